@@ -1,0 +1,70 @@
+"""Waiting, cancelling and deadlines, in one place.
+
+The server runs on gevent with the standard library patched; the command line and most tests run
+unpatched. Both are served by the same code, because everything here is built from ``threading``
+primitives alone, which gevent replaces by cooperative ones.
+
+A deadline is a point on the monotonic clock, never a duration: it can be handed down through any
+number of calls and every one of them knows what is left.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Deadline:
+    """A point in time, in seconds on the monotonic clock, at which work must have ended."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        """Return the deadline that lies ``seconds`` from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, 0.0 when there are none."""
+        return max(0.0, self.at - time.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self.at
+
+    def capped(self, seconds: float) -> Deadline:
+        """Return the sooner of this deadline and the one ``seconds`` from now."""
+        return min(self, Deadline.after(seconds))
+
+
+@contextmanager
+def cut_off(deadline: Deadline, cut: Callable[[], None]) -> Iterator[None]:
+    """Call ``cut`` from another thread (or greenlet) if the block outlives the deadline.
+
+    ``cut`` must end the work itself, by shutting its socket down for instance, so that a call
+    that hangs frees its slot: giving up the waiting alone would leave it running. It may run
+    concurrently with the block and must not raise.
+    """
+    timer = threading.Timer(deadline.remaining(), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def spawn(work: Callable[[], None], name: str) -> threading.Thread:
+    """Run ``work`` in a daemon thread (under gevent: a greenlet) and return it, started.
+
+    Whoever calls this must bound how many run at once.
+    """
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,166 @@
+"""Every exception of this product, and what each one leads to.
+
+A refusal is never an exception: it is a value (``webhook.policy.findings``). Exceptions are for
+calls that broke::
+
+    WebhookError
+    ├── ConfigError              exit code 2; on a reload the last good policy stays
+    ├── BadReviewError           HTTP 400, 405, 413 or 415: the body is no AdmissionReview
+    ├── InvalidReferenceError    finding ``invalid``
+    ├── InvalidPatternError      a problem of the configuration file
+    ├── TrustLookupError         finding ``unknown``, its ``reason`` is the finding's reason
+    │   ├── LookupTimeout        ``timeout``
+    │   ├── Throttled            ``throttled``
+    │   ├── RegistryUnavailable  ``unavailable``
+    │   ├── Unauthorized         ``unauthorized``
+    │   ├── Forbidden            ``forbidden``
+    │   └── MalformedAnswer      ``malformed``
+    ├── CertificateError         the last good pair stays; at start, exit code 2
+    ├── ManifestError            ``swr-trust review``: exit code 2, names file and line
+    └── ClusterError             the Kubernetes API refused or did not answer
+
+The tree stands apart from the packages that raise it so that importing an exception never
+imports a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+UnknownReason = Literal["timeout", "throttled", "unavailable", "unauthorized", "forbidden", "malformed"]
+"""Why SWR's answer about an image is not known. Stable: a metric label and an audit annotation."""
+
+
+class WebhookError(Exception):
+    """The root of every exception that this product raises itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration file.
+
+    ``path`` is where, as the reader would write it (``registries[0].region``; empty for the whole
+    file); ``message`` is what is wrong and what to do, one sentence without a full stop.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return ``path: message``, or the message alone where the whole file is meant."""
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(WebhookError):
+    """The configuration cannot be used; ``problems`` lists everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Keep the problems; the text of the exception is one problem a line."""
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class BadReviewError(WebhookError):
+    """The request is no AdmissionReview v1; ``status`` is the HTTP status to answer with."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep the HTTP status and one sentence for the caller."""
+        self.status = status
+        super().__init__(message)
+
+
+class InvalidReferenceError(WebhookError):
+    """A string is no image reference.
+
+    ``reason`` is stable and safe as a metric label (``uppercase``, ``bad-tag``, ...); the
+    exception's text is one clause for a person and never repeats the whole hostile input.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the stable reason beside the human clause."""
+        self.reason = reason
+        super().__init__(message)
+
+
+class InvalidPatternError(WebhookError):
+    """A string is no image pattern; the text says what is wrong and what to write instead."""
+
+
+class TrustLookupError(WebhookError):
+    """SWR could not be asked, or did not answer properly.
+
+    ``detail`` is one clause for an operator's log; it holds no secret and no raw body.
+    ``retry_after`` is in seconds, where the other side named one.
+    """
+
+    reason: ClassVar[UnknownReason] = "unavailable"
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        """Keep the detail and, where known, how many seconds to wait before the next try."""
+        self.detail = detail
+        self.retry_after = retry_after
+        super().__init__(detail)
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may be gone by itself in a moment.
+
+        The other reasons are such that the author of a Pod could choose an image that causes
+        them: those deny, whatever ``onLookupFailure`` says.
+        """
+        return self.reason in ("timeout", "throttled", "unavailable")
+
+
+class LookupTimeout(TrustLookupError):
+    """No answer within the time that was left."""
+
+    reason: ClassVar[UnknownReason] = "timeout"
+
+
+class Throttled(TrustLookupError):
+    """Too many calls: SWR says so (``by_swr``), or our own limit keeps us from asking."""
+
+    reason: ClassVar[UnknownReason] = "throttled"
+
+    def __init__(self, detail: str, *, retry_after: float | None = None, by_swr: bool) -> None:
+        """Say who throttles: only SWR's own throttling lets a stale trusted answer stand in."""
+        self.by_swr = by_swr
+        super().__init__(detail, retry_after=retry_after)
+
+
+class RegistryUnavailable(TrustLookupError):
+    """SWR cannot be reached, fails (5xx, gateway 404) or its circuit breaker is open."""
+
+    reason: ClassVar[UnknownReason] = "unavailable"
+
+
+class Unauthorized(TrustLookupError):
+    """Our credential is not accepted, or is paused after a failed authentication."""
+
+    reason: ClassVar[UnknownReason] = "unauthorized"
+
+
+class Forbidden(TrustLookupError):
+    """Our credential is good but may not see this image, another account's for one."""
+
+    reason: ClassVar[UnknownReason] = "forbidden"
+
+
+class MalformedAnswer(TrustLookupError):
+    """SWR answered something that is not its documented answer about what was asked."""
+
+    reason: ClassVar[UnknownReason] = "malformed"
+
+
+class CertificateError(WebhookError):
+    """A serving certificate or its key cannot be used; the text names the file and the cause."""
+
+
+class ManifestError(WebhookError):
+    """A manifest cannot be read; the text names the file and the line."""
+
+
+class ClusterError(WebhookError):
+    """The Kubernetes API refused a call or did not answer; the text says which and why."""

@@ -1,0 +1,90 @@
+"""One HTTP exchange with SWR or IAM, as data, and who makes it and signs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from webhook.deadlines import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request before it is sent. ``path`` is percent-encoded; ``query`` values are not.
+
+    ``base_url`` is scheme, host and port without a trailing slash. The representation leaves
+    headers and body out: they carry secrets.
+    """
+
+    method: str
+    base_url: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def with_headers(self, headers: Mapping[str, str]) -> HttpRequest:
+        """Return a copy with more headers."""
+        return replace(self, headers={**self.headers, **headers})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A response read to its end. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Transport(Protocol):
+    """Sends one request, without following redirects and without trying again."""
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """Return the whole answer, whatever its status.
+
+        Raises:
+            LookupTimeout: it was not complete by the deadline; the connection has been cut.
+            RegistryUnavailable: no connection, TLS not verified, or the connection broke.
+            MalformedAnswer: larger than allowed, or no HTTP.
+        """
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The headers that authorise one request, and which secret they were made from.
+
+    ``generation`` changes whenever the secret does: a 401 is told about the generation that was
+    used, so that an answer to an old secret never counts against a new one.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    generation: int
+
+
+class Credential(Protocol):
+    """An identity towards SWR, shared by everything that asks with it."""
+
+    def authorize(self, request: HttpRequest, deadline: Deadline) -> Authorization:
+        """Return the headers for this request; may log in to IAM first, once for all callers.
+
+        Raises:
+            Unauthorized: no secret to be had, or paused after a failed authentication.
+            TrustLookupError: IAM could not be asked.
+        """
+        ...  # pragma: no cover
+
+    def reject(self, generation: int) -> bool:
+        """Tell that SWR answered 401 to this generation; return whether to try once more.
+
+        ``True`` only where a fresh secret can be had (one fresh login for ``iamUser``, a file
+        that has changed); otherwise the credential is paused until its file changes or six to
+        ten minutes have passed, jittered: five failures lock an account, over all replicas.
+        """
+        ...  # pragma: no cover
+
+    def accept(self, generation: int) -> None:
+        """Tell that this generation was accepted: earlier failures no longer count."""
+        ...  # pragma: no cover

@@ -1,0 +1,83 @@
+"""What is known about an image, and what can be asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from webhook.deadlines import Deadline
+from webhook.registries import Registry
+
+
+class TrustStatus(StrEnum):
+    """What SWR said about an image."""
+
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustQuery:
+    """One question to one registry: about a tag, or about a digest of a repository.
+
+    Exactly one of ``tag`` and ``digest`` is set. ``repository`` is the path below the
+    organisation, with ``/``. All parts have passed ``webhook.swr.naming``.
+    """
+
+    registry: Registry
+    organization: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """The identity of the question: equal keys have equal answers."""
+        what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
+        return (self.registry.key, self.organization, self.repository, what)
+
+    def __str__(self) -> str:
+        """Return the image as a person would write it, for logs."""
+        what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
+        return f"{self.registry.name}/{self.organization}/{self.repository}{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRecord:
+    """One answer of SWR. An answer, never a failure: failures are exceptions and not kept.
+
+    ``fetched_at`` is wall-clock time in seconds since the epoch, taken when the answer had been
+    read to its end: it is what ``cache`` ages and ``staleIfError`` are counted from, and it
+    survives in snapshots. ``digest`` is what SWR holds under the tag (``sha256:...``), ``None``
+    where it said none. ``created`` and ``updated`` are SWR's own times, verbatim. ``tags`` are the
+    tags that hold the digest, for a question about a digest.
+    """
+
+    status: TrustStatus
+    fetched_at: float
+    digest: str | None = None
+    created: str | None = None
+    updated: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+Pace = Callable[[Deadline], None]
+"""Waits for the turn of one more call to an endpoint; raises ``Throttled`` or ``LookupTimeout``."""
+
+
+class TrustSource(Protocol):
+    """Where records come from. Implemented by ``webhook.swr.source`` and by fakes."""
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        """Ask once, ending by the deadline; ``pace`` is called before each HTTP call to SWR.
+
+        One question about a digest may take many calls (pages of a tag list): the pace is how
+        all of them stay within ``lookup.callsPerSecond``.
+
+        Raises:
+            TrustLookupError: the answer is not known; which subclass says why.
+        """
+        ...  # pragma: no cover

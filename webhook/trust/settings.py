@@ -1,0 +1,25 @@
+"""How records are kept and how SWR is asked: the ``cache`` and ``lookup`` of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How long answers count; all in seconds but ``max_entries``."""
+
+    trusted: float = 60.0
+    refused: float = 10.0
+    stale_if_error: float = 12 * 3600.0
+    max_entries: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LookupSettings:
+    """How SWR is asked. ``timeout`` is in seconds and bounds one lookup, retries included."""
+
+    timeout: float = 3.0
+    concurrency: int = 128
+    retries: int = 1
+    calls_per_second: float = 50.0
