@@ -1,0 +1,137 @@
+"""AdmissionReview v1, in and out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.builders import UID, container, pod, review
+from webhook.admission.decision import Decision, Outcome
+from webhook.admission.review import MAX_UID_LENGTH, read_review, write_review
+from webhook.errors import BadReviewError
+
+BROKEN = [
+    (b"", "the body is not JSON: Input data was truncated"),
+    (b"{", "the body is not JSON: Input data was truncated"),
+    (b"[]", "the body is no AdmissionReview: Expected `object`, got `array`"),
+    (b"null", "the body is no AdmissionReview: Expected `object`, got `null`"),
+    (b"{}", "the body is no AdmissionReview: Object missing required field `apiVersion`"),
+    (
+        b'{"apiVersion":"admission.k8s.io/v1","kind":"Pod"}',
+        "the body is no AdmissionReview: its kind is 'Pod'",
+    ),
+    (
+        b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}',
+        "apiVersion is 'admission.k8s.io/v1beta1'; this webhook speaks admission.k8s.io/v1",
+    ),
+    (b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}', "the AdmissionReview has no request"),
+    (
+        b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}',
+        "the AdmissionReview has no request",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), BROKEN, ids=range(len(BROKEN)))
+def test_a_body_that_is_no_review_is_a_broken_call(body: bytes, message: str) -> None:
+    """What is no AdmissionReview v1 with a request is answered with 400 and one sentence."""
+    with pytest.raises(BadReviewError) as caught:
+        read_review(body)
+    assert (caught.value.status, str(caught.value)) == (400, message)
+
+
+@pytest.mark.parametrize("uid", ["", "x" * (MAX_UID_LENGTH + 1)])
+def test_a_uid_must_be_there_and_bounded(uid: str) -> None:
+    """A uid is echoed, so it is neither empty nor endless."""
+    with pytest.raises(BadReviewError, match=r"request\.uid must have 1 to 256 characters"):
+        read_review(review(pod("a"), uid=uid))
+
+
+def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
+    """Nesting cannot exhaust the stack."""
+    body = b'{"apiVersion":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    with pytest.raises(BadReviewError):
+        read_review(body)
+
+
+def test_the_request_is_typed() -> None:
+    """Everything a decision needs is read in one go."""
+    thing = pod("a:1", initContainers=[container("b:1", restartPolicy="Always")])
+    request = read_review(review(thing, user="u", groups=["g"]))
+    assert request.uid == UID
+    assert request.namespace == "shop"
+    assert request.user_info.username == "u"
+    assert request.user_info.groups == ["g"]
+    assert request.object is not None
+    assert request.object.spec is not None
+    assert [c.image for c in request.object.spec.containers or []] == ["a:1"]
+    assert [c.image for c in request.object.spec.init_containers or []] == ["b:1"]
+
+
+def test_unknown_fields_are_skipped() -> None:
+    """A newer API server does not break the webhook."""
+    thing = pod("a:1", brandNew={"deep": [1, {"x": None}]})
+    request = read_review(review(thing, options={"kind": "CreateOptions"}, brandNew=1))
+    assert request.unreadable == ""
+
+
+def test_an_object_of_the_wrong_shape_is_unreadable_and_keeps_its_uid() -> None:
+    """A wrong shape inside the object is refused under the uid instead of failing the call."""
+    request = read_review(review({"metadata": {}, "spec": {"containers": [{"image": 5}]}}))
+    assert request.uid == UID
+    assert request.object is None
+    assert (
+        request.unreadable == "Expected `str`, got `int` - at `$.request.object.spec.containers[0].image`"
+    )
+
+
+def test_an_unreadable_old_object_counts_as_absent() -> None:
+    """An old object that cannot be read never makes an image an unchanged one."""
+    request = read_review(review(pod("a:1"), old={"spec": {"containers": 5}}, operation="UPDATE"))
+    assert request.old_object is None
+    assert request.object is not None
+    assert request.unreadable == ""
+
+
+def test_unreadable_cannot_be_set_from_outside() -> None:
+    """The field that says what is wrong is the decoder's alone."""
+    body = json.loads(review(pod("a:1")))
+    body["request"]["-"] = body["request"]["unreadable"] = "forged"
+    assert read_review(json.dumps(body).encode()).unreadable == ""
+
+
+def test_an_allowed_answer_is_as_small_as_can_be() -> None:
+    """Nothing that is not said is written."""
+    answer = write_review(UID, Decision(Outcome.ALLOW, allowed=True))
+    assert json.loads(answer) == {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": UID, "allowed": True},
+    }
+
+
+def test_a_refusal_carries_status_warnings_and_annotations() -> None:
+    """The whole answer of a refusal that invites another try."""
+    decision = Decision(
+        Outcome.DENY,
+        allowed=False,
+        code=503,
+        status_reason="ServiceUnavailable",
+        message="no",
+        retry_after_seconds=2,
+        warnings=["w"],
+        annotations={"decision": "deny"},
+    )
+    assert json.loads(write_review(UID, decision))["response"] == {
+        "uid": UID,
+        "allowed": False,
+        "status": {
+            "code": 503,
+            "reason": "ServiceUnavailable",
+            "message": "no",
+            "details": {"retryAfterSeconds": 2},
+        },
+        "warnings": ["w"],
+        "auditAnnotations": {"decision": "deny"},
+    }

@@ -1,0 +1,192 @@
+"""Where the images of an object are, and which of them are judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.builders import container, pod, request
+from webhook.admission.uses import WORKLOADS, Subject, changed_uses, classify, find_uses
+
+DEPLOYMENTS = ("apps", "v1", "deployments")
+
+CLASSES: list[tuple[str, dict[str, Any], Subject]] = [
+    ("a Pod is created", {}, Subject.POD),
+    ("a Pod is updated", {"operation": "UPDATE"}, Subject.POD),
+    ("kubectl debug", {"operation": "UPDATE", "subresource": "ephemeralcontainers"}, Subject.POD),
+    ("a Pod is deleted", {"operation": "DELETE"}, Subject.IGNORED),
+    ("kubectl exec", {"operation": "CONNECT", "subresource": "exec"}, Subject.IGNORED),
+    ("status", {"operation": "UPDATE", "subresource": "status"}, Subject.IGNORED),
+    ("resize", {"operation": "UPDATE", "subresource": "resize"}, Subject.IGNORED),
+    ("binding", {"subresource": "binding"}, Subject.IGNORED),
+    ("eviction", {"subresource": "eviction"}, Subject.IGNORED),
+    (
+        "scale",
+        {"resource": DEPLOYMENTS, "kind": "Scale", "subresource": "scale", "operation": "UPDATE"},
+        Subject.IGNORED,
+    ),
+    ("a subresource of tomorrow", {"operation": "UPDATE", "subresource": "newcontainers"}, Subject.UNKNOWN),
+    ("an operation of tomorrow", {"operation": "PATCH"}, Subject.UNKNOWN),
+    ("an operation in lower case", {"operation": "delete"}, Subject.UNKNOWN),
+    ("a version of tomorrow", {"resource": ("", "v2", "pods")}, Subject.UNKNOWN),
+    ("another group's pods", {"resource": ("example.com", "v1", "pods")}, Subject.UNKNOWN),
+    ("a kind that is no Pod", {"kind": "PodTemplate"}, Subject.UNKNOWN),
+    ("a PodTemplate", {"resource": ("", "v1", "podtemplates"), "kind": "PodTemplate"}, Subject.UNKNOWN),
+    ("a CloneSet", {"resource": ("apps.kruise.io", "v1", "clonesets"), "kind": "CloneSet"}, Subject.UNKNOWN),
+    (
+        "a Deployment's unknown subresource",
+        {"resource": DEPLOYMENTS, "kind": "Deployment", "subresource": "x"},
+        Subject.UNKNOWN,
+    ),
+    *(
+        (f"a {kind}", {"resource": (group, "v1", plural), "kind": kind}, Subject.WORKLOAD)
+        for (group, plural), kind in WORKLOADS.items()
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "subject"), [case[1:] for case in CLASSES], ids=[case[0] for case in CLASSES]
+)
+def test_requests_are_classified(arguments: dict[str, Any], subject: Subject) -> None:
+    """What is known to be harmless is ignored, what nobody taught us is unknown."""
+    assert classify(request(pod("a:1"), **arguments)) is subject
+
+
+MIRROR: dict[str, Any] = {"user": "system:node:n1", "groups": ["system:nodes"]}
+MIRROR_CASES: list[tuple[str, dict[str, Any], dict[str, str], str, Subject]] = [
+    ("its own node", MIRROR, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.MIRROR_POD),
+    ("another node", MIRROR, {"kubernetes.io/config.mirror": "x"}, "n2", Subject.POD),
+    ("no node", {**MIRROR, "user": "system:node:"}, {"kubernetes.io/config.mirror": "x"}, "", Subject.POD),
+    ("not in the group", {**MIRROR, "groups": []}, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.POD),
+    ("a person", {"user": "dev"}, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.POD),
+    ("no annotation", MIRROR, {}, "n1", Subject.POD),
+    ("an update", {**MIRROR, "operation": "UPDATE"}, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.POD),
+]
+
+
+@pytest.mark.parametrize(
+    ("who", "annotations", "node", "subject"),
+    [case[1:] for case in MIRROR_CASES],
+    ids=[case[0] for case in MIRROR_CASES],
+)
+def test_a_mirror_pod_is_its_own_nodes(
+    who: dict[str, Any], annotations: dict[str, str], node: str, subject: Subject
+) -> None:
+    """The mirror annotation counts only from the node that runs the static Pod (T18)."""
+    thing = pod("a:1", nodeName=node)
+    thing["metadata"]["annotations"] = annotations
+    assert classify(request(thing, **who)) is subject
+
+
+def fields(thing: dict[str, Any], subject: Subject = Subject.POD, kind: str = "Pod") -> list[tuple[str, str]]:
+    """Return field and image of every use of an object."""
+    uses = find_uses(subject, kind, request(thing).object)
+    return [(use.field, use.image) for use in uses or []]
+
+
+def test_a_pod_has_images_in_four_places() -> None:
+    """Containers, init containers (native sidecars too), ephemeral containers, image volumes (T01-T05)."""
+    thing = pod(
+        "a:1",
+        initContainers=[container("b:1"), container("c:1", restartPolicy="Always")],
+        ephemeralContainers=[container("d:1")],
+        volumes=[{"name": "tmp", "emptyDir": {}}, {"name": "model", "image": {"reference": "e:1"}}],
+    )
+    assert fields(thing) == [
+        ("spec.containers[0].image", "a:1"),
+        ("spec.initContainers[0].image", "b:1"),
+        ("spec.initContainers[1].image", "c:1"),
+        ("spec.ephemeralContainers[0].image", "d:1"),
+        ("spec.volumes[1].image.reference", "e:1"),
+    ]
+
+
+def test_a_template_has_the_same_places() -> None:
+    """A workload's fields are named as its author wrote them."""
+    thing = {
+        "spec": {
+            "replicas": 0,
+            "template": {"spec": pod("a:1", volumes=[{"name": "m", "image": {"reference": "b:1"}}])["spec"]},
+        }
+    }
+    assert fields(thing, Subject.WORKLOAD, "Deployment") == [
+        ("spec.template.spec.containers[0].image", "a:1"),
+        ("spec.template.spec.volumes[0].image.reference", "b:1"),
+    ]
+
+
+def test_a_cron_job_keeps_its_template_deeper() -> None:
+    """A CronJob's template stands below its job template."""
+    thing = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod("a:1")["spec"]}}}}}
+    assert fields(thing, Subject.WORKLOAD, "CronJob") == [
+        ("spec.jobTemplate.spec.template.spec.containers[0].image", "a:1")
+    ]
+
+
+@pytest.mark.parametrize(
+    "thing", [None, {}, {"spec": None}, {"spec": {"template": None}}, {"spec": {"template": {}}}]
+)
+def test_a_workload_without_a_pod_spec_is_not_read_as_one_without_images(thing: Any) -> None:
+    """Not to find the Pod spec is told apart from finding no image in it."""
+    assert find_uses(Subject.WORKLOAD, "Deployment", request(thing).object) is None
+
+
+def changed(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:
+    """Return the fields of the uses that an update has to answer for."""
+    decoded = request(new, old=old, operation="UPDATE")
+    uses = find_uses(Subject.POD, "Pod", decoded.object)
+    assert uses is not None
+    return [use.field for use in changed_uses(uses, find_uses(Subject.POD, "Pod", decoded.old_object))]
+
+
+def test_an_update_without_another_image_has_nothing_to_answer_for() -> None:
+    """A finalizer or a label can be changed on a Pod whose image has lost its trust (T07)."""
+    assert changed(pod("a:1", hostname="new"), pod("a:1")) == []
+
+
+def test_an_added_container_is_judged_alone() -> None:
+    """A debug container is judged, the containers that ran before are not (T04)."""
+    new = pod("a:1", ephemeralContainers=[container("d:1", "debug")])
+    assert changed(new, pod("a:1")) == ["spec.ephemeralContainers[0].image"]
+
+
+def test_a_changed_image_is_judged() -> None:
+    """The same container with another image is a changed use (T06)."""
+    assert changed(pod("a:1", "b:2"), pod("a:1", "b:1")) == ["spec.containers[1].image"]
+
+
+def test_images_that_change_places_are_judged() -> None:
+    """An image that another container had is new to this one: uses are keyed by list and name."""
+    assert changed(pod("b:1", "a:1"), pod("a:1", "b:1")) == [
+        "spec.containers[0].image",
+        "spec.containers[1].image",
+    ]
+
+
+def test_a_container_that_moves_to_another_list_is_judged() -> None:
+    """The key holds the list: an init container's image is no container's."""
+    old = pod(initContainers=[container("a:1", "x")])
+    new = pod(ephemeralContainers=[container("a:1", "x")])
+    assert changed(new, old) == ["spec.ephemeralContainers[0].image"]
+
+
+def test_a_name_that_occurs_twice_in_the_old_object_proves_nothing() -> None:
+    """Two old containers of one name cannot vouch for a new one."""
+    old = pod(initContainers=[container("a:1", "x"), container("b:1", "x")])
+    assert changed(pod(initContainers=[container("a:1", "x")]), old) == ["spec.initContainers[0].image"]
+
+
+@pytest.mark.parametrize("old", [None, {"spec": {"containers": 5}}, {}])
+def test_without_an_old_object_all_is_new(old: Any) -> None:
+    """An absent or unreadable old object makes every use a new one."""
+    assert changed(pod("a:1"), old) == ["spec.containers[0].image"]
+
+
+def test_a_pod_being_deleted_is_judged_by_what_it_changes() -> None:
+    """A deletion timestamp neither frees a changed image nor catches an unchanged one (T09)."""
+    dying = pod("b:1")
+    dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert changed(dying, pod("a:1")) == ["spec.containers[0].image"]
+    assert changed(dying, pod("b:1")) == []

@@ -1,0 +1,209 @@
+"""The words of every message, in English and in Chinese.
+
+``what`` and ``advice`` are keyed by finding, or by ``finding/reason``; a test demands that both
+languages hold the same keys and the same placeholders. ``what`` is a clause that follows an
+image's name, ``advice`` a whole sentence for the developer whose Pod was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """One language."""
+
+    denied: str
+    warned: str
+    colon: str
+    between: str
+    stop: str
+    space: str
+    more: str
+    what: Mapping[str, str]
+    advice: Mapping[str, str]
+    notes: Mapping[str, str]
+
+
+_ENGLISH: Final = Catalogue(
+    denied="denied by image trust policy: ",
+    warned="image trust policy: ",
+    colon=": ",
+    between="; ",
+    stop=".",
+    space=" ",
+    more="and {count} more",
+    what={
+        "trusted": "is trusted",
+        "exempt": "is exempt",
+        "untrusted": "SWR does not mark this tag as trusted",
+        "untrusted/digest": "not every tag in SWR that holds this digest is trusted",
+        "missing": "tag does not exist in SWR",
+        "missing/digest": "no tag in SWR holds this digest",
+        "digest-mismatch": "the pinned digest is not the one that SWR holds under this tag",
+        "invalid": "is not a valid image reference",
+        "invalid/empty": "the image is empty",
+        "invalid/uppercase": "an image name must be lower case",
+        "invalid/bad-tag": "the tag is not valid",
+        "invalid/bad-digest": "the digest is not sha256: and 64 hexadecimal digits",
+        "invalid/whitespace": "the image holds white space",
+        "invalid/control-character": "the image holds a control character",
+        "invalid/non-ascii": "the image holds a character that is not ASCII",
+        "invalid/too-long": "the image name is too long",
+        "invalid/bad-host": "the registry host is not valid",
+        "invalid/bad-path": "the image name is not valid",
+        "invalid/organization": "SWR allows no such organisation name",
+        "invalid/repository": "SWR allows no such repository name",
+        "invalid/placeholder": "the image is a placeholder and is judged when the Pod is created",
+        "invalid/digest-only": "names a digest without a tag, and SWR keeps trust per tag",
+        "invalid/digest-required": "this namespace demands images that are pinned to a digest",
+        "invalid/pull-policy": "this namespace demands imagePullPolicy Always",
+        "unmanaged": 'images from registry "{host}" are not allowed in this cluster',
+        "unmanaged/enterprise": "SWR Enterprise Edition has no trust mark, so its images cannot be judged",
+        "unknown": "SWR could not be asked whether it is trusted",
+        "unknown/timeout": "SWR did not say in time whether it is trusted",
+        "unknown/throttled": "SWR is asked too often just now to say whether it is trusted",
+        "unknown/unavailable": "SWR cannot be reached to say whether it is trusted",
+        "unknown/unauthorized": "SWR does not accept the cluster's credential, so trust is not known",
+        "unknown/forbidden": "SWR does not let this cluster see the image, another account's perhaps",
+        "unknown/malformed": "SWR's answer about it cannot be understood",
+    },
+    advice={
+        "trusted": "",
+        "exempt": "",
+        "untrusted": "Get the tag marked as trusted in SWR, or use one that is.",
+        "untrusted/digest": "Write name:tag@digest with a tag that is trusted.",
+        "missing": "Push the image, or correct its name and tag.",
+        "missing/digest": "Push the image, or correct its digest.",
+        "digest-mismatch": "Pin the digest that SWR shows for the tag, or use the tag of this digest.",
+        "invalid": "Write the image as {home}/organisation/name:tag.",
+        "invalid/empty": "Write the image as {home}/organisation/name:tag.",
+        "invalid/uppercase": "Write the image name in lower case.",
+        "invalid/bad-tag": "Use up to 128 letters, digits, dots, hyphens and underscores.",
+        "invalid/bad-digest": "Copy the whole digest from SWR.",
+        "invalid/whitespace": "Remove the white space.",
+        "invalid/control-character": "Write the image as {home}/organisation/name:tag.",
+        "invalid/non-ascii": "Write the image as {home}/organisation/name:tag.",
+        "invalid/too-long": "Use a shorter image name.",
+        "invalid/bad-host": "Write the image as {home}/organisation/name:tag.",
+        "invalid/bad-path": "Write the image as {home}/organisation/name:tag.",
+        "invalid/organization": "Write the image as {home}/organisation/name:tag, with your SWR organisation.",
+        "invalid/repository": "Write the image as {home}/organisation/name:tag, with its name in SWR.",
+        "invalid/placeholder": "Nothing needs to be done if something fills it in before the Pod is created.",
+        "invalid/digest-only": "Write name:tag@digest.",
+        "invalid/digest-required": "Write name:tag@digest.",
+        "invalid/pull-policy": "Set imagePullPolicy: Always.",
+        "unmanaged": "Push the image to {home} and use it from there.",
+        "unmanaged/enterprise": "Push the image to {home} and use it from there.",
+        "unknown": "Try again in a minute; if it stays, tell the people who run this cluster.",
+        "unknown/timeout": "Try again in a minute; if it stays, tell the people who run this cluster.",
+        "unknown/throttled": "Try again in a minute; if it stays, tell the people who run this cluster.",
+        "unknown/unavailable": "Try again in a minute; if it stays, tell the people who run this cluster.",
+        "unknown/unauthorized": "Tell the people who run this cluster.",
+        "unknown/forbidden": "Use an image of your own account, or ask the people who run this cluster.",
+        "unknown/malformed": "Tell the people who run this cluster.",
+    },
+    notes={
+        "unknown-kind": "{resource} is not a kind this webhook can read; "
+        "its rules must not name it. Tell the people who run this cluster.",
+        "unreadable": "the object cannot be read: {detail}. Tell the people who run this cluster.",
+        "crash": "the webhook failed and admits nothing it has not judged. "
+        "Try again; if it stays, tell the people who run this cluster.",
+        "break-glass-ignored": 'The annotation "{annotation}" is ignored: user "{user}" may not use it.',
+        "break-glass-empty": 'The annotation "{annotation}" is ignored: its value must be the reason.',
+        "break-glass-used": 'admitted by the annotation "{annotation}", which is on record',
+    },
+)
+
+_CHINESE: Final = Catalogue(
+    denied="镜像信任策略拒绝: ",
+    warned="镜像信任策略: ",
+    colon=": ",
+    between="; ",
+    stop="。",
+    space="",
+    more="以及另外 {count} 个",
+    what={
+        "trusted": "可信",
+        "exempt": "已豁免",
+        "untrusted": "SWR 未将该标签标记为可信",
+        "untrusted/digest": "SWR 中持有该摘要的标签并非全部可信",
+        "missing": "SWR 中不存在该标签",
+        "missing/digest": "SWR 中没有标签持有该摘要",
+        "digest-mismatch": "所固定的摘要与 SWR 中该标签的摘要不一致",
+        "invalid": "不是有效的镜像引用",
+        "invalid/empty": "镜像为空",
+        "invalid/uppercase": "镜像名称必须为小写",
+        "invalid/bad-tag": "标签无效",
+        "invalid/bad-digest": "摘要不是 sha256: 加 64 位十六进制数",
+        "invalid/whitespace": "镜像中含有空白字符",
+        "invalid/control-character": "镜像中含有控制字符",
+        "invalid/non-ascii": "镜像中含有非 ASCII 字符",
+        "invalid/too-long": "镜像名称过长",
+        "invalid/bad-host": "镜像仓库主机名无效",
+        "invalid/bad-path": "镜像名称无效",
+        "invalid/organization": "SWR 不允许这样的组织名称",
+        "invalid/repository": "SWR 不允许这样的镜像仓库名称",
+        "invalid/placeholder": "该镜像只是占位符, 将在创建 Pod 时再判断",
+        "invalid/digest-only": "只写了摘要而没有标签, 而 SWR 按标签记录信任",
+        "invalid/digest-required": "该命名空间要求镜像固定到摘要",
+        "invalid/pull-policy": "该命名空间要求 imagePullPolicy 为 Always",
+        "unmanaged": '本集群不允许使用来自镜像仓库 "{host}" 的镜像',
+        "unmanaged/enterprise": "SWR 企业版没有信任标记, 无法判断其镜像",
+        "unknown": "无法向 SWR 查询其是否可信",
+        "unknown/timeout": "SWR 未能及时答复其是否可信",
+        "unknown/throttled": "目前对 SWR 的查询过于频繁, 无法得知其是否可信",
+        "unknown/unavailable": "无法连接 SWR, 不知其是否可信",
+        "unknown/unauthorized": "SWR 不接受本集群的凭证, 不知其是否可信",
+        "unknown/forbidden": "SWR 不允许本集群查看该镜像, 它可能属于其他账号",
+        "unknown/malformed": "无法理解 SWR 关于它的答复",
+    },
+    advice={
+        "trusted": "",
+        "exempt": "",
+        "untrusted": "请在 SWR 中将该标签标记为可信, 或改用可信的标签。",
+        "untrusted/digest": "请写成 name:tag@digest, 并使用可信的标签。",
+        "missing": "请推送该镜像, 或更正其名称和标签。",
+        "missing/digest": "请推送该镜像, 或更正其摘要。",
+        "digest-mismatch": "请固定 SWR 中该标签显示的摘要, 或使用持有该摘要的标签。",
+        "invalid": "请将镜像写成 {home}/组织/名称:标签。",
+        "invalid/empty": "请将镜像写成 {home}/组织/名称:标签。",
+        "invalid/uppercase": "请用小写书写镜像名称。",
+        "invalid/bad-tag": "标签最多 128 个字符, 只能使用字母、数字、点、连字符和下划线。",
+        "invalid/bad-digest": "请从 SWR 完整复制摘要。",
+        "invalid/whitespace": "请删除空白字符。",
+        "invalid/control-character": "请将镜像写成 {home}/组织/名称:标签。",
+        "invalid/non-ascii": "请将镜像写成 {home}/组织/名称:标签。",
+        "invalid/too-long": "请使用更短的镜像名称。",
+        "invalid/bad-host": "请将镜像写成 {home}/组织/名称:标签。",
+        "invalid/bad-path": "请将镜像写成 {home}/组织/名称:标签。",
+        "invalid/organization": "请将镜像写成 {home}/组织/名称:标签, 并使用 SWR 中的组织名称。",
+        "invalid/repository": "请将镜像写成 {home}/组织/名称:标签, 并使用 SWR 中的镜像名称。",
+        "invalid/placeholder": "如果创建 Pod 之前会填入真实镜像, 则无需处理。",
+        "invalid/digest-only": "请写成 name:tag@digest。",
+        "invalid/digest-required": "请写成 name:tag@digest。",
+        "invalid/pull-policy": "请设置 imagePullPolicy: Always。",
+        "unmanaged": "请将镜像推送到 {home} 并从那里使用。",
+        "unmanaged/enterprise": "请将镜像推送到 {home} 并从那里使用。",
+        "unknown": "请稍后重试; 如仍失败, 请联系集群管理员。",
+        "unknown/timeout": "请稍后重试; 如仍失败, 请联系集群管理员。",
+        "unknown/throttled": "请稍后重试; 如仍失败, 请联系集群管理员。",
+        "unknown/unavailable": "请稍后重试; 如仍失败, 请联系集群管理员。",
+        "unknown/unauthorized": "请联系集群管理员。",
+        "unknown/forbidden": "请使用自己账号的镜像, 或联系集群管理员。",
+        "unknown/malformed": "请联系集群管理员。",
+    },
+    notes={
+        "unknown-kind": "本 webhook 无法读取 {resource}, 其规则不应包含它。请联系集群管理员。",
+        "unreadable": "无法读取该对象: {detail}。请联系集群管理员。",
+        "crash": "webhook 发生故障, 未经判断的请求一律不予放行。请重试; 如仍失败, 请联系集群管理员。",
+        "break-glass-ignored": '注解 "{annotation}" 被忽略: 用户 "{user}" 无权使用。',
+        "break-glass-empty": '注解 "{annotation}" 被忽略: 其值必须写明原因。',
+        "break-glass-used": '凭注解 "{annotation}" 放行, 已记录在案',
+    },
+)
+
+CATALOGUES: Final[Mapping[Literal["en", "zh"], Catalogue]] = {"en": _ENGLISH, "zh": _CHINESE}

@@ -1,0 +1,245 @@
+"""The gate: one request in, one decision out, whatever happens in between."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from webhook.admission.annotations import annotate
+from webhook.admission.decision import (
+    FORBIDDEN,
+    INTERNAL_ERROR,
+    Decision,
+    Effect,
+    JudgedUse,
+    Outcome,
+    outcome_of,
+    status_of,
+)
+from webhook.admission.judging import Judge, TrustAnswers
+from webhook.admission.messages import Messages, printable
+from webhook.admission.request import AdmissionRequest
+from webhook.admission.uses import ImageUse, Subject, changed_uses, classify, find_uses
+from webhook.deadlines import Deadline
+from webhook.policy.model import Policy
+
+logger = logging.getLogger(__name__)
+
+MAX_REASON_LENGTH: Final = 200
+"""Characters of a break-glass reason that are kept on record."""
+
+
+class DecisionObserver(Protocol):
+    """Is told of every decision: metrics, the decision log, Events. Must not raise or wait."""
+
+    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
+        """Take note of a decision that took ``seconds``."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What sits in judgement under one policy: made once per policy, used until the next one."""
+
+    policy: Policy
+    judge: Judge
+    messages: Messages
+
+
+class Gate:
+    """Decides requests under whatever policy is current when they arrive.
+
+    A request is decided by one policy from beginning to end.
+    """
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        answers: TrustAnswers,
+        observers: Sequence[DecisionObserver] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Decide by ``policy()``; ``clock`` is in seconds since the epoch."""
+        self._policy = policy
+        self._answers = answers
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._bench: _Bench | None = None
+
+    def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
+        """Return the decision; never raises.
+
+        Our own failure denies, unless nothing could be refused under the policy at all: a gate
+        that only watches must not stop a cluster.
+        """
+        started = time.monotonic()
+        bench: _Bench | None = None
+        try:
+            bench = self._current_bench()
+            decision = self._decide(bench, request, deadline)
+        except Exception:
+            logger.exception("failed to decide a request", extra={"uid": request.uid})
+            decision = self._crashed(bench)
+        seconds = time.monotonic() - started
+        for observer in self._observers:
+            try:
+                observer.observe(request, decision, seconds)
+            except Exception:
+                logger.exception("failed to record a decision", extra={"uid": request.uid})
+        return decision
+
+    def _current_bench(self) -> _Bench:
+        policy = self._policy()
+        bench = self._bench
+        if bench is None or bench.policy is not policy:
+            bench = _Bench(policy, Judge(policy, self._answers), Messages(policy))
+            self._bench = bench
+        return bench
+
+    def _decide(self, bench: _Bench, request: AdmissionRequest, deadline: Deadline) -> Decision:
+        policy = bench.policy
+        subject = classify(request)
+        if subject is Subject.IGNORED or (subject is Subject.WORKLOAD and policy.workloads == "off"):
+            return Decision(Outcome.ALLOW, allowed=True, subject=subject.value)
+        if subject is Subject.UNKNOWN:
+            resource = "/".join(
+                part
+                for part in (request.resource.group, request.resource.resource, request.sub_resource)
+                if part
+            )
+            note = bench.messages.refusal(
+                "unknown-kind", resource=f"{request.operation[:32]} {printable(resource, 100)}"
+            )
+            return _refuse_whole(bench, subject, note)
+        uses = find_uses(subject, request.kind.kind, request.object)
+        if uses is None:
+            detail = printable(request.unreadable, MAX_REASON_LENGTH) or "it has no Pod spec"
+            return _refuse_whole(bench, subject, bench.messages.refusal("unreadable", detail=detail))
+        if subject is Subject.MIRROR_POD:
+            annotations = annotate(policy, Outcome.ALLOW, (), mirror=True)
+            return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
+        if request.operation == "UPDATE":
+            uses = changed_uses(uses, find_uses(subject, request.kind.kind, request.old_object))
+        return self._decide_uses(bench, request, subject, uses, deadline)
+
+    def _decide_uses(
+        self,
+        bench: _Bench,
+        request: AdmissionRequest,
+        subject: Subject,
+        uses: Sequence[ImageUse],
+        deadline: Deadline,
+    ) -> Decision:
+        policy, messages = bench.policy, bench.messages
+        judged = bench.judge.judge(uses, request.namespace, deadline, self._clock())
+        glass, notes = _break_glass(policy, messages, request)
+        outcome = outcome_of(judged)
+        annotations = annotate(policy, outcome, judged, break_glass=glass)
+        if glass is not None:
+            passed = tuple(_let_pass(item) for item in judged)
+            warning = messages.warning(
+                messages.note("break-glass-used", annotation=policy.break_glass.annotation)
+            )
+            return Decision(
+                outcome=Outcome.WARN if outcome is Outcome.DENY else outcome,
+                allowed=True,
+                judged=passed,
+                warnings=[warning, *messages.warnings(passed)][: len(passed) + 1],
+                annotations=annotations,
+                subject=subject.value,
+                break_glass=glass,
+            )
+        if outcome is not Outcome.DENY:
+            return Decision(
+                outcome=outcome,
+                allowed=True,
+                judged=judged,
+                warnings=messages.warnings(judged) if outcome is Outcome.WARN else (),
+                annotations=annotations,
+                subject=subject.value,
+            )
+        code, reason, seconds = status_of(judged)
+        return Decision(
+            outcome=outcome,
+            allowed=False,
+            judged=judged,
+            code=code,
+            status_reason=reason,
+            message=messages.denial(judged, notes),
+            retry_after_seconds=seconds,
+            annotations=annotations,
+            subject=subject.value,
+        )
+
+    def _crashed(self, bench: _Bench | None) -> Decision:
+        if bench is None:
+            return Decision(
+                Outcome.ERROR,
+                allowed=False,
+                code=INTERNAL_ERROR[0],
+                status_reason=INTERNAL_ERROR[1],
+                message="denied by image trust policy: the webhook failed before it could read its policy",
+                annotations={"decision": "error"},
+            )
+        message = bench.messages.refusal("crash")
+        allowed = not bench.policy.may_enforce
+        return Decision(
+            Outcome.ERROR,
+            allowed=allowed,
+            code=0 if allowed else INTERNAL_ERROR[0],
+            status_reason="" if allowed else INTERNAL_ERROR[1],
+            message="" if allowed else message,
+            annotations=annotate(bench.policy, Outcome.ERROR, (), error="crash"),
+        )
+
+
+def _refuse_whole(bench: _Bench, subject: Subject, message: str) -> Decision:
+    """Refuse a request that cannot be judged by its images; admit it where nothing is enforced."""
+    if bench.policy.may_enforce:
+        return Decision(
+            Outcome.DENY,
+            allowed=False,
+            code=FORBIDDEN[0],
+            status_reason=FORBIDDEN[1],
+            message=message,
+            annotations=annotate(bench.policy, Outcome.DENY, (), error=subject.value),
+            subject=subject.value,
+        )
+    return Decision(
+        Outcome.WARN,
+        allowed=True,
+        warnings=(printable(message, 256),),
+        annotations=annotate(bench.policy, Outcome.WARN, (), error=subject.value),
+        subject=subject.value,
+    )
+
+
+def _break_glass(
+    policy: Policy, messages: Messages, request: AdmissionRequest
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the reason of a glass that was rightly broken, and what to say of one that was not.
+
+    The annotation stands on the object, where anybody may write it; only the user that the API
+    server authenticated for this very request makes it count.
+    """
+    thing = request.object
+    meta = thing.metadata if thing is not None else None
+    annotation = policy.break_glass.annotation
+    value = ((meta.annotations if meta is not None else None) or {}).get(annotation)
+    if value is None:
+        return None, ()
+    user = request.user_info
+    if not policy.break_glass.allows(user.username, user.groups or ()):
+        who = printable(user.username, 100)
+        return None, (messages.note("break-glass-ignored", annotation=annotation, user=who),)
+    reason = value.strip()
+    if not reason:
+        return None, (messages.note("break-glass-empty", annotation=annotation),)
+    return printable(reason, MAX_REASON_LENGTH), ()
+
+
+def _let_pass(item: JudgedUse) -> JudgedUse:
+    return replace(item, effect=Effect.WARN) if item.effect is Effect.DENY else item

@@ -1,0 +1,183 @@
+"""Judging images under one policy: the same engine for the webhook, ``check``, ``review`` and ``audit``.
+
+The order is fixed: invalid, exempt, unmanaged, the demands of a rule, digest-only, lookup. All that
+can be said without SWR is said first; what is left is asked in one go, each image once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Protocol
+
+from webhook.admission.decision import Effect, JudgedUse, refuses, temper
+from webhook.admission.uses import ImageUse
+from webhook.deadlines import Deadline
+from webhook.errors import InvalidReferenceError
+from webhook.images.reference import ImageReference, parse_reference
+from webhook.policy.evaluation import Judgement, evaluate
+from webhook.policy.findings import Finding
+from webhook.policy.model import Exemption, Policy, Rule
+from webhook.regions import is_enterprise_host
+from webhook.registries import Registry
+from webhook.swr.naming import check_names, split_path
+from webhook.trust.lookup import Answer, Question
+from webhook.trust.records import TrustQuery
+
+PLACEHOLDERS: Final = frozenset({"", "auto"})
+"""What templates hold where something fills the image in later (a sidecar injector's ``auto``)."""
+
+PLACEHOLDER: Final = "placeholder"
+"""The reason of the finding that such an image gets."""
+
+MAX_REMEMBERED: Final = 4096
+"""Image strings whose reading is kept per policy."""
+
+MAX_REMEMBERED_LENGTH: Final = 512
+"""Longer strings are read each time: an attacker's megabytes are not kept."""
+
+
+class TrustAnswers(Protocol):
+    """Answers questions about trust; ``webhook.trust.lookup.TrustLookup`` is one."""
+
+    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+        """Answer all questions in their order, none later than the deadline."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an image string says, before policy: a reference and where it can be asked about.
+
+    ``reference`` is ``None`` where ``invalid`` says why; ``query`` is ``None`` for an image of no
+    configured registry.
+    """
+
+    reference: ImageReference | None
+    query: TrustQuery | None
+    invalid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A use on its way: either ``judgement`` is there already, or ``question`` has to be asked."""
+
+    use: ImageUse
+    reference: ImageReference | None
+    rule: Rule | None = None
+    exemption: Exemption | None = None
+    judgement: Judgement | None = None
+    question: Question | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The identity of the question: the same image, pinned to the same digest."""
+        assert self.question is not None
+        return (*self.question.query.key, self.question.pinned or "")
+
+
+class Judge:
+    """Judges image uses under one policy. Make a new one for a new policy."""
+
+    def __init__(self, policy: Policy, answers: TrustAnswers) -> None:
+        """Judge by ``policy``, asking ``answers`` what it cannot know."""
+        self.policy = policy
+        self._answers = answers
+        self._read_and_keep = lru_cache(maxsize=MAX_REMEMBERED)(self._read)
+
+    def judge(
+        self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
+    ) -> tuple[JudgedUse, ...]:
+        """Judge all uses of one object; ``now`` is in seconds since the epoch."""
+        pending: list[_Pending] = []
+        questions: dict[tuple[str, ...], Question] = {}
+        for use in uses:
+            item = self._settle(use, namespace, now)
+            pending.append(item)
+            if item.question is not None:
+                questions.setdefault(item.key, item.question)
+        answers: dict[tuple[str, ...], Answer] = {}
+        if questions:
+            asked = self._answers.ask(list(questions.values()), deadline)
+            answers = dict(zip(questions, asked, strict=True))
+        return tuple(self._weigh(item, answers) for item in pending)
+
+    def read(self, image: str) -> Reading:
+        """Read an image string, remembering what it says."""
+        if len(image) > MAX_REMEMBERED_LENGTH:
+            return self._read(image)
+        return self._read_and_keep(image)
+
+    def _read(self, image: str) -> Reading:
+        reference: ImageReference | None = None
+        try:
+            reference = parse_reference(image)
+            registry = self.policy.registries.find(reference)
+            query = _query_for(reference, registry) if registry is not None else None
+        except InvalidReferenceError as error:
+            return Reading(reference, None, error.reason)
+        return Reading(reference, query)
+
+    def _settle(self, use: ImageUse, namespace: str, now: float) -> _Pending:
+        """Say what can be said without a lookup; what cannot becomes a question."""
+        reading = self.read(use.image)
+        reference = reading.reference
+        rule = self.policy.rule_for(namespace, reference) if reference is not None else None
+
+        def say(finding: Finding, reason: str = "") -> _Pending:
+            return _Pending(use, reference, rule, judgement=Judgement(finding, reason))
+
+        if use.template and use.image in PLACEHOLDERS:
+            return say(Finding.INVALID, PLACEHOLDER)
+        if reference is None or reading.invalid:
+            return say(Finding.INVALID, reading.invalid)
+        exemption = self.policy.exemption_for(namespace, reference, now)
+        if exemption is not None:
+            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))
+        query = reading.query
+        if query is None:
+            return say(Finding.UNMANAGED, "enterprise" if is_enterprise_host(reference.domain) else "")
+        if rule is not None and rule.require_digest and reference.digest is None:
+            return say(Finding.INVALID, "digest-required")
+        if rule is not None and rule.require_pull_always and use.pull_policy != "Always":
+            return say(Finding.INVALID, "pull-policy")
+        if query.tag is None and self.policy.digest_only != "resolve":
+            return say(Finding.INVALID, "digest-only")
+        pinned = reference.digest if query.tag is not None else None
+        return _Pending(use, reference, rule, question=Question(query, pinned, namespace))
+
+    def _weigh(self, item: _Pending, answers: Mapping[tuple[str, ...], Answer]) -> JudgedUse:
+        judgement = item.judgement
+        if judgement is None:
+            assert item.reference is not None
+            judgement = evaluate(item.reference, answers[item.key])
+        mode = self.policy.mode_for(item.rule)
+        enforced = refuses(judgement, self.policy)
+        effect = temper(enforced, mode)
+        placeholder = judgement.reason == PLACEHOLDER
+        if placeholder or (item.use.template and self.policy.workloads != "enforce"):
+            effect = min(effect, Effect.WARN)
+        return JudgedUse(
+            use=item.use,
+            judgement=judgement,
+            effect=effect,
+            refused=enforced is Effect.DENY and not placeholder,
+            mode=mode,
+            reference=item.reference,
+            rule=item.rule,
+            exemption=item.exemption,
+        )
+
+
+def _query_for(reference: ImageReference, registry: Registry) -> TrustQuery:
+    """Return the question that an image of a configured registry leads to.
+
+    Raises:
+        InvalidReferenceError: outside SWR's naming rules.
+    """
+    organization, repository = split_path(reference.path)
+    check_names(organization, repository)
+    if reference.tag is None:
+        return TrustQuery(registry, organization, repository, digest=reference.digest)
+    return TrustQuery(registry, organization, repository, tag=reference.tag)

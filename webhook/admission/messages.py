@@ -1,0 +1,133 @@
+"""What a developer reads: denials, warnings and the sentences in audit annotations.
+
+One catalogue per language (``webhook.admission.catalogues``), complete in both. A denial says per
+image which field, which image and what is wrong, then once what to do, then the operator's hint.
+Everything that comes out of an object is shortened and made printable first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from webhook.admission.catalogues import CATALOGUES, Catalogue
+from webhook.admission.decision import Effect, JudgedUse
+from webhook.policy.findings import Finding
+from webhook.policy.model import Policy
+
+MAX_IMAGES: Final = 3
+"""Images that a denial spells out before ``and N more``."""
+
+MAX_IMAGE_LENGTH: Final = 200
+MAX_IMAGE_LENGTH_IN_WARNING: Final = 100
+
+MAX_WARNING: Final = 256
+"""Characters; kube-apiserver cuts longer ones (Dynamic Admission Control, response)."""
+
+MAX_WARNINGS: Final = 4096
+"""Characters of all warnings together; kube-apiserver drops what is above."""
+
+ELLIPSIS: Final = "..."
+
+
+def printable(text: str, limit: int) -> str:
+    """Return ``text`` with what is not printable escaped, shortened in its middle to ``limit``.
+
+    The end is kept because that is where the tag stands.
+    """
+    if len(text) > limit:
+        head = limit // 2
+        text = text[:head] + ELLIPSIS + text[len(text) - (limit - head - len(ELLIPSIS)) :]
+    if not text.isprintable():
+        text = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+        )
+    return text if len(text) <= limit else text[: limit - len(ELLIPSIS)] + ELLIPSIS
+
+
+class Messages:
+    """Writes the sentences of one policy's language."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Choose the catalogue, and the registry that images should be moved to."""
+        self._catalogue: Catalogue = CATALOGUES[policy.messages]
+        self._hint = policy.hint
+        registries = policy.registries.registries
+        self._home = registries[0].name if registries else "SWR"
+
+    def describe(self, item: JudgedUse) -> str:
+        """Return what is wrong with one image, a clause without a full stop."""
+        return self._what(item)
+
+    def advise(self, item: JudgedUse) -> str:
+        """Return what to do about one image, a whole sentence, or ``""``."""
+        return self._catalogue.advice[self._key(item)].format(**self._names(item))
+
+    def denial(self, judged: Sequence[JudgedUse], notes: Iterable[str] = ()) -> str:
+        """Return the message of a refusal; ``notes`` are whole sentences to add before the hint."""
+        denied = [item for item in judged if item.effect is Effect.DENY]
+        catalogue = self._catalogue
+        clauses = [self._clause(item, MAX_IMAGE_LENGTH) for item in denied[:MAX_IMAGES]]
+        if len(denied) > MAX_IMAGES:
+            clauses.append(catalogue.more.format(count=len(denied) - MAX_IMAGES))
+        sentences = [catalogue.denied + catalogue.between.join(clauses) + catalogue.stop]
+        advice = dict.fromkeys(self.advise(item) for item in denied[:MAX_IMAGES])
+        sentences += [sentence for sentence in (*advice, *notes, self._hint) if sentence]
+        return catalogue.space.join(sentences)
+
+    def warnings(self, judged: Sequence[JudgedUse]) -> list[str]:
+        """Return one warning per image that is warned of, within kube-apiserver's limits."""
+        warned = [item for item in judged if item.effect is Effect.WARN]
+        lines: list[str] = []
+        total = 0
+        for index, item in enumerate(warned):
+            line = self.warning(self._clause(item, MAX_IMAGE_LENGTH_IN_WARNING))
+            rest = self.warning(self._catalogue.more.format(count=len(warned) - index))
+            if total + len(line) + len(rest) > MAX_WARNINGS:
+                lines.append(rest)
+                break
+            lines.append(line)
+            total += len(line)
+        return lines
+
+    def warning(self, clause: str) -> str:
+        """Return one warning: the gate's name, a clause, shortened to what kube-apiserver shows."""
+        return printable(self._catalogue.warned + clause, MAX_WARNING)
+
+    def note(self, name: str, **values: object) -> str:
+        """Return one of the catalogue's whole sentences, by name."""
+        return self._catalogue.notes[name].format(**values)
+
+    def refusal(self, name: str, **values: object) -> str:
+        """Return a denial that is about the request as a whole and no single image."""
+        return self._catalogue.denied + self.note(name, **values)
+
+    def _clause(self, item: JudgedUse, limit: int) -> str:
+        return (
+            f'{item.use.field} "{printable(item.use.image, limit)}"{self._catalogue.colon}{self._what(item)}'
+        )
+
+    def _what(self, item: JudgedUse) -> str:
+        return self._catalogue.what[self._key(item)].format(**self._names(item))
+
+    def _key(self, item: JudgedUse) -> str:
+        finding, reason = item.judgement.finding, item.judgement.reason
+        if finding in (Finding.UNTRUSTED, Finding.MISSING) and _is_digest_only(item):
+            reason = "digest"
+        key = f"{finding}/{reason}" if reason else str(finding)
+        return key if key in self._catalogue.what else str(finding)
+
+    def _names(self, item: JudgedUse) -> dict[str, str]:
+        reference = item.reference
+        record = item.judgement.record
+        return {
+            "host": printable(reference.domain, 100) if reference is not None else "",
+            "path": printable(reference.path, 128) if reference is not None else "",
+            "tag": (reference.tag or "") if reference is not None else "",
+            "home": self._home,
+            "digest": (record.digest or "") if record is not None else "",
+        }
+
+
+def _is_digest_only(item: JudgedUse) -> bool:
+    return item.reference is not None and item.reference.tag is None

@@ -1,0 +1,61 @@
+"""The request of an AdmissionReview, typed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from webhook.admission.objects import KubernetesObject
+
+
+class GroupKind(msgspec.Struct, gc=False):
+    """The kind of the object that is judged."""
+
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+
+
+class GroupResource(msgspec.Struct, gc=False):
+    """The resource that the request was sent to."""
+
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+
+
+class UserInfo(msgspec.Struct, gc=False):
+    """Who asked, as the API server authenticated them."""
+
+    username: str = ""
+    groups: list[str] | None = None
+
+
+class AdmissionRequest(msgspec.Struct, rename="camel"):
+    """The request of an AdmissionReview.
+
+    ``unreadable`` is ours: it says what is wrong with ``object`` where it could not be decoded,
+    in one clause, and is empty otherwise. Such a request has ``object`` ``None``.
+    """
+
+    uid: str
+    kind: GroupKind
+    resource: GroupResource
+    operation: str
+    user_info: UserInfo
+    sub_resource: str = ""
+    name: str = ""
+    namespace: str = ""
+    dry_run: bool | None = None
+    object: KubernetesObject | None = None
+    old_object: KubernetesObject | None = None
+    unreadable: str = msgspec.field(default="", name="-")
+
+    @property
+    def object_name(self) -> str:
+        """The object's name, its ``generateName`` with ``*`` where it has none yet, or ``""``."""
+        if self.name:
+            return self.name
+        meta = self.object.metadata if self.object is not None else None
+        if meta is None:
+            return ""
+        return meta.name or (f"{meta.generate_name}*" if meta.generate_name else "")

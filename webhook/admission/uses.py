@@ -1,0 +1,157 @@
+"""Where the images of an object are, and which of them are to be judged.
+
+A use is one image string at one place. Uses are keyed by the list they stand in and the name of
+their container or volume, so that an update is judged by what it adds or changes: a finalizer can
+always be removed, and a label changed, on a Pod whose image has lost its trust since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from webhook.admission.objects import Container, KubernetesObject, Spec
+from webhook.admission.request import AdmissionRequest
+
+PODS: Final = ("", "pods")
+
+WORKLOADS: Final[Mapping[tuple[str, str], str]] = {
+    ("apps", "deployments"): "Deployment",
+    ("apps", "replicasets"): "ReplicaSet",
+    ("apps", "statefulsets"): "StatefulSet",
+    ("apps", "daemonsets"): "DaemonSet",
+    ("batch", "jobs"): "Job",
+    ("batch", "cronjobs"): "CronJob",
+    ("", "replicationcontrollers"): "ReplicationController",
+}
+"""The kinds that hold a Pod template, by API group and resource."""
+
+IGNORED_SUBRESOURCES: Final = frozenset({"status", "scale", "resize", "binding", "eviction"})
+"""Subresources that cannot bring in an image."""
+
+IGNORED_OPERATIONS: Final = frozenset({"DELETE", "CONNECT"})
+JUDGED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
+
+MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
+
+
+class Subject(Enum):
+    """What kind of thing a request is about."""
+
+    POD = "pod"
+    WORKLOAD = "workload"
+    MIRROR_POD = "mirror-pod"
+    """The API server's copy of a static Pod, created by the node that already runs it."""
+    IGNORED = "ignored"
+    """Nothing in it can bring in an image."""
+    UNKNOWN = "unknown"
+    """Nobody taught us to read it."""
+
+
+class ImageUse(msgspec.Struct, frozen=True, gc=False):
+    """One image string at one place of an object.
+
+    ``field`` is the path a person would look for (``spec.containers[0].image``), ``place`` the key
+    of the use within its object. ``template`` is true below a workload's Pod template, where an
+    image may be a placeholder that something fills in later.
+    """
+
+    field: str
+    place: tuple[str, str]
+    image: str
+    pull_policy: str = ""
+    template: bool = False
+
+
+def classify(request: AdmissionRequest) -> Subject:
+    """Tell what a request is about; what is not known to be harmless is ``UNKNOWN``."""
+    if request.operation in IGNORED_OPERATIONS or request.sub_resource in IGNORED_SUBRESOURCES:
+        return Subject.IGNORED
+    if request.operation not in JUDGED_OPERATIONS or request.resource.version != "v1":
+        return Subject.UNKNOWN
+    resource = (request.resource.group, request.resource.resource)
+    if resource == PODS and request.kind.kind == "Pod":
+        if request.sub_resource not in ("", "ephemeralcontainers"):
+            return Subject.UNKNOWN
+        return Subject.MIRROR_POD if _is_mirror(request) else Subject.POD
+    if WORKLOADS.get(resource) == request.kind.kind and not request.sub_resource:
+        return Subject.WORKLOAD
+    return Subject.UNKNOWN
+
+
+def _is_mirror(request: AdmissionRequest) -> bool:
+    pod = request.object
+    if request.operation != "CREATE" or pod is None or pod.metadata is None or pod.spec is None:
+        return False
+    user = request.user_info
+    return (
+        MIRROR_ANNOTATION in (pod.metadata.annotations or {})
+        and bool(pod.spec.node_name)
+        and user.username == f"system:node:{pod.spec.node_name}"
+        and "system:nodes" in (user.groups or [])
+    )
+
+
+def find_uses(subject: Subject, kind: str, thing: KubernetesObject | None) -> list[ImageUse] | None:
+    """Return every image use of an object, or ``None`` where its Pod spec is not to be found."""
+    prefix, spec = _pod_spec(subject, kind, thing)
+    if spec is None:
+        return None
+    template = subject is Subject.WORKLOAD
+    return list(_uses_of(prefix, spec, template=template))
+
+
+def changed_uses(uses: list[ImageUse], old: list[ImageUse] | None) -> list[ImageUse]:
+    """Return the uses that are new or changed against the old object's.
+
+    Without an old object that could be read all of them are new. Places that occur twice in the
+    old object prove nothing and are judged again.
+    """
+    if not old:
+        return uses
+    before: dict[tuple[str, str], tuple[str, str] | None] = {}
+    for use in old:
+        before[use.place] = None if use.place in before else (use.image, use.pull_policy)
+    return [use for use in uses if before.get(use.place) != (use.image, use.pull_policy)]
+
+
+def _pod_spec(subject: Subject, kind: str, thing: KubernetesObject | None) -> tuple[str, Spec | None]:
+    spec = thing.spec if thing is not None else None
+    if subject in (Subject.POD, Subject.MIRROR_POD):
+        return "spec", spec
+    if kind == "CronJob":
+        job_template = spec.job_template if spec is not None else None
+        job = job_template.spec if job_template is not None else None
+        template = job.template if job is not None else None
+        return "spec.jobTemplate.spec.template.spec", template.spec if template is not None else None
+    template = spec.template if spec is not None else None
+    return "spec.template.spec", template.spec if template is not None else None
+
+
+def _uses_of(prefix: str, spec: Spec, *, template: bool) -> Iterator[ImageUse]:
+    lists: tuple[tuple[str, list[Container] | None], ...] = (
+        ("containers", spec.containers),
+        ("initContainers", spec.init_containers),
+        ("ephemeralContainers", spec.ephemeral_containers),
+    )
+    for name, containers in lists:
+        for index, container in enumerate(containers or ()):
+            yield ImageUse(
+                f"{prefix}.{name}[{index}].image",
+                (name, container.name),
+                container.image,
+                container.image_pull_policy,
+                template,
+            )
+    for index, volume in enumerate(spec.volumes or ()):
+        if volume.image is not None:
+            yield ImageUse(
+                f"{prefix}.volumes[{index}].image.reference",
+                ("volumes", volume.name),
+                volume.image.reference,
+                volume.image.pull_policy,
+                template,
+            )

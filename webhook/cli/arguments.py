@@ -1,0 +1,175 @@
+"""The command line as a parser; each command names a function that is imported when it is run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final
+
+from webhook import __version__
+
+Command = Callable[[argparse.Namespace], int]
+
+_EPILOG: Final = """\
+exit codes: 0 all is well, 1 something is refused, 2 wrong arguments or configuration,
+3 something could not be found out
+
+examples:
+  swr-trust config check policy.yaml
+  swr-trust check --config policy.yaml swr.cn-north-4.myhuaweicloud.com/shop/web:1.0
+  helm template my-release ./chart | swr-trust review --config policy.yaml -
+  swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key
+"""
+
+
+def _command(module: str) -> Command:
+    """Return a function that imports ``webhook.cli.<module>`` when called, and runs it."""
+
+    def run(options: argparse.Namespace) -> int:
+        chosen: Command = import_module(f"webhook.cli.{module}").run
+        return chosen(options)
+
+    return run
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="swr-trust",
+        description="Image trust for Huawei Cloud CCE: a Pod runs only what SWR marks as trusted.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"swr-trust {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_check(commands)
+    _add_review(commands)
+    _add_config(commands)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse names no public type for it
+
+
+def _add(
+    commands: _Commands[argparse.ArgumentParser], name: str, text: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE", help="the policy file")
+
+
+def _add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
+    parser.add_argument(
+        "-o", "--output", choices=formats, default=formats[0], help="output format (default: %(default)s)"
+    )
+
+
+def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "serve",
+        "run the admission webhook",
+        "  swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key\n"
+        "  swr-trust serve --config policy.yaml --cert-secret swr-trust/webhook-tls \\\n"
+        "      --service swr-trust-webhook --webhook-configuration swr-trust-webhook",
+    )
+    _add_config_option(parser)
+    parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on (default: all)")
+    parser.add_argument("--port", type=int, default=8443, metavar="PORT", help="(default: %(default)s)")
+    files = parser.add_argument_group("certificate from files")
+    files.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
+    files.add_argument("--tls-key", metavar="FILE", help="private key, PEM")
+    managed = parser.add_argument_group("certificate made and renewed by the webhook itself")
+    managed.add_argument("--cert-secret", metavar="NAMESPACE/NAME", help="Secret that keeps it")
+    managed.add_argument("--service", metavar="NAME", help="Service that the API server calls")
+    managed.add_argument(
+        "--webhook-configuration", metavar="NAME", help="ValidatingWebhookConfiguration to put caBundle into"
+    )
+    parser.add_argument(
+        "--client-ca",
+        metavar="FILE",
+        help="CA of the API server's client certificate; /validate then demands one",
+    )
+    parser.add_argument(
+        "--snapshot-secret", metavar="NAMESPACE/NAME", help="Secret that keeps what was trusted over restarts"
+    )
+    parser.add_argument("--events", action="store_true", help="write Events about refused Pods")
+    parser.add_argument("--log-format", choices=("json", "text"), help="(default: text on a terminal)")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="(default: %(default)s)",
+    )
+    parser.set_defaults(run=_command("serve"))
+
+
+def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "check",
+        "ask SWR about images",
+        "  swr-trust check --config policy.yaml swr.cn-north-4.myhuaweicloud.com/shop/web:1.0",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    _add_config_option(parser)
+    parser.add_argument(
+        "--namespace",
+        default="default",
+        help="namespace whose rules and exemptions apply (default: %(default)s)",
+    )
+    _add_output(parser, "table", "json")
+    parser.set_defaults(run=_command("check"))
+
+
+def _add_review(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "review",
+        "judge manifests as the webhook would",
+        "  helm template my-release ./chart | swr-trust review --config policy.yaml -\n"
+        "  swr-trust review --config policy.yaml -o json deploy/",
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="YAML or JSON file, folder, or - for standard input"
+    )
+    _add_config_option(parser)
+    parser.add_argument(
+        "--namespace", default="default", help="namespace of objects that name none (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("refused", "enforced", "never"),
+        default="refused",
+        help="what makes the exit code 1: refused is whatever mode enforce would refuse, enforced only what "
+        "the policy's modes refuse today (default: %(default)s)",
+    )
+    _add_output(parser, "table", "json")
+    parser.set_defaults(run=_command("review"))
+
+
+def _add_config(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("config", help="check a policy file, or print its JSON Schema")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    check = _add(actions, "check", "check a policy file", "  swr-trust config check policy.yaml")
+    check.add_argument("config", metavar="FILE")
+    _add_output(check, "table", "json")
+    check.set_defaults(run=_command("config_check"))
+    schema = _add(
+        actions,
+        "schema",
+        "print the JSON Schema of the policy file",
+        "  swr-trust config schema > schema.json",
+    )
+    schema.set_defaults(run=_command("config_schema"))

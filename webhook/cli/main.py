@@ -1,0 +1,40 @@
+"""``swr-trust``: arguments in, exit code out. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from webhook.cli.arguments import build_parser
+from webhook.cli.exits import EXIT_USAGE
+from webhook.errors import ConfigError, WebhookError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 means all is well, 1 that something was refused, 2 that the command could not be run as
+    given, 3 that something could not be found out.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except ConfigError as error:
+        print(f"swr-trust: the configuration {options.config} cannot be used:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return EXIT_USAGE
+    except WebhookError as error:
+        print(f"swr-trust: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:
+        # The reader of a pipe has gone, `swr-trust ... | head` for one: nothing is left to say.
+        sys.stderr.close()
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

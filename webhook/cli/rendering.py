@@ -1,0 +1,54 @@
+"""Output for people and for programs. Colour only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+_COLOURS: Final = {
+    "trusted": "green",
+    "exempt": "cyan",
+    "unmanaged": "yellow",
+    "unknown": "yellow",
+    "untrusted": "red",
+    "missing": "red",
+    "digest-mismatch": "red",
+    "invalid": "red",
+}
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns: coloured and fitted on a terminal, plain and uncut into a pipe."""
+    if sys.stdout.isatty():
+        _print_rich(header, rows)
+        return
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(line.rstrip())
+
+
+def _print_rich(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.markup import escape  # noqa: PLC0415 - the same
+    from rich.table import Table  # noqa: PLC0415 - the same
+
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_coloured(escape(cell)) for cell in row))
+    Console().print(table)
+
+
+def _coloured(cell: str) -> str:
+    colour = _COLOURS.get(cell)
+    return f"[{colour}]{cell}[/]" if colour else cell

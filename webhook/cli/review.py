@@ -1,0 +1,106 @@
+"""``swr-trust review``: manifests judged as the webhook would judge them, before they reach a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from webhook.admission.decision import Effect, JudgedUse
+from webhook.admission.judging import Judge
+from webhook.admission.messages import Messages
+from webhook.cli.exits import EXIT_OK, exit_code_of
+from webhook.cli.manifests import Manifest, read_manifests
+from webhook.cli.rendering import print_json, print_table
+from webhook.deadlines import Deadline
+from webhook.policy.loading import load_policy
+from webhook.server.engine import open_engine
+
+OBJECT_TIMEOUT = 30.0
+"""Seconds for one object: nobody waits at an API server, so a cold lookup may take its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedUse:
+    """One image use of a manifest, judged."""
+
+    manifest: Manifest
+    line: int
+    judged: JudgedUse
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge every object of ``options.files``."""
+    policy = load_policy(options.config)
+    manifests = list(read_manifests(options.files))
+    messages = Messages(policy)
+    with open_engine(policy) as engine:
+        reviewed = review(manifests, Judge(policy, engine), options.namespace)
+    if options.output == "json":
+        print_json([_row(item, messages) for item in reviewed])
+    else:
+        _print(reviewed, messages, len(manifests))
+    return _exit_code(reviewed, options.fail_on)
+
+
+def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[ReviewedUse]:
+    """Judge each manifest in its namespace, or in ``namespace`` where it names none."""
+    reviewed: list[ReviewedUse] = []
+    for manifest in manifests:
+        judged = judge.judge(
+            manifest.uses, manifest.namespace or namespace, Deadline.after(OBJECT_TIMEOUT), time.time()
+        )
+        reviewed += [
+            ReviewedUse(manifest, line, item) for line, item in zip(manifest.lines, judged, strict=True)
+        ]
+    return reviewed
+
+
+def _exit_code(reviewed: Sequence[ReviewedUse], fail_on: str) -> int:
+    judged = [item.judged for item in reviewed]
+    if fail_on == "never":
+        return EXIT_OK
+    if fail_on == "enforced":
+        # What the webhook would refuse today: a template's Pod is refused even where the template
+        # itself is only warned of.
+        judged = [item for item in judged if item.effect is Effect.DENY or item.mode == "enforce"]
+    return exit_code_of(judged)
+
+
+def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
+    judgement = item.judged.judgement
+    return {
+        "file": item.manifest.file,
+        "line": item.line,
+        "kind": item.manifest.kind,
+        "name": item.manifest.name,
+        "namespace": item.manifest.namespace,
+        "field": item.judged.use.field,
+        "image": item.judged.use.image,
+        "finding": judgement.finding.value,
+        "reason": judgement.reason,
+        "refused": item.judged.refused,
+        "mode": item.judged.mode.value,
+        "message": messages.describe(item.judged),
+        "advice": messages.advise(item.judged),
+    }
+
+
+def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) -> None:
+    rows = [
+        (
+            f"{item.manifest.file}:{item.line}",
+            f"{item.manifest.kind}/{item.manifest.name}",
+            item.judged.use.image,
+            item.judged.judgement.finding.value,
+            messages.describe(item.judged),
+        )
+        for item in reviewed
+    ]
+    if rows:
+        print_table(("WHERE", "OBJECT", "IMAGE", "FINDING", "MESSAGE"), rows)
+    refused = sum(item.judged.refused for item in reviewed)
+    summary = f"{len(reviewed)} image(s) in {objects} object(s), {refused} refused"
+    print(summary if sys.stdout.isatty() else f"\n{summary}")
