@@ -78,7 +78,7 @@ _ENGLISH: Final = Catalogue(
         "untrusted/digest": "Write name:tag@digest with a tag that is trusted.",
         "missing": "Push the image, or correct its name and tag.",
         "missing/digest": "Push the image, or correct its digest.",
-        "digest-mismatch": "Pin the digest that SWR shows for the tag, or use the tag of this digest.",
+        "digest-mismatch": "Pin the digest that SWR shows for the tag, or name its own tag.",
         "invalid": "Write the image as {home}/organisation/name:tag.",
         "invalid/empty": "Write the image as {home}/organisation/name:tag.",
         "invalid/uppercase": "Write the image name in lower case.",

@@ -88,3 +88,7 @@ class Credential(Protocol):
     def accept(self, generation: int) -> None:
         """Tell that this generation was accepted: earlier failures no longer count."""
         ...  # pragma: no cover
+
+    def release(self, generation: int) -> None:
+        """Tell that a request with this generation ended without a word on it (a timeout, a 5xx)."""
+        ...  # pragma: no cover

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from webhook.deadlines import Deadline
-from webhook.errors import TrustLookupError
-from webhook.trust.records import TrustQuery, TrustRecord
+from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
+from webhook.registries import Registry
+from webhook.trust.cache import Key, RecordCache, is_due
+from webhook.trust.flight import Flight
+from webhook.trust.lane import Lane, LaneRecorder
+from webhook.trust.limiter import RateLimiter
+from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
 
 
 class Origin(StrEnum):
@@ -53,12 +62,171 @@ class Question:
     tenant: str = ""
 
 
+class TrustRecorder(LaneRecorder, Protocol):
+    """Is told how questions were answered."""
+
+    def cache_answered(self, result: str) -> None:
+        """Take note of a question: ``hit``, ``miss``, ``coalesced``, ``stale`` or ``refresh``."""
+        ...  # pragma: no cover
+
+
 class TrustLookup:
-    """Answers questions about images from memory, or by one call shared by all who ask."""
+    """Answers questions about images from memory, or by one call shared by all who ask.
+
+    A call runs under ``lookup.timeout``, never under the deadline of whoever asked first; each
+    who asks waits no longer than its own deadline. Failures are shared, too, and never kept.
+    """
+
+    def __init__(
+        self,
+        source: TrustSource,
+        cache: CacheSettings,
+        lookup: LookupSettings,
+        recorder: TrustRecorder,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Ask ``source`` for what is not in memory; ``clock`` is in epoch seconds."""
+        self._source = source
+        self._settings = lookup
+        self._recorder = recorder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._cache = RecordCache(cache, clock)
+        self._flights: dict[Key, Flight] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._limiters: dict[str, RateLimiter] = {}
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer all questions at once, in order, none later than the deadline.
 
         Never raises ``TrustLookupError``: a failure is an ``Unknown``.
         """
-        raise NotImplementedError
+        answers: list[Answer | None] = []
+        waiting: list[tuple[int, Question, Flight]] = []
+        with self._lock:
+            now = self._clock()
+            for index, question in enumerate(questions):
+                key = question.query.key
+                record = self._cache.get(key)
+                if record is not None and self._is_answer(record, question, now):
+                    answers.append(Known(record, Origin.CACHE))
+                    self._recorder.cache_answered("hit")
+                    if is_due(record, self._cache.settings, now) and key not in self._flights:
+                        self._recorder.cache_answered("refresh")
+                        self._launch(key, Flight(question.query, question.tenant, background=True))
+                    continue
+                answers.append(None)
+                waiting.append((index, question, self._join(key, question)))
+        for index, question, flight in waiting:
+            answers[index] = self._await(question, flight, deadline)
+        return [answer for answer in answers if answer is not None]
+
+    def configure(self, cache: CacheSettings, lookup: LookupSettings) -> None:
+        """Go on under other settings; what is known stays as far as it counts under them."""
+        with self._lock:
+            if cache != self._cache.settings:
+                self._cache.configure(cache)
+            if lookup != self._settings:
+                self._settings = lookup
+                self._lanes.clear()
+                self._limiters.clear()
+
+    def retain(self, registries: Collection[Registry]) -> None:
+        """Forget all about registries that are no longer configured as they were."""
+        keys = {registry.key for registry in registries}
+        with self._lock:
+            self._cache.retain(keys)
+            for key in [key for key in self._lanes if key not in keys]:
+                del self._lanes[key]
+
+    def warm(self, queries: Sequence[TrustQuery]) -> None:
+        """Ask about images in the background, as far as the queue takes them."""
+        with self._lock:
+            for query in queries:
+                if self._cache.get(query.key) is None and query.key not in self._flights:
+                    self._launch(query.key, Flight(query, background=True))
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many trusted and how many refused records are in memory."""
+        with self._lock:
+            return self._cache.sizes
+
+    def _is_answer(self, record: TrustRecord, question: Question, now: float) -> bool:
+        if question.pinned is None or record.status is not TrustStatus.TRUSTED:
+            return True
+        if record.digest == question.pinned:
+            return True
+        return now - record.fetched_at < self._cache.settings.refused
+
+    def _join(self, key: Key, question: Question) -> Flight:
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = Flight(question.query, question.tenant, waiters=1)
+            self._recorder.cache_answered("miss")
+            self._launch(key, flight)
+            return flight
+        flight.waiters += 1
+        self._recorder.cache_answered("coalesced")
+        if flight.background and not flight.started:
+            flight.background, flight.tenant = False, question.tenant
+            self._lane(question.query.registry).submit(flight)
+        return flight
+
+    def _launch(self, key: Key, flight: Flight) -> None:
+        self._flights[key] = flight
+        if not self._lane(flight.query.registry).submit(flight):
+            del self._flights[key]
+            flight.failure = Throttled("too many lookups are waiting already", by_swr=False)
+            flight.done.set()
+
+    def _await(self, question: Question, flight: Flight, deadline: Deadline) -> Answer:
+        answered = flight.done.wait(deadline.remaining())
+        with self._lock:
+            flight.waiters -= 1
+            record, failure = flight.record, flight.failure
+            if record is not None:
+                return Known(record, Origin.SWR)
+            if failure is None or not answered:
+                failure = LookupTimeout("SWR did not answer within the time of the request")
+            stand_in = self._stand_in(question, failure)
+        if stand_in is None:
+            return Unknown(failure)
+        self._recorder.cache_answered("stale")
+        return Known(stand_in, Origin.STALE, failure)
+
+    def _stand_in(self, question: Question, failure: TrustLookupError) -> TrustRecord | None:
+        """Return an earlier trusted record where the failure is such that it may stand in.
+
+        Not where the author of a Pod could cause the failure by the choice of an image, and not
+        for our own limit of calls, which is over in a moment.
+        """
+        if isinstance(failure, Throttled) and not failure.by_swr:
+            return None
+        if not isinstance(failure, (LookupTimeout, RegistryUnavailable, Throttled, Unauthorized)):
+            return None
+        record = self._cache.get_stand_in(question.query.key)
+        if record is not None and question.pinned not in (None, record.digest):
+            return None
+        return record
+
+    def _lane(self, registry: Registry) -> Lane:
+        lane = self._lanes.get(registry.key)
+        if lane is None:
+            limiter = self._limiters.get(registry.endpoint)
+            if limiter is None:
+                limiter = self._limiters[registry.endpoint] = RateLimiter(self._settings.calls_per_second)
+            lane = Lane(registry.name, self._source, limiter, self._settings, self._recorder, self._finish)
+            self._lanes[registry.key] = lane
+        return lane
+
+    def _finish(self, flight: Flight, outcome: TrustRecord | TrustLookupError) -> None:
+        with self._lock:
+            if isinstance(outcome, TrustRecord):
+                self._cache.put(flight.query.key, outcome)
+                flight.record = outcome
+            else:
+                flight.failure = outcome
+            if self._flights.get(flight.query.key) is flight:
+                del self._flights[flight.query.key]
+        flight.done.set()

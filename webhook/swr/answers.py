@@ -1,0 +1,237 @@
+"""SWR's answers, read strictly from raw bytes.
+
+The SDK's models are no use here: they turn ``"false"`` and ``1`` into ``True`` and take an HTML
+page for an answer. Sources: SWR API Reference, Querying an Image Tag, Listing Image Tags (v3) and
+Error Codes; API Gateway, error codes of signed requests.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from webhook.errors import (
+    Forbidden,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.swr.http import HttpResponse
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+
+OK: Final = 200
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
+NOT_FOUND: Final = 404
+REQUEST_TIMEOUT: Final = 408
+TOO_MANY_REQUESTS: Final = 429
+SERVER_ERRORS: Final = range(500, 600)
+
+MAX_RETRY_AFTER: Final = 60.0
+"""Seconds of a ``Retry-After`` that are believed."""
+
+THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
+CROSS_ACCOUNT: Final = "4011064"
+NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
+WRONG_URL: Final = "4040083"
+
+_GATEWAY: Final = re.compile(r"APIGW?\.\d+")
+_GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
+_SWR_CODE: Final = re.compile(r"(?:SVCSTG|SWR)[A-Za-z0-9.]*\.(\d{7})")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_TEXT: Final = 64
+
+
+class _Tag(msgspec.Struct):
+    """The fields of a tag that count; every type is taken as it comes and checked below."""
+
+    tag: Any = None
+    is_trusted: Any = None
+    digest: Any = None
+    path: Any = None
+    created: Any = None
+    updated: Any = None
+
+
+class _Page(msgspec.Struct):
+    tags: Any = msgspec.UNSET
+    next_marker: Any = msgspec.field(default=None, name="nextMarker")
+    has_more: Any = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class TagFact:
+    """What a tag list says of one tag."""
+
+    tag: str
+    digest: str | None
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    """One page of a tag list; ``marker`` asks for the next one and is ``None`` on the last."""
+
+    facts: tuple[TagFact, ...]
+    marker: str | None
+
+
+_tag_decoder: Final = msgspec.json.Decoder(_Tag)
+_page_decoder: Final = msgspec.json.Decoder(_Page)
+_DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+def read_tag(response: HttpResponse, query: TrustQuery, now: float) -> TrustRecord:
+    """Read the answer to a question about a tag; ``now`` is in seconds since the epoch.
+
+    Trusted is only a 200 with a JSON object about the very tag whose ``is_trusted`` is JSON
+    ``true``. Missing is only a 404 in SWR's own words: a gateway says 404, too.
+
+    Raises:
+        TrustLookupError: the answer is not known.
+    """
+    if response.status == NOT_FOUND:
+        return _read_missing(response, now)
+    if response.status != OK:
+        raise read_error(response)
+    try:
+        answer = _tag_decoder.decode(response.body)
+    except _DECODE_ERRORS:
+        raise MalformedAnswer("SWR answered 200 without a JSON object") from None
+    if answer.tag != query.tag:
+        raise MalformedAnswer("SWR's answer is about another tag")
+    image = f"{query.organization}/{query.repository}:{query.tag}"
+    if isinstance(answer.path, str) and answer.path and answer.path.partition("/")[2] != image:
+        raise MalformedAnswer("SWR's answer is about another image")
+    return TrustRecord(
+        TrustStatus.TRUSTED if answer.is_trusted is True else TrustStatus.UNTRUSTED,
+        fetched_at=now,
+        digest=_digest(answer.digest),
+        created=_text(answer.created),
+        updated=_text(answer.updated),
+    )
+
+
+def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
+    """Read one page of a tag list, or the record that says the repository is missing.
+
+    Raises:
+        TrustLookupError: the page is not known, or does not say whether more follows.
+    """
+    if response.status == NOT_FOUND:
+        return _read_missing(response, now)
+    if response.status != OK:
+        raise read_error(response)
+    try:
+        page = _page_decoder.decode(response.body)
+        items = msgspec.convert(page.tags, list[_Tag]) if page.tags is not None else []
+    except _DECODE_ERRORS:
+        raise MalformedAnswer("SWR answered 200 without a list of tags") from None
+    facts = []
+    for item in items:
+        if not isinstance(item.tag, str):
+            raise MalformedAnswer("SWR listed a tag without a name")
+        facts.append(TagFact(item.tag, _digest(item.digest), item.is_trusted is True))
+    return TagPage(tuple(facts), _next_marker(page))
+
+
+def _next_marker(page: _Page) -> str | None:
+    marker = page.next_marker
+    if page.has_more is False or (page.has_more is msgspec.UNSET and marker in (None, "")):
+        return None
+    if isinstance(marker, str) and marker and page.has_more in (True, msgspec.UNSET):
+        return marker
+    raise MalformedAnswer("SWR's list of tags does not say where it goes on")
+
+
+def read_error(response: HttpResponse) -> TrustLookupError:
+    """Return what an answer that is neither 200 nor an honest 404 means."""
+    status = response.status
+    codes = read_codes(response.body)
+    numbers = _numbers(codes)
+    said = f"SWR answered {status}" + (f" {codes[0]}" if codes else "")
+    if (
+        status == TOO_MANY_REQUESTS
+        or not _GATEWAY_THROTTLED.isdisjoint(codes)
+        or (status == FORBIDDEN and not THROTTLED_AS_403.isdisjoint(numbers))
+    ):
+        return Throttled(said, retry_after=read_retry_after(response), by_swr=True)
+    if CROSS_ACCOUNT in numbers:
+        return Forbidden(f"{said}: another account's image")
+    if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
+        return Unauthorized(said)
+    if status == FORBIDDEN:
+        return Forbidden(said)
+    if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:
+        return RegistryUnavailable(said, retry_after=read_retry_after(response))
+    return MalformedAnswer(said)
+
+
+def _read_missing(response: HttpResponse, now: float) -> TrustRecord:
+    codes = read_codes(response.body)
+    if any(_GATEWAY.fullmatch(code) for code in codes):
+        raise RegistryUnavailable(f"the API gateway answered 404 {codes[0]}: is the endpoint right?")
+    numbers = _numbers(codes)
+    if WRONG_URL in numbers:
+        raise RegistryUnavailable(f"SWR answered 404 {codes[0]}: is the endpoint right?")
+    if not numbers:
+        # Nobody knows whose 404 this is. Not "unavailable": the author of a Pod could choose an
+        # image that causes it, and onLookupFailure must not let it pass.
+        raise MalformedAnswer("a 404 that is not in SWR's words")
+    return TrustRecord(TrustStatus.MISSING, fetched_at=now)
+
+
+def read_codes(body: bytes) -> list[str]:
+    """Return the error codes of an error body, in any of the three documented forms.
+
+    They are an object with ``errors`` and ``error_code``, a bare array of errors, and the
+    gateway's object with ``error_code``. What is none of them has no codes.
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except _DECODE_ERRORS:
+        return []
+    entries: list[Any] = value if isinstance(value, list) else [value]
+    if isinstance(value, dict) and isinstance(value.get("errors"), list):
+        entries = [*value["errors"], value]
+    codes = []
+    for entry in entries[:16]:
+        if isinstance(entry, dict):
+            code = entry.get("errorCode") or entry.get("error_code")
+            if isinstance(code, str) and code.isprintable():
+                codes.append(code[:_MAX_TEXT])
+    return codes
+
+
+def _numbers(codes: list[str]) -> set[str]:
+    return {match[1] for code in codes if (match := _SWR_CODE.fullmatch(code)) is not None}
+
+
+def read_retry_after(response: HttpResponse) -> float | None:
+    """Return ``Retry-After`` in seconds (RFC 9110, 10.2.3), bounded, ``None`` where there is none."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:9])
+    else:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _digest(value: object) -> str | None:
+    return value if isinstance(value, str) and _DIGEST.fullmatch(value) is not None else None
+
+
+def _text(value: object) -> str | None:
+    return value[:_MAX_TEXT] if isinstance(value, str) and value.isprintable() else None

@@ -1,0 +1,169 @@
+"""SWR's API: one registry's tag detail and tag list, authorised, one call at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from webhook.deadlines import Deadline
+from webhook.errors import MalformedAnswer, TrustLookupError, Unauthorized
+from webhook.registries import Registry
+from webhook.swr.answers import (
+    NOT_FOUND,
+    OK,
+    SERVER_ERRORS,
+    TagFact,
+    read_error,
+    read_page,
+    read_tag,
+)
+from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
+from webhook.swr.naming import check_names, escape_repository
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+
+CONTENT_TYPE: Final = "application/json;charset=utf-8"
+
+PAGE_SIZE: Final = 1000
+"""Tags per page, the most that the API gives (SWR API Reference, Listing Image Tags)."""
+
+MAX_PAGES: Final = 20
+"""Pages of one repository that are read; a longer list was not read to its end and proves nothing."""
+
+
+class CallRecorder(Protocol):
+    """Is told of every HTTP call to SWR."""
+
+    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
+        """Take note of a call: ``outcome`` is the HTTP status, or the reason of the failure."""
+        ...  # pragma: no cover
+
+
+class SwrClient:
+    """Asks one registry. Thread-safe as far as its transport and credential are."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        transport: Transport,
+        credential: Credential,
+        recorder: CallRecorder,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Ask ``registry`` over ``transport`` as ``credential``; ``clock`` is epoch seconds."""
+        self._registry = registry
+        self._transport = transport
+        self._credential = credential
+        self._recorder = recorder
+        self._clock = clock
+
+    def show_tag(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
+
+        Raises:
+            TrustLookupError: the answer is not known.
+        """
+        assert query.tag is not None
+        path = f"/v2{_repository_path(query)}/tags/{quote(query.tag, safe='')}"
+        response = self._get(HttpRequest("GET", self._registry.endpoint, path), deadline, pace)
+        return read_tag(response, query, self._clock())
+
+    def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        """Return what the tags that hold a digest say, from the whole tag list.
+
+        Trusted only if at least one tag holds the digest and every one that does is trusted. The
+        list is read with the markers of API v3: offsets (v2) shift while tags are pushed, so that
+        an untrusted holder could be missed.
+
+        Raises:
+            TrustLookupError: the list was not read to its end.
+        """
+        path = f"/v3{_repository_path(query)}/tags"
+        holders: list[TagFact] = []
+        marker: str | None = None
+        seen: set[str] = set()
+        for _ in range(MAX_PAGES):
+            parameters = [("limit", str(PAGE_SIZE))]
+            if marker is not None:
+                parameters.append(("marker", marker))
+            request = HttpRequest("GET", self._registry.endpoint, path, tuple(parameters))
+            page = read_page(self._get(request, deadline, pace), self._clock())
+            if isinstance(page, TrustRecord):
+                return page
+            holders += [fact for fact in page.facts if fact.digest == query.digest]
+            marker = page.marker
+            if marker is None:
+                return self._judge_holders(query, holders)
+            if marker in seen:
+                raise MalformedAnswer("SWR's list of tags goes round in circles")
+            seen.add(marker)
+        raise MalformedAnswer(f"the repository has more than {MAX_PAGES * PAGE_SIZE} tags; name a tag")
+
+    def _judge_holders(self, query: TrustQuery, holders: list[TagFact]) -> TrustRecord:
+        if not holders:
+            status = TrustStatus.MISSING
+        elif all(fact.trusted for fact in holders):
+            status = TrustStatus.TRUSTED
+        else:
+            status = TrustStatus.UNTRUSTED
+        digest = query.digest if holders else None
+        return TrustRecord(status, self._clock(), digest, tags=tuple(fact.tag for fact in holders[:10]))
+
+    def _get(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
+        """Send an authorised request; after a 401 at most once more, with a fresh secret."""
+        headers = {"Content-Type": CONTENT_TYPE}
+        if self._registry.project_id is not None:
+            headers["X-Project-Id"] = self._registry.project_id
+        request = request.with_headers(headers)
+        again = True
+        while True:
+            authorization = self._credential.authorize(request, deadline)
+            settled = False
+            try:
+                pace(deadline)
+                response = self._send(request.with_headers(authorization.headers), deadline)
+                refused = _is_unauthorized(response)
+                if refused:
+                    again = self._credential.reject(authorization.generation) and again
+                    settled = True
+                elif response.status not in SERVER_ERRORS and not _is_undecided(response):
+                    self._credential.accept(authorization.generation)
+                    settled = True
+            finally:
+                if not settled:
+                    self._credential.release(authorization.generation)
+            if not refused or not again:
+                return response
+            again = False
+
+    def _send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        started = time.monotonic()
+        outcome = "error"
+        try:
+            response = self._transport.send(request, deadline)
+            outcome = str(response.status)
+        except TrustLookupError as error:
+            outcome = error.reason
+            raise
+        finally:
+            self._recorder.record_call(self._registry.name, outcome, time.monotonic() - started)
+        return response
+
+
+def _repository_path(query: TrustQuery) -> str:
+    # Checked again although the caller has: this is where a name becomes part of a URL.
+    check_names(query.organization, query.repository)
+    organization = quote(query.organization, safe="")
+    return f"/manage/namespaces/{organization}/repos/{quote(escape_repository(query.repository), safe='$')}"
+
+
+def _is_unauthorized(response: HttpResponse) -> bool:
+    return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
+
+
+def _is_undecided(response: HttpResponse) -> bool:
+    """Whether an answer says nothing about the credential: a gateway's throttling, a redirect."""
+    if response.status in (OK, NOT_FOUND):
+        return False
+    return read_error(response).reason in ("throttled", "unavailable", "malformed")

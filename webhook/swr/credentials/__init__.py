@@ -1,0 +1,149 @@
+"""Identities towards SWR: every kind of the configuration file behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+from webhook.deadlines import Deadline
+from webhook.errors import ConfigError, Problem
+from webhook.regions import find_region
+from webhook.registries import CredentialSettings
+from webhook.swr.credentials.fetched import Fetched, FetchedSecret
+from webhook.swr.credentials.files import SecretFiles
+from webhook.swr.credentials.guard import (
+    CredentialRecorder,
+    GuardedCredential,
+    Pause,
+    SilentRecorder,
+)
+from webhook.swr.credentials.iam_user import IamUserLogin
+from webhook.swr.credentials.secrets import FixedSecret, KeyPair, SecretSource
+from webhook.swr.credentials.signing import sign
+from webhook.swr.credentials.temporary import OidcAgency, OidcFederation, PodIdentity
+from webhook.swr.http import Credential, HttpRequest, Transport
+
+SecretT = TypeVar("SecretT")
+
+
+def build_credential(
+    settings: CredentialSettings,
+    *,
+    region: str,
+    iam_endpoint: str,
+    project_id: str | None,
+    transport: Transport,
+    environment: Mapping[str, str],
+    recorder: CredentialRecorder | None = None,
+) -> Credential:
+    """Return the identity that ``settings`` describe; ``environment`` is read now and never again.
+
+    Raises:
+        ConfigError: the environment lacks what the kind needs.
+    """
+    notes = recorder if recorder is not None else SilentRecorder()
+    kind = settings.kind
+    pause = Pause(kind, notes)
+    if kind == "token":
+        token = SecretFiles([_need(settings.token_file, "tokenFile")])
+        return GuardedCredential(kind, token, _token_of_file, pause)
+    if kind == "aksk":
+        return GuardedCredential(kind, _key_pair(settings, environment), sign, pause)
+
+    def fetched(fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles) -> FetchedSecret[SecretT]:
+        inputs: Callable[[], Hashable] = file.fingerprint
+        return FetchedSecret(kind, fetch, inputs, Pause(kind, notes), notes)
+
+    if kind == "iamUser":
+        password = SecretFiles([_need(settings.password_file, "passwordFile")])
+        project = {"id": project_id} if project_id is not None else {"name": region}
+        login = IamUserLogin(
+            transport,
+            iam_endpoint,
+            _need(settings.domain_name, "domainName"),
+            _need(settings.user_name, "userName"),
+            password,
+            project,
+        )
+        return GuardedCredential(kind, fetched(login, password), _token_header, pause)
+    keys = _temporary_keys(settings, region, iam_endpoint, transport, environment)
+    return GuardedCredential(kind, fetched(*keys), sign, pause)
+
+
+def _temporary_keys(
+    settings: CredentialSettings,
+    region: str,
+    iam_endpoint: str,
+    transport: Transport,
+    environment: Mapping[str, str],
+) -> tuple[Callable[[Deadline], Fetched[KeyPair]], SecretFiles]:
+    if settings.kind == "podIdentity":
+        url = _from_environment(environment, "HC_CONTAINER_CREDENTIALS_FULL_URI")
+        token = SecretFiles([_from_environment(environment, "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")])
+        return PodIdentity(transport, url, token), token
+    token = SecretFiles([_need(settings.id_token_file, "idTokenFile")])
+    if settings.identity_provider is not None:
+        return OidcFederation(transport, iam_endpoint, settings.identity_provider, token), token
+    known = find_region(region)
+    endpoint = settings.sts_endpoint or (known.sts_endpoint if known is not None else None)
+    assume = OidcAgency(
+        transport,
+        _need(endpoint, "stsEndpoint"),
+        _need(settings.provider_urn, "providerUrn"),
+        _need(settings.agency_urn, "agencyUrn"),
+        token,
+    )
+    return assume, token
+
+
+def _key_pair(settings: CredentialSettings, environment: Mapping[str, str]) -> SecretSource[KeyPair]:
+    if settings.access_key_file is not None:
+        paths = [settings.access_key_file, _need(settings.secret_key_file, "secretKeyFile")]
+        if settings.security_token_file is not None:
+            paths.append(settings.security_token_file)
+        return _KeyPairFiles(SecretFiles(paths))
+    return FixedSecret(
+        KeyPair(
+            _from_environment(environment, "HUAWEICLOUD_SDK_AK"),
+            _from_environment(environment, "HUAWEICLOUD_SDK_SK"),
+            environment.get("HUAWEICLOUD_SDK_SECURITY_TOKEN") or None,
+        )
+    )
+
+
+class _KeyPairFiles:
+    """A key pair read from two files, or three with a security token."""
+
+    def __init__(self, files: SecretFiles) -> None:
+        self._files = files
+        self.renew = files.renew
+        self.confirm = files.confirm
+
+    def current(self, deadline: Deadline) -> tuple[KeyPair, int]:
+        values, generation = self._files.current(deadline)
+        return KeyPair(*values), generation
+
+
+def _token_header(token: str, request: HttpRequest) -> Mapping[str, str]:
+    del request
+    return {"X-Auth-Token": token}
+
+
+def _token_of_file(values: tuple[str, ...], request: HttpRequest) -> Mapping[str, str]:
+    return _token_header(values[0], request)
+
+
+def _need(value: str | None, key: str) -> str:
+    if not value:
+        raise ConfigError([Problem("credentials", f"{key} is missing")])
+    return value
+
+
+def _from_environment(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise ConfigError([Problem("credentials", f"the environment variable {name} is not set")])
+    return value
+
+
+__all__ = ["CredentialRecorder", "build_credential"]

@@ -1,0 +1,107 @@
+"""Secrets in files, read again when they change, several files as one consistent whole.
+
+A Secret volume swaps all of its files at once by a symlink, but files can also be replaced one by
+one: they are read until their metadata are the same before and after, so that an old access key is
+never paired with a new secret key that was seen being written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from webhook.deadlines import Deadline
+from webhook.errors import Unauthorized
+
+MAX_BYTES: Final = 64 * 1024
+"""A token is some kilobytes at most."""
+
+_TRIES: Final = 3
+
+Fingerprint = tuple[tuple[int, int, int], ...]
+"""Of each file its inode, size and modification time in nanoseconds."""
+
+
+class SecretFiles:
+    """The contents of one or more files, with a generation that counts their changes."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Watch ``paths``; nothing is read before the first use."""
+        self._paths = tuple(paths)
+        self._lock = threading.Lock()
+        self._fingerprint: Fingerprint | None = None
+        self._values: tuple[str, ...] = ()
+        self._generation = 0
+
+    def current(self, deadline: Deadline) -> tuple[tuple[str, ...], int]:
+        """Return the stripped contents in the order of the paths, and their generation.
+
+        Files that have become unreadable leave the last good contents in place.
+
+        Raises:
+            Unauthorized: a file cannot be read or is empty, and never was otherwise.
+        """
+        del deadline  # local files: nothing to wait for
+        try:
+            fingerprint = self.fingerprint()
+            if fingerprint != self._fingerprint:
+                self._read()
+        except OSError as error:
+            if self._fingerprint is None:
+                raise Unauthorized(f"{error.filename} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            if self._fingerprint is None:
+                raise Unauthorized(str(error)) from None
+        with self._lock:
+            return self._values, self._generation
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what tells one state of the files from another; raises ``OSError``."""
+        return tuple(_stat(path) for path in self._paths)
+
+    def renew(self, generation: int) -> bool:
+        """Whether the files hold another secret than that of ``generation``."""
+        _, now = self.current(Deadline.after(0))
+        return now != generation
+
+    def confirm(self) -> None:
+        """Do nothing: files are what they are."""
+
+    def _read(self) -> None:
+        for _ in range(_TRIES):
+            before = self.fingerprint()
+            values = tuple(_read_file(path) for path in self._paths)
+            if self.fingerprint() == before:
+                break
+        else:
+            raise ValueError(f"{self._paths[0]} is being replaced")
+        with self._lock:
+            if values != self._values:
+                self._values = values
+                self._generation += 1
+            self._fingerprint = before
+
+
+def _stat(path: str) -> tuple[int, int, int]:
+    # Of the file that the symlinks lead to: a Secret volume swaps a link on the way.
+    status = os.stat(path)  # noqa: PTH116 - Path.stat is slower and this runs at every cold lookup
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read_file(path: str) -> str:
+    with Path(path).open("rb") as stream:
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES} bytes")
+    try:
+        text = data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds characters that no credential has") from None
+    if not text:
+        raise ValueError(f"{path} is empty")
+    if not text.isprintable():
+        raise ValueError(f"{path} holds more than one line")
+    return text

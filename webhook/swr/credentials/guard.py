@@ -1,0 +1,162 @@
+"""The guard in front of a secret: an account is locked after five failed authentications.
+
+Replicas add up, so one failure is all that each of them may cause. Two things see to that. After a
+failure no call is made with the secret until it changes or a pause is over. And a secret that has
+never been accepted is tried by one request alone while all others wait for its fate, or a hundred
+simultaneous cold lookups would be a hundred failures.
+
+Source: API Request Signing Guide, FAQ (lock for 5 minutes after more than 5 failures in a row).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, Protocol, TypeVar
+
+from webhook.deadlines import Deadline
+from webhook.errors import LookupTimeout, Unauthorized
+from webhook.swr.credentials.secrets import SecretSource
+from webhook.swr.http import Authorization, HttpRequest
+
+PAUSE_SECONDS: Final = (360.0, 600.0)
+"""The pause after a failure is drawn from here: longer than the lock, and never in step."""
+
+SecretT = TypeVar("SecretT")
+
+
+class CredentialRecorder(Protocol):
+    """Is told how credentials fare; ``kind`` is the kind of the configuration file."""
+
+    def credential_paused(self, kind: str, until: float) -> None:
+        """Take note that a credential is paused until ``until`` in epoch seconds, 0.0 for not paused."""
+        ...  # pragma: no cover
+
+    def credential_fetched(self, kind: str, outcome: str) -> None:
+        """Take note of a login or a fetch of temporary credentials: ``ok`` or the failure's reason."""
+        ...  # pragma: no cover
+
+
+class SilentRecorder:
+    """Takes no notes."""
+
+    def credential_paused(self, kind: str, until: float) -> None:
+        """Do nothing."""
+
+    def credential_fetched(self, kind: str, outcome: str) -> None:
+        """Do nothing."""
+
+
+class Pause:
+    """A pause after a failed authentication. Not thread-safe: its owner holds a lock."""
+
+    def __init__(
+        self,
+        kind: str,
+        recorder: CredentialRecorder,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """Measure by ``clock`` (monotonic seconds), draw lengths with ``draw``."""
+        self._kind = kind
+        self._recorder = recorder
+        self._clock = clock
+        self._draw = draw
+        self._until = float("-inf")
+        self._of: object = None
+
+    def begin(self, of: object) -> None:
+        """Pause the secret that ``of`` identifies."""
+        length = self._draw(*PAUSE_SECONDS)
+        self._until, self._of = self._clock() + length, of
+        self._recorder.credential_paused(self._kind, time.time() + length)
+
+    def end(self) -> None:
+        """End the pause: the secret was accepted, or is another one."""
+        if self._of is not None:
+            self._until, self._of = float("-inf"), None
+            self._recorder.credential_paused(self._kind, 0.0)
+
+    def left(self, of: object) -> float:
+        """Return the seconds for which the secret ``of`` is still paused, 0.0 if it is not."""
+        return max(0.0, self._until - self._clock()) if self._of == of else 0.0
+
+
+class GuardedCredential(Generic[SecretT]):
+    """Implements ``Credential`` over any source of secrets."""
+
+    def __init__(
+        self,
+        kind: str,
+        source: SecretSource[SecretT],
+        apply: Callable[[SecretT, HttpRequest], Mapping[str, str]],
+        pause: Pause,
+    ) -> None:
+        """Authorise requests with ``apply``, which makes headers of a secret and a request."""
+        self._kind = kind
+        self._source = source
+        self._apply = apply
+        self._pause = pause
+        self._turn = threading.Condition()
+        self._accepted = 0
+        self._on_trial: tuple[int, float] | None = None
+
+    def authorize(self, request: HttpRequest, deadline: Deadline) -> Authorization:
+        """Return the headers for a request; see ``Credential``."""
+        while True:
+            secret, generation = self._source.current(deadline)
+            if self._take_turn(generation, deadline):
+                return Authorization(self._apply(secret, request), generation)
+
+    def accept(self, generation: int) -> None:
+        """Let everybody use a secret that was accepted."""
+        if generation == self._accepted and self._on_trial is None:
+            return
+        with self._turn:
+            self._accepted = max(self._accepted, generation)
+            self._source.confirm()
+            self._pause.end()
+            self._end_trial(generation)
+
+    def reject(self, generation: int) -> bool:
+        """Pause a rejected secret unless another one is to be had; see ``Credential``."""
+        renewed = self._source.renew(generation)
+        with self._turn:
+            if self._accepted == generation:
+                self._accepted = 0
+            if not renewed:
+                self._pause.begin(generation)
+            self._end_trial(generation)
+        return renewed
+
+    def release(self, generation: int) -> None:
+        """Let the next request try a secret whose trial ended without a verdict."""
+        with self._turn:
+            self._end_trial(generation)
+
+    def _take_turn(self, generation: int, deadline: Deadline) -> bool:
+        """Return whether the request may go; ``False`` asks to look at the secret again."""
+        with self._turn:
+            left = self._pause.left(generation)
+            if left:
+                raise Unauthorized(
+                    f"the {self._kind} credential is paused for {left:.0f} s after a failed authentication"
+                )
+            if generation == self._accepted:
+                return True
+            trial = self._on_trial
+            if trial is None or trial[0] != generation or trial[1] <= time.monotonic():
+                # The trial ends with its request, which ends by its deadline.
+                self._on_trial = (generation, deadline.at)
+                return True
+            self._turn.wait(min(deadline.remaining(), max(0.0, trial[1] - time.monotonic())))
+            if deadline.expired:
+                raise LookupTimeout(f"the {self._kind} credential is being tried for the first time")
+            return False
+
+    def _end_trial(self, generation: int) -> None:
+        if self._on_trial is not None and self._on_trial[0] == generation:
+            self._on_trial = None
+            self._turn.notify_all()

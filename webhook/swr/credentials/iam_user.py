@@ -1,0 +1,70 @@
+"""A token for an IAM user, by password (IAM API Reference, Obtaining a User Token Through Password)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from webhook.deadlines import Deadline
+from webhook.errors import MalformedAnswer
+from webhook.swr.credentials.fetched import Fetched
+from webhook.swr.credentials.files import SecretFiles
+from webhook.swr.credentials.iam import post, read_subject_token, read_time
+from webhook.swr.http import Transport
+
+
+class IamUserLogin:
+    """Logs one IAM user in, scoped to a project."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        iam_endpoint: str,
+        domain_name: str,
+        user_name: str,
+        password: SecretFiles,
+        project: dict[str, str],
+    ) -> None:
+        """Log in at ``iam_endpoint``; ``project`` is ``{"id": ...}`` or ``{"name": ...}``."""
+        self._transport = transport
+        self._iam_endpoint = iam_endpoint
+        self._domain_name = domain_name
+        self._user_name = user_name
+        self._password = password
+        self._project = project
+
+    def __call__(self, deadline: Deadline) -> Fetched[str]:
+        """Return a token with its expiry.
+
+        Raises:
+            TrustLookupError: IAM refused or could not be asked.
+        """
+        (password,), _ = self._password.current(deadline)
+        user = {"domain": {"name": self._domain_name}, "name": self._user_name, "password": password}
+        body: dict[str, Any] = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": self._project},
+            }
+        }
+        response = post(
+            self._transport,
+            self._iam_endpoint,
+            "/v3/auth/tokens",
+            body,
+            deadline,
+            query=(("nocatalog", "true"),),
+        )
+        return Fetched(read_subject_token(response), _read_expiry(response.body))
+
+
+def _read_expiry(body: bytes) -> float:
+    try:
+        value = msgspec.json.decode(body)
+        text = value["token"]["expires_at"]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, KeyError):
+        raise MalformedAnswer("IAM answered a login without token.expires_at") from None
+    if not isinstance(text, str):
+        raise MalformedAnswer("IAM answered a login without token.expires_at")
+    return read_time(text)

@@ -1,0 +1,60 @@
+"""Where secrets come from, as the guard sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from webhook.deadlines import Deadline
+
+SecretT_co = TypeVar("SecretT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """An access key and its secret, with a security token where they are temporary."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+
+
+class SecretSource(Protocol[SecretT_co]):
+    """Gives a secret and its generation, which changes whenever the secret does."""
+
+    def current(self, deadline: Deadline) -> tuple[SecretT_co, int]:
+        """Return the secret to use now.
+
+        Raises:
+            TrustLookupError: there is none to be had by the deadline.
+        """
+        ...  # pragma: no cover
+
+    def renew(self, generation: int) -> bool:
+        """Whether another secret than the rejected one is there, or can be fetched."""
+        ...  # pragma: no cover
+
+    def confirm(self) -> None:
+        """Take note that the secret at hand was accepted."""
+        ...  # pragma: no cover
+
+
+class FixedSecret(SecretSource[SecretT_co]):
+    """A secret that does not change while the process runs, from the environment."""
+
+    def __init__(self, secret: SecretT_co) -> None:
+        """Hold the secret."""
+        self._secret = secret
+
+    def current(self, deadline: Deadline) -> tuple[SecretT_co, int]:
+        """Return the secret; its generation is always 1."""
+        del deadline
+        return self._secret, 1
+
+    def renew(self, generation: int) -> bool:
+        """Return ``False``: there is no other."""
+        del generation
+        return False
+
+    def confirm(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,98 @@
+"""Temporary keys for a Pod: CCE Pod Identity, and OIDC with the old IAM or with STS.
+
+Sources: CCE User Guide, Pod Identity (cce_10_1110) and Using OIDC (cce_10_2188); the wire formats
+are those of the SDK (huaweicloudsdkcore 3.1.219, auth/internal.py), whose own providers read a
+rotated token once only, mix old and new keys under concurrency and have no deadline.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from webhook.deadlines import Deadline
+from webhook.swr.credentials.fetched import Fetched
+from webhook.swr.credentials.files import SecretFiles
+from webhook.swr.credentials.iam import post, read_subject_token, read_temporary_keys
+from webhook.swr.credentials.secrets import KeyPair
+from webhook.swr.http import Transport
+
+OIDC_DURATION: Final = 6 * 3600
+"""Seconds that keys from the old IAM are asked for."""
+
+STS_DURATION: Final = 3600
+"""Seconds that keys from STS are asked for."""
+
+SESSION_NAME: Final = "swr-trust-webhook"
+
+
+class PodIdentity:
+    """Keys from the CCE Pod Identity agent, which answers on the node."""
+
+    def __init__(self, transport: Transport, url: str, token: SecretFiles) -> None:
+        """Ask ``url`` (``HC_CONTAINER_CREDENTIALS_FULL_URI``) with the projected token."""
+        self._transport = transport
+        self._url = urlsplit(url)
+        self._token = token
+
+    def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
+        """Return keys with their expiry; raises ``TrustLookupError``."""
+        (token,), _ = self._token.current(deadline)
+        base_url = f"{self._url.scheme}://{self._url.netloc}"
+        headers = {"Authorization": token}
+        response = post(self._transport, base_url, self._url.path or "/", {}, deadline, headers)
+        return read_temporary_keys(response.body)
+
+
+class OidcFederation:
+    """Keys from the old IAM: the projected token becomes a token, and that becomes keys."""
+
+    def __init__(self, transport: Transport, iam_endpoint: str, provider: str, token: SecretFiles) -> None:
+        """Log in at ``iam_endpoint`` by the identity provider ``provider``."""
+        self._transport = transport
+        self._iam_endpoint = iam_endpoint
+        self._provider = provider
+        self._token = token
+
+    def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
+        """Return keys with their expiry; raises ``TrustLookupError``."""
+        (id_token,), _ = self._token.current(deadline)
+        login = post(
+            self._transport,
+            self._iam_endpoint,
+            "/v3.0/OS-AUTH/id-token/tokens",
+            {"auth": {"id_token": {"id": id_token}}},
+            deadline,
+            {"X-Idp-Id": self._provider},
+        )
+        token = {"id": read_subject_token(login), "duration_seconds": OIDC_DURATION}
+        body = {"auth": {"identity": {"methods": ["token"], "token": token}}}
+        path = "/v3.0/OS-CREDENTIAL/securitytokens"
+        return read_temporary_keys(post(self._transport, self._iam_endpoint, path, body, deadline).body)
+
+
+class OidcAgency:
+    """Keys from STS: an agency is assumed with the projected token."""
+
+    def __init__(
+        self, transport: Transport, sts_endpoint: str, provider_urn: str, agency_urn: str, token: SecretFiles
+    ) -> None:
+        """Assume ``agency_urn`` at ``sts_endpoint``."""
+        self._transport = transport
+        self._sts_endpoint = sts_endpoint
+        self._provider_urn = provider_urn
+        self._agency_urn = agency_urn
+        self._token = token
+
+    def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
+        """Return keys with their expiry; raises ``TrustLookupError``."""
+        (id_token,), _ = self._token.current(deadline)
+        body = {
+            "provider_urn": self._provider_urn,
+            "agency_urn": self._agency_urn,
+            "agency_session_name": SESSION_NAME,
+            "id_token": id_token,
+            "duration_seconds": STS_DURATION,
+        }
+        response = post(self._transport, self._sts_endpoint, "/v5/agencies/assume-with-oidc", body, deadline)
+        return read_temporary_keys(response.body)

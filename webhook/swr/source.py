@@ -1,0 +1,110 @@
+"""The trust source over all registries: who is asked with which identity over which connections."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from webhook.deadlines import Deadline
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.client import CallRecorder, SwrClient
+from webhook.swr.http import Credential, Transport
+from webhook.trust.records import Pace, TrustQuery, TrustRecord
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class OpenTransport(Protocol):
+    """Makes the transport of a CA file and a proxy; both ``None`` by default."""
+
+    def __call__(self, *, ca_file: str | None, proxy: str | None) -> Transport:
+        """Return a transport; it is kept and shared."""
+        ...  # pragma: no cover
+
+
+class OpenCredential(Protocol):
+    """Makes an identity; ``webhook.swr.credentials.build_credential`` with its settings bound."""
+
+    def __call__(self, settings: CredentialSettings, registry: Registry, transport: Transport) -> Credential:
+        """Return a credential; it is kept and shared by all registries with the same identity."""
+        ...  # pragma: no cover
+
+
+class SwrTrustSource:
+    """Implements ``TrustSource``. Clients, connections and identities are made on first use.
+
+    Registries with equal credential settings and IAM share one identity, because the budget of
+    failed authentications is the account's, not the registry's.
+    """
+
+    def __init__(
+        self, open_transport: OpenTransport, open_credential: OpenCredential, recorder: CallRecorder
+    ) -> None:
+        """Ask over transports and as credentials that the two functions make."""
+        self._open_transport = open_transport
+        self._open_credential = open_credential
+        self._recorder = recorder
+        self._lock = threading.Lock()
+        self._transports: dict[tuple[str | None, str | None], Transport] = {}
+        self._credentials: dict[tuple[object, ...], Credential] = {}
+        self._clients: dict[str, SwrClient] = {}
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        """Ask the query's registry; see ``TrustSource``."""
+        client = self._client(query.registry)
+        if query.digest is not None:
+            return client.find_digest(query, deadline, pace)
+        return client.show_tag(query, deadline, pace)
+
+    def retain(self, registries: Iterable[Registry]) -> None:
+        """Forget everything about registries that are no longer configured."""
+        kept = list(registries)
+        keys = {registry.key for registry in kept}
+        identities = {_identity(registry) for registry in kept}
+        routes = {(registry.ca_file, registry.proxy) for registry in kept}
+        with self._lock:
+            _keep(self._clients, keys)
+            _keep(self._credentials, identities)
+            _keep(self._transports, routes)
+
+    def _client(self, registry: Registry) -> SwrClient:
+        client = self._clients.get(registry.key)
+        if client is not None:
+            return client
+        with self._lock:
+            transport = _get_or_make(
+                self._transports,
+                (registry.ca_file, registry.proxy),
+                lambda: self._open_transport(ca_file=registry.ca_file, proxy=registry.proxy),
+            )
+            credential = _get_or_make(
+                self._credentials,
+                _identity(registry),
+                lambda: self._open_credential(registry.credentials, registry, transport),
+            )
+            return _get_or_make(
+                self._clients,
+                registry.key,
+                lambda: SwrClient(registry, transport, credential, self._recorder),
+            )
+
+
+def _identity(registry: Registry) -> tuple[object, ...]:
+    if registry.credentials.kind in ("aksk", "token"):
+        return (registry.credentials,)
+    route = (registry.ca_file, registry.proxy)
+    return (registry.credentials, registry.iam_endpoint, registry.region, registry.project_id, route)
+
+
+def _get_or_make(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
+    value = known.get(key)
+    if value is None:
+        value = known[key] = make()
+    return value
+
+
+def _keep(known: dict[K, V], keys: set[K]) -> None:
+    for key in [key for key in known if key not in keys]:
+        del known[key]

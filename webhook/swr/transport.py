@@ -1,0 +1,261 @@
+"""HTTP over pooled TLS connections, each exchange with one deadline that ends the work itself.
+
+Time limits of sockets count per operation: a server that sends a byte a second is never late. So
+every exchange is watched from outside, and when its deadline comes the connection is shut down,
+wherever it hangs: connecting, in the TLS handshake, in headers that trickle, in the body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import urllib.request
+from contextvars import ContextVar
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+
+from webhook.deadlines import Deadline, cut_off
+from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable
+from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.resolver import Resolver
+
+MAX_BODY: Final = 4 * 1024 * 1024
+"""Bytes of an answer: a page of a thousand tags is below 1 MiB, a tag's detail below 100 KiB."""
+
+POOL_SIZE: Final = 128
+"""Idle connections kept per host; ``lookup.concurrency`` bounds how many there are at once."""
+
+_CHUNK: Final = 64 * 1024
+
+
+class _Call:
+    """One exchange under way: the connections it uses can be shut down from outside."""
+
+    def __init__(self, deadline: Deadline, resolver: Resolver) -> None:
+        self.deadline = deadline
+        self.resolver = resolver
+        self.was_cut = False
+        self._lock = threading.Lock()
+        self._switches: list[socket.socket] = []
+
+    def attach(self, switch: socket.socket) -> None:
+        with self._lock:
+            self._switches.append(switch)
+            late = self.was_cut
+        if late:
+            _shut_down(switch)
+
+    def cut(self) -> None:
+        with self._lock:
+            self.was_cut = True
+            switches = list(self._switches)
+        for switch in switches:
+            _shut_down(switch)
+
+
+def _shut_down(switch: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has ended by itself
+        switch.shutdown(socket.SHUT_RDWR)
+
+
+_current: ContextVar[_Call] = ContextVar("_current")
+
+
+class _CutConnection(urllib3.connection.HTTPConnection):
+    """A connection that resolves with our resolver and can be shut down from outside.
+
+    ``_switch`` is a duplicate of the descriptor: TLS takes the socket object over, but shutting a
+    duplicate down shuts the connection down, whatever object holds it.
+    """
+
+    _switch: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        call = _current.get()
+        failure: OSError | None = None
+        for family, address in call.resolver.addresses(self._dns_host, call.deadline):
+            connection = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                self._switch = connection.dup()
+                call.attach(self._switch)
+                connection.settimeout(max(call.deadline.remaining(), 0.001))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.connect((address, self.port))
+            except OSError as error:
+                failure = error
+                connection.close()
+                self._drop_switch()
+                if call.deadline.expired:
+                    break
+            else:
+                return connection
+        raise urllib3.exceptions.NewConnectionError(
+            self, str(failure.strerror or failure) if failure is not None else "no address"
+        )
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self._switch is not None:
+            _current.get().attach(self._switch)
+        super().request(*args, **kwargs)
+
+    def close(self) -> None:
+        self._drop_switch()
+        super().close()
+
+    def _drop_switch(self) -> None:
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
+
+
+class _CutTlsConnection(_CutConnection, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _CutConnection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _CutTlsConnection
+
+
+class PooledTransport:
+    """Implements ``Transport`` on urllib3: connections are kept and reused, nothing is repeated."""
+
+    def __init__(
+        self,
+        *,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        resolver: Resolver | None = None,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
+
+        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` are read from the environment, once.
+
+        Raises:
+            OSError: ``ca_file`` cannot be read.
+            ssl.SSLError: ``ca_file`` holds no certificate.
+        """
+        self._resolver = resolver if resolver is not None else Resolver()
+        self._max_body = max_body
+        self._proxies: dict[str, str] = {} if proxy is not None else urllib.request.getproxies_environment()
+        self._proxy = proxy
+        self._context = ssl.create_default_context(cafile=ca_file)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._lock = threading.Lock()
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """Send one request; see ``Transport``."""
+        if not deadline.remaining():
+            raise LookupTimeout("no time was left to ask")
+        manager = self._manager(request.base_url)
+        call = _Call(deadline, self._resolver)
+        token = _current.set(call)
+        try:
+            with cut_off(deadline, call.cut):
+                return self._exchange(manager, request, deadline)
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            if call.was_cut or deadline.expired or isinstance(error, urllib3.exceptions.TimeoutError):
+                raise LookupTimeout(f"{_host(request)} did not answer in time") from None
+            raise RegistryUnavailable(f"{_host(request)}: {describe(error)}") from None
+        finally:
+            _current.reset(token)
+
+    def _exchange(
+        self, manager: urllib3.PoolManager, request: HttpRequest, deadline: Deadline
+    ) -> HttpResponse:
+        # Encoded as the signature encodes it, so that what is sent is what was signed.
+        query = urlencode(request.query, quote_via=quote, safe="~")
+        url = request.base_url + request.path + (f"?{query}" if query else "")
+        response = manager.urlopen(
+            request.method,
+            url,
+            body=request.body or None,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=max(deadline.remaining(), 0.001),
+        )
+        complete = False
+        try:
+            body = self._read(response)
+            complete = True
+        finally:
+            if not complete:
+                response.close()
+            response.release_conn()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status, headers, body)
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
+            raise MalformedAnswer("the answer is compressed although that was not asked for")
+        parts: list[bytes] = []
+        size = 0
+        while chunk := response.read(_CHUNK, decode_content=False):
+            size += len(chunk)
+            if size > self._max_body:
+                raise MalformedAnswer(f"the answer is larger than {self._max_body} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _manager(self, base_url: str) -> urllib3.PoolManager:
+        proxy = self._proxy if self._proxy is not None else self._proxy_of(base_url)
+        manager = self._managers.get(proxy)
+        if manager is None:
+            with self._lock:
+                manager = self._managers.get(proxy)
+                if manager is None:
+                    manager = self._managers[proxy] = self._open(proxy)
+        return manager
+
+    def _open(self, proxy: str | None) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": POOL_SIZE, "num_pools": 64, "ssl_context": self._context}
+        manager = (
+            urllib3.PoolManager(**options)
+            if proxy is None
+            else urllib3.ProxyManager(proxy, proxy_ssl_context=self._context, **options)
+        )
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        return manager
+
+    def _proxy_of(self, base_url: str) -> str | None:
+        parts = urlsplit(base_url)
+        proxy = self._proxies.get(parts.scheme)
+        if not proxy or urllib.request.proxy_bypass_environment(parts.netloc, self._proxies):  # type: ignore[attr-defined]
+            return None
+        return proxy
+
+
+def describe(error: BaseException) -> str:
+    """Return in a clause why an exchange failed; never the URL of a proxy, which may hold a secret."""
+    cause: BaseException = error
+    for candidate in (getattr(error, "reason", None), getattr(error, "original_error", None)):
+        if isinstance(candidate, BaseException):
+            cause = candidate
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return "the TLS handshake failed"
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return "the proxy cannot be reached or refuses"
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return f"no connection: {str(cause).rpartition(': ')[2]}"
+    return "the connection broke"
+
+
+def _host(request: HttpRequest) -> str:
+    return urlsplit(request.base_url).netloc

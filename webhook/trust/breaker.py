@@ -1,0 +1,86 @@
+"""A circuit breaker: an endpoint that does not answer is left alone, and tried again now and then."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+FAILURES_TO_OPEN: Final = 8
+"""Failures in a row; one tag that SWR chokes on is not an outage."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 15.0
+"""Seconds between probes: it doubles from the first to the longest, jittered by a half."""
+
+
+class BreakerState(StrEnum):
+    """Whether calls go through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+class CircuitBreaker:
+    """Counts failures in a row; thread-safe."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Measure by ``clock`` in monotonic seconds; ``jitter`` draws from 0 to 1."""
+        self._clock = clock
+        self._jitter = jitter
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._pause = 0.0
+        self._open_until = 0.0
+        self._probe_ends = 0.0
+        self.state = BreakerState.CLOSED
+
+    def admit(self, seconds: float) -> bool:
+        """Whether a call that takes at most ``seconds`` may be made now.
+
+        While half open one call at a time goes through, as a probe; one that never reports back
+        counts as over when its time is.
+        """
+        with self._lock:
+            now = self._clock()
+            if self.state is BreakerState.CLOSED:
+                return True
+            if self.state is BreakerState.OPEN and now < self._open_until:
+                return False
+            if self.state is BreakerState.HALF_OPEN and now < self._probe_ends:
+                return False
+            self.state = BreakerState.HALF_OPEN
+            self._probe_ends = now + seconds
+            return True
+
+    def succeed(self) -> None:
+        """Take note that the endpoint answered, whatever it said."""
+        with self._lock:
+            self._failures = 0
+            self._pause = 0.0
+            self.state = BreakerState.CLOSED
+
+    def fail(self) -> None:
+        """Take note that the endpoint did not answer."""
+        with self._lock:
+            self._failures += 1
+            if self.state is BreakerState.CLOSED and self._failures < FAILURES_TO_OPEN:
+                return
+            if self.state is BreakerState.OPEN:
+                return
+            self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
+            self._open_until = self._clock() + self._pause * (0.5 + self._jitter())
+            self.state = BreakerState.OPEN
+
+    def release(self) -> None:
+        """Take note that a call ended without a word on the endpoint: another may probe."""
+        with self._lock:
+            self._probe_ends = 0.0

@@ -1,0 +1,32 @@
+"""One lookup under way, shared by everybody who asks the same meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from webhook.errors import TrustLookupError
+from webhook.trust.records import TrustQuery, TrustRecord
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A question and, once ``done`` is set, its record or its failure.
+
+    ``waiters`` counts who still waits, under the lock of ``TrustLookup``. ``background`` marks a
+    refresh that nobody waits for; ``started`` that a worker has taken it.
+    """
+
+    query: TrustQuery
+    tenant: str = ""
+    background: bool = False
+    started: bool = False
+    waiters: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+    record: TrustRecord | None = None
+    failure: TrustLookupError | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still wants the answer."""
+        return self.background or self.waiters > 0

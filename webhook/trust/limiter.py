@@ -1,0 +1,95 @@
+"""How often an endpoint is called: a token bucket, and the pauses that SWR itself asks for."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from webhook.deadlines import Deadline
+from webhook.errors import Throttled
+
+BURST_SECONDS: Final = 4.0
+"""The bucket holds as many calls as this many seconds give: 200 at 50 calls a second."""
+
+BACKGROUND_SHARE: Final = 0.1
+"""The share of the calls that is kept for refreshes of images in use, whatever else is asked."""
+
+SHORTEST_BACK_OFF: Final = 0.5
+LONGEST_BACK_OFF: Final = 10.0
+"""Seconds of silence after SWR has said that it is asked too often."""
+
+
+class RateLimiter:
+    """Lets calls through at a rate; thread-safe. Cold lookups and refreshes have a bucket each."""
+
+    def __init__(
+        self,
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Allow ``rate`` calls a second altogether."""
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), clock())
+        self._background = _Bucket(rate * BACKGROUND_SHARE, clock())
+        self._silent_until = float("-inf")
+        self._back_off = 0.0
+
+    def wait_turn(self, deadline: Deadline, *, background: bool = False) -> None:
+        """Wait until a call may be made.
+
+        Raises:
+            Throttled: that would be after the deadline.
+        """
+        with self._lock:
+            now = self._clock()
+            silence = self._silent_until - now
+            if silence > deadline.remaining():
+                raise Throttled("SWR asked for a pause", retry_after=silence, by_swr=True)
+            bucket = self._background if background else self._cold
+            delay = max(silence, bucket.take(now))
+            if delay > deadline.remaining():
+                bucket.give_back()
+                raise Throttled("our own limit of calls is used up", retry_after=delay, by_swr=False)
+        if delay > 0:
+            self._sleep(delay)
+
+    def back_off(self, retry_after: float | None) -> None:
+        """Be silent for as long as SWR asks, or longer each time it does not say."""
+        with self._lock:
+            now = self._clock()
+            if now < self._silent_until:
+                return
+            self._back_off = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, self._back_off * 2))
+            wanted = self._back_off if retry_after is None else retry_after
+            jittered = wanted * random.uniform(1.0, 1.5)  # noqa: S311 - replicas must not come back in step
+            self._silent_until = now + min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, jittered))
+
+    def ease(self) -> None:
+        """Take note that SWR answered without complaint."""
+        self._back_off = 0.0
+
+
+class _Bucket:
+    """Tokens; taking more than there are goes into debt, which is paid by waiting."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._size = max(1.0, rate * BURST_SECONDS)
+        self._tokens = self._size
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take one token and return the seconds to wait for it."""
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._rate)
+
+    def give_back(self) -> None:
+        self._tokens += 1
