@@ -90,7 +90,7 @@ _ENGLISH: Final = Catalogue(
         "invalid/too-long": "Use a shorter image name.",
         "invalid/bad-host": "Write the image as {home}/organisation/name:tag.",
         "invalid/bad-path": "Write the image as {home}/organisation/name:tag.",
-        "invalid/organization": "Write the image as {home}/organisation/name:tag, with your SWR organisation.",
+        "invalid/organization": "Write the image as {home}/organisation/name:tag, with its organisation.",
         "invalid/repository": "Write the image as {home}/organisation/name:tag, with its name in SWR.",
         "invalid/placeholder": "Nothing needs to be done if something fills it in before the Pod is created.",
         "invalid/digest-only": "Write name:tag@digest.",
