@@ -80,31 +80,18 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
         commands,
         "serve",
         "run the admission webhook",
-        "  swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key\n"
-        "  swr-trust serve --config policy.yaml --cert-secret swr-trust/webhook-tls \\\n"
-        "      --service swr-trust-webhook --webhook-configuration swr-trust-webhook",
+        "  swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key",
     )
     _add_config_option(parser)
     parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on (default: all)")
     parser.add_argument("--port", type=int, default=8443, metavar="PORT", help="(default: %(default)s)")
-    files = parser.add_argument_group("certificate from files")
-    files.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
-    files.add_argument("--tls-key", metavar="FILE", help="private key, PEM")
-    managed = parser.add_argument_group("certificate made and renewed by the webhook itself")
-    managed.add_argument("--cert-secret", metavar="NAMESPACE/NAME", help="Secret that keeps it")
-    managed.add_argument("--service", metavar="NAME", help="Service that the API server calls")
-    managed.add_argument(
-        "--webhook-configuration", metavar="NAME", help="ValidatingWebhookConfiguration to put caBundle into"
-    )
+    parser.add_argument("--tls-cert", required=True, metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--tls-key", required=True, metavar="FILE", help="private key, PEM")
     parser.add_argument(
         "--client-ca",
         metavar="FILE",
         help="CA of the API server's client certificate; /validate then demands one",
     )
-    parser.add_argument(
-        "--snapshot-secret", metavar="NAMESPACE/NAME", help="Secret that keeps what was trusted over restarts"
-    )
-    parser.add_argument("--events", action="store_true", help="write Events about refused Pods")
     parser.add_argument("--log-format", choices=("json", "text"), help="(default: text on a terminal)")
     parser.add_argument(
         "--log-level",

@@ -25,7 +25,7 @@ from webhook.policy.schema import (
     RegistryModel,
     RuleModel,
 )
-from webhook.regions import ENTERPRISE_SUFFIX, Region, find_region, is_enterprise_host, suggest_region
+from webhook.regions import Region, find_region, is_enterprise_host, suggest_region
 from webhook.registries import CredentialKind, CredentialSettings, Registry, RegistryTable
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -179,7 +179,7 @@ class _Compiler:
             if is_enterprise_host(lowered):
                 self.complain(
                     where,
-                    f"{host} is SWR Enterprise Edition ({ENTERPRISE_SUFFIX}), whose API has no is_trusted: remove it",
+                    f"{host} is SWR Enterprise Edition, whose API has no is_trusted: remove it",
                 )
             if lowered in hosts:
                 self.complain(where, f"{host} stands here twice")

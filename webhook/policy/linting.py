@@ -78,7 +78,7 @@ def _lint_registries(policy: Policy) -> Iterator[Problem]:
             if host in seen:
                 yield Problem(
                     f"registries[{index}]",
-                    f"{host} is hidden by registries[{seen[host]}], which takes every organisation of that host",
+                    f"{host} is hidden by registries[{seen[host]}], which takes every organisation",
                 )
             elif not registry.organizations:
                 seen[host] = index

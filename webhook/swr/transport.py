@@ -166,7 +166,10 @@ class PooledTransport:
             with cut_off(deadline, call.cut):
                 return self._exchange(manager, request, deadline)
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            if call.was_cut or deadline.expired or isinstance(error, urllib3.exceptions.TimeoutError):
+            # A refused connection is a TimeoutError, too, in urllib3's tree.
+            refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+            late = isinstance(error, urllib3.exceptions.TimeoutError) and not refused
+            if call.was_cut or deadline.expired or late:
                 raise LookupTimeout(f"{_host(request)} did not answer in time") from None
             raise RegistryUnavailable(f"{_host(request)}: {describe(error)}") from None
         finally:

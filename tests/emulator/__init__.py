@@ -1,0 +1,1 @@
+"""An emulator of SWR and IAM: it answers as documented, and misbehaves on demand."""

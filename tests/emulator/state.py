@@ -1,0 +1,120 @@
+"""What the emulator knows: images, accounts, tokens and the faults it was told to show."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_FAILURES = 5
+"""Failed logins after which an account is locked."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """Something that goes wrong, for paths that hold ``match``, ``times`` times (``None``: always).
+
+    ``latency`` in seconds comes first. Then ``kind``: ``status`` answers ``status`` with ``body``
+    and ``headers``; ``cut`` closes in the middle of the body; ``trickle-headers`` and
+    ``trickle-body`` send a byte each ``latency`` seconds; ``reset`` resets; ``hang`` says nothing;
+    ``huge`` never ends; ``gzip`` sends a bomb; ``redirect`` answers 302 to ``body``. ``every``
+    strikes each n-th call only.
+    """
+
+    kind: str = "none"
+    match: str = ""
+    latency: float = 0.0
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    times: int | None = None
+    every: int = 1
+    seen: int = 0
+
+
+class State:
+    """The emulator's memory; thread-safe."""
+
+    def __init__(self, seed: dict[str, Any]) -> None:
+        """Start from a seed as in ``seed.yaml``."""
+        self.lock = threading.RLock()
+        seed = copy.deepcopy(seed)
+        self.organizations: dict[str, Any] = seed.get("organizations", {})
+        self.tokens: dict[str, float] = {token: float("inf") for token in seed.get("tokens", [])}
+        self.keys: dict[str, dict[str, Any]] = seed.get("keys", {})
+        self.users: dict[str, Any] = seed.get("users", {})
+        self.id_tokens: list[str] = seed.get("idTokens", [])
+        self.error_format: str = seed.get("errorFormat", "current")
+        self.token_seconds: float = seed.get("tokenSeconds", 86400.0)
+        self.faults: list[Fault] = []
+        self.calls: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+
+    @classmethod
+    def load(cls, path: Path) -> State:
+        """Start from a YAML file."""
+        return cls(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+    def find_fault(self, path: str) -> Fault | None:
+        """Return the fault that strikes this call."""
+        with self.lock:
+            for fault in self.faults:
+                if fault.match not in path or fault.times == 0:
+                    continue
+                fault.seen += 1
+                if fault.seen % fault.every:
+                    continue
+                if fault.times is not None:
+                    fault.times -= 1
+                return fault
+        return None
+
+    def find_tag(self, organization: str, repository: str, tag: str) -> dict[str, Any] | None:
+        """Return a tag, or ``None``."""
+        tags = self.find_tags(organization, repository)
+        return None if tags is None else tags.get(tag)
+
+    def find_tags(self, organization: str, repository: str) -> dict[str, Any] | None:
+        """Return the tags of a repository, or ``None``."""
+        repositories = self.organizations.get(organization, {}).get("repositories", {})
+        found: dict[str, Any] | None = repositories.get(repository)
+        return found
+
+    def set_tag(self, image: str, **values: Any) -> None:
+        """Push or change ``organisation/repository:tag``."""
+        path, _, tag = image.rpartition(":")
+        organization, _, repository = path.partition("/")
+        with self.lock:
+            owner = self.organizations.setdefault(organization, {})
+            tags = owner.setdefault("repositories", {}).setdefault(repository, {})
+            tags[tag] = {**tags.get(tag, {}), **values}
+
+    def remove_tag(self, image: str) -> None:
+        """Delete ``organisation/repository:tag``."""
+        path, _, tag = image.rpartition(":")
+        organization, _, repository = path.partition("/")
+        with self.lock:
+            self.organizations[organization]["repositories"][repository].pop(tag, None)
+
+    def issue_token(self) -> tuple[str, float]:
+        """Return a new token and its expiry in epoch seconds."""
+        token = f"MII{uuid.uuid4().hex}"
+        expires = time.time() + self.token_seconds
+        with self.lock:
+            self.tokens[token] = expires
+        return token, expires
+
+    def issue_keys(self) -> tuple[dict[str, str], float]:
+        """Return temporary keys and their expiry in epoch seconds."""
+        expires = time.time() + self.token_seconds
+        access, secret, token = (uuid.uuid4().hex for _ in range(3))
+        with self.lock:
+            self.keys[access] = {"secret": secret, "token": token}
+        return {"access": access, "secret": secret, "securitytoken": token}, expires

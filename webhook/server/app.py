@@ -1,0 +1,107 @@
+"""The HTTP surface: one admission path, two probes, one page of metrics."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+import msgspec
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from webhook.admission.decision import Decision
+from webhook.admission.request import AdmissionRequest
+from webhook.admission.review import read_review, write_review
+from webhook.deadlines import Deadline
+from webhook.errors import BadReviewError
+from webhook.server.health import Health
+from webhook.telemetry.metrics import CONTENT_TYPE, Metrics
+
+MAX_BODY: Final = 7 * 1024 * 1024
+"""Bytes. etcd holds objects of 1.5 MiB, the API server takes requests of 3 MB; an update carries the
+object twice, and the rest of the review is below 1 MB (controller-runtime uses the same bound)."""
+
+DEFAULT_TIMEOUT: Final = 10.0
+MAX_TIMEOUT: Final = 30.0
+"""Seconds that a webhook may take: Kubernetes' default and its maximum."""
+
+_TIMEOUT: Final = re.compile(r"(\d{1,4})s")
+_JSON: Final = "application/json"
+
+
+class Decider(Protocol):
+    """Decides requests; ``webhook.admission.gate.Gate`` is one."""
+
+    def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
+        """Return the decision; never raises."""
+        ...  # pragma: no cover
+
+
+def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
+    """Return the application; all it needs is handed in, nothing is global."""
+    app = Flask("swr-trust-webhook", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+
+    @app.post("/validate")
+    def validate() -> Response:
+        deadline = Deadline.after(time_to_decide(request.args.get("timeout", "")))
+        if not health.admits_caller(request.environ):
+            raise BadReviewError(403, "a client certificate of the API server is required")
+        if request.mimetype != _JSON:
+            raise BadReviewError(415, f"Content-Type must be {_JSON}")
+        review = read_review(request.get_data(cache=False))
+        with metrics.in_flight.track_inprogress():
+            decision = gate.decide(review, deadline)
+        return Response(write_review(review.uid, decision), mimetype=_JSON)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        report = health.report()
+        text = "ok\n" if report.ready else "not ready\n"
+        if not report.ready or "verbose" in request.args:
+            text = "".join(f"{line}\n" for line in report.lines) + text
+        return Response(text, status=200 if report.ready else 503, mimetype="text/plain")
+
+    @app.get("/metrics")
+    def expose() -> Response:
+        health.refresh()
+        return Response(metrics.render(), content_type=CONTENT_TYPE)
+
+    @app.errorhandler(BadReviewError)
+    def refuse_broken(error: BadReviewError) -> Response:
+        return _broken(metrics, error.status, str(error))
+
+    @app.errorhandler(HTTPException)
+    def refuse_http(error: HTTPException) -> Response:
+        code = error.code if error.code is not None else 500
+        return _broken(metrics, code, _SENTENCES.get(code, error.name))
+
+    return app
+
+
+_SENTENCES: Final = {
+    404: "there is /validate, /healthz, /readyz and /metrics",
+    405: "/validate takes POST, everything else GET",
+    413: f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB",
+}
+
+
+def _broken(metrics: Metrics, status: int, message: str) -> Response:
+    metrics.call_broken(status)
+    return Response(msgspec.json.encode({"error": message}), status=status, mimetype=_JSON)
+
+
+def time_to_decide(written: str) -> float:
+    """Return the seconds that a review may take.
+
+    ``written`` is kube-apiserver's ``timeout`` parameter: what it will wait, rounded up to whole
+    seconds. So a second is kept back for the rounding and the way back, or half of a short time.
+    """
+    match = _TIMEOUT.fullmatch(written)
+    seconds = min(float(match[1]), MAX_TIMEOUT) if match is not None else DEFAULT_TIMEOUT
+    seconds = max(seconds, 1.0)
+    return seconds - min(max(1.0, seconds * 0.1), seconds * 0.5)

@@ -1,0 +1,81 @@
+"""The engine that answers questions of trust: SWR behind a cache, wired for one policy after another.
+
+The webhook holds one for its life; each command of the command line opens one for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from webhook import __version__
+from webhook.deadlines import Deadline
+from webhook.policy.model import Policy
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.credentials import build_credential
+from webhook.swr.http import Credential, Transport
+from webhook.swr.resolver import Address, Resolver, resolve_by_system
+from webhook.swr.source import SwrTrustSource
+from webhook.swr.transport import PooledTransport
+from webhook.telemetry.metrics import Metrics
+from webhook.trust.lookup import Answer, Question, TrustLookup
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+
+
+class Engine:
+    """Implements ``TrustAnswers`` over SWR; follows the policy."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        metrics: Metrics,
+        environment: Mapping[str, str],
+        resolve: Callable[[str], list[Address]] = resolve_by_system,
+    ) -> None:
+        """Make the parts; nothing is asked yet. ``environment`` may hold credentials."""
+        self._metrics = metrics
+        self._environment = environment
+        self._resolver = Resolver(resolve)
+        self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
+        self.lookup = TrustLookup(self, policy.cache, policy.lookup, metrics)
+
+    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+        """Answer questions; see ``TrustLookup.ask``."""
+        return self.lookup.ask(questions, deadline)
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        """Ask SWR, noting when it last marked an image as trusted."""
+        record = self._source.fetch(query, deadline, pace)
+        if record.status is TrustStatus.TRUSTED:
+            self._metrics.record_trusted(query.registry.name)
+        return record
+
+    def follow(self, policy: Policy) -> None:
+        """Go on under another policy: what is known stays for registries that are unchanged."""
+        registries = policy.registries.registries
+        self._source.retain(registries)
+        self.lookup.retain(registries)
+        self.lookup.configure(policy.cache, policy.lookup)
+
+    def _open_transport(self, *, ca_file: str | None, proxy: str | None) -> Transport:
+        return PooledTransport(ca_file=ca_file, proxy=proxy, resolver=self._resolver)
+
+    def _open_credential(
+        self, settings: CredentialSettings, registry: Registry, transport: Transport
+    ) -> Credential:
+        return build_credential(
+            settings,
+            region=registry.region,
+            iam_endpoint=registry.iam_endpoint,
+            project_id=registry.project_id,
+            transport=transport,
+            environment=self._environment,
+            recorder=self._metrics,
+        )
+
+
+@contextmanager
+def open_engine(policy: Policy) -> Iterator[Engine]:
+    """Open an engine for one command."""
+    yield Engine(policy, Metrics(__version__), os.environ)

@@ -1,0 +1,41 @@
+"""The entry point of the server: patches the standard library, then imports what is patched."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+
+def main(options: argparse.Namespace) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    Raises:
+        ConfigError: the policy cannot be used.
+        CertificateError: the certificate cannot be used.
+    """
+    from gevent import monkey  # noqa: PLC0415 - must come before all that it patches
+
+    monkey.patch_all()
+
+    from webhook.server.process import Server  # noqa: PLC0415 - the same
+    from webhook.server.resolving import NativeResolver  # noqa: PLC0415 - the same
+    from webhook.server.runtime import Runtime, ServeOptions  # noqa: PLC0415 - the same
+    from webhook.telemetry.logs import configure_logging  # noqa: PLC0415 - the same
+
+    configure_logging(options.log_format, options.log_level)
+    serve_options = ServeOptions(
+        config=options.config,
+        host=options.host,
+        port=options.port,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
+        client_ca=options.client_ca,
+    )
+    try:
+        Server(Runtime(serve_options, os.environ, NativeResolver())).run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+    return 0

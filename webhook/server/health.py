@@ -1,0 +1,107 @@
+"""Whether this replica can serve: its certificate and its configuration, never SWR.
+
+A replica that went unready because SWR is down would take the gate away from the cluster exactly
+when its memory of trusted images is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from webhook.policy.reloading import PolicyFile
+from webhook.telemetry.metrics import Metrics
+
+
+class Certificate(Protocol):
+    """The serving certificate, as far as health is concerned."""
+
+    not_after: float
+    """When it ends, in epoch seconds."""
+
+    problem: str
+    """Why the files on disk are not the ones in use, empty if they are."""
+
+    requires_client: bool
+    """Whether ``/validate`` is for callers with a client certificate only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Whether to be called ready, and one line per check."""
+
+    ready: bool
+    lines: tuple[str, ...]
+
+
+class Health:
+    """Answers the probes."""
+
+    def __init__(
+        self,
+        certificate: Certificate,
+        policy: PolicyFile,
+        sizes: Callable[[], tuple[int, int]],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Look at the parts; ``sizes`` are those of the cache."""
+        self._certificate = certificate
+        self._policy = policy
+        self._sizes = sizes
+        self._metrics = metrics
+        self._clock = clock
+
+    def report(self) -> Report:
+        """Return the state of readiness."""
+        days = (self._certificate.not_after - self._clock()) / 86400
+        certificate_good = days > 0
+        mark = "[+]" if certificate_good else "[-]"
+        lines = [f"{mark} certificate: {days:.1f} days left"]
+        if self._certificate.problem:
+            lines.append(f"[!] certificate files: {self._certificate.problem}")
+        lines.append(f"[+] policy: {self._policy.current.version}, mode {self._policy.current.mode}")
+        lines += [f"[!] policy file: {problem}" for problem in self._policy.problems]
+        lines += [
+            f"[{'!' if state.broken else '+'}] swr {name}: {state.text}"
+            for name, state in self._swr().items()
+        ]
+        trusted, refused = self._sizes()
+        lines.append(f"[+] cache: {trusted} trusted, {refused} refused")
+        return Report(certificate_good, tuple(lines))
+
+    def refresh(self) -> None:
+        """Bring gauges up to date before they are read."""
+        trusted, refused = self._sizes()
+        self._metrics.cache_entries.labels("trusted").set(trusted)
+        self._metrics.cache_entries.labels("refused").set(refused)
+
+    def admits_caller(self, environ: Mapping[str, Any]) -> bool:
+        """Whether the caller of ``/validate`` has shown the certificate that is asked for, if any."""
+        if not self._certificate.requires_client:
+            return True
+        connection = environ.get("gunicorn.socket")
+        return connection is not None and bool(connection.getpeercert())
+
+    def _swr(self) -> dict[str, _State]:
+        states = {}
+        for registry in self._policy.current.registries.registries:
+            name = registry.name
+            labels = {"registry": name}
+            sample = self._metrics.registry.get_sample_value
+            answered = sample("swr_trust_swr_last_success_timestamp_seconds", labels)
+            broken = bool(sample("swr_trust_swr_circuit_breaker_open", labels))
+            if answered is None:
+                text = "has not answered yet"
+            else:
+                text = f"last answered {max(0.0, self._clock() - answered):.0f} s ago"
+            states[name] = _State(broken, text + (", left alone after failures" if broken else ""))
+        return states
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    broken: bool
+    text: str

@@ -1,0 +1,101 @@
+"""What is kept of each decision: metrics and one line of log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from webhook.admission.decision import Decision, Effect, JudgedUse, Outcome
+from webhook.admission.request import AdmissionRequest
+from webhook.telemetry.metrics import Metrics
+
+logger = logging.getLogger("webhook.decisions")
+
+MAX_FINDINGS = 20
+"""Images of one request that the log spells out."""
+
+_EFFECTS = {effect: effect.name.lower() for effect in Effect}
+
+
+class DecisionRecorder:
+    """Implements ``DecisionObserver``."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Count into ``metrics``."""
+        self._metrics = metrics
+
+    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
+        """Count a decision and write its line."""
+        metrics = self._metrics
+        metrics.request_decided(
+            decision.subject or "unknown",
+            request.operation,
+            decision.outcome.value,
+            dry_run=bool(request.dry_run),
+            seconds=seconds,
+        )
+        for item in decision.judged:
+            judgement = item.judgement
+            metrics.image_judged(
+                judgement.finding.value, judgement.reason, item.mode.value, _EFFECTS[item.effect]
+            )
+        if decision.break_glass is not None and not request.dry_run:
+            metrics.glass_broken()
+        level = _level_of(decision)
+        if logger.isEnabledFor(level):
+            logger.log(level, "decided", extra=_fields(request, decision, seconds))
+
+
+def _level_of(decision: Decision) -> int:
+    if decision.outcome is Outcome.ERROR:
+        return logging.ERROR
+    if decision.subject == "ignored":
+        return logging.DEBUG
+    return logging.INFO
+
+
+def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "uid": request.uid,
+        "decision": decision.outcome.value,
+        "allowed": decision.allowed,
+        "operation": request.operation,
+        "kind": request.kind.kind,
+        "namespace": request.namespace,
+        "object": request.object_name,
+        "user": request.user_info.username,
+        "milliseconds": round(seconds * 1000, 2),
+        "findings": [_finding(item) for item in decision.judged[:MAX_FINDINGS]],
+    }
+    if len(decision.judged) > MAX_FINDINGS:
+        fields["more"] = len(decision.judged) - MAX_FINDINGS
+    if request.sub_resource:
+        fields["subresource"] = request.sub_resource
+    if request.dry_run:
+        fields["dryRun"] = True
+    if decision.break_glass is not None:
+        fields["breakGlass"] = decision.break_glass
+    if decision.message and not decision.judged:
+        fields["reason"] = decision.message
+    return fields
+
+
+def _finding(item: JudgedUse) -> dict[str, Any]:
+    judgement = item.judgement
+    finding: dict[str, Any] = {
+        "field": item.use.field,
+        "image": item.use.image[:300],
+        "finding": judgement.finding.value,
+        "effect": _EFFECTS[item.effect],
+    }
+    if judgement.reason:
+        finding["reason"] = judgement.reason
+    if judgement.origin is not None:
+        finding["from"] = judgement.origin.value
+    if judgement.failure is not None:
+        finding["detail"] = judgement.failure.detail
+    if item.rule is not None:
+        finding["rule"] = item.rule.name
+    if item.exemption is not None:
+        finding["exemption"] = item.exemption.name
+    return finding

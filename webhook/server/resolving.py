@@ -1,0 +1,30 @@
+"""Name resolution for a gevent process: in native threads of its own, not in those of the hub."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+from gevent.monkey import get_original
+from gevent.threadpool import ThreadPool
+
+from webhook.swr.resolver import Address
+
+THREADS: Final = 16
+"""Names that may hang at the same time; each has at most one resolution under way."""
+
+
+class NativeResolver:
+    """Asks the system's resolver without holding up the loop."""
+
+    def __init__(self) -> None:
+        """Make nothing yet: native threads do not survive the fork of the worker."""
+        self._pool: Any = None
+
+    def __call__(self, host: str) -> list[Address]:
+        """Return the addresses of a host; raises ``OSError``."""
+        if self._pool is None:
+            self._pool = ThreadPool(THREADS)
+        getaddrinfo = get_original("socket", "getaddrinfo")
+        found = self._pool.apply(getaddrinfo, (host, None), {"type": socket.SOCK_STREAM})
+        return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))

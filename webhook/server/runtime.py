@@ -1,0 +1,88 @@
+"""The composition root: every part of a serving process, made and wired once."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flask import Flask
+
+from webhook import __version__
+from webhook.admission.gate import Gate
+from webhook.deadlines import spawn
+from webhook.policy.reloading import PolicyFile
+from webhook.server.app import create_app
+from webhook.server.engine import Engine
+from webhook.server.health import Health
+from webhook.server.recording import DecisionRecorder
+from webhook.server.tls import CertificateFiles
+from webhook.swr.resolver import Address
+from webhook.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What ``swr-trust serve`` was told. ``host`` is empty for all addresses."""
+
+    config: str
+    host: str
+    port: int
+    tls_cert: str
+    tls_key: str
+    client_ca: str | None = None
+
+
+class Runtime:
+    """Holds the parts; made before the server forks, started in the process that serves."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        environment: Mapping[str, str],
+        resolve: Callable[[str], list[Address]],
+    ) -> None:
+        """Make everything.
+
+        Raises:
+            ConfigError: the policy cannot be used.
+            CertificateError: the certificate cannot be used.
+        """
+        self.options = options
+        self.metrics = Metrics(__version__)
+        self.policy = PolicyFile(options.config, self.metrics)
+        self.certificate = CertificateFiles(
+            options.tls_cert, options.tls_key, options.client_ca, self.metrics
+        )
+        self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
+        self.policy.on_change(self.engine.follow)
+        self.gate = Gate(lambda: self.policy.current, self.engine, [DecisionRecorder(self.metrics)])
+        health = Health(self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics)
+        self.app: Flask = create_app(self.gate, health, self.metrics)
+        self._stop = threading.Event()
+
+    def serving(self) -> None:
+        """Start what runs beside the requests; called once the listening sockets are open."""
+        spawn(lambda: self.policy.watch(self._stop), "policy")
+        logger.info(
+            "serving",
+            extra={
+                "version": __version__,
+                "port": self.options.port,
+                "policy": self.policy.current.version,
+                "mode": self.policy.current.mode.value,
+                "registries": [registry.name for registry in self.policy.current.registries.registries],
+            },
+        )
+        # All that lives now lives to the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+
+    def stop(self) -> None:
+        """End what runs beside the requests."""
+        self._stop.set()
+        logger.info("stopped")

@@ -1,0 +1,109 @@
+"""The serving certificate: files that may be replaced at any moment, a context that is always whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from typing import Protocol
+
+from cryptography import x509
+
+from webhook.errors import CertificateError
+
+logger = logging.getLogger(__name__)
+
+
+class CertificateRecorder(Protocol):
+    """Is told how the certificate fares."""
+
+    def certificate_loaded(self, not_after: float) -> None:
+        """Take note of a pair in use, which ends at ``not_after`` in epoch seconds."""
+        ...  # pragma: no cover
+
+    def certificate_rejected(self) -> None:
+        """Take note of changed files that cannot be used."""
+        ...  # pragma: no cover
+
+
+class CertificateFiles:
+    """Gives the TLS context for the next handshake.
+
+    When the files change, a new context is built beside the one in use and replaces it only once
+    it is complete: loading a chain into a live context poisons it when the key does not match.
+    Half-replaced files leave the last good pair in use.
+    """
+
+    def __init__(
+        self, certificate: str, key: str, client_ca: str | None, recorder: CertificateRecorder
+    ) -> None:
+        """Load the pair.
+
+        Raises:
+            CertificateError: it cannot be used.
+        """
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        self._recorder = recorder
+        self.requires_client = client_ca is not None
+        self.not_after = 0.0
+        self.problem = ""
+        self._seen = self._look()
+        self._context = self._build()
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for a handshake that starts now."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._context = self._build()
+            except CertificateError as error:
+                self.problem = str(error)
+                self._recorder.certificate_rejected()
+                logger.warning("the new certificate cannot be used; the last good one stays: %s", error)
+        return self._context
+
+    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+        paths = [self._certificate, self._key]
+        if self._client_ca is not None:
+            paths.append(self._client_ca)
+        return tuple(_stat(path) for path in paths)
+
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(self._certificate, self._key)
+            with open(self._certificate, "rb") as stream:  # noqa: PTH123 - the same path as above, as text
+                leaf = x509.load_pem_x509_certificate(stream.read())
+            if self._client_ca is not None:
+                context.load_verify_locations(self._client_ca)
+                # Optional here and demanded for /validate alone: a kubelet's probe has none.
+                context.verify_mode = ssl.CERT_OPTIONAL
+        except (OSError, ValueError) as error:
+            raise CertificateError(f"{self._certificate} and {self._key}: {_explain(error)}") from None
+        self.not_after = leaf.not_valid_after_utc.timestamp()
+        self.problem = ""
+        self._recorder.certificate_loaded(self.not_after)
+        return context
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - Path.stat is slower and this runs at every handshake
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and "KEY_VALUES_MISMATCH" in str(error):
+        return "the key is not that of the certificate"
+    if isinstance(error, ssl.SSLError):
+        return "no certificate chain and key in PEM"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "no certificate in PEM"

@@ -1,0 +1,220 @@
+"""Every metric, in one registry of its own. ``docs/metrics.md`` explains them one by one.
+
+Labels are bounded: no image, tag, Pod or user, and a namespace never. Children of the hot path are
+looked up once and kept.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+REVIEW_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: a cached review takes a few milliseconds, a cold one a round trip, ten are the limit."""
+
+CALL_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds of one call to SWR."""
+
+OPERATIONS: Final = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self, version: str) -> None:
+        """Register everything; ``version`` is that of the program."""
+        disable_created_metrics()  # a second series for each counter, which nobody reads
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"swr_trust_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"swr_trust_{name}", text, labels, registry=registry)
+
+        self._requests = counter(
+            "admission_requests_total",
+            "Requests decided, by subject, operation, decision and whether they were a dry run.",
+            "subject",
+            "operation",
+            "decision",
+            "dry_run",
+        )
+        self._duration = Histogram(
+            "swr_trust_admission_duration_seconds",
+            "Time to decide a request.",
+            ("decision",),
+            buckets=REVIEW_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = gauge("admission_requests_in_flight", "Requests that are being decided.")
+        self._findings = counter(
+            "image_findings_total",
+            "Images judged, by finding, reason, mode and what was done.",
+            "finding",
+            "reason",
+            "mode",
+            "effect",
+        )
+        self._break_glass = counter("break_glass_total", "Requests admitted by the break-glass annotation.")
+        self._broken = counter("broken_calls_total", "HTTP calls that were no AdmissionReview.", "code")
+        self._calls = counter(
+            "swr_requests_total", "Calls to SWR, by HTTP status or reason of failure.", "registry", "code"
+        )
+        self._call_duration = Histogram(
+            "swr_trust_swr_request_duration_seconds",
+            "Time of one call to SWR.",
+            ("registry",),
+            buckets=CALL_BUCKETS,
+            registry=registry,
+        )
+        self._breaker = gauge(
+            "swr_circuit_breaker_open",
+            "1 while a registry is left alone because it does not answer.",
+            "registry",
+        )
+        self._last_answer = gauge(
+            "swr_last_success_timestamp_seconds", "When SWR last answered 200 or 404.", "registry"
+        )
+        self._last_trusted = gauge(
+            "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
+        )
+        self._cache = counter(
+            "cache_requests_total", "Questions about images, by how they were answered.", "result"
+        )
+        self.cache_entries = gauge("cache_entries", "Answers in memory.", "kind")
+        self._paused = gauge(
+            "credential_paused_until_timestamp_seconds",
+            "Until when a credential is not used after a failed authentication, 0 when it is used.",
+            "kind",
+        )
+        self._fetches = counter(
+            "credential_fetches_total", "Logins and fetches of temporary credentials.", "kind", "outcome"
+        )
+        self._policy_at = gauge(
+            "config_last_reload_success_timestamp_seconds", "When the policy in force was loaded."
+        )
+        self._policy_ok = gauge("config_last_reload_successful", "0 while a changed policy cannot be used.")
+        self._policy_rejected = counter(
+            "config_reload_failures_total", "Changed policies that cannot be used."
+        )
+        self._policy_info = gauge("config_info", "The policy in force.", "version")
+        self._exemptions = gauge(
+            "exemptions_ending", "Exemptions that end within 14 days or have ended.", "state"
+        )
+        self._certificate_end = gauge(
+            "certificate_not_after_timestamp_seconds", "When a certificate ends.", "certificate"
+        )
+        self._certificate_loads = counter(
+            "certificate_reloads_total", "Looks at a changed certificate.", "result"
+        )
+        self._cut = counter(
+            "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
+        )
+        gauge("build_info", "The program.", "version").labels(version).set(1)
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._policy_version = ""
+
+    def render(self) -> bytes:
+        """Return the exposition (Prometheus text format 0.0.4)."""
+        return generate_latest(self.registry)
+
+    def request_decided(
+        self, subject: str, operation: str, decision: str, *, dry_run: bool, seconds: float
+    ) -> None:
+        """Take note of a decision."""
+        known = operation if operation in OPERATIONS else "other"
+        labels = (subject, known, decision, "true" if dry_run else "false")
+        self._child(self._requests, labels).inc()
+        self._duration.labels(decision).observe(seconds)
+
+    def image_judged(self, finding: str, reason: str, mode: str, effect: str) -> None:
+        """Take note of one image's finding."""
+        self._child(self._findings, (finding, reason, mode, effect)).inc()
+
+    def glass_broken(self) -> None:
+        """Take note of a request admitted by break-glass."""
+        self._break_glass.inc()
+
+    def call_broken(self, code: int) -> None:
+        """Take note of an HTTP call that was answered with an error."""
+        self._broken.labels(str(code)).inc()
+
+    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
+        """Take note of a call to SWR."""
+        self._child(self._calls, (registry, outcome)).inc()
+        self._call_duration.labels(registry).observe(seconds)
+        if outcome in ("200", "404"):
+            self._last_answer.labels(registry).set(time.time())
+
+    def record_trusted(self, registry: str) -> None:
+        """Take note that SWR marked an image of this registry as trusted."""
+        self._last_trusted.labels(registry).set(time.time())
+
+    def breaker_changed(self, registry: str, state: str) -> None:
+        """Take note of a breaker's state."""
+        self._breaker.labels(registry).set(0 if state == "closed" else 1)
+
+    def cache_answered(self, result: str) -> None:
+        """Take note of how a question was answered."""
+        self._child(self._cache, (result,)).inc()
+
+    def credential_paused(self, kind: str, until: float) -> None:
+        """Take note of a pause of a credential."""
+        self._paused.labels(kind).set(until)
+
+    def credential_fetched(self, kind: str, outcome: str) -> None:
+        """Take note of a login."""
+        self._fetches.labels(kind, outcome).inc()
+
+    def policy_loaded(self, version: str, at: float) -> None:
+        """Take note of the policy in force."""
+        if self._policy_version:
+            self._policy_info.remove(self._policy_version)
+        self._policy_version = version
+        self._policy_info.labels(version).set(1)
+        self._policy_at.set(at)
+        self._policy_ok.set(1)
+
+    def policy_rejected(self) -> None:
+        """Take note of a changed policy that cannot be used."""
+        self._policy_rejected.inc()
+        self._policy_ok.set(0)
+
+    def exemptions_ending(self, soon: int, ended: int) -> None:
+        """Take note of exemptions that end soon or have ended."""
+        self._exemptions.labels("soon").set(soon)
+        self._exemptions.labels("ended").set(ended)
+
+    def certificate_loaded(self, not_after: float) -> None:
+        """Take note of a certificate in use, which ends at ``not_after`` in epoch seconds."""
+        self._certificate_end.labels("serving").set(not_after)
+        self._certificate_loads.labels("ok").inc()
+
+    def certificate_rejected(self) -> None:
+        """Take note of a certificate that cannot be used."""
+        self._certificate_loads.labels("failed").inc()
+
+    def connection_cut(self, stage: str) -> None:
+        """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""
+        self._child(self._cut, (stage,)).inc()
+
+    def _child(self, metric: Counter, labels: tuple[str, ...]) -> Counter:
+        key = (metric._name, *labels)  # noqa: SLF001 - the cheapest key that tells metrics apart
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
