@@ -85,7 +85,9 @@ class Api:
         tags = sorted((self._state.find_tags(organization, repository) or {}).items())
         options = parse_qs(query)
         offset, limit = int(options.get("offset", ["0"])[0]), int(options.get("limit", ["100"])[0])
-        page = [self._tag(organization, repository, tag, found) for tag, found in tags[offset : offset + limit]]
+        page = [
+            self._tag(organization, repository, tag, found) for tag, found in tags[offset : offset + limit]
+        ]
         for item in page:
             item["Tag"] = item.pop("tag")
         return _json(200, page, {"Content-Range": f"{offset}-{len(page)}/{len(tags)}"})
@@ -170,14 +172,18 @@ class Api:
             name, domain, password = user["name"], user["domain"]["name"], user["password"]
             project = value["auth"]["scope"]["project"]
         except (KeyError, TypeError):
-            return _json(400, {"error": {"code": 400, "message": "Expecting to find auth", "title": "Bad Request"}})
+            return _json(
+                400, {"error": {"code": 400, "message": "Expecting to find auth", "title": "Bad Request"}}
+            )
         known = self._state.users.get(name, {})
         with self._state.lock:
             if self._state.failures[name] >= MAX_FAILURES:
                 return _json(401, {"error_code": "IAM.0101", "error_msg": "The account is locked."})
             if known.get("domain") != domain or known.get("password") != password:
                 self._state.failures[name] += 1
-                return _json(401, {"error_code": "IAM.0101", "error_msg": "The username or password is wrong."})
+                return _json(
+                    401, {"error_code": "IAM.0101", "error_msg": "The username or password is wrong."}
+                )
             self._state.failures[name] = 0
         if project not in ({"name": known.get("project")}, {"id": known.get("projectId")}):
             return _json(401, {"error_code": "IAM.0101", "error_msg": "no such project"})

@@ -105,7 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "hang":
                 self.server.wait(HANG_SECONDS)
             case "cut":
-                self._raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{")
+                self._raw(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{"
+                )
             case "huge":
                 self._raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
                 for _ in range(100):

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote
 
 MAX_SKEW = 15 * 60
-_AUTHORIZATION = re.compile(r"SDK-HMAC-SHA256 Access=([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})")
+_AUTHORIZATION = re.compile(
+    r"SDK-HMAC-SHA256 Access=([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
+)
 
 
 def access_key_of(headers: Mapping[str, str]) -> str | None:

@@ -81,9 +81,7 @@ def test_an_object_of_the_wrong_shape_is_unreadable_and_keeps_its_uid() -> None:
     request = read_review(review({"metadata": {}, "spec": {"containers": [{"image": 5}]}}))
     assert request.uid == UID
     assert request.object is None
-    assert (
-        request.unreadable == "Expected `str`, got `int` - at `$.request.object.spec.containers[0].image`"
-    )
+    assert request.unreadable == "Expected `str`, got `int` - at `$.request.object.spec.containers[0].image`"
 
 
 def test_an_unreadable_old_object_counts_as_absent() -> None:

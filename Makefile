@@ -1,0 +1,54 @@
+# Everything a contributor does. `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The newest Python that is really there: a pyenv shim can exist and fail.
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test unit lint fmt bench lock clean
+
+help: ## List what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(STAMP) ## Show verdicts on sample Pods and keep serving; CONFIG=policy.yaml serves against the real SWR
+	@$(BIN)/python -m tests.demo $(if $(CONFIG),--config "$(CONFIG)")
+
+test: $(STAMP) ## The whole suite; with KUBEBUILDER_ASSETS against a real API server, too
+	$(BIN)/python -m pytest
+
+unit: $(STAMP) ## The quick part of the suite
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(STAMP) ## Linters, types, and the arrows between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Measure, as ratios against a floor of the same run
+	$(BIN)/python -m tests.bench
+
+lock: ## Lock the dependencies again, newest versions (needs uv)
+	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --output-file requirements/runtime.txt
+	uv pip compile pyproject.toml --group test --group lint --group build --constraint requirements/runtime.txt \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+		--output-file requirements/dev.txt
+
+clean: ## Remove what was built
+	rm -rf $(VENV) .run dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

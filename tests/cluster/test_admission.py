@@ -1,0 +1,206 @@
+"""A real API server refuses real Pods because of what SWR says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.controlplane import WEBHOOK, ControlPlane
+from tests.emulator.server import Emulator
+from tests.serving import ServerProcess, make_certificate
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+TRUSTED = f"{HOST}/shop/web:1.0"
+UNTRUSTED = f"{HOST}/shop/web:2.0"
+MISSING = f"{HOST}/shop/web:9.9"
+NAMESPACE = "gate"
+POLICY = "breakGlass: {groups: [platform-oncall]}\n"
+PREFIX = f'admission webhook "{WEBHOOK}" denied the request: denied by image trust policy: '
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    """One emulator for all tests of the module."""
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    control_plane: ControlPlane, emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """A control plane whose Pods of one namespace pass through the webhook."""
+    folder = tmp_path_factory.mktemp("gate")
+    certificate = make_certificate(folder)
+    with ServerProcess(folder, emulator.url, certificate, POLICY) as running:
+        control_plane.make_namespace(NAMESPACE)
+        control_plane.register_webhook(running.url, certificate.authority, [NAMESPACE])
+        denied = lambda: "denied" in run(control_plane, "probe", "busybox", "--dry-run=server")  # noqa: E731
+        control_plane.wait_for("the webhook to be called", denied)
+        yield control_plane
+        control_plane.remove_webhook()
+
+
+@pytest.fixture(autouse=True)
+def _mended(emulator: Emulator) -> Iterator[None]:
+    """Each test starts and ends with an SWR that works."""
+    yield
+    emulator.mend()
+
+
+def run(cluster: ControlPlane, name: str, image: str, *arguments: str, user: str = "dev") -> str:
+    """Run ``kubectl run`` and return what it printed."""
+    return cluster.kubectl(
+        "run", name, f"--image={image}", "-n", NAMESPACE, *arguments, user=user, check=False
+    ).strip()
+
+
+def apply(cluster: ControlPlane, spec: dict[str, Any], name: str) -> str:
+    """Create a Pod from a spec and return what kubectl printed."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    }
+    return cluster.kubectl("create", "-f", "-", stdin=pod, check=False).strip()
+
+
+def test_a_trusted_image_is_admitted(cluster: ControlPlane) -> None:
+    """SWR says true: the Pod is created."""
+    assert run(cluster, "trusted", TRUSTED) == "pod/trusted created"
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        (
+            "untrusted",
+            UNTRUSTED,
+            f'spec.containers[0].image "{UNTRUSTED}": SWR does not mark this tag as trusted. '
+            "Get the tag marked as trusted in SWR, or use one that is.",
+        ),
+        (
+            "missing",
+            MISSING,
+            f'spec.containers[0].image "{MISSING}": tag does not exist in SWR. '
+            "Push the image, or correct its name and tag.",
+        ),
+        (
+            "foreign",
+            "nginx",
+            'spec.containers[0].image "nginx": images from registry "docker.io" are not allowed in this cluster. '
+            f"Push the image to {HOST} and use it from there.",
+        ),
+    ],
+)
+def test_what_is_not_trusted_is_refused_in_words(
+    cluster: ControlPlane, name: str, image: str, message: str
+) -> None:
+    """Kubectl shows the developer the whole sentence."""
+    assert run(cluster, name, image) == f"Error from server (Forbidden): {PREFIX}{message}"
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "field"),
+    [
+        ("init", {"initContainers": [{"name": "i", "image": UNTRUSTED}]}, "spec.initContainers[0].image"),
+        (
+            "sidecar",
+            {"initContainers": [{"name": "i", "image": UNTRUSTED, "restartPolicy": "Always"}]},
+            "spec.initContainers[0].image",
+        ),
+        (
+            "volume",
+            {"volumes": [{"name": "v", "image": {"reference": UNTRUSTED}}]},
+            "spec.volumes[0].image.reference",
+        ),
+    ],
+)
+def test_images_are_found_wherever_they_are(
+    cluster: ControlPlane, name: str, spec: dict[str, Any], field: str
+) -> None:
+    """An untrusted image beside a trusted container is refused (T01, T02, T05)."""
+    spec = {"containers": [{"name": "main", "image": TRUSTED}], **spec}
+    assert f'{PREFIX}{field} "{UNTRUSTED}": ' in apply(cluster, spec, name)
+
+
+def test_debugging_with_an_untrusted_image_is_refused(cluster: ControlPlane) -> None:
+    """``kubectl debug`` reaches the webhook through the subresource (T03)."""
+    run(cluster, "debugged", TRUSTED)
+    output = cluster.kubectl("debug", "debugged", f"--image={UNTRUSTED}", "-n", NAMESPACE, check=False)
+    assert f'spec.ephemeralContainers[0].image "{UNTRUSTED}": SWR does not mark' in output
+
+
+def test_a_pod_whose_image_lost_its_trust_can_be_labelled_and_debugged(
+    cluster: ControlPlane, emulator: Emulator
+) -> None:
+    """Unchanged images have nothing to answer for (T04, T07)."""
+    emulator.state.set_tag("shop/fading:1", is_trusted=True)
+    run(cluster, "fading", f"{HOST}/shop/fading:1")
+    emulator.state.set_tag("shop/fading:1", is_trusted=False)
+    assert "labeled" in cluster.kubectl("label", "pod", "fading", "a=b", "-n", NAMESPACE)
+    cluster.kubectl("debug", "fading", f"--image={HOST}/ops/debug:1", "-n", NAMESPACE)
+
+
+def test_an_update_to_an_untrusted_image_is_refused(cluster: ControlPlane) -> None:
+    """``kubectl set image`` is judged (T06)."""
+    run(cluster, "updated", TRUSTED)
+    output = cluster.kubectl(
+        "set", "image", "pod/updated", f"updated={UNTRUSTED}", "-n", NAMESPACE, check=False
+    )
+    assert f'spec.containers[0].image "{UNTRUSTED}"' in output
+
+
+def test_a_dry_run_is_judged_like_the_real_thing(cluster: ControlPlane) -> None:
+    """``--dry-run=server`` shows the refusal."""
+    assert "denied by image trust policy" in run(cluster, "dry", UNTRUSTED, "--dry-run=server")
+
+
+def test_the_refusal_of_a_deployments_pods_stands_in_an_event(cluster: ControlPlane) -> None:
+    """The ReplicaSet's Event carries our sentence to whoever runs ``kubectl describe``."""
+    cluster.kubectl("create", "deployment", "refused", f"--image={UNTRUSTED}", "-n", NAMESPACE)
+    expected = f'denied by image trust policy: spec.containers[0].image "{UNTRUSTED}": SWR does not mark'
+
+    def seen() -> bool:
+        events = cluster.get("events", "-n", NAMESPACE, "--field-selector", "reason=FailedCreate")
+        return any(expected in event["message"] for event in events["items"])
+
+    cluster.wait_for("the Event", seen)
+
+
+def test_kubectl_tries_again_by_itself_when_swr_was_away_for_a_moment(
+    cluster: ControlPlane, emulator: Emulator
+) -> None:
+    """A passing trouble answers 503 with a pause, which kubectl obeys: the second try succeeds."""
+    emulator.state.set_tag("shop/retried:1", is_trusted=True)
+    emulator.break_with("status", match="retried", status=503, times=2)
+    assert run(cluster, "retried", f"{HOST}/shop/retried:1") == "pod/retried created"
+
+
+def test_a_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emulator: Emulator) -> None:
+    """A controller told to come back does so each few seconds instead of backing off for minutes."""
+    emulator.state.set_tag("shop/scaled:1", is_trusted=True)
+    emulator.break_with("status", match="shop/repos/scaled", status=500)
+    cluster.kubectl("create", "deployment", "scaled", f"--image={HOST}/shop/scaled:1", "-n", NAMESPACE)
+    cluster.wait_for("a refusal", lambda: emulator.calls("repos/scaled/") >= 2)
+    time.sleep(3)
+    emulator.mend()
+
+    def running() -> bool:
+        return bool(cluster.get("pods", "-n", NAMESPACE, "-l", "app=scaled")["items"])
+
+    cluster.wait_for("the Pod", running, seconds=20)
+
+
+def test_break_glass_is_for_those_who_may(cluster: ControlPlane) -> None:
+    """The annotation counts by the user that the API server authenticated, not by being there (T17)."""
+    note = "--annotations=swr-trust/break-glass=incident 7"
+    refused = run(cluster, "glass", UNTRUSTED, note, user="dev")
+    assert 'The annotation "swr-trust/break-glass" is ignored: user "dev" may not use it.' in refused
+    admitted = run(cluster, "glass", UNTRUSTED, note, user="oncall")
+    assert admitted.startswith("pod/glass created")
+    assert 'Warning: image trust policy: admitted by the annotation "swr-trust/break-glass"' in admitted

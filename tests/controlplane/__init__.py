@@ -1,0 +1,222 @@
+"""A real Kubernetes control plane on the loopback address: etcd, API server, controllers.
+
+The folder is that of controller-runtime's envtest: ``KUBEBUILDER_ASSETS``. There is no kubelet, so
+Pods stay pending, which is all that admission needs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.serving import free_port
+
+USERS = {
+    "admin": ("system:masters",),
+    "dev": ("devs", "system:masters"),
+    "oncall": ("platform-oncall", "system:masters"),
+}
+"""Users by name, with their groups; the token of each is ``<name>-token``."""
+
+WEBHOOK = "swr-trust.test.example.com"
+
+
+class ControlPlane:
+    """Runs while entered; ends its own processes only."""
+
+    def __init__(self, assets: Path, folder: Path) -> None:
+        """Take the binaries from ``assets``; keep everything in ``folder``."""
+        self._assets = assets
+        self._folder = folder
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.port = free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start everything and wait until it answers."""
+        etcd, peer = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        key, tokens = self._write_key(), self._write_tokens()
+        self._run(
+            "etcd",
+            f"--data-dir={self._folder}/etcd --listen-client-urls={etcd} --advertise-client-urls={etcd} "
+            f"--listen-peer-urls={peer} --initial-advertise-peer-urls={peer} "
+            f"--initial-cluster=default={peer} --unsafe-no-fsync",
+        )
+        self._run(
+            "kube-apiserver",
+            f"--etcd-servers={etcd} --secure-port={self.port} --bind-address=127.0.0.1 "
+            f"--cert-dir={self._folder}/certs --service-cluster-ip-range=10.96.0.0/16 "
+            f"--service-account-key-file={key} --service-account-signing-key-file={key} "
+            "--service-account-issuer=https://kubernetes.default.svc "
+            f"--token-auth-file={tokens} --authorization-mode=Node,RBAC "
+            "--disable-admission-plugins=ServiceAccount --allow-privileged=true",
+        )
+        self.wait_for("the API server", lambda: self._api("/readyz") == b"ok")
+        self._run(
+            "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig('admin')} --leader-elect=false "
+            f"--service-account-private-key-file={key} --use-service-account-credentials=true "
+            "--controllers=*,-node-ipam-controller",
+        )
+        self.wait_for("the default ServiceAccount", lambda: bool(self._api("/api/v1/namespaces/default")))
+
+    def stop(self) -> None:
+        """End all processes, the API server before its store."""
+        for _, process in reversed(self._processes):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def kubectl(self, *arguments: str, user: str = "admin", stdin: Any = None, check: bool = True) -> str:
+        """Run kubectl as ``user``; ``stdin`` may be an object. Returns what it printed, errors too."""
+        text = stdin if isinstance(stdin, str) or stdin is None else json.dumps(stdin)
+        done = subprocess.run(
+            [str(self._assets / "kubectl"), f"--kubeconfig={self.kubeconfig(user)}", *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "HOME": str(self._folder)},
+        )
+        output = done.stdout + done.stderr
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {output}")
+        return output
+
+    def get(self, *arguments: str) -> Any:
+        """Return what ``kubectl get ... -o json`` finds."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def kubeconfig(self, user: str) -> Path:
+        """Return the path of a user's kubeconfig."""
+        path = self._folder / f"{user}.kubeconfig"
+        if not path.exists():
+            config = {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [
+                    {"name": "c", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}
+                ],
+                "users": [{"name": user, "user": {"token": f"{user}-token"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": user}}],
+                "current-context": "c",
+            }
+            path.write_text(json.dumps(config), encoding="utf-8")
+        return path
+
+    def make_namespace(self, name: str) -> None:
+        """Create a namespace and wait until Pods can be created in it."""
+        self.kubectl("create", "namespace", name)
+
+    def register_webhook(self, url: str, authority: Path, namespaces: list[str], **changes: Any) -> None:
+        """Register a validating webhook for Pods in ``namespaces`` and wait until it is called."""
+        bundle = base64.b64encode(authority.read_bytes()).decode()
+        selector = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
+        webhook = {
+            "name": WEBHOOK,
+            "clientConfig": {"url": f"{url}/validate", "caBundle": bundle},
+            "rules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["pods", "pods/ephemeralcontainers"],
+                }
+            ],
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "failurePolicy": "Fail",
+            "timeoutSeconds": 10,
+            "namespaceSelector": {"matchExpressions": [selector]},
+            **changes,
+        }
+        configuration = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "swr-trust"},
+            "webhooks": [webhook],
+        }
+        self.kubectl("apply", "-f", "-", stdin=configuration)
+
+    def remove_webhook(self) -> None:
+        """Remove the webhook again."""
+        self.kubectl("delete", "validatingwebhookconfiguration", "swr-trust", "--ignore-not-found")
+
+    def wait_for(self, what: str, check: Callable[[], object], seconds: float = 60.0) -> None:
+        """Wait until ``check`` returns something true."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            for name, process in self._processes:
+                if process.poll() is not None:
+                    raise AssertionError(f"{name} ended:\n{self._log(name)[-3000:]}")
+            try:
+                if check():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"waited {seconds:.0f} s for {what} in vain")
+
+    def _api(self, path: str) -> bytes:
+        request = urllib.request.Request(self.url + path, headers={"Authorization": "Bearer admin-token"})
+        context = ssl._create_unverified_context()
+        with urllib.request.urlopen(request, timeout=5, context=context) as response:
+            body: bytes = response.read()
+            return body
+
+    def _run(self, name: str, arguments: str) -> None:
+        with (self._folder / f"{name}.log").open("wb") as log:
+            command = [str(self._assets / name), *arguments.split()]
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
+        self._processes.append((name, process))
+
+    def _log(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+    def _write_key(self) -> Path:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        path = self._folder / "service-account.key"
+        path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                serialization.NoEncryption(),
+            )
+        )
+        return path
+
+    def _write_tokens(self) -> Path:
+        path = self._folder / "tokens.csv"
+        lines = [f'{name}-token,{name},{name},"{",".join(groups)}"' for name, groups in USERS.items()]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

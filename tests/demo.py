@@ -1,0 +1,146 @@
+"""``make run``: the webhook at work, against the emulator, shown on sample Pods.
+
+With ``--config`` the webhook serves against the real SWR instead, with a certificate made for the
+loopback address. ``DEMO_ONCE=1`` ends after the table; its exit code then says whether every
+verdict was the expected one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.emulator.server import Emulator
+from tests.serving import ROOT, Certificate, ServerProcess, make_certificate
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"
+FOLDER = ROOT / ".run"
+PORT = 8443
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A Pod to try, and what is expected of it."""
+
+    title: str
+    spec: dict[str, Any]
+    allowed: bool
+
+
+def _pod(image: str, **rest: Any) -> dict[str, Any]:
+    return {"containers": [{"name": "main", "image": image}], **rest}
+
+
+SAMPLES = (
+    Sample("a trusted image", _pod(f"{HOST}/shop/web:1.0"), True),
+    Sample("the same by its internal address", _pod("10.125.0.198:20202/shop/web:1.0"), True),
+    Sample("a tag that is not trusted", _pod(f"{HOST}/shop/web:2.0"), False),
+    Sample("a tag that does not exist", _pod(f"{HOST}/shop/web:9.9"), False),
+    Sample("a trusted tag with another digest", _pod(f"{HOST}/shop/web:1.0@sha256:{'0' * 64}"), False),
+    Sample(
+        "an untrusted sidecar",
+        _pod(
+            f"{HOST}/shop/web:1.0",
+            initContainers=[{"name": "proxy", "image": f"{HOST}/shop/web:2.0", "restartPolicy": "Always"}],
+        ),
+        False,
+    ),
+    Sample("an image of another registry", _pod("nginx"), False),
+    Sample("another account's image", _pod(f"{HOST}/partner/tool:1"), False),
+    Sample('is_trusted is "true", a text', _pod(f"{HOST}/shop/odd:text"), False),
+)
+
+
+def main() -> int:
+    """Run the demonstration, or the webhook with a configuration of the user's."""
+    parser = argparse.ArgumentParser(description="Shows the webhook at work.")
+    parser.add_argument("--config", help="serve with this policy against the real SWR")
+    options = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    certificate = make_certificate(FOLDER)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.config:
+        return _serve(Path(options.config), certificate)
+    return _demonstrate(certificate)
+
+
+def _serve(config: Path, certificate: Certificate) -> int:
+    print(f"serving on https://127.0.0.1:{PORT}, certificate authority {certificate.authority}", flush=True)
+    command = [sys.executable, "-m", "webhook.cli.main", "serve", "--config", str(config)]
+    command += ["--host", "127.0.0.1", "--port", str(PORT)]
+    command += ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            return process.wait()
+
+
+def _demonstrate(certificate: Certificate) -> int:
+    console = Console(width=min(140, max(100, shutil.get_terminal_size((120, 40)).columns)))
+    with Emulator() as emulator, ServerProcess(FOLDER, emulator.url, certificate) as server:
+        console.print(f"SWR emulator on {emulator.url}, webhook on {server.url}\n")
+        good = _show(console, server)
+        body = FOLDER / "untrusted-pod.json"
+        body.write_bytes(review(SAMPLES[2].spec))
+        if os.environ.get("DEMO_ONCE"):
+            return 0 if good else 1
+        console.print("Try one by hand:\n")
+        console.print(
+            f"  curl --cacert {certificate.authority.relative_to(ROOT)} -H 'Content-Type: application/json' \\\n"
+            f"    --data @{body.relative_to(ROOT)} {server.url}/validate\n"
+            f"  curl --cacert {certificate.authority.relative_to(ROOT)} '{server.url}/readyz?verbose'\n",
+            markup=False,
+            highlight=False,
+        )
+        console.print(
+            f"Policy: {server.config.relative_to(ROOT)}, log: {server.log.relative_to(ROOT)}. Ctrl-C ends it."
+        )
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            console.print("\nstopping")
+        server.stop()
+    return 0
+
+
+def _show(console: Console, server: ServerProcess) -> bool:
+    table = Table(title="What the API server would be told", show_lines=True)
+    for name in ("Pod with", "Verdict", "Message"):
+        table.add_column(
+            name, overflow="fold", ratio=None if name == "Verdict" else 1 if name == "Pod with" else 3
+        )
+    good = True
+    for sample in SAMPLES:
+        response = server.validate(review(sample.spec))
+        allowed = response["allowed"]
+        good = good and allowed == sample.allowed
+        message = response.get("status", {}).get("message", "")
+        table.add_row(sample.title, "[green]admitted[/]" if allowed else "[red]refused[/]", message)
+    console.print(table)
+    return good
+
+
+def review(spec: dict[str, Any]) -> bytes:
+    """Return the recorded review of ``kubectl run web`` with another spec in its Pod."""
+    recorded = json.loads(RECORDED.read_bytes())
+    recorded["request"]["object"]["spec"] = spec
+    return json.dumps(recorded).encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

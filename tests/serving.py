@@ -1,0 +1,181 @@
+"""The webhook as users run it: a process of its own over TLS, and a small client for it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trustme
+
+ROOT = Path(__file__).resolve().parent.parent
+
+POLICY = """\
+apiVersion: swr-trust/v1
+kind: TrustPolicy
+registries:
+  - region: cn-north-4
+    aliases: ["10.125.0.198:20202"]
+    endpoint: {endpoint}
+    iamEndpoint: {endpoint}
+credentials: {{kind: token, tokenFile: {token}}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A serving certificate on disk, and the authority that vouches for it."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+def make_certificate(folder: Path, *names: str) -> Certificate:
+    """Write a new authority and a certificate of it for ``names``."""
+    authority = trustme.CA()
+    files = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+    write_pair(authority, files, *names)
+    authority.cert_pem.write_to_path(files.authority)
+    return files
+
+
+def write_pair(authority: trustme.CA, files: Certificate, *names: str) -> None:
+    """Write a new certificate and key of an authority."""
+    issued = authority.issue_cert(*(names or ("localhost", "127.0.0.1")))
+    files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    files.key.write_bytes(issued.private_key_pem.bytes())
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """``swr-trust serve`` in front of ``endpoint``, ready when entered."""
+
+    def __init__(
+        self,
+        folder: Path,
+        endpoint: str,
+        certificate: Certificate,
+        policy: str = "",
+        arguments: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Write a policy into ``folder``: ``POLICY`` with the lines of ``policy`` after it."""
+        self.certificate = certificate
+        self.port = free_port()
+        self.config = folder / "policy.yaml"
+        self.log = folder / "server.log"
+        token = folder / "token"
+        token.write_text("emulator-token\n", encoding="utf-8")
+        self.base_policy = POLICY.format(endpoint=endpoint, token=token)
+        self.config.write_text(self.base_policy + policy, encoding="utf-8")
+        self._arguments = arguments
+        self._environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"https://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start and wait until the process answers."""
+        command = [sys.executable, "-m", "webhook.cli.main", "serve", "--config", str(self.config)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
+        command += ["--tls-cert", str(self.certificate.certificate), "--tls-key", str(self.certificate.key)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **self._environment}
+            )
+        ends = time.monotonic() + 30
+        while time.monotonic() < ends:
+            if self.process.poll() is not None:
+                break
+            try:
+                if self.get("/readyz")[0] == 200:
+                    return
+            except OSError:
+                time.sleep(0.02)
+        self.stop(signal.SIGKILL)
+        raise AssertionError(f"the webhook did not become ready:\n{self.logs()}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 30.0) -> int:
+        """Stop the process and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(timeout)
+
+    def logs(self) -> str:
+        """Return everything the process wrote."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Return the lines of the log as objects."""
+        return [json.loads(line) for line in self.logs().splitlines() if line.startswith("{")]
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS settings of a client that trusts the authority."""
+        return ssl.create_default_context(cafile=str(self.certificate.authority))
+
+    def connect(self, timeout: float = 30.0) -> http.client.HTTPSConnection:
+        """Return a new connection, not yet opened."""
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(), timeout=timeout)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a GET."""
+        return self.send("GET", path, None, {})
+
+    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Return status and body of one request over a connection of its own."""
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def validate(self, body: bytes, timeout: str = "10s") -> dict[str, Any]:
+        """Return the ``response`` of a review."""
+        headers = {"Content-Type": "application/json"}
+        status, answer = self.send("POST", f"/validate?timeout={timeout}", body, headers)
+        assert status == 200, answer
+        response: dict[str, Any] = json.loads(answer)["response"]
+        return response
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels, 0.0 where there is none."""
+        total = 0.0
+        for line in self.get("/metrics")[1].decode().splitlines():
+            if line.startswith((f"{name} ", f"{name}{{")) and all(
+                f'{key}="{value}"' in line for key, value in labels.items()
+            ):
+                total += float(line.rpartition(" ")[2])
+        return total
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop(signal.SIGKILL)
