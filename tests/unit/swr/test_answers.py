@@ -1,0 +1,261 @@
+"""SWR's answers, read strictly: only one shape of one status is trust."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import registry
+from webhook.errors import (
+    Forbidden,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.swr.answers import MAX_RETRY_AFTER, TagPage, read_page, read_retry_after, read_tag
+from webhook.swr.http import HttpResponse
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+
+QUERY = TrustQuery(registry(), "shop", "tools/web", tag="1.0")
+DIGEST = "sha256:" + "a" * 64
+GOOD = {"tag": "1.0", "is_trusted": True, "digest": DIGEST, "created": "c", "updated": "u"}
+
+
+def respond(status: int, body: Any, **headers: str) -> HttpResponse:
+    """Return a response; a body that is no bytes is written as JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def read(status: int, body: Any, **headers: str) -> TrustRecord:
+    """Read an answer to the query."""
+    return read_tag(respond(status, body, **headers), QUERY, 5.0)
+
+
+def test_trust_is_a_json_true_about_the_very_tag() -> None:
+    """The whole record of a good answer."""
+    assert read(200, GOOD) == TrustRecord(TrustStatus.TRUSTED, 5.0, DIGEST, "c", "u")
+
+
+@pytest.mark.parametrize("value", [False, None, 1, 1.0, "true", "True", [True], {"a": True}, 0, "", "false"])
+def test_any_other_value_of_is_trusted_is_no_trust(value: object) -> None:
+    """Nothing is coerced (T35)."""
+    assert read(200, {**GOOD, "is_trusted": value}).status is TrustStatus.UNTRUSTED
+
+
+def test_an_absent_is_trusted_is_no_trust() -> None:
+    """The default is not to trust (T35)."""
+    assert read(200, {"tag": "1.0"}).status is TrustStatus.UNTRUSTED
+
+
+MALFORMED = [
+    (200, b""),
+    (200, b"<html>ok</html>"),
+    (200, b"null"),
+    (200, b"5"),
+    (200, b"true"),
+    (200, []),
+    (200, [GOOD]),
+    (200, b'{"tag":"1.0","is_trusted":true'),
+    (200, b'{"tag":"1.0","is_trusted":true}x'),
+    (200, b"\xff\xfe"),
+    (200, {**GOOD, "tag": "1.1"}),
+    (200, {**GOOD, "tag": None}),
+    (200, {"is_trusted": True}),
+    (200, {"Tag": "1.0", "is_trusted": True}),
+    (200, {**GOOD, "path": "swr.cn-north-4.myhuaweicloud.com/shop/other:1.0"}),
+    (200, {**GOOD, "path": "swr.cn-north-4.myhuaweicloud.com/evil/tools/web:1.0"}),
+    (204, b""),
+    (201, GOOD),
+    (301, b""),
+    (302, b""),
+    (304, b""),
+    (400, {"errors": [{"errorCode": "SVCSTG.SWR.4000014"}]}),
+    (405, b""),
+    (404, b""),
+    (404, b"<html>not found</html>"),
+    (404, {"message": "nothing here"}),
+    (404, {"error_code": "IAM.0004"}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), MALFORMED, ids=[f"{s} {str(b)[:50]}" for s, b in MALFORMED])
+def test_what_is_no_documented_answer_is_malformed(status: int, body: Any) -> None:
+    """A success that is none, another image's answer, a redirect, a 404 of nobody (T35, T36, T37)."""
+    with pytest.raises(MalformedAnswer):
+        read(status, body)
+
+
+def test_the_path_of_the_image_is_accepted_under_any_host() -> None:
+    """The answer names the image by the public host even if it was asked by an alias."""
+    answer = {**GOOD, "path": "swr.cn-north-4.myhuaweicloud.com/shop/tools/web:1.0"}
+    assert read(200, answer).status is TrustStatus.TRUSTED
+
+
+@pytest.mark.parametrize("digest", ["sha256:abc", 5, None, "", "sha512:" + "a" * 128, "SHA256:" + "A" * 64])
+def test_a_digest_that_is_none_is_not_kept(digest: object) -> None:
+    """A pinned image then finds no digest to be equal to."""
+    assert read(200, {**GOOD, "digest": digest}).digest is None
+
+
+FORMATS = {
+    "current": lambda code: {
+        "errors": [{"errorCode": code, "errorMessage": "m", "detail": ""}],
+        "error_code": code,
+        "error_msg": "m",
+    },
+    "new form only": lambda code: {"errors": [{"errorCode": code, "errorMessage": "m"}]},
+    "legacy array": lambda code: [{"errorCode": code, "errorMessage": "m", "detail": "d"}],
+    "gateway": lambda code: {"error_code": code, "error_msg": "m", "request_id": "r"},
+}
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(
+    "number", ["4040115", "4040048", "4041056", "4040113", "4040010", "4040058", "4041061", "4049999"]
+)
+def test_a_404_in_swrs_own_words_is_missing(form: Any, number: str) -> None:
+    """Tag, repository or organisation, in every documented form; new codes too."""
+    assert read(404, form(f"SVCSTG.SWR.{number}")) == TrustRecord(TrustStatus.MISSING, 5.0)
+
+
+ERRORS = [
+    (401, "SVCSTG.SWR.4010000", Unauthorized),
+    (401, "SVCSTG.S2I.4019000", Unauthorized),
+    (401, "APIGW.0301", Unauthorized),
+    (401, "", Unauthorized),
+    (400, "SVCSTG.SWR.4001048", Unauthorized),
+    (403, "SVCSTG.SWR.4031043", Unauthorized),
+    (401, "SVCSTG.SWR.4011064", Forbidden),
+    (403, "SVCSTG.SWR.4039001", Forbidden),
+    (403, "SVCSTG.SWR.4030170", Forbidden),
+    (403, "APIGW.0310", Forbidden),
+    (403, "", Forbidden),
+    (403, "SVCSTG.SWR.4031032", Throttled),
+    (403, "SVCSTG.SWR.4031042", Throttled),
+    (429, "APIGW.0308", Throttled),
+    (429, "", Throttled),
+    (503, "APIGW.0308", Throttled),
+    (404, "APIGW.0101", RegistryUnavailable),
+    (404, "APIG.0101", RegistryUnavailable),
+    (404, "SVCSTG.SWR.4040083", RegistryUnavailable),
+    (500, "SVCSTG.SWR.5000002", RegistryUnavailable),
+    (502, "", RegistryUnavailable),
+    (503, "", RegistryUnavailable),
+    (504, "", RegistryUnavailable),
+    (408, "", RegistryUnavailable),
+]
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(("status", "code", "expected"), ERRORS, ids=[f"{s} {c}" for s, c, _ in ERRORS])
+def test_errors_are_told_apart(form: Any, status: int, code: str, expected: type[TrustLookupError]) -> None:
+    """Each status and code leads to the failure that says what to do (T39)."""
+    with pytest.raises(TrustLookupError) as caught:
+        read(status, form(code) if code else b"")
+    assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        ("0", 0.0),
+        ("86400", MAX_RETRY_AFTER),
+        ("x", None),
+        ("", None),
+        ("-1", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_read_and_bounded(value: str, seconds: float | None) -> None:
+    """Seconds or a date (RFC 9110), never more than a minute."""
+    assert read_retry_after(respond(429, b"", retry_after=value)) == seconds
+
+
+@given(st.integers(100, 599), st.binary(max_size=200))
+def test_no_noise_is_ever_trusted(status: int, body: bytes) -> None:
+    """Whatever comes, it is a failure or no trust."""
+    try:
+        record = read_tag(HttpResponse(status, {}, body), QUERY, 5.0)
+    except TrustLookupError:
+        return
+    assert record.status is not TrustStatus.TRUSTED
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["tag", "is_trusted", "digest", "path", "x"]), json_values | st.just("1.0")
+    )
+)
+def test_only_true_for_the_tag_is_trusted(answer: dict[str, Any]) -> None:
+    """Any object that is trusted says ``true``, and says it of the tag."""
+    try:
+        record = read(200, answer)
+    except TrustLookupError:
+        return
+    assert answer["tag"] == "1.0"
+    assert (record.status is TrustStatus.TRUSTED) == (answer.get("is_trusted") is True)
+
+
+def page(body: Any) -> TagPage | TrustRecord:
+    """Read a page of a tag list."""
+    return read_page(respond(200, body), 5.0)
+
+
+def test_a_page_of_tags() -> None:
+    """Tags with digest and trust, and where the list goes on."""
+    first = page({"tags": [GOOD, {"tag": "2", "is_trusted": "true"}], "has_more": True, "nextMarker": "m"})
+    assert isinstance(first, TagPage)
+    assert [(fact.tag, fact.digest, fact.trusted) for fact in first.facts] == [
+        ("1.0", DIGEST, True),
+        ("2", None, False),
+    ]
+    assert first.marker == "m"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tags": []},
+        {"tags": None, "has_more": False},
+        {"tags": [], "has_more": False, "nextMarker": "x"},
+        {"tags": [], "nextMarker": ""},
+    ],
+)
+def test_the_last_page(body: Any) -> None:
+    """No marker, or none to follow, is the end."""
+    last = page(body)
+    assert isinstance(last, TagPage)
+    assert last.marker is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        [],
+        {},
+        {"tags": 5},
+        {"tags": [{"is_trusted": True}]},
+        {"tags": [], "has_more": True},
+        {"tags": [], "has_more": "no", "nextMarker": "m"},
+    ],
+)
+def test_a_list_that_does_not_say_where_it_ends_is_malformed(body: Any) -> None:
+    """A list that was not read to its end proves nothing."""
+    with pytest.raises(MalformedAnswer):
+        page(body)

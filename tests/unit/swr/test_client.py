@@ -1,0 +1,217 @@
+"""One registry's API: paths, headers, pages, and what a 401 leads to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.builders import registry
+from tests.fakes import FakeCredential, FakeTransport, Notes
+from webhook.deadlines import Deadline
+from webhook.errors import (
+    InvalidReferenceError,
+    LookupTimeout,
+    MalformedAnswer,
+    Throttled,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.swr.client import MAX_PAGES, SwrClient
+from webhook.swr.http import HttpResponse
+from webhook.trust.records import TrustQuery, TrustStatus
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def respond(status: int, body: Any = b"") -> HttpResponse:
+    """Return a response."""
+    return HttpResponse(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+GOOD = respond(200, {"tag": "1.0", "is_trusted": True, "digest": DIGEST})
+
+
+def client(
+    answers: list[HttpResponse | TrustLookupError], *, renewable: bool = False, **changes: Any
+) -> tuple[SwrClient, FakeTransport, FakeCredential, Notes]:
+    """Return a client over fakes."""
+    transport, credential, notes = FakeTransport(answers), FakeCredential(renewable), Notes()
+    return SwrClient(registry(**changes), transport, credential, notes), transport, credential, notes
+
+
+def tag_query(repository: str = "tools/web", tag: str = "1.0") -> TrustQuery:
+    """Return a question about a tag."""
+    return TrustQuery(registry(), "shop", repository, tag=tag)
+
+
+def free(deadline: Deadline) -> None:
+    """Let every call through."""
+
+
+SOON = Deadline(float("inf"))
+
+
+def test_the_call_is_the_documented_one() -> None:
+    """Method, path with ``$`` for ``/``, headers and credential."""
+    asked, transport, _, _ = client([GOOD], project_id="p1")
+    assert asked.show_tag(tag_query(), SOON, free).status is TrustStatus.TRUSTED
+    (request,) = transport.sent
+    assert (request.method, request.base_url, request.path) == (
+        "GET",
+        "https://swr-api.cn-north-4.myhuaweicloud.com",
+        "/v2/manage/namespaces/shop/repos/tools$web/tags/1.0",
+    )
+    assert dict(request.headers) == {
+        "Content-Type": "application/json;charset=utf-8",
+        "X-Project-Id": "p1",
+        "X-Auth-Token": "t1",
+    }
+
+
+def test_a_bad_name_never_becomes_a_path() -> None:
+    """Even a caller that forgot to check cannot leave the tag API (T23)."""
+    asked, transport, _, _ = client([GOOD])
+    with pytest.raises(InvalidReferenceError):
+        asked.show_tag(tag_query("../../admin"), SOON, free)
+    assert transport.sent == []
+
+
+def test_a_401_is_tried_once_more_with_a_fresh_secret() -> None:
+    """A token that was invalidated early is replaced within the same lookup (T39)."""
+    asked, transport, credential, _ = client([respond(401), GOOD], renewable=True)
+    assert asked.show_tag(tag_query(), SOON, free).status is TrustStatus.TRUSTED
+    assert [request.headers["X-Auth-Token"] for request in transport.sent] == ["t1", "t2"]
+    assert credential.told == ["reject 1", "accept 2"]
+
+
+def test_a_second_401_ends_it() -> None:
+    """Never a loop: five failures lock the account."""
+    asked, transport, credential, _ = client([respond(401)], renewable=True)
+    with pytest.raises(Unauthorized):
+        asked.show_tag(tag_query(), SOON, free)
+    assert len(transport.sent) == 2
+    assert credential.told == ["reject 1", "reject 2"]
+
+
+def test_without_a_fresh_secret_a_401_is_final() -> None:
+    """The same secret is not sent twice."""
+    asked, transport, _, _ = client([respond(401)])
+    with pytest.raises(Unauthorized):
+        asked.show_tag(tag_query(), SOON, free)
+    assert len(transport.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (respond(200, {"tag": "1.0"}), "accept 1"),
+        (respond(200, b"<html>"), "accept 1"),
+        (respond(404, {"error_code": "SVCSTG.SWR.4040115"}), "accept 1"),
+        (respond(403, {"error_code": "SVCSTG.SWR.4039001"}), "accept 1"),
+        (respond(401, {"error_code": "SVCSTG.SWR.4011064"}), "accept 1"),
+        (respond(403, {"error_code": "SVCSTG.SWR.4031042"}), "release 1"),
+        (respond(429), "release 1"),
+        (respond(500), "release 1"),
+        (respond(302), "release 1"),
+        (LookupTimeout("late"), "release 1"),
+    ],
+)
+def test_the_credential_hears_how_it_fared(answer: HttpResponse | TrustLookupError, told: str) -> None:
+    """Another account's image is no failure of the credential; a timeout is no word on it."""
+    asked, _, credential, _ = client([answer])
+    try:
+        asked.show_tag(tag_query(), SOON, free)
+    except TrustLookupError:
+        pass
+    assert credential.told == [told]
+
+
+def test_every_call_waits_for_its_turn_and_is_counted() -> None:
+    """The pace is kept per call, and the outcome is recorded."""
+    turns: list[Deadline] = []
+    asked, _, _, notes = client([respond(401), GOOD], renewable=True)
+    asked.show_tag(tag_query(), SOON, turns.append)
+    assert turns == [SOON, SOON]
+    assert [line[:2] for line in notes.named("record_call")] == [
+        ("swr.cn-north-4.myhuaweicloud.com", "401"),
+        ("swr.cn-north-4.myhuaweicloud.com", "200"),
+    ]
+
+
+def test_a_call_that_may_not_be_made_releases_the_credential() -> None:
+    """Our own throttling leaves nothing behind."""
+
+    def full(deadline: Deadline) -> None:
+        raise Throttled("full", by_swr=False)
+
+    asked, transport, credential, _ = client([GOOD])
+    with pytest.raises(Throttled):
+        asked.show_tag(tag_query(), SOON, full)
+    assert (transport.sent, credential.told) == ([], ["release 1"])
+
+
+def tags(*facts: tuple[str, str, object], marker: str | None = None) -> HttpResponse:
+    """Return a page of a tag list."""
+    items = [{"tag": tag, "digest": digest, "is_trusted": trusted} for tag, digest, trusted in facts]
+    return respond(200, {"tags": items, "has_more": marker is not None, "nextMarker": marker})
+
+
+def find(*answers: HttpResponse) -> tuple[Any, FakeTransport]:
+    """Ask about a digest."""
+    asked, transport, _, _ = client(list(answers))
+    query = TrustQuery(registry(), "shop", "web", digest=DIGEST)
+    return asked.find_digest(query, SOON, free), transport
+
+
+OTHER = "sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "holders"),
+    [
+        ([tags(("1", DIGEST, True))], TrustStatus.TRUSTED, ("1",)),
+        ([tags(("1", DIGEST, True), ("2", OTHER, False))], TrustStatus.TRUSTED, ("1",)),
+        ([tags(("1", DIGEST, True), ("2", DIGEST, False))], TrustStatus.UNTRUSTED, ("1", "2")),
+        ([tags(("1", DIGEST, True), ("2", DIGEST, "true"))], TrustStatus.UNTRUSTED, ("1", "2")),
+        ([tags(("1", OTHER, True))], TrustStatus.MISSING, ()),
+        ([tags()], TrustStatus.MISSING, ()),
+        (
+            [tags(("1", DIGEST, True), marker="1"), tags(("2", DIGEST, False))],
+            TrustStatus.UNTRUSTED,
+            ("1", "2"),
+        ),
+        ([tags(("1", OTHER, True), marker="1"), tags(("2", DIGEST, True))], TrustStatus.TRUSTED, ("2",)),
+        ([respond(404, {"error_code": "SVCSTG.SWR.4040113"})], TrustStatus.MISSING, ()),
+    ],
+)
+def test_a_digest_is_trusted_if_all_its_tags_are(
+    answers: list[HttpResponse], status: TrustStatus, holders: tuple[str, ...]
+) -> None:
+    """At least one tag holds it and every one that does is trusted, over all pages."""
+    record, _ = find(*answers)
+    assert (record.status, record.tags) == (status, holders)
+
+
+def test_pages_are_asked_for_by_their_markers() -> None:
+    """The list is read to its end."""
+    _, transport = find(tags(marker="m1"), tags())
+    assert [request.query for request in transport.sent] == [
+        (("limit", "1000"),),
+        (("limit", "1000"), ("marker", "m1")),
+    ]
+    assert transport.sent[0].path == "/v3/manage/namespaces/shop/repos/web/tags"
+
+
+def test_a_list_without_end_is_not_read_for_ever() -> None:
+    """More pages than a repository has are no answer."""
+    pages = [tags(("x", DIGEST, True), marker=f"m{index}") for index in range(MAX_PAGES + 5)]
+    with pytest.raises(MalformedAnswer, match="more than 20000 tags"):
+        find(*pages)
+
+
+def test_a_list_that_goes_round_in_circles_is_not_believed() -> None:
+    """The same marker twice would repeat a page and hide another."""
+    with pytest.raises(MalformedAnswer, match="circles"):
+        find(tags(marker="m"), tags(marker="m"))

@@ -1,0 +1,73 @@
+"""SWR's naming rules, checked before a name becomes part of a URL."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import path
+from webhook.errors import InvalidReferenceError
+from webhook.swr.naming import check_names, escape_repository, split_path
+
+
+@pytest.mark.parametrize(
+    ("organization", "repository"),
+    [
+        ("shop", "web"),
+        ("a", "0"),
+        ("a.b-c_d", "x__y/z"),
+        ("a" * 64, "b" * 128),
+        ("shop", "a/b/c"),
+        ("a__b", "1"),
+    ],
+)
+def test_good_names(organization: str, repository: str) -> None:
+    """Names within the rules pass."""
+    check_names(organization, repository)
+
+
+BAD = [
+    ("", "web", "organization"),
+    ("0shop", "web", "organization"),
+    ("Shop", "web", "organization"),
+    ("shop-", "web", "organization"),
+    ("a___b", "web", "organization"),
+    ("a.-b", "web", "organization"),
+    ("a..b", "web", "organization"),
+    ("a--b", "web", "organization"),
+    ("a" * 65, "web", "organization"),
+    ("..", "web", "organization"),
+    ("a/b", "web", "organization"),
+    ("shop", "", "repository"),
+    ("shop", "web/", "repository"),
+    ("shop", "/web", "repository"),
+    ("shop", "a//b", "repository"),
+    ("shop", "../x", "repository"),
+    ("shop", "a$b", "repository"),
+    ("shop", "a%24b", "repository"),
+    ("shop", "a.-b", "repository"),
+    ("shop", "web\n", "repository"),
+    ("shop", "b" * 129, "repository"),
+]
+
+
+@pytest.mark.parametrize(("organization", "repository", "reason"), BAD)
+def test_bad_names_never_reach_a_url(organization: str, repository: str, reason: str) -> None:
+    """What SWR would not allow is refused here (T22, T23)."""
+    with pytest.raises(InvalidReferenceError) as caught:
+        check_names(organization, repository)
+    assert caught.value.reason == reason
+
+
+def test_a_path_of_one_component_is_no_swr_image() -> None:
+    """An SWR image has an organisation."""
+    with pytest.raises(InvalidReferenceError, match="organisation/name"):
+        split_path("web")
+    assert split_path("shop/a/b") == ("shop", "a/b")
+
+
+@given(st.sets(path, min_size=2, max_size=5))
+def test_two_repositories_never_share_a_path(names: set[str]) -> None:
+    """``/`` becomes ``$``, which no name holds: the mapping is one to one."""
+    assert len({escape_repository(name) for name in names}) == len(names)

@@ -1,0 +1,95 @@
+"""Which registry an image belongs to; the table of regions."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import ALIAS, HOST, registry
+from webhook.images.reference import parse_reference
+from webhook.regions import REGIONS, find_region, is_enterprise_host, suggest_region
+from webhook.registries import RegistryTable
+
+SHOP = registry(organizations=frozenset({"shop"}), project_id="shop")
+BASE = registry(organizations=frozenset({"base", "shop"}), project_id="base")
+REST = registry(project_id="rest")
+SOUTH = registry(hosts=("swr.cn-south-1.myhuaweicloud.com",), region="cn-south-1")
+TABLE = RegistryTable.of([SHOP, BASE, REST, SOUTH])
+
+FOUND = [
+    (f"{HOST}/shop/web", "shop"),
+    (f"{HOST.upper()}/shop/web", "shop"),
+    (f"{ALIAS}/shop/web", "shop"),
+    (f"{HOST}/base/os", "base"),
+    (f"{HOST}/other/x", "rest"),
+    ("swr.cn-south-1.myhuaweicloud.com/shop/web", None),
+]
+
+
+@pytest.mark.parametrize(("image", "project"), FOUND)
+def test_an_image_belongs_to_the_first_registry_that_takes_it(image: str, project: str | None) -> None:
+    """By whole host and organisation; the first entry of the file wins."""
+    found = TABLE.find(parse_reference(image))
+    assert found is not None
+    assert found.project_id == project
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        f"{HOST}.evil.io/shop/web:1",
+        f"evil.io/{HOST}/shop/web:1",
+        f"{HOST}:444/shop/web:1",
+        f"x{HOST}/shop/web:1",
+        "10.125.0.199:20202/shop/web:1",
+        "10.125.0.198/shop/web:1",
+        "10.125.0.198:20203/shop/web:1",
+        "swr.cn-east-3.myhuaweicloud.com/shop/web:1",
+        "nginx",
+    ],
+)
+def test_nothing_but_the_very_host_is_managed(image: str) -> None:
+    """No prefix, suffix, other port or other region is taken for a configured one (T19, T21, T24)."""
+    assert TABLE.find(parse_reference(image)) is None
+
+
+def test_the_key_of_a_registry_is_its_whole_definition() -> None:
+    """Equal definitions share what is known, and the smallest change shares nothing."""
+    assert registry().key == registry().key
+    changes = [
+        registry(hosts=(HOST,)),
+        registry(endpoint="https://other.example.com"),
+        registry(organizations=frozenset({"a"})),
+        registry(project_id="p"),
+        registry(ca_file="/ca"),
+        registry(proxy="http://proxy:1"),
+    ]
+    assert len({registry().key, *(changed.key for changed in changes)}) == 7
+
+
+def test_the_table_of_regions_is_complete() -> None:
+    """35 regions, one of them European."""
+    assert len(REGIONS) == 35
+    north = find_region("cn-north-4")
+    assert north is not None
+    assert (north.host, north.endpoint, north.iam_endpoint) == (
+        HOST,
+        "https://swr-api.cn-north-4.myhuaweicloud.com",
+        "https://iam.cn-north-4.myhuaweicloud.com",
+    )
+    assert REGIONS["eu-west-101"].endpoint == "https://swr-api.eu-west-101.myhuaweicloud.eu"
+    assert find_region("mars-1") is None
+    assert suggest_region("cn-nort-4") == "cn-north-4"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("shop-abc123.swr-pro.myhuaweicloud.com", True),
+        ("shop-abc123.swr-pro.myhuaweicloud.com:443", True),
+        ("swr-pro.myhuaweicloud.com.evil.io", False),
+        (HOST, False),
+    ],
+)
+def test_enterprise_hosts_are_known(host: str, expected: bool) -> None:
+    """SWR Enterprise Edition is told apart, because its API has no trust mark."""
+    assert is_enterprise_host(host) is expected
