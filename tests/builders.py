@@ -155,5 +155,5 @@ def gate(current: Policy | None = None, **facts: Any) -> tuple[Gate, FakeAnswers
     return Gate(lambda: chosen, answers, clock=lambda: NOW), answers
 
 
-SOON = Deadline(float("inf"))
+SOON = Deadline(1e9)
 """A deadline that never comes."""

@@ -6,8 +6,15 @@ import datetime as dt
 import re
 from typing import Final
 
-_DURATION: Final = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6}(?:\.\d{1,3})?)s)?")
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+DURATION_PATTERN: Final = r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
+"""Of a duration: whole days, hours and minutes, then seconds, each at most once, in this order."""
+
+_DURATION: Final = re.compile(DURATION_PATTERN)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def parse_duration(value: object) -> float:
@@ -23,22 +30,32 @@ def parse_duration(value: object) -> float:
     return days * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
-def parse_expiry(value: object) -> float:
-    """Return the instant of a date (its end in UTC) or an RFC 3339 time, in epoch seconds.
+def format_duration(seconds: float) -> str:
+    """Return a number of seconds as the file would say it; ``parse_duration`` reads it back."""
+    text = ""
+    for unit, length in _UNITS:
+        count, seconds = divmod(seconds, length)
+        if count:
+            text += f"{count:.0f}{unit}"
+    return f"{text}{seconds:g}s" if seconds or not text else text
+
+
+def parse_expiry(value: object) -> dt.datetime:
+    """Return the instant in UTC at which something ends: a date's last, or an RFC 3339 time.
+
+    The instant itself is over the end: a date counts up to the midnight that follows it.
 
     Raises:
-        ValueError: it is neither, or a time without an offset.
+        ValueError: it is neither, a time without an offset, or no day of the calendar.
     """
-    message = "write a date such as 2027-06-30, or a time with its offset such as 2027-06-30T18:00:00+08:00"
-    if not isinstance(value, str):
-        raise ValueError(message)  # noqa: TRY004 - pydantic turns ValueError into a problem
+    text = value if isinstance(value, str) else ""
     try:
-        if _DATE.fullmatch(value):
-            day = dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
-            return (day + dt.timedelta(days=1)).timestamp()
-        parsed = dt.datetime.fromisoformat(value)
+        if _DATE.fullmatch(text) is not None:
+            return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
+        if _TIME.fullmatch(text) is not None:
+            return dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC)
     except (ValueError, OverflowError):
-        raise ValueError(message) from None
-    if parsed.tzinfo is None:
-        raise ValueError(message)
-    return parsed.timestamp()
+        raise ValueError(f"{text} is no day or time that exists") from None
+    raise ValueError(
+        "write a date such as 2027-06-30, or a time with its offset such as 2027-06-30T18:00:00+08:00"
+    )

@@ -1,0 +1,571 @@
+"""Credentials: files that change, logins that are shared, failures that are not repeated."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulator.signature import verify
+from tests.fakes import FakeClock, FakeTransport, Notes
+from webhook.deadlines import Deadline
+from webhook.errors import (
+    ConfigError,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.registries import CredentialSettings
+from webhook.swr.credentials import build_credential
+from webhook.swr.credentials.fetched import Fetched, FetchedSecret
+from webhook.swr.credentials.files import SecretFiles
+from webhook.swr.credentials.guard import PAUSE_SECONDS, GuardedCredential, Pause
+from webhook.swr.credentials.iam import read_temporary_keys, read_time
+from webhook.swr.credentials.secrets import FixedSecret, KeyPair
+from webhook.swr.credentials.signing import sign
+from webhook.swr.http import HttpRequest, HttpResponse
+
+SOON = Deadline(1e9)
+REQUEST = HttpRequest(
+    "GET", "https://swr-api.example.com", "/v2/manage/namespaces/shop/repos/tools$web/tags/1.0"
+)
+
+
+def written(path: Path, text: str) -> str:
+    """Write a file and return its path."""
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+# -- files
+
+
+def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    """A rotated token is used at the next call, and is another generation."""
+    files = SecretFiles([written(tmp_path / "token", "one\n")])
+    assert files.current(SOON) == (("one",), 1)
+    assert files.current(SOON) == (("one",), 1)
+    written(tmp_path / "token", "two-two\n")
+    assert files.current(SOON) == (("two-two",), 2)
+
+
+def test_a_rewritten_file_with_the_same_secret_is_no_change(tmp_path: Path) -> None:
+    """Touching a file does not end a pause."""
+    files = SecretFiles([written(tmp_path / "token", "one\n")])
+    files.current(SOON)
+    (tmp_path / "token").unlink()
+    written(tmp_path / "token", "one")
+    assert files.current(SOON) == (("one",), 1)
+
+
+def test_a_secret_volume_is_followed_through_its_symlink(tmp_path: Path) -> None:
+    """Kubernetes swaps ``..data``: both files change at once."""
+    for version in ("a", "b"):
+        (tmp_path / version).mkdir()
+        written(tmp_path / version / "ak", f"ak-{version}")
+        written(tmp_path / version / "sk", f"sk-{version}")
+    data = tmp_path / "..data"
+    data.symlink_to(tmp_path / "a")
+    for name in ("ak", "sk"):
+        (tmp_path / name).symlink_to(data / name)
+    files = SecretFiles([str(tmp_path / "ak"), str(tmp_path / "sk")])
+    assert files.current(SOON) == (("ak-a", "sk-a"), 1)
+    fresh = tmp_path / "..fresh"
+    fresh.symlink_to(tmp_path / "b")
+    fresh.rename(data)
+    assert files.current(SOON) == (("ak-b", "sk-b"), 2)
+
+
+def test_a_pair_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old access key is never paired with a new secret key."""
+    first, second = tmp_path / "ak", tmp_path / "sk"
+    files = SecretFiles([written(first, "ak-old"), written(second, "sk-old")])
+    from webhook.swr.credentials import files as module
+
+    read, calls = module._read_file, []
+
+    def rotate(path: str) -> str:
+        value = read(path)
+        calls.append(path)
+        if len(calls) == 1:
+            written(first, "ak-new!")
+            written(second, "sk-new!")
+        return value
+
+    monkeypatch.setattr(module, "_read_file", rotate)
+    assert files.current(SOON) == (("ak-new!", "sk-new!"), 1)
+
+
+BAD_FILES = [
+    (None, "cannot be read: No such file or directory"),
+    ("", "is empty"),
+    ("  \n", "is empty"),
+    ("a\nb", "holds more than one line"),
+    ("é", "holds characters that no credential has"),
+    ("x" * 70_000, "is larger than 65536 bytes"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    """The failure says which file, and never what is in it."""
+    path = tmp_path / "token"
+    if text is not None:
+        written(path, text)
+    with pytest.raises(Unauthorized) as caught:
+        SecretFiles([str(path)]).current(SOON)
+    assert str(caught.value) == f"{path} {message}"
+
+
+def test_a_file_that_becomes_unreadable_leaves_the_last_good_secret(tmp_path: Path) -> None:
+    """A Secret that is deleted by mistake does not stop the gate at once."""
+    files = SecretFiles([written(tmp_path / "token", "one")])
+    files.current(SOON)
+    (tmp_path / "token").unlink()
+    assert files.current(SOON) == (("one",), 1)
+    written(tmp_path / "token", "")
+    assert files.current(SOON) == (("one",), 1)
+
+
+# -- the guard
+
+
+class Guarded:
+    """A guard over a secret, with a clock."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.notes = Notes()
+        self.secrets = ["one"]
+        self.renewable = False
+        pause = Pause("token", self.notes, self.clock, lambda low, high: (low + high) / 2)
+        self.credential = GuardedCredential("token", self, lambda secret, request: {"X": secret}, pause)
+
+    def current(self, deadline: Deadline) -> tuple[str, int]:
+        return self.secrets[-1], len(self.secrets)
+
+    def renew(self, generation: int) -> bool:
+        return self.renewable or generation != len(self.secrets)
+
+    def confirm(self) -> None:
+        pass
+
+    def authorize(self, seconds: float = 60.0) -> int:
+        """Authorise a request and return the generation."""
+        return self.credential.authorize(REQUEST, Deadline.after(seconds)).generation
+
+
+def test_after_a_failure_no_call_is_made() -> None:
+    """One failed authentication pauses the credential: five lock the account."""
+    guarded = Guarded()
+    assert guarded.authorize() == 1
+    assert guarded.credential.reject(1) is False
+    with pytest.raises(
+        Unauthorized, match="the token credential is paused for 480 s after a failed authentication"
+    ):
+        guarded.authorize()
+
+
+def test_the_pause_ends_by_itself() -> None:
+    """After six to ten minutes one more try is made."""
+    guarded = Guarded()
+    guarded.authorize()
+    guarded.credential.reject(1)
+    guarded.clock.tick(481)
+    assert guarded.authorize() == 1
+    assert PAUSE_SECONDS == (360.0, 600.0)
+
+
+def test_another_secret_ends_the_pause() -> None:
+    """A rotated file is tried at once."""
+    guarded = Guarded()
+    guarded.authorize()
+    guarded.credential.reject(1)
+    guarded.secrets.append("two")
+    assert guarded.authorize() == 2
+
+
+def test_a_failure_of_an_old_secret_does_not_pause_the_new_one() -> None:
+    """An answer that comes late speaks of the secret that was used."""
+    guarded = Guarded()
+    guarded.authorize()
+    guarded.secrets.append("two")
+    assert guarded.credential.reject(1) is True
+    assert guarded.authorize() == 2
+
+
+def test_pauses_are_recorded() -> None:
+    """``a credential is paused`` is a metric."""
+    guarded = Guarded()
+    guarded.authorize()
+    guarded.credential.reject(1)
+    guarded.secrets.append("two")
+    guarded.authorize()
+    guarded.credential.accept(2)
+    paused = [values[1] for values in guarded.notes.named("credential_paused")]
+    assert paused[0] > time.time()  # type: ignore[operator]
+    assert paused[-1] == 0.0
+
+
+def test_a_new_secret_is_tried_by_one_request_alone() -> None:
+    """A hundred cold lookups with a wrong secret are one failure, not a hundred."""
+    guarded = Guarded()
+    assert guarded.authorize() == 1
+    outcomes: list[object] = []
+
+    def ask() -> None:
+        try:
+            outcomes.append(guarded.authorize())
+        except TrustLookupError as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    guarded.credential.reject(1)
+    for thread in threads:
+        thread.join(10)
+    assert outcomes == [Unauthorized] * 100
+
+
+def test_an_accepted_secret_is_for_everybody() -> None:
+    """Once it was accepted nobody waits."""
+    guarded = Guarded()
+    guarded.authorize()
+    guarded.credential.accept(1)
+    assert [guarded.authorize(0.0) for _ in range(50)] == [1] * 50
+
+
+def test_a_trial_without_a_verdict_lets_the_next_one_try() -> None:
+    """SWR that times out says nothing about the secret."""
+    guarded = Guarded()
+    guarded.authorize()
+    guarded.credential.release(1)
+    assert guarded.authorize() == 1
+
+
+def test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline() -> None:
+    """A caller in a hurry gives up."""
+    guarded = Guarded()
+    guarded.authorize()
+    with pytest.raises(LookupTimeout):
+        guarded.authorize(0.02)
+
+
+def test_a_trial_that_never_reports_back_is_over_with_its_deadline() -> None:
+    """A request that died does not block the credential."""
+    guarded = Guarded()
+    guarded.authorize(0.0)
+    assert guarded.authorize(1.0) == 1
+
+
+# -- secrets that are fetched
+
+
+class Login:
+    """A login that can be slow, fail and be counted."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.count = 0
+        self.seconds = 3600.0
+        self.failure: TrustLookupError | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, deadline: Deadline) -> Fetched[str]:
+        self.gate.wait(5)
+        self.count += 1
+        if self.failure is not None:
+            raise self.failure
+        return Fetched(f"token-{self.count}", self.clock() + self.seconds)
+
+
+class Session:
+    """A fetched secret with everything around it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.login = Login(self.clock)
+        self.inputs = "password-1"
+        self.notes = Notes()
+        pause = Pause("iamUser", self.notes, self.clock, lambda low, high: (low + high) / 2)
+        self.secret = FetchedSecret("iamUser", self.login, lambda: self.inputs, pause, self.notes, self.clock)
+
+    def current(self, seconds: float = 5.0) -> tuple[str, int]:
+        return self.secret.current(Deadline.after(seconds))
+
+    def settle(self) -> None:
+        """Wait for a fetch in the background."""
+        ends = time.monotonic() + 5
+        while self.secret._under_way is not None and time.monotonic() < ends:
+            time.sleep(0.001)
+
+
+def test_a_token_is_fetched_once_and_kept() -> None:
+    """One login serves until shortly before its end."""
+    session = Session()
+    assert [session.current() for _ in range(5)] == [("token-1", 1)] * 5
+    assert session.login.count == 1
+
+
+def test_fifty_callers_share_one_login() -> None:
+    """No stampede on IAM."""
+    session = Session()
+    session.login.gate.clear()
+    results: list[tuple[str, int]] = []
+    threads = [threading.Thread(target=lambda: results.append(session.current())) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    session.login.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert (results, session.login.count) == ([("token-1", 1)] * 50, 1)
+
+
+def test_fifty_callers_share_one_failure() -> None:
+    """A wrong password is sent once."""
+    session = Session()
+    session.login.failure = Unauthorized("IAM answered 401")
+    for _ in range(50):
+        with pytest.raises(Unauthorized):
+            session.current()
+    assert session.login.count == 1
+
+
+def test_after_a_failed_login_the_password_is_not_sent_again_until_it_changes() -> None:
+    """Neither soon, nor after a while, but at once with another password."""
+    session = Session()
+    session.login.failure = Unauthorized("IAM answered 401")
+    with pytest.raises(Unauthorized):
+        session.current()
+    session.clock.tick(300)
+    with pytest.raises(Unauthorized, match="the iamUser credential is paused for 180 s after a failed login"):
+        session.current()
+    assert session.login.count == 1
+    session.inputs, session.login.failure = "password-2", None
+    assert session.current() == ("token-2", 1)
+
+
+def test_an_iam_that_is_down_is_asked_again_soon_but_not_by_each_caller() -> None:
+    """An outage of IAM is no failed authentication."""
+    session = Session()
+    session.login.failure = RegistryUnavailable("down")
+    for _ in range(10):
+        with pytest.raises(RegistryUnavailable):
+            session.current()
+    assert session.login.count == 1
+    session.clock.tick(3)
+    session.login.failure = None
+    assert session.current() == ("token-2", 1)
+
+
+def test_a_token_is_refreshed_in_the_background_before_its_end() -> None:
+    """Nobody waits for the new token while the old one is good."""
+    session = Session()
+    session.current()
+    session.clock.tick(3400)
+    session.login.gate.clear()
+    assert session.current(0.0) == ("token-1", 1)
+    session.login.gate.set()
+    session.settle()
+    assert session.current() == ("token-2", 2)
+
+
+def test_a_failing_refresh_leaves_the_token_that_is_still_good() -> None:
+    """IAM down is no reason to stop before the token ends."""
+    session = Session()
+    session.current()
+    session.clock.tick(3400)
+    session.login.failure = RegistryUnavailable("down")
+    session.current()
+    session.settle()
+    assert session.current() == ("token-1", 1)
+
+
+def test_a_token_is_not_used_up_to_its_last_second() -> None:
+    """Clocks differ: a minute is kept back."""
+    session = Session()
+    session.current()
+    session.clock.tick(3541)
+    assert session.current() == ("token-2", 2)
+
+
+def test_a_rejected_token_is_replaced_once_and_not_in_a_loop() -> None:
+    """A token that IAM invalidated early costs one login; a second rejection in a row costs none."""
+    session = Session()
+    assert session.current() == ("token-1", 1)
+    assert session.secret.renew(1) is True
+    assert session.current() == ("token-2", 2)
+    assert session.secret.renew(2) is False
+    session.secret.confirm()
+    assert session.secret.renew(2) is True
+
+
+def test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline() -> None:
+    """A hanging IAM costs each caller its own time only."""
+    session = Session()
+    session.login.gate.clear()
+    with pytest.raises(LookupTimeout):
+        session.current(0.02)
+    session.login.gate.set()
+
+
+def test_logins_are_counted() -> None:
+    """Outcomes of logins are a metric."""
+    session = Session()
+    session.current()
+    session.settle()
+    assert session.notes.named("credential_fetched") == [("iamUser", "ok")]
+
+
+# -- what is sent
+
+
+def test_an_access_key_signs_what_is_sent() -> None:
+    """The signature holds for the very path, query and headers on the wire."""
+    request = HttpRequest(
+        "GET",
+        "https://swr-api.example.com",
+        "/v3/manage/namespaces/shop/repos/tools$web/tags",
+        (("limit", "1000"), ("marker", "a b+c/~")),
+        {"Content-Type": "application/json;charset=utf-8", "X-Project-Id": "p"},
+    )
+    added = sign(KeyPair("AK", "SK", "ST"), request)
+    headers = {name.lower(): value for name, value in {**request.headers, **added}.items()}
+    query = "limit=1000&marker=a%20b%2Bc%2F~"
+    assert verify("GET", request.path, query, headers, b"", "SK", time.time()) is None
+    assert (
+        verify("GET", request.path, query, headers, b"", "other", time.time())
+        == "the signature does not match"
+    )
+    assert headers["x-security-token"] == "ST"
+    assert "x-project-id" in headers["authorization"]
+
+
+def test_a_secret_is_in_no_representation() -> None:
+    """Not in a repr, a str or an error."""
+    pair = KeyPair("AK", "hunter2", "hunter3")
+    signed = REQUEST.with_headers({"X-Auth-Token": "hunter2"})
+    for value in (pair, Fetched(pair, 1.0), signed, FixedSecret(pair)):
+        assert "hunter" not in f"{value!r} {value!s}"
+
+
+KEYS = {"access": "A", "secret": "S", "securitytoken": "T", "expires_at": "2026-01-01T00:00:00.000000Z"}
+SPELLINGS = [
+    {"credential": KEYS},
+    KEYS,
+    {
+        "credentials": {
+            "access_key_id": "A",
+            "secret_access_key": "S",
+            "security_token": "T",
+            "expiration": "2026-01-01T00:00:00Z",
+        }
+    },
+    {
+        "credential": {
+            "accessKeyId": "A",
+            "secretAccessKey": "S",
+            "securityToken": "T",
+            "expiration": "2026-01-01T08:00:00+08:00",
+        }
+    },
+]
+
+
+@pytest.mark.parametrize("value", SPELLINGS)
+def test_temporary_keys_are_read_in_every_spelling(value: Any) -> None:
+    """IAM, STS and Pod Identity each have their own."""
+    assert read_temporary_keys(json.dumps(value).encode()) == Fetched(KeyPair("A", "S", "T"), 1767225600.0)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b"null", json.dumps({"credential": {**KEYS, "secret": ""}}).encode()]
+)
+def test_incomplete_temporary_keys_are_malformed(body: bytes) -> None:
+    """Half a pair is none."""
+    with pytest.raises(MalformedAnswer):
+        read_temporary_keys(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00.123Z",
+        "2026-01-01T00:00:00.123456Z",
+        "2026-01-01T00:00:00",
+    ],
+)
+def test_expiry_times_with_and_without_fraction(text: str) -> None:
+    """The SDK fails on one of them."""
+    assert int(read_time(text)) == 1767225600
+
+
+def test_the_login_of_an_iam_user_is_the_documented_one(tmp_path: Path) -> None:
+    """Password, domain and project in the body, nothing of it in the path."""
+    expires = {"token": {"expires_at": "2099-01-01T00:00:00.000000Z"}}
+    answer = HttpResponse(201, {"x-subject-token": "T1"}, json.dumps(expires).encode())
+    transport = FakeTransport([answer])
+    settings = CredentialSettings(
+        "iamUser", domain_name="acme", user_name="robot", password_file=written(tmp_path / "p", "pw")
+    )
+    credential = build_credential(
+        settings,
+        region="cn-north-4",
+        iam_endpoint="https://iam.example.com",
+        project_id=None,
+        transport=transport,
+        environment={},
+    )
+    assert credential.authorize(REQUEST, SOON).headers == {"X-Auth-Token": "T1"}
+    (request,) = transport.sent
+    assert (request.method, request.path, request.query) == (
+        "POST",
+        "/v3/auth/tokens",
+        (("nocatalog", "true"),),
+    )
+    assert json.loads(request.body) == {
+        "auth": {
+            "identity": {
+                "methods": ["password"],
+                "password": {"user": {"domain": {"name": "acme"}, "name": "robot", "password": "pw"}},
+            },
+            "scope": {"project": {"name": "cn-north-4"}},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (CredentialSettings("aksk"), "credentials: the environment variable HUAWEICLOUD_SDK_AK is not set"),
+        (
+            CredentialSettings("podIdentity"),
+            "credentials: the environment variable HC_CONTAINER_CREDENTIALS_FULL_URI is not set",
+        ),
+        (CredentialSettings("token"), "credentials: tokenFile is missing"),
+        (CredentialSettings("oidc"), "credentials: idTokenFile is missing"),
+    ],
+)
+def test_what_a_kind_needs_is_said(settings: CredentialSettings, message: str) -> None:
+    """A kind without what it needs is a problem of the configuration."""
+    with pytest.raises(ConfigError) as caught:
+        build_credential(
+            settings,
+            region="r",
+            iam_endpoint="https://iam.example.com",
+            project_id=None,
+            transport=FakeTransport([]),
+            environment={},
+        )
+    assert str(caught.value) == message
