@@ -49,15 +49,26 @@ def cut_off(deadline: Deadline, cut: Callable[[], None]) -> Iterator[None]:
 
     ``cut`` must end the work itself, by shutting its socket down for instance, so that a call
     that hangs frees its slot: giving up the waiting alone would leave it running. It may run
-    concurrently with the block and must not raise.
+    concurrently with the block, must not raise and must not wait. Once the block is left it does
+    not run any more: what it would cut may be somebody else's by then.
     """
-    timer = threading.Timer(deadline.remaining(), cut)
+    leaving = threading.Lock()
+    left = False
+
+    def cut_unless_left() -> None:
+        with leaving:
+            if not left:
+                cut()
+
+    timer = threading.Timer(deadline.remaining(), cut_unless_left)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        with leaving:
+            left = True
 
 
 def spawn(work: Callable[[], None], name: str) -> threading.Thread:

@@ -1,8 +1,10 @@
 """The regions of Huawei Cloud and the hosts of SWR, IAM and STS in each.
 
 Source: the region table of Huawei's SDK (huaweicloudsdkswr 3.1.219, swr/v2/region/swr_region.py)
-for the API endpoints; SWR User Guide, pushing an image, for the registry hosts. A region that is
-missing here is written out in the configuration: hosts, endpoint and iamEndpoint.
+for the API endpoints; SWR User Guide, pushing an image, for the registry hosts; huaweicloudsdkcore
+3.1.219, auth/endpoint.py, for IAM and STS. The SDK lists IAM for 27 and STS for 12 of these regions,
+all of the form used here; for the others the form is taken over. A region that is missing here, or
+whose hosts are others, is written out in the configuration: hosts, endpoint and iamEndpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ ENTERPRISE_SUFFIX: Final = ".swr-pro.myhuaweicloud.com"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One region: ``host`` is the registry, the endpoints are base URLs."""
+    """One region: where its images are pulled from, and where its services are asked.
+
+    ``host`` stands in image references; ``endpoint`` (SWR's API, never the same host),
+    ``iam_endpoint`` and ``sts_endpoint`` are base URLs without a trailing slash.
+    """
 
     name: str
     host: str
@@ -81,10 +87,11 @@ _NAMES: Final = (
 REGIONS: Final[Mapping[str, Region]] = MappingProxyType(
     {name: _region(name) for name in _NAMES} | {"eu-west-101": _region("eu-west-101", _EUROPEAN_DOMAIN)}
 )
+"""Every region by its name."""
 
 
 def find_region(name: str) -> Region | None:
-    """Return the region of that name, or ``None`` for one that is not in the table."""
+    """Return the region of exactly that name, or ``None`` for one that is not in the table."""
     return REGIONS.get(name)
 
 
@@ -95,5 +102,8 @@ def suggest_region(name: str) -> str | None:
 
 
 def is_enterprise_host(host: str) -> bool:
-    """Whether a registry host belongs to SWR Enterprise Edition."""
+    """Whether a lower-case registry host, with or without a port, is SWR Enterprise Edition's.
+
+    Custom domains of Enterprise instances cannot be told by their name.
+    """
     return host.partition(":")[0].endswith(ENTERPRISE_SUFFIX)

@@ -1,1 +1,1 @@
-"""."""
+"""Image references and image patterns as data: parsed, normalised and compared, never looked up."""

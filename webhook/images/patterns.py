@@ -3,26 +3,38 @@
 A pattern is compared with the parsed reference, whole path components at a time, so that
 ``a/infra/**`` never matches ``a/infra-evil/x``. ``*`` stands for any run of characters within one
 component, ``**`` for one or more components. A bare ``**`` is every image of every host; no other
-pattern may have a wildcard as its host but ``*.`` and a fixed domain. Without a tag a pattern matches every
-tag and digest; with ``:tag``, which may hold ``*``, only those tags and no reference that pins a
-digest, because a runtime pulls the digest and ignores the tag; with ``@sha256:...`` only that digest.
+pattern may have a wildcard as its host but ``*.`` and a fixed domain, which stands for every host
+below that domain. Without a tag a pattern matches every tag and digest; with ``:tag``, which may
+hold ``*``, only those tags and no reference that pins a digest, because a runtime pulls the digest
+and ignores the tag; with ``@sha256:...`` only that digest.
+
+Patterns are normalised as references are: ``nginx`` is ``docker.io/library/nginx`` and ``team/*``
+is ``docker.io/team/*``. One case stands apart: ``docker.io/**`` is all of Docker Hub, and not
+``docker.io/library/**``, because ``**`` stands for any number of components.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from webhook.errors import InvalidPatternError, InvalidReferenceError
-from webhook.images.reference import ImageReference, check_domain, check_path, split_domain
+from webhook.globs import matches_glob
+from webhook.images.reference import (
+    OFFICIAL_NAMESPACE,
+    ImageReference,
+    check_digest,
+    check_domain,
+    check_path,
+    parse_reference,
+    split_domain,
+)
 
 MAX_LENGTH: Final = 512
 EVERYTHING: Final = "**"
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG_GLOB: Final = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.*-]{0,127}")
-_COMPONENT_GLOB: Final = re.compile(r"[a-z0-9._*-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,9 @@ class ImagePattern:
     ``text`` is what the file says. ``domain`` is a host, ``*.`` and a fixed domain, or ``**`` for
     every host; ``components`` are the globs of the path. At most one of ``tag`` (a glob) and
     ``digest`` is set.
+
+    The fields below them are what most patterns need to be compared by a single string operation:
+    a policy may hold hundreds, and each of them is asked about each image.
     """
 
     text: str
@@ -39,57 +54,64 @@ class ImagePattern:
     components: tuple[str, ...]
     tag: str | None = None
     digest: str | None = None
+    _suffix: str | None = field(init=False, repr=False, compare=False)
+    """What the domain must end with, where it is not compared as a whole."""
+    _path: str | None = field(init=False, repr=False, compare=False)
+    """The whole path, where it holds no wildcard."""
+    _prefix: str | None = field(init=False, repr=False, compare=False)
+    """What the path must begin with, where the only wildcard is a ``**`` at its end."""
+
+    def __post_init__(self) -> None:
+        """Derive the shortcuts."""
+        suffix = None
+        if self.domain == EVERYTHING:
+            suffix = ""
+        elif self.domain.startswith("*."):
+            suffix = self.domain[1:]
+        *parents, last = self.components
+        fixed = "*" not in "".join(parents)
+        path = "/".join(self.components) if fixed and "*" not in last else None
+        prefix = "".join(f"{parent}/" for parent in parents) if fixed and last == EVERYTHING else None
+        object.__setattr__(self, "_suffix", suffix)
+        object.__setattr__(self, "_path", path)
+        object.__setattr__(self, "_prefix", prefix)
 
     @property
     def is_everything(self) -> bool:
         """Whether it is the bare ``**``: every image of every host."""
-        return self.domain == EVERYTHING
+        return self.domain == EVERYTHING and self.tag is None and self.digest is None
 
     def matches(self, reference: ImageReference) -> bool:
         """Whether the pattern names this image."""
+        if self._suffix is None:
+            if reference.domain != self.domain:
+                return False
+        elif not reference.domain.endswith(self._suffix):
+            return False
         if self.digest is not None and reference.digest != self.digest:
             return False
         if self.tag is not None and (
-            reference.digest is not None or reference.tag is None or not _glob(self.tag, reference.tag)
+            reference.digest is not None or reference.tag is None or not matches_glob(self.tag, reference.tag)
         ):
             return False
-        if self.is_everything:
-            return True
-        if self.domain.startswith("*."):
-            if not reference.domain.endswith(self.domain[1:]) or reference.domain == self.domain[1:]:
-                return False
-        elif reference.domain != self.domain:
-            return False
-        return _match_components(self.components, tuple(reference.path.split("/")))
+        if self._prefix is not None:
+            # Components are never empty: at least one more comes after the prefix.
+            return reference.path.startswith(self._prefix)
+        if self._path is not None:
+            return reference.path == self._path
+        return _match_components(self.components, reference.path.split("/"))
 
     def covers(self, other: ImagePattern) -> bool:
         """Whether every image of ``other`` is certainly one of this pattern's; ``False`` in doubt."""
         if self.digest is not None and other.digest != self.digest:
             return False
-        if (
-            self.tag is not None
-            and other.tag != self.tag
-            and (other.tag is None or "*" in other.tag or not _glob(self.tag, other.tag))
-        ):
+        if self.tag is not None and (other.tag is None or not matches_glob(self.tag, other.tag)):
             return False
-        if self.is_everything:
-            return True
-        if other.is_everything:
-            return False
-        if self.domain.startswith("*."):
-            if not other.domain.removeprefix("*").endswith(self.domain[1:]):
+        if self._suffix is None:
+            if other.domain != self.domain:
                 return False
-        elif other.domain != self.domain:
+        elif not other.domain.removeprefix("*").endswith(self._suffix):
             return False
-        if self.components in (other.components, (EVERYTHING,)):
-            return True
-        if any("*" in component for component in other.components):
-            literal = other.components[: len(self.components) - 1]
-            return (
-                self.components[-1] == EVERYTHING
-                and len(other.components) >= len(self.components)
-                and self.components[:-1] == literal
-            )
         return _match_components(self.components, other.components)
 
 
@@ -97,25 +119,27 @@ def parse_pattern(text: str) -> ImagePattern:
     """Compile a pattern.
 
     Raises:
-        InvalidPatternError: the text is no pattern.
+        InvalidPatternError: the text is no pattern, or one that no image can ever match.
     """
     if not text or len(text) > MAX_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidPatternError(f"a pattern has 1 to {MAX_LENGTH} printable ASCII characters and no space")
-    name, tag, digest = _split(text)
-    if name == EVERYTHING:
-        return ImagePattern(text, EVERYTHING, (EVERYTHING,), tag, digest)
-    domain, path = _split_name(name)
-    _check_host(domain)
-    components = tuple(path.split("/"))
-    for component in components:
-        _check_component(component)
+    try:
+        name, tag, digest = _split(text)
+        if name == EVERYTHING:
+            return ImagePattern(text, EVERYTHING, (EVERYTHING,), tag, digest)
+        domain, path = _split_name(name)
+        components = tuple(path.split("/"))
+        for component in components:
+            _check_component(component)
+    except InvalidReferenceError as error:
+        raise InvalidPatternError(str(error)) from None
     return ImagePattern(text, domain, components, tag, digest)
 
 
 def _split(text: str) -> tuple[str, str | None, str | None]:
     name, at, digest = text.partition("@")
-    if at and _DIGEST.fullmatch(digest) is None:
-        raise InvalidPatternError("after @ comes sha256: and 64 hexadecimal digits")
+    if at:
+        check_digest(digest)
     colon = name.find(":", name.rfind("/") + 1)
     if colon < 0:
         return name, None, digest if at else None
@@ -128,73 +152,61 @@ def _split(text: str) -> tuple[str, str | None, str | None]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
+    """Split a name into its checked domain and its path."""
+    if "*" not in name:
+        reference = parse_reference(name)
+        return reference.domain, reference.path
     first, slash, rest = name.partition("/")
     if "*" in first:
         if not slash:
             raise InvalidPatternError(
-                "a wildcard cannot stand alone: write the host before it, or ** for every image"
+                "a wildcard cannot stand alone: write a host and a path, or ** for every image"
             )
-        return first, rest
-    return split_domain(name)
+        domain = first.lower()
+        _check_wildcard_host(domain)
+        return domain, rest
+    domain, path = split_domain(name)
+    check_domain(domain)
+    if path == f"{OFFICIAL_NAMESPACE}/{EVERYTHING}" and rest == EVERYTHING and first != OFFICIAL_NAMESPACE:
+        path = EVERYTHING
+    return domain, path
 
 
-def _check_host(domain: str) -> None:
+def _check_wildcard_host(domain: str) -> None:
     fixed = domain.removeprefix("*.")
-    if "*" in fixed or (domain != fixed and "." not in fixed):
+    labels = fixed.partition(":")[0].split(".")
+    # A fixed end of an address is no domain: whoever holds another address could end like it.
+    if domain == fixed or "*" in fixed or len(labels) == 1 or labels[-1].isdigit():
         raise InvalidPatternError(
             "a wildcard host is written as *. and a fixed domain, *.example.com for instance"
         )
-    try:
-        check_domain(fixed.lower())
-    except InvalidReferenceError as error:
-        raise InvalidPatternError(str(error)) from None
+    check_domain(fixed)
 
 
 def _check_component(component: str) -> None:
-    if "**" in component and component != EVERYTHING:
-        raise InvalidPatternError("** stands for whole components and is written alone between slashes")
     if component == EVERYTHING:
         return
-    if "*" in component:
-        if _COMPONENT_GLOB.fullmatch(component) is None:
-            raise InvalidPatternError(
-                "an image name has lower-case letters, digits, dots, underscores and hyphens"
-            )
-        return
-    try:
-        check_path(component)
-    except InvalidReferenceError as error:
-        raise InvalidPatternError(str(error)) from None
+    if EVERYTHING in component:
+        raise InvalidPatternError("** stands for whole components and is written alone between slashes")
+    # A letter in its place is what suits a * best: if that is no name, nothing is.
+    check_path(component.replace("*", "a"))
 
 
-def _glob(pattern: str, text: str) -> bool:
-    """Match ``*`` as any run of characters, in time linear in the text for each part of the pattern."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return text == first
-    last = rest.pop()
-    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
-        return False
-    position, end = len(first), len(text) - len(last)
-    for part in rest:
-        found = text.find(part, position, end)
-        if found < 0:
-            return False
-        position = found + len(part)
-    return True
-
-
-def _match_components(globs: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Match whole components; ``**`` takes one or more.
+def _match_components(globs: tuple[str, ...], parts: tuple[str, ...] | list[str]) -> bool:
+    """Match whole components; ``**`` takes one or more, and nothing else takes a ``**``.
 
     ``reachable`` holds how many parts the globs so far can have taken: no backtracking.
     """
     reachable = {0}
     for glob in globs:
         if glob == EVERYTHING:
-            reachable = set(range(min(reachable) + 1, len(parts) + 1)) if reachable else set()
+            reachable = set(range(min(reachable) + 1, len(parts) + 1))
         else:
-            reachable = {n + 1 for n in reachable if n < len(parts) and _glob(glob, parts[n])}
+            reachable = {
+                taken + 1
+                for taken in reachable
+                if taken < len(parts) and parts[taken] != EVERYTHING and matches_glob(glob, parts[taken])
+            }
         if not reachable:
             return False
     return len(parts) in reachable

@@ -1,7 +1,8 @@
 """Image references: what a Pod's ``image`` field names.
 
 The grammar is that of the OCI distribution project (github.com/distribution/reference, package
-comment) with Docker's normalisation, which is what containerd and CRI-O apply to the same string:
+comment) with Docker's normalisation, which is what the kubelet, containerd and CRI-O apply to the
+same string:
 
     reference  := name [ ":" tag ] [ "@" digest ]
     name       := [ domain "/" ] path
@@ -13,17 +14,32 @@ comment) with Docker's normalisation, which is what containerd and CRI-O apply t
     tag        := [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
     digest     := "sha256:" [0-9a-f]{64}
 
-The first component is a domain when it holds a dot, a colon or an upper-case letter, or is
-``localhost``. Where this reading is stricter than the grammar (digests of other algorithms, names
-of 64 hexadecimal digits), the reference is refused: nothing may be judged under another name than
-the one a node pulls.
+The first component is a domain when it holds a dot or a colon, or is ``localhost``.
 
-Every expression below is applied to one component at a time and has no nested repetition over the
-same characters, so that time is linear in the length of the text.
+Nothing may be judged under another name than the one a node runs. So this reading is narrower than
+the grammar wherever a node could read a string otherwise, and such a string is refused:
+
+- ``sha256:...`` alone is grammatically the tag ``...`` of ``docker.io/library/sha256``, but
+  containerd takes it, or the beginning of it, for the ID of an image that lies on the node and
+  starts that (containerd, CRI image service, ``LocalResolve``).
+- 64 hexadecimal digits alone are an image ID, too; the grammar refuses them without a tag only.
+- An upper-case first component without dot or colon (``Shop/web``) is a host to some versions of
+  the grammar and a bad path to others.
+- ``Docker.io`` and ``INDEX.docker.io`` reach another server than ``docker.io``, because runtimes
+  redirect only the lower-case spelling, and get no ``library/``. Other hosts are the same in any
+  case: DNS compares them so.
+- Digests other than sha256 are ones that SWR does not report. Ports have no leading zero.
+
+One difference remains: CRI-O with ``unqualified-search-registries`` pulls a name without a domain
+from the registries listed there. Here such a name is Docker Hub's, which no SWR registry is.
+
+Every expression below is applied to one component at a time and cannot divide the same characters
+in two ways, so that time is linear in the length of the text even without the limit on it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -41,13 +57,18 @@ MAX_NAME_LENGTH: Final = 255
 MAX_LENGTH: Final = MAX_NAME_LENGTH + len(":") + 128 + len("@sha256:") + 64
 """No reference is longer, so a longer text is refused before it is looked at."""
 
+MAX_PORT: Final = 65535
+
 _PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|__|_|-+)[a-z0-9]+)*")
 _HOST_COMPONENT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-_IPV6_HOST: Final = re.compile(r"\[[0-9A-Fa-f:]+\]")
-_PORT: Final = re.compile(r"[0-9]{1,5}")
+_IPV6_HOST: Final = re.compile(r"\[[0-9A-Fa-f:]{2,39}\]")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]{64}")
+_ALGORITHMS: Final = frozenset({"sha256", "sha384", "sha512"})
+_WHITE_SPACE: Final = frozenset(" \t\r\n\v\f")
+_SCHEMES: Final = frozenset({"http:", "https:", "docker:", "oci:"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +97,17 @@ def parse_reference(text: str) -> ImageReference:
     """Parse a reference, in time linear in its length.
 
     Raises:
-        InvalidReferenceError: the text is no image reference.
+        InvalidReferenceError: the text is no image reference. Its ``reason`` is one of ``empty``,
+            ``too-long``, ``non-ascii``, ``whitespace``, ``control-character``, ``scheme``,
+            ``bad-host``, ``uppercase``, ``bad-path``, ``image-id``, ``bad-tag``,
+            ``digest-algorithm`` and ``bad-digest``; its text repeats nothing of the input.
     """
     _check_characters(text)
     name, at, digest = text.partition("@")
-    if at and _DIGEST.fullmatch(digest) is None:
-        raise InvalidReferenceError("bad-digest", "the digest must be sha256: and 64 hexadecimal digits")
+    if at:
+        check_digest(digest)
     # A colon after the last slash starts the tag; one before it belongs to the host's port.
-    slash = name.rfind("/")
-    colon = name.find(":", slash + 1)
+    colon = name.find(":", name.rfind("/") + 1)
     tag: str | None = None
     if colon >= 0:
         name, tag = name[:colon], name[colon + 1 :]
@@ -92,8 +115,8 @@ def parse_reference(text: str) -> ImageReference:
             raise InvalidReferenceError(
                 "bad-tag", "a tag has 1 to 128 letters, digits, dots, hyphens and underscores"
             )
-    if _IDENTIFIER.fullmatch(name) is not None:
-        raise InvalidReferenceError("bad-path", "64 hexadecimal digits are an image ID, not a name")
+    if (tag is not None and name in _ALGORITHMS) or _IDENTIFIER.fullmatch(name) is not None:
+        raise InvalidReferenceError("image-id", "this is the ID of an image on a node, not a name")
     domain, path = split_domain(name)
     check_domain(domain)
     check_path(path)
@@ -105,14 +128,20 @@ def parse_reference(text: str) -> ImageReference:
 
 
 def split_domain(name: str) -> tuple[str, str]:
-    """Split a name into domain and path, with Docker's defaults put in, checking neither."""
+    """Split a name into domain and path, with Docker's defaults put in, checking neither.
+
+    Raises:
+        InvalidReferenceError: reason ``uppercase``; the domain is Docker Hub's in another spelling.
+    """
     first, slash, rest = name.partition("/")
-    is_domain = slash and ("." in first or ":" in first or first == "localhost" or first != first.lower())
+    is_domain = slash and ("." in first or ":" in first or first == "localhost")
     domain, path = (first.lower(), rest) if is_domain else (DEFAULT_DOMAIN, name)
-    if domain == LEGACY_DEFAULT_DOMAIN:
+    if domain in (DEFAULT_DOMAIN, LEGACY_DEFAULT_DOMAIN):
+        if is_domain and first != domain:
+            raise InvalidReferenceError("uppercase", f"{domain} must be written in lower case")
         domain = DEFAULT_DOMAIN
-    if domain == DEFAULT_DOMAIN and "/" not in path:
-        path = f"{OFFICIAL_NAMESPACE}/{path}"
+        if "/" not in path:
+            path = f"{OFFICIAL_NAMESPACE}/{path}"
     return domain, path
 
 
@@ -120,18 +149,20 @@ def check_domain(domain: str) -> None:
     """Check a host with its optional port.
 
     Raises:
-        InvalidReferenceError: reason ``bad-host``.
+        InvalidReferenceError: reason ``bad-host`` or ``scheme``.
     """
+    if domain in _SCHEMES:
+        raise InvalidReferenceError("scheme", f"an image is written without {domain}// before it")
     if domain.startswith("["):
         host, bracket, tail = domain.partition("]")
-        good = _IPV6_HOST.fullmatch(host + bracket) is not None
+        good = _is_ipv6(host + bracket)
         colon, port = tail[:1], tail[1:]
         good = good and colon in ("", ":")
     else:
         host, colon, port = domain.partition(":")
         good = all(_HOST_COMPONENT.fullmatch(component) for component in host.split("."))
     if colon:
-        good = good and _PORT.fullmatch(port) is not None and 1 <= int(port) <= 65535  # noqa: PLR2004 - TCP
+        good = good and _PORT.fullmatch(port) is not None and int(port) <= MAX_PORT
     if not good:
         raise InvalidReferenceError("bad-host", "the registry is no host name or address with a port")
 
@@ -153,6 +184,30 @@ def check_path(path: str) -> None:
             )
 
 
+def check_digest(digest: str) -> None:
+    """Check a digest: ``sha256:`` and 64 hexadecimal digits in lower case.
+
+    Raises:
+        InvalidReferenceError: reason ``digest-algorithm`` or ``bad-digest``.
+    """
+    if _DIGEST.fullmatch(digest) is not None:
+        return
+    algorithm, colon, _ = digest.partition(":")
+    if colon and algorithm != "sha256":
+        raise InvalidReferenceError("digest-algorithm", "the digest's algorithm must be sha256")
+    raise InvalidReferenceError("bad-digest", "the digest must be sha256: and 64 hexadecimal digits")
+
+
+def _is_ipv6(bracketed: str) -> bool:
+    if _IPV6_HOST.fullmatch(bracketed) is None:
+        return False
+    try:
+        ipaddress.IPv6Address(bracketed[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
 def _check_characters(text: str) -> None:
     if not text:
         raise InvalidReferenceError("empty", "the image is empty")
@@ -160,7 +215,7 @@ def _check_characters(text: str) -> None:
         raise InvalidReferenceError("too-long", f"an image reference has at most {MAX_LENGTH} characters")
     if not text.isascii():
         raise InvalidReferenceError("non-ascii", "an image reference has ASCII characters only")
-    if text != text.strip() or " " in text:
+    if not _WHITE_SPACE.isdisjoint(text):
         raise InvalidReferenceError("whitespace", "an image reference holds no white space")
     if not text.isprintable():
         raise InvalidReferenceError("control-character", "an image reference holds no control characters")

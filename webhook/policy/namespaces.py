@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
+
+from webhook.globs import WILDCARD, matches_glob
 
 
 @dataclass(frozen=True)
 class NamespacePatterns:
-    """A list of globs, compared with the whole name of a namespace; ``*`` is any run of characters."""
+    """A list of globs, compared with the whole name of a namespace; ``*`` is any run of characters.
 
-    globs: tuple[str, ...] = ("*",)
+    An empty list matches nothing: only what is left out altogether means every namespace.
+    """
+
+    globs: tuple[str, ...] = (WILDCARD,)
 
     @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        alternatives = (".*".join(re.escape(part) for part in glob.split("*")) for glob in self.globs)
-        return re.compile("|".join(f"(?:{alternative})" for alternative in alternatives), re.DOTALL)
+    def _names(self) -> frozenset[str]:
+        return frozenset(glob for glob in self.globs if WILDCARD not in glob)
+
+    @cached_property
+    def _wild(self) -> tuple[str, ...]:
+        return tuple(glob for glob in self.globs if WILDCARD in glob)
 
     def match(self, namespace: str) -> bool:
         """Whether any of the globs is the whole name."""
-        return self.globs == ("*",) or self._regex.fullmatch(namespace) is not None
+        return namespace in self._names or any(matches_glob(glob, namespace) for glob in self._wild)
+
+    def covers(self, other: NamespacePatterns) -> bool:
+        """Whether every namespace of ``other`` is certainly one of these; ``False`` in doubt."""
+        return all(any(matches_glob(mine, theirs) for mine in self.globs) for theirs in other.globs)

@@ -2,7 +2,8 @@
 
 Source: SWR API Reference, Querying an Image Tag (parameters ``namespace`` and ``repository``); SWR
 FAQ, multi-level image names, for ``$``. Names are checked before any call, because they become part
-of a URL.
+of a URL. Where the reference can be read in two ways (several hyphens in a row), the name passes: a
+wrong refusal would leave its owner no way out, while SWR refuses a wrong name by itself.
 """
 
 from __future__ import annotations
@@ -19,21 +20,27 @@ MAX_REPOSITORY: Final = 128
 SEPARATOR: Final = "$"
 """What ``/`` in a repository is sent as. No repository holds one, so nothing collides."""
 
-# One separator at a time, but up to two underscores in a row; separators of different kinds are
-# never neighbours. The parts between them make the repetition unambiguous, so time is linear.
-_ORGANIZATION: Final = re.compile(r"[a-z][a-z0-9]*(?:(?:\.|-|_{1,2})[a-z0-9]+)*")
-_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|-|_{1,2}|/)[a-z0-9]+)*")
+# Separators of different kinds are never neighbours. The parts between them make the repetition
+# unambiguous, so time is linear.
+_REST: Final = r"[a-z0-9]*(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_ORGANIZATION: Final = re.compile(rf"[a-z]{_REST}")
+_REPOSITORY: Final = re.compile(rf"[a-z0-9]{_REST}(?:/[a-z0-9]{_REST})*")
+_FOREIGN: Final = re.compile(r"[^a-z0-9._-]")
+
+_SEPARATORS_CLAUSE: Final = (
+    "has letters or digits on both sides of a dot, of one or two underscores and of hyphens"
+)
 
 
 def split_path(path: str) -> tuple[str, str]:
     """Split the path of a reference into organisation and repository.
 
     Raises:
-        InvalidReferenceError: reason ``repository``; the path has one component only.
+        InvalidReferenceError: reason ``no-organization``; the path has one component only.
     """
     organization, slash, repository = path.partition("/")
     if not slash:
-        raise InvalidReferenceError("repository", "an SWR image is organisation/name")
+        raise InvalidReferenceError("no-organization", "an SWR image is organisation/name")
     return organization, repository
 
 
@@ -41,21 +48,36 @@ def check_names(organization: str, repository: str) -> None:
     """Check both names against SWR's rules.
 
     Raises:
-        InvalidReferenceError: reason ``organization`` or ``repository``.
+        InvalidReferenceError: reason ``organization`` or ``repository``; the text says which rule
+            is broken.
     """
     if len(organization) > MAX_ORGANIZATION or _ORGANIZATION.fullmatch(organization) is None:
-        raise InvalidReferenceError(
-            "organization",
-            f"an SWR organisation has 1 to {MAX_ORGANIZATION} lower-case letters, digits and single "
-            "separators, and starts with a letter",
-        )
+        raise InvalidReferenceError("organization", f"an SWR organisation {_organization_rule(organization)}")
     if len(repository) > MAX_REPOSITORY or _REPOSITORY.fullmatch(repository) is None:
-        raise InvalidReferenceError(
-            "repository",
-            f"an SWR repository has 1 to {MAX_REPOSITORY} lower-case letters, digits and single separators",
-        )
+        raise InvalidReferenceError("repository", f"an SWR repository {_repository_rule(repository)}")
 
 
 def escape_repository(repository: str) -> str:
     """Return a checked repository name as it stands in a request path."""
     return repository.replace("/", SEPARATOR)
+
+
+def _organization_rule(name: str) -> str:
+    if not 1 <= len(name) <= MAX_ORGANIZATION:
+        return f"has 1 to {MAX_ORGANIZATION} characters"
+    if _FOREIGN.search(name) is not None:
+        return "has lower-case letters, digits, dots, underscores and hyphens only"
+    if not name[0].isalpha():
+        return "starts with a lower-case letter"
+    return _SEPARATORS_CLAUSE
+
+
+def _repository_rule(name: str) -> str:
+    if not 1 <= len(name) <= MAX_REPOSITORY:
+        return f"has 1 to {MAX_REPOSITORY} characters"
+    levels = name.split("/")
+    if "" in levels:
+        return "has a name on both sides of each slash"
+    if any(_FOREIGN.search(level) is not None for level in levels):
+        return "has lower-case letters, digits, dots, underscores, hyphens and slashes only"
+    return _SEPARATORS_CLAUSE
