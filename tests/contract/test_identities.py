@@ -75,7 +75,7 @@ def source(emulator: Emulator, folder: Path, settings: CredentialSettings) -> tu
             environment=environment,
         )
 
-    return SwrTrustSource(lambda *, ca_file, proxy: PooledTransport(), open_credential, Notes()), chosen
+    return SwrTrustSource(PooledTransport, open_credential, Notes()), chosen
 
 
 def free(deadline: Deadline) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from webhook.errors import TrustLookupError
+from webhook.errors import RegistryUnavailable, TrustLookupError
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Finding
 from webhook.trust.lookup import Answer, Known, Origin, Unknown
@@ -31,23 +32,36 @@ def evaluate(reference: ImageReference, answer: Answer) -> Judgement:
     """Return the finding of an image that was looked up.
 
     A reference that pins a digest is trusted only if SWR holds that very digest under the tag: a
-    runtime pulls the digest and ignores the tag. An answer that merely stands in proves trust, but
-    never a mismatch.
+    runtime pulls the digest and ignores the tag. A tag that is not trusted is just that, whatever
+    digest it holds.
     """
-    if isinstance(answer, Unknown):
-        return Judgement(Finding.UNKNOWN, answer.failure.reason, failure=answer.failure)
-    record = answer.record
-    if record.status is TrustStatus.MISSING:
-        return _judge(Finding.MISSING, answer)
-    if record.status is not TrustStatus.TRUSTED:
-        return _judge(Finding.UNTRUSTED, answer)
-    pinned = reference.digest if reference.tag is not None else None
-    if pinned is not None and record.digest != pinned:
-        if answer.origin is Origin.STALE and answer.failure is not None:
-            return Judgement(Finding.UNKNOWN, answer.failure.reason, failure=answer.failure)
-        return _judge(Finding.DIGEST_MISMATCH, answer)
-    return _judge(Finding.TRUSTED, answer)
+    match answer:
+        case Unknown(failure):
+            return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
+        case Known(record):
+            pass
+        case _:
+            assert_never(answer)
+    match record.status:
+        case TrustStatus.MISSING:
+            return _judge(Finding.MISSING, answer)
+        case TrustStatus.UNTRUSTED:
+            return _judge(Finding.UNTRUSTED, answer)
+        case TrustStatus.TRUSTED if reference.digest in (None, record.digest):
+            return _judge(Finding.TRUSTED, answer)
+        case TrustStatus.TRUSTED:
+            return _judge_mismatch(answer)
+        case _:
+            assert_never(record.status)
 
 
 def _judge(finding: Finding, answer: Known) -> Judgement:
     return Judgement(finding, "", answer.record, answer.origin, answer.failure)
+
+
+def _judge_mismatch(answer: Known) -> Judgement:
+    """Return the finding where SWR holds another digest; what stands in never proves that."""
+    if answer.origin is not Origin.STALE:
+        return _judge(Finding.DIGEST_MISMATCH, answer)
+    failure = answer.failure or RegistryUnavailable("SWR could not be asked for the digest of the tag")
+    return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)

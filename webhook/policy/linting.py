@@ -7,88 +7,78 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from webhook.errors import Problem
-from webhook.images.patterns import ImagePattern
+from webhook.images.patterns import ImagePattern, parse_pattern
 from webhook.policy.findings import Mode
-from webhook.policy.model import Exemption, Policy, Rule
-from webhook.policy.namespaces import NamespacePatterns
+from webhook.policy.model import BreakGlass, Exemption, Policy, Rule
+from webhook.policy.quantities import format_duration
+from webhook.registries import Registry
 
 EXPIRY_NOTICE: Final = 14 * 86400.0
 """Seconds before its end from which an exemption is warned of."""
+
+LONG_TRUST: Final = 600.0
+"""Seconds of ``cache.trusted`` from which on the time that a withdrawn trust lives on is worth a word."""
 
 
 def lint(policy: Policy, now: float) -> list[Problem]:
     """Return the warnings about a policy; ``now`` is in epoch seconds."""
     return [
-        *_lint_rules(policy),
-        *_lint_exemptions(policy, now),
         *_lint_registries(policy),
         *_lint_modes(policy),
+        *_lint_rules(policy),
+        *_lint_exemptions(policy, now),
+        *_lint_break_glass(policy),
+        *_lint_cache(policy),
     ]
 
 
 def expiring(policy: Policy, now: float) -> list[tuple[Exemption, float]]:
     """Return the exemptions that end within the notice or have ended, with the seconds left."""
-    ending = []
-    for exemption in policy.exemptions:
+    return [(policy.exemptions[index], left) for index, left in _ending(policy, now)]
+
+
+def _ending(policy: Policy, now: float) -> Iterator[tuple[int, float]]:
+    for index, exemption in enumerate(policy.exemptions):
         if exemption.expires is not None:
             left = exemption.expires.timestamp() - now
             if left <= EXPIRY_NOTICE:
-                ending.append((exemption, left))
-    return ending
-
-
-def _lint_rules(policy: Policy) -> Iterator[Problem]:
-    for index, rule in enumerate(policy.rules):
-        cover = _covering(rule, policy.rules[:index])
-        if cover is not None:
-            yield Problem(
-                f"rules[{index}]",
-                f"is never reached: rule {cover.name!r} above it matches all that it matches",
-            )
-
-
-def _lint_exemptions(policy: Policy, now: float) -> Iterator[Problem]:
-    for index, exemption in enumerate(policy.exemptions):
-        path = f"exemptions[{index}]"
-        if any(pattern.is_everything for pattern in exemption.images):
-            where = "everywhere" if exemption.namespaces.globs == ("*",) else "in its namespaces"
-            yield Problem(path, f"exempts every image {where}: nothing is checked there")
-        permanent = [other for other in policy.exemptions[:index] if other.expires is None]
-        cover = _covering(exemption, permanent)
-        if cover is not None:
-            yield Problem(
-                path, f"is never reached: exemption {cover.name!r} above it matches all that it matches"
-            )
-    for exemption, left in expiring(policy, now):
-        path = f"exemptions[{policy.exemptions.index(exemption)}].expires"
-        assert exemption.expires is not None
-        # One second back, so that the end of a day is shown as that day.
-        day = (exemption.expires - dt.timedelta(seconds=1)).date()
-        if left < 0:
-            yield Problem(path, f"exemption {exemption.name!r} has expired on {day}: remove it or renew it")
-        else:
-            yield Problem(path, f"exemption {exemption.name!r} expires on {day}, within 14 days")
+                yield index, left
 
 
 def _lint_registries(policy: Policy) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    taken: dict[str, set[str]] = {}
+    """Walk the entries as an image does: from the first to the last, by host and organisation."""
+    whole: dict[str, int] = {}
+    shared: dict[tuple[str, str], int] = {}
     for index, registry in enumerate(policy.registries.registries):
+        path = f"registries[{index}]"
+        hidden = [host for host in registry.hosts if host in whole]
+        if len(hidden) == len(registry.hosts):
+            yield Problem(
+                path, f"is never asked: registries[{whole[hidden[0]]}] takes every image of {_all(hidden)}"
+            )
+        else:
+            for host in hidden:
+                yield Problem(
+                    path, f"is never asked about {host}: registries[{whole[host]}] takes every image of it"
+                )
+            yield from _lint_organizations(path, registry, shared)
         for host in registry.hosts:
-            if host in seen:
+            if not registry.organizations:
+                whole.setdefault(host, index)
+            for organization in registry.organizations:
+                shared.setdefault((host, organization), index)
+
+
+def _lint_organizations(
+    path: str, registry: Registry, shared: dict[tuple[str, str], int]
+) -> Iterator[Problem]:
+    for organization in sorted(registry.organizations):
+        for host in registry.hosts:
+            if (host, organization) in shared:
                 yield Problem(
-                    f"registries[{index}]",
-                    f"{host} is hidden by registries[{seen[host]}], which takes every organisation",
+                    f"{path}.organizations",
+                    f"{organization} of {host} belongs to registries[{shared[host, organization]}] already",
                 )
-            elif not registry.organizations:
-                seen[host] = index
-            doubled = taken.setdefault(host, set()) & registry.organizations
-            for organization in sorted(doubled):
-                yield Problem(
-                    f"registries[{index}].organizations",
-                    f"{organization} of {host} belongs to an entry above already",
-                )
-            taken[host] |= registry.organizations
 
 
 def _lint_modes(policy: Policy) -> Iterator[Problem]:
@@ -97,21 +87,88 @@ def _lint_modes(policy: Policy) -> Iterator[Problem]:
             "onLookupFailure",
             "allow admits whatever is asked for while SWR is down: an outage opens the gate",
         )
-    if policy.mode is Mode.AUDIT and policy.workloads == "enforce" and not policy.may_enforce:
-        yield Problem("workloads", "enforce has no effect while nothing else enforces")
     if policy.unmanaged_registries == "allow" and policy.may_enforce:
         yield Problem("unmanagedRegistries", "allow admits every image that is not of a configured registry")
-    if not policy.cache.stale_if_error:
-        yield Problem("cache.staleIfError", "0s: while SWR is down no Pod can be rescheduled")
-    if policy.cache.refused > policy.cache.trusted:
+    if policy.workloads == "enforce" and not policy.may_enforce:
+        yield Problem("workloads", f"enforce has no effect while the mode is {policy.mode}")
+
+
+def _lint_rules(policy: Policy) -> Iterator[Problem]:
+    for index, rule in enumerate(policy.rules):
+        path = f"rules[{index}]"
+        cover = _covering(rule, policy.rules[:index])
+        if cover is not None:
+            yield Problem(path, f"is never reached: rule {cover.name!r} above it matches all that it matches")
+        elif _is_everything(rule) and rule.mode not in (None, Mode.ENFORCE) and policy.mode is Mode.ENFORCE:
+            yield Problem(
+                path,
+                f"puts every image into mode {rule.mode}: what no rule above it matches is never refused",
+            )
+
+
+def _lint_exemptions(policy: Policy, now: float) -> Iterator[Problem]:
+    for index, exemption in enumerate(policy.exemptions):
+        path = f"exemptions[{index}]"
+        where = "" if exemption.namespaces.globs == ("*",) else " in its namespaces"
+        if any(pattern.is_everything and pattern.tag is None for pattern in exemption.images):
+            yield Problem(path, f"exempts every image{where}: nothing is checked there")
+        else:
+            for host in _hosts_covered(policy, exemption):
+                yield Problem(path, f"exempts every image of {host}{where}: SWR is never asked there")
+        permanent = [other for other in policy.exemptions[:index] if other.expires is None]
+        cover = _covering(exemption, permanent)
+        if cover is not None:
+            yield Problem(
+                path, f"is never reached: exemption {cover.name!r} above it matches all that it matches"
+            )
+    for index, left in _ending(policy, now):
+        exemption = policy.exemptions[index]
+        assert exemption.expires is not None
+        # One second back, so that the end of a day is shown as that day.
+        day = (exemption.expires - dt.timedelta(seconds=1)).date()
+        path = f"exemptions[{index}].expires"
+        if left <= 0:
+            yield Problem(path, f"exemption {exemption.name!r} has expired on {day}: remove it or renew it")
+        else:
+            yield Problem(path, f"exemption {exemption.name!r} expires on {day}, within 14 days")
+
+
+def _hosts_covered(policy: Policy, exemption: Exemption) -> Iterator[str]:
+    for registry in policy.registries.registries:
+        for host in registry.hosts:
+            if _covers_image(exemption.images, parse_pattern(f"{host}/**")):
+                yield host
+
+
+def _lint_break_glass(policy: Policy) -> Iterator[Problem]:
+    glass = policy.break_glass
+    if glass != BreakGlass() and not glass.users and not glass.groups:
+        yield Problem("breakGlass", "counts for nobody: name users or groups")
+
+
+def _lint_cache(policy: Policy) -> Iterator[Problem]:
+    cache = policy.cache
+    if cache.trusted > LONG_TRUST:
+        yield Problem(
+            "cache.trusted",
+            f"an image that loses its trust is admitted for up to {format_duration(cache.trusted)} more",
+        )
+    if cache.refused > cache.trusted:
         yield Problem("cache.refused", "is longer than cache.trusted: a newly trusted image waits needlessly")
+    if not cache.stale_if_error:
+        yield Problem("cache.staleIfError", "0s: while SWR is down no Pod can be rescheduled")
+    elif cache.stale_if_error <= cache.trusted:
+        yield Problem(
+            "cache.staleIfError",
+            "is no longer than cache.trusted: while SWR is down no Pod can be rescheduled",
+        )
 
 
 def _covering(
     item: Rule | Exemption, others: Sequence[Rule] | Sequence[Exemption]
 ) -> Rule | Exemption | None:
     for other in others:
-        if _covers_namespaces(other.namespaces, item.namespaces) and all(
+        if other.namespaces.covers(item.namespaces) and all(
             _covers_image(other.images, pattern) for pattern in item.images
         ):
             return other
@@ -122,7 +179,11 @@ def _covers_image(patterns: tuple[ImagePattern, ...], pattern: ImagePattern) -> 
     return any(wide.covers(pattern) for wide in patterns)
 
 
-def _covers_namespaces(wide: NamespacePatterns, narrow: NamespacePatterns) -> bool:
-    if wide.globs == ("*",):
-        return True
-    return all(glob in wide.globs or ("*" not in glob and wide.match(glob)) for glob in narrow.globs)
+def _is_everything(rule: Rule) -> bool:
+    return rule.namespaces.globs == ("*",) and any(
+        pattern.is_everything and pattern.tag is None and pattern.digest is None for pattern in rule.images
+    )
+
+
+def _all(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts)

@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from webhook.errors import ConfigError, Problem
 from webhook.policy.compiling import compile_policy
+from webhook.policy.document import MAX_BYTES, join_path, read_document
+from webhook.policy.explaining import explain
 from webhook.policy.model import Policy
 from webhook.policy.schema import PolicyModel
+from webhook.regions import find_region, suggest_region
 
-MAX_BYTES: Final = 1024 * 1024
-"""A ConfigMap holds no more."""
-
-MAX_VALUES: Final = 100_000
-"""Values in a file, aliases counted each time: a few lines of aliases can stand for billions."""
-
-MAX_DEPTH: Final = 30
 MAX_PROBLEMS: Final = 100
-
-_BOOLEAN: Final = "tag:yaml.org,2002:bool"
-_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML by libyaml, without surprises.
-
-    Dates stay text, only true and false are booleans, and a key that stands twice is a mistake.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[str] = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name!r} stands here twice", key.start_mark
-                )
-            seen.add(name)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, re.compile("^(?:true|false)$") if tag == _BOOLEAN else pattern)
-        for tag, pattern in resolvers
-        if tag != _TIMESTAMP and not (tag == _BOOLEAN and first not in "tf")
-    ]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
+"""Problems that are listed; the rest is counted."""
 
 
 def load_policy(path: str) -> Policy:
@@ -65,129 +27,123 @@ def load_policy(path: str) -> Policy:
     Raises:
         ConfigError: it cannot be read or used; lists every problem.
     """
+    return parse_policy(read_file(path))
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return the content of the file, cut off where it is too large to be used.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         with Path(path).open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([Problem("", f"{path} cannot be read: {error.strerror or error}")]) from None
-    return parse_policy(data)
+            return stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError([Problem("", f"{path} cannot be read: {reason}")]) from None
 
 
 def parse_policy(data: bytes | str) -> Policy:
-    """Read a configuration from its bytes.
+    """Read a configuration from its text.
 
     Raises:
         ConfigError: it cannot be used; lists every problem.
     """
-    raw = data.encode() if isinstance(data, str) else data
-    value = _parse_yaml(raw)
+    raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    value, problems = read_document(raw)
+    model: PolicyModel | None = None
     try:
         model = PolicyModel.model_validate(value)
     except ValidationError as error:
-        raise ConfigError([_explain(detail) for detail in error.errors()[:MAX_PROBLEMS]]) from None
-    policy, problems = compile_policy(model, hashlib.sha256(raw).hexdigest()[:12])
-    if policy is None:
-        raise ConfigError(problems[:MAX_PROBLEMS])
-    return policy
+        problems += explain(error)
+    problems += _check_regions(value)
+    problems += _check_credentials(value)
+    problems += _check_names(value)
+    if problems or model is None:
+        raise ConfigError(_bounded(_first_of_each(problems)))
+    return compile_policy(model, hashlib.sha256(raw).hexdigest()[:12])
 
 
-def _parse_yaml(raw: bytes) -> Any:
-    if len(raw) > MAX_BYTES:
-        raise ConfigError([Problem("", f"the file is larger than {MAX_BYTES // 1024} KiB")])
-    try:
-        documents = list(yaml.load_all(raw, Loader=_Loader))
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
-        raise ConfigError([Problem("", f"{line}{error.problem or 'no YAML'}")]) from None
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise ConfigError([Problem("", f"no YAML: {str(error).splitlines()[0]}")]) from None
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise ConfigError([Problem("", "write one mapping with apiVersion, kind and registries")])
-    _check_size(documents[0])
-    return documents[0]
+def _first_of_each(problems: Iterable[Problem]) -> list[Problem]:
+    """Return one problem per place: what is no value at all need not be called a wrong one, too."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.path, problem)
+    return list(first.values())
 
 
-def _check_size(value: Any) -> None:
-    left = MAX_VALUES
-    stack = [(value, 0)]
-    while stack:
-        item, depth = stack.pop()
-        left -= 1
-        if left < 0 or depth > MAX_DEPTH:
-            raise ConfigError([Problem("", "nested too deeply, or too many values")])
-        if isinstance(item, dict):
-            stack += [(inner, depth + 1) for inner in item.values()]
-        elif isinstance(item, list):
-            stack += [(inner, depth + 1) for inner in item]
+def _bounded(problems: list[Problem]) -> list[Problem]:
+    more = len(problems) - MAX_PROBLEMS
+    if more <= 0:
+        return problems
+    return [*problems[:MAX_PROBLEMS], Problem("", f"and {more} more problems")]
 
 
-def _explain(detail: ErrorDetails) -> Problem:
-    """Return what one error of the schema means, in words for whoever wrote the file."""
-    path = ""
-    for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    context = detail.get("ctx", {})
-    kind = detail["type"]
-    key = str(detail["loc"][-1]) if detail["loc"] else ""
-    message = {
-        "missing": "is missing",
-        "extra_forbidden": f"no such key{_suggest(detail, key)}",
-        "string_type": "write text; put quotes around it if it looks like a number",
-        "bool_type": "write true or false",
-        "int_type": "write a whole number",
-        "float_type": "write a number",
-        "list_type": "write a list",
-        "model_type": "write a mapping",
-        "dict_type": "write a mapping",
-        "literal_error": f"write {context.get('expected')}",
-        "too_short": "write at least one entry",
-        "too_long": f"at most {context.get('max_length')} entries",
-        "string_too_long": f"at most {context.get('max_length')} characters",
-        "string_pattern_mismatch": "is empty, too long, or holds characters that cannot be used here",
-        "greater_than_equal": f"must be at least {_number(context.get('ge'))}",
-        "less_than_equal": f"must be at most {_number(context.get('le'))}",
-        "value_error": str(context.get("error", "")),
-    }.get(kind, detail["msg"])
-    if kind == "extra_forbidden" and _looks_secret(key):
-        message = "a secret does not belong into this file: name a file that holds it, or use the environment"
-    return Problem(path, message)
+# What follows joins parts of the file that the schema sees one at a time. It looks at the raw
+# values, so that it speaks up also while something else in the file is wrong.
 
 
-def _suggest(detail: ErrorDetails, key: str) -> str:
-    model: Any = PolicyModel
-    for part in detail["loc"][:-1]:
-        if isinstance(part, int):
+def _check_regions(value: dict[str, Any]) -> Iterator[Problem]:
+    for path, entry in _entries(value, "registries"):
+        region = entry.get("region")
+        if not isinstance(region, str) or find_region(region) is not None:
             continue
-        model = _model_of(model, str(part))
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    close = difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"
+        absent = [key for key in ("hosts", "endpoint", "iamEndpoint") if key not in entry]
+        if absent:
+            close = suggest_region(region)
+            hint = f", or did you mean {close}?" if close is not None else ""
+            yield Problem(
+                join_path(path, "region"),
+                f"is not in the table of regions: write {_listed(absent)} as well{hint}",
+            )
 
 
-def _model_of(model: type[BaseModel], alias: str) -> type[BaseModel]:
-    for name, field in model.model_fields.items():
-        if alias in (field.alias, name):
-            return _find_model(field.annotation) or model
-    return model
+def _listed(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 
-def _find_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _find_model(part)
-        if found is not None:
-            return found
-    return None
+def _check_credentials(value: dict[str, Any]) -> Iterator[Problem]:
+    default = value.get("credentials")
+    for path, entry in _entries(value, "registries"):
+        credentials = entry.get("credentials", default)
+        if credentials is None and "credentials" not in entry and "credentials" not in value:
+            yield Problem(
+                join_path(path, "credentials"),
+                "is missing, and there is none at the top level: write credentials with a kind",
+            )
+        if not isinstance(credentials, dict):
+            continue
+        region = entry.get("region")
+        if (
+            credentials.get("kind") == "oidc"
+            and "agencyUrn" in credentials
+            and "stsEndpoint" not in credentials
+            and isinstance(region, str)
+            and find_region(region) is None
+        ):
+            below = path if "credentials" in entry else ""
+            yield Problem(
+                join_path(join_path(below, "credentials"), "stsEndpoint"),
+                f"is missing: the region of {path} is not in the table of regions",
+            )
 
 
-def _looks_secret(key: str) -> bool:
-    lowered = key.lower()
-    words = ("secret", "password", "token", "accesskey")
-    return lowered in ("ak", "sk") or (
-        not lowered.endswith("file") and any(word in lowered for word in words)
-    )
+def _check_names(value: dict[str, Any]) -> Iterator[Problem]:
+    for key in ("rules", "exemptions"):
+        seen: set[str] = set()
+        for path, entry in _entries(value, key):
+            name = entry.get("name")
+            if isinstance(name, str) and name.strip():
+                if name.strip() in seen:
+                    yield Problem(
+                        join_path(path, "name"), "is the name of another one above: give each its own"
+                    )
+                seen.add(name.strip())
 
 
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+def _entries(value: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    entries = value.get(key)
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict):
+            yield join_path(key, index), entry

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
@@ -13,6 +14,9 @@ from webhook.policy.findings import Mode
 from webhook.policy.namespaces import NamespacePatterns
 from webhook.registries import RegistryTable
 from webhook.trust.settings import CacheSettings, LookupSettings
+
+MAX_REMEMBERED: Final = 4096
+"""Pairs of namespace and image for which a policy remembers what matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """Images that are admitted without asking SWR, and why. ``expires`` is an instant in UTC."""
+    """Images that are admitted without asking SWR, and why.
+
+    ``expires`` is the instant in UTC from which it no longer counts; ``None`` for never.
+    """
 
     name: str
     namespaces: NamespacePatterns
@@ -43,7 +50,7 @@ class Exemption:
 
     def active(self, now: float) -> bool:
         """Whether it still counts at ``now``, in seconds since the epoch."""
-        return self.expires is None or now <= self.expires.timestamp()
+        return self.expires is None or now < self.expires.timestamp()
 
     def matches(self, namespace: str, reference: ImageReference) -> bool:
         """Whether the exemption names this image in this namespace, expired or not."""
@@ -64,8 +71,20 @@ class BreakGlass:
 
 
 @dataclass(frozen=True, slots=True)
+class _Matches:
+    """All that a policy says about one image in one namespace, whatever the time is."""
+
+    rule: Rule | None
+    exemptions: tuple[Exemption, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """The whole configuration. ``version`` is a fingerprint of the file, for logs and metrics."""
+    """The whole configuration. ``version`` is a fingerprint of the file, for logs and metrics.
+
+    What matches an image in a namespace never changes under one policy, so it is worked out once
+    and remembered, within bounds. Only the time is looked at for each request.
+    """
 
     version: str
     registries: RegistryTable
@@ -82,19 +101,22 @@ class Policy:
     cache: CacheSettings = field(default_factory=CacheSettings)
     lookup: LookupSettings = field(default_factory=LookupSettings)
 
+    _match: Callable[[str, ImageReference], _Matches] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Start with an empty memory."""
+        object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(self._find_matches))
+
     def exemption_for(self, namespace: str, reference: ImageReference, now: float) -> Exemption | None:
         """Return the first exemption that matches and has not expired at ``now`` (epoch seconds)."""
-        for exemption in self.exemptions:
-            if exemption.matches(namespace, reference) and exemption.active(now):
+        for exemption in self._match(namespace, reference).exemptions:
+            if exemption.active(now):
                 return exemption
         return None
 
     def rule_for(self, namespace: str, reference: ImageReference) -> Rule | None:
         """Return the first rule of the file that matches."""
-        for rule in self.rules:
-            if rule.matches(namespace, reference):
-                return rule
-        return None
+        return self._match(namespace, reference).rule
 
     def mode_for(self, rule: Rule | None) -> Mode:
         """Return the mode that a rule leads to: its own, or the policy's."""
@@ -104,3 +126,9 @@ class Policy:
     def may_enforce(self) -> bool:
         """Whether any image anywhere could be refused under this policy."""
         return self.mode is Mode.ENFORCE or any(rule.mode is Mode.ENFORCE for rule in self.rules)
+
+    def _find_matches(self, namespace: str, reference: ImageReference) -> _Matches:
+        return _Matches(
+            rule=next((rule for rule in self.rules if rule.matches(namespace, reference)), None),
+            exemptions=tuple(item for item in self.exemptions if item.matches(namespace, reference)),
+        )

@@ -7,18 +7,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, Protocol
 
 from webhook.errors import ConfigError, Problem
 from webhook.policy.linting import expiring
-from webhook.policy.loading import MAX_BYTES, parse_policy
+from webhook.policy.loading import parse_policy, read_file
 from webhook.policy.model import Policy
 
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 2.0
 """Seconds between looks at the file."""
+
+SETTLING: Final = 0.1
+"""Seconds after which a changed file is read again: one that is still being written is let be."""
 
 NOTICE_INTERVAL: Final = 86400.0
 """Seconds between two log lines about exemptions that end soon."""
@@ -41,28 +43,34 @@ class PolicyRecorder(Protocol):
 
 
 class PolicyFile:
-    """Holds the policy in force; ``current`` is replaced as a whole."""
+    """Holds the policy in force; ``current`` is replaced as a whole.
+
+    ``problems`` is why the file as it stands is not the policy in force, empty if it is.
+    """
 
     def __init__(
         self,
         path: str,
         recorder: PolicyRecorder,
         clock: Callable[[], float] = time.time,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Load the file at ``path``.
+        """Load the file at ``path``. ``clock`` is in epoch seconds, ``pause`` waits for some.
 
         Raises:
             ConfigError: it cannot be used.
         """
-        self._path = Path(path)
+        self._path = path
         self._recorder = recorder
         self._clock = clock
+        self._pause = pause
         self._subscribers: list[Callable[[Policy], None]] = []
-        self._notice_at = float("-inf")
-        data = self._read()
+        self._noticed_at = float("-inf")
+        data = read_file(path)
         self.current = parse_policy(data)
         self.problems: Sequence[Problem] = ()
-        self._seen = hashlib.sha256(data).digest()
+        self._in_force = _fingerprint(data)
+        self._rejected = b""
         self._recorder.policy_loaded(self.current.version, self._clock())
         self._note_endings()
 
@@ -73,56 +81,62 @@ class PolicyFile:
     def check(self) -> bool:
         """Look at the file; return whether another policy is in force now.
 
-        By its content, for a ConfigMap volume swaps a symlink on the way. The same broken content
-        is complained of once.
+        What counts is its content, for a ConfigMap volume swaps a symlink on the way to it. The same
+        broken content is complained of once.
         """
+        changed = self._follow()
         self._note_endings()
-        try:
-            data = self._read()
-        except ConfigError as error:
-            self._reject(error.problems, b"")
-            return False
-        seen = hashlib.sha256(data).digest()
-        if seen == self._seen:
-            return False
-        try:
-            policy = parse_policy(data)
-        except ConfigError as error:
-            self._reject(error.problems, seen)
-            return False
-        for subscriber in self._subscribers:
-            subscriber(policy)
-        self._seen = seen
-        self.current = policy
-        self.problems = ()
-        self._recorder.policy_loaded(policy.version, self._clock())
-        self._notice_at = float("-inf")
-        logger.info("the policy has changed", extra={"policy": policy.version})
-        return True
+        return changed
 
     def watch(self, stop: threading.Event, interval: float = INTERVAL) -> None:
-        """Look at the file again and again until ``stop`` is set."""
+        """Look at the file every ``interval`` seconds until ``stop`` is set."""
         while not stop.wait(interval):
             try:
                 self.check()
             except Exception:
                 logger.exception("failed to look at the policy")
 
-    def _read(self) -> bytes:
+    def _follow(self) -> bool:
+        seen = b""
         try:
-            with self._path.open("rb") as stream:
-                return stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ConfigError([Problem("", f"{self._path} cannot be read: {error.strerror}")]) from None
+            data = read_file(self._path)
+            fingerprint = _fingerprint(data)
+            if fingerprint == self._in_force:
+                self._restore()
+                return False
+            if fingerprint == self._rejected:
+                return False
+            self._pause(SETTLING)
+            if read_file(self._path) != data:
+                return False
+            seen = fingerprint
+            policy = parse_policy(data)
+        except ConfigError as error:
+            self._reject(seen, error.problems)
+            return False
+        for subscriber in self._subscribers:
+            subscriber(policy)
+        self.current = policy
+        self._in_force = seen
+        self.problems, self._rejected = (), b""
+        self._noticed_at = float("-inf")
+        self._recorder.policy_loaded(policy.version, self._clock())
+        logger.info("the policy has changed", extra={"policy": policy.version, "mode": policy.mode.value})
+        return True
 
-    def _reject(self, problems: Sequence[Problem], seen: bytes) -> None:
-        if self.problems and self._seen == seen:
+    def _restore(self) -> None:
+        """Take note that the file is again what is in force."""
+        if self.problems:
+            self.problems, self._rejected = (), b""
+            self._recorder.policy_loaded(self.current.version, self._clock())
+            logger.info("the policy file is again the one in force", extra={"policy": self.current.version})
+
+    def _reject(self, seen: bytes, problems: Sequence[Problem]) -> None:
+        """Keep what is in force; ``seen`` is the content that is broken, empty if it cannot be read."""
+        known = not seen and tuple(problems) == tuple(self.problems)
+        self.problems, self._rejected = tuple(problems), seen
+        if known:
             return
-        if tuple(problems) == tuple(self.problems):
-            return
-        self.problems = tuple(problems)
-        if seen:
-            self._seen = seen
         self._recorder.policy_rejected()
         logger.error(
             "the changed policy cannot be used; the last good one stays in force",
@@ -131,12 +145,14 @@ class PolicyFile:
 
     def _note_endings(self) -> None:
         now = self._clock()
-        if now - self._notice_at < NOTICE_INTERVAL:
-            return
-        self._notice_at = now
         ending = expiring(self.current, now)
-        ended = [exemption.name for exemption, left in ending if left < 0]
-        soon = [exemption.name for exemption, left in ending if left >= 0]
+        ended = [exemption.name for exemption, left in ending if left <= 0]
+        soon = [exemption.name for exemption, left in ending if left > 0]
         self._recorder.exemptions_ending(len(soon), len(ended))
-        if ending:
+        if ending and now - self._noticed_at >= NOTICE_INTERVAL:
+            self._noticed_at = now
             logger.warning("exemptions end soon or have ended", extra={"soon": soon, "ended": ended})
+
+
+def _fingerprint(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

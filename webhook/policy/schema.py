@@ -1,52 +1,75 @@
 """The configuration file as it is written: its keys, their types and what each one means.
 
-The descriptions here are the reference: the JSON Schema for editors and ``docs/configuration.md``
-are made of them.
+The descriptions here are the reference: the JSON Schema for editors is made of them. A model also
+checks what no single key can say, such as which keys go with which kind of credentials, and reports
+that with the key it concerns.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
 
-from webhook.policy.quantities import parse_duration, parse_expiry
+from webhook.policy.fields import (
+    Annotation,
+    Expiry,
+    File,
+    Group,
+    Hint,
+    Host,
+    Images,
+    Name,
+    Namespaces,
+    Organization,
+    Project,
+    ProxyUrl,
+    Reason,
+    Region,
+    Url,
+    User,
+    between,
+)
+from webhook.regions import find_region
 from webhook.registries import CredentialKind
 
-API_VERSION = "swr-trust/v1"
-KIND = "TrustPolicy"
+API_VERSION: Final = "swr-trust/v1"
+KIND: Final = "TrustPolicy"
 
-NAME = r"^[^\x00-\x1f]{1,100}$"
+SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=str),
-    Field(examples=["60s", "10m", "12h", "1h30m"]),
-]
-Expiry = Annotated[
-    float,
-    BeforeValidator(parse_expiry, json_schema_input_type=str),
-    Field(examples=["2027-06-30", "2027-06-30T18:00:00+08:00"]),
-]
-Name = Annotated[str, Field(pattern=NAME, description="A name for logs, messages and audit annotations.")]
-Patterns = Annotated[
-    list[str],
-    Field(
-        min_length=1,
-        max_length=200,
-        description="Image patterns; * stands for anything within one path component, ** for one or more "
-        "components, a bare ** for every image.",
-    ),
-]
-Namespaces = Annotated[
-    list[str],
-    Field(
-        min_length=1,
-        max_length=200,
-        description="Namespaces, with * for any characters; by default all of them.",
-    ),
-]
+Part = tuple[str | int, ...]
+"""Where something is, counted from the model that complains: keys and indices."""
+
+_Mode = Literal["enforce", "warn", "audit"]
+
+KEYS_OF_KIND: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
+    "aksk": ("access_key_file", "secret_key_file", "security_token_file"),
+    "token": ("token_file",),
+    "iamUser": ("domain_name", "user_name", "password_file"),
+    "podIdentity": (),
+    "oidc": ("id_token_file", "identity_provider", "provider_urn", "agency_urn", "sts_endpoint"),
+}
+"""Which keys go with which kind of credentials."""
+
+_NEEDED: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
+    "aksk": (),
+    "token": ("token_file",),
+    "iamUser": ("domain_name", "user_name", "password_file"),
+    "podIdentity": (),
+    "oidc": ("id_token_file",),
+}
+
+
+def _refuse(problems: Iterable[tuple[Part, str]]) -> None:
+    """Report several problems of a model at once, each with where it is."""
+    found = list(problems)
+    if found:
+        raise PydanticCustomError("problems", "see the context", {"problems": found})
 
 
 class _Model(BaseModel):
@@ -58,6 +81,7 @@ class _Model(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
+        model_title_generator=lambda model: model.__name__.removesuffix("Model"),
     )
 
 
@@ -65,119 +89,172 @@ class CredentialsModel(_Model):
     """Which identity asks SWR. Secrets stand in files or environment variables, never here."""
 
     kind: CredentialKind
-    """aksk signs with an access key, token sends a token from a file, iamUser logs in by password,
-    podIdentity and oidc use temporary keys of the Pod."""
-    access_key_file: str | None = None
-    """aksk: file with the access key; by default HUAWEICLOUD_SDK_AK and _SK from the environment."""
-    secret_key_file: str | None = None
+    """aksk signs each request with an access key, token sends an IAM token from a file, iamUser logs in
+    to IAM by password, podIdentity and oidc use temporary keys of the Pod."""
+    access_key_file: File | None = None
+    """aksk: file with the access key. Without files, HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and
+    HUAWEICLOUD_SDK_SECURITY_TOKEN are taken from the environment."""
+    secret_key_file: File | None = None
     """aksk: file with the secret access key."""
-    security_token_file: str | None = None
+    security_token_file: File | None = None
     """aksk: file with the security token of a temporary access key."""
-    token_file: str | None = None
+    token_file: File | None = None
     """token: file with the IAM token, read again when it changes."""
-    domain_name: str | None = None
+    domain_name: Name | None = None
     """iamUser: name of the account that the user belongs to."""
-    user_name: str | None = None
+    user_name: Name | None = None
     """iamUser: name of the IAM user."""
-    password_file: str | None = None
+    password_file: File | None = None
     """iamUser: file with the user's password."""
-    id_token_file: str | None = None
+    id_token_file: File | None = None
     """oidc: file with the projected ServiceAccount token."""
-    identity_provider: str | None = None
-    """oidc with IAM identity providers: the provider's id."""
-    provider_urn: str | None = None
+    identity_provider: Name | None = None
+    """oidc with IAM's identity providers: the provider's ID."""
+    provider_urn: Name | None = None
     """oidc with STS: the URN of the OIDC provider."""
-    agency_urn: str | None = None
+    agency_urn: Name | None = None
     """oidc with STS: the URN of the agency to assume."""
-    sts_endpoint: str | None = None
-    """oidc with STS: its base URL; by default the region's."""
+    sts_endpoint: Url | None = None
+    """oidc with STS: its base URL. By default the region's."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        _refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterable[tuple[Part, str]]:
+        kind = self.kind
+        given = {key for key in type(self).model_fields if key != "kind" and getattr(self, key) is not None}
+        for key in type(self).model_fields:
+            if key in given and key not in KEYS_OF_KIND[kind]:
+                yield (to_camel(key),), f"does not go with kind {kind}: remove it"
+            elif key in _NEEDED[kind] and key not in given:
+                yield (to_camel(key),), f"is missing: kind {kind} needs it"
+        keys = {"access_key_file", "secret_key_file"} & given
+        if kind == "aksk" and (len(keys) == 1 or (not keys and "security_token_file" in given)):
+            yield (), "set accessKeyFile and secretKeyFile together, or no file at all to use the environment"
+        if kind == "oidc":
+            agency = {"provider_urn", "agency_urn"} & given
+            if ("identity_provider" in given) == bool(agency) or len(agency) == 1:
+                yield (), "set identityProvider for IAM, or providerUrn and agencyUrn for STS"
 
 
 class RegistryModel(_Model):
     """One SWR registry: which hosts it is known by and how it is asked."""
 
-    region: str
-    """Region of Huawei Cloud; one that is known gives hosts, endpoint and iamEndpoint."""
-    hosts: list[str] | None = Field(default=None, min_length=1, max_length=20)
-    """Registry hosts as they stand in image references, with their port; by default the region's."""
-    aliases: list[str] = Field(default=[], max_length=50)
-    """Further hosts of the same registry, CCE's internal addresses such as 10.125.0.198:20202."""
-    organizations: list[str] | None = Field(default=None, min_length=1, max_length=500)
-    """Organisations of this account, where several accounts share a host; by default all."""
-    project_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z-]{1,64}$")
-    """Project that requests are made for."""
-    endpoint: str | None = None
-    """Base URL of SWR's API; by default the region's."""
-    iam_endpoint: str | None = None
-    """Base URL of IAM; by default the region's."""
-    ca_file: str | None = None
+    region: Region
+    """Region of Huawei Cloud. One that is known gives hosts, endpoint and iamEndpoint; for any other,
+    write all three."""
+    hosts: list[Host] | None = Field(default=None, min_length=1, max_length=20)
+    """Registry hosts as they stand in image references, with their port. By default the region's."""
+    aliases: list[Host] = Field(default=[], max_length=50)
+    """Further hosts of the same registry, such as CCE's internal addresses."""
+    organizations: list[Organization] | None = Field(default=None, min_length=1, max_length=500)
+    """Organisations of this account, where several accounts share a host. By default all; the first
+    entry that matches an image counts."""
+    project_id: Project | None = None
+    """ID of the project that requests are made for. Without it, iamUser logs in to the project that is
+    named after the region."""
+    endpoint: Url | None = None
+    """Base URL of SWR's API. By default the region's; plain http for a loopback address only."""
+    iam_endpoint: Url | None = None
+    """Base URL of IAM. By default the region's."""
+    ca_file: File | None = None
     """PEM file of the authorities that SWR and IAM are verified by, instead of the system's."""
-    proxy: str | None = None
-    """URL of an HTTP proxy; by default HTTPS_PROXY and NO_PROXY of the environment."""
+    proxy: ProxyUrl | None = None
+    """URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY of the environment."""
     credentials: CredentialsModel | None = None
-    """Identity for this registry; by default the one below the top-level key credentials."""
+    """Identity for this registry. By default the one of the top-level key credentials."""
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        _refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterable[tuple[Part, str]]:
+        known = find_region(self.region)
+        seen = {known.host} if known is not None and self.hosts is None else set()
+        for key, hosts in (("hosts", self.hosts or []), ("aliases", self.aliases)):
+            for index, host in enumerate(hosts):
+                if host in seen:
+                    yield (key, index), f"{host} is a host of this registry already: remove one"
+                seen.add(host)
 
 
 class RuleModel(_Model):
     """A mode, and stricter demands, for some images in some namespaces."""
 
     name: Name
+    """A name of its own, for logs, messages and audit annotations."""
+    images: Images
+    """Image patterns: * is anything within one path component, ** is one or more components, a bare
+    ** is every image of every host."""
     namespaces: Namespaces = ["*"]
-    images: Patterns = ["**"]
-    mode: Literal["enforce", "warn", "audit"] | None = None
-    """What is done about a refusal; by default the policy's mode."""
+    """Namespaces, in which * stands for any characters. By default all."""
+    mode: _Mode | None = None
+    """What is done about a refusal. By default the policy's mode."""
     require_digest: bool = False
     """Demand name:tag@digest."""
     require_pull_always: bool = False
-    """Demand imagePullPolicy Always, so that a node cannot use what it once pulled under a tag."""
+    """Demand imagePullPolicy Always, so that no node runs what it once pulled under a tag."""
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> Self:
+        if self.mode is None and not self.require_digest and not self.require_pull_always:
+            _refuse([((), "changes nothing: set mode, requireDigest or requirePullAlways")])
+        return self
 
 
 class ExemptionModel(_Model):
     """Images that are admitted without asking SWR."""
 
     name: Name
-    images: Patterns
-    reason: Annotated[str, Field(pattern=r"^[^\x00-\x1f]*\S[^\x00-\x1f]*$", max_length=500)]
-    """Why; for the auditor."""
+    """A name of its own, for logs, messages and audit annotations."""
+    images: Images
+    """Image patterns, as in rules."""
+    reason: Reason
+    """Why it is right to admit them unasked; for the auditor."""
     namespaces: Namespaces = ["*"]
+    """Namespaces, in which * stands for any characters. By default all."""
     expires: Expiry | None = None
-    """A date, counted to its end in UTC, or an RFC 3339 time; by default never."""
+    """A date, which counts to its end in UTC, or an RFC 3339 time with its offset. By default never."""
 
 
 class BreakGlassModel(_Model):
     """Who may pass by annotation in an emergency; always on record."""
 
-    annotation: str = Field(default="swr-trust/break-glass", max_length=253)
-    """Annotation whose value is the reason."""
-    users: list[str] = Field(default=[], max_length=100)
-    """Users for whom it counts."""
-    groups: list[str] = Field(default=[], max_length=100)
-    """Groups for whom it counts."""
+    annotation: Annotation = "swr-trust/break-glass"
+    """Annotation of the Pod whose value is the reason."""
+    users: list[User] = Field(default=[], max_length=100)
+    """Users for whom it counts, whole names."""
+    groups: list[Group] = Field(default=[], max_length=100)
+    """Groups for whom it counts, whole names. Groups that hold everybody are refused."""
 
 
 class CacheModel(_Model):
     """How long SWR's answers count."""
 
-    trusted: Duration = Field(default=60.0, ge=1, le=3600)
-    """For how long a trusted answer is used without asking again."""
-    refused: Duration = Field(default=10.0, ge=1, le=300)
-    """For how long an untrusted or missing answer is used without asking again."""
-    stale_if_error: Duration = Field(default=43200.0, ge=0, le=30 * 86400)
-    """For how long after SWR's last answer a trusted image is admitted while SWR is down; 0s: never."""
+    trusted: Annotated[float, *between("1s", "1h")] = Field(default="60s", validate_default=True)
+    """For how long a trusted answer is used without asking again: 1s to 1h."""
+    refused: Annotated[float, *between("1s", "5m")] = Field(default="10s", validate_default=True)
+    """For how long an untrusted or missing answer is used without asking again: 1s to 5m."""
+    stale_if_error: Annotated[float, *between("0s", "30d")] = Field(default="12h", validate_default=True)
+    """For how long after SWR's last answer a trusted image is admitted while SWR is down: up to 30d, 0s
+    for never."""
     max_entries: int = Field(default=10_000, ge=100, le=1_000_000)
-    """Trusted answers, and as many refused ones, that are kept."""
+    """How many trusted answers, and as many refused ones, are kept."""
 
 
 class LookupModel(_Model):
     """How SWR is asked."""
 
-    timeout: Duration = Field(default=3.0, ge=0.1, le=25)
-    """For one lookup, retries included."""
+    timeout: Annotated[float, *between("0.1s", "25s")] = Field(default="3s", validate_default=True)
+    """For one lookup with its retries: 0.1s to 25s."""
     concurrency: int = Field(default=128, ge=1, le=1000)
-    """Calls at the same time, per registry."""
+    """Calls at the same time, per endpoint and credential."""
     retries: int = Field(default=1, ge=0, le=3)
     """How often a broken connection or a 5xx is tried again while time is left."""
-    calls_per_second: float = Field(default=50.0, ge=0.1, le=1000)
+    calls_per_second: float = Field(default=50, ge=0.1, le=1000)
     """Calls per endpoint and replica; the burst is four times as much."""
 
 
@@ -189,36 +266,65 @@ class PolicyModel(_Model):
     kind: Literal["TrustPolicy"]
     """Kind of this file."""
     registries: list[RegistryModel] = Field(min_length=1, max_length=100)
-    """The SWR registries that are asked; an image of any other host is unmanaged."""
+    """The SWR registries that are asked. An image of any other host is unmanaged."""
     credentials: CredentialsModel | None = None
     """Identity for all registries that name none themselves."""
-    mode: Literal["enforce", "warn", "audit"] = "enforce"
+    mode: _Mode = "enforce"
     """What is done about a refusal: enforce refuses, warn admits with a warning, audit admits and records."""
     unmanaged_registries: Literal["deny", "warn", "allow"] = "deny"
     """What is done about images of hosts that no registry names."""
     digest_only: Literal["deny", "resolve"] = "deny"
-    """name@digest without a tag: deny, or resolve by the tags that hold the digest."""
+    """name@digest without a tag: deny, or resolve it by the tags that hold the digest, all of which must
+    be trusted."""
     on_lookup_failure: Literal["deny", "allow"] = "deny"
     """What is done while SWR cannot be asked and no earlier answer stands in."""
     workloads: Literal["off", "warn", "enforce"] = "warn"
-    """Early feedback on Deployments, Jobs and the like; their Pods are always judged."""
+    """Early feedback on Deployments, Jobs and the like. Their Pods are always judged for themselves."""
     rules: list[RuleModel] = Field(default=[], max_length=1000)
-    """Other modes and stricter demands; the first rule that matches an image counts."""
+    """Other modes and stricter demands. The first rule that matches an image counts."""
     exemptions: list[ExemptionModel] = Field(default=[], max_length=1000)
-    """Images that are admitted without asking; the first that matches and has not expired counts."""
-    break_glass: BreakGlassModel = BreakGlassModel()
-    """Emergency admission by annotation."""
-    hint: str = Field(default="", max_length=300, pattern=r"^[^\x00-\x1f]*$")
-    """A sentence that ends every denial, a link to your own help for instance."""
+    """Images that are admitted unasked. The first that matches and has not expired counts."""
+    break_glass: BreakGlassModel = Field(default_factory=BreakGlassModel)
+    """Emergency admission by annotation; by default for nobody."""
+    hint: Hint = ""
+    """A sentence that ends every denial, such as a link to your own help; at most 300 characters."""
     messages: Literal["en", "zh"] = "en"
     """Language of denials and warnings."""
-    cache: CacheModel = CacheModel()
-    """How long SWR's answers count."""
-    lookup: LookupModel = LookupModel()
-    """How SWR is asked."""
+    cache: CacheModel = Field(default_factory=CacheModel)
+    """The memory of SWR's answers."""
+    lookup: LookupModel = Field(default_factory=LookupModel)
+    """The calls to SWR."""
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """Says what may be written: no nulls, no titles made of names, defaults as text."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        del schema
+        return False
 
 
 def build_json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the configuration file."""
-    schema = PolicyModel.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    """Return the JSON Schema (draft 2020-12) of the configuration file, for editors."""
+    schema = PolicyModel.model_json_schema(by_alias=True, schema_generator=_EditorSchema)
+    return {"$schema": SCHEMA_DIALECT, **_unfolded(schema)}
+
+
+def _unfolded(value: Any) -> Any:
+    """Return a schema with the line breaks of this file's source taken out of its descriptions."""
+    if isinstance(value, dict):
+        return {
+            key: " ".join(inner.split())
+            if key == "description" and isinstance(inner, str)
+            else _unfolded(inner)
+            for key, inner in value.items()
+        }
+    return [_unfolded(item) for item in value] if isinstance(value, list) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
 
 def main(options: argparse.Namespace) -> int:
@@ -18,12 +19,13 @@ def main(options: argparse.Namespace) -> int:
 
     monkey.patch_all()
 
+    from webhook.server.log_writer import BackgroundWriter  # noqa: PLC0415 - the same
     from webhook.server.process import Server  # noqa: PLC0415 - the same
     from webhook.server.resolving import NativeResolver  # noqa: PLC0415 - the same
     from webhook.server.runtime import Runtime, ServeOptions  # noqa: PLC0415 - the same
     from webhook.telemetry.logs import configure_logging  # noqa: PLC0415 - the same
 
-    configure_logging(options.log_format, options.log_level)
+    logs = configure_logging(options.log_format, options.log_level)
     serve_options = ServeOptions(
         config=options.config,
         host=options.host,
@@ -32,10 +34,18 @@ def main(options: argparse.Namespace) -> int:
         tls_key=options.tls_key,
         client_ca=options.client_ca,
     )
+    # Only the process that serves may have the thread that writes: a fork would leave it behind.
+    writer: list[BackgroundWriter] = []
+
+    def open_writer(dropped: Callable[[int], None]) -> None:
+        writer.append(BackgroundWriter(sys.stdout.fileno(), dropped))
+        logs.lines.stream = writer[0]
+
     try:
-        Server(Runtime(serve_options, os.environ, NativeResolver())).run()
+        Server(Runtime(serve_options, os.environ, NativeResolver(), logs, open_writer)).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     finally:
-        sys.stdout.flush()
+        for stream in writer:
+            stream.drain()
     return 0

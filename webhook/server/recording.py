@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from webhook.admission.decision import Decision, Effect, JudgedUse, Outcome
 from webhook.admission.request import AdmissionRequest
+from webhook.telemetry.logs import LineLog
 from webhook.telemetry.metrics import Metrics
 
-logger = logging.getLogger("webhook.decisions")
+LOGGER: Final = "webhook.decisions"
 
-MAX_FINDINGS = 20
+MAX_FINDINGS: Final = 20
 """Images of one request that the log spells out."""
 
 _EFFECTS = {effect: effect.name.lower() for effect in Effect}
@@ -20,9 +21,10 @@ _EFFECTS = {effect: effect.name.lower() for effect in Effect}
 class DecisionRecorder:
     """Implements ``DecisionObserver``."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        """Count into ``metrics``."""
+    def __init__(self, metrics: Metrics, lines: LineLog) -> None:
+        """Count into ``metrics`` and write to ``lines``."""
         self._metrics = metrics
+        self._lines = lines
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
         """Count a decision and write its line."""
@@ -42,8 +44,8 @@ class DecisionRecorder:
         if decision.break_glass is not None and not request.dry_run:
             metrics.glass_broken()
         level = _level_of(decision)
-        if logger.isEnabledFor(level):
-            logger.log(level, "decided", extra=_fields(request, decision, seconds))
+        if level >= self._lines.level:
+            self._lines.write(level, LOGGER, "decided", _fields(request, decision, seconds))
 
 
 def _level_of(decision: Decision) -> int:

@@ -20,6 +20,7 @@ from webhook.server.health import Health
 from webhook.server.recording import DecisionRecorder
 from webhook.server.tls import CertificateFiles
 from webhook.swr.resolver import Address
+from webhook.telemetry.logs import SUMMARY_INTERVAL, Logging
 from webhook.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -45,14 +46,21 @@ class Runtime:
         options: ServeOptions,
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]],
+        logs: Logging,
+        open_log_writer: Callable[[Callable[[int], None]], None],
     ) -> None:
         """Make everything.
+
+        ``open_log_writer`` puts the writer of the process that serves behind ``logs``; it is given
+        what counts the bytes that are thrown away.
 
         Raises:
             ConfigError: the policy cannot be used.
             CertificateError: the certificate cannot be used.
         """
         self.options = options
+        self._logs = logs
+        self._open_log_writer = open_log_writer
         self.metrics = Metrics(__version__)
         self.policy = PolicyFile(options.config, self.metrics)
         self.certificate = CertificateFiles(
@@ -60,14 +68,18 @@ class Runtime:
         )
         self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
         self.policy.on_change(self.engine.follow)
-        self.gate = Gate(lambda: self.policy.current, self.engine, [DecisionRecorder(self.metrics)])
+        self.gate = Gate(
+            lambda: self.policy.current, self.engine, [DecisionRecorder(self.metrics, logs.lines)]
+        )
         health = Health(self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics)
         self.app: Flask = create_app(self.gate, health, self.metrics)
         self._stop = threading.Event()
 
     def serving(self) -> None:
         """Start what runs beside the requests; called once the listening sockets are open."""
+        self._open_log_writer(self.metrics.log_dropped)
         spawn(lambda: self.policy.watch(self._stop), "policy")
+        spawn(self._summarise_logs, "logs")
         logger.info(
             "serving",
             extra={
@@ -86,3 +98,7 @@ class Runtime:
         """End what runs beside the requests."""
         self._stop.set()
         logger.info("stopped")
+
+    def _summarise_logs(self) -> None:
+        while not self._stop.wait(SUMMARY_INTERVAL):
+            self._logs.summarise()

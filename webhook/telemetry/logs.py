@@ -1,6 +1,7 @@
 """Logs: one JSON object a line for machines, a short line for people on a terminal.
 
-``LTS`` and most collectors cut multi-line records apart, so a traceback travels inside its line.
+Collectors cut records of several lines apart, so a traceback travels inside its line. Nothing here
+hides secrets: they are never handed to a log in the first place.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final, Literal, TextIO
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
-
-_encoder: Final = msgspec.json.Encoder()
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 SUMMARY_INTERVAL: Final = 10.0
 """Seconds in which the same warning is counted instead of repeated."""
@@ -24,41 +23,99 @@ SUMMARY_INTERVAL: Final = 10.0
 MAX_REMEMBERED: Final = 256
 """Different warnings that are told apart at a time."""
 
+MAX_TEXT: Final = 8192
+"""Characters of a traceback that are kept: its end, which names the error."""
+
 Format = Literal["json", "text"]
 
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message`` and the record's extras."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
-        line: dict[str, Any] = {
-            "time": format_time(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **extras_of(record),
-        }
-        if record.exc_info is not None and record.exc_info[0] is not None:
-            line["error"] = self.formatException(record.exc_info)
-        return encode_line(line)
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_LEVEL_NAMES: Final = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warning",
+    logging.ERROR: "error",
+    logging.CRITICAL: "critical",
+}
+_encoder: Final = msgspec.json.Encoder()
 
 
-class TextFormatter(logging.Formatter):
-    """``12:00:00 level message key=value``, for a terminal."""
+class Stream(Protocol):
+    """Where lines go: standard output, or something that stands in front of it."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text; a traceback follows on lines of its own."""
-        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
-        extras = "".join(f" {key}={value}" for key, value in extras_of(record).items())
-        text = f"{moment} {record.levelname.lower():7} {record.getMessage()}{extras}"
-        if record.exc_info is not None and record.exc_info[0] is not None:
-            text += "\n" + self.formatException(record.exc_info)
-        return text
+    def write(self, text: str, /) -> object:
+        """Take text that ends with a line break."""
+        ...  # pragma: no cover
+
+    def flush(self) -> object:
+        """Pass on what was taken."""
+        ...  # pragma: no cover
+
+    def isatty(self) -> bool:
+        """Whether a person reads along."""
+        ...  # pragma: no cover
+
+
+class LineLog:
+    """Writes lines of one form at or above one level to one stream.
+
+    ``stream`` may be replaced while lines are written. The loggers of the standard library end
+    here, and what writes a line for each request comes here directly: a ``LogRecord`` costs more
+    than the rest of the line.
+    """
+
+    def __init__(self, stream: Stream, style: Format, level: int) -> None:
+        """Write to ``stream``; ``level`` is one of ``logging``'s."""
+        self.stream = stream
+        self.level = level
+        self._render = _render_json if style == "json" else _render_text
+
+    def write(
+        self, level: int, logger: str, message: str, fields: Mapping[str, Any], created: float | None = None
+    ) -> None:
+        """Write a line, if its level is high enough; ``created`` is in epoch seconds, by default now."""
+        if level < self.level:
+            return
+        stamp = time.time() if created is None else created
+        line = self._render(stamp, _LEVEL_NAMES.get(level, "info"), logger, message, fields)
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+class LineHandler(logging.Handler):
+    """Brings the records of the standard library's loggers to a ``LineLog``."""
+
+    def __init__(self, lines: LineLog) -> None:
+        """Write through ``lines``."""
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            fields = extras_of(record)
+            if record.exc_info is not None and record.exc_info[0] is not None:
+                trace = logging.Formatter().formatException(record.exc_info)
+                fields["error"] = trace[-MAX_TEXT:]
+            self._lines.write(record.levelno, record.name, record.getMessage(), fields, record.created)
+        except Exception:  # noqa: BLE001 - as in every handler: a log line must not end what it is about
+            self.handleError(record)
+
+
+@dataclass(slots=True)
+class _Repeated:
+    last: float
+    level: int
+    logger: str
+    message: str
+    held: int = 0
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a warning through once per interval; the next one says how often it was held back."""
+    """Lets a warning through once per interval and counts the others.
+
+    How many were held back is told with the next one that passes, or by ``summarise`` when none
+    comes. Warnings are the same if logger, level and message are, whatever their arguments.
+    """
 
     def __init__(
         self, interval: float = SUMMARY_INTERVAL, clock: Callable[[], float] = time.monotonic
@@ -68,7 +125,7 @@ class RepeatFilter(logging.Filter):
         self._interval = interval
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._seen: dict[tuple[str, int, str], _Repeated] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record."""
@@ -77,29 +134,54 @@ class RepeatFilter(logging.Filter):
         key = (record.name, record.levelno, str(record.msg))
         now = self._clock()
         with self._lock:
-            last, held = self._seen.get(key, (float("-inf"), 0))
-            if now - last < self._interval:
-                self._seen[key] = (last, held + 1)
+            entry = self._seen.get(key)
+            if entry is not None and now - entry.last < self._interval:
+                entry.held += 1
                 return False
-            if key not in self._seen and len(self._seen) >= MAX_REMEMBERED:
+            if entry is not None and entry.held:
+                record.repeated = entry.held
+            if entry is None and len(self._seen) >= MAX_REMEMBERED:
                 self._seen.pop(next(iter(self._seen)))
-            self._seen[key] = (now, 0)
-        if held:
-            record.repeated = held
+            self._seen[key] = _Repeated(now, record.levelno, record.name, str(record.msg))
         return True
 
+    def summarise(self, lines: LineLog) -> None:
+        """Write how often each warning was held back whose interval is over, and forget it."""
+        now = self._clock()
+        with self._lock:
+            over = [key for key, entry in self._seen.items() if now - entry.last >= self._interval]
+            ended = [self._seen.pop(key) for key in over]
+        for entry in ended:
+            if entry.held:
+                lines.write(entry.level, entry.logger, entry.message, {"repeated": entry.held})
 
-def configure_logging(style: Format | None, level: str, stream: TextIO | None = None) -> None:
+
+class Logging:
+    """The configured logs of a process."""
+
+    def __init__(self, lines: LineLog, repeats: RepeatFilter) -> None:
+        """Hold the parts."""
+        self.lines = lines
+        self._repeats = repeats
+
+    def summarise(self) -> None:
+        """Write what was held back and is due; call it every now and then."""
+        self._repeats.summarise(self.lines)
+
+
+def configure_logging(style: Format | None, level: str, stream: Stream | None = None) -> Logging:
     """Send everything to ``stream`` (standard output), as JSON unless it is a terminal."""
     target = stream if stream is not None else sys.stdout
-    chosen = style if style is not None else ("text" if target.isatty() else "json")
-    handler = logging.StreamHandler(target)
-    handler.setFormatter(JsonFormatter() if chosen == "json" else TextFormatter())
-    handler.addFilter(RepeatFilter())
+    chosen: Format = style if style is not None else ("text" if target.isatty() else "json")
+    lines = LineLog(target, chosen, logging.getLevelNamesMapping()[level.upper()])
+    repeats = RepeatFilter()
+    handler = LineHandler(lines)
+    handler.addFilter(repeats)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each broken connection; we count them
+    return Logging(lines, repeats)
 
 
 def extras_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -107,12 +189,38 @@ def extras_of(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-def encode_line(line: dict[str, Any]) -> str:
-    """Return a JSON object; what JSON does not know is written as its text."""
+def _render_json(created: float, level: str, logger: str, message: str, fields: Mapping[str, Any]) -> str:
+    line = {"ts": format_time(created), "level": level, "logger": logger, "message": message, **fields}
     try:
         return _encoder.encode(line).decode()
+    except (TypeError, ValueError):  # something JSON does not know is written as its text
+        plain = {key: str(value).encode("utf-8", "replace").decode() for key, value in line.items()}
+        return _encoder.encode(plain).decode()
+
+
+def _render_text(created: float, level: str, logger: str, message: str, fields: Mapping[str, Any]) -> str:
+    del logger
+    moment = time.strftime("%H:%M:%S", time.localtime(created))
+    trace = fields.get("error")
+    pairs = "".join(f" {key}={_show(value)}" for key, value in fields.items() if key != "error")
+    lines = [f"{moment} {level:7} {message}{pairs}"]
+    if trace is not None:
+        lines += str(trace).splitlines()
+    return "\n".join(map(_clean, lines))
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"' if " " in value else value
+    try:
+        return _encoder.encode(value).decode()
     except (TypeError, ValueError):
-        return _encoder.encode({key: str(value) for key, value in line.items()}).decode("utf-8", "replace")
+        return str(value)
+
+
+def _clean(text: str) -> str:
+    """Return text that cannot move the cursor or forge a line: names in it are chosen by strangers."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def format_time(moment: float) -> str:

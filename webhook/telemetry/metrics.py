@@ -35,7 +35,7 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         """Register everything; ``version`` is that of the program."""
-        disable_created_metrics()  # a second series for each counter, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call, unused-ignore]  # a second series for each counter, which nobody reads
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
 
@@ -125,6 +125,7 @@ class Metrics:
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
         )
         gauge("build_info", "The program.", "version").labels(version).set(1)
+        self._lost_log = counter("log_bytes_dropped_total", "Bytes of log that nobody read in time.")
         self._children: dict[tuple[str, ...], Counter] = {}
         self._policy_version = ""
 
@@ -211,6 +212,10 @@ class Metrics:
     def connection_cut(self, stage: str) -> None:
         """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""
         self._child(self._cut, (stage,)).inc()
+
+    def log_dropped(self, size: int) -> None:
+        """Take note of so many bytes of log that were thrown away."""
+        self._lost_log.inc(size)
 
     def _child(self, metric: Counter, labels: tuple[str, ...]) -> Counter:
         key = (metric._name, *labels)  # noqa: SLF001 - the cheapest key that tells metrics apart

@@ -1,0 +1,498 @@
+"""The gate: whole requests in, whole decisions out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import (
+    DIGEST,
+    HOST,
+    NOW,
+    SOON,
+    UID,
+    FakeAnswers,
+    container,
+    exemption,
+    gate,
+    pod,
+    policy,
+    request,
+    rule,
+)
+from webhook.admission.decision import Decision, Outcome, status_of
+from webhook.admission.gate import Gate
+from webhook.admission.request import AdmissionRequest
+from webhook.admission.review import read_review, write_review
+from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
+from webhook.policy.findings import Mode
+from webhook.policy.model import BreakGlass, Policy
+from webhook.trust.lookup import Known, Origin
+from webhook.trust.records import TrustRecord, TrustStatus
+
+TRUSTED, UNTRUSTED, MISSING = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOST}/shop/web:3"
+FACTS = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
+DENIED = "denied by image trust policy: "
+UNTRUSTED_TEXT = "SWR does not mark this tag as trusted"
+ADVICE = "Get the tag marked as trusted in SWR, or use one that is."
+DEPLOYMENT: dict[str, Any] = {"resource": ("apps", "v1", "deployments"), "kind": "Deployment"}
+
+
+def decide(
+    body: AdmissionRequest, current: Policy | None = None, facts: dict[str, Any] | None = None
+) -> Decision:
+    """Decide a request under a policy."""
+    chosen, _ = gate(current, facts=FACTS if facts is None else facts)
+    return chosen.decide(body, SOON)
+
+
+def deployment(*images: str, replicas: int = 1) -> dict[str, Any]:
+    """Return a Deployment."""
+    return {
+        "metadata": {"name": "d"},
+        "spec": {"replicas": replicas, "template": {"spec": pod(*images)["spec"]}},
+    }
+
+
+def test_a_trusted_pod_is_admitted() -> None:
+    """The whole decision."""
+    decision = decide(request(pod(TRUSTED)))
+    assert (decision.outcome, decision.allowed, decision.message, decision.warnings) == (
+        Outcome.ALLOW,
+        True,
+        "",
+        (),
+    )
+    assert decision.annotations == {
+        "decision": "allow",
+        "mode": "enforce",
+        "policy": "v1",
+        "findings": f'[{{"field":"spec.containers[0].image","image":"{TRUSTED}","finding":"trusted","digest":"{DIGEST}"}}]',
+    }
+
+
+def test_an_untrusted_pod_is_refused() -> None:
+    """Code, reason and the whole sentence."""
+    decision = decide(request(pod(TRUSTED, UNTRUSTED)))
+    assert (decision.outcome, decision.allowed, decision.code, decision.status_reason) == (
+        Outcome.DENY,
+        False,
+        403,
+        "Forbidden",
+    )
+    assert decision.retry_after_seconds == 0
+    assert decision.message == f'{DENIED}spec.containers[1].image "{UNTRUSTED}": {UNTRUSTED_TEXT}. {ADVICE}'
+
+
+def test_the_example_of_a_missing_tag() -> None:
+    """The sentence that users know."""
+    image = f"{HOST}/shop/api:1.4"
+    message = decide(request(pod(TRUSTED, image))).message
+    assert message.startswith(f'{DENIED}spec.containers[1].image "{image}": tag does not exist in SWR')
+
+
+PLACES = [
+    ("init container", {"initContainers": [container(UNTRUSTED)]}),
+    ("native sidecar", {"initContainers": [container(UNTRUSTED, restartPolicy="Always")]}),
+    ("ephemeral container", {"ephemeralContainers": [container(UNTRUSTED)]}),
+    ("image volume", {"volumes": [{"name": "v", "image": {"reference": UNTRUSTED}}]}),
+]
+
+
+@pytest.mark.parametrize("spec", [case[1] for case in PLACES], ids=[case[0] for case in PLACES])
+def test_an_untrusted_image_anywhere_refuses(spec: dict[str, Any]) -> None:
+    """Beside a trusted container (T01, T02, T03, T05)."""
+    assert decide(request(pod(TRUSTED, **spec))).allowed is False
+
+
+def test_an_update_answers_for_what_it_changes() -> None:
+    """Labels and finalizers pass, images do not (T06, T07)."""
+    old = pod(UNTRUSTED)
+    assert decide(request(pod(UNTRUSTED, hostname="x"), old=old, operation="UPDATE")).allowed is True
+    assert decide(request(pod(MISSING), old=old, operation="UPDATE")).allowed is False
+
+
+def test_an_unchanged_image_costs_no_lookup() -> None:
+    """SWR is not asked about what is not judged."""
+    chosen, answers = gate(facts=FACTS)
+    chosen.decide(request(pod(UNTRUSTED), old=pod(UNTRUSTED), operation="UPDATE"), SOON)
+    assert answers.asked == []
+
+
+def test_scaling_down_while_changing_the_image_is_judged() -> None:
+    """Fewer replicas excuse nothing (T08)."""
+    body = request(
+        deployment(UNTRUSTED, replicas=0), old=deployment(TRUSTED), operation="UPDATE", **DEPLOYMENT
+    )
+    assert decide(body, policy(workloads="enforce")).allowed is False
+
+
+def test_a_deployment_of_no_replicas_is_judged() -> None:
+    """It will be scaled one day (T10)."""
+    assert (
+        decide(request(deployment(UNTRUSTED, replicas=0), **DEPLOYMENT), policy(workloads="enforce")).allowed
+        is False
+    )
+
+
+def test_workloads_are_warned_of_by_default() -> None:
+    """The author sees the sentence at once; the Pods are refused later."""
+    decision = decide(request(deployment(UNTRUSTED), **DEPLOYMENT))
+    assert (decision.outcome, decision.allowed) == (Outcome.WARN, True)
+    assert decision.warnings == [
+        f'image trust policy: spec.template.spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
+    ]
+
+
+def test_workloads_may_be_left_alone() -> None:
+    """``workloads: off`` asks nothing."""
+    chosen, answers = gate(policy(workloads="off"), facts=FACTS)
+    assert chosen.decide(request(deployment(UNTRUSTED), **DEPLOYMENT), SOON).allowed is True
+    assert answers.asked == []
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "1", "controller": True}
+            ]
+        },
+        {"ownerReferences": []},
+        {"annotations": {"swr-trust/verified": "true", "kubernetes.io/config.mirror": "x"}},
+        {"labels": {"swr-trust/ignore": "true"}},
+        {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+    ],
+)
+def test_nothing_in_an_object_makes_it_trusted(metadata: dict[str, Any]) -> None:
+    """Owners, labels and annotations are their author's word (T09, T13, T14, T15, T16, T18)."""
+    thing = pod(UNTRUSTED)
+    thing["metadata"].update(metadata)
+    assert decide(request(thing)).allowed is False
+
+
+def test_a_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
+    """The kubelet runs it already (T18)."""
+    thing = pod(UNTRUSTED, nodeName="n1")
+    thing["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    decision = decide(request(thing, user="system:node:n1", groups=["system:nodes"]))
+    assert (decision.allowed, decision.subject, decision.annotations["mirror-pod"]) == (
+        True,
+        "mirror-pod",
+        "true",
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        request(None, resource=("apps.kruise.io", "v1", "clonesets"), kind="CloneSet"),
+        request(pod(TRUSTED), subresource="newthing"),
+        request(None),
+        request({"spec": {"containers": 5}}),
+        request({}),
+        request(pod(TRUSTED), operation="PATCH"),
+        request({"spec": {}}, **DEPLOYMENT),
+    ],
+    ids=[
+        "unknown kind",
+        "unknown subresource",
+        "no object",
+        "unreadable",
+        "no spec",
+        "unknown operation",
+        "no template",
+    ],
+)
+def test_what_cannot_be_judged_is_refused_or_where_nothing_is_enforced_warned_of(
+    body: AdmissionRequest,
+) -> None:
+    """Never waved through (T12, T44); a gate that only watches stops nothing (T50)."""
+    refused = decide(body)
+    assert (refused.allowed, refused.code) == (False, 403)
+    assert refused.message.startswith(DENIED)
+    watched = decide(body, policy(mode=Mode.AUDIT))
+    assert (watched.allowed, watched.outcome) == (True, Outcome.WARN)
+    assert watched.warnings
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"operation": "DELETE"},
+        {"operation": "CONNECT"},
+        {"subresource": "status"},
+        {"subresource": "binding"},
+    ],
+)
+def test_what_brings_in_no_image_is_admitted_without_a_look(arguments: dict[str, Any]) -> None:
+    """Deleting always works (T44)."""
+    assert decide(request(None, **arguments)) == Decision(Outcome.ALLOW, allowed=True, subject="ignored")
+
+
+MODES = [
+    (Mode.ENFORCE, Outcome.DENY, False, 0),
+    (Mode.WARN, Outcome.WARN, True, 1),
+    (Mode.AUDIT, Outcome.AUDIT, True, 0),
+]
+
+
+@pytest.mark.parametrize(("mode", "outcome", "allowed", "warnings"), MODES)
+def test_the_mode_decides_what_a_finding_does(
+    mode: Mode, outcome: Outcome, allowed: bool, warnings: int
+) -> None:
+    """What would have been refused is always recorded (T50)."""
+    decision = decide(request(pod(UNTRUSTED)), policy(mode=mode))
+    assert (decision.outcome, decision.allowed, len(decision.warnings)) == (outcome, allowed, warnings)
+    assert (decision.annotations["decision"], decision.annotations["mode"]) == (outcome, mode)
+    assert decision.judged[0].refused
+
+
+def test_a_warning_says_what_the_denial_says() -> None:
+    """The same clause in both."""
+    clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
+    assert clause in decide(request(pod(UNTRUSTED))).message
+    assert decide(request(pod(UNTRUSTED)), policy(mode=Mode.WARN)).warnings == [
+        f"image trust policy: {clause}"
+    ]
+
+
+def test_one_strict_rule_among_mild_ones_refuses() -> None:
+    """Each image has its own mode."""
+    current = policy(mode=Mode.AUDIT, rules=(rule("strict", [MISSING], mode="enforce"),))
+    decision = decide(request(pod(UNTRUSTED, MISSING)), current)
+    assert decision.allowed is False
+    assert MISSING in decision.message
+    assert UNTRUSTED not in decision.message
+    assert decision.annotations["rule"] == "strict"
+
+
+GLASS = policy(break_glass=BreakGlass(users=frozenset({"alice"}), groups=frozenset({"platform-oncall"})))
+NOTE = {"swr-trust/break-glass": "incident 7"}
+
+
+def glass(annotations: dict[str, str], image: str = UNTRUSTED, **who: Any) -> Decision:
+    """Decide an annotated Pod."""
+    thing = pod(image)
+    thing["metadata"]["annotations"] = annotations
+    return decide(request(thing, **who), GLASS)
+
+
+@pytest.mark.parametrize("who", [{"user": "alice"}, {"groups": ["x", "platform-oncall"]}])
+def test_break_glass_admits_those_who_may_and_is_on_record(who: dict[str, Any]) -> None:
+    """With its reason, in annotation and warning (T17)."""
+    decision = glass(NOTE, **who)
+    assert (decision.allowed, decision.break_glass, decision.annotations["break-glass"]) == (
+        True,
+        "incident 7",
+        "incident 7",
+    )
+    assert decision.annotations["decision"] == "deny"
+    assert (
+        decision.warnings[0]
+        == 'image trust policy: admitted by the annotation "swr-trust/break-glass", which is on record'
+    )
+
+
+def test_break_glass_is_on_record_even_if_it_was_not_needed() -> None:
+    """A trusted image with the annotation is recorded all the same (T17)."""
+    assert glass(NOTE, TRUSTED, user="alice").annotations["break-glass"] == "incident 7"
+
+
+def test_break_glass_is_ignored_for_everybody_else() -> None:
+    """And the denial says so (T17)."""
+    decision = glass(NOTE, user="mallory")
+    assert decision.allowed is False
+    assert decision.message.endswith(
+        'The annotation "swr-trust/break-glass" is ignored: user "mallory" may not use it.'
+    )
+    assert "break-glass" not in decision.annotations
+
+
+def test_break_glass_needs_a_reason() -> None:
+    """An empty value admits nothing."""
+    decision = glass({"swr-trust/break-glass": " "}, user="alice")
+    assert decision.allowed is False
+    assert decision.message.endswith(
+        'The annotation "swr-trust/break-glass" is ignored: its value must be the reason.'
+    )
+
+
+def test_a_reason_is_shortened_and_made_printable() -> None:
+    """What a person writes ends up in audit logs."""
+    decision = glass({"swr-trust/break-glass": "a\n" + "b" * 1000}, user="alice")
+    assert decision.break_glass is not None
+    assert len(decision.break_glass) == 200
+    assert decision.break_glass.isprintable()
+
+
+FAILURES = [
+    ([LookupTimeout("x")], 503, "ServiceUnavailable"),
+    ([RegistryUnavailable("x")], 503, "ServiceUnavailable"),
+    ([Throttled("x", by_swr=True)], 429, "TooManyRequests"),
+    ([Throttled("x", by_swr=True), LookupTimeout("x")], 503, "ServiceUnavailable"),
+    ([Unauthorized("x")], 403, "Forbidden"),
+    ([LookupTimeout("x"), Unauthorized("x")], 403, "Forbidden"),
+]
+
+
+@pytest.mark.parametrize(("failures", "code", "reason"), FAILURES)
+def test_what_may_pass_invites_another_try(failures: list[Any], code: int, reason: str) -> None:
+    """503 or 429 with a pause where every denial may pass, else 403 (T40)."""
+    facts = {f"shop/f{index}:1": failure for index, failure in enumerate(failures)}
+    images = [f"{HOST}/{name}" for name in facts]
+    decision = decide(request(pod(TRUSTED, *images)), facts={**FACTS, **facts})
+    assert (decision.allowed, decision.code, decision.status_reason) == (False, code, reason)
+    assert (1 <= decision.retry_after_seconds <= 5) is (code != 403)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "jitter", "seconds"),
+    [(None, 0.0, 1), (None, 0.999, 4), (3.2, 0.0, 4), (60.0, 0.0, 5), (0.0, 0.5, 3)],
+)
+def test_the_pause_is_short_and_jittered(retry_after: float | None, jitter: float, seconds: int) -> None:
+    """One to five seconds, at least what SWR asked for."""
+    decision = decide(
+        request(pod(f"{HOST}/a/b:1")), facts={"a/b:1": LookupTimeout("x", retry_after=retry_after)}
+    )
+    assert status_of(decision.judged, lambda: jitter)[2] == seconds
+
+
+def test_a_mixture_of_passing_and_lasting_refusals_is_forbidden() -> None:
+    """Trying again would not help."""
+    facts = {**FACTS, "shop/slow:1": LookupTimeout("x")}
+    assert decide(request(pod(UNTRUSTED, f"{HOST}/shop/slow:1")), facts=facts).code == 403
+
+
+def test_an_answer_that_stands_in_is_marked() -> None:
+    """The audit log tells a stale answer from a fresh one."""
+    stale = Known(TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down"))
+    decision = decide(request(pod(TRUSTED)), facts={"shop/web:1": stale})
+    assert decision.allowed is True
+    assert json.loads(decision.annotations["findings"])[0]["origin"] == "stale"
+
+
+class Broken(FakeAnswers):
+    """Fails in a way that nobody foresaw."""
+
+    def ask(self, questions: Sequence[Any], deadline: Any) -> Any:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("mode", "allowed", "code"), [(Mode.ENFORCE, False, 500), (Mode.WARN, True, 0), (Mode.AUDIT, True, 0)]
+)
+def test_our_own_failure_denies_where_anything_is_enforced(mode: Mode, allowed: bool, code: int) -> None:
+    """A crash is a decision, too (T43)."""
+    current = policy(mode=mode)
+    decision = Gate(lambda: current, Broken({})).decide(request(pod(TRUSTED)), SOON)
+    assert (decision.outcome, decision.allowed, decision.code) == (Outcome.ERROR, allowed, code)
+    assert decision.annotations["error"] == "crash"
+    assert json.loads(write_review(UID, decision))["response"]["uid"] == UID
+
+
+def test_a_policy_that_cannot_be_had_denies() -> None:
+    """Without a policy nothing is admitted."""
+
+    def gone() -> Policy:
+        raise RuntimeError
+
+    decision = Gate(gone, FakeAnswers({})).decide(request(pod(TRUSTED)), SOON)
+    assert (decision.outcome, decision.allowed) == (Outcome.ERROR, False)
+
+
+class Failing:
+    """An observer that fails."""
+
+    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
+        raise RuntimeError
+
+
+def test_an_observer_that_fails_changes_no_decision() -> None:
+    """Records are never in the way of the answer."""
+    current = policy()
+    assert (
+        Gate(lambda: current, FakeAnswers(FACTS), [Failing()]).decide(request(pod(TRUSTED)), SOON).allowed
+        is True
+    )
+
+
+def test_a_request_is_decided_by_one_policy() -> None:
+    """A reload in the middle of a request does not mix two policies."""
+    strict, mild = policy(version="strict"), policy(version="mild", mode=Mode.AUDIT)
+    current = [strict]
+
+    class Reloading(FakeAnswers):
+        def ask(self, questions: Sequence[Any], deadline: Any) -> Any:
+            current[0] = mild
+            return super().ask(questions, deadline)
+
+    chosen = Gate(lambda: current[0], Reloading(FACTS))
+    decision = chosen.decide(request(pod(UNTRUSTED)), SOON)
+    assert (decision.allowed, decision.annotations["policy"]) == (False, "strict")
+    assert chosen.decide(request(pod(UNTRUSTED)), SOON).annotations["policy"] == "mild"
+
+
+def test_exemptions_are_named_in_the_audit_log() -> None:
+    """An auditor sees by which exemption an image came in."""
+    decision = decide(request(pod("nginx")), policy(exemptions=(exemption("base images", ["nginx"]),)))
+    assert json.loads(decision.annotations["findings"])[0]["exemption"] == "base images"
+
+
+def test_annotations_are_bounded() -> None:
+    """Three hundred containers do not flood the audit log."""
+    findings = decide(request(pod(*[f"{HOST}/a/b:{n}" for n in range(300)]))).annotations["findings"]
+    assert findings.endswith(" and 280 more")
+
+
+RECORDED = sorted((Path(__file__).parents[2] / "data" / "reviews").glob("*.json"))
+EXPECTED = {
+    "cronjob-create": "warn",
+    "daemonset-create-untagged": "warn",
+    "deployment-create": "warn",
+    "deployment-scale": "allow",
+    "deployment-update-image": "warn",
+    "deployment-update-scaled": "warn",
+    "job-create-tag-and-digest": "warn",
+    "pod-create": "deny",
+    "pod-create-by-daemonset": "deny",
+    "pod-create-by-replicaset": "deny",
+    "pod-create-digest-only-by-statefulset": "deny",
+    "pod-create-dry-run": "deny",
+    "pod-create-foreign-registry": "deny",
+    "pod-create-generate-name-break-glass": "deny",
+    "pod-create-image-volume": "deny",
+    "pod-create-mirror-by-node": "allow",
+    "pod-create-tag-and-digest-by-job": "deny",
+    "pod-delete": "allow",
+    "pod-ephemeralcontainers-foreign-debug": "deny",
+    "pod-ephemeralcontainers-second-debug": "deny",
+    "pod-resize": "allow",
+    "pod-update-add-finalizer": "allow",
+    "pod-update-image": "deny",
+    "pod-update-label": "allow",
+    "pod-update-remove-finalizer-while-deleting": "allow",
+    "replicaset-create-by-controller": "warn",
+    "replicaset-update-by-controller": "allow",
+    "replicationcontroller-create": "warn",
+    "statefulset-create-digest-only": "warn",
+}
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
+def test_what_a_real_api_server_sent_is_decided(path: Path) -> None:
+    """Recorded reviews, with an SWR that knows no image at all."""
+    body = read_review(path.read_bytes())
+    decision = decide(body, facts={})
+    assert (decision.outcome.value, body.unreadable) == (EXPECTED[path.stem], "")
+    assert json.loads(write_review(body.uid, decision))["response"]["uid"] == body.uid
+
+
+def test_every_recording_is_expected() -> None:
+    """No recording without its decision, no decision without its recording."""
+    assert {path.stem for path in RECORDED} == set(EXPECTED)

@@ -1,0 +1,315 @@
+"""Judging images under a policy: the order of findings, and what each leads to."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.builders import (
+    ALIAS,
+    DIGEST,
+    HOST,
+    NOW,
+    OTHER_DIGEST,
+    SOON,
+    FakeAnswers,
+    exemption,
+    policy,
+    registry,
+    rule,
+)
+from webhook.admission.decision import Effect, JudgedUse
+from webhook.admission.judging import Judge
+from webhook.admission.uses import ImageUse
+from webhook.errors import Forbidden, LookupTimeout, RegistryUnavailable, Throttled
+from webhook.policy.findings import Finding, Mode
+from webhook.policy.model import Policy
+from webhook.registries import RegistryTable
+from webhook.trust.records import TrustStatus
+
+FACTS: dict[str, Any] = {
+    "shop/web:1": TrustStatus.TRUSTED,
+    "shop/web:2": TrustStatus.UNTRUSTED,
+    f"shop/web@{DIGEST}": TrustStatus.TRUSTED,
+    "shop/slow:1": LookupTimeout("late"),
+    "shop/down:1": RegistryUnavailable("down"),
+    "shop/hidden:1": Forbidden("no"),
+}
+PAST = dt.datetime.fromtimestamp(NOW - 1, dt.UTC)
+FUTURE = dt.datetime.fromtimestamp(NOW + 1, dt.UTC)
+
+
+def use(image: str, *, template: bool = False, pull_policy: str = "") -> ImageUse:
+    """Return one use of an image."""
+    return ImageUse("spec.containers[0].image", ("containers", "main"), image, pull_policy, template)
+
+
+def judge(image: str, current: Policy, namespace: str = "shop", **how: Any) -> tuple[JudgedUse, FakeAnswers]:
+    """Judge one image."""
+    answers = FakeAnswers(FACTS)
+    (item,) = Judge(current, answers).judge([use(image, **how)], namespace, SOON, NOW)
+    return item, answers
+
+
+DEFAULT = policy()
+RESOLVE = policy(digest_only="resolve")
+EXEMPT_ALL = policy(exemptions=(exemption("all", ["**"]),))
+CASES: list[tuple[str, Policy, str, Finding, str, Effect]] = [
+    (f"{HOST}/shop/web:1", DEFAULT, "trusted", Finding.TRUSTED, "", Effect.ALLOW),
+    (f"{ALIAS}/shop/web:1", DEFAULT, "trusted by alias", Finding.TRUSTED, "", Effect.ALLOW),
+    (f"{HOST.upper()}/shop/web:1", DEFAULT, "trusted in capitals", Finding.TRUSTED, "", Effect.ALLOW),
+    (f"{HOST}/shop/web:1@{DIGEST}", DEFAULT, "trusted and pinned", Finding.TRUSTED, "", Effect.ALLOW),
+    (
+        f"{HOST}/shop/web:1@{OTHER_DIGEST}",
+        DEFAULT,
+        "pinned to another",
+        Finding.DIGEST_MISMATCH,
+        "",
+        Effect.DENY,
+    ),
+    (f"{HOST}/shop/web:2", DEFAULT, "untrusted", Finding.UNTRUSTED, "", Effect.DENY),
+    (f"{HOST}/shop/web", DEFAULT, "no tag is latest", Finding.MISSING, "", Effect.DENY),
+    (f"{HOST}/shop/web@{DIGEST}", DEFAULT, "digest only", Finding.INVALID, "digest-only", Effect.DENY),
+    (f"{HOST}/shop/web@{DIGEST}", RESOLVE, "digest resolved", Finding.TRUSTED, "", Effect.ALLOW),
+    (f"{HOST}/shop/web@{OTHER_DIGEST}", RESOLVE, "unknown digest", Finding.MISSING, "", Effect.DENY),
+    ("nginx", DEFAULT, "another registry", Finding.UNMANAGED, "", Effect.DENY),
+    (
+        f"{HOST}.evil.io/shop/web:1",
+        DEFAULT,
+        "a host that only looks right",
+        Finding.UNMANAGED,
+        "",
+        Effect.DENY,
+    ),
+    (f"evil.io/{HOST}/shop/web:1", DEFAULT, "the host in the path", Finding.UNMANAGED, "", Effect.DENY),
+    (f"{HOST}:444/shop/web:1", DEFAULT, "another port", Finding.UNMANAGED, "", Effect.DENY),
+    (
+        "swr.cn-east-3.myhuaweicloud.com/shop/web:1",
+        DEFAULT,
+        "another region",
+        Finding.UNMANAGED,
+        "",
+        Effect.DENY,
+    ),
+    (
+        "a-b.swr-pro.myhuaweicloud.com/shop/web:1",
+        DEFAULT,
+        "enterprise",
+        Finding.UNMANAGED,
+        "enterprise",
+        Effect.DENY,
+    ),
+    ("nginx", policy(unmanaged_registries="warn"), "unmanaged warned of", Finding.UNMANAGED, "", Effect.WARN),
+    ("nginx", policy(unmanaged_registries="allow"), "unmanaged allowed", Finding.UNMANAGED, "", Effect.ALLOW),
+    ("", DEFAULT, "empty", Finding.INVALID, "empty", Effect.DENY),
+    ("auto", DEFAULT, "auto in a Pod", Finding.UNMANAGED, "", Effect.DENY),
+    (f"{HOST}/shop/../admin:1", DEFAULT, "a way up", Finding.INVALID, "bad-path", Effect.DENY),
+    (f"{HOST}/shop/a$b:1", DEFAULT, "a dollar", Finding.INVALID, "bad-path", Effect.DENY),
+    (f"{HOST}/web:1", DEFAULT, "no organisation", Finding.INVALID, "no-organization", Effect.DENY),
+    (f"{HOST}/0shop/web:1", DEFAULT, "a bad organisation", Finding.INVALID, "organization", Effect.DENY),
+    ("INVALID", EXEMPT_ALL, "invalid although exempt", Finding.INVALID, "uppercase", Effect.DENY),
+    ("nginx", EXEMPT_ALL, "exempt", Finding.EXEMPT, "", Effect.ALLOW),
+    (
+        "nginx",
+        policy(exemptions=(exemption("e", expires=FUTURE),)),
+        "exempt until soon",
+        Finding.EXEMPT,
+        "",
+        Effect.ALLOW,
+    ),
+    (
+        "nginx",
+        policy(exemptions=(exemption("e", expires=PAST),)),
+        "no longer exempt",
+        Finding.UNMANAGED,
+        "",
+        Effect.DENY,
+    ),
+    (
+        "nginx",
+        policy(exemptions=(exemption("e", namespaces=["other"]),)),
+        "exempt elsewhere",
+        Finding.UNMANAGED,
+        "",
+        Effect.DENY,
+    ),
+    (
+        f"{HOST}/infra-evil/x:1",
+        policy(exemptions=(exemption("e", [f"{HOST}/infra/**"]),)),
+        "no prefix",
+        Finding.MISSING,
+        "",
+        Effect.DENY,
+    ),
+    (f"{HOST}/shop/slow:1", DEFAULT, "timeout", Finding.UNKNOWN, "timeout", Effect.DENY),
+    (
+        f"{HOST}/shop/slow:1",
+        policy(on_lookup_failure="allow"),
+        "timeout passes",
+        Finding.UNKNOWN,
+        "timeout",
+        Effect.WARN,
+    ),
+    (
+        f"{HOST}/shop/hidden:1",
+        policy(on_lookup_failure="allow"),
+        "forbidden never passes",
+        Finding.UNKNOWN,
+        "forbidden",
+        Effect.DENY,
+    ),
+    (f"{HOST}/shop/web:2", policy(mode=Mode.WARN), "warn", Finding.UNTRUSTED, "", Effect.WARN),
+    (f"{HOST}/shop/web:2", policy(mode=Mode.AUDIT), "audit", Finding.UNTRUSTED, "", Effect.RECORD),
+    (
+        f"{HOST}/shop/web:2",
+        policy(rules=(rule("r", mode="audit"),)),
+        "audit by rule",
+        Finding.UNTRUSTED,
+        "",
+        Effect.RECORD,
+    ),
+    (
+        f"{HOST}/shop/web:2",
+        policy(mode=Mode.AUDIT, rules=(rule("r", mode="enforce"),)),
+        "enforce by rule",
+        Finding.UNTRUSTED,
+        "",
+        Effect.DENY,
+    ),
+    (
+        f"{HOST}/shop/web:2",
+        policy(rules=(rule("a", mode="warn"), rule("b", mode="enforce"))),
+        "the first rule",
+        Finding.UNTRUSTED,
+        "",
+        Effect.WARN,
+    ),
+    (
+        f"{HOST}/shop/web:1",
+        policy(rules=(rule("r", require_digest=True),)),
+        "digest demanded",
+        Finding.INVALID,
+        "digest-required",
+        Effect.DENY,
+    ),
+    (
+        f"{HOST}/shop/web:1@{DIGEST}",
+        policy(rules=(rule("r", require_digest=True),)),
+        "digest there",
+        Finding.TRUSTED,
+        "",
+        Effect.ALLOW,
+    ),
+    (
+        f"{HOST}/shop/web:1",
+        policy(rules=(rule("r", require_pull_always=True),)),
+        "pull demanded",
+        Finding.INVALID,
+        "pull-policy",
+        Effect.DENY,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("image", "current", "finding", "reason", "effect"),
+    [(image, current, finding, reason, effect) for image, current, _, finding, reason, effect in CASES],
+    ids=[case[2] for case in CASES],
+)
+def test_each_image_has_one_finding_and_one_effect(
+    image: str, current: Policy, finding: Finding, reason: str, effect: Effect
+) -> None:
+    """The whole table of verdicts (T19 to T27, T35, T39, T50)."""
+    item, _ = judge(image, current)
+    assert (item.judgement.finding, item.judgement.reason, item.effect) == (finding, reason, effect)
+
+
+@pytest.mark.parametrize(
+    ("image", "current"),
+    [
+        ("", DEFAULT),
+        ("nginx", DEFAULT),
+        (f"{HOST}/shop/../x:1", DEFAULT),
+        (f"{HOST}/0shop/x:1", DEFAULT),
+        (f"{HOST}/shop/web@{DIGEST}", DEFAULT),
+        (f"{HOST}/shop/web:1", EXEMPT_ALL),
+        (f"{HOST}/shop/web:1", policy(rules=(rule("r", require_digest=True),))),
+        ("a-b.swr-pro.myhuaweicloud.com/shop/web:1", DEFAULT),
+    ],
+)
+def test_what_needs_no_lookup_costs_none(image: str, current: Policy) -> None:
+    """Exempt images work with SWR down, and no image can make us call where nobody chose (T42)."""
+    _, answers = judge(image, current)
+    assert answers.asked == []
+
+
+def test_always_pulled_satisfies_the_rule() -> None:
+    """``imagePullPolicy: Always`` is what the rule asks for."""
+    item, _ = judge(
+        f"{HOST}/shop/web:1", policy(rules=(rule("r", require_pull_always=True),)), pull_policy="Always"
+    )
+    assert item.judgement.finding is Finding.TRUSTED
+
+
+@pytest.mark.parametrize("image", ["", "auto"])
+def test_a_placeholder_in_a_template_is_only_warned_of(image: str) -> None:
+    """Something fills it in before the Pod is judged (T11)."""
+    for workloads in ("warn", "enforce"):
+        item, _ = judge(image, policy(workloads=workloads), template=True)
+        assert (item.judgement.reason, item.effect, item.refused) == ("placeholder", Effect.WARN, False)
+
+
+@pytest.mark.parametrize(("workloads", "effect"), [("warn", Effect.WARN), ("enforce", Effect.DENY)])
+def test_templates_are_judged_as_mildly_as_the_policy_says(workloads: str, effect: Effect) -> None:
+    """Early feedback is a warning unless the policy wants more."""
+    item, _ = judge(f"{HOST}/shop/web:2", policy(workloads=workloads), template=True)
+    assert (item.effect, item.refused) == (effect, True)
+
+
+def test_an_image_used_twice_is_asked_about_once() -> None:
+    """All questions of a Pod go out at once, each image's once (T41)."""
+    answers = FakeAnswers(FACTS)
+    images = [f"{HOST}/shop/web:1", f"{ALIAS}/shop/web:1", f"{HOST}/shop/web:2", "nginx"]
+    judged = Judge(DEFAULT, answers).judge([use(image) for image in images], "shop", SOON, NOW)
+    assert answers.asked == ["shop/web:1", "shop/web:2"]
+    assert [item.judgement.finding.value for item in judged] == [
+        "trusted",
+        "trusted",
+        "untrusted",
+        "unmanaged",
+    ]
+
+
+def test_accounts_behind_one_host_are_told_apart_by_organisation() -> None:
+    """Each image is asked about with the identity of its own account."""
+    shop = registry(organizations=frozenset({"shop"}), project_id="p1")
+    rest = registry(project_id="p2")
+    answers = FakeAnswers({})
+    Judge(policy(registries=RegistryTable.of([shop, rest])), answers).judge(
+        [use(f"{HOST}/shop/a:1"), use(f"{HOST}/base/a:1")], "ns", SOON, NOW
+    )
+    assert [question.query.registry.project_id for question in answers.questions] == ["p1", "p2"]
+
+
+def test_what_an_image_says_is_remembered_but_an_expiry_is_not() -> None:
+    """An exemption ends on time although the judge has seen the image before."""
+    current = policy(exemptions=(exemption("e", expires=FUTURE),))
+    engine = Judge(current, FakeAnswers({}))
+    assert engine.judge([use("nginx")], "shop", SOON, NOW)[0].judgement.finding is Finding.EXEMPT
+    assert engine.judge([use("nginx")], "shop", SOON, NOW + 2)[0].judgement.finding is Finding.UNMANAGED
+
+
+def test_a_hostile_string_is_not_remembered() -> None:
+    """Megabytes of image do not stay in memory."""
+    engine = Judge(DEFAULT, FakeAnswers({}))
+    engine.judge([use("x" * 100_000)], "shop", SOON, NOW)
+    assert engine._read_and_keep.cache_info().currsize == 0
+
+
+def test_throttled_by_ourselves_is_unknown() -> None:
+    """Our own limit refuses with a word to come back."""
+    answers = FakeAnswers({"shop/web:1": Throttled("full", by_swr=False)})
+    (item,) = Judge(DEFAULT, answers).judge([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
+    assert (item.judgement.finding, item.judgement.reason) == (Finding.UNKNOWN, "throttled")

@@ -1,0 +1,161 @@
+"""What is legal in a policy but dangerous or useless."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.builders import HOST, exemption, policy, registry, rule
+from webhook.policy.findings import Mode
+from webhook.policy.linting import lint
+from webhook.policy.model import BreakGlass, Policy
+from webhook.registries import RegistryTable
+from webhook.trust.settings import CacheSettings
+
+NOW = dt.datetime(2027, 6, 20, tzinfo=dt.UTC).timestamp()
+
+
+def day(text: str) -> dt.datetime:
+    """Return the end of a day in UTC."""
+    return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
+
+
+def table(*entries: dict[str, Any]) -> Policy:
+    """Return a policy of several registries."""
+    return policy(registries=RegistryTable.of(registry(**entry) for entry in entries))
+
+
+CASES: list[tuple[str, Policy, list[str]]] = [
+    ("the defaults", policy(), []),
+    (
+        "a rule below one that matches the same",
+        policy(
+            rules=(
+                rule("wide", [f"{HOST}/**"], mode="audit"),
+                rule("narrow", [f"{HOST}/shop/*"], mode="enforce"),
+            )
+        ),
+        ["rules[1]: is never reached: rule 'wide' above it matches all that it matches"],
+    ),
+    (
+        "a rule below one of other namespaces",
+        policy(rules=(rule("wide", namespaces=["a"], mode="audit"), rule("narrow", mode="enforce"))),
+        [],
+    ),
+    (
+        "an exemption of everything",
+        policy(exemptions=(exemption("all"),)),
+        ["exemptions[0]: exempts every image: nothing is checked there"],
+    ),
+    (
+        "an exemption of everything in a namespace",
+        policy(exemptions=(exemption("all", namespaces=["dev"]),)),
+        ["exemptions[0]: exempts every image in its namespaces: nothing is checked there"],
+    ),
+    (
+        "an exemption below one that never ends",
+        policy(exemptions=(exemption("wide", [f"{HOST}/a/*"]), exemption("narrow", [f"{HOST}/a/b"]))),
+        ["exemptions[1]: is never reached: exemption 'wide' above it matches all that it matches"],
+    ),
+    (
+        "an exemption below one that ends",
+        policy(
+            exemptions=(
+                exemption("wide", [f"{HOST}/a/*"], expires=day("2028-01-01")),
+                exemption("narrow", [f"{HOST}/a/b"]),
+            )
+        ),
+        [],
+    ),
+    (
+        "an exemption after its last day",
+        policy(exemptions=(exemption("old", ["nginx"], expires=day("2027-06-19")),)),
+        ["exemptions[0].expires: exemption 'old' has expired on 2027-06-19: remove it or renew it"],
+    ),
+    (
+        "an exemption on its last day",
+        policy(exemptions=(exemption("old", ["nginx"], expires=day("2027-06-20")),)),
+        ["exemptions[0].expires: exemption 'old' expires on 2027-06-20, within 14 days"],
+    ),
+    (
+        "an exemption that ends soon",
+        policy(exemptions=(exemption("soon", ["nginx"], expires=day("2027-06-30")),)),
+        ["exemptions[0].expires: exemption 'soon' expires on 2027-06-30, within 14 days"],
+    ),
+    (
+        "an exemption of a whole registry",
+        policy(exemptions=(exemption("all of it", [f"{HOST}/**"]),)),
+        [f"exemptions[0]: exempts every image of {HOST}: SWR is never asked there"],
+    ),
+    (
+        "a rule that switches the gate off",
+        policy(rules=(rule("all", mode="audit"),)),
+        ["rules[0]: puts every image into mode audit: what no rule above it matches is never refused"],
+    ),
+    (
+        "workloads without enforcement",
+        policy(mode=Mode.WARN, workloads="enforce"),
+        ["workloads: enforce has no effect while the mode is warn"],
+    ),
+    (
+        "an annotation that counts for nobody",
+        policy(break_glass=BreakGlass(annotation="a.example.com/b")),
+        ["breakGlass: counts for nobody: name users or groups"],
+    ),
+    (
+        "trust that lasts",
+        policy(cache=CacheSettings(trusted=3600)),
+        ["cache.trusted: an image that loses its trust is admitted for up to 1h more"],
+    ),
+    (
+        "a lookup that fails open",
+        policy(on_lookup_failure="allow"),
+        ["onLookupFailure: allow admits whatever is asked for while SWR is down: an outage opens the gate"],
+    ),
+    (
+        "unmanaged images",
+        policy(unmanaged_registries="allow"),
+        ["unmanagedRegistries: allow admits every image that is not of a configured registry"],
+    ),
+    (
+        "nothing stands in",
+        policy(cache=CacheSettings(stale_if_error=0)),
+        ["cache.staleIfError: 0s: while SWR is down no Pod can be rescheduled"],
+    ),
+    (
+        "refusals that last",
+        policy(cache=CacheSettings(trusted=5, refused=10)),
+        ["cache.refused: is longer than cache.trusted: a newly trusted image waits needlessly"],
+    ),
+    (
+        "a registry hidden by another",
+        table({}, {"organizations": frozenset({"shop"}), "hosts": (HOST,)}),
+        [f"registries[1]: is never asked: registries[0] takes every image of {HOST}"],
+    ),
+    (
+        "an alias that hides another registry",
+        table(
+            {"hosts": (HOST, "10.0.0.1:20202")},
+            {"hosts": ("swr.cn-south-1.myhuaweicloud.com", "10.0.0.1:20202")},
+        ),
+        ["registries[1]: is never asked about 10.0.0.1:20202: registries[0] takes every image of it"],
+    ),
+    (
+        "an organisation twice",
+        table(
+            {"organizations": frozenset({"a", "b"}), "hosts": (HOST,)},
+            {"organizations": frozenset({"b"}), "hosts": (HOST,)},
+        ),
+        [f"registries[1].organizations: b of {HOST} belongs to registries[0] already"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("checked", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_doubtful_policies_are_warned_of(checked: Policy, expected: list[str]) -> None:
+    """The warning says what happens, not only what is written."""
+    assert [str(problem) for problem in lint(checked, NOW)] == expected

@@ -1,0 +1,32 @@
+"""Namespace globs match the whole name."""
+
+from __future__ import annotations
+
+import pytest
+
+from webhook.policy.namespaces import NamespacePatterns
+
+
+@pytest.mark.parametrize(
+    ("globs", "namespace", "expected"),
+    [
+        (("*",), "anything", True),
+        (("*",), "", True),
+        (("shop",), "shop", True),
+        (("shop",), "shop2", False),
+        (("shop",), "a-shop", False),
+        (("sandbox-*",), "sandbox-1", True),
+        (("sandbox-*",), "sandbox-", True),
+        (("sandbox-*",), "my-sandbox-1", False),
+        (("*-dev",), "a-dev", True),
+        (("*-dev",), "a-dev2", False),
+        (("a*b",), "ab", True),
+        (("a*b",), "a.b\nb", True),
+        (("a.c",), "abc", False),
+        (("x", "y"), "y", True),
+        (("x", "y"), "z", False),
+    ],
+)
+def test_globs(globs: tuple[str, ...], namespace: str, expected: bool) -> None:
+    """``*`` is any run of characters, everything else is itself."""
+    assert NamespacePatterns(globs).match(namespace) is expected

@@ -1,0 +1,116 @@
+"""The policy of a running process: changed files take effect, broken ones do not."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeClock, Notes
+from tests.unit.policy.test_loading import MINIMAL
+from webhook.errors import ConfigError
+from webhook.policy.findings import Mode
+from webhook.policy.model import Policy
+from webhook.policy.reloading import PolicyFile
+
+
+class Watched:
+    """A policy file on disk."""
+
+    def __init__(self, folder: Path, text: str = MINIMAL) -> None:
+        self.path = folder / "policy.yaml"
+        self.path.write_text(text, encoding="utf-8")
+        self.notes, self.clock = Notes(), FakeClock(1_800_000_000.0)
+        self.file = PolicyFile(str(self.path), self.notes, self.clock, pause=lambda seconds: None)
+
+    def write(self, text: str) -> bool:
+        """Change the file and look at it."""
+        self.path.write_text(text, encoding="utf-8")
+        return self.file.check()
+
+
+def test_a_changed_file_takes_effect(tmp_path: Path) -> None:
+    """Subscribers hear of it before it is in force."""
+    watched = Watched(tmp_path)
+    heard: list[tuple[Policy, bool]] = []
+    watched.file.on_change(lambda policy: heard.append((policy, watched.file.current is policy)))
+    assert watched.write(MINIMAL + "mode: warn\n") is True
+    assert watched.file.current.mode is Mode.WARN
+    assert heard == [(watched.file.current, False)]
+    assert watched.file.check() is False
+
+
+def test_a_config_map_is_followed_through_its_symlink(tmp_path: Path) -> None:
+    """Kubernetes swaps ``..data``."""
+    for name, mode in (("a", "warn"), ("b", "audit")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.yaml").write_text(MINIMAL + f"mode: {mode}\n", encoding="utf-8")
+    (tmp_path / "..data").symlink_to("a")
+    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
+    file = PolicyFile(str(tmp_path / "policy.yaml"), Notes())
+    (tmp_path / "..new").symlink_to("b")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    assert file.check() is True
+    assert file.current.mode is Mode.AUDIT
+
+
+@pytest.mark.parametrize("text", ["", "mode: [", MINIMAL + "mood: warn\n", MINIMAL[: len(MINIMAL) // 2]])
+def test_a_broken_file_changes_nothing(tmp_path: Path, text: str) -> None:
+    """The last good policy stays, and the problem is counted and kept for the probe."""
+    watched = Watched(tmp_path)
+    before = watched.file.current
+    assert watched.write(text) is False
+    assert watched.file.current is before
+    assert watched.file.problems
+    assert len(watched.notes.named("policy_rejected")) == 1
+
+
+def test_a_broken_file_is_complained_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log lists all problems, and not again each two seconds."""
+    watched = Watched(tmp_path)
+    with caplog.at_level(logging.ERROR):
+        watched.write(MINIMAL + "mood: warn\n")
+        for _ in range(5):
+            watched.file.check()
+    (record,) = caplog.records
+    assert record.problems[0].startswith("mood: there is no such key, did you mean mode?")  # type: ignore[attr-defined]
+
+
+def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:
+    """A file that is away for a moment is no reason to stop."""
+    watched = Watched(tmp_path)
+    watched.path.unlink()
+    assert watched.file.check() is False
+    assert str(watched.file.problems[0]).endswith("cannot be read: No such file or directory")
+    assert watched.write(MINIMAL + "mode: warn\n") is True
+    assert watched.file.problems == ()
+
+
+def test_a_file_that_is_mended_to_what_it_was_clears_the_problem(tmp_path: Path) -> None:
+    """Undoing a mistake is a success, too."""
+    watched = Watched(tmp_path)
+    watched.write("broken")
+    watched.write(MINIMAL)
+    assert watched.file.problems == ()
+
+
+def test_a_broken_file_at_the_start_is_an_error(tmp_path: Path) -> None:
+    """There is no last good policy yet."""
+    with pytest.raises(ConfigError):
+        Watched(tmp_path, "broken: [")
+
+
+def test_exemptions_that_end_are_reported_once_a_day(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two weeks ahead, in log and metric."""
+    ending = "exemptions: [{name: soon, reason: r, images: [a], expires: 2027-01-20}, {name: gone, reason: r, images: [b], expires: 2026-01-01}]\n"
+    with caplog.at_level(logging.WARNING):
+        watched = Watched(tmp_path, MINIMAL + ending)
+        watched.file.check()
+        assert set(watched.notes.named("exemptions_ending")) == {(1, 1)}
+        assert [(record.soon, record.ended) for record in caplog.records] == [(["soon"], ["gone"])]  # type: ignore[attr-defined]
+        watched.clock.tick(90_000)
+        watched.file.check()
+    assert len(caplog.records) == 2

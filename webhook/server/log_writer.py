@@ -1,0 +1,87 @@
+"""Standard output that never holds up the loop.
+
+Whoever collects the logs may stop reading for a while; a pipe that is full then blocks every
+write to it, and with one loop for everything that would stop the gate. So lines are queued and a
+native thread writes them, many at a time. What does not fit into the queue is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from gevent.monkey import get_original
+
+MAX_QUEUED: Final = 8 * 1024 * 1024
+"""Bytes that wait for a reader: some ten thousand decisions."""
+
+FLUSH_SECONDS: Final = 1.0
+"""How long the end of the process waits for a reader."""
+
+_POLL_SECONDS: Final = 0.005
+
+
+class BackgroundWriter:
+    """A text stream over a file descriptor; ``write`` never waits."""
+
+    def __init__(self, descriptor: int, dropped: Callable[[int], None], limit: int = MAX_QUEUED) -> None:
+        """Start the thread; ``dropped`` is told of bytes that were thrown away."""
+        self._descriptor = descriptor
+        self._dropped = dropped
+        self._limit = limit
+        self._queue: deque[bytes] = deque()
+        # Each counter has one writer, so that neither needs a lock.
+        self._taken = 0
+        self._done = 0
+        self._asleep = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        get_original("_thread", "start_new_thread")(self._run, ())
+
+    def write(self, text: str, /) -> int:
+        """Queue text, or drop it where too much waits already."""
+        data = text.encode("utf-8", "replace")
+        if self._taken - self._done + len(data) > self._limit:
+            self._dropped(len(data))
+            return len(text)
+        self._taken += len(data)
+        self._queue.append(data)
+        if self._asleep:
+            self._asleep = False
+            os.eventfd_write(self._wake, 1)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes as soon as it can."""
+
+    def isatty(self) -> bool:
+        """Whether a person reads along."""
+        return os.isatty(self._descriptor)
+
+    def drain(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Wait until all is written, for at most ``seconds``; return whether it is."""
+        ends = time.monotonic() + seconds
+        while self._done < self._taken and time.monotonic() < ends:
+            time.sleep(_POLL_SECONDS)
+        return self._done >= self._taken
+
+    def _run(self) -> None:
+        while True:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(len(self._queue))]
+                self._write_out(b"".join(batch))
+            self._asleep = True
+            if not self._queue:  # else something came in between, and perhaps nobody will wake us
+                os.eventfd_read(self._wake)
+
+    def _write_out(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = len(rest)
+            with contextlib.suppress(OSError):  # nobody will ever read it
+                written = os.write(self._descriptor, rest)
+            rest = rest[written:]
+            self._done += written
