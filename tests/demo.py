@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.emulator.server import Emulator
-from tests.serving import ROOT, Certificate, ServerProcess, make_certificate
+from tests.serving import ROOT, Certificate, ServerProcess, is_free, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"
@@ -92,7 +92,7 @@ def _serve(config: Path, certificate: Certificate) -> int:
 
 def _demonstrate(certificate: Certificate) -> int:
     console = Console(width=min(140, max(100, shutil.get_terminal_size((120, 40)).columns)))
-    with Emulator() as emulator, ServerProcess(FOLDER, emulator.url, certificate) as server:
+    with Emulator() as emulator, _prepare(emulator.url, certificate) as server:
         console.print(f"SWR emulator on {emulator.url}, webhook on {server.url}\n")
         good = _show(console, server)
         body = FOLDER / "untrusted-pod.json"
@@ -116,6 +116,14 @@ def _demonstrate(certificate: Certificate) -> int:
             console.print("\nstopping")
         server.stop()
     return 0
+
+
+def _prepare(endpoint: str, certificate: Certificate) -> ServerProcess:
+    server = ServerProcess(FOLDER, endpoint, certificate)
+    if not os.environ.get("DEMO_ONCE") and is_free(PORT):
+        server.port = PORT  # what the README says to call
+    server.log.unlink(missing_ok=True)
+    return server
 
 
 def _show(console: Console, server: ServerProcess) -> bool:
