@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except ConfigError as error:
         print(f"swr-trust: the configuration {options.config} cannot be used:", file=sys.stderr)
         for problem in error.problems:
@@ -28,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"swr-trust: {error}", file=sys.stderr)
         return EXIT_USAGE
     except BrokenPipeError:
-        # The reader of a pipe has gone, `swr-trust ... | head` for one: nothing is left to say.
-        sys.stderr.close()
+        # The reader of a pipe has gone, `swr-trust ... | head` for one: nothing is left to say, and
+        # the interpreter must not try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_USAGE
     except KeyboardInterrupt:
         return 130

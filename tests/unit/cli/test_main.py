@@ -1,0 +1,179 @@
+"""``swr-trust``: what it prints, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webhook import __version__
+from webhook.cli.main import main
+
+EXAMPLE = Path(__file__).parents[2] / "data" / "policy.yaml"
+GOOD = """\
+apiVersion: swr-trust/v1
+kind: TrustPolicy
+registries: [{region: cn-north-4}]
+credentials: {kind: token, tokenFile: /etc/swr/token}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A good policy file."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+def test_a_good_policy_is_valid(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 and one line."""
+    assert main(["config", "check", str(policy)]) == 0
+    assert capsys.readouterr().out == f"{policy}: valid\n"
+
+
+def test_warnings_do_not_fail_a_policy(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is doubtful is said, and the file can be used."""
+    policy.write_text(GOOD + "onLookupFailure: allow\n", encoding="utf-8")
+    assert main(["config", "check", str(policy)]) == 0
+    assert capsys.readouterr().out == (
+        "warning: onLookupFailure: allow admits whatever is asked for while SWR is down: "
+        "an outage opens the gate\n"
+        f"{policy}: valid, 1 warning(s)\n"
+    )
+
+
+def test_every_problem_is_listed(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, one line a problem, each with its path."""
+    policy.write_text(GOOD + "mode: block\nlookup: {retries: 9}\n", encoding="utf-8")
+    assert main(["config", "check", str(policy)]) == 2
+    assert capsys.readouterr().out == (
+        "error: mode: write enforce, warn or audit\n"
+        "error: lookup.retries: write a number of at most 3\n"
+        f"{policy}: 2 error(s); it cannot be used\n"
+    )
+
+
+def test_problems_as_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for machines."""
+    policy.write_text(GOOD + "mode: block\n", encoding="utf-8")
+    assert main(["config", "check", "-o", "json", str(policy)]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(policy),
+        "valid": False,
+        "errors": [{"path": "mode", "message": "write enforce, warn or audit"}],
+        "warnings": [],
+    }
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """The path and the cause, no traceback."""
+    assert main(["config", "check", "/nowhere.yaml"]) == 2
+    assert capsys.readouterr().out == (
+        "error: /nowhere.yaml cannot be read: No such file or directory\n"
+        "/nowhere.yaml: 1 error(s); it cannot be used\n"
+    )
+
+
+def test_the_schema_is_json_and_describes_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """For editors: every key at the top level of the file."""
+    assert main(["config", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert {"apiVersion", "registries", "credentials", "rules", "exemptions"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "nginx"],
+        ["review", "-"],
+        ["serve", "--tls-cert", "/c", "--tls-key", "/k"],
+    ],
+    ids=["check", "review", "serve"],
+)
+def test_a_command_with_a_broken_policy_lists_its_problems(
+    policy: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the problems on standard error, whatever the command."""
+    policy.write_text("mode: block\n", encoding="utf-8")
+    if arguments[0] == "serve":
+        # A process of its own: it patches the standard library.
+        command = [sys.executable, "-m", "webhook.cli.main", *arguments, "--config", str(policy)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        code, error = done.returncode, done.stderr
+    else:
+        code = main([*arguments, "--config", str(policy)])
+        error = capsys.readouterr().err
+    assert code == 2
+    assert error == (
+        f"swr-trust: the configuration {policy} cannot be used:\n"
+        "  apiVersion: is missing: write apiVersion: swr-trust/v1\n"
+        "  kind: is missing: write kind: TrustPolicy\n"
+        "  registries: is missing: write at least one registry, such as region: cn-north-4\n"
+        "  mode: write enforce, warn or audit\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["check", "nginx"], "the following arguments are required: --config"),
+        (["config", "check", "-o", "xml", "f"], "invalid choice: 'xml'"),
+        (["chekc"], "invalid choice: 'chekc'"),
+    ],
+    ids=["nothing", "no policy", "no such format", "no such command"],
+)
+def test_wrong_arguments(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and what is wrong."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert word in capsys.readouterr().err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """What to write into a report."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"swr-trust {__version__}\n"
+
+
+COMMANDS = [["serve"], ["check"], ["review"], ["config", "check"], ["config", "schema"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command) for command in COMMANDS])
+def test_each_command_shows_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """``--help`` ends with a line that can be typed."""
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert f"  swr-trust {' '.join(command)}" in capsys.readouterr().out.split("example:")[1]
+
+
+@pytest.mark.parametrize("action", [["schema"], ["check", str(EXAMPLE)]], ids=["much", "little"])
+def test_a_reader_that_goes_away_is_no_traceback(action: list[str]) -> None:
+    """``swr-trust config schema | head -1`` ends quietly."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "webhook.cli.main", "config", *action]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """The command line answers at once: what a command needs is imported when it runs."""
+    script = (
+        "import sys\nfrom webhook.cli.arguments import build_parser\nbuild_parser()\n"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} "
+        "& {'flask', 'gevent', 'kubernetes', 'pydantic', 'rich', 'urllib3', 'yaml', 'jinja2'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n"
