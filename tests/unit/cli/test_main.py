@@ -163,7 +163,8 @@ def test_a_reader_that_goes_away_is_no_traceback(action: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "webhook.cli.main", "config", *action]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=buffered, text=True, timeout=60)
     os.close(writer)
     assert (done.returncode, done.stderr) == (2, "")
 
