@@ -125,8 +125,15 @@ class ControlPlane:
         """Create a namespace and wait until Pods can be created in it."""
         self.kubectl("create", "namespace", name)
 
-    def register_webhook(self, url: str, authority: Path, namespaces: list[str], **changes: Any) -> None:
-        """Register a validating webhook for Pods in ``namespaces`` and wait until it is called."""
+    def register_webhook(
+        self,
+        url: str,
+        authority: Path,
+        namespaces: list[str],
+        configuration: str = "swr-trust",
+        **changes: Any,
+    ) -> None:
+        """Register a validating webhook for Pods in ``namespaces``."""
         bundle = base64.b64encode(authority.read_bytes()).decode()
         selector = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
         webhook = {
@@ -147,13 +154,13 @@ class ControlPlane:
             "namespaceSelector": {"matchExpressions": [selector]},
             **changes,
         }
-        configuration = {
+        thing = {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "swr-trust"},
+            "metadata": {"name": configuration},
             "webhooks": [webhook],
         }
-        self.kubectl("apply", "-f", "-", stdin=configuration)
+        self.kubectl("apply", "-f", "-", stdin=thing)
 
     def remove_webhook(self) -> None:
         """Remove the webhook again."""

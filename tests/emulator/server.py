@@ -195,6 +195,10 @@ class Emulator:
         with self.state.lock:
             self.state.faults.append(Fault(kind, **values))
 
+    def set_latency(self, seconds: float) -> None:
+        """Let every answer from now on take this long."""
+        self._server.latency = seconds
+
     def mend(self) -> None:
         """Show no fault any more."""
         with self.state.lock:

@@ -1,0 +1,144 @@
+"""A client that costs much less than the server: one thread, keep-alive TLS, prepared bytes.
+
+Runs as a process of its own (``python -m tests.bench.load``), so that its work is not the server's.
+Prints one JSON object: requests, seconds, and the latencies' median and 99th percentile in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import selectors
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.serving import ROOT
+
+WARM_UP = 0.3
+"""Seconds that are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a run came to."""
+
+    requests: int
+    seconds: float
+    median: float
+    p99: float
+
+    @property
+    def per_second(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+def run_load(port: int, authority: Path, body: Path, *, connections: int = 16, seconds: float = 1.0) -> Load:
+    """Run the client in a process of its own against ``/validate`` on ``port``."""
+    command = [sys.executable, "-m", "tests.bench.load", str(port), str(authority), str(body)]
+    command += ["--connections", str(connections), "--seconds", str(seconds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 60)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return Load(**json.loads(done.stdout))
+
+
+def prepare(body: bytes) -> bytes:
+    """Return a whole HTTP request for a review."""
+    head = (
+        "POST /validate?timeout=10s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def connect(port: int, authority: Path) -> ssl.SSLSocket:
+    """Return a connection after its handshake."""
+    context = ssl.create_default_context(cafile=str(authority))
+    raw = socket.create_connection(("127.0.0.1", port), timeout=30)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return context.wrap_socket(raw, server_hostname="127.0.0.1")
+
+
+def is_whole(answer: bytes | bytearray) -> bool:
+    """Whether a response with a Content-Length is there to its end; raises if its status is not 200."""
+    head, end, rest = bytes(answer).partition(b"\r\n\r\n")
+    if not end:
+        return False
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise AssertionError(head.decode(errors="replace"))
+    lowered = head.lower()
+    at = lowered.index(b"content-length:") + len(b"content-length:")
+    return len(rest) >= int(lowered[at:].partition(b"\r")[0])
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    socket: ssl.SSLSocket
+    started: float = 0.0
+    answer: bytearray = field(default_factory=bytearray)
+
+    def send(self, request: bytes) -> None:
+        self.started = time.perf_counter()
+        self.answer.clear()
+        self.socket.setblocking(True)
+        self.socket.sendall(request)
+        self.socket.setblocking(False)
+
+    def receive(self) -> bool:
+        """Take what is there; whether the response is whole."""
+        try:
+            while data := self.socket.recv(65536):
+                self.answer += data
+                if is_whole(self.answer):
+                    return True
+        except ssl.SSLWantReadError:
+            return False
+        raise AssertionError("the server closed the connection")
+
+
+def _measure(port: int, authority: Path, body: bytes, connections: int, seconds: float) -> Load:
+    request = prepare(body)
+    selector = selectors.DefaultSelector()
+    for _ in range(connections):
+        connection = _Connection(connect(port, authority))
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection.send(request)
+    begins = time.perf_counter() + WARM_UP
+    ends = begins + seconds
+    latencies: list[float] = []
+    now = 0.0
+    while now < ends:
+        for key, _ in selector.select(5):
+            connection = key.data
+            if connection.receive():
+                now = time.perf_counter()
+                if now >= begins:
+                    latencies.append(now - connection.started)
+                connection.send(request)
+    latencies.sort()
+    count = len(latencies)
+    return Load(count, now - begins, latencies[count // 2], latencies[min(count - 1, int(count * 0.99))])
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("authority", type=Path)
+    parser.add_argument("body", type=Path)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    body = options.body.read_bytes()
+    load = _measure(options.port, options.authority, body, options.connections, options.seconds)
+    fields = ("requests", "seconds", "median", "p99")
+    print(json.dumps({name: getattr(load, name) for name in fields}))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,125 @@
+"""Cold reviews: what a lookup adds, how many calls a crowd makes, what memory holds."""
+
+from __future__ import annotations
+
+import ssl
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from tests.bench.load import connect, is_whole, prepare
+from tests.bench.report import ROUNDS, Figure
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.serving import Certificate, ServerProcess
+
+LATENCY = 0.1
+CROWD = 1000
+DISTINCT = 10_000
+QUICK = "lookup: {callsPerSecond: 1000}\ncache: {trusted: 1h}\n"
+
+
+def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
+    """Return what ten distinct cold images add to a review, in round trips to SWR."""
+    extra: list[float] = []
+    with ServerProcess(folder, emulator.url, certificate) as server:
+        client = connect(server.port, certificate.authority)
+        for turn in range(ROUNDS):
+            images = [f"cold/web-{turn}-{index}:1" for index in range(10)]
+            for image in images:
+                emulator.state.set_tag(image, is_trusted=True)
+            body = review(pod(*(f"{HOST}/{image}" for image in images)))
+            emulator.set_latency(LATENCY)
+            cold = _time(client, body)
+            emulator.set_latency(0.0)
+            warm = statistics.median(_time(client, body) for _ in range(5))
+            extra.append((cold - warm) / LATENCY)
+        client.close()
+    ratio = statistics.median(extra)
+    return [
+        Figure(
+            "ten cold images over the same warm, in SWR round trips of 100 ms",
+            f"{ratio:.2f}",
+            "<= 1.2",
+            ratio <= 1.2,
+        )
+    ]
+
+
+def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
+    """Return how many calls 1,000 simultaneous reviews of one cold image make."""
+    emulator.state.set_tag("shop/crowd:1", is_trusted=True)
+    request = prepare(review(pod(f"{HOST}/shop/crowd:1")))
+    with ServerProcess(folder, emulator.url, certificate) as server:
+        clients = [connect(server.port, certificate.authority) for _ in range(CROWD)]
+        emulator.set_latency(1.0)
+        for client in clients:
+            client.sendall(request)
+        allowed = sum(b'"allowed":true' in _answer(client) for client in clients)
+        emulator.set_latency(0.0)
+        for client in clients:
+            client.close()
+    calls = emulator.state.calls["/v2/manage/namespaces/shop/repos/crowd/tags/1"]
+    return [
+        Figure(
+            f"{CROWD} simultaneous reviews of a cold image, admitted",
+            f"{allowed}",
+            f"{CROWD}",
+            allowed == CROWD,
+        ),
+        Figure("  calls to SWR", f"{calls}", "1", calls == 1),
+    ]
+
+
+def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
+    """Return the resident memory before and after 10,000 distinct images, and the time to be ready."""
+    for index in range(DISTINCT):
+        emulator.state.set_tag(f"many/web-{index}:1", is_trusted=True)
+    started = time.perf_counter()
+    with ServerProcess(folder, emulator.url, certificate, QUICK) as server:
+        ready = time.perf_counter() - started
+        assert server.process is not None
+        before = _resident(server.process.pid)
+        client = connect(server.port, certificate.authority)
+        for first in range(0, DISTINCT, 10):
+            body = review(pod(*(f"{HOST}/many/web-{index}:1" for index in range(first, first + 10))))
+            client.sendall(prepare(body))
+            if b'"allowed":true' not in _answer(client):
+                raise AssertionError(f"not admitted: {server.logs()[-2000:]}")
+        after = _resident(server.process.pid)
+        kept = server.metric("swr_trust_cache_entries", kind="trusted")
+        client.close()
+    return [
+        Figure("ready after", f"{ready:.2f} s", "< 2 s", ready < 2),
+        Figure("resident memory of the worker, at start", f"{before:.0f} MB"),
+        Figure(
+            f"  after {kept:.0f} distinct images",
+            f"{after:.0f} MB",
+            "< 120 MB",
+            after < 120 and kept == DISTINCT,
+        ),
+    ]
+
+
+def _time(client: ssl.SSLSocket, body: bytes) -> float:
+    started = time.perf_counter()
+    client.sendall(prepare(body))
+    answer = _answer(client)
+    took = time.perf_counter() - started
+    if b'"allowed":true' not in answer:
+        raise AssertionError(answer.decode())
+    return took
+
+
+def _answer(client: ssl.SSLSocket) -> bytes:
+    answer = bytearray()
+    while not is_whole(answer):
+        answer += client.recv(65536)
+    return bytes(answer)
+
+
+def _resident(parent: int) -> float:
+    """Return the resident memory of the worker below a gunicorn arbiter, in MB."""
+    listed = subprocess.run(["ps", "-o", "rss=", "--ppid", str(parent)], capture_output=True, text=True)
+    return max(int(line) for line in listed.stdout.split()) / 1024
