@@ -1,0 +1,129 @@
+{{/*
+Names, labels, and what several templates need to agree on.
+*/}}
+
+{{- define "swr-trust.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "swr-trust.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "swr-trust.labels" -}}
+{{ include "swr-trust.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: swr-trust
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The metadata of an object: dict "root" $ "name" NAME "component" COMPONENT, and, as needed,
+"cluster" true for an object without a namespace, "labels" and "annotations" for further ones.
+*/}}
+{{- define "swr-trust.metadata" -}}
+name: {{ .name }}
+{{- if not .cluster }}
+namespace: {{ .root.Release.Namespace }}
+{{- end }}
+labels:
+  {{- include "swr-trust.labels" .root | nindent 2 }}
+  app.kubernetes.io/component: {{ .component }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- $annotations := merge (dict) (default dict .annotations) (default dict .root.Values.commonAnnotations) }}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "swr-trust.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "swr-trust.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "swr-trust.image" -}}
+{{- $name := printf "%s/%s" .Values.image.registry .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $name .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret that holds the serving certificate. */}}
+{{- define "swr-trust.certificateSecret" -}}
+{{- if eq .Values.certificates.mode "existingSecret" -}}
+{{- .Values.certificates.existingSecret -}}
+{{- else -}}
+{{- printf "%s-tls" (include "swr-trust.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "swr-trust.serverName" -}}
+{{- printf "%s.%s.svc" (include "swr-trust.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{/* The Secret that holds the credentials; empty where the kind needs none. */}}
+{{- define "swr-trust.credentialsSecret" -}}
+{{- if .Values.credentials.insecureValues -}}
+{{- printf "%s-credentials" (include "swr-trust.fullname" .) -}}
+{{- else -}}
+{{- .Values.credentials.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the webhook uses the Kubernetes API at all: without that it gets no token. */}}
+{{- define "swr-trust.usesApi" -}}
+{{- if or (eq .Values.certificates.mode "self") .Values.events.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether the policy enforces everywhere by default: not while a stage before that is set. */}}
+{{- define "swr-trust.mode" -}}
+{{- $stage := .Values.presets.stage -}}
+{{- $mode := default $stage .Values.policy.mode -}}
+{{- if and (ne $stage "enforce") (ne $mode $stage) -}}
+{{- fail (printf "\n\npresets.stage is %s and policy.mode is %s: set one of them only." $stage $mode) -}}
+{{- end -}}
+{{- $mode -}}
+{{- end -}}
+
+{{- define "swr-trust.failurePolicy" -}}
+{{- if .Values.webhook.failurePolicy -}}
+{{- .Values.webhook.failurePolicy -}}
+{{- else -}}
+{{- eq .Values.presets.stage "enforce" | ternary "Fail" "Ignore" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What every container of `helm test` has in common. */}}
+{{- define "swr-trust.testContainer" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  capabilities:
+    drop: [ALL]
+resources:
+  requests: {cpu: 50m, memory: 64Mi}
+  limits: {memory: 128Mi}
+{{- end -}}

@@ -1,0 +1,86 @@
+{{/*
+The configuration file: the policy of the values, with what follows from the other values.
+*/}}
+{{- define "swr-trust.policy" -}}
+{{- $policy := omit .Values.policy "apiVersion" "kind" "credentials" "exemptions" "rules" "mode" -}}
+{{- $document := dict "apiVersion" "swr-trust/v1" "kind" "TrustPolicy" "mode" (include "swr-trust.mode" .) -}}
+{{- $credentials := include "swr-trust.credentials" . | fromYaml -}}
+{{- if $credentials -}}
+{{- $_ := set $document "credentials" $credentials -}}
+{{- end -}}
+{{- if .Values.policy.rules -}}
+{{- $_ := set $document "rules" .Values.policy.rules -}}
+{{- end -}}
+{{- $exemptions := .Values.policy.exemptions -}}
+{{- if .Values.presets.cceAddons -}}
+{{- $exemptions = concat $exemptions (include "swr-trust.cceAddons" . | fromYamlArray) -}}
+{{- end -}}
+{{- if $exemptions -}}
+{{- $_ := set $document "exemptions" $exemptions -}}
+{{- end -}}
+{{- merge $document $policy | toYaml -}}
+{{- end -}}
+
+{{/*
+The identity for all registries: what the policy says of it, with its kind and the files that the
+Deployment mounts. Nothing where every registry has one of its own and no Secret is named.
+*/}}
+{{- define "swr-trust.credentials" -}}
+{{- if include "swr-trust.hasCredentials" . -}}
+{{- $kind := .Values.credentials.kind -}}
+{{- $keys := .Values.credentials.keys -}}
+{{- $folder := "/etc/swr-trust/credentials" -}}
+{{- $credentials := dict "kind" $kind -}}
+{{- if eq $kind "aksk" -}}
+{{- $_ := set $credentials "accessKeyFile" (printf "%s/%s" $folder $keys.accessKey) -}}
+{{- $_ := set $credentials "secretKeyFile" (printf "%s/%s" $folder $keys.secretKey) -}}
+{{- if $keys.securityToken -}}
+{{- $_ := set $credentials "securityTokenFile" (printf "%s/%s" $folder $keys.securityToken) -}}
+{{- end -}}
+{{- else if eq $kind "token" -}}
+{{- $_ := set $credentials "tokenFile" (printf "%s/%s" $folder $keys.token) -}}
+{{- else if eq $kind "iamUser" -}}
+{{- $_ := set $credentials "passwordFile" (printf "%s/%s" $folder $keys.password) -}}
+{{- else if eq $kind "oidc" -}}
+{{- $_ := set $credentials "idTokenFile" "/var/run/secrets/swr-trust/oidc/token" -}}
+{{- end -}}
+{{- merge $credentials (omit .Values.policy.credentials "kind") | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "swr-trust.hasCredentials" -}}
+{{- $own := 0 -}}
+{{- range .Values.policy.registries -}}
+{{- if .credentials }}{{- $own = add1 $own -}}{{- end -}}
+{{- end -}}
+{{- $all := eq (int $own) (len .Values.policy.registries) -}}
+{{- $named := include "swr-trust.credentialsSecret" . -}}
+{{- if or (not $all) $named (not (has .Values.credentials.kind (list "aksk" "token" "iamUser"))) -}}true{{- end -}}
+{{- end -}}
+
+{{/*
+Exemptions for the organisations that CCE's add-ons and agents come from: another account's, which
+SWR does not show to this one. Exact organisations under the hosts and aliases that are configured.
+*/}}
+{{- define "swr-trust.cceAddons" -}}
+{{- $hosts := list -}}
+{{- range .Values.policy.registries -}}
+{{- if .hosts -}}
+{{- $hosts = concat $hosts .hosts -}}
+{{- else -}}
+{{- $domain := eq .region "eu-west-101" | ternary "myhuaweicloud.eu" "myhuaweicloud.com" -}}
+{{- $hosts = append $hosts (printf "swr.%s.%s" .region $domain) -}}
+{{- end -}}
+{{- if .aliases -}}
+{{- $hosts = concat $hosts .aliases -}}
+{{- end -}}
+{{- end -}}
+{{- range $organization, $what := dict "hwofficial" "add-ons of CCE" "op_svc_apm" "agents of AOM and APM" }}
+- name: {{ printf "CCE preset: %s" $organization | quote }}
+  reason: {{ printf "%s, published by Huawei Cloud in an account of its own, which SWR does not show to others" $what | quote }}
+  images:
+    {{- range uniq $hosts }}
+    - {{ printf "%s/%s/**" . $organization | quote }}
+    {{- end }}
+{{- end }}
+{{- end -}}

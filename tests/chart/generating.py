@@ -1,0 +1,161 @@
+"""Writes what is derived from the chart: ``python -m tests.chart.generating``.
+
+Three things follow from another and are never edited by hand: the policy's part of
+``values.schema.json`` (from the product's own schema), the chart's ``README.md`` (from the comments
+of ``values.yaml``) and the manifests under ``deploy/`` (from the rendered chart). A test compares each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.chart.rendering import CHART, find_tool
+from tests.chart.manifests import DEPLOY, render_manifests
+from webhook.policy.schema import build_json_schema
+
+PUBLIC_CREDENTIALS: Final = (
+    "kind",
+    "domainName",
+    "userName",
+    "identityProvider",
+    "providerUrn",
+    "agencyUrn",
+    "stsEndpoint",
+)
+"""What ``policy.credentials`` may say: the files are the chart's business."""
+
+_SOMETHING: Final = "(?=.)"
+
+
+def build_values_schema(written: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of the values with the product's policy put into the hand-written rest."""
+    policy = _to_draft_7(build_json_schema())
+    definitions = policy.pop("$defs")
+    for key in ("$schema", "required"):
+        policy.pop(key)
+    # Its absence is refused by a template, in a sentence that says what to set.
+    policy["properties"]["registries"].pop("minItems")
+    credentials = definitions["CredentialsModel"]["properties"]
+    policy["properties"]["credentials"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {key: credentials[key] for key in PUBLIC_CREDENTIALS},
+    }
+    schema = dict(written)
+    schema["properties"] = {**written["properties"], "policy": policy}
+    schema["definitions"] = definitions
+    return schema
+
+
+def _to_draft_7(value: Any) -> Any:
+    """Return a schema as Helm's engines read it: draft 07, and patterns of Go's regexp package (RE2)."""
+    if isinstance(value, list):
+        return [_to_draft_7(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result = {key: _to_draft_7(inner) for key, inner in value.items()}
+    if isinstance(reference := result.get("$ref"), str):
+        result["$ref"] = reference.replace("#/$defs/", "#/definitions/")
+    if isinstance(pattern := result.get("pattern"), str) and _SOMETHING in pattern:
+        result["pattern"] = pattern.replace(_SOMETHING, "")
+        result["minLength"] = max(1, result.get("minLength", 0))
+    return result
+
+
+def describe_values(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each documented value of a values file: its path, its default in JSON, its text."""
+    values = yaml.safe_load(text)
+    path: list[tuple[int, str]] = []
+    comment: list[str] = []
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            note = stripped.removeprefix("#").strip()
+            if note.startswith("-- "):
+                comment = [note.removeprefix("-- ")]
+            continue
+        match = re.fullmatch(r"( *)([A-Za-z0-9_.]+):.*", line)
+        if match is None:
+            comment = []
+            continue
+        indent, key = len(match[1]), match[2]
+        path = [(depth, name) for depth, name in path if depth < indent] + [(indent, key)]
+        if comment:
+            value = values
+            for _, name in path:
+                value = value[name]
+            yield ".".join(name for _, name in path), json.dumps(value), comment[0]
+        comment = []
+
+
+def build_readme(values: str) -> str:
+    """Return the README of the chart."""
+    rows = [
+        f"| `{path}` | `{default}` | {text.replace('|', chr(92) + '|')} |"
+        for path, default, text in describe_values(values)
+    ]
+    table = "\n".join(["| value | default | what it does |", "| --- | --- | --- |", *rows])
+    return _README.format(table=table)
+
+
+_README: Final = """\
+# swr-trust-webhook
+
+Image trust for Huawei Cloud CCE: a validating admission webhook that admits a Pod only if SWR reports
+each of its images as trusted.
+
+Kubernetes 1.28 or newer, Helm 3.10 or newer, Helm 4 included.
+
+```sh
+kubectl create namespace swr-trust
+kubectl label namespace swr-trust pod-security.kubernetes.io/enforce=restricted
+kubectl -n swr-trust create secret generic swr-credentials --from-file=ak --from-file=sk
+helm install swr-trust-webhook oci://ghcr.io/swr-trust/charts/swr-trust-webhook -n swr-trust \\
+  --set 'policy.registries[0].region=cn-north-4' \\
+  --set credentials.existingSecret=swr-credentials \\
+  --set presets.stage=audit
+```
+
+Start with `presets.stage=audit`, see what would be refused, then `warn`, then `enforce`:
+[docs/install.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/install.md) leads through
+it, and says what identity the webhook needs, how it is switched off in an emergency, and how it is removed.
+
+## Values
+
+This table is written from the comments of `values.yaml` by `python -m tests.chart.generating`.
+
+{table}
+
+`policy` is the configuration file, with every key that
+[docs/configuration.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/configuration.md)
+describes, checked by the chart's schema. The chart adds `credentials`, `mode` and the exemptions of
+`presets.cceAddons`. A change of the policy needs no restart: the webhook reads it when the kubelet has
+brought it, within about a minute.
+"""
+
+
+def main() -> None:
+    """Write everything."""
+    schema = CHART / "values.schema.json"
+    written = json.loads(schema.read_text(encoding="utf-8"))
+    text = json.dumps(build_values_schema(written), indent=2, ensure_ascii=False) + "\n"
+    schema.write_text(text, encoding="utf-8")
+    values = (CHART / "values.yaml").read_text(encoding="utf-8")
+    (CHART / "README.md").write_text(build_readme(values), encoding="utf-8")
+    helm = find_tool("helm")
+    if helm is None:
+        raise SystemExit("helm is needed: in the folder of KUBEBUILDER_ASSETS, or on the PATH")
+    for path, content in render_manifests(helm).items():
+        target = DEPLOY / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

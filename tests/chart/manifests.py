@@ -1,0 +1,78 @@
+"""The manifests for those without Helm, made from the chart as ``deploy/values.yaml`` renders it."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.chart.rendering import NAME, NAMESPACE, template
+from tests.serving import ROOT
+
+DEPLOY: Final = ROOT / "deploy"
+
+_SOURCE: Final = re.compile(r"^# Source: [^/]+/templates/(.+)$", re.MULTILINE)
+_HELMS: Final = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+_HEADER: Final = (
+    "# Written by `python -m tests.chart.generating` from the chart. Change it by a patch in an overlay.\n"
+)
+
+_KUSTOMIZATION: Final = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+{resources}
+configMapGenerator:
+  - name: {name}-policy
+    namespace: {namespace}
+    files:
+      - policy.yaml
+    options:
+      disableNameSuffixHash: true
+      labels:
+{labels}
+"""
+
+
+def without_helm(one: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without the labels that say Helm manages it."""
+    result = copy.deepcopy(one)
+    for label in _HELMS:
+        result["metadata"].get("labels", {}).pop(label, None)
+    return result
+
+
+def example_values() -> dict[str, Any]:
+    """Return the values that the base is made with."""
+    values: dict[str, Any] = yaml.safe_load((DEPLOY / "values.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+def render_manifests(helm: Path) -> dict[str, str]:
+    """Return the files of the base by their paths under ``deploy/``."""
+    files: dict[str, str] = {}
+    resources = ["namespace.yaml"]
+    labels: dict[str, str] = {}
+    rendered = template(example_values(), "--skip-tests", helm=helm)
+    by_source: dict[str, list[dict[str, Any]]] = {}
+    for document in re.split(r"^---\n", rendered, flags=re.MULTILINE):
+        source, one = _SOURCE.search(document), yaml.safe_load(document)
+        if source is not None and one:
+            by_source.setdefault(source[1], []).append(without_helm(one))
+    for source, objects in sorted(by_source.items()):
+        if source == "configmap.yaml":
+            files["base/policy.yaml"] = objects[0]["data"]["policy.yaml"]
+            labels = objects[0]["metadata"]["labels"]
+            continue
+        resources.append(source)
+        files[f"base/{source}"] = _HEADER + yaml.safe_dump_all(objects, sort_keys=False, width=1000)
+    files["base/kustomization.yaml"] = _HEADER + _KUSTOMIZATION.format(
+        resources="\n".join(f"  - {resource}" for resource in resources),
+        name=NAME,
+        namespace=NAMESPACE,
+        labels="\n".join(f'        {key}: "{value}"' for key, value in labels.items()),
+    )
+    return files
