@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from tests.chart.rendering import CHART, find_tool
 from tests.chart.manifests import DEPLOY, render_manifests
+from tests.chart.rendering import CHART, find_tool
 from webhook.policy.schema import build_json_schema
 
 PUBLIC_CREDENTIALS: Final = (
