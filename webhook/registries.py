@@ -103,6 +103,10 @@ class RegistryTable:
         """Build the table from any iterable of registries."""
         return cls(tuple(registries))
 
+    def knows(self, host: str) -> bool:
+        """Whether any registry is known by this host, for whatever organisations."""
+        return host in self._by_host
+
     def find(self, reference: ImageReference) -> Registry | None:
         """Return the registry an image belongs to, or ``None`` for an unmanaged one.
 

@@ -9,7 +9,7 @@ kube-apiserver puts the webhook's name in front of each key. The keys are stable
 - ``findings``: a JSON list of field, image, finding and, where there are any, reason, digest,
   origin and exemption of each image, at most ``MAX_FINDINGS``, then how many more there were;
 - ``break-glass``: the reason that an authorised user gave;
-- ``error``: what kept the request from being judged;
+- ``error``: what kept the request from being judged: ``unknown-kind``, ``unreadable`` or ``crash``;
 - ``mirror-pod``: ``true`` for a static Pod's mirror, which the kubelet runs already.
 """
 
@@ -51,10 +51,14 @@ def annotate(
     *,
     break_glass: str | None = None,
     error: str = "",
+    mode: Mode | None = None,
     mirror: bool = False,
 ) -> dict[str, str]:
-    """Return the audit annotations of one decision; sizes are bounded."""
-    mode = max((item.mode for item in judged), key=_STRICTNESS.__getitem__, default=policy.mode)
+    """Return the audit annotations of one decision; sizes are bounded.
+
+    ``mode`` is that of a request without images to be judged; by default the policy's.
+    """
+    mode = max((item.mode for item in judged), key=_STRICTNESS.__getitem__, default=mode or policy.mode)
     annotations = {"decision": str(outcome), "mode": str(mode), "policy": policy.version}
     rules = dict.fromkeys(item.rule.name for item in judged if item.rule is not None)
     if rules:

@@ -47,6 +47,15 @@ class Outcome(StrEnum):
     """Our own failure; whether it was allowed depends on the mode."""
 
 
+OUTCOMES: Final[Mapping[Effect, Outcome]] = {
+    Effect.ALLOW: Outcome.ALLOW,
+    Effect.RECORD: Outcome.AUDIT,
+    Effect.WARN: Outcome.WARN,
+    Effect.DENY: Outcome.DENY,
+}
+"""The decision that the strongest effect of a request makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class JudgedUse:
     """One image use with all that was found out about it.
@@ -111,12 +120,7 @@ def temper(enforced: Effect, mode: Mode) -> Effect:
 
 def outcome_of(judged: Sequence[JudgedUse]) -> Outcome:
     """Return the decision of a list of judged uses: the strongest effect among them."""
-    strongest = max((item.effect for item in judged), default=Effect.ALLOW)
-    return {
-        Effect.ALLOW: Outcome.ALLOW,
-        Effect.RECORD: Outcome.AUDIT,
-        Effect.WARN: Outcome.WARN,
-    }.get(strongest, Outcome.DENY)
+    return OUTCOMES[max((item.effect for item in judged), default=Effect.ALLOW)]
 
 
 def status_of(

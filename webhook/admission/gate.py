@@ -12,18 +12,21 @@ from webhook.admission.annotations import annotate
 from webhook.admission.decision import (
     FORBIDDEN,
     INTERNAL_ERROR,
+    OUTCOMES,
     Decision,
     Effect,
     JudgedUse,
     Outcome,
     outcome_of,
     status_of,
+    temper,
 )
 from webhook.admission.judging import Judge, TrustAnswers
-from webhook.admission.messages import Messages, printable
+from webhook.admission.messages import MAX_WARNING, Messages, printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.uses import ImageUse, Subject, changed_uses, classify, find_uses
 from webhook.deadlines import Deadline
+from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
 
 logger = logging.getLogger(__name__)
@@ -72,17 +75,19 @@ class Gate:
     def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
         """Return the decision; never raises.
 
-        Our own failure denies, unless nothing could be refused under the policy at all: a gate
-        that only watches must not stop a cluster.
+        Our own failure denies, unless the mode of the namespace is a milder one: a gate that only
+        watches must not stop a cluster.
         """
         started = time.monotonic()
         bench: _Bench | None = None
+        subject = Subject.UNKNOWN
         try:
             bench = self._current_bench()
-            decision = self._decide(bench, request, deadline)
+            subject = classify(request)
+            decision = self._decide(bench, request, subject, deadline)
         except Exception:
             logger.exception("failed to decide a request", extra={"uid": request.uid})
-            decision = self._crashed(bench)
+            decision = _crashed(bench, request, subject)
         seconds = time.monotonic() - started
         for observer in self._observers:
             try:
@@ -99,25 +104,25 @@ class Gate:
             self._bench = bench
         return bench
 
-    def _decide(self, bench: _Bench, request: AdmissionRequest, deadline: Deadline) -> Decision:
+    def _decide(
+        self, bench: _Bench, request: AdmissionRequest, subject: Subject, deadline: Deadline
+    ) -> Decision:
         policy = bench.policy
-        subject = classify(request)
         if subject is Subject.IGNORED or (subject is Subject.WORKLOAD and policy.workloads == "off"):
             return Decision(Outcome.ALLOW, allowed=True, subject=subject.value)
         if subject is Subject.UNKNOWN:
-            resource = "/".join(
-                part
-                for part in (request.resource.group, request.resource.resource, request.sub_resource)
-                if part
-            )
-            note = bench.messages.refusal(
-                "unknown-kind", resource=f"{request.operation[:32]} {printable(resource, 100)}"
-            )
-            return _refuse_whole(bench, subject, note)
+            parts = (request.resource.group, request.resource.resource, request.sub_resource)
+            resource = printable(f"{request.operation} {'/'.join(part for part in parts if part)}", 120)
+            message = bench.messages.refusal("unknown-kind", resource=resource)
+            return _refuse_whole(bench, request, subject, "unknown-kind", message)
         uses = find_uses(subject, request.kind.kind, request.object)
         if uses is None:
-            detail = printable(request.unreadable, MAX_REASON_LENGTH) or "it has no Pod spec"
-            return _refuse_whole(bench, subject, bench.messages.refusal("unreadable", detail=detail))
+            if request.unreadable:
+                detail = printable(request.unreadable, MAX_REASON_LENGTH)
+            else:
+                detail = bench.messages.note("no-pod-spec")
+            message = bench.messages.refusal("unreadable", detail=detail)
+            return _refuse_whole(bench, request, subject, "unreadable", message)
         if subject is Subject.MIRROR_POD:
             annotations = annotate(policy, Outcome.ALLOW, (), mirror=True)
             return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
@@ -135,19 +140,18 @@ class Gate:
     ) -> Decision:
         policy, messages = bench.policy, bench.messages
         judged = bench.judge.judge(uses, request.namespace, deadline, self._clock())
-        glass, notes = _break_glass(policy, messages, request)
+        # An update that brings in no image passes by itself: there is no glass to break.
+        glass, notes = _break_glass(policy, messages, request) if judged else (None, ())
         outcome = outcome_of(judged)
         annotations = annotate(policy, outcome, judged, break_glass=glass)
         if glass is not None:
             passed = tuple(_let_pass(item) for item in judged)
-            warning = messages.warning(
-                messages.note("break-glass-used", annotation=policy.break_glass.annotation)
-            )
+            note = messages.note("break-glass-used", annotation=policy.break_glass.annotation)
             return Decision(
                 outcome=Outcome.WARN if outcome is Outcome.DENY else outcome,
                 allowed=True,
                 judged=passed,
-                warnings=[warning, *messages.warnings(passed)][: len(passed) + 1],
+                warnings=messages.warnings(passed, note),
                 annotations=annotations,
                 subject=subject.value,
                 break_glass=glass,
@@ -174,45 +178,55 @@ class Gate:
             subject=subject.value,
         )
 
-    def _crashed(self, bench: _Bench | None) -> Decision:
-        if bench is None:
-            return Decision(
-                Outcome.ERROR,
-                allowed=False,
-                code=INTERNAL_ERROR[0],
-                status_reason=INTERNAL_ERROR[1],
-                message="denied by image trust policy: the webhook failed before it could read its policy",
-                annotations={"decision": "error"},
-            )
-        message = bench.messages.refusal("crash")
-        allowed = not bench.policy.may_enforce
-        return Decision(
-            Outcome.ERROR,
-            allowed=allowed,
-            code=0 if allowed else INTERNAL_ERROR[0],
-            status_reason="" if allowed else INTERNAL_ERROR[1],
-            message="" if allowed else message,
-            annotations=annotate(bench.policy, Outcome.ERROR, (), error="crash"),
-        )
 
-
-def _refuse_whole(bench: _Bench, subject: Subject, message: str) -> Decision:
-    """Refuse a request that cannot be judged by its images; admit it where nothing is enforced."""
-    if bench.policy.may_enforce:
-        return Decision(
-            Outcome.DENY,
-            allowed=False,
-            code=FORBIDDEN[0],
-            status_reason=FORBIDDEN[1],
-            message=message,
-            annotations=annotate(bench.policy, Outcome.DENY, (), error=subject.value),
-            subject=subject.value,
-        )
+def _crashed(bench: _Bench | None, request: AdmissionRequest, subject: Subject) -> Decision:
+    """Return the decision where our own code failed, perhaps in what this calls, too."""
+    mode, effect, annotations = Mode.ENFORCE, Effect.DENY, {"decision": str(Outcome.ERROR), "error": "crash"}
+    message = "denied by image trust policy: the webhook failed and admits nothing it has not judged"
+    if bench is not None:
+        try:
+            mode, effect = _strictness(bench.policy, request, subject)
+            annotations = annotate(bench.policy, Outcome.ERROR, (), error="crash", mode=mode)
+            message = bench.messages.refusal("crash")
+        except Exception:
+            logger.exception("failed to tell the mode of a request", extra={"uid": request.uid})
+    denied = effect is Effect.DENY
     return Decision(
-        Outcome.WARN,
-        allowed=True,
-        warnings=(printable(message, 256),),
-        annotations=annotate(bench.policy, Outcome.WARN, (), error=subject.value),
+        Outcome.ERROR,
+        allowed=not denied,
+        code=INTERNAL_ERROR[0] if denied else 0,
+        status_reason=INTERNAL_ERROR[1] if denied else "",
+        message=message if denied else "",
+        warnings=(printable(message, MAX_WARNING),) if effect is Effect.WARN else (),
+        annotations=annotations,
+        subject=subject.value,
+    )
+
+
+def _strictness(policy: Policy, request: AdmissionRequest, subject: Subject) -> tuple[Mode, Effect]:
+    """Return the mode for what cannot be judged by its images, and what that does to it."""
+    mode = policy.mode_for(policy.rule_for(request.namespace, None))
+    effect = temper(Effect.DENY, mode)
+    if subject is Subject.WORKLOAD and policy.workloads != "enforce":
+        effect = min(effect, Effect.WARN)
+    return mode, effect
+
+
+def _refuse_whole(
+    bench: _Bench, request: AdmissionRequest, subject: Subject, error: str, message: str
+) -> Decision:
+    """Refuse a request that cannot be judged by its images, or do what its mode says instead."""
+    mode, effect = _strictness(bench.policy, request, subject)
+    outcome = OUTCOMES[effect]
+    denied = effect is Effect.DENY
+    return Decision(
+        outcome,
+        allowed=not denied,
+        code=FORBIDDEN[0] if denied else 0,
+        status_reason=FORBIDDEN[1] if denied else "",
+        message=message if denied else "",
+        warnings=(printable(message, MAX_WARNING),) if effect is Effect.WARN else (),
+        annotations=annotate(bench.policy, outcome, (), error=error, mode=mode),
         subject=subject.value,
     )
 

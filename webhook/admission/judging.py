@@ -1,7 +1,8 @@
 """Judging images under one policy: the same engine for the webhook, ``check``, ``review`` and ``audit``.
 
-The order is fixed: invalid, exempt, unmanaged, the demands of a rule, digest-only, lookup. All that
-can be said without SWR is said first; what is left is asked in one go, each image once.
+The order is fixed: invalid, exempt, unmanaged, the demands of a rule, digest-only, lookup; where
+unmanaged images are let in, the demands of a rule count for them, too. All that can be said without
+SWR is said first; what is left is asked in one go, each image once.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Judge:
         """Say what can be said without a lookup; what cannot becomes a question."""
         reading = self.read(use.image)
         reference = reading.reference
-        rule = self.policy.rule_for(namespace, reference) if reference is not None else None
+        rule = self.policy.rule_for(namespace, reference)
 
         def say(finding: Finding, reason: str = "") -> _Pending:
             return _Pending(use, reference, rule, judgement=Judgement(finding, reason))
@@ -136,16 +137,23 @@ class Judge:
         if exemption is not None:
             return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))
         query = reading.query
-        if query is None:
-            return say(Finding.UNMANAGED, "enterprise" if is_enterprise_host(reference.domain) else "")
+        if query is None and self.policy.unmanaged_registries == "deny":
+            return say(Finding.UNMANAGED, self._why_unmanaged(reference))
         if rule is not None and rule.require_digest and reference.digest is None:
             return say(Finding.INVALID, "digest-required")
         if rule is not None and rule.require_pull_always and use.pull_policy != "Always":
             return say(Finding.INVALID, "pull-policy")
+        if query is None:
+            return say(Finding.UNMANAGED, self._why_unmanaged(reference))
         if query.tag is None and self.policy.digest_only != "resolve":
             return say(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
         return _Pending(use, reference, rule, question=Question(query, pinned, namespace))
+
+    def _why_unmanaged(self, reference: ImageReference) -> str:
+        if is_enterprise_host(reference.domain):
+            return "enterprise"
+        return "organization" if self.policy.registries.knows(reference.domain) else ""
 
     def _weigh(self, item: _Pending, answers: Mapping[tuple[str, ...], Answer]) -> JudgedUse:
         judgement = item.judgement

@@ -75,11 +75,14 @@ class Messages:
         sentences += [sentence for sentence in (*advice, *notes, self._hint) if sentence]
         return catalogue.space.join(sentences)
 
-    def warnings(self, judged: Sequence[JudgedUse]) -> list[str]:
-        """Return one warning per image that is warned of, within kube-apiserver's limits."""
+    def warnings(self, judged: Sequence[JudgedUse], note: str = "") -> list[str]:
+        """Return one warning per image that is warned of, within kube-apiserver's limits.
+
+        ``note`` comes first, a clause that is about the request as a whole.
+        """
         warned = [item for item in judged if item.effect is Effect.WARN]
-        lines: list[str] = []
-        total = 0
+        lines = [self.warning(note)] if note else []
+        total = sum(map(len, lines))
         for index, item in enumerate(warned):
             line = self.warning(self._clause(item, MAX_IMAGE_LENGTH_IN_WARNING))
             rest = self.warning(self._catalogue.more.format(count=len(warned) - index))
@@ -112,22 +115,26 @@ class Messages:
 
     def _key(self, item: JudgedUse) -> str:
         finding, reason = item.judgement.finding, item.judgement.reason
-        if finding in (Finding.UNTRUSTED, Finding.MISSING) and _is_digest_only(item):
-            reason = "digest"
+        if finding in (Finding.UNTRUSTED, Finding.MISSING):
+            reason = _how_named(item)
         key = f"{finding}/{reason}" if reason else str(finding)
         return key if key in self._catalogue.what else str(finding)
 
     def _names(self, item: JudgedUse) -> dict[str, str]:
         reference = item.reference
-        record = item.judgement.record
         return {
             "host": printable(reference.domain, 100) if reference is not None else "",
-            "path": printable(reference.path, 128) if reference is not None else "",
-            "tag": (reference.tag or "") if reference is not None else "",
+            "organization": printable(reference.path.partition("/")[0], 100) if reference is not None else "",
             "home": self._home,
-            "digest": (record.digest or "") if record is not None else "",
         }
 
 
-def _is_digest_only(item: JudgedUse) -> bool:
-    return item.reference is not None and item.reference.tag is None
+def _how_named(item: JudgedUse) -> str:
+    """Return how an image was named: ``digest`` without a tag, ``implied`` by no tag, or by its tag."""
+    reference = item.reference
+    if reference is None:
+        return ""
+    if reference.tag is None:
+        return "digest"
+    implied = reference.digest is None and not item.use.image.endswith(f":{reference.tag}")
+    return "implied" if implied else ""

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from webhook.admission.objects import KubernetesObject
+
+Short = Annotated[str, msgspec.Meta(max_length=512)]
+"""A name as the API server limits it to 253 characters. It ends up in logs and in memories that are
+counted by entries, and who sends a review is not always the API server."""
 
 
 class GroupKind(msgspec.Struct, gc=False):
     """The kind of the object that is judged."""
 
-    group: str = ""
-    version: str = ""
-    kind: str = ""
+    group: Short = ""
+    version: Short = ""
+    kind: Short = ""
 
 
 class GroupResource(msgspec.Struct, gc=False):
     """The resource that the request was sent to."""
 
-    group: str = ""
-    version: str = ""
-    resource: str = ""
+    group: Short = ""
+    version: Short = ""
+    resource: Short = ""
 
 
 class UserInfo(msgspec.Struct, gc=False):
@@ -40,11 +46,11 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
     uid: str
     kind: GroupKind
     resource: GroupResource
-    operation: str
+    operation: Short
     user_info: UserInfo
-    sub_resource: str = ""
-    name: str = ""
-    namespace: str = ""
+    sub_resource: Short = ""
+    name: Short = ""
+    namespace: Short = ""
     dry_run: bool | None = None
     object: KubernetesObject | None = None
     old_object: KubernetesObject | None = None

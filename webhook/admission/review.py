@@ -8,7 +8,7 @@ import msgspec
 
 from webhook.admission.decision import Decision
 from webhook.admission.objects import KubernetesObject
-from webhook.admission.request import AdmissionRequest, GroupKind, GroupResource, UserInfo
+from webhook.admission.request import AdmissionRequest, GroupKind, GroupResource, Short, UserInfo
 from webhook.errors import BadReviewError
 
 API_VERSION: Final = "admission.k8s.io/v1"
@@ -30,11 +30,11 @@ class _RawRequest(msgspec.Struct, rename="camel"):
     uid: str
     kind: GroupKind
     resource: GroupResource
-    operation: str
+    operation: Short
     user_info: UserInfo
-    sub_resource: str = ""
-    name: str = ""
-    namespace: str = ""
+    sub_resource: Short = ""
+    name: Short = ""
+    namespace: Short = ""
     dry_run: bool | None = None
     object: msgspec.Raw = msgspec.Raw(b"null")
     old_object: msgspec.Raw = msgspec.Raw(b"null")

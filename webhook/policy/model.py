@@ -34,6 +34,11 @@ class Rule:
         """Whether the rule is about this image in this namespace."""
         return self.namespaces.match(namespace) and any(p.matches(reference) for p in self.images)
 
+    @property
+    def is_about_all(self) -> bool:
+        """Whether it is about every image of its namespaces."""
+        return any(pattern.is_everything for pattern in self.images)
+
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
@@ -101,7 +106,7 @@ class Policy:
     cache: CacheSettings = field(default_factory=CacheSettings)
     lookup: LookupSettings = field(default_factory=LookupSettings)
 
-    _match: Callable[[str, ImageReference], _Matches] = field(init=False, repr=False, compare=False)
+    _match: Callable[[str, ImageReference | None], _Matches] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Start with an empty memory."""
@@ -114,8 +119,13 @@ class Policy:
                 return exemption
         return None
 
-    def rule_for(self, namespace: str, reference: ImageReference) -> Rule | None:
-        """Return the first rule of the file that matches."""
+    def rule_for(self, namespace: str, reference: ImageReference | None) -> Rule | None:
+        """Return the first rule of the file that matches.
+
+        ``None`` stands for what cannot be read: a string that is no reference, an object without a
+        Pod spec. It could be any image, so the first rule of the namespace that is about every
+        image or that enforces is the one: nobody gets past a strict rule by being unreadable.
+        """
         return self._match(namespace, reference).rule
 
     def mode_for(self, rule: Rule | None) -> Mode:
@@ -127,8 +137,15 @@ class Policy:
         """Whether any image anywhere could be refused under this policy."""
         return self.mode is Mode.ENFORCE or any(rule.mode is Mode.ENFORCE for rule in self.rules)
 
-    def _find_matches(self, namespace: str, reference: ImageReference) -> _Matches:
+    def _find_matches(self, namespace: str, reference: ImageReference | None) -> _Matches:
+        if reference is None:
+            return _Matches(
+                next((rule for rule in self.rules if self._catches_all(rule, namespace)), None), ()
+            )
         return _Matches(
             rule=next((rule for rule in self.rules if rule.matches(namespace, reference)), None),
             exemptions=tuple(item for item in self.exemptions if item.matches(namespace, reference)),
         )
+
+    def _catches_all(self, rule: Rule, namespace: str) -> bool:
+        return rule.namespaces.match(namespace) and (rule.is_about_all or self.mode_for(rule) is Mode.ENFORCE)

@@ -26,6 +26,7 @@ from tests.builders import (
 )
 from webhook.admission.decision import Decision, Outcome, status_of
 from webhook.admission.gate import Gate
+from webhook.admission.messages import printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review, write_review
 from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
@@ -188,37 +189,109 @@ def test_a_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        request(None, resource=("apps.kruise.io", "v1", "clonesets"), kind="CloneSet"),
-        request(pod(TRUSTED), subresource="newthing"),
-        request(None),
-        request({"spec": {"containers": 5}}),
-        request({}),
-        request(pod(TRUSTED), operation="PATCH"),
-        request({"spec": {}}, **DEPLOYMENT),
-    ],
-    ids=[
+TELL = "Tell the people who run this cluster."
+NOT_JUDGED = [
+    (
         "unknown kind",
+        request(None, resource=("apps.kruise.io", "v1", "clonesets"), kind="CloneSet"),
+        "unknown-kind",
+        f"CREATE apps.kruise.io/clonesets is not a kind this webhook can read; its rules must not name it. {TELL}",
+    ),
+    (
         "unknown subresource",
-        "no object",
-        "unreadable",
-        "no spec",
+        request(pod(TRUSTED), subresource="newthing"),
+        "unknown-kind",
+        f"CREATE pods/newthing is not a kind this webhook can read; its rules must not name it. {TELL}",
+    ),
+    (
         "unknown operation",
-        "no template",
-    ],
+        request(pod(TRUSTED), operation="PA\nTCH"),
+        "unknown-kind",
+        f"PA\\nTCH pods is not a kind this webhook can read; its rules must not name it. {TELL}",
+    ),
+    ("no object", request(None), "unreadable", f"the object cannot be read: it has no Pod spec. {TELL}"),
+    ("no spec", request({}), "unreadable", f"the object cannot be read: it has no Pod spec. {TELL}"),
+    (
+        "unreadable",
+        request({"spec": {"containers": 5}}),
+        "unreadable",
+        "the object cannot be read: Expected `array | null`, got `int` - at `$.request.object.spec.containers`. "
+        f"{TELL}",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"), [case[1:] for case in NOT_JUDGED], ids=[case[0] for case in NOT_JUDGED]
 )
-def test_what_cannot_be_judged_is_refused_or_where_nothing_is_enforced_warned_of(
-    body: AdmissionRequest,
+def test_what_cannot_be_judged_is_never_waved_through(
+    body: AdmissionRequest, error: str, message: str
 ) -> None:
-    """Never waved through (T12, T44); a gate that only watches stops nothing (T50)."""
+    """It is refused in words (T12, T44), warned of or recorded, as the mode is (T50)."""
     refused = decide(body)
-    assert (refused.allowed, refused.code) == (False, 403)
-    assert refused.message.startswith(DENIED)
-    watched = decide(body, policy(mode=Mode.AUDIT))
-    assert (watched.allowed, watched.outcome) == (True, Outcome.WARN)
-    assert watched.warnings
+    assert (refused.outcome, refused.allowed, refused.code, refused.message) == (
+        Outcome.DENY,
+        False,
+        403,
+        DENIED + message,
+    )
+    assert refused.annotations == {"decision": "deny", "mode": "enforce", "policy": "v1", "error": error}
+    warned = decide(body, policy(mode=Mode.WARN))
+    assert (warned.outcome, warned.allowed, warned.message) == (Outcome.WARN, True, "")
+    assert warned.warnings == (printable(DENIED + message, 256),)
+    recorded = decide(body, policy(mode=Mode.AUDIT))
+    assert (recorded.outcome, recorded.allowed, recorded.warnings) == (Outcome.AUDIT, True, ())
+    assert (recorded.annotations["mode"], recorded.annotations["error"]) == ("audit", error)
+
+
+@pytest.mark.parametrize(
+    ("workloads", "outcome"), [("off", Outcome.ALLOW), ("warn", Outcome.WARN), ("enforce", Outcome.DENY)]
+)
+def test_a_workload_that_cannot_be_read_is_treated_as_mildly_as_one_that_can(
+    workloads: str, outcome: Outcome
+) -> None:
+    """Advice does not stop a Deployment: its Pods are judged for themselves."""
+    decision = decide(request({"spec": {}}, **DEPLOYMENT), policy(workloads=workloads))
+    assert decision.outcome is outcome
+
+
+PROD = rule("prod", namespaces=["prod"], mode="enforce")
+SANDBOX = rule("sandbox", namespaces=["sandbox"], mode="audit")
+STRICT_SHOP = rule("shop", [f"{HOST}/shop/**"], mode="enforce")
+MILD_SHOP = rule("shop", [f"{HOST}/shop/**"], mode="audit")
+UNREADABLE: list[tuple[str, str, Policy, Outcome]] = [
+    ("enforced by rule", "prod", policy(mode=Mode.AUDIT, rules=(PROD,)), Outcome.DENY),
+    ("elsewhere", "dev", policy(mode=Mode.AUDIT, rules=(PROD,)), Outcome.AUDIT),
+    ("watched by rule", "sandbox", policy(rules=(SANDBOX,)), Outcome.AUDIT),
+    ("elsewhere than watched", "dev", policy(rules=(SANDBOX,)), Outcome.DENY),
+    ("perhaps one that is enforced", "dev", policy(mode=Mode.AUDIT, rules=(STRICT_SHOP,)), Outcome.DENY),
+    ("perhaps one that is watched", "dev", policy(rules=(MILD_SHOP,)), Outcome.DENY),
+    ("watched before enforced", "sandbox", policy(rules=(SANDBOX, STRICT_SHOP)), Outcome.AUDIT),
+    ("enforced before watched", "sandbox", policy(rules=(STRICT_SHOP, SANDBOX)), Outcome.DENY),
+    (
+        "a tag of everything is not everything",
+        "sandbox",
+        policy(rules=(rule("latest", ["**:latest"], mode="audit"),)),
+        Outcome.DENY,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [pod("sha256:" + "a" * 64), pod(f"{HOST}/shop/web@sha512:{'a' * 128}"), {"spec": {"containers": 5}}],
+    ids=["an image ID", "a digest of another kind", "an object"],
+)
+@pytest.mark.parametrize(
+    ("namespace", "current", "outcome"),
+    [case[1:] for case in UNREADABLE],
+    ids=[case[0] for case in UNREADABLE],
+)
+def test_nobody_gets_past_a_strict_rule_by_being_unreadable(
+    namespace: str, current: Policy, outcome: Outcome, thing: dict[str, Any]
+) -> None:
+    """A node runs an image by its ID: what is no reference could be the image a rule is about (T25, T12)."""
+    assert decide(request(thing, namespace=namespace), current).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -314,6 +387,24 @@ def test_break_glass_is_ignored_for_everybody_else() -> None:
     assert "break-glass" not in decision.annotations
 
 
+def test_an_update_without_a_new_image_breaks_no_glass() -> None:
+    """The annotation stays on the Pod: whoever labels it later has admitted nothing."""
+    thing = pod(UNTRUSTED)
+    thing["metadata"]["annotations"] = NOTE
+    decision = decide(request(thing, old=thing, operation="UPDATE", user="alice"), GLASS)
+    assert (decision.outcome, decision.break_glass, decision.warnings) == (Outcome.ALLOW, None, ())
+
+
+def test_the_warnings_of_a_broken_glass_stay_within_what_the_api_server_shows() -> None:
+    """All of them together, the one about the glass first."""
+    thing = pod(*[f"{HOST}/shop/{'x' * 60}:{n}" for n in range(300)])
+    thing["metadata"]["annotations"] = NOTE
+    warnings = decide(request(thing, user="alice"), GLASS).warnings
+    assert "admitted by the annotation" in warnings[0]
+    assert sum(map(len, warnings)) <= 4096
+    assert warnings[-1].startswith("image trust policy: and 2")
+
+
 def test_break_glass_needs_a_reason() -> None:
     """An empty value admits nothing."""
     decision = glass({"swr-trust/break-glass": " "}, user="alice")
@@ -384,16 +475,40 @@ class Broken(FakeAnswers):
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize(
-    ("mode", "allowed", "code"), [(Mode.ENFORCE, False, 500), (Mode.WARN, True, 0), (Mode.AUDIT, True, 0)]
-)
-def test_our_own_failure_denies_where_anything_is_enforced(mode: Mode, allowed: bool, code: int) -> None:
+CRASHES: list[tuple[Policy, str, bool, int, int]] = [
+    (policy(), "shop", False, 500, 0),
+    (policy(mode=Mode.WARN), "shop", True, 0, 1),
+    (policy(mode=Mode.AUDIT), "shop", True, 0, 0),
+    (policy(mode=Mode.AUDIT, rules=(PROD,)), "prod", False, 500, 0),
+    (policy(mode=Mode.AUDIT, rules=(PROD,)), "dev", True, 0, 0),
+    (policy(rules=(SANDBOX,)), "sandbox", True, 0, 0),
+]
+
+
+@pytest.mark.parametrize(("current", "namespace", "allowed", "code", "warnings"), CRASHES)
+def test_our_own_failure_denies_where_anything_is_enforced(
+    current: Policy, namespace: str, allowed: bool, code: int, warnings: int
+) -> None:
     """A crash is a decision, too (T43)."""
-    current = policy(mode=mode)
-    decision = Gate(lambda: current, Broken({})).decide(request(pod(TRUSTED)), SOON)
+    body = request(pod(TRUSTED), namespace=namespace)
+    decision = Gate(lambda: current, Broken({})).decide(body, SOON)
     assert (decision.outcome, decision.allowed, decision.code) == (Outcome.ERROR, allowed, code)
-    assert decision.annotations["error"] == "crash"
+    assert (decision.annotations["error"], len(decision.warnings)) == ("crash", warnings)
     assert json.loads(write_review(UID, decision))["response"]["uid"] == UID
+
+
+def test_a_failure_while_failing_denies() -> None:
+    """Even if the mode itself cannot be told (T43)."""
+    current = policy(mode=Mode.AUDIT, rules=(None,))
+    decision = Gate(lambda: current, FakeAnswers(FACTS)).decide(request(pod(TRUSTED)), SOON)
+    assert (decision.outcome, decision.allowed, decision.code) == (Outcome.ERROR, False, 500)
+
+
+def test_a_crash_over_a_workload_is_no_more_than_advice() -> None:
+    """Its Pods are judged for themselves."""
+    current = policy()
+    body = request(deployment(TRUSTED), **DEPLOYMENT)
+    assert Gate(lambda: current, Broken({})).decide(body, SOON).allowed is True
 
 
 def test_a_policy_that_cannot_be_had_denies() -> None:

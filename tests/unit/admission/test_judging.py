@@ -213,6 +213,51 @@ CASES: list[tuple[str, Policy, str, Finding, str, Effect]] = [
 ]
 
 
+ALLOW_UNMANAGED: dict[str, Any] = {"unmanaged_registries": "allow"}
+CASES += [
+    (
+        "nginx",
+        policy(rules=(rule("r", require_digest=True),), **ALLOW_UNMANAGED),
+        "digest demanded of an unmanaged image",
+        Finding.INVALID,
+        "digest-required",
+        Effect.DENY,
+    ),
+    (
+        "nginx",
+        policy(rules=(rule("r", require_pull_always=True),), **ALLOW_UNMANAGED),
+        "pull demanded of an unmanaged image",
+        Finding.INVALID,
+        "pull-policy",
+        Effect.DENY,
+    ),
+    (
+        f"nginx@{DIGEST}",
+        policy(rules=(rule("r", require_digest=True),), **ALLOW_UNMANAGED),
+        "digest of an unmanaged image",
+        Finding.UNMANAGED,
+        "",
+        Effect.ALLOW,
+    ),
+    (
+        "nginx",
+        policy(rules=(rule("r", require_digest=True),)),
+        "unmanaged before any demand",
+        Finding.UNMANAGED,
+        "",
+        Effect.DENY,
+    ),
+    (
+        f"{HOST}/base/web:1",
+        policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))])),
+        "an organisation of nobody",
+        Finding.UNMANAGED,
+        "organization",
+        Effect.DENY,
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("image", "current", "finding", "reason", "effect"),
     [(image, current, finding, reason, effect) for image, current, _, finding, reason, effect in CASES],

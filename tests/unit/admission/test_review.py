@@ -48,6 +48,13 @@ def test_a_uid_must_be_there_and_bounded(uid: str) -> None:
         read_review(review(pod("a"), uid=uid))
 
 
+@pytest.mark.parametrize("field", ["namespace", "name", "operation", "subResource"])
+def test_names_are_bounded(field: str) -> None:
+    """They are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
+    with pytest.raises(BadReviewError, match=rf"length <= 512 - at `\$\.request\.{field}`"):
+        read_review(review(pod("a"), **{"subresource" if field == "subResource" else field: "x" * 513}))
+
+
 def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
     """Nesting cannot exhaust the stack."""
     body = b'{"apiVersion":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
