@@ -6,7 +6,7 @@ import re
 from typing import Final, Protocol
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.admission.decision import Decision
@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT: Final = 10.0
 MAX_TIMEOUT: Final = 30.0
 """Seconds that a webhook may take: Kubernetes' default and its maximum."""
 
-_TIMEOUT: Final = re.compile(r"(\d{1,4})s")
+_TIMEOUT: Final = re.compile(r"(?:^|&)timeout=([0-9]{1,4})s(?:&|$)")
 _JSON: Final = "application/json"
 
 
@@ -40,18 +40,19 @@ class Decider(Protocol):
 def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
     """Return the application; all it needs is handed in, nothing is global."""
     app = Flask("swr-trust-webhook", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
 
     @app.post("/validate")
     def validate() -> Response:
-        deadline = Deadline.after(time_to_decide(request.args.get("timeout", "")))
-        if not health.admits_caller(request.environ):
+        environ = request.environ
+        deadline = Deadline.after(time_to_decide(environ.get("QUERY_STRING", "")))
+        if not health.admits_caller(environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
-        if request.mimetype != _JSON:
-            raise BadReviewError(415, f"Content-Type must be {_JSON}")
-        review = read_review(request.get_data(cache=False))
-        with metrics.in_flight.track_inprogress():
+        review = read_review(_read_body(request))
+        metrics.deciding += 1
+        try:
             decision = gate.decide(review, deadline)
+        finally:
+            metrics.deciding -= 1
         return Response(write_review(review.uid, decision), mimetype=_JSON)
 
     @app.get("/healthz")
@@ -83,6 +84,15 @@ def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
     return app
 
 
+def _read_body(call: Request) -> bytes:
+    if call.environ.get("CONTENT_TYPE") != _JSON and call.mimetype != _JSON:
+        raise BadReviewError(415, f"Content-Type must be {_JSON}")
+    body = call.get_data(cache=False)
+    if len(body) > MAX_BODY:  # by one byte: the worker reads no more
+        raise BadReviewError(413, _SENTENCES[413])
+    return body
+
+
 _SENTENCES: Final = {
     404: "there is /validate, /healthz, /readyz and /metrics",
     405: "/validate takes POST, everything else GET",
@@ -95,13 +105,13 @@ def _broken(metrics: Metrics, status: int, message: str) -> Response:
     return Response(msgspec.json.encode({"error": message}), status=status, mimetype=_JSON)
 
 
-def time_to_decide(written: str) -> float:
-    """Return the seconds that a review may take.
+def time_to_decide(query: str) -> float:
+    """Return the seconds that a review may take, by the query string of its call.
 
-    ``written`` is kube-apiserver's ``timeout`` parameter: what it will wait, rounded up to whole
-    seconds. So a second is kept back for the rounding and the way back, or half of a short time.
+    kube-apiserver's ``timeout`` parameter is what it will wait, rounded up to whole seconds. So a
+    second is kept back for the rounding and the way back, or half of a short time.
     """
-    match = _TIMEOUT.fullmatch(written)
+    match = _TIMEOUT.search(query)
     seconds = min(float(match[1]), MAX_TIMEOUT) if match is not None else DEFAULT_TIMEOUT
     seconds = max(seconds, 1.0)
     return seconds - min(max(1.0, seconds * 0.1), seconds * 0.5)

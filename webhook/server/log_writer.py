@@ -24,6 +24,10 @@ FLUSH_SECONDS: Final = 1.0
 
 _POLL_SECONDS: Final = 0.005
 
+_BATCH_SECONDS: Final = 0.02
+"""Seconds between two writes. A thread that woke up for each line would take the interpreter's lock
+from the loop each time, which costs more than the decision that the line is about."""
+
 
 class BackgroundWriter:
     """A text stream over a file descriptor; ``write`` never waits."""
@@ -39,6 +43,7 @@ class BackgroundWriter:
         self._done = 0
         self._asleep = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._pause = get_original("time", "sleep")
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def write(self, text: str, /) -> int:
@@ -73,6 +78,7 @@ class BackgroundWriter:
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(len(self._queue))]
                 self._write_out(b"".join(batch))
+                self._pause(_BATCH_SECONDS)
             self._asleep = True
             if not self._queue:  # else something came in between, and perhaps nobody will wake us
                 os.eventfd_read(self._wake)

@@ -60,7 +60,11 @@ class Metrics:
             buckets=REVIEW_BUCKETS,
             registry=registry,
         )
-        self.in_flight = gauge("admission_requests_in_flight", "Requests that are being decided.")
+        self.deciding = 0
+        """Requests that are being decided; a plain number, since one loop decides them all."""
+        gauge("admission_requests_in_flight", "Requests that are being decided.").set_function(
+            lambda: self.deciding
+        )
         self._findings = counter(
             "image_findings_total",
             "Images judged, by finding, reason, mode and what was done.",
@@ -127,6 +131,7 @@ class Metrics:
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self._lost_log = counter("log_bytes_dropped_total", "Bytes of log that nobody read in time.")
         self._children: dict[tuple[str, ...], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
         self._policy_version = ""
 
     def render(self) -> bytes:
@@ -140,7 +145,10 @@ class Metrics:
         known = operation if operation in OPERATIONS else "other"
         labels = (subject, known, decision, "true" if dry_run else "false")
         self._child(self._requests, labels).inc()
-        self._duration.labels(decision).observe(seconds)
+        duration = self._durations.get(decision)
+        if duration is None:
+            duration = self._durations[decision] = self._duration.labels(decision)
+        duration.observe(seconds)
 
     def image_judged(self, finding: str, reason: str, mode: str, effect: str) -> None:
         """Take note of one image's finding."""
