@@ -69,7 +69,7 @@ class ControlPlane:
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig('admin')} --leader-elect=false "
             f"--service-account-private-key-file={key} --use-service-account-credentials=true "
-            "--controllers=*,-node-ipam-controller",
+            f"--controllers=*,-node-ipam-controller --secure-port={free_port()} --bind-address=127.0.0.1",
         )
         self.wait_for("the default ServiceAccount", lambda: bool(self._api("/api/v1/namespaces/default")))
 
