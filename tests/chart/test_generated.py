@@ -1,0 +1,161 @@
+"""What is derived from the chart is what stands in the repository."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.generating import build_readme, build_values_schema, describe_values
+from tests.chart.manifests import DEPLOY, example_values, render_manifests, without_helm
+from tests.chart.rendering import CHART, ROOT, Objects, find_helm, find_tool, merged, template
+from webhook import __version__
+
+VALUES_TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+
+
+def leaves(value: Any, path: str = "") -> set[str]:
+    """Return the paths of all values that are no mappings with keys of their own."""
+    if isinstance(value, dict) and value:
+        return {leaf for key, inner in value.items() for leaf in leaves(inner, f"{path}.{key}".lstrip("."))}
+    return {path}
+
+
+def test_every_value_is_documented_by_a_comment() -> None:
+    """A mapping may be documented as a whole."""
+    documented = {path for path, _, _ in describe_values(VALUES_TEXT)}
+    values = leaves(yaml.safe_load(VALUES_TEXT))
+    assert [
+        value for value in values if not any(f"{value}.".startswith(f"{path}.") for path in documented)
+    ] == []
+
+
+def test_the_readme_is_written_from_the_values() -> None:
+    """``python -m tests.chart.generating`` writes it."""
+    assert (CHART / "README.md").read_text(encoding="utf-8") == build_readme(VALUES_TEXT)
+
+
+def test_the_schema_of_the_policy_is_the_programs_own() -> None:
+    """A key that the program reads is one that Helm accepts, and the other way round."""
+    assert build_values_schema(SCHEMA) == SCHEMA
+
+
+def test_no_mapping_of_the_schema_takes_unknown_keys() -> None:
+    """But where Kubernetes' own structures are passed on."""
+
+    def open_mappings(schema: Any, path: str) -> set[str]:
+        found: set[str] = set()
+        if not isinstance(schema, dict):
+            return found
+        if "properties" in schema and schema.get("additionalProperties") is not False:
+            found.add(path)
+        for key, inner in schema.items():
+            found |= open_mappings(inner, f"{path}/{key}")
+        return found
+
+    assert open_mappings(SCHEMA, "") == set()
+    assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
+
+
+def test_the_chart_is_of_the_programs_version() -> None:
+    """One release has one number."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == chart["version"] == __version__
+    assert f":{__version__}\n" in chart["annotations"]["artifacthub.io/images"]
+
+
+def test_chart_metadata_is_what_artifact_hub_reads() -> None:
+    """Its annotations are YAML in strings."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    annotations = chart["annotations"]
+    assert annotations["artifacthub.io/license"] == "Apache-2.0"
+    for key in ("images", "links", "changes"):
+        assert isinstance(yaml.safe_load(annotations[f"artifacthub.io/{key}"]), list)
+    assert re.fullmatch(r"[a-z][a-z0-9-]{0,63}", chart["name"])
+    assert all(int(number) <= 99 for number in chart["version"].split("."))
+
+
+def test_the_base_is_written_from_the_chart() -> None:
+    """``python -m tests.chart.generating`` writes it; no file is left over from before."""
+    written = render_manifests(find_helm())
+    for path, content in written.items():
+        assert (DEPLOY / path).read_text(encoding="utf-8") == content, path
+    kept = {f"base/{file.name}" for file in (DEPLOY / "base").iterdir()}
+    assert kept == {*written, "base/namespace.yaml"}
+
+
+def kustomize(overlay: str) -> Objects:
+    """Return what ``kubectl kustomize`` makes of an overlay."""
+    kubectl = find_tool("kubectl")
+    if kubectl is None:
+        pytest.skip("KUBEBUILDER_ASSETS names no folder with kubectl, and none is on the PATH")
+    done = subprocess.run(
+        [str(kubectl), "kustomize", str(DEPLOY / "overlays" / overlay)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Objects(done.stdout)
+
+
+def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return objects by kind and name, without what only Helm writes; the policy as data."""
+    result = {}
+    for one in objects:
+        if one["kind"] == "ConfigMap":
+            one["data"]["policy.yaml"] = yaml.safe_load(one["data"]["policy.yaml"])
+        result[one["kind"], one["metadata"]["name"]] = without_helm(one)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("overlay", "changes"),
+    [
+        ("enforce", {}),
+        ("audit", {"presets": {"stage": "audit"}}),
+        ("cert-manager", {"certificates": {"mode": "certManager"}}),
+    ],
+)
+def test_an_overlay_renders_to_the_objects_of_the_chart(overlay: str, changes: dict[str, Any]) -> None:
+    """Whoever has no Helm gets the same, and the namespace on top."""
+    manifests = named(kustomize(overlay))
+    namespace = manifests.pop(("Namespace", "swr-trust"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    chart = named(Objects(template(merged(example_values(), changes), "--skip-tests")))
+    assert manifests == chart
+
+
+def test_an_overlay_of_the_users_own_replaces_the_policy(tmp_path: Any) -> None:
+    """As docs/install.md shows it."""
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    text = "apiVersion: swr-trust/v1\n"
+    (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [deploy/overlays/enforce]\n"
+        "configMapGenerator:\n"
+        "  - name: swr-trust-webhook-policy\n"
+        "    namespace: swr-trust\n"
+        "    behavior: merge\n"
+        "    files: [policy.yaml]\n"
+        "    options: {disableNameSuffixHash: true}\n",
+        encoding="utf-8",
+    )
+    kubectl = find_tool("kubectl")
+    if kubectl is None:
+        pytest.skip("KUBEBUILDER_ASSETS names no folder with kubectl, and none is on the PATH")
+    done = subprocess.run(
+        [str(kubectl), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Objects(done.stdout).policy_text == text

@@ -1,0 +1,296 @@
+"""Kubernetes' advice for admission webhooks, requirement by requirement, over the rendered objects.
+
+Sources: Kubernetes documentation, Admission Webhook Good Practices and Dynamic Admission Control.
+R13 (the form of answers), R14 (warnings) and R18 (mirror Pods) are properties of the program: their
+tests are in tests/unit/admission. What the chart has to do with them is here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import CHART, NAME, NAMESPACE, ROOT, Objects, render
+from webhook.admission.uses import JUDGED_OPERATIONS, PODS, WORKLOADS
+from webhook.policy.loading import load_policy
+from webhook.server.app import time_to_decide
+from webhook.trust.settings import LookupSettings
+
+SYSTEM = ["kube-node-lease", "kube-public", "kube-system"]
+OWN_ONLY = {"webhook": {"excludedNamespaces": []}}
+
+EVERYTHING: dict[str, Any] = {
+    "autoscaling": {"enabled": True},
+    "networkPolicy": {"enabled": True},
+    "scrapeAnnotations": {"prometheus": True, "aom": True},
+    "serviceMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True},
+    "dashboard": {"enabled": True},
+    "events": {"enabled": True},
+}
+
+
+def excluded(entry: dict[str, Any]) -> list[str]:
+    """Return the namespaces that an entry of the webhook configuration leaves alone."""
+    (demand,) = entry["namespaceSelector"]["matchExpressions"]
+    assert (demand["key"], demand["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    values: list[str] = demand["values"]
+    return values
+
+
+def matched(entry: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Return group, resource and operation of everything that an entry is called for."""
+    return {
+        (group, resource, operation)
+        for rule in entry["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for operation in rule["operations"]
+    }
+
+
+def test_r1_the_timeout_is_short_and_the_webhook_answers_within_it() -> None:
+    """The API server waits 5 s; one lookup with its retries ends before the webhook's own deadline."""
+    for entry in render().webhooks.values():
+        seconds = entry["timeoutSeconds"]
+        assert seconds == 5
+        assert LookupSettings().timeout < time_to_decide(f"timeout={seconds}s") < seconds
+
+
+def test_r2_two_replicas_behind_a_cluster_service_keep_apart() -> None:
+    """One node or one drain never takes both."""
+    objects = render()
+    assert objects.one("Deployment")["spec"]["replicas"] == 2
+    assert objects.one("Service")["spec"]["type"] == "ClusterIP"
+    assert objects.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    keys = [one["topologyKey"] for one in objects.pod["topologySpreadConstraints"]]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert "podAntiAffinity" in objects.pod["affinity"]
+    rolling = objects.one("Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_r3_r5_only_what_brings_in_images_is_matched() -> None:
+    """No status, no lease, no wildcard: the node and the control plane recover without the webhook."""
+    entries = render().webhooks
+    assert matched(entries["pods"]) == {
+        (*PODS, "CREATE"),
+        (*PODS, "UPDATE"),
+        ("", "pods/ephemeralcontainers", "UPDATE"),
+    }
+    assert matched(entries["workloads"]) == {
+        (group, resource, operation) for group, resource in WORKLOADS for operation in JUDGED_OPERATIONS
+    }
+    assert all(rule["scope"] == "Namespaced" for entry in entries.values() for rule in entry["rules"])
+
+
+def test_r4_system_namespaces_are_excluded_by_a_label_that_nobody_can_set() -> None:
+    """By the name that the API server itself writes."""
+    for entry in render().webhooks.values():
+        assert excluded(entry) == [*SYSTEM, NAMESPACE]
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, "security"])
+def test_r6_the_webhooks_own_namespace_is_excluded_whatever_the_values_say(namespace: str) -> None:
+    """Its own Pods come up while it is down."""
+    for entry in render(OWN_ONLY, namespace=namespace).webhooks.values():
+        assert excluded(entry) == [namespace]
+
+
+def test_r7_further_namespaces_can_be_excluded() -> None:
+    """Add-ons that the nodes or other webhooks need."""
+    changes = {"webhook": {"excludedNamespaces": [*SYSTEM, "cert-manager"]}}
+    for entry in render(changes).webhooks.values():
+        assert excluded(entry) == ["cert-manager", *SYSTEM, NAMESPACE]
+
+
+def test_r8_updates_that_change_no_image_are_not_sent() -> None:
+    """By conditions, well below the limit of 64; what they do is seen on the API server."""
+    for entry in render().webhooks.values():
+        names = [condition["name"] for condition in entry["matchConditions"]]
+        assert names == ["stands-guard", "brings-in-images"]
+
+
+def test_r9_other_versions_of_the_api_are_converted() -> None:
+    """An older or newer API version cannot walk past."""
+    for entry in render().webhooks.values():
+        assert entry["matchPolicy"] == "Equivalent"
+        assert all(rule["apiVersions"] == ["v1"] for rule in entry["rules"])
+
+
+@pytest.mark.parametrize(("events", "expected"), [(True, "NoneOnDryRun"), (False, "None")])
+def test_r10_side_effects_are_declared(events: bool, expected: str) -> None:
+    """Events are a side effect, which a dry run does not have."""
+    for entry in render({"events": {"enabled": events}}).webhooks.values():
+        assert entry["sideEffects"] == expected
+
+
+def test_r11_no_label_takes_an_object_out() -> None:
+    """There is no object selector unless one is asked for."""
+    assert all("objectSelector" not in entry for entry in render().webhooks.values())
+
+
+def test_r12_the_service_is_called_by_the_name_in_the_certificate() -> None:
+    """Cert-manager is asked for exactly the name that the API server verifies."""
+    objects = render({"certificates": {"mode": "certManager"}})
+    for entry in objects.webhooks.values():
+        service = entry["clientConfig"]["service"]
+        assert service == {"name": NAME, "namespace": NAMESPACE, "path": "/validate", "port": 443}
+        assert "url" not in entry["clientConfig"]
+    names = objects.one("Certificate", f"{NAME}-tls")["spec"]["dnsNames"]
+    assert f"{NAME}.{NAMESPACE}.svc" in names
+
+
+def test_r13_reviews_are_asked_for_in_the_version_that_is_spoken() -> None:
+    """The only one is v1."""
+    assert all(entry["admissionReviewVersions"] == ["v1"] for entry in render().webhooks.values())
+
+
+def test_r15_names_are_unique_and_qualified() -> None:
+    """Metrics and audit logs tell the entries, and two installations, apart."""
+    names = [entry["name"] for entry in render().webhooks.values()]
+    assert names == [f"pods.{NAME}.{NAMESPACE}.svc", f"workloads.{NAME}.{NAMESPACE}.svc"]
+
+
+@pytest.mark.parametrize(
+    "field", ["containers", "initContainers", "ephemeralContainers", "volumes", "image", "imagePullPolicy"]
+)
+def test_r16_the_conditions_look_at_every_field_that_the_program_reads(field: str) -> None:
+    """And at none that must be there: an API that grows breaks nothing."""
+    for entry in render().webhooks.values():
+        expression = entry["matchConditions"][-1]["expression"]
+        assert f".{field})" in expression
+
+
+def test_r17_the_final_state_is_judged() -> None:
+    """Validating webhooks run after all mutation."""
+    assert [one["kind"] for one in render(EVERYTHING) if "Webhook" in one["kind"]] == [
+        "ValidatingWebhookConfiguration"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stage", "mode", "failure_policy"),
+    [("audit", "audit", "Ignore"), ("warn", "warn", "Ignore"), ("enforce", "enforce", "Fail")],
+)
+def test_r19_enforcement_is_reached_in_steps(stage: str, mode: str, failure_policy: str) -> None:
+    """One value goes from watching to refusing."""
+    objects = render({"presets": {"stage": stage}})
+    assert objects.policy["mode"] == mode
+    assert objects.webhooks["pods"]["failurePolicy"] == failure_policy
+
+
+def test_advice_never_blocks_a_deployment() -> None:
+    """Workload kinds are an entry of their own that fails open, whatever the Pods' entry does."""
+    for stage in ("audit", "enforce"):
+        assert render({"presets": {"stage": stage}}).webhooks["workloads"]["failurePolicy"] == "Ignore"
+    assert list(render({"policy": {"workloads": "off"}}).webhooks) == ["pods"]
+
+
+def test_r20_no_right_is_wider_than_its_use() -> None:
+    """What exists is named, nothing is listed or deleted, and no rule holds a wildcard."""
+    for role in [*render().of("Role"), *render().of("ClusterRole")]:
+        for rule in role["rules"]:
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+            assert not {"list", "delete", "deletecollection", "escalate", "bind"} & set(rule["verbs"])
+            assert "resourceNames" in rule or rule["verbs"][0] == "create"
+
+
+@pytest.mark.parametrize("mode", ["certManager", "existingSecret"])
+def test_r20_without_certificates_of_its_own_it_may_not_write_them(mode: str) -> None:
+    """And with no use of the API at all it has no token."""
+    changes = {
+        "certificates": {"mode": mode, "existingSecret": "tls" if mode == "existingSecret" else ""},
+        "events": {"enabled": False},
+    }
+    objects = render(changes)
+    assert [role["metadata"]["name"] for role in objects.of("Role")] == [f"{NAME}-gate"]
+    assert objects.of("ClusterRole") == []
+    assert objects.pod["automountServiceAccountToken"] is False
+
+
+def test_r22_the_alerts_watch_the_api_servers_side() -> None:
+    """What the webhook cannot see itself: calls that failed, and calls that were let through."""
+    rules = str(render(EVERYTHING).one("PrometheusRule")["spec"]["groups"])
+    assert "apiserver_admission_webhook_rejection_count" in rules
+    assert "apiserver_admission_webhook_fail_open_count" in rules
+    assert f"(pods|workloads)[.]{NAME}[.]{NAMESPACE}[.]svc" in rules
+    assert "__" not in rules
+
+
+def test_r23_the_documents_say_why_it_is_a_webhook() -> None:
+    """CEL cannot ask SWR."""
+    assert "ValidatingAdmissionPolicy" in (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+
+
+def test_the_pod_satisfies_the_restricted_standard() -> None:
+    """Pod Security Standards, restricted; and more: read-only root, no CPU limit, no service links."""
+    objects = render()
+    assert objects.pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert objects.container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert "cpu" not in objects.container["resources"]["limits"]
+    assert objects.pod["priorityClassName"] == "system-cluster-critical"
+    assert objects.pod["enableServiceLinks"] is False
+    assert all("emptyDir" not in volume for volume in objects.pod["volumes"])
+
+
+def test_probes_go_to_the_one_tls_port() -> None:
+    """There is no second listener."""
+    container = render().container
+    assert [port["name"] for port in container["ports"]] == ["https"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+        assert container[probe]["httpGet"]["port"] == "https"
+
+
+@pytest.mark.parametrize(("kubernetes", "how"), [("1.28.0", "exec"), ("1.29.9", "exec"), ("1.30.0", "sleep")])
+def test_a_pod_serves_on_until_nobody_sends_to_it(kubernetes: str, how: str) -> None:
+    """By the action of Kubernetes 1.30, by a process before; within the grace period."""
+    objects = render(kubernetes=kubernetes)
+    assert list(objects.container["lifecycle"]["preStop"]) == [how]
+    assert objects.pod["terminationGracePeriodSeconds"] >= 10 + 20 + 5
+
+
+def test_the_rendered_policy_is_one_that_the_program_reads(tmp_path: Any) -> None:
+    """As the file that is mounted."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(render().policy_text, encoding="utf-8")
+    policy = load_policy(str(path))
+    assert [exemption.name for exemption in policy.exemptions] == [
+        "CCE preset: hwofficial",
+        "CCE preset: op_svc_apm",
+    ]
+
+
+def test_objects_and_the_chart_keep_the_names_that_cce_accepts() -> None:
+    """My Charts: at most 64 characters, numbers of the version below 100."""
+    text = (CHART / "Chart.yaml").read_text(encoding="utf-8")
+    assert f"name: {NAME}\nde" in text.replace("\ndescription", "\nde")
+    assert all(int(number) < 100 for number in _version(text).split("."))
+
+
+def _version(text: str) -> str:
+    return next(line.split()[1] for line in text.splitlines() if line.startswith("version:"))
+
+
+def test_every_object_is_labelled_and_named_after_the_release() -> None:
+    """What belongs together can be found, and removed, by label."""
+    objects: Objects = render(EVERYTHING)
+    for one in objects:
+        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == NAME
+        assert one["metadata"]["name"].startswith(NAME)

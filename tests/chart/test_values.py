@@ -1,0 +1,371 @@
+"""What may be set, what is refused in which words, and what the values lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import (
+    NAME,
+    NAMESPACE,
+    VALUES,
+    HelmError,
+    find_helms,
+    merged,
+    render,
+    template,
+)
+from webhook.policy.loading import load_policy
+from webhook.regions import REGIONS
+
+OIDC = {"credentials": {"kind": "oidc", "existingSecret": "", "oidc": {"audience": "swr"}}}
+AGENCY = {"policy": {"credentials": {"identityProvider": "cluster-1"}}}
+
+REFUSALS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "no registry",
+        {"policy": {"registries": []}},
+        "set policy.registries to the SWR registries that your images come from, "
+        "for example: policy: {registries: [{region: cn-north-4}]}",
+    ),
+    (
+        "no key pair",
+        {"credentials": {"existingSecret": ""}},
+        "set credentials.existingSecret to the name of a Secret in this namespace with the keys ak and sk, "
+        "or credentials.kind to podIdentity or oidc",
+    ),
+    (
+        "no token",
+        {"credentials": {"kind": "token", "existingSecret": ""}},
+        "set credentials.existingSecret to the name of a Secret in this namespace with the key token, "
+        "or credentials.kind to podIdentity or oidc",
+    ),
+    (
+        "a user without names",
+        {"credentials": {"kind": "iamUser"}},
+        "set policy.credentials.domainName: kind iamUser needs it\n"
+        "set policy.credentials.userName: kind iamUser needs it",
+    ),
+    (
+        "kinds that contradict",
+        {"policy": {"credentials": {"kind": "token"}}},
+        "policy.credentials.kind is token and credentials.kind is aksk: remove the first, the chart renders it",
+    ),
+    (
+        "OIDC without anything",
+        {"credentials": {"kind": "oidc"}},
+        "set credentials.oidc.audience to the client ID of the identity provider\n"
+        "set policy.credentials.identityProvider for IAM, or policy.credentials.providerUrn and agencyUrn for STS",
+    ),
+    (
+        "two Secrets",
+        {"credentials": {"insecureValues": {"ak": "a", "sk": "b"}}},
+        "set credentials.existingSecret or credentials.insecureValues, not both",
+    ),
+    (
+        "no certificate",
+        {"certificates": {"mode": "existingSecret"}},
+        "set certificates.existingSecret to the name of a TLS Secret for the DNS name "
+        f"{NAME}.{NAMESPACE}.svc",
+    ),
+    (
+        "a caBundle that another owns",
+        {"certificates": {"caBundle": "-----BEGIN CERTIFICATE-----\n"}},
+        "certificates.existingSecret and certificates.caBundle go with certificates.mode existingSecret, not with self",
+    ),
+    (
+        "two monitors",
+        {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+        "enable serviceMonitor or podMonitor, not both: everything would be counted twice",
+    ),
+    (
+        "a grace period that is too short",
+        {"terminationGracePeriodSeconds": 25},
+        "terminationGracePeriodSeconds must be at least 30: preStopSeconds, and 20 for what is in flight",
+    ),
+    (
+        "a lookup longer than the call",
+        {"policy": {"lookup": {"timeout": "4.5s"}}},
+        "webhook.timeoutSeconds is 5 and policy.lookup.timeout is 4.5s: leave at least a second between them",
+    ),
+    (
+        "a stage and another mode",
+        {"presets": {"stage": "audit"}, "policy": {"mode": "warn"}},
+        "presets.stage is audit and policy.mode is warn: set one of them only.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS]
+)
+def test_what_is_missing_or_contradicts_is_refused_in_a_sentence(changes: dict[str, Any], words: str) -> None:
+    """Each Helm says what to set, and nothing is rendered."""
+    for helm in find_helms():
+        with pytest.raises(HelmError) as refused:
+            template(merged(VALUES, changes), helm=helm)
+        assert f"\n\n{words}\n" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"replicas": 3}, "replicas"),
+        ({"policy": {"modes": "audit"}}, "modes"),
+        ({"policy": {"mode": "off"}}, "/policy/mode"),
+        ({"policy": {"registries": [{"region": "cn-north-4", "regoin": "x"}]}}, "regoin"),
+        ({"policy": {"registries": [{}]}}, "region"),
+        ({"policy": {"cache": {"trusted": "1 minute"}}}, "/policy/cache/trusted"),
+        ({"policy": {"cache": {"trusted": ""}}}, "/policy/cache/trusted"),
+        ({"policy": {"exemptions": [{"name": "a", "images": ["x"]}]}}, "reason"),
+        ({"policy": {"credentials": {"accessKeyFile": "/etc/ak"}}}, "accessKeyFile"),
+        ({"webhook": {"failurePolicy": "Open"}}, "/webhook/failurePolicy"),
+        ({"webhook": {"timeoutSeconds": 60}}, "/webhook/timeoutSeconds"),
+        ({"image": {"digest": "sha256:abc"}}, "/image/digest"),
+        ({"containerPort": 443}, "/containerPort"),
+        ({"runAsUser": 0}, "/runAsUser"),
+        ({"certificates": {"mode": "helm"}}, "/certificates/mode"),
+        ({"credentials": {"kind": "password"}}, "/credentials/kind"),
+    ],
+)
+def test_unknown_keys_and_wrong_values_are_refused_with_their_place(
+    changes: dict[str, Any], place: str
+) -> None:
+    """By the schema, before anything is rendered."""
+    for helm in find_helms():
+        with pytest.raises(HelmError) as refused:
+            template(merged(VALUES, changes), helm=helm)
+        message = str(refused.value)
+        assert "values don't meet the specifications of the schema" in message
+        assert place in message or place.removeprefix("/").replace("/", ".") in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {},
+            {
+                "kind": "aksk",
+                "accessKeyFile": "/etc/swr-trust/credentials/ak",
+                "secretKeyFile": "/etc/swr-trust/credentials/sk",
+            },
+        ),
+        (
+            {"credentials": {"keys": {"accessKey": "id", "secretKey": "key", "securityToken": "session"}}},
+            {
+                "kind": "aksk",
+                "accessKeyFile": "/etc/swr-trust/credentials/id",
+                "secretKeyFile": "/etc/swr-trust/credentials/key",
+                "securityTokenFile": "/etc/swr-trust/credentials/session",
+            },
+        ),
+        (
+            {"credentials": {"kind": "token"}},
+            {"kind": "token", "tokenFile": "/etc/swr-trust/credentials/token"},
+        ),
+        (
+            {
+                "credentials": {"kind": "iamUser"},
+                "policy": {"credentials": {"domainName": "acme", "userName": "robot"}},
+            },
+            {
+                "kind": "iamUser",
+                "domainName": "acme",
+                "userName": "robot",
+                "passwordFile": "/etc/swr-trust/credentials/password",
+            },
+        ),
+        ({"credentials": {"kind": "podIdentity", "existingSecret": ""}}, {"kind": "podIdentity"}),
+        (
+            merged(OIDC, AGENCY),
+            {
+                "kind": "oidc",
+                "identityProvider": "cluster-1",
+                "idTokenFile": "/var/run/secrets/swr-trust/oidc/token",
+            },
+        ),
+    ],
+)
+def test_each_identity_is_written_into_the_policy_by_its_files(
+    changes: dict[str, Any], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    """No secret is in the policy, and the program reads it."""
+    objects = render(changes)
+    assert objects.policy["credentials"] == expected
+    path = tmp_path / "policy.yaml"
+    path.write_text(objects.policy_text, encoding="utf-8")
+    assert load_policy(str(path)).registries.registries[0].credentials.kind == expected["kind"]
+
+
+def test_the_files_of_the_identity_are_mounted_from_the_secret() -> None:
+    """Readable by the group of the process, and by nobody else."""
+    objects = render({"credentials": {"extraSecrets": ["other.account"]}})
+    volumes = {volume["name"]: volume for volume in objects.pod["volumes"]}
+    assert volumes["credentials"]["secret"] == {"secretName": "swr-credentials", "defaultMode": 0o440}
+    assert volumes["secret-other-account"]["secret"]["secretName"] == "other.account"
+    mounts = {mount["name"]: mount for mount in objects.container["volumeMounts"]}
+    assert mounts["credentials"]["mountPath"] == "/etc/swr-trust/credentials"
+    assert mounts["secret-other-account"]["mountPath"] == "/etc/swr-trust/secrets/other.account"
+    assert all(mount["readOnly"] for mount in mounts.values())
+    assert all("subPath" not in mount for mount in mounts.values())
+
+
+def test_an_oidc_token_is_projected_for_its_audience() -> None:
+    """The ServiceAccount's own token is for nobody but the API server."""
+    (volume,) = [one for one in render(merged(OIDC, AGENCY)).pod["volumes"] if one["name"] == "oidc"]
+    assert volume["projected"]["sources"] == [
+        {"serviceAccountToken": {"path": "token", "audience": "swr", "expirationSeconds": 3600}}
+    ]
+
+
+def test_plain_secrets_reach_the_secret_and_nothing_else() -> None:
+    """Asked for by name, they still stand in no ConfigMap, argument or environment variable."""
+    changes = {"credentials": {"existingSecret": "", "insecureValues": {"ak": "PLAINAK", "sk": "PLAINSK"}}}
+    objects = render(changes)
+    secret = objects.one("Secret", f"{NAME}-credentials")
+    assert secret["stringData"] == {"ak": "PLAINAK", "sk": "PLAINSK"}
+    others = str([one for one in objects if one is not secret])
+    assert "PLAINAK" not in others
+    assert "PLAINSK" not in others
+
+
+def test_registries_with_identities_of_their_own_need_no_other() -> None:
+    """Nothing is rendered for nobody."""
+    own = {"kind": "token", "tokenFile": "/etc/swr-trust/secrets/a/token"}
+    changes = {
+        "policy": {"registries": [{"region": "cn-north-4", "credentials": own}]},
+        "credentials": {"existingSecret": "", "extraSecrets": ["a"]},
+    }
+    assert "credentials" not in render(changes).policy
+
+
+@pytest.mark.parametrize("mode", ["self", "certManager"])
+def test_the_ca_bundle_is_left_to_its_owner(mode: str) -> None:
+    """Rendered nowhere, not even empty: Helm and GitOps would take it away from who fills it in."""
+    objects = render({"certificates": {"mode": mode}})
+    assert all("caBundle" not in entry["clientConfig"] for entry in objects.webhooks.values())
+
+
+def test_the_certificates_secret_is_rendered_without_data() -> None:
+    """So that it is removed with the rest, and whoever applies it owns nothing in it."""
+    secret = render().one("Secret", f"{NAME}-tls")
+    assert {"data", "stringData"} & set(secret) == set()
+    assert render({"certificates": {"mode": "certManager"}}).of("Secret") == []
+
+
+def test_cert_manager_is_told_to_fill_in_the_ca_bundle() -> None:
+    """By its annotation, from its own certificate authority or an issuer that is named."""
+    objects = render({"certificates": {"mode": "certManager"}})
+    annotations = objects.one("ValidatingWebhookConfiguration")["metadata"]["annotations"]
+    assert annotations["cert-manager.io/inject-ca-from"] == f"{NAMESPACE}/{NAME}-tls"
+    assert len(objects.of("Certificate")) == len(objects.of("Issuer")) == 2
+    issuer = {"name": "corporate", "kind": "ClusterIssuer"}
+    named = render({"certificates": {"mode": "certManager", "certManager": {"issuerRef": issuer}}})
+    assert named.of("Issuer") == []
+    assert named.one("Certificate")["spec"]["issuerRef"] == issuer
+
+
+def test_an_existing_certificate_comes_with_its_authority() -> None:
+    """In PEM as values, in base64 as the API wants it."""
+    changes = {
+        "certificates": {
+            "mode": "existingSecret",
+            "existingSecret": "tls",
+            "caBundle": "-----BEGIN CERTIFICATE-----\nabc\n",
+        }
+    }
+    objects = render(changes)
+    for entry in objects.webhooks.values():
+        assert entry["clientConfig"]["caBundle"] == "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmFiYwo="
+    assert "--tls-cert=/etc/swr-trust/tls/tls.crt" in objects.container["args"]
+
+
+@pytest.mark.parametrize("region", sorted(REGIONS))
+def test_the_preset_knows_the_host_of_every_region(region: str) -> None:
+    """The template and the program agree."""
+    patterns = [
+        pattern
+        for exemption in render({"policy": {"registries": [{"region": region}]}}).policy["exemptions"]
+        for pattern in exemption["images"]
+    ]
+    host = REGIONS[region].host
+    assert patterns == [f"{host}/hwofficial/**", f"{host}/op_svc_apm/**"]
+
+
+def test_the_preset_covers_hosts_and_aliases_and_comes_last() -> None:
+    """The operator's own exemptions are found first; an alias is covered as it is listed."""
+    own = {"name": "own", "images": ["docker.io/library/busybox"], "reason": "trial", "expires": "2027-06-30"}
+    changes = {
+        "policy": {
+            "registries": [{"region": "x", "hosts": ["a.example"], "aliases": ["10.0.0.1:20202"]}],
+            "exemptions": [own],
+        }
+    }
+    exemptions = render(changes).policy["exemptions"]
+    assert exemptions[0] == own
+    assert exemptions[1]["images"] == ["a.example/hwofficial/**", "10.0.0.1:20202/hwofficial/**"]
+
+
+def test_the_preset_can_be_switched_off() -> None:
+    """By one value, and nothing is exempt."""
+    assert "exemptions" not in render({"presets": {"cceAddons": False}}).policy
+
+
+def test_large_numbers_stay_numbers() -> None:
+    """Neither Helm writes a million as 1e+06, which is no number to the program."""
+    changes = {"policy": {"cache": {"maxEntries": 1_000_000}, "lookup": {"callsPerSecond": 0.5}}}
+    for helm in find_helms():
+        text = template(merged(VALUES, changes), helm=helm)
+        assert "maxEntries: 1000000\n" in text
+        assert "callsPerSecond: 0.5\n" in text
+
+
+def test_optional_objects_are_rendered_on_demand() -> None:
+    """And none of them by default."""
+    kinds = {one["kind"] for one in render()}
+    assert not kinds & {
+        "NetworkPolicy",
+        "HorizontalPodAutoscaler",
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+    }
+    changes = {
+        "autoscaling": {"enabled": True},
+        "networkPolicy": {"enabled": True},
+        "podMonitor": {"enabled": True},
+        "scrapeAnnotations": {"prometheus": True, "aom": True},
+    }
+    objects = render(changes)
+    assert "replicas" not in objects.one("Deployment")["spec"]
+    assert objects.one("HorizontalPodAutoscaler")["spec"]["minReplicas"] == 2
+    assert objects.one("NetworkPolicy")["spec"]["ingress"] == [
+        {"ports": [{"port": "https", "protocol": "TCP"}]}
+    ]
+    (endpoint,) = objects.one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["tlsConfig"] == {
+        "serverName": f"{NAME}.{NAMESPACE}.svc",
+        "ca": {"secret": {"name": f"{NAME}-tls", "key": "ca.crt"}},
+    }
+    annotations = objects.one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/scheme"] == "https"
+    assert annotations["metrics.alpha.kubernetes.io/custom-endpoints"] == (
+        '[{"api":"prometheus","names":"","path":"/metrics","port":"8443"}]'
+    )
+
+
+def test_the_gate_stands_down_only_by_a_binding_that_is_rendered() -> None:
+    """Without the RoleBinding the condition would switch the gate off for good."""
+    for changes in ({"rbac": {"create": False}}, {"webhook": {"standDownWithNamespace": False}}):
+        objects = render(changes)
+        for entry in objects.webhooks.values():
+            assert [one["name"] for one in entry["matchConditions"]] == ["brings-in-images"]
+        assert f"{NAME}-gate" not in [one["metadata"]["name"] for one in objects.of("RoleBinding")]
+
+
+def test_one_replica_has_no_disruption_budget() -> None:
+    """It would block every drain."""
+    assert render({"replicaCount": 1}).of("PodDisruptionBudget") == []
