@@ -55,9 +55,13 @@ class RecordCache:
         return record
 
     def put(self, key: Key, record: TrustRecord) -> None:
-        """Keep what SWR said, unless something newer is there already."""
+        """Keep what SWR said, unless something newer is there already.
+
+        What seems to come from the future, because the clock was set back, is not newer: it must
+        not outlive what SWR says now.
+        """
         known = self._trusted.get(key) or self._refused.get(key)
-        if known is not None and known.fetched_at > record.fetched_at:
+        if known is not None and record.fetched_at < known.fetched_at <= self._clock() + FUTURE:
             return
         if record.status is TrustStatus.TRUSTED:
             self._refused.pop(key, None)

@@ -1,0 +1,162 @@
+"""What is kept in memory, for how long, and what may push it out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes import FakeClock
+from webhook.trust.cache import FUTURE, Key, RecordCache, is_due
+from webhook.trust.records import TrustRecord, TrustStatus
+from webhook.trust.settings import CacheSettings
+
+SETTINGS = CacheSettings(trusted=60, refused=10, stale_if_error=3600, max_entries=100)
+KEY: Key = ("registry", "shop", "web", ":1.0")
+
+
+class Kept:
+    """A cache with a clock."""
+
+    def __init__(self, settings: CacheSettings = SETTINGS) -> None:
+        self.clock = FakeClock()
+        self.cache = RecordCache(settings, self.clock)
+
+    def put(self, status: TrustStatus, key: Key = KEY, age: float = 0.0) -> TrustRecord:
+        """Keep a record of this age."""
+        record = TrustRecord(status, self.clock.now - age)
+        self.cache.put(key, record)
+        return record
+
+    @property
+    def state(self) -> str:
+        """What the cache says of the image: ``answers``, ``stands in`` or ``nothing``."""
+        if self.cache.get(KEY) is not None:
+            return "answers"
+        return "stands in" if self.cache.get_stand_in(KEY) is not None else "nothing"
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "expected"),
+    [
+        (TrustStatus.TRUSTED, 0, "answers"),
+        (TrustStatus.TRUSTED, 59.9, "answers"),
+        (TrustStatus.TRUSTED, 60, "stands in"),
+        (TrustStatus.TRUSTED, 3599, "stands in"),
+        (TrustStatus.TRUSTED, 3600, "nothing"),
+        (TrustStatus.UNTRUSTED, 9.9, "answers"),
+        (TrustStatus.UNTRUSTED, 10, "nothing"),
+        (TrustStatus.MISSING, 9.9, "answers"),
+        (TrustStatus.MISSING, 10, "nothing"),
+        (TrustStatus.TRUSTED, -FUTURE - 1, "nothing"),
+        (TrustStatus.UNTRUSTED, -FUTURE - 1, "nothing"),
+        (TrustStatus.TRUSTED, -FUTURE + 1, "answers"),
+    ],
+)
+def test_age_decides(status: TrustStatus, age: float, expected: str) -> None:
+    """Trusted and refused answers have times of their own; only trusted ones stand in."""
+    kept = Kept()
+    kept.put(status, age=age)
+    assert kept.state == expected
+
+
+def test_hits_do_not_prolong_an_answer() -> None:
+    """An image that is asked for each second is asked about again after its time (T28)."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED)
+    for _ in range(60):
+        assert kept.state == "answers"
+        kept.clock.tick(1)
+    assert kept.state == "stands in"
+
+
+@pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
+def test_a_refusal_erases_trust_at_once(refusal: TrustStatus) -> None:
+    """Once its own time is over nothing is left that could stand in."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED)
+    kept.put(refusal)
+    record = kept.cache.get(KEY)
+    assert record is not None
+    assert record.status is refusal
+    kept.clock.tick(10)
+    assert kept.state == "nothing"
+
+
+def test_trust_replaces_a_refusal() -> None:
+    """An image that was just marked as trusted is."""
+    kept = Kept()
+    kept.put(TrustStatus.UNTRUSTED)
+    kept.put(TrustStatus.TRUSTED)
+    assert kept.cache.sizes == (1, 0)
+
+
+def test_an_older_answer_changes_nothing() -> None:
+    """Two calls may end in another order than they were answered in."""
+    kept = Kept()
+    kept.put(TrustStatus.UNTRUSTED)
+    kept.put(TrustStatus.TRUSTED, age=5)
+    record = kept.cache.get(KEY)
+    assert record is not None
+    assert record.status is TrustStatus.UNTRUSTED
+
+
+def test_a_clock_set_back_does_not_shield_old_trust() -> None:
+    """What seems to come from the future gives way to any answer, and never comes back."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED)
+    kept.clock.tick(-1000)
+    kept.put(TrustStatus.UNTRUSTED)
+    kept.clock.tick(1001)
+    assert kept.state == "nothing"
+
+
+def test_a_flood_of_refusals_evicts_refusals_only() -> None:
+    """Tags that do not exist cost nobody the answer that may have to stand in."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED)
+    for index in range(1000):
+        kept.put(TrustStatus.MISSING, ("registry", "shop", "web", f":no-{index}"))
+    assert kept.cache.sizes == (1, 100)
+    assert kept.state == "answers"
+
+
+def test_trusted_answers_are_bounded() -> None:
+    """A million distinct references take no more room than ``maxEntries``."""
+    kept = Kept()
+    for index in range(1000):
+        kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
+    assert kept.cache.sizes == (100, 0)
+
+
+def test_other_settings_keep_what_still_counts() -> None:
+    """A reload of the policy costs no lookup."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED, age=100)
+    kept.cache.configure(CacheSettings(trusted=300, refused=10, stale_if_error=3600, max_entries=100))
+    assert kept.state == "answers"
+    kept.cache.configure(CacheSettings(trusted=50, refused=10, stale_if_error=0, max_entries=100))
+    assert kept.state == "nothing"
+
+
+def test_facts_go_with_their_registry() -> None:
+    """A registry that is defined otherwise now has another key; nothing of the old one counts."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED)
+    kept.put(TrustStatus.MISSING, ("other", "shop", "web", ":1.0"))
+    kept.cache.retain({"other"})
+    assert kept.cache.sizes == (0, 1)
+
+
+def test_refreshes_are_spread_over_the_last_part_of_an_answers_life() -> None:
+    """What was learnt in one second is not asked again in one second."""
+    due = []
+    for index in range(100):
+        record = TrustRecord(TrustStatus.TRUSTED, 1_000_000 + index * 0.00137)
+        due.append(next(age for age in range(61) if is_due(record, SETTINGS, record.fetched_at + age)))
+    assert min(due) >= 36
+    assert max(due) <= 54
+    assert len(set(due)) > 10
+
+
+def test_refusals_are_not_refreshed() -> None:
+    """Nobody needs them to be there without a wait."""
+    assert not is_due(TrustRecord(TrustStatus.MISSING, 1_000_000), SETTINGS, 1_000_009)

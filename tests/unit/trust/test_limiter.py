@@ -1,0 +1,114 @@
+"""How often an endpoint is called."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes import FakeClock
+from webhook.deadlines import Deadline
+from webhook.errors import Throttled
+from webhook.trust.limiter import BURST_SECONDS, LONGEST_BACK_OFF, RateLimiter
+
+RATE = 50.0
+
+
+class Limited:
+    """A limiter whose waiting moves its clock."""
+
+    def __init__(self, rate: float = RATE) -> None:
+        self.clock = FakeClock(0.0)
+        self.limiter = RateLimiter(rate, self.clock, self.clock.tick)
+
+    def turn(self, seconds: float = 1e9, *, background: bool = False) -> float:
+        """Take a turn; return how long it took to come."""
+        begun = self.clock.now
+        self.limiter.wait_turn(_Within(seconds), background=background)
+        return self.clock.now - begun
+
+
+class _Within(Deadline):
+    """A deadline that leaves a fixed time, whatever the real clock says."""
+
+    def remaining(self) -> float:
+        return self.at
+
+
+def test_a_burst_goes_through_at_once() -> None:
+    """Four seconds' worth of cold lookups."""
+    limited = Limited()
+    assert [limited.turn() for _ in range(int(RATE * 0.9 * BURST_SECONDS))] == [0.0] * 180
+
+
+def test_after_the_burst_calls_come_at_the_rate() -> None:
+    """A tenth of the calls a second is not for cold lookups."""
+    limited = Limited()
+    for _ in range(180 + 450):
+        limited.turn()
+    assert limited.clock.now == pytest.approx(10.0)
+
+
+def test_refreshes_have_a_share_that_cold_lookups_cannot_take() -> None:
+    """A flood of cold images leaves 5 of 50 calls a second to the images in use."""
+    limited = Limited()
+    for _ in range(180):
+        limited.turn()
+    assert limited.turn(background=True) == 0.0
+
+
+def test_a_turn_that_comes_too_late_is_refused_at_once() -> None:
+    """Whoever could not wait that long is told without a wait, and nobody loses a turn by it."""
+    limited = Limited()
+    for _ in range(180 + 45):
+        limited.turn()
+    before = limited.clock.now
+    for _ in range(10):
+        with pytest.raises(Throttled, match="our own limit of calls is used up") as caught:
+            limited.turn(0.01)
+        assert caught.value.by_swr is False
+    assert limited.clock.now == before
+    assert limited.turn() == pytest.approx(1 / 45)
+
+
+def test_swrs_wish_for_a_pause_is_respected() -> None:
+    """Nothing is sent for at least as long."""
+    limited = Limited()
+    limited.limiter.back_off(2.0)
+    assert 2.0 <= limited.turn() <= 3.0
+
+
+def test_swrs_wish_is_bounded() -> None:
+    """``Retry-After: 86400`` does not switch the gate off for a day."""
+    limited = Limited()
+    limited.limiter.back_off(86400.0)
+    assert limited.turn() == LONGEST_BACK_OFF
+
+
+def test_during_a_pause_whoever_cannot_wait_is_told_that_swr_asked_for_it() -> None:
+    """So an earlier trusted answer may stand in."""
+    limited = Limited()
+    limited.limiter.back_off(5.0)
+    with pytest.raises(Throttled, match="SWR asked for a pause") as caught:
+        limited.turn(1.0)
+    assert caught.value.by_swr is True
+
+
+def test_pauses_that_swr_does_not_measure_become_longer() -> None:
+    """From half a second to ten, until it answers without complaint."""
+    limited = Limited()
+    pauses = []
+    for _ in range(7):
+        limited.limiter.back_off(None)
+        pauses.append(limited.turn())
+    assert all(0.5 * 2**index <= pause for index, pause in enumerate(pauses[:5]))
+    assert pauses[-1] == LONGEST_BACK_OFF
+    limited.limiter.ease()
+    limited.limiter.back_off(None)
+    assert limited.turn() < 1.0
+
+
+def test_a_hundred_complaints_at_once_are_one() -> None:
+    """Calls that were under way together are throttled together."""
+    limited = Limited()
+    for _ in range(100):
+        limited.limiter.back_off(None)
+    assert limited.turn() < 1.0

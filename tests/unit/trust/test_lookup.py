@@ -1,0 +1,398 @@
+"""Questions about images: answered from memory, by one shared call, or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.builders import DIGEST, OTHER_DIGEST, registry
+from tests.fakes import FakeClock, FakeTrustSource, Notes
+from webhook.deadlines import Deadline, spawn
+from webhook.errors import (
+    Forbidden,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.registries import Registry
+from webhook.trust.lookup import Answer, Known, Origin, Question, TrustLookup, Unknown
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+IMAGE = "shop/web:1.0"
+GUARD = 10.0
+"""Seconds after which a test that hangs fails."""
+
+Facts = Mapping[str, TrustStatus | TrustRecord | TrustLookupError]
+
+
+def question(image: str = IMAGE, pinned: str | None = None, tenant: str = "", **changes: Any) -> Question:
+    """Return a question about ``organisation/repository:tag``."""
+    path, _, tag = image.rpartition(":")
+    organization, _, repository = path.partition("/")
+    return Question(TrustQuery(registry(**changes), organization, repository, tag), pinned, tenant)
+
+
+class Asked:
+    """A lookup over a source whose answers can be held back."""
+
+    def __init__(
+        self, facts: Facts, cache: CacheSettings | None = None, lookup: LookupSettings | None = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.source = FakeTrustSource(facts, self.clock)
+        self.notes = Notes()
+        self.settings = cache or CacheSettings()
+        self.lookup = TrustLookup(
+            self.source, self.settings, lookup or LookupSettings(retries=0), self.notes, self.clock
+        )
+
+    def ask(self, *questions: Question, seconds: float = GUARD) -> list[Answer]:
+        """Ask, with this much time."""
+        return self.lookup.ask(questions or (question(),), Deadline.after(seconds))
+
+    def one(self, image: str = IMAGE, **changes: Any) -> str:
+        """Ask about one image and return the answer in two words."""
+        return told(self.ask(question(image, **changes))[0])
+
+    def hold(self) -> threading.Event:
+        """Hold every call back until the event is set."""
+        self.source.gate = threading.Event()
+        return self.source.gate
+
+    def results(self) -> list[object]:
+        """Return how each question was answered, as the metric counts it."""
+        return [values[0] for values in self.notes.named("cache_answered")]
+
+
+def told(answer: Answer) -> str:
+    """Return an answer in words."""
+    if isinstance(answer, Unknown):
+        return f"unknown: {answer.failure.reason}"
+    return f"{answer.record.status} from {answer.origin}"
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    """Wait until something that other threads do is done."""
+    guard = Deadline.after(GUARD)
+    pause = threading.Event()
+    while not check():
+        assert not guard.expired, "waited in vain"
+        pause.wait(0.002)
+
+
+def test_the_first_question_is_asked_and_the_second_answered_from_memory() -> None:
+    """One call for both."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    assert [asked.one(), asked.one()] == ["trusted from swr", "trusted from cache"]
+    assert asked.source.asked == [IMAGE]
+
+
+def test_all_questions_of_a_pod_are_asked_at_once() -> None:
+    """Ten images take as long as one."""
+    images = [f"shop/web-{index}:1" for index in range(10)]
+    asked = Asked(dict.fromkeys(images, TrustStatus.TRUSTED))
+    gate = asked.hold()
+    answers: list[Answer] = []
+    thread = spawn(lambda: answers.extend(asked.ask(*map(question, images))), "asks")
+    eventually(lambda: len(asked.source.asked) == 10)
+    gate.set()
+    thread.join(GUARD)
+    assert [told(answer) for answer in answers] == ["trusted from swr"] * 10
+
+
+def test_a_thousand_simultaneous_questions_make_one_call() -> None:
+    """All share its result (T33)."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    gate = asked.hold()
+    answers: list[Answer] = []
+    threads = [spawn(lambda: answers.extend(asked.ask()), "asks") for _ in range(200)]
+    eventually(lambda: len(asked.results()) == 200)
+    gate.set()
+    for thread in threads:
+        thread.join(GUARD)
+    assert asked.source.asked == [IMAGE]
+    assert [told(answer) for answer in answers] == ["trusted from swr"] * 200
+    assert asked.results().count("coalesced") == 199
+
+
+def test_a_shared_failure_is_shared_and_forgotten() -> None:
+    """The next question is asked afresh: failures are never verdicts (T34)."""
+    asked = Asked({IMAGE: RegistryUnavailable("down")})
+    gate = asked.hold()
+    answers: list[Answer] = []
+    threads = [spawn(lambda: answers.extend(asked.ask()), "asks") for _ in range(20)]
+    eventually(lambda: len(asked.results()) == 20)
+    gate.set()
+    for thread in threads:
+        thread.join(GUARD)
+    assert [told(answer) for answer in answers] == ["unknown: unavailable"] * 20
+    asked.source.facts[IMAGE] = TrustStatus.TRUSTED
+    assert asked.one() == "trusted from swr"
+
+
+def test_each_waits_no_longer_than_its_own_deadline() -> None:
+    """The impatient one leaves; the call goes on for the patient one."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    gate = asked.hold()
+    patient: list[Answer] = []
+    thread = spawn(lambda: patient.extend(asked.ask()), "patient")
+    eventually(lambda: asked.source.asked == [IMAGE])
+    assert told(asked.ask(seconds=0.01)[0]) == "unknown: timeout"
+    gate.set()
+    thread.join(GUARD)
+    assert told(patient[0]) == "trusted from swr"
+
+
+def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
+    """A call runs under its own time, never under its first caller's."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    gate = asked.hold()
+    assert told(asked.ask(seconds=0.01)[0]) == "unknown: timeout"
+    gate.set()
+    eventually(lambda: asked.lookup.sizes == (1, 0))
+    assert asked.one() == "trusted from cache"
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (LookupTimeout("late"), "trusted from stale"),
+        (RegistryUnavailable("down"), "trusted from stale"),
+        (Throttled("slow down", by_swr=True), "trusted from stale"),
+        (Unauthorized("expired"), "trusted from stale"),
+        (Throttled("our own limit", by_swr=False), "unknown: throttled"),
+        (Forbidden("another account's"), "unknown: forbidden"),
+        (MalformedAnswer("HTML"), "unknown: malformed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_was_trusted_stands_in_where_nobody_could_have_caused_the_failure(
+    failure: TrustLookupError, expected: str
+) -> None:
+    """A failure that the author of a Pod can provoke by its image never falls back (T35)."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(61)
+    asked.source.facts[IMAGE] = failure
+    assert asked.one() == expected
+
+
+def test_a_stand_in_names_its_failure() -> None:
+    """For the annotation, the log and the metric."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(61)
+    failure = asked.source.facts[IMAGE] = RegistryUnavailable("down")
+    (answer,) = asked.ask()
+    assert answer == Known(TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST), Origin.STALE, failure)
+    assert asked.results() == ["miss", "miss", "stale"]
+
+
+def test_a_stand_in_ages_from_swrs_last_answer() -> None:
+    """Being used does not keep it alive."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, CacheSettings(stale_if_error=300))
+    asked.one()
+    asked.source.facts[IMAGE] = RegistryUnavailable("down")
+    seen = []
+    for _ in range(6):
+        asked.clock.tick(60)
+        seen.append(asked.one())
+    assert seen == ["trusted from stale"] * 4 + ["unknown: unavailable"] * 2
+
+
+@pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
+def test_a_refusal_never_stands_in_and_erases_what_would(refusal: TrustStatus) -> None:
+    """An image that lost its trust does not come back with the next outage."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(61)
+    asked.source.facts[IMAGE] = refusal
+    assert asked.one() == f"{refusal} from swr"
+    asked.clock.tick(11)
+    asked.source.facts[IMAGE] = RegistryUnavailable("down")
+    assert asked.one() == "unknown: unavailable"
+
+
+def test_a_pinned_digest_that_memory_does_not_hold_is_asked_afresh() -> None:
+    """The tag may have moved a moment ago; but only once per ``cache.refused``."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(20)
+    assert asked.one(pinned=DIGEST) == "trusted from cache"
+    assert [asked.one(pinned=OTHER_DIGEST) for _ in range(5)] == [
+        "trusted from swr",
+        *["trusted from cache"] * 4,
+    ]
+    assert len(asked.source.asked) == 2
+
+
+def test_a_stand_in_does_not_vouch_for_another_digest() -> None:
+    """What SWR held under the tag then says nothing of the digest that is pinned now."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(61)
+    asked.source.facts[IMAGE] = RegistryUnavailable("down")
+    assert asked.one(pinned=DIGEST) == "trusted from stale"
+    assert asked.one(pinned=OTHER_DIGEST) == "unknown: unavailable"
+
+
+def test_an_image_in_use_is_refreshed_before_its_answer_ends() -> None:
+    """In the background, by one call, while everybody is answered from memory."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(56)
+    gate = asked.hold()
+    assert [asked.one() for _ in range(10)] == ["trusted from cache"] * 10
+    gate.set()
+    eventually(lambda: len(asked.source.asked) == 2)
+    eventually(lambda: not asked.lookup._flights)
+    asked.clock.tick(30)
+    assert asked.one() == "trusted from cache"
+
+
+def test_a_refresh_that_fails_takes_nothing_away() -> None:
+    """The answer in memory counts to its end."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(56)
+    asked.source.facts[IMAGE] = RegistryUnavailable("down")
+    asked.one()
+    eventually(lambda: not asked.lookup._flights)
+    assert asked.one() == "trusted from cache"
+
+
+def test_a_refresh_that_is_refused_takes_effect_at_once() -> None:
+    """It does not wait for the end of the old answer."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(56)
+    asked.source.facts[IMAGE] = TrustStatus.UNTRUSTED
+    asked.one()
+    eventually(lambda: not asked.lookup._flights)
+    assert asked.one() == "untrusted from cache"
+
+
+def test_one_registrys_trouble_never_blocks_another() -> None:
+    """Each has its own queue, workers and breaker."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
+    gate = asked.hold()
+    stuck = [
+        spawn(lambda index=index: asked.ask(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
+        for index in range(20)
+    ]
+    eventually(lambda: len(asked.source.asked) == 2)
+    asked.source.gate = None
+    assert asked.one(endpoint="https://other.example.com") == "trusted from swr"
+    gate.set()
+    for thread in stuck:
+        thread.join(GUARD)
+
+
+def test_a_wedged_endpoint_delays_no_cached_answer() -> None:
+    """With a thousand reviews waiting for it."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
+    asked.one()
+    gate = asked.hold()
+    stuck = [
+        spawn(lambda index=index: asked.ask(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
+        for index in range(100)
+    ]
+    eventually(lambda: asked.results().count("miss") == 101)
+    assert asked.one() == "trusted from cache"
+    gate.set()
+    for thread in stuck:
+        thread.join(GUARD)
+
+
+def test_one_namespaces_flood_leaves_the_others_their_share() -> None:
+    """Namespaces take turns."""
+    images = [f"shop/flood-{index}:1" for index in range(50)]
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
+    gate = asked.hold()
+    flood = spawn(lambda: asked.ask(*(question(image, tenant="noisy") for image in images)), "flood")
+    eventually(lambda: len(asked.source.asked) == 1 and asked.results().count("miss") == 50)
+    quiet = spawn(lambda: asked.ask(question(tenant="quiet")), "quiet")
+    eventually(lambda: asked.results().count("miss") == 51)
+    gate.set()
+    for thread in (flood, quiet):
+        thread.join(GUARD)
+    assert IMAGE in asked.source.asked[:3]
+
+
+def test_a_crash_of_the_source_is_a_failure_and_not_a_hang() -> None:
+    """Whoever waits is told, whatever it is."""
+
+    class Crashing(FakeTrustSource):
+        def fetch(self, *values: Any) -> TrustRecord:
+            raise ZeroDivisionError("a mistake of ours")
+
+    lookup = TrustLookup(Crashing({}, FakeClock()), CacheSettings(), LookupSettings(retries=0), Notes())
+    (answer,) = lookup.ask([question()], Deadline.after(GUARD))
+    assert told(answer) == "unknown: unavailable"
+
+
+def test_a_broken_connection_is_tried_again_while_time_is_left() -> None:
+    """As often as the policy says."""
+    asked = Asked({IMAGE: RegistryUnavailable("reset")}, lookup=LookupSettings(retries=2))
+    assert asked.one() == "unknown: unavailable"
+    assert asked.source.asked == [IMAGE] * 3
+
+
+@pytest.mark.parametrize("failure", [Unauthorized("no"), Forbidden("no"), MalformedAnswer("?")])
+def test_what_trying_again_cannot_help_is_not_tried_again(failure: TrustLookupError) -> None:
+    """Above all no failed authentication: five of them lock an account."""
+    asked = Asked({IMAGE: failure}, lookup=LookupSettings(retries=3))
+    asked.one()
+    assert asked.source.asked == [IMAGE]
+
+
+def test_facts_survive_a_change_of_the_policy_where_their_registry_is_the_same() -> None:
+    """And go where it is not."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.lookup.retain([registry()])
+    asked.lookup.configure(CacheSettings(trusted=120), LookupSettings(retries=0))
+    assert asked.one() == "trusted from cache"
+    changed: Registry = registry(project_id="another")
+    asked.lookup.retain([changed])
+    assert asked.one(project_id="another") == "trusted from swr"
+
+
+def test_warming_up_asks_in_the_background_what_is_not_known() -> None:
+    """Each image once, and nobody waits."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/api:1": TrustStatus.TRUSTED})
+    asked.one()
+    asked.lookup.warm([question().query, question("shop/api:1").query, question("shop/api:1").query])
+    eventually(lambda: asked.lookup.sizes == (2, 0))
+    assert sorted(asked.source.asked) == ["shop/api:1", IMAGE]
+
+
+def test_a_full_queue_says_so_at_once() -> None:
+    """Everything that grows is bounded."""
+    asked = Asked({}, lookup=LookupSettings(concurrency=1, retries=0))
+    gate = asked.hold()
+    from webhook.trust import lane
+
+    images = [question(f"shop/many:{index}") for index in range(lane.MAX_WAITING + 10)]
+    answers: list[Answer] = []
+    thread = spawn(lambda: answers.extend(asked.ask(*images, seconds=0.05)), "asks")
+    thread.join(GUARD)
+    gate.set()
+    assert [told(answer) for answer in answers].count("unknown: throttled") >= 8
+
+
+def test_an_endpoint_that_is_down_is_left_alone_after_a_few_failures() -> None:
+    """The breaker opens, is reported, and further questions fail without a call."""
+    asked = Asked({})
+    asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(20)}
+    answers = [asked.one(f"shop/web:{index}") for index in range(20)]
+    assert answers == ["unknown: unavailable"] * 20
+    assert len(asked.source.asked) == 8
+    assert asked.notes.named("breaker_changed") == [("swr.cn-north-4.myhuaweicloud.com", "open")]
