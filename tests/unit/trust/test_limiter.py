@@ -99,6 +99,7 @@ def test_pauses_that_swr_does_not_measure_become_longer() -> None:
     for _ in range(7):
         limited.limiter.back_off(None)
         pauses.append(limited.turn())
+        limited.clock.tick(0.001)
     assert all(0.5 * 2**index <= pause for index, pause in enumerate(pauses[:5]))
     assert pauses[-1] == LONGEST_BACK_OFF
     limited.limiter.ease()
