@@ -396,3 +396,17 @@ def test_an_endpoint_that_is_down_is_left_alone_after_a_few_failures() -> None:
     assert answers == ["unknown: unavailable"] * 20
     assert len(asked.source.asked) == 8
     assert asked.notes.named("breaker_changed") == [("swr.cn-north-4.myhuaweicloud.com", "open")]
+
+
+def test_an_endpoint_that_is_left_alone_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no pause before a retry that the breaker would not let through."""
+    asked = Asked({}, lookup=LookupSettings(retries=1))
+    asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(5)}
+    pauses: list[float] = []
+    monkeypatch.setattr("webhook.trust.lane.time.sleep", pauses.append)
+    for index in range(4):
+        asked.one(f"shop/web:{index}")
+    assert len(asked.source.asked) == 8
+    pauses.clear()
+    assert asked.one("shop/web:4") == "unknown: unavailable"
+    assert pauses == []
