@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final, Protocol
 
@@ -9,13 +10,15 @@ import msgspec
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
-from webhook.admission.decision import Decision
+from webhook.admission.decision import INTERNAL_ERROR, Decision, Outcome
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review, write_review
 from webhook.deadlines import Deadline
 from webhook.errors import BadReviewError
 from webhook.server.health import Health
 from webhook.telemetry.metrics import CONTENT_TYPE, Metrics
+
+logger = logging.getLogger(__name__)
 
 MAX_BODY: Final = 7 * 1024 * 1024
 """Bytes. etcd holds objects of 1.5 MiB, the API server takes requests of 3 MB; an update carries the
@@ -48,12 +51,7 @@ def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
         if not health.admits_caller(environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
         review = read_review(_read_body(request))
-        metrics.deciding += 1
-        try:
-            decision = gate.decide(review, deadline)
-        finally:
-            metrics.deciding -= 1
-        return Response(write_review(review.uid, decision), mimetype=_JSON)
+        return Response(_decide(gate, metrics, review, deadline), mimetype=_JSON)
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -92,6 +90,30 @@ def _read_body(call: Request) -> bytes:
         raise BadReviewError(413, _SENTENCES[413])
     return body
 
+
+def _decide(gate: Decider, metrics: Metrics, review: AdmissionRequest, deadline: Deadline) -> bytes:
+    """Return the answer to a review, under its uid whatever breaks.
+
+    An HTTP error would be a failed call, which a ``failurePolicy`` of ``Ignore`` lets pass.
+    """
+    metrics.deciding += 1
+    try:
+        return write_review(review.uid, gate.decide(review, deadline))
+    except Exception:
+        logger.exception("failed to answer a request", extra={"uid": review.uid})
+        return write_review(review.uid, _FAILED)
+    finally:
+        metrics.deciding -= 1
+
+
+_FAILED: Final = Decision(
+    Outcome.ERROR,
+    allowed=False,
+    code=INTERNAL_ERROR[0],
+    status_reason=INTERNAL_ERROR[1],
+    message="denied by image trust policy: the webhook failed and admits nothing it has not judged",
+    annotations={"decision": str(Outcome.ERROR), "error": "crash"},
+)
 
 _SENTENCES: Final = {
     404: "there is /validate, /healthz, /readyz and /metrics",

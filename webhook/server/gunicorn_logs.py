@@ -20,5 +20,10 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         self.access_log.handlers[:] = []
         self.access_log.propagate = False
 
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Pass on, but for what strangers send: that is counted, and its text is theirs."""
+        if not msg.startswith("Invalid request from"):
+            super().warning(msg, *args, **kwargs)
+
     def access(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing: the decision log says it all."""

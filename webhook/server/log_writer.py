@@ -2,12 +2,12 @@
 
 Whoever collects the logs may stop reading for a while; a pipe that is full then blocks every
 write to it, and with one loop for everything that would stop the gate. So lines are queued and a
-native thread writes them, many at a time. What does not fit into the queue is dropped and counted.
+native thread writes them, many at a time. What does not fit into the queue is dropped and counted,
+and so is what the descriptor refuses.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -28,27 +28,37 @@ _BATCH_SECONDS: Final = 0.02
 """Seconds between two writes. A thread that woke up for each line would take the interpreter's lock
 from the loop each time, which costs more than the decision that the line is about."""
 
+_BATCH_LINES: Final = 512
+"""Lines of one write; more would hold the interpreter's lock while they are joined."""
+
 
 class BackgroundWriter:
-    """A text stream over a file descriptor; ``write`` never waits."""
+    """A text stream over a file descriptor; ``write`` never waits.
+
+    ``write`` and ``drain`` belong to the loop, everything else to the thread. Each counter has one
+    writer, so none of them needs a lock.
+    """
 
     def __init__(self, descriptor: int, dropped: Callable[[int], None], limit: int = MAX_QUEUED) -> None:
-        """Start the thread; ``dropped`` is told of bytes that were thrown away."""
+        """Start the thread; ``dropped`` is told of bytes that were thrown away, by the loop."""
         self._descriptor = descriptor
         self._dropped = dropped
         self._limit = limit
         self._queue: deque[bytes] = deque()
-        # Each counter has one writer, so that neither needs a lock.
         self._taken = 0
         self._done = 0
+        self._refused = 0
+        self._refused_told = 0
         self._asleep = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._woken, self._wake = os.pipe()
         self._pause = get_original("time", "sleep")
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def write(self, text: str, /) -> int:
         """Queue text, or drop it where too much waits already."""
         data = text.encode("utf-8", "replace")
+        if self._refused > self._refused_told:
+            self._tell_refused()
         if self._taken - self._done + len(data) > self._limit:
             self._dropped(len(data))
             return len(text)
@@ -56,7 +66,7 @@ class BackgroundWriter:
         self._queue.append(data)
         if self._asleep:
             self._asleep = False
-            os.eventfd_write(self._wake, 1)
+            os.write(self._wake, b"!")
         return len(text)
 
     def flush(self) -> None:
@@ -71,23 +81,35 @@ class BackgroundWriter:
         ends = time.monotonic() + seconds
         while self._done < self._taken and time.monotonic() < ends:
             time.sleep(_POLL_SECONDS)
+        self._tell_refused()
         return self._done >= self._taken
+
+    def _tell_refused(self) -> None:
+        refused = self._refused
+        if refused > self._refused_told:
+            self._dropped(refused - self._refused_told)
+            self._refused_told = refused
 
     def _run(self) -> None:
         while True:
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(len(self._queue))]
-                self._write_out(b"".join(batch))
+                count = min(len(self._queue), _BATCH_LINES)
+                self._write_out(b"".join([self._queue.popleft() for _ in range(count)]))
                 self._pause(_BATCH_SECONDS)
             self._asleep = True
             if not self._queue:  # else something came in between, and perhaps nobody will wake us
-                os.eventfd_read(self._wake)
+                os.read(self._woken, 64)
 
     def _write_out(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            written = len(rest)
-            with contextlib.suppress(OSError):  # nobody will ever read it
+            try:
                 written = os.write(self._descriptor, rest)
+            except BlockingIOError:  # whoever shares the descriptor with us has made it non-blocking
+                self._pause(_BATCH_SECONDS)
+                continue
+            except OSError:  # the reader has gone, the disk is full: nobody will ever read it
+                written = len(rest)
+                self._refused += written
             rest = rest[written:]
             self._done += written

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import sys
 import threading
 import time
@@ -36,6 +37,9 @@ _LEVEL_NAMES: Final = {
     logging.ERROR: "error",
     logging.CRITICAL: "critical",
 }
+_BARE: Final = re.compile(r"[^\s\"'=]+")
+"""A value that cannot be taken for another pair of the same line, and so needs no quotes."""
+
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -210,8 +214,8 @@ def _render_text(created: float, level: str, logger: str, message: str, fields: 
 
 
 def _show(value: object) -> str:
-    if isinstance(value, str):
-        return f'"{value}"' if " " in value else value
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        return value
     try:
         return _encoder.encode(value).decode()
     except (TypeError, ValueError):
