@@ -1,0 +1,287 @@
+"""The chart on a real API server: installed by Helm, its container run as a kubelet would run it.
+
+Two things stand in for what is missing here. There is no network of Services: a
+MutatingAdmissionPolicy turns the chart's Service into an ``ExternalName`` for localhost, so that
+the webhook configuration is called as it is rendered, by the Service's name. And there is no
+kubelet: ``Replica`` lays out the volumes of the Deployment's Pod and runs its container.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import trustme
+
+from tests.chart.rendering import CHART, NAME, find_helm, merged
+from tests.controlplane import ControlPlane
+from tests.serving import ROOT, free_port
+
+HOST: Final = "swr.cn-north-4.myhuaweicloud.com"
+TRUSTED: Final = f"{HOST}/shop/web:1.0"
+UNTRUSTED: Final = f"{HOST}/shop/web:2.0"
+
+TEAM: Final = "chart-team"
+"""A namespace that is gated."""
+
+AWAY: Final = 'failed calling webhook "pods.'
+REFUSED: Final = f'"{UNTRUSTED}": SWR does not mark this tag as trusted'
+
+_FOLDER: Final = "/etc/swr-trust"
+
+_LOOPBACK: Final = """\
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: loopback-services}
+spec:
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  matchConstraints:
+    resourceRules:
+      - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [services]}
+  matchConditions:
+    - {name: ours, expression: "object.metadata.name.startsWith('swr-trust')"}
+  mutations:
+    - patchType: JSONPatch
+      jsonPatch:
+        expression: |-
+          [
+            JSONPatch{op: "add", path: "/spec/type", value: "ExternalName"},
+            JSONPatch{op: "add", path: "/spec/externalName", value: "localhost"}
+          ] + (has(object.spec.clusterIP) ? [JSONPatch{op: "remove", path: "/spec/clusterIP"}] : [])
+            + (has(object.spec.clusterIPs) ? [JSONPatch{op: "remove", path: "/spec/clusterIPs"}] : [])
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: loopback-services}
+spec: {policyName: loopback-services}
+"""
+
+
+def redirect_services(cluster: ControlPlane) -> None:
+    """Send every Service of the chart to the loopback address, and wait until that works.
+
+    No test may install the chart before: an address of the Service network belongs to nobody here.
+    """
+    cluster.kubectl("apply", "-f", "-", stdin=_LOOPBACK)
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "swr-trust-probe", "namespace": "default"},
+        "spec": {"ports": [{"port": 1}]},
+    }
+
+    def redirected() -> bool:
+        made = cluster.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=probe)
+        return bool(json.loads(made)["spec"]["type"] == "ExternalName")
+
+    cluster.wait_for("Services to lead to the loopback address", redirected)
+
+
+def run(cluster: ControlPlane, name: str, image: str, *arguments: str, namespace: str = TEAM) -> str:
+    """Run ``kubectl run`` and return what it printed."""
+    return cluster.kubectl(
+        "run", name, f"--image={image}", "-n", namespace, *arguments, user="dev", check=False
+    ).strip()
+
+
+def wait_until_called(cluster: ControlPlane) -> None:
+    """Wait until the API server knows of the webhook and its answer is a refusal."""
+    cluster.wait_for(
+        "the webhook to be called", lambda: REFUSED in run(cluster, "probe", UNTRUSTED, "--dry-run=server")
+    )
+
+
+def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:
+    """Return what is left of a release, in the cluster and in its namespace."""
+    kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
+    names = "roles,rolebindings,secrets,configmaps,services,deployments,poddisruptionbudgets,serviceaccounts"
+    label = f"app.kubernetes.io/instance={NAME}"
+    return [
+        f"{one['kind']}/{one['metadata']['name']}"
+        for found in (
+            cluster.get(kinds, "-l", label),
+            cluster.get(names, "-n", namespace, "-l", label),
+        )
+        for one in found["items"]
+    ]
+
+
+class Installation:
+    """One release in a namespace of its own, in front of an emulator of SWR."""
+
+    def __init__(
+        self, cluster: ControlPlane, namespace: str, endpoint: str, changes: dict[str, Any] | None = None
+    ) -> None:
+        """Make the namespace and the Secret with the credentials; ``install`` does the rest."""
+        self.cluster = cluster
+        self.namespace = namespace
+        self.port = free_port()
+        registry = {"region": "cn-north-4", "endpoint": endpoint, "iamEndpoint": endpoint}
+        self.values = merged(
+            {
+                "policy": {"registries": [registry], "cache": {"trusted": "1s", "refused": "1s"}},
+                "credentials": {"kind": "token", "existingSecret": "swr-credentials"},
+                "service": {"port": self.port},
+            },
+            changes or {},
+        )
+        cluster.make_namespace(namespace)
+        self.make_secret("swr-credentials", {"token": "emulator-token"})
+
+    def make_secret(self, name: str, data: dict[str, str]) -> None:
+        """Make or replace a Secret."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "data": encoded,
+        }
+        self.cluster.kubectl("apply", "-f", "-", stdin=secret)
+
+    def use_certificate(self) -> None:
+        """Make a certificate for the Service and hand it in as an existing Secret."""
+        authority = trustme.CA()
+        issued = authority.issue_cert(f"{NAME}.{self.namespace}.svc")
+        chain = "".join(blob.bytes().decode() for blob in issued.cert_chain_pems)
+        self.make_secret("tls", {"tls.crt": chain, "tls.key": issued.private_key_pem.bytes().decode()})
+        bundle = authority.cert_pem.bytes().decode()
+        self.values["certificates"] = {
+            "mode": "existingSecret",
+            "existingSecret": "tls",
+            "caBundle": bundle,
+        }
+
+    def helm(self, *arguments: str, check: bool = True) -> str:
+        """Run Helm as the administrator; returns what it printed."""
+        done = subprocess.run(
+            [str(find_helm()), *arguments, f"--kubeconfig={self.cluster.kubeconfig('admin')}"],
+            input=json.dumps(self.values),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        if check and done.returncode:
+            raise AssertionError(f"helm {' '.join(arguments)}: {output}")
+        return output
+
+    def install(self) -> str:
+        """Install, or upgrade, with the values as they are now."""
+        return self.helm(
+            "upgrade", "--install", NAME, str(CHART), f"--namespace={self.namespace}", "--values=-"
+        )
+
+    def render(self) -> str:
+        """Return the manifests as GitOps renders them: without the cluster."""
+        return self.helm(
+            "template", NAME, str(CHART), f"--namespace={self.namespace}", "--values=-", "--skip-tests"
+        )
+
+    def uninstall(self) -> str:
+        """Remove the release."""
+        return self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--wait", "--ignore-not-found")
+
+
+class Replica:
+    """A Pod of the Deployment, run beside the API server."""
+
+    def __init__(self, installation: Installation, folder: Path, name: str = "replica-1") -> None:
+        """Keep everything of the Pod in ``folder``."""
+        self._installation = installation
+        self._folder = folder
+        self._name = name
+        self._log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def mount(self) -> None:
+        """Lay out the volumes as they are in the cluster now, as a kubelet does it every minute."""
+        pod = self._pod()
+        for mount in pod["containers"][0]["volumeMounts"]:
+            (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
+            target = Path(self._inside(mount["mountPath"]))
+            target.mkdir(parents=True, exist_ok=True)
+            for key, content in self._content(volume).items():
+                fresh = target / f".{key}"
+                fresh.write_bytes(content)
+                fresh.replace(target / key)
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Run the container with the arguments of the Deployment, on the Service's port."""
+        self.mount()
+        container = self._pod()["containers"][0]
+        port = container["ports"][0]["containerPort"]
+        arguments = [self._inside(argument) for argument in container["args"] if argument != f"--port={port}"]
+        command = [sys.executable, "-m", "webhook.cli.main", *arguments]
+        command += ["--host=127.0.0.1", f"--port={self._installation.port}"]
+        fields = {"metadata.name": self._name, "metadata.namespace": self._installation.namespace}
+        variables = {
+            one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
+            for one in container["env"]
+            if "valueFrom" in one
+        }
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **variables, **(environment or {})},
+            )
+        self._wait()
+
+    def stop(self) -> int:
+        """Stop the process as a kubelet does, and return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(30)
+        self.process = None
+        return code
+
+    def logs(self) -> str:
+        """Return everything that was written."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def _wait(self) -> None:
+        assert self.process is not None
+        ends = time.monotonic() + 30
+        while '"serving"' not in self.logs():
+            if self.process.poll() is not None or time.monotonic() > ends:
+                raise AssertionError(f"the webhook does not serve:\n{self.logs()}")
+            time.sleep(0.05)
+
+    def _pod(self) -> dict[str, Any]:
+        deployment = self._installation.cluster.get("deployment", NAME, "-n", self._installation.namespace)
+        spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+        return spec
+
+    def _inside(self, text: str) -> str:
+        return text.replace(_FOLDER, str(self._folder / "root"))
+
+    def _content(self, volume: dict[str, Any]) -> dict[str, bytes]:
+        get, namespace = self._installation.cluster.get, self._installation.namespace
+        if "configMap" in volume:
+            found = get("configmap", volume["configMap"]["name"], "-n", namespace)
+            return {key: self._inside(text).encode() for key, text in found["data"].items()}
+        found = get("secret", volume["secret"]["secretName"], "-n", namespace)
+        return {key: base64.b64decode(text) for key, text in found.get("data", {}).items()}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()

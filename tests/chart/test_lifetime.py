@@ -1,0 +1,183 @@
+"""From the first installation to the last trace of it, on a real API server."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tests.chart.installation import (
+    AWAY,
+    REFUSED,
+    TEAM,
+    TRUSTED,
+    UNTRUSTED,
+    Installation,
+    Replica,
+    leftovers,
+    run,
+    wait_until_called,
+)
+from tests.chart.rendering import NAME
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+
+
+def admits(cluster: ControlPlane, image: str) -> bool:
+    """Whether a Pod with this image would be created."""
+    output = run(cluster, "late", image, "--dry-run=server")
+    return output.endswith("created (server dry run)")
+
+
+class Stream:
+    """Creates Pods one after the other, for as long as it is entered."""
+
+    def __init__(self, cluster: ControlPlane) -> None:
+        """Write down what fails."""
+        self._cluster = cluster
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._create)
+        self.created = 0
+        self.failures: list[str] = []
+
+    def _create(self) -> None:
+        while not self._stop.is_set():
+            output = run(self._cluster, f"stream-{random.getrandbits(48):x}", TRUSTED)
+            if output.endswith("created"):
+                self.created += 1
+            else:
+                self.failures.append(output)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+
+def test_upgrade_and_rollback_lose_no_admission_and_change_the_policy(
+    cluster: ControlPlane, swr: Emulator, tmp_path: Path
+) -> None:
+    """Under a stream of Pods: mode audit and back, by Helm 4, and nothing is left in the end."""
+    installation = Installation(cluster, "chart-upgrade", swr.url)
+    installation.use_certificate()
+    installation.install()
+    with Replica(installation, tmp_path) as replica:
+        wait_until_called(cluster)
+
+        def refuses() -> bool:
+            replica.mount()
+            return REFUSED in run(cluster, "probe", UNTRUSTED, "--dry-run=server")
+
+        with Stream(cluster) as stream:
+            installation.values["presets"] = {"stage": "audit"}
+            installation.install()
+            cluster.wait_for("audit", lambda: not refuses())
+            installation.helm("rollback", NAME, "1", f"--namespace={installation.namespace}")
+            cluster.wait_for("enforcement", refuses)
+            cluster.wait_for("some Pods", lambda: stream.created > 10)
+        assert stream.failures == []
+        installation.uninstall()
+        assert admits(cluster, UNTRUSTED)
+    assert leftovers(cluster, installation.namespace) == []
+
+
+def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
+    cluster: ControlPlane, swr: Emulator
+) -> None:
+    """Fail closed, and no deadlock: own and system namespaces, labels, finalizers, status, deletion."""
+    run(cluster, "early", UNTRUSTED)
+    installation = Installation(cluster, "chart-away", swr.url)
+    installation.use_certificate()
+    installation.install()
+    try:
+        cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
+        for namespace in ("kube-system", installation.namespace):
+            output = run(cluster, "own", UNTRUSTED, "--dry-run=server", namespace=namespace)
+            assert output.endswith("created (server dry run)")
+        assert "created" in cluster.kubectl("create", "deployment", "d", "--image=x", "-n", TEAM)
+        for patch in ({"metadata": {"labels": {"a": "b"}}}, {"metadata": {"finalizers": ["example.com/a"]}}):
+            cluster.kubectl("patch", "pod", "early", "-n", TEAM, "-p", json.dumps(patch))
+        status = json.dumps({"status": {"phase": "Failed"}})
+        cluster.kubectl("patch", "pod", "early", "-n", TEAM, "--subresource=status", "-p", status)
+        cluster.kubectl("delete", "pod", "early", "-n", TEAM, "--wait=false")
+        cluster.kubectl("patch", "pod", "early", "-n", TEAM, "-p", '{"metadata": {"finalizers": null}}')
+        assert "NotFound" in cluster.kubectl("get", "pod", "early", "-n", TEAM, check=False)
+    finally:
+        cluster.kubectl("delete", "deployment", "d", "-n", TEAM, "--ignore-not-found")
+        installation.uninstall()
+
+
+def test_deleting_the_namespace_opens_the_gate_at_once(cluster: ControlPlane, swr: Emulator) -> None:
+    """What is left of the webhook configuration outlives its Service, but is not called any more."""
+    installation = Installation(cluster, "chart-deleted", swr.url)
+    installation.use_certificate()
+    installation.install()
+    cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
+    try:
+        cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
+        cluster.wait_for("the gate to open", lambda: admits(cluster, UNTRUSTED), seconds=15)
+        assert f"ValidatingWebhookConfiguration/{NAME}" in leftovers(cluster, "default")
+    finally:
+        cluster.kubectl(
+            "delete",
+            "validatingwebhookconfigurations,clusterroles,clusterrolebindings",
+            f"--selector=app.kubernetes.io/instance={NAME}",
+        )
+
+
+def test_without_the_binding_the_gate_would_stay_shut(cluster: ControlPlane, swr: Emulator) -> None:
+    """The condition is what the test above rests on."""
+    installation = Installation(
+        cluster, "chart-shut", swr.url, {"webhook": {"standDownWithNamespace": False}}
+    )
+    installation.use_certificate()
+    installation.install()
+    try:
+        cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
+        cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
+        cluster.wait_for(
+            "the end",
+            lambda: (
+                "NotFound"
+                in cluster.kubectl("get", "service", NAME, "-n", installation.namespace, check=False)
+            ),
+        )
+        assert AWAY in run(cluster, "late", TRUSTED, "--dry-run=server")
+    finally:
+        cluster.kubectl(
+            "delete",
+            "validatingwebhookconfigurations,clusterroles,clusterrolebindings",
+            f"--selector=app.kubernetes.io/instance={NAME}",
+        )
+
+
+def test_gitops_applies_again_and_again_and_prunes_the_gate_first(
+    cluster: ControlPlane, swr: Emulator
+) -> None:
+    """Rendered without the cluster, applied twice without a change, pruned by waves without a blocked Pod."""
+    installation = Installation(cluster, "chart-gitops", swr.url)
+    installation.use_certificate()
+    text = installation.render()
+    cluster.kubectl("apply", "-f", "-", stdin=text)
+    second = cluster.kubectl("apply", "-f", "-", stdin=text).splitlines()
+    # kubectl patches a disruption budget each time, in vain; the Service is redirected by the tests.
+    changed = [line for line in second if not line.endswith("unchanged")]
+    assert changed == [f"poddisruptionbudget.policy/{NAME} configured", f"service/{NAME} configured"]
+    cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
+    waves: dict[int, list[dict[str, Any]]] = {}
+    for one in (one for one in yaml.safe_load_all(text) if one):
+        wave = (one["metadata"].get("annotations") or {}).get("argocd.argoproj.io/sync-wave", "0")
+        waves.setdefault(int(wave), []).append(one)
+    for wave in sorted(waves, reverse=True):
+        random.Random(wave).shuffle(waves[wave])
+        for one in waves[wave]:
+            cluster.kubectl("delete", "-f", "-", "--wait=false", stdin=one)
+            assert admits(cluster, TRUSTED)
+    assert leftovers(cluster, installation.namespace) == []
