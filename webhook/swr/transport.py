@@ -164,7 +164,7 @@ class PooledTransport:
         token = _current.set(call)
         try:
             with cut_off(deadline, call.cut):
-                return self._exchange(manager, request, deadline)
+                response = self._exchange(manager, request, deadline)
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             # A refused connection is a TimeoutError, too, in urllib3's tree.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
@@ -174,6 +174,10 @@ class PooledTransport:
             raise RegistryUnavailable(f"{_host(request)}: {describe(error)}") from None
         finally:
             _current.reset(token)
+        if call.was_cut:
+            # Cut in its headers, an answer looks like one with few headers and no body.
+            raise LookupTimeout(f"{_host(request)} did not answer in time")
+        return response
 
     def _exchange(
         self, manager: urllib3.PoolManager, request: HttpRequest, deadline: Deadline
