@@ -1,0 +1,253 @@
+"""An SWR that lies, hangs, floods or sends us elsewhere; the whole answer to the API server."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.builders import HOST, exemption, rule
+from tests.bypasses.whole import asked_at, asking, at_once
+from tests.emulator.server import Emulator
+from webhook.registries import RegistryTable
+from webhook.trust.settings import LookupSettings
+
+WEB = f"{HOST}/shop/web:1.0"
+FIRST = "sha256:" + "1" * 64
+SECOND = "sha256:" + "2" * 64
+
+
+def finding(response: dict[str, Any]) -> str:
+    """Return finding and reason of the first image, from the audit annotations."""
+    text: str = response["auditAnnotations"]["findings"]
+    kind = text.partition('"finding":"')[2].partition('"')[0]
+    reason = text.partition('"reason":"')[2].partition('"')[0]
+    return f"{kind}/{reason}" if reason else kind
+
+
+SAYS = [
+    ("web:1.0", True, "trusted"),
+    ("web:2.0", False, "untrusted"),
+    ("web:9", False, "missing"),
+    ("odd:text", False, "untrusted"),
+    ("odd:one", False, "untrusted"),
+    ("odd:null", False, "untrusted"),
+    ("odd:absent", False, "untrusted"),
+    ("odd:list", False, "untrusted"),
+    ("tools/migrate:2024.11", True, "trusted"),
+    ("nosuch:1", False, "missing"),
+]
+
+
+@pytest.mark.parametrize(("image", "allowed", "expected"), SAYS, ids=[case[0] for case in SAYS])
+def test_only_json_true_is_trust(
+    emulator: Emulator, tmp_path: Path, image: str, allowed: bool, expected: str
+) -> None:
+    """Over the wire as in memory (T35, T22)."""
+    response = asking(emulator.url, tmp_path).decide(f"{HOST}/shop/{image}")
+    assert (response["allowed"], finding(response)) == (allowed, expected)
+
+
+LIES = [
+    ("another tag", {"tag": "2.0"}, "unknown/malformed"),
+    ("no tag", {"tag": None}, "unknown/malformed"),
+    ("another image", {"path": f"{HOST}/shop/other:1.0"}, "unknown/malformed"),
+    ("another organisation", {"path": f"{HOST}/evil/web:1.0"}, "unknown/malformed"),
+    ("text for true", {"is_trusted": "true"}, "untrusted"),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), [case[1:] for case in LIES], ids=[case[0] for case in LIES])
+def test_an_answer_about_something_else_is_none(
+    emulator: Emulator, tmp_path: Path, answer: dict[str, Any], expected: str
+) -> None:
+    """A proxy that mixes up answers is no witness (T36)."""
+    emulator.state.set_tag("shop/web:1.0", is_trusted=True, answer=answer)
+    response = asking(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
+    assert (response["allowed"], finding(response)) == (False, expected)
+
+
+def test_a_server_that_cannot_prove_who_it_is_is_not_believed(tmp_path: Path) -> None:
+    """TLS is verified, and there is no key that switches that off (T36)."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    known = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(known)
+    with Emulator(context=context) as emulator:
+        stranger = asking(emulator.url, tmp_path).decide(WEB)
+        assert (stranger["allowed"], finding(stranger), emulator.calls()) == (False, "unknown/unavailable", 0)
+        trusting = RegistryTable.of([asked_at(emulator.url, tmp_path, ca_file=str(known))])
+        assert asking(emulator.url, tmp_path, registries=trusting).decide(WEB)["allowed"]
+
+
+def test_a_redirect_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
+    """Nobody else ever sees the credential, or answers for SWR (T37)."""
+    with Emulator() as elsewhere:
+        emulator.break_with("redirect", body=f"{elsewhere.url}/v2/manage/namespaces/shop/repos/web/tags/1.0")
+        response = asking(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
+        assert (response["allowed"], finding(response)) == (False, "unknown/malformed")
+        assert elsewhere.calls() == 0
+
+
+FLOODS = [
+    ("huge", {}, "unknown/malformed"),
+    ("gzip", {}, "unknown/malformed"),
+    ("trickle-body", {"latency": 0.05}, "unknown/timeout"),
+    ("trickle-headers", {"latency": 0.05}, "unknown/timeout"),
+    ("hang", {}, "unknown/timeout"),
+    ("reset", {}, "unknown/unavailable"),
+    ("cut", {}, "unknown/unavailable"),
+    ("garbage", {}, "unknown/unavailable"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "expected"), FLOODS, ids=[case[0] for case in FLOODS])
+def test_an_answer_without_end_ends_at_the_deadline(
+    emulator: Emulator, tmp_path: Path, kind: str, values: dict[str, Any], expected: str
+) -> None:
+    """It is refused in time, and another image is not kept waiting (T38, T40)."""
+    emulator.break_with(kind, match="/web/", **values)
+    gate = asking(
+        emulator.url,
+        tmp_path,
+        lookup=LookupSettings(timeout=1.0, retries=0, concurrency=2, calls_per_second=1000.0),
+    )
+    # The first call of all proves the credential; until then the others wait for it.
+    assert gate.decide(f"{HOST}/shop/log:3")["allowed"]
+    responses: dict[str, dict[str, Any]] = {}
+
+    def ask(image: str) -> None:
+        responses[image] = gate.decide(image)
+
+    at_once([lambda: ask(WEB), lambda: ask(f"{HOST}/shop/api:1.4")])
+    assert (responses[WEB]["allowed"], finding(responses[WEB])) == (False, expected)
+    assert responses[f"{HOST}/shop/api:1.4"]["allowed"]
+
+
+STATUSES = [
+    (401, '{"errors":[{"errorCode":"SVCSTG.SWR.4010000"}]}', "unknown/unauthorized", 403),
+    (401, '{"errors":[{"errorCode":"SVCSTG.SWR.4011064"}]}', "unknown/forbidden", 403),
+    (403, "", "unknown/forbidden", 403),
+    (404, '{"error_code":"APIGW.0101"}', "unknown/unavailable", 503),
+    (404, "<html>", "unknown/malformed", 403),
+    (404, '{"errors":[{"errorCode":"SVCSTG.SWR.4040115"}]}', "missing", 403),
+    (429, "", "unknown/throttled", 429),
+    (500, "", "unknown/unavailable", 503),
+    (503, "", "unknown/unavailable", 503),
+    (200, "<html>welcome</html>", "unknown/malformed", 403),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected", "code"), STATUSES)
+def test_each_failure_has_its_own_word_and_none_admits(
+    emulator: Emulator, tmp_path: Path, status: int, body: str, expected: str, code: int
+) -> None:
+    """Missing, not permitted, not believed, not there: told apart, all refused (T39)."""
+    emulator.break_with("status", status=status, body=body)
+    response = asking(emulator.url, tmp_path).decide(WEB)
+    assert (response["allowed"], finding(response), response["status"]["code"]) == (False, expected, code)
+
+
+LENIENT = [("unknown/unavailable", 500, True), ("unknown/forbidden", 403, False)]
+
+
+@pytest.mark.parametrize(("expected", "status", "allowed"), LENIENT)
+def test_a_lenient_policy_lets_pass_only_what_no_author_can_cause(
+    emulator: Emulator, tmp_path: Path, expected: str, status: int, allowed: bool
+) -> None:
+    """``onLookupFailure: allow`` is about outages (T39)."""
+    emulator.break_with("status", status=status)
+    response = asking(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
+    assert (response["allowed"], finding(response)) == (allowed, expected)
+
+
+def test_another_regions_image_is_asked_in_its_region(emulator: Emulator, tmp_path: Path) -> None:
+    """The same name elsewhere is another image (T21)."""
+    other = "swr.cn-south-1.myhuaweicloud.com"
+    with Emulator() as south:
+        south.state.set_tag("shop/web:1.0", is_trusted=False)
+        registries = RegistryTable.of(
+            [
+                asked_at(emulator.url, tmp_path),
+                asked_at(south.url, tmp_path, hosts=(other,), region="cn-south-1"),
+            ]
+        )
+        gate = asking(emulator.url, tmp_path, registries=registries)
+        assert gate.decide(WEB)["allowed"]
+        assert not gate.decide(f"{other}/shop/web:1.0")["allowed"]
+        assert (emulator.calls("/web/"), south.calls("/web/")) == (1, 1)
+
+
+def test_levels_of_a_name_are_sent_as_swr_wants_them(emulator: Emulator, tmp_path: Path) -> None:
+    """``a/b/c`` is asked about as ``a$b$c``, which nobody can write (T22)."""
+    emulator.state.set_tag("shop/a/b/c:1", is_trusted=True)
+    gate = asking(emulator.url, tmp_path)
+    assert gate.decide(f"{HOST}/shop/a/b/c:1")["allowed"]
+    assert not gate.decide(f"{HOST}/shop/a$b/c:1")["allowed"]
+    assert list(emulator.state.calls) == ["/v2/manage/namespaces/shop/repos/a$b$c/tags/1"]
+
+
+HOSTILE = [
+    "..",
+    "a/../../../v2/secrets",
+    "%2e%2e/web",
+    "web?x=1",
+    "web#x",
+    "web\n",
+    "web\0",
+    "WEB",
+    "wеb",  # noqa: RUF001 - a Cyrillic letter is the point
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=[ascii(name[:20]) for name in HOSTILE])
+def test_a_hostile_name_reaches_nobody(emulator: Emulator, tmp_path: Path, name: str) -> None:
+    """It is refused before any call (T23)."""
+    response = asking(emulator.url, tmp_path).decide(f"{HOST}/shop/{name}:1.0")
+    assert (response["allowed"], emulator.calls()) == (False, 0)
+
+
+def test_a_pinned_digest_must_be_the_tags_own(emulator: Emulator, tmp_path: Path) -> None:
+    """The node pulls the digest, whatever the tag says (T26)."""
+    gate = asking(emulator.url, tmp_path)
+    assert gate.decide(f"{WEB}@{FIRST}")["allowed"]
+    response = gate.decide(f"{WEB}@{SECOND}")
+    assert (response["allowed"], finding(response)) == (False, "digest-mismatch")
+
+
+def test_a_digest_alone_is_trusted_by_all_its_tags(emulator: Emulator, tmp_path: Path) -> None:
+    """Never taken for ``latest``; refused, or resolved with every holder trusted (T25)."""
+    emulator.state.set_tag("shop/web:latest", is_trusted=True, digest=SECOND)
+    by_digest = f"{HOST}/shop/web@"
+    assert finding(asking(emulator.url, tmp_path).decide(by_digest + FIRST)) == "invalid/digest-only"
+    gate = asking(emulator.url, tmp_path, digest_only="resolve")
+    assert gate.decide(by_digest + FIRST)["allowed"]
+    assert finding(gate.decide(by_digest + SECOND)) == "untrusted"
+    assert finding(gate.decide(by_digest + "sha256:" + "0" * 64)) == "missing"
+
+
+def test_exempt_images_work_with_swr_down(emulator: Emulator, tmp_path: Path) -> None:
+    """And cost no call (T42)."""
+    emulator.break_with("reset")
+    gate = asking(emulator.url, tmp_path, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
+    assert gate.decide(WEB)["allowed"]
+    assert emulator.calls() == 0
+
+
+def test_a_watching_gate_admits_and_counts_what_it_would_refuse(emulator: Emulator, tmp_path: Path) -> None:
+    """The response of each mode, over the wire (T50)."""
+    image = f"{HOST}/shop/web:2.0"
+    watching = asking(emulator.url, tmp_path, rules=(rule("all", mode="audit"),))
+    response = watching.decide(image)
+    assert (response["allowed"], response["auditAnnotations"]["decision"], "warnings" in response) == (
+        True,
+        "audit",
+        False,
+    )
+    warned = asking(emulator.url, tmp_path, rules=(rule("all", mode="warn"),)).decide(image)
+    assert (warned["allowed"], len(warned["warnings"])) == (True, 1)

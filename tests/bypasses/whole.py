@@ -1,0 +1,101 @@
+"""The gate over its real memory and its real SWR client, in this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.builders import ALIAS, HOST, pod, policy, registry, review
+from tests.fakes import FakeClock, FakeTrustSource, Notes
+from webhook.admission.decision import Decision
+from webhook.admission.gate import Gate
+from webhook.admission.review import read_review, write_review
+from webhook.deadlines import Deadline
+from webhook.policy.model import Policy
+from webhook.registries import CredentialSettings, Registry, RegistryTable
+from webhook.server.engine import Engine
+from webhook.telemetry.metrics import Metrics
+from webhook.trust.lookup import TrustLookup
+from webhook.trust.settings import LookupSettings
+
+HANG_GUARD = 30.0
+"""Seconds after which a test gives up; nothing here takes a tenth of it."""
+
+
+@dataclass(slots=True)
+class Remembering:
+    """A gate over the real memory, with time that passes when told to."""
+
+    clock: FakeClock
+    source: FakeTrustSource
+    lookup: TrustLookup
+    gate: Gate
+    policies: list[Policy]
+
+    def decide(self, *images: str, namespace: str = "shop", uid: str = "u") -> Decision:
+        """Decide the creation of a Pod of these images."""
+        body = review(pod(*images), namespace=namespace, uid=uid)
+        return self.gate.decide(read_review(body), Deadline.after(HANG_GUARD))
+
+
+def remembering(facts: dict[str, Any], **changes: Any) -> Remembering:
+    """Return a gate over the real memory; ``facts`` are by ``organisation/repository:tag``."""
+    changes.setdefault("lookup", LookupSettings(calls_per_second=1000.0, retries=0))
+    clock = FakeClock()
+    source = FakeTrustSource(facts, clock)
+    policies = [policy(**changes)]
+    lookup = TrustLookup(source, policies[0].cache, policies[0].lookup, Notes(), clock)
+    return Remembering(clock, source, lookup, Gate(lambda: policies[-1], lookup, clock=clock), policies)
+
+
+@dataclass(slots=True)
+class Asking:
+    """A gate that asks an SWR over the wire."""
+
+    policy: Policy
+    metrics: Metrics
+    gate: Gate
+
+    def decide(self, *images: str, seconds: float = 5.0, **rest: Any) -> dict[str, Any]:
+        """Return the ``response`` to the creation of a Pod of these images."""
+        request = read_review(review(pod(*images), **rest))
+        decision = self.gate.decide(request, Deadline.after(seconds))
+        answer: dict[str, Any] = json.loads(write_review(request.uid, decision))["response"]
+        return answer
+
+
+def asking(url: str, folder: Path, **changes: Any) -> Asking:
+    """Return a gate whose registry is asked at ``url``."""
+    changes.setdefault("registries", RegistryTable.of([asked_at(url, folder)]))
+    changes.setdefault("lookup", LookupSettings(timeout=1.0, retries=0, calls_per_second=1000.0))
+    chosen = policy(**changes)
+    metrics = Metrics("test")
+    engine = Engine(chosen, metrics, {})
+    return Asking(chosen, metrics, Gate(lambda: chosen, engine))
+
+
+def asked_at(url: str, folder: Path, **changes: Any) -> Registry:
+    """Return a registry that is asked at ``url`` with the emulator's token."""
+    token = folder / "token"
+    token.write_text("emulator-token\n", encoding="utf-8")
+    values: dict[str, Any] = {
+        "hosts": (HOST, ALIAS),
+        "endpoint": url,
+        "iam_endpoint": url,
+        "credentials": CredentialSettings("token", token_file=str(token)),
+    }
+    return registry(**{**values, **changes})
+
+
+def at_once(work: Sequence[Callable[[], None]]) -> None:
+    """Run everything at the same time and wait for all of it."""
+    threads = [threading.Thread(target=job, daemon=True) for job in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG_GUARD)
+    assert not any(thread.is_alive() for thread in threads)
