@@ -163,4 +163,12 @@ class ManifestError(WebhookError):
 
 
 class ClusterError(WebhookError):
-    """The Kubernetes API refused a call or did not answer; the text says which and why."""
+    """The Kubernetes API refused a call or did not answer; the text says which and why.
+
+    ``status`` is its HTTP status, 0 where there was no answer.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep the status beside the text."""
+        self.status = status
+        super().__init__(message)

@@ -85,8 +85,21 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
     _add_config_option(parser)
     parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on (default: all)")
     parser.add_argument("--port", type=int, default=8443, metavar="PORT", help="(default: %(default)s)")
-    parser.add_argument("--tls-cert", required=True, metavar="FILE", help="certificate chain, PEM")
-    parser.add_argument("--tls-key", required=True, metavar="FILE", help="private key, PEM")
+    files = parser.add_argument_group("a certificate from files, read again when they change")
+    files.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
+    files.add_argument("--tls-key", metavar="FILE", help="private key, PEM")
+    managed = parser.add_argument_group("or one that the webhook keeps for itself in the cluster")
+    managed.add_argument(
+        "--cert-secret", metavar="NAMESPACE/NAME", help="Secret that all replicas share; made if missing"
+    )
+    managed.add_argument(
+        "--service", metavar="NAME", help="Service in that namespace, which the certificate is for"
+    )
+    managed.add_argument(
+        "--webhook-configuration",
+        metavar="NAME",
+        help="ValidatingWebhookConfiguration whose caBundle is kept",
+    )
     parser.add_argument(
         "--client-ca",
         metavar="FILE",

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
+from typing import Final
+
+from webhook.cli.exits import EXIT_USAGE
+
+_SECRET: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
 
 
 def run(options: argparse.Namespace) -> int:
     """Hand over to the server, which patches the standard library before anything else."""
+    wrong = check_certificate_options(options)
+    if wrong:
+        print(f"swr-trust serve: {wrong}", file=sys.stderr)
+        return EXIT_USAGE
     from webhook.server.entry import main  # noqa: PLC0415 - it patches sockets when it is run
 
     return main(options)
+
+
+def check_certificate_options(options: argparse.Namespace) -> str:
+    """Return what is wrong with where the certificate should come from, empty if nothing is."""
+    files = (options.tls_cert, options.tls_key)
+    managed = (options.cert_secret, options.service, options.webhook_configuration)
+    if any(files) and any(managed):
+        return "a certificate comes from files or from the cluster: remove one kind of options"
+    if all(files):
+        return ""
+    if all(managed):
+        if _SECRET.fullmatch(options.cert_secret) is None:
+            return "write --cert-secret as NAMESPACE/NAME"
+        return ""
+    return (
+        "it serves TLS only: give --tls-cert and --tls-key, "
+        "or --cert-secret, --service and --webhook-configuration"
+    )

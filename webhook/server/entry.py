@@ -30,8 +30,11 @@ def main(options: argparse.Namespace) -> int:
         config=options.config,
         host=options.host,
         port=options.port,
-        tls_cert=options.tls_cert,
-        tls_key=options.tls_key,
+        tls_cert=options.tls_cert or "",
+        tls_key=options.tls_key or "",
+        cert_secret=options.cert_secret or "",
+        service=options.service or "",
+        webhook_configuration=options.webhook_configuration or "",
         client_ca=options.client_ca,
     )
     # Only the process that serves may have the thread that writes: a fork would leave it behind.

@@ -59,9 +59,9 @@ class Health:
         days = (self._certificate.not_after - self._clock()) / 86400
         certificate_good = days > 0
         mark = "[+]" if certificate_good else "[-]"
-        lines = [f"{mark} certificate: {days:.1f} days left"]
+        lines = [f"{mark} certificate: {max(0.0, days):.1f} days left"]
         if self._certificate.problem:
-            lines.append(f"[!] certificate files: {self._certificate.problem}")
+            lines.append(f"[!] certificate: {self._certificate.problem}")
         lines.append(f"[+] policy: {self._policy.current.version}, mode {self._policy.current.mode}")
         lines += [f"[!] policy file: {problem}" for problem in self._policy.problems]
         lines += [

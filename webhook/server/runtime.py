@@ -18,7 +18,7 @@ from webhook.server.app import create_app
 from webhook.server.engine import Engine
 from webhook.server.health import Health
 from webhook.server.recording import DecisionRecorder
-from webhook.server.tls import CertificateFiles
+from webhook.server.tls import CertificateFiles, ServingCertificate
 from webhook.swr.resolver import Address
 from webhook.telemetry.logs import SUMMARY_INTERVAL, Logging
 from webhook.telemetry.metrics import Metrics
@@ -28,13 +28,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What ``swr-trust serve`` was told. ``host`` is empty for all addresses."""
+    """What ``swr-trust serve`` was told. ``host`` is empty for all addresses.
+
+    The certificate comes from ``tls_cert`` and ``tls_key``, or is kept in ``cert_secret``
+    (``namespace/name``) for ``service`` and ``webhook_configuration``; what is not used is empty.
+    """
 
     config: str
     host: str
     port: int
-    tls_cert: str
-    tls_key: str
+    tls_cert: str = ""
+    tls_key: str = ""
+    cert_secret: str = ""
+    service: str = ""
+    webhook_configuration: str = ""
     client_ca: str | None = None
 
 
@@ -63,9 +70,7 @@ class Runtime:
         self._open_log_writer = open_log_writer
         self.metrics = Metrics(__version__)
         self.policy = PolicyFile(options.config, self.metrics)
-        self.certificate = CertificateFiles(
-            options.tls_cert, options.tls_key, options.client_ca, self.metrics
-        )
+        self.certificate = _open_certificate(options, self.metrics)
         self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
         self.policy.on_change(self.engine.follow)
         self.gate = Gate(
@@ -80,6 +85,7 @@ class Runtime:
         self._open_log_writer(self.metrics.log_dropped)
         spawn(lambda: self.policy.watch(self._stop), "policy")
         spawn(self._summarise_logs, "logs")
+        spawn(lambda: self.certificate.watch(self._stop), "certificate")
         logger.info(
             "serving",
             extra={
@@ -102,3 +108,17 @@ class Runtime:
     def _summarise_logs(self) -> None:
         while not self._stop.wait(SUMMARY_INTERVAL):
             self._logs.summarise()
+
+
+def _open_certificate(options: ServeOptions, metrics: Metrics) -> ServingCertificate:
+    if not options.cert_secret:
+        return CertificateFiles(options.tls_cert, options.tls_key, options.client_ca, metrics)
+    # The client of the Kubernetes API takes 40 MB: who serves from files does without.
+    from webhook.cluster.certificates import ManagedCertificate, ManagedCertificateOptions  # noqa: PLC0415
+    from webhook.cluster.client import connect  # noqa: PLC0415
+
+    namespace, _, secret = options.cert_secret.partition("/")
+    managed = ManagedCertificateOptions(
+        namespace, secret, options.service, options.webhook_configuration, options.client_ca
+    )
+    return ManagedCertificate(managed, connect(), metrics)

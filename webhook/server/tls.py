@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from typing import Protocol
+import threading
+from typing import Final, Protocol
 
 from cryptography import x509
 
 from webhook.errors import CertificateError
 
 logger = logging.getLogger(__name__)
+
+LOOK_INTERVAL: Final = 30.0
+"""Seconds between looks at the files where nobody connects."""
 
 
 class CertificateRecorder(Protocol):
@@ -23,6 +27,27 @@ class CertificateRecorder(Protocol):
 
     def certificate_rejected(self) -> None:
         """Take note of changed files that cannot be used."""
+        ...  # pragma: no cover
+
+
+class ServingCertificate(Protocol):
+    """Where handshakes get their TLS context; files or a Secret that is managed in the cluster."""
+
+    not_after: float
+    """When the certificate ends, in epoch seconds; 0 while there is none."""
+
+    problem: str
+    """Why what is in use is not what there is to use, empty if it is."""
+
+    requires_client: bool
+    """Whether ``/validate`` is for callers with a client certificate only."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for a handshake that starts now."""
+        ...  # pragma: no cover
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look after the certificate until ``stop`` is set."""
         ...  # pragma: no cover
 
 
@@ -64,6 +89,11 @@ class CertificateFiles:
                 self._recorder.certificate_rejected()
                 logger.warning("the new certificate cannot be used; the last good one stays: %s", error)
         return self._context
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look at the files now and then, so that a problem shows without a handshake."""
+        while not stop.wait(LOOK_INTERVAL):
+            self.context()
 
     def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
         paths = [self._certificate, self._key]

@@ -213,6 +213,10 @@ class Metrics:
         self._certificate_end.labels("serving").set(not_after)
         self._certificate_loads.labels("ok").inc()
 
+    def authority_loaded(self, not_after: float) -> None:
+        """Take note of the authority of a managed certificate, which ends at ``not_after``."""
+        self._certificate_end.labels("authority").set(not_after)
+
     def certificate_rejected(self) -> None:
         """Take note of a certificate that cannot be used."""
         self._certificate_loads.labels("failed").inc()

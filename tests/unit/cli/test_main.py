@@ -137,6 +137,38 @@ def test_wrong_arguments(arguments: list[str], word: str, capsys: pytest.Capture
     assert word in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [],
+            "it serves TLS only: give --tls-cert and --tls-key, "
+            "or --cert-secret, --service and --webhook-configuration",
+        ),
+        (
+            ["--tls-cert", "/c"],
+            "it serves TLS only: give --tls-cert and --tls-key, "
+            "or --cert-secret, --service and --webhook-configuration",
+        ),
+        (
+            ["--tls-cert", "/c", "--tls-key", "/k", "--service", "s"],
+            "a certificate comes from files or from the cluster: remove one kind of options",
+        ),
+        (
+            ["--cert-secret", "tls", "--service", "s", "--webhook-configuration", "w"],
+            "write --cert-secret as NAMESPACE/NAME",
+        ),
+    ],
+    ids=["none", "half", "both", "no namespace"],
+)
+def test_where_the_certificate_comes_from(
+    policy: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files or the cluster, one of them whole."""
+    assert main(["serve", "--config", str(policy), *arguments]) == 2
+    assert capsys.readouterr().err == f"swr-trust serve: {message}\n"
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     """What to write into a report."""
     with pytest.raises(SystemExit) as ended:

@@ -1,0 +1,243 @@
+"""A serving certificate that the webhook keeps for itself, in a Secret that all replicas share.
+
+There is no leader. Every replica looks at the Secret and at the webhook configuration every two
+seconds, takes the same step where one is due, and writes by compare-and-swap: whoever is second reads
+what the first one wrote. What is in memory outlives a Secret that was deleted, emptied or overwritten,
+and is written back.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import logging
+import os
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from webhook.cluster.authority import KeyMaterial, make_material, read_material, renew
+from webhook.cluster.client import NOT_FOUND
+from webhook.cluster.secrets import Api, SharedSecret, StoredSecret
+from webhook.errors import CertificateError, ClusterError
+
+logger = logging.getLogger(__name__)
+
+INTERVAL: Final = 2.0
+"""Seconds between two looks: a ``caBundle`` that somebody emptied is put right within five."""
+
+LONGEST_INTERVAL: Final = 30.0
+"""Seconds between two looks while the API server does not answer."""
+
+SETTLING: Final = 1.0
+"""Seconds between trusting an authority and serving what it signed, where the two come together."""
+
+CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+class CertificateRecorder(Protocol):
+    """Is told how the certificate fares."""
+
+    def certificate_loaded(self, not_after: float) -> None:
+        """Take note of a serving certificate in use, which ends at ``not_after`` (epoch seconds)."""
+        ...  # pragma: no cover
+
+    def certificate_rejected(self) -> None:
+        """Take note of a look at Secret or webhook configuration that failed."""
+        ...  # pragma: no cover
+
+    def authority_loaded(self, not_after: float) -> None:
+        """Take note of the authority in use, which ends at ``not_after`` (epoch seconds)."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedCertificateOptions:
+    """Where the certificate is kept and what it is for."""
+
+    namespace: str
+    secret: str
+    service: str
+    configuration: str
+    client_ca: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The DNS names that API servers know the Service by."""
+        short = f"{self.service}.{self.namespace}.svc"
+        return (short, f"{short}.cluster.local", f"{self.service}.{self.namespace}", self.service)
+
+
+class ManagedCertificate:
+    """Gives the TLS context for the next handshake, as ``CertificateFiles`` does for files.
+
+    Until the first look succeeds a certificate is served that nobody trusts, so that probes are
+    answered; ``not_after`` is 0 then, and the replica is not ready.
+    """
+
+    def __init__(
+        self,
+        options: ManagedCertificateOptions,
+        api: Api,
+        recorder: CertificateRecorder,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Look at nothing yet; ``clock`` is in epoch seconds, ``pause`` waits for some."""
+        self._options = options
+        self._api = api
+        self._recorder = recorder
+        self._clock = clock
+        self._pause = pause
+        self._secret = SharedSecret(api, options.namespace, options.secret)
+        self._material: KeyMaterial | None = None
+        self._placeholder = make_material(options.names, self._now())
+        self._context = self._build(self._placeholder)
+        self.requires_client = options.client_ca is not None
+        self.not_after = 0.0
+        self.problem = "there is none from the cluster yet"
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for a handshake that starts now."""
+        return self._context
+
+    def check(self) -> None:
+        """Take the steps that are due.
+
+        Raises:
+            ClusterError: the API server refused or did not answer; what is served stays.
+        """
+        for _ in range(3):
+            material = self._agree()
+            if material is not None:
+                break
+        else:
+            raise ClusterError(0, "other replicas kept writing the certificate Secret")
+        self._trust(material.bundle)
+        self._serve(material)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Check every two seconds until ``stop`` is set."""
+        wait = 0.0
+        while not stop.wait(wait):
+            try:
+                self.check()
+            except ClusterError as error:
+                self._complain(str(error))
+                wait = min(LONGEST_INTERVAL, max(INTERVAL, wait * 2))
+            except Exception:
+                logger.exception("failed to look after the certificate")
+                self._complain("see the log")
+                wait = LONGEST_INTERVAL
+            else:
+                wait = INTERVAL
+            wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not look in step
+
+    def _agree(self) -> KeyMaterial | None:
+        """Return what all replicas serve, ``None`` where another one has just written."""
+        stored = self._secret.read()
+        now = self._now()
+        material = read_material(stored.data, self._options.names, now)
+        if material is None:
+            material = self._restored(now)
+            return material if self._write(stored, material) else None
+        renewed = renew(material, self._options.names, now)
+        if renewed is material:
+            return material
+        logger.info("the certificate is being renewed", extra={"secret": self._options.secret})
+        return renewed if self._write(stored, renewed) else None
+
+    def _restored(self, now: dt.datetime) -> KeyMaterial:
+        """Return what to write where the Secret holds nothing that can be served."""
+        known = self._material
+        if known is not None and read_material(known.data, self._options.names, now) is not None:
+            logger.warning("the certificate Secret was lost and is written again")
+            return known
+        logger.info("a certificate authority is made", extra={"secret": self._options.secret})
+        return make_material(self._options.names, now, known.bundle if known is not None else b"")
+
+    def _write(self, stored: StoredSecret, material: KeyMaterial) -> bool:
+        return self._secret.write(stored, {**stored.data, **material.data})
+
+    def _trust(self, bundle: bytes) -> None:
+        """Put the authorities into every webhook of the configuration that lacks them."""
+        path = f"{CONFIGURATIONS}/{self._options.configuration}"
+        try:
+            configuration = self._api.get(path)
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return  # it is not installed yet, or no longer: there is nobody to tell
+            raise
+        change = trust_patch(configuration.get("webhooks") or [], bundle)
+        if change:
+            self._api.patch(path, change)
+            logger.info("the webhook configuration trusts the certificate", extra={"configuration": path})
+            if self._material is None or self._material.bundle != bundle:
+                # API servers see the configuration a moment later.
+                self._pause(SETTLING)
+
+    def _serve(self, material: KeyMaterial) -> None:
+        if material != self._material:
+            self._context = self._build(material)
+            self._material = material
+            self.not_after = material.not_after
+            self._recorder.certificate_loaded(material.not_after)
+            self._recorder.authority_loaded(material.authority_not_after)
+        self.problem = ""
+
+    def _complain(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.warning("the certificate cannot be looked after: %s", problem)
+        self.problem = problem
+        self._recorder.certificate_rejected()
+
+    def _build(self, material: KeyMaterial) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        _load_pair(context, material.leaf, material.leaf_key)
+        if self._options.client_ca is not None:
+            try:
+                context.load_verify_locations(self._options.client_ca)
+            except OSError as error:
+                raise CertificateError(f"{self._options.client_ca} cannot be used: {error}") from None
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    def _now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self._clock(), dt.UTC)
+
+
+def trust_patch(webhooks: Sequence[dict[str, Any]], bundle: bytes) -> list[dict[str, Any]]:
+    """Return the JSON Patch (RFC 6902) that makes every webhook trust ``bundle``; empty if all do.
+
+    Each step tests the name of the webhook that it changes: the list may have been reordered since.
+    """
+    wanted = base64.b64encode(bundle).decode()
+    change: list[dict[str, Any]] = []
+    for index, webhook in enumerate(webhooks):
+        if (webhook.get("clientConfig") or {}).get("caBundle") != wanted:
+            path = f"/webhooks/{index}"
+            change.append({"op": "test", "path": f"{path}/name", "value": webhook.get("name")})
+            change.append({"op": "add", "path": f"{path}/clientConfig/caBundle", "value": wanted})
+    return change
+
+
+def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Load a pair from memory: OpenSSL reads files only, and the key must not touch a disk."""
+    descriptors = [_in_memory(certificate), _in_memory(key)]
+    try:
+        context.load_cert_chain(*(f"/proc/self/fd/{descriptor}" for descriptor in descriptors))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _in_memory(data: bytes) -> int:
+    descriptor = os.memfd_create("swr-trust", os.MFD_CLOEXEC)
+    os.write(descriptor, data)
+    return descriptor

@@ -1,0 +1,135 @@
+"""Access to the Kubernetes API: JSON in and out, one error, time limits on every call.
+
+The generated models are not used. What is written back must be what was read but for the part that
+is ours, and a model drops whatever it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import urllib3
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException, OpenApiException
+from kubernetes.config import ConfigException
+
+from webhook.errors import ClusterError
+
+CONNECT_SECONDS: Final = 3.0
+READ_SECONDS: Final = 10.0
+"""Seconds without a byte; answers of the API server come in one piece."""
+
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+GONE: Final = 410
+
+JSON: Final = "application/json"
+JSON_PATCH: Final = "application/json-patch+json"
+SERVER_SIDE_APPLY: Final = "application/apply-patch+yaml"
+
+
+class KubernetesApi:
+    """Calls one API server.
+
+    Every method raises ``ClusterError`` with the HTTP status (0 where there was no answer).
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        """Use a configured client; see ``connect``."""
+        self._client = client
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the object or list at a path such as ``/api/v1/namespaces/shop/pods``."""
+        return self._call("GET", path, query=query)
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object in the collection at ``path``."""
+        return self._call("POST", path, thing)
+
+    def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace the object at ``path``; its ``resourceVersion`` makes it a compare-and-swap."""
+        return self._call("PUT", path, thing)
+
+    def patch(self, path: str, change: Any, content_type: str = JSON_PATCH) -> dict[str, Any]:
+        """Change parts of the object at ``path``."""
+        return self._call("PATCH", path, change, content_type=content_type)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> dict[str, Any]:
+        headers = {"Accept": JSON}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        parts = self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self._client.call_api(*parts, _request_timeout=(CONNECT_SECONDS, READ_SECONDS))
+            data = response.read()
+        except (ApiException, OpenApiException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise ClusterError(0, f"the API server did not answer {method} {path}: {_cause(error)}") from None
+        if not 200 <= response.status < 300:  # noqa: PLR2004 - success, as HTTP defines it
+            raise ClusterError(response.status, f"{method} {path}: {_message(response.status, data)}")
+        try:
+            value = json.loads(data)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ClusterError(response.status, f"{method} {path}: the answer is no JSON object")
+        return value
+
+
+def connect(kubeconfig: str | None = None, context: str | None = None) -> KubernetesApi:
+    """Return access by the Pod's ServiceAccount, or by a kubeconfig where there is none.
+
+    Raises:
+        ClusterError: neither can be used.
+    """
+    settings = Configuration()
+    loaders: list[Callable[[], None]] = [
+        lambda: config.load_kube_config(kubeconfig, context, client_configuration=settings)
+    ]
+    if kubeconfig is None and context is None:
+        loaders.insert(0, lambda: config.load_incluster_config(client_configuration=settings))
+    cause: Exception | None = None
+    for load in loaders:
+        try:
+            load()
+        except (ConfigException, OSError) as error:
+            cause = error
+        else:
+            settings.retries = False
+            return KubernetesApi(ApiClient(settings))
+    raise ClusterError(0, f"no access to a cluster: {cause}")
+
+
+def _message(status: int, data: bytes) -> str:
+    """Return the API server's own sentence (kind Status), or what can be said without one."""
+    try:
+        said = json.loads(data)["message"]
+    except (ValueError, KeyError, TypeError):
+        said = ""
+    return f"{status} {said}" if said else f"the API server answered {status}"
+
+
+def _cause(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(reason)[:200]

@@ -1,0 +1,100 @@
+"""A Secret that several replicas write: read, then replaced only if nobody else did meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from webhook.cluster.client import CONFLICT, NOT_FOUND
+from webhook.errors import ClusterError
+
+
+class Api(Protocol):
+    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an object."""
+        ...  # pragma: no cover
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object."""
+        ...  # pragma: no cover
+
+    def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an object, if its ``resourceVersion`` is still the one that is given."""
+        ...  # pragma: no cover
+
+    def patch(self, path: str, change: Any, content_type: str = ...) -> dict[str, Any]:
+        """Change parts of an object."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A Secret as it was read. ``thing`` is ``None`` where it does not exist."""
+
+    data: Mapping[str, bytes]
+    thing: dict[str, Any] | None
+
+
+class SharedSecret:
+    """One Secret, by namespace and name. Needs ``get``, ``create`` and ``update``."""
+
+    def __init__(self, api: Api, namespace: str, name: str) -> None:
+        """Speak of this Secret only."""
+        self._api = api
+        self._collection = f"/api/v1/namespaces/{namespace}/secrets"
+        self.namespace = namespace
+        self.name = name
+
+    def read(self) -> StoredSecret:
+        """Return what it holds; entries that are no Base64 are left out.
+
+        Raises:
+            ClusterError: the API server refused or did not answer.
+        """
+        try:
+            thing = self._api.get(f"{self._collection}/{self.name}")
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return StoredSecret({}, None)
+            raise
+        data = {}
+        for key, text in (thing.get("data") or {}).items():
+            try:
+                data[key] = base64.b64decode(text, validate=True)
+            except (binascii.Error, TypeError, ValueError):
+                continue
+        return StoredSecret(data, thing)
+
+    def write(self, before: StoredSecret, data: Mapping[str, bytes]) -> bool:
+        """Put ``data`` in the place of what it held; labels and all else stay as they were.
+
+        Returns ``False`` where somebody else has written since ``before`` was read.
+
+        Raises:
+            ClusterError: the API server refused or did not answer.
+        """
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        try:
+            if before.thing is None:
+                self._api.create(
+                    self._collection,
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Secret",
+                        "metadata": {"name": self.name},
+                        "type": "Opaque",
+                        "data": encoded,
+                    },
+                )
+            else:
+                self._api.replace(f"{self._collection}/{self.name}", {**before.thing, "data": encoded})
+        except ClusterError as error:
+            if error.status in (CONFLICT, NOT_FOUND):
+                return False
+            raise
+        return True
