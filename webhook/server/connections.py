@@ -9,6 +9,7 @@ import time
 from typing import Any, Final, Generic, TypeVar
 
 import gevent
+from gevent.socket import socket as GeventSocket  # noqa: N812 - it is a class
 from gevent.ssl import SSLSocket
 
 HANDSHAKE_SECONDS: Final = 10.0
@@ -102,7 +103,7 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
         self.given_up = True
         # The raw connection: an orderly end of TLS would wait for the client.
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(self, socket.SHUT_RDWR)
+            GeventSocket.shutdown(self, socket.SHUT_RDWR)
 
 
 class Waiting(Generic[T]):

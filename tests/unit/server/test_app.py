@@ -1,0 +1,372 @@
+"""The HTTP surface, without a socket: statuses, bodies, and answers whatever breaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.builders import HOST, UID, gate, pod, review
+from webhook.admission.decision import Decision, Outcome
+from webhook.admission.request import AdmissionRequest
+from webhook.deadlines import Deadline
+from webhook.server.app import MAX_BODY, create_app, time_to_decide
+from webhook.server.health import Report
+from webhook.telemetry.metrics import Metrics
+from webhook.trust.records import TrustStatus
+
+ALLOWED = Decision(Outcome.ALLOW, allowed=True, annotations={"decision": "allow"})
+JSON = {"Content-Type": "application/json"}
+
+
+class FakeHealth:
+    """Ready, and open to every caller, unless told otherwise."""
+
+    def __init__(self, *, ready: bool = True, admits: bool = True) -> None:
+        self.ready = ready
+        self.admits = admits
+        self.refreshed = 0
+
+    def report(self) -> Report:
+        return Report(self.ready, ("[+] certificate: 9.0 days left", "[!] swr x: has not answered yet"))
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def admits_caller(self, environ: Any) -> bool:
+        return self.admits
+
+
+class FakeGate:
+    """Decides by a function, and keeps the deadlines that it was given."""
+
+    def __init__(self, decide: Callable[[AdmissionRequest], Decision] = lambda _: ALLOWED) -> None:
+        self._decide = decide
+        self.remaining: list[float] = []
+
+    def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
+        self.remaining.append(deadline.remaining())
+        return self._decide(request)
+
+
+def client(decider: Any = None, health: Any = None, metrics: Metrics | None = None) -> FlaskClient:
+    """Return a client of an application made of fakes."""
+    chosen = metrics if metrics is not None else Metrics("test")
+    return create_app(decider or FakeGate(), health or FakeHealth(), chosen).test_client()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected_seconds"),
+    [
+        ("", 9.0),
+        ("timeout=10s", 9.0),
+        ("timeout=1s", 0.5),
+        ("timeout=2s", 1.0),
+        ("timeout=3s", 2.0),
+        ("timeout=15s", 13.5),
+        ("timeout=30s", 27.0),
+        ("timeout=31s", 27.0),
+        ("timeout=9999s", 27.0),
+        ("timeout=0s", 0.5),
+        ("dry=1&timeout=5s&x=y", 4.0),
+        ("timeout=5s&timeout=30s", 4.0),
+        # Whatever kube-apiserver does not write counts as not said.
+        ("timeout=99999s", 9.0),
+        ("timeout=-1s", 9.0),
+        ("timeout=5", 9.0),
+        ("timeout=5ms", 9.0),
+        ("timeout=1e3s", 9.0),
+        ("timeout=nans", 9.0),
+        ("xtimeout=5s", 9.0),
+        ("timeout=", 9.0),
+        ("timeout=٣s", 9.0),
+    ],
+)
+def test_a_second_or_half_of_the_time_is_kept_back(query: str, expected_seconds: float) -> None:
+    """The parameter is rounded up by kube-apiserver, and the answer has a way to go."""
+    assert time_to_decide(query) == expected_seconds
+
+
+@pytest.mark.parametrize(("query", "expected_at_most"), [("?timeout=2s", 1.0), ("", 9.0)])
+def test_a_review_is_decided_within_the_callers_time(query: str, expected_at_most: float) -> None:
+    """The deadline that the gate is given is that of the query string."""
+    decider = FakeGate()
+    assert client(decider).post(f"/validate{query}", data=review(pod()), headers=JSON).status_code == 200
+    assert expected_at_most - 0.5 < decider.remaining[0] <= expected_at_most
+
+
+def test_a_review_is_answered_under_its_uid() -> None:
+    """The whole answer of an admitted Pod."""
+    answer = client().post("/validate", data=review(pod()), headers=JSON)
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    assert answer.get_json() == {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": UID, "allowed": True, "auditAnnotations": {"decision": "allow"}},
+    }
+
+
+def test_a_refused_review_is_an_http_success() -> None:
+    """A refusal is an answer; the whole of it, through the real gate."""
+    decider, _ = gate(facts={"shop/web:2": TrustStatus.UNTRUSTED})
+    answer = client(decider).post("/validate", data=review(pod(f"{HOST}/shop/web:2")), headers=JSON)
+    response = answer.get_json()["response"]
+    assert answer.status_code == 200
+    assert (response["uid"], response["allowed"]) == (UID, False)
+    assert response["status"] == {
+        "code": 403,
+        "reason": "Forbidden",
+        "message": f'denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2": '
+        "SWR does not mark this tag as trusted. Get the tag marked as trusted in SWR, or use one that is.",
+    }
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/json;"],
+)
+def test_json_may_be_said_in_several_ways(content_type: str) -> None:
+    """The media type counts, not its spelling or parameters."""
+    answer = client().post("/validate", data=review(pod()), headers={"Content-Type": content_type})
+    assert answer.status_code == 200
+
+
+BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
+    ("GET", "/validate", b"", {}, 405, "/validate takes POST, everything else GET"),
+    ("PUT", "/validate", b"{}", JSON, 405, "/validate takes POST, everything else GET"),
+    ("DELETE", "/validate", b"", {}, 405, "/validate takes POST, everything else GET"),
+    ("POST", "/healthz", b"", {}, 405, "/validate takes POST, everything else GET"),
+    ("POST", "/metrics", b"", {}, 405, "/validate takes POST, everything else GET"),
+    ("GET", "/", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
+    ("POST", "/validate/", b"{}", JSON, 404, "there is /validate, /healthz, /readyz and /metrics"),
+    ("GET", "/../etc/passwd", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
+    ("POST", "/validate", review(pod()), {}, 415, "Content-Type must be application/json"),
+    (
+        "POST",
+        "/validate",
+        review(pod()),
+        {"Content-Type": "text/json"},
+        415,
+        "Content-Type must be application/json",
+    ),
+    (
+        "POST",
+        "/validate",
+        review(pod()),
+        {"Content-Type": "application/yaml"},
+        415,
+        "Content-Type must be application/json",
+    ),
+    (
+        "POST",
+        "/validate",
+        review(pod()),
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        415,
+        "Content-Type must be application/json",
+    ),
+    ("POST", "/validate", b" " * (MAX_BODY + 1), JSON, 413, "an AdmissionReview has at most 7 MiB"),
+    ("POST", "/validate", b"", JSON, 400, "the body is not JSON: Input data was truncated"),
+    ("POST", "/validate", b"{", JSON, 400, "the body is not JSON: Input data was truncated"),
+    (
+        "POST",
+        "/validate",
+        b"\xff\xfe",
+        JSON,
+        400,
+        "the body is not JSON: JSON is malformed: invalid character (byte 0)",
+    ),
+    (
+        "POST",
+        "/validate",
+        b"[" * 100_000,
+        JSON,
+        400,
+        "the body is no AdmissionReview: Expected `object`, got `array`",
+    ),
+    (
+        "POST",
+        "/validate",
+        b"null",
+        JSON,
+        400,
+        "the body is no AdmissionReview: Expected `object`, got `null`",
+    ),
+    (
+        "POST",
+        "/validate",
+        b"{}",
+        JSON,
+        400,
+        "the body is no AdmissionReview: Object missing required field `apiVersion`",
+    ),
+    (
+        "POST",
+        "/validate",
+        b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}',
+        JSON,
+        400,
+        "the AdmissionReview has no request",
+    ),
+    (
+        "POST",
+        "/validate",
+        review(pod()).replace(b"k8s.io/v1", b"k8s.io/v1beta1"),
+        JSON,
+        400,
+        "apiVersion is 'admission.k8s.io/v1beta1'; this webhook speaks admission.k8s.io/v1",
+    ),
+    (
+        "POST",
+        "/validate",
+        review(pod()).replace(b'"AdmissionReview"', b'"Pod"'),
+        JSON,
+        400,
+        "the body is no AdmissionReview: its kind is 'Pod'",
+    ),
+    ("POST", "/validate", review(pod(), uid=""), JSON, 400, "request.uid must have 1 to 256 characters"),
+    (
+        "POST",
+        "/validate",
+        review(pod(), uid="u" * 257),
+        JSON,
+        400,
+        "request.uid must have 1 to 256 characters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "expected_status", "expected_error"), BROKEN)
+def test_a_broken_call_gets_its_status_and_a_sentence(
+    method: str, path: str, body: bytes, headers: dict[str, str], expected_status: int, expected_error: str
+) -> None:
+    """The whole answer is one JSON object with one sentence, and it is counted by status."""
+    metrics = Metrics("test")
+    answer = client(metrics=metrics).open(path, method=method, data=body, headers=headers)
+    assert (answer.status_code, answer.mimetype) == (expected_status, "application/json")
+    assert json.loads(answer.data) == {"error": expected_error}
+    counted = metrics.registry.get_sample_value(
+        "swr_trust_broken_calls_total", {"code": str(expected_status)}
+    )
+    assert counted == 1
+
+
+def test_a_body_of_the_greatest_size_is_read() -> None:
+    """7 MiB to the byte are no broken call."""
+    body = review(pod())
+    body = body[:-1] + b" " * (MAX_BODY - len(body)) + body[-1:]
+    assert len(body) == MAX_BODY
+    assert client().post("/validate", data=body, headers=JSON).status_code == 200
+
+
+def test_without_the_client_certificate_that_is_asked_for_nothing_is_decided() -> None:
+    """403, before the body is looked at; probes stay open."""
+    decider = FakeGate()
+    browser = client(decider, FakeHealth(admits=False))
+    answer = browser.post("/validate", data=b"whatever", headers=JSON)
+    assert answer.status_code == 403
+    assert answer.get_json() == {"error": "a client certificate of the API server is required"}
+    assert decider.remaining == []
+    assert browser.get("/readyz").status_code == 200
+
+
+def _crash(_: AdmissionRequest) -> Decision:
+    raise RuntimeError("swr-secret-token")
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        pytest.param(_crash, id="the gate raises"),
+        pytest.param(lambda _: None, id="the gate returns nothing"),
+        pytest.param(
+            lambda _: Decision(Outcome.ALLOW, allowed=True, annotations={"image": object()}),  # type: ignore[dict-item]
+            id="the answer cannot be written",
+        ),
+    ],
+)
+def test_our_own_failure_refuses_under_the_uid(decide: Callable[[AdmissionRequest], Decision]) -> None:
+    """Never an HTTP error, which `failurePolicy: Ignore` would let pass; nothing of the cause leaks."""
+    metrics = Metrics("test")
+    answer = client(FakeGate(decide), metrics=metrics).post("/validate", data=review(pod()), headers=JSON)
+    assert answer.status_code == 200
+    assert answer.get_json() == {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {
+            "uid": UID,
+            "allowed": False,
+            "status": {
+                "code": 500,
+                "reason": "InternalError",
+                "message": "denied by image trust policy: the webhook failed and admits nothing it has not judged",
+            },
+            "auditAnnotations": {"decision": "error", "error": "crash"},
+        },
+    }
+    assert metrics.deciding == 0
+
+
+def test_requests_in_flight_are_counted() -> None:
+    """The gauge is one while a request is decided, and zero after."""
+    metrics = Metrics("test")
+    seen: list[int] = []
+
+    def decide(_: AdmissionRequest) -> Decision:
+        seen.append(metrics.deciding)
+        return ALLOWED
+
+    client(FakeGate(decide), metrics=metrics).post("/validate", data=review(pod()), headers=JSON)
+    assert (seen, metrics.deciding) == ([1], 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "ready", "expected_status", "expected_body"),
+    [
+        ("/healthz", True, 200, "ok\n"),
+        ("/healthz", False, 200, "ok\n"),
+        ("/readyz", True, 200, "ok\n"),
+        (
+            "/readyz?verbose",
+            True,
+            200,
+            "[+] certificate: 9.0 days left\n[!] swr x: has not answered yet\nok\n",
+        ),
+        (
+            "/readyz",
+            False,
+            503,
+            "[+] certificate: 9.0 days left\n[!] swr x: has not answered yet\nnot ready\n",
+        ),
+    ],
+)
+def test_the_probes(path: str, ready: bool, expected_status: int, expected_body: str) -> None:
+    """Alive is whoever answers; ready is what the report says, with its lines on request or in trouble."""
+    answer = client(health=FakeHealth(ready=ready)).get(path)
+    assert (answer.status_code, answer.mimetype, answer.text) == (
+        expected_status,
+        "text/plain",
+        expected_body,
+    )
+
+
+def test_metrics_are_refreshed_and_exposed() -> None:
+    """In Prometheus' text format, with gauges brought up to date first."""
+    health = FakeHealth()
+    answer = client(health=health).get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'swr_trust_build_info{version="test"} 1.0\n' in answer.text
+    assert health.refreshed == 1
+
+
+def test_applications_share_nothing() -> None:
+    """Two of them in one process count each for itself."""
+    first, second = Metrics("a"), Metrics("b")
+    client(metrics=first).get("/nowhere")
+    client(metrics=second)
+    name, labels = "swr_trust_broken_calls_total", {"code": "404"}
+    assert first.registry.get_sample_value(name, labels) == 1
+    assert second.registry.get_sample_value(name, labels) is None

@@ -1,0 +1,179 @@
+"""Who gives way when there are too many connections, and how long each may take."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import make_certificate
+from webhook.server import connections
+from webhook.server.connections import Connection, Slow, Waiting
+
+
+def give_way(waiting: Waiting[str], count: int) -> list[str | None]:
+    """Return the next connections that give way."""
+    return [waiting.give_way() for _ in range(count)]
+
+
+def test_the_oldest_stranger_gives_way_first() -> None:
+    """Connections that brought a request go last, in the order in which they fell silent."""
+    waiting: Waiting[str] = Waiting()
+    waiting.add("api server", regular=True)
+    for name in ("first", "second"):
+        waiting.add(name, regular=False)
+    waiting.add("other api server", regular=True)
+    assert give_way(waiting, 5) == ["first", "second", "api server", "other api server", None]
+
+
+def test_a_connection_that_is_served_does_not_give_way() -> None:
+    """It waits for us, not we for it."""
+    waiting: Waiting[str] = Waiting()
+    waiting.add("in flight", regular=False)
+    waiting.add("silent", regular=False)
+    waiting.remove("in flight")
+    assert waiting.all() == ["silent"]
+    assert give_way(waiting, 2) == ["silent", None]
+
+
+def test_a_served_connection_is_a_regular_and_joins_the_end() -> None:
+    """Whoever speaks now and then outlasts whoever does not."""
+    waiting: Waiting[str] = Waiting()
+    for name in ("a", "b"):
+        waiting.add(name, regular=True)
+    waiting.remove("a")
+    waiting.add("a", regular=True)
+    assert give_way(waiting, 2) == ["b", "a"]
+
+
+def test_removing_what_is_not_there_is_no_error() -> None:
+    """A connection that gave way ends a moment later."""
+    waiting: Waiting[str] = Waiting()
+    waiting.remove("gone")
+    assert waiting.all() == []
+
+
+class Pair:
+    """An accepted socket, and its client."""
+
+    def __init__(self, folder: Path) -> None:
+        files = make_certificate(folder)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(files.certificate, files.key)
+        self._trust = ssl.create_default_context(cafile=str(files.authority))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.far = socket.create_connection(server.getsockname(), timeout=20)
+            self.near, _ = server.accept()
+        self._opened: list[socket.socket] = []
+
+    def take_over(self) -> Connection:
+        """Return the connection before its handshake."""
+        connection = Connection(self.near, self.context)
+        self._opened.append(connection)
+        return connection
+
+    def open(self) -> tuple[Connection, ssl.SSLSocket]:
+        """Do the handshake."""
+        connection = self.take_over()
+        clients: list[ssl.SSLSocket] = []
+
+        def shake() -> None:
+            clients.append(self._trust.wrap_socket(self.far, server_hostname="localhost"))
+
+        other = threading.Thread(target=shake)
+        other.start()
+        connection.shake_hands()
+        other.join(20)
+        self._opened += clients
+        return connection, clients[0]
+
+    def close(self) -> None:
+        """Close everything."""
+        for opened in (*self._opened, self.near, self.far):
+            opened.close()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """Two ends of a connection."""
+    made = Pair(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_request_may_not_drip_for_ever(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its budget starts with its first byte and no later byte extends it."""
+    connection, client = pair.open()
+    assert connection.idle
+    client.sendall(b"G")
+    assert connection.recv(8192) == b"G"
+    assert not connection.idle
+    monkeypatch.setattr(connection, "_ends", time.monotonic() - 1)
+    with pytest.raises(Slow):
+        connection.recv(8192)
+
+
+def test_silence_has_an_end(pair: Pair) -> None:
+    """The time between two requests, and before the first."""
+    connection, _ = pair.open()
+    connection.await_request(0.01)
+    with pytest.raises(Slow):
+        connection.recv(8192)
+    assert connection.idle
+
+
+def test_a_handshake_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte of it, and then nothing."""
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.01)
+    connection = pair.take_over()
+    pair.far.sendall(b"\x16")
+    with pytest.raises(TimeoutError):
+        connection.shake_hands()
+
+
+def test_an_answer_leaves_in_one_record(pair: Pair) -> None:
+    """Head and body together, once they are complete."""
+    connection, client = pair.open()
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    connection.sendall(b"ok\n")
+    client.settimeout(0.02)
+    with pytest.raises(TimeoutError):
+        client.recv(100)
+    client.settimeout(20)
+    connection.flush()
+    connection.flush()
+    assert client.recv(100) == b"HTTP/1.1 200 OK\r\n\r\nok\n"
+
+
+def test_an_answer_that_nobody_takes_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read holds a connection for so long and no longer."""
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.01)
+    connection, _ = pair.open()
+    connection.sendall(b"x" * 8_000_000)
+    with pytest.raises(Slow):
+        connection.flush()
+
+
+def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
+    """Whoever waits for it goes on at once; the accepted socket itself has been taken over by then."""
+    connection = pair.take_over()
+    pair.far.sendall(b"\x16")
+    connection.cut()
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on what was read before
+        connection.shake_hands()
+    assert connection.given_up
+
+
+def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
+    """And never another exception, which would be a traceback."""
+    pair.far.send(b"\x16")
+    pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    pair.far.close()
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
+        pair.take_over().shake_hands()

@@ -1,0 +1,318 @@
+"""What is kept of a decision: one line, and counters."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from tests.builders import (
+    ALIAS,
+    HOST,
+    NOW,
+    SOON,
+    UID,
+    FakeAnswers,
+    container,
+    exemption,
+    pod,
+    policy,
+    request,
+    rule,
+)
+from webhook.admission.gate import Gate
+from webhook.admission.request import AdmissionRequest
+from webhook.errors import LookupTimeout, Unauthorized
+from webhook.policy.model import BreakGlass, Policy
+from webhook.server.recording import MAX_FINDINGS, DecisionRecorder
+from webhook.telemetry.logs import LineLog
+from webhook.telemetry.metrics import Metrics
+from webhook.trust.records import TrustStatus
+
+FACTS: dict[str, Any] = {
+    "shop/web:1": TrustStatus.TRUSTED,
+    "shop/web:2": TrustStatus.UNTRUSTED,
+    "shop/slow:1": LookupTimeout("no answer in 3.0 s"),
+    "shop/locked:1": Unauthorized("the token is not accepted"),
+}
+
+
+class Recorded:
+    """A gate in front of a recorder, whose lines and counters can be looked at."""
+
+    def __init__(self, current: Policy | None = None, level: int = logging.INFO) -> None:
+        self.stream = io.StringIO()
+        self.metrics = Metrics("test")
+        recorder = DecisionRecorder(self.metrics, LineLog(self.stream, "json", level))
+        chosen = current if current is not None else policy()
+        self._gate = Gate(lambda: chosen, FakeAnswers(FACTS), [recorder], clock=lambda: NOW)
+
+    def decide(self, body: AdmissionRequest) -> None:
+        self._gate.decide(body, SOON)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines without what differs from run to run."""
+        lines = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
+        for line in lines:
+            assert isinstance(line.pop("milliseconds"), float)
+            assert line.pop("ts").endswith("Z")
+        return lines
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"swr_trust_{name}", labels) or 0.0
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    """Return the line of an admitted Pod, changed."""
+    return {
+        "level": "info",
+        "logger": "webhook.decisions",
+        "message": "decided",
+        "uid": UID,
+        "decision": "allow",
+        "allowed": True,
+        "operation": "CREATE",
+        "kind": "Pod",
+        "namespace": "shop",
+        "object": "web",
+        "user": "dev",
+        "findings": [finding()],
+        **changes,
+    }
+
+
+def finding(**changes: Any) -> dict[str, Any]:
+    """Return the entry of a trusted image, changed; ``None`` removes a key."""
+    values = {
+        "field": "spec.containers[0].image",
+        "image": f"{HOST}/shop/web:1",
+        "finding": "trusted",
+        "effect": "allow",
+        "from": "swr",
+        **changes,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+REFUSED = finding(image=f"{HOST}/shop/web:2", finding="untrusted", effect="deny")
+GLASS = BreakGlass(groups=frozenset({"devs"}))
+
+
+def broken_glass() -> dict[str, Any]:
+    """Return a Pod with an untrusted image and the break-glass annotation."""
+    thing = pod(f"{HOST}/shop/web:2")
+    thing["metadata"]["annotations"] = {GLASS.annotation: "incident 7"}
+    return thing
+
+
+CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
+    ("trusted", policy(), request(pod(f"{HOST}/shop/web:1")), line()),
+    (
+        "untrusted",
+        policy(),
+        request(pod(f"{HOST}/shop/web:2")),
+        line(decision="deny", allowed=False, findings=[REFUSED]),
+    ),
+    (
+        "two images",
+        policy(),
+        request(pod(f"{HOST}/shop/web:1", f"{ALIAS}/shop/web:2")),
+        line(
+            decision="deny",
+            allowed=False,
+            findings=[
+                finding(),
+                {**REFUSED, "field": "spec.containers[1].image", "image": f"{ALIAS}/shop/web:2"},
+            ],
+        ),
+    ),
+    (
+        "unknown",
+        policy(),
+        request(pod(f"{HOST}/shop/slow:1")),
+        line(
+            decision="deny",
+            allowed=False,
+            findings=[
+                {
+                    "field": "spec.containers[0].image",
+                    "image": f"{HOST}/shop/slow:1",
+                    "finding": "unknown",
+                    "effect": "deny",
+                    "reason": "timeout",
+                    "detail": "no answer in 3.0 s",
+                }
+            ],
+        ),
+    ),
+    (
+        "a rule that only watches",
+        policy(rules=(rule("watched", mode="audit"),)),
+        request(pod(f"{HOST}/shop/web:2")),
+        line(decision="audit", findings=[{**REFUSED, "effect": "record", "rule": "watched"}]),
+    ),
+    (
+        "an exemption",
+        policy(exemptions=(exemption("add-ons"),)),
+        request(pod("docker.io/library/nginx")),
+        line(
+            findings=[
+                {
+                    "field": "spec.containers[0].image",
+                    "image": "docker.io/library/nginx",
+                    "finding": "exempt",
+                    "effect": "allow",
+                    "exemption": "add-ons",
+                }
+            ]
+        ),
+    ),
+    (
+        "dry run of a subresource",
+        policy(),
+        request(
+            pod(f"{HOST}/shop/web:1"), operation="UPDATE", subresource="ephemeralcontainers", dryRun=True
+        ),
+        line(operation="UPDATE", subresource="ephemeralcontainers", dryRun=True),
+    ),
+    (
+        "broken glass",
+        policy(break_glass=GLASS),
+        request(broken_glass()),
+        line(decision="warn", breakGlass="incident 7", findings=[{**REFUSED, "effect": "warn"}]),
+    ),
+    (
+        "a kind that nobody taught us",
+        policy(),
+        request({"metadata": {"name": "x"}}, resource=("batch", "v9", "things"), kind="Thing"),
+        line(
+            decision="deny",
+            allowed=False,
+            kind="Thing",
+            findings=[],
+            reason="",  # filled in below: the sentence belongs to the messages
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("current", "body", "expected_line"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_a_decision_is_one_line(
+    current: Policy, body: AdmissionRequest, expected_line: dict[str, Any]
+) -> None:
+    """The whole line."""
+    recorded = Recorded(current)
+    recorded.decide(body)
+    [seen] = recorded.lines
+    if "reason" in expected_line:
+        assert seen["reason"].startswith("denied by image trust policy: ")
+        expected_line = {**expected_line, "reason": seen["reason"]}
+    assert seen == expected_line
+
+
+def test_a_request_that_concerns_us_not_is_no_line() -> None:
+    """Unless the level is debug; a cluster deletes Pods all day."""
+    deletion = request(None, old=pod(f"{HOST}/shop/web:1"), operation="DELETE")
+    quiet, talkative = Recorded(), Recorded(level=logging.DEBUG)
+    quiet.decide(deletion)
+    talkative.decide(deletion)
+    assert quiet.lines == []
+    assert talkative.lines == [line(level="debug", operation="DELETE", findings=[])]
+
+
+def test_a_line_spells_out_so_many_images_and_no_more() -> None:
+    """A Pod of hundreds of containers is one line of bounded length."""
+    thing = pod()
+    thing["spec"]["containers"] = [
+        container(f"{HOST}/shop/{'x' * 100}/{index}:1", f"c{index}") for index in range(MAX_FINDINGS + 5)
+    ]
+    recorded = Recorded()
+    recorded.decide(request(thing))
+    [seen] = recorded.lines
+    assert (len(seen["findings"]), seen["more"]) == (MAX_FINDINGS, 5)
+
+
+def test_what_a_stranger_writes_forges_no_line_and_no_field() -> None:
+    """Names and images are chosen by whoever makes the Pod; they stay inside their strings."""
+    evil = 'a:1\n{"message":"decided","allowed":true}\r\u2028"},"allowed":true,"x":{"y":"'
+    recorded = Recorded()
+    recorded.decide(request(pod(evil), user=evil))
+    assert recorded.stream.getvalue().count("\n") == 1
+    [seen] = recorded.lines
+    assert (seen["allowed"], seen["user"], seen["findings"][0]["image"]) == (False, evil, evil)
+
+
+def test_an_endless_image_is_cut() -> None:
+    """A string of a megabyte is no reference, and its start is enough to find it."""
+    recorded = Recorded()
+    recorded.decide(request(pod("x" * 1_000_000)))
+    assert len(recorded.stream.getvalue()) < 1500
+
+
+def test_no_secret_gets_into_a_line() -> None:
+    """Neither those of the Pod nor those that a failure has seen."""
+    thing = pod(f"{HOST}/shop/locked:1")
+    thing["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
+    thing["metadata"]["annotations"] = {"example.com/token": "hunter2"}
+    recorded = Recorded()
+    recorded.decide(request(thing))
+    assert "hunter2" not in recorded.stream.getvalue()
+    assert recorded.lines[0]["findings"][0]["detail"] == "the token is not accepted"
+
+
+def test_our_own_failure_is_an_error() -> None:
+    """An operator who looks for errors finds it, by its uid."""
+    recorded = Recorded(policy(rules=(None,)))  # a policy that cannot be: every decision crashes
+    recorded.decide(request(pod(f"{HOST}/shop/web:1")))
+    [seen] = recorded.lines
+    assert (seen["level"], seen["decision"], seen["allowed"], seen["uid"]) == ("error", "error", False, UID)
+
+
+def test_decisions_and_images_are_counted() -> None:
+    """By bounded labels: no image, no namespace, no user."""
+    recorded = Recorded()
+    recorded.decide(request(pod(f"{HOST}/shop/web:1", f"{HOST}/shop/web:2")))
+    recorded.decide(request(pod(f"{HOST}/shop/web:1"), dryRun=True))
+    assert (
+        recorded.count(
+            "admission_requests_total", subject="pod", operation="CREATE", decision="deny", dry_run="false"
+        )
+        == 1
+    )
+    assert (
+        recorded.count(
+            "admission_requests_total", subject="pod", operation="CREATE", decision="allow", dry_run="true"
+        )
+        == 1
+    )
+    assert (
+        recorded.count("image_findings_total", finding="trusted", reason="", mode="enforce", effect="allow")
+        == 2
+    )
+    assert (
+        recorded.count("image_findings_total", finding="untrusted", reason="", mode="enforce", effect="deny")
+        == 1
+    )
+
+
+@pytest.mark.parametrize(("dry_run", "expected"), [(False, 1), (True, 0)])
+def test_broken_glass_is_counted_unless_it_is_a_dry_run(dry_run: bool, expected: int) -> None:
+    """A dry run breaks no glass."""
+    recorded = Recorded(policy(break_glass=GLASS))
+    recorded.decide(request(broken_glass(), dryRun=dry_run))
+    assert recorded.count("break_glass_total") == expected
+
+
+def test_an_operation_that_a_stranger_invents_is_no_label() -> None:
+    """Whoever can reach the port can invent any number of them."""
+    recorded = Recorded()
+    recorded.decide(request(pod(f"{HOST}/shop/web:1"), operation="INVENTED"))
+    text = recorded.metrics.render().decode()
+    assert "INVENTED" not in text
+    assert 'operation="other"' in text

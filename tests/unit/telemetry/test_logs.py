@@ -1,0 +1,289 @@
+"""Log lines: their forms, what is repeated, and what cannot be forged."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import FakeClock
+from webhook.telemetry.logs import (
+    MAX_REMEMBERED,
+    MAX_TEXT,
+    Format,
+    LineHandler,
+    LineLog,
+    RepeatFilter,
+    configure_logging,
+    format_time,
+)
+
+MOMENT = 1_800_000_000.125
+
+
+def written(style: Format, message: str, level: int = logging.INFO, **fields: Any) -> str:
+    """Return the line of a message."""
+    stream = io.StringIO()
+    LineLog(stream, style, logging.DEBUG).write(level, "webhook.x", message, fields, MOMENT)
+    return stream.getvalue()
+
+
+def record(
+    message: str, level: int = logging.WARNING, name: str = "webhook.x", *args: object
+) -> logging.LogRecord:
+    """Return a record."""
+    return logging.LogRecord(name, level, "file", 1, message, args, None)
+
+
+def test_a_json_line() -> None:
+    """Time, level, logger and message, then the fields in their order."""
+    assert written("json", "serving", port=8443, registries=["a"]) == (
+        '{"ts":"2027-01-15T08:00:00.125Z","level":"info","logger":"webhook.x","message":"serving",'
+        '"port":8443,"registries":["a"]}\n'
+    )
+
+
+def test_a_text_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short, in local time, for a person at a terminal."""
+    monkeypatch.setattr("webhook.telemetry.logs.time.localtime", __import__("time").gmtime)
+    assert written("text", "serving", port=8443, registries=["a"]) == (
+        '08:00:00 info    serving port=8443 registries=["a"]\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (logging.DEBUG, "debug"),
+        (logging.WARNING, "warning"),
+        (logging.ERROR, "error"),
+        (logging.CRITICAL, "critical"),
+        (25, "info"),
+    ],
+)
+def test_the_level_is_a_word(level: int, expected: str) -> None:
+    """As collectors know it; an unheard-of one is information."""
+    assert json.loads(written("json", "x", level))["level"] == expected
+
+
+def test_a_line_below_the_level_is_not_written() -> None:
+    """Nor are its fields looked at."""
+    stream = io.StringIO()
+    lines = LineLog(stream, "json", logging.WARNING)
+    lines.write(logging.INFO, "x", "x", {"never": object()})
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", "plain"),
+        ("sha256:ab/c.d", "sha256:ab/c.d"),
+        ("two words", '"two words"'),
+        ("", '""'),
+        ("allow decision=deny", '"allow decision=deny"'),
+        ("a=b", '"a=b"'),
+        ('x" decision="deny', r'"x\" decision=\"deny"'),
+        ("a\nb", r'"a\nb"'),
+        (3, "3"),
+        (None, "null"),
+        (True, "true"),
+        ({"a": [1]}, '{"a":[1]}'),
+    ],
+)
+def test_a_value_cannot_be_taken_for_another_pair(value: object, expected: str) -> None:
+    """Whatever is not one plain word is quoted as JSON."""
+    assert written("text", "m", key=value).endswith(f" m key={expected}\n")
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+@settings(max_examples=150)
+@given(message=st.text(), value=st.text(), nested=st.dictionaries(st.text(), st.text(), max_size=3))
+def test_a_message_is_one_line_whatever_is_in_it(
+    style: Format, message: str, value: str, nested: dict[str, str]
+) -> None:
+    """Line breaks, escape sequences and lone surrogates are spelt out."""
+    line = written(style, message, image=value, more=nested)
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+    assert "\x1b" not in line
+    assert "\r" not in line
+    if style == "json":
+        assert json.loads(line)["message"] == message.encode("utf-8", "replace").decode()
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_value_that_json_does_not_know_is_written_as_its_text(style: Format) -> None:
+    """A log line is never the reason of a crash."""
+    assert "Undefined" in written(style, "m", key=type("Undefined", (), {})(), other="\ud800")
+
+
+def test_time_is_utc_to_the_millisecond() -> None:
+    """RFC 3339."""
+    assert format_time(0) == "1970-01-01T00:00:00.000Z"
+    assert format_time(1.0009) == "1970-01-01T00:00:01.000Z"
+
+
+class Logged:
+    """A logger of its own that ends in a stream."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.clock = FakeClock()
+        self.lines = LineLog(self.stream, "json", logging.DEBUG)
+        self.repeats = RepeatFilter(10.0, self.clock)
+        self.logger = logging.Logger("webhook.x")  # noqa: LOG001 - one that no other test sees
+        handler = LineHandler(self.lines)
+        handler.addFilter(self.repeats)
+        self.logger.addHandler(handler)
+
+    def seen(self) -> list[tuple[str, int | None]]:
+        """Return each line's message and how often it was held back."""
+        objects = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
+        return [(line["message"], line.get("repeated")) for line in objects]
+
+
+def test_the_loggers_of_the_standard_library_end_in_lines() -> None:
+    """With what was passed as ``extra``."""
+    logged = Logged()
+    logged.logger.info("asked %s", "swr", extra={"tries": 2})
+    line = json.loads(logged.stream.getvalue())
+    assert {key: line[key] for key in ("message", "level", "logger", "tries")} == {
+        "message": "asked swr",
+        "level": "info",
+        "logger": "webhook.x",
+        "tries": 2,
+    }
+
+
+def test_a_traceback_travels_inside_its_line() -> None:
+    """Collectors cut records of several lines apart; its end names the error."""
+    logged = Logged()
+    try:
+        {}["y" * 2 * MAX_TEXT]
+    except KeyError:
+        logged.logger.exception("failed")
+    assert logged.stream.getvalue().count("\n") == 1
+    error = json.loads(logged.stream.getvalue())["error"]
+    assert len(error) == MAX_TEXT
+    assert error.endswith("yyy'")
+
+
+def test_a_record_that_cannot_be_formatted_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is lost, what it was about goes on."""
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    logged = Logged()
+    logged.logger.info("%d things", "many")
+    logged.logger.info("next")
+    assert [message for message, _ in logged.seen()] == ["next"]
+    assert "--- Logging error ---" in errors.getvalue()
+
+
+def test_a_warning_is_written_once_per_interval() -> None:
+    """The next one that passes tells how many were held back."""
+    logged = Logged()
+    for _ in range(5):
+        logged.logger.warning("SWR does not answer")
+    logged.clock.tick(10)
+    logged.logger.warning("SWR does not answer")
+    assert logged.seen() == [("SWR does not answer", None), ("SWR does not answer", 4)]
+
+
+def test_warnings_are_the_same_whatever_their_arguments() -> None:
+    """A warning per image would be a warning per Pod."""
+    logged = Logged()
+    for image in ("a", "b", "c"):
+        logged.logger.warning("cannot ask about %s", image)
+    logged.logger.error("cannot ask about %s", "d")
+    assert logged.seen() == [("cannot ask about a", None), ("cannot ask about d", None)]
+
+
+def test_information_is_never_held_back() -> None:
+    """Decisions are information."""
+    logged = Logged()
+    for _ in range(3):
+        logged.logger.info("decided")
+    assert len(logged.seen()) == 3
+
+
+def test_what_was_held_back_is_told_when_no_other_comes() -> None:
+    """By the summary, once, when the interval is over."""
+    logged = Logged()
+    for _ in range(3):
+        logged.logger.warning("SWR does not answer")
+    logged.logger.warning("once")
+    logged.repeats.summarise(logged.lines)
+    assert len(logged.seen()) == 2
+    logged.clock.tick(10)
+    logged.repeats.summarise(logged.lines)
+    logged.repeats.summarise(logged.lines)
+    assert logged.seen()[2:] == [("SWR does not answer", 2)]
+
+
+def test_a_flood_of_different_warnings_is_remembered_within_bounds() -> None:
+    """The oldest is forgotten, and may pass again."""
+    logged = Logged()
+    for index in range(3 * MAX_REMEMBERED):
+        logged.logger.warning(f"strange {index}")  # noqa: G004 - different messages are the point
+    assert len(logged.repeats._seen) == MAX_REMEMBERED
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, put back afterwards."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("style", "stream", "expected_json"),
+    [
+        (None, io.StringIO(), True),
+        (None, Terminal(), False),
+        ("json", Terminal(), True),
+        ("text", io.StringIO(), False),
+    ],
+)
+def test_a_terminal_gets_text_unless_told_otherwise(
+    root: logging.Logger, style: Format | None, stream: io.StringIO, expected_json: bool
+) -> None:
+    """Machines get JSON."""
+    configure_logging(style, "info", stream)
+    logging.getLogger("any").info("hello")
+    assert stream.getvalue().startswith("{") is expected_json
+
+
+def test_the_level_is_that_of_the_option(root: logging.Logger) -> None:
+    """And the loggers of libraries follow."""
+    stream = io.StringIO()
+    configure_logging("json", "warning", stream)
+    logging.getLogger("library").info("not this")
+    logging.getLogger("library").warning("this")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["this"]
+
+
+def test_the_stream_may_be_replaced_while_lines_are_written(root: logging.Logger) -> None:
+    """The process that serves puts a writer of its own in front of standard output."""
+    before, after = io.StringIO(), io.StringIO()
+    logs = configure_logging("json", "info", before)
+    logging.getLogger("any").info("one")
+    logs.lines.stream = after
+    logging.getLogger("any").info("two")
+    assert ("one" in before.getvalue(), "two" in after.getvalue()) == (True, True)
+    assert "two" not in before.getvalue()
