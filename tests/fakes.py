@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from webhook.deadlines import Deadline
-from webhook.errors import TrustLookupError
+from webhook.errors import ClusterError, TrustLookupError
 from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
@@ -89,6 +91,65 @@ class FakeCredential:
 
     def release(self, generation: int) -> None:
         self.told.append(f"release {generation}")
+
+
+class FakeApi:
+    """The Kubernetes API as far as ``webhook.cluster.secrets.Api`` needs it, in memory.
+
+    ``before_write`` is called once, right before the next write: what it does, somebody else did.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.writes = 0
+        self.down = False
+        self.before_write: Callable[[], None] | None = None
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        self._answer()
+        if path not in self.objects:
+            raise ClusterError(404, f"{path} not found")
+        return copy.deepcopy(self.objects[path])
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        return self._write(f"{path}/{thing['metadata']['name']}", dict(thing), "")
+
+    def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        return self._write(path, dict(thing), thing["metadata"].get("resourceVersion", ""))
+
+    def patch(self, path: str, change: Any, content_type: str = "") -> dict[str, Any]:
+        thing = self.get(path)
+        for step in change:
+            *parents, last = step["path"].strip("/").split("/")
+            target: Any = thing
+            for part in parents:
+                target = target[int(part) if isinstance(target, list) else part]
+            if step["op"] == "test" and target[last] != step["value"]:
+                raise ClusterError(422, "the test of a patch failed")
+            if step["op"] == "add":
+                target[last] = step["value"]
+        return self._write(path, thing, thing["metadata"]["resourceVersion"])
+
+    def put(self, path: str, thing: dict[str, Any]) -> None:
+        """Store an object whatever is there."""
+        self.writes += 1
+        meta = {**thing["metadata"], "resourceVersion": str(self.writes)}
+        self.objects[path] = {**copy.deepcopy(thing), "metadata": meta}
+
+    def _write(self, path: str, thing: dict[str, Any], version: str) -> dict[str, Any]:
+        self._answer()
+        if self.before_write is not None:
+            other, self.before_write = self.before_write, None
+            other()
+        known = self.objects.get(path)
+        if (known["metadata"]["resourceVersion"] if known is not None else "") != version:
+            raise ClusterError(409, f"{path} has been modified")
+        self.put(path, thing)
+        return copy.deepcopy(self.objects[path])
+
+    def _answer(self) -> None:
+        if self.down:
+            raise ClusterError(0, "the API server did not answer")
 
 
 class Notes:

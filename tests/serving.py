@@ -110,7 +110,7 @@ class ServerProcess:
         """Start and wait until the process answers."""
         command = [sys.executable, "-m", "webhook.cli.main", "serve", "--config", str(self.config)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
-        command += ["--tls-cert", str(self.certificate.certificate), "--tls-key", str(self.certificate.key)]
+        command += self.certificate_arguments()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **self._environment}
@@ -126,6 +126,10 @@ class ServerProcess:
                 time.sleep(0.02)
         self.stop(signal.SIGKILL)
         raise AssertionError(f"the webhook did not become ready:\n{self.logs()}")
+
+    def certificate_arguments(self) -> list[str]:
+        """Return the options that say where the certificate comes from."""
+        return ["--tls-cert", str(self.certificate.certificate), "--tls-key", str(self.certificate.key)]
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 30.0) -> int:
         """Stop the process and return its exit code."""

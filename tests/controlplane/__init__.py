@@ -28,8 +28,10 @@ USERS = {
     "admin": ("system:masters",),
     "dev": ("devs", "system:masters"),
     "oncall": ("platform-oncall", "system:masters"),
+    "gate": ("gates",),
 }
-"""Users by name, with their groups; the token of each is ``<name>-token``."""
+"""Users by name, with their groups; the token of each is ``<name>-token``. ``gate`` may do nothing
+that no test has granted."""
 
 WEBHOOK = "swr-trust.test.example.com"
 
@@ -108,11 +110,13 @@ class ControlPlane:
         """Return the path of a user's kubeconfig."""
         path = self._folder / f"{user}.kubeconfig"
         if not path.exists():
+            # The API server signs its certificate itself, and keeps its authority beside it.
+            authority = f"{self._folder}/certs/apiserver.crt"
             config = {
                 "apiVersion": "v1",
                 "kind": "Config",
                 "clusters": [
-                    {"name": "c", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}
+                    {"name": "c", "cluster": {"server": self.url, "certificate-authority": authority}}
                 ],
                 "users": [{"name": user, "user": {"token": f"{user}-token"}}],
                 "contexts": [{"name": "c", "context": {"cluster": "c", "user": user}}],
@@ -120,6 +124,21 @@ class ControlPlane:
             }
             path.write_text(json.dumps(config), encoding="utf-8")
         return path
+
+    def grant(self, user: str, namespace: str, rules: list[dict[str, Any]], *, cluster: bool = False) -> None:
+        """Grant exactly these rules to a user, in a namespace or in the whole cluster."""
+        kind = "ClusterRole" if cluster else "Role"
+        meta = {"name": f"grant-{user}"} | ({} if cluster else {"namespace": namespace})
+        api = "rbac.authorization.k8s.io/v1"
+        role = {"apiVersion": api, "kind": kind, "metadata": meta, "rules": rules}
+        binding = {
+            "apiVersion": api,
+            "kind": f"{kind}Binding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": f"grant-{user}"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        }
+        self.kubectl("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": [role, binding]})
 
     def make_namespace(self, name: str) -> None:
         """Create a namespace and wait until Pods can be created in it."""

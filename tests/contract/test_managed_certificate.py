@@ -1,0 +1,333 @@
+"""A certificate that replicas keep in the cluster: the same suite over memory and a real API server."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.fakes import FakeApi, FakeClock, Notes
+from webhook.cluster.authority import LEAF, make_material, read_material, renew
+from webhook.cluster.certificates import CONFIGURATIONS, ManagedCertificate, ManagedCertificateOptions
+from webhook.cluster.client import connect
+from webhook.cluster.secrets import Api, SharedSecret
+from webhook.errors import ClusterError
+
+NAMESPACE = "certificates"
+SECRET_PATH = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+
+
+def options(name: str) -> ManagedCertificateOptions:
+    """Return where the replicas of one test keep their certificate."""
+    return ManagedCertificateOptions(NAMESPACE, f"{name}-tls", "gate", name)
+
+
+def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
+    """Return a webhook configuration with one webhook per bundle."""
+    webhooks = [
+        {
+            "name": f"w{index}.example.com",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "clientConfig": {"service": {"namespace": NAMESPACE, "name": "gate"}}
+            | ({"caBundle": bundle} if bundle else {}),
+            "rules": [],
+        }
+        for index, bundle in enumerate(bundles)
+    ]
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": webhooks,
+    }
+
+
+@pytest.fixture(params=["memory", "API server"])
+def api(request: pytest.FixtureRequest) -> Api:
+    """An API server, in memory or a real one."""
+    if request.param == "memory":
+        return FakeApi()
+    cluster: ControlPlane = request.getfixturevalue("control_plane")
+    api = connect(str(cluster.kubeconfig("admin")))
+    try:
+        api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    except ClusterError as error:
+        assert error.status == 409
+    return api
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, api: Api) -> str:
+    """A name of the test's own, and its webhook configuration with two webhooks."""
+    words = request.node.originalname.removeprefix("test_").replace("_", "-")
+    api.create(CONFIGURATIONS, configuration(words[:50].strip("-"), None, None))
+    return str(words[:50].strip("-"))
+
+
+class Replicas:
+    """Some replicas that look when they are told to."""
+
+    def __init__(self, api: Api, name: str, count: int = 1) -> None:
+        self.api, self.options = api, options(name)
+        self.clock = FakeClock(dt.datetime.now(dt.UTC).timestamp())
+        self.notes = Notes()
+        self.all = [self.start() for _ in range(count)]
+
+    def start(self) -> ManagedCertificate:
+        """Start one more."""
+        return ManagedCertificate(self.options, self.api, self.notes, self.clock, lambda seconds: None)
+
+    def check(self) -> None:
+        """Let each look once."""
+        for replica in self.all:
+            replica.check()
+
+    @property
+    def secret(self) -> dict[str, bytes]:
+        """What the Secret holds."""
+        return dict(SharedSecret(self.api, NAMESPACE, self.options.secret).read().data)
+
+    @property
+    def bundles(self) -> list[bytes]:
+        """The authorities that each webhook trusts."""
+        thing = self.api.get(f"{CONFIGURATIONS}/{self.options.configuration}")
+        return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in thing["webhooks"]]
+
+    @property
+    def served(self) -> list[bytes]:
+        """The certificate that each replica serves."""
+        return [replica._material.leaf if replica._material else b"" for replica in self.all]
+
+
+def test_all_replicas_agree_on_one_certificate(api: Api, name: str) -> None:
+    """And every webhook of the configuration trusts it."""
+    replicas = Replicas(api, name, 3)
+    replicas.check()
+    secret = replicas.secret
+    assert replicas.served == [secret["tls.crt"]] * 3
+    assert replicas.bundles == [secret["ca.crt"]] * 2
+
+
+def test_before_the_first_look_a_replica_is_not_ready(api: Api, name: str) -> None:
+    """It serves a certificate that nobody trusts, so that probes are answered."""
+    (replica,) = Replicas(api, name).all
+    assert (replica.not_after, replica.problem) == (0.0, "there is none from the cluster yet")
+    replica.check()
+    assert replica.not_after > 0
+    assert replica.problem == ""
+
+
+@pytest.mark.parametrize("damage", ["emptied", "foreign"])
+def test_a_damaged_bundle_is_put_right(api: Api, damage: str) -> None:
+    """By the next look of any replica, in every webhook."""
+    name = f"bundle-{damage}"
+    api.create(CONFIGURATIONS, configuration(name, None, None))
+    replicas = Replicas(api, name)
+    replicas.check()
+    foreign = make_material(("x",), dt.datetime.now(dt.UTC)).bundle
+    thing = api.get(f"{CONFIGURATIONS}/{name}")
+    if damage == "emptied":
+        del thing["webhooks"][1]["clientConfig"]["caBundle"]
+    else:
+        thing["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(foreign).decode()
+    api.replace(f"{CONFIGURATIONS}/{name}", thing)
+    assert replicas.bundles[0] != replicas.bundles[1]
+    replicas.check()
+    assert replicas.bundles == [replicas.secret["ca.crt"]] * 2
+
+
+def _delete(replicas: Replicas) -> None:
+    if isinstance(replicas.api, FakeApi):
+        del replicas.api.objects[f"{SECRET_PATH}/{replicas.options.secret}"]
+    else:
+        replicas.api._call("DELETE", f"{SECRET_PATH}/{replicas.options.secret}")  # type: ignore[attr-defined]
+
+
+def _empty(replicas: Replicas) -> None:
+    secret = SharedSecret(replicas.api, NAMESPACE, replicas.options.secret)
+    assert secret.write(secret.read(), {})
+
+
+def _corrupt(replicas: Replicas) -> None:
+    secret = SharedSecret(replicas.api, NAMESPACE, replicas.options.secret)
+    stored = secret.read()
+    assert secret.write(stored, {**stored.data, LEAF: b"garbage"})
+
+
+@pytest.mark.parametrize("damage", [_delete, _empty, _corrupt])
+def test_a_lost_secret_is_written_back(api: Api, request: pytest.FixtureRequest, damage: Any) -> None:
+    """What is served and trusted stays as it is: nobody notices."""
+    name = f"lost{damage.__name__}".replace("_", "-")
+    api.create(CONFIGURATIONS, configuration(name, None))
+    replicas = Replicas(api, name, 2)
+    replicas.check()
+    served, trusted = replicas.served, replicas.bundles
+    damage(replicas)
+    replicas.check()
+    assert (replicas.served, replicas.bundles) == (served, trusted)
+    assert replicas.secret["tls.crt"] == served[0]
+
+
+def test_what_somebody_else_keeps_in_the_secret_stays(api: Api, name: str) -> None:
+    """Labels, annotations and other entries are not ours."""
+    thing = {
+        "metadata": {"name": f"{name}-tls", "labels": {"app": "gate"}},
+        "data": {"other": base64.b64encode(b"theirs").decode()},
+    }
+    api.create(SECRET_PATH, thing)
+    replicas = Replicas(api, name)
+    replicas.check()
+    stored = api.get(f"{SECRET_PATH}/{name}-tls")
+    assert stored["metadata"]["labels"] == {"app": "gate"}
+    assert replicas.secret["other"] == b"theirs"
+
+
+def test_a_new_replica_takes_over_what_is_there(api: Api, name: str) -> None:
+    """A restart of everything changes nothing."""
+    first = Replicas(api, name, 2)
+    first.check()
+    second = Replicas(api, name, 2)
+    second.check()
+    assert second.served == first.served
+
+
+def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: Api, name: str) -> None:
+    """By one new one, which the configuration trusts already."""
+    old = make_material(options(name).names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
+    secret = SharedSecret(api, NAMESPACE, f"{name}-tls")
+    assert secret.write(secret.read(), old.data)
+    replicas = Replicas(api, name, 3)
+    replicas.check()
+    replicas.check()
+    assert set(replicas.served) == {replicas.secret["tls.crt"]}
+    assert replicas.secret["tls.crt"] != old.leaf
+    assert replicas.bundles == [old.bundle] * 2
+
+
+def test_a_new_authority_is_trusted_beside_the_old_one(api: Api, name: str) -> None:
+    """And what is served does not change yet."""
+    names = options(name).names
+    now = dt.datetime.now(dt.UTC)
+    old = make_material(names, now - dt.timedelta(days=600))
+    while old.not_after < now.timestamp():
+        grown = renew(old, names, dt.datetime.fromtimestamp(old.not_after, dt.UTC) - dt.timedelta(days=29))
+        if grown.bundle != old.bundle:
+            break
+        old = grown
+    secret = SharedSecret(api, NAMESPACE, f"{name}-tls")
+    if read_material(old.data, names, now) is None:
+        pytest.fail("the test has made nothing that can be served")
+    assert secret.write(secret.read(), old.data)
+    replicas = Replicas(api, name, 2)
+    replicas.check()
+    replicas.check()
+    assert replicas.secret["ca.crt"].endswith(old.bundle)
+    assert replicas.secret["ca.crt"] != old.bundle
+    assert replicas.bundles == [replicas.secret["ca.crt"]] * 2
+    assert replicas.served == [old.leaf] * 2
+
+
+def test_a_configuration_that_is_not_there_holds_nothing_up(api: Api) -> None:
+    """Charts create it last, and remove it first."""
+    replicas = Replicas(api, "not-installed")
+    replicas.check()
+    assert replicas.served == [replicas.secret["tls.crt"]]
+
+
+def test_an_api_server_that_is_gone_changes_nothing(api: Api, name: str) -> None:
+    """What is served goes on being served, and the problem is told."""
+    replicas = Replicas(api, name)
+    replicas.check()
+    (replica,) = replicas.all
+    before = replica.context()
+    down = FakeApi()
+    down.down = True
+    replica._api = down
+    replica._secret = SharedSecret(down, NAMESPACE, replicas.options.secret)
+    with pytest.raises(ClusterError):
+        replica.check()
+    assert replica.context() is before
+
+
+def test_whoever_is_second_takes_what_the_first_one_wrote() -> None:
+    """Two replicas that find nothing at the same moment do not both prevail."""
+    api = FakeApi()
+    api.put(f"{CONFIGURATIONS}/race", configuration("race", None))
+    first, second = (Replicas(api, "race") for _ in range(2))
+
+    def check_first() -> None:
+        first.check()
+
+    api.before_write = check_first
+    second.check()
+    assert first.served == second.served
+
+
+GRANTS: list[tuple[str, dict[str, Any]]] = [
+    ("secrets create", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}),
+    ("secrets get", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}),
+    ("secrets update", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["update"]}),
+    (
+        "configurations get",
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingwebhookconfigurations"],
+            "verbs": ["get"],
+        },
+    ),
+    (
+        "configurations patch",
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingwebhookconfigurations"],
+            "verbs": ["patch"],
+        },
+    ),
+]
+
+
+def _live(control_plane: ControlPlane, name: str, without: str) -> None:
+    """Make, damage and mend with the rights of the chart, less one."""
+    admin = connect(str(control_plane.kubeconfig("admin")))
+    api = connect(str(control_plane.kubeconfig("gate")))
+    rules = [
+        ({**rule} if "create" in rule["verbs"] else {**rule, "resourceNames": [f"{name}-tls", name]})
+        for title, rule in GRANTS
+        if title != without
+    ]
+    admin.create(CONFIGURATIONS, configuration(name, None))
+    control_plane.grant("gate", NAMESPACE, [rule for rule in rules if rule["apiGroups"] == [""]])
+    control_plane.grant("gate", "", [rule for rule in rules if rule["apiGroups"] != [""]], cluster=True)
+    replicas = Replicas(api, name)
+    replicas.check()
+    replicas.api = admin
+    _empty(replicas)
+    replicas.api = api
+    replicas.check()
+
+
+@pytest.fixture
+def certificates(control_plane: ControlPlane) -> ControlPlane:
+    """A cluster with the namespace of these tests."""
+    control_plane.kubectl("create", "namespace", NAMESPACE, check=False)
+    return control_plane
+
+
+def test_the_rights_of_the_chart_are_enough(certificates: ControlPlane) -> None:
+    """Authorization is on, and the user may do nothing else."""
+    _live(certificates, "rights-all", "")
+
+
+@pytest.mark.parametrize("missing", [title for title, _ in GRANTS])
+def test_each_right_is_needed(certificates: ControlPlane, missing: str) -> None:
+    """One verb fewer, and it is said which."""
+    with pytest.raises(ClusterError) as caught:
+        _live(certificates, f"rights-{missing.replace(' ', '-')}", missing)
+    assert caught.value.status == 403
+    resource, verb = missing.split()
+    assert f'cannot {verb} resource "' in str(caught.value)
+    assert resource in str(caught.value)
