@@ -1,0 +1,108 @@
+"""The image and the packages, as far as they can be seen without a container engine.
+
+``deploy/image/prove`` sees the rest: it runs the build steps in a clean root and serves there as a
+foreign user, read-only and without /tmp.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.chart.rendering import ROOT, render
+from webhook import __version__
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
+
+
+def test_both_stages_use_one_base_that_is_pinned_by_digest() -> None:
+    """The environment finds its interpreter at the same path, and nobody swaps it."""
+    assert re.search(r"^ARG PYTHON_IMAGE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}", "${PYTHON_IMAGE}"]
+
+
+def test_the_process_is_a_numeric_user_that_is_not_root() -> None:
+    """The one that the chart runs it as."""
+    user = re.findall(r"^USER (\d+):(\d+)$", FINAL, re.MULTILINE)
+    assert user == [("65532", "65532")]
+    assert render().pod["securityContext"]["runAsUser"] == 65532
+
+
+def test_the_entry_point_is_the_command_in_exec_form() -> None:
+    """No shell takes the signal that stops it."""
+    assert '\nENTRYPOINT ["swr-trust"]\n' in FINAL
+    assert "\nSTOPSIGNAL SIGTERM\n" in FINAL
+
+
+def test_the_final_stage_takes_the_environment_and_nothing_else() -> None:
+    """No build tools, no sources, no emulator."""
+    assert re.findall(r"^(?:COPY|ADD) (.+)$", FINAL, re.MULTILINE) == ["--from=build /app /app"]
+
+
+@pytest.mark.parametrize(
+    "label", ["title", "description", "source", "documentation", "licenses", "version", "revision", "created"]
+)
+def test_the_image_says_what_it_is(label: str) -> None:
+    """By the labels of the OCI image specification."""
+    assert f"org.opencontainers.image.{label}=" in FINAL
+
+
+@pytest.mark.parametrize("name", ["runtime.txt", "build.txt"])
+def test_what_is_installed_is_locked_by_hash(name: str) -> None:
+    """Each requirement is one version with its hashes."""
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    requirements = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert len(requirements) > 5
+    for requirement in requirements:
+        assert re.match(r"[a-z0-9-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", requirement), requirement
+
+
+def test_the_build_context_holds_only_what_the_image_is_made_of() -> None:
+    """All else is left out by name: what is new does not slip in."""
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert next(line for line in lines if line and not line.startswith("#")) == "*"
+    assert not any("tests" in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution."""
+    folder = tmp_path_factory.mktemp("packages")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return folder
+
+
+def test_the_wheel_holds_just_the_product(packages: Path) -> None:
+    """One package and its metadata, with the licence and the mark that it is typed."""
+    with zipfile.ZipFile(packages / f"swr_trust_webhook-{__version__}-py3-none-any.whl") as wheel:
+        names = wheel.namelist()
+    assert {name.partition("/")[0] for name in names} == {
+        "webhook",
+        f"swr_trust_webhook-{__version__}.dist-info",
+    }
+    assert "webhook/py.typed" in names
+    assert f"swr_trust_webhook-{__version__}.dist-info/licenses/LICENSE" in names
+    assert [name for name in names if "emulator" in name or "tests" in name] == []
+
+
+def test_the_source_distribution_holds_just_the_product(packages: Path) -> None:
+    """What the wheel is built from, and what a reader needs."""
+    root = f"swr_trust_webhook-{__version__}"
+    with tarfile.open(packages / f"{root}.tar.gz") as archive:
+        tops = {name.removeprefix(f"{root}/").partition("/")[0] for name in archive.getnames()}
+    files = {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert tops >= {"webhook", "LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
+    assert tops <= {"webhook", *files, "README.zh-CN.md", "CHANGELOG.md"}
