@@ -87,8 +87,12 @@ class ServerProcess:
         policy: str = "",
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        module: str = "webhook.cli.main",
     ) -> None:
-        """Write a policy into ``folder``: ``POLICY`` with the lines of ``policy`` after it."""
+        """Write a policy into ``folder``: ``POLICY`` with the lines of ``policy`` after it.
+
+        ``module`` is what is run, the command line or something of a test around it.
+        """
         self.certificate = certificate
         self.port = free_port()
         self.config = folder / "policy.yaml"
@@ -99,6 +103,7 @@ class ServerProcess:
         self.config.write_text(self.base_policy + policy, encoding="utf-8")
         self._arguments = arguments
         self._environment = environment or {}
+        self._module = module
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -108,7 +113,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start and wait until the process answers."""
-        command = [sys.executable, "-m", "webhook.cli.main", "serve", "--config", str(self.config)]
+        command = [sys.executable, "-m", self._module, "serve", "--config", str(self.config)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
         command += self.certificate_arguments()
         with self.log.open("ab") as log:
