@@ -1,0 +1,194 @@
+"""The webhook with a certificate of its own, called by a real API server through its Service."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+from tests.serving import Certificate, ServerProcess
+from webhook.cluster.authority import make_material
+from webhook.cluster.certificates import ManagedCertificateOptions, trust_patch
+from webhook.cluster.client import connect
+from webhook.cluster.secrets import SharedSecret
+
+HOME = "swr-trust"
+NAMESPACE = "managed"
+SERVICE = "gate"
+SECRET = "gate-tls"
+CONFIGURATION = "managed-gate"
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+
+
+class ManagedServer(ServerProcess):
+    """``swr-trust serve`` that keeps its certificate in the cluster."""
+
+    def __init__(self, folder: Path, endpoint: str, kubeconfig: Path) -> None:
+        nothing = Certificate(folder / "none", folder / "none", folder / "ca.crt")
+        super().__init__(folder, endpoint, nothing, environment={"KUBECONFIG": str(kubeconfig)})
+
+    def certificate_arguments(self) -> list[str]:
+        return [
+            f"--cert-secret={HOME}/{SECRET}",
+            f"--service={SERVICE}",
+            f"--webhook-configuration={CONFIGURATION}",
+        ]
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Ask without a look at the certificate, as a kubelet does."""
+        import http.client
+        import ssl
+
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+def install(cluster: ControlPlane, port: int) -> None:
+    """Create what a chart would: the Service (here a name for this machine) and the configuration."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE, "namespace": HOME},
+        "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]},
+    }
+    webhook = {
+        "name": "pods.gate.swr-trust.svc",
+        "clientConfig": {
+            "service": {"namespace": HOME, "name": SERVICE, "path": "/validate", "port": port},
+        },
+        "rules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+        ],
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "failurePolicy": "Fail",
+        "timeoutSeconds": 5,
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+    }
+    configuration = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": CONFIGURATION},
+        "webhooks": [webhook],
+    }
+    cluster.kubectl(
+        "apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": [service, configuration]}
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that calls two replicas, which have just made a certificate for themselves."""
+    control_plane.make_namespace(HOME)
+    control_plane.make_namespace(NAMESPACE)
+    folders = [tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")]
+    with Emulator() as emulator:
+        config = control_plane.kubeconfig("admin")
+        first, second = (ManagedServer(folder, emulator.url, config) for folder in folders)
+        install(control_plane, first.port)
+        with first, second:
+            refused = lambda: "denied by image trust policy" in run(control_plane, "probe", "nginx")  # noqa: E731
+            control_plane.wait_for("the webhook to be called", refused)
+            yield control_plane
+        control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
+
+
+def run(cluster: ControlPlane, name: str, image: str) -> str:
+    """Run ``kubectl run --dry-run=server``, which goes through admission; return what it printed."""
+    return cluster.kubectl(
+        "run", name, f"--image={image}", "-n", NAMESPACE, "--dry-run=server", check=False
+    ).strip()
+
+
+def bundle(cluster: ControlPlane) -> bytes:
+    """Return what the API server trusts."""
+    configuration = cluster.get("validatingwebhookconfiguration", CONFIGURATION)
+    return base64.b64decode(configuration["webhooks"][0]["clientConfig"].get("caBundle", ""))
+
+
+class Stream:
+    """Pods that are created one after another while something happens."""
+
+    def __init__(self, cluster: ControlPlane) -> None:
+        self._cluster = cluster
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._create)
+        self.answers: list[str] = []
+
+    def _create(self) -> None:
+        while not self._stop.is_set():
+            self.answers.append(run(self._cluster, "stream", f"{HOST}/shop/web:1.0"))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # A few more, so that what comes late is seen, too.
+        time.sleep(0.5)
+        self._stop.set()
+        self._thread.join(60)
+
+
+def test_an_untrusted_pod_is_refused_through_the_service(cluster: ControlPlane) -> None:
+    """Nobody made a certificate by hand, and nothing was configured but names."""
+    assert "SWR does not mark this tag as trusted" in run(cluster, "untrusted", f"{HOST}/shop/web:2.0")
+    assert run(cluster, "trusted", f"{HOST}/shop/web:1.0").startswith("pod/trusted created")
+
+
+def test_an_emptied_bundle_is_put_right_within_five_seconds(cluster: ControlPlane) -> None:
+    """As after ``kubectl replace`` or a sync that knows nothing of it."""
+    before = bundle(cluster)
+    change = '[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]'
+    cluster.kubectl(
+        "patch", "validatingwebhookconfiguration", CONFIGURATION, "--type=json", f"--patch={change}"
+    )
+    cluster.wait_for("the bundle", lambda: bundle(cluster) == before, seconds=5)
+    cluster.wait_for("admission", lambda: "created" in run(cluster, "mended", f"{HOST}/shop/web:1.0"), 5)
+
+
+def test_no_admission_fails_while_the_certificate_is_renewed(cluster: ControlPlane) -> None:
+    """One that ends in 25 days is replaced, and the API server notices nothing."""
+    secret = SharedSecret(connect(str(cluster.kubeconfig("admin"))), HOME, SECRET)
+    names = ManagedCertificateOptions(HOME, SECRET, SERVICE, CONFIGURATION).names
+    aged = make_material(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=65))
+    aged = replace(aged, bundle=aged.bundle + secret.read().data["ca.crt"])
+    path = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{CONFIGURATION}"
+    api = connect(str(cluster.kubeconfig("admin")))
+    with Stream(cluster) as stream:
+        # Trusted first, as a replica would do it, and a moment later served.
+        api.patch(path, trust_patch(api.get(path)["webhooks"], aged.bundle))
+        time.sleep(1)
+        assert secret.write(secret.read(), aged.data)
+        cluster.wait_for("another certificate", lambda: secret.read().data["tls.crt"] != aged.leaf)
+        time.sleep(3)
+    assert bundle(cluster) == secret.read().data["ca.crt"] == aged.bundle
+    assert len(stream.answers) > 3
+    assert set(stream.answers) == {"pod/stream created (server dry run)"}
+
+
+def test_no_admission_fails_when_the_secret_is_deleted(cluster: ControlPlane) -> None:
+    """It is written back from memory."""
+    before = cluster.get("secret", SECRET, "-n", HOME)["data"]
+    with Stream(cluster) as stream:
+        cluster.kubectl("delete", "secret", SECRET, "-n", HOME)
+        cluster.wait_for(
+            "the Secret", lambda: SECRET in cluster.kubectl("get", "secret", "-n", HOME, check=False)
+        )
+    assert cluster.get("secret", SECRET, "-n", HOME)["data"] == before
+    assert set(stream.answers) == {"pod/stream created (server dry run)"}
