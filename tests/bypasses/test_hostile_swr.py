@@ -12,6 +12,7 @@ import trustme
 from tests.builders import HOST, exemption, rule
 from tests.bypasses.whole import asked_at, asking, at_once
 from tests.emulator.server import Emulator
+from webhook.admission.decision import Decision
 from webhook.registries import RegistryTable
 from webhook.trust.settings import LookupSettings
 
@@ -93,23 +94,25 @@ def test_a_redirect_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
         assert elsewhere.calls() == 0
 
 
+LATE = "did not answer in time"
+BROKE = "the connection broke"
 FLOODS = [
-    ("huge", {}, "unknown/malformed"),
-    ("gzip", {}, "unknown/malformed"),
-    ("trickle-body", {"latency": 0.05}, "unknown/timeout"),
-    ("trickle-headers", {"latency": 0.05}, "unknown/timeout"),
-    ("hang", {}, "unknown/timeout"),
-    ("reset", {}, "unknown/unavailable"),
-    ("cut", {}, "unknown/unavailable"),
-    ("garbage", {}, "unknown/unavailable"),
+    ("huge", {}, "malformed", "the answer is larger than 4194304 bytes"),
+    ("gzip", {}, "malformed", "the answer is compressed although that was not asked for"),
+    ("trickle-body", {"latency": 0.05}, "timeout", LATE),
+    ("trickle-headers", {"latency": 0.05}, "timeout", LATE),
+    ("hang", {}, "timeout", LATE),
+    ("reset", {}, "unavailable", BROKE),
+    ("cut", {}, "unavailable", BROKE),
+    ("garbage", {}, "unavailable", BROKE),
 ]
 
 
-@pytest.mark.parametrize(("kind", "values", "expected"), FLOODS, ids=[case[0] for case in FLOODS])
+@pytest.mark.parametrize(("kind", "values", "reason", "detail"), FLOODS, ids=[case[0] for case in FLOODS])
 def test_an_answer_without_end_ends_at_the_deadline(
-    emulator: Emulator, tmp_path: Path, kind: str, values: dict[str, Any], expected: str
+    emulator: Emulator, tmp_path: Path, kind: str, values: dict[str, Any], reason: str, detail: str
 ) -> None:
-    """It is refused in time, and another image is not kept waiting (T38, T40)."""
+    """It is cut off and refused, and another image is not kept waiting (T38, T40)."""
     emulator.break_with(kind, match="/web/", **values)
     gate = asking(
         emulator.url,
@@ -118,14 +121,17 @@ def test_an_answer_without_end_ends_at_the_deadline(
     )
     # The first call of all proves the credential; until then the others wait for it.
     assert gate.decide(f"{HOST}/shop/log:3")["allowed"]
-    responses: dict[str, dict[str, Any]] = {}
+    decisions: dict[str, Decision] = {}
 
     def ask(image: str) -> None:
-        responses[image] = gate.decide(image)
+        decisions[image] = gate.decision(image)
 
     at_once([lambda: ask(WEB), lambda: ask(f"{HOST}/shop/api:1.4")])
-    assert (responses[WEB]["allowed"], finding(responses[WEB])) == (False, expected)
-    assert responses[f"{HOST}/shop/api:1.4"]["allowed"]
+    judgement = decisions[WEB].judged[0].judgement
+    assert (decisions[WEB].allowed, judgement.reason) == (False, reason)
+    assert judgement.failure is not None
+    assert judgement.failure.detail.endswith(detail)
+    assert decisions[f"{HOST}/shop/api:1.4"].allowed
 
 
 STATUSES = [
@@ -188,7 +194,7 @@ def test_levels_of_a_name_are_sent_as_swr_wants_them(emulator: Emulator, tmp_pat
     gate = asking(emulator.url, tmp_path)
     assert gate.decide(f"{HOST}/shop/a/b/c:1")["allowed"]
     assert not gate.decide(f"{HOST}/shop/a$b/c:1")["allowed"]
-    assert list(emulator.state.calls) == ["/v2/manage/namespaces/shop/repos/a$b$c/tags/1"]
+    assert emulator.state.calls == {"/v2/manage/namespaces/shop/repos/a$b$c/tags/1": 1}
 
 
 HOSTILE = [

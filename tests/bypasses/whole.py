@@ -60,11 +60,13 @@ class Asking:
     metrics: Metrics
     gate: Gate
 
-    def decide(self, *images: str, seconds: float = 5.0, **rest: Any) -> dict[str, Any]:
+    def decision(self, *images: str) -> Decision:
+        """Decide the creation of a Pod of these images."""
+        return self.gate.decide(read_review(review(pod(*images))), Deadline.after(5.0))
+
+    def decide(self, *images: str) -> dict[str, Any]:
         """Return the ``response`` to the creation of a Pod of these images."""
-        request = read_review(review(pod(*images), **rest))
-        decision = self.gate.decide(request, Deadline.after(seconds))
-        answer: dict[str, Any] = json.loads(write_review(request.uid, decision))["response"]
+        answer: dict[str, Any] = json.loads(write_review("u", self.decision(*images)))["response"]
         return answer
 
 

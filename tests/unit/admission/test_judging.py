@@ -86,6 +86,14 @@ CASES: list[tuple[str, Policy, str, Finding, str, Effect]] = [
     (f"evil.io/{HOST}/shop/web:1", DEFAULT, "the host in the path", Finding.UNMANAGED, "", Effect.DENY),
     (f"{HOST}:444/shop/web:1", DEFAULT, "another port", Finding.UNMANAGED, "", Effect.DENY),
     (
+        "10.125.0.199:20202/shop/web:1",
+        DEFAULT,
+        "an internal address that is no alias",
+        Finding.UNMANAGED,
+        "",
+        Effect.DENY,
+    ),
+    (
         "swr.cn-east-3.myhuaweicloud.com/shop/web:1",
         DEFAULT,
         "another region",

@@ -1,0 +1,671 @@
+"""The mistakes that would open the gate, each with the test that sees it.
+
+A mistake is an edit of the source: a defence taken away, or a shortcut put in that somebody's gate
+really had. ``make defences`` makes each of them in a copy of the repository and demands that its test
+fails there. That the edits still fit the source, and that every case of ``docs/threat-model.md`` has
+one, is part of the suite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+USES: Final = "webhook/admission/uses.py"
+GATE: Final = "webhook/admission/gate.py"
+JUDGING: Final = "webhook/admission/judging.py"
+OBJECTS: Final = "webhook/admission/objects.py"
+DECISION: Final = "webhook/admission/decision.py"
+REVIEW: Final = "webhook/admission/review.py"
+MODEL: Final = "webhook/policy/model.py"
+NAMESPACES: Final = "webhook/policy/namespaces.py"
+EVALUATION: Final = "webhook/policy/evaluation.py"
+REFERENCE: Final = "webhook/images/reference.py"
+PATTERNS: Final = "webhook/images/patterns.py"
+REGISTRIES: Final = "webhook/registries.py"
+ANSWERS: Final = "webhook/swr/answers.py"
+CLIENT: Final = "webhook/swr/client.py"
+NAMING: Final = "webhook/swr/naming.py"
+TRANSPORT: Final = "webhook/swr/transport.py"
+CACHE: Final = "webhook/trust/cache.py"
+LOOKUP: Final = "webhook/trust/lookup.py"
+RECORDS: Final = "webhook/trust/records.py"
+APP: Final = "webhook/server/app.py"
+RECORDING: Final = "webhook/server/recording.py"
+
+T_GATE: Final = "tests/unit/admission/test_gate.py"
+T_JUDGING: Final = "tests/unit/admission/test_judging.py"
+T_USES: Final = "tests/unit/admission/test_uses.py"
+T_REVIEW: Final = "tests/unit/admission/test_review.py"
+T_EVALUATION: Final = "tests/unit/policy/test_evaluation.py"
+T_REFERENCE: Final = "tests/unit/images/test_reference.py"
+T_PATTERNS: Final = "tests/unit/images/test_patterns.py"
+T_ANSWERS: Final = "tests/unit/swr/test_answers.py"
+T_CLIENT: Final = "tests/unit/swr/test_client.py"
+T_MEMORY: Final = "tests/bypasses/test_memory.py"
+T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
+T_PROTOCOL: Final = "tests/bypasses/test_protocol.py"
+
+ANYWHERE: Final = f"{T_GATE}::test_an_untrusted_image_anywhere_refuses"
+OBJECT: Final = f"{T_GATE}::test_nothing_in_an_object_makes_it_trusted"
+TABLE: Final = f"{T_JUDGING}::test_each_image_has_one_finding_and_one_effect"
+MIRROR: Final = f"{T_USES}::test_a_mirror_pod_is_its_own_nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A piece of source that occurs once in ``path``, and what stands there instead."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A way to get one of ``cases`` wrong, and the test (``path::name``) that fails then."""
+
+    cases: tuple[str, ...]
+    mistake: str
+    test: str
+    edits: tuple[Edit, ...]
+
+
+def _mistake(cases: str, mistake: str, test: str, *edits: tuple[str, str, str]) -> Mistake:
+    return Mistake(tuple(cases.split()), mistake, test, tuple(Edit(*edit) for edit in edits))
+
+
+_IGNORED: Final = "if subject is Subject.IGNORED or"
+_TRUST_OWNER: Final = (
+    "if request.object and request.object.metadata and request.object.metadata.{what}:\n"
+    "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED
+)
+
+MISTAKES: Final = (
+    _mistake(
+        "T01 T02",
+        "init containers and native sidecars are not looked at",
+        ANYWHERE,
+        (USES, '        ("initContainers", spec.init_containers),\n', ""),
+    ),
+    _mistake(
+        "T03",
+        "ephemeral containers are not looked at",
+        ANYWHERE,
+        (USES, '        ("ephemeralContainers", spec.ephemeral_containers),\n', ""),
+    ),
+    _mistake(
+        "T03",
+        "the subresource that kubectl debug uses is not judged",
+        f"{T_USES}::test_requests_are_classified",
+        (USES, 'frozenset({"status",', 'frozenset({"ephemeralcontainers", "status",'),
+    ),
+    _mistake(
+        "T04",
+        "a debug container answers for all others of its Pod",
+        f"{T_USES}::test_an_added_container_is_judged_alone",
+        (USES, "    if not old:\n        return uses\n", "    return uses\n"),
+    ),
+    _mistake(
+        "T05",
+        "image volumes are not looked at",
+        ANYWHERE,
+        (USES, "        if volume.image is not None:", "        if volume.image is volume:"),
+    ),
+    _mistake(
+        "T06",
+        "an update is not judged at all",
+        f"{T_GATE}::test_an_update_answers_for_what_it_changes",
+        (
+            USES,
+            'IGNORED_OPERATIONS: Final = frozenset({"DELETE",',
+            'IGNORED_OPERATIONS: Final = frozenset({"UPDATE", "DELETE",',
+        ),
+    ),
+    _mistake(
+        "T06",
+        "an image counts as known wherever it stood in the old object",
+        f"{T_USES}::test_images_that_change_places_are_judged",
+        (
+            USES,
+            "if before.get(use.place) != (use.image, use.pull_policy)]",
+            "if (use.image, use.pull_policy) not in before.values()]",
+        ),
+    ),
+    _mistake(
+        "T07 T04",
+        "an update is judged like a creation",
+        f"{T_GATE}::test_an_update_answers_for_what_it_changes",
+        (GATE, 'if request.operation == "UPDATE":', 'if request.operation == "NEVER":'),
+    ),
+    _mistake(
+        "T08",
+        "scaling down is not judged, whatever else it changes",
+        f"{T_GATE}::test_scaling_down_while_changing_the_image_is_judged",
+        (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
+        (
+            GATE,
+            _IGNORED,
+            "if request.old_object and request.object and request.object.spec and request.old_object.spec and (\n"
+            "            request.object.spec.replicas < request.old_object.spec.replicas\n        ):\n"
+            "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED,
+        ),
+    ),
+    _mistake(
+        "T09",
+        "an object that is being deleted is not judged",
+        OBJECT,
+        (
+            OBJECTS,
+            '    uid: str = ""\n    annotations',
+            '    uid: str = ""\n    deletionTimestamp: str | None = None\n    annotations',
+        ),
+        (OBJECTS, 'class ObjectMeta(msgspec.Struct, rename="camel")', "class ObjectMeta(msgspec.Struct)"),
+        (GATE, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
+    ),
+    _mistake(
+        "T10",
+        "a workload of no replicas is not judged",
+        f"{T_GATE}::test_a_deployment_of_no_replicas_is_judged",
+        (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
+        (
+            GATE,
+            _IGNORED,
+            "if request.object and request.object.spec and request.object.spec.replicas == 0:\n"
+            "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED,
+        ),
+    ),
+    _mistake(
+        "T11",
+        "a placeholder passes in a Pod, too",
+        TABLE,
+        (JUDGING, "if use.template and use.image in PLACEHOLDERS:", "if use.image in PLACEHOLDERS:"),
+    ),
+    _mistake(
+        "T11",
+        "a placeholder in a template is refused",
+        f"{T_JUDGING}::test_a_placeholder_in_a_template_is_only_warned_of",
+        (JUDGING, "if use.template and use.image in PLACEHOLDERS:", "if not use.image and not use.place:"),
+    ),
+    _mistake(
+        "T12",
+        "a kind that nobody taught us to read is admitted",
+        f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
+        (GATE, "if subject is Subject.UNKNOWN:", "if subject is None:"),
+        (GATE, _IGNORED, "if subject in (Subject.IGNORED, Subject.UNKNOWN) or"),
+    ),
+    _mistake(
+        "T12",
+        "an object without a Pod spec has no image and is admitted",
+        f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
+        (GATE, "        if uses is None:\n", "        uses = uses or []\n        if uses is None:\n"),
+    ),
+    _mistake(
+        "T12 T25",
+        "what is no reference is beyond every rule",
+        f"{T_GATE}::test_nobody_gets_past_a_strict_rule_by_being_unreadable",
+        (MODEL, "if self._catches_all(rule, namespace)", "if False"),
+    ),
+    _mistake(
+        "T13 T15",
+        "a Pod that says who owns it is taken at its word",
+        OBJECT,
+        (GATE, _IGNORED, _TRUST_OWNER.format(what="owner_references")),
+    ),
+    _mistake(
+        "T14",
+        "an empty list of owners counts as owners that were all approved",
+        OBJECT,
+        (GATE, _IGNORED, _TRUST_OWNER.format(what="owner_references == []")),
+    ),
+    _mistake(
+        "T16",
+        "a result that stands in an annotation is believed",
+        OBJECT,
+        (
+            GATE,
+            _IGNORED,
+            _TRUST_OWNER.format(
+                what='annotations and "swr-trust/verified" in request.object.metadata.annotations'
+            ),
+        ),
+    ),
+    _mistake(
+        "T17",
+        "anybody may break the glass",
+        f"{T_GATE}::test_break_glass_is_ignored_for_everybody_else",
+        (
+            MODEL,
+            "        return username in self.users or",
+            "        return True or username in self.users or",
+        ),
+    ),
+    _mistake(
+        "T17",
+        "a glass that was broken needlessly leaves no record",
+        f"{T_GATE}::test_break_glass_is_on_record_even_if_it_was_not_needed",
+        (
+            GATE,
+            "_break_glass(policy, messages, request) if judged else",
+            "_break_glass(policy, messages, request) if outcome_of(judged) is Outcome.DENY else",
+        ),
+    ),
+    _mistake(
+        "T18",
+        "the annotation alone makes a mirror Pod",
+        MIRROR,
+        (USES, '        and user.username == f"system:node:{pod.spec.node_name}"\n', ""),
+    ),
+    _mistake(
+        "T18",
+        "a node may mirror Pods of another node",
+        MIRROR,
+        (
+            USES,
+            'user.username == f"system:node:{pod.spec.node_name}"',
+            'user.username.startswith("system:node:")',
+        ),
+    ),
+    _mistake(
+        "T19",
+        "a registry is known by the beginning of its host",
+        TABLE,
+        (
+            REGISTRIES,
+            "self._by_host.get(reference.domain, ())",
+            "[r for h, all_of in self._by_host.items() if reference.domain.startswith(h) for r in all_of]",
+        ),
+    ),
+    _mistake(
+        "T19",
+        "a pattern's host is compared by its end without a dot",
+        f"{T_PATTERNS}::test_patterns_match_whole_components",
+        (PATTERNS, "suffix = self.domain[1:]", "suffix = self.domain[2:]"),
+    ),
+    _mistake(
+        "T20",
+        "a pattern is compared by the beginning of the path",
+        f"{T_PATTERNS}::test_patterns_match_whole_components",
+        (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
+    ),
+    _mistake(
+        "T20",
+        "a name without a host is not Docker Hub's",
+        f"{T_PATTERNS}::test_patterns_match_whole_components",
+        (REFERENCE, '        if "/" not in path:\n            path = f"{OFFICIAL_NAMESPACE}/{path}"\n', ""),
+    ),
+    _mistake(
+        "T21",
+        "an unknown region is answered for by the first one",
+        TABLE,
+        (
+            REGISTRIES,
+            "                return registry\n        return None",
+            "                return registry\n        return self.registries[0]",
+        ),
+    ),
+    _mistake(
+        "T22",
+        "a dollar passes into the path, where it stands for a slash",
+        f"{T_SWR}::test_levels_of_a_name_are_sent_as_swr_wants_them",
+        (
+            REFERENCE,
+            '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+',
+            '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9$]+',
+        ),
+        (NAMING, '_REST: Final = r"[a-z0-9]*', '_REST: Final = r"[a-z0-9$]*'),
+    ),
+    _mistake(
+        "T23",
+        "names are checked by SWR alone",
+        f"{T_SWR}::test_a_hostile_name_reaches_nobody",
+        (
+            REFERENCE,
+            '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+',
+            '_PATH_COMPONENT: Final = re.compile(r"[^/]+',
+        ),
+        (NAMING, '_REST: Final = r"[a-z0-9]*', '_REST: Final = r"[^/]*'),
+    ),
+    _mistake(
+        "T24",
+        "the port is not part of the host",
+        TABLE,
+        (
+            REGISTRIES,
+            "self._by_host.get(reference.domain, ())",
+            'self._by_host.get(reference.domain.replace(":444", ""), ())',
+        ),
+    ),
+    _mistake(
+        "T24",
+        "an internal address counts whether it is configured or not",
+        TABLE,
+        (
+            REGISTRIES,
+            "self._by_host.get(reference.domain, ())",
+            'self._by_host.get(reference.domain, self.registries if ":20202" in reference.domain else ())',
+        ),
+    ),
+    _mistake(
+        "T25",
+        "a digest without a tag is taken for latest",
+        f"{T_SWR}::test_a_digest_alone_is_trusted_by_all_its_tags",
+        (REFERENCE, "    if tag is None and not at:", "    if tag is None:"),
+    ),
+    _mistake(
+        "T25",
+        "one trusted tag vouches for a digest that an untrusted one holds, too",
+        f"{T_CLIENT}::test_a_digest_is_trusted_if_all_its_tags_are",
+        (
+            CLIENT,
+            "elif all(fact.trusted for fact in holders):",
+            "elif any(fact.trusted for fact in holders):",
+        ),
+    ),
+    _mistake(
+        "T26",
+        "the tag is trusted, whatever digest is pulled",
+        f"{T_EVALUATION}::test_each_answer_has_one_finding",
+        (
+            EVALUATION,
+            "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
+            "case TrustStatus.TRUSTED if reference:",
+        ),
+    ),
+    _mistake(
+        "T27",
+        "of two rules the later one wins",
+        TABLE,
+        (
+            MODEL,
+            "next((rule for rule in self.rules if rule.matches",
+            "next((rule for rule in self.rules[::-1] if rule.matches",
+        ),
+    ),
+    _mistake(
+        "T28",
+        "using an answer makes it last longer",
+        f"{T_MEMORY}::test_trust_that_is_withdrawn_lives_no_longer_than_its_time",
+        (
+            CACHE,
+            "            age = self._clock() - record.fetched_at\n",
+            "            age = self._clock() - record.fetched_at\n"
+            "            if age < self.settings.trusted:\n"
+            "                from dataclasses import replace\n\n"
+            "                self._trusted[key] = replace(record, fetched_at=self._clock())\n",
+        ),
+    ),
+    _mistake(
+        "T28",
+        "memory answers for a tag without regard to its digest",
+        f"{T_MEMORY}::test_a_pinned_digest_is_never_answered_by_another_digest_in_memory",
+        (LOOKUP, "if question.pinned is None or record.status is not TrustStatus.TRUSTED:", "if record:"),
+        (
+            EVALUATION,
+            "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
+            "case TrustStatus.TRUSTED if reference:",
+        ),
+    ),
+    _mistake(
+        "T29",
+        "a refusal is remembered as long as trust is",
+        f"{T_MEMORY}::test_an_image_that_becomes_trusted_is_admitted_within_seconds",
+        (
+            CACHE,
+            "return record.fetched_at + self.settings.refused",
+            "return record.fetched_at + self.settings.trusted",
+        ),
+    ),
+    _mistake(
+        "T29",
+        "a failure is remembered like an answer",
+        f"{T_MEMORY}::test_a_failure_is_never_remembered",
+        (
+            LOOKUP,
+            "            if self._flights.get(flight.query.key) is flight:",
+            "            if flight.failure is None and self._flights.get(flight.query.key) is flight:",
+        ),
+    ),
+    _mistake(
+        "T30",
+        "a new policy goes on with what the old one made of it",
+        f"{T_MEMORY}::test_a_new_policy_is_not_answered_by_the_old_ones_decisions",
+        (GATE, "if bench is None or bench.policy is not policy:", "if bench is None:"),
+    ),
+    _mistake(
+        "T30",
+        "memory is shared by registries of the same host",
+        f"{T_MEMORY}::test_a_registry_that_is_defined_anew_starts_without_memory",
+        (
+            RECORDS,
+            "return (self.registry.key, self.organization",
+            "return (self.registry.name, self.organization",
+        ),
+    ),
+    _mistake(
+        "T31",
+        "a node may use what it once pulled under a tag where a rule forbids it",
+        TABLE,
+        (
+            JUDGING,
+            'if rule is not None and rule.require_pull_always and use.pull_policy != "Always":',
+            "if rule is use:",
+        ),
+    ),
+    _mistake(
+        "T32",
+        "answers are filed under the repository alone",
+        f"{T_MEMORY}::test_requests_at_the_same_time_do_not_mix",
+        (
+            RECORDS,
+            "return (self.registry.key, self.organization, self.repository, what)",
+            'return (self.registry.key, self.organization, self.repository, "")',
+        ),
+    ),
+    _mistake(
+        "T33",
+        "everybody asks for themselves",
+        f"{T_MEMORY}::test_a_crowd_asks_once",
+        (
+            LOOKUP,
+            "        flight = self._flights.get(key)\n        if flight is None:",
+            "        flight = self._flights.get(key)\n        if True:",
+        ),
+    ),
+    _mistake(
+        "T34",
+        "the memory of answers has no bound",
+        f"{T_MEMORY}::test_memory_does_not_grow_with_what_is_asked",
+        (CACHE, "TLRUCache(maxsize=self.settings.max_entries,", "TLRUCache(maxsize=10**9,"),
+    ),
+    _mistake(
+        "T34",
+        "the memory of what matches has no bound",
+        f"{T_MEMORY}::test_what_is_remembered_of_images_and_namespaces_is_bounded",
+        (MODEL, "lru_cache(maxsize=MAX_REMEMBERED)", "lru_cache(maxsize=None)"),
+    ),
+    _mistake(
+        "T34",
+        "a namespace may be megabytes long",
+        f"{T_REVIEW}::test_names_are_bounded",
+        ("webhook/admission/request.py", "msgspec.Meta(max_length=512)", "msgspec.Meta(min_length=0)"),
+    ),
+    _mistake(
+        "T35",
+        "whatever is true enough is trust",
+        f"{T_SWR}::test_only_json_true_is_trust",
+        (
+            ANSWERS,
+            "TrustStatus.TRUSTED if answer.is_trusted is True else",
+            "TrustStatus.TRUSTED if answer.is_trusted else",
+        ),
+    ),
+    _mistake(
+        "T36",
+        "an answer about another tag is taken",
+        f"{T_SWR}::test_an_answer_about_something_else_is_none",
+        (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
+    ),
+    _mistake(
+        "T36",
+        "an answer about another image is taken",
+        f"{T_SWR}::test_an_answer_about_something_else_is_none",
+        (ANSWERS, 'answer.path.partition("/")[2] != image:', "not answer.path:"),
+    ),
+    _mistake(
+        "T36",
+        "certificates are not verified",
+        f"{T_SWR}::test_a_server_that_cannot_prove_who_it_is_is_not_believed",
+        (
+            TRANSPORT,
+            "        self._context.minimum_version",
+            "        self._context.check_hostname = False\n        self._context.verify_mode = ssl.CERT_NONE\n"
+            "        self._context.minimum_version",
+        ),
+    ),
+    _mistake(
+        "T37",
+        "a redirect is followed",
+        f"{T_SWR}::test_a_redirect_is_not_followed",
+        (
+            TRANSPORT,
+            "            redirect=False,\n            retries=False,",
+            "            redirect=True,\n            retries=3,",
+        ),
+    ),
+    _mistake(
+        "T38",
+        "an answer may be as large as it likes",
+        f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
+        (TRANSPORT, "if size > self._max_body:", "if size < 0:"),
+    ),
+    _mistake(
+        "T38",
+        "only the single read has a time limit",
+        f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
+        (
+            TRANSPORT,
+            "            with cut_off(deadline, call.cut):",
+            "            with contextlib.nullcontext():",
+        ),
+    ),
+    _mistake(
+        "T39",
+        "any 404 says that the image does not exist",
+        f"{T_SWR}::test_each_failure_has_its_own_word_and_none_admits",
+        (ANSWERS, "    if not numbers:\n", "    if numbers == codes:\n"),
+    ),
+    _mistake(
+        "T39",
+        "another account's image passes as an outage",
+        f"{T_SWR}::test_a_lenient_policy_lets_pass_only_what_no_author_can_cause",
+        ("webhook/errors.py", 'return self.reason in ("timeout", "throttled", "unavailable")', "return True"),
+    ),
+    _mistake(
+        "T40",
+        "not in time is as good as trusted",
+        f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
+        (
+            EVALUATION,
+            "return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)\n        case Known",
+            "return Judgement(Finding.TRUSTED)\n        case Known",
+        ),
+    ),
+    _mistake(
+        "T40",
+        "a review waits for as long as the lookup takes",
+        f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
+        (LOOKUP, "flight.done.wait(deadline.remaining())", "flight.done.wait(60)"),
+    ),
+    _mistake(
+        "T41",
+        "the images of a Pod are asked about one after the other",
+        f"{T_MEMORY}::test_the_images_of_a_pod_are_asked_about_all_at_once",
+        (
+            JUDGING,
+            "asked = self._answers.ask(list(questions.values()), deadline)",
+            "asked = [a for q in questions.values() for a in self._answers.ask([q], deadline)]",
+        ),
+    ),
+    _mistake(
+        "T42",
+        "SWR is asked about exempt images, too",
+        f"{T_MEMORY}::test_an_exempt_image_needs_no_swr",
+        (
+            JUDGING,
+            "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
+            "            if reading.query is not None:\n"
+            "                self._answers.ask([Question(reading.query, None, namespace)], deadline=Deadline.after(5))\n"
+            "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
+        ),
+    ),
+    _mistake(
+        "T43",
+        "our own exception is left to the web server",
+        f"{T_GATE}::test_our_own_failure_denies_where_anything_is_enforced",
+        (GATE, "            decision = _crashed(bench, request, subject)\n", "            raise\n"),
+    ),
+    _mistake(
+        "T43",
+        "our own failure admits",
+        f"{T_GATE}::test_our_own_failure_denies_where_anything_is_enforced",
+        (
+            GATE,
+            "        Outcome.ERROR,\n        allowed=not denied,",
+            "        Outcome.ERROR,\n        allowed=True,",
+        ),
+    ),
+    _mistake(
+        "T44",
+        "an old version of the protocol is answered as if it were the new one",
+        f"{T_PROTOCOL}::test_a_call_that_is_no_review_is_answered_as_one",
+        (REVIEW, "if api_version != API_VERSION:", "if not api_version:"),
+    ),
+    _mistake(
+        "T44",
+        "an object of the wrong shape breaks the call",
+        f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
+        (
+            REVIEW,
+            "        return _read_loosely(body, str(error))",
+            "        raise BadReviewError(400, str(error)) from None",
+        ),
+    ),
+    _mistake(
+        "T45",
+        "a label decides whether an object is judged",
+        f"{T_PROTOCOL}::test_a_label_on_a_namespace_changes_nothing",
+        (
+            OBJECTS,
+            '    uid: str = ""\n    annotations',
+            '    uid: str = ""\n    labels: dict[str, str] | None = None\n    annotations',
+        ),
+        (
+            GATE,
+            _IGNORED,
+            _TRUST_OWNER.format(what='labels and "swr-trust/ignore" in request.object.metadata.labels'),
+        ),
+    ),
+    _mistake(
+        "T46",
+        "a namespace that is not known is skipped",
+        f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
+        (GATE, _IGNORED, "if not request.namespace or subject is Subject.IGNORED or"),
+    ),
+    _mistake(
+        "T46",
+        "a glob matches any part of a namespace's name",
+        f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
+        (
+            NAMESPACES,
+            "any(matches_glob(glob, namespace) for glob in self._wild)",
+            'any(matches_glob("*" + glob, namespace) for glob in self._wild)',
+        ),
+    ),
+    _mistake(
+        "T50",
+        "what a mild mode admits is not counted as refused",
+        f"{T_PROTOCOL}::test_what_would_be_refused_is_counted",
+        (DECISION, "return Effect.WARN if mode is Mode.WARN else Effect.RECORD", "return Effect.ALLOW"),
+    ),
+)
