@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test unit lint fmt bench lock clean
+.PHONY: help run test unit fuzz defences lint fmt bench lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ test: $(STAMP) ## The whole suite; with KUBEBUILDER_ASSETS against a real API se
 
 unit: $(STAMP) ## The quick part of the suite
 	$(BIN)/python -m pytest tests/unit
+
+fuzz: $(STAMP) ## Look for a way round the gate, for FUZZ_EXAMPLES inputs a property (default 20000)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/fuzz --timeout 0
+
+defences: $(STAMP) ## Take each defence away, in a copy, and see its test fail; CASES="T26 T28" for some
+	$(BIN)/python -m tests.bypasses $(CASES)
 
 lint: $(STAMP) ## Linters, types, and the arrows between packages
 	$(BIN)/ruff check .

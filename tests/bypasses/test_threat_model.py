@@ -1,0 +1,60 @@
+"""The threat model says what the tests do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.bypasses.defences import MISTAKES, Mistake
+
+ROOT = Path(__file__).parents[2]
+CASES = [f"T{number:02}" for number in [*range(1, 47), 50]]
+ROW = re.compile(r"^\| (T[0-9]{2}) \| (.+) \| (.+) \| (.+) \|$")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+MODULE = re.compile(r"`(webhook/[\w/]+\.py)`")
+
+
+def read_rows() -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """Return module and tests of each case of the table."""
+    rows: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+    for line in (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8").splitlines():
+        match = ROW.match(line)
+        if match is not None:
+            (module,) = MODULE.findall(match[3])
+            assert match[1] not in rows
+            rows[match[1]] = (module, TEST.findall(match[4]))
+    return rows
+
+
+def test_every_case_has_a_row() -> None:
+    """In order, none twice, none missing."""
+    assert list(read_rows()) == CASES
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_row_names_exists(case: str) -> None:
+    """The module that defends, and at least one test, by its name."""
+    module, tests = read_rows()[case]
+    assert (ROOT / module).is_file()
+    assert tests
+    for path, name in tests:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_has_a_mistake_that_is_seen(case: str) -> None:
+    """And the row names the test that sees it."""
+    tests = {f"{path}::{name}" for path, name in read_rows()[case][1]}
+    seeing = {item.test for item in MISTAKES if case in item.cases}
+    assert seeing
+    assert seeing <= tests
+
+
+@pytest.mark.parametrize("item", MISTAKES, ids=[item.mistake for item in MISTAKES])
+def test_every_mistake_can_still_be_made(item: Mistake) -> None:
+    """The source that an edit replaces is there, once: ``make defences`` makes the edit."""
+    for edit in item.edits:
+        assert (ROOT / edit.path).read_text(encoding="utf-8").count(edit.old) == 1
+    assert set(item.cases) <= set(CASES)
