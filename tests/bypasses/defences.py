@@ -45,6 +45,10 @@ T_CLIENT: Final = "tests/unit/swr/test_client.py"
 T_MEMORY: Final = "tests/bypasses/test_memory.py"
 T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
 T_PROTOCOL: Final = "tests/bypasses/test_protocol.py"
+FUZZ_REVIEWS: Final = "tests/fuzz/test_reviews.py"
+FUZZ_ANSWERS: Final = "tests/fuzz/test_answers.py"
+FUZZ_REFERENCES: Final = "tests/fuzz/test_references.py"
+FUZZ_CONFIGURATION: Final = "tests/fuzz/test_configuration.py"
 
 ANYWHERE: Final = f"{T_GATE}::test_an_untrusted_image_anywhere_refuses"
 OBJECT: Final = f"{T_GATE}::test_nothing_in_an_object_makes_it_trusted"
@@ -667,5 +671,115 @@ MISTAKES: Final = (
         "what a mild mode admits is not counted as refused",
         f"{T_PROTOCOL}::test_what_would_be_refused_is_counted",
         (DECISION, "return Effect.WARN if mode is Mode.WARN else Effect.RECORD", "return Effect.ALLOW"),
+    ),
+    # The same kind of mistake, found by inputs that nobody wrote down.
+    _mistake(
+        "T01 T02",
+        "only the first two containers of a list are looked at",
+        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        (USES, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
+    ),
+    _mistake(
+        "T05",
+        "an image volume beside an ordinary one is not looked at",
+        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        (USES, "        if volume.image is not None:", "        if volume.image is not None and index == 0:"),
+    ),
+    _mistake(
+        "T06",
+        "what stood anywhere in the old object is known",
+        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        (
+            USES,
+            "if before.get(use.place) != (use.image, use.pull_policy)]",
+            "if (use.image, use.pull_policy) not in before.values()]",
+        ),
+    ),
+    _mistake(
+        "T12",
+        "an object that cannot be read is one without images",
+        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        (
+            REVIEW,
+            "        request.unreadable = why\n",
+            "        request.object = _object_decoder.decode(b'{\"spec\":{}}')\n",
+        ),
+    ),
+    _mistake(
+        "T26",
+        "a pinned digest is not compared",
+        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        (
+            EVALUATION,
+            "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
+            "case TrustStatus.TRUSTED if reference:",
+        ),
+    ),
+    _mistake(
+        "T19",
+        "white space and a scheme are taken off an image before it is read",
+        f"{FUZZ_REFERENCES}::test_a_string_is_trusted_only_letter_by_letter",
+        (
+            JUDGING,
+            "reference = parse_reference(image)",
+            'reference = parse_reference(image.strip().removeprefix("http://"))',
+        ),
+    ),
+    _mistake(
+        "T20",
+        "an exemption is compared by its beginning",
+        f"{FUZZ_REFERENCES}::test_an_exemption_reaches_no_further_than_it_says",
+        (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
+    ),
+    _mistake(
+        "T23",
+        "a name may hold anything but a slash",
+        f"{FUZZ_REFERENCES}::test_what_is_read_is_what_is_written",
+        (
+            REFERENCE,
+            '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+',
+            '_PATH_COMPONENT: Final = re.compile(r"[^/]+',
+        ),
+    ),
+    _mistake(
+        "T35",
+        "what is true enough is trust",
+        f"{FUZZ_ANSWERS}::test_only_one_answer_is_trust",
+        (
+            ANSWERS,
+            "TrustStatus.TRUSTED if answer.is_trusted is True else",
+            "TrustStatus.TRUSTED if answer.is_trusted else",
+        ),
+    ),
+    _mistake(
+        "T36",
+        "whatever tag an answer is about, it counts",
+        f"{FUZZ_ANSWERS}::test_only_one_answer_is_trust",
+        (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
+    ),
+    _mistake(
+        "T25",
+        "one trusted holder of a digest is enough",
+        f"{FUZZ_ANSWERS}::test_a_digest_is_trusted_by_a_whole_list_only",
+        (
+            CLIENT,
+            "elif all(fact.trusted for fact in holders):",
+            "elif any(fact.trusted for fact in holders):",
+        ),
+    ),
+    _mistake(
+        "T50",
+        "a mode that nobody knows is a mild one",
+        f"{FUZZ_CONFIGURATION}::test_a_configuration_is_refused_with_reasons_or_does_what_it_says",
+        (
+            "webhook/policy/schema.py",
+            '_Mode = Literal["enforce", "warn", "audit"]',
+            '_Mode = Literal["enforce", "warn", "audit", "Enforce", "off"]',
+        ),
+        (
+            "webhook/policy/compiling.py",
+            "        mode=Mode(model.mode),\n",
+            '        mode=Mode(model.mode if model.mode in list(Mode) else "audit"),\n',
+        ),
     ),
 )

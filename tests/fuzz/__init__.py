@@ -1,0 +1,1 @@
+"""Looking for a way round the gate with inputs that nobody thought of."""

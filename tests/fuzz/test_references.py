@@ -1,0 +1,80 @@
+"""No string is read as the trusted image that it is not."""
+
+from __future__ import annotations
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from tests.builders import DIGEST, NOW, SOON, FakeAnswers, exemption, policy
+from tests.fuzz.effort import thorough
+from tests.fuzz.inputs import images, spoilt
+from tests.fuzz.oracle import GOOD, HOSTS, is_trusted
+from tests.strategies import near_misses, references
+from webhook.admission.judging import Judge
+from webhook.admission.uses import ImageUse
+from webhook.errors import InvalidPatternError, InvalidReferenceError
+from webhook.images.patterns import parse_pattern
+from webhook.images.reference import parse_reference
+from webhook.policy.findings import Finding
+from webhook.trust.records import TrustRecord, TrustStatus
+
+assert DIGEST == GOOD
+TRUST_ALL_OF = {"shop/web:1": TrustRecord(TrustStatus.TRUSTED, NOW, GOOD)}
+TRUST_ALL_OF["shop/tools/web:1"] = TRUST_ALL_OF["shop/web:1"]
+JUDGE = Judge(policy(), FakeAnswers(TRUST_ALL_OF))
+EXEMPTING = Judge(policy(exemptions=(exemption("shop", [f"{HOSTS[0]}/shop/**"]),)), FakeAnswers({}))
+
+
+def find(judge: Judge, image: str) -> Finding:
+    """Return the finding of an image in a Pod."""
+    use = ImageUse("spec.containers[0].image", ("containers", "main"), image)
+    return judge.judge([use], "shop", SOON, NOW)[0].judgement.finding
+
+
+@thorough
+@given(images | spoilt())
+def test_a_string_is_trusted_only_letter_by_letter(image: str) -> None:
+    """But for the case of its host."""
+    finding = find(JUDGE, image)
+    event(finding)
+    if finding is Finding.TRUSTED:
+        assert is_trusted(image)
+
+
+@thorough
+@given(images | spoilt())
+def test_an_exemption_reaches_no_further_than_it_says(image: str) -> None:
+    """Whatever is exempt begins with the host and the organisation, whole."""
+    if find(EXEMPTING, image) is Finding.EXEMPT:
+        assert image.lower().startswith(f"{HOSTS[0]}/shop/")
+
+
+@thorough
+@given(images | references() | near_misses() | st.text(max_size=600))
+def test_what_is_read_is_what_is_written(text: str) -> None:
+    """The canonical form parses to itself, and nothing that a URL could misread is in it."""
+    try:
+        reference = parse_reference(text)
+    except InvalidReferenceError as error:
+        event(error.reason)
+        return
+    assert parse_reference(str(reference)) == reference
+    assert not set(str(reference)) & set("$%?#\\ \n\r\t\0\"'<>")
+    assert "//" not in str(reference)
+
+
+@thorough
+@given(
+    st.text(max_size=40)
+    | st.lists(st.sampled_from(["*", "**", "a", "/", ":", "@", ".", "-", "h.io"]), max_size=9).map("".join)
+)
+def test_any_text_is_a_pattern_or_none(text: str) -> None:
+    """And a pattern answers for any image."""
+    try:
+        pattern = parse_pattern(text)
+    except InvalidPatternError:
+        return
+    event("a pattern")
+    pattern.matches(parse_reference("nginx"))
+    if pattern.matches(parse_reference(f"{HOSTS[0]}/shop/web:1")):
+        assert text.startswith(("**", "*.", HOSTS[0]))

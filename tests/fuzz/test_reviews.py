@@ -1,0 +1,82 @@
+"""No AdmissionReview brings in an image that is not trusted."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import NOW, SOON, FakeAnswers, policy
+from tests.fuzz.effort import seeds, thorough
+from tests.fuzz.inputs import Requests, damaged, enclose, junk
+from tests.fuzz.oracle import GOOD, may_be_admitted
+from webhook.admission.decision import Outcome
+from webhook.admission.gate import Gate
+from webhook.admission.review import read_review, write_review
+from webhook.errors import BadReviewError
+from webhook.trust.records import TrustRecord, TrustStatus
+
+STRICT = policy(workloads="enforce")
+RECORD = TrustRecord(TrustStatus.TRUSTED, NOW, GOOD)
+FACTS = {
+    "shop/web:1": RECORD,
+    "shop/tools/web:1": RECORD,
+    "shop/web:2": TrustStatus.UNTRUSTED,
+}
+GATE = Gate(lambda: STRICT, FakeAnswers(FACTS), clock=lambda: NOW)
+
+
+def answer(body: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Return the uid of a request and the ``response`` to it, ``None`` for a broken call."""
+    try:
+        request = read_review(body)
+    except BadReviewError:
+        return None
+    decision = GATE.decide(request, SOON)
+    assert decision.outcome is not Outcome.ERROR, "the gate crashed"
+    response: dict[str, Any] = json.loads(write_review(request.uid, decision))["response"]
+    return request.uid, response
+
+
+def check(body: bytes) -> None:
+    """Compare the gate's word with the oracle's."""
+    given = answer(body)
+    if given is None:
+        return
+    uid, response = given
+    request = json.loads(body.decode(errors="replace"))["request"]
+    assert (uid, response["uid"]) == (request["uid"], request["uid"])
+    if response["allowed"]:
+        assert may_be_admitted(request), f"an image that is not trusted was admitted: {request}"
+        assert "status" not in response
+    else:
+        status = response["status"]
+        assert status["message"].startswith("denied by image trust policy: ")
+        assert status["message"].isprintable()
+        assert len(status["message"]) < 2500
+    assert all(len(warning) <= 256 and warning.isprintable() for warning in response.get("warnings", ()))
+
+
+def test_no_request_brings_in_an_untrusted_image() -> None:
+    """Whatever is called an image anywhere in the raw object is trusted, or all is refused."""
+    for seed in seeds(20):
+        maker = Requests(Random(seed))
+        for _ in range(20):
+            check(enclose(maker.make()))
+
+
+@thorough
+@given(damaged())
+def test_no_damaged_body_brings_in_an_untrusted_image(body: bytes) -> None:
+    """A body is read as any reader of JSON reads it, or not at all."""
+    check(body)
+
+
+@thorough
+@given(st.binary(max_size=200) | junk.map(enclose) | junk.map(lambda value: json.dumps(value).encode()))
+def test_no_bytes_break_the_reader(body: bytes) -> None:
+    """Anything at all is a review or a broken call."""
+    check(body)
