@@ -130,6 +130,7 @@ _ENGLISH: Final = Catalogue(
         "break-glass-ignored": 'The annotation "{annotation}" is ignored: user "{user}" may not use it.',
         "break-glass-empty": 'The annotation "{annotation}" is ignored: its value must be the reason.',
         "break-glass-used": 'admitted by the annotation "{annotation}", which is on record',
+        "break-glass-unneeded": 'the annotation "{annotation}" was not needed and is on record',
     },
 )
 
@@ -233,6 +234,7 @@ _CHINESE: Final = Catalogue(
         "break-glass-ignored": '注解 "{annotation}" 被忽略: 用户 "{user}" 无权使用。',
         "break-glass-empty": '注解 "{annotation}" 被忽略: 其值必须写明原因。',
         "break-glass-used": '凭注解 "{annotation}" 放行, 已记录在案',
+        "break-glass-unneeded": '注解 "{annotation}" 并无必要, 已记录在案',
     },
 )
 

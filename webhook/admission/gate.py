@@ -146,7 +146,8 @@ class Gate:
         annotations = annotate(policy, outcome, judged, break_glass=glass)
         if glass is not None:
             passed = tuple(_let_pass(item) for item in judged)
-            note = messages.note("break-glass-used", annotation=policy.break_glass.annotation)
+            used = "break-glass-used" if outcome is Outcome.DENY else "break-glass-unneeded"
+            note = messages.note(used, annotation=policy.break_glass.annotation)
             return Decision(
                 outcome=Outcome.WARN if outcome is Outcome.DENY else outcome,
                 allowed=True,

@@ -374,7 +374,11 @@ def test_break_glass_admits_those_who_may_and_is_on_record(who: dict[str, Any]) 
 
 def test_break_glass_is_on_record_even_if_it_was_not_needed() -> None:
     """A trusted image with the annotation is recorded all the same (T17)."""
-    assert glass(NOTE, TRUSTED, user="alice").annotations["break-glass"] == "incident 7"
+    decision = glass(NOTE, TRUSTED, user="alice")
+    assert decision.annotations["break-glass"] == "incident 7"
+    assert decision.warnings == [
+        'image trust policy: the annotation "swr-trust/break-glass" was not needed and is on record'
+    ]
 
 
 def test_break_glass_is_ignored_for_everybody_else() -> None:

@@ -1,0 +1,140 @@
+"""The words of every message: complete in both languages, and about what the source can say."""
+
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from webhook.admission.catalogues import CATALOGUES, Catalogue
+from webhook.errors import TrustLookupError
+from webhook.policy.findings import Finding
+
+WEBHOOK = Path(__file__).parents[3] / "webhook"
+ENGLISH, CHINESE = CATALOGUES["en"], CATALOGUES["zh"]
+PARTS = ("what", "advice", "notes")
+
+
+def calls(name: str) -> Iterator[ast.Call]:
+    """Yield every call of a function or method of this name in the source."""
+    for path in WEBHOOK.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func
+                if name == getattr(called, "id", None) or name == getattr(called, "attr", None):
+                    yield node
+
+
+def strings(node: ast.AST) -> set[str]:
+    """Return every string literal that an expression may evaluate to, conditions apart."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return {node.value}
+    if isinstance(node, ast.IfExp):
+        return strings(node.body) | strings(node.orelse)
+    return set()
+
+
+def invalid_reasons() -> set[str]:
+    """Return the reasons that an image can be invalid for."""
+    reasons = {reason for call in calls("InvalidReferenceError") for reason in strings(call.args[0])}
+    said = {
+        reason
+        for call in calls("say")
+        if ast.unparse(call.args[0]) == "Finding.INVALID" and len(call.args) > 1
+        for reason in strings(call.args[1])
+    }
+    return reasons | said | {"placeholder"}
+
+
+def unmanaged_reasons() -> set[str]:
+    """Return what ``Judge._why_unmanaged`` can return."""
+    tree = ast.parse((WEBHOOK / "admission" / "judging.py").read_text(encoding="utf-8"))
+    (function,) = (
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_why_unmanaged"
+    )
+    found = {
+        reason
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return) and node.value is not None
+        for reason in strings(node.value)
+    }
+    return found - {""}
+
+
+def leaves(error: type[TrustLookupError]) -> set[str]:
+    """Return the reasons of every kind of failed lookup."""
+    found = {error.reason}
+    for child in error.__subclasses__():
+        found |= leaves(child)
+    return found
+
+
+SAYABLE = {
+    *map(str, Finding),
+    *(f"invalid/{reason}" for reason in invalid_reasons()),
+    *(f"unmanaged/{reason}" for reason in unmanaged_reasons()),
+    *(f"unknown/{reason}" for reason in leaves(TrustLookupError)),
+    *(f"{finding}/{how}" for finding in ("untrusted", "missing") for how in ("digest", "implied")),
+}
+
+
+def test_the_source_was_found() -> None:
+    """The scan sees what it is for."""
+    assert {
+        "invalid/bad-tag",
+        "invalid/organization",
+        "invalid/pull-policy",
+        "invalid/digest-only",
+    } <= SAYABLE
+    assert {"unmanaged/enterprise", "unmanaged/organization", "unknown/forbidden"} <= SAYABLE
+
+
+@pytest.mark.parametrize("catalogue", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_everything_that_can_be_said_has_words(catalogue: Catalogue) -> None:
+    """No finding, reason or failure without an entry, and no entry that nothing says."""
+    assert set(catalogue.what) == SAYABLE
+    assert set(catalogue.advice) == SAYABLE
+
+
+def test_every_note_is_used_and_every_used_note_is_there() -> None:
+    """In both languages."""
+    used = {
+        name for called in ("note", "refusal") for call in calls(called) for name in strings(call.args[0])
+    }
+    assert used | {"break-glass-used", "break-glass-unneeded"} == set(ENGLISH.notes) == set(CHINESE.notes)
+
+
+def placeholders(text: str) -> set[str]:
+    """Return the names in the braces of a text."""
+    return {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_both_languages_say_the_same_things(part: str) -> None:
+    """The same keys, and the same values filled in."""
+    english, chinese = getattr(ENGLISH, part), getattr(CHINESE, part)
+    assert list(english) == list(chinese)
+    for key in english:
+        assert placeholders(english[key]) == placeholders(chinese[key]), key
+    assert placeholders(ENGLISH.more) == placeholders(CHINESE.more) == {"count"}
+
+
+@pytest.mark.parametrize("key", sorted(SAYABLE))
+def test_a_clause_is_followed_by_advice(key: str) -> None:
+    """``what`` is a clause without a stop, ``advice`` a whole sentence, unless all is well."""
+    for catalogue in (ENGLISH, CHINESE):
+        what, advice = catalogue.what[key], catalogue.advice[key]
+        assert what == what.strip()
+        assert not what.endswith((".", "。"))
+        assert bool(advice) is (key not in ("trusted", "exempt"))
+        assert not advice or advice.endswith(catalogue.stop)
+
+
+def test_the_chinese_catalogue_is_chinese() -> None:
+    """Every text holds Chinese characters, and no text was forgotten in English."""
+    for part in PARTS:
+        for key, text in getattr(CHINESE, part).items():
+            assert not text or any("一" <= char <= "鿿" for char in text), key

@@ -1,0 +1,266 @@
+"""What a developer reads: whole sentences, bounded, printable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry
+from webhook.admission.decision import Effect, JudgedUse
+from webhook.admission.judging import Judge
+from webhook.admission.messages import ELLIPSIS, Messages, printable
+from webhook.admission.uses import ImageUse
+from webhook.errors import (
+    Forbidden,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    Unauthorized,
+)
+from webhook.policy.findings import Finding, Mode
+from webhook.policy.model import Policy
+from webhook.registries import RegistryTable
+from webhook.trust.records import TrustStatus
+
+FACTS: dict[str, Any] = {
+    "shop/web:1": TrustStatus.TRUSTED,
+    "shop/web:2": TrustStatus.UNTRUSTED,
+    "shop/web:latest": TrustStatus.UNTRUSTED,
+    f"shop/web@{DIGEST}": TrustStatus.UNTRUSTED,
+    "shop/slow:1": LookupTimeout("x"),
+    "shop/busy:1": Throttled("x", by_swr=True),
+    "shop/down:1": RegistryUnavailable("x"),
+    "shop/key:1": Unauthorized("x"),
+    "shop/hidden:1": Forbidden("x"),
+    "shop/odd:1": MalformedAnswer("x"),
+}
+MANUAL = "Try again in a minute; if it stays, tell the people who run this cluster."
+WRITE = f"Write the image as {HOST}/organisation/name:tag."
+
+
+def judge(*images: str, current: Policy | None = None) -> tuple[JudgedUse, ...]:
+    """Judge the containers of a Pod."""
+    uses = [
+        ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), image)
+        for n, image in enumerate(images)
+    ]
+    return Judge(current or policy(), FakeAnswers(FACTS)).judge(uses, "shop", SOON, NOW)
+
+
+SENTENCES = [
+    (
+        "untrusted",
+        f"{HOST}/shop/web:2",
+        "SWR does not mark this tag as trusted",
+        "Get the tag marked as trusted in SWR, or use one that is.",
+    ),
+    (
+        "missing",
+        f"{HOST}/shop/web:9",
+        "tag does not exist in SWR",
+        "Push the image, or correct its name and tag.",
+    ),
+    (
+        "no tag, untrusted",
+        f"{HOST}/shop/web",
+        "without a tag it is latest, which SWR does not mark as trusted",
+        "Write name:tag with a tag that is trusted.",
+    ),
+    (
+        "no tag, missing",
+        f"{HOST}/shop/api",
+        "without a tag it is latest, which does not exist in SWR",
+        "Write name:tag with a tag that exists.",
+    ),
+    (
+        "latest, written",
+        f"{HOST}/shop/web:latest",
+        "SWR does not mark this tag as trusted",
+        "Get the tag marked as trusted in SWR, or use one that is.",
+    ),
+    (
+        "another digest",
+        f"{HOST}/shop/web:1@{OTHER_DIGEST}",
+        "the pinned digest is not the one that SWR holds under this tag",
+        "Pin the digest that SWR shows for the tag, or name its own tag.",
+    ),
+    ("empty", "", "the image is empty", WRITE),
+    (
+        "capitals",
+        f"{HOST}/Shop/web",
+        "an image name must be lower case",
+        "Write the image name in lower case.",
+    ),
+    ("white space", f"{HOST}/shop/web:1 ", "the image holds white space", "Remove the white space."),
+    (
+        "a bad tag",
+        f"{HOST}/shop/web:-",
+        "the tag is not valid",
+        "Use up to 128 letters, digits, dots, hyphens and underscores.",
+    ),
+    ("an image ID", DIGEST, "is the ID of an image on a node, not a name", WRITE),
+    ("a scheme", f"https://{HOST}/shop/web", "the image starts with a scheme such as https://", WRITE),
+    (
+        "no organisation",
+        f"{HOST}/web:1",
+        "names no organisation of SWR",
+        f"{WRITE[:-1]}, with its organisation.",
+    ),
+    (
+        "by digest",
+        f"{HOST}/shop/web@{DIGEST}",
+        "names a digest without a tag, and SWR keeps trust per tag",
+        "Write name:tag@digest.",
+    ),
+    (
+        "another registry",
+        "nginx",
+        'images from registry "docker.io" are not allowed in this cluster',
+        f"Push the image to {HOST} and use it from there.",
+    ),
+    (
+        "enterprise",
+        "a-b.swr-pro.myhuaweicloud.com/x/y:1",
+        "SWR Enterprise Edition has no trust mark, so its images cannot be judged",
+        f"Push the image to {HOST} and use it from there.",
+    ),
+    ("too slow", f"{HOST}/shop/slow:1", "SWR did not say in time whether it is trusted", MANUAL),
+    (
+        "too often",
+        f"{HOST}/shop/busy:1",
+        "SWR is asked too often just now to say whether it is trusted",
+        MANUAL,
+    ),
+    ("down", f"{HOST}/shop/down:1", "SWR cannot be reached to say whether it is trusted", MANUAL),
+    (
+        "not logged in",
+        f"{HOST}/shop/key:1",
+        "SWR does not accept the cluster's credential, so trust is not known",
+        "Tell the people who run this cluster.",
+    ),
+    (
+        "not permitted",
+        f"{HOST}/shop/hidden:1",
+        "SWR does not let this cluster see the image, another account's perhaps",
+        "Use an image of your own account, or ask the people who run this cluster.",
+    ),
+    (
+        "not understood",
+        f"{HOST}/shop/odd:1",
+        "SWR's answer about it cannot be understood",
+        "Tell the people who run this cluster.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("image", "what", "advice"), [case[1:] for case in SENTENCES], ids=[case[0] for case in SENTENCES]
+)
+def test_a_refusal_says_where_which_what_and_what_to_do(image: str, what: str, advice: str) -> None:
+    """In that order, as a developer needs it."""
+    message = Messages(policy()).denial(judge(image))
+    assert message == f'denied by image trust policy: spec.containers[0].image "{image}": {what}. {advice}'
+
+
+def test_an_organisation_of_nobody_is_named() -> None:
+    """It is not said to move the image to the registry where it is already."""
+    shop = policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))]))
+    assert Messages(shop).denial(judge(f"{HOST}/base/web:1", current=shop)) == (
+        f'denied by image trust policy: spec.containers[0].image "{HOST}/base/web:1": organisation "base" of '
+        f'"{HOST}" is not one of this cluster\'s. Correct it, or ask the people who run this cluster to add it.'
+    )
+
+
+def test_a_digest_without_a_tag_has_words_of_its_own() -> None:
+    """Where digests are resolved."""
+    resolve = policy(digest_only="resolve")
+    untrusted, missing = judge(
+        f"{HOST}/shop/web@{DIGEST}", f"{HOST}/shop/web@{OTHER_DIGEST}", current=resolve
+    )
+    messages = Messages(resolve)
+    assert messages.describe(untrusted) == "not every tag in SWR that holds this digest is trusted"
+    assert messages.advise(untrusted) == "Write name:tag@digest with a tag that is trusted."
+    assert messages.describe(missing) == "no tag in SWR holds this digest"
+    assert messages.advise(missing) == "Push the image, or correct its digest."
+
+
+def test_some_images_are_spelt_out_and_the_rest_is_counted() -> None:
+    """Each advice is given once, the operator's hint comes last."""
+    hinting = policy(hint="See https://wiki.example.com/trust")
+    message = Messages(hinting).denial(judge(*[f"{HOST}/shop/web:2"] * 3, "nginx", "nginx", current=hinting))
+    clause = f'image "{HOST}/shop/web:2": SWR does not mark this tag as trusted'
+    assert message == (
+        f"denied by image trust policy: spec.containers[0].{clause}; spec.containers[1].{clause}; "
+        f"spec.containers[2].{clause}; and 2 more. Get the tag marked as trusted in SWR, or use one that is. "
+        "See https://wiki.example.com/trust"
+    )
+
+
+def test_chinese() -> None:
+    """The same in Chinese, by ``messages: zh``."""
+    chinese = policy(messages="zh", hint="见 https://wiki.example.com")
+    assert Messages(chinese).denial(judge(f"{HOST}/shop/web:2", "nginx", current=chinese)) == (
+        f'镜像信任策略拒绝: spec.containers[0].image "{HOST}/shop/web:2": SWR 未将该标签标记为可信; '
+        'spec.containers[1].image "nginx": 本集群不允许使用来自镜像仓库 "docker.io" 的镜像。'
+        "请在 SWR 中将该标签标记为可信, 或改用可信的标签。"
+        f"请将镜像推送到 {HOST} 并从那里使用。见 https://wiki.example.com"
+    )
+
+
+def test_only_what_refuses_stands_in_a_denial() -> None:
+    """Trusted images beside it are not named."""
+    message = Messages(policy()).denial(judge(f"{HOST}/shop/web:1", "nginx"))
+    assert "shop/web" not in message
+    assert 'spec.containers[1].image "nginx"' in message
+
+
+def test_warnings_stay_within_what_the_api_server_shows() -> None:
+    """256 characters each, 4096 in all, the rest counted."""
+    warning = policy(mode=Mode.WARN)
+    judged = judge(*[f"{HOST}/shop/{'x' * 100}:{n}" for n in range(100)], current=warning)
+    assert {item.effect for item in judged} == {Effect.WARN}
+    lines = Messages(warning).warnings(judged)
+    assert all(len(line) <= 256 for line in lines)
+    assert sum(map(len, lines)) <= 4096
+    assert lines[-1] == f"image trust policy: and {100 - len(lines) + 1} more"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("short", 10, "short"),
+        ("0123456789", 10, "0123456789"),
+        ("0123456789abc", 10, "01234...bc"),
+        ("a\nb", 10, r"a\nb"),
+        ("a\x1b[31mb", 20, r"a\x1b[31mb"),
+        ("\u202egnp", 20, r"\u202egnp"),
+        ("\n" * 10, 10, r"\n\n\n\..."),
+        ("é中", 10, "é中"),
+    ],
+)
+def test_what_comes_out_of_an_object_is_made_printable(text: str, limit: int, expected: str) -> None:
+    """No control characters, no reversed text, no flood; the end of an image, its tag, is kept."""
+    assert printable(text, limit) == expected
+
+
+@given(st.text(), st.integers(10, 300))
+def test_printable_text_is_printable_and_bounded(text: str, limit: int) -> None:
+    """Whatever it was."""
+    made = printable(text, limit)
+    assert made.isprintable()
+    assert len(made) <= limit
+    assert made == text or not text.isprintable() or ELLIPSIS in made
+
+
+@given(st.text(max_size=600).filter(lambda text: text != f"{HOST}/shop/web:1"))
+def test_no_image_breaks_a_message(image: str) -> None:
+    """Braces, quotes and anything else in an image are just that."""
+    (item,) = judge(image)
+    message = Messages(policy()).denial([item])
+    assert item.judgement.finding in (Finding.INVALID, Finding.UNMANAGED)
+    assert message.isprintable()
+    assert len(message) < 700
