@@ -1,6 +1,6 @@
 """A second opinion on what an AdmissionReview may bring in, sharing no code with the gate.
 
-It knows no kinds and no schema: whatever is called an image, anywhere in the raw object, is one. And
+It knows no kinds and no schema: whatever is called an image, anywhere below a Pod's lists, is one. And
 it knows no grammar: what is trusted stands in a list, letter by letter but for the case of the host.
 So it is stricter than the gate, which is what makes a disagreement worth a look.
 """
@@ -18,6 +18,10 @@ TRUSTED = ("shop/web:1", f"shop/web:1@{GOOD}", "shop/tools/web:1", f"shop/tools/
 """What follows the host of a trusted image."""
 
 PLACEHOLDERS = ("", "auto")
+
+FIELDS = {"containers", "initContainers", "ephemeralContainers", "volumes"}
+"""Below which a Pod has images. The API server sends no field that it does not know; that it knows no
+other with an image in it is seen in ``tests/unit/admission/test_kubernetes_fields.py``."""
 
 Found = tuple[tuple[str, ...], str, str, str]
 """The keys that lead to a container or volume, its name, its image and its pull policy."""
@@ -63,7 +67,9 @@ def is_mirror(request: dict[str, Any], pod: dict[str, Any]) -> bool:
 
 def find(thing: Any) -> Counter[Found]:
     """Return whatever is called an image below the spec of an object."""
-    return Counter(_walk(thing.get("spec"), ("spec",))) if isinstance(thing, dict) else Counter()
+    if not isinstance(thing, dict):
+        return Counter()
+    return Counter(item for item in _walk(thing.get("spec"), ("spec",)) if not FIELDS.isdisjoint(item[0]))
 
 
 def _walk(value: Any, keys: tuple[str, ...]) -> Iterator[Found]:
