@@ -1,0 +1,165 @@
+"""The policy decides the same whether it remembers or not; only the time is looked at each time."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import DIGEST, HOST, NOW, exemption, policy, rule
+from webhook.images.reference import ImageReference, parse_reference
+from webhook.policy.findings import Mode
+from webhook.policy.model import MAX_REMEMBERED, BreakGlass, Exemption, Policy, Rule
+
+IMAGES = [
+    None,
+    *map(
+        parse_reference,
+        [
+            "nginx",
+            "nginx:1",
+            f"nginx@{DIGEST}",
+            f"{HOST}/shop/web:1",
+            f"{HOST}/shop/web:2",
+            f"{HOST}/shop/a/b",
+            f"{HOST}/infra/x@{DIGEST}",
+            "quay.io/a/b",
+        ],
+    ),
+]
+NAMESPACES = ["shop", "shop-dev", "sandbox-1", ""]
+PATTERNS = ["**", "**:1", "nginx", f"{HOST}/**", f"{HOST}/shop/*", f"{HOST}/shop/web:1", f"**@{DIGEST}"]
+MOMENTS = [NOW + offset for offset in (-100.0, -1.0, 0.0, 1.0, 100.0)]
+
+globs = st.lists(st.sampled_from(["*", "shop", "shop*", "sandbox-*", "*-dev"]), min_size=1, max_size=2)
+patterns = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3)
+modes = st.sampled_from([None, "enforce", "warn", "audit"])
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> tuple[Rule, ...]:
+    """Return some rules."""
+    made = []
+    for number in range(draw(st.integers(0, 4))):
+        mode = draw(modes)
+        rest = {} if mode is None else {"mode": mode}
+        made.append(rule(f"r{number}", draw(patterns), draw(globs), **rest))
+    return tuple(made)
+
+
+@st.composite
+def exemptions(draw: st.DrawFn) -> tuple[Exemption, ...]:
+    """Return some exemptions, each with an end or without."""
+    made = []
+    for number in range(draw(st.integers(0, 4))):
+        end = draw(st.none() | st.sampled_from(MOMENTS))
+        expires = None if end is None else dt.datetime.fromtimestamp(end, dt.UTC)
+        made.append(exemption(f"e{number}", draw(patterns), draw(globs), expires=expires))
+    return tuple(made)
+
+
+def plain_rule(current: Policy, namespace: str, image: ImageReference | None) -> Rule | None:
+    """Return the rule that counts, worked out anew."""
+    for item in current.rules:
+        if not item.namespaces.match(namespace):
+            continue
+        if image is None:
+            if item.is_about_all or current.mode_for(item) is Mode.ENFORCE:
+                return item
+        elif any(pattern.matches(image) for pattern in item.images):
+            return item
+    return None
+
+
+def plain_exemption(
+    current: Policy, namespace: str, image: ImageReference | None, now: float
+) -> Exemption | None:
+    """Return the exemption that counts, worked out anew."""
+    for item in current.exemptions:
+        if (
+            image is not None
+            and (item.expires is None or now < item.expires.timestamp())
+            and item.namespaces.match(namespace)
+            and any(pattern.matches(image) for pattern in item.images)
+        ):
+            return item
+    return None
+
+
+questions = st.lists(
+    st.tuples(st.sampled_from(NAMESPACES), st.sampled_from(IMAGES), st.sampled_from(MOMENTS)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(rules(), exemptions(), st.sampled_from(Mode), questions)
+def test_what_is_remembered_is_what_would_be_worked_out(
+    some_rules: tuple[Rule, ...],
+    some_exemptions: tuple[Exemption, ...],
+    mode: Mode,
+    asked: list[tuple[str, ImageReference | None, float]],
+) -> None:
+    """In any order of questions, asked once or again."""
+    current = policy(mode=mode, rules=some_rules, exemptions=some_exemptions)
+    for namespace, image, now in asked * 2:
+        assert current.rule_for(namespace, image) is plain_rule(current, namespace, image)
+        if image is not None:
+            expected = plain_exemption(current, namespace, image, now)
+            assert current.exemption_for(namespace, image, now) is expected
+
+
+def test_two_policies_share_no_memory() -> None:
+    """Equal ones neither."""
+    image = parse_reference("nginx")
+    first, second = policy(rules=(rule("a", mode="audit"),)), policy(rules=(rule("b", mode="warn"),))
+    found = [item.rule_for("shop", image) for item in (first, second, first)]
+    assert [item.name if item is not None else None for item in found] == ["a", "b", "a"]
+
+
+def test_an_exemption_ends_for_images_that_are_remembered() -> None:
+    """At its very instant, and the next one in the file takes over."""
+    ending = exemption("ending", expires=dt.datetime.fromtimestamp(NOW, dt.UTC))
+    current = policy(exemptions=(ending, exemption("lasting")))
+    image = parse_reference("nginx")
+    names = [
+        found.name
+        for now in (NOW - 1, NOW, NOW - 1)
+        if (found := current.exemption_for("shop", image, now)) is not None
+    ]
+    assert names == ["ending", "lasting", "ending"]
+
+
+def test_memory_is_bounded() -> None:
+    """Whatever namespaces and images are asked about."""
+    current = policy(rules=(rule("a", mode="audit"),))
+    for number in range(MAX_REMEMBERED + 100):
+        current.rule_for(f"ns-{number}", parse_reference("nginx"))
+    assert current._match.cache_info().currsize == MAX_REMEMBERED
+
+
+@pytest.mark.parametrize(
+    ("username", "groups", "allowed"),
+    [
+        ("alice", [], True),
+        ("alic", [], False),
+        ("Alice", [], False),
+        ("bob", ["oncall"], True),
+        ("bob", ["a", "oncall"], True),
+        ("bob", ["oncall2"], False),
+        ("oncall", [], False),
+        ("bob", ["alice"], False),
+        ("", [], False),
+    ],
+)
+def test_users_and_groups_are_compared_whole(username: str, groups: list[str], allowed: bool) -> None:
+    """A user is no group, and no name is a pattern (T17)."""
+    glass = BreakGlass(users=frozenset({"alice"}), groups=frozenset({"oncall"}))
+    assert glass.allows(username, groups) is allowed
+
+
+def test_by_default_nobody_breaks_the_glass() -> None:
+    """Not even whoever may do anything else."""
+    assert not BreakGlass().allows("admin", ["system:masters"])
