@@ -139,7 +139,7 @@ def _add_review(commands: _Commands[argparse.ArgumentParser]) -> None:
         "review",
         "judge manifests as the webhook would",
         "  helm template my-release ./chart | swr-trust review --config policy.yaml -\n"
-        "  swr-trust review --config policy.yaml -o json deploy/",
+        "  swr-trust review --config policy.yaml -o sarif deploy/ > findings.sarif",
     )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="YAML or JSON file, folder, or - for standard input"
@@ -155,7 +155,7 @@ def _add_review(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="what makes the exit code 1: refused is whatever mode enforce would refuse, enforced only what "
         "the policy's modes refuse today (default: %(default)s)",
     )
-    _add_output(parser, "table", "json")
+    _add_output(parser, "table", "json", "sarif", "junit")
     parser.set_defaults(run=_command("review"))
 
 

@@ -17,9 +17,11 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.objects import KubernetesObject
 from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
 from webhook.errors import ManifestError
+from webhook.policy.findings import Mode
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Of one file: a rendered chart is a few hundred kilobytes."""
@@ -49,6 +51,20 @@ class Manifest:
     uses: tuple[ImageUse, ...]
     lines: tuple[int, ...]
     subject: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedUse:
+    """One image use of a manifest, judged; ``line`` is where it stands in the file."""
+
+    manifest: Manifest
+    line: int
+    judged: JudgedUse
+
+    @property
+    def is_enforced(self) -> bool:
+        """Whether the policy's modes refuse it, or the Pod of its template, today."""
+        return self.judged.effect is Effect.DENY or self.judged.mode is Mode.ENFORCE
 
 
 def read_manifests(paths: Sequence[str]) -> Iterator[Manifest]:

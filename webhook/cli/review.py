@@ -6,29 +6,20 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
 from webhook.cli.exits import EXIT_OK, exit_code_of
-from webhook.cli.manifests import Manifest, read_manifests
+from webhook.cli.junit import build_junit
+from webhook.cli.manifests import Manifest, ReviewedUse, read_manifests
 from webhook.cli.rendering import print_json, print_table
+from webhook.cli.sarif import build_sarif
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
 
 OBJECT_TIMEOUT = 30.0
 """Seconds for one object: nobody waits at an API server, so a cold lookup may take its time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewedUse:
-    """One image use of a manifest, judged."""
-
-    manifest: Manifest
-    line: int
-    judged: JudgedUse
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,6 +31,10 @@ def run(options: argparse.Namespace) -> int:
         reviewed = review(manifests, Judge(policy, engine), options.namespace)
     if options.output == "json":
         print_json([_row(item, messages) for item in reviewed])
+    elif options.output == "sarif":
+        print_json(build_sarif(reviewed, messages))
+    elif options.output == "junit":
+        sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
     return _exit_code(reviewed, options.fail_on)
@@ -59,14 +54,9 @@ def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[
 
 
 def _exit_code(reviewed: Sequence[ReviewedUse], fail_on: str) -> int:
-    judged = [item.judged for item in reviewed]
     if fail_on == "never":
         return EXIT_OK
-    if fail_on == "enforced":
-        # What the webhook would refuse today: a template's Pod is refused even where the template
-        # itself is only warned of.
-        judged = [item for item in judged if item.effect is Effect.DENY or item.mode == "enforce"]
-    return exit_code_of(judged)
+    return exit_code_of(item.judged for item in reviewed if fail_on == "refused" or item.is_enforced)
 
 
 def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:

@@ -1,0 +1,27 @@
+"""A policy in front of the emulator, for commands that ask SWR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.serving import POLICY
+
+WritePolicy = Callable[[str], Path]
+
+
+@pytest.fixture
+def write_policy(emulator: Emulator, tmp_path: Path) -> WritePolicy:
+    """Return what writes a policy: the registry of the emulator, then the lines that are given."""
+    token = tmp_path / "token"
+    token.write_text("emulator-token\n", encoding="utf-8")
+
+    def write(lines: str = "") -> Path:
+        path = tmp_path / "policy.yaml"
+        path.write_text(POLICY.format(endpoint=emulator.url, token=token) + lines, encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,408 @@
+"""``swr-trust review`` and ``check``: what is read, what is printed, which exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.unit.cli.conftest import WritePolicy
+from webhook.cli.main import main
+
+DATA = Path(__file__).parents[2] / "data" / "manifests"
+RENDERED = str(DATA / "rendered.yaml")
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+Output = pytest.CaptureFixture[str]
+
+
+def review(policy: Path, *arguments: str) -> int:
+    """Run the command."""
+    return main(["review", "--config", str(policy), *arguments])
+
+
+def found(text: str) -> list[tuple[str, int, str, str, str]]:
+    """Return file, line, object, image and finding of each row of JSON."""
+    return [
+        (
+            Path(row["file"]).name,
+            row["line"],
+            f"{row['kind']}/{row['name']}",
+            row["image"].removeprefix(f"{HOST}/"),
+            row["finding"],
+        )
+        for row in json.loads(text)
+    ]
+
+
+RENDERED_FINDINGS = [
+    ("rendered.yaml", 23, "Deployment/web", "shop/web:2.0", "untrusted"),
+    ("rendered.yaml", 25, "Deployment/web", "auto", "invalid"),
+    ("rendered.yaml", 20, "Deployment/web", "shop/tools/migrate:2024.11", "trusted"),
+    ("rendered.yaml", 38, "CronJob/report", "shop/api", "missing"),
+]
+
+
+def test_every_image_of_a_rendered_chart_is_found_with_its_line(
+    write_policy: WritePolicy, capsys: Output
+) -> None:
+    """Documents that hold no images are passed over, zero replicas are not."""
+    assert review(write_policy(""), "-o", "json", RENDERED) == 1
+    assert found(capsys.readouterr().out) == RENDERED_FINDINGS
+
+
+def test_standard_input(write_policy: WritePolicy, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``helm template ... | swr-trust review -``."""
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(Path(RENDERED).read_bytes())))
+    assert review(write_policy(""), "-o", "json", "-") == 1
+    assert found(capsys.readouterr().out) == [("<stdin>", *row[1:]) for row in RENDERED_FINDINGS]
+
+
+def test_a_folder_with_lists(write_policy: WritePolicy, capsys: Output) -> None:
+    """YAML and JSON files of a folder, items of Lists and of typed lists; other files are left alone."""
+    assert review(write_policy(""), "-o", "json", str(DATA / "app")) == 1
+    assert found(capsys.readouterr().out) == [
+        ("list.yaml", 11, "Pod/job-*", "nginx", "unmanaged"),
+        ("list.yaml", 15, "Pod/job-*", "ml/model:v3", "untrusted"),
+        ("trusted.json", 3, "Pod/web", "shop/web:1.0", "trusted"),
+    ]
+
+
+def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
+    """Where, what, the finding and the webhook's words; a sum at the end."""
+    assert review(write_policy(""), str(DATA / "app" / "list.yaml")) == 1
+    file = DATA / "app" / "list.yaml"
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    assert [[cell.strip() for cell in row if cell] for row in rows] == [
+        ["WHERE", "OBJECT", "IMAGE", "FINDING", "MESSAGE"],
+        [
+            f"{file}:11",
+            "Pod/job-*",
+            "nginx",
+            "unmanaged",
+            'images from registry "docker.io" are not allowed in this cluster',
+        ],
+        [
+            f"{file}:15",
+            "Pod/job-*",
+            f"{HOST}/ml/model:v3",
+            "untrusted",
+            "SWR does not mark this tag as trusted",
+        ],
+        [],
+        ["2 image(s) in 1 object(s), 2 refused"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "fail_on", "code"),
+    [
+        ("", "refused", 1),
+        ("mode: audit\n", "refused", 1),
+        ("mode: audit\n", "enforced", 0),
+        ("", "enforced", 1),
+        ("", "never", 0),
+    ],
+)
+def test_what_fails_a_build(write_policy: WritePolicy, policy: str, fail_on: str, code: int) -> None:
+    """``refused`` looks ahead to enforcement, ``enforced`` goes by the modes, ``never`` only reports."""
+    assert review(write_policy(policy), "--fail-on", fail_on, RENDERED) == code
+
+
+def test_the_namespace_of_objects_that_name_none(write_policy: WritePolicy) -> None:
+    """Exemptions count by namespace."""
+    policy = write_policy(
+        "exemptions: [{name: all of ci, namespaces: [ci], images: ['**'], reason: throw-away}]\n"
+    )
+    assert review(policy, str(DATA / "app")) == 1
+    assert review(policy, "--namespace", "ci", str(DATA / "app")) == 0
+
+
+def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path) -> None:
+    """Exit code 3: nothing is refused for what it is, and nothing is known."""
+    emulator.break_with("status", status=500)
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text((DATA / "app" / "trusted.json").read_text(encoding="utf-8"), encoding="utf-8")
+    assert review(write_policy(""), str(manifest)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "pod.yaml:2: did not find expected node content"),
+        ("- 1\n", "pod.yaml:1: not a Kubernetes object: no mapping"),
+        ("kind: Pod\n", "pod.yaml:1: not a Kubernetes object: it needs apiVersion and kind"),
+        ("\n\napiVersion: v1\nkind: Pod\n", "pod.yaml:3: this Pod has no Pod spec"),
+        (
+            "apiVersion: v1\nkind: Pod\nspec: {containers: no}\n",
+            "pod.yaml:1: this Pod cannot be read: Expected `array | null`, got `str` - at `$.spec.containers`",
+        ),
+        (None, "pod.yaml: No such file or directory"),
+    ],
+    ids=["no YAML", "a list", "no apiVersion", "no spec", "wrong type", "no file"],
+)
+def test_what_cannot_be_read_is_named_with_file_and_line(
+    write_policy: WritePolicy, tmp_path: Path, text: str | None, message: str, capsys: Output
+) -> None:
+    """Exit code 2; a manifest that cannot be judged is never passed over."""
+    path = tmp_path / "pod.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    assert review(write_policy(""), str(path)) == 2
+    assert capsys.readouterr().err == f"swr-trust: {tmp_path}/{message}\n"
+
+
+TEXT = {
+    "type": "object",
+    "required": ["text"],
+    "properties": {"text": {"type": "string", "minLength": 1}},
+    "additionalProperties": False,
+}
+SARIF: dict[str, Any] = {
+    # The parts of the SARIF 2.1.0 schema that are used here; nothing else may occur.
+    "type": "object",
+    "required": ["version", "runs"],
+    "additionalProperties": False,
+    "properties": {
+        "$schema": {"type": "string", "format": "uri"},
+        "version": {"const": "2.1.0"},
+        "runs": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["tool", "results"],
+                "additionalProperties": False,
+                "properties": {
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "tool": {
+                        "type": "object",
+                        "required": ["driver"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "driver": {
+                                "type": "object",
+                                "required": ["name"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "version": {"type": "string"},
+                                    "semanticVersion": {"type": "string"},
+                                    "informationUri": {"type": "string"},
+                                    "rules": {
+                                        "type": "array",
+                                        "uniqueItems": True,
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["id"],
+                                            "additionalProperties": False,
+                                            "properties": {
+                                                "id": {"type": "string"},
+                                                "name": {"type": "string", "pattern": "^[A-Z][A-Za-z]+$"},
+                                                "shortDescription": TEXT,
+                                                "defaultConfiguration": {
+                                                    "type": "object",
+                                                    "properties": {
+                                                        "level": {
+                                                            "enum": ["none", "note", "warning", "error"]
+                                                        }
+                                                    },
+                                                    "additionalProperties": False,
+                                                },
+                                            },
+                                        },
+                                    },
+                                },
+                            }
+                        },
+                    },
+                    "results": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["message"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "ruleId": {"type": "string"},
+                                "ruleIndex": {"type": "integer", "minimum": -1},
+                                "level": {"enum": ["none", "note", "warning", "error"]},
+                                "message": TEXT,
+                                "partialFingerprints": {
+                                    "type": "object",
+                                    "additionalProperties": {"type": "string"},
+                                },
+                                "locations": {
+                                    "type": "array",
+                                    "items": {
+                                        "type": "object",
+                                        "additionalProperties": False,
+                                        "properties": {
+                                            "physicalLocation": {
+                                                "type": "object",
+                                                "additionalProperties": False,
+                                                "required": ["artifactLocation"],
+                                                "properties": {
+                                                    "artifactLocation": {
+                                                        "type": "object",
+                                                        "additionalProperties": False,
+                                                        "properties": {"uri": {"type": "string"}},
+                                                    },
+                                                    "region": {
+                                                        "type": "object",
+                                                        "additionalProperties": False,
+                                                        "properties": {
+                                                            "startLine": {"type": "integer", "minimum": 1}
+                                                        },
+                                                    },
+                                                },
+                                            },
+                                            "logicalLocations": {
+                                                "type": "array",
+                                                "items": {
+                                                    "type": "object",
+                                                    "additionalProperties": False,
+                                                    "properties": {"fullyQualifiedName": {"type": "string"}},
+                                                },
+                                            },
+                                        },
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_sarif_has_the_structure_of_its_standard(write_policy: WritePolicy, capsys: Output) -> None:
+    """Version 2.1.0, every rule that a result names, and one result per refused image at its line."""
+    assert review(write_policy(""), "-o", "sarif", RENDERED) == 1
+    log = json.loads(capsys.readouterr().out)
+    jsonschema.validate(log, SARIF)
+    run = log["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert all(rules[result["ruleIndex"]]["id"] == result["ruleId"] for result in run["results"])
+    assert [
+        (
+            result["ruleId"],
+            result["level"],
+            result["locations"][0]["physicalLocation"]["region"]["startLine"],
+            result["message"]["text"],
+        )
+        for result in run["results"]
+    ] == [
+        (
+            "swr-trust/untrusted",
+            "error",
+            23,
+            f'spec.template.spec.containers[0].image "{HOST}/shop/web:2.0": SWR does not mark this tag as '
+            "trusted. Get the tag marked as trusted in SWR, or use one that is.",
+        ),
+        (
+            "swr-trust/invalid",
+            "note",
+            25,
+            'spec.template.spec.containers[1].image "auto": the image is a placeholder and is judged when the '
+            "Pod is created. Nothing needs to be done if something fills it in before the Pod is created.",
+        ),
+        (
+            "swr-trust/missing",
+            "error",
+            38,
+            f'spec.jobTemplate.spec.template.spec.containers[0].image "{HOST}/shop/api": without a tag it is '
+            "latest, which does not exist in SWR. Write name:tag with a tag that exists.",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("mode", "level"), [("enforce", "error"), ("warn", "warning"), ("audit", "warning")])
+def test_the_level_follows_the_mode(write_policy: WritePolicy, mode: str, level: str, capsys: Output) -> None:
+    """What would be refused under enforcement is a warning until it is enforced."""
+    review(write_policy(f"mode: {mode}\n"), "-o", "sarif", str(DATA / "app"))
+    results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert [result["level"] for result in results] == [level, level]
+
+
+def test_a_finding_that_moves_in_its_file_keeps_its_fingerprint(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """A code host does not report it again."""
+    text = (DATA / "app" / "list.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pod.yaml"
+    prints = []
+    for start in ("", "# a\n# few\n# lines\n"):
+        path.write_text(start + text, encoding="utf-8")
+        review(write_policy(""), "-o", "sarif", str(path))
+        results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+        prints.append([result["partialFingerprints"] for result in results])
+    assert prints[0] == prints[1]
+
+
+def test_junit(write_policy: WritePolicy, emulator: Emulator, capsys: Output) -> None:
+    """A case per image; refused ones fail, those SWR could not be asked about are errors."""
+    emulator.break_with("status", match="ml/", status=500)
+    assert review(write_policy(""), "-o", "junit", str(DATA / "app")) == 1
+    root = ET.fromstring(capsys.readouterr().out)
+    assert [
+        (Path(suite.get("name", "")).name, suite.get("tests"), suite.get("failures"), suite.get("errors"))
+        for suite in root
+    ] == [("list.yaml", "2", "1", "1"), ("trusted.json", "1", "0", "0")]
+    assert [(case.get("line"), [trouble.tag for trouble in case]) for case in root.iter("testcase")] == [
+        ("11", ["failure"]),
+        ("15", ["error"]),
+        ("3", []),
+    ]
+
+
+def test_junit_stays_xml_whatever_an_image_holds(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """Control characters, which XML cannot hold, are shown escaped."""
+    path = tmp_path / "pod.yaml"
+    pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"image": "a\x00b<]]>&\x1b"}]}}
+    path.write_text(json.dumps(pod), encoding="utf-8")
+    review(write_policy(""), "-o", "junit", str(path))
+    case = next(ET.fromstring(capsys.readouterr().out).iter("testcase"))
+    assert case.get("name") == "spec.containers[0].image a\\x00b<]]>&\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("images", "code"),
+    [
+        (["shop/web:1.0"], 0),
+        (["shop/web:1.0", "shop/web:2.0"], 1),
+        (["shop/web:1.0", "partner/web:1"], 3),
+        (["shop/web:2.0", "partner/web:1"], 1),
+    ],
+    ids=["trusted", "untrusted", "unknown", "both"],
+)
+def test_check_says_by_its_exit_code_what_it_found(
+    write_policy: WritePolicy, images: list[str], code: int
+) -> None:
+    """0 all trusted, 1 some refused, 3 some unknown; refused is the stronger word."""
+    names = [f"{HOST}/{image}" for image in images]
+    assert main(["check", "--config", str(write_policy("")), *names]) == code
+
+
+def test_check_prints_all_there_is_to_know(write_policy: WritePolicy, capsys: Output) -> None:
+    """As JSON, one object an image, in the order asked."""
+    main(["check", "--config", str(write_policy("")), "-o", "json", f"{HOST}/shop/web:2.0"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row.pop("asked").endswith("Z")
+    assert {key: row[key] for key in ("image", "finding", "refused", "mode", "digest", "message")} == {
+        "image": f"{HOST}/shop/web:2.0",
+        "finding": "untrusted",
+        "refused": True,
+        "mode": "enforce",
+        "digest": "sha256:" + "2" * 64,
+        "message": "SWR does not mark this tag as trusted",
+    }

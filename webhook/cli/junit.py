@@ -1,0 +1,54 @@
+"""JUnit XML, as CI servers read it: one test case per image use, one suite per file."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET  # writes only: nothing is parsed
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+from webhook.admission.messages import Messages, printable
+from webhook.cli.manifests import ReviewedUse
+from webhook.policy.findings import Finding
+
+MAX_TEXT: Final = 300
+
+
+def build_junit(reviewed: Sequence[ReviewedUse], messages: Messages) -> str:
+    """Return the report: what is refused is a ``failure``, what SWR could not be asked an ``error``."""
+    root = ET.Element("testsuites", name="swr-trust review")
+    for file, group in groupby(reviewed, lambda item: item.manifest.file):
+        items = list(group)
+        suite = ET.SubElement(root, "testsuite", name=_text(file))
+        verdicts = [_add_case(suite, item, messages) for item in items]
+        suite.set("tests", str(len(items)))
+        suite.set("failures", str(verdicts.count("failure")))
+        suite.set("errors", str(verdicts.count("error")))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_case(suite: ET.Element, item: ReviewedUse, messages: Messages) -> str:
+    judged, manifest = item.judged, item.manifest
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=_text(f"{manifest.kind}/{manifest.name}"),
+        name=_text(f"{judged.use.field} {judged.use.image}"),
+        file=_text(manifest.file),
+        line=str(item.line),
+    )
+    if not judged.refused:
+        return ""
+    finding = judged.judgement.finding
+    verdict = "error" if finding is Finding.UNKNOWN else "failure"
+    what = messages.describe(judged)
+    trouble = ET.SubElement(case, verdict, type=finding.value, message=_text(what))
+    where = f"{manifest.file}:{item.line}: {judged.use.field}"
+    trouble.text = _text(f"{where}: {what}. {messages.advise(judged)}")
+    return verdict
+
+
+def _text(text: str) -> str:
+    # XML 1.0 cannot hold control characters at all, escaped or not.
+    return printable(text, MAX_TEXT * 2)

@@ -1,0 +1,109 @@
+"""SARIF 2.1.0: findings at their lines, for code hosts.
+
+Source: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from webhook import __version__
+from webhook.admission.decision import Effect
+from webhook.admission.messages import Messages, printable
+from webhook.cli.manifests import ReviewedUse
+from webhook.policy.findings import Finding
+
+SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+HOME: Final = "https://github.com/swr-trust/swr-trust-webhook"
+MAX_IMAGE: Final = 300
+
+STDIN: Final = "stdin"
+"""The file that standard input is shown as: an artifact's location is a URI and cannot be ``-``."""
+
+_RULES: Final = {
+    Finding.UNTRUSTED: ("ImageUntrusted", "SWR does not mark the image's tag as trusted."),
+    Finding.MISSING: ("ImageMissing", "The image's tag does not exist in SWR."),
+    Finding.DIGEST_MISMATCH: ("DigestMismatch", "SWR holds another digest under the tag than is pinned."),
+    Finding.INVALID: ("ImageInvalid", "The image is no reference that can be judged."),
+    Finding.UNMANAGED: ("RegistryUnmanaged", "The image's registry is none of the cluster's."),
+    Finding.UNKNOWN: ("TrustUnknown", "SWR could not be asked about the image."),
+}
+_INDEX: Final = {finding: index for index, finding in enumerate(_RULES)}
+
+
+def build_sarif(reviewed: Sequence[ReviewedUse], messages: Messages) -> dict[str, Any]:
+    """Return a SARIF log of everything that is refused or warned of; what is trusted is no result.
+
+    The level is ``error`` for what the policy's modes refuse, ``warning`` for what would be refused
+    under ``enforce``, else ``note``. Fingerprints hold no line, so that a finding that moves in its
+    file stays the same finding.
+    """
+    driver = {
+        "name": "swr-trust",
+        "informationUri": HOME,
+        "version": __version__,
+        "semanticVersion": __version__,
+        "rules": [_rule(finding) for finding in _RULES],
+    }
+    results = [_result(item, messages) for item in reviewed if is_reported(item)]
+    return {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
+    }
+
+
+def is_reported(item: ReviewedUse) -> bool:
+    """Whether a reviewed use is worth a word."""
+    return item.judged.refused or item.judged.effect is not Effect.ALLOW
+
+
+def _rule(finding: Finding) -> dict[str, Any]:
+    name, text = _RULES[finding]
+    return {
+        "id": f"swr-trust/{finding.value}",
+        "name": name,
+        "shortDescription": {"text": text},
+        "defaultConfiguration": {"level": "error"},
+    }
+
+
+def _result(item: ReviewedUse, messages: Messages) -> dict[str, Any]:
+    judged, manifest = item.judged, item.manifest
+    finding = judged.judgement.finding
+    image = printable(judged.use.image, MAX_IMAGE)
+    text = f'{judged.use.field} "{image}": {messages.describe(judged)}.'
+    advice = messages.advise(judged)
+    where = f"{manifest.file}\n{manifest.kind}\n{manifest.namespace}\n{manifest.name}"
+    identity = f"{where}\n{judged.use.field}\n{judged.use.image}"
+    level = "note"
+    if judged.refused:
+        level = "error" if item.is_enforced else "warning"
+    return {
+        "ruleId": f"swr-trust/{finding.value}",
+        "ruleIndex": _INDEX[finding],
+        "level": level,
+        "message": {"text": f"{text} {advice}" if advice else text},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": _uri(manifest.file)},
+                    "region": {"startLine": item.line},
+                },
+                "logicalLocations": [
+                    {"fullyQualifiedName": f"{manifest.kind}/{manifest.name}.{judged.use.field}"}
+                ],
+            }
+        ],
+        "partialFingerprints": {"imageUse/v1": hashlib.sha256(identity.encode()).hexdigest()},
+    }
+
+
+def _uri(file: str) -> str:
+    if file == "<stdin>":
+        return STDIN
+    prefix = "file://" if file.startswith("/") else ""
+    return prefix + quote(file.removeprefix("./"))
