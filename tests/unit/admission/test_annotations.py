@@ -1,0 +1,102 @@
+"""What the API server's audit log keeps: stable keys, bounded values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import DIGEST, HOST, NOW, SOON, FakeAnswers, exemption, policy, rule
+from webhook.admission.annotations import MAX_FINDINGS, MAX_IMAGE_LENGTH, annotate
+from webhook.admission.decision import JudgedUse, Outcome
+from webhook.admission.judging import Judge
+from webhook.admission.uses import ImageUse
+from webhook.errors import Forbidden, RegistryUnavailable
+from webhook.policy.findings import Mode
+from webhook.policy.model import Policy
+from webhook.trust.lookup import Known, Origin
+from webhook.trust.records import TrustRecord, TrustStatus
+
+FACTS: dict[str, Any] = {
+    "shop/web:1": TrustStatus.TRUSTED,
+    "shop/web:2": TrustStatus.UNTRUSTED,
+    "shop/old:1": Known(
+        TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down")
+    ),
+    "shop/hidden:1": Forbidden("x"),
+}
+
+
+def judge(current: Policy, *images: str) -> tuple[JudgedUse, ...]:
+    """Judge some images."""
+    uses = [ImageUse(f"f{n}", ("containers", str(n)), image) for n, image in enumerate(images)]
+    return Judge(current, FakeAnswers(FACTS)).judge(uses, "shop", SOON, NOW)
+
+
+FINDINGS = [
+    (f"{HOST}/shop/web:1", {"finding": "trusted", "digest": DIGEST}),
+    (f"{HOST}/shop/web:2", {"finding": "untrusted", "digest": DIGEST}),
+    (f"{HOST}/shop/web:3", {"finding": "missing"}),
+    (f"{HOST}/shop/old:1", {"finding": "trusted", "digest": DIGEST, "origin": "stale"}),
+    (f"{HOST}/shop/hidden:1", {"finding": "unknown", "reason": "forbidden"}),
+    ("quay.io/a/b", {"finding": "exempt", "exemption": "quay"}),
+    ("nginx", {"finding": "unmanaged"}),
+    ("", {"finding": "invalid", "reason": "empty"}),
+]
+
+
+@pytest.mark.parametrize(("image", "expected"), FINDINGS, ids=[case[0] or "empty" for case in FINDINGS])
+def test_a_finding_says_what_an_auditor_asks(image: str, expected: dict[str, str]) -> None:
+    """Field, image, finding, and only what there is of the rest."""
+    current = policy(exemptions=(exemption("quay", ["quay.io/**"]),))
+    annotations = annotate(current, Outcome.DENY, judge(current, image))
+    assert json.loads(annotations["findings"]) == [{"field": "f0", "image": image, **expected}]
+
+
+def test_the_strictest_mode_and_every_rule_are_named() -> None:
+    """Each rule once, in the order in which they applied."""
+    current = policy(
+        mode=Mode.AUDIT,
+        rules=(rule("web", [f"{HOST}/shop/web"], mode="enforce"), rule("rest", ["**"], mode="warn")),
+    )
+    judged = judge(current, "nginx", f"{HOST}/shop/web:1", f"{HOST}/shop/web:2")
+    annotations = annotate(current, Outcome.DENY, judged)
+    assert (annotations["decision"], annotations["mode"], annotations["rule"], annotations["policy"]) == (
+        "deny",
+        "enforce",
+        "rest, web",
+        "v1",
+    )
+
+
+def test_what_was_not_judged_by_images_says_why() -> None:
+    """No findings, but the error and the mode that it was treated by."""
+    assert annotate(policy(), Outcome.AUDIT, (), error="unreadable", mode=Mode.AUDIT) == {
+        "decision": "audit",
+        "mode": "audit",
+        "policy": "v1",
+        "error": "unreadable",
+    }
+
+
+def test_break_glass_and_mirror_pods_are_marked() -> None:
+    """The reason as it was given, and a flag."""
+    assert annotate(policy(), Outcome.ALLOW, (), break_glass="incident 7")["break-glass"] == "incident 7"
+    assert annotate(policy(), Outcome.ALLOW, (), mirror=True)["mirror-pod"] == "true"
+
+
+@given(st.lists(st.text(max_size=2000), max_size=30))
+def test_whatever_the_images_are_the_annotations_are_bounded(images: list[str]) -> None:
+    """In number and in length, and the list is JSON."""
+    current = policy()
+    annotations = annotate(current, Outcome.DENY, judge(current, *images))
+    if not images:
+        assert "findings" not in annotations
+        return
+    text, _, more = annotations["findings"].partition("] and ")
+    listed = json.loads(f"{text}]" if more else text)
+    assert [item["image"] for item in listed] == [image[:MAX_IMAGE_LENGTH] for image in images[:MAX_FINDINGS]]
+    assert len(annotations["findings"]) < MAX_FINDINGS * (MAX_IMAGE_LENGTH * 6 + 300)
