@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Final
 
 import msgspec
@@ -72,6 +74,10 @@ class _AnsweredReview(msgspec.Struct, rename="camel", gc=False):
 
 
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+_OBJECT: Final = re.compile(rb',\s*"object":')
+_MAX_OBJECTS: Final = 8
+"""Places at which the object may begin: the user's extra fields can hold a key of that name."""
 _review_decoder: Final = msgspec.json.Decoder(_Review)
 _raw_decoder: Final = msgspec.json.Decoder(_RawReview)
 _object_decoder: Final = msgspec.json.Decoder(KubernetesObject | None)
@@ -92,6 +98,8 @@ def read_review(body: bytes) -> AdmissionRequest:
         review = _review_decoder.decode(body)
     except msgspec.ValidationError as error:
         return _read_loosely(body, str(error))
+    except RecursionError:
+        return _read_before_object(body)
     except _DECODE_ERRORS as error:
         raise BadReviewError(400, f"the body is not JSON: {error}") from None
     request = review.request
@@ -104,8 +112,40 @@ def read_review(body: bytes) -> AdmissionRequest:
 def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
     try:
         review = _raw_decoder.decode(body)
+    except RecursionError:
+        return _read_before_object(body)
     except _DECODE_ERRORS as error:
         raise BadReviewError(400, f"the body is no AdmissionReview: {error}") from None
+    request, raw = _read_envelope(review)
+    try:
+        request.object = _object_decoder.decode(raw.object)
+    except _DECODE_ERRORS:
+        request.unreadable = why
+    try:
+        request.old_object = _object_decoder.decode(raw.old_object)
+    except _DECODE_ERRORS:
+        request.old_object = None
+    return request
+
+
+def _read_before_object(body: bytes) -> AdmissionRequest:
+    """Read all but the objects of a review that is nested more deeply than can be decoded.
+
+    The author of a Pod can cause that, by ``metadata.managedFields``, and must not get away with a
+    broken call where the failure policy is ``Ignore``. kube-apiserver writes the objects last.
+    """
+    for match in itertools.islice(_OBJECT.finditer(body), _MAX_OBJECTS):
+        try:
+            review = _raw_decoder.decode(body[: match.start()] + b"}}")
+        except _DECODE_ERRORS:
+            continue
+        request, _ = _read_envelope(review)
+        request.unreadable = "it is nested too deeply"
+        return request
+    raise BadReviewError(400, "the body is nested too deeply")
+
+
+def _read_envelope(review: _RawReview) -> tuple[AdmissionRequest, _RawRequest]:
     raw = review.request
     _check_envelope(review.api_version, review.kind, raw)
     assert raw is not None
@@ -120,15 +160,7 @@ def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
         namespace=raw.namespace,
         dry_run=raw.dry_run,
     )
-    try:
-        request.object = _object_decoder.decode(raw.object)
-    except _DECODE_ERRORS:
-        request.unreadable = why
-    try:
-        request.old_object = _object_decoder.decode(raw.old_object)
-    except _DECODE_ERRORS:
-        request.old_object = None
-    return request
+    return request, raw
 
 
 def _check_envelope(api_version: str, kind: str, request: AdmissionRequest | _RawRequest | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,45 @@ def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
     body = b'{"apiVersion":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     with pytest.raises(BadReviewError):
         read_review(body)
+
+
+def deep(thing: object, **rest: Any) -> bytes:
+    """Return a review in which something is nested more deeply than can be decoded."""
+    text = review(thing, **rest).decode()
+    return text.replace('"DEEP"', '{"f:a":' * 5000 + "{}" + "}" * 5000).encode()
+
+
+def fields(image: str) -> dict[str, Any]:
+    """Return a Pod with fields in its metadata that may nest."""
+    thing = pod(image)
+    thing["metadata"]["managedFields"] = [{"fieldsV1": "DEEP"}]
+    return thing
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        deep(fields("a")),
+        deep(fields("a"), old=pod("a"), operation="UPDATE"),
+        deep(pod("a"), old=fields("a"), operation="UPDATE"),
+        deep({"spec": 5, "metadata": fields("a")["metadata"]}),
+        deep(fields("a"), userInfo={"username": "dev", "extra": {"a": ["b"], "object": ["c"]}}),
+    ],
+)
+def test_what_is_nested_too_deeply_is_refused_under_its_uid(body: bytes) -> None:
+    """A Pod's author can cause that, and must not get away with a broken call (T43)."""
+    request = read_review(body)
+    assert (request.uid, request.namespace, request.user_info.username) == (UID, "shop", "dev")
+    assert (request.object, request.old_object) == (None, None)
+    assert request.unreadable == "it is nested too deeply"
+
+
+def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
+    """No API server writes the objects first."""
+    body = deep(fields("a"))
+    value = body.replace(b'"request": {', b'"request": {"object": 1, ').replace(b', "object":', b', "x":')
+    with pytest.raises(BadReviewError, match="the body is nested too deeply"):
+        read_review(value)
 
 
 def test_the_request_is_typed() -> None:
