@@ -672,6 +672,18 @@ MISTAKES: Final = (
         f"{T_PROTOCOL}::test_what_would_be_refused_is_counted",
         (DECISION, "return Effect.WARN if mode is Mode.WARN else Effect.RECORD", "return Effect.ALLOW"),
     ),
+    _mistake(
+        "T43",
+        "an object that nests too deeply breaks the call",
+        f"{T_REVIEW}::test_what_is_nested_too_deeply_is_refused_under_its_uid",
+        (REVIEW, 'request = read_beginning(body, "it is nested too deeply")', "request = None"),
+    ),
+    _mistake(
+        "T43 T44",
+        "an object that is too large breaks the call",
+        f"{T_PROTOCOL}::test_an_object_too_large_is_refused_under_its_uid",
+        (APP, "    if review is None:\n", "    if review:\n"),
+    ),
     # The same kind of mistake, found by inputs that nobody wrote down.
     _mistake(
         "T01 T02",

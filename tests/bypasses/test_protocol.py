@@ -122,6 +122,20 @@ def test_the_largest_object_is_judged(server: ServerProcess) -> None:
     assert answer["response"]["allowed"] is False
 
 
+@pytest.mark.parametrize("size", [7, 20, 39])
+def test_an_object_too_large_is_refused_under_its_uid(server: ServerProcess, size: int) -> None:
+    """Each ``<`` of a Pod takes six bytes in a review, so its author can make one too large (T43, T44)."""
+    thing = pod(UNTRUSTED)
+    thing["spec"]["containers"][0]["args"] = ["<" * (size * 2**20 // 6 + 1)]
+    body = review(thing).replace(b"<", b"\\u003c")
+    status, answer = post(server, body)
+    assert (status, answer["response"]["uid"], answer["response"]["allowed"]) == (200, UID, False)
+    assert answer["response"]["status"]["message"] == (
+        "denied by image trust policy: the object cannot be read: the review is larger than 7 MiB. "
+        "Tell the people who run this cluster."
+    )
+
+
 def test_a_dry_run_leaves_no_trace_that_alarms(server: ServerProcess) -> None:
     """It is judged and counted as a dry run, and nothing else happens (T44)."""
     before = server.metric("swr_trust_break_glass_total")

@@ -15,10 +15,13 @@ from tests.serving import ServerProcess, make_certificate
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED, UNTRUSTED = f"{HOST}/shop/web:1.0", f"{HOST}/shop/web:2.0"
 NAMESPACE = "bypasses"
+LENIENT = "bypasses-lenient"
+"""A namespace whose webhook has the failure policy ``Ignore``: every broken call passes."""
+
 POLICY = """\
 mode: audit
 rules:
-  - {name: here, namespaces: [bypasses], images: ["**"], mode: enforce}
+  - {name: here, namespaces: [bypasses*], images: ["**"], mode: enforce}
 breakGlass: {groups: [platform-oncall]}
 """
 
@@ -43,8 +46,17 @@ def cluster(
         control_plane.wait_for(
             "the webhook to be called", lambda: "denied" in create(control_plane, UNTRUSTED)
         )
+        control_plane.make_namespace(LENIENT)
+        control_plane.register_webhook(
+            running.url, certificate.authority, [LENIENT], "lenient", failurePolicy="Ignore"
+        )
+        control_plane.wait_for(
+            "the lenient webhook to be called",
+            lambda: "denied" in create(control_plane, UNTRUSTED, metadata={"namespace": LENIENT}),
+        )
         yield control_plane
         control_plane.remove_webhook()
+        control_plane.kubectl("delete", "validatingwebhookconfiguration", "lenient")
 
 
 def create(cluster: ControlPlane, image: str, user: str = "admin", dry: bool = True, **changes: Any) -> str:
@@ -154,26 +166,36 @@ def test_a_deployment_that_starts_with_no_replicas_gets_no_pods(cluster: Control
     assert cluster.get("pods", "-n", NAMESPACE, "-l", "app=empty")["items"] == []
 
 
-@pytest.mark.parametrize("depth", [300, 1500, 9000])
-def test_fields_that_nest_deeper_than_any_reader_likes_let_nothing_in(
-    cluster: ControlPlane, depth: int
+BROKEN = [
+    ("deep", "", '{"f:a":' * 300 + "{}" + "}" * 300),
+    ("deeper", "", '{"f:a":' * 1500 + "{}" + "}" * 1500),
+    ("deepest", "", '{"f:a":' * 9000 + "{}" + "}" * 9000),
+    ("large", "<" * 1_000_000, "{}"),
+    ("larger", "<" * 1_300_000, "{}"),
+    ("largest", "<" * 2_900_000, "{}"),
+]
+
+
+@pytest.mark.parametrize(
+    ("argument", "fields"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
+)
+def test_no_object_turns_a_review_into_a_broken_call(
+    cluster: ControlPlane, argument: str, fields: str
 ) -> None:
-    """A Pod's author may write managedFields; what cannot be read is refused under its uid (T12, T43)."""
-    fields = '{"f:a":' * depth + "{}" + "}" * depth
+    """A failure policy of ``Ignore`` would let it pass (T12, T43, T44)."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": "deep",
-            "namespace": NAMESPACE,
+            "name": "broken",
+            "namespace": LENIENT,
             "managedFields": [
                 {"manager": "x", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
             ],
         },
-        "spec": {"containers": [{"name": "main", "image": UNTRUSTED}]},
+        "spec": {"containers": [{"name": "main", "image": UNTRUSTED, "args": [argument]}]},
     }
     text = json.dumps(pod).replace('"FieldsV1"', f'"FieldsV1", "fieldsV1": {fields}')
-    output = cluster.kubectl(
-        "create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods", "-f", "-", stdin=text, check=False
-    )
-    assert "denied by image trust policy" in output
+    path = f"/api/v1/namespaces/{LENIENT}/pods"
+    output = cluster.kubectl("create", "--raw", path, "-f", "-", stdin=text, check=False)
+    assert "denied by image trust policy" in output, output[-500:]

@@ -99,7 +99,7 @@ def read_review(body: bytes) -> AdmissionRequest:
     except msgspec.ValidationError as error:
         return _read_loosely(body, str(error))
     except RecursionError:
-        return _read_before_object(body)
+        return _read_deep(body)
     except _DECODE_ERRORS as error:
         raise BadReviewError(400, f"the body is not JSON: {error}") from None
     request = review.request
@@ -113,7 +113,7 @@ def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
     try:
         review = _raw_decoder.decode(body)
     except RecursionError:
-        return _read_before_object(body)
+        return _read_deep(body)
     except _DECODE_ERRORS as error:
         raise BadReviewError(400, f"the body is no AdmissionReview: {error}") from None
     request, raw = _read_envelope(review)
@@ -128,11 +128,16 @@ def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
     return request
 
 
-def _read_before_object(body: bytes) -> AdmissionRequest:
-    """Read all but the objects of a review that is nested more deeply than can be decoded.
+def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
+    """Return the request of a review whose objects cannot be read; ``unreadable`` says why.
 
-    The author of a Pod can cause that, by ``metadata.managedFields``, and must not get away with a
-    broken call where the failure policy is ``Ignore``. kube-apiserver writes the objects last.
+    The author of a Pod can make one so: ``metadata.managedFields`` nests as deeply as they like, and
+    each ``<`` in an argument takes six bytes in the API server's JSON. That must not become a broken
+    call, which a failure policy of ``Ignore`` lets pass. kube-apiserver writes the objects last;
+    ``None`` where the rest does not come before them.
+
+    Raises:
+        BadReviewError: it is no AdmissionReview v1 with a request and a uid.
     """
     for match in itertools.islice(_OBJECT.finditer(body), _MAX_OBJECTS):
         try:
@@ -140,9 +145,16 @@ def _read_before_object(body: bytes) -> AdmissionRequest:
         except _DECODE_ERRORS:
             continue
         request, _ = _read_envelope(review)
-        request.unreadable = "it is nested too deeply"
+        request.unreadable = unreadable
         return request
-    raise BadReviewError(400, "the body is nested too deeply")
+    return None
+
+
+def _read_deep(body: bytes) -> AdmissionRequest:
+    request = read_beginning(body, "it is nested too deeply")
+    if request is None:
+        raise BadReviewError(400, "the body is nested too deeply")
+    return request
 
 
 def _read_envelope(review: _RawReview) -> tuple[AdmissionRequest, _RawRequest]:

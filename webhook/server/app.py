@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from webhook.admission.decision import INTERNAL_ERROR, Decision, Outcome
 from webhook.admission.request import AdmissionRequest
-from webhook.admission.review import read_review, write_review
+from webhook.admission.review import read_beginning, read_review, write_review
 from webhook.deadlines import Deadline
 from webhook.errors import BadReviewError
 from webhook.server.health import Health
@@ -50,7 +50,7 @@ def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
         deadline = Deadline.after(time_to_decide(environ.get("QUERY_STRING", "")))
         if not health.admits_caller(environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
-        review = read_review(_read_body(request))
+        review = _read_review(request)
         return Response(_decide(gate, metrics, review, deadline), mimetype=_JSON)
 
     @app.get("/healthz")
@@ -82,13 +82,17 @@ def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
     return app
 
 
-def _read_body(call: Request) -> bytes:
+def _read_review(call: Request) -> AdmissionRequest:
     if call.environ.get("CONTENT_TYPE") != _JSON and call.mimetype != _JSON:
         raise BadReviewError(415, f"Content-Type must be {_JSON}")
     body = call.get_data(cache=False)
-    if len(body) > MAX_BODY:  # by one byte: the worker reads no more
+    if len(body) <= MAX_BODY:
+        return read_review(body)
+    # By one byte: the worker reads no more.
+    review = read_beginning(body, f"the review is larger than {MAX_BODY // 2**20} MiB")
+    if review is None:
         raise BadReviewError(413, _SENTENCES[413])
-    return body
+    return review
 
 
 def _decide(gate: Decider, metrics: Metrics, review: AdmissionRequest, deadline: Deadline) -> bytes:

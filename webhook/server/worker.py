@@ -34,6 +34,11 @@ ALMOST_FULL: Final = 0.9
 IDLE_GRACE: Final = 1.0
 """Seconds after the stop signal for which idle connections stay open: a request may be on its way."""
 
+DRAINED_AT_ONCE: Final = 64 * 1024
+MAX_DRAINED: Final = 40 * 1024 * 1024
+"""Bytes of a body too large that are read and thrown away. An object of 3 MB (the API server's limit) takes
+at most six times that in its JSON, and an update carries it twice."""
+
 REQUEST_GRACE: Final = 4.0
 """Seconds after the stop signal in which a request that has begun must have arrived."""
 
@@ -154,7 +159,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _take_body(self, request: Any, connection: Connection) -> None:
         """Read the body while the request's budget runs, so that the application never waits.
 
-        One byte more than is allowed is enough for the application to refuse it.
+        One byte more than is allowed is enough for the application to refuse it. The rest is read and
+        thrown away: a caller whose bytes are left unread may see its connection reset and no answer.
         """
         connection.has_begun()  # at the latest now: the headers may have come with the request before
         if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it after the body
@@ -164,6 +170,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         body = request.body.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             request.force_close()
+            for _ in range(MAX_DRAINED // DRAINED_AT_ONCE):
+                if not request.body.read(DRAINED_AT_ONCE):
+                    break
         request.body = io.BytesIO(body)
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import UID, container, pod, review
 from webhook.admission.decision import Decision, Outcome
-from webhook.admission.review import MAX_UID_LENGTH, read_review, write_review
+from webhook.admission.review import MAX_UID_LENGTH, read_beginning, read_review, write_review
 from webhook.errors import BadReviewError
 
 BROKEN = [
@@ -100,6 +100,21 @@ def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
     value = body.replace(b'"request": {', b'"request": {"object": 1, ').replace(b', "object":', b', "x":')
     with pytest.raises(BadReviewError, match="the body is nested too deeply"):
         read_review(value)
+
+
+def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
+    """Cut off in the middle of an object that is too large (T43, T44)."""
+    body = review(pod("a" * 100_000))
+    request = read_beginning(body[:50_000], "the review is too large")
+    assert request is not None
+    assert (request.uid, request.namespace, request.operation) == (UID, "shop", "CREATE")
+    assert (request.object, request.unreadable) == (None, "the review is too large")
+
+
+@pytest.mark.parametrize("body", [b"", b" " * 100, review(pod("a"))[:300], b', "object":' * 100])
+def test_a_beginning_that_says_too_little_is_none(body: bytes) -> None:
+    """Without uid, kind, user and namespace there is nothing to refuse under."""
+    assert read_beginning(body, "x") is None
 
 
 def test_the_request_is_typed() -> None:
