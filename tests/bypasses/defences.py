@@ -684,6 +684,12 @@ MISTAKES: Final = (
         f"{T_PROTOCOL}::test_an_object_too_large_is_refused_under_its_uid",
         (APP, "    if review is None:\n", "    if review:\n"),
     ),
+    _mistake(
+        "T41",
+        "a Pod of tens of thousands of images keeps everybody waiting",
+        f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
+        (GATE, "        if len(uses) > MAX_USES:", "        if not policy:"),
+    ),
     # The same kind of mistake, found by inputs that nobody wrote down.
     _mistake(
         "T01 T02",

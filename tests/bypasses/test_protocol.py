@@ -131,7 +131,7 @@ def test_an_object_too_large_is_refused_under_its_uid(server: ServerProcess, siz
     status, answer = post(server, body)
     assert (status, answer["response"]["uid"], answer["response"]["allowed"]) == (200, UID, False)
     assert answer["response"]["status"]["message"] == (
-        "denied by image trust policy: the object cannot be read: the review is larger than 7 MiB. "
+        "denied by image trust policy: the object cannot be judged: the review is larger than 7 MiB. "
         "Tell the people who run this cluster."
     )
 

@@ -9,7 +9,8 @@ kube-apiserver puts the webhook's name in front of each key. The keys are stable
 - ``findings``: a JSON list of field, image, finding and, where there are any, reason, digest,
   origin and exemption of each image, at most ``MAX_FINDINGS``, then how many more there were;
 - ``break-glass``: the reason that an authorised user gave;
-- ``error``: what kept the request from being judged: ``unknown-kind``, ``unreadable`` or ``crash``;
+- ``error``: what kept the request from being judged: ``unknown-kind``, ``unreadable``,
+  ``too-many-images`` or ``crash``;
 - ``mirror-pod``: ``true`` for a static Pod's mirror, which the kubelet runs already.
 """
 

@@ -123,8 +123,9 @@ _ENGLISH: Final = Catalogue(
     notes={
         "unknown-kind": "{resource} is not a kind this webhook can read; "
         "its rules must not name it. Tell the people who run this cluster.",
-        "unreadable": "the object cannot be read: {detail}. Tell the people who run this cluster.",
+        "unreadable": "the object cannot be judged: {detail}. Tell the people who run this cluster.",
         "no-pod-spec": "it has no Pod spec",
+        "too-many-images": "it has {count} images, and at most {limit} are judged at a time",
         "crash": "the webhook failed and admits nothing it has not judged. "
         "Try again; if it stays, tell the people who run this cluster.",
         "break-glass-ignored": 'The annotation "{annotation}" is ignored: user "{user}" may not use it.',
@@ -228,8 +229,9 @@ _CHINESE: Final = Catalogue(
     },
     notes={
         "unknown-kind": "本 webhook 无法读取 {resource}, 其规则不应包含它。请联系集群管理员。",
-        "unreadable": "无法读取该对象: {detail}。请联系集群管理员。",
+        "unreadable": "无法判断该对象: {detail}。请联系集群管理员。",
         "no-pod-spec": "其中没有 Pod spec",
+        "too-many-images": "其中有 {count} 个镜像, 而一次最多判断 {limit} 个",
         "crash": "webhook 发生故障, 未经判断的请求一律不予放行。请重试; 如仍失败, 请联系集群管理员。",
         "break-glass-ignored": '注解 "{annotation}" 被忽略: 用户 "{user}" 无权使用。',
         "break-glass-empty": '注解 "{annotation}" 被忽略: 其值必须写明原因。',

@@ -31,6 +31,10 @@ from webhook.policy.model import Policy
 
 logger = logging.getLogger(__name__)
 
+MAX_USES: Final = 1000
+"""Images of one request that are judged. Pods have a handful, and an object of 3 MB has room for tens of
+thousands: they would keep everybody else waiting for seconds."""
+
 MAX_REASON_LENGTH: Final = 200
 """Characters of a break-glass reason that are kept on record."""
 
@@ -128,6 +132,10 @@ class Gate:
             return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
         if request.operation == "UPDATE":
             uses = changed_uses(uses, find_uses(subject, request.kind.kind, request.old_object))
+        if len(uses) > MAX_USES:
+            detail = bench.messages.note("too-many-images", count=len(uses), limit=MAX_USES)
+            message = bench.messages.refusal("unreadable", detail=detail)
+            return _refuse_whole(bench, request, subject, "too-many-images", message)
         return self._decide_uses(bench, request, subject, uses, deadline)
 
     def _decide_uses(

@@ -189,6 +189,11 @@ def test_a_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
     )
 
 
+def volumes(count: int) -> list[dict[str, Any]]:
+    """Return image volumes."""
+    return [{"name": f"v{n}", "image": {"reference": f"a/b:{n}"}} for n in range(count)]
+
+
 TELL = "Tell the people who run this cluster."
 NOT_JUDGED = [
     (
@@ -209,14 +214,20 @@ NOT_JUDGED = [
         "unknown-kind",
         f"PA\\nTCH pods is not a kind this webhook can read; its rules must not name it. {TELL}",
     ),
-    ("no object", request(None), "unreadable", f"the object cannot be read: it has no Pod spec. {TELL}"),
-    ("no spec", request({}), "unreadable", f"the object cannot be read: it has no Pod spec. {TELL}"),
+    ("no object", request(None), "unreadable", f"the object cannot be judged: it has no Pod spec. {TELL}"),
+    ("no spec", request({}), "unreadable", f"the object cannot be judged: it has no Pod spec. {TELL}"),
     (
         "unreadable",
         request({"spec": {"containers": 5}}),
         "unreadable",
-        "the object cannot be read: Expected `array | null`, got `int` - at `$.request.object.spec.containers`. "
+        "the object cannot be judged: Expected `array | null`, got `int` - at `$.request.object.spec.containers`. "
         f"{TELL}",
+    ),
+    (
+        "too many images",
+        request(pod(TRUSTED, volumes=volumes(1000))),
+        "too-many-images",
+        f"the object cannot be judged: it has 1001 images, and at most 1000 are judged at a time. {TELL}",
     ),
 ]
 
@@ -242,6 +253,13 @@ def test_what_cannot_be_judged_is_never_waved_through(
     recorded = decide(body, policy(mode=Mode.AUDIT))
     assert (recorded.outcome, recorded.allowed, recorded.warnings) == (Outcome.AUDIT, True, ())
     assert (recorded.annotations["mode"], recorded.annotations["error"]) == ("audit", error)
+
+
+def test_the_images_of_an_update_are_counted_as_far_as_they_are_judged() -> None:
+    """What did not change costs nothing."""
+    old = pod(TRUSTED, volumes=volumes(5000))
+    new = pod(TRUSTED, volumes=volumes(5000), hostname="x")
+    assert decide(request(new, old=old, operation="UPDATE")).allowed is True
 
 
 @pytest.mark.parametrize(
