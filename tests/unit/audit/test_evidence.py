@@ -1,0 +1,183 @@
+"""Evidence from the decision log."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
+from webhook.cli.main import main
+
+IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/api:1"
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    """Return a record of the decision log: a refusal."""
+    return {
+        "ts": "2026-11-10T08:00:00.000Z",
+        "level": "info",
+        "logger": "webhook.decisions",
+        "message": "decided",
+        "uid": "1",
+        "decision": "deny",
+        "allowed": False,
+        "kind": "Pod",
+        "namespace": "shop",
+        "object": "api-*",
+        "user": "system:serviceaccount:kube-system:replicaset-controller",
+        "findings": [
+            {"field": "spec.containers[0].image", "image": IMAGE, "finding": "untrusted", "effect": "deny"}
+        ],
+        **changes,
+    }
+
+
+def finding(name: str, effect: str, **rest: Any) -> list[dict[str, Any]]:
+    """Return the findings of a record."""
+    return [{"field": "f", "image": IMAGE, "finding": name, "effect": effect, **rest}]
+
+
+def read(*records: dict[str, Any] | bytes, **period: Any) -> Evidence:
+    """Read records."""
+    reader = EvidenceReader(**period)
+    reader.read(
+        record if isinstance(record, bytes) else json.dumps(record).encode() + b"\n" for record in records
+    )
+    return reader.finish()
+
+
+def test_a_refusal_that_is_repeated_is_one_row() -> None:
+    """A ReplicaSet tries again each second; first, last and how often are kept."""
+    evidence = read(line(), line(ts="2026-11-10T09:00:00.000Z"), line(ts="2026-11-10T08:30:00.000Z"))
+    assert [(row.image, row.finding, row.count, row.first, row.last) for row in evidence.refused] == [
+        (IMAGE, "untrusted", 3, "2026-11-10T08:00:00.000Z", "2026-11-10T09:00:00.000Z")
+    ]
+    assert evidence.outcomes == {"deny": 3}
+
+
+def test_an_exemption_is_named_with_what_it_let_in() -> None:
+    """By exemption, namespace and image."""
+    evidence = read(line(decision="allow", findings=finding("exempt", "allow", exemption="CCE add-ons")))
+    assert [(row.exemption, row.namespace, row.image, row.count) for row in evidence.exempted] == [
+        ("CCE add-ons", "shop", IMAGE, 1)
+    ]
+
+
+def test_break_glass_says_who_when_and_why() -> None:
+    """Each use for itself; its images are no refusals."""
+    evidence = read(
+        line(decision="warn", user="alice", breakGlass="incident 7", findings=finding("untrusted", "warn"))
+    )
+    assert [(row.at, row.user, row.reason, row.images) for row in evidence.glass] == [
+        ("2026-11-10T08:00:00.000Z", "alice", "incident 7", (f"{IMAGE} (untrusted)",))
+    ]
+    assert (evidence.refused, evidence.watched) == ([], [])
+
+
+def test_what_a_mode_let_in_stands_apart() -> None:
+    """Warned of or recorded is not refused."""
+    evidence = read(line(decision="audit", findings=finding("missing", "record")))
+    assert [row.finding for row in evidence.watched] == ["missing"]
+    assert evidence.refused == []
+
+
+def test_a_refusal_without_images_is_one() -> None:
+    """An object that could not be read."""
+    evidence = read(line(findings=[], reason="the object cannot be judged"))
+    assert [(row.finding, row.image) for row in evidence.refused] == [
+        ("not judged", "the object cannot be judged")
+    ]
+
+
+def test_dry_runs_are_counted_apart() -> None:
+    """Nothing came of them."""
+    evidence = read(line(dryRun=True))
+    assert (evidence.decisions, evidence.dry_runs, evidence.refused) == (0, 1, [])
+
+
+def test_the_period() -> None:
+    """From the first moment of ``since`` to right before ``until``."""
+    stamps = [
+        "2026-10-31T23:59:59.999Z",
+        "2026-11-01T00:00:00.000Z",
+        "2026-11-30T23:59:59.999Z",
+        "2026-12-01T00:00:00.000Z",
+    ]
+    evidence = read(
+        *(line(ts=stamp) for stamp in stamps),
+        since=dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
+        until=dt.datetime(2026, 12, 1, tzinfo=dt.UTC),
+    )
+    assert (evidence.decisions, evidence.first, evidence.last) == (2, stamps[1], stamps[2])
+
+
+def test_what_is_no_record_is_passed_over_and_what_is_broken_is_counted() -> None:
+    """Other lines are no gap; a record that was cut off is one. A collector's prefix is removed."""
+    evidence = read(
+        b"Traceback (most recent call last):\n",
+        {"logger": "webhook.server", "message": "serving"},
+        json.dumps(line()).encode()[:100],
+        b"pod/gate-1 " + json.dumps(line()).encode(),
+    )
+    assert (evidence.decisions, evidence.other_lines, evidence.unreadable, evidence.is_partial) == (
+        1,
+        2,
+        1,
+        True,
+    )
+
+
+def test_hostile_records_are_no_crash() -> None:
+    """Any JSON where text is expected."""
+    evidence = read(line(findings=[1, {"image": {}}], user=[], ts=3, breakGlass=None))
+    assert evidence.decisions == 1
+
+
+def test_csv() -> None:
+    """One table for all."""
+    text = evidence_as_csv(read(line(), line(decision="warn", breakGlass="=1", findings=[])))
+    assert text.splitlines()[0] == ("kind,namespace,object,image,finding,name,user,count,first,last,reason")
+    assert [row.split(",")[0] for row in text.splitlines()[1:]] == ["refused", "break-glass"]
+    assert text.splitlines()[2].endswith(",'=1")
+
+
+def test_the_command_reads_packed_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rotated logs are gzip files."""
+    path = tmp_path / "webhook.log.gz"
+    path.write_bytes(gzip.compress(json.dumps(line()).encode()))
+    assert main(["evidence", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 decisions, 1 refused, 0 exempted images, 0 by break-glass"
+    )
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv", "html"])
+def test_a_file_that_is_missing_makes_the_report_partial(
+    tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3, and it says which."""
+    path = tmp_path / "webhook.log"
+    path.write_text(json.dumps(line()) + "\n", encoding="utf-8")
+    assert main(["evidence", "-o", output, str(path), "/nowhere.log"]) == 3
+    said = capsys.readouterr()
+    assert "/nowhere.log cannot be read: No such file or directory" in said.out + said.err
+    assert "api-*" in said.out
+
+
+def test_a_log_without_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Most likely the wrong file."""
+    path = tmp_path / "other.log"
+    path.write_text("hello\n", encoding="utf-8")
+    assert main(["evidence", str(path)]) == 3
+    assert "the log holds no decisions of that time" in capsys.readouterr().out
+
+
+def test_a_period_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and how to write it."""
+    assert main(["evidence", "--since", "November", "x"]) == 2
+    assert "such as 2026-11-01" in capsys.readouterr().err

@@ -1,0 +1,167 @@
+"""The forms of a report: a page, a table for spreadsheets, data for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import webhook.audit
+from tests.builders import DIGEST, HOST, OTHER_DIGEST
+from tests.unit.audit.builders import audit, running
+from webhook.audit.evidence import EvidenceReader
+from webhook.audit.pages import render_audit, render_evidence
+from webhook.audit.pods import PodPage
+from webhook.audit.report import AuditReport
+from webhook.audit.tables import COLUMNS, audit_as_csv, audit_as_data, write_csv
+
+HOSTILE = "nginx.example.com/<script>alert(1)</script>\"'&"
+VOID = {"meta", "link", "br", "rect"}
+
+
+@pytest.fixture
+def report() -> AuditReport:
+    """Something of everything."""
+    return audit(
+        running("shop/api:1"),
+        running(digest=OTHER_DIGEST, name="drifted"),
+        running(HOSTILE, name="hostile", namespace="<b>evil</b>"),
+        PodPage(gaps=("the API server went away",)),
+    )
+
+
+class Page(HTMLParser):
+    """Reads a page; keeps its elements and checks that they are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_loads_nothing_and_runs_nothing(report: AuditReport) -> None:
+    """It can be mailed, opened without a network, and trusted."""
+    page = Page(render_audit(report))
+    assert page.open == []
+    assert {tag for tag, _ in page.seen}.isdisjoint({"script", "img", "iframe", "object", "form"})
+    assert [values["href"] for tag, values in page.seen if tag == "link"] == ["data:,"]
+    assert not any(name.startswith("on") or name == "src" for _, values in page.seen for name in values)
+    assert "url(" not in render_audit(report)
+    policy = [values["content"] for tag, values in page.seen if "http-equiv" in values]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+
+
+def test_what_comes_from_the_cluster_is_shown_and_never_obeyed(report: AuditReport) -> None:
+    """Names of images and namespaces are chosen by strangers."""
+    text = render_audit(report)
+    assert "<script>" not in text
+    assert "<b>evil" not in text
+    assert HOSTILE in Page(text).text
+
+
+def test_the_page_says_first_what_counts(report: AuditReport) -> None:
+    """The verdict, and that it is partial; then charts and why."""
+    text = Page(render_audit(report)).text
+    order = [
+        "Image trust audit (PARTIAL)",
+        "Enforcing now would refuse 2 of the 3 Pods that were seen in 2 namespaces.",
+        "This report is PARTIAL: the API server went away.",
+        "Uses of images by finding",
+        "What enforcement would refuse or warn of, and why",
+        "SWR does not mark this tag as trusted",
+        "Nodes that run another image than the tag names now",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_charts_are_drawn_to_scale(report: AuditReport) -> None:
+    """The longest bar has the full width; refused Pods are part of their namespace's bar."""
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="([0-9.]+)"', render_audit(report))]
+    assert max(widths) == 420.0
+    assert 210.0 in widths
+
+
+def test_an_empty_report_is_a_page() -> None:
+    """A cluster without Pods."""
+    assert "no Pods were seen" in Page(render_audit(audit())).text.lower().replace("no pods", "no Pods")
+
+
+def test_csv_holds_every_row(report: AuditReport) -> None:
+    """Findings, other digests and gaps in one table."""
+    rows = list(csv.reader(io.StringIO(audit_as_csv(report))))
+    assert rows[0] == list(COLUMNS)
+    assert [row[:5] for row in rows[1:]] == [
+        ["finding", "<b>evil</b>", "Deployment/web", HOSTILE, "invalid"],
+        ["finding", "shop", "Deployment/web", f"{HOST}/shop/api:1", "untrusted"],
+        ["other-digest", "shop", "Deployment/web", f"{HOST}/shop/web:1", "trusted"],
+        ["partial", "", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
+def test_a_spreadsheet_is_given_no_formulas(text: str) -> None:
+    """An image named ``=cmd|...`` must not run on the auditor's machine."""
+    assert next(csv.reader([write_csv(("a",), [(text,)]).splitlines()[1]]))[0] == f"'{text}"
+
+
+def test_json_holds_what_the_others_do(report: AuditReport) -> None:
+    """For programs, under a schema that is named."""
+    data = audit_as_data(report)
+    assert {key: data[key] for key in ("schema", "partial", "verdict", "pods", "refused", "uses")} == {
+        "schema": "swr-trust/audit/v1",
+        "partial": True,
+        "verdict": "enforcing now would refuse 2 of the 3 Pods that were seen in 2 namespaces",
+        "pods": 3,
+        "refused": 2,
+        "uses": {"invalid": 1, "trusted": 1, "untrusted": 1},
+    }
+    assert data["otherDigest"][0]["current"] == DIGEST
+
+
+def test_the_page_of_an_evidence_report() -> None:
+    """Closed elements, nothing obeyed."""
+    reader = EvidenceReader()
+    reader.read(
+        [
+            b'{"ts":"2026-11-01T00:00:00.000Z","logger":"webhook.decisions","decision":"warn",'
+            b'"user":"<i>eve</i>","breakGlass":"<script>","namespace":"a","findings":[]}'
+        ]
+    )
+    text = render_evidence(reader.finish())
+    page = Page(text)
+    assert page.open == []
+    assert "<i>eve" not in text
+    assert "<i>eve</i>" in page.text
+
+
+def test_the_templates_are_part_of_the_package() -> None:
+    """They stand beside the code that is installed."""
+    folder = Path(webhook.audit.__file__).parent / "templates"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "audit.html.j2",
+        "base.html.j2",
+        "chart.html.j2",
+        "evidence.html.j2",
+    ]

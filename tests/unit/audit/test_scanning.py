@@ -1,0 +1,296 @@
+"""An audit: what is counted, what is listed, what it costs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tests.builders import DIGEST, HOST, NOW, OTHER_DIGEST, FakeAnswers, exemption, policy, registry, rule
+from tests.unit.audit.builders import FACTS, audit, running
+from webhook.audit.answers import BATCH, PATIENCE_WITH_OUTAGES, PATIENCE_WITH_THROTTLING, RememberedAnswers
+from webhook.audit.pods import PodPage
+from webhook.audit.report import AuditReport
+from webhook.audit.scanning import Audit, patient
+from webhook.deadlines import Deadline
+from webhook.errors import Forbidden, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
+from webhook.policy.findings import Finding
+from webhook.trust.lookup import Answer, Known, Origin, Question, Unknown
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.settings import LookupSettings
+
+SOON = Deadline(1e12)
+
+
+def test_the_verdict_counts_pods_and_namespaces() -> None:
+    """Two refused Pods of four, in two namespaces."""
+    report = audit(
+        running(),
+        running("shop/api:1", name="api-1"),
+        running(name="w", namespace="ops"),
+        running("shop/gone:1", name="x", namespace="ops"),
+    )
+    assert report.verdict == "enforcing now would refuse 2 of 4 Pods in 2 namespaces"
+    assert [(row.name, row.pods, row.refused) for row in report.namespaces] == [("ops", 2, 1), ("shop", 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("pods", "verdict"),
+    [
+        ([], "no Pods were seen, so nothing can be said"),
+        ([running()], "enforcing now would refuse none of 1 Pods"),
+        ([running("shop/api:1")], "enforcing now would refuse 1 of 1 Pods in 1 namespace"),
+        (
+            [running(), PodPage(gaps=("the API server went away",))],
+            "enforcing now would refuse none of the 1 Pods that were seen",
+        ),
+    ],
+    ids=["none", "all trusted", "one", "partial"],
+)
+def test_the_verdict_in_words(pods: list[Any], verdict: str) -> None:
+    """A sentence that holds for what was seen."""
+    assert audit(*pods).verdict == verdict
+
+
+def test_pods_are_grouped_by_namespace_workload_and_image() -> None:
+    """Three Pods of one Deployment are one row; the same image twice in a Pod counts once."""
+    report = audit(
+        running(["shop/api:1", "shop/api:1"], name="a"),
+        running("shop/api:1", name="b"),
+        running("shop/api:1", name="c", workload="CronJob/report"),
+    )
+    assert [
+        (row.namespace, str(row.workload), row.image, row.finding, row.pods, row.example)
+        for row in report.rows
+    ] == [
+        ("shop", "CronJob/report", f"{HOST}/shop/api:1", Finding.UNTRUSTED, 1, "c"),
+        ("shop", "Deployment/web", f"{HOST}/shop/api:1", Finding.UNTRUSTED, 2, "a"),
+    ]
+
+
+def test_the_words_are_those_of_a_denial() -> None:
+    """Message and advice come from the webhook's catalogue."""
+    (row,) = audit(running("nginx.example.com/x:1")).rows
+    assert (row.message, row.advice) == (
+        'images from registry "nginx.example.com" are not allowed in this cluster',
+        f"Push the image to {HOST} and use it from there.",
+    )
+
+
+def test_refused_is_what_enforcement_would_do_whatever_the_mode_is_today() -> None:
+    """An audit looks ahead; what the modes do today is said beside it."""
+    report = audit(running("shop/api:1"), current=policy(rules=(rule(mode="audit"),)))
+    assert (report.refused, report.enforced) == (1, 0)
+    assert "With the policy's modes as they are (mode enforce), 0 Pods would be refused." in report.remarks
+
+
+def test_a_node_that_runs_another_digest_is_reported() -> None:
+    """The tag was pushed again: SWR's word is about another image than the one that runs."""
+    report = audit(running(digest=OTHER_DIGEST), running(name="same", digest=DIGEST))
+    assert [(row.running, row.current, row.example, row.pods) for row in report.drift] == [
+        (OTHER_DIGEST, DIGEST, "web-1", 1)
+    ]
+    assert report.refused == 0
+    assert report.remarks == [
+        "1 Pod run another image than the tag names in SWR now: what SWR says of the tag is not about what runs."
+    ]
+
+
+def test_what_runs_only_by_an_exemption_that_ends_soon() -> None:
+    """Judged as it will be judged then: a trusted image and one of another exemption are no news."""
+
+    def ending(days: float, name: str, images: Sequence[str]) -> Any:
+        ends = dt.datetime.fromtimestamp(NOW + days * 86400, dt.UTC)
+        return exemption(name, [f"{HOST}/{image}" for image in images], expires=ends)
+
+    current = policy(
+        exemptions=(
+            ending(29, "soon", ["shop/**"]),
+            ending(31, "later", ["ops/**"]),
+            ending(400, "long", ["shop/base"]),
+        )
+    )
+    report = audit(
+        running("shop/api:1"),
+        running("shop/web:1", name="trusted"),
+        running("shop/base:1", name="covered"),
+        running("ops/tool:1", name="later"),
+        current=current,
+    )
+    assert [(row.exemption, row.image, row.finding) for row in report.endings] == [
+        ("soon", f"{HOST}/shop/api:1", Finding.UNTRUSTED)
+    ]
+    assert "1 Pod run only by an exemption that ends within 30 days." in report.remarks
+
+
+def test_excluded_namespaces_and_static_pods_are_counted_and_not_asked() -> None:
+    """What admission does not stop is no refusal."""
+    report = audit(
+        running("shop/api:1", namespace="kube-system"),
+        running("shop/api:1", is_static=True),
+        excluded=("kube-*",),
+    )
+    assert (report.pods, report.excluded, report.static, report.images_asked) == (0, 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "loud"),
+    [
+        ({"shop/web:1": TrustStatus.UNTRUSTED, "shop/api:1": TrustStatus.UNTRUSTED}, [(HOST, 2)]),
+        (FACTS, []),
+        ({}, []),
+    ],
+    ids=["none trusted", "one trusted", "nothing there"],
+)
+def test_an_account_without_any_trusted_image_is_spoken_of_loudly(
+    facts: Any, loud: list[tuple[str, int]]
+) -> None:
+    """SWR documents nowhere what sets the mark: it may be that nothing ever does."""
+    report = audit(running(), running("shop/api:1"), facts=facts)
+    assert report.never_trusted == loud
+    assert any(remark.startswith("NO IMAGE IS TRUSTED: ") for remark in report.remarks) == bool(loud)
+
+
+def test_an_interrupt_leaves_a_partial_report() -> None:
+    """What was judged until then is kept and marked."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    report = audit(running("shop/api:1"), interrupt, running())
+    assert (report.pods, report.is_partial, report.remarks[0]) == (
+        1,
+        True,
+        "This report is PARTIAL: it was interrupted.",
+    )
+
+
+def test_swr_away_is_told_from_refusals() -> None:
+    """Pods that are refused only as unknown."""
+    report = audit(
+        running("shop/api:1"),
+        running("shop/other:1", name="o"),
+        facts={**FACTS, "shop/other:1": Forbidden("another account's")},
+    )
+    assert (report.refused, report.unknown) == (2, 1)
+
+
+class Cluster:
+    """Many Pods of few images, made as they are read."""
+
+    def __init__(self, pods: int, images: int) -> None:
+        self._pods, self._images = pods, images
+
+    def pages(self) -> Iterator[PodPage]:
+        for start in range(0, self._pods, 250):
+            page = [
+                running(
+                    f"shop/app-{number % self._images}:1",
+                    f"app-{number}",
+                    f"team-{number * 20 // self._pods}",
+                    f"Deployment/app-{number % 50}",
+                )
+                for number in range(start, min(start + 250, self._pods))
+            ]
+            yield PodPage(tuple(page), self._pods - start - len(page))
+
+
+def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
+    """Audit a big cluster; return the report, who was asked, and the peak of memory in bytes."""
+    facts = {f"shop/app-{number}:1": TrustStatus.TRUSTED for number in range(images) if number % 7}
+    answers = FakeAnswers(facts)
+    tracemalloc.start()
+    try:
+        report = Audit(policy(), answers, clock=lambda: NOW).run(Cluster(pods, images))
+        return report, answers, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_ten_thousand_pods_cost_one_call_per_distinct_image() -> None:
+    """2,000 distinct images: 2,000 questions, each once."""
+    report, answers, _ = scan(10_000, 2_000)
+    assert (report.pods, report.images_seen, report.images_asked) == (10_000, 2_000, 2_000)
+    assert len(answers.asked) == len(set(answers.asked)) == 2_000
+
+
+def test_memory_does_not_grow_with_the_pods() -> None:
+    """Three times the Pods of the same images and workloads take about the same memory."""
+    _, _, small = scan(4_000, 200)
+    _, _, large = scan(12_000, 200)
+    assert large < small * 1.3
+
+
+def question(number: int) -> Question:
+    """Return a question about an image of its own."""
+    return Question(TrustQuery(registry(), "shop", f"app-{number}", tag="1"))
+
+
+class Failing:
+    """Answers nothing but a failure, a number of times for each question, then that it is trusted."""
+
+    def __init__(self, failure: TrustLookupError, times: int) -> None:
+        self.failure, self.times = failure, times
+        self.sizes: list[int] = []
+
+    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+        self.sizes.append(len(questions))
+        if len(self.sizes) <= self.times:
+            return [Unknown(self.failure) for _ in questions]
+        return [Known(TrustRecord(TrustStatus.TRUSTED, NOW), Origin.SWR) for _ in questions]
+
+
+@pytest.mark.parametrize(
+    ("failure", "times", "pauses", "known"),
+    [
+        (Throttled("slow down", by_swr=True), 3, [1, 2, 4], True),
+        (Throttled("slow down", retry_after=7, by_swr=True), 1, [7], True),
+        (RegistryUnavailable("500"), 2, [1, 2], True),
+        (RegistryUnavailable("500"), 99, [1, 2, 4, 8], False),
+        (Unauthorized("401"), 99, [], False),
+        (Forbidden("403"), 99, [], False),
+    ],
+    ids=["throttled", "as long as SWR asks", "away for a moment", "down", "credential", "another account"],
+)
+def test_what_may_pass_is_waited_for(
+    failure: TrustLookupError, times: int, pauses: list[float], known: bool
+) -> None:
+    """With throttling for minutes, with an outage for seconds, with anything else not at all."""
+    slept: list[float] = []
+    answers = RememberedAnswers(Failing(failure, times), sleep=slept.append)
+    (answer,) = answers.ask([question(1)], SOON)
+    assert slept == pauses
+    assert isinstance(answer, Known) is known
+
+
+def test_patience_is_that_of_the_whole_audit() -> None:
+    """A thousand images of an SWR that is down are not waited for one after another."""
+    slept: list[float] = []
+    answers = RememberedAnswers(Failing(RegistryUnavailable("500"), 10**9), sleep=slept.append)
+    answers.ask([question(number) for number in range(1000)], SOON)
+    assert sum(slept) <= PATIENCE_WITH_OUTAGES < PATIENCE_WITH_THROTTLING
+
+
+def test_a_failure_is_remembered_like_an_answer() -> None:
+    """The next Pod with the image does not wait again."""
+    source = Failing(Unauthorized("401"), 10**9)
+    answers = RememberedAnswers(source)
+    answers.ask([question(1)], SOON)
+    answers.ask([question(1), question(2)], SOON)
+    assert source.sizes == [1, 1]
+
+
+def test_questions_go_out_in_batches() -> None:
+    """As few at a time as the limit of calls lets through within a lookup's time."""
+    source = Failing(Unauthorized(""), 0)
+    RememberedAnswers(source).ask([question(number) for number in range(BATCH * 2 + 1)], SOON)
+    assert source.sizes == [BATCH, BATCH, 1]
+
+
+def test_an_audit_is_patient_and_leaves_the_webhook_its_share() -> None:
+    """Longer lookups, fewer at a time, and the policy's own rate."""
+    changed = patient(policy(lookup=LookupSettings(timeout=3, concurrency=128, calls_per_second=20)))
+    assert changed.lookup == LookupSettings(timeout=10, concurrency=16, calls_per_second=20)

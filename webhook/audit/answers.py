@@ -1,0 +1,107 @@
+"""Answers for an audit: one call per distinct image, however many Pods use it, and patience with SWR."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from webhook.admission.judging import TrustAnswers
+from webhook.deadlines import Deadline
+from webhook.errors import TrustLookupError
+from webhook.trust.lookup import Answer, Known, Question, Unknown
+from webhook.trust.records import TrustStatus
+
+BATCH: Final = 64
+"""Questions asked at a time: few enough that none waits its turn for longer than a lookup may take."""
+
+BATCH_SECONDS: Final = 60.0
+
+PATIENCE_WITH_THROTTLING: Final = 300.0
+PATIENCE_WITH_OUTAGES: Final = 20.0
+"""Seconds that a whole audit waits for SWR to answer again."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 15.0
+
+MAX_REMEMBERED: Final = 200_000
+"""Distinct images that are kept; an answer takes about 500 bytes."""
+
+Key = tuple[str, str, str, str]
+
+
+class RememberedAnswers:
+    """Implements ``TrustAnswers`` for the length of one audit.
+
+    An audit is a picture of one moment: what was answered is not asked again, a failure included,
+    as the next Pod would only wait for it once more.
+    """
+
+    def __init__(
+        self,
+        answers: TrustAnswers,
+        notice: Callable[[int, float], None] = lambda _asked, _pause: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Ask ``answers``; ``notice`` is told how many images were asked, and of pauses in seconds."""
+        self._answers = answers
+        self._notice = notice
+        self._sleep = sleep
+        self._known: dict[Key, Answer] = {}
+        self._patience = {True: PATIENCE_WITH_THROTTLING, False: PATIENCE_WITH_OUTAGES}
+        self.asked = 0
+        self.said: dict[str, Counter[TrustStatus]] = {}
+        """By registry, how many distinct images SWR called what."""
+
+    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+        """Answer all questions; ``deadline`` is not that of a waiting API server and is not kept."""
+        del deadline
+        answers = {
+            question.query.key: self._known[question.query.key]
+            for question in questions
+            if question.query.key in self._known
+        }
+        fresh = {question.query.key: question for question in questions if question.query.key not in answers}
+        waiting = list(fresh.values())
+        for start in range(0, len(waiting), BATCH):
+            batch = waiting[start : start + BATCH]
+            for question, answer in zip(batch, self._ask_patiently(batch), strict=True):
+                answers[question.query.key] = answer
+                self._keep(question, answer)
+            self.asked += len(batch)
+            self._notice(self.asked, 0.0)
+        return [answers[question.query.key] for question in questions]
+
+    def _keep(self, question: Question, answer: Answer) -> None:
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        self._known[question.query.key] = answer
+        if isinstance(answer, Known):
+            said = self.said.setdefault(question.query.registry.name, Counter())
+            said[answer.record.status] += 1
+
+    def _ask_patiently(self, batch: Sequence[Question]) -> list[Answer]:
+        answers = self._answers.ask(batch, Deadline.after(BATCH_SECONDS))
+        pause = FIRST_PAUSE
+        while True:
+            failures = {
+                index: answer.failure
+                for index, answer in enumerate(answers)
+                if isinstance(answer, Unknown) and answer.failure.passes
+            }
+            throttled = any(failure.reason == "throttled" for failure in failures.values())
+            wait = min(LONGEST_PAUSE, max(pause, _asked_pause(list(failures.values()))))
+            if not failures or self._patience[throttled] < wait:
+                return answers
+            self._patience[throttled] -= wait
+            self._notice(self.asked, wait)
+            self._sleep(wait)
+            pause = min(LONGEST_PAUSE, pause * 2)
+            again = self._answers.ask([batch[index] for index in failures], Deadline.after(BATCH_SECONDS))
+            for index, answer in zip(failures, again, strict=True):
+                answers[index] = answer
+
+
+def _asked_pause(failures: Sequence[TrustLookupError]) -> float:
+    return max((failure.retry_after or 0.0 for failure in failures), default=0.0)

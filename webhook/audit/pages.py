@@ -1,0 +1,93 @@
+"""Self-contained HTML pages: no script, nothing loaded from anywhere, everything escaped."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from webhook import __version__
+from webhook.audit.evidence import Evidence
+from webhook.audit.report import AuditReport
+from webhook.audit.tables import format_moment
+from webhook.policy.findings import Finding
+
+MAX_BARS: Final = 20
+MAX_SHOWN: Final = 5_000
+"""Rows of one table on a page; all of them are in CSV and JSON."""
+
+WIDTH: Final = 420
+"""Of the longest bar, in units of the drawing."""
+
+_GOOD: Final = (Finding.TRUSTED, Finding.EXEMPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of a chart: ``part`` of ``total`` is drawn strong, the rest pale."""
+
+    label: str
+    part: int
+    total: int
+    part_width: float
+    total_width: float
+
+
+def render_audit(report: AuditReport) -> str:
+    """Return the page of an audit."""
+    findings = [(finding.value, count, count) for finding, count in report.findings.most_common()]
+    spaces = [(row.name, row.refused, row.pods) for row in report.namespaces]
+    return (
+        _environment()
+        .get_template("audit.html.j2")
+        .render(
+            report=report,
+            version=__version__,
+            finding_bars=_bars(findings),
+            good={finding.value for finding in _GOOD},
+            namespace_bars=_bars(spaces),
+            more_namespaces=max(0, len(spaces) - MAX_BARS),
+            shown=MAX_SHOWN,
+        )
+    )
+
+
+def render_evidence(evidence: Evidence) -> str:
+    """Return the page of an evidence report."""
+    outcomes = [(name, count, count) for name, count in evidence.outcomes.most_common()]
+    return (
+        _environment()
+        .get_template("evidence.html.j2")
+        .render(
+            evidence=evidence,
+            version=__version__,
+            outcome_bars=_bars(outcomes),
+            good={"allow"},
+            shown=MAX_SHOWN,
+            made=dt.datetime.now(dt.UTC),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("webhook.audit", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["moment"] = format_moment
+    return environment
+
+
+def _bars(lines: Sequence[tuple[str, int, int]]) -> list[Bar]:
+    shown = lines[:MAX_BARS]
+    longest = max((total for _, _, total in shown), default=0) or 1
+    return [
+        Bar(label, part, total, round(WIDTH * part / longest, 1), round(WIDTH * total / longest, 1))
+        for label, part, total in shown
+    ]

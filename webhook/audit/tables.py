@@ -1,0 +1,145 @@
+"""An audit as data: JSON for programs, CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from webhook.audit.report import AuditReport, DriftRow, EndingRow, FindingRow
+
+SCHEMA: Final = "swr-trust/audit/v1"
+
+COLUMNS: Final = (
+    "kind",
+    "namespace",
+    "workload",
+    "image",
+    "finding",
+    "reason",
+    "refused",
+    "enforced",
+    "mode",
+    "pods",
+    "example",
+    "message",
+    "advice",
+)
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def audit_as_data(report: AuditReport) -> dict[str, Any]:
+    """Return the report as plain values."""
+    return {
+        "schema": SCHEMA,
+        "started": format_moment(report.started),
+        "seconds": round(report.seconds, 1),
+        "policy": report.policy,
+        "mode": report.mode.value,
+        "partial": report.is_partial,
+        "gaps": report.gaps,
+        "verdict": report.verdict,
+        "remarks": report.remarks,
+        "pods": report.pods,
+        "refused": report.refused,
+        "refusedAsUnknown": report.unknown,
+        "enforced": report.enforced,
+        "static": report.static,
+        "excluded": report.excluded,
+        "excludedNamespaces": list(report.excluded_namespaces),
+        "images": {"seen": report.images_seen, "asked": report.images_asked},
+        "uses": {finding.value: count for finding, count in sorted(report.findings.items())},
+        "neverTrusted": [
+            {"registry": registry, "images": images} for registry, images in report.never_trusted
+        ],
+        "namespaces": [
+            {"name": row.name, "pods": row.pods, "refused": row.refused, "enforced": row.enforced}
+            for row in report.namespaces
+        ],
+        "findings": [_finding(row) for row in report.rows],
+        "otherDigest": [_drift(row) for row in report.drift],
+        "endingExemptions": [_ending(row) for row in report.endings],
+        "omitted": report.omitted,
+    }
+
+
+def audit_as_csv(report: AuditReport) -> str:
+    """Return one table of all rows; ``kind`` is ``finding``, ``other-digest`` or ``ending-exemption``."""
+    rows: list[dict[str, Any]] = [{"kind": "finding", **_finding(row)} for row in report.rows]
+    for drift in report.drift:
+        message = f"a node runs {drift.running}, SWR holds {drift.current}"
+        rows.append({"kind": "other-digest", **_drift(drift), "message": message})
+    for ending in report.endings:
+        message = f"exemption {ending.exemption} ends {format_moment(ending.ends)}: {ending.message}"
+        rows.append({"kind": "ending-exemption", **_ending(ending), "message": message})
+    rows += [{"kind": "partial", "message": gap} for gap in report.gaps]
+    return write_csv(COLUMNS, ([row.get(column, "") for column in COLUMNS] for row in rows))
+
+
+def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return CSV (RFC 4180). What a spreadsheet would take for a formula is marked as text."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow([_cell(value) for value in row])
+    return stream.getvalue()
+
+
+def format_moment(moment: dt.datetime) -> str:
+    """Return a time as RFC 3339 in UTC, in seconds."""
+    return moment.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _finding(row: FindingRow) -> dict[str, Any]:
+    return {
+        "namespace": row.namespace,
+        "workload": str(row.workload),
+        "field": row.field,
+        "image": row.image,
+        "finding": row.finding.value,
+        "reason": row.reason,
+        "refused": row.refused,
+        "enforced": row.enforced,
+        "mode": row.mode.value,
+        "pods": row.pods,
+        "example": row.example,
+        "message": row.message,
+        "advice": row.advice,
+    }
+
+
+def _drift(row: DriftRow) -> dict[str, Any]:
+    return {
+        "namespace": row.namespace,
+        "workload": str(row.workload),
+        "image": row.image,
+        "finding": row.finding.value,
+        "running": row.running,
+        "current": row.current,
+        "pods": row.pods,
+        "example": row.example,
+    }
+
+
+def _ending(row: EndingRow) -> dict[str, Any]:
+    return {
+        "namespace": row.namespace,
+        "workload": str(row.workload),
+        "image": row.image,
+        "exemption": row.exemption,
+        "ends": format_moment(row.ends),
+        "finding": row.finding.value,
+        "message": row.message,
+        "pods": row.pods,
+    }

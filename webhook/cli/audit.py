@@ -1,0 +1,170 @@
+"""``swr-trust audit``: what runs now, judged as the webhook would judge it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from webhook.audit.pages import render_audit
+from webhook.audit.report import AuditReport
+from webhook.audit.scanning import Audit, AuditProgress, SilentProgress, patient
+from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
+from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
+from webhook.cli.rendering import print_json, print_table
+from webhook.cluster.client import connect
+from webhook.cluster.pods import PodReader
+from webhook.policy.loading import load_policy
+from webhook.server.engine import open_engine
+
+EXCLUDED: Final = ("kube-system", "kube-public", "kube-node-lease")
+"""Namespaces that the webhook leaves out as it is installed."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge the Pods that ``options`` select and print the report."""
+    policy = patient(load_policy(options.config))
+    source = PodReader(connect(options.kubeconfig, options.context), options.namespace, options.selector)
+    # Whoever names a namespace means it.
+    excluded = () if options.namespace else (options.exclude_namespace or EXCLUDED)
+    with open_engine(policy) as engine, _progress() as progress:
+        report = Audit(policy, engine, excluded, progress).run(source)
+    print_report(report, options.output)
+    return exit_code(report)
+
+
+def exit_code(report: AuditReport) -> int:
+    """Return 3 for what is partial or unknown, 1 for what would be refused, else 0."""
+    if report.is_partial:
+        return EXIT_UNKNOWN
+    if report.refused > report.unknown:
+        return EXIT_REFUSED
+    return EXIT_UNKNOWN if report.unknown else EXIT_OK
+
+
+def print_report(report: AuditReport, output: str) -> None:
+    """Print a report as ``table``, ``json``, ``csv`` or ``html``."""
+    if output == "json":
+        print_json(audit_as_data(report))
+    elif output == "csv":
+        sys.stdout.write(audit_as_csv(report))
+    elif output == "html":
+        sys.stdout.write(render_audit(report) + "\n")
+    else:
+        _print_tables(report)
+    if output != "table":
+        print(f"{report.verdict}{' (PARTIAL)' if report.is_partial else ''}", file=sys.stderr)
+
+
+def _print_tables(report: AuditReport) -> None:
+    if report.rows:
+        print_table(
+            ("NAMESPACE", "WORKLOAD", "IMAGE", "FINDING", "PODS", "MESSAGE"),
+            [
+                (
+                    row.namespace,
+                    str(row.workload),
+                    row.image,
+                    row.finding.value,
+                    str(row.pods),
+                    row.message,
+                )
+                for row in report.rows
+            ],
+        )
+    if report.drift:
+        print("\nNodes that run another image than the tag names now:")
+        print_table(
+            ("NAMESPACE", "WORKLOAD", "IMAGE", "RUNS", "SWR HOLDS", "PODS"),
+            [
+                (
+                    row.namespace,
+                    str(row.workload),
+                    row.image,
+                    _short(row.running),
+                    _short(row.current),
+                    str(row.pods),
+                )
+                for row in report.drift
+            ],
+        )
+    if report.endings:
+        print("\nWhat runs only by an exemption that ends within 30 days:")
+        print_table(
+            ("ENDS", "EXEMPTION", "NAMESPACE", "WORKLOAD", "IMAGE", "PODS"),
+            [
+                (
+                    format_moment(row.ends),
+                    row.exemption,
+                    row.namespace,
+                    str(row.workload),
+                    row.image,
+                    str(row.pods),
+                )
+                for row in report.endings
+            ],
+        )
+    if report.rows or report.drift or report.endings:
+        print()
+    for remark in report.remarks:
+        print(remark)
+    print(report.verdict)
+
+
+def _short(digest: str) -> str:
+    return digest[: len("sha256:") + 12]
+
+
+@contextmanager
+def _progress() -> Iterator[AuditProgress]:
+    """Show a bar on standard error where a person looks at it, nothing elsewhere."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield SilentProgress()
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.progress import (  # noqa: PLC0415 - the same
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("Pods"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield BarProgress(bar)
+
+
+class BarProgress:
+    """Implements ``AuditProgress`` by a bar of ``rich``."""
+
+    def __init__(self, bar: Any) -> None:
+        """Draw into ``bar``, a ``rich.progress.Progress``."""
+        self._bar = bar
+        self._task = bar.add_task("Pods", total=None, rate="", note="")
+
+    def pods_judged(self, pods: int, remaining: int | None) -> None:
+        """Move the bar; its length is known where the API server says what follows."""
+        total = None if remaining is None else pods + remaining
+        self._bar.update(self._task, completed=pods, total=total, rate=self._rate())
+
+    def images_asked(self, images: int, pause: float) -> None:
+        """Say how many images were asked, and what is waited for."""
+        note = f"{images} images asked"
+        if pause:
+            note += f", SWR asks for a pause of {pause:.0f} s"
+        self._bar.update(self._task, note=note, rate=self._rate())
+
+    def _rate(self) -> str:
+        speed = self._bar.tasks[0].speed
+        return f"{speed:.0f}/s" if speed else ""
