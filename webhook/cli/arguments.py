@@ -19,6 +19,9 @@ examples:
   swr-trust config check policy.yaml
   swr-trust check --config policy.yaml swr.cn-north-4.myhuaweicloud.com/shop/web:1.0
   helm template my-release ./chart | swr-trust review --config policy.yaml -
+  swr-trust audit --config policy.yaml -o html > audit.html
+  swr-trust explain shop/web
+  swr-trust doctor --config policy.yaml
   swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key
 """
 
@@ -46,6 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_check(commands)
     _add_review(commands)
+    _add_audit(commands)
+    _add_evidence(commands)
+    _add_explain(commands)
+    _add_doctor(commands)
     _add_config(commands)
     return parser
 
@@ -157,6 +164,104 @@ def _add_review(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     _add_output(parser, "table", "json", "sarif", "junit")
     parser.set_defaults(run=_command("review"))
+
+
+def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="(default: the Pod's ServiceAccount, else as kubectl does)"
+    )
+    parser.add_argument("--context", metavar="NAME", help="context of the kubeconfig")
+
+
+def _add_audit(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "audit",
+        "judge the Pods that run now: what would enforcing refuse?",
+        "  swr-trust audit --config policy.yaml\n  swr-trust audit --config policy.yaml -o html > audit.html",
+    )
+    _add_config_option(parser)
+    parser.add_argument(
+        "-n",
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="a namespace to look at, again for more (default: all)",
+    )
+    parser.add_argument("-l", "--selector", default="", help="label selector, such as app=web")
+    parser.add_argument(
+        "--exclude-namespace",
+        action="append",
+        metavar="GLOB",
+        help="namespaces to leave out, again for more (default: kube-system, kube-public, kube-node-lease); "
+        "not those that -n names",
+    )
+    _add_cluster_options(parser)
+    _add_output(parser, "table", "json", "csv", "html")
+    parser.set_defaults(run=_command("audit"))
+
+
+def _add_evidence(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "evidence",
+        "report what was refused, exempted and let through by break-glass, from the decision log",
+        "  swr-trust evidence --since 2026-11-01 --until 2026-12-01 -o html webhook.log > evidence.html\n"
+        "  kubectl logs -n swr-trust deployment/swr-trust-webhook | swr-trust evidence -",
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="LOGFILE", help="the webhook's JSON log, .gz too, or - for standard input"
+    )
+    parser.add_argument("--since", metavar="TIME", help="date or RFC 3339 time, in UTC unless it says more")
+    parser.add_argument("--until", metavar="TIME", help="the same; not counted in itself")
+    _add_output(parser, "table", "json", "csv", "html")
+    parser.set_defaults(run=_command("evidence"))
+
+
+def _add_explain(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "explain",
+        "say why a workload is refused and what to do, from what the cluster says of it",
+        "  swr-trust explain shop/web\n  swr-trust explain shop/CronJob/report",
+    )
+    parser.add_argument("workload", metavar="NAMESPACE/[KIND/]NAME")
+    _add_cluster_options(parser)
+    _add_output(parser, "table", "json")
+    parser.set_defaults(run=_command("explain"))
+
+
+def _add_doctor(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "check configuration, SWR and the cluster, and say what to do about each failure",
+        "  swr-trust doctor --config policy.yaml --image swr.cn-north-4.myhuaweicloud.com/shop/web:1.0",
+    )
+    _add_config_option(parser)
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="an image that exists, to ask SWR about; again for each registry",
+    )
+    parser.add_argument(
+        "--webhook-configuration",
+        metavar="NAME",
+        help="(default: those that are labelled app.kubernetes.io/name=swr-trust-webhook)",
+    )
+    parser.add_argument(
+        "--probe-namespace",
+        default="default",
+        metavar="NAMESPACE",
+        help="where a Pod is created as a dry run, to see it refused (default: %(default)s)",
+    )
+    parser.add_argument("--no-cluster", action="store_true", help="leave the cluster out")
+    _add_cluster_options(parser)
+    _add_output(parser, "table", "json")
+    parser.set_defaults(run=_command("doctor"))
 
 
 def _add_config(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -1,0 +1,59 @@
+"""An API server that lists, in memory: pages, tokens that expire, rights that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from webhook.errors import ClusterError
+
+
+class FakeLists:
+    """Implements ``ReadApi``: collections by path, cut into pages of ``size``.
+
+    ``failures`` maps the number of a call, counted from 1, to what it raises instead.
+    """
+
+    def __init__(self, collections: Mapping[str, list[dict[str, Any]]], size: int = 2) -> None:
+        self.collections = dict(collections)
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.queries: list[dict[str, str]] = []
+        self.failures: dict[int, ClusterError] = {}
+        self.before: Callable[[str], None] = lambda _path: None
+        self._size = size
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        self.calls.append(path)
+        self.queries.append(dict(query or {}))
+        self.before(path)
+        if len(self.calls) in self.failures:
+            raise self.failures[len(self.calls)]
+        if path in self.objects:
+            return self.objects[path]
+        if path not in self.collections:
+            if query is None:
+                raise ClusterError(404, f"{path} not found")
+            return {"items": [], "metadata": {}}
+        items = self.collections[path]
+        start = int((query or {}).get("continue", "0"))
+        rest = items[start + self._size :]
+        meta: dict[str, Any] = {}
+        if rest:
+            meta = {"continue": str(start + self._size), "remainingItemCount": len(rest)}
+        return {"items": items[start : start + self._size], "metadata": meta}
+
+
+def pod(name: str, namespace: str = "shop", image: str = "nginx", **changes: Any) -> dict[str, Any]:
+    """Return a Pod as the API server lists it."""
+    status = {"phase": "Running", **changes.pop("status", {})}
+    return {
+        "metadata": {"name": name, "namespace": namespace, **changes},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+        "status": status,
+    }
+
+
+def owned_by(kind: str, name: str) -> dict[str, Any]:
+    """Return the metadata of what a controller made."""
+    return {"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "controller": True}]}

@@ -1,0 +1,252 @@
+"""Reading running Pods: pages, owners, digests, and bad days."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import webhook.cluster.pods
+from tests.unit.cluster.lists import FakeLists, owned_by, pod
+from webhook.audit.pods import PodPage, RunningPod
+from webhook.cluster.pods import PodReader
+from webhook.errors import ClusterError
+
+PODS = "/api/v1/pods"
+REPLICA_SETS = "/apis/apps/v1/namespaces/shop/replicasets"
+DIGEST = "sha256:" + "a" * 64
+
+
+def read(api: FakeLists, *namespaces: str, selector: str = "") -> list[PodPage]:
+    """Read all pages without waiting."""
+    return list(PodReader(api, namespaces, selector, sleep=lambda _seconds: None).pages())
+
+
+def names(pages: list[PodPage]) -> list[str]:
+    """Return namespace and name of every Pod in order."""
+    return [f"{item.namespace}/{item.name}" for page in pages for item in page.pods]
+
+
+def gaps(pages: list[PodPage]) -> list[str]:
+    """Return all gaps."""
+    return [gap for page in pages for gap in page.gaps]
+
+
+def one(**changes: Any) -> RunningPod:
+    """Return the one Pod of a list, as it was read."""
+    return read(FakeLists({PODS: [pod("a", **changes)]}))[0].pods[0]
+
+
+def test_all_pages_are_read_with_what_remains() -> None:
+    """Five Pods in pages of two."""
+    pages = read(FakeLists({PODS: [pod(name) for name in "abcde"]}))
+    assert names(pages) == [f"shop/{name}" for name in "abcde"]
+    assert [page.remaining for page in pages] == [3, 1, 0]
+
+
+def test_some_namespaces_and_a_selector() -> None:
+    """Each namespace is listed for itself, each once."""
+    api = FakeLists(
+        {"/api/v1/namespaces/a/pods": [pod("x", "a")], "/api/v1/namespaces/b/pods": [pod("y", "b")]}
+    )
+    assert names(read(api, "a", "b", "a", selector="app=web")) == ["a/x", "b/y"]
+    assert [query["labelSelector"] for query in api.queries] == ["app=web", "app=web"]
+
+
+def test_pods_that_have_ended_are_left_out() -> None:
+    """They run nothing any more."""
+    api = FakeLists(
+        {
+            PODS: [
+                pod(phase, status={"phase": phase}) for phase in ("Pending", "Succeeded", "Failed", "Unknown")
+            ]
+        }
+    )
+    assert names(read(api)) == ["shop/Pending", "shop/Unknown"]
+
+
+@pytest.mark.parametrize(
+    ("image_id", "digests"),
+    [
+        (f"swr.example.com/shop/web@{DIGEST}", {("containers", "main"): DIGEST}),
+        (f"docker-pullable://swr.example.com/shop/web@{DIGEST}", {("containers", "main"): DIGEST}),
+        (DIGEST, {}),
+        ("", {}),
+    ],
+    ids=["containerd", "docker", "an image ID", "not started yet"],
+)
+def test_the_digest_that_a_node_runs(image_id: str, digests: Any) -> None:
+    """Only a manifest's digest can be compared with SWR's."""
+    statuses = [{"name": "main", "imageID": image_id}]
+    assert one(status={"containerStatuses": statuses}).digests == digests
+
+
+def test_digests_of_init_and_ephemeral_containers_are_told_apart() -> None:
+    """A container and an init container may have one name."""
+    status = {
+        "initContainerStatuses": [{"name": "main", "imageID": f"a@{DIGEST}"}],
+        "ephemeralContainerStatuses": [{"name": "debug", "imageID": f"b@{DIGEST}"}],
+    }
+    assert set(one(status=status).digests) == {("initContainers", "main"), ("ephemeralContainers", "debug")}
+
+
+def test_a_static_pod_is_one_that_its_node_owns() -> None:
+    """The annotation alone is anybody's to write."""
+    mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
+    assert one(**mirror, **owned_by("Node", "n1")).is_static
+    assert not one(**mirror).is_static
+
+
+@pytest.mark.parametrize(
+    ("owner", "workload"),
+    [
+        (("ReplicaSet", "web-5d4f"), "Deployment/web"),
+        (("ReplicaSet", "alone"), "ReplicaSet/alone"),
+        (("Job", "report-1"), "CronJob/report"),
+        (("Job", "once"), "Job/once"),
+        (("StatefulSet", "db"), "StatefulSet/db"),
+        (("Rollout", "x"), "Rollout/x"),
+    ],
+)
+def test_a_pod_belongs_to_what_a_person_would_change(owner: tuple[str, str], workload: str) -> None:
+    """The owner's owner where that is a controller of Kubernetes, else the owner."""
+    api = FakeLists(
+        {
+            PODS: [pod("p", **owned_by(*owner))],
+            REPLICA_SETS: [
+                {"metadata": {"name": "alone"}},
+                {"metadata": {"name": "web-5d4f", **owned_by("Deployment", "web")}},
+            ],
+            "/apis/batch/v1/namespaces/shop/jobs": [
+                {"metadata": {"name": "report-1", **owned_by("CronJob", "report")}}
+            ],
+        }
+    )
+    assert str(read(api)[0].pods[0].workload) == workload
+
+
+def test_a_pod_without_owner_is_its_own_workload() -> None:
+    """A bare Pod."""
+    assert str(one().workload) == "Pod/a"
+
+
+def test_replica_sets_are_listed_once_per_namespace() -> None:
+    """Not one call per Pod."""
+    pods = [pod(f"p{number}", **owned_by("ReplicaSet", f"r{number}")) for number in range(7)]
+    api = FakeLists({PODS: pods})
+    read(api)
+    assert api.calls.count(REPLICA_SETS) == 1
+
+
+def test_without_the_right_to_list_replica_sets_names_are_guessed() -> None:
+    """By the hash that the Deployment's controller puts into label and name; it is said once."""
+    labels = {"labels": {"pod-template-hash": "5d4f"}}
+    api = FakeLists({PODS: [pod("p", **owned_by("ReplicaSet", "web-5d4f"), **labels)]})
+    api.failures[2] = ClusterError(403, "forbidden")
+    pages = read(api)
+    assert str(pages[0].pods[0].workload) == "Deployment/web"
+    assert pages[-1].notes == ("some workloads are named after their ReplicaSets or Jobs: forbidden",)
+    assert gaps(pages) == []
+
+
+def test_an_expired_token_begins_the_list_again_behind_the_last_pod() -> None:
+    """410 Gone: no Pod is lost and none is counted twice, and the report says it is of two moments."""
+    keys = [("a-b", "x"), ("a", "y"), ("a", "z"), ("b", "w")]
+    api = FakeLists({PODS: [pod(name, namespace) for namespace, name in keys]})
+    api.failures[2] = ClusterError(410, "the provided continue parameter is too old")
+    pages = read(api)
+    assert names(pages) == ["a-b/x", "a/y", "a/z", "b/w"]
+    assert [note for page in pages for note in page.notes] == [
+        "the list of Pods had to be begun again and is of several moments"
+    ]
+
+
+def test_a_token_that_expires_again_and_again_ends_it() -> None:
+    """Not for ever: what is missing makes the report partial."""
+    api = FakeLists({PODS: [pod(name) for name in "abcd"]})
+    api.failures = {call: ClusterError(410, "too old") for call in (2, 4, 6, 8, 10)}
+    pages = read(api)
+    assert names(pages) == ["shop/a", "shop/b"]
+    assert gaps(pages) == [
+        "the list of Pods in all namespaces expired again and again while it was read: too old"
+    ]
+
+
+@pytest.mark.parametrize("status", [0, 429, 500, 503])
+def test_a_call_that_may_succeed_is_repeated(status: int) -> None:
+    """An API server that is updated is away for some seconds."""
+    api = FakeLists({PODS: [pod(name) for name in "abc"]})
+    api.failures = {call: ClusterError(status, "away") for call in (2, 3, 4)}
+    pages = read(api)
+    assert (names(pages), gaps(pages)) == (["shop/a", "shop/b", "shop/c"], [])
+
+
+def test_an_api_server_that_stays_away_leaves_a_gap() -> None:
+    """What was read before is kept."""
+    api = FakeLists({PODS: [pod(name) for name in "abc"]})
+    api.failures = {call: ClusterError(0, "refused") for call in range(2, 99)}
+    pages = read(api)
+    assert names(pages) == ["shop/a", "shop/b"]
+    assert gaps(pages) == ["Pods in all namespaces could not be read to the end: refused"]
+
+
+def test_a_missing_right_says_what_to_ask_for() -> None:
+    """403: the other namespaces are read all the same."""
+    api = FakeLists({"/api/v1/namespaces/b/pods": [pod("y", "b")]})
+    api.failures[1] = ClusterError(403, "no")
+    pages = read(api, "a", "b")
+    assert names(pages) == ["b/y"]
+    assert gaps(pages) == [
+        "the API server does not let you list Pods in the namespace a: you need the verb list on pods there (no)"
+    ]
+    everywhere = FakeLists({})
+    everywhere.failures[1] = ClusterError(403, "no")
+    assert gaps(read(everywhere)) == [
+        "the API server does not let you list Pods in all namespaces: name some with -n, or get the right to (no)"
+    ]
+
+
+def test_a_namespace_that_is_not_there_is_a_gap() -> None:
+    """The API server answers an empty list: a name with a typing error must not look clean."""
+    api = FakeLists({})
+    api.objects["/api/v1/namespaces/empty"] = {}
+    assert gaps(read(api, "empty")) == []
+    assert gaps(read(api, "shpo")) == ["the namespace shpo does not exist, or not any more"]
+
+
+def test_a_namespace_that_is_deleted_while_it_is_read() -> None:
+    """Its last pages come up empty; what was seen stays."""
+    api = FakeLists({"/api/v1/namespaces/shop/pods": [pod(name) for name in "abc"]})
+
+    def delete(_path: str) -> None:
+        if len(api.calls) == 2:
+            api.collections["/api/v1/namespaces/shop/pods"] = []
+
+    api.before = delete
+    assert names(read(api, "shop")) == ["shop/a", "shop/b"]
+
+
+def test_a_pod_that_cannot_be_read_is_a_gap() -> None:
+    """It is not passed over in silence."""
+    broken = pod("b")
+    broken["spec"] = {"containers": 1}
+    pages = read(FakeLists({PODS: [pod("a"), broken]}))
+    assert names(pages) == ["shop/a"]
+    assert gaps(pages) == [
+        "the Pod shop/b cannot be read: Expected `array | null`, got `int` - at `$.spec.containers`"
+    ]
+
+
+def test_a_call_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is on the whole answer, not between two bytes of it."""
+    import threading
+
+    release = threading.Event()
+    monkeypatch.setattr(webhook.cluster.pods, "CALL_SECONDS", 0.02)
+    api = FakeLists({})
+    api.before = lambda _path: release.wait(30) and None
+    (gap,) = gaps(read(api))
+    release.set()
+    assert gap.startswith(
+        "Pods in all namespaces could not be read to the end: the API server did not answer"
+    )
