@@ -104,6 +104,8 @@ INVALID = [
     ("host:/app", "bad-host"),
     ("ho_st.com/app", "bad-host"),
     ("[::1/app", "bad-host"),
+    ("[1:2]/app", "bad-host"),
+    ("[:::1]:5000/app", "bad-host"),
     (f"{SWR}/{'a' * 256}", "too-long"),
     ("a" * 20_000, "too-long"),
 ]
