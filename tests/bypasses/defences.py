@@ -690,6 +690,12 @@ MISTAKES: Final = (
         f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
         (GATE, "        if len(uses) > MAX_USES:", "        if not policy:"),
     ),
+    _mistake(
+        "T31",
+        "an audit believes that a node runs what its tag names",
+        "tests/unit/audit/test_scanning.py::test_a_node_that_runs_another_digest_is_reported",
+        ("webhook/audit/scanning.py", "and running != current:", "and running == current:"),
+    ),
     # The same kind of mistake, found by inputs that nobody wrote down.
     _mistake(
         "T01 T02",
