@@ -1,0 +1,222 @@
+"""``swr-trust explain``: why a workload is refused, from what its developer may read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import webhook.cli.explain
+from tests.unit.cluster.lists import FakeLists, owned_by
+from webhook.cli.explain import parse_target
+from webhook.cli.main import main
+from webhook.errors import ClusterError
+
+IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/web:2.0"
+DENIAL = (
+    f'denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as '
+    "trusted. Get the tag marked as trusted in SWR, or use one that is."
+)
+API_SERVER = f'Error creating: admission webhook "pods.swr-trust.svc" denied the request: {DENIAL}'
+APPS = "/apis/apps/v1/namespaces/shop"
+EVENTS = "/api/v1/namespaces/shop/events"
+Output = pytest.CaptureFixture[str]
+
+
+def event(message: str, kind: str = "ReplicaSet", name: str = "web-1", **rest: Any) -> dict[str, Any]:
+    """Return a Warning of a controller."""
+    return {
+        "involvedObject": {"kind": kind, "name": name},
+        "reason": "FailedCreate",
+        "message": message,
+        "lastTimestamp": "2026-11-24T12:00:00Z",
+        "count": 7,
+        **rest,
+    }
+
+
+def deployment(image: str = IMAGE, **status: Any) -> dict[str, Any]:
+    """Return a Deployment that wants two Pods."""
+    return {
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "web", "image": image}]}}},
+        "status": status,
+    }
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
+    """A Deployment whose ReplicaSet's Pods are refused."""
+    replica_set = {"metadata": {"name": "web-1", **owned_by("Deployment", "web")}, "spec": {"replicas": 2}}
+    api = FakeLists({f"{APPS}/replicasets": [replica_set], EVENTS: [event(API_SERVER)]})
+    api.objects[f"{APPS}/deployments/web"] = deployment()
+    monkeypatch.setattr(webhook.cli.explain, "connect", lambda *_: api)
+    return api
+
+
+def explain(target: str = "shop/web") -> int:
+    """Run the command."""
+    return main(["explain", target])
+
+
+def test_a_refused_deployment(cluster: FakeLists, capsys: Output) -> None:
+    """Which image, why, what to do, and who said so when; exit code 1."""
+    assert explain() == 1
+    assert capsys.readouterr().out == (
+        "Deployment shop/web, 0 of 2 Pods ready\n"
+        f"  image {IMAGE}\n"
+        "\n"
+        "Its Pods are refused because of an image:\n"
+        f'  denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as trusted.\n'
+        "  Get the tag marked as trusted in SWR, or use one that is.\n"
+        "\n"
+        "Said by ReplicaSet/web-1, 7 times, last at 2026-11-24T12:00:00Z.\n"
+    )
+
+
+def test_only_what_view_rights_allow_is_read(cluster: FakeLists) -> None:
+    """No Secrets, nothing outside of the namespace, no configuration of webhooks."""
+    explain()
+    assert set(cluster.calls) == {f"{APPS}/deployments/web", f"{APPS}/replicasets", EVENTS}
+
+
+def test_a_condition_says_it_when_the_events_are_gone(cluster: FakeLists, capsys: Output) -> None:
+    """Events are kept for an hour, the condition for as long as it holds."""
+    cluster.collections[EVENTS] = []
+    condition = {"type": "ReplicaFailure", "status": "True", "message": API_SERVER}
+    cluster.objects[f"{APPS}/deployments/web"] = deployment(conditions=[condition])
+    assert explain() == 1
+    assert "Said by Deployment/web." in capsys.readouterr().out
+
+
+def test_chinese_denials_are_found(cluster: FakeLists, capsys: Output) -> None:
+    """The language is the policy's."""
+    cluster.collections[EVENTS] = [
+        event(
+            f'denied the request: 镜像信任策略拒绝: spec.containers[0].image "{IMAGE}": SWR 未将该标签标记为可信。'
+        )
+    ]
+    assert explain() == 1
+    assert "  镜像信任策略拒绝: spec.containers[0].image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("shop/statefulset/web", f"{APPS}/statefulsets/web"),
+        ("shop/DaemonSet/web", f"{APPS}/daemonsets/web"),
+        ("shop/rs/web", f"{APPS}/replicasets/web"),
+        ("shop/Job/web", "/apis/batch/v1/namespaces/shop/jobs/web"),
+        ("shop/rc/web", "/api/v1/namespaces/shop/replicationcontrollers/web"),
+    ],
+)
+def test_every_kind_of_workload(cluster: FakeLists, target: str, path: str) -> None:
+    """By the Events of the object itself."""
+    kind = {"statefulset": "StatefulSet", "rs": "ReplicaSet", "rc": "ReplicationController"}
+    named = target.split("/")[1]
+    cluster.objects = {path: deployment()}
+    cluster.collections[EVENTS] = [event(API_SERVER, kind.get(named, named), "web")]
+    assert explain(target) == 1
+
+
+def test_a_cron_job_is_explained_by_its_jobs(cluster: FakeLists, capsys: Output) -> None:
+    """The Events are on the Job."""
+    batch = "/apis/batch/v1/namespaces/shop"
+    template = {"spec": {"containers": [{"name": "c", "image": IMAGE}]}}
+    cluster.objects = {
+        f"{batch}/cronjobs/report": {
+            "metadata": {"name": "report"},
+            "spec": {"jobTemplate": {"spec": {"template": template}}},
+        }
+    }
+    cluster.collections[f"{batch}/jobs"] = [
+        {"metadata": {"name": "report-1", **owned_by("CronJob", "report")}},
+        {"metadata": {"name": "other-1", **owned_by("CronJob", "other")}},
+    ]
+    cluster.collections[EVENTS] = [event("quota", "Job", "other-1"), event(API_SERVER, "Job", "report-1")]
+    assert explain("shop/report") == 1
+    assert "Said by Job/report-1" in capsys.readouterr().out
+
+
+def test_a_refusal_of_an_older_image_is_no_news(cluster: FakeLists, capsys: Output) -> None:
+    """The developer has changed the image since; the Event is still there."""
+    cluster.objects[f"{APPS}/deployments/web"] = deployment("swr.cn-north-4.myhuaweicloud.com/shop/web:3.0")
+    assert explain() == 0
+    assert "It was refused, but is not any more" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ({"readyReplicas": 2, "updatedReplicas": 2}, 0),
+        ({"readyReplicas": 2, "updatedReplicas": 0}, 1),
+        ({"readyReplicas": 1, "updatedReplicas": 2}, 1),
+    ],
+    ids=["all there", "old Pods are ready, new ones refused", "one is missing"],
+)
+def test_whether_it_still_holds(cluster: FakeLists, status: dict[str, int], code: int) -> None:
+    """A workload with all its Pods of its present template is refused no more."""
+    cluster.objects[f"{APPS}/deployments/web"] = deployment(**status)
+    assert explain() == code
+
+
+@pytest.mark.parametrize(
+    ("message", "verdict"),
+    [
+        ('failed calling webhook "pods.swr-trust.svc": context deadline exceeded', "gate-silent"),
+        ('pods "web-1-x" is forbidden: exceeded quota: small', "other"),
+        ('admission webhook "other.example.com" denied the request: no', "other"),
+    ],
+)
+def test_what_is_not_about_images_is_said_to_be_so(
+    cluster: FakeLists, message: str, verdict: str, capsys: Output
+) -> None:
+    """A quota or a webhook that does not answer is somebody else's to mend."""
+    cluster.collections[EVENTS] = [event(message)]
+    assert main(["explain", "shop/web", "-o", "json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["verdict"], said["message"]) == (verdict, message)
+
+
+def test_nothing_wrong(cluster: FakeLists, capsys: Output) -> None:
+    """Exit code 0."""
+    cluster.collections[EVENTS] = []
+    assert explain() == 0
+    assert "Nothing of it is refused" in capsys.readouterr().out
+
+
+def test_events_that_may_not_be_read_are_a_gap(cluster: FakeLists, capsys: Output) -> None:
+    """Exit code 3: nothing was seen, and not all was looked at."""
+    cluster.failures[3] = ClusterError(403, 'events is forbidden: User "dev" cannot list')
+    assert explain() == 3
+    assert "Not known: its Events cannot be read: events is forbidden" in capsys.readouterr().out
+
+
+def test_no_such_workload(cluster: FakeLists, capsys: Output) -> None:
+    """Exit code 2, and why a refused Pod cannot be found."""
+    assert explain("shop/nobody") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("swr-trust explain: there is no workload nobody in the namespace shop\n")
+    assert "A Pod that was refused does not exist" in error
+
+
+@pytest.mark.parametrize("target", ["web", "shop/Secret/web", "a/b/c/d", "shop/", "../x", "shop/..%2f"])
+def test_what_names_no_workload(cluster: FakeLists, target: str, capsys: Output) -> None:
+    """Exit code 2 and how to write it; nothing is asked."""
+    assert explain(target) == 2
+    assert "write NAMESPACE/NAME or NAMESPACE/KIND/NAME" in capsys.readouterr().err
+    assert cluster.calls == []
+
+
+@pytest.mark.parametrize("kind", ["deploy", "Deployment", "deployments", "DEPLOYMENT"])
+def test_kinds_as_people_write_them(kind: str) -> None:
+    """As for kubectl."""
+    assert parse_target(f"shop/{kind}/web") == ("shop", "Deployment", "web")
+
+
+def test_an_event_cannot_move_the_cursor(cluster: FakeLists, capsys: Output) -> None:
+    """Anybody may write Events."""
+    cluster.collections[EVENTS] = [event(f"{API_SERVER}\x1b[2J")]
+    explain()
+    assert "\x1b" not in capsys.readouterr().out

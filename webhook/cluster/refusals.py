@@ -1,0 +1,247 @@
+"""Why a workload has no Pods, from what the cluster itself says: conditions and Events.
+
+Reads what anybody with view rights may read. The API server puts a webhook's denial into the Event
+``FailedCreate`` of the controller that tried, and into the condition ``ReplicaFailure``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from webhook.cluster.client import NOT_FOUND
+from webhook.errors import ClusterError
+
+KINDS: Final[Mapping[str, str]] = {
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "StatefulSet": "/apis/apps/v1/namespaces/{namespace}/statefulsets",
+    "DaemonSet": "/apis/apps/v1/namespaces/{namespace}/daemonsets",
+    "CronJob": "/apis/batch/v1/namespaces/{namespace}/cronjobs",
+    "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
+    "ReplicaSet": "/apis/apps/v1/namespaces/{namespace}/replicasets",
+    "ReplicationController": "/api/v1/namespaces/{namespace}/replicationcontrollers",
+    "Pod": "/api/v1/namespaces/{namespace}/pods",
+}
+"""Where each kind is read, in the order in which a name without a kind is looked for."""
+
+ALIASES: Final[Mapping[str, str]] = {
+    "deploy": "Deployment",
+    "sts": "StatefulSet",
+    "ds": "DaemonSet",
+    "cj": "CronJob",
+    "rs": "ReplicaSet",
+    "rc": "ReplicationController",
+    "po": "Pod",
+}
+
+_COUNTED: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController")
+_UNVERSIONED: Final = ("ReplicaSet", "ReplicationController")
+
+_CHILDREN: Final[Mapping[str, str]] = {"Deployment": "ReplicaSet", "CronJob": "Job"}
+
+FAILURES: Final = frozenset({"FailedCreate", "FailedUpdate"})
+FAILURE_CONDITIONS: Final = frozenset({"ReplicaFailure"})
+MAX_PAGES: Final = 20
+MAX_CHILDREN: Final = 200
+
+
+class ReadApi(Protocol):
+    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an object or a list."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One failure to create a Pod, in the API server's words.
+
+    ``source`` is the object that says it, ``at`` when it did so last (RFC 3339, or empty).
+    """
+
+    source: str
+    message: str
+    at: str = ""
+    count: int = 1
+
+
+@dataclass(slots=True)
+class WorkloadState:
+    """A workload as the cluster shows it. ``gaps`` are what could not be read.
+
+    ``is_settled`` says that every Pod it wants is there, made from its template as it is now.
+    """
+
+    namespace: str
+    kind: str
+    name: str
+    images: tuple[str, ...] = ()
+    wanted: int | None = None
+    ready: int | None = None
+    is_settled: bool = False
+    complaints: list[Complaint] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+
+
+def find_kind(text: str) -> str | None:
+    """Return the kind that a person means: ``deploy``, ``deployments`` and ``Deployment`` are one."""
+    lowered = text.lower()
+    for kind in KINDS:
+        if lowered in (kind.lower(), f"{kind.lower()}s"):
+            return kind
+    return ALIASES.get(lowered)
+
+
+def read_workload(api: ReadApi, namespace: str, kind: str | None, name: str) -> WorkloadState | None:
+    """Return what the cluster says of a workload, ``None`` where there is none of that name.
+
+    Without a kind the first one that has such a name is taken.
+
+    Raises:
+        ClusterError: it could not be read.
+    """
+    for candidate in KINDS if kind is None else (kind,):
+        thing = _read_object(api, namespace, candidate, name, optional=kind is None)
+        if thing is not None:
+            return _describe(api, namespace, candidate, thing)
+    return None
+
+
+def _read_object(
+    api: ReadApi, namespace: str, kind: str, name: str, *, optional: bool
+) -> dict[str, Any] | None:
+    try:
+        return api.get(f"{KINDS[kind].format(namespace=namespace)}/{name}")
+    except ClusterError as error:
+        if error.status == NOT_FOUND or (optional and error.status == 403):  # noqa: PLR2004 - HTTP
+            return None
+        raise
+
+
+def _describe(api: ReadApi, namespace: str, kind: str, thing: Mapping[str, Any]) -> WorkloadState:
+    name = str(_get(thing, "metadata", "name"))
+    status = _mapping(thing.get("status"))
+    state = WorkloadState(
+        namespace,
+        kind,
+        name,
+        images=tuple(_images_of(thing, kind)),
+        wanted=_wanted(thing, kind),
+        ready=_number(status, "readyReplicas", "numberReady") if kind in _COUNTED else None,
+        is_settled=_is_settled(thing, kind),
+    )
+    sources = [(kind, name, thing)]
+    child = _CHILDREN.get(kind)
+    if child is not None:
+        try:
+            sources += _children(api, namespace, child, kind, name)
+        except ClusterError as error:
+            state.gaps.append(f"its {child}s cannot be read: {error}")
+    for source_kind, source_name, source in sources:
+        state.complaints += _conditions_of(source, f"{source_kind}/{source_name}")
+    try:
+        state.complaints += _events_of(api, namespace, {(one, two) for one, two, _ in sources})
+    except ClusterError as error:
+        state.gaps.append(f"its Events cannot be read: {error}")
+    state.complaints.sort(key=lambda complaint: complaint.at, reverse=True)
+    return state
+
+
+def _children(
+    api: ReadApi, namespace: str, child: str, kind: str, name: str
+) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return the newest children that are wanted: an old ReplicaSet is no news."""
+    found = [
+        item
+        for item in _list(api, KINDS[child].format(namespace=namespace), {})
+        if any(
+            owner.get("kind") == kind and owner.get("name") == name and owner.get("controller")
+            for owner in _get(item, "metadata", "ownerReferences") or ()
+            if isinstance(owner, Mapping)
+        )
+        and (child != "ReplicaSet" or _get(item, "spec", "replicas") != 0)
+    ]
+    found.sort(key=lambda item: str(_get(item, "metadata", "creationTimestamp")), reverse=True)
+    return [(child, str(_get(item, "metadata", "name")), item) for item in found[:MAX_CHILDREN]]
+
+
+def _conditions_of(thing: Mapping[str, Any], source: str) -> Iterator[Complaint]:
+    for condition in _get(thing, "status", "conditions") or ():
+        if (
+            isinstance(condition, Mapping)
+            and condition.get("type") in FAILURE_CONDITIONS
+            and condition.get("status") == "True"
+        ):
+            at = str(condition.get("lastUpdateTime") or condition.get("lastTransitionTime") or "")
+            yield Complaint(source, str(condition.get("message", "")), at)
+
+
+def _events_of(api: ReadApi, namespace: str, sources: set[tuple[str, str]]) -> Iterator[Complaint]:
+    query = {"fieldSelector": "type=Warning"}
+    for event in _list(api, f"/api/v1/namespaces/{namespace}/events", query):
+        about = _mapping(event.get("involvedObject"))
+        source = (str(about.get("kind")), str(about.get("name")))
+        if event.get("reason") in FAILURES and source in sources:
+            series = _mapping(event.get("series"))
+            at = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
+            count = series.get("count") or event.get("count") or 1
+            yield Complaint("/".join(source), str(event.get("message", "")), str(at), int(count))
+
+
+def _list(api: ReadApi, path: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    token = ""
+    for _ in range(MAX_PAGES):
+        page = api.get(path, {"limit": "500", **query} | ({"continue": token} if token else {}))
+        yield from (item for item in page.get("items") or () if isinstance(item, Mapping))
+        token = str(_mapping(page.get("metadata")).get("continue") or "")
+        if not token:
+            return
+
+
+def _is_settled(thing: Mapping[str, Any], kind: str) -> bool:
+    status = _mapping(thing.get("status"))
+    wanted = _wanted(thing, kind)
+    if not wanted or _number(status, "observedGeneration") < (_get(thing, "metadata", "generation") or 0):
+        return False
+    ready = _number(status, "readyReplicas", "numberReady")
+    # Pods of an older template are ready, too, while those of the new one are refused.
+    updated = ready if kind in _UNVERSIONED else _number(status, "updatedReplicas", "updatedNumberScheduled")
+    return min(ready, updated) >= wanted
+
+
+def _wanted(thing: Mapping[str, Any], kind: str) -> int | None:
+    if kind in ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"):
+        replicas = _get(thing, "spec", "replicas")
+        return replicas if isinstance(replicas, int) else 1
+    if kind == "DaemonSet":
+        return _number(_mapping(thing.get("status")), "desiredNumberScheduled")
+    return None
+
+
+def _images_of(thing: Mapping[str, Any], kind: str) -> Iterator[str]:
+    path = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
+    spec = _get(thing, *path.get(kind, ("spec", "template", "spec")))
+    for group in ("initContainers", "containers", "ephemeralContainers"):
+        for container in _mapping(spec).get(group) or ():
+            if isinstance(container, Mapping) and container.get("image"):
+                yield str(container["image"])
+    for volume in _mapping(spec).get("volumes") or ():
+        reference = _get(_mapping(volume), "image", "reference")
+        if reference:
+            yield str(reference)
+
+
+def _number(status: Mapping[str, Any], *keys: str) -> int:
+    return next((value for key in keys if isinstance(value := status.get(key), int)), 0)
+
+
+def _get(thing: Any, *path: str) -> Any:
+    for key in path:
+        thing = _mapping(thing).get(key)
+    return thing
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
