@@ -676,7 +676,7 @@ MISTAKES: Final = (
         "T43",
         "an object that nests too deeply breaks the call",
         f"{T_REVIEW}::test_what_is_nested_too_deeply_is_refused_under_its_uid",
-        (REVIEW, 'request = read_beginning(body, "it is nested too deeply")', "request = None"),
+        (REVIEW, 'request = read_beginning(body, f"it {what}")', "request = None"),
     ),
     _mistake(
         "T43 T44",

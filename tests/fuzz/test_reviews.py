@@ -29,6 +29,9 @@ FACTS = {
 GATE = Gate(lambda: STRICT, FakeAnswers(FACTS), clock=lambda: NOW)
 
 
+HARMLESS = (b'"DELETE"', b'"CONNECT"', b'"subResource": "status"', b'"subResource": "resize"')
+
+
 def answer(body: bytes) -> tuple[str, dict[str, Any]] | None:
     """Return the uid of a request and the ``response`` to it, ``None`` for a broken call."""
     try:
@@ -47,7 +50,12 @@ def check(body: bytes) -> None:
     if given is None:
         return
     uid, response = given
-    request = json.loads(body.decode(errors="replace"))["request"]
+    try:
+        request = json.loads(body.decode(errors="replace"))["request"]
+    except ValueError:
+        # What no reader can read to its end is refused, unless its beginning says that it is harmless.
+        assert not response["allowed"] or any(word in body for word in HARMLESS)
+        return
     assert (uid, response["uid"]) == (request["uid"], request["uid"])
     if response["allowed"]:
         assert may_be_admitted(request), f"an image that is not trusted was admitted: {request}"

@@ -99,9 +99,9 @@ def read_review(body: bytes) -> AdmissionRequest:
     except msgspec.ValidationError as error:
         return _read_loosely(body, str(error))
     except RecursionError:
-        return _read_deep(body)
+        return _read_broken(body, "is nested too deeply")
     except _DECODE_ERRORS as error:
-        raise BadReviewError(400, f"the body is not JSON: {error}") from None
+        return _read_broken(body, f"is not JSON: {error}")
     request = review.request
     _check_envelope(review.api_version, review.kind, request)
     assert request is not None
@@ -112,10 +112,12 @@ def read_review(body: bytes) -> AdmissionRequest:
 def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
     try:
         review = _raw_decoder.decode(body)
-    except RecursionError:
-        return _read_deep(body)
-    except _DECODE_ERRORS as error:
+    except msgspec.ValidationError as error:
         raise BadReviewError(400, f"the body is no AdmissionReview: {error}") from None
+    except RecursionError:
+        return _read_broken(body, "is nested too deeply")
+    except _DECODE_ERRORS as error:
+        return _read_broken(body, f"is not JSON: {error}")
     request, raw = _read_envelope(review)
     try:
         request.object = _object_decoder.decode(raw.object)
@@ -150,10 +152,11 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
     return None
 
 
-def _read_deep(body: bytes) -> AdmissionRequest:
-    request = read_beginning(body, "it is nested too deeply")
+def _read_broken(body: bytes, what: str) -> AdmissionRequest:
+    """Read what can be read of a body that as a whole cannot; ``what`` says what is wrong with it."""
+    request = read_beginning(body, f"it {what}")
     if request is None:
-        raise BadReviewError(400, "the body is nested too deeply")
+        raise BadReviewError(400, f"the body {what}")
     return request
 
 

@@ -102,6 +102,22 @@ def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
         read_review(value)
 
 
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        (r'"\ud800"', "it is not JSON: JSON is malformed: "),
+        ("tru", "it is not JSON: JSON is malformed: "),
+        ("[1", "it is not JSON: JSON is malformed: "),
+    ],
+)
+def test_an_object_that_is_not_json_is_refused_under_its_uid(written: str, problem: str) -> None:
+    """A reader of JSON that is stricter than the API server's breaks no call (T43)."""
+    body = review(pod("a") | {"metadata": {"x": "HERE"}}).decode().replace('"HERE"', written).encode()
+    request = read_review(body)
+    assert (request.uid, request.object) == (UID, None)
+    assert request.unreadable.startswith(problem)
+
+
 def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
     """Cut off in the middle of an object that is too large (T43, T44)."""
     body = review(pod("a" * 100_000))
