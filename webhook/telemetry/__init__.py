@@ -1,1 +1,1 @@
-"""."""
+"""Metrics and logs; knows nothing of what it measures."""
