@@ -1,0 +1,338 @@
+"""The gate as the API server sees it: is it registered, trusted, reachable, and does it refuse?"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from webhook.admission.catalogues import CATALOGUES
+from webhook.admission.messages import printable
+from webhook.cli.checks import Check, Health
+from webhook.cluster.client import NOT_FOUND
+from webhook.errors import ClusterError
+from webhook.policy.findings import Mode
+from webhook.policy.model import Policy
+
+CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+LABEL: Final = "app.kubernetes.io/name=swr-trust-webhook"
+CLUSTER: Final = "cluster"
+
+FORBIDDEN: Final = 403
+CONNECT_SECONDS: Final = 5.0
+EXPIRY_NOTICE: Final = dt.timedelta(days=14)
+HTTPS: Final = 443
+
+PROBE_IMAGE: Final = "swr-trust-doctor/probe:not//an:image"
+"""No image reference at all, so that no registry, rule or exemption can let it in."""
+
+_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+
+
+class Api(Protocol):
+    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an object or a list."""
+        ...  # pragma: no cover
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object."""
+        ...  # pragma: no cover
+
+
+def check_cluster(
+    api: Api, configuration: str | None, namespace: str, policy: Policy | None, now: dt.datetime
+) -> Iterator[Check]:
+    """Yield what is found. ``configuration`` is the name of one, ``None`` to find it by its label.
+
+    Nothing is changed: the Pod in ``namespace`` is created as a dry run.
+    """
+    try:
+        version = api.get("/version").get("gitVersion", "an unknown version")
+    except ClusterError as error:
+        advice = "Check the kubeconfig and its context, and that the API server can be reached."
+        yield Check(CLUSTER, "API server", Health.FAILED, str(error), advice)
+        return
+    yield Check(CLUSTER, "API server", Health.OK, f"Kubernetes {version}")
+    yield from _check_configurations(api, configuration, policy, now)
+    yield _probe(api, namespace, policy)
+
+
+def _check_configurations(
+    api: Api, name: str | None, policy: Policy | None, now: dt.datetime
+) -> Iterator[Check]:
+    title = "webhook configuration"
+    try:
+        if name is not None:
+            found = [api.get(f"{CONFIGURATIONS}/{name}")]
+        else:
+            found = api.get(CONFIGURATIONS, {"labelSelector": LABEL}).get("items") or []
+    except ClusterError as error:
+        if error.status == FORBIDDEN:
+            advice = "Ask for get and list on validatingwebhookconfigurations, or let somebody else look."
+            yield Check(CLUSTER, title, Health.UNKNOWN, str(error), advice)
+        elif error.status == NOT_FOUND:
+            advice = "Install the chart, or name the configuration it made."
+            yield Check(CLUSTER, title, Health.FAILED, f"there is none named {name}", advice)
+        else:
+            yield Check(CLUSTER, title, Health.UNKNOWN, str(error), "Try again.")
+        return
+    if not found:
+        advice = "Install the chart, or name its configuration with --webhook-configuration."
+        yield Check(CLUSTER, title, Health.FAILED, f"none is labelled {LABEL}", advice)
+    for thing in found:
+        webhooks = [hook for hook in thing.get("webhooks") or () if isinstance(hook, dict)]
+        yield _check_rules(str(thing.get("metadata", {}).get("name")), webhooks)
+        for hook in webhooks:
+            yield from _check_webhook(api, hook, policy, now)
+
+
+def _check_rules(name: str, webhooks: Sequence[Mapping[str, Any]]) -> Check:
+    wanted = {("CREATE", "pods"), ("UPDATE", "pods"), ("UPDATE", "pods/ephemeralcontainers")}
+    seen = set()
+    for hook in webhooks:
+        for rule in hook.get("rules") or ():
+            if not {"", "*"} & set(rule.get("apiGroups") or ()):
+                continue
+            for operation, resource in wanted:
+                operations, resources = rule.get("operations") or (), rule.get("resources") or ()
+                if {operation, "*"} & set(operations) and {resource, "*/*", "pods/*"} & set(resources):
+                    seen.add((operation, resource))
+                if resource == "pods" and {operation, "*"} & set(operations) and "*" in resources:
+                    seen.add((operation, resource))
+    missing = sorted(wanted - seen)
+    if not missing:
+        return Check(CLUSTER, "rules", Health.OK, f"{name} is asked about Pods and their debug containers")
+    what = ", ".join(f"{operation} {resource}" for operation, resource in missing)
+    advice = "Restore the rules of the chart: what is not asked about is not refused."
+    return Check(CLUSTER, "rules", Health.FAILED, f"{name} is not asked about {what}", advice)
+
+
+def _check_webhook(
+    api: Api, hook: Mapping[str, Any], policy: Policy | None, now: dt.datetime
+) -> Iterator[Check]:
+    name = str(hook.get("name"))
+    judges_pods = any("pods" in (rule.get("resources") or ()) for rule in hook.get("rules") or ())
+    yield _check_failure_policy(name, str(hook.get("failurePolicy", "Fail")), judges_pods=judges_pods)
+    yield from _check_timeout(name, hook, policy)
+    yield from _check_selectors(name, hook)
+    client = hook.get("clientConfig") or {}
+    bundle = _decode(client.get("caBundle"))
+    yield from _check_bundle(name, bundle, now)
+    service = client.get("service")
+    if isinstance(service, Mapping):
+        yield from _check_service(api, name, service)
+        host = f"{service.get('name')}.{service.get('namespace')}.svc"
+        port = int(service.get("port") or HTTPS)
+    else:
+        parts = urlsplit(str(client.get("url", "")))
+        host, port = parts.hostname or "", parts.port or HTTPS
+    if bundle:
+        yield _check_handshake(name, host, port, bundle, now)
+
+
+def _check_failure_policy(name: str, value: str, *, judges_pods: bool) -> Check:
+    if value == "Fail" or not judges_pods:
+        return Check(CLUSTER, "failurePolicy", Health.OK, f"{name}: {value}")
+    advice = "Set webhook.failurePolicy: Fail, or accept that whoever can stop the webhook opens the gate."
+    return Check(CLUSTER, "failurePolicy", Health.WARNING, f"{name}: {value} admits Pods unasked", advice)
+
+
+def _check_timeout(name: str, hook: Mapping[str, Any], policy: Policy | None) -> Iterator[Check]:
+    seconds = int(hook.get("timeoutSeconds") or 10)
+    if policy is None:
+        return
+    found = f"{name}: {seconds} s, a lookup takes up to {policy.lookup.timeout:g} s"
+    if seconds > policy.lookup.timeout + 1:
+        yield Check(CLUSTER, "timeoutSeconds", Health.OK, found)
+    else:
+        advice = "Let the API server wait more than a second longer than lookup.timeout."
+        yield Check(CLUSTER, "timeoutSeconds", Health.WARNING, found, advice)
+
+
+def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
+    selector = hook.get("namespaceSelector") or {}
+    excluded: list[str] = []
+    others: list[str] = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or ():
+        values = [str(value) for value in expression.get("values") or ()]
+        if expression.get("key") == _NAME_LABEL and expression.get("operator") == "NotIn":
+            excluded += values
+        else:
+            others.append(f"{expression.get('key')} {expression.get('operator')} {' '.join(values)}".strip())
+    found = f"{name}: not asked about Pods in {', '.join(sorted(excluded)) or 'no namespace'}"
+    yield Check(CLUSTER, "namespaces left out", Health.OK, found)
+    if others and not all(other.startswith(_NAME_LABEL) for other in others):
+        advice = "See that nobody but administrators may label namespaces: the label turns the gate off."
+        found = f"{name}: asked only where {' and '.join(others)}"
+        yield Check(CLUSTER, "namespaceSelector", Health.WARNING, found, advice)
+    objects = hook.get("objectSelector") or {}
+    if objects.get("matchLabels") or objects.get("matchExpressions"):
+        advice = "Remove objectSelector: whoever writes a Pod writes its labels, too."
+        found = f"{name}: Pods are chosen by their own labels"
+        yield Check(CLUSTER, "objectSelector", Health.WARNING, found, advice)
+
+
+def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]:
+    title = "caBundle"
+    if not bundle:
+        advice = (
+            "Look at the webhook's log: it, or cert-manager, has to write it. Without it every call fails."
+        )
+        yield Check(CLUSTER, title, Health.FAILED, f"{name}: it is empty", advice)
+        return
+    try:
+        authorities = x509.load_pem_x509_certificates(bundle)
+    except ValueError:
+        advice = "Put the authority's certificate there, in PEM."
+        yield Check(CLUSTER, title, Health.FAILED, f"{name}: it holds no certificate", advice)
+        return
+    yield _check_expiry(title, name, max(item.not_valid_after_utc for item in authorities), now)
+
+
+def _check_expiry(title: str, name: str, ends: dt.datetime, now: dt.datetime) -> Check:
+    found = f"{name}: valid until {ends:%Y-%m-%d %H:%M} UTC"
+    if ends <= now:
+        advice = "Renew it now: the API server cannot call the webhook."
+        return Check(CLUSTER, title, Health.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
+    if ends - now < EXPIRY_NOTICE:
+        advice = "See why it is not renewed: look at the webhook's log, or at cert-manager."
+        return Check(CLUSTER, title, Health.WARNING, found, advice)
+    return Check(CLUSTER, title, Health.OK, found)
+
+
+def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[Check]:
+    title = "replicas"
+    where = f"/namespaces/{service.get('namespace')}"
+    label = {"labelSelector": f"kubernetes.io/service-name={service.get('name')}"}
+    what = f"Service {service.get('namespace')}/{service.get('name')}"
+    try:
+        spec = api.get(f"/api/v1{where}/services/{service.get('name')}").get("spec") or {}
+        if spec.get("type") == "ExternalName":
+            yield Check(CLUSTER, title, Health.SKIPPED, f"{name}: {what} is a name for something elsewhere")
+            return
+        slices = api.get(f"/apis/discovery.k8s.io/v1{where}/endpointslices", label).get("items") or ()
+    except ClusterError as error:
+        if error.status == NOT_FOUND:
+            advice = "Install the chart again, or correct clientConfig."
+            yield Check(CLUSTER, title, Health.FAILED, f"{name}: there is no {what}", advice)
+        else:
+            yield Check(CLUSTER, title, Health.UNKNOWN, str(error), "Ask for the right to read it.")
+        return
+    ready = sum(
+        len(endpoint.get("addresses") or ())
+        for item in slices
+        for endpoint in item.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready", True)
+    )
+    if not ready:
+        advice = "Look at the webhook's Pods: kubectl describe, kubectl logs."
+        yield Check(CLUSTER, title, Health.FAILED, f"{name}: no replica behind {what} is ready", advice)
+    elif ready == 1:
+        advice = "Run two or more replicas: while this one is replaced no Pod can be created."
+        yield Check(CLUSTER, title, Health.WARNING, f"{name}: one replica is ready behind {what}", advice)
+    else:
+        yield Check(CLUSTER, title, Health.OK, f"{name}: {ready} replicas are ready behind {what}")
+
+
+def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.datetime) -> Check:
+    """Shake hands as the API server does, where the webhook can be reached from here."""
+    title = "serving certificate"
+    try:
+        context = ssl.create_default_context(cadata=bundle.decode("ascii"))
+    except (ssl.SSLError, UnicodeError):
+        return Check(CLUSTER, title, Health.SKIPPED, f"{name}: caBundle cannot be used")
+    try:
+        with (
+            socket.create_connection((host, port), CONNECT_SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=host) as connection,
+        ):
+            certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    except ssl.SSLCertVerificationError as error:
+        advice = "The API server refuses it, too: renew the certificate, or put its authority into caBundle."
+        return Check(CLUSTER, title, Health.FAILED, f"{name}: {error.verify_message}", advice)
+    except (ssl.SSLError, ValueError):
+        advice = "Look at the webhook's log."
+        return Check(CLUSTER, title, Health.FAILED, f"{name}: the TLS handshake failed", advice)
+    except OSError:
+        found = f"{name}: {host}:{port} cannot be reached from here; the dry run shows whether it is trusted"
+        return Check(CLUSTER, title, Health.SKIPPED, found)
+    return _check_expiry(title, name, certificate.not_valid_after_utc, now)
+
+
+def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
+    """Create a Pod that must be refused, as a dry run: the whole way from API server to policy."""
+    title = "dry run"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "swr-trust-doctor", "namespace": namespace},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "probe",
+                    "image": PROBE_IMAGE,
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
+    try:
+        api.create(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+    except ClusterError as error:
+        return _read_refusal(title, namespace, error)
+    mode = policy.mode_for(policy.rule_for(namespace, None)) if policy is not None else None
+    if mode in (Mode.WARN, Mode.AUDIT):
+        found = f"a Pod with an invalid image is admitted in {namespace}, as mode {mode} says"
+        return Check(CLUSTER, title, Health.SKIPPED, found)
+    advice = (
+        f"See whether {namespace} is left out of the webhook configuration, and choose another with "
+        "--probe-namespace; else the gate is open: see rules, matchConditions and the running policy."
+    )
+    found = f"a Pod with an invalid image would be admitted in {namespace}"
+    return Check(CLUSTER, title, Health.FAILED, found, advice)
+
+
+def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
+    text = printable(str(error), 600)
+    if any(catalogue.denied in text for catalogue in CATALOGUES.values()):
+        found = f"a Pod with an invalid image is refused in {namespace}"
+        return Check(CLUSTER, title, Health.OK, found)
+    if "failed calling webhook" in text:
+        cause = re.sub(r"^.*failed calling webhook", "failed calling webhook", text)
+        return Check(CLUSTER, title, Health.FAILED, cause, _advise_call(text))
+    if error.status in (FORBIDDEN, NOT_FOUND):
+        advice = "Choose a namespace where you may create Pods, with --probe-namespace."
+        return Check(CLUSTER, title, Health.UNKNOWN, text, advice)
+    return Check(CLUSTER, title, Health.UNKNOWN, text, "Something refused the Pod before the webhook did.")
+
+
+def _advise_call(text: str) -> str:
+    if "x509" in text or "certificate" in text:
+        return "caBundle and serving certificate do not fit: renew the certificate, or its authority there."
+    if "no endpoints" in text or "connection refused" in text or "no such host" in text:
+        return "No replica can be reached: look at the webhook's Pods and Service."
+    if "deadline exceeded" in text or "timeout" in text.lower():
+        return "Open the webhook's port to the control plane: security groups, network policies."
+    return "Look at the webhook's log."
+
+
+def _decode(value: object) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except (binascii.Error, ValueError):
+        return b""

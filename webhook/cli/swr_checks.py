@@ -1,0 +1,284 @@
+"""SWR as the doctor looks at it: name, TLS, clock, credential and rights of each registry.
+
+One failed authentication is all that a look may cause: an account is locked after five.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from webhook.cli.checks import Check, Health
+from webhook.deadlines import Deadline
+from webhook.errors import (
+    ConfigError,
+    Forbidden,
+    InvalidReferenceError,
+    LookupTimeout,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.images.reference import parse_reference
+from webhook.policy.model import Policy
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.client import SwrClient
+from webhook.swr.credentials import build_credential
+from webhook.swr.http import Credential, HttpRequest, HttpResponse
+from webhook.swr.naming import check_names, split_path
+from webhook.swr.resolver import Resolver
+from webhook.swr.transport import PooledTransport
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+
+SECONDS: Final = 10.0
+"""For each look."""
+
+MAX_SKEW: Final = 15 * 60.0
+"""Seconds that a signature's time may be off (API Request Signing Guide)."""
+
+NOTICED_SKEW: Final = 60.0
+
+PROBE: Final = "swr-trust-doctor"
+"""Organisation and repository that are asked about where no image is given; nobody has them."""
+
+_CREDENTIAL_ADVICE: Final[Mapping[str, str]] = {
+    "aksk": "Check that access key and secret key belong together, are enabled and are complete in their "
+    "files, and that the clock is right.",
+    "token": "Put a token into the file that has not expired; tokens of IAM live 24 hours.",
+    "iamUser": "Check domain, user and password, and that the user may log in by programs; a HUAWEI ID "
+    "cannot get tokens.",
+    "podIdentity": "Run it in a Pod whose ServiceAccount is bound to an agency by CCE Pod Identity.",
+    "oidc": "Check identity provider, agency and the projected ServiceAccount token's audience.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """One registry under examination. ``made_up`` says that no real image is asked about."""
+
+    registry: Registry
+    client: SwrClient
+    query: TrustQuery
+    made_up: bool
+
+    @property
+    def area(self) -> str:
+        return self.registry.name
+
+
+class _NoRecorder:
+    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
+        """Take no notes."""
+
+
+def check_registries(
+    policy: Policy,
+    images: Sequence[str],
+    environment: Mapping[str, str],
+    clock: Callable[[], float] = time.time,
+) -> Iterator[Check]:
+    """Yield what is found of each registry; ``images`` are some that exist, to be asked about."""
+    rejected: set[CredentialSettings] = set()
+    queries: dict[str, TrustQuery] = {}
+    for image in images:
+        try:
+            query = _query_of(policy, image)
+        except InvalidReferenceError as error:
+            yield Check("arguments", "--image", Health.FAILED, f"{image[:200]}: {error}", "Write it in full.")
+            continue
+        queries.setdefault(query.registry.key, query)
+    for registry in policy.registries.registries:
+        yield from _check_registry(policy, registry, queries.get(registry.key), environment, rejected, clock)
+
+
+def _query_of(policy: Policy, image: str) -> TrustQuery:
+    reference = parse_reference(image)
+    registry = policy.registries.find(reference)
+    if registry is None:
+        raise InvalidReferenceError("unmanaged", "it belongs to no registry of the policy")
+    organization, repository = split_path(reference.path)
+    check_names(organization, repository)
+    return TrustQuery(registry, organization, repository, tag=reference.tag or "latest")
+
+
+def _check_registry(
+    policy: Policy,
+    registry: Registry,
+    query: TrustQuery | None,
+    environment: Mapping[str, str],
+    rejected: set[CredentialSettings],
+    clock: Callable[[], float],
+) -> Iterator[Check]:
+    area = registry.name
+    try:
+        transport = PooledTransport(ca_file=registry.ca_file, proxy=registry.proxy)
+    except OSError as error:
+        advice = "Name a PEM file with the authority of SWR's certificate."
+        yield Check(
+            area, "TLS", Health.FAILED, f"caFile {registry.ca_file}: {error.strerror or error}", advice
+        )
+        return
+    reached = True
+    for endpoint in _endpoints_of(registry):
+        check, response = _reach(area, endpoint, transport, registry, environment)
+        yield from check
+        reached = reached and response is not None
+        if response is not None:
+            yield from _check_clock(area, endpoint, response, clock())
+    try:
+        credential = _open(registry, transport, environment)
+    except ConfigError as error:
+        problems = "; ".join(problem.message for problem in error.problems)
+        yield Check(area, "credential", Health.FAILED, problems, "Set what is missing.")
+        return
+    if not reached:
+        yield Check(area, "credential", Health.SKIPPED, "SWR or IAM cannot be reached")
+        return
+    if registry.credentials in rejected:
+        found = "not tried again: the same credential was refused above, and five failures lock an account"
+        yield Check(area, "credential", Health.SKIPPED, found)
+        return
+    made_up = query is None
+    if query is None:
+        organization = min(registry.organizations, default=PROBE)
+        query = TrustQuery(registry, organization, PROBE, tag="none")
+    subject = _Subject(registry, SwrClient(registry, transport, credential, _NoRecorder()), query, made_up)
+    failure = yield from _check_rights(policy, subject)
+    if isinstance(failure, Unauthorized):
+        rejected.add(registry.credentials)
+
+
+def _endpoints_of(registry: Registry) -> list[str]:
+    needs_iam = registry.credentials.kind == "iamUser" or (
+        registry.credentials.kind == "oidc" and registry.credentials.identity_provider is not None
+    )
+    endpoints = [registry.endpoint, *([registry.iam_endpoint] if needs_iam else [])]
+    return list(dict.fromkeys(endpoints))
+
+
+def _reach(
+    area: str,
+    endpoint: str,
+    transport: PooledTransport,
+    registry: Registry,
+    environment: Mapping[str, str],
+) -> tuple[list[Check], HttpResponse | None]:
+    checks = []
+    host = urlsplit(endpoint).hostname or ""
+    proxied = registry.proxy is not None or any(name.lower() == "https_proxy" for name in environment)
+    if proxied:
+        checks.append(Check(area, "DNS", Health.SKIPPED, f"the proxy resolves {host}"))
+    else:
+        try:
+            found = Resolver().addresses(host, Deadline.after(SECONDS))
+        except TrustLookupError as error:
+            advice = "Correct region or endpoint, or see to the DNS of the cluster (CoreDNS, VPC endpoints)."
+            return [Check(area, "DNS", Health.FAILED, error.detail, advice)], None
+        addresses = ", ".join(address for _, address in found[:4])
+        checks.append(Check(area, "DNS", Health.OK, f"{host} is {addresses}"))
+    try:
+        response = transport.send(HttpRequest("GET", endpoint, "/"), Deadline.after(SECONDS))
+    except TrustLookupError as error:
+        checks.append(Check(area, "TLS", Health.FAILED, error.detail, _advise_connection(error)))
+        return checks, None
+    checks.append(Check(area, "TLS", Health.OK, f"{endpoint} answers (HTTP {response.status})"))
+    return checks, response
+
+
+def _advise_connection(error: TrustLookupError) -> str:
+    if "certificate" in error.detail:
+        return "Name the authority that signed it as caFile, or stop what opens TLS on the way."
+    if "proxy" in error.detail:
+        return "Check proxy (or HTTPS_PROXY) and that the proxy lets this host through."
+    if isinstance(error, LookupTimeout):
+        return "Open port 443 to it in security groups, network policies and firewalls, or set a proxy."
+    return "Check that the endpoint is right and that nothing on the way refuses the connection."
+
+
+def _check_clock(area: str, endpoint: str, response: HttpResponse, now: float) -> Iterator[Check]:
+    stamp = response.headers.get("date")
+    try:
+        theirs = email.utils.parsedate_to_datetime(stamp or "").timestamp()
+    except (ValueError, OverflowError):
+        yield Check(area, "clock", Health.UNKNOWN, f"{endpoint} does not say what time it is")
+        return
+    skew = now - theirs
+    found = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {urlsplit(endpoint).hostname}"
+    if abs(skew) < NOTICED_SKEW:
+        yield Check(area, "clock", Health.OK, found)
+        return
+    health = Health.FAILED if abs(skew) > MAX_SKEW else Health.WARNING
+    advice = "Synchronise the clock (chrony, NTP): signatures count for 15 minutes around their time."
+    yield Check(area, "clock", health, found, advice)
+
+
+def _open(registry: Registry, transport: PooledTransport, environment: Mapping[str, str]) -> Credential:
+    return build_credential(
+        registry.credentials,
+        region=registry.region,
+        iam_endpoint=registry.iam_endpoint,
+        project_id=registry.project_id,
+        transport=transport,
+        environment=environment,
+    )
+
+
+def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, TrustLookupError | None]:
+    """Yield what the credential may do; return why it could not be used, if so."""
+    area, query = subject.area, subject.query
+    kind = subject.registry.credentials.kind
+    try:
+        record = subject.client.show_tag(query, Deadline.after(SECONDS), lambda _deadline: None)
+    except Unauthorized as error:
+        yield Check(area, "credential", Health.FAILED, error.detail, _CREDENTIAL_ADVICE[kind])
+        return error
+    except Forbidden as error:
+        yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
+        yield _forbidden(area, "getRepoTag", error, subject, needed=True)
+        return error
+    except TrustLookupError as error:
+        advice = "Try again; if it stays, look at SWR's status and at what stands between."
+        yield Check(area, "credential", Health.UNKNOWN, error.detail, advice)
+        return error
+    yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
+    yield _describe_tag(area, record, subject)
+    needed = policy.digest_only == "resolve"
+    listed = TrustQuery(query.registry, query.organization, query.repository, digest="sha256:" + "0" * 64)
+    try:
+        subject.client.find_digest(listed, Deadline.after(SECONDS), lambda _deadline: None)
+    except Forbidden as error:
+        yield _forbidden(area, "listRepoTags", error, subject, needed=needed)
+    except TrustLookupError as error:
+        yield Check(area, "listRepoTags", Health.UNKNOWN, error.detail, "Try again.")
+    else:
+        yield Check(area, "listRepoTags", Health.OK, _asked(subject))
+    return None
+
+
+def _describe_tag(area: str, record: TrustRecord, subject: _Subject) -> Check:
+    if subject.made_up:
+        return Check(area, "getRepoTag", Health.OK, _asked(subject))
+    if record.status is TrustStatus.MISSING:
+        advice = "Name an image that exists: whether its mark can be read is not known like this."
+        return Check(area, "getRepoTag", Health.WARNING, f"{subject.query} does not exist in SWR", advice)
+    return Check(area, "getRepoTag", Health.OK, f"{subject.query} is {record.status.value}")
+
+
+def _asked(subject: _Subject) -> str:
+    if subject.made_up:
+        return "SWR answers about a made-up image; give --image to ask about a real one"
+    return f"SWR answers about {subject.query}"
+
+
+def _forbidden(area: str, action: str, error: Forbidden, subject: _Subject, *, needed: bool) -> Check:
+    if subject.made_up:
+        advice = "Give --image with an image of yours: this was a made-up one, which may be why."
+        return Check(area, action, Health.UNKNOWN, error.detail, advice)
+    where = f"swr:repo:{action} for swr:*:*:repo:{subject.query.organization}/*"
+    advice = f"Grant {where} in IAM, and read access to the organisation in SWR."
+    if not needed:
+        advice += " It is needed only for digestOnly: resolve."
+    return Check(area, action, Health.FAILED if needed else Health.WARNING, error.detail, advice)
