@@ -1,0 +1,63 @@
+"""``docs/metrics.md`` names every metric with its type and labels, and no other."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from tests.serving import ROOT
+from webhook.admission.decision import Effect, Outcome
+from webhook.admission.uses import Subject
+from webhook.policy.findings import Finding, Mode
+from webhook.telemetry.metrics import OPERATIONS, Metrics
+
+TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \| (?P<labels>[^|]*) \|", re.MULTILINE)
+
+
+def _in_code() -> dict[str, tuple[str, tuple[str, ...]]]:
+    registry = Metrics("0").registry
+    labels = {
+        metric._name: metric._labelnames
+        for metric in registry._collector_to_names
+        if isinstance(metric, MetricWrapperBase)
+    }
+    return {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            tuple(labels.get(family.name, ())),
+        )
+        for family in registry.collect()
+    }
+
+
+def _documented() -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {
+        row["name"]: (row["type"], tuple(re.findall(r"`(\w+)`", row["labels"]))) for row in ROW.finditer(TEXT)
+    }
+
+
+def test_every_metric_is_documented_with_its_type_and_labels() -> None:
+    """Nothing is missing, nothing is made up, and the labels stand in the code's order."""
+    assert _documented() == _in_code()
+
+
+def test_no_metric_is_explained_twice() -> None:
+    """One row a metric."""
+    names = [row["name"] for row in ROW.finditer(TEXT)]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("values", [Finding, Mode, Outcome, Subject])
+def test_every_label_value_is_named(values: type[Enum]) -> None:
+    """Whoever writes a query finds the words to compare with."""
+    assert [value.value for value in values if f"`{value.value}`" not in TEXT] == []
+
+
+def test_every_operation_and_effect_is_named() -> None:
+    """The same for what is no text in the code."""
+    words = [*OPERATIONS, *(effect.name.lower() for effect in Effect)]
+    assert [word for word in words if f"`{word}`" not in TEXT] == []
