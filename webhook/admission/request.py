@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -11,6 +11,10 @@ from webhook.admission.objects import KubernetesObject
 Short = Annotated[str, msgspec.Meta(max_length=512)]
 """A name as the API server limits it to 253 characters. It ends up in logs and in memories that are
 counted by entries, and who sends a review is not always the API server."""
+
+
+MAX_NAME: Final = 253
+"""Characters of an object's name (RFC 1123, DNS subdomain)."""
 
 
 class GroupKind(msgspec.Struct, gc=False):
@@ -64,4 +68,5 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
         meta = self.object.metadata if self.object is not None else None
         if meta is None:
             return ""
-        return meta.name or (f"{meta.generate_name}*" if meta.generate_name else "")
+        name = meta.name or (f"{meta.generate_name}*" if meta.generate_name else "")
+        return name[:MAX_NAME]

@@ -15,6 +15,9 @@ LOGGER: Final = "webhook.decisions"
 MAX_FINDINGS: Final = 20
 """Images of one request that the log spells out."""
 
+MAX_NAME: Final = 300
+"""Characters of a user's name; Kubernetes has no limit of its own."""
+
 _EFFECTS = {effect: effect.name.lower() for effect in Effect}
 
 
@@ -65,7 +68,7 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
         "kind": request.kind.kind,
         "namespace": request.namespace,
         "object": request.object_name,
-        "user": request.user_info.username,
+        "user": request.user_info.username[:MAX_NAME],
         "milliseconds": round(seconds * 1000, 2),
         "findings": [_finding(item) for item in decision.judged[:MAX_FINDINGS]],
     }

@@ -18,6 +18,7 @@ from tests.builders import pod, request
         ("", {"name": "web", "generateName": "web-"}, "web"),
         ("", {}, ""),
         ("", None, ""),
+        ("", {"name": "x" * 100_000}, "x" * 253),
     ],
 )
 def test_an_object_is_called_by_its_name_or_the_beginning_of_it(

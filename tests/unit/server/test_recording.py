@@ -255,6 +255,15 @@ def test_an_endless_image_is_cut() -> None:
     assert len(recorded.stream.getvalue()) < 1500
 
 
+def test_endless_names_are_cut() -> None:
+    """Whoever reaches the port can invent a user and an object of any length."""
+    recorded = Recorded()
+    thing = pod("a:1")
+    thing["metadata"]["name"] = "x" * 1_000_000
+    recorded.decide(request(thing, name="", user="y" * 1_000_000))
+    assert len(recorded.stream.getvalue()) < 1500
+
+
 def test_no_secret_gets_into_a_line() -> None:
     """Neither those of the Pod nor those that a failure has seen."""
     thing = pod(f"{HOST}/shop/locked:1")
