@@ -78,13 +78,20 @@ class Messages:
     def warnings(self, judged: Sequence[JudgedUse], note: str = "") -> list[str]:
         """Return one warning per image that is warned of, within kube-apiserver's limits.
 
-        ``note`` comes first, a clause that is about the request as a whole.
+        What to do follows where there is room for it, each advice once. ``note`` comes first, a
+        clause that is about the request as a whole.
         """
         warned = [item for item in judged if item.effect is Effect.WARN]
         lines = [self.warning(note)] if note else []
         total = sum(map(len, lines))
+        given: set[str] = set()
         for index, item in enumerate(warned):
             line = self.warning(self._clause(item, MAX_IMAGE_LENGTH_IN_WARNING))
+            advice = self.advise(item)
+            advised = f"{line}{self._catalogue.stop}{self._catalogue.space}{advice}"
+            if advice and advice not in given and len(advised) <= MAX_WARNING:
+                line = advised
+                given.add(advice)
             rest = self.warning(self._catalogue.more.format(count=len(warned) - index))
             if total + len(line) + len(rest) > MAX_WARNINGS:
                 lines.append(rest)

@@ -18,9 +18,9 @@ ENGLISH, CHINESE = CATALOGUES["en"], CATALOGUES["zh"]
 PARTS = ("what", "advice", "notes")
 
 
-def calls(name: str) -> Iterator[ast.Call]:
-    """Yield every call of a function or method of this name in the source."""
-    for path in WEBHOOK.rglob("*.py"):
+def calls(name: str, *packages: str) -> Iterator[ast.Call]:
+    """Yield every call of a function or method of this name in some packages, by default in all."""
+    for path in (path for package in packages or (".",) for path in (WEBHOOK / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = node.func
@@ -39,7 +39,8 @@ def strings(node: ast.AST) -> set[str]:
 
 def invalid_reasons() -> set[str]:
     """Return the reasons that an image can be invalid for."""
-    reasons = {reason for call in calls("InvalidReferenceError") for reason in strings(call.args[0])}
+    raised = calls("InvalidReferenceError", "images", "swr")
+    reasons = {reason for call in raised for reason in strings(call.args[0])}
     said = {
         reason
         for call in calls("say")

@@ -145,7 +145,7 @@ def test_workloads_are_warned_of_by_default() -> None:
     decision = decide(request(deployment(UNTRUSTED), **DEPLOYMENT))
     assert (decision.outcome, decision.allowed) == (Outcome.WARN, True)
     assert decision.warnings == [
-        f'image trust policy: spec.template.spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
+        f'image trust policy: spec.template.spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}. {ADVICE}'
     ]
 
 
@@ -345,8 +345,8 @@ def test_the_mode_decides_what_a_finding_does(
 
 
 def test_a_warning_says_what_the_denial_says() -> None:
-    """The same clause in both."""
-    clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
+    """The same words in both."""
+    clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}. {ADVICE}'
     assert clause in decide(request(pod(UNTRUSTED))).message
     assert decide(request(pod(UNTRUSTED)), policy(mode=Mode.WARN)).warnings == [
         f"image trust policy: {clause}"

@@ -229,6 +229,27 @@ def test_warnings_stay_within_what_the_api_server_shows() -> None:
     assert lines[-1] == f"image trust policy: and {100 - len(lines) + 1} more"
 
 
+def test_a_warning_says_what_to_do_where_there_is_room() -> None:
+    """The words of the refusal, each advice once; a long name leaves no room for it."""
+    warning = policy(mode=Mode.WARN)
+    long, field = (
+        f"{HOST}/shop/{'x' * 128}:1",
+        "spec.jobTemplate.spec.template.spec.ephemeralContainers[100].image",
+    )
+    images = {field: long, "spec.a": f"{HOST}/shop/web:9", "spec.b": f"{HOST}/shop/api:9"}
+    uses = [ImageUse(where, ("containers", where), image) for where, image in images.items()]
+    judged = Judge(warning, FakeAnswers({})).judge(uses, "shop", SOON, NOW)
+    advice = "Push the image, or correct its name and tag."
+    lines = Messages(warning).warnings(judged)
+    shown = f"{long[:50]}...{long[-47:]}"
+    assert lines == [
+        f'image trust policy: {field} "{shown}": tag does not exist in SWR',
+        f'image trust policy: spec.a "{HOST}/shop/web:9": tag does not exist in SWR. {advice}',
+        f'image trust policy: spec.b "{HOST}/shop/api:9": tag does not exist in SWR',
+    ]
+    assert len(f"{lines[0]}. {advice}") > 256
+
+
 @pytest.mark.parametrize(
     ("text", "limit", "expected"),
     [
