@@ -1,0 +1,291 @@
+"""Audit, explain and doctor against a real API server, with the webhook in front of the emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+from tests.serving import ROOT, ServerProcess, make_certificate
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+NAMESPACE = "audited"
+OTHER = "audited-b"
+CONFIGURATION = "audited-gate"
+DIGEST = "sha256:" + "1" * 64
+
+
+@dataclass
+class Stage:
+    """A cluster with things in it, and the command line in front of it."""
+
+    cluster: ControlPlane
+    server: ServerProcess
+
+    def run(self, *arguments: str, user: str = "admin", policy: bool = True) -> tuple[int, str, str]:
+        """Run ``swr-trust`` as a process of its own; return exit code, output and error."""
+        options = ["--config", str(self.server.config)] if policy else []
+        done = subprocess.run(
+            [sys.executable, "-m", "webhook.cli.main", *arguments, *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig(user))},
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def create(self, thing: dict[str, Any]) -> None:
+        """Create an object."""
+        self.cluster.kubectl("create", "-f", "-", stdin=thing)
+
+
+def deployment(name: str, image: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+    """Return a Deployment of two Pods."""
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "main", "image": f"{HOST}/{image}"}]},
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Pods that were there before the gate, then the gate, then a Deployment that it refuses."""
+    folder = tmp_path_factory.mktemp("audited")
+    certificate = make_certificate(folder)
+    with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
+        made = Stage(control_plane, server)
+        for namespace in (NAMESPACE, OTHER):
+            control_plane.make_namespace(namespace)
+        made.create(deployment("good", "shop/web:1.0"))
+        made.create(deployment("bad", "shop/web:2.0"))
+        made.create(deployment("gone", "shop/web:9.9", OTHER))
+        for namespace, count in ((NAMESPACE, 4), (OTHER, 2)):
+
+            def are_there(namespace: str = namespace, count: int = count) -> bool:
+                return len(control_plane.get("pods", "-n", namespace)["items"]) == count
+
+            control_plane.wait_for("the Pods", are_there)
+        control_plane.register_webhook(
+            server.url, certificate.authority, [NAMESPACE, OTHER], configuration=CONFIGURATION
+        )
+
+        def refuses() -> bool:
+            image = "--image=nginx"
+            said = control_plane.kubectl("run", "x", image, "-n", NAMESPACE, "--dry-run=server", check=False)
+            return "denied by image trust policy" in said
+
+        control_plane.wait_for("the webhook to be called", refuses)
+        made.create(deployment("late", "shop/web:2.0"))
+        yield made
+        control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
+
+
+def audit(stage: Stage, *arguments: str, user: str = "admin") -> tuple[int, dict[str, Any]]:
+    """Audit the two namespaces as JSON."""
+    code, output, _ = stage.run("audit", "-n", NAMESPACE, "-n", OTHER, "-o", "json", *arguments, user=user)
+    return code, json.loads(output)
+
+
+def test_what_runs_is_audited_by_deployment(stage: Stage) -> None:
+    """ReplicaSets are followed to their Deployments; the verdict counts Pods and namespaces."""
+    code, report = audit(stage)
+    assert code == 1
+    assert report["verdict"] == "enforcing now would refuse 4 of 6 Pods in 2 namespaces"
+    assert [
+        (row["namespace"], row["workload"], row["finding"], row["pods"]) for row in report["findings"]
+    ] == [(NAMESPACE, "Deployment/bad", "untrusted", 2), (OTHER, "Deployment/gone", "missing", 2)]
+    assert report["images"] == {"seen": 3, "asked": 3}
+
+
+def test_a_selector(stage: Stage) -> None:
+    """Only what it selects."""
+    code, report = audit(stage, "-l", "app=good")
+    assert (code, report["pods"]) == (0, 2)
+
+
+def test_a_digest_that_a_node_reports(stage: Stage) -> None:
+    """There is no kubelet here: its status is written for it."""
+    (name, *_) = (
+        item["metadata"]["name"]
+        for item in stage.cluster.get("pods", "-n", NAMESPACE, "-l", "app=good")["items"]
+    )
+    status = {
+        "containerStatuses": [
+            {
+                "name": "main",
+                "image": "x",
+                "imageID": f"{HOST}/shop/web@sha256:{'7' * 64}",
+                "ready": True,
+                "restartCount": 0,
+            }
+        ]
+    }
+    stage.cluster.kubectl(
+        "patch",
+        "pod",
+        name,
+        "-n",
+        NAMESPACE,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps({"status": status}),
+    )
+    _, report = audit(stage)
+    assert [(row["workload"], row["running"], row["current"]) for row in report["otherDigest"]] == [
+        ("Deployment/good", "sha256:" + "7" * 64, DIGEST)
+    ]
+
+
+def test_rights_that_are_missing_make_the_report_partial(stage: Stage) -> None:
+    """One namespace may be read, and not its ReplicaSets: exit code 3, and what was seen stays."""
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+    stage.cluster.grant("gate", NAMESPACE, rules)
+    code, report = audit(stage, user="gate")
+    assert (code, report["partial"], report["pods"]) == (3, True, 4)
+    assert report["gaps"][0].startswith(
+        f"the API server does not let you list Pods in the namespace {OTHER}: you need the verb list on pods there"
+    )
+    assert [row["workload"] for row in report["findings"]] == ["Deployment/bad"]
+
+
+def test_a_namespace_that_does_not_exist(stage: Stage) -> None:
+    """The API server answers an empty list, the report does not look clean."""
+    code, output, _ = stage.run("audit", "-n", "no-such", "-o", "json")
+    assert (code, json.loads(output)["gaps"]) == (
+        3,
+        ["the namespace no-such does not exist, or not any more"],
+    )
+
+
+def test_the_whole_cluster_as_a_page(stage: Stage) -> None:
+    """All namespaces, self-contained."""
+    code, output, error = stage.run("audit", "-o", "html")
+    assert code == 1
+    assert output.startswith("<!DOCTYPE html>")
+    assert "Deployment/bad" in output
+    assert error.startswith("enforcing now would refuse ")
+
+
+def test_an_api_server_that_is_gone(stage: Stage, tmp_path: Path) -> None:
+    """Partial, exit code 3, and the cause."""
+    config = json.loads(stage.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    path = tmp_path / "gone.kubeconfig"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    code, output, _ = stage.run("audit", "--kubeconfig", str(path))
+    assert code == 3
+    assert "This report is PARTIAL: Pods in all namespaces could not be read to the end: " in output
+
+
+def test_a_developer_is_told_why(stage: Stage) -> None:
+    """With the rights of Kubernetes' role ``view``, no policy and no credential of SWR."""
+    stage.cluster.kubectl(
+        "create", "rolebinding", "look", "--clusterrole=view", "--user=gate", "-n", NAMESPACE, check=False
+    )
+
+    def explained() -> bool:
+        return stage.run("explain", f"{NAMESPACE}/late", user="gate", policy=False)[0] == 1
+
+    stage.cluster.wait_for("the refusal", explained)
+    _, output, _ = stage.run("explain", f"{NAMESPACE}/late", user="gate", policy=False)
+    assert output.startswith(
+        f"Deployment {NAMESPACE}/late, 0 of 2 Pods ready\n"
+        f"  image {HOST}/shop/web:2.0\n"
+        "\n"
+        "Its Pods are refused because of an image:\n"
+        f'  denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2.0": SWR does not mark this tag as trusted.\n'
+        "  Get the tag marked as trusted in SWR, or use one that is.\n"
+    )
+
+
+def test_a_deployment_without_refusals(stage: Stage) -> None:
+    """Exit code 0: its Pods wait for a node, which is not our concern."""
+    code, output, _ = stage.run("explain", f"{NAMESPACE}/Deployment/good", policy=False)
+    assert (code, "Nothing of it is refused" in output) == (0, True)
+
+
+def doctor(stage: Stage, *arguments: str, user: str = "admin") -> tuple[int, dict[str, tuple[str, str]]]:
+    """Run the doctor; return the exit code and health and finding by name."""
+    code, output, error = stage.run(
+        "doctor",
+        "-o",
+        "json",
+        "--webhook-configuration",
+        CONFIGURATION,
+        "--probe-namespace",
+        NAMESPACE,
+        *arguments,
+        user=user,
+    )
+    assert output, error
+    return code, {row["name"]: (row["health"], row["found"]) for row in json.loads(output)}
+
+
+def test_a_healthy_gate(stage: Stage) -> None:
+    """From the API server through the certificate to a refusal."""
+    code, checks = doctor(stage, "--image", f"{HOST}/shop/web:1.0")
+    assert code == 0
+    assert {name: health for name, (health, _) in checks.items() if health == "failed"} == {}
+    assert checks["dry run"] == ("ok", f"a Pod with an invalid image is refused in {NAMESPACE}")
+    assert checks["serving certificate"][0] == "ok"
+    assert checks["rules"][0] == "ok"
+    assert checks["getRepoTag"] == ("ok", f"{HOST}/shop/web:1.0 is trusted")
+
+
+def test_nothing_is_left_behind_by_the_probe(stage: Stage) -> None:
+    """It is a dry run, even where it is admitted."""
+    stage.cluster.make_namespace("open")
+    code, checks = doctor(stage, "--probe-namespace", "open")
+    assert code == 1
+    assert checks["dry run"] == ("failed", "a Pod with an invalid image would be admitted in open")
+    assert stage.cluster.get("pods", "-n", "open")["items"] == []
+
+
+def test_a_certificate_that_the_api_server_does_not_trust(stage: Stage, tmp_path: Path) -> None:
+    """The handshake from here and the dry run through the API server both say so."""
+    before = stage.cluster.get("validatingwebhookconfiguration", CONFIGURATION)
+    other = make_certificate(tmp_path)
+    stage.cluster.register_webhook(
+        stage.server.url, other.authority, [NAMESPACE, OTHER], configuration=CONFIGURATION
+    )
+
+    def broken() -> bool:
+        return doctor(stage)[1]["dry run"][0] == "failed"
+
+    stage.cluster.wait_for("the broken bundle to count", broken)
+    code, checks = doctor(stage)
+    assert code == 1
+    assert checks["serving certificate"][0] == "failed"
+    assert "x509: certificate signed by unknown authority" in checks["dry run"][1]
+    before["metadata"].pop("resourceVersion")
+    stage.cluster.kubectl("apply", "-f", "-", stdin=before)
+    stage.cluster.wait_for("the bundle", lambda: doctor(stage)[1]["dry run"][0] == "ok")
+
+
+def test_a_doctor_without_rights(stage: Stage) -> None:
+    """Exit code 3: nothing is wrong that could be seen."""
+    code, checks = doctor(stage, "--probe-namespace", OTHER, user="gate")
+    assert code == 3
+    assert checks["webhook configuration"][0] == "unknown"
+    assert checks["dry run"][0] == "unknown"
