@@ -250,7 +250,12 @@ class PooledTransport:
 def describe(error: BaseException) -> str:
     """Return in a clause why an exchange failed; never the URL of a proxy, which may hold a secret."""
     cause: BaseException = error
-    for candidate in (getattr(error, "reason", None), getattr(error, "original_error", None)):
+    # urllib3 keeps what went wrong in TLS as the argument of its own error.
+    for candidate in (
+        *error.args[:1],
+        getattr(error, "reason", None),
+        getattr(error, "original_error", None),
+    ):
         if isinstance(candidate, BaseException):
             cause = candidate
     if isinstance(cause, ssl.SSLCertVerificationError):
