@@ -1,0 +1,500 @@
+"""``swr-trust doctor``: what it looks at, what it says to do, and what it must not do."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import webhook.cli.doctor
+from tests.builders import HOST, policy, registry, rule
+from tests.emulator.server import Emulator
+from tests.serving import make_certificate
+from tests.unit.cli.conftest import WritePolicy
+from tests.unit.cluster.lists import FakeLists
+from webhook.cli.checks import Check, Health
+from webhook.cli.cluster_checks import CONFIGURATIONS, check_cluster
+from webhook.cli.main import main
+from webhook.cli.swr_checks import check_registries
+from webhook.errors import ClusterError
+from webhook.policy.model import Policy
+from webhook.registries import CredentialSettings, RegistryTable
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+Output = pytest.CaptureFixture[str]
+
+
+def swr(
+    emulator: Emulator,
+    tmp_path: Path,
+    *images: str,
+    token: str = "emulator-token",
+    digest_only: str = "deny",
+    clock: Callable[[], float] | None = None,
+    **changes: Any,
+) -> dict[str, Check]:
+    """Look at a registry behind the emulator; return the checks by name."""
+    path = tmp_path / "token"
+    path.write_text(f"{token}\n", encoding="utf-8")
+    values = {
+        "endpoint": emulator.url,
+        "iam_endpoint": emulator.url,
+        "credentials": CredentialSettings("token", token_file=str(path)),
+        **changes,
+    }
+    table = RegistryTable.of([registry(**values)])
+    found = check_registries(
+        policy(registries=table, digest_only=digest_only),
+        [f"{HOST}/{image}" for image in images],
+        {},
+        **({"clock": clock} if clock is not None else {}),
+    )
+    return {check.name: check for check in found}
+
+
+def test_a_healthy_registry(emulator: Emulator, tmp_path: Path) -> None:
+    """Name, TLS, clock, credential and both rights."""
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    assert {name: check.health for name, check in checks.items()} == dict.fromkeys(
+        ["DNS", "TLS", "clock", "credential", "getRepoTag", "listRepoTags"], Health.OK
+    )
+    assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
+
+
+def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_path: Path) -> None:
+    """It says so, because a right may not be needed to hear that nothing is there."""
+    check = swr(emulator, tmp_path)["getRepoTag"]
+    assert (check.health, check.found) == (
+        Health.OK,
+        "SWR answers about a made-up image; give --image to ask about a real one",
+    )
+
+
+def test_a_refused_credential_costs_one_failed_authentication(emulator: Emulator, tmp_path: Path) -> None:
+    """Five lock the account, and the webhook uses it, too."""
+    checks = swr(emulator, tmp_path, "shop/web:1.0", token="wrong")
+    assert checks["credential"].health is Health.FAILED
+    assert checks["credential"].advice.startswith("Put a token into the file that has not expired")
+    assert "getRepoTag" not in checks
+    assert emulator.calls("/tags") == 1
+
+
+def test_a_refused_credential_is_not_tried_for_the_next_registry(emulator: Emulator, tmp_path: Path) -> None:
+    """The budget is the account's."""
+    path = tmp_path / "token"
+    path.write_text("wrong\n", encoding="utf-8")
+    common = {
+        "endpoint": emulator.url,
+        "iam_endpoint": emulator.url,
+        "credentials": CredentialSettings("token", token_file=str(path)),
+    }
+    table = RegistryTable.of(
+        [registry(**common, organizations=frozenset({name})) for name in ("shop", "ops", "ml")]
+    )
+    healths = [
+        check.health
+        for check in check_registries(policy(registries=table), [], {})
+        if check.name == "credential"
+    ]
+    assert healths == [Health.FAILED, Health.SKIPPED, Health.SKIPPED]
+    assert emulator.calls("/tags") == 1
+
+
+def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: Path) -> None:
+    """The file is named, and nothing is asked."""
+    settings = CredentialSettings("token", token_file=str(tmp_path / "nowhere"))
+    check = swr(emulator, tmp_path, credentials=settings)["credential"]
+    assert check.health is Health.FAILED
+    assert "nowhere" in check.found
+    environment = CredentialSettings("aksk")
+    check = swr(emulator, tmp_path, credentials=environment)["credential"]
+    assert check.found == "the environment variable HUAWEICLOUD_SDK_AK is not set"
+    assert emulator.calls("/tags") == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "health", "advice"),
+    [
+        (
+            ["secret/app:1"],
+            Health.FAILED,
+            "Grant swr:repo:getRepoTag for swr:*:*:repo:secret/* in IAM, and read access to the organisation in SWR.",
+        ),
+        (
+            [],
+            Health.UNKNOWN,
+            "Give --image with an image of yours: this was a made-up one, which may be why.",
+        ),
+    ],
+    ids=["a real image", "a made-up one"],
+)
+def test_a_missing_right(
+    emulator: Emulator, tmp_path: Path, images: list[str], health: Health, advice: str
+) -> None:
+    """It is named as IAM names it."""
+    check = swr(emulator, tmp_path, *images, organizations=frozenset({"secret"}))["getRepoTag"]
+    assert (check.health, check.advice) == (health, advice)
+
+
+@pytest.mark.parametrize(("digest_only", "health"), [("resolve", Health.FAILED), ("deny", Health.WARNING)])
+def test_the_right_to_list_tags_is_needed_for_digests_only(
+    emulator: Emulator, tmp_path: Path, digest_only: str, health: Health
+) -> None:
+    """A warning where the policy does without it."""
+    body = json.dumps({"errors": [{"errorCode": "SVCSTG.SWR.4039001", "errorMessage": "no"}]})
+    emulator.break_with("status", match="/v3/", status=403, body=body)
+    check = swr(emulator, tmp_path, "shop/web:1.0", digest_only=digest_only)["listRepoTags"]
+    assert check.health is health
+    assert check.advice.startswith("Grant swr:repo:listRepoTags for swr:*:*:repo:shop/* in IAM")
+
+
+@pytest.mark.parametrize(
+    ("skew", "health"),
+    [(0, Health.OK), (-120, Health.WARNING), (3600, Health.FAILED)],
+    ids=["right", "two minutes", "an hour"],
+)
+def test_the_clock_is_compared_with_swrs(
+    emulator: Emulator, tmp_path: Path, skew: float, health: Health
+) -> None:
+    """Signatures count for fifteen minutes."""
+    moment = dt.datetime.now(dt.UTC).timestamp() + skew
+    assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].health is health
+
+
+def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
+    """The credential is not even tried."""
+    checks = swr(emulator, tmp_path, endpoint="https://swr-api.nowhere.invalid")
+    assert checks["DNS"].health is Health.FAILED
+    assert checks["credential"].health is Health.SKIPPED
+    assert emulator.calls() == 0
+
+
+def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
+    """It says what was tried."""
+    check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
+    assert check.health is Health.FAILED
+    assert (
+        check.advice == "Check that the endpoint is right and that nothing on the way refuses the connection."
+    )
+
+
+@pytest.fixture
+def over_tls(tmp_path: Path) -> Iterator[tuple[Emulator, Path]]:
+    """An emulator over TLS and the authority of its certificate."""
+    files = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    with Emulator(context=context) as running:
+        yield running, files.authority
+
+
+def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_path: Path) -> None:
+    """With ``caFile`` it is."""
+    emulator, authority = over_tls
+    check = swr(emulator, tmp_path)["TLS"]
+    assert check.health is Health.FAILED
+    assert "its certificate is not trusted" in check.found
+    assert check.advice == "Name the authority that signed it as caFile, or stop what opens TLS on the way."
+    assert swr(emulator, tmp_path, ca_file=str(authority))["TLS"].health is Health.OK
+    assert swr(emulator, tmp_path, ca_file="/nowhere.pem")["TLS"].found == (
+        "caFile /nowhere.pem: No such file or directory"
+    )
+
+
+def test_an_image_of_no_registry(emulator: Emulator, tmp_path: Path) -> None:
+    """``--image`` names one that the policy knows."""
+    checks = list(check_registries(policy(registries=RegistryTable.of([])), ["docker.io/x/y:1"], {}))
+    assert [(check.health, check.found) for check in checks] == [
+        (Health.FAILED, "docker.io/x/y:1: it belongs to no registry of the policy")
+    ]
+
+
+# The cluster.
+
+
+class Cluster(FakeLists):
+    """An API server whose webhook answers the probe with ``refusal``, or admits it."""
+
+    def __init__(self, hook: Mapping[str, Any] | None, refusal: ClusterError | None) -> None:
+        found = [{"metadata": {"name": "gate"}, "webhooks": [hook]}] if hook is not None else []
+        super().__init__(
+            {
+                CONFIGURATIONS: found,
+                "/apis/discovery.k8s.io/v1/namespaces/swr-trust/endpointslices": [endpoints(2)],
+            }
+        )
+        self.objects["/version"] = {"gitVersion": "v1.37.2"}
+        self.objects["/api/v1/namespaces/swr-trust/services/gate"] = {"spec": {"type": "ClusterIP"}}
+        self.refusal = refusal
+        self.created: list[str] = []
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        self.created.append(path)
+        if self.refusal is not None:
+            raise self.refusal
+        return {}
+
+
+def endpoints(ready: int) -> dict[str, Any]:
+    """Return an EndpointSlice with one address that is not ready, too."""
+    addresses = [
+        {"addresses": [f"10.0.0.{number}"], "conditions": {"ready": True}} for number in range(ready)
+    ]
+    return {"endpoints": [*addresses, {"addresses": ["10.0.1.1"], "conditions": {"ready": False}}]}
+
+
+AUTHORITY = trustme.CA().cert_pem.bytes()
+DENIED = ClusterError(403, 'admission webhook "x" denied the request: denied by image trust policy: ...')
+
+
+def hook(**changes: Any) -> dict[str, Any]:
+    """Return a webhook as the chart registers it."""
+    excluded = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+    return {
+        "name": "pods.gate",
+        "clientConfig": {
+            "caBundle": base64.b64encode(AUTHORITY).decode(),
+            "service": {"namespace": "swr-trust", "name": "gate", "port": 443},
+        },
+        "rules": [
+            {"apiGroups": [""], "operations": ["CREATE", "UPDATE"], "resources": ["pods"]},
+            {"apiGroups": [""], "operations": ["UPDATE"], "resources": ["pods/ephemeralcontainers"]},
+        ],
+        "failurePolicy": "Fail",
+        "timeoutSeconds": 10,
+        "namespaceSelector": {"matchExpressions": [excluded]},
+        **changes,
+    }
+
+
+def cluster(
+    changed: Mapping[str, Any] | None,
+    refusal: ClusterError | None = DENIED,
+    current: Policy | None = None,
+    prepare: Callable[[Cluster], None] = lambda _api: None,
+    now: dt.datetime | None = None,
+) -> dict[str, Check]:
+    """Look at a cluster; return the checks by name."""
+    api = Cluster(changed, refusal)
+    prepare(api)
+    moment = now if now is not None else dt.datetime.now(dt.UTC)
+    checks = check_cluster(api, None, "default", current if current is not None else policy(), moment)
+    return {check.name: check for check in checks}
+
+
+def test_a_healthy_installation() -> None:
+    """What cannot be reached from here is skipped, the dry run goes all the way."""
+    checks = cluster(hook())
+    assert {name: check.health.value for name, check in checks.items()} == {
+        "API server": "ok",
+        "rules": "ok",
+        "failurePolicy": "ok",
+        "timeoutSeconds": "ok",
+        "namespaces left out": "ok",
+        "caBundle": "ok",
+        "replicas": "ok",
+        "serving certificate": "skipped",
+        "dry run": "ok",
+    }
+    assert checks["namespaces left out"].found == "pods.gate: not asked about Pods in kube-system"
+    assert checks["replicas"].found == "pods.gate: 2 replicas are ready behind Service swr-trust/gate"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "health", "found"),
+    [
+        ({"failurePolicy": "Ignore"}, "failurePolicy", "warning", "pods.gate: Ignore admits Pods unasked"),
+        ({"timeoutSeconds": 3}, "timeoutSeconds", "warning", "pods.gate: 3 s, a lookup takes up to 3 s"),
+        (
+            {"rules": [{"apiGroups": [""], "operations": ["CREATE"], "resources": ["pods"]}]},
+            "rules",
+            "failed",
+            "gate is not asked about UPDATE pods, UPDATE pods/ephemeralcontainers",
+        ),
+        (
+            {"rules": [{"apiGroups": ["apps"], "operations": ["*"], "resources": ["*"]}]},
+            "rules",
+            "failed",
+            "gate is not asked about CREATE pods, UPDATE pods, UPDATE pods/ephemeralcontainers",
+        ),
+        ({"rules": [{"apiGroups": ["*"], "operations": ["*"], "resources": ["*/*"]}]}, "rules", "ok", None),
+        (
+            {"objectSelector": {"matchLabels": {"gate": "on"}}},
+            "objectSelector",
+            "warning",
+            "pods.gate: Pods are chosen by their own labels",
+        ),
+        (
+            {"namespaceSelector": {"matchLabels": {"gate": "on"}}},
+            "namespaceSelector",
+            "warning",
+            "pods.gate: asked only where gate=on",
+        ),
+        ({"clientConfig": {"url": "https://127.0.0.1:1/"}}, "caBundle", "failed", "pods.gate: it is empty"),
+        (
+            {"clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": base64.b64encode(b"x").decode()}},
+            "caBundle",
+            "failed",
+            "pods.gate: it holds no certificate",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_webhook_configuration(
+    changes: dict[str, Any], name: str, health: str, found: str | None
+) -> None:
+    """Each with what to do about it."""
+    check = cluster(hook(**changes))[name]
+    assert check.health.value == health
+    assert found is None or check.found == found
+    assert bool(check.advice) == (health != "ok")
+
+
+@pytest.mark.parametrize(
+    ("years", "health"), [(0, Health.OK), (1000, Health.FAILED)], ids=["now", "in a thousand years"]
+)
+def test_an_authority_that_has_ended(years: int, health: Health) -> None:
+    """The API server cannot call the webhook any more."""
+    moment = dt.datetime.now(dt.UTC) + dt.timedelta(days=365 * years)
+    assert cluster(hook(), now=moment)["caBundle"].health is health
+
+
+@pytest.mark.parametrize(("ready", "health"), [(0, Health.FAILED), (1, Health.WARNING), (2, Health.OK)])
+def test_replicas_are_counted(ready: int, health: Health) -> None:
+    """Two or more: one that is replaced leaves nobody to ask."""
+
+    def prepare(api: Cluster) -> None:
+        path = "/apis/discovery.k8s.io/v1/namespaces/swr-trust/endpointslices"
+        api.collections[path] = [endpoints(ready)]
+
+    assert cluster(hook(), prepare=prepare)["replicas"].health is health
+
+
+def test_no_service() -> None:
+    """Nothing can be called."""
+    check = cluster(hook(), prepare=lambda api: api.objects.pop("/api/v1/namespaces/swr-trust/services/gate"))
+    assert check["replicas"].found == "pods.gate: there is no Service swr-trust/gate"
+
+
+def test_not_installed() -> None:
+    """Nothing is labelled as the chart labels it."""
+    check = cluster(None)["webhook configuration"]
+    assert (check.health, check.found) == (
+        Health.FAILED,
+        "none is labelled app.kubernetes.io/name=swr-trust-webhook",
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "mode", "health", "advice"),
+    [
+        (DENIED, "enforce", "ok", ""),
+        (ClusterError(403, "镜像信任策略拒绝: ..."), "enforce", "ok", ""),
+        (None, "warn", "skipped", ""),
+        (
+            ClusterError(
+                500, 'Internal error: failed calling webhook "x": tls: x509: certificate signed by unknown'
+            ),
+            "enforce",
+            "failed",
+            "caBundle and serving certificate do not fit: renew the certificate, or its authority there.",
+        ),
+        (
+            ClusterError(500, 'failed calling webhook "x": no endpoints available for service "gate"'),
+            "enforce",
+            "failed",
+            "No replica can be reached: look at the webhook's Pods and Service.",
+        ),
+        (
+            ClusterError(500, 'failed calling webhook "x": context deadline exceeded'),
+            "enforce",
+            "failed",
+            "Open the webhook's port to the control plane: security groups, network policies.",
+        ),
+        (
+            ClusterError(403, 'pods is forbidden: User "dev" cannot create resource "pods"'),
+            "enforce",
+            "unknown",
+            "Choose a namespace where you may create Pods, with --probe-namespace.",
+        ),
+        (
+            ClusterError(422, "something else"),
+            "enforce",
+            "unknown",
+            "Something refused the Pod before the webhook did.",
+        ),
+    ],
+)
+def test_what_the_dry_run_tells(refusal: ClusterError | None, mode: str, health: str, advice: str) -> None:
+    """From the API server's words to what to do."""
+    check = cluster(hook(), refusal, policy(rules=(rule(mode=mode),)))["dry run"]
+    assert (check.health.value, check.advice) == (health, advice)
+
+
+def test_a_gate_that_admits_in_enforce_mode_is_a_failure() -> None:
+    """The loudest thing a doctor can say."""
+    check = cluster(hook(), None)["dry run"]
+    assert (check.health, check.found) == (
+        Health.FAILED,
+        "a Pod with an invalid image would be admitted in default",
+    )
+
+
+def test_the_probe_is_a_dry_run() -> None:
+    """Nothing is ever created."""
+    api = Cluster(hook(), None)
+    list(check_cluster(api, None, "shop", None, NOW))
+    assert api.created == ["/api/v1/namespaces/shop/pods?dryRun=All"]
+
+
+# The command.
+
+
+@pytest.fixture
+def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: object) -> None:
+        raise ClusterError(0, "no access to a cluster: none")
+
+    monkeypatch.setattr(webhook.cli.doctor, "connect", connect)
+
+
+@pytest.mark.usefixtures("_no_cluster")
+def test_the_command_prints_each_check(write_policy: WritePolicy, capsys: Output) -> None:
+    """One line each, what to do below it, a sum at the end; exit code 3 for what is not known."""
+    path = write_policy("")
+    assert main(["doctor", "--config", str(path), "--image", f"{HOST}/shop/web:1.0"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"ok       configuration: {path}: valid, mode enforce, 1 registries, version ")
+    assert f"ok       {HOST}: getRepoTag: {HOST}/shop/web:1.0 is trusted" in lines
+    assert lines[-4:] == [
+        "unknown  cluster: API server: no access to a cluster: none",
+        "         Give --kubeconfig, or leave the cluster out with --no-cluster.",
+        "",
+        "7 ok, 0 warnings, 0 failed, 1 unknown, 0 skipped",
+    ]
+
+
+def test_exit_codes(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path) -> None:
+    """0 all well, 1 something failed, 2 a policy that cannot be used."""
+    path = write_policy("")
+    assert main(["doctor", "--no-cluster", "--config", str(path)]) == 0
+    (tmp_path / "token").write_text("wrong\n", encoding="utf-8")
+    assert main(["doctor", "--no-cluster", "--config", str(path)]) == 1
+    path.write_text("mode: block\n", encoding="utf-8")
+    assert main(["doctor", "--no-cluster", "--config", str(path)]) == 2
+
+
+def test_no_secret_is_ever_shown(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+    """Not in a failure either."""
+    path = write_policy("")
+    (tmp_path / "token").write_text("very-secret-token\n", encoding="utf-8")
+    main(["doctor", "--no-cluster", "--config", str(path), "-o", "json"])
+    said = capsys.readouterr()
+    assert "very-secret" not in said.out + said.err
+    assert {row["health"] for row in json.loads(said.out)} == {"ok", "failed"}
