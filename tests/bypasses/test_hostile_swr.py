@@ -117,7 +117,7 @@ def test_an_answer_without_end_ends_at_the_deadline(
     gate = asking(
         emulator.url,
         tmp_path,
-        lookup=LookupSettings(timeout=1.0, retries=0, concurrency=2, calls_per_second=1000.0),
+        lookup=LookupSettings(timeout=1.5, retries=0, concurrency=2, calls_per_second=1000.0),
     )
     # The first call of all proves the credential; until then the others wait for it.
     assert gate.decide(f"{HOST}/shop/log:3")["allowed"]
