@@ -1,0 +1,93 @@
+"""The alerts: Prometheus understands them, each fires when it should, and each is quiet otherwise."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from tests.monitoring.rules import read_alerts, render_alerts
+from webhook.telemetry.metrics import Metrics
+
+CASES = Path(__file__).with_name("alerts.test.yaml")
+ALERTS = read_alerts()
+NAMES = [alert["alert"] for alert in ALERTS]
+
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is absent; it comes with Prometheus"
+)
+
+
+def _run(*arguments: str, folder: Path) -> None:
+    done = subprocess.run(
+        ["promtool", *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_prometheus_understands_the_alerts(tmp_path: Path) -> None:
+    """Every expression and every template parses."""
+    (tmp_path / "alerts.yaml").write_text(render_alerts(), encoding="utf-8")
+    _run("check", "rules", "alerts.yaml", folder=tmp_path)
+
+
+@needs_promtool
+def test_the_alerts_fire_and_are_quiet_as_their_cases_say(tmp_path: Path) -> None:
+    """Prometheus's own evaluation of alerts.test.yaml."""
+    (tmp_path / "alerts.yaml").write_text(render_alerts(), encoding="utf-8")
+    shutil.copy(CASES, tmp_path)
+    _run("test", "rules", CASES.name, folder=tmp_path)
+
+
+def _named(text: str) -> set[str]:
+    patterns = re.findall(r'alertname=~?"([^"]+)"', text)
+    return {name for name in NAMES for pattern in patterns if re.fullmatch(pattern, name)}
+
+
+def test_every_alert_has_a_firing_and_a_quiet_case() -> None:
+    """A case with samples fires by their names; one without is quiet by its question's."""
+    firing: set[str] = set()
+    quiet: set[str] = set()
+    for case in yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]:
+        for question in case["promql_expr_test"]:
+            samples = question["exp_samples"]
+            if not samples:
+                quiet |= _named(question["expr"])
+            for sample in samples:
+                firing |= _named(sample["labels"]) or _named(question["expr"])
+    assert [name for name in NAMES if name not in firing] == []
+    assert [name for name in NAMES if name not in quiet] == []
+
+
+def test_no_two_alerts_share_a_name() -> None:
+    """A page leads to one section of the runbook."""
+    assert sorted(set(NAMES)) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
+def test_an_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on(alert: dict[str, Any]) -> None:
+    """Severity, summary, description and the runbook's section."""
+    assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+    assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
+    assert alert["annotations"]["runbook_url"].endswith(f"/docs/runbook.md#{alert['alert'].lower()}")
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
+def test_an_alert_asks_for_metrics_and_labels_that_exist(alert: dict[str, Any]) -> None:
+    """A metric that is renamed does not leave an alert behind that never fires."""
+    known = {
+        name: set(metric._labelnames)
+        for metric, names in Metrics("0").registry._collector_to_names.items()
+        if isinstance(metric, MetricWrapperBase)
+        for name in names
+    }
+    for name, matchers in re.findall(r"\b(swr_trust_\w+)(?:\{([^}]*)\})?", alert["expr"]):
+        assert name in known
+        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= known[name]
