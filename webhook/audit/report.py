@@ -147,17 +147,17 @@ class AuditReport:
         if self.drift:
             count = sum(row.pods for row in self.drift)
             remarks.append(
-                f"{_pods(count)} run another image than the tag names in SWR now: "
-                "what SWR says of the tag is not about what runs."
+                f"Running another image than the tag names in SWR now: {_pods(count)}. "
+                "What SWR says of the tag is not about what runs there."
             )
         if self.endings:
             count = sum(row.pods for row in self.endings)
-            remarks.append(f"{_pods(count)} run only by an exemption that ends within 30 days.")
+            remarks.append(f"Running only by an exemption that ends within 30 days: {_pods(count)}.")
         if self.static:
-            remarks.append(f"{_pods(self.static)} are static: nodes run them without asking admission.")
+            remarks.append(f"Static, so that nodes run them without asking admission: {_pods(self.static)}.")
         if self.excluded:
             names = ", ".join(self.excluded_namespaces)
-            remarks.append(f"{_pods(self.excluded)} in excluded namespaces ({names}) were left out.")
+            remarks.append(f"Left out, in excluded namespaces ({names}): {_pods(self.excluded)}.")
         if self.omitted:
             remarks.append(f"{self.omitted} more rows are counted but not listed.")
         return [*remarks, *(f"{note}." for note in self.notes)]

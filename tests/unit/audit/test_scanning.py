@@ -95,7 +95,8 @@ def test_a_node_that_runs_another_digest_is_reported() -> None:
     ]
     assert report.refused == 0
     assert report.remarks == [
-        "1 Pod run another image than the tag names in SWR now: what SWR says of the tag is not about what runs."
+        "Running another image than the tag names in SWR now: 1 Pod. "
+        "What SWR says of the tag is not about what runs there."
     ]
 
 
@@ -123,7 +124,7 @@ def test_what_runs_only_by_an_exemption_that_ends_soon() -> None:
     assert [(row.exemption, row.image, row.finding) for row in report.endings] == [
         ("soon", f"{HOST}/shop/api:1", Finding.UNTRUSTED)
     ]
-    assert "1 Pod run only by an exemption that ends within 30 days." in report.remarks
+    assert "Running only by an exemption that ends within 30 days: 1 Pod." in report.remarks
 
 
 def test_excluded_namespaces_and_static_pods_are_counted_and_not_asked() -> None:

@@ -67,7 +67,7 @@ def test_the_table_ends_with_the_verdict(
     ]
     assert lines[3] == "Nodes that run another image than the tag names now:"
     assert lines[-1] == "enforcing now would refuse 1 of 2 Pods in 1 namespace"
-    assert "1 Pod in excluded namespaces (kube-system, kube-public, kube-node-lease) were left out." in lines
+    assert "Left out, in excluded namespaces (kube-system, kube-public, kube-node-lease): 1 Pod." in lines
 
 
 @pytest.mark.parametrize("output", ["json", "csv", "html"])
