@@ -299,7 +299,7 @@ def test_what_needs_no_lookup_costs_none(image: str, current: Policy) -> None:
 
 
 def test_always_pulled_satisfies_the_rule() -> None:
-    """``imagePullPolicy: Always`` is what the rule asks for."""
+    """``imagePullPolicy: Always`` is what the rule asks for: the node may not use what it holds (T31)."""
     item, _ = judge(
         f"{HOST}/shop/web:1", policy(rules=(rule("r", require_pull_always=True),)), pull_policy="Always"
     )
