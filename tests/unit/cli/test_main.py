@@ -177,7 +177,17 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"swr-trust {__version__}\n"
 
 
-COMMANDS = [["serve"], ["check"], ["review"], ["config", "check"], ["config", "schema"]]
+COMMANDS = [
+    ["serve"],
+    ["check"],
+    ["review"],
+    ["audit"],
+    ["evidence"],
+    ["explain"],
+    ["doctor"],
+    ["config", "check"],
+    ["config", "schema"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command) for command in COMMANDS])
