@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Stage:
 
     cluster: ControlPlane
     server: ServerProcess
+    emulator: Emulator
 
     def run(self, *arguments: str, user: str = "admin", policy: bool = True) -> tuple[int, str, str]:
         """Run ``swr-trust`` as a process of its own; return exit code, output and error."""
@@ -73,7 +75,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("audited")
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
-        made = Stage(control_plane, server)
+        made = Stage(control_plane, server, emulator)
         for namespace in (NAMESPACE, OTHER):
             control_plane.make_namespace(namespace)
         made.create(deployment("good", "shop/web:1.0"))
@@ -196,6 +198,23 @@ def test_an_api_server_that_is_gone(stage: Stage, tmp_path: Path) -> None:
     code, output, _ = stage.run("audit", "--kubeconfig", str(path))
     assert code == 3
     assert "This report is PARTIAL: Pods in all namespaces could not be read to the end: " in output
+
+
+def test_ctrl_c_while_swr_hangs_prints_what_was_seen(stage: Stage) -> None:
+    """The report is partial, and it comes at once."""
+    before = stage.emulator.calls()
+    stage.emulator.break_with("hang")
+    command = [sys.executable, "-m", "webhook.cli.main", "audit", "--config", str(stage.server.config)]
+    environment = {**os.environ, "KUBECONFIG": str(stage.cluster.kubeconfig("admin"))}
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        stage.cluster.wait_for("a lookup", lambda: stage.emulator.calls() > before)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=30)
+    stage.emulator.mend()
+    assert (process.returncode, error) == (3, "")
+    assert "This report is PARTIAL: it was interrupted." in output
 
 
 def test_a_developer_is_told_why(stage: Stage) -> None:

@@ -208,7 +208,8 @@ def _add_evidence(commands: _Commands[argparse.ArgumentParser]) -> None:
         "evidence",
         "report what was refused, exempted and let through by break-glass, from the decision log",
         "  swr-trust evidence --since 2026-11-01 --until 2026-12-01 -o html webhook.log > evidence.html\n"
-        "  kubectl logs -n swr-trust -l app.kubernetes.io/name=swr-trust-webhook --tail=-1 | swr-trust evidence -",
+        "  kubectl logs -n swr-trust -l app.kubernetes.io/name=swr-trust-webhook --tail=-1 | "
+        "swr-trust evidence -",
     )
     parser.add_argument(
         "files", nargs="+", metavar="LOGFILE", help="the webhook's JSON log, .gz too, or - for standard input"
