@@ -118,6 +118,8 @@ class Audit:
         """Judge all Pods of ``source``. An interrupt ends it early and leaves a partial report."""
         try:
             for page in source.pages():
+                if page.remaining is not None:
+                    self._progress.pods_judged(self.report.pods, page.remaining + len(page.pods))
                 self._take(page)
                 self._progress.pods_judged(self.report.pods, page.remaining)
         except KeyboardInterrupt:

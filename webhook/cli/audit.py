@@ -167,4 +167,4 @@ class BarProgress:
 
     def _rate(self) -> str:
         speed = self._bar.tasks[0].speed
-        return f"{speed:.0f}/s" if speed else ""
+        return f"{speed:.0f} Pods/s" if speed else ""
