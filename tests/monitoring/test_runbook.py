@@ -1,0 +1,102 @@
+"""The runbook: every alert, finding and reason has its place in both languages, and links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+
+from tests.monitoring.rules import read_alerts
+from tests.serving import ROOT
+from webhook.admission.catalogues import CATALOGUES
+from webhook.errors import UnknownReason
+from webhook.policy.findings import Finding
+
+TEXTS = {
+    name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("runbook.md", "runbook.zh-CN.md")
+}
+BOTH = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+
+WHOLE_REQUESTS = ("unknown-kind", "unreadable", "too-many-images", "crash")
+
+
+def _headings(text: str) -> list[str]:
+    return re.findall(r"^#{2,3} (.+)$", text, re.MULTILINE)
+
+
+def _section(text: str, heading: str) -> str:
+    _, found, rest = text.partition(f"\n### {heading}\n")
+    assert found, heading
+    return re.split(r"^#{2,3} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def _rows(text: str) -> list[str]:
+    return re.findall(r"^\| `([^`]+)` \| [^|]+ \| [^|]+ \|$", text, re.MULTILINE)
+
+
+def _anchors(text: str) -> set[str]:
+    named = re.findall(r'<a id="([^"]+)">', text)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in _headings(text)} | {
+        *named
+    }
+
+
+@BOTH
+@pytest.mark.parametrize("alert", [alert["alert"] for alert in read_alerts()])
+def test_every_alert_has_a_section_that_says_what_it_means_where_to_look_and_what_to_do(
+    text: str, alert: str
+) -> None:
+    """Whoever is paged finds three answers under the alert's name."""
+    section = _section(text, alert)
+    words = ("**Means.**", "ook", "do") if text is TEXTS["runbook.md"] else ("**含义。**", "查看", "处理")
+    assert all(word in section.replace("Do", "do") for word in words)
+
+
+@BOTH
+def test_every_section_named_like_an_alert_is_one(text: str) -> None:
+    """No alert that was removed is explained."""
+    named = [heading for heading in _headings(text) if heading.startswith("SwrTrust")]
+    assert named == [alert["alert"] for alert in read_alerts()]
+
+
+@BOTH
+@pytest.mark.parametrize("finding", list(Finding))
+def test_every_finding_has_a_section_with_its_reasons(text: str, finding: Finding) -> None:
+    """The words of a refusal lead to a row, in the catalogue's order, and no row is made up."""
+    keys = [key for key in CATALOGUES["en"].what if key.partition("/")[0] == finding]
+    assert _rows(_section(text, finding)) == keys
+
+
+@BOTH
+def test_every_cause_of_an_unknown_answer_has_a_row(text: str) -> None:
+    """The reasons of the exceptions, too."""
+    assert [reason for reason in get_args(UnknownReason) if f"unknown/{reason}" not in _rows(text)] == []
+
+
+@BOTH
+def test_what_refuses_a_whole_request_has_a_row(text: str) -> None:
+    """The values of the audit annotation ``error``."""
+    assert [error for error in WHOLE_REQUESTS if error not in _rows(text)] == []
+
+
+@BOTH
+def test_links_within_the_runbook_lead_somewhere(text: str) -> None:
+    """No anchor is missing."""
+    assert sorted(set(re.findall(r"\]\(#([^)]+)\)", text)) - _anchors(text)) == []
+
+
+def test_both_languages_have_the_same_shape() -> None:
+    """As many sections, the same anchors, the same rows and the same commands."""
+    english, chinese = TEXTS.values()
+    assert len(_headings(english)) == len(_headings(chinese))
+    assert _anchors(english) <= _anchors(chinese)
+    assert _rows(english) == _rows(chinese)
+    commands = [
+        [
+            re.sub(r"^#.*\n", "", block, flags=re.MULTILINE)
+            for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        ]
+        for text in (english, chinese)
+    ]
+    assert commands[0] == commands[1]
