@@ -28,6 +28,9 @@ LONGEST_PAUSE: Final = 15.0
 MAX_REMEMBERED: Final = 200_000
 """Distinct images that are kept; an answer takes about 500 bytes."""
 
+MAX_FAILURES: Final = 100
+"""Different reasons for failures that are told apart."""
+
 Key = tuple[str, str, str, str]
 
 
@@ -53,6 +56,8 @@ class RememberedAnswers:
         self.asked = 0
         self.said: dict[str, Counter[TrustStatus]] = {}
         """By registry, how many distinct images SWR called what."""
+        self.failures: Counter[str] = Counter()
+        """Why SWR could not be asked, in words for an operator, by the number of distinct images."""
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer all questions; ``deadline`` is not that of a waiting API server and is not kept."""
@@ -80,6 +85,8 @@ class RememberedAnswers:
         if isinstance(answer, Known):
             said = self.said.setdefault(question.query.registry.name, Counter())
             said[answer.record.status] += 1
+        elif answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
+            self.failures[answer.failure.detail] += 1
 
     def _ask_patiently(self, batch: Sequence[Question]) -> list[Answer]:
         answers = self._answers.ask(batch, Deadline.after(BATCH_SECONDS))

@@ -82,7 +82,8 @@ class AuditReport:
 
     Figures count Pods unless they say otherwise. ``unknown`` is how many of the ``refused`` are so
     only because SWR could not be asked. ``never_trusted`` names registries that answered and
-    called no image trusted. ``findings`` counts uses of images.
+    called no image trusted. ``findings`` counts uses of images. ``failures`` says why SWR could not
+    be asked, with the number of distinct images.
     """
 
     started: dt.datetime
@@ -105,6 +106,7 @@ class AuditReport:
     namespaces: list[NamespaceRow] = field(default_factory=list)
     findings: Counter[Finding] = field(default_factory=Counter)
     never_trusted: list[tuple[str, int]] = field(default_factory=list)
+    failures: list[tuple[str, int]] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -139,6 +141,10 @@ class AuditReport:
                 f"{_pods(self.unknown)} would be refused only because SWR could not be asked; "
                 "run swr-trust doctor, then audit again."
             )
+        remarks += [
+            f"SWR could not be asked about {_count(images, 'image')}: {detail}."
+            for detail, images in self.failures
+        ]
         if self.refused != self.enforced:
             remarks.append(
                 f"With the policy's modes as they are (mode {self.mode}), "

@@ -38,6 +38,7 @@ DAY: Final = 86400.0
 MAX_IMAGE: Final = 300
 MAX_IMAGES: Final = 200_000
 MAX_NOTES: Final = 50
+MAX_SHOWN_FAILURES: Final = 5
 
 LOOKUP_SECONDS: Final = 10.0
 """For one lookup: nobody waits at an API server, so SWR may take its time."""
@@ -264,6 +265,10 @@ class Audit:
             (name, said.total())
             for name, said in sorted(self._answers.said.items())
             if said[TrustStatus.UNTRUSTED] and not said[TrustStatus.TRUSTED]
+        ]
+        report.failures = [
+            (printable(detail, MAX_IMAGE), images)
+            for detail, images in self._answers.failures.most_common(MAX_SHOWN_FAILURES)
         ]
         sort_report(report, self._namespaces.values())
 

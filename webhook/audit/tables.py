@@ -55,6 +55,7 @@ def audit_as_data(report: AuditReport) -> dict[str, Any]:
         "neverTrusted": [
             {"registry": registry, "images": images} for registry, images in report.never_trusted
         ],
+        "failures": [{"detail": detail, "images": images} for detail, images in report.failures],
         "namespaces": [
             {"name": row.name, "pods": row.pods, "refused": row.refused, "enforced": row.enforced}
             for row in report.namespaces

@@ -12,7 +12,7 @@ from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
 from webhook.admission.uses import ImageUse
 from webhook.cli.exits import exit_code_of
-from webhook.cli.rendering import print_json, print_table
+from webhook.cli.rendering import print_failures, print_json, print_table
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
                 for item in judged
             ],
         )
+    print_failures(judged)
     return exit_code_of(judged)
 
 

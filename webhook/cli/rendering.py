@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
+
+from webhook.admission.decision import JudgedUse
+from webhook.admission.messages import printable
+from webhook.policy.findings import Finding
+
+MAX_FAILURES: Final = 5
 
 _COLOURS: Final = {
     "trusted": "green",
@@ -23,6 +29,14 @@ _COLOURS: Final = {
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_failures(judged: Iterable[JudgedUse]) -> None:
+    """Say on standard error why SWR could not be asked, each cause once; nothing if it could."""
+    failures = (item.judgement.failure for item in judged if item.judgement.finding is Finding.UNKNOWN)
+    details = dict.fromkeys(failure.detail for failure in failures if failure is not None)
+    for detail in list(details)[:MAX_FAILURES]:
+        print(f"swr-trust: SWR could not be asked: {printable(detail, 300)}", file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -12,7 +12,7 @@ from webhook.admission.messages import Messages
 from webhook.cli.exits import EXIT_OK, exit_code_of
 from webhook.cli.junit import build_junit
 from webhook.cli.manifests import Manifest, ReviewedUse, read_manifests
-from webhook.cli.rendering import print_json, print_table
+from webhook.cli.rendering import print_failures, print_json, print_table
 from webhook.cli.sarif import build_sarif
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
+    print_failures(item.judged for item in reviewed)
     return _exit_code(reviewed, options.fail_on)
 
 

@@ -177,6 +177,21 @@ def test_swr_away_is_told_from_refusals() -> None:
         facts={**FACTS, "shop/other:1": Forbidden("another account's")},
     )
     assert (report.refused, report.unknown) == (2, 1)
+    assert "SWR could not be asked about 1 image: another account's." in report.remarks
+
+
+def test_a_pod_with_thousands_of_images() -> None:
+    """Asked in batches, counted as one Pod, a row for each image."""
+    report = audit(running([f"shop/app-{number}:1" for number in range(3000)]))
+    assert (report.pods, report.refused, report.images_asked, len(report.rows)) == (1, 1, 3000, 3000)
+
+
+def test_more_rows_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report stays within bounds and says so; the figures of the verdict stay whole."""
+    monkeypatch.setattr("webhook.audit.scanning.MAX_ROWS", 2)
+    report = audit(*(running("shop/api:1", f"p{number}", f"n{number}") for number in range(5)))
+    assert (report.refused, len(report.rows), report.omitted) == (5, 2, 3)
+    assert "3 more rows are counted but not listed." in report.remarks
 
 
 class Cluster:

@@ -124,12 +124,13 @@ def test_the_namespace_of_objects_that_name_none(write_policy: WritePolicy) -> N
     assert review(policy, "--namespace", "ci", str(DATA / "app")) == 0
 
 
-def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path) -> None:
-    """Exit code 3: nothing is refused for what it is, and nothing is known."""
+def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path, capsys: Output) -> None:
+    """Exit code 3: nothing is refused for what it is, and nothing is known; the cause is told once."""
     emulator.break_with("status", status=500)
     manifest = tmp_path / "pod.yaml"
     manifest.write_text((DATA / "app" / "trusted.json").read_text(encoding="utf-8"), encoding="utf-8")
-    assert review(write_policy(""), str(manifest)) == 3
+    assert review(write_policy(""), "-o", "junit", str(manifest)) == 3
+    assert capsys.readouterr().err == "swr-trust: SWR could not be asked: SWR answered 500\n"
 
 
 @pytest.mark.parametrize(
