@@ -281,7 +281,8 @@ def _read_page(api: ReadApi, path: str, query: Mapping[str, str]) -> _Page:
 
 def _key(item: Any) -> str:
     """Return an object's key as etcd sorts it: ``a-b/x`` comes before ``a/x``."""
-    meta = item.get("metadata", {}) if isinstance(item, dict) else {}
+    meta = item.get("metadata") if isinstance(item, dict) else None
+    meta = meta if isinstance(meta, dict) else {}
     return f"{meta.get('namespace', '')}/{meta.get('name', '')}"
 
 

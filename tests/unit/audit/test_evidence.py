@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
 from webhook.cli.main import main
@@ -136,6 +138,22 @@ def test_hostile_records_are_no_crash() -> None:
     """Any JSON where text is expected."""
     evidence = read(line(findings=[1, {"image": {}}], user=[], ts=3, breakGlass=None))
     assert evidence.decisions == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(["ts", "decision", "findings", "breakGlass", "dryRun", "namespace", "user", "kind"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=60), st.dictionaries(FIELDS, JSON), st.lists(st.dictionaries(st.text(), JSON)))
+def test_no_line_is_a_crash(raw: bytes, fields: dict[str, Any], findings: list[Any]) -> None:
+    """Logs pass through many hands; whatever comes out can be written as CSV."""
+    evidence = read(raw, line(**fields), line(findings=findings, breakGlass=fields.get("user")))
+    assert evidence_as_csv(evidence)
 
 
 def test_csv() -> None:

@@ -230,10 +230,11 @@ def test_a_pod_that_cannot_be_read_is_a_gap() -> None:
     """It is not passed over in silence."""
     broken = pod("b")
     broken["spec"] = {"containers": 1}
-    pages = read(FakeLists({PODS: [pod("a"), broken]}))
+    pages = read(FakeLists({PODS: [pod("a"), broken, {"metadata": None}]}))
     assert names(pages) == ["shop/a"]
     assert gaps(pages) == [
-        "the Pod shop/b cannot be read: Expected `array | null`, got `int` - at `$.spec.containers`"
+        "the Pod shop/b cannot be read: Expected `array | null`, got `int` - at `$.spec.containers`",
+        "the Pod / cannot be read: Expected `object`, got `null` - at `$.metadata`",
     ]
 
 
