@@ -1,0 +1,187 @@
+"""The dashboard: a real Prometheus scrapes a webhook at work and answers every panel's question."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import math
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo import SAMPLES, review
+from tests.emulator.server import Emulator
+from tests.monitoring.prometheus import Prometheus
+from tests.monitoring.rules import FILES
+from tests.serving import ServerProcess, make_certificate
+from webhook.telemetry.metrics import Metrics
+
+DASHBOARD = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+VARIABLES = {
+    "$__rate_interval": "1m",
+    "$namespace": ".*",
+    "$webhook": DASHBOARD["templating"]["list"][2]["query"],
+}
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+
+MAY_BE_EMPTY = re.compile("swr_trust_credential_(fetches|paused)|result=.failed.")
+"""An access token is not fetched, and nothing failed with it or with the certificate."""
+
+API_SERVER = """\
+apiserver_admission_webhook_admission_duration_seconds_bucket{name="pods.swr-trust-webhook.swr-trust.svc",le="0.5"} 9
+apiserver_admission_webhook_admission_duration_seconds_bucket{name="pods.swr-trust-webhook.swr-trust.svc",le="+Inf"} 9
+apiserver_admission_webhook_rejection_count{name="pods.swr-trust-webhook.swr-trust.svc",error_type="calling_webhook_error"} 1
+apiserver_admission_webhook_fail_open_count{name="pods.swr-trust-webhook.swr-trust.svc"} 1
+"""
+"""What the webhook is to an API server, as that one's /metrics says it."""
+
+
+class _ApiServer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = API_SERVER.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def api_server() -> Iterator[int]:
+    """Serve an API server's metrics and yield the port."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _ApiServer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def _expressions() -> list[tuple[str, str]]:
+    return [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+
+
+def _fill(expression: str) -> str:
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
+def _load(server: ServerProcess) -> None:
+    for sample in SAMPLES:
+        server.validate(review(sample.spec))
+
+
+def _go_wrong(server: ServerProcess, emulator: Emulator) -> None:
+    """Call what is not there, speak no HTTP, and open the breaker."""
+    server.get("/nothing")
+    connection = server.connect()
+    connection.connect()
+    connection.sock.sendall(b"no HTTP\r\n\r\n")
+    connection.sock.recv(4096)
+    connection.close()
+    emulator.break_with("status", status=500)
+    names = [{"name": f"c{i}", "image": f"{HOST}/shop/api:{i}"} for i in range(12)]
+    server.validate(review({"containers": names}))
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is absent")
+@pytest.mark.timeout(180)
+def test_every_panel_has_data(tmp_path: Path) -> None:
+    """All questions are understood, and all but those about failed logins have an answer that is a number."""
+    certificate = make_certificate(tmp_path)
+    audit = f"rules:\n  - {{name: odd is watched, images: ['{HOST}/shop/odd'], mode: audit}}\n"
+    with (
+        Emulator() as emulator,
+        ServerProcess(tmp_path, emulator.url, certificate, audit) as server,
+        api_server() as port,
+    ):
+        _load(server)
+        webhook = {
+            "job_name": "swr-trust-webhook",
+            "scheme": "https",
+            "tls_config": {"ca_file": str(certificate.authority), "server_name": "localhost"},
+            "static_configs": [
+                {
+                    "targets": [f"127.0.0.1:{server.port}"],
+                    "labels": {"namespace": "swr-trust", "pod": "webhook-0"},
+                }
+            ],
+        }
+        api = {"job_name": "apiserver", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+        with Prometheus(tmp_path, [webhook, api]) as prometheus:
+            prometheus.wait_for('count_over_time(up{job="swr-trust-webhook"}[1m]) > 1')
+            _go_wrong(server, emulator)
+            _load(server)
+            prometheus.wait_for("swr_trust_swr_circuit_breaker_open")
+            prometheus.wait_for("count_over_time(swr_trust_connections_cut_total[1m]) > 1")
+            prometheus.wait_for("count_over_time(apiserver_admission_webhook_fail_open_count[1m]) > 1")
+            empty = []
+            for title, expression in _expressions():
+                values = [float(item["value"][1]) for item in prometheus.query(_fill(expression))]
+                # No call failed to be timed at the API server: a quantile of nothing is no number.
+                if "apiserver" in expression:
+                    assert values, expression
+                elif MAY_BE_EMPTY.search(expression):
+                    continue
+                elif not any(math.isfinite(value) for value in values):
+                    empty.append((title, expression))
+            assert empty == []
+            for annotation in DASHBOARD["annotations"]["list"]:
+                prometheus.query(_fill(annotation["expr"]))
+            assert prometheus.query('up{job="swr-trust-webhook"}')[0]["value"][1] == "1"
+
+
+def test_every_metric_of_the_product_is_on_the_dashboard() -> None:
+    """A new metric is thought about; marks of changes count."""
+    marks = [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
+    shown = " ".join([*marks, *(expression for _, expression in _expressions())])
+    families = [
+        family.name for family in Metrics("0").registry.collect() if family.name.startswith("swr_trust_")
+    ]
+    assert [name for name in families if name not in shown] == []
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_exist() -> None:
+    """Nothing on it is misspelt."""
+    known = {sample for names in Metrics("0").registry._collector_to_names.values() for sample in names}
+    asked = set(re.findall(r"\b(?:swr_trust|process)_\w+", " ".join(e for _, e in _expressions())))
+    assert asked - known == set()
+
+
+def test_panels_do_not_overlap_and_explain_themselves() -> None:
+    """Each square of the grid is one panel's; ids are unique; each panel has a title and a legend or one value."""
+    taken: dict[tuple[int, int], str] = {}
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert (x, y) not in taken, (panel["title"], taken[x, y])
+                taken[x, y] = panel["title"]
+        assert place["x"] + place["w"] <= 24
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+    assert [
+        panel["title"]
+        for panel in PANELS
+        if panel["type"] == "timeseries" and not all(target["legendFormat"] for target in panel["targets"])
+    ] == []
+
+
+def test_every_variable_that_is_used_is_defined() -> None:
+    """Grafana's own aside."""
+    defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD)))
+    assert {name for name in used if not name.startswith("__")} == defined
