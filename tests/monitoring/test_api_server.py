@@ -1,0 +1,95 @@
+"""What a real API server counts of a webhook that cannot be called is what the alerts ask for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.monitoring.rules import FILES, WORDS, read_alerts
+from tests.serving import free_port, make_certificate
+
+PODS = "pods.swr-trust-webhook.swr-trust.svc"
+CONFIGURATION = "monitoring"
+Samples = dict[str, list[dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
+    """The labels of the API server's samples, by metric, after calls that failed both ways."""
+    authority = make_certificate(tmp_path_factory.mktemp("nobody")).authority
+    for policy in ("Fail", "Ignore"):
+        _call_nobody(control_plane, authority, policy)
+    text = control_plane.kubectl("get", "--raw", "/metrics")
+    samples: Samples = {}
+    # By hand: prometheus_client's parser adds a _total to counters that lack it.
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} ", text, re.MULTILINE):
+        found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if found.get("name") == PODS:
+            samples.setdefault(name, []).append(found)
+    yield samples
+    control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
+
+
+def _call_nobody(control_plane: ControlPlane, authority: Path, policy: str) -> None:
+    """Create Pods until the API server has called a port that nobody listens on."""
+    namespace = f"monitoring-{policy.lower()}"
+    control_plane.make_namespace(namespace)
+    control_plane.register_webhook(
+        f"https://127.0.0.1:{free_port()}",
+        authority,
+        [namespace],
+        CONFIGURATION,
+        name=PODS,
+        failurePolicy=policy,
+        timeoutSeconds=1,
+    )
+    metric = "rejection_count" if policy == "Fail" else "fail_open_count"
+
+    def counted() -> bool:
+        control_plane.kubectl(
+            "run", "web", "--image=web", "-n", namespace, "--dry-run=server", user="dev", check=False
+        )
+        wanted = f'^apiserver_admission_webhook_{metric}{{[^}}]*name="{re.escape(PODS)}"'
+        return re.search(wanted, control_plane.kubectl("get", "--raw", "/metrics"), re.MULTILINE) is not None
+
+    control_plane.wait_for(f"{metric} of the API server", counted)
+
+
+def _asked() -> Iterator[tuple[str, str]]:
+    dashboard = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
+    expressions = [alert["expr"] for alert in read_alerts()]
+    expressions += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    for expression in expressions:
+        yield from re.findall(r"\b(apiserver_\w+)\{([^}]*)\}", expression)
+
+
+def test_the_api_server_has_every_metric_and_label_that_is_asked_for(counted: Samples) -> None:
+    """Names of metrics and labels are those of this Kubernetes."""
+    asked = set(_asked())
+    assert {name for name, _ in asked} == {
+        "apiserver_admission_webhook_admission_duration_seconds_bucket",
+        "apiserver_admission_webhook_fail_open_count",
+        "apiserver_admission_webhook_rejection_count",
+    }
+    for name, matchers in asked:
+        labels = set(re.findall(r"(\w+)\s*(?:=~|!=|=)", matchers))
+        assert counted[name], name
+        assert all(labels <= sample.keys() for sample in counted[name]), (name, labels)
+
+
+def test_failed_calls_are_told_from_refusals(counted: Samples) -> None:
+    """A call that nobody answered is not ``no_error``, which is what a refusal is."""
+    samples = counted["apiserver_admission_webhook_rejection_count"]
+    assert {sample["error_type"] for sample in samples} == {"calling_webhook_error"}
+
+
+def test_the_pattern_of_the_chart_finds_the_webhook() -> None:
+    """As Prometheus compares: the whole value."""
+    assert re.fullmatch(WORDS["__WEBHOOKS__"], PODS)
+    assert re.fullmatch("pods[.].*", PODS)
+    assert not re.fullmatch(WORDS["__WEBHOOKS__"], "pods.another.swr-trust.svc")
