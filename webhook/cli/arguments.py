@@ -112,6 +112,11 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="CA of the API server's client certificate; /validate then demands one",
     )
+    parser.add_argument(
+        "--events",
+        action="store_true",
+        help="write a Kubernetes Event on what is refused, or would be; needs to create and patch Events",
+    )
     parser.add_argument("--log-format", choices=("json", "text"), help="(default: text on a terminal)")
     parser.add_argument(
         "--log-level",

@@ -36,6 +36,7 @@ def main(options: argparse.Namespace) -> int:
         service=options.service or "",
         webhook_configuration=options.webhook_configuration or "",
         client_ca=options.client_ca,
+        events=options.events,
     )
     # Only the process that serves may have the thread that writes: a fork would leave it behind.
     writer: list[BackgroundWriter] = []

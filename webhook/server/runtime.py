@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from webhook import __version__
-from webhook.admission.gate import Gate
+from webhook.admission.gate import DecisionObserver, Gate
 from webhook.deadlines import spawn
 from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_app
@@ -23,6 +25,9 @@ from webhook.swr.resolver import Address
 from webhook.telemetry.logs import SUMMARY_INTERVAL, Logging
 from webhook.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from webhook.cluster.events import DecisionEvents
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,6 +37,7 @@ class ServeOptions:
 
     The certificate comes from ``tls_cert`` and ``tls_key``, or is kept in ``cert_secret``
     (``namespace/name``) for ``service`` and ``webhook_configuration``; what is not used is empty.
+    ``events`` asks for Kubernetes Events on what is refused.
     """
 
     config: str
@@ -43,6 +49,7 @@ class ServeOptions:
     service: str = ""
     webhook_configuration: str = ""
     client_ca: str | None = None
+    events: bool = False
 
 
 class Runtime:
@@ -64,6 +71,7 @@ class Runtime:
         Raises:
             ConfigError: the policy cannot be used.
             CertificateError: the certificate cannot be used.
+            ClusterError: there is no access to the cluster, and it is needed.
         """
         self.options = options
         self._logs = logs
@@ -73,12 +81,16 @@ class Runtime:
         self.certificate = _open_certificate(options, self.metrics)
         self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
         self.policy.on_change(self.engine.follow)
-        self.gate = Gate(
-            lambda: self.policy.current, self.engine, [DecisionRecorder(self.metrics, logs.lines)]
-        )
+        self._stop = threading.Event()
+        observers: list[DecisionObserver] = [DecisionRecorder(self.metrics, logs.lines)]
+        self._write_events: Callable[[], None] | None = None
+        if options.events:
+            events = _open_events(self.policy, environment, self.metrics)
+            observers.append(events)
+            self._write_events = lambda: events.run(self._stop)
+        self.gate = Gate(lambda: self.policy.current, self.engine, observers)
         health = Health(self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics)
         self.app: Flask = create_app(self.gate, health, self.metrics)
-        self._stop = threading.Event()
 
     def serving(self) -> None:
         """Start what runs beside the requests; called once the listening sockets are open."""
@@ -86,6 +98,8 @@ class Runtime:
         spawn(lambda: self.policy.watch(self._stop), "policy")
         spawn(self._summarise_logs, "logs")
         spawn(lambda: self.certificate.watch(self._stop), "certificate")
+        if self._write_events is not None:
+            spawn(self._write_events, "events")
         logger.info(
             "serving",
             extra={
@@ -122,3 +136,11 @@ def _open_certificate(options: ServeOptions, metrics: Metrics) -> ServingCertifi
         namespace, secret, options.service, options.webhook_configuration, options.client_ca
     )
     return ManagedCertificate(managed, connect(), metrics)
+
+
+def _open_events(policy: PolicyFile, environment: Mapping[str, str], metrics: Metrics) -> DecisionEvents:
+    from webhook.cluster.client import connect  # noqa: PLC0415 - as above
+    from webhook.cluster.events import DecisionEvents  # noqa: PLC0415 - as above
+
+    instance = environment.get("POD_NAME") or socket.gethostname()
+    return DecisionEvents(connect(), lambda: policy.current, instance, metrics)

@@ -130,6 +130,7 @@ class Metrics:
         )
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self._lost_log = counter("log_bytes_dropped_total", "Bytes of log that nobody read in time.")
+        self._events = counter("events_total", "Kubernetes Events, by what became of them.", "outcome")
         self._children: dict[tuple[str, ...], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._policy_version = ""
@@ -228,6 +229,10 @@ class Metrics:
     def log_dropped(self, size: int) -> None:
         """Take note of so many bytes of log that were thrown away."""
         self._lost_log.inc(size)
+
+    def event_ended(self, outcome: str) -> None:
+        """Take note of an Event that was ``created``, ``repeated``, ``failed`` or ``dropped``."""
+        self._child(self._events, (outcome,)).inc()
 
     def _child(self, metric: Counter, labels: tuple[str, ...]) -> Counter:
         key = (metric._name, *labels)  # noqa: SLF001 - the cheapest key that tells metrics apart

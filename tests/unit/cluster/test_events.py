@@ -1,0 +1,313 @@
+"""Events on what was refused or would have been: their words, their limits, and what never makes one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
+from tests.fakes import FakeClock, Notes
+from webhook.admission.gate import Gate
+from webhook.admission.request import AdmissionRequest
+from webhook.cluster.events import (
+    MAX_NOTE,
+    MAX_PENDING,
+    MAX_PENDING_OF_NAMESPACE,
+    MAX_SERIES,
+    SERIES_INTERVAL,
+    SERIES_LIFETIME,
+    WRITES_PER_ROUND,
+    DecisionEvents,
+)
+from webhook.errors import ClusterError
+from webhook.policy.model import BreakGlass, Policy
+from webhook.trust.records import TrustStatus
+
+FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
+GOOD, BAD = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2"
+WHAT = f'spec.containers[0].image "{BAD}": SWR does not mark this tag as trusted'
+ADVICE = "Get the tag marked as trusted in SWR, or use one that is."
+OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-1", "controller": True}
+EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
+
+
+class FakeEventApi:
+    """Keeps what is written; ``error`` is raised instead."""
+
+    def __init__(self) -> None:
+        self.created: list[tuple[str, Mapping[str, Any]]] = []
+        self.patched: list[tuple[str, Any, str]] = []
+        self.error: ClusterError | None = None
+        self.patch_error: ClusterError | None = None
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        self.created.append((path, thing))
+        return dict(thing)
+
+    def patch(self, path: str, change: Any, content_type: str = "") -> dict[str, Any]:
+        error = self.error or self.patch_error
+        if error is not None:
+            raise error
+        self.patched.append((path, change, content_type))
+        return {}
+
+
+class Watched:
+    """A gate whose decisions become Events."""
+
+    def __init__(self, current: Policy | None = None) -> None:
+        self.api, self.notes, self.clock = FakeEventApi(), Notes(), FakeClock(NOW)
+        chosen = current if current is not None else policy()
+        self.events = DecisionEvents(self.api, lambda: chosen, "pod-1", self.notes, self.clock)
+        self._gate = Gate(lambda: chosen, FakeAnswers(FACTS), [self.events], clock=lambda: NOW)
+
+    def decide(self, body: AdmissionRequest, times: int = 1) -> None:
+        for _ in range(times):
+            self._gate.decide(body, SOON)
+
+    def written(self) -> list[Mapping[str, Any]]:
+        """Flush until nothing is due, and return every Event that was created."""
+        while self.events.flush():
+            before = len(self.api.created) + len(self.api.patched)
+            self.events.flush()
+            if len(self.api.created) + len(self.api.patched) == before:
+                break
+        return [thing for _, thing in self.api.created]
+
+    @property
+    def outcomes(self) -> list[object]:
+        return [outcome for (outcome,) in self.notes.named("event_ended")]
+
+
+def owned(*images: str, owner: Mapping[str, Any] = OWNER) -> dict[str, Any]:
+    """Return a Pod that a controller wants."""
+    thing = pod(*images)
+    thing["metadata"] = {"generateName": "web-1-", "ownerReferences": [owner]}
+    return thing
+
+
+def test_a_refused_pod_makes_an_event_on_the_workload_that_wants_it() -> None:
+    """The whole Event, as Kubernetes wants it."""
+    watched = Watched()
+    watched.decide(request(owned(BAD)))
+    (event,) = watched.written()
+    name = event["metadata"]["name"]
+    assert name.startswith("swr-trust.")
+    assert event == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": "shop"},
+        "type": "Warning",
+        "eventTime": "2027-01-15T08:00:00.000000Z",
+        "reportingController": "swr-trust/webhook",
+        "reportingInstance": "pod-1",
+        "action": "JudgeImages",
+        "reason": "ImageRefused",
+        "note": f"denied by image trust policy: {WHAT}. {ADVICE}",
+        "regarding": {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": "web-1",
+            "uid": "u-1",
+            "namespace": "shop",
+        },
+    }
+    assert watched.api.created[0][0] == EVENTS
+    assert watched.outcomes == ["created"]
+
+
+@pytest.mark.parametrize("mode", ["warn", "audit"])
+def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
+    """Nobody sees the warning that a controller receives."""
+    watched = Watched(policy(rules=(rule(mode=mode),)))
+    watched.decide(request(owned(BAD)))
+    (event,) = watched.written()
+    assert (event["reason"], event["note"]) == (
+        "ImageWouldBeRefused",
+        f"image trust policy: {WHAT}. {ADVICE}",
+    )
+
+
+def test_break_glass_makes_an_event_that_names_the_person_and_the_reason() -> None:
+    """What was admitted by hand is seen by others."""
+    watched = Watched(policy(break_glass=BreakGlass("swr-trust/break-glass", groups=frozenset({"oncall"}))))
+    thing = pod(BAD)
+    thing["metadata"]["annotations"] = {"swr-trust/break-glass": "incident 7"}
+    watched.decide(request(thing, user="alice", groups=["oncall"]))
+    (event,) = watched.written()
+    assert event["reason"] == "BreakGlassUsed"
+    assert event["note"].startswith("alice: incident 7 image trust policy: ")
+    assert WHAT in event["note"]
+
+
+def test_a_pod_without_a_controller_makes_an_event_on_its_namespace() -> None:
+    """A refused Pod does not exist: nothing could be described."""
+    watched = Watched()
+    watched.decide(request(pod(BAD)))
+    assert watched.written()[0]["regarding"] == {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "name": "shop",
+        "namespace": "shop",
+    }
+
+
+def test_an_updated_pod_carries_the_event_itself() -> None:
+    """It is there to be described."""
+    watched = Watched()
+    thing = pod(BAD)
+    thing["metadata"] = {"name": "web", "uid": "u-2"}
+    watched.decide(request(thing, old=pod(GOOD), operation="UPDATE"))
+    assert watched.written()[0]["regarding"]["name"] == "web"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        request(owned(GOOD)),
+        request(owned(BAD), dryRun=True),
+        request(owned(BAD), namespace="../../nodes"),
+        request(owned(BAD), namespace=""),
+        request(owned(BAD), operation="DELETE"),
+    ],
+    ids=["trusted", "dry run", "a path for a namespace", "no namespace", "DELETE"],
+)
+def test_what_is_no_news_or_no_real_request_makes_no_event(body: AdmissionRequest) -> None:
+    """Nothing is written; a stranger's namespace reaches no path of the API server."""
+    watched = Watched()
+    watched.decide(body)
+    assert watched.written() == []
+
+
+def test_repetitions_become_one_event_with_a_count() -> None:
+    """A ReplicaSet that retries all day is one Event."""
+    watched = Watched()
+    watched.decide(request(owned(BAD)), times=3)
+    (event,) = watched.written()
+    assert event["series"] == {"count": 3, "lastObservedTime": "2027-01-15T08:00:00.000000Z"}
+    watched.decide(request(owned(BAD)), times=2)
+    assert len(watched.written()) == 1
+    assert watched.api.patched == []
+    watched.clock.tick(SERIES_INTERVAL)
+    watched.written()
+    change = {"series": {"count": 5, "lastObservedTime": "2027-01-15T08:00:00.000000Z"}}
+    path = f"{EVENTS}/{event['metadata']['name']}"
+    assert watched.api.patched == [(path, change, "application/merge-patch+json")]
+    assert watched.outcomes == ["created", "repeated"]
+
+
+def test_after_a_long_quiet_a_repetition_is_news() -> None:
+    """The API server forgets Events after an hour."""
+    watched = Watched()
+    watched.decide(request(owned(BAD)))
+    watched.written()
+    watched.clock.tick(SERIES_LIFETIME)
+    watched.decide(request(owned(BAD)))
+    assert len(watched.written()) == 2
+
+
+def test_an_event_that_is_gone_is_written_anew() -> None:
+    """Somebody deleted it, or its hour was over."""
+    watched = Watched()
+    watched.decide(request(owned(BAD)))
+    watched.written()
+    watched.clock.tick(SERIES_INTERVAL)
+    watched.api.patch_error = ClusterError(404, "not found")
+    watched.decide(request(owned(BAD)))
+    assert len(watched.written()) == 2
+
+
+def test_one_round_writes_so_many_and_no_more() -> None:
+    """The rate of calls has a limit."""
+    watched = Watched()
+    for number in range(WRITES_PER_ROUND + 5):
+        watched.decide(request(pod(f"{HOST}/shop/gone:{number}")))
+    assert watched.events.flush()
+    assert len(watched.api.created) == WRITES_PER_ROUND
+
+
+def test_one_namespace_does_not_take_the_place_of_all() -> None:
+    """A flood of different images in one namespace leaves room for another's Event."""
+    watched = Watched()
+    for number in range(MAX_PENDING_OF_NAMESPACE + 7):
+        watched.decide(request(pod(f"{HOST}/shop/gone:{number}"), namespace="noisy"))
+    watched.decide(request(pod(BAD), namespace="quiet"))
+    assert watched.outcomes == ["dropped"] * 7
+    assert watched.written()[-1]["metadata"]["namespace"] == "quiet"
+
+
+def test_the_memory_is_bounded() -> None:
+    """What does not fit is counted and forgotten."""
+    watched = Watched()
+    for number in range(MAX_PENDING + 3):
+        watched.decide(request(pod(BAD), namespace=f"n{number}"))
+    assert watched.outcomes == ["dropped"] * 3
+
+
+def test_the_memory_of_written_events_is_bounded() -> None:
+    """The oldest series is forgotten."""
+    watched = Watched()
+    for number in range(MAX_SERIES + 1):
+        watched.decide(request(pod(BAD), namespace=f"n{number}"))
+        watched.events.flush()
+    watched.clock.tick(SERIES_INTERVAL)
+    watched.decide(request(pod(BAD), namespace="n0"))
+    watched.decide(request(pod(BAD), namespace=f"n{MAX_SERIES}"))
+    watched.written()
+    assert watched.outcomes[-2:] == ["created", "repeated"]
+
+
+@pytest.mark.parametrize("status", [0, 429, 500, 503])
+def test_an_api_server_that_is_away_is_asked_again_later(status: int) -> None:
+    """Nothing is lost, and nothing hammers."""
+    watched = Watched()
+    watched.decide(request(owned(BAD)))
+    watched.api.error = ClusterError(status, "away")
+    assert not watched.events.flush()
+    watched.api.error = None
+    assert len(watched.written()) == 1
+    assert watched.outcomes == ["created"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_an_event_that_the_api_server_does_not_take_is_counted_and_forgotten(status: int) -> None:
+    """No rights, a namespace that is being deleted, or an Event that is none."""
+    watched = Watched()
+    watched.decide(request(owned(BAD)))
+    watched.api.error = ClusterError(status, "no")
+    assert watched.events.flush()
+    watched.api.error = None
+    assert watched.written() == []
+    assert watched.outcomes == ["failed"]
+
+
+def test_a_note_fits_into_an_event() -> None:
+    """Whole characters, so many bytes."""
+    watched = Watched(policy(hint="信" * 500))
+    watched.decide(request(owned(BAD)))
+    (event,) = watched.written()
+    assert len(event["note"].encode()) <= MAX_NOTE
+    assert event["note"].endswith("信...")
+
+
+def test_a_node_is_no_owner_that_an_event_of_the_namespace_could_stand_on() -> None:
+    """Nodes have no namespace."""
+    watched = Watched()
+    watched.decide(request(owned(BAD, owner={**OWNER, "kind": "Node"})))
+    assert watched.written()[0]["regarding"]["kind"] == "Namespace"
+
+
+def test_the_worker_ends_when_told() -> None:
+    """It does not outlive the server."""
+    watched = Watched()
+    stop = threading.Event()
+    worker = threading.Thread(target=lambda: watched.events.run(stop), daemon=True)
+    worker.start()
+    stop.set()
+    worker.join(30)
+    assert not worker.is_alive()
