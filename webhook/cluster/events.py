@@ -170,12 +170,14 @@ class DecisionEvents:
 
     def flush(self) -> bool:
         """Write what is due, at most ``WRITES_PER_ROUND``; return whether the API server answered."""
-        for happening, seen in self._take_due():
+        due = self._take_due()
+        for index, (happening, seen) in enumerate(due):
             try:
                 outcome = self._write(happening, seen)
             except ClusterError as error:
                 if error.status in _PASSING:
-                    self._remember(happening, seen)
+                    for unwritten in due[index:]:
+                        self._remember(*unwritten)
                     logger.warning("cannot write an Event yet", extra={"detail": str(error)})
                     return False
                 logger.warning("cannot write an Event", extra={"detail": str(error)})

@@ -267,11 +267,12 @@ def test_an_api_server_that_is_away_is_asked_again_later(status: int) -> None:
     """Nothing is lost, and nothing hammers."""
     watched = Watched()
     watched.decide(request(owned(BAD)))
+    watched.decide(request(pod(BAD)))
     watched.api.error = ClusterError(status, "away")
     assert not watched.events.flush()
     watched.api.error = None
-    assert len(watched.written()) == 1
-    assert watched.outcomes == ["created"]
+    assert len(watched.written()) == 2
+    assert watched.outcomes == ["created", "created"]
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])
