@@ -28,3 +28,22 @@ def render_alerts() -> str:
 def read_alerts() -> list[dict[str, Any]]:
     """Return the rules."""
     return [rule for group in yaml.safe_load(render_alerts())["groups"] for rule in group["rules"]]
+
+
+PLAIN = ROOT / "deploy" / "monitoring" / "alerts.yaml"
+HEAD = """\
+# Generated: `python -m tests.monitoring.rules`. The chart's alerts for a Prometheus without an operator, for
+# namespace swr-trust and scrape job swr-trust-webhook, as deploy/base installs them. Each has a section in
+# docs/runbook.md.
+"""
+
+
+def render_plain() -> str:
+    """Return the rule file for ``rule_files`` of a Prometheus, with a heading of its own."""
+    rules = render_alerts()
+    return HEAD + rules[rules.index("groups:") :]
+
+
+if __name__ == "__main__":
+    PLAIN.parent.mkdir(parents=True, exist_ok=True)
+    PLAIN.write_text(render_plain(), encoding="utf-8")

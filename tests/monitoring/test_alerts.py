@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from tests.monitoring.rules import read_alerts, render_alerts
+from tests.monitoring.rules import PLAIN, read_alerts, render_alerts, render_plain
 from webhook.telemetry.metrics import Metrics
 
 CASES = Path(__file__).with_name("alerts.test.yaml")
@@ -36,6 +36,12 @@ def test_prometheus_understands_the_alerts(tmp_path: Path) -> None:
     """Every expression and every template parses."""
     (tmp_path / "alerts.yaml").write_text(render_alerts(), encoding="utf-8")
     _run("check", "rules", "alerts.yaml", folder=tmp_path)
+
+
+def test_the_plain_rule_file_is_the_charts() -> None:
+    """``python -m tests.monitoring.rules`` writes it."""
+    assert PLAIN.read_text(encoding="utf-8") == render_plain()
+    assert "__" not in re.sub(r"__name__", "", render_plain())
 
 
 @needs_promtool

@@ -1,0 +1,24 @@
+"""What the webhook at work exposes is what Prometheus's own linter likes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.demo import SAMPLES, review
+from tests.serving import ServerProcess
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is absent; it comes with Prometheus")
+def test_promtool_has_nothing_to_say(server: ServerProcess) -> None:
+    """Names, units, types and help, with samples in them."""
+    for sample in SAMPLES:
+        server.validate(review(sample.spec))
+    status, body = server.get("/metrics")
+    assert status == 200
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
