@@ -78,6 +78,8 @@ def test_the_refused_pods_of_a_deployment_make_an_event_on_its_replica_set(
     assert event["reportingInstance"] == "replica-1"
     name = event["regarding"]["name"]
     assert name.startswith("refused-")
+    selector = "reportingComponent=swr-trust/webhook"
+    assert name in control_plane.kubectl("get", "events", "-n", NAMESPACE, "--field-selector", selector)
     assert WHAT in control_plane.kubectl("describe", "replicaset", name, "-n", NAMESPACE)
     assert server.metric("swr_trust_events_total", outcome="failed") == 0
 
