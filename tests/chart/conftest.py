@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
 
 import pytest
 
-from tests.chart.installation import TEAM, redirect_services
+from tests.chart.installation import TEAM, Installation, redirect_services
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 
@@ -24,3 +26,20 @@ def swr() -> Iterator[Emulator]:
     """One emulator for all tests."""
     with Emulator() as running:
         yield running
+
+
+class Prepare(Protocol):
+    """Makes a release in a namespace of its own, not yet installed."""
+
+    def __call__(self, namespace: str, changes: dict[str, Any] | None = None) -> Installation: ...
+
+
+@pytest.fixture
+def prepare(cluster: ControlPlane, swr: Emulator) -> Iterator[Prepare]:
+    """Whatever a test leaves of its releases goes with it: a gate would be in the way of all others."""
+    with ExitStack() as releases:
+
+        def make(namespace: str, changes: dict[str, Any] | None = None) -> Installation:
+            return releases.enter_context(Installation(cluster, namespace, swr.url, changes))
+
+        yield make

@@ -160,6 +160,15 @@ class Installation:
             "caBundle": bundle,
         }
 
+    def kubeconfig(self, folder: Path) -> Path:
+        """Write a kubeconfig that holds the rights of the chart's ServiceAccount and no others."""
+        token = self.cluster.kubectl("create", "token", NAME, "-n", self.namespace).strip()
+        config = json.loads(self.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
+        config["users"][0]["user"] = {"token": token}
+        path = folder / "service-account.kubeconfig"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
+
     def helm(self, *arguments: str, check: bool = True) -> str:
         """Run Helm as the administrator; returns what it printed."""
         done = subprocess.run(
@@ -191,6 +200,17 @@ class Installation:
         """Remove the release."""
         return self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--wait", "--ignore-not-found")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave no gate behind for other tests, whoever owns what is left of it by now."""
+        self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
+        kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
+        self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")
+
 
 class Replica:
     """A Pod of the Deployment, run beside the API server."""
@@ -215,10 +235,11 @@ class Replica:
                 fresh.write_bytes(content)
                 fresh.replace(target / key)
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
+    def start(self) -> None:
         """Run the container with the arguments of the Deployment, on the Service's port."""
         self.mount()
-        container = self._pod()["containers"][0]
+        pod = self._pod()
+        container = pod["containers"][0]
         port = container["ports"][0]["containerPort"]
         arguments = [self._inside(argument) for argument in container["args"] if argument != f"--port={port}"]
         command = [sys.executable, "-m", "webhook.cli.main", *arguments]
@@ -229,13 +250,12 @@ class Replica:
             for one in container["env"]
             if "valueFrom" in one
         }
+        # In place of the token that a kubelet mounts; without the right to one there is no cluster.
+        if pod["automountServiceAccountToken"]:
+            variables["KUBECONFIG"] = str(self._installation.kubeconfig(self._folder))
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **variables, **(environment or {})},
+                command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **variables}
             )
         self._wait()
 

@@ -30,14 +30,12 @@ from tests.emulator.server import Emulator
 def gate(
     cluster: ControlPlane, swr: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """An installation that stays away from the others: its webhook is for one namespace only."""
-    installation = Installation(cluster, "chart-gate", swr.url)
-    installation.use_certificate()
-    installation.install()
-    with Replica(installation, tmp_path_factory.mktemp("gate")):
-        wait_until_called(cluster)
-        yield installation
-    installation.uninstall()
+    """The chart with its defaults, installed by Helm, with a certificate that the webhook made itself."""
+    with Installation(cluster, "chart-gate", swr.url) as installation:
+        installation.install()
+        with Replica(installation, tmp_path_factory.mktemp("gate")):
+            wait_until_called(cluster)
+            yield installation
 
 
 @pytest.mark.parametrize("options", OPTIONS)

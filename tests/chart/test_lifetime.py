@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import json
 import random
 import threading
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import yaml
 
+from tests.chart.conftest import Prepare
 from tests.chart.installation import (
     AWAY,
     REFUSED,
     TEAM,
     TRUSTED,
     UNTRUSTED,
-    Installation,
     Replica,
     leftovers,
     run,
@@ -24,7 +27,8 @@ from tests.chart.installation import (
 )
 from tests.chart.rendering import NAME
 from tests.controlplane import ControlPlane
-from tests.emulator.server import Emulator
+from webhook.cluster.authority import make_material
+from webhook.cluster.certificates import ManagedCertificateOptions
 
 
 def admits(cluster: ControlPlane, image: str) -> bool:
@@ -61,12 +65,14 @@ class Stream:
         self._thread.join(30)
 
 
+@pytest.mark.parametrize("mode", ["self", "existingSecret"])
 def test_upgrade_and_rollback_lose_no_admission_and_change_the_policy(
-    cluster: ControlPlane, swr: Emulator, tmp_path: Path
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path, mode: str
 ) -> None:
     """Under a stream of Pods: mode audit and back, by Helm 4, and nothing is left in the end."""
-    installation = Installation(cluster, "chart-upgrade", swr.url)
-    installation.use_certificate()
+    installation = prepare(f"chart-upgrade-{mode.lower()}")
+    if mode == "existingSecret":
+        installation.use_certificate()
     installation.install()
     with Replica(installation, tmp_path) as replica:
         wait_until_called(cluster)
@@ -88,12 +94,54 @@ def test_upgrade_and_rollback_lose_no_admission_and_change_the_policy(
     assert leftovers(cluster, installation.namespace) == []
 
 
+def test_certificates_come_back_within_seconds_and_rotate_without_a_lost_admission(
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path
+) -> None:
+    """Whatever GitOps replaces and whoever empties it; the owner of certificates is the webhook."""
+    installation = prepare("chart-certificates")
+    names = ManagedCertificateOptions(installation.namespace, "", NAME, "").names
+    aged = make_material(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
+    installation.install()
+    installation.make_secret(f"{NAME}-tls", {key: value.decode() for key, value in aged.data.items()})
+
+    def get_secret() -> dict[str, str]:
+        found = cluster.kubectl(
+            "get", "secret", f"{NAME}-tls", "-n", installation.namespace, "-o", "json", check=False
+        )
+        data: dict[str, str] = json.loads(found).get("data", {}) if found.startswith("{") else {}
+        return data
+
+    def is_whole() -> bool:
+        return set(get_secret()) == set(aged.data) and admits(cluster, TRUSTED)
+
+    with Replica(installation, tmp_path):
+        wait_until_called(cluster)
+        with Stream(cluster) as stream:
+            first = get_secret()["tls.crt"]
+            due = {key: base64.b64encode(aged.data[key]).decode() for key in ("tls.crt", "tls.key")}
+            change = json.dumps({"data": due})
+            cluster.kubectl("patch", "secret", f"{NAME}-tls", "-n", installation.namespace, "-p", change)
+            cluster.wait_for(
+                "a new certificate", lambda: get_secret()["tls.crt"] not in (first, due["tls.crt"])
+            )
+            count = stream.created
+            cluster.wait_for("Pods after that", lambda: stream.created > count + 5)
+        assert stream.failures == []
+        replaced = [one for one in yaml.safe_load_all(installation.render()) if one]
+        for kind in ("Secret", "ValidatingWebhookConfiguration"):
+            (one,) = [one for one in replaced if one["kind"] == kind]
+            cluster.kubectl("replace", "-f", "-", stdin=one)
+            cluster.wait_for(f"the {kind} to be whole again", is_whole, seconds=5)
+        cluster.kubectl("delete", "secret", f"{NAME}-tls", "-n", installation.namespace)
+        cluster.wait_for("the Secret", is_whole, seconds=5)
+
+
 def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
-    cluster: ControlPlane, swr: Emulator
+    cluster: ControlPlane, prepare: Prepare
 ) -> None:
     """Fail closed, and no deadlock: own and system namespaces, labels, finalizers, status, deletion."""
     run(cluster, "early", UNTRUSTED)
-    installation = Installation(cluster, "chart-away", swr.url)
+    installation = prepare("chart-away")
     installation.use_certificate()
     installation.install()
     try:
@@ -111,58 +159,40 @@ def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
         assert "NotFound" in cluster.kubectl("get", "pod", "early", "-n", TEAM, check=False)
     finally:
         cluster.kubectl("delete", "deployment", "d", "-n", TEAM, "--ignore-not-found")
-        installation.uninstall()
 
 
-def test_deleting_the_namespace_opens_the_gate_at_once(cluster: ControlPlane, swr: Emulator) -> None:
+def test_deleting_the_namespace_opens_the_gate_at_once(cluster: ControlPlane, prepare: Prepare) -> None:
     """What is left of the webhook configuration outlives its Service, but is not called any more."""
-    installation = Installation(cluster, "chart-deleted", swr.url)
+    installation = prepare("chart-deleted")
     installation.use_certificate()
     installation.install()
     cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
-    try:
-        cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
-        cluster.wait_for("the gate to open", lambda: admits(cluster, UNTRUSTED), seconds=15)
-        assert f"ValidatingWebhookConfiguration/{NAME}" in leftovers(cluster, "default")
-    finally:
-        cluster.kubectl(
-            "delete",
-            "validatingwebhookconfigurations,clusterroles,clusterrolebindings",
-            f"--selector=app.kubernetes.io/instance={NAME}",
-        )
+    cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
+    cluster.wait_for("the gate to open", lambda: admits(cluster, UNTRUSTED), seconds=15)
+    assert f"ValidatingWebhookConfiguration/{NAME}" in leftovers(cluster, "default")
 
 
-def test_without_the_binding_the_gate_would_stay_shut(cluster: ControlPlane, swr: Emulator) -> None:
+def test_without_the_binding_the_gate_would_stay_shut(cluster: ControlPlane, prepare: Prepare) -> None:
     """The condition is what the test above rests on."""
-    installation = Installation(
-        cluster, "chart-shut", swr.url, {"webhook": {"standDownWithNamespace": False}}
-    )
+    installation = prepare("chart-shut", {"webhook": {"standDownWithNamespace": False}})
     installation.use_certificate()
     installation.install()
-    try:
-        cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
-        cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
-        cluster.wait_for(
-            "the end",
-            lambda: (
-                "NotFound"
-                in cluster.kubectl("get", "service", NAME, "-n", installation.namespace, check=False)
-            ),
-        )
-        assert AWAY in run(cluster, "late", TRUSTED, "--dry-run=server")
-    finally:
-        cluster.kubectl(
-            "delete",
-            "validatingwebhookconfigurations,clusterroles,clusterrolebindings",
-            f"--selector=app.kubernetes.io/instance={NAME}",
-        )
+    cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))
+    cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
+    cluster.wait_for(
+        "the end",
+        lambda: (
+            "NotFound" in cluster.kubectl("get", "service", NAME, "-n", installation.namespace, check=False)
+        ),
+    )
+    assert AWAY in run(cluster, "late", TRUSTED, "--dry-run=server")
 
 
 def test_gitops_applies_again_and_again_and_prunes_the_gate_first(
-    cluster: ControlPlane, swr: Emulator
+    cluster: ControlPlane, prepare: Prepare
 ) -> None:
     """Rendered without the cluster, applied twice without a change, pruned by waves without a blocked Pod."""
-    installation = Installation(cluster, "chart-gitops", swr.url)
+    installation = prepare("chart-gitops")
     installation.use_certificate()
     text = installation.render()
     cluster.kubectl("apply", "-f", "-", stdin=text)
