@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.serving import ServerProcess, make_certificate
 
 _ASSETS = "KUBEBUILDER_ASSETS"
+
+# How long an input takes to make or to judge says more of the machine than of the code.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)

@@ -148,7 +148,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(["ts", "decision", "findings", "breakGlass", "dryRun", "namespace", "user", "kind"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=60), st.dictionaries(FIELDS, JSON), st.lists(st.dictionaries(st.text(), JSON)))
 def test_no_line_is_a_crash(raw: bytes, fields: dict[str, Any], findings: list[Any]) -> None:
     """Logs pass through many hands; whatever comes out can be written as CSV."""
