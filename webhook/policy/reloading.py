@@ -75,7 +75,10 @@ class PolicyFile:
         self._note_endings()
 
     def on_change(self, subscriber: Callable[[Policy], None]) -> None:
-        """Call ``subscriber`` with each new policy, before it is in force."""
+        """Call ``subscriber`` with each new policy, before it is in force.
+
+        One that cannot follow raises ``ConfigError``, and the last good policy stays.
+        """
         self._subscribers.append(subscriber)
 
     def check(self) -> bool:
@@ -111,13 +114,14 @@ class PolicyFile:
                 return False
             seen = fingerprint
             policy = parse_policy(data)
+            seen = b""  # what is missing now may be there in a moment, without a change of the file
+            for subscriber in self._subscribers:
+                subscriber(policy)
         except ConfigError as error:
             self._reject(seen, error.problems)
             return False
-        for subscriber in self._subscribers:
-            subscriber(policy)
         self.current = policy
-        self._in_force = seen
+        self._in_force = fingerprint
         self.problems, self._rejected = (), b""
         self._noticed_at = float("-inf")
         self._recorder.policy_loaded(policy.version, self._clock())
@@ -132,7 +136,7 @@ class PolicyFile:
             logger.info("the policy file is again the one in force", extra={"policy": self.current.version})
 
     def _reject(self, seen: bytes, problems: Sequence[Problem]) -> None:
-        """Keep what is in force; ``seen`` is the content that is broken, empty if it cannot be read."""
+        """Keep what is in force; ``seen`` is the content that is broken, empty if another look may help."""
         known = not seen and tuple(problems) == tuple(self.problems)
         self.problems, self._rejected = tuple(problems), seen
         if known:

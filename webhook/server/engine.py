@@ -33,11 +33,16 @@ class Engine:
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]] = resolve_by_system,
     ) -> None:
-        """Make the parts; nothing is asked yet. ``environment`` may hold credentials."""
+        """Make the parts; nothing is asked yet. ``environment`` may hold credentials.
+
+        Raises:
+            ConfigError: a credential or a CA file that the policy needs is not there.
+        """
         self._metrics = metrics
         self._environment = environment
         self._resolver = Resolver(resolve)
         self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
+        self._source.open(policy.registries.registries)
         self.lookup = TrustLookup(self, policy.cache, policy.lookup, metrics)
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
@@ -52,8 +57,13 @@ class Engine:
         return record
 
     def follow(self, policy: Policy) -> None:
-        """Go on under another policy: what is known stays for registries that are unchanged."""
+        """Go on under another policy: what is known stays for registries that are unchanged.
+
+        Raises:
+            ConfigError: the other policy needs what is not there; all goes on as before.
+        """
         registries = policy.registries.registries
+        self._source.open(registries)
         self._source.retain(registries)
         self.lookup.retain(registries)
         self.lookup.configure(policy.cache, policy.lookup)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from webhook.deadlines import Deadline
+from webhook.errors import ConfigError, Problem
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.client import CallRecorder, SwrClient
 from webhook.swr.http import Credential, Transport
@@ -33,7 +35,7 @@ class OpenCredential(Protocol):
 
 
 class SwrTrustSource:
-    """Implements ``TrustSource``. Clients, connections and identities are made on first use.
+    """Implements ``TrustSource``. Connections are made on first use, all else by ``open``.
 
     Registries with equal credential settings and IAM share one identity, because the budget of
     failed authentications is the account's, not the registry's.
@@ -50,6 +52,21 @@ class SwrTrustSource:
         self._transports: dict[tuple[str | None, str | None], Transport] = {}
         self._credentials: dict[tuple[object, ...], Credential] = {}
         self._clients: dict[str, SwrClient] = {}
+
+    def open(self, registries: Iterable[Registry]) -> None:
+        """Make what it takes to ask these registries, so that what is missing shows before a Pod comes.
+
+        Raises:
+            ConfigError: the environment lacks a credential, or a CA file cannot be used.
+        """
+        problems: dict[Problem, None] = {}
+        for registry in registries:
+            try:
+                self._client(registry)
+            except ConfigError as error:
+                problems |= dict.fromkeys(error.problems)
+        if problems:
+            raise ConfigError(list(problems))
 
     def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Ask the query's registry; see ``TrustSource``."""
@@ -77,7 +94,7 @@ class SwrTrustSource:
             transport = _get_or_make(
                 self._transports,
                 (registry.ca_file, registry.proxy),
-                lambda: self._open_transport(ca_file=registry.ca_file, proxy=registry.proxy),
+                lambda: self._connect(registry),
             )
             credential = _get_or_make(
                 self._credentials,
@@ -89,6 +106,14 @@ class SwrTrustSource:
                 registry.key,
                 lambda: SwrClient(registry, transport, credential, self._recorder),
             )
+
+    def _connect(self, registry: Registry) -> Transport:
+        try:
+            return self._open_transport(ca_file=registry.ca_file, proxy=registry.proxy)
+        except OSError as error:  # of which TLS's own is one
+            cause = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+            problem = f"the caFile {registry.ca_file} of {registry.name} cannot be used: {cause}"
+            raise ConfigError([Problem("registries", problem)]) from None
 
 
 def _identity(registry: Registry) -> tuple[object, ...]:

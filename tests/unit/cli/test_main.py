@@ -119,6 +119,22 @@ def test_a_command_with_a_broken_policy_lists_its_problems(
     )
 
 
+def test_a_command_without_the_credential_that_the_policy_names_says_so(
+    policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is asked: no image is refused, or let pass, for a mistake of its operator."""
+    policy.write_text(
+        "apiVersion: swr-trust/v1\nkind: TrustPolicy\nregistries: [{region: cn-north-4}]\n"
+        "credentials: {kind: aksk}\n",
+        encoding="utf-8",
+    )
+    assert main(["check", "swr.cn-north-4.myhuaweicloud.com/a/b:1", "--config", str(policy)]) == 2
+    assert capsys.readouterr().err == (
+        f"swr-trust: the configuration {policy} cannot be used:\n"
+        "  credentials: the environment variable HUAWEICLOUD_SDK_AK is not set\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

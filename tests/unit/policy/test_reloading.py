@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import FakeClock, Notes
 from tests.unit.policy.test_loading import MINIMAL
-from webhook.errors import ConfigError
+from webhook.errors import ConfigError, Problem
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
 from webhook.policy.reloading import PolicyFile
@@ -75,6 +75,30 @@ def test_a_broken_file_is_complained_of_once(tmp_path: Path, caplog: pytest.LogC
             watched.file.check()
     (record,) = caplog.records
     assert record.problems[0].startswith("mood: there is no such key, did you mean mode?")  # type: ignore[attr-defined]
+
+
+def test_a_policy_that_cannot_be_followed_changes_nothing_until_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A CA file that is mounted a moment later for one; it is complained of once."""
+    watched = Watched(tmp_path)
+    missing = [Problem("registries", "the caFile is not there")]
+
+    def follow(policy: Policy) -> None:
+        if missing:
+            raise ConfigError(missing)
+
+    watched.file.on_change(follow)
+    with caplog.at_level(logging.ERROR):
+        assert watched.write(MINIMAL + "mode: warn\n") is False
+        assert watched.file.check() is False
+    assert watched.file.current.mode is Mode.ENFORCE
+    assert watched.file.problems == tuple(missing)
+    assert len(caplog.records) == 1
+    missing.clear()
+    assert watched.file.check() is True
+    assert watched.file.current.mode is Mode.WARN
+    assert watched.file.problems == ()
 
 
 def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:

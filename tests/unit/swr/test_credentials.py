@@ -28,7 +28,7 @@ from webhook.swr.credentials.files import SecretFiles
 from webhook.swr.credentials.guard import PAUSE_SECONDS, GuardedCredential, Pause
 from webhook.swr.credentials.iam import read_temporary_keys, read_time
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair
-from webhook.swr.credentials.signing import sign
+from webhook.swr.credentials.signing import load_signer
 from webhook.swr.http import HttpRequest, HttpResponse
 
 SOON = Deadline(1e9)
@@ -439,7 +439,7 @@ def test_an_access_key_signs_what_is_sent() -> None:
         (("limit", "1000"), ("marker", "a b+c/~")),
         {"Content-Type": "application/json;charset=utf-8", "X-Project-Id": "p"},
     )
-    added = sign(KeyPair("AK", "SK", "ST"), request)
+    added = load_signer()(KeyPair("AK", "SK", "ST"), request)
     headers = {name.lower(): value for name, value in {**request.headers, **added}.items()}
     query = "limit=1000&marker=a%20b%2Bc%2F~"
     assert verify("GET", request.path, query, headers, b"", "SK", time.time()) is None

@@ -19,7 +19,7 @@ from webhook.swr.credentials.guard import (
 )
 from webhook.swr.credentials.iam_user import IamUserLogin
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair, SecretSource
-from webhook.swr.credentials.signing import sign
+from webhook.swr.credentials.signing import load_signer
 from webhook.swr.credentials.temporary import OidcAgency, OidcFederation, PodIdentity
 from webhook.swr.http import Credential, HttpRequest, Transport
 
@@ -48,7 +48,7 @@ def build_credential(
         token = SecretFiles([_need(settings.token_file, "tokenFile")])
         return GuardedCredential(kind, token, _token_of_file, pause)
     if kind == "aksk":
-        return GuardedCredential(kind, _key_pair(settings, environment), sign, pause)
+        return GuardedCredential(kind, _key_pair(settings, environment), load_signer(), pause)
 
     def fetched(fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles) -> FetchedSecret[SecretT]:
         inputs: Callable[[], Hashable] = file.fingerprint
@@ -67,7 +67,7 @@ def build_credential(
         )
         return GuardedCredential(kind, fetched(login, password), _token_header, pause)
     keys = _temporary_keys(settings, region, iam_endpoint, transport, environment)
-    return GuardedCredential(kind, fetched(*keys), sign, pause)
+    return GuardedCredential(kind, fetched(*keys), load_signer(), pause)
 
 
 def _temporary_keys(

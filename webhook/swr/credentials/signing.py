@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from webhook.swr.credentials.secrets import KeyPair
 from webhook.swr.http import HttpRequest
 
 
-def sign(pair: KeyPair, request: HttpRequest) -> Mapping[str, str]:
-    """Return the headers that sign a request, made by the SDK's own signer.
+def load_signer() -> Callable[[KeyPair, HttpRequest], Mapping[str, str]]:
+    """Return what makes the headers that sign a request, by the SDK's own signer.
 
     The path is signed as it is sent: the signer decodes and encodes it again, which leaves a path
-    of checked names as it was.
+    of checked names as it was. Loading the SDK takes half a second, which is paid here and not by
+    the first Pod, and only by those who sign.
     """
-    from huaweicloudsdkcore.auth.credentials import BasicCredentials  # noqa: PLC0415 - half a second of imports
-    from huaweicloudsdkcore.sdk_request import SdkRequest  # noqa: PLC0415 - only key pairs need it
-    from huaweicloudsdkcore.signer.signer import Signer  # noqa: PLC0415 - only key pairs need it
+    from huaweicloudsdkcore.auth.credentials import BasicCredentials  # noqa: PLC0415 - see above
+    from huaweicloudsdkcore.sdk_request import SdkRequest  # noqa: PLC0415 - the same
+    from huaweicloudsdkcore.signer.signer import Signer  # noqa: PLC0415 - the same
 
-    parts = urlsplit(request.base_url)
-    headers = {
-        **request.headers,
-        "Host": parts.netloc,
-        "X-Sdk-Date": dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ"),
-    }
-    if pair.security_token is not None:
-        headers["X-Security-Token"] = pair.security_token
-    signed = SdkRequest(
-        method=request.method,
-        schema=parts.scheme,
-        host=parts.netloc,
-        resource_path=request.path,
-        query_params=list(request.query),
-        header_params=headers,
-        body=request.body or "",
-    )
-    Signer(BasicCredentials(pair.access_key, pair.secret_key)).sign(signed)
-    result: Mapping[str, str] = {
-        name: value for name, value in signed.header_params.items() if name not in request.headers
-    }
-    return result
+    def sign(pair: KeyPair, request: HttpRequest) -> Mapping[str, str]:
+        parts = urlsplit(request.base_url)
+        headers = {
+            **request.headers,
+            "Host": parts.netloc,
+            "X-Sdk-Date": dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ"),
+        }
+        if pair.security_token is not None:
+            headers["X-Security-Token"] = pair.security_token
+        signed = SdkRequest(
+            method=request.method,
+            schema=parts.scheme,
+            host=parts.netloc,
+            resource_path=request.path,
+            query_params=list(request.query),
+            header_params=headers,
+            body=request.body or "",
+        )
+        Signer(BasicCredentials(pair.access_key, pair.secret_key)).sign(signed)
+        return {name: value for name, value in signed.header_params.items() if name not in request.headers}
+
+    return sign

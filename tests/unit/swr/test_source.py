@@ -1,0 +1,107 @@
+"""What it takes to ask SWR is made before anybody asks, and shared as far as it is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Notes
+from webhook.errors import ConfigError
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.credentials import build_credential
+from webhook.swr.http import Credential, Transport
+from webhook.swr.source import SwrTrustSource
+from webhook.swr.transport import PooledTransport
+
+TOKEN = CredentialSettings("token", token_file="/etc/swr/token")
+KEYS = CredentialSettings("aksk")
+POD_IDENTITY = CredentialSettings("podIdentity")
+
+
+def registry(name: str, credentials: CredentialSettings = TOKEN, ca_file: str | None = None) -> Registry:
+    """Return the registry of a host."""
+    return Registry((name,), "cn-north-4", "https://swr-api", "https://iam", credentials, ca_file=ca_file)
+
+
+class Opened:
+    """A source that counts the identities and transports it makes."""
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self.credentials = 0
+        self.transports = 0
+        self._environment = environment or {}
+        self.source = SwrTrustSource(self._transport, self._credential, Notes())
+
+    def problems(self, *registries: Registry) -> list[str]:
+        """Open registries and return what is wrong, a line each."""
+        try:
+            self.source.open(registries)
+        except ConfigError as error:
+            return [str(problem) for problem in error.problems]
+        return []
+
+    def _transport(self, *, ca_file: str | None, proxy: str | None) -> Transport:
+        transport = PooledTransport(ca_file=ca_file, proxy=proxy)
+        self.transports += 1
+        return transport
+
+    def _credential(
+        self, settings: CredentialSettings, registry: Registry, transport: Transport
+    ) -> Credential:
+        self.credentials += 1
+        return build_credential(
+            settings,
+            region=registry.region,
+            iam_endpoint=registry.iam_endpoint,
+            project_id=None,
+            transport=transport,
+            environment=self._environment,
+        )
+
+
+@pytest.mark.parametrize(
+    ("credentials", "problem"),
+    [
+        (KEYS, "credentials: the environment variable HUAWEICLOUD_SDK_AK is not set"),
+        (
+            POD_IDENTITY,
+            "credentials: the environment variable HC_CONTAINER_CREDENTIALS_FULL_URI is not set",
+        ),
+    ],
+    ids=["aksk", "podIdentity"],
+)
+def test_a_credential_that_the_environment_lacks_is_said_once(
+    credentials: CredentialSettings, problem: str
+) -> None:
+    """Also where two registries ask with it; a Pod's lookup would call it an outage, which may pass."""
+    assert Opened().problems(registry("a", credentials), registry("b", credentials)) == [problem]
+
+
+def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """With its registry and the cause, all of them in one go."""
+    garbage = tmp_path / "ca.pem"
+    garbage.write_text("no certificate", encoding="utf-8")
+    missing = tmp_path / "missing.pem"
+    problems = Opened().problems(
+        registry("a", ca_file=str(garbage)), registry("b", ca_file=str(missing)), registry("c")
+    )
+    assert problems == [
+        f"registries: the caFile {garbage} of a cannot be used: no certificate in PEM",
+        f"registries: the caFile {missing} of b cannot be used: No such file or directory",
+    ]
+
+
+def test_registries_with_one_identity_share_it() -> None:
+    """The budget of failed authentications is the account's."""
+    opened = Opened({"HUAWEICLOUD_SDK_AK": "AK", "HUAWEICLOUD_SDK_SK": "SK"})
+    assert opened.problems(registry("a", KEYS), registry("b", KEYS), registry("c", TOKEN)) == []
+    assert (opened.credentials, opened.transports) == (2, 1)
+
+
+def test_what_is_open_is_not_opened_again() -> None:
+    """A reload keeps connections and identities of registries that are as they were."""
+    opened = Opened()
+    for _ in range(2):
+        assert opened.problems(registry("a"), registry("b")) == []
+    assert (opened.credentials, opened.transports) == (1, 1)
