@@ -1,13 +1,11 @@
 """Manifests on disk or standard input, with the line of every field.
 
 Reads multi-document YAML and JSON, Lists of any kind, and the output of ``helm template`` and
-``kustomize build``. Documents are composed into node trees first, because only nodes know their
-lines; the plain values are built from the same tree, so that both always agree.
+``kustomize build``.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,15 +18,13 @@ import yaml
 from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.objects import KubernetesObject
 from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
-from webhook.errors import ManifestError
+from webhook.cli.trees import Tree, line_of
+from webhook.errors import InvalidReferenceError, ManifestError
+from webhook.images.reference import DEFAULT_TAG, parse_reference
 from webhook.policy.findings import Mode
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Of one file: a rendered chart is a few hundred kilobytes."""
-
-MAX_DEPTH: Final = 200
-MAX_NODES: Final = 2_000_000
-"""Of one document, aliases counted each time: a few lines of aliases can stand for billions."""
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
@@ -74,6 +70,8 @@ def read_manifests(paths: Sequence[str]) -> Iterator[Manifest]:
         ManifestError: a file cannot be read, is no YAML, or holds an object that cannot be judged.
     """
     for path in paths:
+        if not path:
+            raise ManifestError("a file without a name: is a variable empty?")
         if path == "-":
             yield from _read_text("<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1))
         else:
@@ -100,7 +98,7 @@ def _read_text(name: str, data: bytes) -> Iterator[Manifest]:
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
-                yield from _objects_of(name, node)
+                yield from _objects_of(name, Tree(name, node))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise ManifestError(f"{name}:{line}: {error.problem or 'no YAML'}") from None
@@ -112,30 +110,30 @@ def _read_text(name: str, data: bytes) -> Iterator[Manifest]:
         loader.dispose()
 
 
-def _objects_of(name: str, node: yaml.Node) -> Iterator[Manifest]:
-    value = _plain(node, name)
+def _objects_of(name: str, tree: Tree) -> Iterator[Manifest]:
+    value = tree.plain()
     if value is None:
         return
     if not isinstance(value, dict):
-        raise ManifestError(f"{name}:{node.start_mark.line + 1}: not a Kubernetes object: no mapping")
-    yield from _object(name, node, value)
+        raise ManifestError(f"{name}:{line_of(tree.root)}: not a Kubernetes object: no mapping")
+    yield from _object(name, tree, tree.root, value)
 
 
-def _object(name: str, node: yaml.Node, value: dict[str, Any]) -> Iterator[Manifest]:
+def _object(name: str, tree: Tree, node: yaml.Node, value: dict[str, Any]) -> Iterator[Manifest]:
     kind = value.get("kind")
     api_version = value.get("apiVersion")
-    line = node.start_mark.line + 1
+    line = line_of(node)
     if not isinstance(kind, str) or not isinstance(api_version, str):
         raise ManifestError(f"{name}:{line}: not a Kubernetes object: it needs apiVersion and kind")
     items = value.get("items")
     if kind.endswith("List") and isinstance(items, list):
-        nodes = _child(node, "items")
+        nodes = tree.child(node, "items")
         for item, item_node in zip(items, nodes.value if nodes is not None else (), strict=True):
             if isinstance(item, dict):
                 # Items of a typed list (a PodList) need not repeat their kind.
                 item.setdefault("kind", kind.removesuffix("List"))
                 item.setdefault("apiVersion", api_version)
-                yield from _object(name, item_node, item)
+                yield from _object(name, tree, item_node, item)
         return
     subject = _subject_of(kind, api_version)
     if subject is None:
@@ -157,10 +155,24 @@ def _object(name: str, node: yaml.Node, value: dict[str, Any]) -> Iterator[Manif
         kind=kind,
         name=object_name,
         namespace=namespace if isinstance(namespace, str) else "",
-        uses=tuple(uses),
-        lines=tuple(_line_of(node, use.field) for use in uses),
+        uses=tuple(map(_with_pull_policy, uses)),
+        lines=tuple(tree.line(node, use.field) for use in uses),
         subject=subject,
     )
+
+
+def _with_pull_policy(use: ImageUse) -> ImageUse:
+    """Return a use with the pull policy that the API server fills in before it asks a webhook.
+
+    Source: Kubernetes documentation, Images, Default image pull policy; it goes by the tag alone.
+    """
+    if use.pull_policy:
+        return use
+    try:
+        latest = parse_reference(use.image).tag == DEFAULT_TAG
+    except InvalidReferenceError:
+        latest = False
+    return msgspec.structs.replace(use, pull_policy="Always" if latest else "IfNotPresent")
 
 
 def _subject_of(kind: str, api_version: str) -> Subject | None:
@@ -171,52 +183,3 @@ def _subject_of(kind: str, api_version: str) -> Subject | None:
         return Subject.POD
     resource = _RESOURCE_OF.get(kind)
     return Subject.WORKLOAD if resource is not None and resource[0] == group else None
-
-
-def _plain(node: yaml.Node, name: str) -> Any:
-    budget = MAX_NODES
-
-    def build(part: yaml.Node, depth: int) -> Any:
-        nonlocal budget
-        budget -= 1
-        if budget < 0 or depth > MAX_DEPTH:
-            raise ManifestError(f"{name}:{part.start_mark.line + 1}: nested too deeply, or too many aliases")
-        if isinstance(part, yaml.MappingNode):
-            # Keys are always names here; a later duplicate wins, as it does for kubectl.
-            return {
-                key.value: build(value, depth + 1)
-                for key, value in part.value
-                if isinstance(key, yaml.ScalarNode)
-            }
-        if isinstance(part, yaml.SequenceNode):
-            return [build(item, depth + 1) for item in part.value]
-        return None if part.tag == "tag:yaml.org,2002:null" else part.value
-
-    return build(node, 0)
-
-
-def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    found = None
-    for name, value in node.value:
-        if isinstance(name, yaml.ScalarNode) and name.value == key:
-            found = value
-    return found
-
-
-def _line_of(node: yaml.Node, field: str) -> int:
-    """Return the line of a field path such as ``spec.containers[0].image``, or of what is nearest."""
-    place: yaml.Node = node
-    for name, index in re.findall(r"([A-Za-z]+)|\[(\d+)\]", field):
-        inner: yaml.Node | None
-        if name:
-            inner = _child(place, name)
-        elif isinstance(place, yaml.SequenceNode) and int(index) < len(place.value):
-            inner = place.value[int(index)]
-        else:
-            inner = None
-        if inner is None:
-            break
-        place = inner
-    return int(place.start_mark.line) + 1

@@ -14,6 +14,9 @@ from webhook.policy.findings import Finding
 
 MAX_FAILURES: Final = 5
 
+MAX_CELL: Final = 4096
+"""Characters of one cell."""
+
 _COLOURS: Final = {
     "trusted": "green",
     "exempt": "cyan",
@@ -40,7 +43,11 @@ def print_failures(judged: Iterable[JudgedUse]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: coloured and fitted on a terminal, plain and uncut into a pipe."""
+    """Print rows in columns: coloured and fitted on a terminal, plain and uncut into a pipe.
+
+    What a manifest or a cluster wrote must not steer the terminal: control characters are escaped.
+    """
+    rows = [[printable(cell, MAX_CELL) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(header, rows)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +134,95 @@ def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path,
     assert capsys.readouterr().err == "swr-trust: SWR could not be asked: SWR answered 500\n"
 
 
+MERGED = f"""\
+apiVersion: v1
+kind: Pod
+x-base: &base {{image: {HOST}/shop/web:2.0}}
+x-more: &more {{<<: *base, imagePullPolicy: Always}}
+spec:
+  containers:
+    - {{<<: *base, name: a}}
+    - {{<<: *base, name: b, image: {HOST}/shop/web:1.0}}
+    - {{<<: [*more, {{image: nginx}}], name: c}}
+  initContainers: &list
+    - {{name: d, image: {HOST}/shop/api:1.4}}
+  ephemeralContainers: *list
+"""
+
+
+def test_aliases_and_merge_keys_are_followed(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """As kubectl follows them: an image cannot hide behind an anchor; its line is where it is written."""
+    path = tmp_path / "pod.yaml"
+    path.write_text(MERGED, encoding="utf-8")
+    assert review(write_policy(""), "-o", "json", str(path)) == 1
+    assert [row[1:2] + row[3:] for row in found(capsys.readouterr().out)] == [
+        (3, "shop/web:2.0", "untrusted"),
+        (8, "shop/web:1.0", "trusted"),
+        (3, "shop/web:2.0", "untrusted"),
+        (11, "shop/api:1.4", "trusted"),
+        (11, "shop/api:1.4", "trusted"),
+    ]
+
+
+def test_of_a_key_that_stands_twice_the_later_counts(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """As for kubectl: what is judged is what is applied."""
+    path = tmp_path / "pod.yaml"
+    pod = f"apiVersion: v1\nkind: Pod\nspec:\n  containers: [{{image: {HOST}/shop/web:1.0}}]\n"
+    path.write_text(pod + f"  containers: [{{image: {HOST}/shop/web:2.0}}]\n", encoding="utf-8")
+    assert review(write_policy(""), "-o", "json", str(path)) == 1
+    assert [row[1:2] + row[3:] for row in found(capsys.readouterr().out)] == [
+        (5, "shop/web:2.0", "untrusted")
+    ]
+
+
+PULLED = [
+    ("web:1.0", "", "pull-policy"),
+    ("web:1.0", "imagePullPolicy: Always", ""),
+    ("web:latest", "", ""),
+    ("web", "", ""),
+    ("web:latest", "imagePullPolicy: IfNotPresent", "pull-policy"),
+    ("web@sha256:" + "1" * 64, "", "pull-policy"),
+]
+
+
+@pytest.mark.parametrize(("image", "line", "reason"), PULLED, ids=[" ".join(case[:2]) for case in PULLED])
+def test_the_pull_policy_is_the_one_that_the_webhook_would_see(
+    write_policy: WritePolicy,
+    emulator: Emulator,
+    tmp_path: Path,
+    capsys: Output,
+    image: str,
+    line: str,
+    reason: str,
+) -> None:
+    """The API server fills it in before it asks: Always for latest, IfNotPresent for all else."""
+    emulator.state.set_tag("shop/web:latest", is_trusted=True, digest="sha256:" + "1" * 64)
+    path = tmp_path / "pod.yaml"
+    container = f"{{image: '{HOST}/shop/{image}', {line}}}"
+    path.write_text(f"apiVersion: v1\nkind: Pod\nspec: {{containers: [{container}]}}\n", encoding="utf-8")
+    rules = "digestOnly: resolve\nrules: [{name: fresh, images: ['**'], requirePullAlways: true}]\n"
+    review(write_policy(rules), "-o", "json", str(path))
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["reason"] == reason
+
+
+def test_what_a_manifest_holds_does_not_steer_the_terminal(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """Control characters of names and images are shown escaped."""
+    path = tmp_path / "pod.yaml"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a\x1b[2J"}}
+    path.write_text(
+        json.dumps({**pod, "spec": {"containers": [{"image": "\x1b]0;x\x07"}]}}), encoding="utf-8"
+    )
+    review(write_policy(""), str(path))
+    assert capsys.readouterr().out.splitlines()[1].split()[1:3] == ["Pod/a\\x1b[2J", "\\x1b]0;x\\x07"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -144,9 +234,41 @@ def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path,
             "apiVersion: v1\nkind: Pod\nspec: {containers: no}\n",
             "pod.yaml:1: this Pod cannot be read: Expected `array | null`, got `str` - at `$.spec.containers`",
         ),
+        (
+            "apiVersion: v1\nkind: Pod\nx: &x {image: a}\nspec:\n  containers: [{image: b, <<: *x}]\n",
+            "pod.yaml:5: the merge key comes after 'image', which it holds, too: write it first",
+        ),
+        ("apiVersion: v1\nkind: Pod\nspec: &x {<<: *x}\n", "pod.yaml:3: a mapping merges itself"),
+        (
+            "apiVersion: v1\nkind: Pod\nspec: {<<: [1]}\n",
+            "pod.yaml:3: a merge key takes a mapping, or a list of mappings",
+        ),
+        (
+            "a: &a [x, x]\n"
+            + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefgh")),
+            "pod.yaml:1: nested too deeply, or too many aliases",
+        ),
+        (
+            "\0",
+            'pod.yaml: unacceptable character #x0000: control characters are not allowed   in "<byte string>", position 0',
+        ),
+        ("[" * 100_000, "pod.yaml:1: exceeded maximum nesting depth"),
         (None, "pod.yaml: No such file or directory"),
     ],
-    ids=["no YAML", "a list", "no apiVersion", "no spec", "wrong type", "no file"],
+    ids=[
+        "no YAML",
+        "a list",
+        "no apiVersion",
+        "no spec",
+        "wrong type",
+        "a merge that readers differ on",
+        "a mapping in itself",
+        "a merge of nothing",
+        "aliases for millions",
+        "NUL",
+        "too deep",
+        "no file",
+    ],
 )
 def test_what_cannot_be_read_is_named_with_file_and_line(
     write_policy: WritePolicy, tmp_path: Path, text: str | None, message: str, capsys: Output
