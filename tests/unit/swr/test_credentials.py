@@ -348,7 +348,7 @@ def test_after_a_failed_login_the_password_is_not_sent_again_until_it_changes() 
     with pytest.raises(Unauthorized):
         session.current()
     session.clock.tick(300)
-    with pytest.raises(Unauthorized, match="the iamUser credential is paused for 180 s after a failed login"):
+    with pytest.raises(Unauthorized, match="the iamUser credential is paused for 180 s after a failed authentication"):
         session.current()
     assert session.login.count == 1
     session.inputs, session.login.failure = "password-2", None
@@ -406,8 +406,53 @@ def test_a_rejected_token_is_replaced_once_and_not_in_a_loop() -> None:
     assert session.secret.renew(1) is True
     assert session.current() == ("token-2", 2)
     assert session.secret.renew(2) is False
+    with pytest.raises(Unauthorized, match="paused for 480 s after a failed authentication"):
+        session.current()
+    assert session.login.count == 2
+
+
+def test_a_token_that_was_accepted_meanwhile_may_be_replaced_again() -> None:
+    """IAM may invalidate a token early more than once in a process's life."""
+    session = Session()
+    session.current()
+    session.secret.renew(1)
+    session.current()
     session.secret.confirm()
     assert session.secret.renew(2) is True
+    assert session.current() == ("token-3", 3)
+
+
+def test_after_two_rejections_in_a_row_the_pause_ends_with_a_fresh_login() -> None:
+    """The token that was refused is not tried again for the rest of its life; one login per pause."""
+    session = Session()
+    session.current()
+    session.secret.renew(1)
+    session.current()
+    session.secret.renew(2)
+    session.clock.tick(481)
+    assert session.current() == ("token-3", 3)
+    assert session.secret.renew(3) is False
+
+
+def test_after_two_rejections_in_a_row_another_password_is_tried_at_once() -> None:
+    """Whoever corrects the Secret does not wait for the pause."""
+    session = Session()
+    session.current()
+    session.secret.renew(1)
+    session.current()
+    session.secret.renew(2)
+    session.inputs = "password-2"
+    assert session.current() == ("token-3", 3)
+
+
+def test_who_was_rejected_together_shares_the_fresh_login() -> None:
+    """A token invalidated early under load: each request may go on with the new one."""
+    session = Session()
+    session.current()
+    assert [session.secret.renew(1) for _ in range(20)] == [True] * 20
+    assert [session.current() for _ in range(20)] == [("token-2", 2)] * 20
+    assert [session.secret.renew(2) for _ in range(20)] == [False] * 20
+    assert session.login.count == 2
 
 
 def test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline() -> None:

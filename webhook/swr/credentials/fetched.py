@@ -101,16 +101,18 @@ class FetchedSecret(Generic[SecretT]):
         """Give a rejected secret up; ``True`` if another one may be fetched.
 
         A secret that was itself fetched because the one before was rejected, and that nobody
-        accepted since, is not replaced again: that would be a loop.
+        accepted since, is not replaced at once: that would be a loop. It is not used again either;
+        after the pause, or with other inputs, there is a fresh login.
         """
         with self._lock:
             if generation != self._generation:
                 return True
-            if self._after_rejection or self._held is None:
-                return False
+            identity = self._identify()
+            if self._held is not None and self._after_rejection:
+                self._pause.begin(identity)
             self._held = None
             self._after_rejection = True
-            return True
+            return not self._pause.left(identity)
 
     def confirm(self) -> None:
         """Take note that the secret at hand was accepted: a later rejection is news again."""
@@ -132,7 +134,7 @@ class FetchedSecret(Generic[SecretT]):
         left = self._pause.left(self._identify())
         if left:
             return Unauthorized(
-                f"the {self._kind} credential is paused for {left:.0f} s after a failed login"
+                f"the {self._kind} credential is paused for {left:.0f} s after a failed authentication"
             )
         assert self._failed is not None
         return self._failed[1]
