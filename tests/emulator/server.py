@@ -148,9 +148,15 @@ class _Server(ThreadingHTTPServer):
         self.latency = 0.0
         self._context = context
         self._closing = threading.Event()
+        self.connections = 0
+        self.open: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
+        with self.state.lock:
+            self.connections += 1
+            self.open.add(request)
+        plain = request
         try:
             if self._context is not None:
                 request = self._context.wrap_socket(request, server_side=True)
@@ -158,6 +164,8 @@ class _Server(ThreadingHTTPServer):
         except OSError:
             pass  # the client has gone, as clients with deadlines do
         finally:
+            with self.state.lock:
+                self.open.discard(plain)
             request.close()
 
     def wait(self, seconds: float) -> bool:
@@ -208,6 +216,19 @@ class Emulator:
         """Return how many calls to paths that hold ``part`` were made."""
         with self.state.lock:
             return sum(count for path, count in self.state.calls.items() if part in path)
+
+    @property
+    def connections(self) -> int:
+        """How many connections were ever accepted."""
+        with self.state.lock:
+            return self._server.connections
+
+    def drop_connections(self) -> None:
+        """End every connection, as a gateway ends idle ones."""
+        with self.state.lock:
+            idle = list(self._server.open)
+        for connection in idle:
+            connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Stop."""

@@ -11,6 +11,8 @@ from webhook import __version__
 
 Command = Callable[[argparse.Namespace], int]
 
+MAX_PORT: Final = 65535
+
 _EPILOG: Final = """\
 exit codes: 0 all is well, 1 something is refused, 2 wrong arguments or configuration,
 3 something could not be found out
@@ -82,6 +84,13 @@ def _add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     )
 
 
+def _port(text: str) -> int:
+    port = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= port <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"write a port from 1 to {MAX_PORT}")
+    return port
+
+
 def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add(
         commands,
@@ -91,7 +100,7 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     _add_config_option(parser)
     parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on (default: all)")
-    parser.add_argument("--port", type=int, default=8443, metavar="PORT", help="(default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8443, metavar="PORT", help="(default: %(default)s)")
     files = parser.add_argument_group("a certificate from files, read again when they change")
     files.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
     files.add_argument("--tls-key", metavar="FILE", help="private key, PEM")

@@ -12,7 +12,6 @@ import http.client
 import socket
 import ssl
 import threading
-import urllib.request
 from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +23,7 @@ import urllib3.exceptions
 from webhook.deadlines import Deadline, cut_off
 from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable
 from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
 
 MAX_BODY: Final = 4 * 1024 * 1024
@@ -140,7 +140,7 @@ class PooledTransport:
     ) -> None:
         """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
 
-        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` are read from the environment, once.
+        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment count.
 
         Raises:
             OSError: ``ca_file`` cannot be read.
@@ -148,12 +148,11 @@ class PooledTransport:
         """
         self._resolver = resolver if resolver is not None else Resolver()
         self._max_body = max_body
-        self._proxies: dict[str, str] = {} if proxy is not None else urllib.request.getproxies_environment()
-        self._proxy = proxy
+        self._proxies = Proxies(proxy)
         self._context = ssl.create_default_context(cafile=ca_file)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._lock = threading.Lock()
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Send one request; see ``Transport``."""
@@ -165,7 +164,7 @@ class PooledTransport:
         try:
             with cut_off(deadline, call.cut):
                 response = self._exchange(manager, request, deadline)
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             # A refused connection is a TimeoutError, too, in urllib3's tree.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
             late = isinstance(error, urllib3.exceptions.TimeoutError) and not refused
@@ -220,7 +219,7 @@ class PooledTransport:
         return b"".join(parts)
 
     def _manager(self, base_url: str) -> urllib3.PoolManager:
-        proxy = self._proxy if self._proxy is not None else self._proxy_of(base_url)
+        proxy = self._proxies.find(base_url)
         manager = self._managers.get(proxy)
         if manager is None:
             with self._lock:
@@ -229,22 +228,17 @@ class PooledTransport:
                     manager = self._managers[proxy] = self._open(proxy)
         return manager
 
-    def _open(self, proxy: str | None) -> urllib3.PoolManager:
+    def _open(self, proxy: Proxy | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": POOL_SIZE, "num_pools": 64, "ssl_context": self._context}
         manager = (
             urllib3.PoolManager(**options)
             if proxy is None
-            else urllib3.ProxyManager(proxy, proxy_ssl_context=self._context, **options)
+            else urllib3.ProxyManager(
+                proxy.url, proxy_headers=proxy.headers, proxy_ssl_context=self._context, **options
+            )
         )
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         return manager
-
-    def _proxy_of(self, base_url: str) -> str | None:
-        parts = urlsplit(base_url)
-        proxy = self._proxies.get(parts.scheme)
-        if not proxy or urllib.request.proxy_bypass_environment(parts.netloc, self._proxies):  # type: ignore[attr-defined]
-            return None
-        return proxy
 
 
 def describe(error: BaseException) -> str:

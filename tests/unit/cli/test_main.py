@@ -142,8 +142,19 @@ def test_a_command_without_the_credential_that_the_policy_names_says_so(
         (["check", "nginx"], "the following arguments are required: --config"),
         (["config", "check", "-o", "xml", "f"], "invalid choice: 'xml'"),
         (["chekc"], "invalid choice: 'chekc'"),
+        (["serve", "--config", "f", "--port", "65536"], "argument --port: write a port from 1 to 65535"),
+        (["serve", "--config", "f", "--port", "-1"], "argument --port: write a port from 1 to 65535"),
+        (["serve", "--config", "f", "--port", "https"], "argument --port: write a port from 1 to 65535"),
     ],
-    ids=["nothing", "no policy", "no such format", "no such command"],
+    ids=[
+        "nothing",
+        "no policy",
+        "no such format",
+        "no such command",
+        "a port too high",
+        "a port too low",
+        "no port",
+    ],
 )
 def test_wrong_arguments(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 and what is wrong."""

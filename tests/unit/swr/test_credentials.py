@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huaweicloudsdkcore.exceptions import exceptions as sdk_exceptions
+from huaweicloudsdkcore.signer.signer import Signer
 
 from tests.emulator.signature import verify
 from tests.fakes import FakeClock, FakeTransport, Notes
@@ -348,7 +351,9 @@ def test_after_a_failed_login_the_password_is_not_sent_again_until_it_changes() 
     with pytest.raises(Unauthorized):
         session.current()
     session.clock.tick(300)
-    with pytest.raises(Unauthorized, match="the iamUser credential is paused for 180 s after a failed authentication"):
+    with pytest.raises(
+        Unauthorized, match="the iamUser credential is paused for 180 s after a failed authentication"
+    ):
         session.current()
     assert session.login.count == 1
     session.inputs, session.login.failure = "password-2", None
@@ -494,6 +499,49 @@ def test_an_access_key_signs_what_is_sent() -> None:
     )
     assert headers["x-security-token"] == "ST"
     assert "x-project-id" in headers["authorization"]
+
+
+SDK_ERRORS = sorted(
+    {
+        *(
+            kind
+            for _, kind in inspect.getmembers(sdk_exceptions, inspect.isclass)
+            if issubclass(kind, Exception)
+        ),
+        ValueError,
+        UnicodeEncodeError,
+        TypeError,
+    },
+    key=lambda kind: kind.__name__,
+)
+
+
+@pytest.mark.parametrize("kind", SDK_ERRORS, ids=lambda kind: kind.__name__)
+def test_every_exception_of_the_sdk_is_a_key_that_cannot_sign(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that a later version brings; what they say may hold the key and is not repeated."""
+
+    def fail(self: Signer, request: object) -> None:
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(Signer, "sign", fail)
+    with pytest.raises(Unauthorized) as caught:
+        load_signer()(KeyPair("AK", "hunter2"), REQUEST)
+    assert str(caught.value) == f"a request cannot be signed: {kind.__name__}"
+
+
+def test_a_request_that_could_not_be_signed_blocks_nobody() -> None:
+    """The trial of a new secret ends with it."""
+    guarded = Guarded()
+    failing = GuardedCredential("aksk", guarded, _cannot_sign, Pause("aksk", Notes()))
+    for _ in range(2):
+        with pytest.raises(Unauthorized, match="cannot be signed"):
+            failing.authorize(REQUEST, Deadline.after(5.0))
+
+
+def _cannot_sign(secret: str, request: HttpRequest) -> dict[str, str]:
+    raise Unauthorized("a request cannot be signed: ValueError")
 
 
 def test_a_secret_is_in_no_representation() -> None:

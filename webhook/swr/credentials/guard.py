@@ -108,7 +108,11 @@ class GuardedCredential(Generic[SecretT]):
         while True:
             secret, generation = self._source.current(deadline)
             if self._take_turn(generation, deadline):
-                return Authorization(self._apply(secret, request), generation)
+                try:
+                    return Authorization(self._apply(secret, request), generation)
+                except BaseException:
+                    self.release(generation)
+                    raise
 
     def accept(self, generation: int) -> None:
         """Let everybody use a secret that was accepted."""

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+from webhook.errors import Unauthorized
 from webhook.swr.credentials.secrets import KeyPair
 from webhook.swr.http import HttpRequest
 
@@ -15,7 +16,8 @@ def load_signer() -> Callable[[KeyPair, HttpRequest], Mapping[str, str]]:
 
     The path is signed as it is sent: the signer decodes and encodes it again, which leaves a path
     of checked names as it was. Loading the SDK takes half a second, which is paid here and not by
-    the first Pod, and only by those who sign.
+    the first Pod, and only by those who sign. Where the SDK cannot sign with a key, that is
+    ``Unauthorized``; what the SDK says of it is not repeated.
     """
     from huaweicloudsdkcore.auth.credentials import BasicCredentials  # noqa: PLC0415 - see above
     from huaweicloudsdkcore.sdk_request import SdkRequest  # noqa: PLC0415 - the same
@@ -39,7 +41,10 @@ def load_signer() -> Callable[[KeyPair, HttpRequest], Mapping[str, str]]:
             header_params=headers,
             body=request.body or "",
         )
-        Signer(BasicCredentials(pair.access_key, pair.secret_key)).sign(signed)
+        try:
+            Signer(BasicCredentials(pair.access_key, pair.secret_key)).sign(signed)
+        except Exception as error:  # noqa: BLE001 - the SDK's own errors, and those it lets through
+            raise Unauthorized(f"a request cannot be signed: {type(error).__name__}") from None
         return {name: value for name, value in signed.header_params.items() if name not in request.headers}
 
     return sign

@@ -1,0 +1,312 @@
+"""HTTP to SWR and IAM: which way a request takes, and what every failure becomes."""
+
+from __future__ import annotations
+
+import http.client
+import inspect
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import urllib3
+import urllib3.exceptions
+
+from tests.emulator.server import Emulator
+from webhook.deadlines import Deadline
+from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.transport import PooledTransport, describe
+
+TAG = "/v2/manage/namespaces/shop/repos/web/tags/1.0"
+TOKEN = {"X-Auth-Token": "emulator-token"}
+
+
+def get(transport: PooledTransport, url: str, seconds: float = 10.0) -> HttpResponse:
+    """Ask about a tag that is there."""
+    return transport.send(HttpRequest("GET", url, TAG, headers=TOKEN), Deadline.after(seconds))
+
+
+# -- what every failure becomes
+
+
+def _errors_of(module: Any) -> list[type[Exception]]:
+    found = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, Exception)]
+    return [kind for kind in found if not issubclass(kind, Warning) and kind is not Exception]
+
+
+ERRORS = sorted(
+    {
+        *_errors_of(urllib3.exceptions),
+        *_errors_of(http.client),
+        *(kind for kind in _errors_of(ssl) if issubclass(kind, OSError)),
+        *(kind for kind in _errors_of(socket) if issubclass(kind, OSError)),
+        ConnectionResetError,
+        BrokenPipeError,
+        UnicodeError,
+        ValueError,
+    }
+    # The standard library's mail parser notes these on a message and raises none of them.
+    - {urllib3.exceptions.MessageDefect},
+    key=lambda kind: f"{kind.__module__}.{kind.__name__}",
+)
+
+
+class _Breaking(PooledTransport):
+    """A transport whose exchanges end with an exception."""
+
+    error: BaseException
+
+    def _exchange(self, manager: urllib3.PoolManager, request: HttpRequest, deadline: Deadline) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_exception_of_the_libraries_is_one_of_ours(kind: type[Exception]) -> None:
+    """Also those that a later version brings: they are found by looking, not by listing."""
+    transport = _Breaking()
+    transport.error = kind.__new__(kind)
+    if isinstance(transport.error, ssl.SSLCertVerificationError):
+        transport.error.verify_message = "unable to get local issuer certificate"
+    with pytest.raises(TrustLookupError) as caught:
+        get(transport, "https://swr-api.example.com")
+    assert type(caught.value) in (LookupTimeout, RegistryUnavailable)
+    assert str(caught.value).startswith("swr-api.example.com")
+
+
+POOL: Any = None
+DESCRIBED = [
+    (urllib3.exceptions.ProtocolError("Connection aborted", ConnectionResetError()), "the connection broke"),
+    (urllib3.exceptions.IncompleteRead(1, 2), "the connection broke"),
+    (urllib3.exceptions.SSLError(ssl.SSLError("wrong version")), "the TLS handshake failed"),
+    (
+        urllib3.exceptions.ProxyError("http://u:hunter2@proxy", OSError("407")),
+        "the proxy cannot be reached or refuses",
+    ),
+    (urllib3.exceptions.NewConnectionError(POOL, "Connection refused"), "no connection: Connection refused"),
+]
+
+
+@pytest.mark.parametrize(("error", "clause"), DESCRIBED, ids=[type(error).__name__ for error, _ in DESCRIBED])
+def test_a_failure_is_told_in_a_clause(error: Exception, clause: str) -> None:
+    """For an operator's log; never the URL of a proxy, which may hold a password."""
+    assert describe(error) == clause
+
+
+def test_nobody_listens(unused: int) -> None:
+    """The cause stands in the failure, with the host that was asked."""
+    with pytest.raises(RegistryUnavailable) as caught:
+        get(PooledTransport(), f"http://127.0.0.1:{unused}")
+    assert str(caught.value) == f"127.0.0.1:{unused}: no connection: Connection refused"
+
+
+def test_a_certificate_of_a_stranger(tmp_path: Path) -> None:
+    """TLS is verified, and the failure says what is wrong with the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Emulator(context=context) as emulator, pytest.raises(RegistryUnavailable) as caught:
+        get(PooledTransport(), emulator.url)
+    assert str(caught.value) == (
+        f"127.0.0.1:{emulator.port}: its certificate is not trusted: unable to get local issuer certificate"
+    )
+
+
+def test_no_time_left_is_no_call(emulator: Emulator) -> None:
+    """A deadline that is over ends the call before it begins."""
+    with pytest.raises(LookupTimeout, match="no time was left to ask"):
+        get(PooledTransport(), emulator.url, 0.0)
+    assert emulator.calls() == 0
+
+
+def test_connections_are_used_again(emulator: Emulator) -> None:
+    """A handshake for each lookup would cost more than the lookup."""
+    transport = PooledTransport()
+    accepted = emulator.connections
+    for _ in range(5):
+        assert get(transport, emulator.url).status == 200
+    assert emulator.connections - accepted == 1
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_anew(emulator: Emulator) -> None:
+    """SWR's gateway ends idle connections: the next lookup must not fail by that."""
+    transport = PooledTransport()
+    get(transport, emulator.url)
+    emulator.drop_connections()
+    assert get(transport, emulator.url).status == 200
+
+
+# -- proxies
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """A proxy for both kinds of requests, which notes what it is asked and how it is logged in to."""
+
+    server: _ProxyServer
+
+    def do_CONNECT(self) -> None:
+        if not self._admit():
+            return
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as upstream:
+            self.send_response(200)
+            self.end_headers()
+            self._pump(upstream)
+        self.close_connection = True
+
+    def do_GET(self) -> None:
+        if self._admit():
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent."""
+
+    def _admit(self) -> bool:
+        self.server.asked.append((f"{self.command} {self.path}", self.headers.get("Proxy-Authorization")))
+        self.server.tokens.append(self.headers.get("X-Auth-Token"))
+        if self.server.closed:
+            self.send_error(407)
+        return not self.server.closed
+
+    def _pump(self, upstream: socket.socket) -> None:
+        other = {self.connection: upstream, upstream: self.connection}
+        while True:
+            for ready in select.select(list(other), [], [], 10)[0]:
+                data = ready.recv(65536)
+                if not data:
+                    return
+                other[ready].sendall(data)
+
+
+class _ProxyServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Proxy)
+        self.asked: list[tuple[str, str | None]] = []
+        self.tokens: list[str | None] = []
+        self.closed = False
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+@pytest.fixture
+def proxy() -> Iterator[_ProxyServer]:
+    """A proxy on the loopback address."""
+    with _ProxyServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[tuple[Emulator, str]]:
+    """An emulator over TLS, and the file of its authority."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(file)
+    with Emulator(context=context) as emulator:
+        yield emulator, str(file)
+
+
+@pytest.fixture
+def unused() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_proxy_of_the_policy_gets_a_tunnel_and_no_credential(
+    secure: tuple[Emulator, str], proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS goes through it to SWR itself; the environment does not count then."""
+    emulator, authority = secure
+    monkeypatch.setenv("NO_PROXY", "*")
+    transport = PooledTransport(ca_file=authority, proxy=f"http://{proxy.host}")
+    assert get(transport, emulator.url).status == 200
+    assert proxy.asked == [(f"CONNECT 127.0.0.1:{emulator.port}", None)]
+    assert proxy.tokens == [None]
+
+
+LOGIN = "Basic dXNAZXI6aDp1bnRlcjI="
+WRITTEN = [
+    ("http://{host}", None),
+    ("{host}", None),
+    ("http://{host}/", None),
+    ("http://us%40er:h%3Aunter2@{host}", LOGIN),
+    ("us%40er:h%3Aunter2@{host}", LOGIN),
+]
+
+
+@pytest.mark.parametrize(("text", "login"), WRITTEN, ids=[case[0] for case in WRITTEN])
+def test_a_proxy_of_the_environment(
+    secure: tuple[Emulator, str],
+    proxy: _ProxyServer,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    login: str | None,
+) -> None:
+    """``HTTPS_PROXY``, with or without a scheme, a user and a password."""
+    emulator, authority = secure
+    monkeypatch.setenv("HTTPS_PROXY", text.format(host=proxy.host))
+    assert get(PooledTransport(ca_file=authority), emulator.url).status == 200
+    assert proxy.asked == [(f"CONNECT 127.0.0.1:{emulator.port}", login)]
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1", "*", "example.com,127.0.0.1"])
+def test_an_endpoint_that_needs_no_proxy(
+    secure: tuple[Emulator, str], proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """``NO_PROXY`` lists the hosts that are asked directly."""
+    emulator, authority = secure
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
+    monkeypatch.setenv("NO_PROXY", value)
+    assert get(PooledTransport(ca_file=authority), emulator.url).status == 200
+    assert proxy.asked == []
+
+
+BAD_PROXIES = [
+    ("http://u:hunter2@proxy:port", "the URL of the proxy cannot be read: check HTTPS_PROXY"),
+    ("socks5://u:hunter2@proxy:1", "the proxy is not one of http:// or https://: check HTTPS_PROXY"),
+    ("http://", "the proxy is not one of http:// or https://: check HTTPS_PROXY"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_PROXIES, ids=[case[0] for case in BAD_PROXIES])
+def test_a_proxy_that_is_none_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    """The failure ends up in logs."""
+    monkeypatch.setenv("HTTPS_PROXY", text)
+    with pytest.raises(RegistryUnavailable) as caught:
+        get(PooledTransport(), "https://swr-api.example.com")
+    assert str(caught.value) == message
+
+
+def test_a_proxy_that_refuses(
+    secure: tuple[Emulator, str], proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the proxy that is to blame, and the failure says so."""
+    emulator, authority = secure
+    proxy.closed = True
+    monkeypatch.setenv("HTTPS_PROXY", f"http://u:hunter2@{proxy.host}")
+    with pytest.raises(RegistryUnavailable) as caught:
+        get(PooledTransport(ca_file=authority), emulator.url)
+    assert str(caught.value) == f"127.0.0.1:{emulator.port}: the proxy cannot be reached or refuses"
+    assert emulator.calls() == 0
