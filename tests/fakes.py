@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webhook.deadlines import Deadline
-from webhook.errors import ClusterError, TrustLookupError
+from webhook.errors import ClusterError, LookupTimeout, TrustLookupError, Unauthorized
 from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
@@ -44,8 +44,8 @@ class FakeTrustSource:
         image = f"{query.organization}/{query.repository}{what}"
         pace(deadline)
         self.asked.append(image)
-        if self.gate is not None:
-            self.gate.wait(5)
+        if self.gate is not None and not self.gate.wait(min(5.0, deadline.remaining())):
+            raise LookupTimeout("the fake did not answer in time")
         fact = self.facts.get(image, TrustStatus.MISSING)
         if isinstance(fact, TrustLookupError):
             raise fact
@@ -77,13 +77,17 @@ class FakeCredential:
     renewable: bool = False
     told: list[str] = field(default_factory=list)
     generation: int = 1
+    rests: bool = False
 
     def authorize(self, request: HttpRequest, deadline: Deadline) -> Authorization:
+        if self.rests:
+            raise Unauthorized("the fake credential is paused")
         return Authorization({"X-Auth-Token": f"t{self.generation}"}, self.generation)
 
     def reject(self, generation: int) -> bool:
         self.told.append(f"reject {generation}")
         self.generation += 1
+        self.rests = not self.renewable
         return self.renewable
 
     def accept(self, generation: int) -> None:

@@ -41,6 +41,8 @@ THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
 CROSS_ACCOUNT: Final = "4011064"
 NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
 WRONG_URL: Final = "4040083"
+CLOCK_SKEW: Final = "APIGW.0303"
+"""A signature that is more than 15 minutes off."""
 
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
 _GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
@@ -166,7 +168,7 @@ def read_error(response: HttpResponse) -> TrustLookupError:
     if CROSS_ACCOUNT in numbers:
         return Forbidden(f"{said}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
-        return Unauthorized(said)
+        return Unauthorized(f"{said}: is this machine's clock right?" if CLOCK_SKEW in codes else said)
     if status == FORBIDDEN:
         return Forbidden(said)
     if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:

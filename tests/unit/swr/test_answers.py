@@ -118,48 +118,105 @@ FORMATS = {
 
 @pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize(
-    "number", ["4040115", "4040048", "4041056", "4040113", "4040010", "4040058", "4041061", "4049999"]
+    "number",
+    [
+        "4040115",
+        "4040048",
+        "4041056",
+        "4041057",
+        "4040113",
+        "4040010",
+        "4040009",
+        "4040004",
+        "4040058",
+        "4041061",
+        "4041060",
+        "4049999",
+    ],
 )
 def test_a_404_in_swrs_own_words_is_missing(form: Any, number: str) -> None:
     """Tag, repository or organisation, in every documented form; new codes too."""
     assert read(404, form(f"SVCSTG.SWR.{number}")) == TrustRecord(TrustStatus.MISSING, 5.0)
 
 
-ERRORS = [
-    (401, "SVCSTG.SWR.4010000", Unauthorized),
-    (401, "SVCSTG.S2I.4019000", Unauthorized),
-    (401, "APIGW.0301", Unauthorized),
-    (401, "", Unauthorized),
-    (400, "SVCSTG.SWR.4001048", Unauthorized),
-    (403, "SVCSTG.SWR.4031043", Unauthorized),
-    (401, "SVCSTG.SWR.4011064", Forbidden),
-    (403, "SVCSTG.SWR.4039001", Forbidden),
-    (403, "SVCSTG.SWR.4030170", Forbidden),
-    (403, "APIGW.0310", Forbidden),
-    (403, "", Forbidden),
-    (403, "SVCSTG.SWR.4031032", Throttled),
-    (403, "SVCSTG.SWR.4031042", Throttled),
-    (429, "APIGW.0308", Throttled),
-    (429, "", Throttled),
-    (503, "APIGW.0308", Throttled),
-    (404, "APIGW.0101", RegistryUnavailable),
-    (404, "APIG.0101", RegistryUnavailable),
-    (404, "SVCSTG.SWR.4040083", RegistryUnavailable),
-    (500, "SVCSTG.SWR.5000002", RegistryUnavailable),
-    (502, "", RegistryUnavailable),
-    (503, "", RegistryUnavailable),
-    (504, "", RegistryUnavailable),
-    (408, "", RegistryUnavailable),
+ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
+    # who we are
+    (401, "SVCSTG.SWR.4010000", Unauthorized, "SWR answered 401 SVCSTG.SWR.4010000"),
+    (401, "SVCSTG.S2I.4019000", Unauthorized, "SWR answered 401 SVCSTG.S2I.4019000"),
+    (401, "APIGW.0301", Unauthorized, "SWR answered 401 APIGW.0301"),
+    (401, "APIGW.0303", Unauthorized, "SWR answered 401 APIGW.0303: is this machine's clock right?"),
+    (401, "", Unauthorized, "SWR answered 401"),
+    (400, "SVCSTG.SWR.4001048", Unauthorized, "SWR answered 400 SVCSTG.SWR.4001048"),
+    (403, "SVCSTG.SWR.4031043", Unauthorized, "SWR answered 403 SVCSTG.SWR.4031043"),
+    # what we may see
+    (401, "SVCSTG.SWR.4011064", Forbidden, "SWR answered 401 SVCSTG.SWR.4011064: another account's image"),
+    (403, "SVCSTG.SWR.4039001", Forbidden, "SWR answered 403 SVCSTG.SWR.4039001"),
+    (403, "SVCSTG.SWR.4039002", Forbidden, "SWR answered 403 SVCSTG.SWR.4039002"),
+    (403, "SVCSTG.SWR.4037017", Forbidden, "SWR answered 403 SVCSTG.SWR.4037017"),
+    (403, "SVCSTG.SWR.4037018", Forbidden, "SWR answered 403 SVCSTG.SWR.4037018"),
+    (403, "SVCSTG.SWR.4037020", Forbidden, "SWR answered 403 SVCSTG.SWR.4037020"),
+    (403, "SVCSTG.SWR.4030170", Forbidden, "SWR answered 403 SVCSTG.SWR.4030170"),
+    (403, "SVCSTG.SWR.4031033", Forbidden, "SWR answered 403 SVCSTG.SWR.4031033"),
+    (403, "APIGW.0310", Forbidden, "SWR answered 403 APIGW.0310"),
+    (403, "", Forbidden, "SWR answered 403"),
+    # how often we ask
+    (403, "SVCSTG.SWR.4031032", Throttled, "SWR answered 403 SVCSTG.SWR.4031032"),
+    (403, "SVCSTG.SWR.4031042", Throttled, "SWR answered 403 SVCSTG.SWR.4031042"),
+    (429, "APIGW.0308", Throttled, "SWR answered 429 APIGW.0308"),
+    (429, "APIG.0308", Throttled, "SWR answered 429 APIG.0308"),
+    (429, "", Throttled, "SWR answered 429"),
+    (503, "APIGW.0308", Throttled, "SWR answered 503 APIGW.0308"),
+    # not SWR's own words
+    (
+        404,
+        "APIGW.0101",
+        RegistryUnavailable,
+        "the API gateway answered 404 APIGW.0101: is the endpoint right?",
+    ),
+    (404, "APIG.0101", RegistryUnavailable, "the API gateway answered 404 APIG.0101: is the endpoint right?"),
+    (
+        404,
+        "SVCSTG.SWR.4040083",
+        RegistryUnavailable,
+        "SWR answered 404 SVCSTG.SWR.4040083: is the endpoint right?",
+    ),
+    (404, "", MalformedAnswer, "a 404 that is not in SWR's words"),
+    (404, "IAM.0004", MalformedAnswer, "a 404 that is not in SWR's words"),
+    # SWR fails
+    (500, "SVCSTG.SWR.5000002", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5000002"),
+    (500, "SVCSTG.SWR.5000112", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5000112"),
+    (500, "SVCSTG.SWR.5000114", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5000114"),
+    (500, "SVCSTG.SWR.5001026", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5001026"),
+    (500, "SVCSTG.SWR.5001059", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5001059"),
+    (502, "", RegistryUnavailable, "SWR answered 502"),
+    (503, "", RegistryUnavailable, "SWR answered 503"),
+    (504, "", RegistryUnavailable, "SWR answered 504"),
+    (408, "", RegistryUnavailable, "SWR answered 408"),
+    # it does not take our question for one
+    (400, "SVCSTG.SWR.4000014", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4000014"),
+    (400, "SVCSTG.SWR.4001008", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4001008"),
+    (400, "SVCSTG.SWR.4001028", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4001028"),
+    (400, "SVCSTG.SWR.4001029", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4001029"),
+    (400, "SVCSTG.SWR.4009011", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4009011"),
+    (400, "SVCSTG.SWR.4009021", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4009021"),
+    (302, "", MalformedAnswer, "SWR answered 302"),
+    (204, "", MalformedAnswer, "SWR answered 204"),
 ]
 
 
 @pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
-@pytest.mark.parametrize(("status", "code", "expected"), ERRORS, ids=[f"{s} {c}" for s, c, _ in ERRORS])
-def test_errors_are_told_apart(form: Any, status: int, code: str, expected: type[TrustLookupError]) -> None:
-    """Each status and code leads to the failure that says what to do (T39)."""
-    with pytest.raises(TrustLookupError) as caught:
-        read(status, form(code) if code else b"")
-    assert type(caught.value) is expected
+@pytest.mark.parametrize(
+    ("status", "code", "expected", "message"), ERRORS, ids=[f"{case[0]} {case[1]}" for case in ERRORS]
+)
+def test_errors_are_told_apart(
+    form: Any, status: int, code: str, expected: type[TrustLookupError], message: str
+) -> None:
+    """Each status and code leads to the failure that says what to do, by either API (T39)."""
+    body = form(code) if code else b""
+    for ask in (lambda: read(status, body), lambda: read_page(respond(status, body), 5.0)):
+        with pytest.raises(TrustLookupError) as caught:
+            ask()
+        assert (type(caught.value), str(caught.value)) == (expected, message)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""Identities as SWR's client sees them: the same suite over the fake and over real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.fakes import FakeCredential
+from webhook.deadlines import Deadline
+from webhook.errors import Unauthorized
+from webhook.registries import CredentialSettings
+from webhook.swr.credentials import build_credential
+from webhook.swr.http import Credential, HttpRequest
+from webhook.swr.transport import PooledTransport
+
+REQUEST = HttpRequest("GET", "https://swr-api.example.com", "/v2/manage/namespaces/shop/repos/web/tags/1.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """One identity that can get a fresh secret by itself, and one that cannot."""
+
+    renewable: Credential
+    fixed: Credential
+
+
+def _fakes(folder: Path, emulator: Emulator) -> Identities:
+    return Identities(FakeCredential(renewable=True), FakeCredential(renewable=False))
+
+
+def _real(folder: Path, emulator: Emulator) -> Identities:
+    for name, text in (("password", "emulator-password"), ("token", "emulator-token")):
+        (folder / name).write_text(text, encoding="utf-8")
+    user = CredentialSettings(
+        "iamUser", domain_name="acme", user_name="robot", password_file=str(folder / "password")
+    )
+    token = CredentialSettings("token", token_file=str(folder / "token"))
+
+    def build(settings: CredentialSettings) -> Credential:
+        return build_credential(
+            settings,
+            region="cn-north-4",
+            iam_endpoint=emulator.url,
+            project_id=None,
+            transport=PooledTransport(),
+            environment={},
+        )
+
+    return Identities(build(user), build(token))
+
+
+KINDS: dict[str, Callable[[Path, Emulator], Identities]] = {"fake": _fakes, "real": _real}
+
+
+@pytest.fixture(params=KINDS)
+def identities(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Identities]:
+    """Fakes, or an IAM user and a token in a file."""
+    with Emulator() as emulator:
+        yield KINDS[request.param](tmp_path, emulator)
+
+
+def authorize(credential: Credential) -> tuple[dict[str, str], int]:
+    """Return headers and generation of one request."""
+    authorization = credential.authorize(REQUEST, Deadline.after(10))
+    return dict(authorization.headers), authorization.generation
+
+
+def test_a_secret_stays_while_it_is_accepted(identities: Identities) -> None:
+    """The same headers and the same generation, request after request."""
+    for credential in (identities.renewable, identities.fixed):
+        first = authorize(credential)
+        assert list(first[0]) == ["X-Auth-Token"]
+        for _ in range(3):
+            credential.accept(first[1])
+            assert authorize(credential) == first
+
+
+def test_a_request_without_a_verdict_changes_nothing(identities: Identities) -> None:
+    """A timeout of SWR says nothing about the secret."""
+    for credential in (identities.renewable, identities.fixed):
+        first = authorize(credential)
+        credential.release(first[1])
+        assert authorize(credential) == first
+
+
+def test_a_rejected_secret_is_replaced_where_that_can_be(identities: Identities) -> None:
+    """Another secret, another generation."""
+    headers, generation = authorize(identities.renewable)
+    assert identities.renewable.reject(generation) is True
+    fresh, later = authorize(identities.renewable)
+    assert fresh != headers
+    assert later != generation
+
+
+def test_a_rejected_secret_that_cannot_be_replaced_rests(identities: Identities) -> None:
+    """Nothing is sent with it again: five failures lock the account."""
+    _, generation = authorize(identities.fixed)
+    assert identities.fixed.reject(generation) is False
+    with pytest.raises(Unauthorized):
+        authorize(identities.fixed)

@@ -1,0 +1,249 @@
+"""Where records come from: the same suite over the fake of the tests and over SWR's client.
+
+What a test sees of ``FakeTrustSource`` it may then believe of SWR. The real source asks the emulator.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.builders import registry
+from tests.emulator.server import Emulator
+from tests.fakes import FakeTrustSource, Notes
+from webhook.deadlines import Deadline
+from webhook.errors import (
+    Forbidden,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.credentials import build_credential
+from webhook.swr.http import Credential, Transport
+from webhook.swr.source import SwrTrustSource
+from webhook.swr.transport import PooledTransport
+from webhook.trust.records import TrustQuery, TrustSource, TrustStatus
+
+DIGEST = "sha256:" + "5" * 64
+SPARE = "sha256:" + "6" * 64
+FACTS = {"shop/tools/web:1.0": TrustStatus.TRUSTED, "shop/web:2.0": TrustStatus.UNTRUSTED}
+
+
+ANSWERS: dict[type[TrustLookupError], tuple[int, str]] = {
+    Unauthorized: (401, "SVCSTG.SWR.4010000"),
+    Forbidden: (403, "SVCSTG.SWR.4039001"),
+    Throttled: (429, "APIGW.0308"),
+    RegistryUnavailable: (503, ""),
+    MalformedAnswer: (400, "SVCSTG.SWR.4000014"),
+}
+"""How SWR says each of them."""
+
+
+class World(Protocol):
+    """A source, and what can be done to the SWR behind it."""
+
+    source: TrustSource
+    registry: Registry
+
+    def fail_with(self, failure: TrustLookupError) -> None:
+        """Let every question from now on end that way."""
+
+    def hang(self) -> None:
+        """Let every question from now on go without an answer."""
+
+    @property
+    def calls(self) -> int:
+        """How often SWR was asked."""
+
+
+class FakeWorld:
+    """The fake."""
+
+    def __init__(self) -> None:
+        fake = FakeTrustSource({**FACTS, f"shop/web@{DIGEST}": TrustStatus.TRUSTED}, time.time)
+        self.source = self._fake = fake
+        self.registry = registry()
+
+    def fail_with(self, failure: TrustLookupError) -> None:
+        self._fake.facts = dict.fromkeys(["shop/tools/web:1.0", f"shop/web@{DIGEST}"], failure)
+
+    def hang(self) -> None:
+        self._fake.gate = threading.Event()
+
+    @property
+    def calls(self) -> int:
+        return len(self._fake.asked)
+
+
+class SwrWorld:
+    """SWR's client before the emulator."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        self._emulator = emulator
+        emulator.state.set_tag("shop/tools/web:1.0", is_trusted=True, digest=SPARE)
+        emulator.state.set_tag("shop/web:2.0", is_trusted=False)
+        emulator.state.set_tag("shop/web:5", is_trusted=True, digest=DIGEST)
+        (folder / "token").write_text("emulator-token", encoding="utf-8")
+        settings = CredentialSettings("token", token_file=str(folder / "token"))
+        self.registry = registry(endpoint=emulator.url, iam_endpoint=emulator.url, credentials=settings)
+        self.source = SwrTrustSource(PooledTransport, _open_credential, Notes())
+
+    def fail_with(self, failure: TrustLookupError) -> None:
+        status, code = ANSWERS[type(failure)]
+        self._emulator.break_with("status", status=status, body=f'{{"error_code":"{code}"}}')
+
+    def hang(self) -> None:
+        self._emulator.break_with("hang")
+
+    @property
+    def calls(self) -> int:
+        return self._emulator.calls()
+
+
+def _open_credential(settings: CredentialSettings, registry: Registry, transport: Transport) -> Credential:
+    return build_credential(
+        settings,
+        region=registry.region,
+        iam_endpoint=registry.iam_endpoint,
+        project_id=None,
+        transport=transport,
+        environment={},
+    )
+
+
+@pytest.fixture(params=["fake", "SWR"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """The fake, or SWR's client."""
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    with Emulator() as emulator:
+        yield SwrWorld(emulator, tmp_path)
+
+
+def free(deadline: Deadline) -> None:
+    """Let every call through."""
+
+
+def tag(world: World, repository: str = "tools/web", name: str = "1.0") -> TrustQuery:
+    """Return a question about a tag, of one that is trusted by default."""
+    return TrustQuery(world.registry, "shop", repository, tag=name)
+
+
+STATUSES = [
+    ("tools/web", "1.0", TrustStatus.TRUSTED),
+    ("web", "2.0", TrustStatus.UNTRUSTED),
+    ("web", "9.9", TrustStatus.MISSING),
+    ("nowhere", "1", TrustStatus.MISSING),
+]
+
+
+@pytest.mark.parametrize(
+    ("repository", "name", "status"), STATUSES, ids=[f"{case[0]}:{case[1]}" for case in STATUSES]
+)
+def test_a_tag_has_one_status(world: World, repository: str, name: str, status: TrustStatus) -> None:
+    """What is not there is a record, too, and no failure."""
+    record = world.source.fetch(tag(world, repository, name), Deadline.after(10), free)
+    assert record.status is status
+
+
+def test_a_record_is_as_old_as_its_answer(world: World) -> None:
+    """Wall-clock time, in seconds since the epoch: what the times to live are counted from."""
+    before = time.time()
+    record = world.source.fetch(tag(world), Deadline.after(10), free)
+    assert before <= record.fetched_at <= time.time()
+
+
+def test_what_is_there_has_a_digest_and_what_is_missing_has_none(world: World) -> None:
+    """A pinned digest is compared with it."""
+    there = world.source.fetch(tag(world), Deadline.after(10), free)
+    missing = world.source.fetch(tag(world, name="9.9"), Deadline.after(10), free)
+    assert there.digest is not None
+    assert there.digest.startswith("sha256:")
+    assert missing.digest is None
+
+
+@pytest.mark.parametrize(
+    ("digest", "status"), [(DIGEST, TrustStatus.TRUSTED), ("sha256:" + "0" * 64, TrustStatus.MISSING)]
+)
+def test_a_digest_has_a_status_of_its_own(world: World, digest: str, status: TrustStatus) -> None:
+    """A question about a digest names no tag."""
+    query = TrustQuery(world.registry, "shop", "web", digest=digest)
+    assert world.source.fetch(query, Deadline.after(10), free).status is status
+
+
+FAILURES = [
+    Unauthorized("no"),
+    Forbidden("no"),
+    Throttled("slow down", by_swr=True),
+    RegistryUnavailable("down"),
+    MalformedAnswer("what?"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.reason)
+@pytest.mark.parametrize("by", ["tag", "digest"])
+def test_what_is_not_known_is_an_exception(world: World, failure: TrustLookupError, by: str) -> None:
+    """Each failure has its own class, whichever way the question was asked."""
+    world.fail_with(failure)
+    query = tag(world) if by == "tag" else TrustQuery(world.registry, "shop", "web", digest=DIGEST)
+    with pytest.raises(TrustLookupError) as caught:
+        world.source.fetch(query, Deadline.after(10), free)
+    assert type(caught.value) is type(failure)
+    assert getattr(caught.value, "by_swr", True) is True
+
+
+def test_a_question_ends_by_its_deadline(world: World) -> None:
+    """A source that hangs must not hold its caller."""
+    world.hang()
+    started = time.monotonic()
+    with pytest.raises(LookupTimeout):
+        world.source.fetch(tag(world), Deadline.after(0.2), free)
+    assert time.monotonic() - started < 5.0
+
+
+def test_every_call_waits_for_its_turn(world: World) -> None:
+    """The pace is asked once before each call, with the deadline of the question."""
+    turns: list[tuple[Deadline, int]] = []
+    deadline = Deadline.after(10)
+    world.source.fetch(tag(world), deadline, lambda until: turns.append((until, world.calls)))
+    assert turns == [(deadline, 0)]
+    assert world.calls == 1
+
+
+def test_a_call_that_may_not_be_made_is_not_made(world: World) -> None:
+    """What the pace raises is the failure."""
+
+    def full(deadline: Deadline) -> None:
+        raise Throttled("our own limit of calls is used up", by_swr=False)
+
+    with pytest.raises(Throttled, match="our own limit of calls is used up"):
+        world.source.fetch(tag(world), Deadline.after(10), full)
+    assert world.calls == 0
+
+
+def test_many_may_ask_at_the_same_time(world: World) -> None:
+    """Each is told of what it asked about."""
+    answers: dict[int, TrustStatus] = {}
+
+    def ask(number: int) -> None:
+        repository, name = [("tools/web", "1.0"), ("web", "2.0"), ("web", "9.9")][number % 3]
+        query = tag(world, repository, name)
+        answers[number] = world.source.fetch(query, Deadline.after(10), free).status
+
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    expected = [TrustStatus.TRUSTED, TrustStatus.UNTRUSTED, TrustStatus.MISSING]
+    assert answers == {number: expected[number % 3] for number in range(30)}
