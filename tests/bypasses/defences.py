@@ -362,8 +362,8 @@ MISTAKES: Final = (
         f"{T_CLIENT}::test_a_digest_is_trusted_if_all_its_tags_are",
         (
             CLIENT,
-            "elif all(fact.trusted for fact in holders):",
-            "elif any(fact.trusted for fact in holders):",
+            "trusted = all(fact.trusted for fact in holders)",
+            "trusted = any(fact.trusted for fact in holders)",
         ),
     ),
     _mistake(
@@ -787,8 +787,8 @@ MISTAKES: Final = (
         f"{FUZZ_ANSWERS}::test_a_digest_is_trusted_by_a_whole_list_only",
         (
             CLIENT,
-            "elif all(fact.trusted for fact in holders):",
-            "elif any(fact.trusted for fact in holders):",
+            "trusted = all(fact.trusted for fact in holders)",
+            "trusted = any(fact.trusted for fact in holders)",
         ),
     ),
     _mistake(

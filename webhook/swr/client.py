@@ -21,6 +21,7 @@ from webhook.swr.answers import (
 )
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import check_names, escape_repository
+from webhook.swr.tag_lists import TagList, TagLists
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
@@ -30,6 +31,10 @@ PAGE_SIZE: Final = 1000
 
 MAX_PAGES: Final = 20
 """Pages of one repository that are read; a longer list was not read to its end and proves nothing."""
+
+
+MAX_NAMED: Final = 10
+"""Tags of a digest that a record names."""
 
 
 class CallRecorder(Protocol):
@@ -57,6 +62,7 @@ class SwrClient:
         self._credential = credential
         self._recorder = recorder
         self._clock = clock
+        self._lists = TagLists()
 
     def show_tag(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
@@ -72,15 +78,34 @@ class SwrClient:
     def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what the tags that hold a digest say, from the whole tag list.
 
-        Trusted only if at least one tag holds the digest and every one that does is trusted. The
-        list is read with the markers of API v3: offsets (v2) shift while tags are pushed, so that
-        an untrusted holder could be missed.
+        Trusted only if at least one tag holds the digest and every one that does is trusted.
 
         Raises:
             TrustLookupError: the list was not read to its end.
         """
+        assert query.digest is not None
+        repository = (query.organization, query.repository)
+        found = self._lists.get(repository, deadline, lambda: self._read_list(query, deadline, pace))
+        holders = found.holders.get(query.digest, ())
+        if not holders:
+            return TrustRecord(TrustStatus.MISSING, found.read_at)
+        trusted = all(fact.trusted for fact in holders)
+        return TrustRecord(
+            TrustStatus.TRUSTED if trusted else TrustStatus.UNTRUSTED,
+            found.read_at,
+            query.digest,
+            tags=tuple(fact.tag for fact in holders[:MAX_NAMED]),
+        )
+
+    def _read_list(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TagList:
+        """Read the list of a repository's tags to its end; one that is missing has none.
+
+        By the markers of API v3: offsets (v2) shift while tags are pushed, so that an untrusted holder
+        could be missed. The list is as old as the answer with its first page.
+        """
         path = f"/v3{_repository_path(query)}/tags"
-        holders: list[TagFact] = []
+        holders: dict[str, list[TagFact]] = {}
+        read_at = self._clock()
         marker: str | None = None
         seen: set[str] = set()
         for _ in range(MAX_PAGES):
@@ -90,25 +115,19 @@ class SwrClient:
             request = HttpRequest("GET", self._registry.endpoint, path, tuple(parameters))
             page = read_page(self._get(request, deadline, pace), self._clock())
             if isinstance(page, TrustRecord):
-                return page
-            holders += [fact for fact in page.facts if fact.digest == query.digest]
+                return TagList(page.fetched_at, {})
+            if not seen:
+                read_at = self._clock()
+            for fact in page.facts:
+                if fact.digest is not None:
+                    holders.setdefault(fact.digest, []).append(fact)
             marker = page.marker
             if marker is None:
-                return self._judge_holders(query, holders)
+                return TagList(read_at, holders)
             if marker in seen:
                 raise MalformedAnswer("SWR's list of tags goes round in circles")
             seen.add(marker)
         raise MalformedAnswer(f"the repository has more than {MAX_PAGES * PAGE_SIZE} tags; name a tag")
-
-    def _judge_holders(self, query: TrustQuery, holders: list[TagFact]) -> TrustRecord:
-        if not holders:
-            status = TrustStatus.MISSING
-        elif all(fact.trusted for fact in holders):
-            status = TrustStatus.TRUSTED
-        else:
-            status = TrustStatus.UNTRUSTED
-        digest = query.digest if holders else None
-        return TrustRecord(status, self._clock(), digest, tags=tuple(fact.tag for fact in holders[:10]))
 
     def _get(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
         """Send an authorised request; after a 401 at most once more, with a fresh secret."""

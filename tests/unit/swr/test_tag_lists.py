@@ -1,0 +1,179 @@
+"""Lists of tags: read once for all who ask, remembered for a moment, few at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.builders import registry
+from tests.fakes import FakeClock, FakeCredential, FakeTransport, Notes
+from tests.unit.swr.test_client import respond, tags
+from webhook.deadlines import Deadline
+from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.swr.answers import TagFact
+from webhook.swr.client import SwrClient
+from webhook.swr.tag_lists import MAX_AT_ONCE, MAX_TAGS, SECONDS, TagList, TagLists
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+
+WEB, API = ("shop", "web"), ("shop", "api")
+SOON = Deadline(1e9)
+DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+class Reader:
+    """Reads lists of one tag; can be held up and can fail."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failure: Exception | None = None
+        self.began = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self) -> TagList:
+        self.count += 1
+        self.began.release()
+        self.gate.wait(5)
+        if self.failure is not None:
+            raise self.failure
+        return TagList(float(self.count), {DIGEST: [TagFact("1", DIGEST, trusted=True)]})
+
+
+def in_threads(work: Callable[[int], None], count: int) -> list[threading.Thread]:
+    """Start the work that many times."""
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_a_list_answers_for_some_seconds() -> None:
+    """Made-up digests of one repository cost one reading; then it is read afresh."""
+    clock, read = FakeClock(), Reader()
+    lists = TagLists(clock)
+    assert [lists.get(WEB, SOON, read).read_at for _ in range(50)] == [1.0] * 50
+    clock.tick(SECONDS + 0.1)
+    assert lists.get(WEB, SOON, read).read_at == 2.0
+
+
+def test_each_repository_has_its_own_list() -> None:
+    """Nothing is answered by another repository's tags."""
+    lists, read = TagLists(), Reader()
+    assert (lists.get(WEB, SOON, read).read_at, lists.get(API, SOON, read).read_at) == (1.0, 2.0)
+
+
+def test_who_asks_meanwhile_shares_the_reading() -> None:
+    """A hundred questions about one repository are one reading."""
+    lists, read = TagLists(), Reader()
+    read.gate.clear()
+    found: list[float] = []
+    threads = in_threads(lambda number: found.append(lists.get(WEB, Deadline.after(10), read).read_at), 100)
+    read.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert (found, read.count) == ([1.0] * 100, 1)
+
+
+@pytest.mark.parametrize("failure", [RegistryUnavailable("down"), RuntimeError("a mistake of ours")])
+def test_a_failure_is_shared_and_not_kept(failure: Exception) -> None:
+    """Whoever waits is told, whatever it was; the next question reads again."""
+    lists, read = TagLists(), Reader()
+    read.failure = failure
+    read.gate.clear()
+    failures: list[type[BaseException]] = []
+
+    def ask(number: int) -> None:
+        try:
+            lists.get(WEB, Deadline.after(10), read)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            failures.append(type(error))
+
+    threads = in_threads(ask, 1)
+    assert read.began.acquire(timeout=5)
+    threads += in_threads(ask, 5)
+    read.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(failures) == 6
+    assert set(failures) <= {type(failure), RegistryUnavailable}  # who waited is told in our own words
+    read.failure = None
+    assert lists.get(WEB, SOON, read).read_at > 1.0
+
+
+def test_who_waits_for_a_list_waits_no_longer_than_its_own_deadline() -> None:
+    """The reading goes on for the others."""
+    lists, read = TagLists(), Reader()
+    read.gate.clear()
+    (leader,) = in_threads(lambda number: lists.get(WEB, Deadline.after(10), read) and None, 1)
+    assert read.began.acquire(timeout=5)
+    with pytest.raises(LookupTimeout, match="the list of tags was not read in time"):
+        lists.get(WEB, Deadline.after(0.02), read)
+    read.gate.set()
+    leader.join(10)
+    assert lists.get(WEB, SOON, read).read_at == 1.0
+
+
+def test_few_lists_are_read_at_a_time() -> None:
+    """A flood of digests leaves the other calls to those who ask about tags."""
+    lists, read = TagLists(), Reader()
+    read.gate.clear()
+    threads = in_threads(
+        lambda number: lists.get(("shop", f"r{number}"), Deadline.after(10), read) and None, MAX_AT_ONCE
+    )
+    for _ in range(MAX_AT_ONCE):
+        assert read.began.acquire(timeout=5)
+    with pytest.raises(Throttled) as caught:
+        lists.get(WEB, Deadline.after(0.02), read)
+    assert (str(caught.value), caught.value.by_swr) == ("too many lists of tags are being read", False)
+    read.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert lists.get(WEB, SOON, read).holders
+
+
+def test_lists_are_bounded_by_their_tags() -> None:
+    """A thousand repositories of a thousand tags do not fill the memory."""
+    lists = TagLists()
+    for number in range(200):
+        facts = [TagFact(str(tag), DIGEST, trusted=True) for tag in range(1000)]
+        lists.get(("shop", f"r{number}"), SOON, lambda facts=facts: TagList(0.0, {DIGEST: facts}))
+    assert sum(found.size for found in lists._lists.values()) <= MAX_TAGS
+
+
+def test_another_digest_of_the_same_repository_costs_no_call() -> None:
+    """And its record is as old as the list, so that no time to live is prolonged."""
+    transport, clock = FakeTransport([tags(("1", DIGEST, True))]), FakeClock()
+    asked = SwrClient(registry(), transport, FakeCredential(), Notes(), clock)
+
+    def find(digest: str) -> TrustRecord:
+        query = TrustQuery(registry(), "shop", "web", digest=digest)
+        return asked.find_digest(query, SOON, lambda deadline: None)
+
+    first = find(DIGEST)
+    clock.tick(3)
+    second = find(OTHER)
+    assert (first.status, second.status, second.digest) == (TrustStatus.TRUSTED, TrustStatus.MISSING, None)
+    assert (first.fetched_at, second.fetched_at) == (clock.now - 3, clock.now - 3)
+    assert len(transport.sent) == 1
+
+
+def test_a_repository_that_is_missing_is_remembered_as_one_without_tags() -> None:
+    """Whoever invents repositories gets one call each, not one per digest."""
+    transport = FakeTransport([respond(404, {"error_code": "SVCSTG.SWR.4040113"})])
+    asked = SwrClient(registry(), transport, FakeCredential(), Notes())
+    for digest in (DIGEST, OTHER):
+        query = TrustQuery(registry(), "shop", "web", digest=digest)
+        assert asked.find_digest(query, SOON, lambda deadline: None).status is TrustStatus.MISSING
+    assert len(transport.sent) == 1
+
+
+def test_a_list_that_was_not_read_to_its_end_is_not_kept() -> None:
+    """Half a list proves nothing, now or later."""
+    answers = [tags(("1", DIGEST, True), marker="m"), respond(500), tags(("1", DIGEST, False))]
+    asked = SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), Notes())
+    query = TrustQuery(registry(), "shop", "web", digest=DIGEST)
+    with pytest.raises(TrustLookupError):
+        asked.find_digest(query, SOON, lambda deadline: None)
+    assert asked.find_digest(query, SOON, lambda deadline: None).status is TrustStatus.UNTRUSTED

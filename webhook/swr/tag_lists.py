@@ -1,0 +1,109 @@
+"""Tag lists: what all tags of a repository say, read to the end, shared and remembered for a moment.
+
+A question about a digest takes the whole list, up to twenty calls, and whoever may create Pods can
+invent as many digests as they like. So lists have limits of their own: all questions about a repository
+share one reading, its list answers the next ones for some seconds, and few are read at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cachetools import TTLCache
+
+from webhook.deadlines import Deadline
+from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.swr.answers import TagFact
+
+SECONDS: Final = 5.0
+"""For how long a list answers: less than ``cache.refused`` by default. A record is as old as its list."""
+
+MAX_TAGS: Final = 40_000
+"""Tags in the lists of one registry that are remembered, some ten megabytes."""
+
+MAX_AT_ONCE: Final = 8
+"""Lists of one registry that are read at the same time: tags are asked about meanwhile."""
+
+Repository = tuple[str, str]
+"""Organisation and repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagList:
+    """A list that was read to its end at ``read_at`` (epoch seconds): its tags by the digest they hold."""
+
+    read_at: float
+    holders: Mapping[str, Sequence[TagFact]]
+
+    @property
+    def size(self) -> int:
+        """How many tags it holds, at least 1."""
+        return max(1, sum(map(len, self.holders.values())))
+
+
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """A list being read, and what became of it once ``done`` is set."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    result: TagList | None = None
+    failure: TrustLookupError | None = None
+
+
+class TagLists:
+    """The lists of one registry; thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Remember by ``clock``, in seconds."""
+        self._lock = threading.Lock()
+        self._lists: TTLCache[Repository, TagList] = TTLCache(
+            MAX_TAGS, SECONDS, timer=clock, getsizeof=lambda found: found.size
+        )
+        self._under_way: dict[Repository, _Reading] = {}
+        self._turns = threading.BoundedSemaphore(MAX_AT_ONCE)
+
+    def get(self, repository: Repository, deadline: Deadline, read: Callable[[], TagList]) -> TagList:
+        """Return a repository's list: the one at hand, the one being read, or what ``read`` returns.
+
+        Raises:
+            TrustLookupError: it was not read to its end; that is shared by all who wait for it, and not kept.
+        """
+        with self._lock:
+            known = self._lists.get(repository)
+            if known is not None:
+                return known
+            reading = self._under_way.get(repository)
+            leads = reading is None
+            if reading is None:
+                reading = self._under_way[repository] = _Reading()
+        if leads:
+            self._lead(repository, reading, deadline, read)
+        elif not reading.done.wait(deadline.remaining()):
+            raise LookupTimeout("the list of tags was not read in time")
+        if reading.result is not None:
+            return reading.result
+        raise reading.failure or RegistryUnavailable("the list of tags could not be read")
+
+    def _lead(
+        self, repository: Repository, reading: _Reading, deadline: Deadline, read: Callable[[], TagList]
+    ) -> None:
+        """Read for all who wait; whatever happens, they are told."""
+        try:
+            if not self._turns.acquire(timeout=deadline.remaining()):
+                raise Throttled("too many lists of tags are being read", by_swr=False)
+            try:
+                reading.result = read()
+            finally:
+                self._turns.release()
+        except TrustLookupError as error:
+            reading.failure = error
+        finally:
+            with self._lock:
+                del self._under_way[repository]
+                if reading.result is not None:
+                    self._lists[repository] = reading.result
+            reading.done.set()
