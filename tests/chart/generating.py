@@ -109,7 +109,7 @@ _README: Final = """\
 Image trust for Huawei Cloud CCE: a validating admission webhook that admits a Pod only if SWR reports
 each of its images as trusted.
 
-Kubernetes 1.28 or newer, Helm 3.10 or newer, Helm 4 included.
+Kubernetes 1.28 or newer, Helm 3.8 or newer, Helm 4 included.
 
 ```sh
 kubectl create namespace swr-trust

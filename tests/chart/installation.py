@@ -114,16 +114,59 @@ def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:
     ]
 
 
-class Installation:
+class Release:
+    """A release of the chart in a namespace, whoever installs it; what it leaves goes when this is left."""
+
+    def __init__(self, cluster: ControlPlane, namespace: str, port: int) -> None:
+        """Name where it is, and the port of the loopback address that its Service leads to."""
+        self.cluster = cluster
+        self.namespace = namespace
+        self.port = port
+
+    def kubeconfig(self, folder: Path) -> Path:
+        """Write a kubeconfig that holds the rights of the chart's ServiceAccount and no others."""
+        token = self.cluster.kubectl("create", "token", NAME, "-n", self.namespace).strip()
+        config = json.loads(self.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
+        config["users"][0]["user"] = {"token": token}
+        path = folder / "service-account.kubeconfig"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
+
+    def helm(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
+        """Run Helm as the administrator; returns what it printed."""
+        done = subprocess.run(
+            [str(find_helm()), *arguments, f"--kubeconfig={self.cluster.kubeconfig('admin')}"],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        if check and done.returncode:
+            raise AssertionError(f"helm {' '.join(arguments)}: {output}")
+        return output
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave no gate behind for other tests, whoever owns what is left of it by now."""
+        self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
+        kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
+        self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")
+
+
+class Installation(Release):
     """One release in a namespace of its own, in front of an emulator of SWR."""
 
     def __init__(
         self, cluster: ControlPlane, namespace: str, endpoint: str, changes: dict[str, Any] | None = None
     ) -> None:
         """Make the namespace and the Secret with the credentials; ``install`` does the rest."""
-        self.cluster = cluster
-        self.namespace = namespace
-        self.port = free_port()
+        super().__init__(cluster, namespace, free_port())
         registry = {"region": "cn-north-4", "endpoint": endpoint, "iamEndpoint": endpoint}
         self.values = merged(
             {
@@ -160,64 +203,29 @@ class Installation:
             "caBundle": bundle,
         }
 
-    def kubeconfig(self, folder: Path) -> Path:
-        """Write a kubeconfig that holds the rights of the chart's ServiceAccount and no others."""
-        token = self.cluster.kubectl("create", "token", NAME, "-n", self.namespace).strip()
-        config = json.loads(self.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
-        config["users"][0]["user"] = {"token": token}
-        path = folder / "service-account.kubeconfig"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        return path
-
-    def helm(self, *arguments: str, check: bool = True) -> str:
-        """Run Helm as the administrator; returns what it printed."""
-        done = subprocess.run(
-            [str(find_helm()), *arguments, f"--kubeconfig={self.cluster.kubeconfig('admin')}"],
-            input=json.dumps(self.values),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        if check and done.returncode:
-            raise AssertionError(f"helm {' '.join(arguments)}: {output}")
-        return output
-
     def install(self) -> str:
         """Install, or upgrade, with the values as they are now."""
-        return self.helm(
-            "upgrade", "--install", NAME, str(CHART), f"--namespace={self.namespace}", "--values=-"
-        )
+        return self._with_values("upgrade", "--install", NAME, str(CHART))
 
     def render(self) -> str:
         """Return the manifests as GitOps renders them: without the cluster."""
-        return self.helm(
-            "template", NAME, str(CHART), f"--namespace={self.namespace}", "--values=-", "--skip-tests"
-        )
+        return self._with_values("template", NAME, str(CHART), "--skip-tests")
 
     def uninstall(self) -> str:
         """Remove the release."""
         return self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--wait", "--ignore-not-found")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave no gate behind for other tests, whoever owns what is left of it by now."""
-        self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
-        kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
-        self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")
+    def _with_values(self, *arguments: str) -> str:
+        values = json.dumps(self.values)
+        return self.helm(*arguments, f"--namespace={self.namespace}", "--values=-", stdin=values)
 
 
 class Replica:
     """A Pod of the Deployment, run beside the API server."""
 
-    def __init__(self, installation: Installation, folder: Path, name: str = "replica-1") -> None:
+    def __init__(self, release: Release, folder: Path, name: str = "replica-1") -> None:
         """Keep everything of the Pod in ``folder``."""
-        self._installation = installation
+        self._release = release
         self._folder = folder
         self._name = name
         self._log = folder / f"{name}.log"
@@ -243,8 +251,8 @@ class Replica:
         port = container["ports"][0]["containerPort"]
         arguments = [self._inside(argument) for argument in container["args"] if argument != f"--port={port}"]
         command = [sys.executable, "-m", "webhook.cli.main", *arguments]
-        command += ["--host=127.0.0.1", f"--port={self._installation.port}"]
-        fields = {"metadata.name": self._name, "metadata.namespace": self._installation.namespace}
+        command += ["--host=127.0.0.1", f"--port={self._release.port}"]
+        fields = {"metadata.name": self._name, "metadata.namespace": self._release.namespace}
         variables = {
             one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
             for one in container["env"]
@@ -252,7 +260,7 @@ class Replica:
         }
         # In place of the token that a kubelet mounts; without the right to one there is no cluster.
         if pod["automountServiceAccountToken"]:
-            variables["KUBECONFIG"] = str(self._installation.kubeconfig(self._folder))
+            variables["KUBECONFIG"] = str(self._release.kubeconfig(self._folder))
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **variables}
@@ -267,6 +275,10 @@ class Replica:
         self.process = None
         return code
 
+    def is_ready(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
     def logs(self) -> str:
         """Return everything that was written."""
         return self._log.read_text(encoding="utf-8", errors="replace")
@@ -280,7 +292,7 @@ class Replica:
             time.sleep(0.05)
 
     def _pod(self) -> dict[str, Any]:
-        deployment = self._installation.cluster.get("deployment", NAME, "-n", self._installation.namespace)
+        deployment = self._release.cluster.get("deployment", NAME, "-n", self._release.namespace)
         spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
         return spec
 
@@ -288,7 +300,7 @@ class Replica:
         return text.replace(_FOLDER, str(self._folder / "root"))
 
     def _content(self, volume: dict[str, Any]) -> dict[str, bytes]:
-        get, namespace = self._installation.cluster.get, self._installation.namespace
+        get, namespace = self._release.cluster.get, self._release.namespace
         if "configMap" in volume:
             found = get("configmap", volume["configMap"]["name"], "-n", namespace)
             return {key: self._inside(text).encode() for key, text in found["data"].items()}

@@ -12,11 +12,13 @@ from tests.chart.rendering import (
     NAMESPACE,
     VALUES,
     HelmError,
+    Objects,
     find_helms,
     merged,
     render,
     template,
 )
+from tests.chart.test_versions import OPTIONS
 from webhook.policy.loading import load_policy
 from webhook.regions import REGIONS
 
@@ -303,6 +305,43 @@ def test_the_preset_covers_hosts_and_aliases_and_comes_last() -> None:
     exemptions = render(changes).policy["exemptions"]
     assert exemptions[0] == own
     assert exemptions[1]["images"] == ["a.example/hwofficial/**", "10.0.0.1:20202/hwofficial/**"]
+
+
+RULES = [
+    {"name": "shop", "namespaces": ["shop"], "images": ["**"], "mode": "enforce", "requireDigest": True},
+    {"name": "rest", "images": ["**"]},
+]
+
+
+@pytest.mark.parametrize("mode", ["audit", "warn"])
+def test_one_value_takes_the_gate_back_whatever_else_enforces(mode: str) -> None:
+    """In an emergency nobody looks up which of stage, mode, rules and failurePolicy it was."""
+    strict = {
+        "presets": {"stage": "enforce", "override": mode},
+        "policy": {"mode": "enforce", "rules": RULES},
+        "webhook": {"failurePolicy": "Fail"},
+    }
+    objects = render(strict)
+    assert objects.policy["mode"] == mode
+    assert objects.policy["rules"] == [{**rule, "mode": mode} for rule in RULES]
+    assert objects.webhooks["pods"]["failurePolicy"] == "Ignore"
+    assert render(merged(strict, {"presets": {"override": ""}})).policy["rules"] == RULES
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_helm_renders_the_same_objects(options: str) -> None:
+    """Helm 4 and what HELM3 names; the schemas and templates keep to what both know."""
+    helms = find_helms()
+    if len(helms) == 1:
+        pytest.skip("HELM3 names no further Helm")
+    first, *others = (
+        {
+            (one["kind"], one["metadata"]["name"]): one
+            for one in Objects(template(merged(VALUES, OPTIONS[options]), helm=helm))
+        }
+        for helm in helms
+    )
+    assert all(other == first for other in others)
 
 
 def test_the_preset_can_be_switched_off() -> None:

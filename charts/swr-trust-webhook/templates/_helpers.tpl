@@ -101,14 +101,18 @@ annotations:
 {{- define "swr-trust.mode" -}}
 {{- $stage := .Values.presets.stage -}}
 {{- $mode := default $stage .Values.policy.mode -}}
-{{- if and (ne $stage "enforce") (ne $mode $stage) -}}
+{{- if .Values.presets.override -}}
+{{- $mode = .Values.presets.override -}}
+{{- else if and (ne $stage "enforce") (ne $mode $stage) -}}
 {{- fail (printf "\n\npresets.stage is %s and policy.mode is %s: set one of them only." $stage $mode) -}}
 {{- end -}}
 {{- $mode -}}
 {{- end -}}
 
 {{- define "swr-trust.failurePolicy" -}}
-{{- if .Values.webhook.failurePolicy -}}
+{{- if .Values.presets.override -}}
+Ignore
+{{- else if .Values.webhook.failurePolicy -}}
 {{- .Values.webhook.failurePolicy -}}
 {{- else -}}
 {{- eq .Values.presets.stage "enforce" | ternary "Fail" "Ignore" -}}

@@ -8,8 +8,12 @@ The configuration file: the policy of the values, with what follows from the oth
 {{- if $credentials -}}
 {{- $_ := set $document "credentials" $credentials -}}
 {{- end -}}
-{{- if .Values.policy.rules -}}
-{{- $_ := set $document "rules" .Values.policy.rules -}}
+{{- $rules := list -}}
+{{- range .Values.policy.rules -}}
+{{- $rules = append $rules (empty $.Values.presets.override | ternary . (merge (dict "mode" $.Values.presets.override) .)) -}}
+{{- end -}}
+{{- if $rules -}}
+{{- $_ := set $document "rules" $rules -}}
 {{- end -}}
 {{- $exemptions := .Values.policy.exemptions -}}
 {{- if .Values.presets.cceAddons -}}

@@ -1,0 +1,229 @@
+"""docs/install.md, followed to the letter on a real API server: what it says to type works, and does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.guide import Block, read_blocks
+from tests.chart.installation import REFUSED, TEAM, TRUSTED, UNTRUSTED, Release, Replica, leftovers, run
+from tests.chart.kubelet import Kubelet
+from tests.chart.rendering import CHART, NAME, NAMESPACE, VALUES, Objects, find_helms, merged, template
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+from tests.serving import ROOT, free_port
+from webhook import __version__
+
+GUIDE = ROOT / "docs" / "install.md"
+BLOCKS = read_blocks(GUIDE)
+OTHER_TEAM = "shop"
+WARNED = f'Warning: image trust policy: spec.containers[0].image "{UNTRUSTED}"'
+
+SNIPPETS = [
+    block
+    for block in BLOCKS
+    if block.language == "yaml" and not re.search("^(kind|apiVersion|resources):", block.text, re.MULTILINE)
+]
+"""Values for the chart."""
+
+OF_THE_KIND = {
+    "podIdentity": {"existingSecret": ""},
+    "oidc": {"existingSecret": ""},
+}
+
+
+class Reader:
+    """Follows the document in a folder of its own."""
+
+    def __init__(self, folder: Path, cluster: ControlPlane, changes: dict[str, Any]) -> None:
+        """Write each file as the document shows it; ``changes`` lead ``values.yaml`` to what is real here."""
+        self._folder = folder
+        self._cluster = cluster
+        self.typed: set[str] = set()
+        for name, text in {"ak": "EMULATORACCESSKEY", "sk": "emulator-secret-key", "ca.pem": "PEM"}.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        for block in BLOCKS:
+            if block.file:
+                text = block.text
+                if block.file == "values.yaml":
+                    text = json.dumps(merged(yaml.safe_load(text), changes))
+                (folder / block.file).write_text(text, encoding="utf-8")
+        shutil.copytree(ROOT / "deploy", folder / "deploy")
+
+    def follow(self, section: str) -> Iterator[str]:
+        """Run the blocks of a section one by one; yields what each printed."""
+        for block in BLOCKS:
+            if block.section == section and block.language == "sh" and not block.reason:
+                yield self.type(block.text)
+
+    def type(self, text: str) -> str:
+        """Run a block as a shell does it that stops at the first failure."""
+        self.typed.add(text)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+            env={
+                "PATH": f"{os.environ['KUBEBUILDER_ASSETS']}:{os.environ['PATH']}",
+                "HOME": str(self._folder),
+                "KUBECONFIG": str(self._cluster.kubeconfig("admin")),
+                "CHART": str(CHART),
+            },
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, f"{text}\n{output}"
+        return output
+
+
+class Gate:
+    """The release as its users meet it: what is said to who creates an untrusted Pod."""
+
+    def __init__(self, cluster: ControlPlane, replica: Replica) -> None:
+        """Let ``replica`` have the policy of the cluster whenever something is tried."""
+        self._cluster = cluster
+        self._replica = replica
+
+    def answer(self, namespace: str = TEAM, image: str = UNTRUSTED) -> str:
+        """Return what ``kubectl run`` prints, a dry run."""
+        self._replica.mount()
+        return run(self._cluster, "guided", image, "--dry-run=server", namespace=namespace)
+
+    def expect(self, words: str, namespace: str = TEAM) -> None:
+        """Wait until the answer holds these words."""
+        self._cluster.wait_for(f"{words!r} in {namespace}", lambda: words in self.answer(namespace))
+
+    def expect_silence(self, namespace: str = TEAM) -> None:
+        """Wait until an untrusted Pod is admitted without a word."""
+        created = "pod/guided created (server dry run)"
+        self._cluster.wait_for(f"silence in {namespace}", lambda: self.answer(namespace) == created)
+
+    def failure_policy(self) -> str:
+        """Return what the API server does with Pods while nobody answers."""
+        found = self._cluster.get("validatingwebhookconfiguration", NAME)["webhooks"]
+        return str(next(entry["failurePolicy"] for entry in found if entry["name"].startswith("pods.")))
+
+
+def comes_to_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
+    """Audit, warn, one namespace, all of them."""
+    gate.expect_silence()
+    steps = reader.follow("From audit to enforce")
+    run(cluster, "recorded", UNTRUSTED)
+    cluster.wait_for("the Event", lambda: UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM))
+    assert UNTRUSTED in next(steps)
+    next(steps)
+    gate.expect(WARNED)
+    next(steps)
+    gate.expect(REFUSED, OTHER_TEAM)
+    gate.expect(WARNED)
+    assert gate.failure_policy() == "Ignore"
+    next(steps)
+    gate.expect(REFUSED)
+    assert gate.failure_policy() == "Fail"
+    assert list(steps) == []
+
+
+def survives_an_emergency(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
+    """From everything that enforces at once, to audit by one command, to nothing by another, and back."""
+    strict = "presets.stage=enforce,policy.mode=enforce,webhook.failurePolicy=Fail"
+    reader.type(f'helm upgrade {NAME} "$CHART" -n {NAMESPACE} -f values.yaml -f enforced.yaml --set {strict}')
+    gate.expect(REFUSED)
+    gate.expect(REFUSED, OTHER_TEAM)
+    steps = reader.follow("In an emergency")
+    next(steps)
+    assert gate.failure_policy() == "Ignore"
+    gate.expect_silence()
+    gate.expect_silence(OTHER_TEAM)
+    next(steps)
+    assert "NotFound" in cluster.kubectl("get", "validatingwebhookconfiguration", NAME, check=False)
+    next(steps)
+    assert gate.failure_policy() == "Ignore"
+    assert list(steps) == []
+
+
+@pytest.mark.timeout(400)
+def test_an_operator_comes_from_nothing_to_enforcement_and_back_to_nothing(
+    cluster: ControlPlane, swr: Emulator, tmp_path: Path
+) -> None:
+    """Every block of the guide that is not marked is run, and has the effect that the guide speaks of."""
+    release = Release(cluster, NAMESPACE, free_port())
+    replica = Replica(release, tmp_path)
+    gate = Gate(cluster, replica)
+    registry = {"region": "cn-north-4", "endpoint": swr.url, "iamEndpoint": swr.url}
+    policy = {"registries": [registry], "cache": {"trusted": "1s", "refused": "1s"}}
+    home = tmp_path / "home"
+    home.mkdir()
+    reader = Reader(home, cluster, {"policy": policy, "service": {"port": release.port}})
+    cluster.make_namespace(OTHER_TEAM)
+    with release:
+        for section in ("Credentials", "Access key: `aksk`", "Install"):
+            list(reader.follow(section))
+        with replica, Kubelet(cluster, NAMESPACE, tmp_path / "tests", replica.is_ready) as kubelet:
+            list(reader.follow("See it work"))
+            assert "policy.yaml: valid" in kubelet.output
+            assert kubelet.output.rstrip().endswith("\nok")
+            comes_to_enforcement(reader, cluster, gate)
+            list(reader.follow("Private clouds"))
+            private = Objects((home / "rendered.yaml").read_text(encoding="utf-8"))
+            assert private.policy["registries"][0]["caFile"] == "/etc/ssl/private/ca.pem"
+            list(reader.follow("Upgrade and roll back"))
+            assert gate.answer(image=TRUSTED).endswith("created (server dry run)")
+            survives_an_emergency(reader, cluster, gate)
+        removal = reader.follow("Remove")
+        next(removal)
+        assert leftovers(cluster, NAMESPACE) == []
+        list(removal)
+    list(reader.follow("Without Helm"))
+    assert f"Deployment/{NAME}" in leftovers(cluster, NAMESPACE)
+    reader.type("kubectl delete -k .")
+    assert leftovers(cluster, "default") == []
+    marked = {block.text for block in BLOCKS if block.reason}
+    assert {block.text for block in BLOCKS if block.language == "sh"} - marked <= reader.typed
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"{one.section}-{one.file}" for one in SNIPPETS])
+def test_values_that_the_guide_shows_are_values_of_the_chart(snippet: Block) -> None:
+    """Each Helm renders them; the schema knows every key."""
+    values = yaml.safe_load(snippet.text)
+    kind = values.get("credentials", {}).get("kind", "")
+    if "image" in values:
+        values["image"]["digest"] = f"sha256:{'0' * 64}"
+    of_the_kind = {"credentials": OF_THE_KIND.get(kind, {})}
+    for helm in find_helms():
+        assert Objects(template(merged(merged(VALUES, of_the_kind), values), helm=helm)).policy["registries"]
+
+
+def test_the_policies_for_iam_grant_reading_of_tags_and_nothing_else() -> None:
+    """Both forms the same two actions."""
+    policies = [json.loads(block.text) for block in BLOCKS if block.language == "json"]
+    assert [policy["Version"] for policy in policies] == ["5.0", "1.1"]
+    for policy in policies:
+        (statement,) = policy["Statement"]
+        assert statement["Effect"] == "Allow"
+        assert statement["Action"] == ["swr:repo:getRepoTag", "swr:repo:listRepoTags"]
+
+
+def test_the_objects_for_gitops_name_the_chart_as_it_is() -> None:
+    """The release, the version, and the fields that others than the chart own."""
+    text = "---\n".join(
+        block.text for block in BLOCKS if block.file in ("application.yaml", "helmrelease.yaml")
+    )
+    objects = {one["kind"]: one for one in yaml.safe_load_all(text)}
+    source = objects["Application"]["spec"]["sources"][0]
+    assert (source["chart"], source["targetRevision"]) == (NAME, __version__)
+    assert source["helm"]["releaseName"] == objects["HelmRelease"]["spec"]["releaseName"] == NAME
+    assert objects["OCIRepository"]["spec"]["ref"] == {"tag": __version__}
+    rendered = Objects(template(VALUES))
+    for ignored in objects["Application"]["spec"]["ignoreDifferences"]:
+        assert rendered.one(ignored["kind"], ignored["name"])
