@@ -17,6 +17,7 @@ calls that broke::
     │   └── MalformedAnswer      ``malformed``
     ├── CertificateError         the last good pair stays; at start, exit code 2
     ├── ManifestError            ``swr-trust review``: exit code 2, names file and line
+    ├── SnapshotError            a snapshot of what was trusted is ignored, and written anew
     └── ClusterError             the Kubernetes API refused or did not answer
 
 The tree stands apart from the packages that raise it so that importing an exception never
@@ -160,6 +161,19 @@ class CertificateError(WebhookError):
 
 class ManifestError(WebhookError):
     """A manifest cannot be read; the text names the file and the line."""
+
+
+class SnapshotError(WebhookError):
+    """A snapshot cannot be believed or read.
+
+    ``reason`` is stable and safe as a metric label: ``forged``, ``version``, ``oversized`` or
+    ``malformed``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the stable reason beside the clause for a person."""
+        self.reason = reason
+        super().__init__(message)
 
 
 class ClusterError(WebhookError):

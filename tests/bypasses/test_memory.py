@@ -57,7 +57,7 @@ def test_a_refresh_that_hears_of_lost_trust_ends_it_at_once() -> None:
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
     whole.clock.tick(59)
     assert whole.decide(IMAGE).allowed
-    wait_for(lambda: whole.lookup.sizes == (0, 1))
+    wait_for(lambda: whole.lookup.sizes == (0, 1, 0))
     assert not whole.decide(IMAGE).allowed
 
 
@@ -164,7 +164,7 @@ def test_memory_does_not_grow_with_what_is_asked() -> None:
     whole.decide(IMAGE)
     for start in range(0, 3000, 100):
         whole.decide(*[f"{HOST}/shop/web:t{n}" for n in range(start, start + 100)])
-    assert whole.lookup.sizes == (0, 100)
+    assert whole.lookup.sizes == (0, 100, 0)
 
 
 def test_what_is_remembered_of_images_and_namespaces_is_bounded() -> None:

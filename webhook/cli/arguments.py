@@ -126,6 +126,11 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="write a Kubernetes Event on what is refused, or would be; needs to create and patch Events",
     )
+    parser.add_argument(
+        "--snapshot-secret",
+        metavar="NAMESPACE/NAME",
+        help="Secret in which replicas keep what was trusted, so that it outlives them; must exist",
+    )
     parser.add_argument("--log-format", choices=("json", "text"), help="(default: text on a terminal)")
     parser.add_argument(
         "--log-level",

@@ -14,13 +14,20 @@ _SECRET: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
 
 def run(options: argparse.Namespace) -> int:
     """Hand over to the server, which patches the standard library before anything else."""
-    wrong = check_certificate_options(options)
+    wrong = check_certificate_options(options) or check_snapshot_option(options)
     if wrong:
         print(f"swr-trust serve: {wrong}", file=sys.stderr)
         return EXIT_USAGE
     from webhook.server.entry import main  # noqa: PLC0415 - it patches sockets when it is run
 
     return main(options)
+
+
+def check_snapshot_option(options: argparse.Namespace) -> str:
+    """Return what is wrong with where the snapshot should be kept, empty if nothing is."""
+    if options.snapshot_secret and _SECRET.fullmatch(options.snapshot_secret) is None:
+        return "write --snapshot-secret as NAMESPACE/NAME"
+    return ""
 
 
 def check_certificate_options(options: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import hmac
 import logging
 import os
 import random
@@ -104,6 +105,11 @@ class ManagedCertificate:
     def context(self) -> ssl.SSLContext:
         """Return the context for a handshake that starts now."""
         return self._context
+
+    def derive_key(self, purpose: bytes) -> bytes | None:
+        """Return a key made from the authority's private key; see ``ServingCertificate``."""
+        material = self._material
+        return None if material is None else hmac.digest(material.authority_key, purpose, "sha256")
 
     def check(self) -> None:
         """Take the steps that are due.

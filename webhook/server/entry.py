@@ -37,6 +37,7 @@ def main(options: argparse.Namespace) -> int:
         webhook_configuration=options.webhook_configuration or "",
         client_ca=options.client_ca,
         events=options.events,
+        snapshot_secret=options.snapshot_secret or "",
     )
     # Only the process that serves may have the thread that writes: a fork would leave it behind.
     writer: list[BackgroundWriter] = []

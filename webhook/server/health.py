@@ -28,6 +28,25 @@ class Certificate(Protocol):
     """Whether ``/validate`` is for callers with a client certificate only."""
 
 
+class Snapshot(Protocol):
+    """What was trusted before this replica started, as far as health is concerned."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was read, or waited for long enough."""
+        ...  # pragma: no cover
+
+    @property
+    def state(self) -> str:
+        """How it fares, in words."""
+        ...  # pragma: no cover
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, empty if nothing is."""
+        ...  # pragma: no cover
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Whether to be called ready, and one line per check."""
@@ -43,15 +62,17 @@ class Health:
         self,
         certificate: Certificate,
         policy: PolicyFile,
-        sizes: Callable[[], tuple[int, int]],
+        sizes: Callable[[], tuple[int, int, int]],
         metrics: Metrics,
+        snapshot: Snapshot | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Look at the parts; ``sizes`` are those of the cache."""
+        """Look at the parts; ``sizes`` are those of the cache: trusted, refused, recalled."""
         self._certificate = certificate
         self._policy = policy
         self._sizes = sizes
         self._metrics = metrics
+        self._snapshot = snapshot
         self._clock = clock
 
     def report(self) -> Report:
@@ -68,15 +89,19 @@ class Health:
             f"[{'!' if state.broken else '+'}] swr {name}: {state.text}"
             for name, state in self._swr().items()
         ]
-        trusted, refused = self._sizes()
-        lines.append(f"[+] cache: {trusted} trusted, {refused} refused")
-        return Report(certificate_good, tuple(lines))
+        trusted, refused, recalled = self._sizes()
+        lines.append(f"[+] cache: {trusted} trusted, {refused} refused, {recalled} recalled")
+        settled = True
+        if self._snapshot is not None:
+            settled = self._snapshot.settled
+            mark = "[-]" if not settled else "[!]" if self._snapshot.problem else "[+]"
+            lines.append(f"{mark} snapshot: {self._snapshot.state}")
+        return Report(certificate_good and settled, tuple(lines))
 
     def refresh(self) -> None:
         """Bring gauges up to date before they are read."""
-        trusted, refused = self._sizes()
-        self._metrics.cache_entries.labels("trusted").set(trusted)
-        self._metrics.cache_entries.labels("refused").set(refused)
+        for kind, size in zip(("trusted", "refused", "recalled"), self._sizes(), strict=True):
+            self._metrics.cache_entries.labels(kind).set(size)
 
     def admits_caller(self, environ: Mapping[str, Any]) -> bool:
         """Whether the caller of ``/validate`` has shown the certificate that is asked for, if any."""

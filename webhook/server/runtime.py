@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask
 
@@ -27,8 +27,12 @@ from webhook.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from webhook.cluster.events import DecisionEvents
+    from webhook.cluster.snapshots import TrustSnapshot
 
 logger = logging.getLogger(__name__)
+
+STOP: Final = 2.0
+"""Seconds that the last write of the snapshot may take; an API server that is gone holds nothing up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class ServeOptions:
 
     The certificate comes from ``tls_cert`` and ``tls_key``, or is kept in ``cert_secret``
     (``namespace/name``) for ``service`` and ``webhook_configuration``; what is not used is empty.
-    ``events`` asks for Kubernetes Events on what is refused.
+    ``events`` asks for Kubernetes Events on what is refused. ``snapshot_secret`` (``namespace/name``) is
+    where what was trusted is kept, empty for nowhere.
     """
 
     config: str
@@ -50,6 +55,7 @@ class ServeOptions:
     webhook_configuration: str = ""
     client_ca: str | None = None
     events: bool = False
+    snapshot_secret: str = ""
 
 
 class Runtime:
@@ -89,7 +95,11 @@ class Runtime:
             observers.append(events)
             self._write_events = lambda: events.run(self._stop)
         self.gate = Gate(lambda: self.policy.current, self.engine, observers)
-        health = Health(self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics)
+        self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
+        self._snapshot_thread: threading.Thread | None = None
+        health = Health(
+            self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics, self._snapshot
+        )
         self.app: Flask = create_app(self.gate, health, self.metrics)
 
     def serving(self) -> None:
@@ -100,6 +110,8 @@ class Runtime:
         spawn(lambda: self.certificate.watch(self._stop), "certificate")
         if self._write_events is not None:
             spawn(self._write_events, "events")
+        if (snapshot := self._snapshot) is not None:
+            self._snapshot_thread = spawn(lambda: snapshot.run(self._stop), "snapshot")
         logger.info(
             "serving",
             extra={
@@ -115,8 +127,10 @@ class Runtime:
         gc.freeze()
 
     def stop(self) -> None:
-        """End what runs beside the requests."""
+        """End what runs beside the requests; takes ``STOP`` seconds at most."""
         self._stop.set()
+        if self._snapshot_thread is not None:
+            self._snapshot_thread.join(STOP)
         logger.info("stopped")
 
     def _summarise_logs(self) -> None:
@@ -144,3 +158,27 @@ def _open_events(policy: PolicyFile, environment: Mapping[str, str], metrics: Me
 
     instance = environment.get("POD_NAME") or socket.gethostname()
     return DecisionEvents(connect(), lambda: policy.current, instance, metrics)
+
+
+def _open_snapshot(
+    options: ServeOptions,
+    policy: PolicyFile,
+    engine: Engine,
+    certificate: ServingCertificate,
+    metrics: Metrics,
+) -> TrustSnapshot | None:
+    if not options.snapshot_secret:
+        return None
+    from webhook.cluster.client import connect  # noqa: PLC0415 - as above
+    from webhook.cluster.secrets import SharedSecret  # noqa: PLC0415 - as above
+    from webhook.cluster.snapshots import PURPOSE, SnapshotScope, TrustSnapshot  # noqa: PLC0415 - as above
+
+    def scope() -> SnapshotScope:
+        current = policy.current
+        return SnapshotScope(
+            current.cache.stale_if_error, {registry.key for registry in current.registries.registries}
+        )
+
+    namespace, _, name = options.snapshot_secret.partition("/")
+    secret = SharedSecret(connect(), namespace, name)
+    return TrustSnapshot(secret, engine.lookup, lambda: certificate.derive_key(PURPOSE), scope, metrics)

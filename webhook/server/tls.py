@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import ssl
@@ -50,6 +51,14 @@ class ServingCertificate(Protocol):
         """Look after the certificate until ``stop`` is set."""
         ...  # pragma: no cover
 
+    def derive_key(self, purpose: bytes) -> bytes | None:
+        """Return a key that whoever does not hold the private key cannot know, ``None`` without one.
+
+        All replicas have the same, as they share the certificate. That of another purpose says
+        nothing about it.
+        """
+        ...  # pragma: no cover
+
 
 class CertificateFiles:
     """Gives the TLS context for the next handshake.
@@ -74,6 +83,7 @@ class CertificateFiles:
         self.requires_client = client_ca is not None
         self.not_after = 0.0
         self.problem = ""
+        self._secret = b""
         self._seen = self._look()
         self._context = self._build()
 
@@ -95,6 +105,10 @@ class CertificateFiles:
         while not stop.wait(LOOK_INTERVAL):
             self.context()
 
+    def derive_key(self, purpose: bytes) -> bytes | None:
+        """Return a key made from the private key in use; see ``ServingCertificate``."""
+        return hmac.digest(self._secret, purpose, "sha256")
+
     def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
         paths = [self._certificate, self._key]
         if self._client_ca is not None:
@@ -109,12 +123,15 @@ class CertificateFiles:
             context.load_cert_chain(self._certificate, self._key)
             with open(self._certificate, "rb") as stream:  # noqa: PTH123 - the same path as above, as text
                 leaf = x509.load_pem_x509_certificate(stream.read())
+            with open(self._key, "rb") as stream:  # noqa: PTH123 - the same
+                secret = stream.read()
             if self._client_ca is not None:
                 context.load_verify_locations(self._client_ca)
                 # Optional here and demanded for /validate alone: a kubelet's probe has none.
                 context.verify_mode = ssl.CERT_OPTIONAL
         except (OSError, ValueError) as error:
             raise CertificateError(f"{self._certificate} and {self._key}: {_explain(error)}") from None
+        self._secret = secret
         self.not_after = leaf.not_valid_after_utc.timestamp()
         self.problem = ""
         self._recorder.certificate_loaded(self.not_after)

@@ -131,6 +131,16 @@ class Metrics:
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self._lost_log = counter("log_bytes_dropped_total", "Bytes of log that nobody read in time.")
         self._events = counter("events_total", "Kubernetes Events, by what became of them.", "outcome")
+        self._snapshot_rounds = counter(
+            "snapshot_rounds_total", "Looks at the snapshot of trusted images, by their result.", "result"
+        )
+        self._snapshot_rejects = counter(
+            "snapshot_rejected_total", "Stored snapshots that were ignored, by what was wrong.", "reason"
+        )
+        self._snapshot_images = gauge("snapshot_images", "Images in the stored snapshot.")
+        self._snapshot_at = gauge(
+            "snapshot_last_success_timestamp_seconds", "When the snapshot was last as it should be."
+        )
         self._children: dict[tuple[str, ...], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._policy_version = ""
@@ -233,6 +243,19 @@ class Metrics:
     def event_ended(self, outcome: str) -> None:
         """Take note of an Event that was ``created``, ``repeated``, ``failed`` or ``dropped``."""
         self._child(self._events, (outcome,)).inc()
+
+    def snapshot_round_ended(self, result: str) -> None:
+        """Take note of a round: ``written``, ``unchanged``, ``conflict`` or ``failed``."""
+        self._child(self._snapshot_rounds, (result,)).inc()
+
+    def snapshot_rejected(self, reason: str) -> None:
+        """Take note of a stored snapshot that was ignored."""
+        self._child(self._snapshot_rejects, (reason,)).inc()
+
+    def snapshot_seen(self, images: int, at: float) -> None:
+        """Take note that at ``at``, in epoch seconds, so many images were known to be stored."""
+        self._snapshot_images.set(images)
+        self._snapshot_at.set(at)
 
     def _child(self, metric: Counter, labels: tuple[str, ...]) -> Counter:
         key = (metric._name, *labels)  # noqa: SLF001 - the cheapest key that tells metrics apart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -12,7 +12,8 @@ from typing import Protocol
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
 from webhook.registries import Registry
-from webhook.trust.cache import Key, RecordCache, is_due
+from webhook.trust.cache import RecordCache, is_due
+from webhook.trust.facts import Fact, Key
 from webhook.trust.flight import Flight
 from webhook.trust.lane import Lane, LaneRecorder
 from webhook.trust.limiter import RateLimiter
@@ -146,9 +147,25 @@ class TrustLookup:
                 if self._cache.get(query.key) is None and query.key not in self._flights:
                     self._launch(query.key, Flight(query, background=True))
 
+    def keys(self) -> list[Key]:
+        """Return the keys of all that another process may want to know."""
+        with self._lock:
+            return self._cache.keys()
+
+    def facts(self, keys: Sequence[Key]) -> list[Fact]:
+        """Return what another process may want to know of these images."""
+        with self._lock:
+            return [fact for key in keys if (fact := self._cache.fact(key)) is not None]
+
+    def recall(self, facts: Iterable[Fact]) -> None:
+        """Take in what other processes heard: trust to stand in, and the loss of trust."""
+        with self._lock:
+            for fact in facts:
+                self._cache.recall(fact)
+
     @property
-    def sizes(self) -> tuple[int, int]:
-        """How many trusted and how many refused records are in memory."""
+    def sizes(self) -> tuple[int, int, int]:
+        """How many trusted and refused records are in memory, and how many of other processes."""
         with self._lock:
             return self._cache.sizes
 

@@ -46,7 +46,7 @@ def health(
 ) -> Health:
     """Return a health of fakes, with 3 trusted and 1 refused image in memory."""
     parts: Any = (certificate or FakeCertificate(), file or FakePolicyFile())
-    return Health(*parts, lambda: (3, 1), metrics or Metrics("test"), clock=lambda: NOW)
+    return Health(*parts, lambda: (3, 1, 2), metrics or Metrics("test"), clock=lambda: NOW)
 
 
 def test_a_healthy_replica_is_ready() -> None:
@@ -57,7 +57,7 @@ def test_a_healthy_replica_is_ready() -> None:
             "[+] certificate: 30.0 days left",
             "[+] policy: v1, mode enforce",
             f"[+] swr {HOST}: has not answered yet",
-            "[+] cache: 3 trusted, 1 refused",
+            "[+] cache: 3 trusted, 1 refused, 2 recalled",
         ),
     )
 
@@ -94,7 +94,7 @@ def test_what_is_wrong_on_disk_is_told_and_changes_nothing() -> None:
             "[!] policy file: mode: must be enforce, warn or audit",
             "[!] policy file: is empty",
             f"[+] swr {HOST}: has not answered yet",
-            "[+] cache: 3 trusted, 1 refused",
+            "[+] cache: 3 trusted, 1 refused, 2 recalled",
         ),
     )
 
@@ -122,9 +122,9 @@ def test_gauges_are_brought_up_to_date() -> None:
     health(metrics=metrics).refresh()
     sizes = [
         metrics.registry.get_sample_value("swr_trust_cache_entries", {"kind": kind})
-        for kind in ("trusted", "refused")
+        for kind in ("trusted", "refused", "recalled")
     ]
-    assert sizes == [3, 1]
+    assert sizes == [3, 1, 2]
 
 
 @pytest.mark.parametrize(

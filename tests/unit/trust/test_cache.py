@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes import FakeClock
-from webhook.trust.cache import FUTURE, Key, RecordCache, is_due
+from webhook.trust.cache import RecordCache, is_due
+from webhook.trust.facts import FUTURE, Fact, Key
 from webhook.trust.records import TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings
 
@@ -25,6 +26,10 @@ class Kept:
         record = TrustRecord(status, self.clock.now - age)
         self.cache.put(key, record)
         return record
+
+    def recall(self, age: float = 0.0, key: Key = KEY, *, trusted: bool = True) -> None:
+        """Hear from another replica what SWR told it so long ago."""
+        self.cache.recall(Fact(key, int(self.clock.now - age), trusted))
 
     @property
     def state(self) -> str:
@@ -86,7 +91,7 @@ def test_trust_replaces_a_refusal() -> None:
     kept = Kept()
     kept.put(TrustStatus.UNTRUSTED)
     kept.put(TrustStatus.TRUSTED)
-    assert kept.cache.sizes == (1, 0)
+    assert kept.cache.sizes == (1, 0, 0)
 
 
 def test_an_older_answer_changes_nothing() -> None:
@@ -115,7 +120,7 @@ def test_a_flood_of_refusals_evicts_refusals_only() -> None:
     kept.put(TrustStatus.TRUSTED)
     for index in range(1000):
         kept.put(TrustStatus.MISSING, ("registry", "shop", "web", f":no-{index}"))
-    assert kept.cache.sizes == (1, 100)
+    assert kept.cache.sizes == (1, 100, 0)
     assert kept.state == "answers"
 
 
@@ -124,7 +129,7 @@ def test_trusted_answers_are_bounded() -> None:
     kept = Kept()
     for index in range(1000):
         kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
-    assert kept.cache.sizes == (100, 0)
+    assert kept.cache.sizes == (100, 0, 0)
 
 
 def test_other_settings_keep_what_still_counts() -> None:
@@ -143,7 +148,145 @@ def test_facts_go_with_their_registry() -> None:
     kept.put(TrustStatus.TRUSTED)
     kept.put(TrustStatus.MISSING, ("other", "shop", "web", ":1.0"))
     kept.cache.retain({"other"})
-    assert kept.cache.sizes == (0, 1)
+    assert kept.cache.sizes == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [(0, "stands in"), (3599, "stands in"), (3600, "nothing"), (-FUTURE - 1, "nothing")],
+)
+def test_what_another_replica_heard_stands_in_and_never_answers(age: float, expected: str) -> None:
+    """However young it is: SWR is asked wherever it can be."""
+    kept = Kept()
+    kept.recall(age)
+    assert kept.state == expected
+
+
+def test_what_another_replica_heard_ages_from_swrs_answer() -> None:
+    """Being passed on does not keep it alive."""
+    kept = Kept()
+    kept.recall(3000)
+    kept.clock.tick(600)
+    assert kept.state == "nothing"
+
+
+@pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
+def test_a_refusal_erases_what_another_replica_heard(refusal: TrustStatus) -> None:
+    """At once, and it does not come back by hearing it again."""
+    kept = Kept()
+    kept.recall(20)
+    kept.put(refusal)
+    kept.recall(20)
+    kept.clock.tick(10)
+    assert kept.state == "nothing"
+    assert kept.cache.fact(KEY) == Fact(KEY, 1_000_000, trusted=False)
+
+
+@pytest.mark.parametrize("hours", [0, 11])
+def test_older_trust_of_another_replica_does_not_undo_a_refusal_heard_before(hours: int) -> None:
+    """Nobody here had ever trusted the image, and the refusal itself answers for seconds only."""
+    kept = Kept(CacheSettings(trusted=60, refused=10, stale_if_error=12 * 3600, max_entries=100))
+    kept.put(TrustStatus.UNTRUSTED)
+    kept.clock.tick(hours * 3600 + 60)
+    kept.recall(hours * 3600 + 60 + 1)
+    assert kept.state == "nothing"
+    assert kept.cache.fact(KEY) == Fact(KEY, 1_000_000, trusted=False)
+
+
+def test_the_loss_of_trust_that_another_replica_heard_of_ends_an_answer_at_once() -> None:
+    """Before its own time is over: whoever asks next hears it from SWR."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED, age=20)
+    kept.recall(10, trusted=False)
+    assert kept.state == "nothing"
+
+
+@pytest.mark.parametrize(("newer", "expected"), [(4, "nothing"), (6, "stands in")])
+def test_clocks_may_differ(newer: int, expected: str) -> None:
+    """Trust must be newer than a refusal by more than that to count, wherever each was heard."""
+    kept = Kept()
+    kept.recall(20, trusted=False)
+    kept.recall(20 - newer)
+    assert kept.state == expected
+
+
+def test_trust_that_was_regained_counts() -> None:
+    """The loss is over for everybody."""
+    kept = Kept()
+    kept.recall(100, trusted=False)
+    kept.put(TrustStatus.TRUSTED)
+    kept.recall(100, trusted=False)
+    assert kept.state == "answers"
+    assert kept.cache.fact(KEY) == Fact(KEY, 1_000_000, trusted=True)
+
+
+def test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten() -> None:
+    """A refusal that ended trust is remembered apart from those of tags that never were trusted."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED, age=20)
+    kept.put(TrustStatus.UNTRUSTED)
+    for index in range(1000):
+        kept.put(TrustStatus.MISSING, ("registry", "shop", "web", f":no-{index}"))
+    kept.recall(20)
+    assert kept.state == "nothing"
+
+
+def test_what_other_replicas_heard_is_bounded_apart() -> None:
+    """It pushes out nothing that SWR said here."""
+    kept = Kept()
+    kept.put(TrustStatus.TRUSTED)
+    for index in range(1000):
+        kept.recall(index % 60, ("registry", "shop", "web", f":{index}"))
+        kept.recall(index % 60, ("registry", "shop", "lost", f":{index}"), trusted=False)
+    assert kept.cache.sizes == (1, 0, 100)
+    assert len(kept.cache.keys()) == 201
+    assert kept.state == "answers"
+
+
+def test_facts_are_trust_and_its_loss_and_no_refusal_of_what_never_was_trusted() -> None:
+    """Rounded so that nothing becomes younger trust or an older loss."""
+    kept = Kept()
+    kept.clock.now += 0.5
+    lost: Key = ("registry", "shop", "lost", ":1")
+    heard: Key = ("registry", "shop", "heard", ":1")
+    kept.put(TrustStatus.TRUSTED)
+    kept.put(TrustStatus.TRUSTED, lost)
+    kept.put(TrustStatus.UNTRUSTED, lost)
+    kept.put(TrustStatus.MISSING, ("registry", "shop", "never", ":1"))
+    kept.recall(100, heard)
+    assert sorted(filter(None, map(kept.cache.fact, kept.cache.keys())), key=lambda fact: fact.key) == [
+        Fact(heard, 999_900, trusted=True),
+        Fact(lost, 1_000_001, trusted=False),
+        Fact(KEY, 1_000_000, trusted=True),
+    ]
+
+
+def test_being_passed_on_is_no_use_of_a_record() -> None:
+    """What was least recently asked for is what is evicted."""
+    kept = Kept(CacheSettings(max_entries=2))
+    first, second, third = (("registry", "shop", "web", f":{index}") for index in range(3))
+    for key in (first, second):
+        kept.put(TrustStatus.TRUSTED, key)
+    kept.cache.get(first)
+    for key in list(kept.cache.keys()):
+        kept.cache.fact(key)
+    kept.put(TrustStatus.TRUSTED, third)
+    assert kept.cache.get(first) is not None
+    assert kept.cache.get(second) is None
+
+
+def test_what_was_heard_goes_with_its_registry_and_stays_with_other_settings() -> None:
+    """As what SWR said here."""
+    kept = Kept()
+    kept.recall(100)
+    kept.recall(100, ("other", "shop", "web", ":1"), trusted=False)
+    kept.cache.configure(CacheSettings(stale_if_error=7200, max_entries=10))
+    assert len(kept.cache.keys()) == 2
+    kept.cache.retain({"other"})
+    assert kept.cache.keys() == [("other", "shop", "web", ":1")]
+    kept.cache.configure(CacheSettings(stale_if_error=0))
+    kept.recall(1)
+    assert kept.state == "nothing"
 
 
 def test_refreshes_are_spread_over_the_last_part_of_an_answers_life() -> None:

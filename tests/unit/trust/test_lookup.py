@@ -156,7 +156,7 @@ def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
     gate = asked.hold()
     assert told(asked.ask(seconds=0.01)[0]) == "unknown: timeout"
     gate.set()
-    eventually(lambda: asked.lookup.sizes == (1, 0))
+    eventually(lambda: asked.lookup.sizes == (1, 0, 0))
     assert asked.one() == "trusted from cache"
 
 
@@ -370,7 +370,7 @@ def test_warming_up_asks_in_the_background_what_is_not_known() -> None:
     asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/api:1": TrustStatus.TRUSTED})
     asked.one()
     asked.lookup.warm([question().query, question("shop/api:1").query, question("shop/api:1").query])
-    eventually(lambda: asked.lookup.sizes == (2, 0))
+    eventually(lambda: asked.lookup.sizes == (2, 0, 0))
     assert sorted(asked.source.asked) == ["shop/api:1", IMAGE]
 
 

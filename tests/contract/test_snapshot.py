@@ -1,0 +1,522 @@
+"""What was trusted, kept by replicas in a Secret: the same suite over memory and a real API server."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.builders import DIGEST, registry
+from tests.controlplane import ControlPlane
+from tests.fakes import FakeApi, FakeClock, FakeTrustSource, Notes
+from webhook.cluster.client import connect
+from webhook.cluster.secrets import Api, SharedSecret
+from webhook.cluster.snapshots import ENTRY, FULL, ROUND, SnapshotScope, TrustSnapshot
+from webhook.deadlines import Deadline, spawn
+from webhook.errors import ClusterError, RegistryUnavailable
+from webhook.trust.facts import Fact
+from webhook.trust.lookup import Known, Question, TrustLookup
+from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+from webhook.trust.snapshot import seal, unseal
+
+NAMESPACE = "snapshots"
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+KEY = b"the key of one installation, 32 b"
+WEB, API = "shop/web:1", "shop/api:1"
+TRUSTED, UNTRUSTED = TrustStatus.TRUSTED, TrustStatus.UNTRUSTED
+DOWN = RegistryUnavailable("down")
+
+
+@pytest.fixture(params=["memory", "API server"])
+def api(request: pytest.FixtureRequest) -> Api:
+    """An API server, in memory or a real one."""
+    if request.param == "memory":
+        return FakeApi()
+    cluster: ControlPlane = request.getfixturevalue("control_plane")
+    api = connect(str(cluster.kubeconfig("admin")))
+    try:
+        api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    except ClusterError as error:
+        if error.status != 409:
+            raise
+    return api
+
+
+@pytest.fixture
+def secret(request: pytest.FixtureRequest, api: Api) -> SharedSecret:
+    """An empty Secret of the test's own, as the chart makes it."""
+    words = request.node.name.removeprefix("test_")
+    name = "".join(letter if letter.isalnum() else "-" for letter in words.lower())[:60].strip("-")
+    api.create(SECRETS, {"metadata": {"name": name, "labels": {"app": "gate"}}, "type": "Opaque"})
+    return SharedSecret(api, NAMESPACE, name)
+
+
+def query(image: str) -> TrustQuery:
+    """Return the query about ``organisation/repository:tag``."""
+    path, _, tag = image.rpartition(":")
+    organization, _, repository = path.partition("/")
+    return TrustQuery(registry(), organization, repository, tag)
+
+
+class Replica:
+    """A memory with its snapshot, that looks when it is told to."""
+
+    def __init__(
+        self,
+        secret: SharedSecret,
+        facts: Mapping[str, Any],
+        clock: FakeClock | None = None,
+        key: bytes | None = KEY,
+        settings: CacheSettings | None = None,
+        **changes: Any,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.source = FakeTrustSource(facts, self.clock)
+        self.notes = Notes()
+        self.settings = settings or CacheSettings()
+        self.key = key
+        self.lookup = TrustLookup(
+            self.source, self.settings, LookupSettings(retries=0), self.notes, self.clock
+        )
+        keys = {registry(**changes).key}
+        self.snapshot = TrustSnapshot(
+            secret,
+            self.lookup,
+            lambda: self.key,
+            lambda: SnapshotScope(self.settings.stale_if_error, keys),
+            self.notes,
+            self.clock,
+            lambda seconds: None,
+        )
+
+    def ask(self, image: str = WEB) -> str:
+        """Ask about an image and return the answer in words."""
+        (answer,) = self.lookup.ask([Question(query(image))], Deadline.after(10))
+        if isinstance(answer, Known):
+            return f"{answer.record.status} from {answer.origin}"
+        return f"unknown: {answer.failure.reason}"
+
+    def check(self, lag: float | None = None) -> str:
+        """Do a round; return its result."""
+        self.snapshot.check(lag)
+        return str(self.notes.named("snapshot_round_ended")[-1][0])
+
+    def rejections(self) -> list[object]:
+        """Return for what reasons a stored snapshot was ignored."""
+        return [reason for (reason,) in self.notes.named("snapshot_rejected")]
+
+
+def stored(secret: SharedSecret) -> dict[str, Fact]:
+    """Return what the Secret holds, by image."""
+    facts = unseal(secret.read().data.get(ENTRY, b"") or seal([], KEY)[0], KEY)
+    return {f"{fact.key[1]}/{fact.key[2]}{fact.key[3]}": fact for fact in facts}
+
+
+def test_what_was_trusted_outlives_every_replica(secret: SharedSecret) -> None:
+    """SWR is down when the new one starts: what ran before stands in, what never did stays out."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.ask()
+    assert old.check() == "written"
+    new = Replica(secret, {WEB: DOWN, API: DOWN})
+    assert new.ask() == "unknown: unavailable"
+    assert new.check() == "unchanged"
+    assert new.ask() == "trusted from stale"
+    assert new.ask(API) == "unknown: unavailable"
+
+
+def test_a_snapshot_keeps_the_digest(secret: SharedSecret) -> None:
+    """A stand-in vouches for the digest that SWR held, and for no other."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.ask()
+    old.check()
+    new = Replica(secret, {WEB: DOWN})
+    new.check()
+    questions = [Question(query(WEB), pinned) for pinned in (DIGEST, "sha256:" + "0" * 64)]
+    answers = new.lookup.ask(questions, Deadline.after(10))
+    assert [isinstance(answer, Known) for answer in answers] == [True, False]
+
+
+def test_while_swr_answers_it_is_asked(secret: SharedSecret) -> None:
+    """A snapshot a second old answers nothing, so trust that was withdrawn meanwhile is no trust."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.ask()
+    old.check()
+    new = Replica(secret, {WEB: UNTRUSTED})
+    new.check()
+    assert new.ask() == "untrusted from swr"
+
+
+def test_replicas_put_together_what_they_know(secret: SharedSecret) -> None:
+    """And tell each other: each may stand in for what another one heard."""
+    one, two = Replica(secret, {WEB: TRUSTED, API: DOWN}), Replica(secret, {API: TRUSTED, WEB: DOWN})
+    one.ask(WEB)
+    two.ask(API)
+    assert [one.check(), two.check(), one.check(), two.check()] == [
+        "written",
+        "written",
+        "unchanged",
+        "unchanged",
+    ]
+    assert sorted(stored(secret)) == [API, WEB]
+    assert (one.ask(API), two.ask(WEB)) == ("trusted from stale", "trusted from stale")
+
+
+def test_a_refusal_that_one_replica_heard_reaches_all(secret: SharedSecret) -> None:
+    """And the older trust of another one does not bring the image back."""
+    clock = FakeClock()
+    one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: TRUSTED}, clock)
+    one.ask()
+    clock.tick(10)
+    two.ask()
+    one.check()
+    clock.tick(10)
+    two.source.facts[WEB] = UNTRUSTED
+    clock.tick(60)
+    assert two.ask() == "untrusted from swr"
+    assert two.check() == "written"
+    assert not stored(secret)[WEB].trusted
+    one.source.facts[WEB] = two.source.facts[WEB] = DOWN
+    clock.tick(11)
+    assert one.ask() == "trusted from stale"
+    assert one.check() == "unchanged"
+    assert [one.ask(), two.ask()] == ["unknown: unavailable"] * 2
+    assert Replica(secret, {}, clock).check() == "unchanged"
+    assert not stored(secret)[WEB].trusted
+
+
+def test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before(secret: SharedSecret) -> None:
+    """A replica that knew of no trust heard the refusal; then another one writes what it heard before."""
+    clock = FakeClock()
+    one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: UNTRUSTED}, clock)
+    one.ask()
+    clock.tick(30)
+    two.ask()
+    two.check()
+    one.check()
+    clock.tick(60)
+    assert two.check() == "written"
+    assert one.check() == "unchanged"
+    one.source.facts[WEB] = two.source.facts[WEB] = DOWN
+    assert [one.ask(), two.ask()] == ["unknown: unavailable"] * 2
+
+
+def test_trust_that_was_regained_is_passed_on(secret: SharedSecret) -> None:
+    """A newer answer of SWR counts."""
+    clock = FakeClock()
+    one = Replica(secret, {WEB: TRUSTED}, clock)
+    for status, trusted in ((TRUSTED, True), (UNTRUSTED, False), (TRUSTED, True)):
+        one.source.facts[WEB] = status
+        one.ask()
+        assert one.check() == "written"
+        assert stored(secret)[WEB].trusted is trusted
+        clock.tick(70)
+
+
+def test_images_in_use_alone_are_not_written_each_minute(secret: SharedSecret) -> None:
+    """Each write is a new version of the whole; the stored times lag behind by half an hour at most."""
+    clock = FakeClock()
+    one = Replica(secret, {WEB: TRUSTED}, clock)
+    results = []
+    for _ in range(60):
+        one.ask()
+        results.append(one.check())
+        clock.tick(61)
+    assert results.count("written") == 2
+    assert (results[0], results[30]) == ("written", "written")
+
+
+def test_a_last_write_is_up_to_date(secret: SharedSecret) -> None:
+    """Whoever stops leaves what it knows."""
+    clock = FakeClock()
+    one = Replica(secret, {WEB: TRUSTED}, clock)
+    one.ask()
+    one.check()
+    clock.tick(300)
+    one.ask()
+    assert one.check(lag=ROUND) == "written"
+    assert stored(secret)[WEB].at == clock.now
+
+
+def test_nothing_older_than_stale_if_error_is_kept(secret: SharedSecret) -> None:
+    """Counted from SWR's answer."""
+    clock = FakeClock()
+    settings = CacheSettings(stale_if_error=3600)
+    old = Replica(secret, {WEB: TRUSTED, API: TRUSTED}, clock, settings=settings)
+    old.ask(WEB)
+    clock.tick(1800)
+    old.ask(API)
+    old.check()
+    clock.tick(1800)
+    new = Replica(secret, {WEB: DOWN, API: DOWN}, clock, settings=settings)
+    new.check()
+    assert (new.ask(WEB), new.ask(API)) == ("unknown: unavailable", "trusted from stale")
+    new.source.facts[WEB] = TRUSTED
+    new.ask(WEB)
+    clock.tick(10)
+    new.source.facts["shop/new:1"] = TRUSTED
+    new.ask("shop/new:1")
+    clock.tick(1800)
+    assert new.check() == "written"
+    assert sorted(stored(secret)) == ["shop/new:1", WEB]
+
+
+def test_nothing_from_the_future_counts(secret: SharedSecret) -> None:
+    """A clock that was set back must not make trust last longer."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.ask()
+    old.check()
+    new = Replica(secret, {WEB: DOWN}, FakeClock(old.clock.now - 60))
+    new.check()
+    assert new.ask() == "unknown: unavailable"
+
+
+def test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone(secret: SharedSecret) -> None:
+    """They count for whoever has that definition still: in a rollout both are at work."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.ask()
+    old.check()
+    new = Replica(secret, {WEB: DOWN, API: TRUSTED}, project_id="another")
+    new.check()
+    assert new.ask() == "unknown: unavailable"
+    new.ask(API)
+    assert new.check() == "written"
+    assert sorted(stored(secret)) == [API, WEB]
+
+
+def test_without_stale_if_error_there_is_no_snapshot(secret: SharedSecret) -> None:
+    """Nothing may stand in: nothing is written or believed."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.ask()
+    old.check()
+    new = Replica(secret, {WEB: DOWN}, settings=CacheSettings(stale_if_error=0))
+    assert new.check() == "unchanged"
+    assert new.ask() == "unknown: unavailable"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"garbage", "malformed"),
+        (b"x" * 600_000, "oversized"),
+        (b"swr-trust snapshot 9\n" + b"x" * 100, "version"),
+        (
+            seal([Fact((registry().key, "shop", "web", ":1"), 1_000_000, trusted=True)], b"guessed")[0],
+            "forged",
+        ),
+    ],
+    ids=["garbage", "too large", "another version", "forged"],
+)
+def test_what_is_not_ours_is_ignored_and_written_anew(
+    secret: SharedSecret, data: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a word in log and metric; other entries and labels of the Secret stay."""
+    assert secret.write(secret.read(), {ENTRY: data, "other": b"theirs"})
+    one = Replica(secret, {WEB: DOWN, API: TRUSTED})
+    one.check()
+    assert one.rejections() == [reason]
+    assert "the stored snapshot is ignored, and written anew: it" in caplog.text
+    assert one.ask() == "unknown: unavailable"
+    assert one.snapshot.settled
+    one.ask(API)
+    assert one.check() == "written"
+    assert list(stored(secret)) == [API]
+    after = secret.read()
+    assert after.data["other"] == b"theirs"
+    assert after.thing is not None
+    assert after.thing["metadata"]["labels"] == {"app": "gate"}
+
+
+def test_an_emptied_secret_is_filled_again(secret: SharedSecret) -> None:
+    """As after a sync that replaces it by what the chart says."""
+    one = Replica(secret, {WEB: TRUSTED})
+    one.ask()
+    one.check()
+    assert secret.write(secret.read(), {})
+    assert one.check() == "written"
+    assert list(stored(secret)) == [WEB]
+
+
+def test_a_new_key_makes_a_new_snapshot(secret: SharedSecret) -> None:
+    """The certificate was renewed: running replicas write what they remember under the new one."""
+    one, two = Replica(secret, {WEB: TRUSTED}), Replica(secret, {})
+    one.ask()
+    one.check()
+    two.check()
+    one.key = two.key = b"the key of the renewed certificate"
+    assert two.check() == "written"
+    assert one.check() == "unchanged"
+    assert one.rejections() == []
+    new = Replica(secret, {WEB: DOWN}, key=one.key)
+    new.check()
+    assert new.ask() == "trusted from stale"
+
+
+def test_without_a_key_nothing_is_read_or_written(secret: SharedSecret) -> None:
+    """The certificate is not there yet; it is no failed round."""
+    one = Replica(secret, {WEB: TRUSTED}, key=None)
+    one.ask()
+    assert one.snapshot.check() is False
+    assert one.notes.named("snapshot_round_ended") == []
+    assert one.snapshot.state == "there is no key yet: the certificate is still missing"
+    one.key = KEY
+    assert one.check() == "written"
+
+
+def test_ten_thousand_images_fit_as_far_as_there_is_room(secret: SharedSecret) -> None:
+    """The newest ones; and what did not fit is no reason to write again."""
+    clock = FakeClock()
+    one = Replica(secret, {}, clock)
+    digests = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(10_000)]
+    one.lookup.recall(
+        Fact(
+            (registry().key, "shop", f"web-{index}", f":{digest[::-1][:20]}"), int(clock.now) - index, True, digest
+        )
+        for index, digest in enumerate(digests)
+    )
+    assert one.check() == "written"
+    assert len(secret.read().data[ENTRY]) > FULL
+    assert 5000 < len(stored(secret)) < 10_000
+    assert f"shop/web-0:{digests[0][::-1][:20]}" in stored(secret)
+    assert one.check() == "unchanged"
+
+
+def test_whoever_is_second_merges_and_writes_again() -> None:
+    """Two replicas that write at the same moment lose nothing."""
+    api = FakeApi()
+    api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
+    secret = SharedSecret(api, NAMESPACE, "race")
+    one, two = Replica(secret, {WEB: TRUSTED}), Replica(secret, {API: TRUSTED})
+    one.ask(WEB)
+    two.ask(API)
+    api.before_write = lambda: one.check() and None
+    assert two.check() == "written"
+    assert sorted(stored(secret)) == [API, WEB]
+
+
+def test_whoever_is_always_second_gives_up_for_a_while() -> None:
+    """A crowd of replicas does not write for ever."""
+    api = FakeApi()
+    api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
+    secret = SharedSecret(api, NAMESPACE, "race")
+
+    def write() -> None:
+        api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
+        api.before_write = write
+
+    api.before_write = write
+    one = Replica(secret, {WEB: TRUSTED})
+    one.ask()
+    assert one.check() == "conflict"
+
+
+def test_an_api_server_that_is_gone_costs_nothing_but_the_snapshot(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, and what comes back is written."""
+    api = FakeApi()
+    api.put(f"{SECRETS}/gone", {"metadata": {"name": "gone"}})
+    one = Replica(SharedSecret(api, NAMESPACE, "gone"), {WEB: TRUSTED})
+    api.down = True
+    one.ask()
+    assert [one.check(), one.check()] == ["failed", "failed"]
+    assert one.snapshot.problem == "the API server did not answer"
+    assert caplog.text.count("the snapshot cannot be looked after: the API server did not answer") == 1
+    api.down = False
+    assert one.check() == "written"
+    assert one.snapshot.problem == ""
+    assert one.snapshot.state == "1 images, 0 s ago"
+
+
+class SlowApi(FakeApi):
+    """An API server whose every answer takes until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.calls = 0
+
+    def _answer(self) -> None:
+        self.calls += 1
+        self.go.wait(30)
+
+
+def eventually(check: Callable[[], object]) -> None:
+    """Wait for what another thread does."""
+    guard = Deadline.after(10)
+    while not check():
+        assert not guard.expired, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_a_replica_waits_for_the_snapshot_no_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is ready without, and takes it in when it comes."""
+    monkeypatch.setattr("webhook.cluster.snapshots.START", 0.2)
+    api = SlowApi()
+    api.put(f"{SECRETS}/slow", {"metadata": {"name": "slow"}})
+    one = Replica(SharedSecret(api, NAMESPACE, "slow"), {WEB: TRUSTED})
+    one.ask()
+    assert not one.snapshot.settled
+    stop = threading.Event()
+    thread = spawn(lambda: one.snapshot.run(stop), "snapshot")
+    eventually(lambda: api.calls)
+    assert not one.snapshot.settled
+    eventually(lambda: one.snapshot.settled)
+    assert one.ask() == "trusted from cache"
+    api.go.set()
+    eventually(lambda: one.notes.named("snapshot_seen"))
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_replica_that_stops_writes_once_more() -> None:
+    """At once, without waiting for its next round."""
+    api = FakeApi()
+    api.put(f"{SECRETS}/stopping", {"metadata": {"name": "stopping"}})
+    secret = SharedSecret(api, NAMESPACE, "stopping")
+    one = Replica(secret, {WEB: TRUSTED})
+    stop = threading.Event()
+    thread = spawn(lambda: one.snapshot.run(stop), "snapshot")
+    eventually(lambda: one.snapshot.settled)
+    one.ask()
+    stop.set()
+    thread.join(10)
+    assert list(stored(secret)) == [WEB]
+
+
+GRANTS = [
+    ("get", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}),
+    ("update", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["update"]}),
+]
+
+
+def _live(control_plane: ControlPlane, name: str, without: str) -> Replica:
+    """Do a round with the rights of the chart, less one."""
+    control_plane.kubectl("create", "namespace", NAMESPACE, check=False)
+    control_plane.kubectl("create", "secret", "generic", name, "-n", NAMESPACE)
+    rules: list[dict[str, Any]] = [
+        {**rule, "resourceNames": [name]} for verb, rule in GRANTS if verb != without
+    ]
+    control_plane.grant("gate", NAMESPACE, rules)
+    api = connect(str(control_plane.kubeconfig("gate")))
+    one = Replica(SharedSecret(api, NAMESPACE, name), {WEB: TRUSTED})
+    one.ask()
+    one.check()
+    return one
+
+
+def test_the_rights_of_the_chart_are_enough(control_plane: ControlPlane) -> None:
+    """Authorization is on, and the user may do nothing else."""
+    one = _live(control_plane, "rights-all", "")
+    assert one.notes.named("snapshot_round_ended") == [("written",)]
+
+
+@pytest.mark.parametrize("missing", [verb for verb, _ in GRANTS])
+def test_each_right_is_needed(control_plane: ControlPlane, missing: str) -> None:
+    """One verb fewer, and it is said which."""
+    one = _live(control_plane, f"rights-{missing}", missing)
+    assert one.notes.named("snapshot_round_ended") == [("failed",)]
+    assert f'cannot {missing} resource "secrets"' in one.snapshot.problem

@@ -1,0 +1,145 @@
+"""Facts as bytes: what comes back, and what is never believed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+import tracemalloc
+import zlib
+
+import msgspec
+import pytest
+
+from webhook.errors import SnapshotError
+from webhook.trust.facts import MAX_FACTS, SLICE, Fact
+from webhook.trust.snapshot import FORM, MAX_BYTES, NAME, seal, unseal
+
+KEY = b"k" * 32
+CODE = 32
+
+
+def facts(count: int = 3, tag: str = "") -> list[Fact]:
+    """Return some facts with digests, newest first."""
+    return [
+        Fact(
+            ("0123456789abcdef", "shop", f"team/web-{index}", f":1.{index}{tag}"),
+            1_000_000 - index,
+            index % 3 != 2,
+            "sha256:" + hashlib.sha256(str(index).encode()).hexdigest(),
+        )
+        for index in range(count)
+    ]
+
+
+def signed(body: bytes, key: bytes = KEY, form: bytes = FORM) -> bytes:
+    """Return any body with a code that fits it: what only who has the key can make."""
+    return form + hmac.digest(key, form + body, "sha256") + body
+
+
+def frame(data: bytes) -> bytes:
+    """Return one frame of any content."""
+    packed = zlib.compress(data, 9)
+    return struct.pack(">I", len(packed)) + packed
+
+
+def rejection(data: bytes, key: bytes = KEY) -> str:
+    """Return for what reason a snapshot is not believed."""
+    with pytest.raises(SnapshotError) as caught:
+        unseal(data, key)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("count", [0, 1, SLICE, SLICE * 3 + 1])
+def test_what_was_sealed_comes_back(count: int) -> None:
+    """Keys, times, digests and refusals."""
+    data, sealed = seal(facts(count), KEY)
+    assert sealed == count
+    assert unseal(data, KEY) == facts(count)
+
+
+def test_a_snapshot_is_bounded_and_keeps_the_first() -> None:
+    """Half of what a Secret holds, however long the names are."""
+    many = facts(MAX_FACTS, tag="x" * 100 + hashlib.sha512(b"").hexdigest())
+    data, count = seal(many, KEY)
+    assert len(data) <= MAX_BYTES
+    assert 1000 < count <= MAX_FACTS
+    assert unseal(data, KEY) == many[:count]
+
+
+def test_nothing_is_handled_for_long_at_a_stretch() -> None:
+    """Others have their turn after each slice, both ways."""
+    turns: list[int] = []
+    data, _ = seal(facts(SLICE * 4), KEY, lambda: turns.append(1))
+    unseal(data, KEY, lambda: turns.append(1))
+    assert len(turns) == 8
+
+
+@pytest.mark.parametrize("place", [0, len(FORM) - 2, len(FORM), len(FORM) + CODE, -1])
+def test_a_byte_that_was_changed_is_noticed(place: int) -> None:
+    """In the line, in the code, in the body."""
+    data = bytearray(seal(facts(), KEY)[0])
+    data[place] ^= 1
+    assert rejection(bytes(data)) in ("forged", "version", "malformed")
+
+
+def test_another_installations_snapshot_is_not_believed() -> None:
+    """Nor one of the time before the key was replaced."""
+    assert rejection(seal(facts(), b"another key")[0]) == "forged"
+
+
+def test_nothing_that_is_not_authentic_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decompressor and a decoder see only what was sealed with the key."""
+    monkeypatch.setattr("webhook.trust.snapshot.zlib.decompressobj", lambda: pytest.fail("unpacked"))
+    assert rejection(signed(frame(b"\x00" * 10_000_000), b"another key")) == "forged"
+
+
+def test_another_version_is_not_guessed_at() -> None:
+    """It is ignored, with a word of its own."""
+    form = NAME + b"2\n"
+    assert rejection(signed(b"", form=form)) == "version"
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"{}", b"x" * MAX_BYTES])
+def test_garbage_is_ignored(data: bytes) -> None:
+    """Whatever it is."""
+    assert rejection(data) == "malformed"
+
+
+def test_what_is_too_large_is_not_looked_at() -> None:
+    """Not even authenticated."""
+    assert rejection(b"x" * (MAX_BYTES + 1)) == "oversized"
+
+
+def test_a_bomb_costs_little_even_if_its_code_fits() -> None:
+    """Ten megabytes in a frame are cut at one."""
+    bomb = signed(frame(b"\x00" * 10_000_000))
+    tracemalloc.start()
+    assert rejection(bomb) == "oversized"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+def test_the_number_of_images_is_bounded_even_if_the_code_fits() -> None:
+    """Small facts compress well."""
+    same = msgspec.msgpack.encode([Fact(("r", "o", "n", ":t"), 1, trusted=True)] * SLICE)
+    assert rejection(signed(frame(same) * (MAX_FACTS // SLICE + 1))) == "oversized"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x00",
+        b"\x00\x00\x00\x09short",
+        struct.pack(">I", 4) + b"nozl",
+        frame(b"no msgpack"),
+        frame(msgspec.msgpack.encode([[["r", "o", "n"], 1, True, None]])),
+        frame(msgspec.msgpack.encode([[["r", "o", "n", ":t"], "1", True, None]])),
+        frame(msgspec.msgpack.encode([[["r", "o", "n", ":t"], 1, "yes", None]])),
+    ],
+    ids=["half a length", "cut off", "no zlib", "no msgpack", "a short key", "time as text", "trust as text"],
+)
+def test_what_cannot_be_read_is_ignored_as_a_whole(body: bytes) -> None:
+    """Even if its code fits."""
+    assert rejection(signed(body)) == "malformed"

@@ -1,0 +1,238 @@
+"""What was trusted, kept in a Secret by all replicas, so that it outlives every one of them.
+
+Each replica reads the Secret about once a minute, takes in what the others heard, and writes where it
+knows more, by compare-and-swap; it does so a last time when it stops. Nothing waits for it: a Secret
+that cannot be read or written costs what it would have brought.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from webhook.cluster.secrets import SharedSecret, StoredSecret
+from webhook.errors import ClusterError, SnapshotError
+from webhook.trust.facts import FUTURE, SLICE, Fact, Key, Merger
+from webhook.trust.snapshot import MAX_BYTES, seal, unseal
+
+logger = logging.getLogger(__name__)
+
+ENTRY: Final = "snapshot"
+"""The entry of the Secret."""
+
+PURPOSE: Final = b"swr-trust snapshot of trusted images"
+"""What the key is derived for."""
+
+ROUND: Final = 60.0
+"""Seconds between two rounds, jittered downwards by a quarter."""
+
+FIRST_PAUSE: Final = 0.25
+"""Seconds between tries until the first one succeeds; they double up to a round."""
+
+START: Final = 2.0
+"""Seconds that a new replica waits for the snapshot before it calls itself ready without it."""
+
+ATTEMPTS: Final = 3
+"""Writes of one round: another replica may write first."""
+
+LAG: Final = 1 / 24
+"""By which part of ``staleIfError`` the time of a stored fact may lag behind, half an hour of twelve;
+more seldom than a round anyway."""
+
+FULL: Final = MAX_BYTES * 7 // 8
+
+YIELD: Final = 0.001
+"""Seconds of a pause between two slices of work."""
+
+
+class Memory(Protocol):
+    """What is remembered here; ``webhook.trust.lookup.TrustLookup`` is one."""
+
+    def keys(self) -> list[Key]:
+        """Return the keys of all that another process may want to know."""
+        ...  # pragma: no cover
+
+    def facts(self, keys: Sequence[Key]) -> list[Fact]:
+        """Return what another process may want to know of these images."""
+        ...  # pragma: no cover
+
+    def recall(self, facts: Sequence[Fact]) -> None:
+        """Take in what other processes heard."""
+        ...  # pragma: no cover
+
+
+class SnapshotRecorder(Protocol):
+    """Is told how the snapshot fares."""
+
+    def snapshot_round_ended(self, result: str) -> None:
+        """Take note of a round: ``written``, ``unchanged``, ``conflict`` or ``failed``."""
+        ...  # pragma: no cover
+
+    def snapshot_rejected(self, reason: str) -> None:
+        """Take note of a stored snapshot that was ignored; ``SnapshotError`` has the reasons."""
+        ...  # pragma: no cover
+
+    def snapshot_seen(self, images: int, at: float) -> None:
+        """Take note that at ``at`` (epoch seconds) so many images were known to be stored."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotScope:
+    """What of a snapshot counts now: how old it may be in seconds, and for which registries' keys."""
+
+    stale_if_error: float
+    registries: Collection[str]
+
+
+class TrustSnapshot:
+    """Keeps the snapshot; ``run`` is its worker."""
+
+    def __init__(
+        self,
+        secret: SharedSecret,
+        memory: Memory,
+        key: Callable[[], bytes | None],
+        scope: Callable[[], SnapshotScope],
+        recorder: SnapshotRecorder,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Read nothing yet.
+
+        ``key`` gives the key of this installation, ``None`` while it is not known yet; ``clock`` is in
+        epoch seconds, ``pause`` waits for some.
+        """
+        self._secret = secret
+        self._memory = memory
+        self._key = key
+        self._scope = scope
+        self._recorder = recorder
+        self._clock = clock
+        self._pause = pause
+        self._loaded = False
+        self._patient_until = float("inf")
+        self._seen_at = 0.0
+        self._images = 0
+        self._rejected = ""
+        self.problem = "it was not read yet"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the snapshot was read, or a new replica has waited for it long enough."""
+        return self._loaded or time.monotonic() >= self._patient_until
+
+    @property
+    def state(self) -> str:
+        """How it fares, in words."""
+        if self.problem:
+            return self.problem
+        return f"{self._images} images, {max(0.0, self._clock() - self._seen_at):.0f} s ago"
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until told to stop, and once more then."""
+        self._patient_until = time.monotonic() + START
+        wait, pause = 0.0, FIRST_PAUSE
+        while not stop.wait(wait):
+            if self.check():
+                wait, pause = ROUND, FIRST_PAUSE
+            else:
+                wait, pause = pause, min(ROUND, pause * 2)
+            wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not write in step
+        self.check(lag=ROUND)
+
+    def check(self, lag: float | None = None) -> bool:
+        """Do one round; return whether the API server answered and the snapshot is as it should be.
+
+        A stored fact may lag behind by ``lag`` seconds, by default by ``LAG``.
+        """
+        try:
+            result = self._exchange(lag)
+        except ClusterError as error:
+            result = "failed"
+            self._complain(str(error))
+        except Exception:
+            logger.exception("failed to look after the snapshot")
+            result = "failed"
+            self._complain("see the log")
+        if result:
+            self._recorder.snapshot_round_ended(result)
+        return result in ("written", "unchanged")
+
+    def _exchange(self, lag: float | None) -> str:
+        """Return what became of a round, nothing where it is too early for one."""
+        key, scope = self._key(), self._scope()
+        if key is None:
+            self._complain("there is no key yet: the certificate is still missing")
+            return ""
+        if scope.stale_if_error <= 0:
+            self._loaded = True
+            self._note(0)
+            return "unchanged"
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._pause(random.uniform(0.05, 0.3))  # noqa: S311 - the others try again, too
+            stored = self._secret.read()
+            facts = self._read(stored, key)
+            self._recall(facts, scope)
+            self._loaded = True
+            now = self._clock()
+            merger = Merger(facts, now - scope.stale_if_error, now + FUTURE, self._yield)
+            self._remember(merger)
+            full = len(stored.data.get(ENTRY, b"")) > FULL
+            if not merger.has_news(max(ROUND, LAG * scope.stale_if_error) if lag is None else lag, full=full):
+                self._note(len(facts))
+                return "unchanged"
+            sealed, count = seal(merger.result(), key, self._yield)
+            if self._secret.write(stored, {**stored.data, ENTRY: sealed}):
+                self._note(count)
+                return "written"
+        return "conflict"
+
+    def _read(self, stored: StoredSecret, key: bytes) -> list[Fact]:
+        data = stored.data.get(ENTRY)
+        if not data:
+            return []
+        try:
+            facts = unseal(data, key, self._yield)
+        except SnapshotError as error:
+            self._recorder.snapshot_rejected(error.reason)
+            if error.reason != self._rejected:
+                logger.warning("the stored snapshot is ignored, and written anew: %s", error)
+            self._rejected = error.reason
+            return []
+        self._rejected = ""
+        return facts
+
+    def _recall(self, facts: Sequence[Fact], scope: SnapshotScope) -> None:
+        for start in range(0, len(facts), SLICE):
+            known = [fact for fact in facts[start : start + SLICE] if fact.key[0] in scope.registries]
+            self._memory.recall(known)
+            self._yield()
+
+    def _remember(self, merger: Merger) -> None:
+        keys = self._memory.keys()
+        for start in range(0, len(keys), SLICE):
+            merger.add(self._memory.facts(keys[start : start + SLICE]))
+            self._yield()
+
+    def _note(self, images: int) -> None:
+        if self.problem and self._seen_at:
+            logger.info("the snapshot is looked after again")
+        self.problem = ""
+        self._images = images
+        self._seen_at = self._clock()
+        self._recorder.snapshot_seen(images, self._seen_at)
+
+    def _complain(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.warning("the snapshot cannot be looked after: %s", problem)
+        self.problem = problem
+
+    def _yield(self) -> None:
+        self._pause(YIELD)

@@ -1,0 +1,105 @@
+"""Facts as bytes that nobody else can have written: compressed, bounded and authenticated.
+
+First comes a line with a name and a version, then a message authentication code (HMAC with SHA-256)
+over that line and all that follows, then frames: four bytes of length and a piece of zlib each. The
+code is compared before anything else is looked at: a decompressor and a decoder only ever see what was
+sealed with the key. Each frame is small enough to be handled at a stretch.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from webhook.errors import SnapshotError
+from webhook.trust.facts import MAX_FACTS, SLICE, Fact
+
+NAME: Final = b"swr-trust snapshot "
+FORM: Final = NAME + b"1\n"
+
+MAX_BYTES: Final = 512 * 1024
+"""Half of what a Secret holds."""
+
+MAX_FRAME: Final = 1024 * 1024
+"""Bytes of a frame once it is unpacked: names of any length that SWR allows fit in."""
+
+_CODE_SIZE: Final = 32
+_LENGTH: Final = struct.Struct(">I")
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(list[Fact])
+
+
+def seal(facts: Sequence[Fact], key: bytes, pause: Callable[[], None] = lambda: None) -> tuple[bytes, int]:
+    """Return the facts as bytes, and how many: as many of the first as fit into ``MAX_BYTES``.
+
+    ``pause`` is called after each frame, to let others have their turn.
+    """
+    count = 0
+    frames: list[bytes] = []
+    size = len(FORM) + _CODE_SIZE
+    for start in range(0, min(len(facts), MAX_FACTS), SLICE):
+        chosen = facts[start : start + SLICE]
+        packed = zlib.compress(_ENCODER.encode(chosen))
+        size += _LENGTH.size + len(packed)
+        if size > MAX_BYTES:
+            break
+        frames += (_LENGTH.pack(len(packed)), packed)
+        count += len(chosen)
+        pause()
+    body = b"".join(frames)
+    return FORM + _authenticate(body, key) + body, count
+
+
+def unseal(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) -> list[Fact]:
+    """Return the facts of a snapshot.
+
+    Raises:
+        SnapshotError: it was not sealed with this key, or cannot be read.
+    """
+    if len(data) > MAX_BYTES:
+        raise SnapshotError("oversized", f"it has {len(data)} bytes, more than {MAX_BYTES}")
+    if not data.startswith(FORM):
+        known = data.startswith(NAME)
+        raise SnapshotError("version" if known else "malformed", "it has another form than this version's")
+    body = data[len(FORM) + _CODE_SIZE :]
+    if not hmac.compare_digest(data[len(FORM) : len(FORM) + _CODE_SIZE], _authenticate(body, key)):
+        raise SnapshotError("forged", "it was not written with the key of this installation")
+    facts: list[Fact] = []
+    for frame in _split(body):
+        facts += _unpack(frame)
+        if len(facts) > MAX_FACTS:
+            raise SnapshotError("oversized", f"it holds more than {MAX_FACTS} images")
+        pause()
+    return facts
+
+
+def _authenticate(body: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, FORM + body, "sha256")
+
+
+def _split(body: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(body):
+        start = at + _LENGTH.size
+        if start > len(body):
+            raise SnapshotError("malformed", "its last frame is cut off")
+        at = start + _LENGTH.unpack_from(body, at)[0]
+        if at > len(body):
+            raise SnapshotError("malformed", "its last frame is cut off")
+        yield body[start:at]
+
+
+def _unpack(frame: bytes) -> list[Fact]:
+    unpacker = zlib.decompressobj()
+    try:
+        packed = unpacker.decompress(frame, MAX_FRAME)
+        if unpacker.unconsumed_tail:
+            raise SnapshotError("oversized", f"a frame has more than {MAX_FRAME} bytes")
+        return _DECODER.decode(packed)
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise SnapshotError("malformed", f"a frame cannot be read: {error}") from None
