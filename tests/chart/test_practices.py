@@ -203,6 +203,7 @@ def test_r20_without_certificates_of_its_own_it_may_not_write_them(mode: str) ->
     changes = {
         "certificates": {"mode": mode, "existingSecret": "tls" if mode == "existingSecret" else ""},
         "events": {"enabled": False},
+        "snapshot": {"enabled": False},
     }
     objects = render(changes)
     assert [role["metadata"]["name"] for role in objects.of("Role")] == [f"{NAME}-gate"]

@@ -251,11 +251,37 @@ def test_the_ca_bundle_is_left_to_its_owner(mode: str) -> None:
     assert all("caBundle" not in entry["clientConfig"] for entry in objects.webhooks.values())
 
 
-def test_the_certificates_secret_is_rendered_without_data() -> None:
+@pytest.mark.parametrize(
+    ("name", "off"),
+    [
+        (f"{NAME}-tls", {"certificates": {"mode": "certManager"}}),
+        (f"{NAME}-snapshot", {"snapshot": {"enabled": False}}),
+    ],
+)
+def test_what_the_webhook_fills_in_is_rendered_without_data(name: str, off: dict[str, Any]) -> None:
     """So that it is removed with the rest, and whoever applies it owns nothing in it."""
-    secret = render().one("Secret", f"{NAME}-tls")
+    secret = render().one("Secret", name)
     assert {"data", "stringData"} & set(secret) == set()
-    assert render({"certificates": {"mode": "certManager"}}).of("Secret") == []
+    assert name not in [one["metadata"]["name"] for one in render(off).of("Secret")]
+
+
+def test_the_snapshot_may_be_read_and_replaced_and_no_other_secret() -> None:
+    """Whoever makes the certificate; and without it there is neither right nor argument."""
+    for mode in ("self", "certManager"):
+        objects = render({"certificates": {"mode": mode}})
+        (role,) = [one for one in objects.of("Role") if one["metadata"]["name"] == f"{NAME}-snapshot"]
+        assert role["rules"] == [
+            {
+                "apiGroups": [""],
+                "resources": ["secrets"],
+                "resourceNames": [f"{NAME}-snapshot"],
+                "verbs": ["get", "update"],
+            }
+        ]
+        assert f"--snapshot-secret={NAMESPACE}/{NAME}-snapshot" in objects.container["args"]
+        assert objects.pod["automountServiceAccountToken"] is True
+    off = render({"snapshot": {"enabled": False}})
+    assert "snapshot" not in str(off.container["args"]) + str(off.of("Role"))
 
 
 def test_cert_manager_is_told_to_fill_in_the_ca_bundle() -> None:

@@ -374,7 +374,10 @@ def test_ten_thousand_images_fit_as_far_as_there_is_room(secret: SharedSecret) -
     digests = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(10_000)]
     one.lookup.recall(
         Fact(
-            (registry().key, "shop", f"web-{index}", f":{digest[::-1][:20]}"), int(clock.now) - index, True, digest
+            (registry().key, "shop", f"web-{index}", f":{digest[::-1][:20]}"),
+            int(clock.now) - index,
+            True,
+            digest,
         )
         for index, digest in enumerate(digests)
     )

@@ -31,8 +31,10 @@ VARIABLES = {
 }
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 
-MAY_BE_EMPTY = re.compile("swr_trust_credential_(fetches|paused)|swr_trust_events|result=.failed.")
-"""An access token is not fetched, no cluster takes Events, and nothing failed with token or certificate."""
+MAY_BE_EMPTY = re.compile(
+    "swr_trust_credential_(fetches|paused)|swr_trust_events|swr_trust_snapshot|result=.failed."
+)
+"""An access token is not fetched, no cluster takes Events or a snapshot, and neither token nor certificate failed."""
 
 API_SERVER = """\
 apiserver_admission_webhook_admission_duration_seconds_bucket{name="pods.swr-trust-webhook.swr-trust.svc",le="0.5"} 9

@@ -94,7 +94,17 @@ annotations:
 
 {{/* Whether the webhook uses the Kubernetes API at all: without that it gets no token. */}}
 {{- define "swr-trust.usesApi" -}}
+{{- if or (include "swr-trust.usesClusterRights" .) .Values.snapshot.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether it needs rights beyond its own namespace. */}}
+{{- define "swr-trust.usesClusterRights" -}}
 {{- if or (eq .Values.certificates.mode "self") .Values.events.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* The Secret with what was trusted. */}}
+{{- define "swr-trust.snapshotSecret" -}}
+{{- printf "%s-snapshot" (include "swr-trust.fullname" .) -}}
 {{- end -}}
 
 {{/* Whether the policy enforces everywhere by default: not while a stage before that is set. */}}

@@ -185,13 +185,17 @@ def test_wrong_arguments(arguments: list[str], word: str, capsys: pytest.Capture
             ["--cert-secret", "tls", "--service", "s", "--webhook-configuration", "w"],
             "write --cert-secret as NAMESPACE/NAME",
         ),
+        (
+            ["--tls-cert", "/c", "--tls-key", "/k", "--snapshot-secret", "snapshot"],
+            "write --snapshot-secret as NAMESPACE/NAME",
+        ),
     ],
-    ids=["none", "half", "both", "no namespace"],
+    ids=["none", "half", "both", "no namespace", "no namespace of the snapshot"],
 )
-def test_where_the_certificate_comes_from(
+def test_where_certificate_and_snapshot_are_kept(
     policy: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Files or the cluster, one of them whole."""
+    """A certificate comes from files or the cluster, one of them whole; a Secret has its namespace."""
     assert main(["serve", "--config", str(policy), *arguments]) == 2
     assert capsys.readouterr().err == f"swr-trust serve: {message}\n"
 

@@ -1,0 +1,113 @@
+"""The snapshot of a webhook at work, where the API server is slow, gone or takes every call."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.demo import review
+from tests.emulator.server import Emulator
+from tests.serving import Certificate, ServerProcess, make_certificate
+from webhook.cluster.snapshots import ENTRY
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+TRUSTED = f"{HOST}/shop/web:1.0"
+SECRET = "snapshots-at-work/gate-snapshot"
+NAMESPACE, NAME = SECRET.split("/")
+
+
+def kubeconfig(folder: Path, url: str) -> Path:
+    """Write access to an API server at ``url``."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """An API server that takes connections and never says a word."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def take() -> None:
+            try:
+                while True:
+                    taken.append(listener.accept()[0])
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+    for connection in taken:
+        connection.close()
+
+
+@pytest.fixture
+def nobody() -> str:
+    """The address of an API server that is not there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def server(folder: Path, emulator: Emulator, config: Path, certificate: Certificate) -> ServerProcess:
+    """Return a webhook with a snapshot, not yet started."""
+    environment = {"KUBECONFIG": str(config), "POD_NAME": "replica-1"}
+    arguments = ("--snapshot-secret", SECRET)
+    return ServerProcess(folder, emulator.url, certificate, "", arguments, environment)
+
+
+@pytest.mark.parametrize("api", ["black_hole", "nobody"])
+def test_an_api_server_that_does_not_answer_holds_up_neither_start_nor_serving_nor_end(
+    api: str, request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path
+) -> None:
+    """It becomes ready, judges Pods and stops in order, all within seconds; and says what is missing."""
+    url = request.getfixturevalue(api)
+    certificate = make_certificate(tmp_path)
+    with server(tmp_path, emulator, kubeconfig(tmp_path, url), certificate) as running:
+        assert running.validate(review({"containers": [{"name": "c", "image": TRUSTED}]}))["allowed"]
+        lines = running.get("/readyz?verbose")[1].decode().splitlines()
+        (line,) = [line for line in lines if "snapshot" in line]
+        assert line.startswith("[!] snapshot: ")
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 10
+    assert "Traceback" not in running.logs()
+
+
+def test_a_webhook_that_stops_leaves_what_it_knows(
+    control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
+) -> None:
+    """Before its first minute is over; metrics and the report of readiness tell of it."""
+    control_plane.make_namespace(NAMESPACE)
+    control_plane.kubectl("create", "secret", "generic", NAME, "-n", NAMESPACE)
+    config, certificate = control_plane.kubeconfig("admin"), make_certificate(tmp_path)
+    with server(tmp_path, emulator, config, certificate) as running:
+        running.validate(review({"containers": [{"name": "c", "image": TRUSTED}]}))
+        assert running.metric("swr_trust_snapshot_rounds_total", result="unchanged") == 1
+        assert time.time() - running.metric("swr_trust_snapshot_last_success_timestamp_seconds") < 30
+        assert b"[+] snapshot: 0 images, " in running.get("/readyz?verbose")[1]
+        assert running.stop() == 0
+    assert list(control_plane.get("secret", NAME, "-n", NAMESPACE)["data"]) == [ENTRY]
+    with server(tmp_path, emulator, config, certificate) as running:
+        assert b"[+] snapshot: 1 images, " in running.get("/readyz?verbose")[1]
+        assert b"1 recalled" in running.get("/readyz?verbose")[1]
+        assert running.metric("swr_trust_cache_entries", kind="recalled") == 1
