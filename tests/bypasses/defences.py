@@ -29,6 +29,9 @@ NAMING: Final = "webhook/swr/naming.py"
 TRANSPORT: Final = "webhook/swr/transport.py"
 CACHE: Final = "webhook/trust/cache.py"
 LOOKUP: Final = "webhook/trust/lookup.py"
+FACTS: Final = "webhook/trust/facts.py"
+SNAPSHOT: Final = "webhook/trust/snapshot.py"
+SNAPSHOTS: Final = "webhook/cluster/snapshots.py"
 RECORDS: Final = "webhook/trust/records.py"
 APP: Final = "webhook/server/app.py"
 RECORDING: Final = "webhook/server/recording.py"
@@ -44,6 +47,10 @@ T_ANSWERS: Final = "tests/unit/swr/test_answers.py"
 T_CLIENT: Final = "tests/unit/swr/test_client.py"
 T_MEMORY: Final = "tests/bypasses/test_memory.py"
 T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
+T_CACHE: Final = "tests/unit/trust/test_cache.py"
+T_FACTS: Final = "tests/unit/trust/test_facts.py"
+T_SNAPSHOT: Final = "tests/unit/trust/test_snapshot.py"
+T_KEPT: Final = "tests/contract/test_snapshot.py"
 T_PROTOCOL: Final = "tests/bypasses/test_protocol.py"
 FUZZ_REVIEWS: Final = "tests/fuzz/test_reviews.py"
 FUZZ_ANSWERS: Final = "tests/fuzz/test_answers.py"
@@ -392,11 +399,12 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_trust_that_is_withdrawn_lives_no_longer_than_its_time",
         (
             CACHE,
-            "            age = self._clock() - record.fetched_at\n",
-            "            age = self._clock() - record.fetched_at\n"
-            "            if age < self.settings.trusted:\n"
-            "                from dataclasses import replace\n\n"
-            "                self._trusted[key] = replace(record, fetched_at=self._clock())\n",
+            "            return record if self._is_fresh(record, self.settings.trusted) else None\n",
+            "            from dataclasses import replace\n\n"
+            "            if self._is_fresh(record, self.settings.trusted):\n"
+            "                self._trusted[key] = replace(record, fetched_at=self._clock())\n"
+            "                return record\n"
+            "            return None\n",
         ),
     ),
     _mistake(
@@ -416,8 +424,8 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_an_image_that_becomes_trusted_is_admitted_within_seconds",
         (
             CACHE,
-            "return record.fetched_at + self.settings.refused",
-            "return record.fetched_at + self.settings.trusted",
+            "self._is_fresh(record, self.settings.refused)",
+            "self._is_fresh(record, self.settings.trusted)",
         ),
     ),
     _mistake(
@@ -805,5 +813,106 @@ MISTAKES: Final = (
             "        mode=Mode(model.mode),\n",
             '        mode=Mode(model.mode if model.mode in list(Mode) else "audit"),\n',
         ),
+    ),
+    _mistake(
+        "T52",
+        "a snapshot is believed whoever wrote it",
+        f"{T_KEPT}::test_what_is_not_ours_is_ignored_and_written_anew",
+        (SNAPSHOT, "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
+    ),
+    _mistake(
+        "T52",
+        "the code of a snapshot is compared once it is unpacked",
+        f"{T_SNAPSHOT}::test_nothing_that_is_not_authentic_is_unpacked",
+        (
+            SNAPSHOT,
+            "    if not hmac.compare_digest(",
+            "    list(map(_unpack, _split(body)))\n    if not hmac.compare_digest(",
+        ),
+    ),
+    _mistake(
+        "T52",
+        "a snapshot is unpacked without a bound",
+        f"{T_SNAPSHOT}::test_a_bomb_costs_little_even_if_its_code_fits",
+        (SNAPSHOT, "unpacker.decompress(frame, MAX_FRAME)", "unpacker.decompress(frame)"),
+    ),
+    _mistake(
+        "T52",
+        "what a snapshot holds answers while SWR can be asked",
+        f"{T_KEPT}::test_while_swr_answers_it_is_asked",
+        (
+            CACHE,
+            "        record = self._trusted.get(key)\n",
+            "        record = self._trusted.get(key) or self._recalled.get(key)\n",
+        ),
+    ),
+    _mistake(
+        "T52",
+        "a snapshot makes trust last longer",
+        f"{T_KEPT}::test_nothing_older_than_stale_if_error_is_kept",
+        (
+            CACHE,
+            "TrustRecord(TrustStatus.TRUSTED, fact.at, fact.digest)",
+            "TrustRecord(TrustStatus.TRUSTED, self._clock(), fact.digest)",
+        ),
+        (CACHE, "if not -FUTURE <= age < self.settings.stale_if_error:", "if not -FUTURE <= age:"),
+        (SNAPSHOTS, "now - scope.stale_if_error, now + FUTURE", "0.0, now + FUTURE"),
+    ),
+    _mistake(
+        "T52",
+        "a snapshot from the future is believed",
+        f"{T_KEPT}::test_nothing_from_the_future_counts",
+        (
+            CACHE,
+            "if not -FUTURE <= age < self.settings.stale_if_error:",
+            "if age >= self.settings.stale_if_error:",
+        ),
+        (
+            CACHE,
+            "return -FUTURE <= self._clock() - record.fetched_at < life",
+            "return self._clock() - record.fetched_at < life",
+        ),
+    ),
+    _mistake(
+        "T52",
+        "a snapshot counts for a registry that is defined otherwise",
+        f"{T_KEPT}::test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone",
+        (SNAPSHOTS, " if fact.key[0] in scope.registries]", "]"),
+        (RECORDS, "return (self.registry.key, self.organization", 'return ("", self.organization'),
+    ),
+    _mistake(
+        "T53",
+        "the loss of trust is not passed on",
+        f"{T_KEPT}::test_a_refusal_that_one_replica_heard_reaches_all",
+        (
+            CACHE,
+            "            if had_trust:\n                self._lost[key] = record.fetched_at\n",
+            "",
+        ),
+        (CACHE, "            self._lost[key] = heard\n", ""),
+    ),
+    _mistake(
+        "T53",
+        "older trust of another replica undoes a refusal",
+        f"{T_KEPT}::test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before",
+        (CACHE, "if heard >= fact.at - FUTURE:", "if heard >= fact.at + 1e9:"),
+    ),
+    _mistake(
+        "T53",
+        "a refusal that ended trust is forgotten in a flood of others",
+        f"{T_CACHE}::test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten",
+        (CACHE, "heard = max(_peek(self._lost, key) or -math.inf, refused_at)", "heard = refused_at"),
+    ),
+    _mistake(
+        "T53",
+        "whoever writes last is right",
+        f"{T_FACTS}::test_an_older_trust_does_not_undo_a_stored_refusal",
+        (FACTS, "return trust if trust.at > loss.at + FUTURE else loss", "return other"),
+    ),
+    _mistake(
+        "T53",
+        "a clock that is ahead wins over a refusal",
+        f"{T_FACTS}::test_the_newer_fact_holds_and_in_doubt_the_refusal",
+        (FACTS, "trust.at > loss.at + FUTURE", "trust.at > loss.at"),
     ),
 )
