@@ -25,11 +25,15 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.app import MAX_BODY
-from webhook.server.connections import Connection, Slow, Waiting
+from webhook.server.connections import Connection, Slow, Waiting, take_turns
 from webhook.server.runtime import Runtime
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
+
+ACCEPT_GRACE: Final = 2.0
+"""Seconds after the stop signal for which new connections are taken: not every node has heard by then
+that this endpoint leaves."""
 
 IDLE_GRACE: Final = 1.0
 """Seconds after the stop signal for which idle connections stay open: a request may be on its way."""
@@ -45,6 +49,10 @@ REQUEST_GRACE: Final = 4.0
 SPARE_DESCRIPTORS: Final = 1000
 """Files and connections to SWR beside those that are served."""
 
+TURN: Final = 8
+"""Requests of one connection after which the others have their turns: whoever sends the next one without
+waiting for an answer is never waited for."""
+
 TICK: Final = 0.1
 
 
@@ -56,11 +64,22 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.runtime: Runtime = self.app.runtime
         self._pool = Pool(self.worker_connections)
         self._waiting: Waiting[Connection] = Waiting()
+        self._in_flight: set[Any] = set()
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
         hub = gevent.hub.Hub
         hub.NOT_ERROR = (*hub.NOT_ERROR, ConnectionError, ssl.SSLError)
         _allow_descriptors(self.worker_connections + SPARE_DESCRIPTORS)
         super().init_process()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Take note of the stop signal.
+
+        Answers from now on say that the connection ends. A client that was told otherwise could send
+        its next request at the moment in which we close, and would not send it twice.
+        """
+        super().handle_exit(sig, frame)
+        for request in self._in_flight:
+            request.force_close()
 
     def run(self) -> None:
         """Serve until the stop signal, then end in order."""
@@ -77,15 +96,16 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 self.notify()
                 beat = time.monotonic()
             gevent.sleep(TICK)
-        for server in servers:
-            server.close()
-        self._finish()
+        self._finish(servers)
         self.runtime.stop()
 
-    def _finish(self) -> None:
+    def _finish(self, servers: list[StreamServer]) -> None:
         started = time.monotonic()
-        while self._pool and (passed := time.monotonic() - started) < self.cfg.graceful_timeout:
+        while (self._pool or servers) and (passed := time.monotonic() - started) < self.cfg.graceful_timeout:
             self.notify()
+            if passed >= ACCEPT_GRACE:
+                while servers:
+                    servers.pop().close()
             for connection in self._waiting.all():
                 if passed >= (IDLE_GRACE if connection.idle else REQUEST_GRACE):
                     self._waiting.remove(connection)
@@ -133,6 +153,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _converse(self, name: Any, connection: Connection, address: Any) -> None:
         parser = http.get_parser(self.cfg, connection, address)
         request = None
+        served = 0
         try:
             while self.alive or parser.mesg is None:
                 request = None
@@ -141,12 +162,17 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     return
                 self._take_body(request, connection)
                 self._waiting.remove(connection)
+                self._in_flight.add(request)
                 try:
                     self.handle_request(name, request, connection, address)
                 finally:
+                    self._in_flight.discard(request)
                     connection.flush()
                 self._waiting.add(connection, regular=True)
                 connection.await_request(self.cfg.keepalive)
+                served += 1
+                if served % TURN == 0:
+                    take_turns()
         except Slow:
             self._count_cut(connection, "idle" if connection.idle else "request")
         except (NoMoreData, StopIteration):

@@ -108,11 +108,11 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 
 def test_a_request_may_not_drip_for_ever(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its budget starts with its first byte and no later byte extends it."""
+    """Its budget starts with its first byte; no later byte extends it, not even one that is here already."""
     connection, client = pair.open()
     assert connection.idle
-    client.sendall(b"G")
-    assert connection.recv(8192) == b"G"
+    client.sendall(b"GET")
+    assert connection.recv(1) == b"G"
     assert not connection.idle
     monkeypatch.setattr(connection, "_ends", time.monotonic() - 1)
     with pytest.raises(Slow):

@@ -1,0 +1,277 @@
+"""Clients that are slow, silent, rude or gone, against the process that users run."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.http import hurried
+from tests.http.wire import HELLO, connect, read_to_end, reset, shake_hands
+from tests.serving import ServerProcess, make_certificate
+from tests.vitals import find_worker, look_at, wait_until
+
+pytestmark = pytest.mark.slow
+
+BODY = review(pod(f"{HOST}/shop/web:1.0"))
+HALF_HEADERS = b"POST /validate?timeout=10s HTTP/1.1\r\nHost: x\r\nContent-Ty"
+HALF_BODY = (
+    b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+)
+SLACK = 2.0
+"""Seconds by which a busy machine may delay anything; a stuck answer takes ten or comes never."""
+
+
+class Crowd:
+    """Connections that will never bring a whole request."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._context = server.context()
+        self._stop = threading.Event()
+        self._dripping: list[tuple[socket.socket, bytes]] = []
+        self._thread = threading.Thread(target=self._drip)
+        self.connections: list[socket.socket] = []
+
+    def say(self, data: bytes, count: int) -> None:
+        """Open connections that send these bytes over TCP and stop."""
+        for _ in range(count):
+            self.connections.append(connect(self._server))
+            self.connections[-1].sendall(data)
+
+    def say_over_tls(self, data: bytes, count: int) -> None:
+        """Open connections that send these bytes after the handshake and stop."""
+        for _ in range(count):
+            self.connections.append(shake_hands(self._server, self._context))
+            self.connections[-1].sendall(data)
+
+    def drip(self, data: bytes, count: int, *, tls: bool) -> None:
+        """Open connections that send these bytes one by one, four a second."""
+        self.say_over_tls(b"", count) if tls else self.say(b"", count)
+        self._dripping += [(connection, data) for connection in self.connections[-count:]]
+
+    def _drip(self) -> None:
+        at = 0
+        while not self._stop.wait(0.25):
+            for connection, data in list(self._dripping):
+                try:
+                    connection.sendall(data[at % len(data) :][:1])
+                except OSError:  # cut off by then
+                    self._dripping.remove((connection, data))
+            at += 1
+
+    def leave(self) -> None:
+        """Vanish, all at once."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+        for connection in self.connections:
+            reset(connection)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+def slowest(server: ServerProcess, count: int = 30) -> float:
+    """Return the longest that one of ``count`` reviews or probes took, each over a connection of its own."""
+    took = []
+    for _ in range(count):
+        started = time.monotonic()
+        assert server.validate(BODY)["allowed"]
+        assert server.get("/readyz") == (200, b"ok\n")
+        took.append(time.monotonic() - started)
+    return max(took)
+
+
+def test_fifteen_hundred_stuck_clients_delay_nobody(server: ServerProcess) -> None:
+    """One byte, half a hello, half the headers, half a body, dripping: neither then nor when they vanish."""
+    before = slowest(server)
+    pid, calm = find_worker(server), look_at(find_worker(server))
+    with Crowd(server) as crowd:
+        crowd.drip(HELLO, 150, tls=False)
+        crowd.drip(HALF_HEADERS, 150, tls=True)
+        crowd.say(HELLO[:1], 400)
+        crowd.say(HELLO, 300)
+        crowd.say_over_tls(HALF_HEADERS, 350)
+        crowd.say_over_tls(HALF_BODY, 150)
+        meanwhile = slowest(server)
+        assert look_at(pid).sockets - calm.sockets > 300
+    assert meanwhile < before * 20 + SLACK
+    assert slowest(server) < before * 20 + SLACK
+    assert wait_until(lambda: look_at(pid).sockets <= calm.sockets + 5)
+    assert server.metric("swr_trust_connections_cut_total", stage="handshake") >= 700
+    assert "Traceback" not in server.logs()
+
+
+def test_more_clients_than_there_is_room_for_crowd_out_each_other(server: ServerProcess) -> None:
+    """The newest connection is always taken; the oldest that brought no request makes room for it."""
+    regular = server.connect()
+    regular.request("GET", "/healthz")
+    assert regular.getresponse().read() == b"ok\n"
+    with Crowd(server) as crowd:
+        crowd.say(HELLO, 2300)
+        assert slowest(server, 5) < SLACK + 1.0
+        assert look_at(find_worker(server)).sockets <= 2050
+    regular.request("GET", "/healthz")
+    assert regular.getresponse().read() == b"ok\n"
+    regular.close()
+    assert server.metric("swr_trust_connections_cut_total", stage="full") >= 400
+
+
+@pytest.fixture
+def hasty(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
+    """The webhook with deadlines of a second or two."""
+    certificate = make_certificate(tmp_path)
+    with ServerProcess(tmp_path, emulator.url, certificate, module="tests.http.hurried") as running:
+        yield running
+
+
+STUCK = [
+    ("a TCP connection and not a byte", False, b"", "handshake", hurried.HANDSHAKE),
+    ("a byte of a handshake", False, HELLO[:1], "handshake", hurried.HANDSHAKE),
+    ("half a ClientHello", False, HELLO, "handshake", hurried.HANDSHAKE),
+    ("a handshake and nothing more", True, b"", "idle", hurried.FIRST_BYTE),
+    ("half a request line", True, b"POST /vali", "request", hurried.REQUEST),
+    ("half the headers", True, HALF_HEADERS, "request", hurried.REQUEST),
+    ("half a body", True, HALF_BODY, "request", hurried.REQUEST),
+    (
+        "half a chunk",
+        True,
+        HALF_BODY.replace(b"Content-Length: 99", b"Transfer-Encoding: chunked")[:-1] + b"9\r\nabc",
+        "request",
+        hurried.REQUEST,
+    ),
+]
+
+
+def test_whoever_is_stuck_is_cut_off_in_silence_and_counted(hasty: ServerProcess) -> None:
+    """After the deadline of its stage, without a byte in plain text, and nothing of it stays open."""
+    pid, calm = find_worker(hasty), look_at(find_worker(hasty))
+    context = hasty.context()
+    opened = []
+    for what, tls, data, _, _ in STUCK:
+        connection = shake_hands(hasty, context) if tls else connect(hasty)
+        connection.sendall(data)
+        opened.append((what, connection))
+    seen = {what: read_to_end(connection) for what, connection in opened}
+    assert seen == {what: b"" for what, _ in opened}
+    for _, connection in opened:
+        connection.close()
+    assert wait_until(lambda: look_at(pid).descriptors <= calm.descriptors)
+    stages = ("handshake", "idle", "request")
+    cut = {stage: hasty.metric("swr_trust_connections_cut_total", stage=stage) for stage in stages}
+    assert cut == {stage: sum(case[3] == stage for case in STUCK) for stage in stages}
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["in the handshake", "in the headers"])
+def test_dripping_does_not_extend_a_deadline(hasty: ServerProcess, tls: bool) -> None:
+    """A byte each quarter of a second, of a header or a hello that would take a minute."""
+    with Crowd(hasty) as crowd:
+        crowd.drip(b"x" if tls else HELLO + b"\0" * 189, 20, tls=tls)
+        started = time.monotonic()
+        for connection in crowd.connections:
+            connection.settimeout(20)
+            assert read_to_end(connection) == b""
+        assert time.monotonic() - started < hurried.REQUEST + hurried.FIRST_BYTE + 2 * SLACK
+
+
+def test_clients_that_vanish_in_the_handshake_cost_a_counter(server: ServerProcess) -> None:
+    """A load balancer's probe, a scanner, a killed process: a number, and not a line of log."""
+    before = server.logs()
+    for said in (b"", HELLO[:1], HELLO, b"\x15\x03\x01\x00\x02\x02\x28"):
+        for leave in (reset, socket.socket.close):
+            for _ in range(25):
+                connection = connect(server)
+                connection.sendall(said)
+                leave(connection)
+    assert wait_until(lambda: server.metric("swr_trust_connections_cut_total", stage="handshake") == 200)
+    assert server.logs() == before
+
+
+PLAIN = [
+    b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"SSH-2.0-OpenSSH_9.9\r\n",
+    b"\0" * 300,
+    b"\x16\x03\x01\x00\x05hello",
+]
+
+
+def test_nothing_in_plain_text_is_ever_said(server: ServerProcess) -> None:
+    """Whoever speaks no TLS gets an alert record of seven bytes at the most, or nothing."""
+    for data in PLAIN:
+        connection = connect(server)
+        connection.sendall(data)
+        answer = read_to_end(connection)
+        connection.close()
+        assert answer == b"" or (len(answer) == 7 and answer.startswith(b"\x15\x03")), data
+    assert server.metric("swr_trust_connections_cut_total", stage="handshake") == len(PLAIN)
+
+
+def test_a_client_that_does_not_read_holds_up_nobody(server: ServerProcess) -> None:
+    """It fills its own buffers, and is left to itself."""
+    connection = shake_hands(server)
+    connection.settimeout(0.5)
+    requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300_000
+    with pytest.raises(OSError):  # noqa: PT011 - a timeout or a reset, by who gives up first
+        connection.sendall(requests)
+    assert slowest(server, 5) < SLACK + 1.0
+    connection.close()
+
+
+FLOODS = [
+    ("request upon request", b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (
+        "a body in chunks of a byte",
+        b"POST /validate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"1\r\nx\r\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "then"), [case[1:] for case in FLOODS], ids=[case[0] for case in FLOODS])
+def test_a_client_that_never_has_to_be_waited_for_holds_up_nobody(
+    server: ServerProcess, first: bytes, then: bytes
+) -> None:
+    """Without a pause over one connection: others have their turns in between."""
+    before = slowest(server, 5)
+    connection = shake_hands(server)
+    connection.sendall(first)
+    connection.setblocking(False)
+    stop = threading.Event()
+
+    def flood() -> None:
+        at = 0
+        while not stop.is_set():
+            try:
+                at = (at + connection.send((then * 200)[at:])) % len(then)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except OSError:  # cut off by then
+                return
+            with contextlib.suppress(ssl.SSLWantReadError, OSError):
+                connection.recv(1 << 20)
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    time.sleep(0.5)
+    try:
+        assert slowest(server, 5) < before * 20 + SLACK
+    finally:
+        stop.set()
+        thread.join(10)
+        connection.close()

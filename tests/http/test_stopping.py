@@ -1,0 +1,217 @@
+"""The end of a process: what is in flight is answered, and no call fails on the way to the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.balancer import ApiServerClient, Balancer
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.http.wire import read_to_end, shake_hands
+from tests.serving import Certificate, ServerProcess, make_certificate
+
+pytestmark = pytest.mark.slow
+
+IDLE = 25
+"""Connections that kube-apiserver keeps open (client-go ``transport/cache.go``)."""
+
+IN_FLIGHT = 50
+LATENCY = 1.5
+"""Seconds that SWR takes: the longest review."""
+
+QUICK = "lookup: {callsPerSecond: 1000}\n"
+
+
+def ask_all(server: ServerProcess, images: list[str]) -> tuple[list[threading.Thread], dict[str, object]]:
+    """Start a review of each image, each over a connection of its own; return threads and answers."""
+    answers: dict[str, object] = {}
+
+    def ask(image: str, connection: http.client.HTTPSConnection) -> None:
+        try:
+            body = review(pod(f"{HOST}/{image}"))
+            connection.request("POST", "/validate?timeout=10s", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            allowed = json.loads(response.read())["response"]["allowed"]
+            answers[image] = (response.status, allowed, response.headers["Connection"])
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            answers[image] = error
+        finally:
+            connection.close()
+
+    connections = [server.connect() for _ in images]
+    for connection in connections:
+        connection.connect()
+    pairs = zip(images, connections, strict=True)
+    threads = [threading.Thread(target=ask, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    return threads, answers
+
+
+def test_sigterm_answers_what_is_in_flight_and_closes_what_is_idle(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """25 idle clients and 50 reviews that wait for SWR: all answered right, gone in 5 s more, exit code 0."""
+    expected = {f"slow/image-{index}:1": index % 3 > 0 for index in range(IN_FLIGHT)}
+    for image, trusted in expected.items():
+        emulator.state.set_tag(image, is_trusted=trusted)
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), QUICK) as server:
+        assert server.process is not None
+        server.validate(review(pod(f"{HOST}/shop/web:1.0")))  # the first call of all proves the credential
+        idle = [server.connect() for _ in range(IDLE)]
+        for connection in idle:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read() == b"ok\n"
+        emulator.set_latency(LATENCY)
+        asked = emulator.calls("/slow/")
+        threads, answers = ask_all(server, list(expected))
+        ends = time.monotonic() + 20
+        while emulator.calls("/slow/") < asked + IN_FLIGHT and time.monotonic() < ends:
+            time.sleep(0.01)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(30)
+        took = time.monotonic() - started
+        for thread in threads:
+            thread.join(30)
+        for connection in idle:
+            connection.close()
+        assert answers == {image: (200, trusted, "close") for image, trusted in expected.items()}
+        assert (code, "Traceback" in server.logs()) == (0, False)
+        assert took < LATENCY + 5
+
+
+def test_stuck_clients_do_not_hold_up_the_end(server: ServerProcess) -> None:
+    """Half a request has four seconds to become a whole one; silence has one."""
+    stuck = [shake_hands(server) for _ in range(20)]
+    for connection in stuck[:10]:
+        connection.sendall(b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Le")
+    time.sleep(0.2)
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 8
+    assert [read_to_end(connection) for connection in stuck] == [b""] * 20
+    for connection in stuck:
+        connection.close()
+
+
+def test_a_request_that_arrives_after_the_signal_is_answered(server: ServerProcess) -> None:
+    """On an open connection and on a new one: the endpoint may be known for a moment longer."""
+    assert server.process is not None
+    waiting = server.connect()
+    waiting.request("GET", "/healthz")
+    assert waiting.getresponse().read() == b"ok\n"
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    new = server.connect()
+    for connection in (waiting, new):
+        body = review(pod(f"{HOST}/shop/web:1.0"))
+        connection.request("POST", "/validate", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert json.loads(response.read())["response"]["allowed"]
+        assert response.headers["Connection"] == "close"
+        connection.close()
+    assert server.process.wait(30) == 0
+
+
+class Load:
+    """Reviews by eight clients through a balancer, for as long as it is entered."""
+
+    CLIENTS = 8
+
+    def __init__(self, client: ApiServerClient, expected: dict[str, bool]) -> None:
+        self._client = client
+        self._expected = expected
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(index,)) for index in range(self.CLIENTS)]
+        self.answered = 0
+        self.failures: list[str] = []
+
+    def _ask(self, index: int) -> None:
+        images = list(self._expected)
+        while not self._stop.is_set():
+            index += 1
+            image = images[index % len(images)]
+            try:
+                status, answer = self._client.post("/validate?timeout=10s", review(pod(f"{HOST}/{image}")))
+                allowed = json.loads(answer)["response"]["allowed"]
+                if (status, allowed) == (200, self._expected[image]):
+                    self.answered += 1
+                else:
+                    self.failures.append(f"{image}: {status} {answer!r}")
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"{image}: {error!r}")
+            time.sleep(0.01 * (index % 7))
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+@contextlib.contextmanager
+def replica(folder: Path, emulator: Emulator, number: int) -> Iterator[ServerProcess]:
+    """One Pod of the Deployment; all have the same certificate."""
+    below = folder / str(number)
+    below.mkdir()
+    certificate = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+    if number == 0:
+        make_certificate(folder)
+    with ServerProcess(below, emulator.url, certificate, QUICK) as running:
+        yield running
+
+
+PRE_STOP = 1.0
+"""Seconds that stand for the chart's ``preStopSeconds``."""
+
+LEAVES = [("during the pause", -PRE_STOP / 2), ("a moment after the signal", 0.5)]
+
+
+@pytest.mark.parametrize("offset", [case[1] for case in LEAVES], ids=[case[0] for case in LEAVES])
+def test_no_call_fails_while_every_replica_is_replaced(
+    emulator: Emulator, tmp_path: Path, offset: float
+) -> None:
+    """Two replicas under load, one after the other; ``offset`` is when an endpoint leaves, by its SIGTERM.
+
+    As the chart does it: a new replica joins once it is ready, the old one is deleted, its endpoint
+    leaves some time then, the pause of preStop passes, and SIGTERM comes.
+    """
+    expected = {"shop/web:1.0": True, "shop/web:2.0": False, "shop/api:1.4": True, "shop/nosuch:1": False}
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(replica(tmp_path, emulator, number)) for number in (0, 1)]
+        balancer = stack.enter_context(Balancer(*(server.port for server in old)))
+        client = ApiServerClient(balancer.port, old[0].context())
+        stack.callback(client.close)
+        with Load(client, expected) as load:
+            for number, leaving in enumerate(old, start=2):
+                new = stack.enter_context(replica(tmp_path, emulator, number))
+                balancer.add(new.port)
+                _stop_as_the_kubelet_does(leaving, balancer, offset)
+                assert leaving.process is not None
+                assert leaving.process.returncode == 0
+            time.sleep(0.5)
+        assert load.failures == []
+        assert load.answered > 100
+
+
+def _stop_as_the_kubelet_does(server: ServerProcess, balancer: Balancer, offset: float) -> None:
+    removal = threading.Timer(PRE_STOP + offset, balancer.remove, (server.port,))
+    removal.start()
+    time.sleep(PRE_STOP)
+    server.stop()
+    removal.join()

@@ -1,0 +1,69 @@
+"""Bytes to and from the webhook's port, as a client that keeps no rule would send them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from dataclasses import dataclass
+
+from tests.serving import ServerProcess
+
+HELLO = bytes.fromhex("16030100c8010000c40303")
+"""How every ClientHello begins: a handshake record of 200 bytes, of which this is all."""
+
+
+def connect(server: ServerProcess, timeout: float = 30.0) -> socket.socket:
+    """Return a TCP connection that says nothing yet."""
+    return socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
+
+
+def shake_hands(server: ServerProcess, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+    """Return a connection after its TLS handshake."""
+    chosen = context if context is not None else server.context()
+    return chosen.wrap_socket(connect(server), server_hostname="127.0.0.1")
+
+
+def reset(connection: socket.socket) -> None:
+    """Vanish: the other side gets a reset, as from a killed process or a firewall."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Return everything until the other side closes; a reset is an end, too."""
+    data = bytearray()
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+    except (ConnectionResetError, ssl.SSLError):
+        pass
+    return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP response; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_answers(connection: socket.socket) -> list[Answer]:
+    """Return all responses until the other side closes."""
+    return split_answers(read_to_end(connection))
+
+
+def split_answers(data: bytes) -> list[Answer]:
+    """Return the responses that ``data`` is made of; interim ones have no body."""
+    answers = []
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = (line.partition(":") for line in lines)
+        headers = {name.lower(): value.strip() for name, _, value in fields}
+        length = int(headers.get("content-length", "0"))
+        answers.append(Answer(int(first.split()[1]), headers, data[:length]))
+        data = data[length:]
+    return answers
