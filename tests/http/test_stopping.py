@@ -92,7 +92,7 @@ def test_sigterm_answers_what_is_in_flight_and_closes_what_is_idle(
 
 
 def test_stuck_clients_do_not_hold_up_the_end(server: ServerProcess) -> None:
-    """Half a request has four seconds to become a whole one; silence has one."""
+    """Half a request has four seconds to become a whole one; silence has one and a half."""
     stuck = [shake_hands(server) for _ in range(20)]
     for connection in stuck[:10]:
         connection.sendall(b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Le")
@@ -125,9 +125,12 @@ def test_a_request_that_arrives_after_the_signal_is_answered(server: ServerProce
 
 
 class Load:
-    """Reviews by eight clients through a balancer, for as long as it is entered."""
+    """Reviews without a pause, for as long as it is entered, over a pool that has seen a burst.
 
-    CLIENTS = 8
+    So most connections of the pool are idle, as they are in a cluster.
+    """
+
+    CLIENTS, BURST = 3, 20
 
     def __init__(self, client: ApiServerClient, expected: dict[str, bool]) -> None:
         self._client = client
@@ -137,10 +140,10 @@ class Load:
         self.answered = 0
         self.failures: list[str] = []
 
-    def _ask(self, index: int) -> None:
+    def _ask(self, index: int, count: float = float("inf")) -> None:
         images = list(self._expected)
-        while not self._stop.is_set():
-            index += 1
+        while not self._stop.is_set() and count > 0:
+            index, count = index + 1, count - 1
             image = images[index % len(images)]
             try:
                 status, answer = self._client.post("/validate?timeout=10s", review(pod(f"{HOST}/{image}")))
@@ -151,9 +154,13 @@ class Load:
                     self.failures.append(f"{image}: {status} {answer!r}")
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"{image}: {error!r}")
-            time.sleep(0.01 * (index % 7))
 
     def __enter__(self) -> Self:
+        burst = [threading.Thread(target=self._ask, args=(index, 1)) for index in range(self.BURST)]
+        for thread in burst:
+            thread.start()
+        for thread in burst:
+            thread.join(30)
         for thread in self._threads:
             thread.start()
         return self

@@ -35,8 +35,9 @@ ACCEPT_GRACE: Final = 2.0
 """Seconds after the stop signal for which new connections are taken: not every node has heard by then
 that this endpoint leaves."""
 
-IDLE_GRACE: Final = 1.0
-"""Seconds after the stop signal for which idle connections stay open: a request may be on its way."""
+IDLE_GRACE: Final = 1.5
+"""Seconds after the stop signal for which idle connections stay open. A request may be on its way, and what
+is closed at that moment fails; whoever is in use is told to close by its next answer, long before that."""
 
 DRAINED_AT_ONCE: Final = 64 * 1024
 MAX_DRAINED: Final = 40 * 1024 * 1024
