@@ -16,10 +16,10 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 MODULE = re.compile(r"`(webhook/[\w/]+\.py)`")
 
 
-def read_rows() -> dict[str, tuple[str, list[tuple[str, str]]]]:
+def read_rows(name: str = "threat-model.md") -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """Return module and tests of each case of the table."""
     rows: dict[str, tuple[str, list[tuple[str, str]]]] = {}
-    for line in (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs" / name).read_text(encoding="utf-8").splitlines():
         match = ROW.match(line)
         if match is not None:
             (module,) = MODULE.findall(match[3])
@@ -31,6 +31,11 @@ def read_rows() -> dict[str, tuple[str, list[tuple[str, str]]]]:
 def test_every_case_has_a_row() -> None:
     """In order, none twice, none missing."""
     assert list(read_rows()) == CASES
+
+
+def test_both_languages_name_the_same_defences_and_tests() -> None:
+    """Case by case, in the same order."""
+    assert list(read_rows("threat-model.zh-CN.md").items()) == list(read_rows().items())
 
 
 @pytest.mark.parametrize("case", CASES)

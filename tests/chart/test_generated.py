@@ -77,6 +77,7 @@ def test_chart_metadata_is_what_artifact_hub_reads() -> None:
     for key in ("images", "links", "changes"):
         assert isinstance(yaml.safe_load(annotations[f"artifacthub.io/{key}"]), list)
     assert re.fullmatch(r"[a-z][a-z0-9-]{0,63}", chart["name"])
+    assert (ROOT / chart["icon"].partition("/main/")[2]).is_file()
     assert all(int(number) <= 99 for number in chart["version"].split("."))
 
 

@@ -1,4 +1,4 @@
-"""``docs/metrics.md`` names every metric with its type and labels, and no other."""
+"""``docs/metrics.md`` and its translation name every metric with its type and labels, and no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from webhook.admission.uses import Subject
 from webhook.policy.findings import Finding, Mode
 from webhook.telemetry.metrics import OPERATIONS, Metrics
 
-TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+TEXTS = {
+    name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("metrics.md", "metrics.zh-CN.md")
+}
+BOTH = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \| (?P<labels>[^|]*) \|", re.MULTILINE)
 
 
@@ -34,30 +37,34 @@ def _in_code() -> dict[str, tuple[str, tuple[str, ...]]]:
     }
 
 
-def _documented() -> dict[str, tuple[str, tuple[str, ...]]]:
+def _documented(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {
-        row["name"]: (row["type"], tuple(re.findall(r"`(\w+)`", row["labels"]))) for row in ROW.finditer(TEXT)
+        row["name"]: (row["type"], tuple(re.findall(r"`(\w+)`", row["labels"]))) for row in ROW.finditer(text)
     }
 
 
-def test_every_metric_is_documented_with_its_type_and_labels() -> None:
+@BOTH
+def test_every_metric_is_documented_with_its_type_and_labels(text: str) -> None:
     """Nothing is missing, nothing is made up, and the labels stand in the code's order."""
-    assert _documented() == _in_code()
+    assert _documented(text) == _in_code()
 
 
-def test_no_metric_is_explained_twice() -> None:
+@BOTH
+def test_no_metric_is_explained_twice(text: str) -> None:
     """One row a metric."""
-    names = [row["name"] for row in ROW.finditer(TEXT)]
+    names = [row["name"] for row in ROW.finditer(text)]
     assert sorted(names) == sorted(set(names))
 
 
+@BOTH
 @pytest.mark.parametrize("values", [Finding, Mode, Outcome, Subject])
-def test_every_label_value_is_named(values: type[Enum]) -> None:
+def test_every_label_value_is_named(text: str, values: type[Enum]) -> None:
     """Whoever writes a query finds the words to compare with."""
-    assert [value.value for value in values if f"`{value.value}`" not in TEXT] == []
+    assert [value.value for value in values if f"`{value.value}`" not in text] == []
 
 
-def test_every_operation_and_effect_is_named() -> None:
+@BOTH
+def test_every_operation_and_effect_is_named(text: str) -> None:
     """The same for what is no text in the code."""
     words = [*OPERATIONS, *(effect.name.lower() for effect in Effect)]
-    assert [word for word in words if f"`{word}`" not in TEXT] == []
+    assert [word for word in words if f"`{word}`" not in text] == []
