@@ -7,7 +7,7 @@ when its memory of trusted images is needed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,10 +85,8 @@ class Health:
             lines.append(f"[!] certificate: {self._certificate.problem}")
         lines.append(f"[+] policy: {self._policy.current.version}, mode {self._policy.current.mode}")
         lines += [f"[!] policy file: {problem}" for problem in self._policy.problems]
-        lines += [
-            f"[{'!' if state.broken else '+'}] swr {name}: {state.text}"
-            for name, state in self._swr().items()
-        ]
+        lines += self._swr()
+        lines += self._credentials()
         trusted, refused, recalled = self._sizes()
         lines.append(f"[+] cache: {trusted} trusted, {refused} refused, {recalled} recalled")
         settled = True
@@ -110,23 +108,23 @@ class Health:
         connection = environ.get("gunicorn.socket")
         return connection is not None and bool(connection.getpeercert())
 
-    def _swr(self) -> dict[str, _State]:
-        states = {}
+    def _swr(self) -> Iterator[str]:
         for registry in self._policy.current.registries.registries:
-            name = registry.name
-            labels = {"registry": name}
-            sample = self._metrics.registry.get_sample_value
-            answered = sample("swr_trust_swr_last_success_timestamp_seconds", labels)
-            broken = bool(sample("swr_trust_swr_circuit_breaker_open", labels))
+            answered = self._metrics.answered_at.get(registry.name)
             if answered is None:
                 text = "has not answered yet"
             else:
                 text = f"last answered {max(0.0, self._clock() - answered):.0f} s ago"
-            states[name] = _State(broken, text + (", left alone after failures" if broken else ""))
-        return states
+            if self._metrics.left_alone.get(registry.name, False):
+                yield f"[!] swr {registry.name}: {text}, left alone after failures"
+            else:
+                yield f"[+] swr {registry.name}: {text}"
 
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    broken: bool
-    text: str
+    def _credentials(self) -> Iterator[str]:
+        registries = self._policy.current.registries.registries
+        for kind in sorted({registry.credentials.kind for registry in registries}):
+            left = self._metrics.paused_until.get(kind, 0.0) - self._clock()
+            if left > 0:
+                yield f"[!] credential {kind}: rests for {left:.0f} s more after a failed authentication"
+            else:
+                yield f"[+] credential {kind}: in use"

@@ -141,6 +141,12 @@ class Metrics:
         self._snapshot_at = gauge(
             "snapshot_last_success_timestamp_seconds", "When the snapshot was last as it should be."
         )
+        self.answered_at: dict[str, float] = {}
+        """When each registry last answered, in epoch seconds; for the probe, which must not read a whole page."""
+        self.left_alone: dict[str, bool] = {}
+        """Whether a registry is left alone because it does not answer."""
+        self.paused_until: dict[str, float] = {}
+        """Until when the credential of a kind rests, in epoch seconds, 0.0 where it is used."""
         self._children: dict[tuple[str, ...], Counter] = {}
         self._durations: dict[str, Histogram] = {}
         self._policy_version = ""
@@ -178,7 +184,8 @@ class Metrics:
         self._child(self._calls, (registry, outcome)).inc()
         self._call_duration.labels(registry).observe(seconds)
         if outcome in ("200", "404"):
-            self._last_answer.labels(registry).set(time.time())
+            now = self.answered_at[registry] = time.time()
+            self._last_answer.labels(registry).set(now)
 
     def record_trusted(self, registry: str) -> None:
         """Take note that SWR marked an image of this registry as trusted."""
@@ -186,7 +193,8 @@ class Metrics:
 
     def breaker_changed(self, registry: str, state: str) -> None:
         """Take note of a breaker's state."""
-        self._breaker.labels(registry).set(0 if state == "closed" else 1)
+        left_alone = self.left_alone[registry] = state != "closed"
+        self._breaker.labels(registry).set(1 if left_alone else 0)
 
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""
@@ -194,6 +202,7 @@ class Metrics:
 
     def credential_paused(self, kind: str, until: float) -> None:
         """Take note of a pause of a credential."""
+        self.paused_until[kind] = until
         self._paused.labels(kind).set(until)
 
     def credential_fetched(self, kind: str, outcome: str) -> None:

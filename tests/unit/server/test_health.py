@@ -57,6 +57,7 @@ def test_a_healthy_replica_is_ready() -> None:
             "[+] certificate: 30.0 days left",
             "[+] policy: v1, mode enforce",
             f"[+] swr {HOST}: has not answered yet",
+            "[+] credential token: in use",
             "[+] cache: 3 trusted, 1 refused, 2 recalled",
         ),
     )
@@ -94,6 +95,7 @@ def test_what_is_wrong_on_disk_is_told_and_changes_nothing() -> None:
             "[!] policy file: mode: must be enforce, warn or audit",
             "[!] policy file: is empty",
             f"[+] swr {HOST}: has not answered yet",
+            "[+] credential token: in use",
             "[+] cache: 3 trusted, 1 refused, 2 recalled",
         ),
     )
@@ -114,6 +116,22 @@ def test_the_last_answer_of_swr_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("webhook.telemetry.metrics.time.time", lambda: NOW - 42)
     metrics.record_call(HOST, "200", 0.1)
     assert health(metrics=metrics).report().lines[2] == f"[+] swr {HOST}: last answered 42 s ago"
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        (NOW + 412, "[!] credential token: rests for 412 s more after a failed authentication"),
+        (NOW - 1, "[+] credential token: in use"),
+        (0.0, "[+] credential token: in use"),
+    ],
+)
+def test_a_resting_credential_is_told_and_leaves_the_replica_ready(until: float, expected: str) -> None:
+    """Earlier answers stand in meanwhile; the other replicas have the same credential."""
+    metrics = Metrics("test")
+    metrics.credential_paused("token", until)
+    report = health(metrics=metrics).report()
+    assert (report.ready, report.lines[3]) == (True, expected)
 
 
 def test_gauges_are_brought_up_to_date() -> None:
