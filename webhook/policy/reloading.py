@@ -54,8 +54,11 @@ class PolicyFile:
         recorder: PolicyRecorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] = time.sleep,
+        parse: Callable[[bytes], Policy] = parse_policy,
     ) -> None:
         """Load the file at ``path``. ``clock`` is in epoch seconds, ``pause`` waits for some.
+
+        ``parse`` reads the file when it has changed; it may do so in another thread.
 
         Raises:
             ConfigError: it cannot be used.
@@ -64,6 +67,7 @@ class PolicyFile:
         self._recorder = recorder
         self._clock = clock
         self._pause = pause
+        self._parse = parse
         self._subscribers: list[Callable[[Policy], None]] = []
         self._noticed_at = float("-inf")
         data = read_file(path)
@@ -113,7 +117,7 @@ class PolicyFile:
             if read_file(self._path) != data:
                 return False
             seen = fingerprint
-            policy = parse_policy(data)
+            policy = self._parse(data)
             seen = b""  # what is missing now may be there in a moment, without a change of the file
             for subscriber in self._subscribers:
                 subscriber(policy)

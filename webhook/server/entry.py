@@ -21,6 +21,7 @@ def main(options: argparse.Namespace) -> int:
 
     from webhook.server.log_writer import BackgroundWriter  # noqa: PLC0415 - the same
     from webhook.server.process import Server  # noqa: PLC0415 - the same
+    from webhook.server.reading import NativePolicyReader  # noqa: PLC0415 - the same
     from webhook.server.resolving import NativeResolver  # noqa: PLC0415 - the same
     from webhook.server.runtime import Runtime, ServeOptions  # noqa: PLC0415 - the same
     from webhook.telemetry.logs import configure_logging  # noqa: PLC0415 - the same
@@ -47,7 +48,10 @@ def main(options: argparse.Namespace) -> int:
         logs.lines.stream = writer[0]
 
     try:
-        Server(Runtime(serve_options, os.environ, NativeResolver(), logs, open_writer)).run()
+        runtime = Runtime(
+            serve_options, os.environ, NativeResolver(), NativePolicyReader(), logs, open_writer
+        )
+        Server(runtime).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     finally:

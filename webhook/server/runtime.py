@@ -15,6 +15,7 @@ from flask import Flask
 from webhook import __version__
 from webhook.admission.gate import DecisionObserver, Gate
 from webhook.deadlines import spawn
+from webhook.policy.model import Policy
 from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_app
 from webhook.server.engine import Engine
@@ -66,13 +67,14 @@ class Runtime:
         options: ServeOptions,
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]],
+        read_policy: Callable[[bytes], Policy],
         logs: Logging,
         open_log_writer: Callable[[Callable[[int], None]], None],
     ) -> None:
         """Make everything.
 
-        ``open_log_writer`` puts the writer of the process that serves behind ``logs``; it is given
-        what counts the bytes that are thrown away.
+        ``read_policy`` reads a changed policy, beside the requests. ``open_log_writer`` puts the writer
+        of the process that serves behind ``logs``; it is given what counts the bytes that are thrown away.
 
         Raises:
             ConfigError: the policy cannot be used.
@@ -83,7 +85,7 @@ class Runtime:
         self._logs = logs
         self._open_log_writer = open_log_writer
         self.metrics = Metrics(__version__)
-        self.policy = PolicyFile(options.config, self.metrics)
+        self.policy = PolicyFile(options.config, self.metrics, parse=read_policy)
         self.certificate = _open_certificate(options, self.metrics)
         self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
         self.policy.on_change(self.engine.follow)

@@ -50,7 +50,7 @@ REQUEST_GRACE: Final = 4.0
 SPARE_DESCRIPTORS: Final = 1000
 """Files and connections to SWR beside those that are served."""
 
-TURN: Final = 8
+TURN: Final = 4
 """Requests of one connection after which the others have their turns: whoever sends the next one without
 waiting for an answer is never waited for."""
 

@@ -142,7 +142,7 @@ class Metrics:
             "snapshot_last_success_timestamp_seconds", "When the snapshot was last as it should be."
         )
         self.answered_at: dict[str, float] = {}
-        """When each registry last answered, in epoch seconds; for the probe, which must not read a whole page."""
+        """When each registry last answered, in epoch seconds; for the probe, which reads no page."""
         self.left_alone: dict[str, bool] = {}
         """Whether a registry is left alone because it does not answer."""
         self.paused_until: dict[str, float] = {}

@@ -1,0 +1,198 @@
+"""Nothing holds up the loop that answers everybody."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.http.watched import REPORT, read_turns
+from tests.http.wire import HELLO, connect, reset
+from tests.serving import Certificate, ServerProcess, write_pair
+from tests.vitals import wait_until
+
+pytestmark = pytest.mark.slow
+
+LONGEST = 0.025
+"""Seconds of processor time that one turn of the loop may take."""
+
+LARGE = 200
+"""Rules, and as many exemptions."""
+
+
+def large_policy(mark: str) -> str:
+    """Return the lines of a policy with many rules and exemptions; ``mark`` tells one from another."""
+    rules = (
+        f'  - {{name: "{mark}-{index}", mode: audit, namespaces: ["team-{index}-*"], images: ["{HOST}/t{index}/**"]}}'
+        for index in range(LARGE)
+    )
+    exemptions = (
+        f'  - {{name: "{mark}-{index}", reason: large, images: ["{HOST}/x{index}/*", "x{index}/y"], expires: 2099-01-01}}'
+        for index in range(LARGE)
+    )
+    return "\n".join(["rules:", *rules, "exemptions:", *exemptions, "lookup: {callsPerSecond: 1000}", ""])
+
+
+@dataclass(slots=True)
+class Watched:
+    """A webhook whose loop is watched."""
+
+    server: ServerProcess
+    report: Path
+    authority: trustme.CA
+
+    def longest(self) -> tuple[float, str]:
+        """Return the longest turn since the last question, and whose it was."""
+        turns = read_turns(self.report)
+        self.report.write_text("", encoding="utf-8")
+        return turns[0] if turns else (0.0, "nobody")
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """One for the whole module, warm."""
+    folder = tmp_path_factory.mktemp("loop")
+    report = folder / "turns"
+    authority = trustme.CA()
+    certificate = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+    authority.cert_pem.write_to_path(certificate.authority)
+    write_pair(authority, certificate)
+    with (
+        Emulator() as emulator,
+        ServerProcess(
+            folder,
+            emulator.url,
+            certificate,
+            large_policy("first"),
+            environment={REPORT: str(report)},
+            module="tests.http.watched",
+        ) as server,
+    ):
+        for index in range(3000):
+            emulator.state.set_tag(f"shop/many-{index}:1", is_trusted=True)
+        it = Watched(server, report, authority)
+        with load(server):
+            time.sleep(1)
+        it.longest()
+        yield it
+
+
+@contextlib.contextmanager
+def load(server: ServerProcess) -> Iterator[None]:
+    """Let four clients ask for reviews without a pause, one in ten of an image that is not known yet."""
+    stop = threading.Event()
+    failures: list[str] = []
+
+    def ask(first: int) -> None:
+        connection = server.connect()
+        number = first
+        while not stop.is_set():
+            number += 4
+            image = f"many-{number % 3000}" if number % 40 == first else "web"
+            tag = "1" if image != "web" else "1.0"
+            body = review(pod(f"{HOST}/shop/{image}:{tag}"))
+            try:
+                connection.request("POST", "/validate", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse().read()
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(repr(error))
+                return
+            if b'"allowed":true' not in answer:
+                failures.append(answer.decode())
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    assert failures == []
+
+
+def read_metrics(watched: Watched) -> None:
+    """Scrape, and look at the probe, as Prometheus and a person do."""
+    for _ in range(10):
+        assert watched.server.get("/metrics")[0] == 200
+        assert watched.server.get("/readyz?verbose")[0] == 200
+
+
+def replace_certificate(watched: Watched) -> None:
+    """Replace the pair ten times, each picked up by a handshake."""
+    files = watched.server.certificate
+    before = watched.server.metric("swr_trust_certificate_reloads_total", result="ok")
+    for _ in range(10):
+        write_pair(watched.authority, files)
+        assert watched.server.get("/healthz")[0] == 200
+    assert watched.server.metric("swr_trust_certificate_reloads_total", result="ok") >= before + 10
+
+
+def reload_policy(watched: Watched) -> None:
+    """Let a large policy follow upon a large policy."""
+    loaded = "swr_trust_config_last_reload_success_timestamp_seconds"
+    for mark in ("second", "third"):
+        before = watched.server.metric(loaded)
+        watched.server.config.write_text(watched.server.base_policy + large_policy(mark), encoding="utf-8")
+        assert wait_until(lambda before=before: watched.server.metric(loaded) > before)  # type: ignore[misc]
+
+
+def break_policy(watched: Watched) -> None:
+    """Write a large policy that is wrong in a hundred places, and a good one."""
+    failed = watched.server.metric("swr_trust_config_reload_failures_total")
+    good = watched.server.config.read_text(encoding="utf-8")
+    watched.server.config.write_text(good.replace("mode: audit", "mode: odd"), encoding="utf-8")
+    assert wait_until(lambda: watched.server.metric("swr_trust_config_reload_failures_total") > failed)
+    watched.server.config.write_text(good, encoding="utf-8")
+    assert wait_until(lambda: watched.server.metric("swr_trust_config_last_reload_successful") == 1)
+
+
+def vanish_in_crowds(watched: Watched) -> None:
+    """Let 1,200 clients go away in the handshake, all at once."""
+    crowd = [connect(watched.server) for _ in range(1200)]
+    for connection in crowd:
+        connection.sendall(HELLO)
+    for connection in crowd:
+        reset(connection)
+    assert watched.server.get("/healthz")[0] == 200
+
+
+def send_large_reviews(watched: Watched) -> None:
+    """Send an object of 1.5 MiB, the largest that etcd holds, and its predecessor with it."""
+    thing = pod(f"{HOST}/shop/web:1.0")
+    thing["metadata"]["annotations"] = {"padding": "x" * 1_500_000}
+    body = review(thing, old=thing, operation="UPDATE")
+    for _ in range(5):
+        assert watched.server.validate(body)["allowed"]
+
+
+EVENTS = [
+    time.sleep,
+    read_metrics,
+    replace_certificate,
+    reload_policy,
+    break_policy,
+    vanish_in_crowds,
+    send_large_reviews,
+]
+
+
+@pytest.mark.parametrize("happen", EVENTS, ids=["nothing", *(event.__name__ for event in EVENTS[1:])])
+def test_no_turn_of_the_loop_is_long(watched: Watched, happen: Callable[[object], None]) -> None:
+    """Under load, whatever happens meanwhile."""
+    with load(watched.server):
+        happen(1.0 if happen is time.sleep else watched)
+        time.sleep(0.5)
+    longest, whose = watched.longest()
+    assert longest < LONGEST, whose

@@ -1,0 +1,77 @@
+"""``swr-trust`` with a watch over its loop: what held it up, and for how long.
+
+``python -m tests.http.watched serve ...`` is the command line. Each time that one greenlet gives way to
+another, the watch asks how much processor time the first one took, and writes down what was long. It is
+the thread's processor time and not that of the clock: on a busy machine a thread may wait for its turn
+for any time, through no fault of what it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+REPORT: Final = "LOOP_WATCH_REPORT"
+"""The variable that names the file which a line is added to for each long turn."""
+
+LONG: Final = 0.005
+"""Seconds from which a turn is written down."""
+
+
+def read_turns(report: Path) -> list[tuple[float, str]]:
+    """Return the seconds of all long turns and whose they were, the longest first."""
+    if not report.exists():
+        return []
+    lines = report.read_text(encoding="utf-8").splitlines()
+    return sorted(((turn["seconds"], turn["whose"]) for turn in map(json.loads, lines)), reverse=True)
+
+
+class Watch:
+    """The watch of one loop, in the thread that runs it."""
+
+    def __init__(self, report: Path) -> None:
+        self._report = report.open("a", encoding="utf-8", buffering=1)
+        self._began = time.thread_time()
+
+    def __call__(self, event: str, switch: tuple[Any, Any]) -> None:
+        """Take note of a switch; see ``greenlet.settrace``."""
+        took = time.thread_time() - self._began
+        if took >= LONG:
+            self._report.write(json.dumps({"seconds": took, "whose": _describe(switch[0])}) + "\n")
+        self._began = time.thread_time()
+
+
+def _describe(origin: Any) -> str:
+    frame, names = getattr(origin, "gr_frame", None), []
+    while frame is not None:
+        names.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return f"{type(origin).__name__}: {' < '.join(names[:8])}"
+
+
+def _main() -> int:
+    from gevent import monkey
+
+    monkey.patch_all()
+
+    import greenlet
+
+    from webhook.cli.main import main
+    from webhook.server.worker import Worker
+
+    run = Worker.run
+
+    def run_watched(worker: Worker) -> None:
+        greenlet.settrace(Watch(Path(os.environ[REPORT])))
+        run(worker)
+
+    Worker.run = run_watched  # type: ignore[method-assign]
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
