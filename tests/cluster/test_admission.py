@@ -81,13 +81,13 @@ def test_a_trusted_image_is_admitted(cluster: ControlPlane) -> None:
             "untrusted",
             UNTRUSTED,
             f'spec.containers[0].image "{UNTRUSTED}": SWR does not mark this tag as trusted. '
-            "Get the tag marked as trusted in SWR, or use one that is.",
+            "Get the tag marked as trusted in SWR, its registry, or use one that is.",
         ),
         (
             "missing",
             MISSING,
             f'spec.containers[0].image "{MISSING}": tag does not exist in SWR. '
-            "Push the image, or correct its name and tag.",
+            "Push the image to SWR, its registry, or correct its name and tag.",
         ),
         (
             "foreign",

@@ -39,7 +39,7 @@ TRUSTED, UNTRUSTED, MISSING = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOS
 FACTS = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
 DENIED = "denied by image trust policy: "
 UNTRUSTED_TEXT = "SWR does not mark this tag as trusted"
-ADVICE = "Get the tag marked as trusted in SWR, or use one that is."
+ADVICE = "Get the tag marked as trusted in SWR, its registry, or use one that is."
 DEPLOYMENT: dict[str, Any] = {"resource": ("apps", "v1", "deployments"), "kind": "Deployment"}
 
 

@@ -56,13 +56,13 @@ SENTENCES = [
         "untrusted",
         f"{HOST}/shop/web:2",
         "SWR does not mark this tag as trusted",
-        "Get the tag marked as trusted in SWR, or use one that is.",
+        "Get the tag marked as trusted in SWR, its registry, or use one that is.",
     ),
     (
         "missing",
         f"{HOST}/shop/web:9",
         "tag does not exist in SWR",
-        "Push the image, or correct its name and tag.",
+        "Push the image to SWR, its registry, or correct its name and tag.",
     ),
     (
         "no tag, untrusted",
@@ -80,13 +80,13 @@ SENTENCES = [
         "latest, written",
         f"{HOST}/shop/web:latest",
         "SWR does not mark this tag as trusted",
-        "Get the tag marked as trusted in SWR, or use one that is.",
+        "Get the tag marked as trusted in SWR, its registry, or use one that is.",
     ),
     (
         "another digest",
         f"{HOST}/shop/web:1@{OTHER_DIGEST}",
         "the pinned digest is not the one that SWR holds under this tag",
-        "Pin the digest that SWR shows for the tag, or name its own tag.",
+        "Pin the digest that SWR, its registry, shows for the tag, or write the tag that holds this digest.",
     ),
     ("empty", "", "the image is empty", WRITE),
     (
@@ -114,7 +114,7 @@ SENTENCES = [
         "by digest",
         f"{HOST}/shop/web@{DIGEST}",
         "names a digest without a tag, and SWR keeps trust per tag",
-        "Write name:tag@digest.",
+        "Write name:tag@sha256:..., with the digest that SWR shows for the tag.",
     ),
     (
         "another registry",
@@ -185,7 +185,7 @@ def test_a_digest_without_a_tag_has_words_of_its_own() -> None:
     assert messages.describe(untrusted) == "not every tag in SWR that holds this digest is trusted"
     assert messages.advise(untrusted) == "Write name:tag@digest with a tag that is trusted."
     assert messages.describe(missing) == "no tag in SWR holds this digest"
-    assert messages.advise(missing) == "Push the image, or correct its digest."
+    assert messages.advise(missing) == "Push the image to SWR, its registry, or correct its digest."
 
 
 def test_some_images_are_spelt_out_and_the_rest_is_counted() -> None:
@@ -195,7 +195,7 @@ def test_some_images_are_spelt_out_and_the_rest_is_counted() -> None:
     clause = f'image "{HOST}/shop/web:2": SWR does not mark this tag as trusted'
     assert message == (
         f"denied by image trust policy: spec.containers[0].{clause}; spec.containers[1].{clause}; "
-        f"spec.containers[2].{clause}; and 2 more. Get the tag marked as trusted in SWR, or use one that is. "
+        f"spec.containers[2].{clause}; and 2 more. Get the tag marked as trusted in SWR, its registry, or use one that is. "
         "See https://wiki.example.com/trust"
     )
 
@@ -206,7 +206,7 @@ def test_chinese() -> None:
     assert Messages(chinese).denial(judge(f"{HOST}/shop/web:2", "nginx", current=chinese)) == (
         f'镜像信任策略拒绝: spec.containers[0].image "{HOST}/shop/web:2": SWR 未将该标签标记为可信; '
         'spec.containers[1].image "nginx": 本集群不允许使用来自镜像仓库 "docker.io" 的镜像。'
-        "请在 SWR 中将该标签标记为可信, 或改用可信的标签。"
+        "请在其镜像仓库 SWR 中将该标签标记为可信, 或改用可信的标签。"
         f"请将镜像推送到 {HOST} 并从那里使用。见 https://wiki.example.com"
     )
 
@@ -239,7 +239,7 @@ def test_a_warning_says_what_to_do_where_there_is_room() -> None:
     images = {field: long, "spec.a": f"{HOST}/shop/web:9", "spec.b": f"{HOST}/shop/api:9"}
     uses = [ImageUse(where, ("containers", where), image) for where, image in images.items()]
     judged = Judge(warning, FakeAnswers({})).judge(uses, "shop", SOON, NOW)
-    advice = "Push the image, or correct its name and tag."
+    advice = "Push the image to SWR, its registry, or correct its name and tag."
     lines = Messages(warning).warnings(judged)
     shown = f"{long[:50]}...{long[-47:]}"
     assert lines == [

@@ -29,7 +29,7 @@ from webhook.trust.records import TrustStatus
 FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
 GOOD, BAD = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2"
 WHAT = f'spec.containers[0].image "{BAD}": SWR does not mark this tag as trusted'
-ADVICE = "Get the tag marked as trusted in SWR, or use one that is."
+ADVICE = "Get the tag marked as trusted in SWR, its registry, or use one that is."
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-1", "controller": True}
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 
