@@ -242,6 +242,54 @@ def test_a_reader_that_goes_away_is_no_traceback(action: list[str]) -> None:
     assert (done.returncode, done.stderr) == (2, "")
 
 
+STRANGE = [
+    ({"PYTHONIOENCODING": "ascii"}, "messages: zh\n", "nginx", "table", "\\u955c\\u50cf"),
+    ({}, "", os.fsdecode(b"a\xff"), "table", "a\\udcff  invalid"),
+    ({}, "", os.fsdecode(b"a\xff"), "json", '"image": "a\\udcff"'),
+]
+
+
+@pytest.mark.parametrize(
+    ("environment", "lines", "image", "output", "shown"), STRANGE, ids=["locale", "table", "json"]
+)
+def test_what_cannot_be_written_is_escaped(
+    policy: Path, environment: dict[str, str], lines: str, image: str, output: str, shown: str
+) -> None:
+    """Chinese in an ASCII locale, bytes that are no text: no traceback, the usual exit code."""
+    policy.write_text(GOOD + lines, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "webhook.cli.main",
+        "check",
+        "--config",
+        str(policy),
+        "-o",
+        output,
+        image,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert shown in done.stdout
+
+
+def test_a_full_disk_is_no_traceback(policy: Path) -> None:
+    """Exit code 2 and the cause."""
+    command = [sys.executable, "-m", "webhook.cli.main", "config", "check", str(policy)]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "swr-trust: No space left on device\n")
+
+
+def test_a_closed_output_is_no_traceback(policy: Path) -> None:
+    """``>&-``: the exit code is all that is wanted."""
+    command = f"exec {sys.executable} -m webhook.cli.main check --config {policy} nginx >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_help_loads_nothing_heavy() -> None:
     """The command line answers at once: what a command needs is imported when it runs."""
     script = (
