@@ -28,7 +28,7 @@ test: $(STAMP) ## The whole suite; with KUBEBUILDER_ASSETS against a real API se
 	$(BIN)/python -m pytest
 
 unit: $(STAMP) ## The quick part of the suite
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -m "not slow"
 
 fuzz: $(STAMP) ## Look for a way round the gate, for FUZZ_EXAMPLES inputs a property (default 20000)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/fuzz --timeout 0

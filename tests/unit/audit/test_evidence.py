@@ -148,6 +148,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(["ts", "decision", "findings", "breakGlass", "dryRun", "namespace", "user", "kind"])
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.binary(max_size=60), st.dictionaries(FIELDS, JSON), st.lists(st.dictionaries(st.text(), JSON)))
 def test_no_line_is_a_crash(raw: bytes, fields: dict[str, Any], findings: list[Any]) -> None:

@@ -226,6 +226,7 @@ def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_ten_thousand_pods_cost_one_call_per_distinct_image() -> None:
     """2,000 distinct images: 2,000 questions, each once."""
     report, answers, _ = scan(10_000, 2_000)
@@ -233,6 +234,7 @@ def test_ten_thousand_pods_cost_one_call_per_distinct_image() -> None:
     assert len(answers.asked) == len(set(answers.asked)) == 2_000
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pods() -> None:
     """Three times the Pods of the same images and workloads take about the same memory."""
     _, _, small = scan(4_000, 200)

@@ -148,6 +148,7 @@ def test_swr_away(
     assert audit(write_policy("")) == 3
 
 
+@pytest.mark.slow
 def test_throttling_in_the_middle_is_waited_for(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,10 +136,10 @@ def test_few_lists_are_read_at_a_time() -> None:
 def test_lists_are_bounded_by_their_tags() -> None:
     """A thousand repositories of a thousand tags do not fill the memory."""
     lists = TagLists()
-    for number in range(200):
-        facts = [TagFact(str(tag), DIGEST, trusted=True) for tag in range(1000)]
-        lists.get(("shop", f"r{number}"), SOON, lambda facts=facts: TagList(0.0, {DIGEST: facts}))
-    assert sum(found.size for found in lists._lists.values()) <= MAX_TAGS
+    facts = [TagFact(str(tag), DIGEST, trusted=True) for tag in range(1000)]
+    for number in range(2 * MAX_TAGS // 1000):
+        lists.get(("shop", f"r{number}"), SOON, lambda: TagList(0.0, {DIGEST: facts}))
+    assert sum(found.size for found in lists._lists.values()) == MAX_TAGS
 
 
 def test_another_digest_of_the_same_repository_costs_no_call() -> None:

@@ -374,6 +374,7 @@ def test_warming_up_asks_in_the_background_what_is_not_known() -> None:
     assert sorted(asked.source.asked) == ["shop/api:1", IMAGE]
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_so_at_once() -> None:
     """Everything that grows is bounded."""
     asked = Asked({}, lookup=LookupSettings(concurrency=1, retries=0))
