@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test unit fuzz defences lint fmt bench lock clean
+.PHONY: help run test unit fuzz defences lint fmt bench bundle lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ fmt: $(STAMP) ## Format the code
 
 bench: $(STAMP) ## Measure, as ratios against a floor of the same run
 	$(BIN)/python -m tests.bench
+
+bundle: $(STAMP) ## Gather chart, image, wheels and checksums in dist/bundle, for clusters without a way out
+	PYTHON=$(abspath $(BIN)/python) deploy/bundle/make dist/bundle
 
 lock: ## Lock the dependencies again, newest versions (needs uv)
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -224,6 +224,7 @@ def test_the_objects_for_gitops_name_the_chart_as_it_is() -> None:
     assert (source["chart"], source["targetRevision"]) == (NAME, __version__)
     assert source["helm"]["releaseName"] == objects["HelmRelease"]["spec"]["releaseName"] == NAME
     assert objects["OCIRepository"]["spec"]["ref"] == {"tag": __version__}
+    assert f"swr-trust-webhook:{__version__} " in GUIDE.read_text(encoding="utf-8")
     rendered = Objects(template(VALUES))
     for ignored in objects["Application"]["spec"]["ignoreDifferences"]:
         assert rendered.one(ignored["kind"], ignored["name"])

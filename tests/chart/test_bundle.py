@@ -1,0 +1,91 @@
+"""The bundle for installations without a way out: what is in it is what its checksums say, and they are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chart.rendering import NAME, ROOT, find_helm
+from webhook import __version__
+
+BUNDLE = ROOT / "deploy" / "bundle"
+
+
+def make(folder: Path, *parts: str) -> subprocess.CompletedProcess[str]:
+    """Run ``deploy/bundle/make`` for some parts."""
+    return subprocess.run(
+        [str(BUNDLE / "make"), str(folder), *parts],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "HELM": str(find_helm())},
+    )
+
+
+def verify(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the bundle's own ``verify``."""
+    return subprocess.run([str(folder / "verify")], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle without what must be fetched: the wheels and the image."""
+    folder = tmp_path_factory.mktemp("bundle") / "made"
+    done = make(folder, "chart", "sums")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_chart_of_the_bundle_is_the_chart(made: Path) -> None:
+    """Under the name that CCE's My Charts wants."""
+    with tarfile.open(made / f"{NAME}-{__version__}.tgz") as chart:
+        names = {name.partition("/")[2] for name in chart.getnames()}
+    source = ROOT / "charts" / NAME
+    assert names == {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+
+
+def test_a_whole_bundle_is_verified(made: Path) -> None:
+    """Each file is in the list."""
+    done = verify(made)
+    assert (done.returncode, done.stdout) == (0, "all 3 files are as they were\n")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: (folder / f"{NAME}-{__version__}.tgz").write_bytes(b"other"), "FAILED"),
+        (lambda folder: (folder / "README.md").unlink(), "README.md"),
+        (lambda folder: (folder / "more.whl").touch(), "not in SHA256SUMS:\n./more.whl"),
+        (lambda folder: (folder / "SHA256SUMS").write_text("", encoding="utf-8"), "SHA256SUMS"),
+    ],
+    ids=["another file", "no file", "a file more", "no sums"],
+)
+def test_harm_is_seen(made: Path, tmp_path: Path, harm: Callable[[Path], object], words: str) -> None:
+    """Whatever was changed, lost or added on the way."""
+    folder = tmp_path / "copy"
+    shutil.copytree(made, folder)
+    harm(folder)
+    done = verify(folder)
+    assert done.returncode != 0
+    assert words in done.stdout + done.stderr
+
+
+def test_a_part_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    """A misspelt part is not a part that was made."""
+    done = make(tmp_path, "charts")
+    assert (done.returncode, done.stderr) == (2, "no such part: charts\n")
+
+
+def test_its_readme_speaks_of_this_version() -> None:
+    """The commands can be copied."""
+    text = (BUNDLE / "README.md").read_text(encoding="utf-8")
+    assert f"{NAME}-{__version__}.oci.tar" in text
+    assert f"{NAME}-{__version__}.tgz" in text
+    assert f"refs/tags/v{__version__}" in text

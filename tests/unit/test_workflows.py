@@ -1,0 +1,88 @@
+"""The workflows of the code host: what they run is pinned, and they may do no more than they need."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.serving import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
+EACH = pytest.mark.parametrize("path", WORKFLOWS, ids=[path.name for path in WORKFLOWS])
+
+
+def read(path: Path) -> dict[Any, Any]:
+    """Return a workflow; its key ``on`` is ``True`` to a reader of YAML 1.1."""
+    workflow: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return workflow
+
+
+@EACH
+def test_every_action_is_pinned_by_its_commit(path: Path) -> None:
+    """A tag can be moved by whoever takes the action over; the version stands beside for people."""
+    uses = re.findall(r"uses: (\S+)(.*)", path.read_text(encoding="utf-8"))
+    foreign = [(action, rest) for action, rest in uses if not action.startswith("./")]
+    assert foreign
+    for action, rest in foreign:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", rest), action
+
+
+def test_an_action_is_the_same_everywhere() -> None:
+    """One commit for each."""
+    found: dict[str, set[str]] = {}
+    for path in WORKFLOWS:
+        for name, commit in re.findall(r"uses: ([\w-]+/[\w-]+)@(\w+)", path.read_text(encoding="utf-8")):
+            found.setdefault(name, set()).add(commit)
+    assert {name: commits for name, commits in found.items() if len(commits) > 1} == {}
+
+
+@EACH
+def test_a_workflow_reads_unless_a_job_needs_more(path: Path) -> None:
+    """And leaves no token behind in the checkout."""
+    workflow = read(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        for step in job.get("steps", []):
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+
+
+@EACH
+def test_no_expression_is_pasted_into_a_script(path: Path) -> None:
+    """What a branch or a title is called must not become a command: values come by environment variables."""
+    for job in read(path)["jobs"].values():
+        for step in job.get("steps", []):
+            assert "${{" not in step.get("run", "")
+
+
+def test_only_a_release_signs_and_publishes() -> None:
+    """By the identity that docs/install.md tells to verify, on tags, after the tests."""
+    release = read(ROOT / ".github" / "workflows" / "release.yaml")
+    assert release[True] == {"push": {"tags": ["v*"]}}
+    assert release["jobs"]["release"]["needs"] == "test"
+    assert set(release["jobs"]["release"]["permissions"]) == {
+        "contents",
+        "packages",
+        "id-token",
+        "attestations",
+    }
+    identity = "/.github/workflows/release.yaml@refs/tags/v"
+    assert (ROOT / "docs" / "install.md").read_text(encoding="utf-8").count(identity) == 2
+    assert "permissions" not in read(ROOT / ".github" / "workflows" / "ci.yaml")["jobs"]["test"]
+
+
+@pytest.mark.parametrize("architecture", ["linux/amd64", "linux/arm64"])
+def test_the_image_is_built_for_both_architectures_with_contents_and_provenance(architecture: str) -> None:
+    """As the chart says on Artifact Hub."""
+    (build,) = [
+        step
+        for step in read(ROOT / ".github" / "workflows" / "release.yaml")["jobs"]["release"]["steps"]
+        if step.get("uses", "").startswith("docker/build-push-action@")
+    ]
+    assert architecture in build["with"]["platforms"].split(",")
+    assert (build["with"]["provenance"], build["with"]["sbom"]) == ("mode=max", True)
