@@ -19,7 +19,7 @@ BACKGROUND_SHARE: Final = 0.1
 
 SHORTEST_BACK_OFF: Final = 0.5
 LONGEST_BACK_OFF: Final = 10.0
-"""Seconds of silence after SWR has said that it is asked too often."""
+"""Seconds of silence after SWR has said that it is asked too often, and up to half as many again."""
 
 
 class RateLimiter:
@@ -67,8 +67,9 @@ class RateLimiter:
                 return
             self._back_off = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, self._back_off * 2))
             wanted = self._back_off if retry_after is None else retry_after
-            jittered = wanted * random.uniform(1.0, 1.5)  # noqa: S311 - replicas must not come back in step
-            self._silent_until = now + min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, jittered))
+            pause = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, wanted))
+            # The bound comes first: replicas must not come back in step, least of all after the longest one.
+            self._silent_until = now + pause * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
 
     def ease(self) -> None:
         """Take note that SWR answered without complaint."""

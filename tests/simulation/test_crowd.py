@@ -1,0 +1,119 @@
+"""A node group is lost: 80 replicas, 1,000 Pods at once, and an SWR that allows 50 calls a second.
+
+Everything from the review to the call is the product's own code, on virtual time (``virtual.py``):
+gate, lookup, cache, single flight, queues, rate, back-off, breaker. Only the call itself is made up.
+
+What the model leaves out: the API server and the network before us, and whatever time the webhook's own
+work takes; TLS and connections to SWR; the traffic of images that run already, which refreshes them; a
+controller that creates Pods in growing batches, which asks less at once than here; kubectl and client-go
+that try again several times by themselves before a controller hears of it, which is the same pause; nodes
+that pull. SWR's limit is a window of a second whose surplus is refused at once and costs no quota; that a real
+one is like this is not documented. Replicas know nothing: no memory of before, no snapshot.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.builders import HOST, pod, policy, request
+from tests.fakes import Notes
+from tests.simulation.virtual import START, VirtualTime
+from webhook.admission.gate import Gate
+from webhook.deadlines import Deadline
+from webhook.errors import Throttled
+from webhook.server.app import time_to_decide
+from webhook.trust.lookup import TrustLookup
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+REPLICAS = 80
+PODS = 1000
+QUOTA = 50
+LIMIT = 300.0
+"""Seconds within which all Pods must be admitted."""
+
+
+class Quota:
+    """Implements ``TrustSource``: SWR with so many answers a second, and a complaint for each call more."""
+
+    def __init__(self, clock: VirtualTime, per_second: int, retry_after: float | None) -> None:
+        self._clock = clock
+        self._per_second = per_second
+        self._retry_after = retry_after
+        self.answered: Counter[int] = Counter()
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        pace(deadline)
+        self._clock.sleep(random.uniform(0.01, 0.03))
+        second = math.floor(self._clock.now)
+        if self.answered[second] >= self._per_second:
+            raise Throttled("429", retry_after=self._retry_after, by_swr=True)
+        self.answered[second] += 1
+        self._clock.sleep(random.uniform(0.03, 0.2))
+        return TrustRecord(TrustStatus.TRUSTED, self._clock.now, "sha256:" + "a" * 64)
+
+
+class Crowd:
+    """Pods that try to be created, each at a replica of its own each time, until they are."""
+
+    def __init__(self, clock: VirtualTime, source: Quota, replicas: int) -> None:
+        self._clock = clock
+        self.admitted: list[float] = []
+        rules, lookup = policy(), LookupSettings()
+        self._gates = [
+            Gate(lambda: rules, TrustLookup(source, CacheSettings(), lookup, Notes(), clock.time))
+            for _ in range(replicas)
+        ]
+
+    def create(self, images: list[str]) -> None:
+        """Try as a controller does: again after the pause it is told, as long as that may help."""
+        review = request(pod(*images))
+        while True:
+            deadline = Deadline.after(time_to_decide("timeout=5s"))
+            began = self._clock.now
+            decision = random.choice(self._gates).decide(review, deadline)
+            assert self._clock.now - began <= time_to_decide("timeout=5s") + 0.001
+            if decision.allowed:
+                self.admitted.append(self._clock.now - START)
+                return
+            assert decision.code in (429, 503), decision.message
+            assert 1 <= decision.retry_after_seconds <= 5
+            self._clock.sleep(decision.retry_after_seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+    """A virtual clock under everything that asks and waits."""
+    before = random.getstate()
+    clock = VirtualTime()
+    clock.install(monkeypatch, seed=7)
+    yield clock
+    random.setstate(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("distinct", "each", "retry_after"),
+    [(1000, 1, None), (100, 1, 2.0), (300, 3, 30.0)],
+    ids=["all different", "deployments", "three images, long pauses"],
+)
+def test_a_thousand_pods_are_admitted_within_five_minutes(
+    clock: VirtualTime, distinct: int, each: int, retry_after: float | None
+) -> None:
+    """Whatever images they have in common, and however long SWR says to wait.
+
+    It takes half a minute to a minute and a half. Where the pauses of all replicas end together, most
+    Pods are still waiting after five minutes: SWR's seconds go unused, and then all come at once.
+    """
+    source = Quota(clock, QUOTA, retry_after)
+    crowd = Crowd(clock, source, REPLICAS)
+    for index in range(PODS):
+        images = [f"{HOST}/shop/web-{(index * each + part) % distinct}:1" for part in range(each)]
+        clock.spawn(lambda images=images: crowd.create(images))  # type: ignore[misc]
+    clock.run(LIMIT)
+    assert len(crowd.admitted) == PODS

@@ -1,0 +1,110 @@
+"""Time that passes only when everybody waits: real code of many processes, in one thread, the same each time.
+
+What would be a thread is a greenlet. It runs until it sleeps or waits; then the clock jumps to whoever is
+next. The code under test is the product's: only what it takes from ``time`` and ``threading`` is replaced,
+and it holds no lock while it waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from greenlet import getcurrent, greenlet
+
+from webhook.trust.breaker import CircuitBreaker
+from webhook.trust.flight import Flight
+from webhook.trust.limiter import RateLimiter
+
+START = 1_000_000.0
+
+
+class VirtualTime:
+    """A clock with everything that happens on it; stands in for the module ``time``, too."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._hub = getcurrent()
+
+    def time(self) -> float:
+        """Return the seconds since the epoch."""
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run until so much time has passed."""
+        self._at(seconds, getcurrent().switch)
+        self._hub.switch()
+
+    def spawn(self, work: Callable[[], object], name: str = "") -> None:
+        """Begin something that runs beside everything else."""
+        self._at(0.0, lambda: greenlet(work, self._hub).switch())
+
+    def run(self, seconds: float) -> None:
+        """Let time pass until nothing is left to happen, or so much has passed."""
+        ends = self.now + seconds
+        while self._queue and self._queue[0][0] <= ends:
+            self.now, _, happen = heapq.heappop(self._queue)
+            happen()
+
+    def event(self) -> VirtualEvent:
+        """Return an event on this clock."""
+        return VirtualEvent(self)
+
+    def install(self, patch: pytest.MonkeyPatch, seed: int) -> None:
+        """Put all that asks, waits and limits on this clock; draw the same numbers in each run."""
+        limiter = functools.partial(RateLimiter, clock=self.monotonic, sleep=self.sleep)
+        breaker = functools.partial(CircuitBreaker, clock=self.monotonic)
+        patch.setattr("webhook.deadlines.time", self)
+        patch.setattr("webhook.admission.gate.time", self)
+        patch.setattr("webhook.trust.lane.time", self)
+        patch.setattr("webhook.trust.lane.spawn", self.spawn)
+        patch.setattr("webhook.trust.lane.CircuitBreaker", breaker)
+        patch.setattr("webhook.trust.lookup.RateLimiter", limiter)
+        patch.setattr("webhook.trust.lookup.Flight", self._flight)
+        random.seed(seed)
+
+    def _flight(self, *values: Any, **names: Any) -> Flight:
+        return Flight(*values, **names, done=self.event())  # type: ignore[arg-type]
+
+    def _at(self, seconds: float, happen: Callable[[], object]) -> None:
+        heapq.heappush(self._queue, (self.now + seconds, next(self._order), happen))
+
+
+class VirtualEvent:
+    """``threading.Event`` on a virtual clock."""
+
+    def __init__(self, clock: VirtualTime) -> None:
+        self._clock = clock
+        self._set = False
+        self._waiting: dict[int, greenlet] = {}
+        self._tickets = itertools.count()
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+        for ticket in list(self._waiting):
+            self._clock._at(0.0, functools.partial(self._wake, ticket))
+
+    def wait(self, timeout: float) -> bool:
+        if not self._set:
+            ticket = next(self._tickets)
+            self._waiting[ticket] = getcurrent()
+            self._clock._at(timeout, functools.partial(self._wake, ticket))
+            self._clock._hub.switch()
+        return self._set
+
+    def _wake(self, ticket: int) -> None:
+        waiting = self._waiting.pop(ticket, None)
+        if waiting is not None:
+            waiting.switch()
