@@ -20,6 +20,10 @@ LONG_TRUST: Final = 600.0
 """Seconds of ``cache.trusted`` from which on the time that a withdrawn trust lives on is worth a word."""
 
 
+SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+"""What the user name of a ServiceAccount begins with."""
+
+
 def lint(policy: Policy, now: float) -> list[Problem]:
     """Return the warnings about a policy; ``now`` is in epoch seconds."""
     return [
@@ -144,6 +148,12 @@ def _lint_break_glass(policy: Policy) -> Iterator[Problem]:
     glass = policy.break_glass
     if glass != BreakGlass() and not glass.users and not glass.groups:
         yield Problem("breakGlass", "counts for nobody: name users or groups")
+    for user in sorted(glass.users):
+        if user.startswith(SERVICE_ACCOUNT):
+            yield Problem(
+                "breakGlass.users",
+                f"{user} is no person: whoever gets it to create a Pod, by a commit for one, breaks the glass",
+            )
 
 
 def _lint_cache(policy: Policy) -> Iterator[Problem]:

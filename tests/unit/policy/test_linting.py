@@ -120,6 +120,14 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         ["unmanagedRegistries: allow admits every image that is not of a configured registry"],
     ),
     (
+        "a glass that a robot may break",
+        policy(break_glass=BreakGlass(users=frozenset({"ada", "system:serviceaccount:argocd:controller"}))),
+        [
+            "breakGlass.users: system:serviceaccount:argocd:controller is no person: whoever gets it to create "
+            "a Pod, by a commit for one, breaks the glass"
+        ],
+    ),
+    (
         "nothing stands in",
         policy(cache=CacheSettings(stale_if_error=0)),
         ["cache.staleIfError: 0s: while SWR is down no Pod can be rescheduled"],
