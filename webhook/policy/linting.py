@@ -152,7 +152,7 @@ def _lint_break_glass(policy: Policy) -> Iterator[Problem]:
         if user.startswith(SERVICE_ACCOUNT):
             yield Problem(
                 "breakGlass.users",
-                f"{user} is no person: whoever gets it to create a Pod, by a commit for one, breaks the glass",
+                f"{user} is no person: who gets it to create a Pod, by a commit perhaps, breaks the glass",
             )
 
 

@@ -123,8 +123,8 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         "a glass that a robot may break",
         policy(break_glass=BreakGlass(users=frozenset({"ada", "system:serviceaccount:argocd:controller"}))),
         [
-            "breakGlass.users: system:serviceaccount:argocd:controller is no person: whoever gets it to create "
-            "a Pod, by a commit for one, breaks the glass"
+            "breakGlass.users: system:serviceaccount:argocd:controller is no person: who gets it to create "
+            "a Pod, by a commit perhaps, breaks the glass"
         ],
     ),
     (
