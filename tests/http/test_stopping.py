@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import signal
 import threading
 import time
@@ -89,6 +90,21 @@ def test_sigterm_answers_what_is_in_flight_and_closes_what_is_idle(
         assert answers == {image: (200, trusted, "close") for image, trusted in expected.items()}
         assert (code, "Traceback" in server.logs()) == (0, False)
         assert took < LATENCY + 5
+
+
+def test_ctrl_c_ends_at_once_and_without_a_traceback(server: ServerProcess) -> None:
+    """A terminal sends it to every process of the group, also while connections are open."""
+    assert server.process is not None
+    open_one = server.connect()
+    open_one.connect()
+    arbiter = server.process.pid
+    workers = Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text(encoding="ascii").split()
+    for process in (arbiter, *map(int, workers)):
+        os.kill(process, signal.SIGINT)
+    assert server.process.wait(10) == 0
+    open_one.close()
+    assert "Traceback" not in server.logs()
+    assert server.log_lines()[-1]["message"] == "stopped"
 
 
 def test_stuck_clients_do_not_hold_up_the_end(server: ServerProcess) -> None:

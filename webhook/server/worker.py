@@ -66,6 +66,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._pool = Pool(self.worker_connections)
         self._waiting: Waiting[Connection] = Waiting()
         self._in_flight: set[Any] = set()
+        self._hurry = False
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
         hub = gevent.hub.Hub
         hub.NOT_ERROR = (*hub.NOT_ERROR, ConnectionError, ssl.SSLError)
@@ -81,6 +82,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         super().handle_exit(sig, frame)
         for request in self._in_flight:
             request.force_close()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once: Ctrl-C, which a terminal sends to every process, or SIGQUIT.
+
+        What gunicorn does, to exit within the signal's handler, ends in a traceback here.
+        """
+        del sig, frame
+        self._hurry = True
+        self.alive = False
 
     def run(self) -> None:
         """Serve until the stop signal, then end in order."""
@@ -103,6 +113,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _finish(self, servers: list[StreamServer]) -> None:
         started = time.monotonic()
         while (self._pool or servers) and (passed := time.monotonic() - started) < self.cfg.graceful_timeout:
+            if self._hurry:
+                break
             self.notify()
             if passed >= ACCEPT_GRACE:
                 while servers:
