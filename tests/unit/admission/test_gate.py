@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,40 @@ PLACES = [
 def test_an_untrusted_image_anywhere_refuses(spec: dict[str, Any]) -> None:
     """Beside a trusted container (T01, T02, T03, T05)."""
     assert decide(request(pod(TRUSTED, **spec))).allowed is False
+
+
+PINNED = f"{TRUSTED}@{DIGEST}"
+STRICT = policy(rules=(rule("strict", require_digest=True, require_pull_always=True),))
+KINDS_OF_USE: dict[str, Callable[[str, str], dict[str, Any]]] = {
+    "container": lambda image, pull: {"containers": [container(image, imagePullPolicy=pull)]},
+    "init container": lambda image, pull: {"initContainers": [container(image, imagePullPolicy=pull)]},
+    "ephemeral container": lambda image, pull: {
+        "ephemeralContainers": [container(image, imagePullPolicy=pull)]
+    },
+    "image volume": lambda image, pull: {
+        "volumes": [{"name": "v", "image": {"reference": image, "pullPolicy": pull}}]
+    },
+}
+DEMANDS = [
+    (PINNED, "Always", ""),
+    (TRUSTED, "Always", "this namespace demands images that are pinned to a digest"),
+    (PINNED, "IfNotPresent", "this namespace demands imagePullPolicy Always"),
+    (PINNED, "", "this namespace demands imagePullPolicy Always"),
+]
+
+
+@pytest.mark.parametrize("place", KINDS_OF_USE)
+@pytest.mark.parametrize(
+    ("image", "pull", "message"), DEMANDS, ids=["met", "no digest", "not pulled", "unset"]
+)
+def test_the_demands_of_a_rule_count_wherever_an_image_is(
+    place: str, image: str, pull: str, message: str
+) -> None:
+    """A node uses what it once pulled under a tag: no place is left open for that."""
+    spec: dict[str, Any] = {"containers": [], **KINDS_OF_USE[place](image, pull)}
+    decision = decide(request({"spec": spec}), STRICT)
+    assert decision.allowed is (message == "")
+    assert message in decision.message
 
 
 def test_an_update_answers_for_what_it_changes() -> None:
