@@ -35,13 +35,14 @@ class FakeLists:
             if query is None:
                 raise ClusterError(404, f"{path} not found")
             return {"items": [], "metadata": {}}
-        items = self.collections[path]
-        start = int((query or {}).get("continue", "0"))
-        rest = items[start + self._size :]
+        asked = query or {}
+        items, start = self.collections[path], int(asked.get("continue", "0"))
+        end = start + min(self._size, int(asked.get("limit", self._size)))
+        rest = items[end:]
         meta: dict[str, Any] = {}
         if rest:
-            meta = {"continue": str(start + self._size), "remainingItemCount": len(rest)}
-        return {"items": items[start : start + self._size], "metadata": meta}
+            meta = {"continue": str(end), "remainingItemCount": len(rest)}
+        return {"items": items[start:end], "metadata": meta}
 
 
 def pod(name: str, namespace: str = "shop", image: str = "nginx", **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""Lists of the Kubernetes API: the same suite over memory and a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.unit.cluster.lists import FakeLists
+from webhook.cluster.client import connect
+from webhook.cluster.pods import ReadApi
+from webhook.errors import ClusterError
+
+NAMESPACE = "lists"
+PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+NAMES = ["a", "b", "c", "d", "e"]
+SELECTOR = {"labelSelector": "of=the-contract"}
+"""The API server puts objects of its own into each namespace."""
+
+
+@pytest.fixture(params=["memory", "API server"])
+def api(request: pytest.FixtureRequest) -> Iterator[ReadApi]:
+    """An API server with five objects, in memory or a real one."""
+    things = [{"metadata": {"name": name, "labels": {"of": "the-contract"}}} for name in NAMES]
+    if request.param == "memory":
+        lists = FakeLists({PATH: things}, size=100)
+        lists.objects = {f"{PATH}/{thing['metadata']['name']}": thing for thing in things}
+        yield lists
+        return
+    cluster: ControlPlane = request.getfixturevalue("control_plane")
+    real = connect(str(cluster.kubeconfig("admin")))
+    for path, thing in [
+        ("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}),
+        *((PATH, thing) for thing in things),
+    ]:
+        try:
+            real.create(path, thing)
+        except ClusterError as error:
+            if error.status != 409:
+                raise
+    yield real
+
+
+def names(answer: dict[str, object]) -> list[str]:
+    """Return the names of a page, in its order."""
+    items = answer["items"]
+    assert isinstance(items, list)
+    return [item["metadata"]["name"] for item in items]
+
+
+def test_a_list_comes_in_pages(api: ReadApi) -> None:
+    """Each names the next one and says how many objects are left; the last does neither."""
+    pages: list[list[str]] = []
+    left: list[object] = []
+    query = {"limit": "2"}
+    while True:
+        answer = api.get(PATH, query)
+        pages.append([name for name in names(answer) if name in NAMES])
+        left.append(answer["metadata"].get("remainingItemCount"))
+        token = answer["metadata"].get("continue")
+        if not token:
+            break
+        query = {"limit": "2", "continue": token}
+    assert [name for page in pages for name in page] == NAMES
+    assert left[-1] is None
+    assert all(isinstance(count, int) for count in left[:-1])
+    assert len(pages) >= 3
+
+
+def test_a_list_without_a_limit_comes_whole(api: ReadApi) -> None:
+    """And names no next page."""
+    answer = api.get(PATH, SELECTOR)
+    assert names(answer) == NAMES
+    assert not answer["metadata"].get("continue")
+
+
+def test_one_object_by_its_path(api: ReadApi) -> None:
+    """As the API server holds it."""
+    assert api.get(f"{PATH}/c")["metadata"]["name"] == "c"
+
+
+def test_an_object_that_is_missing(api: ReadApi) -> None:
+    """Is a failure with its status."""
+    with pytest.raises(ClusterError) as caught:
+        api.get(f"{PATH}/z")
+    assert caught.value.status == 404
+
+
+def test_a_collection_without_objects(api: ReadApi) -> None:
+    """Is an empty list and no failure."""
+    answer = api.get("/api/v1/namespaces/nowhere/pods", {"limit": "2"})
+    assert names(answer) == []
