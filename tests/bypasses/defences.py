@@ -25,6 +25,8 @@ PATTERNS: Final = "webhook/images/patterns.py"
 REGISTRIES: Final = "webhook/registries.py"
 ANSWERS: Final = "webhook/swr/answers.py"
 CLIENT: Final = "webhook/swr/client.py"
+LISTS: Final = "webhook/swr/tag_lists.py"
+TREES: Final = "webhook/cli/trees.py"
 NAMING: Final = "webhook/swr/naming.py"
 TRANSPORT: Final = "webhook/swr/transport.py"
 CACHE: Final = "webhook/trust/cache.py"
@@ -45,6 +47,8 @@ T_REFERENCE: Final = "tests/unit/images/test_reference.py"
 T_PATTERNS: Final = "tests/unit/images/test_patterns.py"
 T_ANSWERS: Final = "tests/unit/swr/test_answers.py"
 T_CLIENT: Final = "tests/unit/swr/test_client.py"
+T_LISTS: Final = "tests/unit/swr/test_tag_lists.py"
+T_CLI: Final = "tests/unit/cli/test_review.py"
 T_MEMORY: Final = "tests/bypasses/test_memory.py"
 T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
 T_CACHE: Final = "tests/unit/trust/test_cache.py"
@@ -914,5 +918,53 @@ MISTAKES: Final = (
         "a clock that is ahead wins over a refusal",
         f"{T_FACTS}::test_the_newer_fact_holds_and_in_doubt_the_refusal",
         (FACTS, "trust.at > loss.at + FUTURE", "trust.at > loss.at"),
+    ),
+    _mistake(
+        "T54",
+        "the list of a repository is read anew for each digest",
+        f"{T_LISTS}::test_a_list_answers_for_some_seconds",
+        (LISTS, "            if known is not None:\n                return known\n", ""),
+    ),
+    _mistake(
+        "T54",
+        "each question about a digest reads the list for itself",
+        f"{T_LISTS}::test_who_asks_meanwhile_shares_the_reading",
+        (LISTS, "reading = self._under_way.get(repository)", "reading = None"),
+        (LISTS, "del self._under_way[repository]", "self._under_way.pop(repository, None)"),
+    ),
+    _mistake(
+        "T54",
+        "any number of lists is read at a time",
+        f"{T_LISTS}::test_few_lists_are_read_at_a_time",
+        (LISTS, "threading.BoundedSemaphore(MAX_AT_ONCE)", "threading.BoundedSemaphore(1000)"),
+    ),
+    _mistake(
+        "T54",
+        "a record made of a list is as new as its question",
+        f"{T_LISTS}::test_another_digest_of_the_same_repository_costs_no_call",
+        (
+            CLIENT,
+            "TrustRecord(TrustStatus.MISSING, found.read_at)",
+            "TrustRecord(TrustStatus.MISSING, self._clock())",
+        ),
+    ),
+    _mistake(
+        "T55",
+        "a merge key is a key like any other",
+        f"{T_CLI}::test_aliases_and_merge_keys_are_followed",
+        (TREES, "if key.tag == _MERGE:", 'if key.value == "":'),
+    ),
+    _mistake(
+        "T55",
+        "the first of two keys counts",
+        f"{T_CLI}::test_of_a_key_that_stands_twice_the_later_counts",
+        (TREES, "entries[key.value] = value", "entries.setdefault(key.value, value)"),
+    ),
+    _mistake(
+        "T55",
+        "a merge that readers differ on is read as the standard says",
+        f"{T_CLI}::test_what_cannot_be_read_is_named_with_file_and_line",
+        (TREES, "if twice is not None:", "if not merged:"),
+        (TREES, "entries.update(merged)", "entries = merged | entries"),
     ),
 )
