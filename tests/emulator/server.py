@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import socket
@@ -20,6 +21,12 @@ from tests.emulator.state import Fault, State
 
 SEED = Path(__file__).parent / "seed.yaml"
 HANG_SECONDS = 30.0
+
+
+@functools.cache
+def make_bomb() -> bytes:
+    """Return 64 MiB in 64 KiB."""
+    return gzip.compress(b" " * 2**26)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -113,8 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
                 for _ in range(100):
                     self._raw(b" " * 2**20)
             case "gzip":
-                bomb = gzip.compress(b" " * 2**26)
-                self._reply(200, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, bomb)
+                self._reply(
+                    200, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, make_bomb()
+                )
             case "garbage":
                 self._raw(b"\x00\x01\x02 no HTTP \xff\r\n\r\n")
             case _:
@@ -200,6 +208,8 @@ class Emulator:
 
     def break_with(self, kind: str, **values: Any) -> None:
         """Show a fault from now on; see ``Fault``."""
+        if kind == "gzip":
+            make_bomb()  # it takes a while, which is no part of the fault
         with self.state.lock:
             self.state.faults.append(Fault(kind, **values))
 
@@ -207,10 +217,10 @@ class Emulator:
         """Let every answer from now on take this long."""
         self._server.latency = seconds
 
-    def mend(self) -> None:
-        """Show no fault any more."""
+    def mend(self, match: str = "") -> None:
+        """Show no fault any more, or none of those for paths that hold ``match``."""
         with self.state.lock:
-            self.state.faults.clear()
+            self.state.faults[:] = [fault for fault in self.state.faults if match not in fault.match]
 
     def calls(self, part: str = "") -> int:
         """Return how many calls to paths that hold ``part`` were made."""

@@ -25,7 +25,7 @@ class Fault:
     and ``headers``; ``cut`` closes in the middle of the body; ``trickle-headers`` and
     ``trickle-body`` send a byte each ``latency`` seconds; ``reset`` resets; ``hang`` says nothing;
     ``huge`` never ends; ``gzip`` sends a bomb; ``redirect`` answers 302 to ``body``. ``every``
-    strikes each n-th call only.
+    strikes each n-th call only, ``period`` in every other of so many seconds.
     """
 
     kind: str = "none"
@@ -36,6 +36,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     times: int | None = None
     every: int = 1
+    period: float = 0.0
     seen: int = 0
 
 
@@ -67,6 +68,8 @@ class State:
         with self.lock:
             for fault in self.faults:
                 if fault.match not in path or fault.times == 0:
+                    continue
+                if fault.period and int(time.monotonic() / fault.period) % 2:
                     continue
                 fault.seen += 1
                 if fault.seen % fault.every:

@@ -20,8 +20,8 @@ def main(options: argparse.Namespace) -> int:
     monkey.patch_all()
 
     from webhook.server.log_writer import BackgroundWriter  # noqa: PLC0415 - the same
+    from webhook.server.native import NativeThreads  # noqa: PLC0415 - the same
     from webhook.server.process import Server  # noqa: PLC0415 - the same
-    from webhook.server.reading import NativePolicyReader  # noqa: PLC0415 - the same
     from webhook.server.resolving import NativeResolver  # noqa: PLC0415 - the same
     from webhook.server.runtime import Runtime, ServeOptions  # noqa: PLC0415 - the same
     from webhook.telemetry.logs import configure_logging  # noqa: PLC0415 - the same
@@ -48,10 +48,8 @@ def main(options: argparse.Namespace) -> int:
         logs.lines.stream = writer[0]
 
     try:
-        runtime = Runtime(
-            serve_options, os.environ, NativeResolver(), NativePolicyReader(), logs, open_writer
-        )
-        Server(runtime).run()
+        resolve, aside = NativeResolver(), NativeThreads(1)
+        Server(Runtime(serve_options, os.environ, resolve, aside, logs, open_writer)).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     finally:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
+from typing import Final
 
 from gevent.monkey import get_original
-from gevent.threadpool import ThreadPool
 
+from webhook.server.native import NativeThreads
 from webhook.swr.resolver import Address
 
 THREADS: Final = 16
@@ -18,13 +18,11 @@ class NativeResolver:
     """Asks the system's resolver without holding up the loop."""
 
     def __init__(self) -> None:
-        """Make nothing yet: native threads do not survive the fork of the worker."""
-        self._pool: Any = None
+        """Make nothing yet."""
+        self._threads = NativeThreads(THREADS)
 
     def __call__(self, host: str) -> list[Address]:
         """Return the addresses of a host; raises ``OSError``."""
-        if self._pool is None:
-            self._pool = ThreadPool(THREADS)
         getaddrinfo = get_original("socket", "getaddrinfo")
-        found = self._pool.apply(getaddrinfo, (host, None), {"type": socket.SOCK_STREAM})
+        found = self._threads.run(lambda: getaddrinfo(host, None, type=socket.SOCK_STREAM))
         return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))

@@ -8,14 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from flask import Flask
 
 from webhook import __version__
 from webhook.admission.gate import DecisionObserver, Gate
 from webhook.deadlines import spawn
-from webhook.policy.model import Policy
+from webhook.policy.loading import parse_policy
 from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_app
 from webhook.server.engine import Engine
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from webhook.cluster.snapshots import TrustSnapshot
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STOP: Final = 2.0
 """Seconds that the last write of the snapshot may take; an API server that is gone holds nothing up."""
@@ -59,6 +61,14 @@ class ServeOptions:
     snapshot_secret: str = ""
 
 
+class Aside(Protocol):
+    """Does work while the loop goes on; ``webhook.server.native.NativeThreads`` in a gevent process."""
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return or raise what ``work`` does."""
+        ...  # pragma: no cover
+
+
 class Runtime:
     """Holds the parts; made before the server forks, started in the process that serves."""
 
@@ -67,14 +77,15 @@ class Runtime:
         options: ServeOptions,
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]],
-        read_policy: Callable[[bytes], Policy],
+        aside: Aside,
         logs: Logging,
         open_log_writer: Callable[[Callable[[int], None]], None],
     ) -> None:
         """Make everything.
 
-        ``read_policy`` reads a changed policy, beside the requests. ``open_log_writer`` puts the writer
-        of the process that serves behind ``logs``; it is given what counts the bytes that are thrown away.
+        ``aside`` does what would hold up the requests: it reads a changed policy. ``open_log_writer``
+        puts the writer of the process that serves behind ``logs``; it is given what counts the bytes
+        that are thrown away.
 
         Raises:
             ConfigError: the policy cannot be used.
@@ -85,7 +96,9 @@ class Runtime:
         self._logs = logs
         self._open_log_writer = open_log_writer
         self.metrics = Metrics(__version__)
-        self.policy = PolicyFile(options.config, self.metrics, parse=read_policy)
+        self.policy = PolicyFile(
+            options.config, self.metrics, parse=lambda data: aside.run(lambda: parse_policy(data))
+        )
         self.certificate = _open_certificate(options, self.metrics)
         self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
         self.policy.on_change(self.engine.follow)

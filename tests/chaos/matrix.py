@@ -1,0 +1,134 @@
+"""The matrix: each fault, how it is shown and mended, and what the right verdicts are meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Site(Protocol):
+    """What a fault is done to: one account of SWR, of its own, that images are asked of."""
+
+    def strike(self, kind: str, **values: Any) -> None:
+        """Let the emulator show a fault for this account; see ``Fault`` of the emulator."""
+        ...
+
+    def cut_line(self) -> None:
+        """Let the account's endpoint refuse connections."""
+        ...
+
+    def swallow_line(self) -> None:
+        """Let the account's endpoint take connections and say nothing."""
+        ...
+
+    def resolve(self, order: str) -> None:
+        """Let the name of the account's endpoint ``hang`` or ``fail``."""
+        ...
+
+    def expire_token(self) -> None:
+        """Let the account's token come to its end."""
+        ...
+
+    def skew_clock(self) -> None:
+        """Let SWR's clock and ours be 20 minutes apart."""
+        ...
+
+    def mend(self) -> None:
+        """End the fault."""
+        ...
+
+    def rotate(self) -> None:
+        """Write a new secret, as a person does where authentication failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fault.
+
+    ``cold`` is the finding of an image that was never asked about, with the code of its refusal;
+    ``earlier`` that of one that was trusted before. ``mixed`` allows cold images to be trusted, too,
+    where the fault strikes only now and then. ``new`` is for an account that nobody has called before:
+    there is no earlier image. ``rotates`` says that mending takes a new secret.
+    """
+
+    name: str
+    key: str
+    strike: Callable[[Site], None]
+    cold: tuple[str, int]
+    earlier: str
+    mixed: bool = False
+    new: bool = False
+    rotates: bool = False
+    signed: bool = False
+
+
+def _status(status: int, body: str = "", **headers: str) -> Callable[[Site], None]:
+    return lambda site: site.strike("status", status=status, body=body, headers=headers)
+
+
+def _code(number: str) -> str:
+    return f'{{"errors":[{{"errorCode":"SVCSTG.SWR.{number}","errorMessage":"no"}}]}}'
+
+
+def _kind(kind: str, **values: Any) -> Callable[[Site], None]:
+    return lambda site: site.strike(kind, **values)
+
+
+STALE = "trusted/stale"
+UNAVAILABLE = ("unknown/unavailable", 503)
+TIMEOUT = ("unknown/timeout", 503)
+THROTTLED = ("unknown/throttled", 429)
+MALFORMED = ("unknown/malformed", 403)
+UNAUTHORIZED = ("unknown/unauthorized", 403)
+FORBIDDEN = ("unknown/forbidden", 403)
+MISSING = ("missing", 403)
+
+MATRIX = (
+    Row("connections refused", "refused", lambda site: site.cut_line(), UNAVAILABLE, STALE),
+    Row("connections reset", "reset", _kind("reset"), UNAVAILABLE, STALE),
+    Row("black hole", "hole", lambda site: site.swallow_line(), TIMEOUT, STALE),
+    Row("silence after the request", "silence", _kind("hang"), TIMEOUT, STALE),
+    Row("headers that trickle", "headers", _kind("trickle-headers", latency=0.05), TIMEOUT, STALE),
+    Row("a body that trickles", "body", _kind("trickle-body", latency=0.05), TIMEOUT, STALE),
+    Row("200 with HTML", "html", _status(200, "<html>Welcome</html>"), MALFORMED, MALFORMED[0]),
+    Row("200 with a list", "list", _status(200, "[]"), MALFORMED, MALFORMED[0]),
+    Row("JSON cut off", "cut", _kind("cut"), UNAVAILABLE, STALE),
+    Row("gzip bomb", "bomb", _kind("gzip"), MALFORMED, MALFORMED[0]),
+    Row("100 MB", "huge", _kind("huge"), MALFORMED, MALFORMED[0]),
+    Row(
+        "redirect",
+        "redirect",
+        _kind("redirect", body="https://elsewhere.chaos.test/"),
+        MALFORMED,
+        MALFORMED[0],
+    ),
+    Row("401", "unauthorized", _status(401, _code("4010000")), UNAUTHORIZED, STALE, rotates=True),
+    Row("401 of another account", "foreign", _status(401, _code("4011064")), FORBIDDEN, FORBIDDEN[0]),
+    Row("403 no permission", "permission", _status(403, _code("4039001")), FORBIDDEN, FORBIDDEN[0]),
+    Row("403 that throttles", "throttle", _status(403, _code("4031032")), THROTTLED, STALE),
+    Row("404 no such tag", "tag", _status(404, _code("4040115")), MISSING, MISSING[0]),
+    Row("404 no such repository", "repository", _status(404, _code("4040113")), MISSING, MISSING[0]),
+    Row("404 no such organisation", "organisation", _status(404, _code("4040058")), MISSING, MISSING[0]),
+    Row("404 of the gateway", "gateway", _status(404, '{"error_code":"APIGW.0101"}'), UNAVAILABLE, STALE),
+    Row("404 of a stranger", "stranger", _status(404, "<html>"), MALFORMED, MALFORMED[0]),
+    Row("429, Retry-After an hour", "busy", _status(429, **{"Retry-After": "3600"}), THROTTLED, STALE),
+    Row("500", "broken", _status(500), UNAVAILABLE, STALE),
+    Row("503", "down", _status(503), UNAVAILABLE, STALE),
+    Row(
+        "reset in every other second", "flapping", _kind("reset", period=1.0), UNAVAILABLE, STALE, mixed=True
+    ),
+    Row("name resolution hangs", "dnshang", lambda site: site.resolve("hang"), TIMEOUT, "", new=True),
+    Row("name resolution fails", "dnsfail", lambda site: site.resolve("fail"), UNAVAILABLE, "", new=True),
+    Row("token expired", "expired", lambda site: site.expire_token(), UNAUTHORIZED, STALE, rotates=True),
+    Row(
+        "clocks 20 minutes apart",
+        "skew",
+        lambda site: site.skew_clock(),
+        UNAUTHORIZED,
+        STALE,
+        rotates=True,
+        signed=True,
+    ),
+)

@@ -1,0 +1,182 @@
+"""Shows a fault to a running webhook, and judges what it answered."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Self
+
+from tests.chaos.matrix import TIMEOUT, UNAVAILABLE, Row
+from tests.chaos.world import REVIEW_SECONDS, Account, Client, Verdict, World
+from tests.vitals import find_worker, look_at
+
+EXPIRY = 1.3
+"""Seconds after which a trusted answer of the policy's ``cache.trusted`` has ended."""
+
+PAUSE = 0.05
+"""Seconds between two reviews of one client, unless said otherwise."""
+
+MAX_GROWTH = 24.0
+"""MiB by which one fault may enlarge the process: the buffers of an answer in flight, and the allocator's."""
+
+MAX_RECOVERY = 12.0
+"""Seconds after the end of a fault until images that were never seen are admitted. The longest silence is
+that after SWR's own throttling, ten seconds; a breaker probes again within three to six by then."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """The verdicts of a time, by what kind of image was asked about, and what went wrong in asking."""
+
+    verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many reviews were answered."""
+        return sum(map(len, self.verdicts.values()))
+
+    @property
+    def slowest(self) -> float:
+        """The longest time of a review, in seconds."""
+        return max((item.seconds for items in self.verdicts.values() for item in items), default=0.0)
+
+    def findings(self, kind: str) -> str:
+        """Return the different findings of one kind of image."""
+        return ", ".join(sorted({item.finding for item in self.verdicts[kind]}))
+
+
+class Asking:
+    """Asks about images of one account, by several clients, for as long as it is entered."""
+
+    def __init__(
+        self, world: World, account: Account, clients: int, *, earlier: bool = True, pause: float = PAUSE
+    ) -> None:
+        self._world = world
+        self._account = account
+        self._kinds = ("earlier", "cold", "bad") if earlier else ("cold", "bad")
+        self._pause = pause
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(index,)) for index in range(clients)]
+        self.seen = Seen()
+
+    def _ask(self, turn: int) -> None:
+        client = Client(self._world.server)
+        while not self._stop.wait(self._pause):
+            turn += 1
+            kind = self._kinds[turn % len(self._kinds)]
+            image = self._account.cold_image() if kind == "cold" else self._account.image(kind)
+            try:
+                self.seen.verdicts[kind].append(client.ask(image))
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                self.seen.failures.append(f"{image}: {error!r}")
+                client.close()
+                client = Client(self._world.server)
+        client.close()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(REVIEW_SECONDS * 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a fault; ``problems`` is empty where all was right. Times in seconds, memory in MiB."""
+
+    row: Row
+    seen: Seen
+    recovery: float
+    growth: float
+    problems: tuple[str, ...]
+
+
+def run_row(world: World, row: Row, seconds: float, clients: int, pause: float = PAUSE) -> Outcome:
+    """Show a fault for so many seconds, to reviews of so many clients, and wait for the recovery."""
+    account = world.accounts[row.key]
+    client = Client(world.server)
+    problems = []
+    if not row.new:
+        before = client.ask(account.image("earlier"))
+        if not before.allowed:
+            problems.append(f"before the fault: {before.finding}")
+        time.sleep(EXPIRY)
+    resident = look_at(find_worker(world.server)).resident
+    row.strike(account)
+    with Asking(world, account, clients, earlier=not row.new, pause=pause) as asking:
+        time.sleep(seconds)
+    growth = look_at(find_worker(world.server)).resident - resident
+    account.mend()
+    if row.rotates:
+        account.rotate()
+    recovery = _recover(client, account)
+    client.close()
+    problems += judge(row, asking.seen)
+    if recovery > MAX_RECOVERY:
+        problems.append(f"recovered after {recovery:.1f} s")
+    return Outcome(row, asking.seen, recovery, growth, tuple(problems))
+
+
+def _recover(client: Client, account: Account) -> float:
+    started = time.monotonic()
+    while time.monotonic() - started < 2 * MAX_RECOVERY:
+        if (
+            client.ask(account.cold_image()).allowed
+            and client.ask(account.image("earlier")).finding == "trusted"
+        ):
+            break
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def judge(row: Row, seen: Seen) -> list[str]:
+    """Return what is wrong with the verdicts during a fault."""
+    problems = list(seen.failures)
+    finding, code = row.cold
+    right = {(finding, code)}
+    if row.cold == TIMEOUT:
+        right.add(UNAVAILABLE)  # the breaker is open by then
+    if row.cold == UNAVAILABLE:
+        right.add(TIMEOUT)  # a retry that came too late
+    if not row.mixed and not any(item.finding == finding for item in seen.verdicts["cold"]):
+        problems.append(f"a new image was never {finding}: {seen.findings('cold')}")
+    for kind in ("cold", "bad"):
+        for item in seen.verdicts[kind]:
+            good = item.allowed if row.mixed and kind == "cold" else False
+            if (item.finding, item.code) not in right and not good and not _is_known_bad(row, kind, item):
+                problems.append(f"{kind}: {item.finding}, {item.code}, allowed {item.allowed}")
+            if item.allowed and not good:
+                problems.append(f"{kind}: admitted as {item.finding}")
+    for item in seen.verdicts["earlier"]:
+        wanted = {row.earlier, "trusted"} if row.mixed else {row.earlier}
+        if item.finding not in wanted or item.allowed != row.earlier.startswith("trusted"):
+            problems.append(f"earlier: {item.finding}, allowed {item.allowed}")
+    if seen.slowest >= REVIEW_SECONDS:
+        problems.append(f"a review took {seen.slowest:.1f} s")
+    return list(dict.fromkeys(problems))
+
+
+def _is_known_bad(row: Row, kind: str, item: Verdict) -> bool:
+    """Whether an untrusted image was refused as such, where SWR answers now and then."""
+    return row.mixed and kind == "bad" and (item.finding, item.allowed) == ("untrusted", False)
+
+
+def judge_healthy(seen: Seen) -> list[str]:
+    """Return what is wrong with the verdicts of an account that had no fault, beside one that had."""
+    wanted = {"earlier": (True, "trusted"), "cold": (True, "trusted"), "bad": (False, "untrusted")}
+    problems = list(seen.failures)
+    for kind, items in seen.verdicts.items():
+        problems += [
+            f"healthy {kind}: {item.finding}"
+            for item in items
+            if (item.allowed, item.finding) != wanted[kind]
+        ]
+    return list(dict.fromkeys(problems))

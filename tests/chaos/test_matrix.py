@@ -1,0 +1,82 @@
+"""Every fault of SWR at the same time, each on an account of its own, against one process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.chaos.matrix import MATRIX, Row
+from tests.chaos.running import MAX_GROWTH, Asking, Outcome, Seen, judge_healthy, run_row
+from tests.chaos.world import REVIEW_SECONDS, open_world
+from tests.vitals import find_worker, look_at
+
+pytestmark = pytest.mark.slow
+
+FAULT_SECONDS = 5.0
+PAUSE = 0.4
+
+
+@dataclass(slots=True)
+class Run:
+    """What was seen: of each fault, of the account beside them, and of the process."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    healthy: Seen = field(default_factory=Seen)
+    ready: list[int] = field(default_factory=list)
+    growth: float = 0.0
+    logs: str = ""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Show all faults at once."""
+    done = Run()
+    with open_world(tmp_path_factory.mktemp("chaos"), MATRIX) as world:
+
+        def show(key: str) -> None:
+            row = next(row for row in MATRIX if row.key == key)
+            done.outcomes[key] = run_row(world, row, FAULT_SECONDS, 2, PAUSE)
+
+        resident = look_at(find_worker(world.server)).resident
+        threads = [threading.Thread(target=show, args=(row.key,)) for row in MATRIX]
+        with Asking(world, world.healthy, 1, pause=PAUSE / 4) as asking:
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                done.ready.append(world.server.get("/readyz")[0])
+                threads[0].join(0.5)
+                threads[-1].join(0.5)
+            for thread in threads:
+                thread.join(60)
+        done.healthy = asking.seen
+        done.growth = look_at(find_worker(world.server)).resident - resident
+        done.logs = world.server.logs()
+    return done
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=[row.name for row in MATRIX])
+def test_each_fault_gets_its_verdict_and_passes(run: Run, row: Row) -> None:
+    """Answers in time, nothing admitted that SWR does not vouch for, trust from earlier, recovery."""
+    outcome = run.outcomes[row.key]
+    assert outcome.seen.count >= 3
+    assert outcome.problems == ()
+
+
+def test_an_account_without_a_fault_notices_nothing(run: Run) -> None:
+    """Right verdicts, in time, whatever hangs beside it."""
+    assert run.healthy.count > 20
+    assert judge_healthy(run.healthy) == []
+    assert run.healthy.slowest < REVIEW_SECONDS / 2
+
+
+def test_the_replica_stays_ready(run: Run) -> None:
+    """Readiness is about its own certificate and configuration, never about SWR."""
+    assert set(run.ready) == {200}
+
+
+def test_memory_stays_flat_and_the_log_without_a_traceback(run: Run) -> None:
+    """Under bombs and floods and all the rest."""
+    assert run.growth < 2 * MAX_GROWTH
+    assert "Traceback" not in run.logs

@@ -1,0 +1,45 @@
+"""Work beside the loop."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from webhook.server.native import NativeThreads
+
+
+def test_the_result_is_returned() -> None:
+    """As if it had been called here."""
+    assert NativeThreads(1).run(lambda: 6 * 7) == 42
+
+
+def test_an_error_is_raised_where_it_is_waited_for_and_printed_nowhere(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Gevent prints a traceback for each exception that leaves one of its threads."""
+    with pytest.raises(OSError, match="Name or service not known"):
+        NativeThreads(1).run(_fail)
+    assert capfd.readouterr() == ("", "")
+
+
+def _fail() -> None:
+    raise OSError("Name or service not known")
+
+
+def test_others_go_on_meanwhile() -> None:
+    """The loop turns while the thread waits for it."""
+    from gevent.monkey import get_original
+
+    pause = get_original("time", "sleep")
+    turned: list[int] = []
+
+    def wait() -> int:
+        while not turned:
+            pause(0.001)
+        return len(turned)
+
+    waiting = gevent.spawn(NativeThreads(1).run, wait)
+    gevent.sleep(0)
+    assert not waiting.dead
+    turned.append(1)
+    assert waiting.get(timeout=10) == 1
