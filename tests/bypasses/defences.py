@@ -553,7 +553,7 @@ MISTAKES: Final = (
         "T38",
         "an answer may be as large as it likes",
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
-        (TRANSPORT, "if size > self._max_body:", "if size < 0:"),
+        (TRANSPORT, "if size > most:", "if size < 0:"),
     ),
     _mistake(
         "T38",

@@ -97,7 +97,7 @@ def test_a_redirect_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
 LATE = "did not answer in time"
 BROKE = "the connection broke"
 FLOODS = [
-    ("huge", {}, "malformed", "the answer is larger than 4194304 bytes"),
+    ("huge", {}, "malformed", "the answer is larger than 262144 bytes"),
     ("gzip", {}, "malformed", "the answer is compressed although that was not asked for"),
     ("trickle-body", {"latency": 0.05}, "timeout", LATE),
     ("trickle-headers", {"latency": 0.05}, "timeout", LATE),

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.chaos.matrix import TIMEOUT, UNAVAILABLE, Row
+from tests.chaos.matrix import THROTTLED, TIMEOUT, UNAVAILABLE, Row
 from tests.chaos.world import REVIEW_SECONDS, Account, Client, Verdict, World
 from tests.vitals import find_worker, look_at
 
@@ -144,8 +144,8 @@ def judge(row: Row, seen: Seen) -> list[str]:
     right = {(finding, code)}
     if row.cold == TIMEOUT:
         right.add(UNAVAILABLE)  # the breaker is open by then
-    if row.cold == UNAVAILABLE:
-        right.add(TIMEOUT)  # a retry that came too late
+    if row.cold in (UNAVAILABLE, THROTTLED):
+        right.add(TIMEOUT)  # a retry that came too late, or a pause that outlasted the lookup
     if not row.mixed and not any(item.finding == finding for item in seen.verdicts["cold"]):
         problems.append(f"a new image was never {finding}: {seen.findings('cold')}")
     for kind in ("cold", "bad"):

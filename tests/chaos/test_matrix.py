@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_each_fault_gets_its_verdict_and_passes(run: Run, row: Row) -> None:
     """Answers in time, nothing admitted that SWR does not vouch for, trust from earlier, recovery."""
     outcome = run.outcomes[row.key]
-    assert outcome.seen.count >= 3
+    assert outcome.seen.count >= 2
     assert outcome.problems == ()
 
 

@@ -29,6 +29,9 @@ CONTENT_TYPE: Final = "application/json;charset=utf-8"
 PAGE_SIZE: Final = 1000
 """Tags per page, the most that the API gives (SWR API Reference, Listing Image Tags)."""
 
+MAX_PAGE: Final = 4 * 1024 * 1024
+"""Bytes of one page: a thousand tags are below 1 MiB."""
+
 MAX_PAGES: Final = 20
 """Pages of one repository that are read; a longer list was not read to its end and proves nothing."""
 
@@ -112,7 +115,9 @@ class SwrClient:
             parameters = [("limit", str(PAGE_SIZE))]
             if marker is not None:
                 parameters.append(("marker", marker))
-            request = HttpRequest("GET", self._registry.endpoint, path, tuple(parameters))
+            request = HttpRequest(
+                "GET", self._registry.endpoint, path, tuple(parameters), max_answer=MAX_PAGE
+            )
             page = read_page(self._get(request, deadline, pace), self._clock())
             if isinstance(page, TrustRecord):
                 return TagList(page.fetched_at, {})

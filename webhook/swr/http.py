@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from webhook.deadlines import Deadline
+
+MAX_ANSWER: Final = 256 * 1024
+"""Bytes of an answer: a tag's detail is below 100 KiB, a token some kilobytes. As many as there are calls
+under way may be in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class HttpRequest:
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    max_answer: int = MAX_ANSWER
+    """Bytes of an answer from which it is no answer any more."""
 
     def with_headers(self, headers: Mapping[str, str]) -> HttpRequest:
         """Return a copy with more headers."""

@@ -26,9 +26,6 @@ from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
 
-MAX_BODY: Final = 4 * 1024 * 1024
-"""Bytes of an answer: a page of a thousand tags is below 1 MiB, a tag's detail below 100 KiB."""
-
 POOL_SIZE: Final = 128
 """Idle connections kept per host; ``lookup.concurrency`` bounds how many there are at once."""
 
@@ -136,7 +133,6 @@ class PooledTransport:
         ca_file: str | None = None,
         proxy: str | None = None,
         resolver: Resolver | None = None,
-        max_body: int = MAX_BODY,
     ) -> None:
         """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
 
@@ -147,7 +143,6 @@ class PooledTransport:
             ssl.SSLError: ``ca_file`` holds no certificate.
         """
         self._resolver = resolver if resolver is not None else Resolver()
-        self._max_body = max_body
         self._proxies = Proxies(proxy)
         self._context = ssl.create_default_context(cafile=ca_file)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -197,7 +192,7 @@ class PooledTransport:
         )
         complete = False
         try:
-            body = self._read(response)
+            body = self._read(response, request.max_answer)
             complete = True
         finally:
             if not complete:
@@ -206,15 +201,15 @@ class PooledTransport:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, headers, body)
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
         if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
             raise MalformedAnswer("the answer is compressed although that was not asked for")
         parts: list[bytes] = []
         size = 0
         while chunk := response.read(_CHUNK, decode_content=False):
             size += len(chunk)
-            if size > self._max_body:
-                raise MalformedAnswer(f"the answer is larger than {self._max_body} bytes")
+            if size > most:
+                raise MalformedAnswer(f"the answer is larger than {most} bytes")
             parts.append(chunk)
         return b"".join(parts)
 
