@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test unit fuzz defences lint fmt bench bundle lock clean
+.PHONY: help run test unit fuzz defences lint fmt bench chaos soak bundle lock clean
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ fmt: $(STAMP) ## Format the code
 
 bench: $(STAMP) ## Measure, as ratios against a floor of the same run
 	$(BIN)/python -m tests.bench
+
+chaos: $(STAMP) ## Break SWR in every way under load, a table of how it was borne; ROWS="hole dnshang" for some
+	$(BIN)/python -m tests.chaos $(ROWS)
+
+soak: $(STAMP) ## Load, faults, reloads and rude clients for SECONDS (default 240) or HOURS; fails on growth
+	$(BIN)/python -m tests.chaos.soak --seconds $(if $(HOURS),$$(( $(HOURS) * 3600 )),$(or $(SECONDS),240))
 
 bundle: $(STAMP) ## Gather chart, image, wheels and checksums in dist/bundle, for clusters without a way out
 	PYTHON=$(abspath $(BIN)/python) deploy/bundle/make dist/bundle
