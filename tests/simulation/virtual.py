@@ -49,11 +49,12 @@ class VirtualTime:
         self._at(0.0, lambda: greenlet(work, self._hub).switch())
 
     def run(self, seconds: float) -> None:
-        """Let time pass until nothing is left to happen, or so much has passed."""
+        """Let so much time pass, and happen what is due meanwhile."""
         ends = self.now + seconds
         while self._queue and self._queue[0][0] <= ends:
             self.now, _, happen = heapq.heappop(self._queue)
             happen()
+        self.now = ends
 
     def event(self) -> VirtualEvent:
         """Return an event on this clock."""

@@ -255,7 +255,7 @@ class LookupModel(_Model):
     retries: int = Field(default=1, ge=0, le=3)
     """How often a broken connection or a 5xx is tried again while time is left."""
     calls_per_second: float = Field(default=50, ge=0.1, le=1000)
-    """Calls per endpoint and replica; the burst is four times as much."""
+    """Calls a second, per endpoint, credential and replica; the burst is four times as much."""
 
 
 class PolicyModel(_Model):

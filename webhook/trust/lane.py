@@ -1,7 +1,8 @@
 """One registry's lane: who is asked next, by how many at once, and when not at all.
 
-A lane has its own queue, workers and breaker, so that one account's trouble never blocks another's.
-Namespaces take turns: a flood of cold images from one leaves the others their share.
+A lane has its own queue, workers and breaker, and shares its rate with lanes of the same account only, so
+that one account's trouble never blocks another's. Namespaces take turns: a flood of cold images from one
+leaves the others their share (``docs/decisions/0013``).
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Lane:
         self._background: deque[Flight] = deque()
         self._workers = 0
         self._served = 0
+        self._refresh_waits = False
         self._reported = BreakerState.CLOSED
 
     def submit(self, flight: Flight) -> bool:
@@ -82,35 +84,70 @@ class Lane:
                     return False
                 self._waiting.setdefault(flight.tenant, deque()).append(flight)
                 self._count += 1
-            if self._workers >= self.settings.concurrency:
-                return True
-            self._workers += 1
-        spawn(self._work, f"lane-{self._name}")
+        self._staff()
         return True
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether cold lookups wait for our own limit of calls, and not for SWR."""
+        return not self.limiter.is_silent and not self.limiter.has_turn()
+
+    def _staff(self) -> None:
+        with self._lock:
+            if self._workers >= self.settings.concurrency:
+                return
+            self._workers += 1
+        spawn(self._work, f"lane-{self._name}")
+
     def _work(self) -> None:
+        while (turn := self._next_turn()) is not None:
+            # The turn comes first and the choice of whose it is second: what waits, waits in the queue,
+            # where namespaces take turns, and not in the rate, where a flood would be ahead of everybody.
+            turn.reserve(self.breaker)
+            flight = self._next_flight(turn)
+            if flight is not None:
+                self._finish(flight, self._outcome(flight, turn))
+            turn.give_back()
+
+    def _next_turn(self) -> _Turn | None:
+        """Return what kind of lookup comes next, ``None`` where this worker has nothing to do."""
+        with self._lock:
+            self._served += 1
+            refreshes = bool(self._background) and not self._refresh_waits
+            if self._count:
+                due = refreshes and self._served % BACKGROUND_TURN == 0
+                if not due or not self.limiter.has_turn(background=True):
+                    return _Turn(self.limiter, background=False)
+            if refreshes:
+                # One waits for the rate of refreshes at a time: the others are there for cold lookups.
+                self._refresh_waits = True
+                return _Turn(self.limiter, background=True)
+            self._workers -= 1
+            return None
+
+    def _next_flight(self, turn: _Turn) -> Flight | None:
+        """Return whose turn it is, leaving out what nobody wants any more."""
         while True:
             with self._lock:
-                flight = self._next()
+                if turn.background:
+                    self._refresh_waits = False
+                flight = self._pop(background=turn.background)
                 if flight is None:
-                    self._workers -= 1
-                    return
+                    return None
                 if flight.started:
                     # A refresh that somebody came to wait for stands in both queues.
                     continue
                 flight.started = True
-            try:
-                outcome: TrustRecord | TrustLookupError = self._ask(flight)
-            except TrustLookupError as error:
-                outcome = error
-            except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
-                outcome = RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}")
-            self._finish(flight, outcome)
+            if flight.wanted:
+                break
+            self._finish(flight, LookupTimeout("nobody waits for it any more"))
+        if turn.background and self._background:
+            self._staff()
+        return flight
 
-    def _next(self) -> Flight | None:
-        self._served += 1
-        if self._background and (not self._count or self._served % BACKGROUND_TURN == 0):
-            return self._background.popleft()
+    def _pop(self, *, background: bool) -> Flight | None:
+        if background:
+            return self._background.popleft() if self._background else None
         if not self._waiting:
             return None
         tenant, flights = next(iter(self._waiting.items()))
@@ -122,13 +159,19 @@ class Lane:
             del self._waiting[tenant]
         return flight
 
-    def _ask(self, flight: Flight) -> TrustRecord:
-        if not flight.wanted:
-            raise LookupTimeout("nobody waits for it any more")
+    def _outcome(self, flight: Flight, turn: _Turn) -> TrustRecord | TrustLookupError:
+        try:
+            return self._ask(flight, turn)
+        except TrustLookupError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
+            return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}")
+
+    def _ask(self, flight: Flight, turn: _Turn) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
         for attempt in range(self.settings.retries + 1):
             try:
-                return self._ask_once(flight, deadline)
+                return self._ask_once(flight, turn, deadline)
             except RegistryUnavailable:
                 pause = random.uniform(*RETRY_PAUSE)  # noqa: S311 - jitter
                 if attempt == self.settings.retries or deadline.remaining() <= pause:
@@ -138,15 +181,11 @@ class Lane:
                 time.sleep(pause)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def _ask_once(self, flight: Flight, deadline: Deadline) -> TrustRecord:
+    def _ask_once(self, flight: Flight, turn: _Turn, deadline: Deadline) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
             raise RegistryUnavailable(f"{self._name} has not answered for a while and is left alone")
         try:
-            record = self._source.fetch(
-                flight.query,
-                deadline,
-                lambda until: self.limiter.wait_turn(until, background=flight.background),
-            )
+            record = self._source.fetch(flight.query, deadline, turn.wait)
         except (LookupTimeout, RegistryUnavailable):
             self.breaker.fail()
             raise
@@ -171,3 +210,29 @@ class Lane:
             if state is not self._reported:
                 self._reported = state
                 self._recorder.breaker_changed(self._name, state.value)
+
+
+class _Turn:
+    """A place in the rate of calls, taken before it is known whose call it will be."""
+
+    def __init__(self, limiter: RateLimiter, *, background: bool) -> None:
+        self._limiter = limiter
+        self._reserved = False
+        self.background = background
+
+    def reserve(self, breaker: CircuitBreaker) -> None:
+        """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
+        if breaker.state is BreakerState.CLOSED and not self._limiter.is_silent:
+            self._limiter.reserve(background=self.background)
+            self._reserved = True
+
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until one more call may be made: the first one by the turn, any other by one of its own."""
+        reserved, self._reserved = self._reserved, False
+        self._limiter.wait_turn(deadline, background=self.background, reserved=reserved)
+
+    def give_back(self) -> None:
+        """Give the turn back if there was no call."""
+        if self._reserved:
+            self._reserved = False
+            self._limiter.give_back(background=self.background)

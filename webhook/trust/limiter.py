@@ -40,24 +40,48 @@ class RateLimiter:
         self._silent_until = float("-inf")
         self._back_off = 0.0
 
-    def wait_turn(self, deadline: Deadline, *, background: bool = False) -> None:
-        """Wait until a call may be made.
+    def reserve(self, *, background: bool = False) -> None:
+        """Take a turn for a call that is chosen once the turn has come, and wait until then."""
+        with self._lock:
+            delay = self._bucket(background).take(self._clock())
+        if delay > 0:
+            self._sleep(delay)
+
+    def give_back(self, *, background: bool = False) -> None:
+        """Give back a turn that was reserved and not used."""
+        with self._lock:
+            self._bucket(background).give_back()
+
+    def wait_turn(self, deadline: Deadline, *, background: bool = False, reserved: bool = False) -> None:
+        """Wait until a call may be made, for SWR's pause alone where the turn was ``reserved``.
 
         Raises:
-            Throttled: that would be after the deadline.
+            Throttled: that would be after the deadline; the turn is not used up then.
         """
         with self._lock:
             now = self._clock()
             silence = self._silent_until - now
+            bucket = self._bucket(background)
             if silence > deadline.remaining():
+                if reserved:
+                    bucket.give_back()
                 raise Throttled("SWR asked for a pause", retry_after=silence, by_swr=True)
-            bucket = self._background if background else self._cold
-            delay = max(silence, bucket.take(now))
+            delay = silence if reserved else max(silence, bucket.take(now))
             if delay > deadline.remaining():
                 bucket.give_back()
                 raise Throttled("our own limit of calls is used up", retry_after=delay, by_swr=False)
         if delay > 0:
             self._sleep(delay)
+
+    def has_turn(self, *, background: bool = False) -> bool:
+        """Whether a call could be made without waiting for our own limit."""
+        with self._lock:
+            return self._bucket(background).has_token(self._clock())
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether SWR has asked for a pause that is not over."""
+        return self._clock() < self._silent_until
 
     def back_off(self, retry_after: float | None) -> None:
         """Be silent for as long as SWR asks, or longer each time it does not say."""
@@ -75,6 +99,9 @@ class RateLimiter:
         """Take note that SWR answered without complaint."""
         self._back_off = 0.0
 
+    def _bucket(self, background: bool) -> _Bucket:  # noqa: FBT001 - which of two
+        return self._background if background else self._cold
+
 
 class _Bucket:
     """Tokens; taking more than there are goes into debt, which is paid by waiting."""
@@ -87,10 +114,18 @@ class _Bucket:
 
     def take(self, now: float) -> float:
         """Take one token and return the seconds to wait for it."""
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
-        self._at = now
+        self._fill(now)
         self._tokens -= 1
         return max(0.0, -self._tokens / self._rate)
+
+    def has_token(self, now: float) -> bool:
+        """Whether there is one to take without waiting."""
+        self._fill(now)
+        return self._tokens >= 1
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        self._at = now
 
     def give_back(self) -> None:
         self._tokens += 1

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
-from webhook.registries import Registry
+from webhook.registries import CredentialSettings, Registry
 from webhook.trust.cache import RecordCache, is_due
 from webhook.trust.facts import Fact, Key
 from webhook.trust.flight import Flight
@@ -95,7 +95,7 @@ class TrustLookup:
         self._cache = RecordCache(cache, clock)
         self._flights: dict[Key, Flight] = {}
         self._lanes: dict[str, Lane] = {}
-        self._limiters: dict[str, RateLimiter] = {}
+        self._limiters: dict[tuple[str, CredentialSettings], RateLimiter] = {}
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer all questions at once, in order, none later than the deadline.
@@ -205,12 +205,19 @@ class TrustLookup:
             if record is not None:
                 return Known(record, Origin.SWR)
             if failure is None or not answered:
-                failure = LookupTimeout("SWR did not answer within the time of the request")
+                failure = self._explain_wait(flight)
             stand_in = self._stand_in(question, failure)
         if stand_in is None:
             return Unknown(failure)
         self._recorder.cache_answered("stale")
         return Known(stand_in, Origin.STALE, failure)
+
+    def _explain_wait(self, flight: Flight) -> TrustLookupError:
+        """Return why a flight was not over in time: SWR, or our own limit, which anybody can use up."""
+        lane = self._lanes.get(flight.query.registry.key)
+        if not flight.started and lane is not None and lane.is_held_back:
+            return Throttled("our own limit of calls is used up", by_swr=False)
+        return LookupTimeout("SWR did not answer within the time of the request")
 
     def _stand_in(self, question: Question, failure: TrustLookupError) -> TrustRecord | None:
         """Return an earlier trusted record where the failure is such that it may stand in.
@@ -230,9 +237,10 @@ class TrustLookup:
     def _lane(self, registry: Registry) -> Lane:
         lane = self._lanes.get(registry.key)
         if lane is None:
-            limiter = self._limiters.get(registry.endpoint)
+            caller = (registry.endpoint, registry.credentials)
+            limiter = self._limiters.get(caller)
             if limiter is None:
-                limiter = self._limiters[registry.endpoint] = RateLimiter(self._settings.calls_per_second)
+                limiter = self._limiters[caller] = RateLimiter(self._settings.calls_per_second)
             lane = Lane(registry.name, self._source, limiter, self._settings, self._recorder, self._finish)
             self._lanes[registry.key] = lane
         return lane

@@ -1,0 +1,196 @@
+"""A flood of cold images: what it leaves to other namespaces, other accounts and the images in use.
+
+The product's own code on virtual time (``virtual.py``); SWR takes 100 ms for each call and has no limit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.builders import registry
+from tests.fakes import Notes
+from tests.simulation.virtual import START, VirtualTime
+from webhook.deadlines import Deadline
+from webhook.errors import LookupTimeout, Throttled
+from webhook.registries import CredentialSettings, Registry
+from webhook.trust.lookup import Answer, Known, Question, TrustLookup, Unknown
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+REVIEW = 4.0
+"""Seconds that a review may take."""
+
+
+class Patient:
+    """Implements ``TrustSource``: every image is trusted, every answer takes as long."""
+
+    def __init__(self, clock: VirtualTime, seconds: float = 0.1) -> None:
+        self._clock = clock
+        self.seconds = seconds
+        self.asked: Counter[str] = Counter()
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        pace(deadline)
+        self.asked[query.organization] += 1
+        if self.seconds > deadline.remaining():
+            self._clock.sleep(deadline.remaining())
+            raise LookupTimeout("it did not answer in time")
+        self._clock.sleep(self.seconds)
+        return TrustRecord(TrustStatus.TRUSTED, self._clock.now)
+
+
+class Cluster:
+    """One replica, and namespaces that ask it."""
+
+    def __init__(self, clock: VirtualTime) -> None:
+        self.clock = clock
+        self.source = Patient(clock)
+        self.lookup = TrustLookup(self.source, CacheSettings(), LookupSettings(), Notes(), clock.time)
+
+    def ask(self, namespace: str, image: str, where: Registry | None = None) -> tuple[Answer, float]:
+        """Ask about an image of the namespace's organisation; return the answer and the seconds it took."""
+        began = self.clock.now
+        query = TrustQuery(where or registry(), namespace, image, "1")
+        (answer,) = self.lookup.ask([Question(query, None, namespace)], Deadline.after(REVIEW))
+        return answer, self.clock.now - began
+
+    def ask_now(self, namespace: str, image: str) -> Answer:
+        """Ask, and let time pass until the answer is there."""
+        answers: list[Answer] = []
+        self.clock.spawn(lambda: answers.append(self.ask(namespace, image)[0]))
+        self.clock.run(REVIEW + 0.001)
+        return answers[0]
+
+    def flood(self, namespace: str, reviews: int = 500) -> None:
+        """Ask about ever new images, with so many reviews at any time."""
+
+        def go_on(number: int) -> None:
+            count = 0
+            while True:
+                _, seconds = self.ask(namespace, f"flood-{number}-{count}")
+                count += 1
+                if not seconds:
+                    self.clock.sleep(1.0)
+
+        for number in range(reviews):
+            self.clock.spawn(lambda number=number: go_on(number))  # type: ignore[misc]
+
+    def each(self, seconds: float, act: Callable[[int], None]) -> None:
+        """Do something again and again, beside everything else."""
+
+        def go_on() -> None:
+            for count in range(1_000_000):
+                self.clock.sleep(seconds)
+                self.clock.spawn(lambda count=count: act(count))  # type: ignore[misc]
+
+        self.clock.spawn(go_on)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A replica on virtual time."""
+    before = random.getstate()
+    clock = VirtualTime()
+    clock.install(monkeypatch, seed=11)
+    yield Cluster(clock)
+    random.setstate(before)
+
+
+def test_one_namespaces_flood_leaves_the_others_their_share(cluster: Cluster) -> None:
+    """A cold image of a quiet namespace is known within a second, whatever the noisy one asks for."""
+    answers: list[tuple[Answer, float]] = []
+    cluster.flood("noisy")
+    cluster.clock.run(10)
+    cluster.each(0.5, lambda count: answers.append(cluster.ask("quiet", f"new-{count}")))
+    cluster.clock.run(60)
+    assert len(answers) > 100
+    assert {type(answer) for answer, _ in answers} == {Known}
+    assert max(seconds for _, seconds in answers) < 1.0
+
+
+@pytest.mark.slow
+def test_images_in_use_do_not_go_cold_in_a_flood(cluster: Cluster) -> None:
+    """A tenth of the calls is theirs: a hundred images are refreshed ahead, and nobody waits for them."""
+    late: list[float] = []
+
+    def use(count: int) -> None:
+        _, seconds = cluster.ask("quiet", f"used-{count % 100}")
+        if cluster.clock.now > START + 60:
+            late.append(seconds)
+
+    cluster.each(0.05, use)
+    cluster.clock.run(30)
+    cluster.flood("noisy", 200)
+    cluster.clock.run(150)
+    assert len(late) > 2000
+    assert max(late) == 0.0
+
+
+def test_a_flood_brings_no_old_trust_back(cluster: Cluster) -> None:
+    """Whoever can use up our own limit could choose when SWR is not asked: nothing stands in for that."""
+    cluster.ask_now("noisy", "revoked")
+    cluster.clock.run(120)
+    cluster.flood("noisy", 2000)
+    cluster.clock.run(10)
+    answer = cluster.ask_now("noisy", "revoked")
+    assert isinstance(answer, Unknown)
+    assert isinstance(answer.failure, Throttled)
+    assert not answer.failure.by_swr
+
+
+def test_a_wedged_endpoint_delays_no_cached_answer(cluster: Cluster) -> None:
+    """With a thousand reviews waiting for it, and as many behind them."""
+    other = registry(endpoint="https://other.example.com")
+    cluster.ask_now("quiet", "used")
+    cluster.source.seconds = 1e9
+    for index in range(1000):
+        cluster.clock.spawn(lambda index=index: cluster.ask(f"team-{index}", "cold", other))  # type: ignore[misc]
+        cluster.clock.spawn(lambda index=index: cluster.ask(f"team-{index}", "cold"))  # type: ignore[misc]
+    cluster.clock.run(1.0)
+    took: list[float] = []
+    for _ in range(10):
+        cluster.clock.spawn(lambda: took.append(cluster.ask("quiet", "used")[1]))
+        cluster.clock.run(0.1)
+    assert took == [0.0] * 10
+
+
+def test_every_review_that_waits_for_a_wedged_endpoint_ends_in_time(cluster: Cluster) -> None:
+    """And none is forgotten."""
+    cluster.source.seconds = 1e9
+    took: list[float] = []
+    for index in range(1000):
+        cluster.clock.spawn(lambda index=index: took.append(cluster.ask(f"team-{index}", "cold")[1]))  # type: ignore[misc]
+    cluster.clock.run(REVIEW + 0.001)
+    assert len(took) == 1000
+    assert max(took) <= REVIEW
+
+
+@pytest.mark.parametrize("trouble", ["flood", "throttled"])
+def test_one_accounts_trouble_leaves_another_at_the_same_endpoint_alone(
+    cluster: Cluster, trouble: str
+) -> None:
+    """Two accounts share a host: each has its own rate and its own pauses."""
+    other = registry(credentials=CredentialSettings("token", token_file="/etc/swr/other"))
+    if trouble == "flood":
+        cluster.flood("noisy")
+    else:
+        fetch = cluster.source.fetch
+
+        def refuse(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+            if query.organization != "noisy":
+                return fetch(query, deadline, pace)
+            pace(deadline)
+            raise Throttled("429", retry_after=10.0, by_swr=True)
+
+        cluster.source.fetch = refuse  # type: ignore[method-assign]
+        cluster.each(0.1, lambda count: cluster.ask("noisy", f"cold-{count}") and None)
+    answers: list[tuple[Answer, float]] = []
+    cluster.clock.run(10)
+    cluster.each(0.5, lambda count: answers.append(cluster.ask("quiet", f"new-{count}", other)))
+    cluster.clock.run(60)
+    assert {type(answer) for answer, _ in answers} == {Known}
+    assert max(seconds for _, seconds in answers) < 1.0
