@@ -846,8 +846,8 @@ MISTAKES: Final = (
         f"{T_KEPT}::test_while_swr_answers_it_is_asked",
         (
             CACHE,
-            "        record = self._trusted.get(key)\n",
-            "        record = self._trusted.get(key) or self._recalled.get(key)\n",
+            "        record = _find(self._trusted, key)\n",
+            "        record = _find(self._trusted, key) or self._recalled.get(key)\n",
         ),
     ),
     _mistake(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
+from tests.monitoring.registered import labels_by_sample
 from tests.monitoring.rules import PLAIN, read_alerts, render_alerts, render_plain
 from webhook.telemetry.metrics import Metrics
 
@@ -88,12 +88,7 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on(alert: d
 @pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
 def test_an_alert_asks_for_metrics_and_labels_that_exist(alert: dict[str, Any]) -> None:
     """A metric that is renamed does not leave an alert behind that never fires."""
-    known = {
-        name: set(metric._labelnames)
-        for metric, names in Metrics("0").registry._collector_to_names.items()
-        if isinstance(metric, MetricWrapperBase)
-        for name in names
-    }
+    known = labels_by_sample(Metrics("0").registry)
     for name, matchers in re.findall(r"\b(swr_trust_\w+)(?:\{([^}]*)\})?", alert["expr"]):
         assert name in known
-        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= known[name]
+        assert set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)) <= set(known[name])

@@ -6,8 +6,8 @@ import re
 from enum import Enum
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 
+from tests.monitoring.registered import labels_by_sample
 from tests.serving import ROOT
 from webhook.admission.decision import Effect, Outcome
 from webhook.admission.uses import Subject
@@ -23,15 +23,11 @@ ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \| (?P<labels>[^|]*) \|"
 
 def _in_code() -> dict[str, tuple[str, tuple[str, ...]]]:
     registry = Metrics("0").registry
-    labels = {
-        metric._name: metric._labelnames
-        for metric in registry._collector_to_names
-        if isinstance(metric, MetricWrapperBase)
-    }
+    labels = labels_by_sample(registry)
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
-            tuple(labels.get(family.name, ())),
+            labels.get(family.name, ()),
         )
         for family in registry.collect()
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
+
+import msgspec
 
 from webhook.admission.uses import ImageUse
 from webhook.images.reference import ImageReference
@@ -56,8 +57,7 @@ OUTCOMES: Final[Mapping[Effect, Outcome]] = {
 """The decision that the strongest effect of a request makes."""
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedUse:
+class JudgedUse(msgspec.Struct, frozen=True):
     """One image use with all that was found out about it.
 
     ``refused`` says that the finding refuses where the mode is ``enforce``; ``effect`` is what
@@ -74,8 +74,7 @@ class JudgedUse:
     exemption: Exemption | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The answer to one request, ready to be written, with what records of it need.
 
     ``code`` and ``status_reason`` are the HTTP code and the reason of the Status that refuses;
@@ -91,7 +90,7 @@ class Decision:
     message: str = ""
     retry_after_seconds: int = 0
     warnings: Sequence[str] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     subject: str = ""
     break_glass: str | None = None
 

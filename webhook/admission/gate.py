@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from webhook.admission.annotations import annotate
 from webhook.admission.decision import (
@@ -265,4 +267,4 @@ def _break_glass(
 
 
 def _let_pass(item: JudgedUse) -> JudgedUse:
-    return replace(item, effect=Effect.WARN) if item.effect is Effect.DENY else item
+    return msgspec.structs.replace(item, effect=Effect.WARN) if item.effect is Effect.DENY else item

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
+import msgspec
+
 from webhook.admission.decision import Effect, JudgedUse, refuses, temper
 from webhook.admission.uses import ImageUse
 from webhook.deadlines import Deadline
@@ -60,8 +62,7 @@ class Reading:
     invalid: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(msgspec.Struct, frozen=True):
     """A use on its way: either ``judgement`` is there already, or ``question`` has to be asked."""
 
     use: ImageUse
@@ -72,10 +73,10 @@ class _Pending:
     question: Question | None = None
 
     @property
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> tuple[object, ...]:
         """The identity of the question: the same image, pinned to the same digest."""
         assert self.question is not None
-        return (*self.question.query.key, self.question.pinned or "")
+        return self.question.query.key, self.question.pinned
 
 
 class Judge:
@@ -92,13 +93,13 @@ class Judge:
     ) -> tuple[JudgedUse, ...]:
         """Judge all uses of one object; ``now`` is in seconds since the epoch."""
         pending: list[_Pending] = []
-        questions: dict[tuple[str, ...], Question] = {}
+        questions: dict[tuple[object, ...], Question] = {}
         for use in uses:
             item = self._settle(use, namespace, now)
             pending.append(item)
             if item.question is not None:
                 questions.setdefault(item.key, item.question)
-        answers: dict[tuple[str, ...], Answer] = {}
+        answers: dict[tuple[object, ...], Answer] = {}
         if questions:
             asked = self._answers.ask(list(questions.values()), deadline)
             answers = dict(zip(questions, asked, strict=True))
@@ -155,7 +156,7 @@ class Judge:
             return "enterprise"
         return "organization" if self.policy.registries.knows(reference.domain) else ""
 
-    def _weigh(self, item: _Pending, answers: Mapping[tuple[str, ...], Answer]) -> JudgedUse:
+    def _weigh(self, item: _Pending, answers: Mapping[tuple[object, ...], Answer]) -> JudgedUse:
         judgement = item.judgement
         if judgement is None:
             assert item.reference is not None

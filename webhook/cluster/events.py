@@ -8,7 +8,6 @@ it, and what does not fit is counted and forgotten: the log holds every decision
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 import secrets
@@ -19,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from webhook.admission.decision import Decision, Effect, Outcome
 from webhook.admission.messages import Messages, printable
@@ -257,7 +258,7 @@ def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> 
 
 def _images(decision: Decision, messages: Messages) -> str:
     warned = [
-        dataclasses.replace(item, effect=Effect.WARN)
+        msgspec.structs.replace(item, effect=Effect.WARN)
         for item in decision.judged
         if item.effect > Effect.ALLOW
     ]

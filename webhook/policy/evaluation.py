@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from webhook.errors import RegistryUnavailable, TrustLookupError
 from webhook.images.reference import ImageReference
@@ -12,8 +13,7 @@ from webhook.trust.lookup import Answer, Known, Origin, Unknown
 from webhook.trust.records import TrustRecord, TrustStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """The one finding of an image, and what led to it.
 
     ``reason`` is stable and safe as a metric label, and empty where the finding says all.

@@ -1,7 +1,7 @@
 """Every metric, in one registry of its own. ``docs/metrics.md`` explains them one by one.
 
-Labels are bounded: no image, tag, Pod or user, and a namespace never. Children of the hot path are
-looked up once and kept.
+Labels are bounded: no image, tag, Pod or user, and a namespace never. What every review counts is kept
+in ``webhook.telemetry.tallies``, the rest in ``prometheus_client``'s own metrics.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.process_collector import ProcessCollector
+
+from webhook.telemetry.tallies import Durations, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -45,7 +47,12 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"swr_trust_{name}", text, labels, registry=registry)
 
-        self._requests = counter(
+        def tally(name: str, text: str, *labels: str) -> Tally:
+            metric = Tally(f"swr_trust_{name}", text, labels)
+            registry.register(metric)
+            return metric
+
+        self._requests = tally(
             "admission_requests_total",
             "Requests decided, by subject, operation, decision and whether they were a dry run.",
             "subject",
@@ -53,19 +60,16 @@ class Metrics:
             "decision",
             "dry_run",
         )
-        self._duration = Histogram(
-            "swr_trust_admission_duration_seconds",
-            "Time to decide a request.",
-            ("decision",),
-            buckets=REVIEW_BUCKETS,
-            registry=registry,
+        self._duration = Durations(
+            "swr_trust_admission_duration_seconds", "Time to decide a request.", "decision", REVIEW_BUCKETS
         )
+        registry.register(self._duration)
         self.deciding = 0
         """Requests that are being decided; a plain number, since one loop decides them all."""
         gauge("admission_requests_in_flight", "Requests that are being decided.").set_function(
             lambda: self.deciding
         )
-        self._findings = counter(
+        self._findings = tally(
             "image_findings_total",
             "Images judged, by finding, reason, mode and what was done.",
             "finding",
@@ -96,7 +100,7 @@ class Metrics:
         self._last_trusted = gauge(
             "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
         )
-        self._cache = counter(
+        self._cache = tally(
             "cache_requests_total", "Questions about images, by how they were answered.", "result"
         )
         self.cache_entries = gauge("cache_entries", "Answers in memory.", "kind")
@@ -147,8 +151,6 @@ class Metrics:
         """Whether a registry is left alone because it does not answer."""
         self.paused_until: dict[str, float] = {}
         """Until when the credential of a kind rests, in epoch seconds, 0.0 where it is used."""
-        self._children: dict[tuple[str, ...], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
         self._policy_version = ""
 
     def render(self) -> bytes:
@@ -160,16 +162,12 @@ class Metrics:
     ) -> None:
         """Take note of a decision."""
         known = operation if operation in OPERATIONS else "other"
-        labels = (subject, known, decision, "true" if dry_run else "false")
-        self._child(self._requests, labels).inc()
-        duration = self._durations.get(decision)
-        if duration is None:
-            duration = self._durations[decision] = self._duration.labels(decision)
-        duration.observe(seconds)
+        self._requests.count(subject, known, decision, "true" if dry_run else "false")
+        self._duration.observe(decision, seconds)
 
     def image_judged(self, finding: str, reason: str, mode: str, effect: str) -> None:
         """Take note of one image's finding."""
-        self._child(self._findings, (finding, reason, mode, effect)).inc()
+        self._findings.count(finding, reason, mode, effect)
 
     def glass_broken(self) -> None:
         """Take note of a request admitted by break-glass."""
@@ -181,7 +179,7 @@ class Metrics:
 
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Take note of a call to SWR."""
-        self._child(self._calls, (registry, outcome)).inc()
+        self._calls.labels(registry, outcome).inc()
         self._call_duration.labels(registry).observe(seconds)
         if outcome in ("200", "404"):
             now = self.answered_at[registry] = time.time()
@@ -198,7 +196,7 @@ class Metrics:
 
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""
-        self._child(self._cache, (result,)).inc()
+        self._cache.count(result)
 
     def credential_paused(self, kind: str, until: float) -> None:
         """Take note of a pause of a credential."""
@@ -243,7 +241,7 @@ class Metrics:
 
     def connection_cut(self, stage: str) -> None:
         """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""
-        self._child(self._cut, (stage,)).inc()
+        self._cut.labels(stage).inc()
 
     def log_dropped(self, size: int) -> None:
         """Take note of so many bytes of log that were thrown away."""
@@ -251,24 +249,17 @@ class Metrics:
 
     def event_ended(self, outcome: str) -> None:
         """Take note of an Event that was ``created``, ``repeated``, ``failed`` or ``dropped``."""
-        self._child(self._events, (outcome,)).inc()
+        self._events.labels(outcome).inc()
 
     def snapshot_round_ended(self, result: str) -> None:
         """Take note of a round: ``written``, ``unchanged``, ``conflict`` or ``failed``."""
-        self._child(self._snapshot_rounds, (result,)).inc()
+        self._snapshot_rounds.labels(result).inc()
 
     def snapshot_rejected(self, reason: str) -> None:
         """Take note of a stored snapshot that was ignored."""
-        self._child(self._snapshot_rejects, (reason,)).inc()
+        self._snapshot_rejects.labels(reason).inc()
 
     def snapshot_seen(self, images: int, at: float) -> None:
         """Take note that at ``at``, in epoch seconds, so many images were known to be stored."""
         self._snapshot_images.set(images)
         self._snapshot_at.set(at)
-
-    def _child(self, metric: Counter, labels: tuple[str, ...]) -> Counter:
-        key = (metric._name, *labels)  # noqa: SLF001 - the cheapest key that tells metrics apart
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child

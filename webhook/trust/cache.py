@@ -39,10 +39,10 @@ class RecordCache:
 
     def get(self, key: Key) -> TrustRecord | None:
         """Return the record that answers now, or ``None``."""
-        record = self._trusted.get(key)
+        record = _find(self._trusted, key)
         if record is not None:
             return record if self._is_fresh(record, self.settings.trusted) else None
-        record = self._refused.get(key)
+        record = _find(self._refused, key)
         if record is not None and self._is_fresh(record, self.settings.refused):
             return record
         return None
@@ -190,6 +190,14 @@ class RecordCache:
     def _end_of_loss(self, key: Key, at: float, now: float) -> float:
         del key, now
         return at + FUTURE + self.settings.stale_if_error
+
+
+def _find(store: TLRUCache[Key, TrustRecord], key: Key) -> TrustRecord | None:
+    """Return what is kept under a key, looking once: cachetools' ``get`` looks twice."""
+    try:
+        return store[key]
+    except KeyError:
+        return None
 
 
 def is_due(record: TrustRecord, settings: CacheSettings, now: float) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
@@ -30,8 +31,7 @@ class Origin(StrEnum):
     """SWR could not be asked: an earlier trusted answer stands in (``cache.staleIfError``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """A record, and where it came from. ``failure`` is why a stale one had to stand in."""
 
     record: TrustRecord
@@ -39,8 +39,7 @@ class Known:
     failure: TrustLookupError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """The lookup failed."""
 
     failure: TrustLookupError
@@ -49,8 +48,7 @@ class Unknown:
 Answer = Known | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """A query on behalf of somebody.
 
     ``pinned`` is the digest that the reference pins, if any: a cached record that holds another

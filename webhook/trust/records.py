@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,10 +32,14 @@ class TrustQuery:
     repository: str
     tag: str | None = None
     digest: str | None = None
+    key: tuple[str, str, str, str] = field(init=False, repr=False, compare=False)
+    """The identity of the question: equal keys have equal answers."""
 
-    @property
-    def key(self) -> tuple[str, str, str, str]:
-        """The identity of the question: equal keys have equal answers."""
+    def __post_init__(self) -> None:
+        """Make the key: the same query is asked again and again."""
+        object.__setattr__(self, "key", self._make_key())
+
+    def _make_key(self) -> tuple[str, str, str, str]:
         what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
         return (self.registry.key, self.organization, self.repository, what)
 
