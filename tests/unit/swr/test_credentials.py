@@ -21,6 +21,7 @@ from webhook.errors import (
     LookupTimeout,
     MalformedAnswer,
     RegistryUnavailable,
+    Throttled,
     TrustLookupError,
     Unauthorized,
 )
@@ -636,6 +637,50 @@ def test_the_login_of_an_iam_user_is_the_documented_one(tmp_path: Path) -> None:
             "scope": {"project": {"name": "cn-north-4"}},
         }
     }
+
+
+LOGINS: list[tuple[int, Any, type[TrustLookupError], str]] = [
+    (400, {"error_code": "IAM.0011"}, Unauthorized, "IAM answered 400 IAM.0011"),
+    (401, {"error_code": "IAM.0101"}, Unauthorized, "IAM answered 401 IAM.0101"),
+    (401, {"error": {"code": 401}}, Unauthorized, "IAM answered 401"),
+    (403, {"error_code": "IAM.0073"}, Unauthorized, "IAM answered 403 IAM.0073"),
+    (404, {"error_code": "APIGW.0101"}, RegistryUnavailable, "IAM answered 404 APIGW.0101"),
+    (429, {"error_code": "APIGW.0308"}, Throttled, "IAM answered 429 APIGW.0308"),
+    (302, {}, RegistryUnavailable, "IAM answered 302"),
+    (500, {}, RegistryUnavailable, "IAM answered 500"),
+    (503, {}, RegistryUnavailable, "IAM answered 503"),
+    (201, {}, RegistryUnavailable, "IAM answered a login without X-Subject-Token"),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected", "message"),
+    LOGINS,
+    ids=[f"{case[0]} {case[1].get('error_code', '')}" for case in LOGINS],
+)
+def test_what_iam_says_is_never_blamed_on_an_image(
+    tmp_path: Path, status: int, answer: Any, expected: type[TrustLookupError], message: str
+) -> None:
+    """A refused login rests; all else is an outage, in which what was trusted stands in."""
+    settings = CredentialSettings(
+        "iamUser", domain_name="acme", user_name="robot", password_file=written(tmp_path / "p", "pw")
+    )
+    transport = FakeTransport([HttpResponse(status, {}, json.dumps(answer).encode())])
+    credential = build_credential(
+        settings,
+        region="cn-north-4",
+        iam_endpoint="https://iam.example.com",
+        project_id=None,
+        transport=transport,
+        environment={},
+    )
+    for _ in range(3):
+        with pytest.raises(TrustLookupError) as caught:
+            credential.authorize(REQUEST, Deadline.after(5))
+        told = str(caught.value)
+        assert type(caught.value) is expected
+        assert told == message or (expected is Unauthorized and "is paused for" in told)
+    assert len(transport.sent) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline, spawn
-from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError, Unauthorized
+from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError, Unauthorized
 from webhook.swr.credentials.guard import CredentialRecorder, Pause
 
 FETCH_TIMEOUT: Final = 10.0
@@ -151,6 +151,9 @@ class FetchedSecret(Generic[SecretT]):
         failure: TrustLookupError | None = None
         try:
             fetched = self._fetch(Deadline.after(FETCH_TIMEOUT))
+        except MalformedAnswer as error:
+            # No author of a Pod can cause it, so what was trusted may stand in.
+            failure = RegistryUnavailable(error.detail)
         except TrustLookupError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is

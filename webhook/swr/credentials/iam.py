@@ -10,7 +10,6 @@ import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import (
-    Forbidden,
     MalformedAnswer,
     RegistryUnavailable,
     Throttled,
@@ -18,8 +17,6 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.swr.answers import (
-    FORBIDDEN,
-    SERVER_ERRORS,
     TOO_MANY_REQUESTS,
     read_codes,
     read_retry_after,
@@ -28,8 +25,9 @@ from webhook.swr.credentials.fetched import Fetched
 from webhook.swr.credentials.secrets import KeyPair
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
 
-BAD_REQUEST: Final = 400
-LOGIN_REFUSED: Final = frozenset({400, 401})
+LOGIN_REFUSED: Final = frozenset({400, 401, 403})
+"""400 and 403 count, too: so IAM and STS refuse a user or an agency that cannot log in this way."""
+
 SUCCESS: Final = frozenset({200, 201})
 
 
@@ -45,8 +43,7 @@ def post(
     """Post JSON to IAM; the answer is a success.
 
     Raises:
-        Unauthorized: the login was refused; 400 counts as that, for it is how IAM refuses a
-            user that cannot log in this way.
+        Unauthorized: the login was refused.
         TrustLookupError: it could not be asked.
     """
     request = HttpRequest(
@@ -68,13 +65,10 @@ def _failure(response: HttpResponse) -> TrustLookupError:
     said = f"IAM answered {response.status}" + (f" {codes[0]}" if codes else "")
     if response.status in LOGIN_REFUSED:
         return Unauthorized(said)
-    if response.status == FORBIDDEN:
-        return Forbidden(said)
     if response.status == TOO_MANY_REQUESTS:
         return Throttled(said, retry_after=read_retry_after(response), by_swr=True)
-    if response.status in SERVER_ERRORS:
-        return RegistryUnavailable(said)
-    return MalformedAnswer(said)
+    # No author of a Pod chooses what IAM is asked: whatever else it says is an outage of ours.
+    return RegistryUnavailable(said)
 
 
 def read_subject_token(response: HttpResponse) -> str:
