@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Proxies:
         Raises:
             RegistryUnavailable: the proxy's URL is none; it is not repeated, for it may hold a password.
         """
+        if is_local(urlsplit(base_url).hostname or ""):
+            return None
         text = self._own if self._own is not None else self._named_by_environment(base_url)
         if text is None:
             return None
@@ -63,6 +66,18 @@ class Proxies:
         if not text or urllib.request.proxy_bypass_environment(parts.netloc, self._environment):  # type: ignore[attr-defined]
             return None
         return text
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine, or an agent on it (CCE Pod Identity), whom no proxy can reach.
+
+    What is said to it over plain HTTP, a ServiceAccount's token for one, is not for a proxy to see.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_link_local
 
 
 def read_proxy(text: str) -> Proxy:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.emulator.server import Emulator
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.proxies import is_local
+from webhook.swr.resolver import Resolver
 from webhook.swr.transport import PooledTransport, describe
 
 TAG = "/v2/manage/namespaces/shop/repos/web/tags/1.0"
@@ -157,8 +160,8 @@ class _Proxy(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         if not self._admit():
             return
-        host, _, port = self.path.rpartition(":")
-        with socket.create_connection((host, int(port))) as upstream:
+        port = int(self.path.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as upstream:
             self.send_response(200)
             self.end_headers()
             self._pump(upstream)
@@ -216,16 +219,42 @@ def proxy() -> Iterator[_ProxyServer]:
         server.shutdown()
 
 
+NAME = "swr-api.example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """An emulator over TLS under a name that only our resolver and the proxy know."""
+
+    emulator: Emulator
+    authority: str
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"https://{NAME}:{self.emulator.port}"
+
+    @property
+    def tunnel(self) -> str:
+        """What a proxy is asked for."""
+        return f"CONNECT {NAME}:{self.emulator.port}"
+
+    def transport(self, proxy: str | None = None) -> PooledTransport:
+        """Return a transport that trusts the emulator and can resolve its name."""
+        resolver = Resolver(lambda host: [(socket.AF_INET, "127.0.0.1")])
+        return PooledTransport(ca_file=self.authority, proxy=proxy, resolver=resolver)
+
+
 @pytest.fixture
-def secure(tmp_path: Path) -> Iterator[tuple[Emulator, str]]:
-    """An emulator over TLS, and the file of its authority."""
+def secure(tmp_path: Path) -> Iterator[Secure]:
+    """An emulator over TLS."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert(NAME).configure_cert(context)
     file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(file)
     with Emulator(context=context) as emulator:
-        yield emulator, str(file)
+        yield Secure(emulator, str(file))
 
 
 @pytest.fixture
@@ -238,14 +267,13 @@ def unused() -> int:
 
 
 def test_a_proxy_of_the_policy_gets_a_tunnel_and_no_credential(
-    secure: tuple[Emulator, str], proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
+    secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TLS goes through it to SWR itself; the environment does not count then."""
-    emulator, authority = secure
     monkeypatch.setenv("NO_PROXY", "*")
-    transport = PooledTransport(ca_file=authority, proxy=f"http://{proxy.host}")
-    assert get(transport, emulator.url).status == 200
-    assert proxy.asked == [(f"CONNECT 127.0.0.1:{emulator.port}", None)]
+    transport = secure.transport(f"http://{proxy.host}")
+    assert get(transport, secure.url).status == 200
+    assert proxy.asked == [(secure.tunnel, None)]
     assert proxy.tokens == [None]
 
 
@@ -261,28 +289,26 @@ WRITTEN = [
 
 @pytest.mark.parametrize(("text", "login"), WRITTEN, ids=[case[0] for case in WRITTEN])
 def test_a_proxy_of_the_environment(
-    secure: tuple[Emulator, str],
+    secure: Secure,
     proxy: _ProxyServer,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
     login: str | None,
 ) -> None:
     """``HTTPS_PROXY``, with or without a scheme, a user and a password."""
-    emulator, authority = secure
     monkeypatch.setenv("HTTPS_PROXY", text.format(host=proxy.host))
-    assert get(PooledTransport(ca_file=authority), emulator.url).status == 200
-    assert proxy.asked == [(f"CONNECT 127.0.0.1:{emulator.port}", login)]
+    assert get(secure.transport(), secure.url).status == 200
+    assert proxy.asked == [(secure.tunnel, login)]
 
 
-@pytest.mark.parametrize("value", ["127.0.0.1", "*", "example.com,127.0.0.1"])
+@pytest.mark.parametrize("value", [NAME, "*", ".example.com", "other.test, example.com"])
 def test_an_endpoint_that_needs_no_proxy(
-    secure: tuple[Emulator, str], proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, value: str
+    secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     """``NO_PROXY`` lists the hosts that are asked directly."""
-    emulator, authority = secure
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
     monkeypatch.setenv("NO_PROXY", value)
-    assert get(PooledTransport(ca_file=authority), emulator.url).status == 200
+    assert get(secure.transport(), secure.url).status == 200
     assert proxy.asked == []
 
 
@@ -304,14 +330,43 @@ def test_a_proxy_that_is_none_is_named_without_its_password(
     assert str(caught.value) == message
 
 
-def test_a_proxy_that_refuses(
-    secure: tuple[Emulator, str], proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_refuses(secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the proxy that is to blame, and the failure says so."""
-    emulator, authority = secure
     proxy.closed = True
     monkeypatch.setenv("HTTPS_PROXY", f"http://u:hunter2@{proxy.host}")
     with pytest.raises(RegistryUnavailable) as caught:
-        get(PooledTransport(ca_file=authority), emulator.url)
-    assert str(caught.value) == f"127.0.0.1:{emulator.port}: the proxy cannot be reached or refuses"
-    assert emulator.calls() == 0
+        get(secure.transport(), secure.url)
+    assert str(caught.value) == f"{NAME}:{secure.emulator.port}: the proxy cannot be reached or refuses"
+    assert secure.emulator.calls() == 0
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["of the policy", "of the environment"])
+def test_what_is_on_this_machine_is_never_asked_through_a_proxy(
+    emulator: Emulator, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """The agent of Pod Identity gets a token over plain HTTP: it is for nobody else to see."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
+    monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+    transport = PooledTransport(proxy=f"http://{proxy.host}" if own else None)
+    assert get(transport, emulator.url).status == 200
+    assert proxy.asked == []
+
+
+LOCAL = [
+    ("127.0.0.1", True),
+    ("127.8.8.8", True),
+    ("::1", True),
+    ("localhost", True),
+    ("169.254.169.254", True),
+    ("fe80::1", True),
+    ("10.0.0.1", False),
+    ("swr-api.example.com", False),
+    ("127.0.0.1.example.com", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("host", "local"), LOCAL)
+def test_which_hosts_are_on_this_machine(host: str, local: bool) -> None:
+    """Loopback and link-local addresses."""
+    assert is_local(host) is local
