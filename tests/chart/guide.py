@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.chart.rendering import CHART
+from tests.controlplane import ControlPlane
 
 _FENCE: Final = re.compile(
     r"^(?:<!-- not run: (?P<reason>.+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -41,3 +47,49 @@ def read_blocks(document: Path) -> list[Block]:
                 )
             )
     return blocks
+
+
+class Reader:
+    """Follows a document in a folder."""
+
+    def __init__(self, document: Path, folder: Path, cluster: ControlPlane) -> None:
+        """Read the document; the folder holds what its reader has."""
+        self.blocks = read_blocks(document)
+        self._folder = folder
+        self._cluster = cluster
+        self._typed: set[str] = set()
+
+    def follow(self, section: str) -> Iterator[str]:
+        """Run the blocks of a section one by one; yields what each printed."""
+        for block in self.blocks:
+            if block.section == section and block.language == "sh" and not block.reason:
+                yield self.type(block.text)
+
+    def type(self, text: str) -> str:
+        """Run a block as a shell does it that stops at the first failure."""
+        self._typed.add(text)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+            env={
+                "PATH": f"{os.environ['KUBEBUILDER_ASSETS']}:{os.environ['PATH']}",
+                "HOME": str(self._folder),
+                "KUBECONFIG": str(self._cluster.kubeconfig("admin")),
+                "CHART": str(CHART),
+            },
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, f"{text}\n{output}"
+        return output
+
+    def skipped(self) -> list[Block]:
+        """Return the blocks that were not run and do not say so."""
+        return [
+            block
+            for block in self.blocks
+            if block.language == "sh" and not block.reason and block.text not in self._typed
+        ]

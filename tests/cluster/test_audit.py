@@ -206,13 +206,18 @@ def test_ctrl_c_while_swr_hangs_prints_what_was_seen(stage: Stage) -> None:
     stage.emulator.break_with("hang")
     command = [sys.executable, "-m", "webhook.cli.main", "audit", "--config", str(stage.server.config)]
     environment = {**os.environ, "KUBECONFIG": str(stage.cluster.kubeconfig("admin"))}
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        stage.cluster.wait_for("a lookup", lambda: stage.emulator.calls() > before)
-        process.send_signal(signal.SIGINT)
-        output, error = process.communicate(timeout=30)
-    stage.emulator.mend()
+    # Whoever runs this suite in the background has it ignore Ctrl-C, and so all of its children.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            stage.cluster.wait_for("a lookup", lambda: stage.emulator.calls() > before)
+            process.send_signal(signal.SIGINT)
+            output, error = process.communicate(timeout=30)
+    finally:
+        signal.signal(signal.SIGINT, former)
+        stage.emulator.mend()
     assert (process.returncode, error) == (3, "")
     assert "This report is PARTIAL: it was interrupted." in output
 

@@ -19,6 +19,7 @@ def main() -> None:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Emulates SWR's tag APIs and IAM on the loopback address.")
     parser.add_argument("--seed", type=Path, default=SEED, help="YAML file of images and identities")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, metavar="MILLISECONDS")
     parser.add_argument("--tls-cert")
@@ -28,7 +29,8 @@ def main() -> None:
     if options.tls_cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.tls_cert, options.tls_key)
-    emulator = Emulator(State.load(options.seed), options.port, context, options.latency / 1000)
+    state = State.load(options.seed)
+    emulator = Emulator(state, options.port, context, options.latency / 1000, options.host)
     print(f"SWR emulator on {emulator.url}", flush=True)
     try:
         threading.Event().wait()

@@ -196,10 +196,11 @@ class Emulator:
         port: int = 0,
         context: ssl.SSLContext | None = None,
         latency: float = 0.0,
+        host: str = "127.0.0.1",
     ) -> None:
-        """Start on ``port`` of the loopback address, 0 for any; over TLS with ``context``."""
+        """Start on ``port`` of an address, 0 for any; over TLS with ``context``."""
         self.state = state if state is not None else State.load(SEED)
-        self._server = _Server(("127.0.0.1", port), self.state, context)
+        self._server = _Server((host, port), self.state, context)
         self._server.latency = latency
         self.port: int = self._server.server_address[1]
         self.url = f"{'http' if context is None else 'https'}://127.0.0.1:{self.port}"
