@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.chart.rendering import NAME, NAMESPACE, template
+from tests.chart.rendering import NAME, NAMESPACE, merged, template
 from tests.serving import ROOT
 
 DEPLOY: Final = ROOT / "deploy"
@@ -34,6 +34,15 @@ configMapGenerator:
       disableNameSuffixHash: true
       labels:
 {labels}
+"""
+
+
+_COMPONENT: Final = """\
+# Audits what runs, again and again: `components: [../../components/rescan]` in an overlay.
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+resources:
+  - audit.yaml
 """
 
 
@@ -75,4 +84,28 @@ def render_manifests(helm: Path) -> dict[str, str]:
         namespace=NAMESPACE,
         labels="\n".join(f'        {key}: "{value}"' for key, value in labels.items()),
     )
+    files |= _render_component(helm)
     return files
+
+
+def _render_component(helm: Path) -> dict[str, str]:
+    """Return what ``audit.enabled`` adds, as a component that any overlay can use."""
+    plain = {_key(one) for one in _objects(template(example_values(), "--skip-tests", helm=helm))}
+    values = merged(example_values(), {"audit": {"enabled": True}})
+    added = [
+        without_helm(one)
+        for one in _objects(template(values, "--skip-tests", helm=helm))
+        if _key(one) not in plain
+    ]
+    return {
+        "components/rescan/audit.yaml": _HEADER + yaml.safe_dump_all(added, sort_keys=False, width=1000),
+        "components/rescan/kustomization.yaml": _HEADER + _COMPONENT,
+    }
+
+
+def _objects(rendered: str) -> list[dict[str, Any]]:
+    return [one for one in yaml.safe_load_all(rendered) if one]
+
+
+def _key(one: dict[str, Any]) -> tuple[str, str]:
+    return one["kind"], one["metadata"]["name"]

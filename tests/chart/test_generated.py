@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,17 +87,21 @@ def test_the_base_is_written_from_the_chart() -> None:
     written = render_manifests(find_helm())
     for path, content in written.items():
         assert (DEPLOY / path).read_text(encoding="utf-8") == content, path
-    kept = {f"base/{file.name}" for file in (DEPLOY / "base").iterdir()}
+    kept = {
+        f"{folder}/{file.name}"
+        for folder in ("base", "components/rescan")
+        for file in (DEPLOY / folder).iterdir()
+    }
     assert kept == {*written, "base/namespace.yaml"}
 
 
-def kustomize(overlay: str) -> Objects:
-    """Return what ``kubectl kustomize`` makes of an overlay."""
+def kustomize(folder: Path) -> Objects:
+    """Return what ``kubectl kustomize`` makes of a folder."""
     kubectl = find_tool("kubectl")
     if kubectl is None:
         pytest.skip("KUBEBUILDER_ASSETS names no folder with kubectl, and none is on the PATH")
     done = subprocess.run(
-        [str(kubectl), "kustomize", str(DEPLOY / "overlays" / overlay)],
+        [str(kubectl), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -126,11 +131,23 @@ def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
 )
 def test_an_overlay_renders_to_the_objects_of_the_chart(overlay: str, changes: dict[str, Any]) -> None:
     """Whoever has no Helm gets the same, and the namespace on top."""
-    manifests = named(kustomize(overlay))
+    manifests = named(kustomize(DEPLOY / "overlays" / overlay))
     namespace = manifests.pop(("Namespace", "swr-trust"))
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     chart = named(Objects(template(merged(example_values(), changes), "--skip-tests")))
     assert manifests == chart
+
+
+def test_the_component_adds_the_audit_to_any_overlay(tmp_path: Any) -> None:
+    """As docs/audit.md shows it: the objects of the chart with ``audit.enabled``."""
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [deploy/overlays/enforce]\ncomponents: [deploy/components/rescan]\n", encoding="utf-8"
+    )
+    manifests = named(kustomize(tmp_path))
+    manifests.pop(("Namespace", "swr-trust"))
+    values = merged(example_values(), {"audit": {"enabled": True}})
+    assert manifests == named(Objects(template(values, "--skip-tests")))
 
 
 def test_an_overlay_of_the_users_own_replaces_the_policy(tmp_path: Any) -> None:
@@ -148,15 +165,4 @@ def test_an_overlay_of_the_users_own_replaces_the_policy(tmp_path: Any) -> None:
         "    options: {disableNameSuffixHash: true}\n",
         encoding="utf-8",
     )
-    kubectl = find_tool("kubectl")
-    if kubectl is None:
-        pytest.skip("KUBEBUILDER_ASSETS names no folder with kubectl, and none is on the PATH")
-    done = subprocess.run(
-        [str(kubectl), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert Objects(done.stdout).policy_text == text
+    assert kustomize(tmp_path).policy_text == text

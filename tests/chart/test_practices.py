@@ -28,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "prometheusRule": {"enabled": True},
     "dashboard": {"enabled": True},
     "events": {"enabled": True},
+    "audit": {"enabled": True},
 }
 
 

@@ -17,10 +17,11 @@ import pytest
 
 from tests.demo import SAMPLES, review
 from tests.emulator.server import Emulator
+from tests.monitoring.auditing import audited
 from tests.monitoring.prometheus import Prometheus
+from tests.monitoring.registered import families, sample_names
 from tests.monitoring.rules import FILES
 from tests.serving import ServerProcess, make_certificate
-from webhook.telemetry.metrics import Metrics
 
 DASHBOARD = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
@@ -101,7 +102,7 @@ def _go_wrong(server: ServerProcess, emulator: Emulator) -> None:
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is absent")
 @pytest.mark.timeout(180)
-def test_every_panel_has_data(tmp_path: Path) -> None:
+def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All questions are understood, and all but those about failed logins have an answer that is a number."""
     certificate = make_certificate(tmp_path)
     audit = f"rules:\n  - {{name: odd is watched, images: ['{HOST}/shop/odd'], mode: audit}}\n"
@@ -109,6 +110,7 @@ def test_every_panel_has_data(tmp_path: Path) -> None:
         Emulator() as emulator,
         ServerProcess(tmp_path, emulator.url, certificate, audit) as server,
         api_server() as port,
+        audited(tmp_path, monkeypatch) as rescanner,
     ):
         _load(server)
         webhook = {
@@ -123,7 +125,17 @@ def test_every_panel_has_data(tmp_path: Path) -> None:
             ],
         }
         api = {"job_name": "apiserver", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-        with Prometheus(tmp_path, [webhook, api]) as prometheus:
+        audit_job = {
+            "job_name": "swr-trust-webhook-audit",
+            "static_configs": [
+                {
+                    "targets": [f"127.0.0.1:{rescanner.rescan.status.port}"],
+                    "labels": {"namespace": "swr-trust", "pod": "audit-0"},
+                }
+            ],
+        }
+        with Prometheus(tmp_path, [webhook, api, audit_job]) as prometheus:
+            prometheus.wait_for("count_over_time(swr_trust_audit_newly_refused_total[1m]) > 1")
             prometheus.wait_for('count_over_time(up{job="swr-trust-webhook"}[1m]) > 1')
             _go_wrong(server, emulator)
             _load(server)
@@ -150,17 +162,14 @@ def test_every_metric_of_the_product_is_on_the_dashboard() -> None:
     """A new metric is thought about; marks of changes count."""
     marks = [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
     shown = " ".join([*marks, *(expression for _, expression in _expressions())])
-    families = [
-        family.name for family in Metrics("0").registry.collect() if family.name.startswith("swr_trust_")
-    ]
-    assert [name for name in families if name not in shown] == []
+    names = [family.name for family in families() if family.name.startswith("swr_trust_")]
+    assert [name for name in names if name not in shown] == []
 
 
 def test_the_dashboard_asks_for_metrics_and_labels_that_exist() -> None:
     """Nothing on it is misspelt."""
-    known = {sample for names in Metrics("0").registry._collector_to_names.values() for sample in names}
     asked = set(re.findall(r"\b(?:swr_trust|process)_\w+", " ".join(e for _, e in _expressions())))
-    assert asked - known == set()
+    assert asked - sample_names() == set()
 
 
 def test_panels_do_not_overlap_and_explain_themselves() -> None:

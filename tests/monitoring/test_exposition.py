@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.demo import SAMPLES, review
+from tests.monitoring.auditing import audited
 from tests.serving import ServerProcess
 
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is absent; it comes with Prometheus"
+)
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is absent; it comes with Prometheus")
+
+@needs_promtool
 def test_promtool_has_nothing_to_say(server: ServerProcess) -> None:
     """Names, units, types and help, with samples in them."""
     for sample in SAMPLES:
         server.validate(review(sample.spec))
     status, body = server.get("/metrics")
     assert status == 200
+    _check(body)
+
+
+@needs_promtool
+def test_promtool_has_nothing_to_say_about_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the process that audits."""
+    with audited(tmp_path, monkeypatch) as rescanner:
+        _check(rescanner.rescan.metrics.render())
+
+
+def _check(body: bytes) -> None:
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60, check=False
     )

@@ -7,12 +7,12 @@ from enum import Enum
 
 import pytest
 
-from tests.monitoring.registered import labels_by_sample
+from tests.monitoring.registered import families, labels_by_sample
 from tests.serving import ROOT
 from webhook.admission.decision import Effect, Outcome
 from webhook.admission.uses import Subject
 from webhook.policy.findings import Finding, Mode
-from webhook.telemetry.metrics import OPERATIONS, Metrics
+from webhook.telemetry.metrics import OPERATIONS
 
 TEXTS = {
     name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("metrics.md", "metrics.zh-CN.md")
@@ -22,14 +22,13 @@ ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \| (?P<labels>[^|]*) \|"
 
 
 def _in_code() -> dict[str, tuple[str, tuple[str, ...]]]:
-    registry = Metrics("0").registry
-    labels = labels_by_sample(registry)
+    labels = labels_by_sample()
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
             labels.get(family.name, ()),
         )
-        for family in registry.collect()
+        for family in families()
     }
 
 

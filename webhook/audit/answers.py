@@ -58,6 +58,8 @@ class RememberedAnswers:
         """By registry, how many distinct images SWR called what."""
         self.failures: Counter[str] = Counter()
         """Why SWR could not be asked, in words for an operator, by the number of distinct images."""
+        self.unanswered = 0
+        """Distinct images about which SWR gave no answer in time: the audit is partial."""
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer all questions; ``deadline`` is not that of a waiting API server and is not kept."""
@@ -85,8 +87,10 @@ class RememberedAnswers:
         if isinstance(answer, Known):
             said = self.said.setdefault(question.query.registry.name, Counter())
             said[answer.record.status] += 1
-        elif answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
-            self.failures[answer.failure.detail] += 1
+        else:
+            self.unanswered += answer.failure.passes
+            if answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
+                self.failures[answer.failure.detail] += 1
 
     def _ask_patiently(self, batch: Sequence[Question]) -> list[Answer]:
         answers = self._answers.ask(batch, Deadline.after(BATCH_SECONDS))

@@ -11,10 +11,15 @@ from webhook.admission.uses import ImageUse
 
 @dataclass(frozen=True, slots=True, order=True)
 class Workload:
-    """What a person would change to change a Pod: its Deployment, say; or the Pod itself."""
+    """What a person would change to change a Pod: its Deployment, say; or the Pod itself.
+
+    Two of one kind and name are one; ``api_version`` and ``uid`` are empty where nobody said them.
+    """
 
     kind: str
     name: str
+    api_version: str = field(default="", compare=False)
+    uid: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """Return ``Kind/name``."""

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from webhook.audit.pods import Workload
@@ -13,6 +14,20 @@ from webhook.policy.findings import Finding, Mode
 
 MAX_ROWS: Final = 20_000
 """Rows of each list; more are counted and not kept."""
+
+
+class Result(StrEnum):
+    """What policy reports call a finding; also the ``result`` of a metric."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    SKIP = "skip"
+    """Exempt."""
+    WARN = "warn"
+    """Let through by a mode, by ``unmanagedRegistries`` or the like."""
+    FAIL = "fail"
+    """Refused today, if it were created again."""
+    ERROR = "error"
+    """SWR could not be asked."""
 
 
 @dataclass(slots=True)
@@ -36,6 +51,13 @@ class FindingRow:
     advice: str
     example: str
     pods: int = 0
+
+    @property
+    def result(self) -> Result:
+        """What policy reports call it."""
+        if self.finding is Finding.UNKNOWN:
+            return Result.ERROR
+        return Result.FAIL if self.enforced else Result.WARN
 
 
 @dataclass(slots=True)
@@ -68,12 +90,15 @@ class EndingRow:
 
 @dataclass(slots=True)
 class NamespaceRow:
-    """One namespace in figures."""
+    """One namespace in figures: Pods; ``findings`` and ``results`` count uses of images."""
 
     name: str
     pods: int = 0
     refused: int = 0
+    unknown: int = 0
     enforced: int = 0
+    findings: Counter[Finding] = field(default_factory=Counter)
+    results: Counter[Result] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -124,14 +149,14 @@ class AuditReport:
         if not self.refused:
             return f"enforcing now would refuse none of {seen}"
         spaces = sum(1 for row in self.namespaces if row.refused)
-        return f"enforcing now would refuse {self.refused} of {seen} in {_count(spaces, 'namespace')}"
+        return f"enforcing now would refuse {self.refused} of {seen} in {count(spaces, 'namespace')}"
 
     @property
     def remarks(self) -> list[str]:
         """What belongs beside the verdict, the most important first; whole sentences."""
         remarks = [f"This report is PARTIAL: {gap}." for gap in self.gaps]
         remarks += [
-            f"NO IMAGE IS TRUSTED: {registry} answered for {_count(images, 'image')} and marks none of them "
+            f"NO IMAGE IS TRUSTED: {registry} answered for {count(images, 'image')} and marks none of them "
             "as trusted. SWR does not document what sets the mark: find out how your account sets it before "
             "you enforce, or everything from there is refused."
             for registry, images in self.never_trusted
@@ -142,7 +167,7 @@ class AuditReport:
                 "run swr-trust doctor, then audit again."
             )
         remarks += [
-            f"SWR could not be asked about {_count(images, 'image')}: {detail}."
+            f"SWR could not be asked about {count(images, 'image')}: {detail}."
             for detail, images in self.failures
         ]
         if self.refused != self.enforced:
@@ -151,14 +176,14 @@ class AuditReport:
                 f"{_pods(self.enforced)} would be refused."
             )
         if self.drift:
-            count = sum(row.pods for row in self.drift)
+            pods = sum(row.pods for row in self.drift)
             remarks.append(
-                f"Running another image than the tag names in SWR now: {_pods(count)}. "
+                f"Running another image than the tag names in SWR now: {_pods(pods)}. "
                 "What SWR says of the tag is not about what runs there."
             )
         if self.endings:
-            count = sum(row.pods for row in self.endings)
-            remarks.append(f"Running only by an exemption that ends within 30 days: {_pods(count)}.")
+            pods = sum(row.pods for row in self.endings)
+            remarks.append(f"Running only by an exemption that ends within 30 days: {_pods(pods)}.")
         if self.static:
             remarks.append(f"Static, so that nodes run them without asking admission: {_pods(self.static)}.")
         if self.excluded:
@@ -177,9 +202,10 @@ def sort_report(report: AuditReport, namespaces: Iterable[NamespaceRow]) -> None
     report.namespaces = sorted(namespaces, key=lambda row: (-row.refused, row.name))
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number of things in words: ``1 image``, ``2 images``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _pods(number: int) -> str:
-    return _count(number, "Pod")
+    return count(number, "Pod")

@@ -22,6 +22,8 @@ from webhook.audit.report import (
     EndingRow,
     FindingRow,
     NamespaceRow,
+    Result,
+    count,
     sort_report,
 )
 from webhook.deadlines import Deadline
@@ -29,6 +31,9 @@ from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.policy.namespaces import NamespacePatterns
 from webhook.trust.records import TrustStatus
+
+EXCLUDED: Final = ("kube-system", "kube-public", "kube-node-lease")
+"""Namespaces that the webhook leaves out as it is installed."""
 
 ENDING_DAYS: Final = 30
 """An exemption that ends within so many days is spoken of."""
@@ -174,11 +179,14 @@ class Audit:
             space.refused += 1
             if all(item.judgement.finding is Finding.UNKNOWN for item in refused):
                 report.unknown += 1
+                space.unknown += 1
         if any(item.effect is Effect.DENY for item in judged):
             report.enforced += 1
             space.enforced += 1
         for item in judged:
             report.findings[item.judgement.finding] += 1
+            space.findings[item.judgement.finding] += 1
+            space.results[_result_of(item)] += 1
 
     def _record(self, pod: RunningPod, item: JudgedUse, counted: set[tuple[object, ...]]) -> None:
         """Keep what is worth a row; ``counted`` holds the rows in which this Pod stands already."""
@@ -255,6 +263,8 @@ class Audit:
 
     def _finish(self) -> None:
         report = self.report
+        if self._answers.unanswered:
+            self._add(report.gaps, f"SWR gave no answer about {count(self._answers.unanswered, 'image')}")
         report.rows = list(self._rows.values())
         report.drift = list(self._drift.values())
         report.endings = list(self._endings.values())
@@ -276,6 +286,17 @@ class Audit:
     def _add(lines: list[str], line: str) -> None:
         if line not in lines and len(lines) < MAX_NOTES:
             lines.append(line)
+
+
+def _result_of(item: JudgedUse) -> Result:
+    finding = item.judgement.finding
+    if finding is Finding.UNKNOWN:
+        return Result.ERROR
+    if item.effect is Effect.DENY:
+        return Result.FAIL
+    if item.refused or item.effect is not Effect.ALLOW:
+        return Result.WARN
+    return Result.SKIP if finding is Finding.EXEMPT else Result.PASS
 
 
 def _ends_soon(item: JudgedUse, now: float) -> bool:

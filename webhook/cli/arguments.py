@@ -22,6 +22,7 @@ examples:
   swr-trust check --config policy.yaml swr.cn-north-4.myhuaweicloud.com/shop/web:1.0
   helm template my-release ./chart | swr-trust review --config policy.yaml -
   swr-trust audit --config policy.yaml -o html > audit.html
+  swr-trust rescan --config policy.yaml --interval 1h --reports --events
   swr-trust explain shop/web
   swr-trust doctor --config policy.yaml
   swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_review(commands)
     _add_audit(commands)
+    _add_rescan(commands)
     _add_evidence(commands)
     _add_explain(commands)
     _add_doctor(commands)
@@ -89,6 +91,16 @@ def _port(text: str) -> int:
     if not 1 <= port <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"write a port from 1 to {MAX_PORT}")
     return port
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--log-format", choices=("json", "text"), help="(default: text on a terminal)")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="(default: %(default)s)",
+    )
 
 
 def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
@@ -131,13 +143,7 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
         metavar="NAMESPACE/NAME",
         help="Secret in which replicas keep what was trusted, so that it outlives them; must exist",
     )
-    parser.add_argument("--log-format", choices=("json", "text"), help="(default: text on a terminal)")
-    parser.add_argument(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="(default: %(default)s)",
-    )
+    _add_log_options(parser)
     parser.set_defaults(run=_command("serve"))
 
 
@@ -219,6 +225,49 @@ def _add_audit(commands: _Commands[argparse.ArgumentParser]) -> None:
     _add_cluster_options(parser)
     _add_output(parser, "table", "json", "csv", "html")
     parser.set_defaults(run=_command("audit"))
+
+
+def _add_rescan(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "rescan",
+        "audit the cluster again and again: metrics, policy reports, Events",
+        "  swr-trust rescan --config policy.yaml --interval 1h --reports --events",
+    )
+    _add_config_option(parser)
+    parser.add_argument(
+        "--interval", default="1h", metavar="DURATION", help="between two rounds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--exclude-namespace",
+        action="append",
+        metavar="GLOB",
+        help="namespaces to leave out, again for more (default: kube-system, kube-public, kube-node-lease)",
+    )
+    parser.add_argument(
+        "--reports",
+        action="store_true",
+        help="keep policy reports, in openreports.io or wgpolicyk8s.io, whichever the cluster serves",
+    )
+    parser.add_argument(
+        "--report-owner", default="", metavar="CLUSTERROLE", help="Kubernetes deletes the reports with it"
+    )
+    parser.add_argument(
+        "--events",
+        action="store_true",
+        help="write a Kubernetes Event on a running image that would be refused and was not before",
+    )
+    parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on (default: all)")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8080,
+        metavar="PORT",
+        help="for /metrics, /healthz and /readyz, plain HTTP (default: %(default)s)",
+    )
+    _add_cluster_options(parser)
+    _add_log_options(parser)
+    parser.set_defaults(run=_command("rescan"))
 
 
 def _add_evidence(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from webhook.audit.pages import render_audit
 from webhook.audit.report import AuditReport
-from webhook.audit.scanning import Audit, AuditProgress, SilentProgress, patient
+from webhook.audit.scanning import EXCLUDED, Audit, AuditProgress, SilentProgress, patient
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.cli.rendering import print_json, print_table
@@ -19,9 +19,6 @@ from webhook.cluster.client import connect
 from webhook.cluster.pods import PodReader
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
-
-EXCLUDED: Final = ("kube-system", "kube-public", "kube-node-lease")
-"""Namespaces that the webhook leaves out as it is installed."""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -22,13 +22,19 @@ CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
 """Seconds without a byte; answers of the API server come in one piece."""
 
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
+PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
+"""Statuses of calls that may succeed a moment later; 0 is no answer."""
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 SERVER_SIDE_APPLY: Final = "application/apply-patch+yaml"
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""What a list is asked for as, where names and annotations are enough."""
 
 
 class KubernetesApi:
@@ -57,6 +63,19 @@ class KubernetesApi:
         """Change parts of the object at ``path``."""
         return self._call("PATCH", path, change, content_type=content_type)
 
+    def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return a list of the objects at ``path`` without anything but their metadata."""
+        return self._call("GET", path, query=query, accept=METADATA_LIST)
+
+    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        """Make the object at ``path`` as ``thing`` says, in what it says (server-side apply)."""
+        query = {"fieldManager": manager, "force": "true"}
+        return self._call("PATCH", path, thing, query=query, content_type=SERVER_SIDE_APPLY)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Delete the object at ``path``."""
+        return self._call("DELETE", path)
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
@@ -69,8 +88,9 @@ class KubernetesApi:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> dict[str, Any]:
-        headers = {"Accept": JSON}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
         parts = self._client.param_serialize(

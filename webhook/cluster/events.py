@@ -1,23 +1,15 @@
 """Events for those who read Events and not logs: what was refused, and what would have been.
 
 An Event stands on the controller that wants the Pod, on the Pod where it exists already, and on the
-namespace otherwise. Deciding only puts it into a bounded memory, where repetitions become one; one
-worker writes from there (``events.k8s.io/v1``, Kubernetes API reference), slowly. Nothing waits for
-it, and what does not fit is counted and forgotten: the log holds every decision.
+namespace otherwise. Deciding only puts it into a bounded memory; the log holds every decision.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import secrets
-import threading
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -25,108 +17,21 @@ from webhook.admission.decision import Decision, Effect, Outcome
 from webhook.admission.messages import Messages, printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.uses import Subject
-from webhook.cluster.client import NOT_FOUND
-from webhook.errors import ClusterError
+from webhook.cluster.event_writer import EventApi, EventRecorder, EventWriter, Happening, Regarded, regard
 from webhook.policy.model import Policy
-
-logger = logging.getLogger(__name__)
 
 CONTROLLER: Final = "swr-trust/webhook"
 """``reportingController``: Kubernetes wants a qualified name."""
 
-ACTION: Final = "JudgeImages"
-MERGE_PATCH: Final = "application/merge-patch+json"
-
-MAX_NOTE: Final = 1024
-"""Bytes of an Event's note (Kubernetes API reference, Event v1 events.k8s.io)."""
-
 MAX_IMAGES: Final = 3
 """Images that a note spells out."""
 
-MAX_PENDING: Final = 500
-MAX_PENDING_OF_NAMESPACE: Final = 100
-"""Events that wait to be written. One namespace must not take the place of all others."""
-
-MAX_SERIES: Final = 1000
-"""Events that are remembered, so that a repetition is counted and not written anew."""
-
-SERIES_INTERVAL: Final = 60.0
-"""Seconds between two writes of one Event; what happens in between is counted."""
-
-SERIES_LIFETIME: Final = 1800.0
-"""Seconds of quiet after which a repetition is news. The API server forgets Events after an hour."""
-
-WRITES_PER_ROUND: Final = 10
-ROUND: Final = 1.0
-"""Seconds between two rounds of the worker; with the above it is the limit of the rate of calls."""
-
-MAX_PAUSE: Final = 60.0
-"""Seconds that the worker waits at most after an API server that does not answer."""
-
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PODS: Final = frozenset({Subject.POD.value, Subject.MIRROR_POD.value, Subject.UNKNOWN.value})
-_PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
 
 
-class EventApi(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object in a collection."""
-        ...  # pragma: no cover
-
-    def patch(self, path: str, change: Any, content_type: str = ...) -> dict[str, Any]:
-        """Change an object."""
-        ...  # pragma: no cover
-
-
-class EventRecorder(Protocol):
-    """Is told what became of Events."""
-
-    def event_ended(self, outcome: str) -> None:
-        """Take note: ``created``, ``repeated``, ``failed`` or ``dropped``."""
-        ...  # pragma: no cover
-
-
-@dataclass(frozen=True, slots=True)
-class Regarded:
-    """The object that an Event stands on, in the namespace of the Event."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """What an Event says: two that are equal are one Event, seen twice."""
-
-    namespace: str
-    regarding: Regarded
-    reason: str
-    note: str
-
-
-@dataclass(slots=True)
-class _Seen:
-    """How often a happening was seen since the last write, and when last, in epoch seconds."""
-
-    count: int
-    last: float
-
-
-@dataclass(slots=True)
-class _Series:
-    """An Event in the cluster: its name, how often it happened, when it was written last."""
-
-    name: str
-    count: int
-    written: float
-
-
-class DecisionEvents:
-    """Implements ``webhook.admission.gate.DecisionObserver``; ``run`` is its worker."""
+class DecisionEvents(EventWriter):
+    """Implements ``webhook.admission.gate.DecisionObserver``."""
 
     def __init__(
         self,
@@ -137,15 +42,8 @@ class DecisionEvents:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""
-        self._api = api
+        super().__init__(api, CONTROLLER, instance, recorder, clock)
         self._policy = policy
-        self._instance = instance[:128] or "unknown"
-        self._recorder = recorder
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._pending: OrderedDict[Happening, _Seen] = OrderedDict()
-        self._waiting: Counter[str] = Counter()
-        self._series: OrderedDict[Happening, _Series] = OrderedDict()
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - how long it took is no matter here
         """Remember what is worth an Event; never waits and never calls."""
@@ -156,92 +54,7 @@ class DecisionEvents:
         if _NAMESPACE.fullmatch(request.namespace) is None:
             return  # It becomes part of a path, and who sends a review is not always the API server.
         reason, note = _tell(request, decision, Messages(self._policy()))
-        self._remember(Happening(request.namespace, _regarded(request), reason, _cut(note)))
-
-    def run(self, stop: threading.Event) -> None:
-        """Write what is remembered until told to stop; what is left then is lost."""
-        pause = ROUND
-        while not stop.wait(pause):
-            try:
-                answered = self.flush()
-            except Exception:
-                logger.exception("failed to write Events")
-                answered = False
-            pause = ROUND if answered else min(MAX_PAUSE, pause * 2)
-
-    def flush(self) -> bool:
-        """Write what is due, at most ``WRITES_PER_ROUND``; return whether the API server answered."""
-        due = self._take_due()
-        for index, (happening, seen) in enumerate(due):
-            try:
-                outcome = self._write(happening, seen)
-            except ClusterError as error:
-                if error.status in _PASSING:
-                    for unwritten in due[index:]:
-                        self._remember(*unwritten)
-                    logger.warning("cannot write an Event yet", extra={"detail": str(error)})
-                    return False
-                logger.warning("cannot write an Event", extra={"detail": str(error)})
-                outcome = "failed"
-            self._recorder.event_ended(outcome)
-        return True
-
-    def _remember(self, happening: Happening, seen: _Seen | None = None) -> None:
-        new = seen if seen is not None else _Seen(1, self._clock())
-        namespace = happening.namespace
-        with self._lock:
-            known = self._pending.get(happening)
-            if known is not None:
-                known.count += new.count
-                known.last = max(known.last, new.last)
-                return
-            full = len(self._pending) >= MAX_PENDING or self._waiting[namespace] >= MAX_PENDING_OF_NAMESPACE
-            if not full:
-                self._pending[happening] = new
-                self._waiting[namespace] += 1
-        if full:
-            self._recorder.event_ended("dropped")
-
-    def _take_due(self) -> list[tuple[Happening, _Seen]]:
-        """Take out what may be written now, oldest first."""
-        now = self._clock()
-        due: list[tuple[Happening, _Seen]] = []
-        with self._lock:
-            for happening, seen in self._pending.items():
-                series = self._series.get(happening)
-                if series is None or not 0 <= now - series.written < SERIES_INTERVAL:
-                    due.append((happening, seen))
-                    if len(due) == WRITES_PER_ROUND:
-                        break
-            for happening, _ in due:
-                del self._pending[happening]
-                self._waiting[happening.namespace] -= 1
-                if not self._waiting[happening.namespace]:
-                    del self._waiting[happening.namespace]
-        return due
-
-    def _write(self, happening: Happening, seen: _Seen) -> str:
-        path = f"/apis/events.k8s.io/v1/namespaces/{happening.namespace}/events"
-        now = self._clock()
-        series = self._series.get(happening)
-        if series is not None and now - series.written < SERIES_LIFETIME:
-            count = series.count + seen.count
-            change = {"series": {"count": count, "lastObservedTime": _micro_time(seen.last)}}
-            try:
-                self._api.patch(f"{path}/{series.name}", change, MERGE_PATCH)
-            except ClusterError as error:
-                if error.status != NOT_FOUND:
-                    raise
-            else:
-                series.count, series.written = count, now
-                return "repeated"
-        name = f"swr-trust.{secrets.token_hex(8)}"
-        self._api.create(path, _event(happening, seen, name, self._instance))
-        self._series[happening] = _Series(name, seen.count, now)
-        self._series.move_to_end(happening)
-        if len(self._series) > MAX_SERIES:
-            self._series.popitem(last=False)
-        return "created"
+        self.remember(Happening(request.namespace, _regarded(request), reason, note))
 
 
 def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
@@ -273,52 +86,9 @@ def _regarded(request: AdmissionRequest) -> Regarded:
     meta = request.object.metadata if request.object is not None else None
     if meta is not None:
         if request.operation == "UPDATE" and meta.name:
-            return _bounded("v1", "Pod", meta.name, meta.uid)
+            return regard("v1", "Pod", meta.name, meta.uid)
         for owner in meta.owner_references or ():
             # A Node has no namespace, an Event about it would belong elsewhere.
             if owner.controller and owner.name and owner.kind != "Node":
-                return _bounded(owner.api_version, owner.kind, owner.name, owner.uid)
+                return regard(owner.api_version, owner.kind, owner.name, owner.uid)
     return Regarded("v1", "Namespace", request.namespace)
-
-
-def _bounded(api_version: str, kind: str, name: str, uid: str) -> Regarded:
-    return Regarded(*(printable(text, 253) for text in (api_version, kind, name, uid)))
-
-
-def _event(happening: Happening, seen: _Seen, name: str, instance: str) -> dict[str, Any]:
-    regarding = happening.regarding
-    event: dict[str, Any] = {
-        "apiVersion": "events.k8s.io/v1",
-        "kind": "Event",
-        "metadata": {"name": name, "namespace": happening.namespace},
-        "type": "Warning",
-        "eventTime": _micro_time(seen.last),
-        "reportingController": CONTROLLER,
-        "reportingInstance": instance,
-        "action": ACTION,
-        "reason": happening.reason,
-        "note": happening.note,
-        "regarding": {
-            "apiVersion": regarding.api_version,
-            "kind": regarding.kind,
-            "name": regarding.name,
-            "namespace": happening.namespace,
-        },
-    }
-    if regarding.uid:
-        event["regarding"]["uid"] = regarding.uid
-    if seen.count > 1:
-        event["series"] = {"count": seen.count, "lastObservedTime": _micro_time(seen.last)}
-    return event
-
-
-def _cut(note: str) -> str:
-    data = note.encode("utf-8", "replace")
-    if len(data) <= MAX_NOTE:
-        return data.decode("utf-8")
-    return data[: MAX_NOTE - 3].decode("utf-8", "ignore") + "..."
-
-
-def _micro_time(at: float) -> str:
-    """Return a time as ``MicroTime`` has it: RFC 3339, UTC, six decimals."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -13,7 +13,7 @@ import msgspec
 from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
 from webhook.admission.uses import MIRROR_ANNOTATION, Subject, find_uses
 from webhook.audit.pods import PodPage, RunningPod, Workload
-from webhook.cluster.client import GONE, NOT_FOUND
+from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, PASSING
 from webhook.deadlines import spawn
 from webhook.errors import ClusterError
 
@@ -35,9 +35,10 @@ MAX_OWNERS: Final = 16
 
 MAX_PAGES_OF_OWNERS: Final = 40
 
+MAX_LEFT_BEHIND: Final = 16
+"""Calls that did not end in time and may still be under way; with so many, no other is made."""
+
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
-FORBIDDEN: Final = 403
-PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
 HASH_LABEL: Final = "pod-template-hash"
 
 
@@ -96,7 +97,8 @@ class PodReader:
         self._owners = OwnerReader(self._api)
 
     def pages(self) -> Iterator[PodPage]:
-        """Yield the Pods; see ``PodSource``."""
+        """Yield the Pods; see ``PodSource``. May be called again, and then reads all anew."""
+        self._owners = OwnerReader(self._api)
         for namespace in self._namespaces or ("",):
             try:
                 yield from self._pages_of(namespace)
@@ -186,12 +188,12 @@ class OwnerReader:
         """Return the workload of a Pod with this metadata."""
         owner = _controller_of(meta)
         if owner is None:
-            return Workload("Pod", meta.name)
+            return Workload("Pod", meta.name, "v1", meta.uid)
         if owner.kind == "ReplicaSet":
             above = self._above("/apis/apps/v1", "replicasets", meta.namespace).get(owner.name)
             template = (meta.labels or {}).get(HASH_LABEL, "")
             if above is None and self.failure and template and owner.name.endswith(f"-{template}"):
-                return Workload("Deployment", owner.name.removesuffix(f"-{template}"))
+                return Workload("Deployment", owner.name.removesuffix(f"-{template}"), "apps/v1")
             return above if above is not None else owner
         if owner.kind == "Job":
             return self._above("/apis/batch/v1", "jobs", meta.namespace).get(owner.name, owner)
@@ -232,6 +234,7 @@ class Patient:
         """Call ``api``."""
         self._api = api
         self._sleep = sleep
+        self._under_way = threading.BoundedSemaphore(MAX_LEFT_BEHIND)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return an object or a list, tried four times where the API server does not answer."""
@@ -248,7 +251,9 @@ class Patient:
 
     def _get_once(self, path: str, query: Mapping[str, str] | None) -> dict[str, Any]:
         # The client's limits count from byte to byte. A call that trickles is left behind in its
-        # thread, which ends with the command.
+        # thread, of which there are only so many.
+        if not self._under_way.acquire(blocking=False):
+            raise ClusterError(0, f"{MAX_LEFT_BEHIND} calls to the API server hang, GET {path} is not made")
         done = threading.Event()
         outcome: list[dict[str, Any] | BaseException] = []
 
@@ -257,6 +262,8 @@ class Patient:
                 outcome.append(self._api.get(path, query))
             except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
                 outcome.append(error)
+            finally:
+                self._under_way.release()
             done.set()
 
         spawn(call, "kubernetes")
@@ -289,7 +296,7 @@ def _key(item: Any) -> str:
 def _controller_of(meta: ObjectMeta) -> Workload | None:
     for reference in meta.owner_references or ():
         if reference.controller and reference.kind and reference.name:
-            return Workload(reference.kind, reference.name)
+            return Workload(reference.kind, reference.name, reference.api_version, reference.uid)
     return None
 
 

@@ -141,3 +141,19 @@ resources:
   requests: {cpu: 50m, memory: 64Mi}
   limits: {memory: 128Mi}
 {{- end -}}
+
+{{/* Where the Pods may connect to. */}}
+{{- define "swr-trust.egress" -}}
+{{- if .Values.networkPolicy.egress -}}
+{{- toYaml .Values.networkPolicy.egress -}}
+{{- else -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+    - {port: 5353, protocol: UDP}
+    - {port: 443, protocol: TCP}
+    - {port: 5443, protocol: TCP}
+    - {port: 5444, protocol: TCP}
+    - {port: 6443, protocol: TCP}
+{{- end -}}
+{{- end -}}

@@ -58,3 +58,29 @@ def pod(name: str, namespace: str = "shop", image: str = "nginx", **changes: Any
 def owned_by(kind: str, name: str) -> dict[str, Any]:
     """Return the metadata of what a controller made."""
     return {"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "controller": True}]}
+
+
+class FakeCluster(FakeLists):
+    """An API server that lists Pods and takes Events and, with ``reports``, policy reports."""
+
+    def __init__(self, pods: list[dict[str, Any]], size: int = 2, *, reports: bool = False) -> None:
+        super().__init__({"/api/v1/pods": pods}, size)
+        self.created: list[Mapping[str, Any]] = []
+        self.applied: dict[str, Mapping[str, Any]] = {}
+        if reports:
+            self.objects["/apis/openreports.io/v1alpha1"] = {"resources": [{"name": "reports"}]}
+
+    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        self.created.append(thing)
+        return {}
+
+    def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        return {"items": [{"metadata": thing["metadata"]} for thing in self.applied.values()]}
+
+    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        self.applied[path] = thing
+        return {}
+
+    def delete(self, path: str) -> dict[str, Any]:
+        del self.applied[path]
+        return {}

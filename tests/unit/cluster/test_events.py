@@ -12,7 +12,7 @@ from tests.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, r
 from tests.fakes import FakeClock, Notes
 from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
-from webhook.cluster.events import (
+from webhook.cluster.event_writer import (
     MAX_NOTE,
     MAX_PENDING,
     MAX_PENDING_OF_NAMESPACE,
@@ -20,8 +20,8 @@ from webhook.cluster.events import (
     SERIES_INTERVAL,
     SERIES_LIFETIME,
     WRITES_PER_ROUND,
-    DecisionEvents,
 )
+from webhook.cluster.events import DecisionEvents
 from webhook.errors import ClusterError
 from webhook.policy.model import BreakGlass, Policy
 from webhook.trust.records import TrustStatus

@@ -1,0 +1,170 @@
+"""The audit in the cluster as the chart renders it: beside the webhook, never in its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import NAME, NAMESPACE, HelmError, Objects, merged, render
+from tests.rescanning import rights
+
+AUDIT = f"{NAME}-audit"
+ON: dict[str, Any] = {"audit": {"enabled": True}}
+
+
+def audit(changes: dict[str, Any] | None = None) -> Objects:
+    """Render the chart with the audit switched on."""
+    return render(merged(ON, changes or {}))
+
+
+def pod_of(objects: Objects) -> dict[str, Any]:
+    """Return the Pod spec of the audit."""
+    spec: dict[str, Any] = objects.one("Deployment", AUDIT)["spec"]["template"]["spec"]
+    return spec
+
+
+def test_it_is_off_by_default() -> None:
+    """Nothing of it is rendered."""
+    assert [one["metadata"]["name"] for one in render() if "audit" in one["metadata"]["name"]] == []
+
+
+def test_it_changes_nothing_of_the_webhook() -> None:
+    """Each object that was there without it is the same: no rollout waits for it."""
+    without = {(one["kind"], one["metadata"]["name"]): one for one in render()}
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in audit()}
+    assert {key: objects[key] for key in without} == without
+    assert {name for _, name in objects.keys() - without.keys()} == {AUDIT}
+
+
+def test_there_is_one_at_a_time_with_the_webhooks_policy_and_identity() -> None:
+    """The same ConfigMap and Secret, mounted at the same places."""
+    objects = audit()
+    spec = objects.one("Deployment", AUDIT)["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    webhook = objects.one("Deployment", NAME)["spec"]["template"]["spec"]
+    assert pod_of(objects)["volumes"] == webhook["volumes"]
+    assert pod_of(objects)["containers"][0]["volumeMounts"] == webhook["containers"][0]["volumeMounts"]
+    assert pod_of(objects)["containers"][0]["image"] == webhook["containers"][0]["image"]
+    assert pod_of(objects)["containers"][0]["args"] == [
+        "rescan",
+        "--config=/etc/swr-trust/policy/policy.yaml",
+        "--interval=1h",
+        "--port=8080",
+        "--exclude-namespace=kube-node-lease",
+        "--exclude-namespace=kube-public",
+        "--exclude-namespace=kube-system",
+        f"--exclude-namespace={NAMESPACE}",
+        "--reports",
+        f"--report-owner={AUDIT}",
+        "--events",
+        "--log-format=json",
+        "--log-level=info",
+    ]
+
+
+def test_its_rights_are_those_that_a_real_api_server_was_seen_to_demand() -> None:
+    """No other, and under a ServiceAccount of its own."""
+    objects = audit()
+    assert objects.one("ClusterRole", AUDIT)["rules"] == rights(AUDIT)
+    (subject,) = objects.one("ClusterRoleBinding", AUDIT)["subjects"]
+    assert (subject["name"], subject["namespace"]) == (AUDIT, NAMESPACE)
+    assert pod_of(objects)["serviceAccountName"] == AUDIT
+    assert objects.one("ServiceAccount", AUDIT)["automountServiceAccountToken"] is False
+    assert AUDIT not in [role["metadata"]["name"] for role in objects.of("Role")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups", "absent"),
+    [
+        ({"reports": False}, ["", "apps", "batch", "events.k8s.io"], "--reports"),
+        (
+            {"events": False},
+            ["", "apps", "batch", "openreports.io", "wgpolicyk8s.io", "rbac.authorization.k8s.io"],
+            "--events",
+        ),
+    ],
+    ids=["no reports", "no Events"],
+)
+def test_what_is_switched_off_needs_no_right(changes: dict[str, Any], groups: list[str], absent: str) -> None:
+    """Neither the option nor the rule is there."""
+    objects = audit({"audit": changes})
+    assert [rule["apiGroups"][0] for rule in objects.one("ClusterRole", AUDIT)["rules"]] == groups
+    assert absent not in pod_of(objects)["containers"][0]["args"]
+
+
+def test_without_roles_of_the_chart_reports_have_no_owner() -> None:
+    """There is no ClusterRole to name."""
+    objects = audit({"rbac": {"create": False}})
+    assert objects.of("ClusterRole") == []
+    assert not [arg for arg in pod_of(objects)["containers"][0]["args"] if arg.startswith("--report-owner")]
+
+
+def test_its_pod_satisfies_the_restricted_standard() -> None:
+    """As the webhook's does."""
+    objects = audit()
+    webhook = objects.one("Deployment", NAME)["spec"]["template"]["spec"]
+    pod = pod_of(objects)
+    assert pod["securityContext"] == webhook["securityContext"]
+    assert pod["containers"][0]["securityContext"] == webhook["containers"][0]["securityContext"]
+    assert "priorityClassName" not in pod
+    assert pod["containers"][0]["resources"]["limits"].keys() == {"memory"}
+
+
+def test_its_probes_go_to_the_one_port() -> None:
+    """Ready says that it runs, not that SWR answers."""
+    container = pod_of(audit())["containers"][0]
+    paths = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {probe["port"] for probe in paths.values()} == {"http"}
+    assert paths["readinessProbe"]["path"] == "/readyz"
+    assert container["ports"] == [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
+
+
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
+def test_it_is_scraped_as_a_job_of_its_own(kind: str) -> None:
+    """Alerts on replicas do not count it."""
+    value = kind[0].lower() + kind[1:]
+    objects = audit({value: {"enabled": True, "labels": {"release": "prometheus"}}})
+    monitor = objects.one(kind, AUDIT)
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (endpoint,) = monitor["spec"]["endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["relabelings"]) == (
+        "http",
+        [{"targetLabel": "job", "replacement": AUDIT}],
+    )
+    selected = monitor["spec"]["selector"]["matchLabels"]
+    labelled = objects.one("Service", AUDIT)["metadata"]["labels"]
+    assert selected.items() <= labelled.items()
+    assert selected["app.kubernetes.io/component"] == "audit"
+
+
+def test_it_is_scraped_by_annotations() -> None:
+    """Plain HTTP at its own port."""
+    objects = audit({"scrapeAnnotations": {"prometheus": True}})
+    annotations = objects.one("Deployment", AUDIT)["spec"]["template"]["metadata"]["annotations"]
+    assert (annotations["prometheus.io/scheme"], annotations["prometheus.io/port"]) == ("http", "8080")
+
+
+def test_a_network_policy_covers_it() -> None:
+    """Who may read the metrics is a matter of its own, where it may connect to is not."""
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    objects = audit({"networkPolicy": {"enabled": True}, "audit": {"ingressFrom": [peer]}})
+    policy = objects.one("NetworkPolicy", AUDIT)["spec"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "audit"
+    assert policy["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}], "from": [peer]}]
+    assert policy["egress"] == objects.one("NetworkPolicy", NAME)["spec"]["egress"]
+
+
+def test_a_serviceaccount_that_exists_can_be_used() -> None:
+    """IAM knows identities by their names."""
+    objects = audit({"audit": {"serviceAccount": {"name": "auditor"}}})
+    assert pod_of(objects)["serviceAccountName"] == "auditor"
+    assert "auditor" not in [one["metadata"]["name"] for one in objects.of("ServiceAccount")]
+    assert objects.one("ClusterRoleBinding", AUDIT)["subjects"][0]["name"] == "auditor"
+
+
+@pytest.mark.parametrize("interval", ["10", "1h30", "0.5h", "", "30s"])
+def test_an_interval_is_hours_and_minutes(interval: str) -> None:
+    """The schema says so before anything is installed."""
+    with pytest.raises(HelmError, match="audit"):
+        audit({"audit": {"interval": interval}})

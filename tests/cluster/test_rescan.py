@@ -1,0 +1,283 @@
+"""The audit in the cluster against a real API server, with no more than its rights and with each one fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.test_audit import HOST, deployment
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+from tests.rescanning import GROUP_OF, OPEN, OWNER, RIGHTS, WG, Rescanner, marked
+from tests.serving import ROOT
+
+NAMESPACE, OTHER = "rescanned", "rescanned-b"
+CRDS = ROOT / "tests" / "data" / "crds"
+POLICY_REPORTS = {OPEN: "openreports", WG: "wgpolicyk8s"}
+
+
+EACH_RIGHT = [(rule["apiGroups"][0], rule["resources"][0], verb) for rule in RIGHTS for verb in rule["verbs"]]
+
+
+def name_of(group: str, resource: str) -> str:
+    """Return a resource as ``kubectl auth can-i`` takes it."""
+    return f"{resource}.{group}".rstrip(".") + (f"/{OWNER}" if resource == "clusterroles" else "")
+
+
+def install(cluster: ControlPlane, *plurals: str) -> None:
+    """Serve exactly these APIs of policy reports."""
+    for name, file in POLICY_REPORTS.items():
+        text = (CRDS / f"{file}.yaml").read_text(encoding="utf-8")
+        if name in plurals:
+            cluster.kubectl("apply", "-f", "-", stdin=text)
+            cluster.wait_for("the API", partial(serves, cluster, name, text))
+        else:
+            cluster.kubectl("delete", "crd", name, "--ignore-not-found")
+            cluster.wait_for("the API to go", lambda name=name, text=text: not serves(cluster, name, text))
+
+
+def serves(cluster: ControlPlane, plural: str, text: str) -> bool:
+    """Whether an API is discovered and lists; a new one says 429 for a moment."""
+    spec = yaml.safe_load(text)["spec"]
+    path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}"
+    said = [
+        cluster.kubectl("get", "--raw", raw, check=False)
+        for raw in (path, f"{path}/{spec['names']['plural']}")
+    ]
+    return all(one.startswith("{") for one in said) and plural.partition(".")[0] in said[0]
+
+
+def may(cluster: ControlPlane, verb: str, name: str) -> bool:
+    """Whether the audit's user has a right in all namespaces."""
+    said = cluster.kubectl("auth", "can-i", verb, name, "-A", user="gate", check=False)
+    return any(line == "yes" for line in said.splitlines())
+
+
+def reports(cluster: ControlPlane, plural: str) -> dict[str, dict[str, Any]]:
+    """Return our reports by namespace."""
+    items = cluster.get(plural, "-A", "-l", "app.kubernetes.io/managed-by=swr-trust-audit")["items"]
+    return {item["metadata"]["namespace"]: item for item in items}
+
+
+def events(cluster: ControlPlane, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """Return the Events of the audit."""
+    items = cluster.get("events.events.k8s.io", "-n", namespace)["items"]
+    return [item for item in items if item.get("reportingController") == "swr-trust/audit"]
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    """One SWR for the module."""
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """Two namespaces with a good, a bad and a missing image."""
+    for namespace in (NAMESPACE, OTHER):
+        control_plane.make_namespace(namespace)
+    things = [
+        deployment("good", "shop/web:1.0", NAMESPACE),
+        deployment("bad", "shop/web:2.0", NAMESPACE),
+        deployment("gone", "shop/web:9.9", OTHER),
+    ]
+    for thing in things:
+        control_plane.kubectl("create", "-f", "-", stdin=thing)
+    for namespace, count in ((NAMESPACE, 4), (OTHER, 2)):
+        control_plane.wait_for(
+            "the Pods",
+            lambda namespace=namespace, count=count: (
+                len(control_plane.get("pods", "-n", namespace)["items"]) == count
+            ),
+        )
+    yield control_plane
+    install(control_plane)
+    control_plane.kubectl("delete", "namespace", NAMESPACE, OTHER, "--wait=false")
+    control_plane.kubectl("delete", "clusterrole,clusterrolebinding", "grant-gate", "--ignore-not-found")
+
+
+@pytest.fixture
+def rescanner(cluster: ControlPlane, emulator: Emulator, tmp_path: Path) -> Iterator[Rescanner]:
+    """An audit with all of its rights, in front of both APIs."""
+    emulator.mend()
+    install(cluster, OPEN, WG)
+    cluster.grant("gate", "default", RIGHTS, cluster=True)
+    cluster.wait_for(
+        "the rights", lambda: all(may(cluster, verb, name_of(*right)) for *right, verb in EACH_RIGHT)
+    )
+    with Rescanner(tmp_path, emulator.url, cluster.kubeconfig("gate")) as made:
+        yield made
+
+
+def test_a_round_shows_in_metrics_and_reports(cluster: ControlPlane, rescanner: Rescanner) -> None:
+    """Figures by namespace, one report each in the newer API, nothing in the older one, no Event yet."""
+    assert rescanner.round(), rescanner.said()
+    assert rescanner.metric("swr_trust_audit_pods", resource_namespace=NAMESPACE, state="refused") == 2
+    assert rescanner.metric("swr_trust_audit_pods", resource_namespace=NAMESPACE, state="admitted") == 2
+    assert rescanner.metric("swr_trust_audit_image_uses", resource_namespace=OTHER, finding="missing") == 2
+    assert rescanner.metric("swr_trust_audit_report_api_info", api="openreports.io/v1alpha1") == 1
+    assert rescanner.metric("swr_trust_audit_last_round_complete") == 1
+    found = reports(cluster, OPEN)
+    assert {NAMESPACE, OTHER} <= set(found)
+    assert reports(cluster, WG) == {}
+    report = found[NAMESPACE]
+    assert report["summary"] == {"pass": 2, "skip": 0, "warn": 0, "fail": 2, "error": 0}
+    (result,) = report["results"]
+    assert (result["result"], result["rule"], result["severity"]) == ("fail", "untrusted", "high")
+    (subject,) = result["resources"]
+    assert (subject["kind"], subject["name"], subject["apiVersion"]) == ("Deployment", "bad", "apps/v1")
+    assert subject["uid"] == cluster.get("deployment", "bad", "-n", NAMESPACE)["metadata"]["uid"]
+    assert result["properties"]["image"] == f"{HOST}/shop/web:2.0"
+    assert events(cluster) == []
+
+
+def test_a_round_that_finds_the_same_writes_nothing(cluster: ControlPlane, rescanner: Rescanner) -> None:
+    """The object is not even sent."""
+    rescanner.round()
+    before = reports(cluster, OPEN)[NAMESPACE]["metadata"]["resourceVersion"]
+    written = rescanner.metric("swr_trust_audit_reports_total", outcome="written")
+    assert rescanner.round(), rescanner.said()
+    assert reports(cluster, OPEN)[NAMESPACE]["metadata"]["resourceVersion"] == before
+    assert rescanner.metric("swr_trust_audit_reports_total", outcome="written") == written
+    assert rescanner.metric("swr_trust_audit_reports_total", outcome="unchanged") >= 2
+
+
+def test_the_older_api_is_written_where_it_is_the_only_one(
+    cluster: ControlPlane, rescanner: Rescanner
+) -> None:
+    """The same report, in the words of its kind."""
+    install(cluster, WG)
+    assert rescanner.round(), rescanner.said()
+    report = reports(cluster, WG)[NAMESPACE]
+    assert (report["apiVersion"], report["kind"]) == ("wgpolicyk8s.io/v1alpha2", "PolicyReport")
+    assert report["results"][0]["rule"] == "untrusted"
+    install(cluster, OPEN, WG)
+    assert rescanner.round(), rescanner.said()
+    assert (reports(cluster, WG), NAMESPACE in reports(cluster, OPEN)) == ({}, True)
+
+
+def test_without_either_api_nothing_is_written_and_nothing_is_wrong(
+    cluster: ControlPlane, rescanner: Rescanner
+) -> None:
+    """Metrics and Events are all there is."""
+    install(cluster)
+    assert rescanner.round(), rescanner.said()
+    assert rescanner.metric("swr_trust_audit_report_api_info", api="none") == 1
+
+
+def test_an_image_that_loses_its_trust_makes_an_event_and_a_report(
+    cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator
+) -> None:
+    """On the workload, once; when it is trusted again the report goes."""
+    rescanner.round()
+    with marked(emulator, "shop/web:1.0", trusted=False):
+        rescanner.forget()
+        rescanner.round()
+        rescanner.write_events()
+        (event,) = events(cluster)
+        regarding = event["regarding"]
+        assert (regarding["kind"], regarding["name"]) == ("Deployment", "good")
+        assert event["reason"] == "RunningImageWouldBeRefused"
+        assert event["note"].startswith(
+            f"Deployment/good runs an image that would be refused now: {HOST}/shop/web:1.0: "
+            "SWR does not mark this tag as trusted."
+        )
+        assert "RunningImageWouldBeRefused" in cluster.kubectl(
+            "describe", "deployment", "good", "-n", NAMESPACE
+        )
+        assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
+        assert len(reports(cluster, OPEN)[NAMESPACE]["results"]) == 2
+        rescanner.round()
+        assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
+    with marked(emulator, "shop/web:2.0", trusted=True):
+        rescanner.forget()
+        assert rescanner.round(), rescanner.said()
+        assert NAMESPACE not in reports(cluster, OPEN)
+        assert rescanner.metric("swr_trust_audit_reports_total", outcome="deleted") == 1
+
+
+def test_reports_go_with_the_role_that_owns_them(cluster: ControlPlane, rescanner: Rescanner) -> None:
+    """Switching the audit off removes its ClusterRole, and Kubernetes the rest."""
+    rescanner.round()
+    assert NAMESPACE in reports(cluster, OPEN)
+    cluster.kubectl("delete", "clusterrole", "grant-gate")
+    cluster.wait_for("the reports to go", lambda: reports(cluster, OPEN) == {})
+
+
+def without(group: str, resource: str, verb: str) -> list[dict[str, Any]]:
+    """Return all rights but one."""
+    fewer = []
+    for rule in RIGHTS:
+        verbs = [
+            one
+            for one in rule["verbs"]
+            if (rule["apiGroups"][0], rule["resources"][0], one) != (group, resource, verb)
+        ]
+        if verbs:
+            fewer.append({**rule, "verbs": verbs})
+    return fewer
+
+
+def use_everything(rescanner: Rescanner, emulator: Emulator) -> None:
+    """Find something, find it gone, find something new."""
+    rescanner.round()
+    with marked(emulator, "shop/web:2.0", trusted=True):
+        rescanner.forget()
+        rescanner.round()
+    with marked(emulator, "shop/web:1.0", trusted=False):
+        rescanner.forget()
+        rescanner.round()
+        rescanner.write_events()
+        rescanner.repeat_events()
+
+
+@pytest.mark.parametrize(("group", "resource", "verb"), EACH_RIGHT)
+def test_every_right_is_needed_and_its_absence_is_said(
+    cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator, group: str, resource: str, verb: str
+) -> None:
+    """With one verb fewer a call is refused, which the log says; the process goes on."""
+    install(cluster, *(GROUP_OF.get(group, (OPEN,))))
+    plural = GROUP_OF.get(group, (OPEN,))[0]
+    cluster.kubectl("delete", plural, "-A", "--all")
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once", "namespace": NAMESPACE},
+        "spec": {
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "main", "image": f"{HOST}/shop/web:1.0"}],
+                }
+            }
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=job)
+    cluster.wait_for(
+        "the Job's Pod", lambda: cluster.get("pods", "-n", NAMESPACE, "-l", "job-name=once")["items"]
+    )
+    if (resource, verb) in {("reports", "delete"), ("policyreports", "delete")}:
+        rescanner.round()
+    cluster.grant("gate", "default", without(group, resource, verb), cluster=True)
+    complaint = f'cannot {verb} resource "{resource}" in API group "{group}"'
+    cluster.wait_for("the right to go", lambda: not may(cluster, verb, name_of(group, resource)))
+    use_everything(rescanner, emulator)
+    said = rescanner.said()
+    assert complaint in said, said
+    cluster.kubectl("delete", "job", "once", "-n", NAMESPACE)
+
+
+def test_all_rights_together_are_enough(
+    cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator
+) -> None:
+    """The same as above with nothing taken away: no complaint."""
+    use_everything(rescanner, emulator)
+    assert "forbidden" not in rescanner.said()
+    assert rescanner.metric("swr_trust_events_total", outcome="failed") == 0
+    assert rescanner.metric("swr_trust_audit_reports_total", outcome="failed") == 0

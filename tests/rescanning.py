@@ -1,0 +1,134 @@
+"""The audit in the cluster, made round by round in the test's own process."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tests.emulator.server import Emulator
+from tests.fakes import FakeClock
+from tests.serving import POLICY
+from webhook.cluster.event_writer import SERIES_INTERVAL
+from webhook.server.rescan import Rescan, RescanOptions
+from webhook.telemetry.logs import LineLog, Logging, RepeatFilter
+
+OWNER: Final = "grant-gate"
+"""The ClusterRole that ``ControlPlane.grant`` makes."""
+
+OPEN: Final = "reports.openreports.io"
+WG: Final = "policyreports.wgpolicyk8s.io"
+GROUP_OF: Final = {"openreports.io": (OPEN,), "wgpolicyk8s.io": (WG,)}
+
+
+def rights(owner: str = OWNER) -> list[dict[str, Any]]:
+    """Return every right that the audit needs; a test takes each away, another finds them in the chart."""
+    report_verbs = ["list", "create", "patch", "delete"]
+    return [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["openreports.io"], "resources": ["reports"], "verbs": report_verbs},
+        {"apiGroups": ["wgpolicyk8s.io"], "resources": ["policyreports"], "verbs": report_verbs},
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["clusterroles"],
+            "resourceNames": [owner],
+            "verbs": ["get"],
+        },
+    ]
+
+
+RIGHTS: Final = rights()
+
+
+@contextmanager
+def marked(emulator: Emulator, image: str, *, trusted: bool) -> Iterator[None]:
+    """Let SWR say of ``organisation/repository:tag`` that it is trusted, or not, for a while."""
+    emulator.state.set_tag(image, is_trusted=trusted)
+    try:
+        yield
+    finally:
+        emulator.state.set_tag(image, is_trusted=not trusted)
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.getMessage()} {vars(record)}")
+
+
+class Rescanner:
+    """A ``Rescan`` whose rounds a test makes itself."""
+
+    def __init__(self, folder: Path, endpoint: str, kubeconfig: Path, **options: Any) -> None:
+        """Ask SWR at ``endpoint``; keep the policy in ``folder``."""
+        token = folder / "token"
+        token.write_text("emulator-token\n", encoding="utf-8")
+        self.config = folder / "policy.yaml"
+        self.config.write_text(POLICY.format(endpoint=endpoint, token=token), encoding="utf-8")
+        chosen = {"reports": True, "report_owner": OWNER, "events": True, "port": 0, "host": "127.0.0.1"}
+        self._kept = _Kept()
+        logger = logging.getLogger("webhook")
+        logger.addHandler(self._kept)
+        logger.setLevel(logging.INFO)
+        logs = Logging(LineLog(io.StringIO(), "json", logging.ERROR), RepeatFilter())
+        self.rescan = Rescan(
+            RescanOptions(str(self.config), 3600.0, kubeconfig=str(kubeconfig), **{**chosen, **options}),
+            logs,
+        )
+
+    def round(self) -> bool:
+        """Make a round; return whether it saw everything and all reports are written."""
+        return self.rescan.round()
+
+    def forget(self) -> None:
+        """Forget what SWR said: an hour passes between two rounds."""
+        self.rescan._engine.lookup.retain(())
+
+    def write_events(self) -> None:
+        """Write the Events that wait."""
+        assert self.rescan._events is not None
+        self.rescan._events.flush()
+
+    def repeat_events(self) -> None:
+        """Write the last Events again, a minute later."""
+        writer = self.rescan._events
+        assert writer is not None
+        for happening in list(writer._series):
+            writer.remember(happening)
+        written = max((series.written for series in writer._series.values()), default=0.0)
+        writer._clock = FakeClock(written + SERIES_INTERVAL)
+        writer.flush()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels, 0.0 where there is none."""
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in self.rescan.metrics.render().decode().splitlines()
+            if line.startswith((f"{name} ", f"{name}{{"))
+            and all(f'{key}="{value}"' in line for key, value in labels.items())
+        )
+
+    def said(self) -> str:
+        """Return everything that was logged."""
+        return "\n".join(self._kept.lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logger = logging.getLogger("webhook")
+        logger.removeHandler(self._kept)
+        logger.setLevel(logging.NOTSET)
+        self.rescan.status._server.server_close()

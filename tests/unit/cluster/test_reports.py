@@ -1,0 +1,304 @@
+"""Policy reports: what they say, how big they get, and what becomes of them when the API server is in a bad way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.builders import HOST, exemption, policy, rule
+from tests.fakes import Notes
+from tests.unit.audit.builders import FACTS, audit, running
+from webhook.audit.pods import PodPage, Workload
+from webhook.audit.report import AuditReport
+from webhook.cluster.reports import MAX_BYTES, MAX_RESULTS, SELECTOR, PolicyReports
+from webhook.errors import ClusterError, RegistryUnavailable
+
+OPEN, WG = "/apis/openreports.io/v1alpha1", "/apis/wgpolicyk8s.io/v1alpha2"
+PLURALS = {OPEN: "reports", WG: "policyreports"}
+ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/audit"
+GAP = PodPage(gaps=("the API server went away",))
+
+
+class Reports:
+    """An API server with reports, in memory; ``errors`` maps a method and a part of a path to what is raised."""
+
+    def __init__(self, *served: str) -> None:
+        self.served = served
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.errors: dict[tuple[str, str], ClusterError] = {}
+
+    def _call(self, method: str, path: str) -> None:
+        self.calls.append(f"{method} {path}")
+        for (verb, part), error in self.errors.items():
+            if verb == method and part in path:
+                raise error
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        self._call("GET", path)
+        if path in self.served:
+            return {"resources": [{"name": PLURALS[path]}]}
+        if path == ROLE:
+            return {"metadata": {"uid": "u-1"}}
+        raise ClusterError(404, "not found")
+
+    def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        self._call("LIST", path)
+        assert query["labelSelector"] == SELECTOR
+        version = path.rpartition("/")[0]
+        items = [{"metadata": thing["metadata"]} for at, thing in self.kept.items() if at.startswith(version)]
+        start = int(query.get("continue", "0"))
+        rest = len(items) > start + 2
+        return {"items": items[start : start + 2], "metadata": {"continue": str(start + 2)} if rest else {}}
+
+    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        self._call("APPLY", path)
+        assert manager == "swr-trust-audit"
+        self.kept[path] = dict(thing)
+        return {}
+
+    def delete(self, path: str) -> dict[str, Any]:
+        self._call("DELETE", path)
+        del self.kept[path]
+        return {}
+
+
+class Published:
+    """Reports as they are after some audits."""
+
+    def __init__(self, *served: str, owner: str = "") -> None:
+        self.api, self.notes = Reports(*(served or (OPEN,))), Notes()
+        self.writer = PolicyReports(self.api, owner, self.notes, lambda _seconds: None)
+
+    def publish(self, report: AuditReport) -> None:
+        self.notes.lines.clear()
+        self.api.calls.clear()
+        self.writer.publish(report)
+
+    def of(self, namespace: str = "shop") -> dict[str, Any]:
+        return self.api.kept[f"{OPEN}/namespaces/{namespace}/reports/swr-trust"]
+
+    @property
+    def outcomes(self) -> list[object]:
+        return [outcome for (outcome,) in self.notes.named("report_ended")]
+
+
+BAD = running("shop/api:1", workload="Deployment/api")
+
+
+def test_a_report_says_what_is_wrong_with_which_workload() -> None:
+    """The whole object."""
+    published = Published(owner="audit")
+    published.publish(audit(running(), BAD))
+    report = json.loads(json.dumps(published.of()))
+    assert len(report["metadata"]["annotations"].pop("swr-trust/content")) == 32
+    assert report == {
+        "apiVersion": "openreports.io/v1alpha1",
+        "kind": "Report",
+        "metadata": {
+            "name": "swr-trust",
+            "namespace": "shop",
+            "labels": {
+                "app.kubernetes.io/managed-by": "swr-trust-audit",
+                "app.kubernetes.io/part-of": "swr-trust",
+            },
+            "annotations": {"swr-trust/complete": "true"},
+            "ownerReferences": [
+                {
+                    "apiVersion": "rbac.authorization.k8s.io/v1",
+                    "kind": "ClusterRole",
+                    "name": "audit",
+                    "uid": "u-1",
+                }
+            ],
+        },
+        "scope": {"apiVersion": "v1", "kind": "Namespace", "name": "shop"},
+        "summary": {"pass": 1, "skip": 0, "warn": 0, "fail": 1, "error": 0},
+        "results": [
+            {
+                "source": "swr-trust",
+                "policy": "image-trust",
+                "rule": "untrusted",
+                "category": "Software supply chain",
+                "severity": "high",
+                "result": "fail",
+                "scored": True,
+                "message": f"{HOST}/shop/api:1: SWR does not mark this tag as trusted. "
+                "Get the tag marked as trusted in SWR, its registry, or use one that is.",
+                "resources": [{"kind": "Deployment", "namespace": "shop", "name": "api"}],
+                "properties": {
+                    "image": f"{HOST}/shop/api:1",
+                    "field": "spec.containers[0].image",
+                    "mode": "enforce",
+                    "pods": "1",
+                    "examplePod": "web-1",
+                },
+                "timestamp": {"seconds": 1_800_000_000, "nanos": 0},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("pods", "changes", "facts", "summary", "result", "severity"),
+    [
+        ((BAD,), {"rules": (rule(mode="audit"),)}, FACTS, "warn", "warn", "medium"),
+        ((BAD,), {}, {"shop/api:1": RegistryUnavailable("down")}, "error", "error", "low"),
+    ],
+    ids=["a mode lets it through", "SWR could not be asked"],
+)
+def test_a_result_is_called_what_reports_call_it(
+    pods: Any, changes: Any, facts: Any, summary: str, result: str, severity: str
+) -> None:
+    """Only what is refused today is a failure that is scored."""
+    published = Published()
+    published.publish(audit(*pods, facts=facts, current=policy(**changes)))
+    (found,) = published.of()["results"]
+    assert (found["result"], found["severity"], found["scored"]) == (result, severity, False)
+    assert published.of()["summary"][summary] == 1
+
+
+def test_exempt_images_are_skipped() -> None:
+    """Counted, not listed."""
+    published = Published()
+    exempt = policy(exemptions=(exemption("e", [f"{HOST}/shop/web"]),))
+    published.publish(audit(running(), BAD, current=exempt))
+    assert published.of()["summary"] == {"pass": 0, "skip": 1, "warn": 0, "fail": 1, "error": 0}
+
+
+def test_a_namespace_without_findings_has_no_report() -> None:
+    """What there was is deleted."""
+    published = Published()
+    published.publish(audit(BAD, running("shop/api:1", namespace="other")))
+    published.publish(audit(running(), running("shop/api:1", namespace="other")))
+    assert published.outcomes == ["unchanged", "deleted"]
+    assert list(published.api.kept) == [f"{OPEN}/namespaces/other/reports/swr-trust"]
+
+
+def test_all_pages_of_reports_are_read() -> None:
+    """Five namespaces at two a page."""
+    published = Published()
+    published.publish(audit(*(running("shop/api:1", namespace=f"n{n}") for n in range(5))))
+    published.publish(audit(running()))
+    assert (published.outcomes, published.api.kept) == (["deleted"] * 5, {})
+
+
+def test_a_partial_round_deletes_nothing_and_says_so_in_what_it_writes() -> None:
+    """A namespace that was not seen is not a clean one."""
+    published = Published()
+    published.publish(audit(BAD, running("shop/api:1", namespace="other")))
+    published.publish(audit(BAD, GAP))
+    assert published.outcomes == ["written"]
+    assert published.of()["metadata"]["annotations"]["swr-trust/complete"] == "false"
+    assert published.of("other")["metadata"]["annotations"]["swr-trust/complete"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("served", "written", "api"),
+    [
+        ((OPEN, WG), OPEN, "openreports.io/v1alpha1"),
+        ((OPEN,), OPEN, "openreports.io/v1alpha1"),
+        ((WG,), WG, "wgpolicyk8s.io/v1alpha2"),
+        ((), None, "none"),
+    ],
+    ids=["both", "the newer", "the older", "neither"],
+)
+def test_reports_are_written_in_the_api_that_is_served(
+    served: tuple[str, ...], written: str | None, api: str
+) -> None:
+    """The newer one where there are both."""
+    published = Published()
+    published.api.served = served
+    published.publish(audit(BAD))
+    plural = "" if written is None else PLURALS[written]
+    expected = [] if written is None else [f"{written}/namespaces/shop/{plural}/swr-trust"]
+    assert list(published.api.kept) == expected
+    assert published.notes.named("report_api_found") == [(api,)]
+
+
+def test_reports_in_the_older_api_go_when_the_newer_one_comes() -> None:
+    """No finding is counted twice."""
+    published = Published(WG)
+    published.publish(audit(BAD))
+    published.api.served = (OPEN, WG)
+    published.publish(audit(BAD))
+    assert list(published.api.kept) == [f"{OPEN}/namespaces/shop/reports/swr-trust"]
+
+
+def test_a_report_is_bounded_in_results_and_says_how_many_are_missing() -> None:
+    """The summary counts all of them."""
+    published = Published()
+    images = [f"shop/app-{number}:1" for number in range(MAX_RESULTS + 500)]
+    published.publish(audit(running(images)))
+    report = published.of()
+    listed = len(report["results"])
+    assert listed <= MAX_RESULTS
+    assert report["metadata"]["annotations"]["swr-trust/omitted"] == str(MAX_RESULTS + 500 - listed)
+    assert report["summary"]["fail"] == MAX_RESULTS + 500
+
+
+def test_a_report_is_bounded_in_bytes() -> None:
+    """Whatever lengths strangers choose, etcd's 1.5 MiB are far."""
+    published = Published()
+    images = [f"example.com/{'x' * 180}/{number}/{'y' * 400}:1" for number in range(MAX_RESULTS)]
+    published.publish(audit(running(images, workload=f"Deployment/{'d' * 250}")))
+    assert len(msgspec.json.encode(published.of())) < MAX_BYTES * 1.2
+
+
+@pytest.mark.parametrize(
+    ("error", "outcomes"),
+    [
+        (ClusterError(403, "namespace shop because it is being terminated"), ["written"]),
+        (ClusterError(404, 'namespaces "shop" not found'), ["written"]),
+        (ClusterError(403, "User cannot create"), ["written", "failed"]),
+        (ClusterError(422, "invalid"), ["written", "failed"]),
+        (ClusterError(413, "too large"), ["written", "failed"]),
+    ],
+    ids=["being deleted", "deleted", "no right", "invalid", "too large"],
+)
+def test_a_report_that_cannot_be_written_costs_no_other(error: ClusterError, outcomes: list[str]) -> None:
+    """A namespace that is deleted meanwhile is nobody's fault."""
+    published = Published()
+    published.api.errors["APPLY", "/shop/"] = error
+    published.publish(audit(BAD, running("shop/api:1", namespace="other")))
+    assert published.outcomes == outcomes
+
+
+@pytest.mark.parametrize("status", [0, 429, 503])
+@pytest.mark.parametrize("method", ["GET", "LIST", "APPLY"])
+def test_an_api_server_that_is_away_is_not_hammered(status: int, method: str) -> None:
+    """The rest is left for the next round."""
+    published = Published()
+    published.api.errors[method, "openreports"] = ClusterError(status, "away")
+    with pytest.raises(ClusterError):
+        published.publish(audit(BAD, running("shop/api:1", namespace="other")))
+    assert len([call for call in published.api.calls if call.startswith(method)]) == 1
+
+
+def test_an_owner_that_cannot_be_read_leaves_reports_without_one() -> None:
+    """They are written all the same."""
+    published = Published(owner="audit")
+    published.api.errors["GET", "clusterroles"] = ClusterError(403, "forbidden")
+    published.publish(audit(BAD))
+    assert "ownerReferences" not in published.of()["metadata"]
+
+
+def test_a_new_owner_is_written_into_reports_that_say_the_same() -> None:
+    """A ClusterRole that was made anew would leave orphans behind."""
+    published = Published()
+    published.publish(audit(BAD))
+    published.writer._owner = "audit"
+    published.publish(audit(BAD))
+    assert published.outcomes == ["written"]
+
+
+def test_names_that_a_stranger_chose_stay_text() -> None:
+    """A workload's kind and name are parts of an object, never of a path."""
+    published = Published()
+    published.publish(audit(running("shop/api:1", workload="../x/..")))
+    assert published.of()["results"][0]["resources"][0]["name"] == "x/.."
+    assert Workload("a", "b", "v1", "u") == Workload("a", "b")

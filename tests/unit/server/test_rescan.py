@@ -1,0 +1,222 @@
+"""Rounds of the audit in the cluster: what a bad day does to them, and how much memory they take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import webhook.server.rescan
+from tests.builders import FakeAnswers, policy
+from tests.rescanning import Rescanner
+from tests.unit.cluster.lists import FakeCluster, pod
+from webhook.errors import ClusterError, RegistryUnavailable, Throttled
+from webhook.server.rescan import polite
+from webhook.trust.records import TrustStatus
+from webhook.trust.settings import LookupSettings
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+PODS = "/api/v1/pods"
+NOWHERE = "http://127.0.0.1:9"
+
+
+Make = Callable[..., Rescanner]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
+    """Return what makes an audit of a cluster with given answers of SWR."""
+    made: list[Rescanner] = []
+
+    def build(cluster: Any, answers: FakeAnswers, **options: Any) -> Rescanner:
+        monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: cluster)
+        monkeypatch.setattr("webhook.cluster.pods.FIRST_PAUSE", 0.0)
+        monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_OUTAGES", 0.0)
+        monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_THROTTLING", 0.0)
+        rescanner = Rescanner(tmp_path, NOWHERE, tmp_path / "none", **options)
+        rescanner.rescan._engine = answers  # type: ignore[assignment]
+        made.append(rescanner)
+        return rescanner
+
+    yield build
+    for rescanner in made:
+        rescanner.__exit__(None, None, None)
+
+
+def web(name: str = "web", namespace: str = "shop", image: str = "shop/web:1") -> dict[str, Any]:
+    """Return a Pod of SWR."""
+    return pod(name, namespace, f"{HOST}/{image}", uid="u-1")
+
+
+def test_an_image_that_lost_its_trust_is_counted_logged_and_made_an_event(make: Make) -> None:
+    """In the second round, and on the Pod where nothing owns it."""
+    answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
+    cluster = FakeCluster([web()])
+    rescanner = make(cluster, answers)
+    assert rescanner.round()
+    answers.facts["shop/web:1"] = TrustStatus.UNTRUSTED
+    assert rescanner.round()
+    rescanner.write_events()
+    (event,) = cluster.created
+    assert event["regarding"] == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "name": "web",
+        "namespace": "shop",
+        "uid": "u-1",
+    }
+    assert event["reportingController"] == "swr-trust/audit"
+    assert event["note"] == (
+        f"Pod/web runs an image that would be refused now: {HOST}/shop/web:1: SWR does not mark this tag as "
+        "trusted. Get the tag marked as trusted in SWR, its registry, or use one that is."
+    )
+    assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
+    assert "a running image would be refused now" in rescanner.said()
+
+
+@pytest.mark.parametrize(
+    ("failures", "gap"),
+    [
+        ({call: ClusterError(0, "refused") for call in range(1, 9)}, "could not be read to the end: refused"),
+        ({1: ClusterError(403, "forbidden")}, "does not let you list Pods in all namespaces"),
+        ({call: ClusterError(410, "too old") for call in (2, 4, 6, 8, 10)}, "expired again and again"),
+        ({call: ClusterError(503, "away") for call in range(2, 9)}, "could not be read to the end: away"),
+    ],
+    ids=["gone", "no right", "expired tokens", "away in the middle"],
+)
+def test_an_api_server_in_a_bad_way_makes_a_partial_round_and_the_next_may_be_whole(
+    make: Make, failures: dict[int, ClusterError], gap: str
+) -> None:
+    """Marked in metrics and log; what an earlier round showed stays."""
+    cluster = FakeCluster([web(f"web-{n}") for n in range(5)])
+    rescanner = make(cluster, FakeAnswers({}))
+    assert rescanner.round()
+    before = rescanner.metric("swr_trust_audit_last_complete_timestamp_seconds")
+    cluster.calls.clear()
+    cluster.failures = failures
+    assert not rescanner.round()
+    assert rescanner.metric("swr_trust_audit_last_round_complete") == 0
+    assert rescanner.metric("swr_trust_audit_rounds_total", result="partial") == 1
+    assert rescanner.metric("swr_trust_audit_last_complete_timestamp_seconds") == before
+    assert rescanner.metric("swr_trust_audit_pods", resource_namespace="shop", state="refused") > 0
+    assert gap in rescanner.said()
+    assert "(PARTIAL)" in rescanner.said()
+    cluster.failures = {}
+    assert rescanner.round()
+    assert rescanner.metric("swr_trust_audit_last_round_complete") == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Throttled("slow down", by_swr=True), RegistryUnavailable("500")],
+    ids=["throttling", "an outage"],
+)
+def test_an_swr_that_does_not_answer_makes_a_partial_round_and_no_news(make: Make, failure: Any) -> None:
+    """That SWR could not be asked is not a refusal."""
+    answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
+    rescanner = make(FakeCluster([web()]), answers)
+    rescanner.round()
+    answers.facts["shop/web:1"] = failure
+    assert not rescanner.round()
+    assert rescanner.metric("swr_trust_audit_last_round_complete") == 0
+    assert rescanner.metric("swr_trust_audit_pods", resource_namespace="shop", state="unknown") == 1
+    assert rescanner.metric("swr_trust_audit_newly_refused_total") == 0
+    assert "SWR gave no answer about 1 image" in rescanner.said()
+
+
+def test_a_pod_with_thousands_of_images(make: Make) -> None:
+    """One Pod, a row for each, and the next round finds nothing new."""
+    thing = web()
+    thing["spec"]["containers"] = [{"name": f"c{n}", "image": f"{HOST}/shop/app-{n}:1"} for n in range(3000)]
+    rescanner = make(FakeCluster([thing]), FakeAnswers({}))
+    assert rescanner.round()
+    assert rescanner.round()
+    assert rescanner.metric("swr_trust_audit_image_uses", finding="missing") == 3000
+    assert rescanner.metric("swr_trust_audit_newly_refused_total") == 0
+
+
+def test_a_defect_ends_a_round_and_not_the_process(make: Make) -> None:
+    """It is counted and logged, and the next round is made."""
+    cluster = FakeCluster([web()])
+    rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
+    answers = rescanner.rescan._engine
+    rescanner.rescan._engine = None  # type: ignore[assignment]
+    assert not rescanner.round()
+    assert rescanner.metric("swr_trust_audit_rounds_total", result="failed") == 1
+    assert "a round failed" in rescanner.said()
+    rescanner.rescan._engine = answers
+    assert rescanner.round()
+
+
+def test_excluded_namespaces_are_left_out(make: Make) -> None:
+    """As the webhook leaves them out."""
+    rescanner = make(FakeCluster([web(namespace="kube-system")]), FakeAnswers({}), excluded=("kube-*",))
+    assert rescanner.round()
+    assert rescanner.metric("swr_trust_audit_last_round_pods") == 0
+
+
+def test_reports_that_cannot_be_written_make_the_next_round_come_sooner(make: Make) -> None:
+    """The round itself was whole."""
+    cluster = FakeCluster([web()])
+    rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
+    cluster.failures = {2: ClusterError(429, "storage is initializing")}
+    assert not rescanner.round()
+    assert rescanner.metric("swr_trust_audit_last_round_complete") == 1
+    assert rescanner.metric("swr_trust_audit_reports_total", outcome="failed") == 1
+
+
+def test_a_changed_policy_does_not_wait_for_the_interval(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop: a round, a change, a round, and an end when told."""
+    monkeypatch.setattr(webhook.server.rescan, "SETTLING", 0.01)
+    monkeypatch.setattr(webhook.server.rescan, "INTERVAL", 0.01)
+    monkeypatch.setattr("webhook.policy.reloading.SETTLING", 0.0)
+    rescanner = make(FakeCluster([web()]), FakeAnswers({}))
+    rescan = rescanner.rescan
+    monkeypatch.setattr(rescan._policy, "_subscribers", [])
+    for work in (rescan._audit_again_and_again, rescan._watch_policy):
+        threading.Thread(target=work, daemon=True).start()
+
+    def rounds(count: int) -> None:
+        ends = time.monotonic() + 30
+        while rescanner.metric("swr_trust_audit_rounds_total", result="complete") < count:
+            assert time.monotonic() < ends, rescanner.said()
+            time.sleep(0.01)
+
+    rounds(1)
+    text = rescanner.config.read_text(encoding="utf-8")
+    rescanner.config.write_text(text + "mode: audit\n", encoding="utf-8")
+    rounds(2)
+    rescan._stop.set()
+
+
+def test_a_process_in_which_nothing_happens_calls_itself_dead(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For half an hour; every page of Pods and every batch of images is a sign of life."""
+    rescan = make(FakeCluster([]), FakeAnswers({})).rescan
+    assert rescan._healthz()[0] == 200
+    rescan._beat -= webhook.server.rescan.STUCK_SECONDS + 1
+    assert rescan._healthz()[0] == 503
+    rescan.images_asked(64, 0.0)
+    assert rescan._healthz()[0] == 200
+    rescan._beat -= webhook.server.rescan.STUCK_SECONDS + 1
+    rescan.pods_judged(250, None)
+    assert rescan._healthz()[0] == 200
+
+
+def test_it_is_ready_whatever_a_round_found(make: Make) -> None:
+    """A rollout never waits for SWR."""
+    rescan = make(FakeCluster([]), FakeAnswers({})).rescan
+    status, _, body = rescan._readyz()
+    assert (status, body.decode().splitlines()[0]) == (200, "no round has ended yet")
+
+
+def test_a_round_leaves_swr_to_the_webhook() -> None:
+    """Ten calls a second, or what the policy allows if that is less."""
+    assert polite(policy()).lookup.calls_per_second == 10
+    slow = policy(lookup=LookupSettings(calls_per_second=3))
+    assert polite(slow).lookup.calls_per_second == 3

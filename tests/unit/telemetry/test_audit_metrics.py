@@ -1,0 +1,129 @@
+"""The metrics of the audit in the cluster: bounded, whole, and nothing that would be taken for a replica."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from webhook.telemetry.audit_metrics import AuditMetrics, NamespaceFigures, RoundFigures
+from webhook.telemetry.metrics import Metrics
+
+
+def namespace(name: str = "shop", refused: int = 1) -> NamespaceFigures:
+    """Return a namespace with some refused Pods."""
+    return NamespaceFigures(name, {"admitted": 2, "refused": refused, "unknown": 0}, {"untrusted": refused})
+
+
+def figures(*namespaces: NamespaceFigures, **changes: Any) -> RoundFigures:
+    """Return a complete round."""
+    values: dict[str, Any] = {
+        "complete": True,
+        "seconds": 1.5,
+        "pods": 3,
+        "images": 2,
+        "other_digest": 4,
+        "ending_exemptions": 5,
+        "namespaces": namespaces,
+    }
+    return RoundFigures(**{**values, **changes})
+
+
+class Shown:
+    """Metrics, and what a scrape sees of them."""
+
+    def __init__(self) -> None:
+        self.shared = Metrics("1")
+        self.metrics = AuditMetrics("1", 3600.0, self.shared)
+
+    def lines(self, start: str) -> list[str]:
+        return sorted(line for line in self.metrics.render().decode().splitlines() if line.startswith(start))
+
+    def refused(self) -> dict[str, float]:
+        return {
+            line.split('"')[1]: float(line.rpartition(" ")[2])
+            for line in self.lines("swr_trust_audit_pods{")
+            if 'state="refused"' in line
+        }
+
+
+def test_a_round_is_shown_by_namespace() -> None:
+    """Pods by what would become of them, images by finding."""
+    shown = Shown()
+    shown.metrics.round_ended(figures(namespace()))
+    assert shown.lines("swr_trust_audit_pods{") == [
+        'swr_trust_audit_pods{resource_namespace="shop",state="admitted"} 2.0',
+        'swr_trust_audit_pods{resource_namespace="shop",state="refused"} 1.0',
+        'swr_trust_audit_pods{resource_namespace="shop",state="unknown"} 0.0',
+    ]
+    assert shown.lines("swr_trust_audit_image_uses{") == [
+        'swr_trust_audit_image_uses{finding="untrusted",resource_namespace="shop"} 1.0'
+    ]
+    assert shown.lines("swr_trust_audit_last_complete_timestamp_seconds ")
+
+
+def test_namespaces_beyond_a_limit_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The series are bounded, and the sum over them stays whole."""
+    monkeypatch.setattr("webhook.telemetry.audit_metrics.MAX_NAMESPACES", 2)
+    shown = Shown()
+    shown.metrics.round_ended(figures(*(namespace(f"n{number}", 9 - number) for number in range(5))))
+    assert shown.refused() == {"n0": 9, "n1": 8, "(others)": 7 + 6 + 5}
+    assert shown.lines("swr_trust_audit_namespaces_folded ") == ["swr_trust_audit_namespaces_folded 3.0"]
+
+
+def test_a_namespace_that_is_gone_has_no_series_any_more() -> None:
+    """After a complete round."""
+    shown = Shown()
+    shown.metrics.round_ended(figures(namespace("old"), namespace("shop")))
+    shown.metrics.round_ended(figures(namespace("shop")))
+    assert shown.refused() == {"shop": 1}
+
+
+def test_a_partial_round_leaves_what_it_did_not_see_as_it_was() -> None:
+    """And marks itself; when the last complete one was stays."""
+    shown = Shown()
+    shown.metrics.round_ended(figures(namespace("a", 1), namespace("b", 1)))
+    before = shown.lines("swr_trust_audit_last_complete")
+    shown.metrics.round_ended(figures(namespace("a", 7), complete=False))
+    assert shown.refused() == {"a": 7, "b": 1}
+    assert shown.lines("swr_trust_audit_last_round_complete ") == ["swr_trust_audit_last_round_complete 0.0"]
+    assert shown.lines("swr_trust_audit_last_complete") == before
+    assert shown.lines("swr_trust_audit_rounds_total") == [
+        'swr_trust_audit_rounds_total{result="complete"} 1.0',
+        'swr_trust_audit_rounds_total{result="partial"} 1.0',
+    ]
+
+
+def test_a_round_that_saw_nothing_hides_nothing() -> None:
+    """An API server that is gone is no clean cluster."""
+    shown = Shown()
+    shown.metrics.round_ended(figures(namespace()))
+    shown.metrics.round_ended(figures(complete=False, pods=0, other_digest=0))
+    assert shown.refused() == {"shop": 1}
+    assert shown.lines("swr_trust_audit_other_digest_pods ") == ["swr_trust_audit_other_digest_pods 4.0"]
+
+
+def test_what_it_shares_with_the_webhook_is_shown_and_nothing_that_counts_replicas() -> None:
+    """Alerts on build_info and on requests are about the gate."""
+    shown = Shown()
+    shown.shared.record_call("swr", "200", 0.1)
+    text = shown.metrics.render().decode()
+    assert 'swr_trust_swr_requests_total{code="200",registry="swr"} 1.0' in text
+    assert "process_resident_memory_bytes " in text
+    for name in (
+        "swr_trust_build_info",
+        "swr_trust_admission",
+        "swr_trust_break_glass",
+        "swr_trust_certificate",
+    ):
+        assert name not in text
+
+
+def test_the_api_of_reports_is_one_at_a_time() -> None:
+    """A cluster that is upgraded changes it."""
+    shown = Shown()
+    shown.metrics.report_api_found("none")
+    shown.metrics.report_api_found("openreports.io/v1alpha1")
+    assert shown.lines("swr_trust_audit_report_api_info") == [
+        'swr_trust_audit_report_api_info{api="openreports.io/v1alpha1"} 1.0'
+    ]

@@ -1,0 +1,313 @@
+"""Policy reports: what an audit found, one object a namespace, in the API that the cluster serves.
+
+``openreports.io/v1alpha1`` Report or its forerunner ``wgpolicyk8s.io/v1alpha2`` PolicyReport; both say
+a result in the same words (the definitions of openreports/reports-api and of
+kubernetes-sigs/wg-policy-prototypes). Where both are served the newer one is written and reports of
+ours in the other are removed; where none is, nothing is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from webhook.admission.messages import printable
+from webhook.audit.report import AuditReport, FindingRow, NamespaceRow, Result
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND, PASSING
+from webhook.errors import ClusterError
+
+logger = logging.getLogger(__name__)
+
+NAME: Final = "swr-trust"
+"""Of a report, in every namespace."""
+
+MANAGER: Final = "swr-trust-audit"
+SOURCE: Final = "swr-trust"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+SELECTOR: Final = f"{MANAGED_BY}={MANAGER}"
+FINGERPRINT: Final = "swr-trust/content"
+"""Annotation with a hash of what a report says: it is not written again while that is the same."""
+
+COMPLETE: Final = "swr-trust/complete"
+"""Annotation, ``false`` where the round did not see everything."""
+
+OMITTED: Final = "swr-trust/omitted"
+"""Annotation with the number of results that did not fit."""
+
+MAX_RESULTS: Final = 1000
+MAX_BYTES: Final = 400_000
+"""Bytes of the results of one report. etcd takes objects of 1.5 MiB, and a reader lists many."""
+
+MAX_MESSAGE: Final = 500
+PAGE_SIZE: Final = "250"
+MAX_PAGES: Final = 200
+
+PAUSE: Final = 0.1
+"""Seconds between two writes, so that a round asks little of the API server."""
+
+_SEVERITIES: Final = {Result.FAIL: "high", Result.WARN: "medium", Result.ERROR: "low"}
+_TERMINATING: Final = "being terminated"
+
+
+class ReportApi(Protocol):
+    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an object."""
+        ...  # pragma: no cover
+
+    def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return a list of objects that hold their metadata only."""
+        ...  # pragma: no cover
+
+    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        """Make an object as ``thing`` says."""
+        ...  # pragma: no cover
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Delete an object."""
+        ...  # pragma: no cover
+
+
+class ReportRecorder(Protocol):
+    """Is told what became of policy reports."""
+
+    def report_api_found(self, api: str) -> None:
+        """Take note of the API that reports are written in, ``none`` where there is none."""
+        ...  # pragma: no cover
+
+    def report_ended(self, outcome: str) -> None:
+        """Take note: ``written``, ``unchanged``, ``deleted`` or ``failed``."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One API of policy reports."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str = "") -> str:
+        """Return the path of our report in a namespace, or of the collection of all namespaces."""
+        if not namespace:
+            return f"/apis/{self.api_version}/{self.plural}"
+        return f"/apis/{self.api_version}/namespaces/{namespace}/{self.plural}/{NAME}"
+
+
+DIALECTS: Final = (
+    Dialect("openreports.io/v1alpha1", "Report", "reports"),
+    Dialect("wgpolicyk8s.io/v1alpha2", "PolicyReport", "policyreports"),
+)
+"""The preferred one first."""
+
+
+class PolicyReports:
+    """Keeps the reports of a cluster as the last audit found it."""
+
+    def __init__(
+        self,
+        api: ReportApi,
+        owner: str,
+        recorder: ReportRecorder,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Write to ``api``.
+
+        ``owner`` is the name of a ClusterRole, or empty: Kubernetes deletes the reports with it.
+        """
+        self._api = api
+        self._owner = owner
+        self._recorder = recorder
+        self._sleep = sleep
+
+    def publish(self, report: AuditReport) -> None:
+        """Bring all reports up to date.
+
+        Of a partial audit only what it saw is written, and nothing is deleted.
+
+        Raises:
+            ClusterError: the API server did not answer or refuses to list; the next round tries again.
+        """
+        served = [dialect for dialect in DIALECTS if self._is_served(dialect)]
+        self._recorder.report_api_found(served[0].api_version if served else "none")
+        for index, dialect in enumerate(served):
+            if index:
+                self._delete(dialect, self._list(dialect))
+            else:
+                self._keep(dialect, report)
+
+    def _keep(self, dialect: Dialect, report: AuditReport) -> None:
+        known = self._list(dialect)
+        owners = self._owners()
+        wanted = set()
+        for namespace, rows in _by_namespace(report):
+            wanted.add(namespace.name)
+            body = _build(dialect, namespace, rows, report)
+            fingerprint = hashlib.sha256(msgspec.json.encode([body, owners])).hexdigest()[:32]
+            if known.get(namespace.name) == fingerprint:
+                self._recorder.report_ended("unchanged")
+                continue
+            _complete(body, fingerprint, owners, report)
+            path = dialect.path(namespace.name)
+            self._write(path, "written", partial(self._api.apply, path, body, MANAGER))
+        if not report.is_partial:
+            self._delete(dialect, known.keys() - wanted)
+
+    def _delete(self, dialect: Dialect, namespaces: Iterable[str]) -> None:
+        for namespace in sorted(namespaces):
+            path = dialect.path(namespace)
+            self._write(path, "deleted", partial(self._api.delete, path))
+
+    def _write(self, path: str, outcome: str, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except ClusterError as error:
+            if error.status in PASSING:
+                raise
+            if _is_gone(error):
+                return
+            logger.warning("cannot write a policy report", extra={"path": path, "detail": str(error)})
+            outcome = "failed"
+        self._recorder.report_ended(outcome)
+        self._sleep(PAUSE)
+
+    def _is_served(self, dialect: Dialect) -> bool:
+        try:
+            resources = self._api.get(f"/apis/{dialect.api_version}").get("resources") or ()
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return any(isinstance(one, dict) and one.get("name") == dialect.plural for one in resources)
+
+    def _list(self, dialect: Dialect) -> dict[str, str]:
+        """Return what our reports say of themselves, by namespace."""
+        found: dict[str, str] = {}
+        query = {"limit": PAGE_SIZE, "labelSelector": SELECTOR}
+        for _ in range(MAX_PAGES):
+            page = self._api.list_metadata(dialect.path(), query)
+            for item in page.get("items") or ():
+                meta = item.get("metadata") or {}
+                if meta.get("name") == NAME:
+                    found[str(meta.get("namespace"))] = str(
+                        (meta.get("annotations") or {}).get(FINGERPRINT, "")
+                    )
+            token = str((page.get("metadata") or {}).get("continue") or "")
+            if not token:
+                break
+            query["continue"] = token
+        return found
+
+    def _owners(self) -> list[dict[str, Any]]:
+        if not self._owner:
+            return []
+        api = "rbac.authorization.k8s.io/v1"
+        try:
+            uid = self._api.get(f"/apis/{api}/clusterroles/{self._owner}")["metadata"]["uid"]
+        except (ClusterError, KeyError, TypeError) as error:
+            if isinstance(error, ClusterError) and error.status in PASSING:
+                raise
+            logger.warning("the owner of policy reports cannot be read", extra={"detail": str(error)})
+            return []
+        return [{"apiVersion": api, "kind": "ClusterRole", "name": self._owner, "uid": uid}]
+
+
+def _by_namespace(report: AuditReport) -> Iterator[tuple[NamespaceRow, list[FindingRow]]]:
+    """Yield the namespaces that have something to report, with their rows."""
+    rows: defaultdict[str, list[FindingRow]] = defaultdict(list)
+    for row in report.rows:
+        rows[row.namespace].append(row)
+    for namespace in sorted(report.namespaces, key=lambda one: one.name):
+        if namespace.name in rows:
+            yield namespace, rows[namespace.name]
+
+
+def _build(
+    dialect: Dialect, namespace: NamespaceRow, rows: Sequence[FindingRow], report: AuditReport
+) -> dict[str, Any]:
+    """Return a report but for what changes with every round; ``_complete`` adds that."""
+    results: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        result = _result(row)
+        size += len(msgspec.json.encode(result))
+        if len(results) == MAX_RESULTS or size > MAX_BYTES:
+            break
+        results.append(result)
+    annotations = {COMPLETE: str(not report.is_partial).lower()}
+    if len(results) < len(rows):
+        annotations[OMITTED] = str(len(rows) - len(results))
+    return {
+        "apiVersion": dialect.api_version,
+        "kind": dialect.kind,
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace.name,
+            "labels": {MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "swr-trust"},
+            "annotations": annotations,
+        },
+        "scope": {"apiVersion": "v1", "kind": "Namespace", "name": namespace.name},
+        "summary": _summary(namespace.results),
+        "results": results,
+    }
+
+
+def _summary(results: Counter[Result]) -> dict[str, int]:
+    return {result.value: results[result] for result in Result}
+
+
+def _result(row: FindingRow) -> dict[str, Any]:
+    workload = row.workload
+    subject = {
+        "apiVersion": workload.api_version,
+        "kind": workload.kind,
+        "namespace": row.namespace,
+        "name": workload.name,
+        "uid": workload.uid,
+    }
+    properties = {
+        "image": row.image,
+        "field": row.field,
+        "reason": row.reason,
+        "mode": row.mode.value,
+        "pods": str(row.pods),
+        "examplePod": row.example,
+    }
+    return {
+        "source": SOURCE,
+        "policy": "image-trust",
+        "rule": row.finding.value,
+        "category": "Software supply chain",
+        "severity": _SEVERITIES[row.result],
+        "result": row.result.value,
+        "scored": row.result is Result.FAIL,
+        "message": printable(f"{row.image}: {row.message}. {row.advice}".strip(), MAX_MESSAGE),
+        "resources": [{key: value for key, value in subject.items() if value}],
+        "properties": {key: value for key, value in properties.items() if value},
+    }
+
+
+def _complete(
+    body: dict[str, Any], fingerprint: str, owners: list[dict[str, Any]], report: AuditReport
+) -> None:
+    body["metadata"]["annotations"][FINGERPRINT] = fingerprint
+    if owners:
+        body["metadata"]["ownerReferences"] = owners
+    stamp = {"seconds": int(report.started.timestamp()), "nanos": 0}
+    for result in body["results"]:
+        result["timestamp"] = stamp
+
+
+def _is_gone(error: ClusterError) -> bool:
+    """Whether the namespace, or the report that was to be deleted, is gone or going."""
+    return error.status == NOT_FOUND or (error.status == FORBIDDEN and _TERMINATING in str(error))

@@ -1,0 +1,191 @@
+"""The metrics of the audit in the cluster. ``docs/metrics.md`` explains them one by one.
+
+The only ones with a namespace as label: bounded by ``MAX_NAMESPACES``, and never an image, workload or Pod.
+The label is ``resource_namespace``, as a scrape puts ``namespace`` on everything. Beside them the process
+shows what it shares with the webhook: SWR, cache, policy, Events.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+
+from webhook.telemetry.metrics import Metrics
+
+MAX_NAMESPACES: Final = 300
+"""Namespaces with series of their own: those with most refused Pods. The others are one."""
+
+OTHERS: Final = "(others)"
+"""The label of the others; no namespace can be called that."""
+
+SHARED: Final = frozenset(
+    {
+        "swr_trust_swr_requests",
+        "swr_trust_swr_request_duration_seconds",
+        "swr_trust_swr_circuit_breaker_open",
+        "swr_trust_swr_last_success_timestamp_seconds",
+        "swr_trust_swr_last_trusted_timestamp_seconds",
+        "swr_trust_credential_paused_until_timestamp_seconds",
+        "swr_trust_credential_fetches",
+        "swr_trust_cache_requests",
+        "swr_trust_config_info",
+        "swr_trust_config_last_reload_success_timestamp_seconds",
+        "swr_trust_config_last_reload_successful",
+        "swr_trust_config_reload_failures",
+        "swr_trust_events",
+    }
+)
+"""What is shown of the webhook's metrics, beside those of the process. Not ``swr_trust_build_info``: it
+counts the replicas that gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFigures:
+    """One namespace: Pods by ``state``, uses of images by finding."""
+
+    name: str
+    pods: Mapping[str, int]
+    uses: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFigures:
+    """One round. ``namespaces`` come in the order in which they are worth series of their own."""
+
+    complete: bool
+    seconds: float
+    pods: int
+    images: int
+    other_digest: int
+    ending_exemptions: int
+    namespaces: tuple[NamespaceFigures, ...]
+
+
+class AuditMetrics:
+    """The metrics of one process that audits; ``shared`` are those of what it has in common."""
+
+    def __init__(self, version: str, interval: float, shared: Metrics) -> None:
+        """Register everything; a round is made every ``interval`` seconds."""
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        self._shared = shared
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"swr_trust_audit_{name}", text, labels, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"swr_trust_audit_{name}", text, labels, registry=registry)
+
+        gauge("info", "The program that audits.", "version").labels(version).set(1)
+        gauge("interval_seconds", "Seconds between two rounds.").set(interval)
+        gauge("started_timestamp_seconds", "When the process began to audit.").set(time.time())
+        self._pods = gauge(
+            "pods", "Running Pods by what enforcing would do with them.", "resource_namespace", "state"
+        )
+        self._uses = gauge(
+            "image_uses", "Images of running Pods, by finding.", "resource_namespace", "finding"
+        )
+        self._folded = gauge("namespaces_folded", "Namespaces without series of their own.")
+        self._drift = gauge("other_digest_pods", "Pods that run another image than their tag names now.")
+        self._endings = gauge(
+            "ending_exemption_pods", "Pods that run only by an exemption that ends within 30 days."
+        )
+        self._rounds = counter("rounds_total", "Rounds, by how they ended.", "result")
+        self._last_complete = gauge(
+            "last_complete_timestamp_seconds", "When the last complete round ended; absent until one did."
+        )
+        self._complete = gauge("last_round_complete", "0 where the last round did not see everything.")
+        self._seconds = gauge("last_round_duration_seconds", "How long the last round took.")
+        self._round_pods = gauge("last_round_pods", "Pods that the last round judged.")
+        self._round_images = gauge(
+            "last_round_images", "Distinct images that the last round asked SWR about."
+        )
+        self._news = counter(
+            "newly_refused_total", "Running images that enforcing would refuse and that are new as such."
+        )
+        self._reports = counter("reports_total", "Policy reports, by what became of them.", "outcome")
+        self._report_api = gauge("report_api_info", "The API that reports are written in.", "api")
+        self._api = ""
+        self._shown: dict[str, NamespaceFigures] = {}
+        self._lock = threading.Lock()
+        """Held while series are replaced, so that no scrape sees half of them."""
+
+    def render(self) -> bytes:
+        """Return the exposition (Prometheus text format 0.0.4)."""
+        with self._lock:
+            return generate_latest(self.registry) + generate_latest(_Selection(self._shared.registry))
+
+    def round_ended(self, figures: RoundFigures) -> None:
+        """Show a round.
+
+        Of a partial one that saw no Pod only the failure is shown; of another the namespaces that
+        it saw, and the rest as it was.
+        """
+        self._rounds.labels("complete" if figures.complete else "partial").inc()
+        self._complete.set(figures.complete)
+        self._seconds.set(figures.seconds)
+        self._round_pods.set(figures.pods)
+        self._round_images.set(figures.images)
+        if figures.complete:
+            self._last_complete.set(time.time())
+            self._shown = {}
+        elif not figures.pods:
+            return
+        self._drift.set(figures.other_digest)
+        self._endings.set(figures.ending_exemptions)
+        self._show(figures.namespaces)
+
+    def round_failed(self) -> None:
+        """Take note of a round that broke off by a failure of our own."""
+        self._rounds.labels("failed").inc()
+        self._complete.set(0)
+
+    def newly_refused(self, images: int) -> None:
+        """Take note of so many images that are refused and were not before."""
+        self._news.inc(images)
+
+    def report_api_found(self, api: str) -> None:
+        """Take note of the API that reports are written in, ``none`` where there is none."""
+        if self._api:
+            self._report_api.remove(self._api)
+        self._api = api
+        self._report_api.labels(api).set(1)
+
+    def report_ended(self, outcome: str) -> None:
+        """Take note of a report that was ``written``, ``unchanged``, ``deleted`` or ``failed``."""
+        self._reports.labels(outcome).inc()
+
+    def _show(self, namespaces: Iterable[NamespaceFigures]) -> None:
+        merged = {one.name: one for one in namespaces}
+        for name, one in self._shown.items():
+            merged.setdefault(name, one)
+        ranked = list(merged.values())
+        self._shown = {one.name: one for one in ranked[: MAX_NAMESPACES * 20]}
+        with self._lock:
+            self._fill(ranked)
+
+    def _fill(self, ranked: Sequence[NamespaceFigures]) -> None:
+        self._pods.clear()
+        self._uses.clear()
+        for index, one in enumerate(ranked):
+            name = one.name if index < MAX_NAMESPACES else OTHERS
+            for state, count in one.pods.items():
+                self._pods.labels(name, state).inc(count)
+            for finding, count in one.uses.items():
+                self._uses.labels(name, finding).inc(count)
+        self._folded.set(max(0, len(ranked) - MAX_NAMESPACES))
+
+
+class _Selection(CollectorRegistry):
+    """A registry seen in part."""
+
+    def __init__(self, whole: CollectorRegistry) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def collect(self) -> Iterator[Metric]:
+        return (one for one in self._whole.collect() if one.name in SHARED or one.name.startswith("process_"))
