@@ -31,7 +31,7 @@ class Tally(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Return what was counted; called by the registry."""
         family = CounterMetricFamily(self.name, self._text, labels=self.labels)
-        for labels, count in self._counts.items():
+        for labels, count in list(self._counts.items()):  # the audit's pages are made in threads
             family.add_metric(labels, count)
         yield family
 

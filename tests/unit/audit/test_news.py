@@ -12,11 +12,12 @@ from webhook.audit.news import News
 from webhook.audit.pods import PodPage
 from webhook.audit.report import AuditReport
 from webhook.audit.rounds import Pace
-from webhook.errors import RegistryUnavailable
+from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.trust.records import TrustStatus
 
 GOOD, LOST = FACTS, {"shop/web:1": TrustStatus.UNTRUSTED}
 AWAY = {"shop/web:1": RegistryUnavailable("down")}
+HIDDEN = {"shop/web:1": Forbidden("another account's")}
 GAP = PodPage(gaps=("the API server went away",))
 
 
@@ -39,6 +40,7 @@ def told(*rounds: AuditReport) -> list[list[str]]:
         ([round_of(GOOD), round_of(LOST), round_of(LOST)], [[], ["shop/Deployment/web"], []]),
         ([round_of(LOST), round_of(GOOD), round_of(LOST)], [[], [], ["shop/Deployment/web"]]),
         ([round_of(LOST), round_of(AWAY), round_of(LOST)], [[], [], []]),
+        ([round_of(LOST), round_of(HIDDEN), round_of(LOST)], [[], [], []]),
         ([round_of(GOOD), round_of(AWAY)], [[], []]),
         ([round_of(GOOD), round_of(LOST, running(namespace="new"))], [[], ["new/Deployment/web"]]),
         ([round_of(GOOD, GAP), round_of(LOST, running(namespace="new"))], [[], []]),
@@ -51,6 +53,7 @@ def told(*rounds: AuditReport) -> list[list[str]]:
         "once",
         "again, if it was there meanwhile",
         "what SWR could not be asked about is not forgotten",
+        "nor what SWR would not show",
         "nor is that news",
         "a namespace that is new since a complete round",
         "a namespace that no round has seen",
