@@ -28,6 +28,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
+RECIPES: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
+"""Files of a folder that say how objects are made and are none; they need not name a kind."""
+
 _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
 
 
@@ -87,7 +90,11 @@ def read_manifests(paths: Sequence[str]) -> Iterator[Manifest]:
 def _files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in SUFFIXES and file.name not in RECIPES and file.is_file()
+    )
 
 
 def _read_text(name: str, data: bytes) -> Iterator[Manifest]:

@@ -26,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
     """Judge every object of ``options.files``."""
     policy = load_policy(options.config)
     manifests = list(read_manifests(options.files))
+    if not manifests:
+        print("swr-trust: no object that holds images was found", file=sys.stderr)
     messages = Messages(policy)
     with open_engine(policy) as engine:
         reviewed = review(manifests, Judge(policy, engine), options.namespace)

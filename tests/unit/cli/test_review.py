@@ -75,6 +75,32 @@ def test_a_folder_with_lists(write_policy: WritePolicy, capsys: Output) -> None:
     ]
 
 
+def test_a_folder_for_kustomize(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+    """A kustomization makes objects and is none, whether it says so or not."""
+    (tmp_path / "k").mkdir()
+    (tmp_path / "k" / "kustomization.yaml").write_text("resources: [pod.json]\n", encoding="utf-8")
+    trusted = (DATA / "app" / "trusted.json").read_text(encoding="utf-8")
+    (tmp_path / "k" / "pod.json").write_text(trusted, encoding="utf-8")
+    assert review(write_policy(""), "-o", "json", str(tmp_path / "k")) == 0
+    assert len(found(capsys.readouterr().out)) == 1
+
+
+def test_a_file_without_a_name(write_policy: WritePolicy, capsys: Output) -> None:
+    """A variable that is empty is not the folder that the command runs in."""
+    assert review(write_policy(""), "") == 2
+    assert capsys.readouterr().err == "swr-trust: a file without a name: is a variable empty?\n"
+
+
+def test_nothing_to_judge_is_said(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+    """A gate in CI that looks at the wrong folder must not look like one that is content."""
+    (tmp_path / "empty").mkdir()
+    assert review(write_policy(""), str(tmp_path / "empty")) == 0
+    assert capsys.readouterr() == (
+        "\n0 image(s) in 0 object(s), 0 refused\n",
+        "swr-trust: no object that holds images was found\n",
+    )
+
+
 def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
     """Where, what, the finding and the webhook's words; a sum at the end."""
     assert review(write_policy(""), str(DATA / "app" / "list.yaml")) == 1
