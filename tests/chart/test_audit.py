@@ -168,3 +168,12 @@ def test_an_interval_is_hours_and_minutes(interval: str) -> None:
     """The schema says so before anything is installed."""
     with pytest.raises(HelmError, match="audit"):
         audit({"audit": {"interval": interval}})
+
+
+def test_the_rules_take_the_label_that_cces_prometheus_wants() -> None:
+    """It evaluates no other."""
+    labels = {"role": "operator-prometheus"}
+    objects = audit({"prometheusRule": {"enabled": True, "labels": labels}})
+    rule = objects.one("PrometheusRule")
+    assert labels.items() <= rule["metadata"]["labels"].items()
+    assert f'job="{AUDIT}"' in str(rule["spec"]["groups"])
