@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.builders import registry
 from tests.emulator.server import Emulator
 from tests.fakes import Notes
 from webhook.deadlines import Deadline
-from webhook.errors import Unauthorized
+from webhook.errors import TrustLookupError, Unauthorized
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, Transport
@@ -125,6 +126,55 @@ def test_an_expired_token_is_replaced_within_the_lookup(emulator: Emulator, tmp_
     emulator.state.tokens.clear()
     assert asked.fetch(query, Deadline.after(10), free).status is TrustStatus.TRUSTED
     assert emulator.calls("/v3/auth/tokens") == 2
+
+
+def test_a_token_that_expires_under_load_costs_one_login_and_no_lookup(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """Everybody who was refused with the old token goes on with the new one."""
+    asked, chosen = source(emulator, tmp_path, KINDS["iamUser"](tmp_path))
+    query = TrustQuery(chosen, "shop", "web", tag="1.0")
+    asked.fetch(query, Deadline.after(10), free)
+    emulator.state.tokens.clear()
+    emulator.set_latency(0.05)
+    outcomes: list[object] = []
+
+    def ask() -> None:
+        try:
+            outcomes.append(asked.fetch(query, Deadline.after(20), free).status)
+        except TrustLookupError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert outcomes == [TrustStatus.TRUSTED] * 40
+    assert emulator.calls("/v3/auth/tokens") == 2
+
+
+def test_a_user_whose_fresh_token_is_refused_rests_until_its_password_changes(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """Two failed authentications, then silence; another password is another login, at once."""
+    asked, chosen = source(emulator, tmp_path, KINDS["iamUser"](tmp_path))
+    emulator.break_with("status", match="/v2/", status=401, body='{"error_code":"SVCSTG.SWR.4010000"}')
+
+    def ask(count: int) -> None:
+        for number in range(count):
+            with pytest.raises(Unauthorized):
+                asked.fetch(TrustQuery(chosen, "shop", "web", tag=str(number)), Deadline.after(10), free)
+
+    ask(20)
+    assert (emulator.calls("/v3/auth/tokens"), emulator.calls("/v2/")) == (2, 2)
+    written(tmp_path, "p", "emulator-password ")
+    ask(20)
+    assert (emulator.calls("/v3/auth/tokens"), emulator.calls("/v2/")) == (3, 3)
+    emulator.mend()
+    written(tmp_path, "p", "emulator-password")
+    query = TrustQuery(chosen, "shop", "web", tag="1.0")
+    assert asked.fetch(query, Deadline.after(10), free).status is TrustStatus.TRUSTED
 
 
 def test_what_the_registry_no_longer_defines_is_forgotten(emulator: Emulator, tmp_path: Path) -> None:
