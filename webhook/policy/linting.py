@@ -31,6 +31,7 @@ def lint(policy: Policy, now: float) -> list[Problem]:
         *_lint_modes(policy),
         *_lint_rules(policy),
         *_lint_exemptions(policy, now),
+        *_lint_patterns(policy),
         *_lint_break_glass(policy),
         *_lint_cache(policy),
     ]
@@ -142,6 +143,19 @@ def _hosts_covered(policy: Policy, exemption: Exemption) -> Iterator[str]:
         for host in registry.hosts:
             if _covers_image(exemption.images, parse_pattern(f"{host}/**")):
                 yield host
+
+
+def _lint_patterns(policy: Policy) -> Iterator[Problem]:
+    items = [(f"rules[{index}]", rule.images) for index, rule in enumerate(policy.rules)]
+    items += [(f"exemptions[{index}]", item.images) for index, item in enumerate(policy.exemptions)]
+    for path, patterns in items:
+        for index, pattern in enumerate(patterns):
+            # Without a slash it is an image of Docker Hub, and those hardly ever have a dot.
+            if "/" not in pattern.text and "." in pattern.components[-1]:
+                yield Problem(
+                    f"{path}.images[{index}]",
+                    f"is an image of Docker Hub: for all images of a registry write {pattern.text}/**",
+                )
 
 
 def _lint_break_glass(policy: Policy) -> Iterator[Problem]:

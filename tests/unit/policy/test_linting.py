@@ -120,6 +120,19 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         ["unmanagedRegistries: allow admits every image that is not of a configured registry"],
     ),
     (
+        "a host where an image should stand",
+        policy(
+            rules=(rule("r", ["10.125.0.198:20202"], mode="audit"),),
+            exemptions=(exemption("e", ["nginx", "quay.example.com"]),),
+        ),
+        [
+            "rules[0].images[0]: is an image of Docker Hub: for all images of a registry write "
+            "10.125.0.198:20202/**",
+            "exemptions[0].images[1]: is an image of Docker Hub: for all images of a registry write "
+            "quay.example.com/**",
+        ],
+    ),
+    (
         "a glass that a robot may break",
         policy(break_glass=BreakGlass(users=frozenset({"ada", "system:serviceaccount:argocd:controller"}))),
         [
