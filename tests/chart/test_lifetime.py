@@ -37,6 +37,18 @@ def admits(cluster: ControlPlane, image: str) -> bool:
     return output.endswith("created (server dry run)")
 
 
+NODE = [
+    {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}},
+    {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "node-1", "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": "node-1"},
+    },
+]
+"""What a kubelet writes before its node is of any use."""
+
+
 class Stream:
     """Creates Pods one after the other, for as long as it is entered."""
 
@@ -129,8 +141,8 @@ def test_certificates_come_back_within_seconds_and_rotate_without_a_lost_admissi
         assert stream.failures == []
         replaced = [one for one in yaml.safe_load_all(installation.render()) if one]
         for kind in ("Secret", "ValidatingWebhookConfiguration"):
-            (one,) = [one for one in replaced if one["kind"] == kind]
-            cluster.kubectl("replace", "-f", "-", stdin=one)
+            for one in (one for one in replaced if one["kind"] == kind):
+                cluster.kubectl("replace", "-f", "-", stdin=one)
             cluster.wait_for(f"the {kind} to be whole again", is_whole, seconds=5)
         cluster.kubectl("delete", "secret", f"{NAME}-tls", "-n", installation.namespace)
         cluster.wait_for("the Secret", is_whole, seconds=5)
@@ -150,6 +162,10 @@ def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
             output = run(cluster, "own", UNTRUSTED, "--dry-run=server", namespace=namespace)
             assert output.endswith("created (server dry run)")
         assert "created" in cluster.kubectl("create", "deployment", "d", "--image=x", "-n", TEAM)
+        for thing in NODE:
+            cluster.kubectl("create", "-f", "-", stdin=thing)
+            cluster.kubectl("label", "-f", "-", "a=b", stdin=thing)
+            cluster.kubectl("delete", "-f", "-", stdin=thing)
         for patch in ({"metadata": {"labels": {"a": "b"}}}, {"metadata": {"finalizers": ["example.com/a"]}}):
             cluster.kubectl("patch", "pod", "early", "-n", TEAM, "-p", json.dumps(patch))
         status = json.dumps({"status": {"phase": "Failed"}})

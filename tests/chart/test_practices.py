@@ -1,12 +1,12 @@
 """Kubernetes' advice for admission webhooks, requirement by requirement, over the rendered objects.
 
 Sources: Kubernetes documentation, Admission Webhook Good Practices and Dynamic Admission Control.
-R13 (the form of answers), R14 (warnings) and R18 (mirror Pods) are properties of the program: their
-tests are in tests/unit/admission. What the chart has to do with them is here.
+A test is named after its requirement, R1 to R23. Those of the program itself are named by ``OF_THE_PROGRAM``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +16,16 @@ from webhook.admission.uses import JUDGED_OPERATIONS, PODS, WORKLOADS
 from webhook.policy.loading import load_policy
 from webhook.server.app import time_to_decide
 from webhook.trust.settings import LookupSettings
+
+OF_THE_PROGRAM = {
+    "r10": "tests/bypasses/test_protocol.py::test_a_dry_run_leaves_no_trace_that_alarms",
+    "r13": "tests/unit/admission/test_review.py::test_a_refusal_carries_status_warnings_and_annotations",
+    "r14": "tests/unit/admission/test_messages.py::test_warnings_stay_within_what_the_api_server_shows",
+    "r16": "tests/unit/admission/test_review.py::test_unknown_fields_are_skipped",
+    "r18": "tests/unit/admission/test_gate.py::test_a_mirror_pod_of_its_node_is_admitted_and_recorded",
+    "r21": "tests/chart/test_versions.py::test_objects_are_valid_in_every_version",
+}
+"""Requirements that are kept, or kept as well, by something else than the rendered objects."""
 
 SYSTEM = ["kube-node-lease", "kube-public", "kube-system"]
 OWN_ONLY = {"webhook": {"excludedNamespaces": []}}
@@ -49,6 +59,16 @@ def matched(entry: dict[str, Any]) -> set[tuple[str, str, str]]:
         for resource in rule["resources"]
         for operation in rule["operations"]
     }
+
+
+@pytest.mark.parametrize("number", range(1, 24))
+def test_every_requirement_has_its_test(number: int) -> None:
+    """Here by its name, or elsewhere by a name that exists."""
+    path, _, name = OF_THE_PROGRAM.get(f"r{number}", "").partition("::")
+    if path:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
+    else:
+        assert [test for test in globals() if re.match(rf"test_(r\d+_)*r{number}_", test)]
 
 
 def test_r1_the_timeout_is_short_and_the_webhook_answers_within_it() -> None:

@@ -1,0 +1,140 @@
+"""What Argo CD and Flux do to the chart's objects: replace, heal, prune, and never ask the cluster first."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.conftest import Prepare
+from tests.chart.installation import (
+    AWAY,
+    REFUSED,
+    TEAM,
+    TRUSTED,
+    UNTRUSTED,
+    Installation,
+    Replica,
+    leftovers,
+    run,
+    wait_until_called,
+)
+from tests.chart.rendering import NAME
+from tests.controlplane import ControlPlane
+
+HEAL: dict[str, tuple[str, ...]] = {
+    "client-side": ("apply", "-f", "-"),
+    "server-side": (
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=argocd-controller",
+        "-f",
+        "-",
+    ),
+}
+
+
+def rendered(installation: Installation) -> list[dict[str, Any]]:
+    """Return the objects as GitOps has them."""
+    return [one for one in yaml.safe_load_all(installation.render()) if one]
+
+
+def says(cluster: ControlPlane, image: str, words: str) -> bool:
+    """Whether the answer to a Pod with this image holds some words."""
+    return words in run(cluster, "gitops", image, "--dry-run=server")
+
+
+def is_at_work(cluster: ControlPlane) -> bool:
+    """Whether the webhook is called over TLS that is verified, and decides."""
+    created = "created (server dry run)"
+    return says(cluster, TRUSTED, created) and says(cluster, UNTRUSTED, REFUSED)
+
+
+def test_replacing_every_object_takes_nothing_away_for_longer_than_five_seconds(
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path
+) -> None:
+    """``Replace=true``: certificate, caBundle and snapshot are rendered empty, and filled in again."""
+    installation = prepare("gitops-replace")
+    objects = rendered(installation)
+    cluster.kubectl("apply", "-f", "-", stdin=installation.render())
+    with Replica(installation, tmp_path):
+        wait_until_called(cluster)
+        random.Random(1).shuffle(objects)
+        for one in objects:
+            cluster.kubectl("replace", "-f", "-", stdin=one)
+            cluster.wait_for(f"{one['kind']} to do no harm", lambda: is_at_work(cluster), seconds=5)
+        for entry in cluster.get("validatingwebhookconfiguration", NAME)["webhooks"]:
+            assert entry["clientConfig"]["caBundle"]
+
+
+@pytest.mark.parametrize("how", HEAL)
+def test_what_somebody_changed_is_healed_and_what_the_webhook_owns_is_left_alone(
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path, how: str
+) -> None:
+    """A failurePolicy, a namespace that was taken out and a milder mode do not last; the certificate does."""
+    installation = prepare(f"gitops-heal-{how}")
+    manifests = installation.render()
+    cluster.kubectl(*HEAL[how], stdin=manifests)
+    with Replica(installation, tmp_path) as replica:
+        wait_until_called(cluster)
+        before = cluster.get("validatingwebhookconfiguration", NAME)
+        certificate = cluster.get("secret", f"{NAME}-tls", "-n", installation.namespace)["data"]
+        taken_out = "/webhooks/0/namespaceSelector/matchExpressions/0/values/-"
+        change = [
+            {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
+            {"op": "add", "path": taken_out, "value": TEAM},
+        ]
+        configuration = ("validatingwebhookconfiguration", NAME)
+        cluster.kubectl("patch", *configuration, "--type=json", "-p", json.dumps(change))
+        policy = ("configmap", f"{NAME}-policy", "-n", installation.namespace)
+        text = cluster.get(*policy)["data"]["policy.yaml"].replace("mode: enforce", "mode: audit")
+        cluster.kubectl("patch", *policy, "-p", json.dumps({"data": {"policy.yaml": text}}))
+        cluster.wait_for("the gate to be open", lambda: not says(cluster, UNTRUSTED, REFUSED))
+        cluster.kubectl(*HEAL[how], stdin=manifests)
+        replica.mount()
+        cluster.wait_for("the gate to be closed again", lambda: is_at_work(cluster))
+        after = cluster.get("validatingwebhookconfiguration", NAME)
+        assert after["webhooks"] == before["webhooks"]
+        assert cluster.get("secret", f"{NAME}-tls", "-n", installation.namespace)["data"] == certificate
+
+
+def last(kind: str, name: str) -> Callable[[dict[str, Any]], bool]:
+    """Return an order in which one object comes last."""
+    return lambda one: (one["kind"], one["metadata"]["name"]) == (kind, name)
+
+
+ORDERS = {
+    "the webhook configuration last": last("ValidatingWebhookConfiguration", NAME),
+    "the gate's binding last": last("RoleBinding", f"{NAME}-gate"),
+    "the Service last": last("Service", NAME),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_however_it_is_pruned_the_gate_is_open_in_the_end(
+    cluster: ControlPlane, prepare: Prepare, order: str
+) -> None:
+    """With no replica any more. The gate closes at most until configuration and binding are gone, either of them."""
+    installation = prepare(f"gitops-prune-{sorted(ORDERS).index(order)}")
+    installation.use_certificate()
+    objects = rendered(installation)
+    cluster.kubectl("apply", "-f", "-", stdin=installation.render())
+    cluster.wait_for("the gate to be closed", lambda: says(cluster, TRUSTED, AWAY))
+    random.Random(2).shuffle(objects)
+    opened = False
+    for one in sorted(objects, key=ORDERS[order]):
+        cluster.kubectl("delete", "-f", "-", stdin=one)
+        opens = one["metadata"]["name"] == f"{NAME}-gate" or one["kind"] == "ValidatingWebhookConfiguration"
+        opened = opened or opens
+        if opened:
+            cluster.wait_for("the gate to be open", lambda: says(cluster, UNTRUSTED, "created"), seconds=5)
+        else:
+            assert says(cluster, TRUSTED, AWAY)
+    assert opened
+    assert leftovers(cluster, installation.namespace) == []
