@@ -99,7 +99,7 @@ class Resolver:
         failure = "no address"
         try:
             found = self._resolve(host)
-        except (OSError, UnicodeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may go on waiting for it
             failure = str(getattr(error, "strerror", None) or error)
         with self._lock:
             if found:

@@ -1,0 +1,190 @@
+"""Names of endpoints: addresses that were good once, and a dead name that stalls nobody else."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import FakeClock
+from tests.serving import ROOT
+from webhook.deadlines import Deadline, spawn
+from webhook.errors import LookupTimeout, RegistryUnavailable
+from webhook.swr.resolver import FRESH, MAX_NAMES, Address, Resolver
+
+GOOD: Address = (socket.AF_INET, "192.0.2.1")
+MOVED: Address = (socket.AF_INET, "192.0.2.2")
+HOST = "swr.example.com"
+
+
+class Names:
+    """A resolver of the system: some names are known, some hang, the others are not there."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, list[Address]] = {HOST: [GOOD]}
+        self.hanging: set[str] = set()
+        self.asked: Counter[str] = Counter()
+        self.go = threading.Event()
+        self.clock = FakeClock()
+        self.resolver = Resolver(self, self.clock)
+
+    def __call__(self, host: str) -> list[Address]:
+        self.asked[host] += 1
+        if host in self.hanging:
+            self.go.wait(30)
+        if host not in self.known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self.known[host]
+
+    def find(self, host: str = HOST, seconds: float = 10.0) -> list[Address]:
+        """Return the addresses of a host, in this much time."""
+        return self.resolver.addresses(host, Deadline.after(seconds))
+
+
+@pytest.fixture
+def names() -> Iterator[Names]:
+    """Names, and nothing left hanging in the end."""
+    names = Names()
+    yield names
+    names.go.set()
+
+
+def test_addresses_are_used_for_a_while_without_asking_again(names: Names) -> None:
+    """A connection costs no resolution each time."""
+    assert [names.find(), names.find()] == [[GOOD], [GOOD]]
+    assert names.asked[HOST] == 1
+    names.clock.tick(FRESH)
+    names.known[HOST] = [MOVED]
+    assert names.find() == [MOVED]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]", "2001:db8::7"])
+def test_a_number_is_no_name(names: Names, host: str) -> None:
+    """Nobody is asked."""
+    ((_, address),) = names.find(host)
+    assert address == host.strip("[]")
+    assert not names.asked
+
+
+def test_a_name_that_is_not_there_is_said_to_be_so(names: Names) -> None:
+    """It may be a mistake in the policy, or DNS that is down."""
+    with pytest.raises(RegistryUnavailable) as caught:
+        names.find("nowhere.example.com")
+    assert str(caught.value) == "nowhere.example.com cannot be resolved: Name or service not known"
+
+
+def test_addresses_that_were_good_stand_in_where_the_name_is_gone(names: Names) -> None:
+    """DNS that forgets a name takes no registry away."""
+    names.find()
+    names.clock.tick(3600)
+    del names.known[HOST]
+    assert names.find() == [GOOD]
+
+
+def test_addresses_that_were_good_stand_in_while_the_resolver_hangs(names: Names) -> None:
+    """After half a second, long before the deadline."""
+    names.find()
+    names.clock.tick(3600)
+    names.hanging.add(HOST)
+    began = time.monotonic()
+    assert names.find(seconds=30) == [GOOD]
+    assert time.monotonic() - began < 10
+
+
+def test_a_resolver_that_hangs_is_waited_for_until_the_deadline(names: Names) -> None:
+    """And by all who want the same name together."""
+    names.hanging.add(HOST)
+    failures: list[Exception] = []
+
+    def find() -> None:
+        try:
+            names.find(seconds=0.2)
+        except LookupTimeout as error:
+            failures.append(error)
+
+    threads = [spawn(find, "finds") for _ in range(50)]
+    for thread in threads:
+        thread.join(10)
+    assert {str(failure) for failure in failures} == {f"{HOST} could not be resolved in time"}
+    assert len(failures) == 50
+    assert names.asked[HOST] == 1
+
+
+def test_a_dead_name_does_not_stall_a_healthy_one(names: Names) -> None:
+    """Each has its own resolution."""
+    dead = [f"dead-{index}.example.com" for index in range(20)]
+    names.hanging.update(dead)
+
+    def wait(host: str) -> None:
+        with pytest.raises(RegistryUnavailable):
+            names.find(host)
+
+    threads = [spawn(lambda host=host: wait(host), "finds") for host in dead]  # type: ignore[misc]
+    while len(names.asked) < len(dead):
+        time.sleep(0.001)
+    assert names.find(seconds=2) == [GOOD]
+    names.go.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_a_mistake_while_resolving_leaves_nobody_waiting(names: Names) -> None:
+    """Whatever it is, it is over, and the next one tries again."""
+
+    def broken(host: str) -> list[Address]:
+        if not names.asked[host]:
+            names.asked[host] += 1
+            raise ZeroDivisionError("a mistake of ours")
+        return [GOOD]
+
+    resolver = Resolver(broken, names.clock)
+    with pytest.raises(RegistryUnavailable):
+        resolver.addresses(HOST, Deadline.after(5))
+    assert resolver.addresses(HOST, Deadline.after(5)) == [GOOD]
+
+
+def test_what_is_remembered_is_bounded(names: Names) -> None:
+    """There are as many names as endpoints, and a reload may bring others."""
+    for index in range(MAX_NAMES + 50):
+        names.known[f"{index}.example.com"] = [GOOD]
+        names.find(f"{index}.example.com")
+    assert len(names.resolver._names) == MAX_NAMES
+
+
+SCRIPT = """
+import socket, time
+sleep = time.sleep
+def getaddrinfo(host, *rest, **more):
+    if host.startswith("dead"):
+        sleep(30)
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+socket.getaddrinfo = getaddrinfo
+from gevent import monkey; monkey.patch_all()
+import gevent, os
+from webhook.deadlines import Deadline
+from webhook.server.resolving import NativeResolver
+from webhook.swr.resolver import Resolver
+resolver = Resolver(NativeResolver())
+began = time.monotonic()
+for number in range(12):
+    gevent.spawn(resolver.addresses, f"dead-{number}.example.com", Deadline.after(60))
+gevent.sleep(0.2)
+gevent.get_hub().threadpool.apply(lambda: None)
+print(resolver.addresses("swr.example.com", Deadline.after(20)), flush=True)
+os._exit(0 if time.monotonic() - began < 10 else 1)
+"""
+
+
+def test_under_gevent_dead_names_hold_up_neither_the_loop_nor_its_threads() -> None:
+    """All of a process shares ten threads of the hub: twelve names hang, and another is found meanwhile."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == f"[({GOOD[0]!r}, '192.0.2.1')]\n", done.stderr
+    assert done.returncode == 0
