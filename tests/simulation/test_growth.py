@@ -1,0 +1,108 @@
+"""However many images are asked about, memory stays as it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import registry
+from tests.fakes import FakeClock, Notes
+from tests.simulation.virtual import VirtualTime
+from webhook.deadlines import Deadline
+from webhook.trust.cache import RecordCache
+from webhook.trust.facts import Fact
+from webhook.trust.lookup import Question, TrustLookup
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+    """A virtual clock under everything that asks and waits."""
+    before = random.getstate()
+    clock = VirtualTime()
+    clock.install(monkeypatch, seed=3)
+    yield clock
+    random.setstate(before)
+
+
+class Quick:
+    """Implements ``TrustSource``: every other image is trusted, the others are missing."""
+
+    def __init__(self, clock: VirtualTime) -> None:
+        self._clock = clock
+        self.asked = 0
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        pace(deadline)
+        self.asked += 1
+        status = TrustStatus.TRUSTED if self.asked % 2 else TrustStatus.MISSING
+        return TrustRecord(status, self._clock.now, "sha256:" + "a" * 64)
+
+
+def test_nothing_is_left_of_three_thousand_lookups_but_what_the_cache_may_hold(clock: VirtualTime) -> None:
+    """No flight, no queue, no namespace, no worker."""
+    settings = CacheSettings(max_entries=100)
+    source = Quick(clock)
+    rate = LookupSettings(calls_per_second=1000)
+    lookup = TrustLookup(source, settings, rate, Notes(), clock.time)
+    for index in range(3000):
+        query = TrustQuery(registry(), "shop", f"web-{index}", "1")
+        question = Question(query, None, f"team-{index}")
+        clock.spawn(lambda question=question: lookup.ask([question], Deadline.after(60)))  # type: ignore[misc]
+    clock.run(60)
+    (lane,) = lookup._lanes.values()
+    assert source.asked == 3000
+    assert lookup.sizes == (100, 100, 0)
+    assert lookup._flights == {}
+    assert (lane._waiting, lane._count, list(lane._background), lane._workers) == ({}, 0, [], 0)
+
+
+def grow(count: int, settings: CacheSettings, mark: int, measure: Callable[[], int]) -> tuple[int, int]:
+    """Fill a cache with so many trusted, refused, heard and lost images; measure at the mark and in the end."""
+    clock = FakeClock()
+    cache = RecordCache(settings, clock)
+    before = 0
+    for index in range(count):
+        clock.tick(0.001)
+        key = ("0123456789abcdef", "shop", "web", f":{index}")
+        if index % 10 == 0:
+            cache.recall(Fact(key, int(clock.now), trusted=index % 20 == 0))
+        elif index % 2:
+            cache.put(key, TrustRecord(TrustStatus.TRUSTED, clock.now, f"sha256:{index:064x}"))
+        else:
+            cache.put(key, TrustRecord(TrustStatus.MISSING, clock.now))
+        if index + 1 == mark:
+            before = measure()
+    return before, measure()
+
+
+def test_a_full_cache_does_not_grow() -> None:
+    """Neither with trusted nor with refused images, nor with what other replicas heard."""
+    tracemalloc.start()
+    try:
+        before, after = grow(
+            30_000, CacheSettings(max_entries=500), 10_000, lambda: tracemalloc.get_traced_memory()[0]
+        )
+    finally:
+        tracemalloc.stop()
+    assert after < before * 1.25
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has (proc(5))."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_million_images_take_no_more_memory_than_the_first_ones() -> None:
+    """With the default bound of ten thousand of each kind."""
+    before, after = grow(1_000_000, CacheSettings(), 200_000, resident)
+    assert after - before < 10_000_000
