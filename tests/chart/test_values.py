@@ -430,3 +430,13 @@ def test_the_gate_stands_down_only_by_a_binding_that_is_rendered() -> None:
 def test_one_replica_has_no_disruption_budget() -> None:
     """It would block every drain."""
     assert render({"replicaCount": 1}).of("PodDisruptionBudget") == []
+
+
+def test_running_pods_may_be_listed_only_to_warm_up() -> None:
+    """It is off unless somebody wants it."""
+    listing = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+    off, on = render(), render({"warmUp": {"enabled": True}})
+    assert listing in on.one("ClusterRole")["rules"]
+    assert listing not in off.one("ClusterRole")["rules"]
+    assert "--warm-up" in on.container["args"]
+    assert "--warm-up" not in off.container["args"]

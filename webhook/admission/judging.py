@@ -111,6 +111,10 @@ class Judge:
             return self._read(image)
         return self._read_and_keep(image)
 
+    def question_for(self, use: ImageUse, namespace: str, now: float) -> Question | None:
+        """Return what a review of this use would ask, ``None`` where it would ask nothing."""
+        return self._settle(use, namespace, now).question
+
     def _read(self, image: str) -> Reading:
         reference: ImageReference | None = None
         try:

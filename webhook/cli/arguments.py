@@ -143,6 +143,11 @@ def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
         metavar="NAMESPACE/NAME",
         help="Secret in which replicas keep what was trusted, so that it outlives them; must exist",
     )
+    parser.add_argument(
+        "--warm-up",
+        action="store_true",
+        help="ask SWR once, in the background, about the images that run; needs to list Pods",
+    )
     _add_log_options(parser)
     parser.set_defaults(run=_command("serve"))
 

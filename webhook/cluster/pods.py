@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
-from webhook.admission.uses import MIRROR_ANNOTATION, Subject, find_uses
+from webhook.admission.uses import MIRROR_ANNOTATION, ImageUse, Subject, find_uses
 from webhook.audit.pods import PodPage, RunningPod, Workload
 from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, PASSING
 from webhook.deadlines import spawn
@@ -169,6 +169,33 @@ class PodReader:
             is_static=_is_static(meta),
         )
         return running, ""
+
+
+def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse]]]:
+    """Yield, page by page, what Pods that have not ended use, with their namespaces.
+
+    Pods that cannot be read are left out. The list may end early where its token expires.
+
+    Raises:
+        ClusterError: the API server refused or did not answer.
+    """
+    patient, token = Patient(api), ""
+    while True:
+        query = {"limit": str(page_size)} | ({"continue": token} if token else {})
+        page = _read_page(patient, "/api/v1/pods", query)
+        uses: list[tuple[str, ImageUse]] = []
+        for item in page.items:
+            try:
+                pod = msgspec.convert(item, _Pod)
+            except msgspec.ValidationError:
+                continue
+            if pod.status is None or pod.status.phase not in FINISHED:
+                found = find_uses(Subject.POD, "Pod", KubernetesObject(spec=pod.spec)) or ()
+                uses += ((pod.metadata.namespace, use) for use in found)
+        yield uses
+        token = page.token
+        if not token:
+            return
 
 
 class OwnerReader:

@@ -39,6 +39,7 @@ def main(options: argparse.Namespace) -> int:
         client_ca=options.client_ca,
         events=options.events,
         snapshot_secret=options.snapshot_secret or "",
+        warm_up=options.warm_up,
     )
     # Only the process that serves may have the thread that writes: a fork would leave it behind.
     writer: list[BackgroundWriter] = []

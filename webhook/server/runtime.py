@@ -6,6 +6,7 @@ import gc
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -14,6 +15,8 @@ from flask import Flask
 
 from webhook import __version__
 from webhook.admission.gate import DecisionObserver, Gate
+from webhook.admission.judging import Judge
+from webhook.admission.uses import ImageUse
 from webhook.deadlines import spawn
 from webhook.policy.loading import parse_policy
 from webhook.policy.reloading import PolicyFile
@@ -25,10 +28,12 @@ from webhook.server.tls import CertificateFiles, ServingCertificate
 from webhook.swr.resolver import Address
 from webhook.telemetry.logs import SUMMARY_INTERVAL, Logging
 from webhook.telemetry.metrics import Metrics
+from webhook.trust.lookup import Question
 
 if TYPE_CHECKING:
     from webhook.cluster.events import DecisionEvents
     from webhook.cluster.snapshots import TrustSnapshot
+    from webhook.cluster.warming import WarmUp
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +50,8 @@ class ServeOptions:
     The certificate comes from ``tls_cert`` and ``tls_key``, or is kept in ``cert_secret``
     (``namespace/name``) for ``service`` and ``webhook_configuration``; what is not used is empty.
     ``events`` asks for Kubernetes Events on what is refused. ``snapshot_secret`` (``namespace/name``) is
-    where what was trusted is kept, empty for nowhere.
+    where what was trusted is kept, empty for nowhere. ``warm_up`` asks for a look at the images of running
+    Pods once this replica serves.
     """
 
     config: str
@@ -59,6 +65,7 @@ class ServeOptions:
     client_ca: str | None = None
     events: bool = False
     snapshot_secret: str = ""
+    warm_up: bool = False
 
 
 class Aside(Protocol):
@@ -112,6 +119,7 @@ class Runtime:
         self.gate = Gate(lambda: self.policy.current, self.engine, observers)
         self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
         self._snapshot_thread: threading.Thread | None = None
+        self._warm_up = _open_warm_up(self.policy, self.engine) if options.warm_up else None
         health = Health(
             self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics, self._snapshot
         )
@@ -127,6 +135,8 @@ class Runtime:
             spawn(self._write_events, "events")
         if (snapshot := self._snapshot) is not None:
             self._snapshot_thread = spawn(lambda: snapshot.run(self._stop), "snapshot")
+        if (warm_up := self._warm_up) is not None:
+            spawn(lambda: warm_up.run(self._stop), "warm-up")
         logger.info(
             "serving",
             extra={
@@ -197,3 +207,13 @@ def _open_snapshot(
     namespace, _, name = options.snapshot_secret.partition("/")
     secret = SharedSecret(connect(), namespace, name)
     return TrustSnapshot(secret, engine.lookup, lambda: certificate.derive_key(PURPOSE), scope, metrics)
+
+
+def _open_warm_up(policy: PolicyFile, engine: Engine) -> WarmUp:
+    from webhook.cluster.client import connect  # noqa: PLC0415 - as above
+    from webhook.cluster.warming import WarmUp  # noqa: PLC0415 - as above
+
+    def question_for(namespace: str, use: ImageUse) -> Question | None:
+        return Judge(policy.current, engine).question_for(use, namespace, time.time())
+
+    return WarmUp(connect(), question_for, engine.lookup.warm)

@@ -99,7 +99,7 @@ annotations:
 
 {{/* Whether it needs rights beyond its own namespace. */}}
 {{- define "swr-trust.usesClusterRights" -}}
-{{- if or (eq .Values.certificates.mode "self") .Values.events.enabled -}}true{{- end -}}
+{{- if or (eq .Values.certificates.mode "self") .Values.events.enabled .Values.warmUp.enabled -}}true{{- end -}}
 {{- end -}}
 
 {{/* The Secret with what was trusted. */}}
