@@ -123,9 +123,9 @@ class Release:
         self.namespace = namespace
         self.port = port
 
-    def kubeconfig(self, folder: Path) -> Path:
-        """Write a kubeconfig that holds the rights of the chart's ServiceAccount and no others."""
-        token = self.cluster.kubectl("create", "token", NAME, "-n", self.namespace).strip()
+    def kubeconfig(self, folder: Path, account: str = NAME) -> Path:
+        """Write a kubeconfig that holds the rights of one of the chart's ServiceAccounts and no others."""
+        token = self.cluster.kubectl("create", "token", account, "-n", self.namespace).strip()
         config = json.loads(self.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
         config["users"][0]["user"] = {"token": token}
         path = folder / "service-account.kubeconfig"
@@ -221,10 +221,14 @@ class Installation(Release):
 
 
 class Replica:
-    """A Pod of the Deployment, run beside the API server."""
+    """A Pod of the webhook's Deployment or of another one, run beside the API server."""
 
-    def __init__(self, release: Release, folder: Path, name: str = "replica-1") -> None:
+    def __init__(
+        self, release: Release, folder: Path, name: str = "replica-1", deployment: str = NAME
+    ) -> None:
         """Keep everything of the Pod in ``folder``."""
+        self._deployment = deployment
+        self.port = release.port if deployment == NAME else free_port()
         self._release = release
         self._folder = folder
         self._name = name
@@ -251,7 +255,7 @@ class Replica:
         port = container["ports"][0]["containerPort"]
         arguments = [self._inside(argument) for argument in container["args"] if argument != f"--port={port}"]
         command = [sys.executable, "-m", "webhook.cli.main", *arguments]
-        command += ["--host=127.0.0.1", f"--port={self._release.port}"]
+        command += ["--host=127.0.0.1", f"--port={self.port}"]
         fields = {"metadata.name": self._name, "metadata.namespace": self._release.namespace}
         variables = {
             one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
@@ -260,7 +264,7 @@ class Replica:
         }
         # In place of the token that a kubelet mounts; without the right to one there is no cluster.
         if pod["automountServiceAccountToken"]:
-            variables["KUBECONFIG"] = str(self._release.kubeconfig(self._folder))
+            variables["KUBECONFIG"] = str(self._release.kubeconfig(self._folder, pod["serviceAccountName"]))
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **variables}
@@ -286,13 +290,14 @@ class Replica:
     def _wait(self) -> None:
         assert self.process is not None
         ends = time.monotonic() + 30
-        while '"serving"' not in self.logs():
+        sign = '"serving"' if self._deployment == NAME else '"auditing"'
+        while sign not in self.logs():
             if self.process.poll() is not None or time.monotonic() > ends:
                 raise AssertionError(f"the webhook does not serve:\n{self.logs()}")
             time.sleep(0.05)
 
     def _pod(self) -> dict[str, Any]:
-        deployment = self._release.cluster.get("deployment", NAME, "-n", self._release.namespace)
+        deployment = self._release.cluster.get("deployment", self._deployment, "-n", self._release.namespace)
         spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
         return spec
 

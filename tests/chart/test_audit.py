@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chart.conftest import Prepare
+from tests.chart.installation import TEAM, UNTRUSTED, Replica, leftovers, run
 from tests.chart.rendering import NAME, NAMESPACE, HelmError, Objects, merged, render
+from tests.controlplane import ControlPlane
 from tests.rescanning import rights
+from tests.serving import ROOT
 
 AUDIT = f"{NAME}-audit"
 ON: dict[str, Any] = {"audit": {"enabled": True}}
@@ -177,3 +183,31 @@ def test_the_rules_take_the_label_that_cces_prometheus_wants() -> None:
     rule = objects.one("PrometheusRule")
     assert labels.items() <= rule["metadata"]["labels"].items()
     assert f'job="{AUDIT}"' in str(rule["spec"]["groups"])
+
+
+def test_an_installed_audit_reports_what_runs_and_leaves_nothing_behind(
+    prepare: Prepare, cluster: ControlPlane, tmp_path: Path
+) -> None:
+    """Its Pod as rendered, with its own ServiceAccount's token; ``helm uninstall`` takes the reports away."""
+    definition = ROOT / "tests" / "data" / "crds" / "openreports.yaml"
+    cluster.kubectl("apply", "-f", str(definition))
+    assert run(cluster, "audited", UNTRUSTED).endswith("created")
+    release = prepare("audit-installed", ON)
+    release.install()
+
+    def reported() -> bool:
+        found = cluster.kubectl("get", "reports.openreports.io", "-n", TEAM, "-o", "name", check=False)
+        return "report.openreports.io/swr-trust" in found
+
+    with Replica(release, tmp_path, "audit-1", AUDIT) as audit_pod:
+        cluster.wait_for("the report", reported, seconds=90)
+        with urllib.request.urlopen(f"http://127.0.0.1:{audit_pod.port}/metrics", timeout=10) as response:
+            text = response.read().decode()
+        assert f'swr_trust_audit_pods{{resource_namespace="{TEAM}",state="refused"}}' in text
+        assert "forbidden" not in audit_pod.logs()
+        assert audit_pod.stop() == 0
+    release.uninstall()
+    cluster.wait_for("the report to go", lambda: not reported(), seconds=90)
+    assert leftovers(cluster, "audit-installed") == []
+    cluster.kubectl("delete", "-f", str(definition))
+    cluster.kubectl("delete", "pod", "audited", "-n", TEAM, "--wait=false")
