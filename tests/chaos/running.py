@@ -12,6 +12,7 @@ from typing import Self
 from tests.chaos.matrix import THROTTLED, TIMEOUT, UNAVAILABLE, Row
 from tests.chaos.world import REVIEW_SECONDS, Account, Client, Verdict, World
 from tests.vitals import find_worker, look_at
+from webhook.trust.limiter import LONGEST_BACK_OFF
 
 EXPIRY = 1.3
 """Seconds after which a trusted answer of the policy's ``cache.trusted`` has ended."""
@@ -22,9 +23,9 @@ PAUSE = 0.05
 MAX_GROWTH = 24.0
 """MiB by which one fault may enlarge the process: the buffers of an answer in flight, and the allocator's."""
 
-MAX_RECOVERY = 12.0
+MAX_RECOVERY = LONGEST_BACK_OFF * 1.5 + 3.0
 """Seconds after the end of a fault until images that were never seen are admitted. The longest silence is
-that after SWR's own throttling, ten seconds; a breaker probes again within three to six by then."""
+that after SWR's own throttling, with its jitter; a breaker probes again within eight seconds by then."""
 
 
 @dataclass(slots=True)

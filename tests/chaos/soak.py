@@ -28,10 +28,14 @@ from tests.http.wire import HELLO, connect, reset, shake_hands
 from tests.serving import write_pair
 from tests.vitals import find_worker, look_at
 
+ROWS = tuple(row for row in MATRIX if not row.new)
+"""Without those for accounts that nobody has called before: each comes more than once here."""
+
+WARM_UP_SECONDS = 0.7
 ROUND_SECONDS = 25.0
 CALM_SECONDS = 6.0
 FAULT_SECONDS = 4.0
-MIN_ROUNDS = 3
+MIN_ROUNDS = 4
 SETTLED = 1
 """The round that the last one is compared with, counted from 0."""
 
@@ -52,10 +56,11 @@ class Round:
 def main() -> int:
     """Return 0 where nothing grew and every verdict was right, otherwise 1."""
     parser = argparse.ArgumentParser(description="Watches what grows under load, faults and changes.")
-    parser.add_argument("--seconds", type=float, default=240.0, help="for how long, at least three rounds")
+    parser.add_argument("--seconds", type=float, default=240.0, help="for how long, at least four rounds")
     seconds = parser.parse_args().seconds
     console, rounds, problems = Console(width=110), [], []
-    with tempfile.TemporaryDirectory() as path, open_world(Path(path), MATRIX) as world:
+    with tempfile.TemporaryDirectory() as path, open_world(Path(path), ROWS) as world:
+        _warm_up(world)
         ends = time.monotonic() + seconds
         while len(rounds) < MIN_ROUNDS or time.monotonic() < ends:
             done, wrong = _run_round(world)
@@ -72,10 +77,17 @@ def main() -> int:
     return 1 if problems else 0
 
 
+def _warm_up(world: World) -> None:
+    """Let every account be asked by as many clients as a fault is watched by, so that its pool is filled."""
+    for account in world.accounts.values():
+        with Asking(world, account, 4, pause=0.01):
+            time.sleep(WARM_UP_SECONDS)
+
+
 def _run_round(world: World) -> tuple[Round, list[str]]:
     problems: list[str] = []
     counts = {"reviews": 0, "faults": 0}
-    rows = list(MATRIX)
+    rows = list(ROWS)
     random.shuffle(rows)
     half = len(rows) // 2
 

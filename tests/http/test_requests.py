@@ -124,8 +124,8 @@ def test_answers_come_in_the_order_of_the_requests(server: ServerProcess) -> Non
 
 @pytest.mark.parametrize("announced", [True, False], ids=["with a length", "in chunks"])
 def test_a_body_too_large_is_refused_and_the_connection_ends(server: ServerProcess, announced: bool) -> None:
-    """8 MiB of blanks: the answer arrives although the rest is thrown away."""
-    body = b" " * 2**23
+    """24 MiB of blanks: the answer arrives although the rest is thrown away."""
+    body = b" " * (3 * 2**23)
     data = post(body) if announced else post(chunked(body), "Transfer-Encoding: chunked", length=False)
     connection = shake_hands(server)
     connection.sendall(data + LAST_PROBE)
