@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
 
@@ -24,9 +25,10 @@ class Run:
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     healthy: Seen = field(default_factory=Seen)
-    ready: list[int] = field(default_factory=list)
+    probes: list[tuple[int, str]] = field(default_factory=list)
     growth: float = 0.0
     logs: str = ""
+    after: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
-                done.ready.append(world.server.get("/readyz")[0])
+                status, report = world.server.get("/readyz?verbose")
+                done.probes.append((status, report.decode()))
                 threads[0].join(0.5)
                 threads[-1].join(0.5)
             for thread in threads:
@@ -53,6 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         done.healthy = asking.seen
         done.growth = look_at(find_worker(world.server)).resident - resident
         done.logs = world.server.logs()
+        done.after = world.server.get("/readyz?verbose")[1].decode()
     return done
 
 
@@ -73,7 +77,18 @@ def test_an_account_without_a_fault_notices_nothing(run: Run) -> None:
 
 def test_the_replica_stays_ready(run: Run) -> None:
     """Readiness is about its own certificate and configuration, never about SWR."""
-    assert set(run.ready) == {200}
+    assert {status for status, _ in run.probes} == {200}
+
+
+def test_the_probe_says_who_does_not_answer_and_which_credential_rests(run: Run) -> None:
+    """A person who looks sees it at once, and that it is over."""
+    during = "".join(report for _, report in run.probes)
+    assert re.search(
+        r"^\[!\] swr refused\.swr\.test: last answered \d+ s ago, left alone", during, re.MULTILINE
+    )
+    for kind in ("aksk", "token"):
+        assert re.search(rf"^\[!\] credential {kind}: rests for \d+ s more", during, re.MULTILINE)
+        assert f"[+] credential {kind}: in use" in run.after
 
 
 def test_memory_stays_flat_and_the_log_without_a_traceback(run: Run) -> None:
