@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +94,12 @@ class Rescanner:
     def forget(self) -> None:
         """Forget what SWR said: an hour passes between two rounds."""
         self.rescan._engine.lookup.retain(())
+
+    def forget_fresh(self) -> None:
+        """Let what SWR said be too old to answer by itself, and young enough to stand in."""
+        lookup = self.rescan._engine.lookup
+        now = time.time()
+        lookup._clock = lookup._cache._clock = lambda: now + 3600.0
 
     def write_events(self) -> None:
         """Write the Events that wait."""

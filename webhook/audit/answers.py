@@ -9,7 +9,7 @@ from typing import Final
 
 from webhook.admission.judging import TrustAnswers
 from webhook.deadlines import Deadline
-from webhook.errors import TrustLookupError
+from webhook.errors import TrustLookupError, Unauthorized
 from webhook.trust.lookup import Answer, Known, Question, Unknown
 from webhook.trust.records import TrustStatus
 
@@ -59,7 +59,7 @@ class RememberedAnswers:
         self.failures: Counter[str] = Counter()
         """Why SWR could not be asked, in words for an operator, by the number of distinct images."""
         self.unanswered = 0
-        """Distinct images about which SWR gave no answer in time: the audit is partial."""
+        """Distinct images that SWR gave no answer about, for no reason of theirs: the audit is partial."""
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer all questions; ``deadline`` is not that of a waiting API server and is not kept."""
@@ -88,7 +88,7 @@ class RememberedAnswers:
             said = self.said.setdefault(question.query.registry.name, Counter())
             said[answer.record.status] += 1
         else:
-            self.unanswered += answer.failure.passes
+            self.unanswered += answer.failure.passes or isinstance(answer.failure, Unauthorized)
             if answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
                 self.failures[answer.failure.detail] += 1
 

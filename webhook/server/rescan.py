@@ -67,10 +67,17 @@ class RescanOptions:
 
 
 def polite(policy: Policy) -> Policy:
-    """Return the policy with lookups as rounds make them; what it decides is the same."""
+    """Return the policy with lookups as rounds make them; what it decides is the same.
+
+    No earlier answer stands in for SWR: a round that could not ask is waited for, and then partial.
+    """
     policy = patient(policy)
     calls = min(policy.lookup.calls_per_second, CALLS_PER_SECOND)
-    return replace(policy, lookup=replace(policy.lookup, calls_per_second=calls))
+    return replace(
+        policy,
+        lookup=replace(policy.lookup, calls_per_second=calls),
+        cache=replace(policy.cache, stale_if_error=0.0),
+    )
 
 
 class Rescan:

@@ -71,6 +71,7 @@ def test_without_a_cluster(write_policy: WritePolicy, tmp_path: Path, capsys: Ou
     assert capsys.readouterr().err.startswith("swr-trust: no access to a cluster: ")
 
 
+@pytest.mark.slow
 def test_the_process_serves_while_the_api_server_is_gone_and_ends_when_told(
     write_policy: WritePolicy, tmp_path: Path
 ) -> None:

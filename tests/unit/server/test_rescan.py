@@ -12,9 +12,10 @@ import pytest
 
 import webhook.server.rescan
 from tests.builders import FakeAnswers, policy
+from tests.emulator.server import Emulator
 from tests.rescanning import Rescanner
 from tests.unit.cluster.lists import FakeCluster, pod
-from webhook.errors import ClusterError, RegistryUnavailable, Throttled
+from webhook.errors import ClusterError, RegistryUnavailable, Throttled, Unauthorized
 from webhook.server.rescan import polite
 from webhook.trust.records import TrustStatus
 from webhook.trust.settings import LookupSettings
@@ -32,13 +33,16 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
     """Return what makes an audit of a cluster with given answers of SWR."""
     made: list[Rescanner] = []
 
-    def build(cluster: Any, answers: FakeAnswers, **options: Any) -> Rescanner:
+    def build(
+        cluster: Any, answers: FakeAnswers | None, endpoint: str = NOWHERE, **options: Any
+    ) -> Rescanner:
         monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: cluster)
         monkeypatch.setattr("webhook.cluster.pods.FIRST_PAUSE", 0.0)
         monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_OUTAGES", 0.0)
         monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_THROTTLING", 0.0)
-        rescanner = Rescanner(tmp_path, NOWHERE, tmp_path / "none", **options)
-        rescanner.rescan._engine = answers  # type: ignore[assignment]
+        rescanner = Rescanner(tmp_path, endpoint, tmp_path / "none", **options)
+        if answers is not None:
+            rescanner.rescan._engine = answers  # type: ignore[assignment]
         made.append(rescanner)
         return rescanner
 
@@ -112,8 +116,8 @@ def test_an_api_server_in_a_bad_way_makes_a_partial_round_and_the_next_may_be_wh
 
 @pytest.mark.parametrize(
     "failure",
-    [Throttled("slow down", by_swr=True), RegistryUnavailable("500")],
-    ids=["throttling", "an outage"],
+    [Throttled("slow down", by_swr=True), RegistryUnavailable("500"), Unauthorized("401")],
+    ids=["throttling", "an outage", "a credential that is not accepted"],
 )
 def test_an_swr_that_does_not_answer_makes_a_partial_round_and_no_news(make: Make, failure: Any) -> None:
     """That SWR could not be asked is not a refusal."""
@@ -128,6 +132,17 @@ def test_an_swr_that_does_not_answer_makes_a_partial_round_and_no_news(make: Mak
     assert "SWR gave no answer about 1 image" in rescanner.said()
 
 
+def test_an_earlier_answer_does_not_stand_in_for_swr(emulator: Emulator, tmp_path: Path, make: Make) -> None:
+    """The webhook would admit by it; a round that could not ask says so."""
+    rescanner = make(FakeCluster([web(image="shop/web:1.0")]), None, endpoint=emulator.url)
+    assert rescanner.round(), rescanner.said()
+    rescanner.forget_fresh()
+    emulator.break_with("status", status=500)
+    assert not rescanner.round()
+    assert rescanner.metric("swr_trust_audit_pods", resource_namespace="shop", state="unknown") == 1
+
+
+@pytest.mark.slow
 def test_a_pod_with_thousands_of_images(make: Make) -> None:
     """One Pod, a row for each, and the next round finds nothing new."""
     thing = web()
