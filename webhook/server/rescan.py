@@ -18,7 +18,7 @@ from typing import Final
 
 from webhook import __version__
 from webhook.audit.news import News
-from webhook.audit.report import AuditReport, NamespaceRow
+from webhook.audit.report import AuditReport, FindingRow, NamespaceRow
 from webhook.audit.rounds import Pace
 from webhook.audit.scanning import Audit, patient
 from webhook.cluster.client import KubernetesApi, connect
@@ -157,15 +157,11 @@ class Rescan:
         self.metrics.newly_refused(len(news))
         if self._events is not None:
             self._events.tell(news)
-        for row in news[:MAX_LOGGED]:
+        if news:
+            # One line for all: of lines that are alike, only the first one in ten seconds is written.
             logger.warning(
-                "a running image would be refused now",
-                extra={
-                    "namespace": row.namespace,
-                    "workload": str(row.workload),
-                    "image": row.image,
-                    "finding": row.finding.value,
-                },
+                "running images would be refused now",
+                extra={"images": [_said(row) for row in news[:MAX_LOGGED]], "count": len(news)},
             )
         published = self._publish(report)
         self._say(report)
@@ -249,6 +245,15 @@ class Rescan:
 
     def _metrics(self) -> tuple[int, str, bytes]:
         return 200, CONTENT_TYPE, self.metrics.render()
+
+
+def _said(row: FindingRow) -> dict[str, str]:
+    return {
+        "namespace": row.namespace,
+        "workload": str(row.workload),
+        "image": row.image,
+        "finding": row.finding.value,
+    }
 
 
 def _figures(report: AuditReport) -> RoundFigures:

@@ -79,7 +79,9 @@ def test_an_image_that_lost_its_trust_is_counted_logged_and_made_an_event(make: 
         "trusted. Get the tag marked as trusted in SWR, its registry, or use one that is."
     )
     assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
-    assert "a running image would be refused now" in rescanner.said()
+    said = {"namespace": "shop", "workload": "Pod/web", "image": f"{HOST}/shop/web:1", "finding": "untrusted"}
+    assert "running images would be refused now" in rescanner.said()
+    assert f"'images': [{said}], 'count': 1" in rescanner.said()
 
 
 @pytest.mark.parametrize(
