@@ -124,3 +124,31 @@ def test_a_hundred_complaints_at_once_are_one() -> None:
     for _ in range(100):
         limited.limiter.back_off(None)
     assert limited.turn() < 1.0
+
+
+def test_a_turn_can_be_taken_before_it_is_known_whose_call_it_is() -> None:
+    """It is waited for once, and the call that gets it does not wait again."""
+    limited = Limited()
+    for _ in range(180):
+        limited.limiter.reserve()
+    assert (limited.clock.now, limited.limiter.has_turn()) == (0.0, False)
+    limited.limiter.reserve()
+    assert limited.clock.now == pytest.approx(1 / 45)
+    before = limited.clock.now
+    limited.limiter.wait_turn(_Within(0.0), reserved=True)
+    assert limited.clock.now == before
+
+
+def test_a_turn_that_was_not_used_is_another_ones() -> None:
+    """Where there was no call after all, or SWR asked for a pause meanwhile."""
+    limited = Limited()
+    for _ in range(180):
+        limited.limiter.reserve()
+    limited.limiter.give_back()
+    assert limited.limiter.has_turn()
+    limited.limiter.reserve()
+    limited.limiter.back_off(5.0)
+    assert limited.limiter.is_silent
+    with pytest.raises(Throttled, match="SWR asked for a pause"):
+        limited.limiter.wait_turn(_Within(1.0), reserved=True)
+    assert limited.limiter.has_turn()

@@ -411,3 +411,18 @@ def test_an_endpoint_that_is_left_alone_keeps_nobody_waiting(monkeypatch: pytest
     pauses.clear()
     assert asked.one("shop/web:4") == "unknown: unavailable"
     assert pauses == []
+
+
+def test_a_lookup_without_a_call_costs_no_turn() -> None:
+    """While a credential rests, or an endpoint is left alone, the rate stays for those who need it."""
+
+    class Resting(FakeTrustSource):
+        def fetch(self, *values: Any) -> TrustRecord:
+            raise Unauthorized("the credential rests")
+
+    settings = LookupSettings(retries=0, calls_per_second=0.1)
+    lookup = TrustLookup(Resting({}, FakeClock()), CacheSettings(), settings, Notes())
+    answers = [
+        told(lookup.ask([question(f"shop/web:{index}")], Deadline.after(GUARD))[0]) for index in range(20)
+    ]
+    assert answers == ["unknown: unauthorized"] * 20
