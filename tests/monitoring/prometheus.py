@@ -47,6 +47,8 @@ class Prometheus:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == 503:
+                    raise ConnectionError("it has not started yet") from None
                 raise AssertionError(f"{expression}: {error.read().decode()}") from None
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
