@@ -46,8 +46,8 @@ fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure, as ratios against a floor of the same run
-	$(BIN)/python -m tests.bench
+bench: $(STAMP) ## Measure, as ratios against a floor of the same run; BENCH="--docs" writes docs/performance.md
+	$(BIN)/python -m tests.bench $(BENCH)
 
 chaos: $(STAMP) ## Break SWR in every way under load, a table of how it was borne; ROWS="hole dnshang" for some
 	$(BIN)/python -m tests.chaos $(ROWS)

@@ -9,51 +9,77 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.applying import measure_applying
 from tests.bench.creation import measure_creation
+from tests.bench.growth import measure_connections, measure_growth
 from tests.bench.lookups import measure_cold, measure_crowd, measure_memory
-from tests.bench.report import Figure, print_figures
-from tests.bench.throughput import measure_growth, measure_policy, measure_warm
+from tests.bench.report import Figure, print_figures, render_markdown, write_into_docs, write_markdown
+from tests.bench.throughput import measure_policy, measure_warm
 from tests.emulator.server import Emulator
 from tests.serving import Certificate, make_certificate
 
 Part = Callable[[Path, Certificate, Emulator], list[Figure]]
+ClusterPart = Callable[[Path, Certificate, Emulator, Path], list[Figure]]
 
 PARTS: dict[str, tuple[str, Part]] = {
     "warm": ("Warm reviews over TLS, 16 connections", measure_warm),
-    "policy": ("A long policy", measure_policy),
-    "growth": ("Large objects, one connection", measure_growth),
+    "policy": ("A long policy, 16 connections", measure_policy),
     "cold": ("Cold images", measure_cold),
     "crowd": ("A crowd", measure_crowd),
     "memory": ("Start and memory", measure_memory),
+    "growth": ("Growth, in processor time of the webhook", measure_growth),
+    "connections": ("Connections, in processor time of the server", measure_connections),
+}
+
+CLUSTER_PARTS: dict[str, tuple[str, ClusterPart]] = {
+    "creation": ("Creating a Pod through a real API server, median", measure_creation),
+    "apply": ("200 Deployments by parallel kubectl apply, each with a cold image", measure_applying),
 }
 
 
 def main() -> int:
     """Return 0 where every figure is as wanted, 1 where one is not."""
     parser = argparse.ArgumentParser(description="Measures the webhook against floors of the same run.")
+    names = [*PARTS, *CLUSTER_PARTS]
+    parser.add_argument("parts", nargs="*", choices=[*names, []], help="which parts (default: all)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown, too")
     parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, "creation", []], help="which parts (default: all)"
+        "--docs", action="store_true", help="put them into docs/performance.md and its translation"
     )
-    chosen = parser.parse_args().parts or [*PARTS, "creation"]
-    figures: list[Figure] = []
-    for name in chosen:
-        with tempfile.TemporaryDirectory() as path, Emulator() as emulator:
-            folder = Path(path)
-            certificate = make_certificate(folder)
-            if name != "creation":
-                title, measure = PARTS[name]
-                found = measure(folder, certificate, emulator)
-            elif assets := os.environ.get("KUBEBUILDER_ASSETS"):
-                title = "Through a real API server"
-                found = measure_creation(folder, certificate, emulator, Path(assets))
-            else:
-                print("Through a real API server: left out, KUBEBUILDER_ASSETS names no folder\n")
-                continue
-        print_figures(title, found)
-        figures += found
-    missed = [figure.what.strip() for figure in figures if figure.good is False]
+    options = parser.parse_args()
+    load = f"{os.getloadavg()[0]:.1f}"
+    tables: dict[str, list[Figure]] = {}
+    for name in options.parts or names:
+        title = {**PARTS, **CLUSTER_PARTS}[name][0]
+        figures = _measure(name)
+        if figures is None:
+            print(f"{title}: left out, KUBEBUILDER_ASSETS names no folder\n")
+            continue
+        print_figures(title, figures)
+        tables[title] = figures
+    markdown = render_markdown(tables, load)
+    if options.markdown is not None:
+        write_markdown(markdown, options.markdown)
+    if options.docs:
+        write_into_docs(markdown)
+    missed = [
+        figure.what.strip() for figures in tables.values() for figure in figures if figure.good is False
+    ]
     print("all as wanted" if not missed else f"not as wanted: {'; '.join(missed)}")
     return 1 if missed else 0
+
+
+def _measure(name: str) -> list[Figure] | None:
+    """Return the figures of one part, ``None`` where it has to be left out."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    with tempfile.TemporaryDirectory() as path, Emulator() as emulator:
+        folder = Path(path)
+        certificate = make_certificate(folder)
+        if name in PARTS:
+            return PARTS[name][1](folder, certificate, emulator)
+        if not assets:
+            return None
+        return CLUSTER_PARTS[name][1](folder, certificate, emulator, Path(assets))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,12 @@ class FloorProcess:
         self._certificate = certificate
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The arbiter's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def __enter__(self) -> Self:
         from tests.bench.load import connect
 

@@ -31,6 +31,8 @@ class Load:
     seconds: float
     median: float
     p99: float
+    all_requests: int
+    """With those of the warm-up."""
 
     @property
     def per_second(self) -> float:
@@ -112,6 +114,7 @@ def _measure(port: int, authority: Path, body: bytes, connections: int, seconds:
     begins = time.perf_counter() + WARM_UP
     ends = begins + seconds
     latencies: list[float] = []
+    warmed = 0
     now = 0.0
     while now < ends:
         for key, _ in selector.select(5):
@@ -120,10 +123,13 @@ def _measure(port: int, authority: Path, body: bytes, connections: int, seconds:
                 now = time.perf_counter()
                 if now >= begins:
                     latencies.append(now - connection.started)
+                else:
+                    warmed += 1
                 connection.send(request)
     latencies.sort()
     count = len(latencies)
-    return Load(count, now - begins, latencies[count // 2], latencies[min(count - 1, int(count * 0.99))])
+    median, p99 = latencies[count // 2], latencies[min(count - 1, int(count * 0.99))]
+    return Load(count, now - begins, median, p99, count + warmed)
 
 
 def _main() -> None:
@@ -136,7 +142,7 @@ def _main() -> None:
     options = parser.parse_args()
     body = options.body.read_bytes()
     load = _measure(options.port, options.authority, body, options.connections, options.seconds)
-    fields = ("requests", "seconds", "median", "p99")
+    fields = ("requests", "seconds", "median", "p99", "all_requests")
     print(json.dumps({name: getattr(load, name) for name in fields}))
 
 

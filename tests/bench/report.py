@@ -1,34 +1,73 @@
-"""What was measured, and the table that shows it."""
+"""What was measured, and the tables that show it, on a terminal and as Markdown."""
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.serving import ROOT
+
 ROUNDS = 5
+
+BEGINS = "<!-- make bench writes from here -->"
+ENDS = "<!-- make bench writes to here -->"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. ``good`` is ``None`` where nothing was wanted of the figure."""
+    """One line of a table. ``good`` is ``None`` where nothing was wanted of the figure."""
 
     what: str
     seen: str
     wanted: str = ""
     good: bool | None = None
 
+    @property
+    def mark(self) -> str:
+        """Whether it is as wanted, in a word."""
+        return {None: "", True: "yes", False: "NO"}[self.good]
 
-def interleave(runs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Run everything in turns, ``rounds`` times, and return the median of each."""
+
+def at_most(what: str, seen: float, limit: float, unit: str = "") -> Figure:
+    """Return a line for a figure that may be ``limit`` and no more."""
+    return Figure(what, f"{seen:.2f}{unit}", f"<= {limit:g}{unit}", seen <= limit)
+
+
+def at_least(what: str, seen: float, limit: float) -> Figure:
+    """Return a line for a figure that must be ``limit`` or more."""
+    return Figure(what, f"{seen:.2f}", f">= {limit:g}", seen >= limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What each of several things came to, round by round."""
+
+    seen: Mapping[str, Sequence[float]]
+
+    def median(self, name: str) -> float:
+        """Return the median of one thing."""
+        return statistics.median(self.seen[name])
+
+    def ratio(self, one: str, other: str) -> float:
+        """Return the median of one over the other, compared within each round: both saw the same machine."""
+        pairs = zip(self.seen[one], self.seen[other], strict=True)
+        return statistics.median(first / second for first, second in pairs)
+
+
+def interleave(runs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> Rounds:
+    """Run everything in turns, ``rounds`` times."""
     seen: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             seen[name].append(run())
-    return {name: statistics.median(values) for name, values in seen.items()}
+    return Rounds(seen)
 
 
 def print_figures(title: str, figures: Sequence[Figure]) -> None:
@@ -37,7 +76,43 @@ def print_figures(title: str, figures: Sequence[Figure]) -> None:
     for name in ("", "seen", "wanted", ""):
         table.add_column(name, overflow="fold")
     for figure in figures:
-        mark = {None: "", True: "yes", False: "NO"}[figure.good]
-        table.add_row(figure.what, figure.seen, figure.wanted, mark)
+        table.add_row(figure.what, figure.seen, figure.wanted, figure.mark)
     Console(width=120).print(table)
     print(flush=True)
+
+
+def render_markdown(tables: Mapping[str, Sequence[Figure]], load: str) -> str:
+    """Return all tables as Markdown; ``load`` is the machine's at the start."""
+    lines = [
+        f"Seen on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, load average at the start {load}.",
+    ]
+    for title, figures in tables.items():
+        lines += ["", f"### {title}", "", "| | seen | wanted | |", "|---|---|---|---|"]
+        for figure in figures:
+            indent = "&nbsp;&nbsp;" if figure.what.startswith(" ") else ""
+            lines.append(
+                f"| {indent}{figure.what.strip()} | {figure.seen} | {figure.wanted} | {figure.mark} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def write_into_docs(markdown: str) -> None:
+    """Put the tables between the marks of both documents: the same figures in both languages."""
+    for name in ("performance.md", "performance.zh-CN.md"):
+        path = ROOT / "docs" / name
+        path.write_text(put_between_marks(path.read_text(encoding="utf-8"), markdown), encoding="utf-8")
+
+
+def put_between_marks(text: str, markdown: str) -> str:
+    """Return the text with what stands between its marks replaced."""
+    before, begins, rest = text.partition(BEGINS)
+    _, ends, after = rest.partition(ENDS)
+    if not begins or not ends:
+        raise ValueError(f"there are no two lines {BEGINS!r} and {ENDS!r}")
+    return f"{before}{BEGINS}\n\n{markdown}\n{ENDS}{after}"
+
+
+def write_markdown(markdown: str, where: Path) -> None:
+    """Write the tables to a file."""
+    where.write_text(markdown, encoding="utf-8")

@@ -1,0 +1,153 @@
+"""How the cost of a warm review grows: with bytes, images, rules, what is remembered, connections.
+
+Cost is the time that the worker's threads are on a processor, so that other work on the machine hardly
+shows. Linear means that what one more byte, or one more image, costs does not rise: the slope of the
+last step is compared with the median slope of the steps before it, which takes the fixed cost out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.floor import FloorProcess
+from tests.bench.load import connect, prepare, run_load
+from tests.bench.processes import busy, cost_of, receive, worker_of
+from tests.bench.report import Figure, Rounds, at_most, interleave
+from tests.bench.throughput import many_rules
+from tests.builders import HOST, container, pod, review
+from tests.emulator.server import Emulator
+from tests.serving import Certificate, ServerProcess
+
+IMAGE = f"{HOST}/shop/web:1.0"
+SIZES = (2_000, 250_000, 500_000, 750_000, 1_000_000)
+USES = (1, 75, 150, 225, 300)
+RULES = (0, 200, 400)
+DISTINCT = (1, 1_000, 10_000)
+CONNECTIONS = (1, 16, 128, 512)
+
+STEEPER = 1.5
+"""How much steeper the last step may be than those before it."""
+
+QUICK = "lookup: {callsPerSecond: 1000}\ncache: {trusted: 1h}\n"
+
+
+def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
+    """Return how the cost grows with bytes, images, rules and distinct images."""
+    for index in range(max(*USES, *DISTINCT)):
+        emulator.state.set_tag(f"many/web-{index}:1", is_trusted=True)
+    with _serve(folder, certificate, emulator, QUICK) as measure:
+        sizes = interleave({str(size): measure([_padded(size)], 20) for size in SIZES}, 3)
+        uses = interleave({str(count): measure([_wide(0, count)], 20) for count in USES}, 3)
+    with _serve(folder, certificate, emulator, QUICK) as measure:
+        distinct = interleave({str(count): measure(_distinct(count), 500) for count in DISTINCT}, 3)
+    with ExitStack() as stack:
+        costs = {
+            str(count): stack.enter_context(_serve(folder, certificate, emulator, QUICK + many_rules(count)))(
+                [review(pod(IMAGE))], 500
+            )
+            for count in RULES
+        }
+        rules = interleave(costs, 3)
+    return [
+        Figure("a review of 2, 250, 500, 750 kB and 1 MB", _milliseconds(sizes)),
+        at_most("  a byte of the last step against one before", _steepness(SIZES, sizes), STEEPER),
+        Figure("a review of 1, 75, 150, 225 and 300 images", _milliseconds(uses)),
+        at_most("  an image of the last step against one before", _steepness(USES, uses), STEEPER),
+        Figure("one image, under 0, 200 and 400 rules and as many exemptions", _milliseconds(rules)),
+        at_most("  400 against none", rules.ratio("400", "0"), 1.25),
+        Figure("one image, of 1, 1,000 and 10,000 that take turns", _milliseconds(distinct)),
+        Figure("  10,000 against 1", f"{distinct.ratio('10000', '1'):.2f}"),
+    ]
+
+
+def measure_connections(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
+    """Return what a review costs over more and more connections, and the bare route on threads."""
+    body = folder / "connections.json"
+    body.write_bytes(review(pod(IMAGE)))
+    with (
+        ServerProcess(folder, emulator.url, certificate) as server,
+        FloorProcess(folder, certificate, "gthread") as threads,
+    ):
+        assert server.process is not None
+        worker, threaded = worker_of(server.process.pid), worker_of(threads.pid)
+
+        def cost(port: int, process: int, connections: int) -> Callable[[], float]:
+            def run() -> float:
+                before = busy(process)
+                load = run_load(port, certificate.authority, body, connections=connections)
+                return (busy(process) - before) / load.all_requests
+
+            return run
+
+        runs = {str(count): cost(server.port, worker, count) for count in CONNECTIONS}
+        runs |= {f"threads-{count}": cost(threads.port, threaded, count) for count in CONNECTIONS}
+        seen = interleave(runs, 3)
+    counts = ", ".join(map(str, CONNECTIONS))
+    return [
+        Figure(f"a review over {counts} connections, handshakes included", _milliseconds(seen, CONNECTIONS)),
+        at_most("  128 connections against 16", seen.ratio("128", "16"), STEEPER),
+        Figure(
+            "the bare Flask route on gthread, the same",
+            _milliseconds(seen, [f"threads-{count}" for count in CONNECTIONS]),
+        ),
+    ]
+
+
+@contextmanager
+def _serve(
+    folder: Path, certificate: Certificate, emulator: Emulator, policy: str
+) -> Iterator[Callable[[list[bytes], int], Callable[[], float]]]:
+    """Serve, and give what makes a measurement of bodies, after each of them was asked once."""
+    home = folder / f"server-{len(list(folder.iterdir()))}"
+    home.mkdir()
+    with ServerProcess(home, emulator.url, certificate, policy) as server:
+        assert server.process is not None
+        worker = worker_of(server.process.pid)
+        client = connect(server.port, certificate.authority)
+
+        def measure(bodies: list[bytes], count: int) -> Callable[[], float]:
+            for body in bodies:
+                client.sendall(prepare(body))
+                receive(client)
+            return lambda: cost_of(worker, client, bodies, max(count, len(bodies)))
+
+        yield measure
+        client.close()
+
+
+def _steepness(steps: tuple[int, ...], seen: Rounds) -> float:
+    costs = [seen.median(str(step)) for step in steps]
+    slopes = [
+        (costs[index + 1] - costs[index]) / (steps[index + 1] - steps[index])
+        for index in range(len(steps) - 1)
+    ]
+    return slopes[-1] / statistics.median(slopes[:-1])
+
+
+def _padded(size: int) -> bytes:
+    thing: dict[str, Any] = pod(IMAGE)
+    thing["metadata"]["annotations"] = {"padding": ""}
+    missing = size - len(review(thing))
+    thing["metadata"]["annotations"]["padding"] = "x" * max(0, missing)
+    return review(thing)
+
+
+def _wide(first: int, count: int) -> bytes:
+    thing = pod()
+    thing["spec"]["containers"] = [
+        container(f"{HOST}/many/web-{index}:1", f"c{index}") for index in range(first, first + count)
+    ]
+    return review(thing)
+
+
+def _distinct(count: int) -> list[bytes]:
+    return [_wide(index, 1) for index in range(count)]
+
+
+def _milliseconds(seen: Rounds, names: Any = None) -> str:
+    chosen = names if names is not None else seen.seen
+    return ", ".join(f"{seen.median(str(name)) * 1e3:.2f}" for name in chosen) + " ms"

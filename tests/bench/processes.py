@@ -1,0 +1,51 @@
+"""What a server's process costs: processor time and memory, as Linux counts them."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from pathlib import Path
+
+from tests.bench.load import is_whole, prepare
+
+
+def worker_of(arbiter: int) -> int:
+    """Return the id of the one worker below a gunicorn arbiter."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(arbiter)], capture_output=True, text=True)
+    return int(listed.stdout.split()[0])
+
+
+def resident(process: int) -> float:
+    """Return the resident memory of a process in MB."""
+    listed = subprocess.run(["ps", "-o", "rss=", "-p", str(process)], capture_output=True, text=True)
+    return int(listed.stdout) / 1024
+
+
+def busy(process: int) -> float:
+    """Return the seconds that all threads of a process have been on a processor."""
+    stats = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(path.read_text().split()[0]) for path in stats) / 1e9
+
+
+def cost_of(process: int, client: ssl.SSLSocket, bodies: list[bytes], count: int) -> float:
+    """Return the seconds on a processor that one of ``count`` reviews costs; ``bodies`` take turns.
+
+    Unlike the time that a review takes, it hardly depends on what else the machine does.
+    """
+    before = busy(process)
+    for index in range(count):
+        client.sendall(prepare(bodies[index % len(bodies)]))
+        if b'"allowed":true' not in receive(client):
+            raise AssertionError("not admitted")
+    return (busy(process) - before) / count
+
+
+def receive(client: ssl.SSLSocket) -> bytes:
+    """Return one whole response; raises ``AssertionError`` where the server hangs up instead."""
+    answer = bytearray()
+    while not is_whole(answer):
+        data = client.recv(65536)
+        if not data:
+            raise AssertionError("the server closed the connection")
+        answer += data
+    return bytes(answer)

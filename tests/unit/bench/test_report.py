@@ -1,0 +1,66 @@
+"""What ``make bench`` makes of its figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.report import (
+    BEGINS,
+    ENDS,
+    Figure,
+    Rounds,
+    at_least,
+    at_most,
+    put_between_marks,
+    render_markdown,
+)
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    """A machine that is three times slower in one round changes no ratio."""
+    seen = Rounds({"ours": [8.0, 24.0, 9.0], "floor": [10.0, 30.0, 10.0]})
+    assert (seen.ratio("ours", "floor"), seen.median("ours")) == (0.8, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        (at_most("cost", 1.25, 1.25), Figure("cost", "1.25", "<= 1.25", good=True)),
+        (at_most("cost", 1.26, 1.25), Figure("cost", "1.26", "<= 1.25", good=False)),
+        (at_least("share", 0.8, 0.8), Figure("share", "0.80", ">= 0.8", good=True)),
+        (at_least("share", 0.79, 0.8), Figure("share", "0.79", ">= 0.8", good=False)),
+    ],
+)
+def test_a_figure_says_whether_it_is_as_wanted(figure: Figure, expected: Figure) -> None:
+    """At the limit it is."""
+    assert figure == expected
+
+
+def test_tables_are_written_as_markdown() -> None:
+    """One heading a table; what belongs to the line above is indented."""
+    text = render_markdown(
+        {"Warm": [Figure("ours", "9/s"), Figure("  ratio", "0.7", ">= 0.8", good=False)]}, "0.1"
+    )
+    assert text.splitlines()[1:] == [
+        "",
+        "### Warm",
+        "",
+        "| | seen | wanted | |",
+        "|---|---|---|---|",
+        "| ours | 9/s |  |  |",
+        "| &nbsp;&nbsp;ratio | 0.7 | >= 0.8 | NO |",
+    ]
+
+
+def test_tables_replace_those_of_the_run_before() -> None:
+    """And leave everything else as it is."""
+    text = f"# A\n\n{BEGINS}\nold\n{ENDS}\n\nB\n"
+    once = put_between_marks(text, "new\n")
+    assert once == f"# A\n\n{BEGINS}\n\nnew\n\n{ENDS}\n\nB\n"
+    assert put_between_marks(once, "new\n") == once
+
+
+def test_a_page_without_marks_is_left_alone() -> None:
+    """Rather than written over."""
+    with pytest.raises(ValueError, match="there are no two lines"):
+        put_between_marks("# A\n", "new\n")
