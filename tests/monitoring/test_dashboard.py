@@ -136,7 +136,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         }
         with Prometheus(tmp_path, [webhook, api, audit_job]) as prometheus:
             prometheus.wait_for("count_over_time(swr_trust_audit_newly_refused_total[1m]) > 1")
-            prometheus.wait_for('count_over_time(up{job="swr-trust-webhook"}[1m]) > 1')
+            prometheus.wait_for("count_over_time(swr_trust_build_info[1m]) > 1")
             _go_wrong(server, emulator)
             _load(server)
             prometheus.wait_for("swr_trust_swr_circuit_breaker_open")
