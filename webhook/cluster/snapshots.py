@@ -168,7 +168,8 @@ class TrustSnapshot:
         """Return what became of a round, nothing where it is too early for one."""
         key, scope = self._key(), self._scope()
         if key is None:
-            self._complain("there is no key yet: the certificate is still missing")
+            # So it is at every start. Who looks after the certificate warns if it stays so.
+            self.problem = "there is no key yet: the certificate is still missing"
             return ""
         if scope.stale_if_error <= 0:
             self._loaded = True

@@ -1,0 +1,98 @@
+"""The webhook's rights are those of the chart: with all of them it complains of nothing, with one fewer it does."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import Prepare
+from tests.chart.installation import TEAM, TRUSTED, UNTRUSTED, Installation, Replica, run, wait_until_called
+from tests.chart.rendering import NAME, render
+from tests.controlplane import ControlPlane
+
+FORBIDDEN = "is forbidden: User"
+NOT_TRIED = {("gates", "guard"), ("events", "patch")}
+"""The first is granted for its own sake (``webhook.standDownWithNamespace``); an Event that happens again is
+patched a minute later, which ``tests/cluster/test_events.py`` does not wait for either."""
+
+
+def granted() -> list[tuple[str, str, int, str]]:
+    """Return kind and name of the role, the number of its rule and the verb, of every right of the chart."""
+    return [
+        (role["kind"], role["metadata"]["name"], number, verb)
+        for role in [*render().of("Role"), *render().of("ClusterRole")]
+        for number, rule in enumerate(role["rules"])
+        for verb in rule["verbs"]
+        if (rule["resources"][0], verb) not in NOT_TRIED
+    ]
+
+
+def take(installation: Installation, kind: str, name: str, number: int, verb: str) -> None:
+    """Take one verb out of a role."""
+    where = () if kind == "ClusterRole" else ("-n", installation.namespace)
+    verbs = installation.cluster.get(kind, name, *where)["rules"][number]["verbs"]
+    rest = [other for other in verbs if other != verb]
+    change = {"op": "replace", "path": f"/rules/{number}/verbs", "value": rest or ["none"]}
+    installation.cluster.kubectl("patch", kind, name, *where, "--type=json", "-p", json.dumps([change]))
+
+
+def live_through(cluster: ControlPlane, installation: Installation, folder: Path) -> str:
+    """Begin anew, lose the certificate's Secret, begin again, admit, refuse and stop; return the log.
+
+    It ends early when something is forbidden.
+    """
+    secret = ("secret", f"{NAME}-tls", "-n", installation.namespace)
+    first, second = (Replica(installation, folder, name) for name in ("replica-1", "replica-2"))
+    with first:
+        cluster.kubectl("delete", *secret, "--ignore-not-found")
+        ends = time.monotonic() + 12
+        while FORBIDDEN not in first.logs() and time.monotonic() < ends:
+            if "NotFound" not in cluster.kubectl("get", *secret, check=False):
+                break
+            time.sleep(0.2)
+        first.stop()
+    if FORBIDDEN in first.logs():
+        return first.logs()
+    with second:
+        wait_until_called(cluster)
+        run(cluster, "rights", UNTRUSTED)
+        run(cluster, "rights-trusted", TRUSTED, "--dry-run=server")
+        cluster.wait_for(
+            "the Event, or a complaint",
+            lambda: FORBIDDEN in second.logs() or UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM),
+        )
+        second.stop()
+    return second.logs()
+
+
+def complaints(log: str) -> list[dict[str, Any]]:
+    """Return the lines that speak of a missing right."""
+    return [json.loads(line) for line in log.splitlines() if FORBIDDEN in line]
+
+
+def test_with_the_rights_of_the_chart_nothing_is_forbidden(
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path
+) -> None:
+    """From the first start to the end."""
+    installation = prepare("rights-all")
+    installation.install()
+    assert complaints(live_through(cluster, installation, tmp_path)) == []
+
+
+@pytest.mark.parametrize("right", granted(), ids=["-".join(map(str, right[1:])) for right in granted()])
+def test_without_one_of_them_something_is(
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path, right: tuple[str, str, int, str]
+) -> None:
+    """So none is granted in vain; the log names the one that is missing."""
+    installation = prepare(f"rights-{granted().index(right)}")
+    installation.install()
+    take(installation, *right)
+    try:
+        log = live_through(cluster, installation, tmp_path)
+    except AssertionError as error:  # it does not even serve
+        log = str(error)
+    assert f"cannot {right[3]} resource" in log
