@@ -140,6 +140,37 @@ def test_a_request_that_arrives_after_the_signal_is_answered(server: ServerProce
     assert server.process.wait(30) == 0
 
 
+def test_no_connection_in_use_ends_untold(server: ServerProcess) -> None:
+    """Twenty clients that ask without a pause: each hears by an answer that its connection ends."""
+    body = review(pod(f"{HOST}/shop/web:1.0"))
+    server.validate(body)
+    ends: list[str] = []
+
+    def ask() -> None:
+        connection = server.connect()
+        said = "keep-alive"
+        try:
+            while said == "keep-alive":
+                connection.request("POST", "/validate", body, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                response.read()
+                said = response.headers["Connection"]
+            ends.append(said)
+        except (OSError, http.client.HTTPException) as error:
+            ends.append(repr(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    assert server.stop() == 0
+    for thread in threads:
+        thread.join(30)
+    assert ends == ["close"] * 20
+
+
 class Load:
     """Reviews without a pause, for as long as it is entered, over a pool that has seen a burst.
 

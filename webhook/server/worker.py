@@ -168,7 +168,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         request = None
         served = 0
         try:
-            while self.alive or parser.mesg is None:
+            while True:  # to the first answer that said that the connection ends, for which it raises
                 request = None
                 request = next(parser)
                 if request is None:
