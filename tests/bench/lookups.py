@@ -74,9 +74,8 @@ def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -
     """Return the resident memory before and after 10,000 distinct images, and the time to be ready."""
     for index in range(DISTINCT):
         emulator.state.set_tag(f"many/web-{index}:1", is_trusted=True)
-    started = time.perf_counter()
+    ready = statistics.median(_time_start(folder, certificate, emulator) for _ in range(3))
     with ServerProcess(folder, emulator.url, certificate, QUICK) as server:
-        ready = time.perf_counter() - started
         assert server.process is not None
         worker = worker_of(server.process.pid)
         before = resident(worker)
@@ -90,7 +89,7 @@ def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -
         kept = server.metric("swr_trust_cache_entries", kind="trusted")
         client.close()
     return [
-        Figure("ready after", f"{ready:.2f} s", "< 2 s", ready < 2),
+        Figure("ready after, median of three starts", f"{ready:.2f} s", "< 2 s", ready < 2),
         Figure("resident memory of the worker, at start", f"{before:.0f} MB"),
         Figure(
             f"  after {kept:.0f} distinct images",
@@ -99,6 +98,12 @@ def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -
             after < 120 and kept == DISTINCT,
         ),
     ]
+
+
+def _time_start(folder: Path, certificate: Certificate, emulator: Emulator) -> float:
+    started = time.perf_counter()
+    with ServerProcess(folder, emulator.url, certificate, QUICK):
+        return time.perf_counter() - started
 
 
 def _time(client: ssl.SSLSocket, body: bytes) -> float:
