@@ -35,7 +35,7 @@ FACTS: Final = "webhook/trust/facts.py"
 SNAPSHOT: Final = "webhook/trust/snapshot.py"
 SNAPSHOTS: Final = "webhook/cluster/snapshots.py"
 RECORDS: Final = "webhook/trust/records.py"
-APP: Final = "webhook/server/app.py"
+REVIEWS: Final = "webhook/server/reviews.py"
 RECORDING: Final = "webhook/server/recording.py"
 
 T_GATE: Final = "tests/unit/admission/test_gate.py"
@@ -694,7 +694,7 @@ MISTAKES: Final = (
         "T43 T44",
         "an object that is too large breaks the call",
         f"{T_PROTOCOL}::test_an_object_too_large_is_refused_under_its_uid",
-        (APP, "    if review is None:\n", "    if review:\n"),
+        (REVIEWS, "    if review is None:\n", "    if review:\n"),
     ),
     _mistake(
         "T41",

@@ -14,7 +14,7 @@ import pytest
 from tests.chart.rendering import CHART, NAME, NAMESPACE, ROOT, Objects, render
 from webhook.admission.uses import JUDGED_OPERATIONS, PODS, WORKLOADS
 from webhook.policy.loading import load_policy
-from webhook.server.app import time_to_decide
+from webhook.server.reviews import time_to_decide
 from webhook.trust.settings import LookupSettings
 
 OF_THE_PROGRAM = {

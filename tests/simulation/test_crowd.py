@@ -26,7 +26,7 @@ from tests.simulation.virtual import START, VirtualTime
 from webhook.admission.gate import Gate
 from webhook.deadlines import Deadline
 from webhook.errors import Throttled
-from webhook.server.app import time_to_decide
+from webhook.server.reviews import time_to_decide
 from webhook.trust.lookup import TrustLookup
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings

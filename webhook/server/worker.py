@@ -24,8 +24,8 @@ from gunicorn import http
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from webhook.server.app import MAX_BODY
 from webhook.server.connections import Connection, Slow, Waiting, take_turns
+from webhook.server.reviews import MAX_BODY
 from webhook.server.runtime import Runtime
 
 ALMOST_FULL: Final = 0.9

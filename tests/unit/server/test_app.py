@@ -13,8 +13,9 @@ from tests.builders import HOST, UID, gate, pod, review
 from webhook.admission.decision import Decision, Outcome
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline
-from webhook.server.app import MAX_BODY, create_app, time_to_decide
+from webhook.server.app import create_app
 from webhook.server.health import Report
+from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.records import TrustStatus
 

@@ -1,0 +1,171 @@
+"""``POST /validate``: the one path whose every microsecond is paid by a Pod.
+
+Plain WSGI (PEP 3333) in front of Flask, which serves everything else: matching a route, and making a
+request and a response object, takes Flask as long as it takes us to judge a cached image.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from webhook.admission.decision import INTERNAL_ERROR, Decision, Outcome
+from webhook.admission.request import AdmissionRequest
+from webhook.admission.review import read_beginning, read_review, write_review
+from webhook.deadlines import Deadline
+from webhook.errors import BadReviewError
+from webhook.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+PATH: Final = "/validate"
+JSON: Final = "application/json"
+
+MAX_BODY: Final = 7 * 1024 * 1024
+"""Bytes. etcd holds objects of 1.5 MiB, the API server takes requests of 3 MB; an update carries the
+object twice, and the rest of the review is below 1 MB (controller-runtime uses the same bound)."""
+
+DEFAULT_TIMEOUT: Final = 10.0
+MAX_TIMEOUT: Final = 30.0
+"""Seconds that a webhook may take: Kubernetes' default and its maximum."""
+
+WRONG_METHOD: Final = "/validate takes POST, everything else GET"
+TOO_LARGE: Final = f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB"
+
+_TIMEOUT: Final = re.compile(r"(?:^|&)timeout=([0-9]{1,4})s(?:&|$)")
+_OK: Final = "200 OK"
+_MEDIA_TYPE: Final = ("Content-Type", JSON)
+
+
+class Decider(Protocol):
+    """Decides requests; ``webhook.admission.gate.Gate`` is one."""
+
+    def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
+        """Return the decision; never raises."""
+        ...  # pragma: no cover
+
+
+class CallerCheck(Protocol):
+    """Knows who may call; ``webhook.server.health.Health`` does."""
+
+    def admits_caller(self, environ: dict[str, Any]) -> bool:
+        """Whether the caller has shown the certificate that is asked for, if any."""
+        ...  # pragma: no cover
+
+
+class StartResponse(Protocol):
+    """PEP 3333's ``start_response``, as far as it is used here."""
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], /) -> Any:
+        """Begin an answer."""
+        ...  # pragma: no cover
+
+
+class Application(Protocol):
+    """A WSGI application."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any, /) -> Iterable[bytes]:
+        """Answer one call."""
+        ...  # pragma: no cover
+
+
+class Reviews:
+    """A WSGI application that answers reviews, and hands on whatever is for another path."""
+
+    def __init__(self, others: Application, gate: Decider, callers: CallerCheck, metrics: Metrics) -> None:
+        """Answer by ``gate``; ``others`` is what stands behind all other paths."""
+        self._others = others
+        self._gate = gate
+        self._callers = callers
+        self._metrics = metrics
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one call."""
+        if environ["PATH_INFO"] != PATH:
+            return self._others(environ, start_response)
+        status = _OK
+        headers = [_MEDIA_TYPE]
+        try:
+            body = self._answer(environ)
+        except BadReviewError as error:
+            status, body = self._refuse(error.status, str(error))
+            if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                headers.append(("Allow", "POST"))
+        except Exception:
+            logger.exception("failed to read a call")
+            status, body = self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+        headers.append(("Content-Length", str(len(body))))
+        start_response(status, headers)
+        return (body,)
+
+    def _answer(self, environ: dict[str, Any]) -> bytes:
+        deadline = Deadline.after(time_to_decide(environ.get("QUERY_STRING", "")))
+        if environ["REQUEST_METHOD"] != "POST":
+            raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
+        if not self._callers.admits_caller(environ):
+            raise BadReviewError(403, "a client certificate of the API server is required")
+        return self._decide(_read_review(environ), deadline)
+
+    def _decide(self, review: AdmissionRequest, deadline: Deadline) -> bytes:
+        """Return the answer to a review, under its uid whatever breaks.
+
+        An HTTP error would be a failed call, which a ``failurePolicy`` of ``Ignore`` lets pass.
+        """
+        self._metrics.deciding += 1
+        try:
+            return write_review(review.uid, self._gate.decide(review, deadline))
+        except Exception:
+            logger.exception("failed to answer a request", extra={"uid": review.uid})
+            return write_review(review.uid, _FAILED)
+        finally:
+            self._metrics.deciding -= 1
+
+    def _refuse(self, code: int, message: str) -> tuple[str, bytes]:
+        self._metrics.call_broken(code)
+        return f"{code} {HTTPStatus(code).phrase}", error_body(message)
+
+
+_FAILED: Final = Decision(
+    Outcome.ERROR,
+    allowed=False,
+    code=INTERNAL_ERROR[0],
+    status_reason=INTERNAL_ERROR[1],
+    message="denied by image trust policy: the webhook failed and admits nothing it has not judged",
+    annotations={"decision": str(Outcome.ERROR), "error": "crash"},
+)
+
+
+def error_body(message: str) -> bytes:
+    """Return what a broken call is answered."""
+    return msgspec.json.encode({"error": message})
+
+
+def time_to_decide(query: str) -> float:
+    """Return the seconds that a review may take, by the query string of its call.
+
+    kube-apiserver's ``timeout`` parameter is what it will wait, rounded up to whole seconds. So a
+    second is kept back for the rounding and the way back, or half of a short time.
+    """
+    match = _TIMEOUT.search(query)
+    seconds = min(float(match[1]), MAX_TIMEOUT) if match is not None else DEFAULT_TIMEOUT
+    seconds = max(seconds, 1.0)
+    return seconds - min(max(1.0, seconds * 0.1), seconds * 0.5)
+
+
+def _read_review(environ: dict[str, Any]) -> AdmissionRequest:
+    said = environ.get("CONTENT_TYPE", "")
+    if said != JSON and said.partition(";")[0].strip().lower() != JSON:
+        raise BadReviewError(415, f"Content-Type must be {JSON}")
+    # The worker has read all of it, and no more than a byte above the limit.
+    body = environ["wsgi.input"].read()
+    if len(body) <= MAX_BODY:
+        return read_review(body)
+    review = read_beginning(body, f"the review is larger than {MAX_BODY // 2**20} MiB")
+    if review is None:
+        raise BadReviewError(413, TOO_LARGE)
+    return review
