@@ -13,7 +13,7 @@ from tests.controlplane import ControlPlane
 from tests.monitoring.rules import FILES, WORDS, read_alerts
 from tests.serving import free_port, make_certificate
 
-PODS = "pods.swr-trust-webhook.swr-trust.svc"
+PODS = "pods.swr-trust-webhook.monitoring.svc"  # of a namespace that no other test installs in
 CONFIGURATION = "monitoring"
 Samples = dict[str, list[dict[str, str]]]
 
