@@ -90,6 +90,6 @@ def test_failed_calls_are_told_from_refusals(counted: Samples) -> None:
 
 def test_the_pattern_of_the_chart_finds_the_webhook() -> None:
     """As Prometheus compares: the whole value."""
-    assert re.fullmatch(WORDS["__WEBHOOKS__"], PODS)
+    assert re.fullmatch(WORDS["__WEBHOOKS__"], "pods.swr-trust-webhook.swr-trust.svc")
     assert re.fullmatch("pods[.].*", PODS)
     assert not re.fullmatch(WORDS["__WEBHOOKS__"], "pods.another.swr-trust.svc")
