@@ -204,7 +204,7 @@ class Emulator:
         self._server.latency = latency
         self.port: int = self._server.server_address[1]
         self.url = f"{'http' if context is None else 'https'}://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def break_with(self, kind: str, **values: Any) -> None:

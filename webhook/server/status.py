@@ -20,6 +20,9 @@ from webhook.deadlines import Deadline, cut_off, spawn
 
 logger = logging.getLogger(__name__)
 
+POLL: Final = 0.1
+"""Seconds between two looks at whether to stop."""
+
 CONNECTION_SECONDS: Final = 10.0
 """For one connection from its first byte to its last."""
 
@@ -50,7 +53,7 @@ class StatusServer:
 
     def start(self) -> None:
         """Serve beside what the process does."""
-        spawn(self._server.serve_forever, "status")
+        spawn(lambda: self._server.serve_forever(POLL), "status")
 
     def stop(self) -> None:
         """Listen no more."""

@@ -230,6 +230,7 @@ def test_each_command_shows_an_example(command: list[str], capsys: pytest.Captur
     assert f"  swr-trust {' '.join(command)}" in capsys.readouterr().out.split("example:")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [["schema"], ["check", str(EXAMPLE)]], ids=["much", "little"])
 def test_a_reader_that_goes_away_is_no_traceback(action: list[str]) -> None:
     """``swr-trust config schema | head -1`` ends quietly."""
@@ -249,6 +250,7 @@ STRANGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "lines", "image", "output", "shown"), STRANGE, ids=["locale", "table", "json"]
 )
@@ -275,6 +277,7 @@ def test_what_cannot_be_written_is_escaped(
     assert shown in done.stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_traceback(policy: Path) -> None:
     """Exit code 2 and the cause."""
     command = [sys.executable, "-m", "webhook.cli.main", "config", "check", str(policy)]
@@ -283,6 +286,7 @@ def test_a_full_disk_is_no_traceback(policy: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "swr-trust: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_a_closed_output_is_no_traceback(policy: Path) -> None:
     """``>&-``: the exit code is all that is wanted."""
     command = f"exec {sys.executable} -m webhook.cli.main check --config {policy} nginx >&-"
