@@ -46,21 +46,6 @@ def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["memory", "API server"])
-def api(request: pytest.FixtureRequest) -> Api:
-    """An API server, in memory or a real one."""
-    if request.param == "memory":
-        return FakeApi()
-    cluster: ControlPlane = request.getfixturevalue("control_plane")
-    api = connect(str(cluster.kubeconfig("admin")))
-    try:
-        api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    except ClusterError as error:
-        if error.status != 409:
-            raise
-    return api
-
-
 @pytest.fixture
 def name(request: pytest.FixtureRequest, api: Api) -> str:
     """A name of the test's own, and its webhook configuration with two webhooks."""

@@ -17,7 +17,7 @@ from webhook.cluster.client import connect
 from webhook.cluster.secrets import Api, SharedSecret
 from webhook.cluster.snapshots import ENTRY, FULL, ROUND, SnapshotScope, TrustSnapshot
 from webhook.deadlines import Deadline, spawn
-from webhook.errors import ClusterError, RegistryUnavailable
+from webhook.errors import RegistryUnavailable
 from webhook.trust.facts import Fact
 from webhook.trust.lookup import Known, Question, TrustLookup
 from webhook.trust.records import TrustQuery, TrustStatus
@@ -30,21 +30,6 @@ KEY = b"the key of one installation, 32 b"
 WEB, API = "shop/web:1", "shop/api:1"
 TRUSTED, UNTRUSTED = TrustStatus.TRUSTED, TrustStatus.UNTRUSTED
 DOWN = RegistryUnavailable("down")
-
-
-@pytest.fixture(params=["memory", "API server"])
-def api(request: pytest.FixtureRequest) -> Api:
-    """An API server, in memory or a real one."""
-    if request.param == "memory":
-        return FakeApi()
-    cluster: ControlPlane = request.getfixturevalue("control_plane")
-    api = connect(str(cluster.kubeconfig("admin")))
-    try:
-        api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    except ClusterError as error:
-        if error.status != 409:
-            raise
-    return api
 
 
 @pytest.fixture

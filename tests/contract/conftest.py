@@ -1,0 +1,26 @@
+"""The Kubernetes API of the contracts: in memory, and a real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.fakes import FakeApi
+from webhook.cluster.client import CONFLICT, connect
+from webhook.cluster.secrets import Api
+from webhook.errors import ClusterError
+
+
+@pytest.fixture(params=["memory", "API server"])
+def api(request: pytest.FixtureRequest) -> Api:
+    """An API server that has the ``NAMESPACE`` of the test's module."""
+    if request.param == "memory":
+        return FakeApi()
+    cluster: ControlPlane = request.getfixturevalue("control_plane")
+    api = connect(str(cluster.kubeconfig("admin")))
+    try:
+        api.create("/api/v1/namespaces", {"metadata": {"name": request.module.NAMESPACE}})
+    except ClusterError as error:
+        if error.status != CONFLICT:
+            raise
+    return api
