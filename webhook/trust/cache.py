@@ -9,8 +9,8 @@ Not thread-safe: even reading reorders a cachetools cache. ``TrustLookup`` holds
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from cachetools import Cache, TLRUCache
 
@@ -19,6 +19,12 @@ from webhook.trust.records import TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings
 
 _Kept = TypeVar("_Kept")
+_Store = TLRUCache[Key, Any]
+_Stores = tuple[_Store, _Store, _Store, _Store]
+"""Of what is trusted, refused, recalled and lost."""
+
+SLICE: Final = 200
+"""Records that are filed anew at a time: some milliseconds."""
 
 
 class RecordCache:
@@ -35,7 +41,9 @@ class RecordCache:
         """Hold at most ``settings.max_entries`` of each; ``clock`` is in epoch seconds."""
         self._clock = clock
         self.settings = settings
-        self._make_stores()
+        self._touched: set[Key] | None = None
+        """The keys that changed while all is filed anew, ``None`` while it is not."""
+        self._file_in(self._make_stores())
 
     def get(self, key: Key) -> TrustRecord | None:
         """Return the record that answers now, or ``None``."""
@@ -61,6 +69,7 @@ class RecordCache:
         What seems to come from the future, because the clock was set back, is not newer: it must
         not outlive what SWR says now.
         """
+        self._touch(key)
         known = self._trusted.get(key) or self._refused.get(key)
         if known is not None and record.fetched_at < known.fetched_at <= self._clock() + FUTURE:
             return
@@ -81,6 +90,7 @@ class RecordCache:
         age = self._clock() - fact.at
         if not -FUTURE <= age < self.settings.stale_if_error:
             return
+        self._touch(fact.key)
         if fact.trusted:
             self._recall_trust(fact)
         else:
@@ -100,11 +110,12 @@ class RecordCache:
             return None
         return Fact(key, math.floor(record.fetched_at), trusted=True, digest=record.digest)
 
-    def configure(self, settings: CacheSettings) -> None:
-        """Go on under other settings, keeping what still counts under them.
+    def configure(self, settings: CacheSettings) -> Iterator[None]:
+        """Go on under other settings, keeping what still counts under them; a slice at each step.
 
         Only where something is to be kept for longer, or another number of records, all of it is
-        filed anew: that takes a tenth of a second for ten thousand.
+        filed anew. Between two steps the cache can be used as ever; what changes in it meanwhile is
+        filed at the end.
         """
         before, self.settings = self.settings, settings
         if settings.max_entries == before.max_entries and all(
@@ -112,20 +123,23 @@ class RecordCache:
             for name in ("trusted", "refused", "stale_if_error")
         ):
             return
-        old = [*self._trusted.items(), *self._refused.items()]
-        recalled, lost = list(self._recalled.items()), list(self._lost.items())
-        self._make_stores()
-        for key, record in old:
-            self.put(key, record)
-        for key, record in recalled:
-            self._recalled[key] = record
-        for key, at in lost:
-            self._lost[key] = at
+        old, new = self._stores, self._make_stores()
+        keys = list(dict.fromkeys(key for store in old for key in _keys(store)))
+        self._touched = set()
+        try:
+            for start in range(0, len(keys), SLICE):
+                _carry(keys[start : start + SLICE], old, new)
+                yield
+            _carry(self._touched, old, new)
+            self._file_in(new)
+        finally:
+            self._touched = None
 
     def retain(self, registries: Collection[str]) -> None:
         """Forget the records of registries whose keys are not listed."""
-        for store in (self._trusted, self._refused, self._recalled, self._lost):
+        for store in self._stores:
             for key in [key for key in _keys(store) if key[0] not in registries]:
+                self._touch(key)
                 store.pop(key, None)
 
     @property
@@ -163,11 +177,27 @@ class RecordCache:
     def _is_fresh(self, record: TrustRecord, life: float) -> bool:
         return -FUTURE <= self._clock() - record.fetched_at < life
 
-    def _make_stores(self) -> None:
-        self._trusted: TLRUCache[Key, TrustRecord] = self._store(self._end_of_trusted)
-        self._refused: TLRUCache[Key, TrustRecord] = self._store(self._end_of_refused)
-        self._recalled: TLRUCache[Key, TrustRecord] = self._store(self._end_of_recalled)
-        self._lost: TLRUCache[Key, float] = self._store(self._end_of_loss)
+    def _touch(self, key: Key) -> None:
+        if self._touched is not None:
+            self._touched.add(key)
+
+    @property
+    def _stores(self) -> _Stores:
+        return self._trusted, self._refused, self._recalled, self._lost
+
+    def _file_in(self, stores: _Stores) -> None:
+        self._trusted: TLRUCache[Key, TrustRecord] = stores[0]
+        self._refused: TLRUCache[Key, TrustRecord] = stores[1]
+        self._recalled: TLRUCache[Key, TrustRecord] = stores[2]
+        self._lost: TLRUCache[Key, float] = stores[3]
+
+    def _make_stores(self) -> _Stores:
+        return (
+            self._store(self._end_of_trusted),
+            self._store(self._end_of_refused),
+            self._store(self._end_of_recalled),
+            self._store(self._end_of_loss),
+        )
 
     def _store(self, end: Callable[[Key, _Kept, float], float]) -> TLRUCache[Key, _Kept]:
         return TLRUCache(maxsize=self.settings.max_entries, ttu=end, timer=self._clock)
@@ -212,6 +242,17 @@ def is_due(record: TrustRecord, settings: CacheSettings, now: float) -> bool:
 def _peek(store: TLRUCache[Key, _Kept], key: Key) -> _Kept | None:
     """Return what is kept without counting it as used."""
     return Cache.__getitem__(store, key) if key in store else None
+
+
+def _carry(keys: Iterable[Key], old: _Stores, new: _Stores) -> None:
+    """Let each new store hold of these keys what the old one holds, and nothing else."""
+    for source, target in zip(old, new, strict=True):
+        for key in keys:
+            kept = _peek(source, key)
+            if kept is not None:
+                target[key] = kept
+            elif key in target:
+                del target[key]
 
 
 def _keys(store: TLRUCache[Key, Any]) -> Iterator[Key]:

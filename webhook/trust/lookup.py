@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -20,6 +20,9 @@ from webhook.trust.lane import Lane, LaneRecorder
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
+
+BREATH: Final = 0.001
+"""Seconds between two steps of long work, for everybody else."""
 
 
 class Origin(StrEnum):
@@ -121,14 +124,24 @@ class TrustLookup:
         return [answer for answer in answers if answer is not None]
 
     def configure(self, cache: CacheSettings, lookup: LookupSettings) -> None:
-        """Go on under other settings; what is known stays as far as it counts under them."""
+        """Go on under other settings; what is known stays as far as it counts under them.
+
+        Takes a while where much is known, and holds nobody up. For one caller at a time.
+        """
+        if cache != self._cache.settings:
+            steps = self._cache.configure(cache)
+            while self._take(steps):
+                time.sleep(BREATH)
         with self._lock:
-            if cache != self._cache.settings:
-                self._cache.configure(cache)
             if lookup != self._settings:
                 self._settings = lookup
                 self._lanes.clear()
                 self._limiters.clear()
+
+    def _take(self, steps: Iterator[None]) -> bool:
+        """Take a step; return whether more may follow."""
+        with self._lock:
+            return next(steps, self) is None
 
     def retain(self, registries: Collection[Registry]) -> None:
         """Forget all about registries that are no longer configured as they were."""

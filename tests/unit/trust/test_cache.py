@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from tests.fakes import FakeClock
-from webhook.trust.cache import RecordCache, is_due
+from webhook.trust.cache import SLICE, RecordCache, is_due
 from webhook.trust.facts import FUTURE, Fact, Key
 from webhook.trust.records import TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings
@@ -30,6 +33,11 @@ class Kept:
     def recall(self, age: float = 0.0, key: Key = KEY, *, trusted: bool = True) -> None:
         """Hear from another replica what SWR told it so long ago."""
         self.cache.recall(Fact(key, int(self.clock.now - age), trusted))
+
+    def configure(self, settings: CacheSettings) -> None:
+        """Go on under other settings, without a break."""
+        for _ in self.cache.configure(settings):
+            pass
 
     @property
     def state(self) -> str:
@@ -136,10 +144,54 @@ def test_other_settings_keep_what_still_counts() -> None:
     """A reload of the policy costs no lookup."""
     kept = Kept()
     kept.put(TrustStatus.TRUSTED, age=100)
-    kept.cache.configure(CacheSettings(trusted=300, refused=10, stale_if_error=3600, max_entries=100))
+    kept.configure(CacheSettings(trusted=300, refused=10, stale_if_error=3600, max_entries=100))
     assert kept.state == "answers"
-    kept.cache.configure(CacheSettings(trusted=50, refused=10, stale_if_error=0, max_entries=100))
+    kept.configure(CacheSettings(trusted=50, refused=10, stale_if_error=0, max_entries=100))
     assert kept.state == "nothing"
+
+
+LONGER = CacheSettings(trusted=300, refused=100, stale_if_error=7200, max_entries=1000)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "expected"),
+    [
+        (lambda kept: None, "answers"),
+        (lambda kept: kept.put(TrustStatus.UNTRUSTED), "refuses"),
+        (lambda kept: kept.recall(trusted=False, age=-1), "nothing"),
+        (lambda kept: kept.cache.retain({"other"}), "nothing"),
+        (lambda kept: kept.cache.get(KEY), "answers"),
+    ],
+    ids=["nothing", "a refusal", "a loss elsewhere", "another definition", "use"],
+)
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_what_happens_while_all_is_filed_anew_counts(
+    meanwhile: Callable[[Kept], object], expected: str, steps: int
+) -> None:
+    """Whether it concerns what has been filed already or not."""
+    kept = Kept(replace(SETTINGS, max_entries=1000))
+    for index in range(SLICE):
+        kept.put(TrustStatus.TRUSTED, ("other", "shop", "web", f":{index}"))
+    kept.put(TrustStatus.TRUSTED)
+    work = kept.cache.configure(LONGER)
+    for _ in range(steps):
+        next(work, None)
+    meanwhile(kept)
+    for _ in work:
+        pass
+    kept.clock.tick(5)
+    record = kept.cache.get(KEY)
+    said = "nothing" if record is None else "answers" if record.status is TrustStatus.TRUSTED else "refuses"
+    assert said == expected
+
+
+def test_no_step_of_filing_anew_is_long() -> None:
+    """Between two of them everybody else has a turn."""
+    kept = Kept(replace(SETTINGS, max_entries=1000))
+    for index in range(1000):
+        kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
+    assert len(list(kept.cache.configure(LONGER))) == 1000 / SLICE
+    assert kept.cache.sizes == (1000, 0, 0)
 
 
 def test_facts_go_with_their_registry() -> None:
@@ -280,11 +332,11 @@ def test_what_was_heard_goes_with_its_registry_and_stays_with_other_settings() -
     kept = Kept()
     kept.recall(100)
     kept.recall(100, ("other", "shop", "web", ":1"), trusted=False)
-    kept.cache.configure(CacheSettings(stale_if_error=7200, max_entries=10))
+    kept.configure(CacheSettings(stale_if_error=7200, max_entries=10))
     assert len(kept.cache.keys()) == 2
     kept.cache.retain({"other"})
     assert kept.cache.keys() == [("other", "shop", "web", ":1")]
-    kept.cache.configure(CacheSettings(stale_if_error=0))
+    kept.configure(CacheSettings(stale_if_error=0))
     kept.recall(1)
     assert kept.state == "nothing"
 
