@@ -14,6 +14,10 @@ from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
 
+def free(deadline: Deadline) -> None:
+    """Implements ``Pace`` by letting every call through."""
+
+
 class FakeClock:
     """Time that passes when told to."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import Notes
+from tests.fakes import Notes, free
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError, Unauthorized
 from webhook.registries import CredentialSettings, Registry
@@ -77,10 +77,6 @@ def source(emulator: Emulator, folder: Path, settings: CredentialSettings) -> tu
         )
 
     return SwrTrustSource(PooledTransport, open_credential, Notes()), chosen
-
-
-def free(deadline: Deadline) -> None:
-    """Let every call through."""
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import FakeTrustSource, Notes
+from tests.fakes import FakeTrustSource, Notes, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Forbidden,
@@ -128,10 +128,6 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         return
     with Emulator() as emulator:
         yield SwrWorld(emulator, tmp_path)
-
-
-def free(deadline: Deadline) -> None:
-    """Let every call through."""
 
 
 def tag(world: World, repository: str = "tools/web", name: str = "1.0") -> TrustQuery:

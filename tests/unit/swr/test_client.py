@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeCredential, FakeTransport, Notes
+from tests.fakes import FakeCredential, FakeTransport, Notes, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     InvalidReferenceError,
@@ -45,10 +45,6 @@ def client(
 def tag_query(repository: str = "tools/web", tag: str = "1.0") -> TrustQuery:
     """Return a question about a tag."""
     return TrustQuery(registry(), "shop", repository, tag=tag)
-
-
-def free(deadline: Deadline) -> None:
-    """Let every call through."""
 
 
 SOON = Deadline(1e9)
