@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webhook.deadlines import Deadline
-from webhook.errors import ClusterError, LookupTimeout, TrustLookupError, Unauthorized
+from webhook.errors import ClusterError, Fault, LookupTimeout, TrustLookupError, Unauthorized
 from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
@@ -49,7 +49,7 @@ class FakeTrustSource:
         pace(deadline)
         self.asked.append(image)
         if self.gate is not None and not self.gate.wait(min(5.0, deadline.remaining())):
-            raise LookupTimeout("the fake did not answer in time")
+            raise LookupTimeout("the fake did not answer in time", fault=Fault.REGISTRY)
         fact = self.facts.get(image, TrustStatus.MISSING)
         if isinstance(fact, TrustLookupError):
             raise fact

@@ -9,12 +9,12 @@ calls that broke::
     ├── InvalidReferenceError    finding ``invalid``
     ├── InvalidPatternError      a problem of the configuration file
     ├── TrustLookupError         finding ``unknown``, its ``reason`` is the finding's reason
-    │   ├── LookupTimeout        ``timeout``
-    │   ├── Throttled            ``throttled``
-    │   ├── RegistryUnavailable  ``unavailable``
-    │   ├── Unauthorized         ``unauthorized``
-    │   ├── Forbidden            ``forbidden``
-    │   └── MalformedAnswer      ``malformed``
+    │   ├── LookupTimeout        ``timeout``; whose fault, its raiser says
+    │   ├── Throttled            ``throttled``; the same
+    │   ├── RegistryUnavailable  ``unavailable``, by default the registry's fault
+    │   ├── Unauthorized         ``unauthorized``, by default the registry's fault
+    │   ├── Forbidden            ``forbidden``, always the image's fault
+    │   └── MalformedAnswer      ``malformed``, always the image's fault
     ├── CertificateError         the last good pair stays; at start, exit code 2
     ├── ManifestError            ``swr-trust review``: exit code 2, names file and line
     ├── SnapshotError            a snapshot of what was trusted is ignored, and written anew
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, Literal
 
 UnknownReason = Literal["timeout", "throttled", "unavailable", "unauthorized", "forbidden", "malformed"]
@@ -89,6 +90,32 @@ class InvalidPatternError(WebhookError):
     """A string is no image pattern; the text says what is wrong and what to write instead."""
 
 
+class Fault(StrEnum):
+    """Whose fault a failed lookup is. Stable: a key of the log.
+
+    Stale trust, ``onLookupFailure``, the retry, the circuit breaker and the message all depend on this
+    one property (``docs/decisions/0017``). A Pod's author can cause the second and the third, so those
+    never lead to an admission.
+
+    ======== =========== =================== ================ ==========
+    fault    stale trust ``onLookupFailure`` circuit breaker  retry
+    ======== =========== =================== ================ ==========
+    registry is served   counts if transient counts a failure if no answer came
+    local    is not      does not count      is not told      no
+    image    is not      does not count      is not told      no
+    ======== =========== =================== ================ ==========
+    """
+
+    REGISTRY = "registry"
+    """A call that had its full time was not answered, or SWR refuses to answer anybody."""
+
+    LOCAL = "local"
+    """Our own queue, rate limit, deadline or bug. Whoever floods the webhook can cause it."""
+
+    IMAGE = "image"
+    """It depends on the image asked about. Whoever writes the reference can cause it."""
+
+
 class TrustLookupError(WebhookError):
     """SWR could not be asked, or did not answer properly.
 
@@ -98,20 +125,31 @@ class TrustLookupError(WebhookError):
 
     reason: ClassVar[UnknownReason] = "unavailable"
 
-    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
-        """Keep the detail and, where known, how many seconds to wait before the next try."""
+    def __init__(self, detail: str, *, fault: Fault, retry_after: float | None = None) -> None:
+        """Keep the detail, whose fault it is and, where known, the seconds to wait before the next try."""
         self.detail = detail
+        self.fault = fault
         self.retry_after = retry_after
         super().__init__(detail)
 
     @property
-    def passes(self) -> bool:
-        """Whether it may be gone by itself in a moment.
+    def allows_stale(self) -> bool:
+        """Whether an earlier trusted answer may be served instead (``cache.staleIfError``)."""
+        return self.fault is Fault.REGISTRY
 
-        The other reasons are such that the author of a Pod could choose an image that causes
-        them: those deny, whatever ``onLookupFailure`` says.
+    @property
+    def allows_pass(self) -> bool:
+        """Whether ``onLookupFailure: allow`` counts for it.
+
+        Not where the credential does not work: that lasts until somebody corrects it, and the webhook
+        would admit everything until then.
         """
-        return self.reason in ("timeout", "throttled", "unavailable")
+        return self.fault is Fault.REGISTRY and self.transient
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed in a moment, so that the client is told to repeat it."""
+        return self.fault is not Fault.IMAGE and self.reason in ("timeout", "throttled", "unavailable")
 
 
 class LookupTimeout(TrustLookupError):
@@ -121,14 +159,9 @@ class LookupTimeout(TrustLookupError):
 
 
 class Throttled(TrustLookupError):
-    """Too many calls: SWR says so (``by_swr``), or our own limit keeps us from asking."""
+    """Too many calls: SWR says so (fault ``registry``), or our own limits keep us from asking (``local``)."""
 
     reason: ClassVar[UnknownReason] = "throttled"
-
-    def __init__(self, detail: str, *, retry_after: float | None = None, by_swr: bool) -> None:
-        """Say who throttles: only SWR's own throttling lets a stale trusted answer stand in."""
-        self.by_swr = by_swr
-        super().__init__(detail, retry_after=retry_after)
 
 
 class RegistryUnavailable(TrustLookupError):
@@ -136,23 +169,41 @@ class RegistryUnavailable(TrustLookupError):
 
     reason: ClassVar[UnknownReason] = "unavailable"
 
+    def __init__(
+        self, detail: str, *, fault: Fault = Fault.REGISTRY, retry_after: float | None = None
+    ) -> None:
+        """As in the base class."""
+        super().__init__(detail, fault=fault, retry_after=retry_after)
+
 
 class Unauthorized(TrustLookupError):
-    """Our credential is not accepted, or is paused after a failed authentication."""
+    """Our credential is not accepted for anything, or is paused after a failed authentication."""
 
     reason: ClassVar[UnknownReason] = "unauthorized"
 
+    def __init__(self, detail: str, *, fault: Fault = Fault.REGISTRY) -> None:
+        """As in the base class."""
+        super().__init__(detail, fault=fault)
+
 
 class Forbidden(TrustLookupError):
-    """Our credential is good but may not see this image, another account's for one."""
+    """Our credential is good but may not see this image; it may belong to another account."""
 
     reason: ClassVar[UnknownReason] = "forbidden"
+
+    def __init__(self, detail: str) -> None:
+        """As in the base class."""
+        super().__init__(detail, fault=Fault.IMAGE)
 
 
 class MalformedAnswer(TrustLookupError):
     """SWR answered something that is not its documented answer about what was asked."""
 
     reason: ClassVar[UnknownReason] = "malformed"
+
+    def __init__(self, detail: str) -> None:
+        """As in the base class."""
+        super().__init__(detail, fault=Fault.IMAGE)
 
 
 class CertificateError(WebhookError):

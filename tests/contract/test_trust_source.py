@@ -18,6 +18,7 @@ from tests.emulator.server import Emulator
 from tests.fakes import FakeTrustSource, Notes, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
+    Fault,
     Forbidden,
     LookupTimeout,
     MalformedAnswer,
@@ -180,7 +181,7 @@ def test_a_digest_has_a_status_of_its_own(world: World, digest: str, status: Tru
 FAILURES = [
     Unauthorized("no"),
     Forbidden("no"),
-    Throttled("slow down", by_swr=True),
+    Throttled("slow down", fault=Fault.REGISTRY),
     RegistryUnavailable("down"),
     MalformedAnswer("what?"),
 ]
@@ -195,7 +196,7 @@ def test_what_is_not_known_is_an_exception(world: World, failure: TrustLookupErr
     with pytest.raises(TrustLookupError) as caught:
         world.source.fetch(query, Deadline.after(10), free)
     assert type(caught.value) is type(failure)
-    assert getattr(caught.value, "by_swr", True) is True
+    assert caught.value.fault is Fault.REGISTRY
 
 
 def test_a_question_ends_by_its_deadline(world: World) -> None:
@@ -220,7 +221,7 @@ def test_a_call_that_may_not_be_made_is_not_made(world: World) -> None:
     """What the pace raises is the failure."""
 
     def full(deadline: Deadline) -> None:
-        raise Throttled("our own limit of calls is used up", by_swr=False)
+        raise Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
 
     with pytest.raises(Throttled, match="our own limit of calls is used up"):
         world.source.fetch(tag(world), Deadline.after(10), full)

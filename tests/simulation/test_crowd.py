@@ -25,7 +25,7 @@ from tests.fakes import Notes
 from tests.simulation.virtual import START, VirtualTime
 from webhook.admission.gate import Gate
 from webhook.deadlines import Deadline
-from webhook.errors import Throttled
+from webhook.errors import Fault, Throttled
 from webhook.server.reviews import time_to_decide
 from webhook.trust.lookup import TrustLookup
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
@@ -52,7 +52,7 @@ class Quota:
         self._clock.sleep(random.uniform(0.01, 0.03))
         second = math.floor(self._clock.now)
         if self.answered[second] >= self._per_second:
-            raise Throttled("429", retry_after=self._retry_after, by_swr=True)
+            raise Throttled("429", retry_after=self._retry_after, fault=Fault.REGISTRY)
         self.answered[second] += 1
         self._clock.sleep(random.uniform(0.03, 0.2))
         return TrustRecord(TrustStatus.TRUSTED, self._clock.now, "sha256:" + "a" * 64)

@@ -15,7 +15,7 @@ from tests.builders import registry
 from tests.fakes import Notes
 from tests.simulation.virtual import START, VirtualTime
 from webhook.deadlines import Deadline
-from webhook.errors import LookupTimeout, Throttled
+from webhook.errors import Fault, LookupTimeout, Throttled
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.lookup import Answer, Known, Question, TrustLookup, Unknown
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
@@ -38,7 +38,7 @@ class Patient:
         self.asked[query.organization] += 1
         if self.seconds > deadline.remaining():
             self._clock.sleep(deadline.remaining())
-            raise LookupTimeout("it did not answer in time")
+            raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
         self._clock.sleep(self.seconds)
         return TrustRecord(TrustStatus.TRUSTED, self._clock.now)
 
@@ -139,7 +139,7 @@ def test_a_flood_brings_no_old_trust_back(cluster: Cluster) -> None:
     answer = cluster.ask_now("noisy", "revoked")
     assert isinstance(answer, Unknown)
     assert isinstance(answer.failure, Throttled)
-    assert not answer.failure.by_swr
+    assert answer.failure.fault is Fault.LOCAL
 
 
 def test_a_wedged_endpoint_delays_no_cached_answer(cluster: Cluster) -> None:
@@ -184,7 +184,7 @@ def test_one_accounts_trouble_leaves_another_at_the_same_endpoint_alone(
             if query.organization != "noisy":
                 return fetch(query, deadline, pace)
             pace(deadline)
-            raise Throttled("429", retry_after=10.0, by_swr=True)
+            raise Throttled("429", retry_after=10.0, fault=Fault.REGISTRY)
 
         cluster.source.fetch = refuse  # type: ignore[method-assign]
         cluster.each(0.1, lambda count: cluster.ask("noisy", f"cold-{count}") and None)

@@ -104,8 +104,8 @@ def refuses(judgement: Judgement, policy: Policy) -> Effect:
             return {"allow": Effect.ALLOW, "warn": Effect.WARN}.get(policy.unmanaged_registries, Effect.DENY)
         case Finding.UNKNOWN:
             failure = judgement.failure
-            passes = failure is not None and failure.passes
-            return Effect.WARN if passes and policy.on_lookup_failure == "allow" else Effect.DENY
+            may_pass = failure is not None and failure.allows_pass
+            return Effect.WARN if may_pass and policy.on_lookup_failure == "allow" else Effect.DENY
         case _:
             return Effect.DENY
 
@@ -131,11 +131,11 @@ def status_of(
     kubectl and controllers then repeat it on their own.
     """
     failures = [item.judgement.failure for item in judged if item.effect is Effect.DENY]
-    passing = [failure for failure in failures if failure is not None and failure.passes]
-    if not passing or len(passing) < len(failures):
+    transient = [failure for failure in failures if failure is not None and failure.transient]
+    if not transient or len(transient) < len(failures):
         return (*FORBIDDEN, 0)
-    asked = max((failure.retry_after or 0.0 for failure in passing), default=0.0)
+    asked = max((failure.retry_after or 0.0 for failure in transient), default=0.0)
     spread = 1 + math.floor(jitter() * (MAX_RETRY_AFTER - 1))
     seconds = max(1, min(MAX_RETRY_AFTER, max(math.ceil(asked), spread)))
-    throttled = all(failure.reason == "throttled" for failure in passing)
+    throttled = all(failure.reason == "throttled" for failure in transient)
     return (*(TOO_MANY_REQUESTS if throttled else SERVICE_UNAVAILABLE), seconds)

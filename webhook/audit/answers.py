@@ -88,7 +88,7 @@ class RememberedAnswers:
             said = self.said.setdefault(question.query.registry.name, Counter())
             said[answer.record.status] += 1
         else:
-            self.unanswered += answer.failure.passes or isinstance(answer.failure, Unauthorized)
+            self.unanswered += answer.failure.transient or isinstance(answer.failure, Unauthorized)
             if answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
                 self.failures[answer.failure.detail] += 1
 
@@ -99,7 +99,7 @@ class RememberedAnswers:
             failures = {
                 index: answer.failure
                 for index, answer in enumerate(answers)
-                if isinstance(answer, Unknown) and answer.failure.passes
+                if isinstance(answer, Unknown) and answer.failure.transient
             }
             throttled = any(failure.reason == "throttled" for failure in failures.values())
             wait = min(LONGEST_PAUSE, max(pause, _asked_pause(list(failures.values()))))

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from webhook.errors import (
+    Fault,
     Forbidden,
     MalformedAnswer,
     RegistryUnavailable,
@@ -164,7 +165,7 @@ def read_error(response: HttpResponse) -> TrustLookupError:
         or not _GATEWAY_THROTTLED.isdisjoint(codes)
         or (status == FORBIDDEN and not THROTTLED_AS_403.isdisjoint(numbers))
     ):
-        return Throttled(said, retry_after=read_retry_after(response), by_swr=True)
+        return Throttled(said, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
     if CROSS_ACCOUNT in numbers:
         return Forbidden(f"{said}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):

@@ -8,13 +8,22 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 from webhook.deadlines import Deadline
-from webhook.errors import MalformedAnswer, TrustLookupError, Unauthorized
+from webhook.errors import (
+    Fault,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    TrustLookupError,
+    Unauthorized,
+)
 from webhook.registries import Registry
 from webhook.swr.answers import (
     NOT_FOUND,
     OK,
+    REQUEST_TIMEOUT,
     SERVER_ERRORS,
     TagFact,
+    TagPage,
     read_error,
     read_page,
     read_tag,
@@ -118,7 +127,7 @@ class SwrClient:
             request = HttpRequest(
                 "GET", self._registry.endpoint, path, tuple(parameters), max_answer=MAX_PAGE
             )
-            page = read_page(self._get(request, deadline, pace), self._clock())
+            page = self._read_page(request, deadline, pace, first=not seen)
             if isinstance(page, TrustRecord):
                 return TagList(page.fetched_at, {})
             if not seen:
@@ -133,6 +142,26 @@ class SwrClient:
                 raise MalformedAnswer("SWR's list of tags goes round in circles")
             seen.add(marker)
         raise MalformedAnswer(f"the repository has more than {MAX_PAGES * PAGE_SIZE} tags; name a tag")
+
+    def _read_page(
+        self, request: HttpRequest, deadline: Deadline, pace: Pace, *, first: bool
+    ) -> TagPage | TrustRecord:
+        """Read one page of a list.
+
+        How long a list takes, and whether SWR chokes on it, depends on the repository, which the author of
+        a Pod chooses. Only a first page that gets no answer at all says that SWR does not answer.
+        """
+        try:
+            response = self._get(request, deadline, pace)
+        except LookupTimeout as error:
+            if first or error.fault is not Fault.REGISTRY:
+                raise
+            detail = "SWR did not list all tags of the repository in time"
+            raise LookupTimeout(detail, fault=Fault.IMAGE) from None
+        if response.status in SERVER_ERRORS or response.status == REQUEST_TIMEOUT:
+            detail = f"SWR answered {response.status} to the list of the repository's tags"
+            raise RegistryUnavailable(detail, fault=Fault.IMAGE)
+        return read_page(response, self._clock())
 
     def _get(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
         """Send an authorised request; after a 401 at most once more, with a fresh secret."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from webhook.deadlines import Deadline, spawn
-from webhook.errors import LookupTimeout, RegistryUnavailable
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 
 Address = tuple[socket.AddressFamily, str]
 """An address family and a numeric address."""
@@ -83,7 +83,7 @@ class Resolver:
             if name.addresses:
                 return name.addresses
             if not pending.is_set():
-                raise LookupTimeout(f"{host} could not be resolved in time")
+                raise LookupTimeout(f"{host} could not be resolved in time", fault=Fault.REGISTRY)
             raise RegistryUnavailable(f"{host} cannot be resolved: {name.failure}")
 
     def _name(self, host: str) -> _Name:

@@ -16,7 +16,7 @@ from typing import Final
 from cachetools import TTLCache
 
 from webhook.deadlines import Deadline
-from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.swr.answers import TagFact
 
 SECONDS: Final = 5.0
@@ -27,6 +27,9 @@ MAX_TAGS: Final = 40_000
 
 MAX_AT_ONCE: Final = 8
 """Lists of one registry that are read at the same time: tags are asked about meanwhile."""
+
+MAX_WAITED: Final = 0.1
+"""Seconds that other lists may take from the time of one whose timeout is SWR's fault."""
 
 Repository = tuple[str, str]
 """Organisation and repository."""
@@ -83,20 +86,27 @@ class TagLists:
         if leads:
             self._lead(repository, reading, deadline, read)
         elif not reading.done.wait(deadline.remaining()):
-            raise LookupTimeout("the list of tags was not read in time")
+            raise LookupTimeout("the list of tags was not read in time", fault=Fault.IMAGE)
         if reading.result is not None:
             return reading.result
-        raise reading.failure or RegistryUnavailable("the list of tags could not be read")
+        raise reading.failure or RegistryUnavailable("the list of tags could not be read", fault=Fault.LOCAL)
 
     def _lead(
         self, repository: Repository, reading: _Reading, deadline: Deadline, read: Callable[[], TagList]
     ) -> None:
         """Read for all who wait; whatever happens, they are told."""
+        left = deadline.remaining()
         try:
-            if not self._turns.acquire(timeout=deadline.remaining()):
-                raise Throttled("too many lists of tags are being read", by_swr=False)
+            if not self._turns.acquire(timeout=left):
+                raise Throttled("too many lists of tags are being read", fault=Fault.LOCAL)
+            waited = left - deadline.remaining()
             try:
                 reading.result = read()
+            except LookupTimeout as error:
+                if waited > MAX_WAITED and error.fault is Fault.REGISTRY:
+                    detail = f"other lists of tags left too little time: {error.detail}"
+                    raise LookupTimeout(detail, fault=Fault.LOCAL) from None
+                raise
             finally:
                 self._turns.release()
         except TrustLookupError as error:

@@ -21,7 +21,7 @@ import urllib3.connection
 import urllib3.exceptions
 
 from webhook.deadlines import Deadline, cut_off
-from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable
+from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
@@ -152,7 +152,7 @@ class PooledTransport:
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Send one request; see ``Transport``."""
         if not deadline.remaining():
-            raise LookupTimeout("no time was left to ask")
+            raise LookupTimeout("no time was left to ask", fault=Fault.LOCAL)
         manager = self._manager(request.base_url)
         call = _Call(deadline, self._resolver)
         token = _current.set(call)
@@ -164,13 +164,15 @@ class PooledTransport:
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
             late = isinstance(error, urllib3.exceptions.TimeoutError) and not refused
             if call.was_cut or deadline.expired or late:
-                raise LookupTimeout(f"{_host(request)} did not answer in time") from None
+                raise LookupTimeout(
+                    f"{_host(request)} did not answer in time", fault=Fault.REGISTRY
+                ) from None
             raise RegistryUnavailable(f"{_host(request)}: {describe(error)}") from None
         finally:
             _current.reset(token)
         if call.was_cut:
             # Cut in its headers, an answer looks like one with few headers and no body.
-            raise LookupTimeout(f"{_host(request)} did not answer in time")
+            raise _late(request)
         return response
 
     def _exchange(
@@ -256,6 +258,10 @@ def describe(error: BaseException) -> str:
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return f"no connection: {str(cause).rpartition(': ')[2]}"
     return "the connection broke"
+
+
+def _late(request: HttpRequest) -> LookupTimeout:
+    return LookupTimeout(f"{_host(request)} did not answer in time", fault=Fault.REGISTRY)
 
 
 def _host(request: HttpRequest) -> str:

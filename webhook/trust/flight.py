@@ -14,12 +14,13 @@ class Flight:
     """A question and, once ``done`` is set, its record or its failure.
 
     ``waiters`` counts who still waits, under the lock of ``TrustLookup``. ``background`` marks a
-    refresh that nobody waits for; ``started`` that a worker has taken it.
+    refresh that nobody waits for; ``started`` that a worker has taken it. ``tenants`` are the
+    namespaces in whose queues it waits, under the same lock.
     """
 
     query: TrustQuery
-    tenant: str = ""
     background: bool = False
+    tenants: set[str] = field(default_factory=set)
     started: bool = False
     waiters: int = 0
     done: threading.Event = field(default_factory=threading.Event)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from webhook.deadlines import Deadline, spawn
-from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.flight import Flight
 from webhook.trust.limiter import RateLimiter
@@ -25,11 +25,21 @@ from webhook.trust.settings import LookupSettings
 MAX_WAITING: Final = 10_000
 """Cold lookups that may queue for one registry."""
 
+MAX_WAITING_PER_TENANT: Final = 1_000
+"""Cold lookups of one namespace that may queue for one registry: its flood leaves the others places."""
+
 MAX_BACKGROUND: Final = 1_000
 """Refreshes that may queue for one registry; more are simply not made."""
 
 BACKGROUND_TURN: Final = 10
 """Every so many lookups a refresh goes first, so that images in use do not all go cold."""
+
+MAX_LOST: Final = 0.1
+"""The share of ``lookup.timeout`` that our own rate may take from a call whose timeout is SWR's fault."""
+
+MAX_LATE: Final = 0.5
+"""Seconds after its deadline by which a timeout must be noticed to be SWR's fault: later, this process was
+held up itself, and the answer may have been there in time."""
 
 RETRY_PAUSE: Final = (0.05, 0.25)
 """Seconds before a call is repeated, drawn from here."""
@@ -72,17 +82,19 @@ class Lane:
         self._refresh_waits = False
         self._reported = BreakerState.CLOSED
 
-    def submit(self, flight: Flight) -> bool:
-        """Queue a flight; ``False`` where the queue is full."""
+    def submit(self, flight: Flight, tenant: str = "") -> bool:
+        """Queue a flight for a namespace; ``False`` where its queue or all of them together are full."""
         with self._lock:
             if flight.background:
                 if len(self._background) >= MAX_BACKGROUND:
                     return False
                 self._background.append(flight)
             else:
-                if self._count >= MAX_WAITING:
+                own = len(self._waiting.get(tenant, ()))
+                if self._count >= MAX_WAITING or own >= MAX_WAITING_PER_TENANT:
                     return False
-                self._waiting.setdefault(flight.tenant, deque()).append(flight)
+                self._waiting.setdefault(tenant, deque()).append(flight)
+                flight.tenants.add(tenant)
                 self._count += 1
         self._staff()
         return True
@@ -127,37 +139,49 @@ class Lane:
 
     def _next_flight(self, turn: _Turn) -> Flight | None:
         """Return whose turn it is, leaving out what nobody wants any more."""
-        while True:
-            with self._lock:
-                if turn.background:
-                    self._refresh_waits = False
-                flight = self._pop(background=turn.background)
-                if flight is None:
-                    return None
-                if flight.started:
-                    # A refresh that somebody came to wait for stands in both queues.
-                    continue
-                flight.started = True
-            if flight.wanted:
-                break
-            self._finish(flight, LookupTimeout("nobody waits for it any more"))
+        abandoned: list[Flight] = []
+        with self._lock:
+            if turn.background:
+                self._refresh_waits = False
+                flight = self._take(self._background, abandoned)
+            else:
+                flight = self._take_from_next_tenant(abandoned)
+        for lost in abandoned:
+            self._finish(lost, LookupTimeout("nobody waits for it any more", fault=Fault.LOCAL))
         if turn.background and self._background:
             self._staff()
         return flight
 
-    def _pop(self, *, background: bool) -> Flight | None:
-        if background:
-            return self._background.popleft() if self._background else None
-        if not self._waiting:
-            return None
-        tenant, flights = next(iter(self._waiting.items()))
-        flight = flights.popleft()
-        self._count -= 1
-        if flights:
-            self._waiting.move_to_end(tenant)
-        else:
-            del self._waiting[tenant]
-        return flight
+    def _take_from_next_tenant(self, abandoned: list[Flight]) -> Flight | None:
+        """Return the next flight of the namespace whose turn it is; that namespace then comes last."""
+        while self._waiting:
+            tenant, flights = next(iter(self._waiting.items()))
+            before = len(flights)
+            flight = self._take(flights, abandoned)
+            self._count -= before - len(flights)
+            if flights:
+                self._waiting.move_to_end(tenant)
+            else:
+                del self._waiting[tenant]
+            if flight is not None:
+                return flight
+        return None
+
+    def _take(self, flights: deque[Flight], abandoned: list[Flight]) -> Flight | None:
+        """Return the first flight that is still to be made, marked as started.
+
+        One flight may stand in several queues: a refresh that somebody came to wait for, an image that
+        several namespaces ask about. What was started from another queue costs no turn in this one.
+        """
+        while flights:
+            flight = flights.popleft()
+            if flight.started:
+                continue
+            flight.started = True
+            if flight.wanted:
+                return flight
+            abandoned.append(flight)
+        return None
 
     def _outcome(self, flight: Flight, turn: _Turn) -> TrustRecord | TrustLookupError:
         try:
@@ -165,16 +189,17 @@ class Lane:
         except TrustLookupError as error:
             return error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
-            return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}")
+            return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}", fault=Fault.LOCAL)
 
     def _ask(self, flight: Flight, turn: _Turn) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
         for attempt in range(self.settings.retries + 1):
             try:
                 return self._ask_once(flight, turn, deadline)
-            except RegistryUnavailable:
+            except RegistryUnavailable as error:
                 pause = random.uniform(*RETRY_PAUSE)  # noqa: S311 - jitter
-                if attempt == self.settings.retries or deadline.remaining() <= pause:
+                last = attempt == self.settings.retries or deadline.remaining() <= pause
+                if last or error.fault is not Fault.REGISTRY:
                     raise
                 if self.breaker.state is not BreakerState.CLOSED:
                     raise
@@ -186,18 +211,12 @@ class Lane:
             raise RegistryUnavailable(f"{self._name} has not answered for a while and is left alone")
         try:
             record = self._source.fetch(flight.query, deadline, turn.wait)
-        except (LookupTimeout, RegistryUnavailable):
-            self.breaker.fail()
-            raise
-        except Throttled as error:
-            # Not a word on the endpoint's health, in either direction.
-            self.breaker.release()
-            if error.by_swr:
-                self.limiter.back_off(error.retry_after)
-            raise
-        except TrustLookupError:
-            self.breaker.succeed()
-            raise
+        except TrustLookupError as error:
+            failure = self._attribute(error, turn, deadline)
+            self._tell_breaker(failure)
+            if isinstance(failure, Throttled) and failure.fault is Fault.REGISTRY:
+                self.limiter.back_off(failure.retry_after)
+            raise failure from None
         except BaseException:
             self.breaker.release()
             raise
@@ -211,6 +230,30 @@ class Lane:
                 self._reported = state
                 self._recorder.breaker_changed(self._name, state.value)
 
+    def _attribute(self, error: TrustLookupError, turn: _Turn, deadline: Deadline) -> TrustLookupError:
+        """Return the error with the fault that is left once our own share in it is known."""
+        if not isinstance(error, LookupTimeout) or error.fault is not Fault.REGISTRY:
+            return error
+        if turn.waited > self.settings.timeout * MAX_LOST:
+            return LookupTimeout(
+                f"our own limit of calls left too little time: {error.detail}", fault=Fault.LOCAL
+            )
+        if time.monotonic() - deadline.at > MAX_LATE:
+            return LookupTimeout(f"this process was held up: {error.detail}", fault=Fault.LOCAL)
+        return error
+
+    def _tell_breaker(self, failure: TrustLookupError) -> None:
+        """Count a failure of the endpoint, or an answer of it; anything else says nothing about it."""
+        if isinstance(failure, (LookupTimeout, RegistryUnavailable)):
+            if failure.fault is Fault.REGISTRY:
+                self.breaker.fail()
+            else:
+                self.breaker.release()
+        elif isinstance(failure, Throttled):
+            self.breaker.release()
+        else:
+            self.breaker.succeed()
+
 
 class _Turn:
     """A place in the rate of calls, taken before it is known whose call it will be."""
@@ -219,6 +262,8 @@ class _Turn:
         self._limiter = limiter
         self._reserved = False
         self.background = background
+        self.waited = 0.0
+        """Seconds that our own limit took from the lookup, once it had begun."""
 
     def reserve(self, breaker: CircuitBreaker) -> None:
         """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
@@ -229,7 +274,7 @@ class _Turn:
     def wait(self, deadline: Deadline) -> None:
         """Wait until one more call may be made: the first one by the turn, any other by one of its own."""
         reserved, self._reserved = self._reserved, False
-        self._limiter.wait_turn(deadline, background=self.background, reserved=reserved)
+        self.waited += self._limiter.wait_turn(deadline, background=self.background, reserved=reserved)
 
     def give_back(self) -> None:
         """Give the turn back if there was no call."""

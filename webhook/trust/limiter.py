@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Throttled
+from webhook.errors import Fault, Throttled
 
 BURST_SECONDS: Final = 4.0
 """The bucket holds as many calls as this many seconds give: 200 at 50 calls a second."""
@@ -29,11 +29,14 @@ class RateLimiter:
         self,
         rate: float,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Allow ``rate`` calls a second altogether."""
+        """Allow ``rate`` calls a second altogether; ``sleep`` is ``time.sleep`` unless given.
+
+        It is looked up here and not in the signature, which is evaluated when the module is imported.
+        """
         self._clock = clock
-        self._sleep = sleep
+        self._sleep = sleep if sleep is not None else time.sleep
         self._lock = threading.Lock()
         self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), clock())
         self._background = _Bucket(rate * BACKGROUND_SHARE, clock())
@@ -52,8 +55,10 @@ class RateLimiter:
         with self._lock:
             self._bucket(background).give_back()
 
-    def wait_turn(self, deadline: Deadline, *, background: bool = False, reserved: bool = False) -> None:
+    def wait_turn(self, deadline: Deadline, *, background: bool = False, reserved: bool = False) -> float:
         """Wait until a call may be made, for SWR's pause alone where the turn was ``reserved``.
+
+        Returns the seconds that our own limit took, 0.0 where SWR's pause took as long.
 
         Raises:
             Throttled: that would be after the deadline; the turn is not used up then.
@@ -65,13 +70,15 @@ class RateLimiter:
             if silence > deadline.remaining():
                 if reserved:
                     bucket.give_back()
-                raise Throttled("SWR asked for a pause", retry_after=silence, by_swr=True)
-            delay = silence if reserved else max(silence, bucket.take(now))
+                raise Throttled("SWR asked for a pause", retry_after=silence, fault=Fault.REGISTRY)
+            own = 0.0 if reserved else bucket.take(now)
+            delay = max(silence, own)
             if delay > deadline.remaining():
                 bucket.give_back()
-                raise Throttled("our own limit of calls is used up", retry_after=delay, by_swr=False)
+                raise Throttled("our own limit of calls is used up", retry_after=delay, fault=Fault.LOCAL)
         if delay > 0:
             self._sleep(delay)
+        return own if own > silence else 0.0
 
     def has_turn(self, *, background: bool = False) -> bool:
         """Whether a call could be made without waiting for our own limit."""

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import msgspec
 
 from webhook.deadlines import Deadline
-from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
+from webhook.errors import Fault, LookupTimeout, Throttled, TrustLookupError
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.cache import RecordCache, is_due
 from webhook.trust.facts import Fact, Key
@@ -115,7 +115,7 @@ class TrustLookup:
                     self._recorder.cache_answered("hit")
                     if is_due(record, self._cache.settings, now) and key not in self._flights:
                         self._recorder.cache_answered("refresh")
-                        self._launch(key, Flight(question.query, question.tenant, background=True))
+                        self._launch(key, Flight(question.query, background=True))
                     continue
                 answers.append(None)
                 waiting.append((index, question, self._join(key, question)))
@@ -190,22 +190,23 @@ class TrustLookup:
     def _join(self, key: Key, question: Question) -> Flight:
         flight = self._flights.get(key)
         if flight is None:
-            flight = Flight(question.query, question.tenant, waiters=1)
+            flight = Flight(question.query, waiters=1)
             self._recorder.cache_answered("miss")
-            self._launch(key, flight)
+            self._launch(key, flight, question.tenant)
             return flight
         flight.waiters += 1
         self._recorder.cache_answered("coalesced")
-        if flight.background and not flight.started:
-            flight.background, flight.tenant = False, question.tenant
-            self._lane(question.query.registry).submit(flight)
+        if not flight.started and question.tenant not in flight.tenants:
+            # Whoever joins waits in its own queue: the first one's may be as long as its author likes.
+            flight.background = False
+            self._lane(question.query.registry).submit(flight, question.tenant)
         return flight
 
-    def _launch(self, key: Key, flight: Flight) -> None:
+    def _launch(self, key: Key, flight: Flight, tenant: str = "") -> None:
         self._flights[key] = flight
-        if not self._lane(flight.query.registry).submit(flight):
+        if not self._lane(flight.query.registry).submit(flight, tenant):
             del self._flights[key]
-            flight.failure = Throttled("too many lookups are waiting already", by_swr=False)
+            flight.failure = Throttled("too many lookups are waiting already", fault=Fault.LOCAL)
             flight.done.set()
 
     def _await(self, question: Question, flight: Flight, deadline: Deadline) -> Answer:
@@ -216,7 +217,7 @@ class TrustLookup:
             if record is not None:
                 return Known(record, Origin.SWR)
             if failure is None or not answered:
-                failure = self._explain_wait(flight)
+                failure = self._explain_wait(flight)  # the call may still succeed: nothing is known of SWR
             stand_in = self._stand_in(question, failure)
         if stand_in is None:
             return Unknown(failure)
@@ -224,21 +225,25 @@ class TrustLookup:
         return Known(stand_in, Origin.STALE, failure)
 
     def _explain_wait(self, flight: Flight) -> TrustLookupError:
-        """Return why a flight was not over in time: SWR, or our own limit, which anybody can use up."""
+        """Return why a flight was not over by the deadline of one review.
+
+        Never the registry's fault: when a review comes, how long it may wait and what queues before it
+        are its author's choice. Only the call itself can say that SWR does not answer.
+        """
+        if flight.started:
+            return LookupTimeout(
+                "SWR had not answered when the time of this review was over", fault=Fault.LOCAL
+            )
         lane = self._lanes.get(flight.query.registry.key)
-        if not flight.started and lane is not None and lane.is_held_back:
-            return Throttled("our own limit of calls is used up", by_swr=False)
-        return LookupTimeout("SWR did not answer within the time of the request")
+        if lane is not None and lane.is_held_back:
+            return Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
+        return LookupTimeout(
+            "the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL
+        )
 
     def _stand_in(self, question: Question, failure: TrustLookupError) -> TrustRecord | None:
-        """Return an earlier trusted record where the failure is such that it may stand in.
-
-        Not where the author of a Pod could cause the failure by the choice of an image, and not
-        for our own limit of calls, which is over in a moment.
-        """
-        if isinstance(failure, Throttled) and not failure.by_swr:
-            return None
-        if not isinstance(failure, (LookupTimeout, RegistryUnavailable, Throttled, Unauthorized)):
+        """Return an earlier trusted record where the failure is such that it may stand in."""
+        if not failure.allows_stale:
             return None
         record = self._cache.get_stand_in(question.query.key)
         if record is not None and question.pinned not in (None, record.digest):

@@ -11,6 +11,7 @@ from tests.builders import policy
 from webhook.admission.decision import OUTCOMES, Effect, JudgedUse, Outcome, outcome_of, refuses, temper
 from webhook.admission.uses import ImageUse
 from webhook.errors import (
+    Fault,
     Forbidden,
     LookupTimeout,
     MalformedAnswer,
@@ -23,9 +24,9 @@ from webhook.policy.findings import Finding, Mode
 
 USE = ImageUse("spec.containers[0].image", ("containers", "main"), "a")
 PASSING = [
-    LookupTimeout("x"),
-    Throttled("x", by_swr=True),
-    Throttled("x", by_swr=False),
+    LookupTimeout("x", fault=Fault.REGISTRY),
+    Throttled("x", fault=Fault.REGISTRY),
+    Throttled("x", fault=Fault.LOCAL),
     RegistryUnavailable("x"),
 ]
 LASTING = [Unauthorized("x"), Forbidden("x"), MalformedAnswer("x")]

@@ -29,7 +29,7 @@ from webhook.admission.gate import Gate
 from webhook.admission.messages import printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review, write_review
-from webhook.errors import LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
 from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Policy
 from webhook.trust.lookup import Known, Origin
@@ -479,12 +479,16 @@ def test_a_reason_is_shortened_and_made_printable() -> None:
 
 
 FAILURES = [
-    ([LookupTimeout("x")], 503, "ServiceUnavailable"),
+    ([LookupTimeout("x", fault=Fault.REGISTRY)], 503, "ServiceUnavailable"),
     ([RegistryUnavailable("x")], 503, "ServiceUnavailable"),
-    ([Throttled("x", by_swr=True)], 429, "TooManyRequests"),
-    ([Throttled("x", by_swr=True), LookupTimeout("x")], 503, "ServiceUnavailable"),
+    ([Throttled("x", fault=Fault.REGISTRY)], 429, "TooManyRequests"),
+    (
+        [Throttled("x", fault=Fault.REGISTRY), LookupTimeout("x", fault=Fault.REGISTRY)],
+        503,
+        "ServiceUnavailable",
+    ),
     ([Unauthorized("x")], 403, "Forbidden"),
-    ([LookupTimeout("x"), Unauthorized("x")], 403, "Forbidden"),
+    ([LookupTimeout("x", fault=Fault.REGISTRY), Unauthorized("x")], 403, "Forbidden"),
 ]
 
 
@@ -512,7 +516,7 @@ def test_the_pause_is_short_and_jittered(retry_after: float | None, jitter: floa
 
 def test_a_mixture_of_passing_and_lasting_refusals_is_forbidden() -> None:
     """Trying again would not help."""
-    facts = {**FACTS, "shop/slow:1": LookupTimeout("x")}
+    facts = {**FACTS, "shop/slow:1": LookupTimeout("x", fault=Fault.REGISTRY)}
     assert decide(request(pod(UNTRUSTED, f"{HOST}/shop/slow:1")), facts=facts).code == 403
 
 

@@ -23,7 +23,7 @@ from tests.builders import (
 from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.judging import Judge
 from webhook.admission.uses import ImageUse
-from webhook.errors import Forbidden, LookupTimeout, RegistryUnavailable, Throttled
+from webhook.errors import Fault, Forbidden, LookupTimeout, RegistryUnavailable, Throttled
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
@@ -33,7 +33,7 @@ FACTS: dict[str, Any] = {
     "shop/web:1": TrustStatus.TRUSTED,
     "shop/web:2": TrustStatus.UNTRUSTED,
     f"shop/web@{DIGEST}": TrustStatus.TRUSTED,
-    "shop/slow:1": LookupTimeout("late"),
+    "shop/slow:1": LookupTimeout("late", fault=Fault.REGISTRY),
     "shop/down:1": RegistryUnavailable("down"),
     "shop/hidden:1": Forbidden("no"),
 }
@@ -363,6 +363,6 @@ def test_a_hostile_string_is_not_remembered() -> None:
 
 def test_throttled_by_ourselves_is_unknown() -> None:
     """Our own limit refuses with a word to come back."""
-    answers = FakeAnswers({"shop/web:1": Throttled("full", by_swr=False)})
+    answers = FakeAnswers({"shop/web:1": Throttled("full", fault=Fault.LOCAL)})
     (item,) = Judge(DEFAULT, answers).judge([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
     assert (item.judgement.finding, item.judgement.reason) == (Finding.UNKNOWN, "throttled")

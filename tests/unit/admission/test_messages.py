@@ -14,6 +14,7 @@ from webhook.admission.judging import Judge
 from webhook.admission.messages import ELLIPSIS, Messages, printable
 from webhook.admission.uses import ImageUse
 from webhook.errors import (
+    Fault,
     Forbidden,
     LookupTimeout,
     MalformedAnswer,
@@ -31,8 +32,8 @@ FACTS: dict[str, Any] = {
     "shop/web:2": TrustStatus.UNTRUSTED,
     "shop/web:latest": TrustStatus.UNTRUSTED,
     f"shop/web@{DIGEST}": TrustStatus.UNTRUSTED,
-    "shop/slow:1": LookupTimeout("x"),
-    "shop/busy:1": Throttled("x", by_swr=True),
+    "shop/slow:1": LookupTimeout("x", fault=Fault.REGISTRY),
+    "shop/busy:1": Throttled("x", fault=Fault.REGISTRY),
     "shop/down:1": RegistryUnavailable("x"),
     "shop/key:1": Unauthorized("x"),
     "shop/hidden:1": Forbidden("x"),

@@ -16,7 +16,7 @@ from webhook.audit.pods import PodPage
 from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit, patient
 from webhook.deadlines import Deadline
-from webhook.errors import Forbidden, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
+from webhook.errors import Fault, Forbidden, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
 from webhook.policy.findings import Finding
 from webhook.trust.lookup import Answer, Known, Origin, Question, Unknown
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
@@ -264,8 +264,8 @@ class Failing:
 @pytest.mark.parametrize(
     ("failure", "times", "pauses", "known"),
     [
-        (Throttled("slow down", by_swr=True), 3, [1, 2, 4], True),
-        (Throttled("slow down", retry_after=7, by_swr=True), 1, [7], True),
+        (Throttled("slow down", fault=Fault.REGISTRY), 3, [1, 2, 4], True),
+        (Throttled("slow down", retry_after=7, fault=Fault.REGISTRY), 1, [7], True),
         (RegistryUnavailable("500"), 2, [1, 2], True),
         (RegistryUnavailable("500"), 99, [1, 2, 4, 8], False),
         (Unauthorized("401"), 99, [], False),

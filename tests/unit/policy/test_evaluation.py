@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import (
+    Fault,
     Forbidden,
     LookupTimeout,
     MalformedAnswer,
@@ -64,8 +65,8 @@ def test_each_answer_has_one_finding(reference: ImageReference, answer: Answer, 
 
 
 FAILURES = [
-    (LookupTimeout("x"), "timeout", True),
-    (Throttled("x", by_swr=True), "throttled", True),
+    (LookupTimeout("x", fault=Fault.REGISTRY), "timeout", True),
+    (Throttled("x", fault=Fault.REGISTRY), "throttled", True),
     (RegistryUnavailable("x"), "unavailable", True),
     (Unauthorized("x"), "unauthorized", False),
     (Forbidden("x"), "forbidden", False),
@@ -77,7 +78,7 @@ FAILURES = [
 def test_a_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
     """Only what the author of a Pod cannot cause may pass."""
     assert evaluate(TAGGED, Unknown(failure)) == Judgement(Finding.UNKNOWN, reason, failure=failure)
-    assert failure.passes is passes
+    assert failure.transient is passes
 
 
 answers = st.builds(

@@ -25,7 +25,7 @@ from tests.builders import (
 )
 from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
-from webhook.errors import LookupTimeout, Unauthorized
+from webhook.errors import Fault, LookupTimeout, Unauthorized
 from webhook.policy.model import BreakGlass, Policy
 from webhook.server.recording import MAX_FINDINGS, DecisionRecorder
 from webhook.telemetry.logs import LineLog
@@ -35,7 +35,7 @@ from webhook.trust.records import TrustStatus
 FACTS: dict[str, Any] = {
     "shop/web:1": TrustStatus.TRUSTED,
     "shop/web:2": TrustStatus.UNTRUSTED,
-    "shop/slow:1": LookupTimeout("no answer in 3.0 s"),
+    "shop/slow:1": LookupTimeout("no answer in 3.0 s", fault=Fault.REGISTRY),
     "shop/locked:1": Unauthorized("the token is not accepted"),
 }
 

@@ -15,7 +15,7 @@ from tests.builders import FakeAnswers, policy
 from tests.emulator.server import Emulator
 from tests.rescanning import Rescanner
 from tests.unit.cluster.lists import FakeCluster, pod
-from webhook.errors import ClusterError, RegistryUnavailable, Throttled, Unauthorized
+from webhook.errors import ClusterError, Fault, RegistryUnavailable, Throttled, Unauthorized
 from webhook.server.rescan import polite
 from webhook.trust.records import TrustStatus
 from webhook.trust.settings import LookupSettings
@@ -118,7 +118,7 @@ def test_an_api_server_in_a_bad_way_makes_a_partial_round_and_the_next_may_be_wh
 
 @pytest.mark.parametrize(
     "failure",
-    [Throttled("slow down", by_swr=True), RegistryUnavailable("500"), Unauthorized("401")],
+    [Throttled("slow down", fault=Fault.REGISTRY), RegistryUnavailable("500"), Unauthorized("401")],
     ids=["throttling", "an outage", "a credential that is not accepted"],
 )
 def test_an_swr_that_does_not_answer_makes_a_partial_round_and_no_news(make: Make, failure: Any) -> None:

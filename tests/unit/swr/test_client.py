@@ -12,6 +12,7 @@ from tests.builders import registry
 from tests.fakes import FakeCredential, FakeTransport, Notes, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
+    Fault,
     InvalidReferenceError,
     LookupTimeout,
     MalformedAnswer,
@@ -112,7 +113,7 @@ def test_without_a_fresh_secret_a_401_is_final() -> None:
         (respond(429), "release 1"),
         (respond(500), "release 1"),
         (respond(302), "release 1"),
-        (LookupTimeout("late"), "release 1"),
+        (LookupTimeout("late", fault=Fault.REGISTRY), "release 1"),
     ],
 )
 def test_the_credential_hears_how_it_fared(answer: HttpResponse | TrustLookupError, told: str) -> None:
@@ -139,7 +140,7 @@ def test_a_call_that_may_not_be_made_releases_the_credential() -> None:
     """Our own throttling leaves nothing behind."""
 
     def full(deadline: Deadline) -> None:
-        raise Throttled("full", by_swr=False)
+        raise Throttled("full", fault=Fault.LOCAL)
 
     asked, transport, credential, _ = client([GOOD])
     with pytest.raises(Throttled):

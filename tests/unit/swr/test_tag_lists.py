@@ -12,7 +12,7 @@ from tests.builders import registry
 from tests.fakes import FakeClock, FakeCredential, FakeTransport, Notes
 from tests.unit.swr.test_client import respond, tags
 from webhook.deadlines import Deadline
-from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.swr.answers import TagFact
 from webhook.swr.client import SwrClient
 from webhook.swr.tag_lists import MAX_AT_ONCE, MAX_TAGS, SECONDS, TagList, TagLists
@@ -134,7 +134,7 @@ def test_few_lists_are_read_at_a_time() -> None:
         assert read.began.acquire(timeout=5)
     with pytest.raises(Throttled) as caught:
         lists.get(WEB, Deadline.after(0.02), read)
-    assert (str(caught.value), caught.value.by_swr) == ("too many lists of tags are being read", False)
+    assert (str(caught.value), caught.value.fault) == ("too many lists of tags are being read", Fault.LOCAL)
     read.gate.set()
     for thread in threads:
         thread.join(10)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes import FakeClock
 from webhook.deadlines import Deadline
-from webhook.errors import Throttled
+from webhook.errors import Fault, Throttled
 from webhook.trust.limiter import BURST_SECONDS, LONGEST_BACK_OFF, RateLimiter
 
 RATE = 50.0
@@ -64,7 +64,7 @@ def test_a_turn_that_comes_too_late_is_refused_at_once() -> None:
     for _ in range(10):
         with pytest.raises(Throttled, match="our own limit of calls is used up") as caught:
             limited.turn(0.01)
-        assert caught.value.by_swr is False
+        assert caught.value.fault is Fault.LOCAL
     assert limited.clock.now == before
     assert limited.turn() == pytest.approx(1 / 45)
 
@@ -100,7 +100,7 @@ def test_during_a_pause_whoever_cannot_wait_is_told_that_swr_asked_for_it() -> N
     limited.limiter.back_off(5.0)
     with pytest.raises(Throttled, match="SWR asked for a pause") as caught:
         limited.turn(1.0)
-    assert caught.value.by_swr is True
+    assert caught.value.fault is Fault.REGISTRY
 
 
 def test_pauses_that_swr_does_not_measure_become_longer() -> None:

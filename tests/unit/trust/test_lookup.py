@@ -12,6 +12,7 @@ from tests.builders import DIGEST, OTHER_DIGEST, registry
 from tests.fakes import FakeClock, FakeTrustSource, Notes
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import (
+    Fault,
     Forbidden,
     LookupTimeout,
     MalformedAnswer,
@@ -163,11 +164,11 @@ def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [
-        (LookupTimeout("late"), "trusted from stale"),
+        (LookupTimeout("late", fault=Fault.REGISTRY), "trusted from stale"),
         (RegistryUnavailable("down"), "trusted from stale"),
-        (Throttled("slow down", by_swr=True), "trusted from stale"),
+        (Throttled("slow down", fault=Fault.REGISTRY), "trusted from stale"),
         (Unauthorized("expired"), "trusted from stale"),
-        (Throttled("our own limit", by_swr=False), "unknown: throttled"),
+        (Throttled("our own limit", fault=Fault.LOCAL), "unknown: throttled"),
         (Forbidden("another account's"), "unknown: forbidden"),
         (MalformedAnswer("HTML"), "unknown: malformed"),
     ],

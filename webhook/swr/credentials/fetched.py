@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline, spawn
-from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError, Unauthorized
+from webhook.errors import (
+    Fault,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    TrustLookupError,
+    Unauthorized,
+)
 from webhook.swr.credentials.guard import CredentialRecorder, Pause
 
 FETCH_TIMEOUT: Final = 10.0
@@ -90,7 +97,7 @@ class FetchedSecret(Generic[SecretT]):
             if fetch is None:
                 raise self._refusal()
         if not fetch.done.wait(deadline.remaining()):
-            raise LookupTimeout(f"no {self._kind} credential was fetched in time")
+            raise LookupTimeout(f"no {self._kind} credential was fetched in time", fault=Fault.REGISTRY)
         if fetch.failure is not None:
             raise fetch.failure
         with self._lock:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from webhook.deadlines import Deadline
-from webhook.errors import LookupTimeout, Unauthorized
+from webhook.errors import Fault, LookupTimeout, Unauthorized
 from webhook.swr.credentials.secrets import SecretSource
 from webhook.swr.http import Authorization, HttpRequest
 
@@ -157,7 +157,9 @@ class GuardedCredential(Generic[SecretT]):
                 return True
             self._turn.wait(min(deadline.remaining(), max(0.0, trial[1] - time.monotonic())))
             if deadline.expired:
-                raise LookupTimeout(f"the {self._kind} credential is being tried for the first time")
+                raise LookupTimeout(
+                    f"the {self._kind} credential is being tried for the first time", fault=Fault.REGISTRY
+                )
             return False
 
     def _end_trial(self, generation: int) -> None:

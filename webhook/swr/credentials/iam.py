@@ -10,6 +10,7 @@ import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import (
+    Fault,
     MalformedAnswer,
     RegistryUnavailable,
     Throttled,
@@ -66,7 +67,7 @@ def _failure(response: HttpResponse) -> TrustLookupError:
     if response.status in LOGIN_REFUSED:
         return Unauthorized(said)
     if response.status == TOO_MANY_REQUESTS:
-        return Throttled(said, retry_after=read_retry_after(response), by_swr=True)
+        return Throttled(said, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
     # No author of a Pod chooses what IAM is asked: whatever else it says is an outage of ours.
     return RegistryUnavailable(said)
 
