@@ -575,7 +575,7 @@ MISTAKES: Final = (
         "T39",
         "another account's image passes as an outage",
         f"{T_SWR}::test_a_lenient_policy_lets_pass_only_what_no_author_can_cause",
-        ("webhook/errors.py", 'return self.reason in ("timeout", "throttled", "unavailable")', "return True"),
+        ("webhook/errors.py", "return self.fault is Fault.REGISTRY and self.transient", "return True"),
     ),
     _mistake(
         "T40",

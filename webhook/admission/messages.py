@@ -12,6 +12,7 @@ from typing import Final
 
 from webhook.admission.catalogues import CATALOGUES, Catalogue
 from webhook.admission.decision import Effect, JudgedUse
+from webhook.errors import Fault
 from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 
@@ -124,6 +125,10 @@ class Messages:
         finding, reason = item.judgement.finding, item.judgement.reason
         if finding in (Finding.UNTRUSTED, Finding.MISSING):
             reason = _how_named(item)
+        elif item.judgement.failure is not None and item.judgement.failure.fault is not Fault.REGISTRY:
+            by_fault = f"{finding}/{reason}/{item.judgement.failure.fault}"
+            if by_fault in self._catalogue.what:
+                return by_fault
         key = f"{finding}/{reason}" if reason else str(finding)
         return key if key in self._catalogue.what else str(finding)
 

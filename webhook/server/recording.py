@@ -99,6 +99,7 @@ def _finding(item: JudgedUse) -> dict[str, Any]:
         finding["from"] = judgement.origin.value
     if judgement.failure is not None:
         finding["detail"] = judgement.failure.detail
+        finding["fault"] = judgement.failure.fault.value
     if item.rule is not None:
         finding["rule"] = item.rule.name
     if item.exemption is not None:

@@ -177,6 +177,17 @@ def read_error(response: HttpResponse) -> TrustLookupError:
     return MalformedAnswer(said)
 
 
+def names_credential(response: HttpResponse) -> bool:
+    """Whether a 401 says that it is about the credential, and not about what was asked for.
+
+    The gateway knows nothing of organisations; of SWR's own codes some are about authentication.
+    """
+    codes = read_codes(response.body)
+    return any(_GATEWAY.fullmatch(code) for code in codes) or not NOT_AUTHENTICATED.isdisjoint(
+        _numbers(codes)
+    )
+
+
 def _read_missing(response: HttpResponse, now: float) -> TrustRecord:
     codes = read_codes(response.body)
     if any(_GATEWAY.fullmatch(code) for code in codes):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
+    Forbidden,
     LookupTimeout,
     MalformedAnswer,
     RegistryUnavailable,
@@ -24,12 +25,14 @@ from webhook.swr.answers import (
     SERVER_ERRORS,
     TagFact,
     TagPage,
+    names_credential,
     read_error,
     read_page,
     read_tag,
 )
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import check_names, escape_repository
+from webhook.swr.organizations import Organizations
 from webhook.swr.tag_lists import TagList, TagLists
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
@@ -75,6 +78,7 @@ class SwrClient:
         self._recorder = recorder
         self._clock = clock
         self._lists = TagLists()
+        self._organizations = Organizations()
 
     def show_tag(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
@@ -84,7 +88,8 @@ class SwrClient:
         """
         assert query.tag is not None
         path = f"/v2{_repository_path(query)}/tags/{quote(query.tag, safe='')}"
-        response = self._get(HttpRequest("GET", self._registry.endpoint, path), deadline, pace)
+        request = HttpRequest("GET", self._registry.endpoint, path)
+        response = self._get(request, query.organization, deadline, pace)
         return read_tag(response, query, self._clock())
 
     def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
@@ -127,7 +132,7 @@ class SwrClient:
             request = HttpRequest(
                 "GET", self._registry.endpoint, path, tuple(parameters), max_answer=MAX_PAGE
             )
-            page = self._read_page(request, deadline, pace, first=not seen)
+            page = self._read_page(request, query.organization, deadline, pace, first=not seen)
             if isinstance(page, TrustRecord):
                 return TagList(page.fetched_at, {})
             if not seen:
@@ -144,7 +149,7 @@ class SwrClient:
         raise MalformedAnswer(f"the repository has more than {MAX_PAGES * PAGE_SIZE} tags; name a tag")
 
     def _read_page(
-        self, request: HttpRequest, deadline: Deadline, pace: Pace, *, first: bool
+        self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace, *, first: bool
     ) -> TagPage | TrustRecord:
         """Read one page of a list.
 
@@ -152,7 +157,7 @@ class SwrClient:
         a Pod chooses. Only a first page that gets no answer at all says that SWR does not answer.
         """
         try:
-            response = self._get(request, deadline, pace)
+            response = self._get(request, organization, deadline, pace)
         except LookupTimeout as error:
             if first or error.fault is not Fault.REGISTRY:
                 raise
@@ -163,8 +168,13 @@ class SwrClient:
             raise RegistryUnavailable(detail, fault=Fault.IMAGE)
         return read_page(response, self._clock())
 
-    def _get(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
-        """Send an authorised request; after a 401 at most once more, with a fresh secret."""
+    def _get(self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace) -> HttpResponse:
+        """Send an authorised request; after a 401 at most once more, with a fresh secret.
+
+        Raises:
+            Forbidden: SWR refuses the credential for this organisation and accepts it for others.
+            TrustLookupError: there was no answer.
+        """
         headers = {"Content-Type": CONTENT_TYPE}
         if self._registry.project_id is not None:
             headers["X-Project-Id"] = self._registry.project_id
@@ -172,23 +182,64 @@ class SwrClient:
         again = True
         while True:
             authorization = self._credential.authorize(request, deadline)
+            generation = authorization.generation
             settled = False
             try:
+                if self._organizations.is_refused(organization, generation):
+                    raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
                 pace(deadline)
                 response = self._send(request.with_headers(authorization.headers), deadline)
                 refused = _is_unauthorized(response)
                 if refused:
-                    again = self._credential.reject(authorization.generation) and again
+                    self._check_credential(response, organization, generation, deadline, pace)
+                    again = self._credential.reject(generation) and again
                     settled = True
                 elif response.status not in SERVER_ERRORS and not _is_undecided(response):
-                    self._credential.accept(authorization.generation)
+                    self._credential.accept(generation)
                     settled = True
+                    if response.status == OK:
+                        self._organizations.record_answer(organization, generation, request)
             finally:
                 if not settled:
-                    self._credential.release(authorization.generation)
+                    self._credential.release(generation)
             if not refused or not again:
                 return response
             again = False
+
+    def _check_credential(
+        self, response: HttpResponse, organization: str, generation: int, deadline: Deadline, pace: Pace
+    ) -> None:
+        """Return where a 401 is about the credential.
+
+        Raises:
+            Forbidden: the credential is accepted for another organisation.
+            Unauthorized: that could not be found out. The image's fault: its author chose the organisation.
+        """
+        control = self._organizations.find_control(organization, generation)
+        if control is None or names_credential(response):
+            return
+        said = str(read_error(response))
+        undecided = Unauthorized(
+            f"{said}; whether it is about the credential is not known", fault=Fault.IMAGE
+        )
+        if not self._organizations.checking.acquire(timeout=deadline.remaining()):
+            raise undecided
+        try:
+            if not self._organizations.is_refused(organization, generation):
+                try:
+                    pace(deadline)
+                    authorization = self._credential.authorize(control, deadline)
+                    answer = self._send(control.with_headers(authorization.headers), deadline)
+                except TrustLookupError:
+                    raise undecided from None
+                if _is_unauthorized(answer):
+                    return
+                if answer.status != OK:
+                    raise undecided
+                self._organizations.record_refusal(organization, generation)
+        finally:
+            self._organizations.checking.release()
+        raise Forbidden(f"{said} about organisation {organization} and accepts the credential for others")
 
     def _send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         started = time.monotonic()

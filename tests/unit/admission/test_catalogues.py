@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from webhook.admission.catalogues import CATALOGUES, Catalogue
-from webhook.errors import TrustLookupError
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.policy.findings import Finding
 
 WEBHOOK = Path(__file__).parents[3] / "webhook"
@@ -73,11 +73,24 @@ def leaves(error: type[TrustLookupError]) -> set[str]:
     return found
 
 
+def faulted_reasons() -> set[str]:
+    """Return the reasons of failed lookups that are raised as another's fault than the registry's."""
+    return {
+        f"{error.reason}/{keyword.value.attr.lower()}"
+        for error in (LookupTimeout, Throttled, RegistryUnavailable)
+        for call in calls(error.__name__)
+        for keyword in call.keywords
+        if keyword.arg == "fault" and isinstance(keyword.value, ast.Attribute)
+        if keyword.value.attr != Fault.REGISTRY.name
+    }
+
+
 SAYABLE = {
     *map(str, Finding),
     *(f"invalid/{reason}" for reason in invalid_reasons()),
     *(f"unmanaged/{reason}" for reason in unmanaged_reasons()),
     *(f"unknown/{reason}" for reason in leaves(TrustLookupError)),
+    *(f"unknown/{reason}" for reason in faulted_reasons()),
     *(f"{finding}/{how}" for finding in ("untrusted", "missing") for how in ("digest", "implied")),
 }
 

@@ -26,10 +26,19 @@ USE = ImageUse("spec.containers[0].image", ("containers", "main"), "a")
 PASSING = [
     LookupTimeout("x", fault=Fault.REGISTRY),
     Throttled("x", fault=Fault.REGISTRY),
-    Throttled("x", fault=Fault.LOCAL),
     RegistryUnavailable("x"),
 ]
-LASTING = [Unauthorized("x"), Forbidden("x"), MalformedAnswer("x")]
+OF_AN_AUTHOR = [
+    *(
+        cause("x", fault=fault)
+        for cause in (LookupTimeout, Throttled, RegistryUnavailable)
+        for fault in (Fault.LOCAL, Fault.IMAGE)
+    ),
+    Unauthorized("x", fault=Fault.LOCAL),
+    Forbidden("x"),
+    MalformedAnswer("x"),
+]
+LASTING = [Unauthorized("x"), *OF_AN_AUTHOR]
 
 
 def judged(effect: Effect) -> JudgedUse:
@@ -55,10 +64,12 @@ def test_unmanaged_images_are_treated_as_the_policy_says(setting: Any, effect: E
     assert refuses(Judgement(Finding.UNMANAGED), policy(unmanaged_registries=setting)) is effect
 
 
-@pytest.mark.parametrize("failure", [*PASSING, *LASTING], ids=repr)
+@pytest.mark.parametrize(
+    "failure", [*PASSING, *LASTING], ids=lambda failure: f"{type(failure).__name__}-{failure.fault}"
+)
 @pytest.mark.parametrize("setting", ["deny", "allow"])
 def test_a_failed_lookup_passes_only_if_nobody_can_cause_it(setting: Any, failure: Any) -> None:
-    """``onLookupFailure: allow`` is about outages, not about images that cannot be seen."""
+    """Fault B3: ``onLookupFailure: allow`` is about outages, not about what an author can cause."""
     judgement = Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
     passes = setting == "allow" and failure in PASSING
     assert refuses(judgement, policy(on_lookup_failure=setting)) is (Effect.WARN if passes else Effect.DENY)

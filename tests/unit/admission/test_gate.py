@@ -508,9 +508,8 @@ def test_what_may_pass_invites_another_try(failures: list[Any], code: int, reaso
 )
 def test_the_pause_is_short_and_jittered(retry_after: float | None, jitter: float, seconds: int) -> None:
     """One to five seconds, at least what SWR asked for."""
-    decision = decide(
-        request(pod(f"{HOST}/a/b:1")), facts={"a/b:1": LookupTimeout("x", retry_after=retry_after)}
-    )
+    failure = LookupTimeout("x", fault=Fault.REGISTRY, retry_after=retry_after)
+    decision = decide(request(pod(f"{HOST}/a/b:1")), facts={"a/b:1": failure})
     assert status_of(decision.judged, lambda: jitter)[2] == seconds
 
 

@@ -35,11 +35,17 @@ FACTS: dict[str, Any] = {
     "shop/slow:1": LookupTimeout("x", fault=Fault.REGISTRY),
     "shop/busy:1": Throttled("x", fault=Fault.REGISTRY),
     "shop/down:1": RegistryUnavailable("x"),
+    "shop/waiting:1": LookupTimeout("x", fault=Fault.LOCAL),
+    "shop/flooded:1": Throttled("x", fault=Fault.LOCAL),
+    "shop/broken:1": RegistryUnavailable("x", fault=Fault.LOCAL),
+    "shop/long:1": LookupTimeout("x", fault=Fault.IMAGE),
+    "shop/heavy:1": RegistryUnavailable("x", fault=Fault.IMAGE),
     "shop/key:1": Unauthorized("x"),
     "shop/hidden:1": Forbidden("x"),
     "shop/odd:1": MalformedAnswer("x"),
 }
 MANUAL = "Try again in a minute; if it stays, tell the people who run this cluster."
+AGAIN = "Try again in a minute. If the problem persists, contact your cluster administrators."
 WRITE = f"Write the image as {HOST}/organisation/name:tag."
 
 
@@ -135,6 +141,36 @@ SENTENCES = [
         f"{HOST}/shop/busy:1",
         "SWR is asked too often just now to say whether it is trusted",
         MANUAL,
+    ),
+    (
+        "our queue",
+        f"{HOST}/shop/waiting:1",
+        "this webhook was too busy to ask SWR in time whether it is trusted",
+        AGAIN,
+    ),
+    (
+        "our limit of calls",
+        f"{HOST}/shop/flooded:1",
+        "this webhook has too many images to ask SWR about",
+        AGAIN,
+    ),
+    (
+        "our bug",
+        f"{HOST}/shop/broken:1",
+        "this webhook failed to ask SWR whether it is trusted",
+        AGAIN,
+    ),
+    (
+        "a long list",
+        f"{HOST}/shop/long:1",
+        "SWR could not list the tags of its repository in time",
+        "Write name:tag@digest with a tag that is trusted.",
+    ),
+    (
+        "a list that fails",
+        f"{HOST}/shop/heavy:1",
+        "SWR failed to list the tags of its repository",
+        "Write name:tag@digest with a tag that is trusted.",
     ),
     ("down", f"{HOST}/shop/down:1", "SWR cannot be reached to say whether it is trusted", MANUAL),
     (

@@ -68,6 +68,8 @@ FAILURES = [
     (LookupTimeout("x", fault=Fault.REGISTRY), "timeout", True),
     (Throttled("x", fault=Fault.REGISTRY), "throttled", True),
     (RegistryUnavailable("x"), "unavailable", True),
+    (Throttled("x", fault=Fault.LOCAL), "throttled", True),
+    (LookupTimeout("x", fault=Fault.IMAGE), "timeout", False),
     (Unauthorized("x"), "unauthorized", False),
     (Forbidden("x"), "forbidden", False),
     (MalformedAnswer("x"), "malformed", False),
@@ -76,7 +78,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("failure", "reason", "passes"), FAILURES)
 def test_a_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
-    """Only what the author of a Pod cannot cause may pass."""
+    """Only what may be over in a moment is worth another try."""
     assert evaluate(TAGGED, Unknown(failure)) == Judgement(Finding.UNKNOWN, reason, failure=failure)
     assert failure.transient is passes
 

@@ -145,6 +145,7 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
                     "effect": "deny",
                     "reason": "timeout",
                     "detail": "no answer in 3.0 s",
+                    "fault": "registry",
                 }
             ],
         ),

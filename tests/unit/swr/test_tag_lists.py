@@ -12,7 +12,14 @@ from tests.builders import registry
 from tests.fakes import FakeClock, FakeCredential, FakeTransport, Notes
 from tests.unit.swr.test_client import respond, tags
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.errors import (
+    Fault,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+)
 from webhook.swr.answers import TagFact
 from webhook.swr.client import SwrClient
 from webhook.swr.tag_lists import MAX_AT_ONCE, MAX_TAGS, SECONDS, TagList, TagLists
