@@ -11,12 +11,15 @@ import functools
 import heapq
 import itertools
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from greenlet import getcurrent, greenlet
 
+from webhook.swr.client import SwrClient
+from webhook.swr.tag_lists import _Reading
 from webhook.trust.breaker import CircuitBreaker
 from webhook.trust.flight import Flight
 from webhook.trust.limiter import RateLimiter
@@ -71,6 +74,9 @@ class VirtualTime:
         patch.setattr("webhook.trust.lane.CircuitBreaker", breaker)
         patch.setattr("webhook.trust.lookup.RateLimiter", limiter)
         patch.setattr("webhook.trust.lookup.Flight", self._flight)
+        patch.setattr("webhook.swr.tag_lists._Reading", lambda: _Reading(done=self.event()))  # type: ignore[arg-type]
+        patch.setattr("webhook.swr.tag_lists.threading", VirtualThreading(self))
+        patch.setattr("webhook.swr.source.SwrClient", functools.partial(SwrClient, clock=self.time))
         random.seed(seed)
 
     def _flight(self, *values: Any, **names: Any) -> Flight:
@@ -78,6 +84,42 @@ class VirtualTime:
 
     def _at(self, seconds: float, happen: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), happen))
+
+
+class VirtualThreading:
+    """The module ``threading`` on a virtual clock, as far as tag lists need it."""
+
+    Lock = staticmethod(threading.Lock)  # nobody waits while holding one
+
+    def __init__(self, clock: VirtualTime) -> None:
+        self._clock = clock
+
+    def BoundedSemaphore(self, count: int) -> VirtualSemaphore:  # noqa: N802 - the name in threading
+        """Return a semaphore."""
+        return VirtualSemaphore(self._clock, count)
+
+
+class VirtualSemaphore:
+    """``threading.BoundedSemaphore`` on a virtual clock."""
+
+    def __init__(self, clock: VirtualTime, count: int) -> None:
+        self._clock = clock
+        self._count = count
+        self._changed = clock.event()
+
+    def acquire(self, timeout: float) -> bool:
+        ends = self._clock.now + timeout
+        while not self._count:
+            if self._clock.now >= ends:
+                return False
+            self._changed.wait(ends - self._clock.now)
+        self._count -= 1
+        return True
+
+    def release(self) -> None:
+        self._count += 1
+        changed, self._changed = self._changed, self._clock.event()
+        changed.set()
 
 
 class VirtualEvent:

@@ -16,12 +16,15 @@ from webhook.errors import (
     InvalidReferenceError,
     LookupTimeout,
     MalformedAnswer,
+    RegistryUnavailable,
     Throttled,
     TrustLookupError,
     Unauthorized,
 )
 from webhook.swr.client import MAX_PAGES, SwrClient
-from webhook.swr.http import HttpResponse
+from webhook.swr.credentials.guard import GuardedCredential, Pause, SilentRecorder
+from webhook.swr.credentials.secrets import FixedSecret
+from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.trust.records import TrustQuery, TrustStatus
 
 DIGEST = "sha256:" + "a" * 64
@@ -154,7 +157,7 @@ def tags(*facts: tuple[str, str, object], marker: str | None = None) -> HttpResp
     return respond(200, {"tags": items, "has_more": marker is not None, "nextMarker": marker})
 
 
-def find(*answers: HttpResponse) -> tuple[Any, FakeTransport]:
+def find(*answers: HttpResponse | TrustLookupError) -> tuple[Any, FakeTransport]:
     """Ask about a digest."""
     asked, transport, _, _ = client(list(answers))
     query = TrustQuery(registry(), "shop", "web", digest=DIGEST)
@@ -211,3 +214,127 @@ def test_a_list_that_goes_round_in_circles_is_not_believed() -> None:
     """The same marker twice would repeat a page and hide another."""
     with pytest.raises(MalformedAnswer, match="circles"):
         find(tags(marker="m"), tags(marker="m"))
+
+
+LATE = LookupTimeout("late", fault=Fault.REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("answers", "failure", "fault"),
+    [
+        ([LATE], LookupTimeout, Fault.REGISTRY),
+        ([tags(marker="m"), LATE], LookupTimeout, Fault.IMAGE),
+        ([RegistryUnavailable("no connection")], RegistryUnavailable, Fault.REGISTRY),
+        ([respond(500)], RegistryUnavailable, Fault.IMAGE),
+        ([respond(504)], RegistryUnavailable, Fault.IMAGE),
+        ([respond(408)], RegistryUnavailable, Fault.IMAGE),
+        ([tags(marker="m"), respond(503)], RegistryUnavailable, Fault.IMAGE),
+        ([respond(404, {"error_code": "APIGW.0101"})], RegistryUnavailable, Fault.REGISTRY),
+        ([respond(429)], Throttled, Fault.REGISTRY),
+    ],
+)
+def test_what_becomes_of_a_list_is_the_fault_of_its_repository(
+    answers: list[HttpResponse | TrustLookupError], failure: type[TrustLookupError], fault: Fault
+) -> None:
+    """Fault B4: its author chose it. Only a first page without any answer is about the endpoint."""
+    with pytest.raises(failure) as caught:
+        find(*answers)
+    assert caught.value.fault is fault
+
+
+FOREIGN = respond(401, {"error_code": "SVCSTG.SWR.4019999"})
+LISTED = respond(401, {"error_code": "SVCSTG.SWR.4010000"})
+GATEWAY = respond(401, {"error_code": "APIGW.0301"})
+
+
+class Organizations:
+    """Implements ``Transport``: answers by organisation; what is not listed is there and trusted."""
+
+    def __init__(self, **answers: HttpResponse | TrustLookupError) -> None:
+        self.answers: dict[str, HttpResponse | TrustLookupError] = answers
+        self.asked: list[str] = []
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        organization = request.path.split("/")[4]
+        self.asked.append(organization)
+        answer = self.answers.get(organization, GOOD)
+        if isinstance(answer, TrustLookupError):
+            raise answer
+        return answer
+
+
+def guarded(**answers: HttpResponse | TrustLookupError) -> tuple[Any, Organizations]:
+    """Return what asks about an image of an organisation, as a real credential, and who is asked."""
+    transport = Organizations(**answers)
+    credential = GuardedCredential(
+        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", SilentRecorder())
+    )
+    asked = SwrClient(registry(), transport, credential, Notes())
+
+    def ask(organization: str) -> str:
+        query = TrustQuery(registry(), organization, "web", tag="1.0")
+        try:
+            return asked.show_tag(query, Deadline.after(5), free).status.value
+        except TrustLookupError as error:
+            return f"{error.reason}, {error.fault}: {error.detail}"
+
+    return ask, transport
+
+
+def test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others() -> None:
+    """Fault B6: a code that is not listed may be about what was asked for, and its author chose that."""
+    ask, transport = guarded(foreign=FOREIGN)
+    assert ask("shop") == "trusted"
+    assert ask("foreign") == (
+        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
+        "and accepts the credential for others"
+    )
+    assert ask("shop") == "trusted"
+    assert transport.asked == ["shop", "foreign", "shop", "shop"]
+
+
+def test_an_organisation_that_was_refused_is_not_asked_about_again_at_once() -> None:
+    """Each time counts as a failed authentication of the account."""
+    ask, transport = guarded(foreign=FOREIGN)
+    ask("shop")
+    ask("foreign")
+    transport.asked.clear()
+    assert ask("foreign") == (
+        "forbidden, image: SWR refused the credential for organisation foreign just now"
+    )
+    assert transport.asked == []
+
+
+@pytest.mark.parametrize("answer", [FOREIGN, LISTED, GATEWAY], ids=["not listed", "listed", "gateway"])
+def test_a_credential_that_works_for_nobody_is_paused(answer: HttpResponse) -> None:
+    """After one failure where the code says that it is about the credential, after two where it does not."""
+    ask, transport = guarded()
+    assert ask("shop") == "trusted"
+    transport.answers = dict.fromkeys(["shop", "other", "third"], answer)
+    assert ask("other").startswith("unauthorized, registry: SWR answered 401")
+    assert ask("third").startswith("unauthorized, registry: the token credential is paused for")
+    assert transport.asked[1:] == (["other", "shop"] if answer is FOREIGN else ["other"])
+
+
+@pytest.mark.parametrize("answer", [respond(500), respond(429), LATE], ids=["500", "429", "late"])
+def test_a_401_that_cannot_be_explained_pauses_nothing_and_admits_nothing(
+    answer: HttpResponse | TrustLookupError,
+) -> None:
+    """The control request had no answer: the image's fault, for its author may have chosen the moment."""
+    ask, transport = guarded(foreign=FOREIGN)
+    ask("shop")
+    transport.answers["shop"] = answer
+    assert ask("foreign") == (
+        "unauthorized, image: SWR answered 401 SVCSTG.SWR.4019999; "
+        "whether it is about the credential is not known"
+    )
+    del transport.answers["shop"]
+    assert ask("shop") == "trusted"
+
+
+def test_a_credential_that_was_never_accepted_is_paused_after_one_failure() -> None:
+    """There is nothing to compare with, and five failures lock the account."""
+    ask, transport = guarded(foreign=FOREIGN)
+    assert ask("foreign").startswith("unauthorized, registry: SWR answered 401")
+    assert ask("shop").startswith("unauthorized, registry: the token credential is paused for")
+    assert transport.asked == ["foreign"]

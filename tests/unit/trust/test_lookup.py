@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,8 +23,10 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.registries import Registry
+from webhook.trust.lane import MAX_LATE
+from webhook.trust.limiter import RateLimiter
 from webhook.trust.lookup import Answer, Known, Origin, Question, TrustLookup, Unknown
-from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 IMAGE = "shop/web:1.0"
@@ -183,6 +186,97 @@ def test_what_was_trusted_stands_in_where_nobody_could_have_caused_the_failure(
     asked.clock.tick(61)
     asked.source.facts[IMAGE] = failure
     assert asked.one() == expected
+
+
+def test_the_deadline_of_a_review_brings_no_old_trust_back() -> None:
+    """Fault B1: who asks chooses how long to wait, and SWR may be about to say that the trust is gone."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(61)
+    asked.source.facts[IMAGE] = TrustStatus.UNTRUSTED
+    gate = asked.hold()
+    (answer,) = asked.ask(seconds=0.05)
+    assert isinstance(answer, Unknown)
+    assert (answer.failure.fault, answer.failure.detail) == (
+        Fault.LOCAL,
+        "SWR had not answered when the time of this review was over",
+    )
+    gate.set()
+    assert asked.one().startswith("untrusted from")
+
+
+def test_a_lookup_that_is_still_queued_brings_no_old_trust_back() -> None:
+    """Fault B2: whoever fills our queue chooses what is not asked in time."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
+    asked.one()
+    asked.clock.tick(61)
+    gate = asked.hold()
+    flood = spawn(lambda: asked.ask(question("shop/flood:1")), "flood")
+    eventually(lambda: len(asked.source.asked) == 2)
+    (answer,) = asked.ask(seconds=0.05)
+    assert isinstance(answer, Unknown)
+    assert (answer.failure.fault, answer.failure.detail) == (
+        Fault.LOCAL,
+        "the lookup was still in the queue when the time of this review was over",
+    )
+    gate.set()
+    flood.join(GUARD)
+
+
+def test_a_call_that_our_own_rate_left_little_time_is_not_swrs_fault() -> None:
+    """A retry waits for a token of its own: what is then cut short says nothing of SWR."""
+
+    class Waits:
+        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+            pace(deadline)
+            pace(deadline)
+            raise LookupTimeout("late", fault=Fault.REGISTRY)
+
+    lookup = TrustLookup(
+        Waits(), CacheSettings(), LookupSettings(calls_per_second=1.0, retries=0, timeout=3.0), Notes()
+    )
+    limiter = RateLimiter(1.0, sleep=lambda _: None)
+    lookup._limiters[registry().endpoint, registry().credentials] = limiter
+    for _ in range(4):
+        limiter.reserve()
+    (answer,) = lookup.ask([question()], Deadline.after(GUARD))
+    assert isinstance(answer, Unknown)
+    assert (answer.failure.fault, answer.failure.detail) == (
+        Fault.LOCAL,
+        "our own limit of calls left too little time: late",
+    )
+
+
+def test_a_timeout_that_is_noticed_late_is_not_swrs_fault() -> None:
+    """A process that was held up may have had the answer in time."""
+
+    class HeldUp:
+        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+            time.sleep(deadline.remaining() + MAX_LATE + 0.05)
+            raise LookupTimeout("late", fault=Fault.REGISTRY)
+
+    lookup = TrustLookup(HeldUp(), CacheSettings(), LookupSettings(timeout=0.1, retries=0), Notes())
+    (answer,) = lookup.ask([question()], Deadline.after(GUARD))
+    assert isinstance(answer, Unknown)
+    assert (answer.failure.fault, answer.failure.detail) == (
+        Fault.LOCAL,
+        "this process was held up: late",
+    )
+
+
+@pytest.mark.parametrize("fault", [Fault.LOCAL, Fault.IMAGE])
+@pytest.mark.parametrize("error", [LookupTimeout, RegistryUnavailable, Throttled])
+def test_what_is_not_the_registrys_fault_opens_no_breaker_and_is_not_repeated(
+    error: Callable[..., TrustLookupError], fault: Fault
+) -> None:
+    """Fault B4: it says nothing about the endpoint."""
+    asked = Asked({}, lookup=LookupSettings(calls_per_second=1000.0, retries=1))
+    for index in range(20):
+        asked.source.facts[f"shop/odd-{index}:1"] = error("x", fault=fault)
+        asked.ask(question(f"shop/odd-{index}:1"))
+    assert len(asked.source.asked) == 20
+    asked.source.facts[IMAGE] = TrustStatus.TRUSTED
+    assert asked.one() == "trusted from swr"
 
 
 def test_a_stand_in_names_its_failure() -> None:

@@ -1,0 +1,289 @@
+"""What the author of Pods can do against a healthy SWR: anything, and no image gets in by it.
+
+The product's own code on virtual time (``virtual.py``), from the review to the HTTP exchange: gate, lookup,
+cache, queues, rate, breaker, client, tag lists. SWR answers every call well within ``lookup.timeout``.
+Hypothesis draws what authors do: Pods of many names, repeated at any moment, with any timeout, from any
+namespace, of tags and of invented digests of a repository whose list is long.
+
+Faults B1 to B5 and B9 were found by hand; each of them is an example here, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.builders import HOST, pod, policy, request
+from tests.fakes import FakeCredential, Notes
+from tests.simulation.virtual import VirtualTime
+from webhook.admission.decision import Decision
+from webhook.admission.gate import Gate
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout
+from webhook.policy.model import Policy
+from webhook.server.reviews import time_to_decide
+from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.source import SwrTrustSource
+from webhook.trust.lookup import TrustLookup
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+LOST = "shop/lost:1"
+"""Was trusted, and SWR says so no longer."""
+
+NEVER = "shop/never:1"
+KEPT = "quiet/web:1"
+DIGEST = "sha256:" + "a" * 64
+LONG_LIST = 13
+"""Pages of the list of ``shop/large``."""
+
+TRUSTED = 60.0
+NAMES = itertools.count()
+
+
+class HealthySwr:
+    """Implements ``Transport``: SWR as it answers on a good day, each call after ``seconds``."""
+
+    def __init__(self, clock: VirtualTime, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self.trusted = {LOST, KEPT}
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        if self._seconds > deadline.remaining():
+            self._clock.sleep(deadline.remaining())
+            raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
+        self._clock.sleep(self._seconds)
+        _, _, _, organization, _, repository, _, *tag = request.path.strip("/").split("/")
+        name = f"{organization}/{unquote(repository).replace('$', '/')}"
+        return self._show(name, tag[0]) if tag else self._list(dict(request.query))
+
+    def _show(self, name: str, tag: str) -> HttpResponse:
+        image = f"{name}:{tag}"
+        if image not in {LOST, NEVER, KEPT}:
+            return _answer(404, {"error_code": "SVCSTG.SWR.4040115"})
+        return _answer(200, {"tag": tag, "is_trusted": image in self.trusted, "digest": DIGEST})
+
+    def _list(self, query: dict[str, str]) -> HttpResponse:
+        page = int(query.get("marker", "0")) + 1
+        tags = [{"tag": f"t{page}", "digest": "sha256:" + f"{page:064x}", "is_trusted": True}]
+        last = page == LONG_LIST
+        return _answer(200, {"tags": tags, "has_more": not last, "nextMarker": None if last else str(page)})
+
+
+def _answer(status: int, body: object) -> HttpResponse:
+    return HttpResponse(status, {}, json.dumps(body).encode())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The operator's settings, and how long SWR takes for a call."""
+
+    calls_per_second: float = 50.0
+    concurrency: int = 128
+    seconds: float = 0.1
+    lenient: bool = False
+
+
+class World:
+    """One replica, its authors and what they got."""
+
+    def __init__(self, clock: VirtualTime, limits: Limits) -> None:
+        self.clock = clock
+        self.swr = HealthySwr(clock, limits.seconds)
+        lookup = LookupSettings(concurrency=limits.concurrency, calls_per_second=limits.calls_per_second)
+        self.policy: Policy = policy(
+            digest_only="resolve",
+            on_lookup_failure="allow" if limits.lenient else "deny",
+            cache=CacheSettings(trusted=TRUSTED),
+            lookup=lookup,
+        )
+        source = SwrTrustSource(self._open_transport, lambda *_: FakeCredential(), Notes())
+        self.lookup = TrustLookup(source, self.policy.cache, lookup, Notes(), clock.time)
+        self.gate = Gate(lambda: self.policy, self.lookup, clock=clock.time)
+        self.lost_at = math.inf
+        self.decisions: list[tuple[float, tuple[str, ...], Decision]] = []
+
+    def _open_transport(self, **_: Any) -> HealthySwr:
+        return self.swr
+
+    def create(self, *images: str, namespace: str = "shop", timeout: int = 10) -> None:
+        """Create a Pod as a dry run, and check what is said of it once it is."""
+        review = request(pod(*(f"{HOST}/{image}" for image in images)), namespace=namespace, dryRun=True)
+
+        def decide() -> None:
+            deadline = Deadline.after(time_to_decide(f"timeout={timeout}s"))
+            decision = self.gate.decide(review, deadline)
+            self.decisions.append((self.clock.now, images, decision))
+
+        self.clock.spawn(decide)
+
+    def lose_trust(self) -> None:
+        """See LOST and KEPT admitted, then let LOST lose its trust and its freshness here."""
+        self.create(LOST)
+        self.create(KEPT, namespace="quiet")
+        self.clock.run(10.0)
+        assert [decision.allowed for _, _, decision in self.decisions] == [True, True]
+        self.swr.trusted.discard(LOST)
+        self.lost_at = self.clock.now
+        self.clock.run(TRUSTED + 1.0)
+
+    def check(self) -> None:
+        """No image was admitted that SWR did not call trusted then or within ``cache.trusted``."""
+        for at, images, decision in self.decisions:
+            if not decision.allowed:
+                continue
+            assert set(images) <= {LOST, KEPT}, (images, decision.annotations)
+            if LOST in images:
+                assert at <= self.lost_at + TRUSTED, (at - self.lost_at, decision.annotations)
+
+
+@contextmanager
+def world(limits: Limits) -> Iterator[World]:
+    """A replica on virtual time."""
+    before = random.getstate()
+    with pytest.MonkeyPatch.context() as patch:
+        clock = VirtualTime()
+        clock.install(patch, seed=5)
+        yield World(clock, limits)
+    random.setstate(before)
+
+
+def new_names(count: int, organization: str = "shop") -> list[str]:
+    """Return names that nobody has asked about."""
+    return [f"{organization}/n{next(NAMES)}:1" for _ in range(count)]
+
+
+def new_digests(count: int) -> list[str]:
+    """Return invented digests of a repository whose list takes long to read."""
+    return [f"shop/large@sha256:{next(NAMES):064x}" for _ in range(count)]
+
+
+Action = tuple[Any, ...]
+"""``flood`` (Pods, names each, namespace), ``digests`` (how many), ``try`` (image, how often, pause between,
+timeout, names before it, namespace), ``wait`` (seconds)."""
+
+
+def act(there: World, action: Action) -> None:
+    """Do one thing that authors can do."""
+    match action:
+        case ("flood", pods, names, namespace):
+            for _ in range(pods):
+                there.create(*new_names(names), namespace=namespace)
+        case ("digests", count):
+            for digest in new_digests(count):
+                there.create(digest)
+        case ("try", image, times, pause, timeout, names, namespace):
+            for _ in range(times):
+                there.create(*new_names(names), image, namespace=namespace, timeout=timeout)
+                there.clock.run(pause)
+        case ("wait", seconds):
+            there.clock.run(seconds)
+        case _:
+            raise AssertionError(action)
+
+
+NAMESPACES = st.sampled_from(["shop", "other", "third"])
+ACTIONS = st.one_of(
+    st.tuples(st.just("flood"), st.integers(1, 6), st.integers(1, 100), NAMESPACES),
+    st.tuples(st.just("digests"), st.integers(1, 12)),
+    st.tuples(
+        st.just("try"),
+        st.sampled_from([LOST, LOST, NEVER]),
+        st.integers(1, 20),
+        st.sampled_from([0.0, 0.05, 0.3, 1.0, 3.1]),
+        st.integers(1, 10),
+        st.sampled_from([0, 0, 1, 50]),
+        NAMESPACES,
+    ),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 5.0, 30.0])),
+)
+LIMITS = st.builds(
+    Limits,
+    calls_per_second=st.sampled_from([2.0, 10.0, 50.0]),
+    concurrency=st.sampled_from([1, 4, 16, 128]),
+    seconds=st.sampled_from([0.02, 0.3, 1.0]),
+    lenient=st.booleans(),
+)
+
+TRY_AT_ANY_MOMENT: Action = ("try", LOST, 20, 0.3, 2, 0, "shop")
+B1 = Limits(calls_per_second=10.0, seconds=0.4), [("flood", 1, 50, "shop"), TRY_AT_ANY_MOMENT]
+B2 = Limits(concurrency=16, seconds=0.4), [("flood", 1, 100, "shop"), TRY_AT_ANY_MOMENT]
+B3 = (
+    Limits(calls_per_second=10.0, lenient=True),
+    [("flood", 3, 100, "shop"), ("try", NEVER, 3, 1.0, 5, 0, "shop")],
+)
+B4 = (
+    Limits(seconds=0.3),
+    [("digests", 9), ("wait", 3.1), ("digests", 9), ("try", LOST, 10, 0.3, 10, 0, "shop")],
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None, derandomize=True)
+@given(LIMITS, st.lists(ACTIONS, min_size=1, max_size=6))
+@example(*B1)
+@example(*B2)
+@example(*B3)
+@example(*B4)
+def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
+    limits: Limits, actions: list[Action]
+) -> None:
+    """Faults B1 to B4: not by floods, timing, names, digests or namespaces, however lenient the policy."""
+    with world(limits) as there:
+        there.lose_trust()
+        for action in actions:
+            act(there, action)
+        there.clock.run(15.0)
+        there.check()
+
+
+def test_digests_of_a_long_list_open_no_breaker() -> None:
+    """Fault B4: what depends on the image's repository says nothing about the endpoint."""
+    with world(Limits(seconds=0.3)) as there:
+        there.lose_trust()
+        for _ in range(3):
+            act(there, ("digests", 9))
+            there.clock.run(3.1)
+        before = len(there.decisions)
+        there.create(KEPT, namespace="quiet", timeout=5)
+        there.create("other/new:1", namespace="other", timeout=5)
+        there.clock.run(5.0)
+        kept, new = sorted(there.decisions[before:], key=lambda item: item[1] != (KEPT,))[:2]
+        assert kept[2].allowed
+        assert "tag does not exist" in new[2].message
+
+
+def test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue() -> None:
+    """Fault B5: whoever joins a lookup waits in a queue of their own and not in that of who asked first."""
+    with world(Limits(calls_per_second=10)) as there:
+        for _ in range(5):
+            there.create(*new_names(100), timeout=30)
+        there.clock.run(0.01)
+        there.create(*new_names(99), KEPT, namespace="noisy", timeout=30)
+        there.clock.run(0.5)
+        there.create(KEPT, namespace="quiet", timeout=10)
+        there.clock.run(8.0)
+        assert [decision.allowed for _, images, decision in there.decisions if images == (KEPT,)] == [True]
+
+
+def test_one_namespaces_flood_leaves_places_in_the_queue() -> None:
+    """Fault B9: a namespace has a bound of its own below the one for all."""
+    with world(Limits(calls_per_second=2)) as there:
+        for _ in range(120):
+            there.create(*new_names(100), timeout=30)
+        there.clock.run(1.0)
+        there.create(*new_names(100), timeout=30)
+        there.create(KEPT, namespace="quiet", timeout=10)
+        there.clock.run(9.0)
+        assert [decision.allowed for _, images, decision in there.decisions if images == (KEPT,)] == [True]
