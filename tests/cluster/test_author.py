@@ -1,0 +1,153 @@
+"""The author of Pods against a healthy SWR, through a real API server.
+
+The policy is as lenient as it can be: ``onLookupFailure: allow`` and a webhook with ``failurePolicy: Ignore``,
+so that every failure that counts as SWR's, and every broken call, would be an admission. The simulation of
+the same (``tests/simulation/test_author.py``) tries far more.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+from tests.serving import ServerProcess, make_certificate
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+LOST, NEVER = "shop/web:1.0", "shop/web:2.0"
+NAMESPACE = "author"
+SECONDS = 12.0
+"""For how long the author tries: a dozen times the life of a trusted answer."""
+
+POLICY = """\
+digestOnly: resolve
+onLookupFailure: allow
+cache: {trusted: 1s, refused: 1s}
+lookup: {callsPerSecond: 10, concurrency: 16}
+"""
+
+
+class Author:
+    """Creates Pods as dry runs, over connections of its own, and counts the HTTP statuses by image."""
+
+    def __init__(self, cluster: ControlPlane) -> None:
+        self._cluster = cluster
+        self._names = itertools.count()
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.messages: dict[str, str] = {}
+        self.admitted: list[str] = []
+
+    def create(self, what: str, *images: str) -> int:
+        """Create a Pod of these images and return the HTTP status."""
+        containers = [{"name": f"c{index}", "image": f"{HOST}/{image}"} for index, image in enumerate(images)]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"generateName": "p-"},
+            "spec": {"containers": containers},
+        }
+        parts = urlsplit(self._cluster.url)
+        assert parts.hostname is not None
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=60, context=ssl._create_unverified_context()
+        )
+        try:
+            connection.request(
+                "POST",
+                f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All",
+                json.dumps(pod),
+                {"Authorization": "Bearer admin-token", "Content-Type": "application/json"},
+            )
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        self.statuses[what, response.status] += 1
+        self.messages[what] = answer.get("message", "")
+        return response.status
+
+    def flood(self, stop: threading.Event) -> None:
+        """Ask about ever new images."""
+        while not stop.is_set():
+            self.create("flood", *(f"shop/n{next(self._names)}:1" for _ in range(40)))
+
+    def invent_digests(self, stop: threading.Event) -> None:
+        """Ask about ever new digests of one repository."""
+        while not stop.is_set():
+            self.create("digest", f"shop/large@sha256:{next(self._names):064x}")
+
+    def insist(self, image: str, stop: threading.Event) -> None:
+        """Ask for one image again and again."""
+        while not stop.is_set():
+            if self.create(image, image) == 201:
+                self.admitted.append(image)
+
+
+@pytest.fixture
+def author(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Author, Emulator]]:
+    """An author whose namespace a lenient webhook watches, and the SWR that it asks."""
+    folder = tmp_path_factory.mktemp("author")
+    certificate = make_certificate(folder)
+    with (
+        Emulator() as emulator,
+        ServerProcess(folder, emulator.url, certificate, POLICY) as running,
+    ):
+        for page in range(2_500):
+            emulator.state.set_tag(f"shop/large:t{page}", is_trusted=True, digest=f"sha256:{'d' * 64}")
+        control_plane.make_namespace(NAMESPACE)
+        control_plane.register_webhook(
+            running.url,
+            certificate.authority,
+            [NAMESPACE],
+            "author",
+            failurePolicy="Ignore",
+            timeoutSeconds=2,
+        )
+        there = Author(control_plane)
+        control_plane.wait_for("the webhook to be called", lambda: there.create(NEVER, NEVER) == 403)
+        there.statuses.clear()
+        yield there, emulator
+        control_plane.kubectl("delete", "validatingwebhookconfiguration", "author")
+        control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
+    author: tuple[Author, Emulator],
+) -> None:
+    """Faults B1 to B4: floods, timing and digests, each review shorter than what waits before it."""
+    there, emulator = author
+    assert there.create(LOST, LOST) == 201
+    emulator.state.set_tag(LOST, is_trusted=False)
+    time.sleep(1.1)
+    emulator.latency = 0.4
+    stop = threading.Event()
+    work = [threading.Thread(target=there.flood, args=(stop,)) for _ in range(4)]
+    work += [threading.Thread(target=there.invent_digests, args=(stop,)) for _ in range(3)]
+    work += [threading.Thread(target=there.insist, args=(image, stop)) for image in (LOST, LOST, NEVER)]
+    for thread in work:
+        thread.start()
+    time.sleep(SECONDS)
+    stop.set()
+    for thread in work:
+        thread.join(60)
+    assert there.admitted == []
+    assert there.statuses["flood", 201] == there.statuses["digest", 201] == 0
+    assert sum(count for (what, _), count in there.statuses.items() if what == LOST) > 5
+    emulator.latency = 0.0
+    deadline = time.monotonic() + 60
+    while there.create(LOST, LOST) != 403:
+        assert time.monotonic() < deadline, there.messages
+    assert "SWR does not mark this tag as trusted" in there.messages[LOST]
