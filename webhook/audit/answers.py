@@ -9,7 +9,7 @@ from typing import Final
 
 from webhook.admission.judging import TrustAnswers
 from webhook.deadlines import Deadline
-from webhook.errors import TrustLookupError, Unauthorized
+from webhook.errors import Fault, TrustLookupError
 from webhook.trust.lookup import Answer, Known, Question, Unknown
 from webhook.trust.records import TrustStatus
 
@@ -88,7 +88,7 @@ class RememberedAnswers:
             said = self.said.setdefault(question.query.registry.name, Counter())
             said[answer.record.status] += 1
         else:
-            self.unanswered += answer.failure.transient or isinstance(answer.failure, Unauthorized)
+            self.unanswered += answer.failure.fault is not Fault.IMAGE
             if answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
                 self.failures[answer.failure.detail] += 1
 
