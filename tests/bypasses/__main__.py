@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bypasses.defences import MISTAKES, Edit, Mistake
+from tests.bypasses.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 TEST_FAILED = 1
@@ -22,7 +23,7 @@ TEST_FAILED = 1
 def main(cases: list[str]) -> int:
     """Try the mistakes of these cases, or all; the exit code is how many went unnoticed, at most 1."""
     unnoticed = 0
-    chosen = [item for item in MISTAKES if not cases or set(cases) & set(item.cases)]
+    chosen = [item for item in (*MISTAKES, *FAULTS) if not cases or set(cases) & set(item.cases)]
     with tempfile.TemporaryDirectory(prefix="defences-") as folder:
         copy = Path(folder)
         for name in ("webhook", "tests"):

@@ -86,8 +86,9 @@ class Mistake:
     edits: tuple[Edit, ...]
 
 
-def _mistake(cases: str, mistake: str, test: str, *edits: tuple[str, str, str]) -> Mistake:
-    return Mistake(tuple(cases.split()), mistake, test, tuple(Edit(*edit) for edit in edits))
+def mistake(cases: str, what: str, test: str, *edits: tuple[str, str, str]) -> Mistake:
+    """Return a mistake; ``cases`` are separated by spaces, an edit is path, old and new text."""
+    return Mistake(tuple(cases.split()), what, test, tuple(Edit(*edit) for edit in edits))
 
 
 _IGNORED: Final = "if subject is Subject.IGNORED or"
@@ -97,37 +98,37 @@ _TRUST_OWNER: Final = (
 )
 
 MISTAKES: Final = (
-    _mistake(
+    mistake(
         "T01 T02",
         "init containers and native sidecars are not looked at",
         ANYWHERE,
         (USES, '        ("initContainers", spec.init_containers),\n', ""),
     ),
-    _mistake(
+    mistake(
         "T03",
         "ephemeral containers are not looked at",
         ANYWHERE,
         (USES, '        ("ephemeralContainers", spec.ephemeral_containers),\n', ""),
     ),
-    _mistake(
+    mistake(
         "T03",
         "the subresource that kubectl debug uses is not judged",
         f"{T_USES}::test_requests_are_classified",
         (USES, 'frozenset({"status",', 'frozenset({"ephemeralcontainers", "status",'),
     ),
-    _mistake(
+    mistake(
         "T04",
         "a debug container answers for all others of its Pod",
         f"{T_USES}::test_an_added_container_is_judged_alone",
         (USES, "    if not old:\n        return uses\n", "    return uses\n"),
     ),
-    _mistake(
+    mistake(
         "T05",
         "image volumes are not looked at",
         ANYWHERE,
         (USES, "        if volume.image is not None:", "        if volume.image is volume:"),
     ),
-    _mistake(
+    mistake(
         "T06",
         "an update is not judged at all",
         f"{T_GATE}::test_an_update_answers_for_what_it_changes",
@@ -137,7 +138,7 @@ MISTAKES: Final = (
             'IGNORED_OPERATIONS: Final = frozenset({"UPDATE", "DELETE",',
         ),
     ),
-    _mistake(
+    mistake(
         "T06",
         "an image counts as known wherever it stood in the old object",
         f"{T_USES}::test_images_that_change_places_are_judged",
@@ -147,13 +148,13 @@ MISTAKES: Final = (
             "if (use.image, use.pull_policy) not in before.values()]",
         ),
     ),
-    _mistake(
+    mistake(
         "T07 T04",
         "an update is judged like a creation",
         f"{T_GATE}::test_an_update_answers_for_what_it_changes",
         (GATE, 'if request.operation == "UPDATE":', 'if request.operation == "NEVER":'),
     ),
-    _mistake(
+    mistake(
         "T08",
         "scaling down is not judged, whatever else it changes",
         f"{T_GATE}::test_scaling_down_while_changing_the_image_is_judged",
@@ -166,7 +167,7 @@ MISTAKES: Final = (
             "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED,
         ),
     ),
-    _mistake(
+    mistake(
         "T09",
         "an object that is being deleted is not judged",
         OBJECT,
@@ -178,7 +179,7 @@ MISTAKES: Final = (
         (OBJECTS, 'class ObjectMeta(msgspec.Struct, rename="camel")', "class ObjectMeta(msgspec.Struct)"),
         (GATE, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
     ),
-    _mistake(
+    mistake(
         "T10",
         "a workload of no replicas is not judged",
         f"{T_GATE}::test_a_deployment_of_no_replicas_is_judged",
@@ -190,50 +191,50 @@ MISTAKES: Final = (
             "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED,
         ),
     ),
-    _mistake(
+    mistake(
         "T11",
         "a placeholder passes in a Pod, too",
         TABLE,
         (JUDGING, "if use.template and use.image in PLACEHOLDERS:", "if use.image in PLACEHOLDERS:"),
     ),
-    _mistake(
+    mistake(
         "T11",
         "a placeholder in a template is refused",
         f"{T_JUDGING}::test_a_placeholder_in_a_template_is_only_warned_of",
         (JUDGING, "if use.template and use.image in PLACEHOLDERS:", "if not use.image and not use.place:"),
     ),
-    _mistake(
+    mistake(
         "T12",
         "a kind that nobody taught us to read is admitted",
         f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
         (GATE, "if subject is Subject.UNKNOWN:", "if subject is None:"),
         (GATE, _IGNORED, "if subject in (Subject.IGNORED, Subject.UNKNOWN) or"),
     ),
-    _mistake(
+    mistake(
         "T12",
         "an object without a Pod spec has no image and is admitted",
         f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
         (GATE, "        if uses is None:\n", "        uses = uses or []\n        if uses is None:\n"),
     ),
-    _mistake(
+    mistake(
         "T12 T25",
         "what is no reference is beyond every rule",
         f"{T_GATE}::test_nobody_gets_past_a_strict_rule_by_being_unreadable",
         (MODEL, "if self._catches_all(rule, namespace)", "if False"),
     ),
-    _mistake(
+    mistake(
         "T13 T15",
         "a Pod that says who owns it is taken at its word",
         OBJECT,
         (GATE, _IGNORED, _TRUST_OWNER.format(what="owner_references")),
     ),
-    _mistake(
+    mistake(
         "T14",
         "an empty list of owners counts as owners that were all approved",
         OBJECT,
         (GATE, _IGNORED, _TRUST_OWNER.format(what="owner_references == []")),
     ),
-    _mistake(
+    mistake(
         "T16",
         "a result that stands in an annotation is believed",
         OBJECT,
@@ -245,7 +246,7 @@ MISTAKES: Final = (
             ),
         ),
     ),
-    _mistake(
+    mistake(
         "T17",
         "anybody may break the glass",
         f"{T_GATE}::test_break_glass_is_ignored_for_everybody_else",
@@ -255,7 +256,7 @@ MISTAKES: Final = (
             "        return True or username in self.users or",
         ),
     ),
-    _mistake(
+    mistake(
         "T17",
         "a glass that was broken needlessly leaves no record",
         f"{T_GATE}::test_break_glass_is_on_record_even_if_it_was_not_needed",
@@ -265,13 +266,13 @@ MISTAKES: Final = (
             "_break_glass(policy, messages, request) if outcome_of(judged) is Outcome.DENY else",
         ),
     ),
-    _mistake(
+    mistake(
         "T18",
         "the annotation alone makes a mirror Pod",
         MIRROR,
         (USES, '        and user.username == f"system:node:{pod.spec.node_name}"\n', ""),
     ),
-    _mistake(
+    mistake(
         "T18",
         "a node may mirror Pods of another node",
         MIRROR,
@@ -281,7 +282,7 @@ MISTAKES: Final = (
             'user.username.startswith("system:node:")',
         ),
     ),
-    _mistake(
+    mistake(
         "T19",
         "a registry is known by the beginning of its host",
         TABLE,
@@ -291,25 +292,25 @@ MISTAKES: Final = (
             "[r for h, all_of in self._by_host.items() if reference.domain.startswith(h) for r in all_of]",
         ),
     ),
-    _mistake(
+    mistake(
         "T19",
         "a pattern's host is compared by its end without a dot",
         f"{T_PATTERNS}::test_patterns_match_whole_components",
         (PATTERNS, "suffix = self.domain[1:]", "suffix = self.domain[2:]"),
     ),
-    _mistake(
+    mistake(
         "T20",
         "a pattern is compared by the beginning of the path",
         f"{T_PATTERNS}::test_patterns_match_whole_components",
         (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
     ),
-    _mistake(
+    mistake(
         "T20",
         "a name without a host is not Docker Hub's",
         f"{T_PATTERNS}::test_patterns_match_whole_components",
         (REFERENCE, '        if "/" not in path:\n            path = f"{OFFICIAL_NAMESPACE}/{path}"\n', ""),
     ),
-    _mistake(
+    mistake(
         "T21",
         "an unknown region is answered for by the first one",
         TABLE,
@@ -319,7 +320,7 @@ MISTAKES: Final = (
             "                return registry\n        return self.registries[0]",
         ),
     ),
-    _mistake(
+    mistake(
         "T22",
         "a dollar passes into the path, where it stands for a slash",
         f"{T_SWR}::test_levels_of_a_name_are_sent_as_swr_wants_them",
@@ -330,7 +331,7 @@ MISTAKES: Final = (
         ),
         (NAMING, '_REST: Final = r"[a-z0-9]*', '_REST: Final = r"[a-z0-9$]*'),
     ),
-    _mistake(
+    mistake(
         "T23",
         "names are checked by SWR alone",
         f"{T_SWR}::test_a_hostile_name_reaches_nobody",
@@ -341,7 +342,7 @@ MISTAKES: Final = (
         ),
         (NAMING, '_REST: Final = r"[a-z0-9]*', '_REST: Final = r"[^/]*'),
     ),
-    _mistake(
+    mistake(
         "T24",
         "the port is not part of the host",
         TABLE,
@@ -351,7 +352,7 @@ MISTAKES: Final = (
             'self._by_host.get(reference.domain.replace(":444", ""), ())',
         ),
     ),
-    _mistake(
+    mistake(
         "T24",
         "an internal address counts whether it is configured or not",
         TABLE,
@@ -361,13 +362,13 @@ MISTAKES: Final = (
             'self._by_host.get(reference.domain, self.registries if ":20202" in reference.domain else ())',
         ),
     ),
-    _mistake(
+    mistake(
         "T25",
         "a digest without a tag is taken for latest",
         f"{T_SWR}::test_a_digest_alone_is_trusted_by_all_its_tags",
         (REFERENCE, "    if tag is None and not at:", "    if tag is None:"),
     ),
-    _mistake(
+    mistake(
         "T25",
         "one trusted tag vouches for a digest that an untrusted one holds, too",
         f"{T_CLIENT}::test_a_digest_is_trusted_if_all_its_tags_are",
@@ -377,7 +378,7 @@ MISTAKES: Final = (
             "trusted = any(fact.trusted for fact in holders)",
         ),
     ),
-    _mistake(
+    mistake(
         "T26",
         "the tag is trusted, whatever digest is pulled",
         f"{T_EVALUATION}::test_each_answer_has_one_finding",
@@ -387,7 +388,7 @@ MISTAKES: Final = (
             "case TrustStatus.TRUSTED if reference:",
         ),
     ),
-    _mistake(
+    mistake(
         "T27",
         "of two rules the later one wins",
         TABLE,
@@ -397,7 +398,7 @@ MISTAKES: Final = (
             "next((rule for rule in self.rules[::-1] if rule.matches",
         ),
     ),
-    _mistake(
+    mistake(
         "T28",
         "using an answer makes it last longer",
         f"{T_MEMORY}::test_trust_that_is_withdrawn_lives_no_longer_than_its_time",
@@ -411,7 +412,7 @@ MISTAKES: Final = (
             "            return None\n",
         ),
     ),
-    _mistake(
+    mistake(
         "T28",
         "memory answers for a tag without regard to its digest",
         f"{T_MEMORY}::test_a_pinned_digest_is_never_answered_by_another_digest_in_memory",
@@ -422,7 +423,7 @@ MISTAKES: Final = (
             "case TrustStatus.TRUSTED if reference:",
         ),
     ),
-    _mistake(
+    mistake(
         "T29",
         "a refusal is remembered as long as trust is",
         f"{T_MEMORY}::test_an_image_that_becomes_trusted_is_admitted_within_seconds",
@@ -432,7 +433,7 @@ MISTAKES: Final = (
             "self._is_fresh(record, self.settings.trusted)",
         ),
     ),
-    _mistake(
+    mistake(
         "T29",
         "a failure is remembered like an answer",
         f"{T_MEMORY}::test_a_failure_is_never_remembered",
@@ -442,13 +443,13 @@ MISTAKES: Final = (
             "            if flight.failure is None and self._flights.get(flight.query.key) is flight:",
         ),
     ),
-    _mistake(
+    mistake(
         "T30",
         "a new policy goes on with what the old one made of it",
         f"{T_MEMORY}::test_a_new_policy_is_not_answered_by_the_old_ones_decisions",
         (GATE, "if bench is None or bench.policy is not policy:", "if bench is None:"),
     ),
-    _mistake(
+    mistake(
         "T30",
         "memory is shared by registries of the same host",
         f"{T_MEMORY}::test_a_registry_that_is_defined_anew_starts_without_memory",
@@ -458,7 +459,7 @@ MISTAKES: Final = (
             "return (self.registry.name, self.organization",
         ),
     ),
-    _mistake(
+    mistake(
         "T31",
         "a node may use what it once pulled under a tag where a rule forbids it",
         TABLE,
@@ -468,7 +469,7 @@ MISTAKES: Final = (
             "if rule is use:",
         ),
     ),
-    _mistake(
+    mistake(
         "T32",
         "answers are filed under the repository alone",
         f"{T_MEMORY}::test_requests_at_the_same_time_do_not_mix",
@@ -478,7 +479,7 @@ MISTAKES: Final = (
             'return (self.registry.key, self.organization, self.repository, "")',
         ),
     ),
-    _mistake(
+    mistake(
         "T33",
         "everybody asks for themselves",
         f"{T_MEMORY}::test_a_crowd_asks_once",
@@ -488,25 +489,25 @@ MISTAKES: Final = (
             "        flight = self._flights.get(key)\n        if True:",
         ),
     ),
-    _mistake(
+    mistake(
         "T34",
         "the memory of answers has no bound",
         f"{T_MEMORY}::test_memory_does_not_grow_with_what_is_asked",
         (CACHE, "TLRUCache(maxsize=self.settings.max_entries,", "TLRUCache(maxsize=10**9,"),
     ),
-    _mistake(
+    mistake(
         "T34",
         "the memory of what matches has no bound",
         f"{T_MEMORY}::test_what_is_remembered_of_images_and_namespaces_is_bounded",
         (MODEL, "lru_cache(maxsize=MAX_REMEMBERED)", "lru_cache(maxsize=None)"),
     ),
-    _mistake(
+    mistake(
         "T34",
         "a namespace may be megabytes long",
         f"{T_REVIEW}::test_names_are_bounded",
         ("webhook/admission/request.py", "msgspec.Meta(max_length=512)", "msgspec.Meta(min_length=0)"),
     ),
-    _mistake(
+    mistake(
         "T35",
         "whatever is true enough is trust",
         f"{T_SWR}::test_only_json_true_is_trust",
@@ -516,19 +517,19 @@ MISTAKES: Final = (
             "TrustStatus.TRUSTED if answer.is_trusted else",
         ),
     ),
-    _mistake(
+    mistake(
         "T36",
         "an answer about another tag is taken",
         f"{T_SWR}::test_an_answer_about_something_else_is_none",
         (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
     ),
-    _mistake(
+    mistake(
         "T36",
         "an answer about another image is taken",
         f"{T_SWR}::test_an_answer_about_something_else_is_none",
         (ANSWERS, 'answer.path.partition("/")[2] != image:', "not answer.path:"),
     ),
-    _mistake(
+    mistake(
         "T36",
         "certificates are not verified",
         f"{T_SWR}::test_a_server_that_cannot_prove_who_it_is_is_not_believed",
@@ -539,7 +540,7 @@ MISTAKES: Final = (
             "        self._context.minimum_version",
         ),
     ),
-    _mistake(
+    mistake(
         "T37",
         "a redirect is followed",
         f"{T_SWR}::test_a_redirect_is_not_followed",
@@ -549,13 +550,13 @@ MISTAKES: Final = (
             "            redirect=True,\n            retries=3,",
         ),
     ),
-    _mistake(
+    mistake(
         "T38",
         "an answer may be as large as it likes",
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
         (TRANSPORT, "if size > most:", "if size < 0:"),
     ),
-    _mistake(
+    mistake(
         "T38",
         "only the single read has a time limit",
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
@@ -565,19 +566,19 @@ MISTAKES: Final = (
             "            with contextlib.nullcontext():",
         ),
     ),
-    _mistake(
+    mistake(
         "T39",
         "any 404 says that the image does not exist",
         f"{T_SWR}::test_each_failure_has_its_own_word_and_none_admits",
         (ANSWERS, "    if not numbers:\n", "    if numbers == codes:\n"),
     ),
-    _mistake(
+    mistake(
         "T39",
         "another account's image passes as an outage",
         f"{T_SWR}::test_a_lenient_policy_lets_pass_only_what_no_author_can_cause",
         ("webhook/errors.py", "return self.fault is Fault.REGISTRY and self.transient", "return True"),
     ),
-    _mistake(
+    mistake(
         "T40",
         "not in time is as good as trusted",
         f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
@@ -587,13 +588,13 @@ MISTAKES: Final = (
             "return Judgement(Finding.TRUSTED)\n        case Known",
         ),
     ),
-    _mistake(
+    mistake(
         "T40",
         "a review waits for as long as the lookup takes",
         f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
         (LOOKUP, "flight.done.wait(deadline.remaining())", "flight.done.wait(60)"),
     ),
-    _mistake(
+    mistake(
         "T41",
         "the images of a Pod are asked about one after the other",
         f"{T_MEMORY}::test_the_images_of_a_pod_are_asked_about_all_at_once",
@@ -603,7 +604,7 @@ MISTAKES: Final = (
             "asked = [a for q in questions.values() for a in self._answers.ask([q], deadline)]",
         ),
     ),
-    _mistake(
+    mistake(
         "T42",
         "SWR is asked about exempt images, too",
         f"{T_MEMORY}::test_an_exempt_image_needs_no_swr",
@@ -615,13 +616,13 @@ MISTAKES: Final = (
             "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
         ),
     ),
-    _mistake(
+    mistake(
         "T43",
         "our own exception is left to the web server",
         f"{T_GATE}::test_our_own_failure_denies_where_anything_is_enforced",
         (GATE, "            decision = _crashed(bench, request, subject)\n", "            raise\n"),
     ),
-    _mistake(
+    mistake(
         "T43",
         "our own failure admits",
         f"{T_GATE}::test_our_own_failure_denies_where_anything_is_enforced",
@@ -631,13 +632,13 @@ MISTAKES: Final = (
             "        Outcome.ERROR,\n        allowed=True,",
         ),
     ),
-    _mistake(
+    mistake(
         "T44",
         "an old version of the protocol is answered as if it were the new one",
         f"{T_PROTOCOL}::test_a_call_that_is_no_review_is_answered_as_one",
         (REVIEW, "if api_version != API_VERSION:", "if not api_version:"),
     ),
-    _mistake(
+    mistake(
         "T44",
         "an object of the wrong shape breaks the call",
         f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
@@ -647,7 +648,7 @@ MISTAKES: Final = (
             "        raise BadReviewError(400, str(error)) from None",
         ),
     ),
-    _mistake(
+    mistake(
         "T45",
         "a label decides whether an object is judged",
         f"{T_PROTOCOL}::test_a_label_on_a_namespace_changes_nothing",
@@ -662,13 +663,13 @@ MISTAKES: Final = (
             _TRUST_OWNER.format(what='labels and "swr-trust/ignore" in request.object.metadata.labels'),
         ),
     ),
-    _mistake(
+    mistake(
         "T46",
         "a namespace that is not known is skipped",
         f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
         (GATE, _IGNORED, "if not request.namespace or subject is Subject.IGNORED or"),
     ),
-    _mistake(
+    mistake(
         "T46",
         "a glob matches any part of a namespace's name",
         f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
@@ -678,50 +679,50 @@ MISTAKES: Final = (
             'any(matches_glob("*" + glob, namespace) for glob in self._wild)',
         ),
     ),
-    _mistake(
+    mistake(
         "T50",
         "what a mild mode admits is not counted as refused",
         f"{T_PROTOCOL}::test_what_would_be_refused_is_counted",
         (DECISION, "return Effect.WARN if mode is Mode.WARN else Effect.RECORD", "return Effect.ALLOW"),
     ),
-    _mistake(
+    mistake(
         "T43",
         "an object that nests too deeply breaks the call",
         f"{T_REVIEW}::test_what_is_nested_too_deeply_is_refused_under_its_uid",
         (REVIEW, 'request = read_beginning(body, f"it {what}")', "request = None"),
     ),
-    _mistake(
+    mistake(
         "T43 T44",
         "an object that is too large breaks the call",
         f"{T_PROTOCOL}::test_an_object_too_large_is_refused_under_its_uid",
         (REVIEWS, "    if review is None:\n", "    if review:\n"),
     ),
-    _mistake(
+    mistake(
         "T41",
         "a Pod of tens of thousands of images keeps everybody waiting",
         f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
         (GATE, "        if len(uses) > MAX_USES:", "        if not policy:"),
     ),
-    _mistake(
+    mistake(
         "T31",
         "an audit believes that a node runs what its tag names",
         "tests/unit/audit/test_scanning.py::test_a_node_that_runs_another_digest_is_reported",
         ("webhook/audit/scanning.py", "and running != current:", "and running == current:"),
     ),
     # The same kind of mistake, found by inputs that nobody wrote down.
-    _mistake(
+    mistake(
         "T01 T02",
         "only the first two containers of a list are looked at",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
         (USES, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
     ),
-    _mistake(
+    mistake(
         "T05",
         "an image volume beside an ordinary one is not looked at",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
         (USES, "        if volume.image is not None:", "        if volume.image is not None and index == 0:"),
     ),
-    _mistake(
+    mistake(
         "T06",
         "what stood anywhere in the old object is known",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
@@ -731,7 +732,7 @@ MISTAKES: Final = (
             "if (use.image, use.pull_policy) not in before.values()]",
         ),
     ),
-    _mistake(
+    mistake(
         "T12",
         "an object that cannot be read is one without images",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
@@ -741,7 +742,7 @@ MISTAKES: Final = (
             "        request.object = _object_decoder.decode(b'{\"spec\":{}}')\n",
         ),
     ),
-    _mistake(
+    mistake(
         "T26",
         "a pinned digest is not compared",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
@@ -751,7 +752,7 @@ MISTAKES: Final = (
             "case TrustStatus.TRUSTED if reference:",
         ),
     ),
-    _mistake(
+    mistake(
         "T19",
         "white space and a scheme are taken off an image before it is read",
         f"{FUZZ_REFERENCES}::test_a_string_is_trusted_only_letter_by_letter",
@@ -761,13 +762,13 @@ MISTAKES: Final = (
             'reference = parse_reference(image.strip().removeprefix("http://"))',
         ),
     ),
-    _mistake(
+    mistake(
         "T20",
         "an exemption is compared by its beginning",
         f"{FUZZ_REFERENCES}::test_an_exemption_reaches_no_further_than_it_says",
         (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
     ),
-    _mistake(
+    mistake(
         "T23",
         "a name may hold anything but a slash",
         f"{FUZZ_REFERENCES}::test_what_is_read_is_what_is_written",
@@ -777,7 +778,7 @@ MISTAKES: Final = (
             '_PATH_COMPONENT: Final = re.compile(r"[^/]+',
         ),
     ),
-    _mistake(
+    mistake(
         "T35",
         "what is true enough is trust",
         f"{FUZZ_ANSWERS}::test_only_one_answer_is_trust",
@@ -787,13 +788,13 @@ MISTAKES: Final = (
             "TrustStatus.TRUSTED if answer.is_trusted else",
         ),
     ),
-    _mistake(
+    mistake(
         "T36",
         "whatever tag an answer is about, it counts",
         f"{FUZZ_ANSWERS}::test_only_one_answer_is_trust",
         (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
     ),
-    _mistake(
+    mistake(
         "T25",
         "one trusted holder of a digest is enough",
         f"{FUZZ_ANSWERS}::test_a_digest_is_trusted_by_a_whole_list_only",
@@ -803,7 +804,7 @@ MISTAKES: Final = (
             "trusted = any(fact.trusted for fact in holders)",
         ),
     ),
-    _mistake(
+    mistake(
         "T50",
         "a mode that nobody knows is a mild one",
         f"{FUZZ_CONFIGURATION}::test_a_configuration_is_refused_with_reasons_or_does_what_it_says",
@@ -818,13 +819,13 @@ MISTAKES: Final = (
             '        mode=Mode(model.mode if model.mode in list(Mode) else "audit"),\n',
         ),
     ),
-    _mistake(
+    mistake(
         "T52",
         "a snapshot is believed whoever wrote it",
         f"{T_KEPT}::test_what_is_not_ours_is_ignored_and_written_anew",
         (SNAPSHOT, "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
     ),
-    _mistake(
+    mistake(
         "T52",
         "the code of a snapshot is compared once it is unpacked",
         f"{T_SNAPSHOT}::test_nothing_that_is_not_authentic_is_unpacked",
@@ -834,13 +835,13 @@ MISTAKES: Final = (
             "    list(map(_unpack, _split(body)))\n    if not hmac.compare_digest(",
         ),
     ),
-    _mistake(
+    mistake(
         "T52",
         "a snapshot is unpacked without a bound",
         f"{T_SNAPSHOT}::test_a_bomb_costs_little_even_if_its_code_fits",
         (SNAPSHOT, "unpacker.decompress(frame, MAX_FRAME)", "unpacker.decompress(frame)"),
     ),
-    _mistake(
+    mistake(
         "T52",
         "what a snapshot holds answers while SWR can be asked",
         f"{T_KEPT}::test_while_swr_answers_it_is_asked",
@@ -850,7 +851,7 @@ MISTAKES: Final = (
             "        record = _find(self._trusted, key) or self._recalled.get(key)\n",
         ),
     ),
-    _mistake(
+    mistake(
         "T52",
         "a snapshot makes trust last longer",
         f"{T_KEPT}::test_nothing_older_than_stale_if_error_is_kept",
@@ -862,7 +863,7 @@ MISTAKES: Final = (
         (CACHE, "if not -FUTURE <= age < self.settings.stale_if_error:", "if not -FUTURE <= age:"),
         (SNAPSHOTS, "now - scope.stale_if_error, now + FUTURE", "0.0, now + FUTURE"),
     ),
-    _mistake(
+    mistake(
         "T52",
         "a snapshot from the future is believed",
         f"{T_KEPT}::test_nothing_from_the_future_counts",
@@ -877,14 +878,14 @@ MISTAKES: Final = (
             "return self._clock() - record.fetched_at < life",
         ),
     ),
-    _mistake(
+    mistake(
         "T52",
         "a snapshot counts for a registry that is defined otherwise",
         f"{T_KEPT}::test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone",
         (SNAPSHOTS, " if fact.key[0] in scope.registries]", "]"),
         (RECORDS, "return (self.registry.key, self.organization", 'return ("", self.organization'),
     ),
-    _mistake(
+    mistake(
         "T53",
         "the loss of trust is not passed on",
         f"{T_KEPT}::test_a_refusal_that_one_replica_heard_reaches_all",
@@ -895,50 +896,50 @@ MISTAKES: Final = (
         ),
         (CACHE, "            self._lost[key] = heard\n", ""),
     ),
-    _mistake(
+    mistake(
         "T53",
         "older trust of another replica undoes a refusal",
         f"{T_KEPT}::test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before",
         (CACHE, "if heard >= fact.at - FUTURE:", "if heard >= fact.at + 1e9:"),
     ),
-    _mistake(
+    mistake(
         "T53",
         "a refusal that ended trust is forgotten in a flood of others",
         f"{T_CACHE}::test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten",
         (CACHE, "heard = max(_peek(self._lost, key) or -math.inf, refused_at)", "heard = refused_at"),
     ),
-    _mistake(
+    mistake(
         "T53",
         "whoever writes last is right",
         f"{T_FACTS}::test_an_older_trust_does_not_undo_a_stored_refusal",
         (FACTS, "return trust if trust.at > loss.at + FUTURE else loss", "return other"),
     ),
-    _mistake(
+    mistake(
         "T53",
         "a clock that is ahead wins over a refusal",
         f"{T_FACTS}::test_the_newer_fact_holds_and_in_doubt_the_refusal",
         (FACTS, "trust.at > loss.at + FUTURE", "trust.at > loss.at"),
     ),
-    _mistake(
+    mistake(
         "T54",
         "the list of a repository is read anew for each digest",
         f"{T_LISTS}::test_a_list_answers_for_some_seconds",
         (LISTS, "            if known is not None:\n                return known\n", ""),
     ),
-    _mistake(
+    mistake(
         "T54",
         "each question about a digest reads the list for itself",
         f"{T_LISTS}::test_who_asks_meanwhile_shares_the_reading",
         (LISTS, "reading = self._under_way.get(repository)", "reading = None"),
         (LISTS, "del self._under_way[repository]", "self._under_way.pop(repository, None)"),
     ),
-    _mistake(
+    mistake(
         "T54",
         "any number of lists is read at a time",
         f"{T_LISTS}::test_few_lists_are_read_at_a_time",
         (LISTS, "threading.BoundedSemaphore(MAX_AT_ONCE)", "threading.BoundedSemaphore(1000)"),
     ),
-    _mistake(
+    mistake(
         "T54",
         "a record made of a list is as new as its question",
         f"{T_LISTS}::test_another_digest_of_the_same_repository_costs_no_call",
@@ -948,19 +949,19 @@ MISTAKES: Final = (
             "TrustRecord(TrustStatus.MISSING, self._clock())",
         ),
     ),
-    _mistake(
+    mistake(
         "T55",
         "a merge key is a key like any other",
         f"{T_CLI}::test_aliases_and_merge_keys_are_followed",
         (TREES, "if key.tag == _MERGE:", 'if key.value == "":'),
     ),
-    _mistake(
+    mistake(
         "T55",
         "the first of two keys counts",
         f"{T_CLI}::test_of_a_key_that_stands_twice_the_later_counts",
         (TREES, "entries[key.value] = value", "entries.setdefault(key.value, value)"),
     ),
-    _mistake(
+    mistake(
         "T55",
         "a merge that readers differ on is read as the standard says",
         f"{T_CLI}::test_what_cannot_be_read_is_named_with_file_and_line",
