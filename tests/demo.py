@@ -79,7 +79,7 @@ def main() -> int:
 
 def _serve(config: Path, certificate: Certificate) -> int:
     print(f"serving on https://127.0.0.1:{PORT}, certificate authority {certificate.authority}", flush=True)
-    command = [sys.executable, "-m", "webhook.cli.main", "serve", "--config", str(config)]
+    command = [*COMMAND, "serve", "--config", str(config)]
     command += ["--host", "127.0.0.1", "--port", str(PORT)]
     command += ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
     with subprocess.Popen(command, cwd=ROOT) as process:

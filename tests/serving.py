@@ -19,6 +19,8 @@ from typing import Any, Self
 import trustme
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = [str(Path(sys.executable).with_name("swr-trust"))]
+"""The installed program, as users run it."""
 
 POLICY = """\
 apiVersion: swr-trust/v1
@@ -76,6 +78,12 @@ def is_free(port: int) -> bool:
         return True
 
 
+def injecting(module: str) -> dict[str, str]:
+    """Return the environment in which the installed program is changed by the hooks of a module."""
+    folders = [ROOT / "tests" / "support" / "inject", ROOT]
+    return {"SWR_TRUST_INJECT": module, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
 class ServerProcess:
     """``swr-trust serve`` in front of ``endpoint``, ready when entered."""
 
@@ -87,11 +95,11 @@ class ServerProcess:
         policy: str = "",
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
-        module: str = "webhook.cli.main",
+        inject: str = "",
     ) -> None:
         """Write a policy into ``folder``: ``POLICY`` with the lines of ``policy`` after it.
 
-        ``module`` is what is run, the command line or something of a test around it.
+        ``inject`` is a module with hooks that change the program (``tests/support/inject``).
         """
         self.certificate = certificate
         self.port = free_port()
@@ -102,8 +110,7 @@ class ServerProcess:
         self.base_policy = POLICY.format(endpoint=endpoint, token=token)
         self.config.write_text(self.base_policy + policy, encoding="utf-8")
         self._arguments = arguments
-        self._environment = environment or {}
-        self._module = module
+        self._environment = {**(environment or {}), **(injecting(inject) if inject else {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -113,7 +120,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start and wait until the process answers."""
-        command = [sys.executable, "-m", self._module, "serve", "--config", str(self.config)]
+        command = [*COMMAND, "serve", "--config", str(self.config)]
         command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
         command += self.certificate_arguments()
         with self.log.open("ab") as log:

@@ -1,15 +1,13 @@
 """``swr-trust`` whose name resolution does as it is told, and which says how many greenlets it has.
 
-``python -m tests.chaos.serve serve ...`` is the command line. Names below ``chaos.test`` are resolved by
-the file that ``CHAOS_NAMES`` names: ``hang``, ``fail``, or the loopback address where it says nothing.
+``ServerProcess(..., inject="tests.chaos.serve")`` starts the installed program so. Names below ``chaos.test`` are
+resolved by the file that ``CHAOS_NAMES`` names: ``hang``, ``fail``, or the loopback address where it says nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -22,20 +20,22 @@ DOMAIN: Final = ".chaos.test"
 HANG_SECONDS: Final = 60.0
 COUNT_SECONDS: Final = 2.0
 
-_resolve = socket.getaddrinfo
-_pause = time.sleep
+def _tell_resolver(socket: Any) -> None:
+    """Put names below ``chaos.test`` before the system's; ``socket`` is not patched yet, so it is the original."""
+    resolve, pause = socket.getaddrinfo, time.sleep
 
+    def resolve_as_told(host: Any, *rest: Any, **options: Any) -> Any:
+        """Stand in for ``getaddrinfo``; runs in a native thread, as that does."""
+        if isinstance(host, str) and host.endswith(DOMAIN):
+            ends = time.monotonic() + HANG_SECONDS
+            while _order(host) == "hang" and time.monotonic() < ends:
+                pause(0.1)
+            if _order(host) in ("hang", "fail"):
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            host = "127.0.0.1"
+        return resolve(host, *rest, **options)
 
-def _resolve_as_told(host: Any, *rest: Any, **options: Any) -> Any:
-    """Stand in for ``getaddrinfo``; runs in a native thread, as that does."""
-    if isinstance(host, str) and host.endswith(DOMAIN):
-        ends = time.monotonic() + HANG_SECONDS
-        while _order(host) == "hang" and time.monotonic() < ends:
-            _pause(0.1)
-        if _order(host) in ("hang", "fail"):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        host = "127.0.0.1"
-    return _resolve(host, *rest, **options)
+    socket.getaddrinfo = resolve_as_told
 
 
 def _order(host: str) -> str:
@@ -55,28 +55,17 @@ def _count_greenlets(path: Path) -> None:
         gevent.sleep(COUNT_SECONDS)
 
 
-def _main() -> int:
-    # Before gevent takes note of what is the original.
-    socket.getaddrinfo = _resolve_as_told
-    from gevent import monkey
+def _count(worker: Any) -> None:
+    run = worker.Worker.run
 
-    monkey.patch_all()
+    def run_counted(self: Any) -> None:
+        import gevent
 
-    import gevent
-
-    from webhook.cli.main import main
-    from webhook.server.worker import Worker
-
-    run = Worker.run
-
-    def run_counted(worker: Worker) -> None:
         if os.environ.get(GREENLETS):
             gevent.spawn(_count_greenlets, Path(os.environ[GREENLETS]))
-        run(worker)
+        run(self)
 
-    Worker.run = run_counted  # type: ignore[method-assign]
-    return main()
+    worker.Worker.run = run_counted
 
 
-if __name__ == "__main__":
-    sys.exit(_main())
+HOOKS: Final = {"socket": _tell_resolver, "webhook.server.worker": _count}

@@ -185,7 +185,7 @@ class World:
         self.greenlets = folder / "greenlets"
         environment = {NAMES: str(self._names), GREENLETS: str(self.greenlets)}
         self.server = ServerProcess(
-            folder, "", self.certificate, environment=environment, module="tests.chaos.serve"
+            folder, "", self.certificate, environment=environment, inject="tests.chaos.serve"
         )
         self.write_policy("")
 

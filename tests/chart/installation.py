@@ -254,7 +254,7 @@ class Replica:
         container = pod["containers"][0]
         port = container["ports"][0]["containerPort"]
         arguments = [self._inside(argument) for argument in container["args"] if argument != f"--port={port}"]
-        command = [sys.executable, "-m", "webhook.cli.main", *arguments]
+        command = [*COMMAND, *arguments]
         command += ["--host=127.0.0.1", f"--port={self.port}"]
         fields = {"metadata.name": self._name, "metadata.namespace": self._release.namespace}
         variables = {

@@ -37,7 +37,7 @@ class Stage:
         """Run ``swr-trust`` as a process of its own; return exit code, output and error."""
         options = ["--config", str(self.server.config)] if policy else []
         done = subprocess.run(
-            [sys.executable, "-m", "webhook.cli.main", *arguments, *options],
+            [*COMMAND, *arguments, *options],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -205,7 +205,7 @@ def test_ctrl_c_while_swr_hangs_prints_what_was_seen(stage: Stage) -> None:
     # A tag that the webhook is not asked about again: it keeps on judging what Deployments try.
     before = stage.emulator.calls("/tags/9.9")
     stage.emulator.break_with("hang")
-    command = [sys.executable, "-m", "webhook.cli.main", "audit", "--config", str(stage.server.config)]
+    command = [*COMMAND, "audit", "--config", str(stage.server.config)]
     environment = {**os.environ, "KUBECONFIG": str(stage.cluster.kubeconfig("admin"))}
     # Whoever runs this suite in the background has it ignore Ctrl-C, and so all of its children.
     former = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -135,7 +135,7 @@ def test_more_clients_than_there_is_room_for_crowd_out_each_other(server: Server
 def hasty(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
     """The webhook with deadlines of a second or two."""
     certificate = make_certificate(tmp_path)
-    with ServerProcess(tmp_path, emulator.url, certificate, module="tests.http.hurried") as running:
+    with ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.hurried") as running:
         yield running
 
 

@@ -1,16 +1,16 @@
 """``swr-trust`` with a watch over its loop: what held it up, and for how long.
 
-``python -m tests.http.watched serve ...`` is the command line. Each time that one greenlet gives way to
+``ServerProcess(..., inject="tests.http.watched")`` starts the installed program with it. Each time that one greenlet gives way to
 another, the watch asks how much processor time the first one took, and writes down what was long. It is
 the thread's processor time and not that of the clock: on a busy machine a thread may wait for its turn
-for any time, through no fault of what it runs.
+for any time, through no fault of what it runs. What only waits takes no processor time: the program's own
+watch (``webhook.server.loop_watch``) goes by the clock, and tests of the loop ask both.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -53,25 +53,16 @@ def _describe(origin: Any) -> str:
     return f"{type(origin).__name__}: {' < '.join(names[:8])}"
 
 
-def _main() -> int:
-    from gevent import monkey
+def _watch(worker: Any) -> None:
+    run = worker.Worker.run
 
-    monkey.patch_all()
+    def run_watched(self: Any) -> None:
+        import greenlet
 
-    import greenlet
-
-    from webhook.cli.main import main
-    from webhook.server.worker import Worker
-
-    run = Worker.run
-
-    def run_watched(worker: Worker) -> None:
         greenlet.settrace(Watch(Path(os.environ[REPORT])))
-        run(worker)
+        run(self)
 
-    Worker.run = run_watched  # type: ignore[method-assign]
-    return main()
+    worker.Worker.run = run_watched
 
 
-if __name__ == "__main__":
-    sys.exit(_main())
+HOOKS: Final = {"webhook.server.worker": _watch}

@@ -45,12 +45,12 @@ class RememberedAnswers:
         self,
         answers: TrustAnswers,
         notice: Callable[[int, float], None] = lambda _asked, _pause: None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Ask ``answers``; ``notice`` is told how many images were asked, and of pauses in seconds."""
         self._answers = answers
         self._notice = notice
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._known: dict[Key, Answer] = {}
         self._patience = {True: PATIENCE_WITH_THROTTLING, False: PATIENCE_WITH_OUTAGES}
         self.asked = 0

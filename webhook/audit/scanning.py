@@ -98,7 +98,7 @@ class Audit:
         excluded: Sequence[str] = (),
         progress: AuditProgress | None = None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Judge by ``policy``, asking ``answers``; ``excluded`` are globs of namespaces to leave out."""
         self._progress = progress if progress is not None else SilentProgress()

@@ -62,7 +62,3 @@ def _accept_any_text() -> None:
 def _drop_output() -> None:
     """Let the interpreter not fail at its end on what could not be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

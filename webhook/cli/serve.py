@@ -13,12 +13,12 @@ _SECRET: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hand over to the server, which patches the standard library before anything else."""
+    """Hand over to the server."""
     wrong = check_certificate_options(options) or check_snapshot_option(options)
     if wrong:
         print(f"swr-trust serve: {wrong}", file=sys.stderr)
         return EXIT_USAGE
-    from webhook.server.entry import main  # noqa: PLC0415 - it patches sockets when it is run
+    from webhook.server.entry import main  # noqa: PLC0415 - it needs gevent, which other commands do without
 
     return main(options)
 

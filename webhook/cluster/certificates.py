@@ -86,14 +86,14 @@ class ManagedCertificate:
         api: Api,
         recorder: CertificateRecorder,
         clock: Callable[[], float] = time.time,
-        pause: Callable[[float], object] = time.sleep,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
         """Look at nothing yet; ``clock`` is in epoch seconds, ``pause`` waits for some."""
         self._options = options
         self._api = api
         self._recorder = recorder
         self._clock = clock
-        self._pause = pause
+        self._pause = pause or time.sleep
         self._secret = SharedSecret(api, options.namespace, options.secret)
         self._material: KeyMaterial | None = None
         self._placeholder = make_material(options.names, self._now())

@@ -88,7 +88,7 @@ class PodReader:
         api: ReadApi,
         namespaces: Sequence[str] = (),
         selector: str = "",
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Read ``namespaces``, all if there are none; ``selector`` is a label selector."""
         self._api = Patient(api, sleep)
@@ -257,10 +257,10 @@ class OwnerReader:
 class Patient:
     """A ``ReadApi`` whose calls end after a minute and are repeated where that may help."""
 
-    def __init__(self, api: ReadApi, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, api: ReadApi, sleep: Callable[[float], None] | None = None) -> None:
         """Call ``api``."""
         self._api = api
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._under_way = threading.BoundedSemaphore(MAX_LEFT_BEHIND)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:

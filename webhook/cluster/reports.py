@@ -119,7 +119,7 @@ class PolicyReports:
         api: ReportApi,
         owner: str,
         recorder: ReportRecorder,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Write to ``api``.
 
@@ -128,7 +128,7 @@ class PolicyReports:
         self._api = api
         self._owner = owner
         self._recorder = recorder
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
 
     def publish(self, report: AuditReport) -> None:
         """Bring all reports up to date.

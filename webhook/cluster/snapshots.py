@@ -101,7 +101,7 @@ class TrustSnapshot:
         scope: Callable[[], SnapshotScope],
         recorder: SnapshotRecorder,
         clock: Callable[[], float] = time.time,
-        pause: Callable[[float], object] = time.sleep,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
         """Read nothing yet.
 
@@ -114,7 +114,7 @@ class TrustSnapshot:
         self._scope = scope
         self._recorder = recorder
         self._clock = clock
-        self._pause = pause
+        self._pause = pause or time.sleep
         self._loaded = False
         self._patient_until = float("inf")
         self._seen_at = 0.0

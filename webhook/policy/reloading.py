@@ -53,7 +53,7 @@ class PolicyFile:
         path: str,
         recorder: PolicyRecorder,
         clock: Callable[[], float] = time.time,
-        pause: Callable[[float], object] = time.sleep,
+        pause: Callable[[float], object] | None = None,
         parse: Callable[[bytes], Policy] = parse_policy,
     ) -> None:
         """Load the file at ``path``. ``clock`` is in epoch seconds, ``pause`` waits for some.
@@ -66,7 +66,7 @@ class PolicyFile:
         self._path = path
         self._recorder = recorder
         self._clock = clock
-        self._pause = pause
+        self._pause = pause or time.sleep
         self._parse = parse
         self._subscribers: list[Callable[[Policy], None]] = []
         self._noticed_at = float("-inf")

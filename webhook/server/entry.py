@@ -1,4 +1,4 @@
-"""The entry point of the server: patches the standard library, then imports what is patched."""
+"""The entry point of the server: makes what serves, in a process that was patched before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 
+from webhook.errors import WebhookError
+from webhook.patching import is_patched
+from webhook.server.log_writer import BackgroundWriter
+from webhook.server.native import NativeThreads
+from webhook.server.process import Server
+from webhook.server.resolving import NativeResolver
+from webhook.server.runtime import Runtime, ServeOptions
+from webhook.telemetry.logs import configure_logging
+
 
 def main(options: argparse.Namespace) -> int:
     """Serve until told to stop; returns the exit code.
@@ -14,18 +23,10 @@ def main(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: the policy cannot be used.
         CertificateError: the certificate cannot be used.
+        WebhookError: the standard library was not patched before the product was imported.
     """
-    from gevent import monkey  # noqa: PLC0415 - must come before all that it patches
-
-    monkey.patch_all()
-
-    from webhook.server.log_writer import BackgroundWriter  # noqa: PLC0415 - the same
-    from webhook.server.native import NativeThreads  # noqa: PLC0415 - the same
-    from webhook.server.process import Server  # noqa: PLC0415 - the same
-    from webhook.server.resolving import NativeResolver  # noqa: PLC0415 - the same
-    from webhook.server.runtime import Runtime, ServeOptions  # noqa: PLC0415 - the same
-    from webhook.telemetry.logs import configure_logging  # noqa: PLC0415 - the same
-
+    if not is_patched():
+        raise WebhookError("the server must be started as `swr-trust serve` or `python -m webhook serve`")
     logs = configure_logging(options.log_format, options.log_level)
     serve_options = ServeOptions(
         config=options.config,

@@ -36,7 +36,7 @@ class RateLimiter:
         It is looked up here and not in the signature, which is evaluated when the module is imported.
         """
         self._clock = clock
-        self._sleep = sleep if sleep is not None else time.sleep
+        self._sleep = sleep or time.sleep
         self._lock = threading.Lock()
         self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), clock())
         self._background = _Bucket(rate * BACKGROUND_SHARE, clock())

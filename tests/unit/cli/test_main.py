@@ -103,7 +103,7 @@ def test_a_command_with_a_broken_policy_lists_its_problems(
     policy.write_text("mode: block\n", encoding="utf-8")
     if arguments[0] == "serve":
         # A process of its own: it patches the standard library.
-        command = [sys.executable, "-m", "webhook.cli.main", *arguments, "--config", str(policy)]
+        command = [*COMMAND, *arguments, "--config", str(policy)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         code, error = done.returncode, done.stderr
     else:
@@ -236,7 +236,7 @@ def test_a_reader_that_goes_away_is_no_traceback(action: list[str]) -> None:
     """``swr-trust config schema | head -1`` ends quietly."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "webhook.cli.main", "config", *action]
+    command = [*COMMAND, "config", *action]
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=buffered, text=True, timeout=60)
     os.close(writer)
@@ -280,7 +280,7 @@ def test_what_cannot_be_written_is_escaped(
 @pytest.mark.slow
 def test_a_full_disk_is_no_traceback(policy: Path) -> None:
     """Exit code 2 and the cause."""
-    command = [sys.executable, "-m", "webhook.cli.main", "config", "check", str(policy)]
+    command = [*COMMAND, "config", "check", str(policy)]
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, "swr-trust: No space left on device\n")

@@ -77,7 +77,7 @@ def test_the_process_serves_while_the_api_server_is_gone_and_ends_when_told(
 ) -> None:
     """No crash loop: probes are answered in the middle of a round, and the end is at once."""
     port = free_port()
-    command = [sys.executable, "-m", "webhook.cli.main", "rescan", "--config", str(write_policy(""))]
+    command = [*COMMAND, "rescan", "--config", str(write_policy(""))]
     command += ["--host", "127.0.0.1", "--port", str(port), "--kubeconfig", str(kubeconfig(tmp_path))]
     command += ["--reports", "--events", "--log-format", "json"]
     log = tmp_path / "log"

@@ -1,0 +1,1 @@
+"""What tests put around the program that they start."""
