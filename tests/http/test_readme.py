@@ -59,14 +59,18 @@ class Demo:
 
 @contextmanager
 def demonstration() -> Iterator[Demo]:
-    """Run the demonstration and end it as Ctrl-C does."""
+    """Run the demonstration and end it. Ctrl-C does the same, but background jobs of a shell ignore SIGINT."""
     command = [sys.executable, "-m", "tests.demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Demo(process)
         finally:
-            process.send_signal(signal.SIGINT)
-            rest = process.communicate(timeout=60)[0]
+            process.send_signal(signal.SIGTERM)
+            try:
+                rest = process.communicate(timeout=60)[0]
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
     assert (process.returncode, rest) == (0, "\nstopping\n")
 
 
