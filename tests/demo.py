@@ -145,10 +145,10 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
         files = f"Policy: {server.config.relative_to(ROOT)}, log: {server.log.relative_to(ROOT)}."
         assert server.process is not None
         try:
-            console.print(f"{files} Ctrl-C ends it.")
+            print(f"{files} Ctrl-C ends it.", flush=True)
             code = server.process.wait()
         except KeyboardInterrupt:
-            console.print("\nstopping")
+            print("\nstopping", flush=True)
             server.stop()
             return 0
         console.print(
