@@ -21,6 +21,7 @@ from webhook.cluster.client import NOT_FOUND
 from webhook.errors import ClusterError
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
+from webhook.tls_contexts import client_context
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 LABEL: Final = "app.kubernetes.io/name=swr-trust-webhook"
@@ -248,7 +249,8 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
     """Shake hands as the API server does, where the webhook can be reached from here."""
     title = "serving certificate"
     try:
-        context = ssl.create_default_context(cadata=bundle.decode("ascii"))
+        context = client_context(ca_data=bundle.decode("ascii"))
+        context.hostname_checks_common_name = False  # the API server reads subjectAltName alone
     except (ssl.SSLError, UnicodeError):
         return Check(CLUSTER, title, Health.SKIPPED, f"{name}: caBundle cannot be used")
     try:

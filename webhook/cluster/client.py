@@ -7,6 +7,7 @@ is ours, and a model drops whatever it does not know.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from kubernetes.client.exceptions import ApiException, OpenApiException
 from kubernetes.config import ConfigException
 
 from webhook.errors import ClusterError
+from webhook.tls_contexts import client_context
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
@@ -35,6 +37,29 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 SERVER_SIDE_APPLY: Final = "application/apply-patch+yaml"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """What a list is asked for as, where names and annotations are enough."""
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    """Verify the API server as kubectl does; see ``client_context``.
+
+    The CA file is read for each connection, because a ServiceAccount's ``ca.crt`` is replaced while
+    the process runs.
+    """
+
+    def connect(self) -> None:
+        """Connect with a new context, unless the kubeconfig says ``insecure-skip-tls-verify``."""
+        if self.cert_reqs != ssl.CERT_NONE:
+            context = client_context(self.ca_certs)
+            context.hostname_checks_common_name = False  # kubectl reads subjectAltName alone
+            self.ssl_context = context
+            if self.proxy_config is not None and self.proxy_config.ssl_context is None:
+                # As in kubectl, the cluster's CA vouches for a TLS proxy, too.
+                self.proxy_config = self.proxy_config._replace(ssl_context=context)
+        super().connect()
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
 
 
 class KubernetesApi:
@@ -137,7 +162,10 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
             cause = error
         else:
             settings.retries = False
-            return KubernetesApi(ApiClient(settings))
+            client = ApiClient(settings)
+            manager = client.rest_client.pool_manager
+            manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _TlsPool}
+            return KubernetesApi(client)
     raise ClusterError(0, f"no access to a cluster: {cause}")
 
 
