@@ -25,6 +25,7 @@ from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavai
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
+from webhook.tls_contexts import client_context
 
 POOL_SIZE: Final = 128
 """Idle connections kept per host; ``lookup.concurrency`` bounds how many there are at once."""
@@ -144,8 +145,7 @@ class PooledTransport:
         """
         self._resolver = resolver if resolver is not None else Resolver()
         self._proxies = Proxies(proxy)
-        self._context = ssl.create_default_context(cafile=ca_file)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._context = client_context(ca_file)
         self._lock = threading.Lock()
         self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
 
