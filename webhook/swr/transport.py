@@ -22,11 +22,11 @@ import urllib3.exceptions
 
 from webhook.deadlines import Deadline, cut_off
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
+from webhook.swr.ca_files import CaFile, CaFileRecorder
 from webhook.swr.connecting import Connector, Endpoint, is_local_limit
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
-from webhook.tls_contexts import client_context
 
 POOL_SIZE: Final = 128
 """Idle connections kept per host; ``lookup.concurrency`` bounds how many there are at once."""
@@ -144,8 +144,12 @@ class PooledTransport:
         ca_file: str | None = None,
         proxy: str | None = None,
         resolver: Resolver | None = None,
+        recorder: CaFileRecorder | None = None,
     ) -> None:
         """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
+
+        The file is read again when it changes, and connections from before are not used any more; one
+        that cannot be used is told to ``recorder``, and the last good one stays.
 
         Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment count.
 
@@ -156,7 +160,8 @@ class PooledTransport:
         self._resolver = resolver if resolver is not None else Resolver()
         self._connector = Connector()
         self._proxies = Proxies(proxy)
-        self._context = client_context(ca_file)
+        self._ca_file = CaFile(ca_file, recorder)
+        self._context = self._ca_file.context()
         self._lock = threading.Lock()
         self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
 
@@ -228,13 +233,15 @@ class PooledTransport:
 
     def _manager(self, base_url: str) -> urllib3.PoolManager:
         proxy = self._proxies.find(base_url)
-        manager = self._managers.get(proxy)
-        if manager is None:
-            with self._lock:
-                manager = self._managers.get(proxy)
-                if manager is None:
-                    manager = self._managers[proxy] = self._open(proxy)
-        return manager
+        context = self._ca_file.context()
+        with self._lock:
+            if context is not self._context:
+                # A connection in use goes back to a pool that nobody has any more, and is closed with it.
+                self._context, self._managers = context, {}
+            manager = self._managers.get(proxy)
+            if manager is None:
+                manager = self._managers[proxy] = self._open(proxy)
+            return manager
 
     def _open(self, proxy: Proxy | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": POOL_SIZE, "num_pools": 64, "ssl_context": self._context}
