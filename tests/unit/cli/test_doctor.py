@@ -176,6 +176,15 @@ def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
     assert emulator.calls() == 0
 
 
+def test_endpoint_that_needs_no_proxy_is_resolved(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D3: doctor said that the proxy resolves it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 is 127.0.0.1"
+
+
 def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
     """It says what was tried."""
     check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
