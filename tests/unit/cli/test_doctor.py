@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,7 +54,7 @@ def swr(
     found = check_registries(
         policy(registries=table, digest_only=digest_only),
         [f"{HOST}/{image}" for image in images],
-        {},
+        os.environ,
         **({"clock": clock} if clock is not None else {}),
     )
     return {check.name: check for check in found}
