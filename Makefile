@@ -2,24 +2,19 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# The newest Python that is really there: a pyenv shim can exist and fail.
-PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test unit fuzz defences lint fmt bench chaos soak bundle lock clean
+.PHONY: help run test unit fuzz defences lint fmt bench chaos soak bundle lock clean FORCE
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-$(STAMP): requirements/dev.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+# Up to date or not is decided by the script, which also knows which Python is wanted (PYTHON=... names one).
+$(STAMP): FORCE
+	@$(if $(PYTHON),PYTHON="$(PYTHON)") .ci/environment $(VENV)
+FORCE:
 
 run: $(STAMP) ## Show verdicts on sample Pods and keep serving; CONFIG=policy.yaml serves against the real SWR
 	@$(BIN)/python -m tests.demo $(if $(CONFIG),--config "$(CONFIG)")

@@ -3,18 +3,22 @@
 With ``--config`` the webhook serves against the real SWR instead, with a certificate made for the
 loopback address. ``DEMO_ONCE=1`` ends after the table; its exit code then says whether every
 verdict was the expected one.
+
+Each run has a port of its own, 8443 or the next free one, and keeps its files in ``.run/PORT``.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +27,16 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.emulator.server import Emulator
-from tests.serving import ROOT, Certificate, ServerProcess, is_free, make_certificate
+from tests.serving import COMMAND, ROOT, Certificate, ServerProcess, is_free, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"
 FOLDER = ROOT / ".run"
 PORT = 8443
+"""The port that the README calls."""
+
+MAX_RUNS = 100
+"""Ports that are tried, from PORT on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +77,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Shows the webhook at work.")
     parser.add_argument("--config", help="serve with this policy against the real SWR")
     options = parser.parse_args()
-    FOLDER.mkdir(exist_ok=True)
-    certificate = make_certificate(FOLDER)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if options.config:
-        return _serve(Path(options.config), certificate)
-    return _demonstrate(certificate)
+    with _reserve_port() as port:
+        folder = FOLDER / str(port)
+        folder.mkdir(exist_ok=True)
+        certificate = make_certificate(folder)
+        try:
+            if options.config:
+                return _serve(Path(options.config), certificate, port)
+            return _demonstrate(certificate, port)
+        except KeyboardInterrupt:
+            return 130
 
 
-def _serve(config: Path, certificate: Certificate) -> int:
-    print(f"serving on https://127.0.0.1:{PORT}, certificate authority {certificate.authority}", flush=True)
+@contextmanager
+def _reserve_port() -> Iterator[int]:
+    """Yield a free port that no other run takes meanwhile, and say so if it is not the usual one."""
+    FOLDER.mkdir(exist_ok=True)
+    for port in range(PORT, PORT + MAX_RUNS):
+        with (FOLDER / f"{port}.lock").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if not is_free(port):
+                continue
+            if port != PORT:
+                print(f"Port {PORT} is in use, so this run uses port {port}.", flush=True)
+            yield port
+            return
+    sys.exit(f"All ports from {PORT} to {PORT + MAX_RUNS - 1} are in use: end another run first.")
+
+
+def _serve(config: Path, certificate: Certificate, port: int) -> int:
+    print(f"serving on https://127.0.0.1:{port}, certificate authority {certificate.authority}", flush=True)
     command = [*COMMAND, "serve", "--config", str(config)]
-    command += ["--host", "127.0.0.1", "--port", str(PORT)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
     with subprocess.Popen(command, cwd=ROOT) as process:
         try:
@@ -90,38 +122,44 @@ def _serve(config: Path, certificate: Certificate) -> int:
             return process.wait()
 
 
-def _demonstrate(certificate: Certificate) -> int:
+def _demonstrate(certificate: Certificate, port: int) -> int:
     console = Console(width=min(140, max(100, shutil.get_terminal_size((120, 40)).columns)))
-    with Emulator() as emulator, _prepare(emulator.url, certificate) as server:
+    folder = certificate.authority.parent
+    console.print("Starting the SWR emulator and the webhook ...")
+    with Emulator() as emulator, _prepare(emulator.url, certificate, port) as server:
         console.print(f"SWR emulator on {emulator.url}, webhook on {server.url}\n")
         good = _show(console, server)
-        body = FOLDER / "untrusted-pod.json"
+        body = folder / "untrusted-pod.json"
         body.write_bytes(review(SAMPLES[2].spec))
         if os.environ.get("DEMO_ONCE"):
             return 0 if good else 1
-        console.print("Try one by hand:\n")
-        console.print(
-            f"  curl --cacert {certificate.authority.relative_to(ROOT)} -H 'Content-Type: application/json' \\\n"
-            f"    --data @{body.relative_to(ROOT)} {server.url}/validate\n"
-            f"  curl --cacert {certificate.authority.relative_to(ROOT)} '{server.url}/readyz?verbose'\n",
-            markup=False,
-            highlight=False,
+        console.print("Try one by hand, in another terminal:\n")
+        authority = certificate.authority.relative_to(ROOT)
+        # In one line each, however narrow the terminal is, so that they can be copied.
+        print(
+            f"curl --cacert {authority} -H 'Content-Type: application/json' "
+            f"--data @{body.relative_to(ROOT)} {server.url}/validate\n\n"
+            f"curl --cacert {authority} '{server.url}/readyz?verbose'\n",
+            flush=True,
         )
-        console.print(
-            f"Policy: {server.config.relative_to(ROOT)}, log: {server.log.relative_to(ROOT)}. Ctrl-C ends it."
-        )
+        files = f"Policy: {server.config.relative_to(ROOT)}, log: {server.log.relative_to(ROOT)}."
+        assert server.process is not None
         try:
-            threading.Event().wait()
+            print(f"{files} Ctrl-C ends it.", flush=True)
+            code = server.process.wait()
         except KeyboardInterrupt:
-            console.print("\nstopping")
-        server.stop()
-    return 0
+            print("\nstopping", flush=True)
+            server.stop()
+            return 0
+        console.print(
+            f"\nThe webhook ended with exit code {code}. Its log is {server.log.relative_to(ROOT)}."
+        )
+        return 1
 
 
-def _prepare(endpoint: str, certificate: Certificate) -> ServerProcess:
-    server = ServerProcess(FOLDER, endpoint, certificate)
-    if not os.environ.get("DEMO_ONCE") and is_free(PORT):
-        server.port = PORT  # what the README says to call
+def _prepare(endpoint: str, certificate: Certificate, port: int) -> ServerProcess:
+    server = ServerProcess(certificate.authority.parent, endpoint, certificate)
+    server.port = port
     server.log.unlink(missing_ok=True)
     return server
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import http.client
 import json
 import os
@@ -53,8 +54,9 @@ def make_certificate(folder: Path, *names: str) -> Certificate:
 
 
 def write_pair(authority: trustme.CA, files: Certificate, *names: str) -> None:
-    """Write a new certificate and key of an authority."""
-    issued = authority.issue_cert(*(names or ("localhost", "127.0.0.1")))
+    """Write a new certificate and key of an authority, valid for 90 days."""
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(days=90)
+    issued = authority.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=ends)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     files.key.write_bytes(issued.private_key_pem.bytes())
 

@@ -8,12 +8,56 @@ from tests.bypasses.defences import CLIENT, LOOKUP, T_CLIENT, mistake
 
 ERRORS: Final = "webhook/errors.py"
 LANE: Final = "webhook/trust/lane.py"
+LIMITER: Final = "webhook/trust/limiter.py"
+START: Final = "webhook/__main__.py"
+PATCHING: Final = "webhook/patching.py"
 
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
+T_PATCHING: Final = "tests/http/test_patching.py"
 T_AUTHOR: Final = "tests/simulation/test_author.py"
 
+_SLEEPS: Final = (
+    LIMITER,
+    "sleep: Callable[[float], None] | None = None,",
+    "sleep: Callable[[float], None] | None = time.sleep,",
+)
+_IMPORTS_FIRST: Final = (
+    (
+        START,
+        "from webhook.patching import patch\n",
+        "import webhook.trust.limiter\nfrom webhook.patching import patch\n",
+    ),
+    (PATCHING, "    if early:\n", "    if not early:\n"),
+)
+
 FAULTS: Final = (
+    mistake(
+        "A1",
+        "a default argument keeps what the patch replaces",
+        f"{T_PATCHING}::test_no_source_keeps_what_the_patch_replaces",
+        _SLEEPS,
+    ),
+    mistake(
+        "A1",
+        "the product is imported before the patch",
+        f"{T_PATCHING}::test_a_patch_that_comes_too_late_is_refused",
+        _IMPORTS_FIRST[1],
+    ),
+    mistake(
+        "A1",
+        "the program as it was: imported first, and a call kept that blocks",
+        f"{T_PATCHING}::test_nothing_in_the_running_program_keeps_what_the_patch_replaces",
+        _SLEEPS,
+        *_IMPORTS_FIRST,
+    ),
+    mistake(
+        "A1",
+        "the same, seen by whoever waits beside it",
+        f"{T_PATCHING}::test_a_pod_of_many_cold_images_holds_up_nobody",
+        _SLEEPS,
+        *_IMPORTS_FIRST,
+    ),
     mistake(
         "B1",
         "the deadline of a review counts as SWR's failure",

@@ -20,6 +20,7 @@ DOMAIN: Final = ".chaos.test"
 HANG_SECONDS: Final = 60.0
 COUNT_SECONDS: Final = 2.0
 
+
 def _tell_resolver(socket: Any) -> None:
     """Put names below ``chaos.test`` before the system's; ``socket`` is not patched yet, so it is the original."""
     resolve, pause = socket.getaddrinfo, time.sleep

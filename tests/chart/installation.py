@@ -12,7 +12,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,7 @@ import trustme
 
 from tests.chart.rendering import CHART, NAME, find_helm, merged
 from tests.controlplane import ControlPlane
-from tests.serving import ROOT, free_port
+from tests.serving import COMMAND, ROOT, free_port
 
 HOST: Final = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED: Final = f"{HOST}/shop/web:1.0"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.controlplane import ControlPlane
-from tests.serving import ROOT
+from tests.serving import COMMAND, ROOT
 
 _ETC: Final = "/etc/swr-trust"
 _LOOPBACK: Final = """\
@@ -69,11 +69,11 @@ class Kubelet:
         self._mount(pod)
         if "command" in container:
             (_, _, code), arguments = container["command"][:3], container["command"][3:]
-            command = ["-c", _LOOPBACK, code, *map(self._inside, arguments)]
+            command = [sys.executable, "-c", _LOOPBACK, code, *map(self._inside, arguments)]
         else:
-            command = ["-m", "webhook.cli.main", *map(self._inside, container["args"])]
+            command = [*COMMAND, *map(self._inside, container["args"])]
         done = subprocess.run(
-            [sys.executable, *command],
+            command,
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -10,9 +10,13 @@ from typing import Any, Final
 import yaml
 
 from tests.chart.rendering import NAME, NAMESPACE, merged, template
+from tests.kubernetes_versions import SUPPORTED
 from tests.serving import ROOT
 
 DEPLOY: Final = ROOT / "deploy"
+
+OLDEST: Final = f"{SUPPORTED[0]}.0"
+"""Manifests cannot ask the cluster for its version, so they are those of the oldest one."""
 
 _SOURCE: Final = re.compile(r"^# Source: [^/]+/templates/(.+)$", re.MULTILINE)
 _HELMS: Final = ("app.kubernetes.io/managed-by", "helm.sh/chart")
@@ -65,7 +69,7 @@ def render_manifests(helm: Path) -> dict[str, str]:
     files: dict[str, str] = {}
     resources = ["namespace.yaml"]
     labels: dict[str, str] = {}
-    rendered = template(example_values(), "--skip-tests", helm=helm)
+    rendered = template(example_values(), "--skip-tests", helm=helm, kubernetes=OLDEST)
     by_source: dict[str, list[dict[str, Any]]] = {}
     for document in re.split(r"^---\n", rendered, flags=re.MULTILINE):
         source, one = _SOURCE.search(document), yaml.safe_load(document)
@@ -90,11 +94,14 @@ def render_manifests(helm: Path) -> dict[str, str]:
 
 def _render_component(helm: Path) -> dict[str, str]:
     """Return what ``audit.enabled`` adds, as a component that any overlay can use."""
-    plain = {_key(one) for one in _objects(template(example_values(), "--skip-tests", helm=helm))}
+    plain = {
+        _key(one)
+        for one in _objects(template(example_values(), "--skip-tests", helm=helm, kubernetes=OLDEST))
+    }
     values = merged(example_values(), {"audit": {"enabled": True}})
     added = [
         without_helm(one)
-        for one in _objects(template(values, "--skip-tests", helm=helm))
+        for one in _objects(template(values, "--skip-tests", helm=helm, kubernetes=OLDEST))
         if _key(one) not in plain
     ]
     return {

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.chart.generating import build_readme, build_values_schema, describe_values
-from tests.chart.manifests import DEPLOY, example_values, render_manifests, without_helm
+from tests.chart.manifests import DEPLOY, OLDEST, example_values, render_manifests, without_helm
 from tests.chart.rendering import CHART, ROOT, Objects, find_helm, find_tool, merged, template
 from webhook import __version__
 
@@ -134,7 +134,7 @@ def test_an_overlay_renders_to_the_objects_of_the_chart(overlay: str, changes: d
     manifests = named(kustomize(DEPLOY / "overlays" / overlay))
     namespace = manifests.pop(("Namespace", "swr-trust"))
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    chart = named(Objects(template(merged(example_values(), changes), "--skip-tests")))
+    chart = named(Objects(template(merged(example_values(), changes), "--skip-tests", kubernetes=OLDEST)))
     assert manifests == chart
 
 
@@ -147,7 +147,7 @@ def test_the_component_adds_the_audit_to_any_overlay(tmp_path: Any) -> None:
     manifests = named(kustomize(tmp_path))
     manifests.pop(("Namespace", "swr-trust"))
     values = merged(example_values(), {"audit": {"enabled": True}})
-    assert manifests == named(Objects(template(values, "--skip-tests")))
+    assert manifests == named(Objects(template(values, "--skip-tests", kubernetes=OLDEST)))
 
 
 def test_an_overlay_of_the_users_own_replaces_the_policy(tmp_path: Any) -> None:

@@ -12,12 +12,14 @@ import kubernetes_validate
 import pytest
 
 from tests.chart.rendering import merged, render
-
-VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
+from tests.chart.test_generated import DEPLOY, kustomize
+from tests.kubernetes_versions import SUPPORTED
+from tests.serving import ROOT
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "everything": {
+        "audit": {"enabled": True},
         "autoscaling": {"enabled": True},
         "networkPolicy": {"enabled": True, "ingressFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
         "scrapeAnnotations": {"prometheus": True, "aom": True},
@@ -55,21 +57,33 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain secrets": {"credentials": {"existingSecret": "", "insecureValues": {"ak": "a", "sk": "b"}}},
 }
 
-_FOREIGN = "monitoring.coreos.com/"
+_FOREIGN = ("cert-manager.io/", "monitoring.coreos.com/")
 
 
-@pytest.mark.parametrize(
-    ("options", "version"),
-    [
-        *((options, version) for options in ("defaults", "everything") for version in VERSIONS),
-        *((options, version) for options in list(OPTIONS)[2:] for version in (VERSIONS[0], VERSIONS[-1])),
-    ],
-)
+@pytest.mark.parametrize("version", SUPPORTED)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_objects_are_valid_in_every_version(options: str, version: str) -> None:
     """No unknown field and no wrong type, from the oldest version to the newest."""
     for one in render(merged({}, OPTIONS[options]), kubernetes=f"{version}.0"):
         if not one["apiVersion"].startswith(_FOREIGN):
             kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+@pytest.mark.parametrize("overlay", ["audit", "cert-manager", "enforce"])
+def test_objects_of_an_overlay_are_valid_in_every_version(overlay: str, version: str) -> None:
+    """They are the same in every version, and so must leave out what the oldest one lacks."""
+    for one in kustomize(DEPLOY / "overlays" / overlay):
+        if not one["apiVersion"].startswith(_FOREIGN):
+            kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_supported_versions_are_those_that_the_documents_name() -> None:
+    """A newer kubernetes-validate brings newer schemas."""
+    assert f"schemas of {SUPPORTED[0]} to {SUPPORTED[-1]} " in (ROOT / "docs/install.md").read_text("utf-8")
+    assert f"按 {SUPPORTED[0]} 至 {SUPPORTED[-1]} 的模式" in (ROOT / "docs/install.zh-CN.md").read_text(
+        "utf-8"
+    )
 
 
 def test_a_mistake_would_be_seen() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ROOT, ServerProcess, make_certificate
+from tests.serving import COMMAND, ROOT, ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 NAMESPACE = "audited"

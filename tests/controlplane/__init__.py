@@ -22,6 +22,7 @@ from typing import Any, Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.private_cas import ACCEPTED
 from tests.serving import free_port
 
 USERS = {
@@ -43,6 +44,7 @@ class ControlPlane:
         """Take the binaries from ``assets``; keep everything in ``folder``."""
         self._assets = assets
         self._folder = folder
+        self._authority = folder / "ca.crt"
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -51,6 +53,11 @@ class ControlPlane:
         """Start everything and wait until it answers."""
         etcd, peer = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
         key, tokens = self._write_key(), self._write_tokens()
+        # Fault A5: kubectl accepts this CA, and so must everything that is tested here.
+        site = ACCEPTED["CA with nothing but CA:TRUE"]()
+        self._authority.write_bytes(site.trusted)
+        (self._folder / "apiserver.crt").write_bytes(site.chain)
+        (self._folder / "apiserver.key").write_bytes(site.key)
         self._run(
             "etcd",
             f"--data-dir={self._folder}/etcd --listen-client-urls={etcd} --advertise-client-urls={etcd} "
@@ -60,6 +67,7 @@ class ControlPlane:
         self._run(
             "kube-apiserver",
             f"--etcd-servers={etcd} --secure-port={self.port} --bind-address=127.0.0.1 "
+            f"--tls-cert-file={self._folder}/apiserver.crt --tls-private-key-file={self._folder}/apiserver.key "
             f"--cert-dir={self._folder}/certs --service-cluster-ip-range=10.96.0.0/16 "
             f"--service-account-key-file={key} --service-account-signing-key-file={key} "
             "--service-account-issuer=https://kubernetes.default.svc "
@@ -110,14 +118,11 @@ class ControlPlane:
         """Return the path of a user's kubeconfig."""
         path = self._folder / f"{user}.kubeconfig"
         if not path.exists():
-            # The API server signs its certificate itself, and keeps its authority beside it.
-            authority = f"{self._folder}/certs/apiserver.crt"
+            cluster = {"server": self.url, "certificate-authority": str(self._authority)}
             config = {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "clusters": [
-                    {"name": "c", "cluster": {"server": self.url, "certificate-authority": authority}}
-                ],
+                "clusters": [{"name": "c", "cluster": cluster}],
                 "users": [{"name": user, "user": {"token": f"{user}-token"}}],
                 "contexts": [{"name": "c", "context": {"cluster": "c", "user": user}}],
                 "current-context": "c",

@@ -77,7 +77,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             certificate,
             large_policy("first"),
             environment={REPORT: str(report)},
-            module="tests.http.watched",
+            inject="tests.http.watched",
         ) as server,
     ):
         for index in range(3000):

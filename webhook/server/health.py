@@ -6,13 +6,17 @@ when its memory of trusted images is needed.
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from webhook.policy.reloading import PolicyFile
 from webhook.telemetry.metrics import Metrics
+
+_DAYS_FROM: Final = 3 * 86400
+"""Seconds from which on the rest of a validity is told in days."""
 
 
 class Certificate(Protocol):
@@ -77,10 +81,10 @@ class Health:
 
     def report(self) -> Report:
         """Return the state of readiness."""
-        days = (self._certificate.not_after - self._clock()) / 86400
-        certificate_good = days > 0
+        now = self._clock()
+        certificate_good = self._certificate.not_after > now
         mark = "[+]" if certificate_good else "[-]"
-        lines = [f"{mark} certificate: {max(0.0, days):.1f} days left"]
+        lines = [f"{mark} certificate: {_describe_validity(self._certificate.not_after, now)}"]
         if self._certificate.problem:
             lines.append(f"[!] certificate: {self._certificate.problem}")
         lines.append(f"[+] policy: {self._policy.current.version}, mode {self._policy.current.mode}")
@@ -131,3 +135,15 @@ class Health:
                 yield f"[!] credential {kind}: rests for {left:.0f} s more after a failed authentication"
             else:
                 yield f"[+] credential {kind}: in use"
+
+
+def _describe_validity(not_after: float, now: float) -> str:
+    """Return until when a certificate is valid; both moments are in epoch seconds, 0.0 is no certificate."""
+    if not not_after:
+        return "none yet"
+    end = dt.datetime.fromtimestamp(not_after, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    left = not_after - now
+    if left <= 0:
+        return f"expired at {end}"
+    rest = f"{left / 86400:.0f} days" if left >= _DAYS_FROM else f"{left / 3600:.1f} hours"
+    return f"valid until {end} ({rest})"

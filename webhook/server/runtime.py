@@ -23,6 +23,7 @@ from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_app
 from webhook.server.engine import Engine
 from webhook.server.health import Health
+from webhook.server.loop_watch import LoopWatch
 from webhook.server.recording import DecisionRecorder
 from webhook.server.tls import CertificateFiles, ServingCertificate
 from webhook.swr.resolver import Address
@@ -122,6 +123,8 @@ class Runtime:
         self.gate = Gate(lambda: self.policy.current, self.engine, observers)
         self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
         self._snapshot_thread: threading.Thread | None = None
+        self._loop_watch = LoopWatch()
+        self.metrics.watch_loop(lambda: self._loop_watch.longest)
         self._warm_up = _open_warm_up(self.policy, self.engine) if options.warm_up else None
         health = Health(
             self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics, self._snapshot
@@ -133,6 +136,7 @@ class Runtime:
         self._open_log_writer(self.metrics.log_dropped)
         spawn(lambda: self.policy.watch(self._stop), "policy")
         spawn(self._summarise_logs, "logs")
+        spawn(lambda: self._loop_watch.run(self._stop), "loop-watch")
         spawn(lambda: self.certificate.watch(self._stop), "certificate")
         if self._write_events is not None:
             spawn(self._write_events, "events")

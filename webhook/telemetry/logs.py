@@ -112,6 +112,8 @@ class _Repeated:
     level: int
     logger: str
     message: str
+    """As it would have been written last, with its arguments."""
+
     held: int = 0
 
 
@@ -142,16 +144,20 @@ class RepeatFilter(logging.Filter):
             entry = self._seen.get(key)
             if entry is not None and now - entry.last < self._interval:
                 entry.held += 1
+                entry.message = _format(record)
                 return False
             if entry is not None and entry.held:
                 record.repeated = entry.held
             if entry is None and len(self._seen) >= MAX_REMEMBERED:
                 self._seen.pop(next(iter(self._seen)))
-            self._seen[key] = _Repeated(now, record.levelno, record.name, str(record.msg))
+            self._seen[key] = _Repeated(now, record.levelno, record.name, "")
         return True
 
     def summarise(self, lines: LineLog) -> None:
-        """Write how often each warning was held back whose interval is over, and forget it."""
+        """Write how often each warning was held back whose interval is over, and forget it.
+
+        The message is that of the last one held back.
+        """
         now = self._clock()
         with self._lock:
             over = [key for key, entry in self._seen.items() if now - entry.last >= self._interval]
@@ -192,6 +198,14 @@ def configure_logging(style: Format | None, level: str, stream: Stream | None = 
 def extras_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what was passed as ``extra``."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def _format(record: logging.LogRecord) -> str:
+    """Return the message with its arguments, or without them if they do not fit."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a caller that logs must not see an error of its log
+        return str(record.msg)
 
 
 def _render_json(created: float, level: str, logger: str, message: str, fields: Mapping[str, Any]) -> str:

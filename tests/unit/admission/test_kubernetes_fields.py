@@ -11,10 +11,11 @@ import kubernetes_validate
 import pytest
 
 from tests.builders import request
+from tests.kubernetes_versions import SUPPORTED
 from webhook.admission.uses import WORKLOADS, Subject, find_uses
 
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
-VERSIONS = [f"v1.{minor}.0-local" for minor in range(28, 38)]
+VERSIONS = [f"v{version}.0-local" for version in SUPPORTED]
 POD_SPEC = "io.k8s.api.core.v1.PodSpec"
 
 READ = {

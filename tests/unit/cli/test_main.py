@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving import COMMAND
 from webhook import __version__
 from webhook.cli.main import main
 
@@ -260,9 +261,7 @@ def test_what_cannot_be_written_is_escaped(
     """Chinese in an ASCII locale, bytes that are no text: no traceback, the usual exit code."""
     policy.write_text(GOOD + lines, encoding="utf-8")
     command = [
-        sys.executable,
-        "-m",
-        "webhook.cli.main",
+        *COMMAND,
         "check",
         "--config",
         str(policy),
@@ -289,7 +288,7 @@ def test_a_full_disk_is_no_traceback(policy: Path) -> None:
 @pytest.mark.slow
 def test_a_closed_output_is_no_traceback(policy: Path) -> None:
     """``>&-``: the exit code is all that is wanted."""
-    command = f"exec {sys.executable} -m webhook.cli.main check --config {policy} nginx >&-"
+    command = f"exec {COMMAND[0]} check --config {policy} nginx >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "")
 

@@ -7,14 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT, free_port
+from tests.serving import COMMAND, ROOT, free_port
 from tests.unit.cli.conftest import WritePolicy
 from webhook.cli.main import main
 

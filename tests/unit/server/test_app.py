@@ -32,7 +32,10 @@ class FakeHealth:
         self.refreshed = 0
 
     def report(self) -> Report:
-        return Report(self.ready, ("[+] certificate: 9.0 days left", "[!] swr x: has not answered yet"))
+        return Report(
+            self.ready,
+            ("[+] certificate: valid until 2026-07-18T00:00:00Z (9 days)", "[!] swr x: has not answered yet"),
+        )
 
     def refresh(self) -> None:
         self.refreshed += 1
@@ -334,13 +337,13 @@ def test_requests_in_flight_are_counted() -> None:
             "/readyz?verbose",
             True,
             200,
-            "[+] certificate: 9.0 days left\n[!] swr x: has not answered yet\nok\n",
+            "[+] certificate: valid until 2026-07-18T00:00:00Z (9 days)\n[!] swr x: has not answered yet\nok\n",
         ),
         (
             "/readyz",
             False,
             503,
-            "[+] certificate: 9.0 days left\n[!] swr x: has not answered yet\nnot ready\n",
+            "[+] certificate: valid until 2026-07-18T00:00:00Z (9 days)\n[!] swr x: has not answered yet\nnot ready\n",
         ),
     ],
 )

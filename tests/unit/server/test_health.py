@@ -55,7 +55,7 @@ def test_a_healthy_replica_is_ready() -> None:
     assert health().report() == Report(
         True,
         (
-            "[+] certificate: 30.0 days left",
+            "[+] certificate: valid until 2027-02-14T08:00:00Z (30 days)",
             "[+] policy: v1, mode enforce",
             f"[+] swr {HOST}: has not answered yet",
             "[+] credential token: in use",
@@ -67,16 +67,22 @@ def test_a_healthy_replica_is_ready() -> None:
 @pytest.mark.parametrize(
     ("left", "expected_ready", "expected_line"),
     [
-        (DAY, True, "[+] certificate: 1.0 days left"),
-        (1.0, True, "[+] certificate: 0.0 days left"),
-        (0.0, False, "[-] certificate: 0.0 days left"),
-        (-DAY, False, "[-] certificate: 0.0 days left"),
+        (365 * DAY, True, "[+] certificate: valid until 2028-01-15T08:00:00Z (365 days)"),
+        (3 * DAY, True, "[+] certificate: valid until 2027-01-18T08:00:00Z (3 days)"),
+        (DAY, True, "[+] certificate: valid until 2027-01-16T08:00:00Z (24.0 hours)"),
+        (1.0, True, "[+] certificate: valid until 2027-01-15T08:00:01Z (0.0 hours)"),
+        (0.0, False, "[-] certificate: expired at 2027-01-15T08:00:00Z"),
+        (-DAY, False, "[-] certificate: expired at 2027-01-14T08:00:00Z"),
+        (-NOW, False, "[-] certificate: none yet"),
     ],
 )
 def test_only_an_ended_certificate_makes_a_replica_unready(
     left: float, expected_ready: bool, expected_line: str
 ) -> None:
-    """Nobody can reach a replica whose certificate has ended; another one may have a newer one."""
+    """Fault E12: the report names the date; ``355414.3 days left`` was unreadable.
+
+    Nobody can reach a replica whose certificate has ended; another one may have a newer one.
+    """
     report = health(FakeCertificate(not_after=NOW + left)).report()
     assert (report.ready, report.lines[0]) == (expected_ready, expected_line)
 
@@ -90,7 +96,7 @@ def test_what_is_wrong_on_disk_is_told_and_changes_nothing() -> None:
     assert report == Report(
         True,
         (
-            "[+] certificate: 30.0 days left",
+            "[+] certificate: valid until 2027-02-14T08:00:00Z (30 days)",
             "[!] certificate: the key is not that of the certificate",
             "[+] policy: v1, mode enforce",
             "[!] policy file: mode: must be enforce, warn or audit",

@@ -206,6 +206,26 @@ def test_warnings_are_the_same_whatever_their_arguments() -> None:
     assert logged.seen() == [("cannot ask about a", None), ("cannot ask about d", None)]
 
 
+def test_summary_shows_the_last_message_with_its_arguments() -> None:
+    """Fault E12: it showed the template, ``cannot ask about %s``."""
+    logged = Logged()
+    for image in ("a", "b", "c"):
+        logged.logger.warning("cannot ask about %s", image)
+    logged.clock.tick(10)
+    logged.repeats.summarise(logged.lines)
+    assert logged.seen() == [("cannot ask about a", None), ("cannot ask about c", 2)]
+
+
+def test_summary_of_a_message_that_cannot_be_formatted_is_its_template() -> None:
+    """The caller does not see an error of the log."""
+    logged = Logged()
+    logged.logger.warning("%d things", 1)
+    logged.logger.warning("%d things", "many")
+    logged.clock.tick(10)
+    logged.repeats.summarise(logged.lines)
+    assert logged.seen() == [("1 things", None), ("%d things", 1)]
+
+
 def test_information_is_never_held_back() -> None:
     """Decisions are information."""
     logged = Logged()

@@ -1,0 +1,29 @@
+"""The README's names are those that the chart makes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.chart.rendering import NAME, NAMESPACE, render
+from tests.serving import ROOT
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md"])
+def test_webhook_in_the_readme_has_the_name_of_the_chart(document: str) -> None:
+    """Fault E12: for the release and the namespace of the README's own ``helm install``."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert f"helm install {NAME} charts/swr-trust-webhook -n {NAMESPACE} " in text
+    shown = re.findall(r'admission webhook "([^"]+)" denied the request', text)
+    assert shown == [render().webhooks["pods"]["name"]]
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "README.zh-CN.md", "docs/runbook.md", "docs/runbook.zh-CN.md"]
+)
+def test_configuration_that_documents_delete_is_that_of_the_chart(document: str) -> None:
+    """Fault E12: the command that switches the gate off must name what is there."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    shown = set(re.findall(r"delete validatingwebhookconfiguration ([a-z0-9-]+)", text))
+    assert shown == {render().one("ValidatingWebhookConfiguration")["metadata"]["name"]}

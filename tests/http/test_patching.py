@@ -1,0 +1,181 @@
+"""The program that is shipped waits in its loop, whoever calls what: nothing keeps a call that blocks it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.serving import COMMAND, ROOT, ServerProcess, make_certificate
+from tests.support.originals import DELIBERATE, REPORT
+from tests.vitals import wait_until
+from webhook.__main__ import serves
+
+pytestmark = pytest.mark.slow
+
+CACHED = 1.0
+"""Seconds in which a cached review is answered, on any machine; the fault was many seconds."""
+
+
+def test_nothing_in_the_running_program_keeps_what_the_patch_replaces(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """Fault A1: no default argument, class attribute, closure or constant, in no module that is loaded."""
+    report = tmp_path / "originals.json"
+    with ServerProcess(
+        tmp_path,
+        emulator.url,
+        make_certificate(tmp_path),
+        environment={REPORT: str(report)},
+        inject="tests.support.originals",
+    ) as server:
+        assert server.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
+        report.with_suffix(".ask").touch()
+        assert wait_until(report.exists)
+    answer = json.loads(report.read_text(encoding="utf-8"))
+    assert {"time.sleep", "threading.Event", "socket.socket", "select.select"} <= set(answer["originals"])
+    assert [line for line in answer["found"] if not line.startswith(tuple(DELIBERATE))] == []
+
+
+def replaced() -> frozenset[str]:
+    """Return what gevent replaces, as ``module.name``."""
+    script = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "print(*(f'{m}.{n}' for m, names in monkey.saved.items() for n in names))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return frozenset(done.stdout.split())
+
+
+def kept(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield what a module keeps once it is imported: default values, and values of constants and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            yield from node.args.defaults
+            yield from (value for value in node.args.kw_defaults if value is not None)
+    for scope in (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))):
+        for node in scope.body:
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+                yield node.value
+
+
+def test_no_source_keeps_what_the_patch_replaces() -> None:
+    """Fault A1: whatever is imported first, a default argument is evaluated when its module is."""
+    names = replaced()
+    found = [
+        f"{path.relative_to(ROOT)}:{value.lineno}: {ast.unparse(value)}"
+        for path in sorted((ROOT / "webhook").rglob("*.py"))
+        for value in kept(ast.parse(path.read_text(encoding="utf-8")))
+        if ast.unparse(value) in names
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["serve"], True),
+        (["serve", "--config", "check"], True),
+        (["--verbose", "serve"], True),
+        (["check", "--config", "f", "serve"], False),
+        (["rescan"], False),
+        (["--help"], False),
+        ([], False),
+    ],
+)
+def test_the_server_alone_is_patched(arguments: list[str], expected: bool) -> None:
+    """The other commands run as they are written."""
+    assert serves(arguments) is expected
+
+
+WAYS = {
+    "the console script": COMMAND,
+    "the package": [sys.executable, "-m", "webhook"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_server_starts_however_it_is_called(way: str, tmp_path: Path) -> None:
+    """As far as its configuration, which is missing here."""
+    certificate = make_certificate(tmp_path)
+    files = ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
+    done = subprocess.run(
+        [*WAYS[way], "serve", "--config", "/none", *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "swr-trust: the configuration /none cannot be used:\n  /none cannot be read: No such file or directory\n"
+    )
+
+
+def test_a_server_that_was_not_patched_first_does_not_start(tmp_path: Path) -> None:
+    """Fault A1: a program that embeds the command line is told how to start it."""
+    certificate = make_certificate(tmp_path)
+    script = (
+        "import sys\nfrom webhook.cli.main import main\n"
+        f"sys.exit(main(['serve', '--config', 'f', '--tls-cert', {str(certificate.certificate)!r}, "
+        f"'--tls-key', {str(certificate.key)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "swr-trust: the server must be started as `swr-trust serve` or `python -m webhook serve`\n",
+    )
+
+
+def test_a_patch_that_comes_too_late_is_refused() -> None:
+    """Fault A1: whatever was imported before may keep an original."""
+    script = "import webhook.trust.limiter, webhook.patching\nwebhook.patching.patch()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "RuntimeError: the standard library must be patched before webhook."
+    )
+
+
+@pytest.mark.parametrize("trouble", ["our own limit of calls", "SWR asks for a pause"])
+def test_a_pod_of_many_cold_images_holds_up_nobody(emulator: Emulator, tmp_path: Path, trouble: str) -> None:
+    """Fault A1: a cached image of another namespace and the probe are answered, and the loop never stands still."""
+    certificate = make_certificate(tmp_path)
+    policy = "lookup: {callsPerSecond: 10}\ncache: {trusted: 5m}\n"
+    with ServerProcess(tmp_path, emulator.url, certificate, policy) as server:
+        cached = review(pod(f"{HOST}/shop/web:1.0"), namespace="quiet")
+        assert server.validate(cached)["allowed"]
+        if trouble == "SWR asks for a pause":
+            emulator.break_with("status", match="/cold-", status=429, headers={"Retry-After": "5"})
+        many = review(pod(*(f"{HOST}/shop/cold-{index}:1" for index in range(100))), namespace="noisy")
+        answers: list[bool] = []
+        flood = [
+            threading.Thread(target=lambda: answers.append(server.validate(many, "5s")["allowed"]))
+            for _ in range(4)
+        ]
+        for thread in flood:
+            thread.start()
+        took = []
+        while any(thread.is_alive() for thread in flood):
+            began = time.monotonic()
+            assert server.validate(cached)["allowed"]
+            assert server.get("/healthz")[0] == 200
+            took.append(time.monotonic() - began)
+        for thread in flood:
+            thread.join()
+        assert answers == [False] * 4
+        assert max(took) < CACHED
+        assert 0 < server.metric("swr_trust_loop_stall_seconds") < CACHED

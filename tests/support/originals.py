@@ -1,0 +1,124 @@
+"""Looks through the running program for what gevent should have replaced, and was kept by somebody before.
+
+``ServerProcess(..., inject="tests.support.originals")`` does so in the process that serves, once a file is there
+that ``ORIGINALS_REPORT`` names with ``.ask`` behind it; the answer is written to the file itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+REPORT: Final = "ORIGINALS_REPORT"
+
+MODULES: Final = (
+    "time",
+    "threading",
+    "_thread",
+    "socket",
+    "_socket",
+    "ssl",
+    "queue",
+    "select",
+    "selectors",
+    "subprocess",
+    "os",
+    "signal",
+)
+
+DELIBERATE: Final = frozenset(
+    {
+        "webhook.server.log_writer",  # a native thread writes the log
+        "webhook.server.resolving",  # native threads resolve names
+        "tests.chaos.serve",
+    }
+)
+"""Modules of the product that take an original by ``gevent.monkey.get_original`` on purpose."""
+
+_FOREIGN: Final = ("gevent", "greenlet", "_gevent", "tests.support")
+"""gevent keeps the originals to work with them."""
+
+
+def find(originals: dict[int, str]) -> Iterator[str]:
+    """Yield where an original is kept: in a module, a class, or the defaults of a function."""
+    import sys
+
+    standard = sys.stdlib_module_names
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        if not isinstance(module, types.ModuleType) or top in standard or name.startswith(_FOREIGN):
+            continue
+        for key, value in list(vars(module).items()):
+            if id(value) in originals and not key.startswith("__"):
+                yield f"{name}.{key} is {originals[id(value)]}"
+    gc.unfreeze()  # the program hides from the collector all that lives to its end
+    for thing in gc.get_objects():
+        if isinstance(thing, types.FunctionType):
+            yield from _in_function(thing, originals, standard)
+        elif isinstance(thing, type):
+            module = str(thing.__module__)
+            if module.partition(".")[0] in standard or module.startswith(_FOREIGN):
+                continue
+            for key, value in list(vars(thing).items()):
+                held = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+                if id(held) in originals:
+                    yield f"{module}.{thing.__qualname__}.{key} is {originals[id(held)]}"
+
+
+def _in_function(function: types.FunctionType, originals: dict[int, str], standard: Any) -> Iterator[str]:
+    module = str(function.__module__)
+    if module.partition(".")[0] in standard or module.startswith(_FOREIGN):
+        return
+    kept = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for cell in function.__closure__ or ():
+        try:
+            kept.append(cell.cell_contents)
+        except ValueError:  # it is empty
+            continue
+    for value in kept:
+        if id(value) in originals:
+            yield f"{module}.{function.__qualname__} keeps {originals[id(value)]}"
+
+
+def _originals() -> dict[int, str]:
+    from gevent import monkey
+
+    found = {}
+    for module in MODULES:
+        for name, original in monkey.saved.get(module, {}).items():
+            now = getattr(__import__(module), name, None)
+            if callable(original) and now is not original:
+                found[id(original)] = f"{module}.{name}"
+    return found
+
+
+def _answer(worker: Any) -> None:
+    run = worker.Worker.run
+
+    def run_asked(self: Any) -> None:
+        import gevent
+
+        def wait() -> None:
+            report = Path(os.environ[REPORT])
+            while not report.with_suffix(".ask").exists():
+                gevent.sleep(0.05)
+            originals = _originals()
+            found = sorted(set(find(originals)))
+            fresh = report.with_suffix(".new")
+            fresh.write_text(
+                json.dumps({"originals": sorted(originals.values()), "found": found}), encoding="utf-8"
+            )
+            fresh.rename(report)
+
+        gevent.spawn(wait)
+        run(self)
+
+    worker.Worker.run = run_asked
+
+
+HOOKS: Final = {"webhook.server.worker": _answer}

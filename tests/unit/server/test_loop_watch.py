@@ -1,0 +1,63 @@
+"""The watch over the loop: what it keeps, and for how long."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from tests.fakes import FakeClock
+from webhook.server.loop_watch import LONG, WINDOW, LoopWatch
+
+
+def test_the_longest_stall_is_kept_for_one_to_two_windows() -> None:
+    """A scrape each minute sees every stall, and none for ever."""
+    clock = FakeClock()
+    watch = LoopWatch(clock)
+    watch.record(0.3)
+    watch.record(0.1)
+    seen = [watch.longest]
+    for _ in range(3):
+        clock.tick(WINDOW)
+        seen.append(watch.longest)
+    assert seen == [0.3, 0.3, 0.0, 0.0]
+
+
+def test_a_long_time_without_a_look_forgets_what_was_before() -> None:
+    """Two windows that nobody recorded in are empty."""
+    clock = FakeClock()
+    watch = LoopWatch(clock)
+    watch.record(0.3)
+    clock.tick(2 * WINDOW)
+    assert watch.longest == 0.0
+
+
+def test_a_long_stall_is_logged_once_a_window(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so even where nobody scrapes."""
+    clock = FakeClock()
+    watch = LoopWatch(clock)
+    with caplog.at_level(logging.WARNING):
+        watch.record(LONG - 0.01)
+        watch.record(2.345)
+        watch.record(3.0)
+        clock.tick(WINDOW)
+        watch.record(1.5)
+    assert [(record.message, record.seconds) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("the loop was held up: nothing was answered", 2.35),
+        ("the loop was held up: nothing was answered", 1.5),
+    ]
+
+
+def test_a_wait_that_comes_late_is_measured() -> None:
+    """By the clock, whatever the processor did meanwhile."""
+    clock = FakeClock()
+    watch = LoopWatch(clock)
+
+    class Late(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            clock.tick((timeout or 0.0) + 0.4)
+            return watch.longest > 0
+
+    watch.run(Late())
+    assert watch.longest == pytest.approx(0.4)

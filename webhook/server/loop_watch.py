@@ -1,0 +1,67 @@
+"""A watch over the loop that answers everybody: for how long did nothing else run?
+
+It goes by the clock and not by processor time: a call that only waits, and that nothing has patched, stops
+the loop without using the processor.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+INTERVAL: Final = 0.05
+"""Seconds between two looks."""
+
+WINDOW: Final = 60.0
+"""Seconds of one window. The longest stall of this window and of the one before it is kept, so that a scrape
+each minute sees every stall."""
+
+LONG: Final = 1.0
+"""Seconds from which a stall is written to the log, at most once a window."""
+
+
+class LoopWatch:
+    """Measures by how much its own waits come late."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Measure by ``clock``, in monotonic seconds."""
+        self._clock = clock
+        self._window_began = clock()
+        self._current = self._previous = 0.0
+        self._logged = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch until ``stop`` is set; in the loop, as everything that it speaks for."""
+        while True:
+            began = self._clock()
+            if stop.wait(INTERVAL):
+                return
+            self.record(self._clock() - began - INTERVAL)
+
+    def record(self, seconds: float) -> None:
+        """Record that a wait came ``seconds`` late."""
+        self._rotate()
+        self._current = max(self._current, seconds)
+        if seconds >= LONG and not self._logged:
+            self._logged = True
+            logger.warning("the loop was held up: nothing was answered", extra={"seconds": round(seconds, 2)})
+
+    @property
+    def longest(self) -> float:
+        """The longest stall of the last one to two minutes, in seconds."""
+        self._rotate()
+        return max(self._current, self._previous)
+
+    def _rotate(self) -> None:
+        passed = self._clock() - self._window_began
+        if passed < WINDOW:
+            return
+        self._previous = self._current if passed < 2 * WINDOW else 0.0
+        self._current = 0.0
+        self._logged = False
+        self._window_began = self._clock()
