@@ -20,6 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
+from webhook.telemetry.conditions import SwrConditions
 from webhook.telemetry.tallies import Durations, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -130,6 +131,7 @@ class Metrics:
         self._certificate_loads = counter(
             "certificate_reloads_total", "Looks at a changed certificate.", "result"
         )
+        self.conditions = SwrConditions(self._certificate_loads)
         self._cut = counter(
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
         )
