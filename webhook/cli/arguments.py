@@ -295,7 +295,11 @@ def _add_evidence(commands: _Commands[argparse.ArgumentParser]) -> None:
         "swr-trust evidence -",
     )
     parser.add_argument(
-        "files", nargs="+", metavar="LOGFILE", help="the webhook's JSON log, .gz too, or - for standard input"
+        "files",
+        nargs="+",
+        metavar="LOGFILE",
+        help="the webhook's JSON log, also as Docker, containerd, Fluent Bit or LTS wrap it, packed by gzip "
+        "or not; - for standard input",
     )
     parser.add_argument("--since", metavar="TIME", help="date or RFC 3339 time, in UTC unless it says more")
     parser.add_argument("--until", metavar="TIME", help="the same; not counted in itself")
