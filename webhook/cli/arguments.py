@@ -234,8 +234,14 @@ def _add_audit(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--exclude-namespace",
         action="append",
         metavar="GLOB",
-        help="namespaces to leave out, again for more (default: kube-system, kube-public, kube-node-lease); "
+        help="namespaces to leave out, again for more (default: those that the webhook is not asked about); "
         "not those that -n names",
+    )
+    parser.add_argument(
+        "--webhook-configuration",
+        metavar="NAME",
+        help="ValidatingWebhookConfiguration that says which these are (default: those that are labelled "
+        "app.kubernetes.io/name=swr-trust-webhook)",
     )
     _add_cluster_options(parser)
     _add_output(parser, "table", "json", "csv", "html")

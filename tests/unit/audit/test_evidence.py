@@ -260,7 +260,7 @@ def test_a_log_that_is_wrapped_in_part_loses_no_decision(
     path = tmp_path / "webhook.log"
     text = json.dumps(line())
     wrapped = json.dumps({"log": f"{text}\n", "stream": "stdout"})
-    path.write_text("\n".join([text, wrapped, wrapped, text, wrapped, wrapped]), encoding="utf-8")
+    path.write_text(f"{text}\n{wrapped}\n{wrapped}\n{text}\n{wrapped}\n{wrapped}", encoding="utf-8")
     assert main(["evidence", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         "6 decisions, 6 refused, 0 exempted images, 0 by break-glass"
