@@ -32,7 +32,19 @@ MAX_INCOMPLETE: Final = 32
 
 MAX_WRAPPERS: Final = 4
 
-WRAPPERS: Final = ("log", "log_processed", "message", "msg", "content", "line", "_raw", "data")
+WRAPPERS: Final = (
+    "log",
+    "log_processed",
+    "message",
+    "msg",
+    "content",
+    "line",
+    "_raw",
+    "data",
+    "MESSAGE",
+    "@message",
+    "textPayload",
+)
 """Keys under which collectors keep what a container wrote."""
 
 _SOURCES: Final = ("stream", "pod_name", "podName", "container_id", "container_name", "pod", "kubernetes")

@@ -19,6 +19,7 @@ from webhook.errors import (
     Forbidden,
     InvalidReferenceError,
     LookupTimeout,
+    Throttled,
     TrustLookupError,
     Unauthorized,
 )
@@ -29,6 +30,7 @@ from webhook.swr.client import SwrClient
 from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, HttpRequest, HttpResponse
 from webhook.swr.naming import check_names, split_path
+from webhook.swr.proxies import Proxies
 from webhook.swr.resolver import Resolver
 from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
@@ -43,6 +45,12 @@ NOTICED_SKEW: Final = 60.0
 
 PROBE: Final = "swr-trust-doctor"
 """Organisation and repository that are asked about where no image is given; nobody has them."""
+
+_TRANSIENT_ADVICE: Final = "Try again; if it stays, look at SWR's status and at what stands between."
+_BLOCKED_ADVICE: Final = (
+    "Wait for 30 minutes. Find what else calls SWR often with this account (pipelines, nodes that pull again "
+    "and again), and lower lookup.callsPerSecond."
+)
 
 _CREDENTIAL_ADVICE: Final[Mapping[str, str]] = {
     "aksk": "Check that access key and secret key belong together, are enabled and are complete in their "
@@ -123,7 +131,7 @@ def _check_registry(
         return
     reached = True
     for endpoint in _endpoints_of(registry):
-        check, response = _reach(area, endpoint, transport, registry, environment)
+        check, response = _reach(area, endpoint, transport, registry)
         yield from check
         reached = reached and response is not None
         if response is not None:
@@ -164,11 +172,13 @@ def _reach(
     endpoint: str,
     transport: PooledTransport,
     registry: Registry,
-    environment: Mapping[str, str],
 ) -> tuple[list[Check], HttpResponse | None]:
     checks = []
     host = urlsplit(endpoint).hostname or ""
-    proxied = registry.proxy is not None or any(name.lower() == "https_proxy" for name in environment)
+    try:
+        proxied = Proxies(registry.proxy).find(endpoint) is not None
+    except TrustLookupError:
+        proxied = True  # its URL cannot be read; the next check says so
     if proxied:
         checks.append(Check(area, "DNS", Health.SKIPPED, f"the proxy resolves {host}"))
     else:
@@ -240,8 +250,9 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         yield _forbidden(area, "getRepoTag", error, subject, needed=True)
         return error
     except TrustLookupError as error:
-        advice = "Try again; if it stays, look at SWR's status and at what stands between."
-        yield Check(area, "credential", Health.UNKNOWN, error.detail, advice)
+        blocked = isinstance(error, Throttled) and error.blocks_account
+        advice = _BLOCKED_ADVICE if blocked else _TRANSIENT_ADVICE
+        yield Check(area, "credential", Health.FAILED if blocked else Health.UNKNOWN, error.detail, advice)
         return error
     yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
     yield _describe_tag(area, record, subject)

@@ -26,7 +26,7 @@ CHART_DEFAULTS: Final = ("kube-system", "kube-public", "kube-node-lease", "swr-t
 PAGE_SIZE: Final = 500
 MAX_PAGES: Final = 40
 
-_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _is_asked_about_pods(hook: Mapping[str, Any]) -> bool:
 def _goes_by_name(selector: Mapping[str, Any]) -> bool:
     """Whether a selector leaves out namespaces by their names and does nothing else."""
     return not selector.get("matchLabels") and all(
-        expression.get("key") == _NAME_LABEL and expression.get("operator") == "NotIn"
+        expression.get("key") == NAME_LABEL and expression.get("operator") == "NotIn"
         for expression in _expressions(selector)
     )
 
@@ -111,7 +111,7 @@ def _read_namespaces(api: ReadApi) -> dict[str, Mapping[str, str]]:
         for item in answer.get("items") or ():
             meta = item.get("metadata") or {}
             name = str(meta.get("name"))
-            found[name] = {**(meta.get("labels") or {}), _NAME_LABEL: name}
+            found[name] = {**(meta.get("labels") or {}), NAME_LABEL: name}
         token = str((answer.get("metadata") or {}).get("continue") or "")
         if not token:
             return found

@@ -119,10 +119,17 @@ class Health:
                 text = "has not answered yet"
             else:
                 text = f"last answered {max(0.0, self._clock() - answered):.0f} s ago"
-            if self._metrics.left_alone.get(registry.name, False):
+            blocked = self._metrics.registries.blocked_until.get(registry.name, 0.0) - self._clock()
+            if blocked > 0:
+                text += f", SWR has blocked the account: no calls for {blocked:.0f} s"
+                yield f"[!] swr {registry.name}: {text}"
+            elif self._metrics.registries.breaker_open.get(registry.name, False):
                 yield f"[!] swr {registry.name}: {text}, left alone after failures"
             else:
                 yield f"[+] swr {registry.name}: {text}"
+            problem = self._metrics.conditions.ca_file_problems.get(registry.ca_file or "")
+            if problem:
+                yield f"[!] caFile {registry.ca_file}: {problem}; the last good one stays"
 
     def _credentials(self) -> Iterator[str]:
         registries = self._policy.current.registries.registries

@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import subprocess
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.serving import COMMAND
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
 from webhook.cli.main import main
 
@@ -333,6 +335,21 @@ def test_a_line_without_end_takes_no_memory(
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "This report is PARTIAL: 2 line(s) of the log cannot be read.",
         "3 decisions, 3 refused, 0 exempted images, 0 by break-glass",
+    ]
+
+
+@pytest.mark.slow
+def test_a_packed_line_of_a_gigabyte_takes_no_memory(tmp_path: Path) -> None:
+    """Fault C4: the program itself, on an archive of some megabytes."""
+    path = tmp_path / "webhook.log.gz"
+    piece = gzip.compress(b"{" * 2**24)
+    path.write_bytes(gzip.compress(json.dumps(line()).encode() + b"\n") + piece * 64)
+    limit = f"ulimit -v {600 * 1024}; exec {COMMAND[0]} evidence {path}"
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.splitlines()[-2:] == [
+        "This report is PARTIAL: 1 line(s) of the log cannot be read.",
+        "1 decisions, 1 refused, 0 exempted images, 0 by break-glass",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,7 +54,7 @@ def swr(
     found = check_registries(
         policy(registries=table, digest_only=digest_only),
         [f"{HOST}/{image}" for image in images],
-        {},
+        os.environ,
         **({"clock": clock} if clock is not None else {}),
     )
     return {check.name: check for check in found}
@@ -143,6 +144,17 @@ def test_a_missing_right(
     assert (check.health, check.advice) == (health, advice)
 
 
+def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault D6: the credential is good and the rights are not looked at."""
+    body = json.dumps({"error_msg": "Not allow to login, upload or download image"})
+    emulator.break_with("status", match="/tags", status=403, body=body)
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    assert checks["credential"].found == "SWR answered 403: the account is blocked for too many requests"
+    assert checks["credential"].health is Health.FAILED
+    assert checks["credential"].advice.startswith("Wait for 30 minutes.")
+    assert emulator.calls("/tags") == 1
+
+
 @pytest.mark.parametrize(("digest_only", "health"), [("resolve", Health.FAILED), ("deny", Health.WARNING)])
 def test_the_right_to_list_tags_is_needed_for_digests_only(
     emulator: Emulator, tmp_path: Path, digest_only: str, health: Health
@@ -174,6 +186,15 @@ def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
     assert checks["DNS"].health is Health.FAILED
     assert checks["credential"].health is Health.SKIPPED
     assert emulator.calls() == 0
+
+
+def test_endpoint_that_needs_no_proxy_is_resolved(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D3: doctor said that the proxy resolves it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 is 127.0.0.1"
 
 
 def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
