@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY: Final = dt.timedelta(days=1)
-NAMES: Final = ("localhost", "127.0.0.1")
+NAMES: Final = ("localhost", "127.0.0.1", "swr-api.example.com")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from tests.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 LOST, NEVER = "shop/web:1.0", "shop/web:2.0"
-NAMESPACE = "author"
 SECONDS = 12.0
 """For how long the author tries: a dozen times the life of a trusted answer."""
 
@@ -41,8 +40,9 @@ lookup: {callsPerSecond: 10, concurrency: 16}
 class Author:
     """Creates Pods as dry runs, over connections of its own, and counts the HTTP statuses by image."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
+    def __init__(self, cluster: ControlPlane, namespace: str) -> None:
         self._cluster = cluster
+        self._namespace = namespace
         self._names = itertools.count()
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.messages: dict[str, str] = {}
@@ -65,7 +65,7 @@ class Author:
         try:
             connection.request(
                 "POST",
-                f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All",
+                f"/api/v1/namespaces/{self._namespace}/pods?dryRun=All",
                 json.dumps(pod),
                 {"Authorization": "Bearer admin-token", "Content-Type": "application/json"},
             )
@@ -99,7 +99,8 @@ def author(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Author, Emulator]]:
     """An author whose namespace a lenient webhook watches, and the SWR that it asks."""
-    folder = tmp_path_factory.mktemp("author")
+    folder = tmp_path_factory.mktemp("author-")
+    namespace = folder.name
     certificate = make_certificate(folder)
     with (
         Emulator() as emulator,
@@ -107,21 +108,21 @@ def author(
     ):
         for page in range(2_500):
             emulator.state.set_tag(f"shop/large:t{page}", is_trusted=True, digest=f"sha256:{'d' * 64}")
-        control_plane.make_namespace(NAMESPACE)
+        control_plane.make_namespace(namespace)
         control_plane.register_webhook(
             running.url,
             certificate.authority,
-            [NAMESPACE],
+            [namespace],
             "author",
             failurePolicy="Ignore",
             timeoutSeconds=2,
         )
-        there = Author(control_plane)
+        there = Author(control_plane, namespace)
         control_plane.wait_for("the webhook to be called", lambda: there.create(NEVER, NEVER) == 403)
         there.statuses.clear()
         yield there, emulator
         control_plane.kubectl("delete", "validatingwebhookconfiguration", "author")
-        control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
@@ -151,3 +152,16 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     while there.create(LOST, LOST) != 403:
         assert time.monotonic() < deadline, there.messages
     assert "SWR does not mark this tag as trusted" in there.messages[LOST]
+
+
+@pytest.mark.parametrize("trouble", ["our own limit of calls", "SWR asks for a pause"])
+def test_an_untrusted_image_among_many_cold_ones_is_not_created(
+    author: tuple[Author, Emulator], trouble: str
+) -> None:
+    """Fault A1: the loop stood still, the API server gave up, and ``failurePolicy: Ignore`` let the Pod in."""
+    there, emulator = author
+    if trouble == "SWR asks for a pause":
+        emulator.break_with("status", match="/cold-", status=429, headers={"Retry-After": "5"})
+    for attempt in range(3):
+        cold = (f"shop/cold-{attempt}-{index}:1" for index in range(100))
+        assert there.create(NEVER, NEVER, *cold) != 201

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from webhook.admission.messages import printable
+from webhook.audit.log_lines import TOO_LONG, Stream, Unwrapper, split_lines
 from webhook.audit.tables import format_moment, write_csv
 
 LOGGER: Final = "webhook.decisions"
@@ -20,7 +22,11 @@ MAX_GROUPS: Final = 20_000
 """Groups of each list, and uses of break-glass; more are counted and not kept."""
 
 MAX_TEXT: Final = 300
-MAX_LINE: Final = 1_000_000
+
+_GENERATED: Final = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
+"""What the API server appends to ``generateName`` (k8s.io/apimachinery, util/rand)."""
+
+_CONTROLLERS: Final = re.compile(r"system:serviceaccount:kube-system:[a-z-]+-controller")
 
 COLUMNS: Final = (
     "kind",
@@ -39,7 +45,10 @@ COLUMNS: Final = (
 
 @dataclass(slots=True)
 class RefusedRow:
-    """One image that was refused in one namespace to one user, however often."""
+    """One image that was refused to one workload in one namespace and to one user, however often.
+
+    ``kind`` and ``object`` are the workload's where a controller creates its Pods: each try has another name.
+    """
 
     namespace: str
     kind: str
@@ -121,23 +130,20 @@ class EvidenceReader:
         self._watched: dict[tuple[str, ...], RefusedRow] = {}
         self._exempted: dict[tuple[str, ...], ExemptedRow] = {}
 
-    def read(self, lines: Iterable[bytes]) -> None:
-        """Take lines; what stands before the first brace (a collector's prefix) is passed over."""
-        for line in lines:
-            start = line.find(b"{")
-            if start < 0:
-                self.evidence.other_lines += bool(line.strip())
-                continue
-            try:
-                record = msgspec.json.decode(line[start:]) if len(line) <= MAX_LINE else None
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
+    def read(self, stream: Stream) -> None:
+        """Take the lines of a log, as the webhook or a collector has written them."""
+        unwrapper = Unwrapper()
+        for line in split_lines(stream):
+            record = True if line is TOO_LONG else unwrapper.unwrap(line)
+            if record is True:
                 self.evidence.unreadable += 1
+            elif record is False:
+                self.evidence.other_lines += bool(line and line.strip())
             elif record.get("logger") != LOGGER:
                 self.evidence.other_lines += 1
             else:
                 self._take(record)
+        self.evidence.unreadable += unwrapper.is_in_the_middle
 
     def finish(self) -> Evidence:
         """Return what was found, the most frequent first."""
@@ -178,10 +184,11 @@ class EvidenceReader:
             exempted = ExemptedRow(exemption, namespace, image)
             self._count(self._exempted, (exemption, namespace, image), exempted, at)
         elif effect == "deny" or (effect in ("warn", "record") and "breakGlass" not in record):
+            kind, name = _workload_of(record)
             refused = RefusedRow(
                 namespace,
-                _text(record, "kind"),
-                _text(record, "object"),
+                kind,
+                name,
                 image,
                 "/".join(part for part in (_text(finding, "finding"), _text(finding, "reason")) if part),
                 _text(record, "user"),
@@ -217,6 +224,17 @@ class EvidenceReader:
         known.count += 1
         known.first = min(known.first or at, at)
         known.last = max(known.last, at)
+
+
+def _workload_of(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return kind and name of what was refused: of the owner where it is a controller's Pod."""
+    kind, separator, name = _text(record, "owner").partition("/")
+    if separator:
+        return kind, name
+    kind, name = _text(record, "kind"), _text(record, "object")
+    if kind == "Pod" and _CONTROLLERS.fullmatch(_text(record, "user")):
+        name = f"{_GENERATED.sub('', name.removesuffix('-*'))}-*"
+    return kind, name
 
 
 def evidence_as_data(evidence: Evidence) -> dict[str, Any]:

@@ -192,6 +192,16 @@ def _add_review(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="what makes the exit code 1: refused is whatever mode enforce would refuse, enforced only what "
         "the policy's modes refuse today (default: %(default)s)",
     )
+    parser.add_argument(
+        "--allow-empty",
+        action="store_true",
+        help="succeed where there is no object at all (default: exit code 2)",
+    )
+    parser.add_argument(
+        "--allow-unjudged",
+        action="store_true",
+        help="succeed in spite of custom resources that make Pods and are not judged (default: exit code 3)",
+    )
     _add_output(parser, "table", "json", "sarif", "junit")
     parser.set_defaults(run=_command("review"))
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from webhook.audit.pages import render_audit
 from webhook.audit.report import AuditReport
-from webhook.audit.scanning import EXCLUDED, Audit, AuditProgress, SilentProgress, patient
+from webhook.audit.scanning import Audit, AuditProgress, SilentProgress, patient
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.cli.rendering import print_json, print_table
 from webhook.cluster.client import connect
 from webhook.cluster.pods import PodReader
+from webhook.cluster.scope import ReadApi, Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
 
@@ -24,13 +25,24 @@ from webhook.server.engine import open_engine
 def run(options: argparse.Namespace) -> int:
     """Judge the Pods that ``options`` select and print the report."""
     policy = patient(load_policy(options.config))
-    source = PodReader(connect(options.kubeconfig, options.context), options.namespace, options.selector)
-    # Whoever names a namespace means it.
-    excluded = () if options.namespace else (options.exclude_namespace or EXCLUDED)
+    api = connect(options.kubeconfig, options.context)
+    source = PodReader(api, options.namespace, options.selector)
     with open_engine(policy) as engine, _progress() as progress:
-        report = Audit(policy, engine, excluded, progress).run(source)
+        scope = _scope(options, api)
+        report = Audit(policy, engine, scope.excluded, progress).run(source)
+    if scope.note:
+        report.notes.append(scope.note)
     print_report(report, options.output)
     return exit_code(report)
+
+
+def _scope(options: argparse.Namespace, api: ReadApi) -> Scope:
+    """Return the namespaces to leave out: those that were named, or those the webhook is not asked about."""
+    if options.namespace:  # whoever names a namespace means it
+        return Scope(())
+    if options.exclude_namespace:
+        return Scope(tuple(options.exclude_namespace))
+    return read_scope(api)
 
 
 def exit_code(report: AuditReport) -> int:

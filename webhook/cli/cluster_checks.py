@@ -18,13 +18,12 @@ from webhook.admission.catalogues import CATALOGUES
 from webhook.admission.messages import printable
 from webhook.cli.checks import Check, Health
 from webhook.cluster.client import NOT_FOUND
+from webhook.cluster.scope import CONFIGURATIONS, LABEL, NAME_LABEL
 from webhook.errors import ClusterError
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
 from webhook.tls_contexts import client_context
 
-CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-LABEL: Final = "app.kubernetes.io/name=swr-trust-webhook"
 CLUSTER: Final = "cluster"
 
 FORBIDDEN: Final = 403
@@ -34,8 +33,6 @@ HTTPS: Final = 443
 
 PROBE_IMAGE: Final = "swr-trust-doctor/probe:not//an:image"
 """No image reference at all, so that no registry, rule or exemption can let it in."""
-
-_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
 
 class Api(Protocol):
@@ -166,13 +163,13 @@ def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
     others: list[str] = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     for expression in selector.get("matchExpressions") or ():
         values = [str(value) for value in expression.get("values") or ()]
-        if expression.get("key") == _NAME_LABEL and expression.get("operator") == "NotIn":
+        if expression.get("key") == NAME_LABEL and expression.get("operator") == "NotIn":
             excluded += values
         else:
             others.append(f"{expression.get('key')} {expression.get('operator')} {' '.join(values)}".strip())
     found = f"{name}: not asked about Pods in {', '.join(sorted(excluded)) or 'no namespace'}"
     yield Check(CLUSTER, "namespaces left out", Health.OK, found)
-    if others and not all(other.startswith(_NAME_LABEL) for other in others):
+    if others and not all(other.startswith(NAME_LABEL) for other in others):
         advice = "See that nobody but administrators may label namespaces: the label turns the gate off."
         found = f"{name}: asked only where {' and '.join(others)}"
         yield Check(CLUSTER, "namespaceSelector", Health.WARNING, found, advice)

@@ -6,6 +6,8 @@ import argparse
 import datetime as dt
 import gzip
 import sys
+import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, evidence_as_data
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     for name in options.files:
         try:
             _read(reader, name)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             reader.evidence.gaps.append(f"{name} cannot be read: {reason}")
         except KeyboardInterrupt:
@@ -76,6 +78,11 @@ def _print(evidence: Evidence, output: str) -> None:
             print(f"partial: {gap}", file=sys.stderr)
 
 
+def _print_rest(rows: Sequence[object]) -> None:
+    if len(rows) > SHOWN:
+        print(f"and {len(rows) - SHOWN} more; -o json, csv or html lists all of them")
+
+
 def _print_tables(evidence: Evidence) -> None:
     print("Break-glass:")
     print_table(
@@ -85,6 +92,7 @@ def _print_tables(evidence: Evidence) -> None:
             for row in evidence.glass[:SHOWN]
         ],
     )
+    _print_rest(evidence.glass)
     print("\nExempted:")
     print_table(
         ("EXEMPTION", "NAMESPACE", "IMAGE", "TIMES", "LAST"),
@@ -93,6 +101,7 @@ def _print_tables(evidence: Evidence) -> None:
             for row in evidence.exempted[:SHOWN]
         ],
     )
+    _print_rest(evidence.exempted)
     print("\nRefused:")
     print_table(
         ("NAMESPACE", "OBJECT", "IMAGE", "FINDING", "USER", "TIMES", "LAST"),
@@ -109,9 +118,12 @@ def _print_tables(evidence: Evidence) -> None:
             for row in evidence.refused[:SHOWN]
         ],
     )
+    _print_rest(evidence.refused)
     print()
     for gap in evidence.gaps:
         print(f"This report is PARTIAL: {gap}.")
+    if evidence.omitted:
+        print(f"This report is PARTIAL: {evidence.omitted} decision(s) are counted and not listed.")
     if evidence.unreadable:
         print(f"This report is PARTIAL: {evidence.unreadable} line(s) of the log cannot be read.")
     print(

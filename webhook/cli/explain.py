@@ -17,9 +17,10 @@ from webhook.admission.catalogues import CATALOGUES
 from webhook.admission.messages import printable
 from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json
-from webhook.cluster.client import connect
+from webhook.cluster.client import FORBIDDEN, connect
 from webhook.cluster.pods import Patient
 from webhook.cluster.refusals import KINDS, Complaint, WorkloadState, find_kind, read_workload
+from webhook.errors import ClusterError
 
 MAX_MESSAGE: Final = 4000
 MAX_SHOWN: Final = 3
@@ -63,7 +64,13 @@ def run(options: argparse.Namespace) -> int:
         )
         return EXIT_USAGE
     namespace, kind, name = target
-    state = read_workload(Patient(connect(options.kubeconfig, options.context)), namespace, kind, name)
+    try:
+        state = read_workload(Patient(connect(options.kubeconfig, options.context)), namespace, kind, name)
+    except ClusterError as error:
+        if error.status != FORBIDDEN:
+            raise
+        print(f"swr-trust explain: {error}", file=sys.stderr)
+        return EXIT_UNKNOWN
     if state is None:
         what = kind if kind is not None else "workload"
         print(f"swr-trust explain: there is no {what} {name} in the namespace {namespace}", file=sys.stderr)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from webhook.cli.arguments import build_parser
-from webhook.cli.exits import EXIT_USAGE
+from webhook.cli.exits import EXIT_UNKNOWN, EXIT_USAGE
 from webhook.errors import ConfigError, WebhookError
+
+TRACEBACK: Final = "SWR_TRUST_TRACEBACK"
+"""The variable that asks for the traceback of a mistake of the program's own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        # The text of an exception may hold what it failed on, a header with a token for one.
+        print(
+            f"swr-trust: failed by a mistake of its own: {type(error).__name__} in {_place_of(error)}. "
+            f"Please report it; {TRACEBACK}=1 shows the traceback, which may hold secrets",
+            file=sys.stderr,
+        )
+        return EXIT_UNKNOWN
     return code
+
+
+def _place_of(error: Exception) -> str:
+    """Return the last place in the product's own code that an exception came through."""
+    places = [
+        f"{Path(frame.filename).stem}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(Path(__file__).parents[1])
+    ]
+    return places[-1]
 
 
 def _accept_any_text() -> None:

@@ -18,7 +18,7 @@ import yaml
 from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.objects import KubernetesObject
 from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
-from webhook.cli.trees import Tree, line_of
+from webhook.cli.trees import NULL, Tree, line_of
 from webhook.errors import InvalidReferenceError, ManifestError
 from webhook.images.reference import DEFAULT_TAG, parse_reference
 from webhook.policy.findings import Mode
@@ -66,11 +66,42 @@ class ReviewedUse:
         return self.judged.effect is Effect.DENY or self.judged.mode is Mode.ENFORCE
 
 
-def read_manifests(paths: Sequence[str]) -> Iterator[Manifest]:
-    """Yield every object that holds images, of files, folders and ``-`` for standard input.
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file, or an object in one, that cannot be judged: ``problem`` says where and why."""
+
+    file: str
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """An object of a kind that the webhook is not asked about, and that makes Pods all the same."""
+
+    file: str
+    line: int
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """An object without images: a ConfigMap, a Service."""
+
+
+Read = Manifest | Unreadable | Unjudged | Passed
+"""What is read of a file, object by object."""
+
+
+def read_manifests(paths: Sequence[str]) -> Iterator[Read]:
+    """Yield every object of files, folders and ``-`` for standard input.
+
+    What cannot be read is yielded as such and hides nothing that comes after it, as far as the file
+    can be taken apart.
 
     Raises:
-        ManifestError: a file cannot be read, is no YAML, or holds an object that cannot be judged.
+        ManifestError: a path is empty.
     """
     for path in paths:
         if not path:
@@ -83,8 +114,9 @@ def read_manifests(paths: Sequence[str]) -> Iterator[Manifest]:
                     with file.open("rb") as stream:
                         data = stream.read(MAX_BYTES + 1)
                 except OSError as error:
-                    raise ManifestError(f"{file}: {error.strerror or error}") from None
-                yield from _read_text(str(file), data)
+                    yield Unreadable(str(file), 1, f"{file}: {error.strerror or error}")
+                else:
+                    yield from _read_text(str(file), data)
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -97,9 +129,10 @@ def _files_of(path: Path) -> list[Path]:
     )
 
 
-def _read_text(name: str, data: bytes) -> Iterator[Manifest]:
+def _read_text(name: str, data: bytes) -> Iterator[Read]:
     if len(data) > MAX_BYTES:
-        raise ManifestError(f"{name}: larger than {MAX_BYTES // 2**20} MiB")
+        yield Unreadable(name, 1, f"{name}: larger than {MAX_BYTES // 2**20} MiB")
+        return
     loader = yaml.CSafeLoader(data)
     try:
         while loader.check_node():
@@ -108,43 +141,58 @@ def _read_text(name: str, data: bytes) -> Iterator[Manifest]:
                 yield from _objects_of(name, Tree(name, node))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise ManifestError(f"{name}:{line}: {error.problem or 'no YAML'}") from None
+        yield Unreadable(name, line, f"{name}:{line}: {error.problem or 'no YAML'}")
     except yaml.YAMLError as error:
-        raise ManifestError(f"{name}: {error}".replace("\n", " ")) from None
+        yield Unreadable(name, 1, f"{name}: {error}".replace("\n", " "))
     except RecursionError:
-        raise ManifestError(f"{name}: nested too deeply") from None
+        yield Unreadable(name, 1, f"{name}: nested too deeply")
     finally:
         loader.dispose()
 
 
-def _objects_of(name: str, tree: Tree) -> Iterator[Manifest]:
-    value = tree.plain()
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        raise ManifestError(f"{name}:{line_of(tree.root)}: not a Kubernetes object: no mapping")
-    yield from _object(name, tree, tree.root, value)
+def _objects_of(name: str, tree: Tree) -> Iterator[Read]:
+    root = tree.root
+    if isinstance(root, yaml.MappingNode):
+        yield from _object(name, tree, root)
+    elif root.tag != NULL:
+        line = line_of(root)
+        yield Unreadable(name, line, f"{name}:{line}: not a Kubernetes object: no mapping")
 
 
-def _object(name: str, tree: Tree, node: yaml.Node, value: dict[str, Any]) -> Iterator[Manifest]:
-    kind = value.get("kind")
-    api_version = value.get("apiVersion")
+def _object(name: str, tree: Tree, node: yaml.Node, implied: tuple[str, str] = ("", "")) -> Iterator[Read]:
+    """Yield an object, or the items of a List; ``implied`` are kind and version of a typed list's items."""
     line = line_of(node)
-    if not isinstance(kind, str) or not isinstance(api_version, str):
-        raise ManifestError(f"{name}:{line}: not a Kubernetes object: it needs apiVersion and kind")
-    items = value.get("items")
-    if kind.endswith("List") and isinstance(items, list):
-        nodes = tree.child(node, "items")
-        for item, item_node in zip(items, nodes.value if nodes is not None else (), strict=True):
-            if isinstance(item, dict):
-                # Items of a typed list (a PodList) need not repeat their kind.
-                item.setdefault("kind", kind.removesuffix("List"))
-                item.setdefault("apiVersion", api_version)
-                yield from _object(name, tree, item_node, item)
+    try:
+        kind = tree.text(node, "kind") or implied[0]
+        api_version = tree.text(node, "apiVersion") or implied[1]
+        items = tree.child(node, "items")
+    except ManifestError as error:
+        yield Unreadable(name, line, str(error))
         return
+    if not kind or not api_version:
+        problem = f"{name}:{line}: not a Kubernetes object: it needs apiVersion and kind"
+        yield Unreadable(name, line, problem)
+        return
+    if kind.endswith("List") and isinstance(items, yaml.SequenceNode):
+        for item in items.value:
+            if isinstance(item, yaml.MappingNode):
+                # Items of a typed list (a PodList) need not repeat their kind.
+                yield from _object(name, tree, item, (kind.removesuffix("List"), api_version))
+        return
+    try:
+        yield _read_object(name, tree, node, kind, api_version)
+    except ManifestError as error:
+        yield Unreadable(name, line, str(error))
+
+
+def _read_object(name: str, tree: Tree, node: yaml.Node, kind: str, api_version: str) -> Read:
+    line = line_of(node)
+    value = tree.plain(node)
     subject = _subject_of(kind, api_version)
     if subject is None:
-        return
+        metadata = value.get("metadata")
+        named = metadata.get("name") if isinstance(metadata, dict) else ""
+        return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else Passed()
     try:
         thing = msgspec.convert(value, KubernetesObject, strict=False)
     except msgspec.ValidationError as error:
@@ -156,16 +204,36 @@ def _object(name: str, tree: Tree, node: yaml.Node, value: dict[str, Any]) -> It
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
     meta = thing.metadata
     object_name = "" if meta is None else meta.name or (meta.generate_name and f"{meta.generate_name}*")
-    yield Manifest(
+    return Manifest(
         file=name,
         line=line,
         kind=kind,
-        name=object_name,
+        name=object_name or "",
         namespace=namespace if isinstance(namespace, str) else "",
         uses=tuple(map(_with_pull_policy, uses)),
         lines=tuple(tree.line(node, use.field) for use in uses),
         subject=subject,
     )
+
+
+def _makes_pods(value: Any) -> bool:
+    """Whether an object of an unknown kind holds containers with images anywhere, as Pod templates do.
+
+    The schema of a custom resource describes such templates and holds none.
+    """
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            containers = found.get("containers")
+            if isinstance(containers, list) and any(
+                isinstance(one, dict) and isinstance(one.get("image"), str) for one in containers
+            ):
+                return True
+            pending += found.values()
+        elif isinstance(found, list):
+            pending += found
+    return False
 
 
 def _with_pull_policy(use: ImageUse) -> ImageUse:

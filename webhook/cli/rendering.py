@@ -45,6 +45,8 @@ def print_failures(judged: Iterable[JudgedUse]) -> None:
     details = dict.fromkeys(failure.detail for failure in failures if failure is not None)
     for detail in list(details)[:MAX_FAILURES]:
         print(f"swr-trust: SWR could not be asked: {printable(detail, 300)}", file=sys.stderr)
+    if len(details) > MAX_FAILURES:
+        print(f"swr-trust: and for {len(details) - MAX_FAILURES} more reasons", file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
-from webhook.cli.exits import EXIT_OK, exit_code_of
+from webhook.cli.exits import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, exit_code_of
 from webhook.cli.junit import build_junit
-from webhook.cli.manifests import Manifest, ReviewedUse, read_manifests
+from webhook.cli.manifests import Manifest, Passed, Read, ReviewedUse, Unjudged, Unreadable, read_manifests
 from webhook.cli.rendering import print_failures, print_json, print_table
-from webhook.cli.sarif import build_sarif
+from webhook.cli.sarif import build_sarif, is_reported
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
@@ -23,24 +23,47 @@ OBJECT_TIMEOUT = 30.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Judge every object of ``options.files``."""
+    """Judge every object of ``options.files``; what cannot be judged is named and hides nothing else."""
     policy = load_policy(options.config)
-    manifests = list(read_manifests(options.files))
-    if not manifests:
-        print("swr-trust: no object that holds images was found", file=sys.stderr)
+    read = list(read_manifests(options.files))
+    manifests = [item for item in read if isinstance(item, Manifest)]
     messages = Messages(policy)
     with open_engine(policy) as engine:
         reviewed = review(manifests, Judge(policy, engine), options.namespace)
     if options.output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif options.output == "sarif":
-        print_json(build_sarif(reviewed, messages))
+        print_json(build_sarif(reviewed, messages, list(map(_explain, _not_judged(read)))))
     elif options.output == "junit":
         sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
     print_failures(item.judged for item in reviewed)
-    return _exit_code(reviewed, options.fail_on)
+    for item in _not_judged(read):
+        print(f"swr-trust: {_explain(item)}", file=sys.stderr)
+    if not manifests and not _not_judged(read):
+        what = "no Kubernetes object was found" if not read else "no object that holds images was found"
+        print(f"swr-trust: {what}", file=sys.stderr)
+    code = _exit_code(reviewed, options.fail_on)
+    if any(isinstance(item, Unreadable) for item in read) or (not read and not options.allow_empty):
+        return EXIT_USAGE
+    if any(isinstance(item, Unjudged) for item in read) and not options.allow_unjudged:
+        return code or EXIT_UNKNOWN
+    return code
+
+
+def _not_judged(read: Sequence[Read]) -> list[Unreadable | Unjudged]:
+    return [item for item in read if not isinstance(item, (Manifest, Passed))]
+
+
+def _explain(item: Unreadable | Unjudged) -> str:
+    if isinstance(item, Unreadable):
+        return item.problem
+    named = f"{item.kind}/{item.name}" if item.name else item.kind
+    return (
+        f"{item.file}:{item.line}: {named} is not judged: the webhook reads no {item.kind}, "
+        "and judges its Pods when they are created"
+    )
 
 
 def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[ReviewedUse]:
@@ -81,6 +104,13 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
     }
 
 
+def _advised(item: ReviewedUse, messages: Messages) -> str:
+    """Return what is wrong with an image and, where it is refused, what to do."""
+    what = messages.describe(item.judged)
+    advice = messages.advise(item.judged) if is_reported(item) else ""
+    return f"{what}. {advice}" if advice else what
+
+
 def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) -> None:
     rows = [
         (
@@ -88,7 +118,7 @@ def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) ->
             f"{item.manifest.kind}/{item.manifest.name}",
             item.judged.use.image,
             item.judged.judgement.finding.value,
-            messages.describe(item.judged),
+            _advised(item, messages),
         )
         for item in reviewed
     ]

@@ -24,22 +24,48 @@ STDIN: Final = "stdin"
 """The file that standard input is shown as: an artifact's location is a URI and cannot be ``-``."""
 
 _RULES: Final = {
-    Finding.UNTRUSTED: ("ImageUntrusted", "SWR does not mark the image's tag as trusted."),
-    Finding.MISSING: ("ImageMissing", "The image's tag does not exist in SWR."),
-    Finding.DIGEST_MISMATCH: ("DigestMismatch", "SWR holds another digest under the tag than is pinned."),
-    Finding.INVALID: ("ImageInvalid", "The image is no reference that can be judged."),
-    Finding.UNMANAGED: ("RegistryUnmanaged", "The image's registry is none of the cluster's."),
-    Finding.UNKNOWN: ("TrustUnknown", "SWR could not be asked about the image."),
+    Finding.UNTRUSTED: (
+        "ImageUntrusted",
+        "SWR does not mark the image's tag as trusted.",
+        "Mark the tag as trusted in SWR once it has passed your checks, or use a tag that already is.",
+    ),
+    Finding.MISSING: (
+        "ImageMissing",
+        "The image's tag does not exist in SWR.",
+        "Push the image to SWR, or correct its organisation, name and tag.",
+    ),
+    Finding.DIGEST_MISMATCH: (
+        "DigestMismatch",
+        "SWR holds another digest under the tag than is pinned.",
+        "Pin the digest that SWR shows for the tag. If nobody pushed it again, find out who replaced it.",
+    ),
+    Finding.INVALID: (
+        "ImageInvalid",
+        "The image is no reference that can be judged.",
+        "Write the image as host/organisation/name:tag, and as the rule of its namespace demands.",
+    ),
+    Finding.UNMANAGED: (
+        "RegistryUnmanaged",
+        "The image's registry is none of the cluster's.",
+        "Push the image to a registry of the cluster's policy and use it from there.",
+    ),
+    Finding.UNKNOWN: (
+        "TrustUnknown",
+        "SWR could not be asked about the image.",
+        "Run the review again. If the problem persists, contact your cluster administrators.",
+    ),
 }
 _INDEX: Final = {finding: index for index, finding in enumerate(_RULES)}
 
 
-def build_sarif(reviewed: Sequence[ReviewedUse], messages: Messages) -> dict[str, Any]:
+def build_sarif(
+    reviewed: Sequence[ReviewedUse], messages: Messages, not_judged: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return a SARIF log of everything that is refused or warned of; what is trusted is no result.
 
     The level is ``error`` for what the policy's modes refuse, ``warning`` for what would be refused
     under ``enforce``, else ``note``. Fingerprints hold no line, so that a finding that moves in its
-    file stays the same finding.
+    file stays the same finding. ``not_judged`` are sentences on what could not be judged.
     """
     driver = {
         "name": "swr-trust",
@@ -49,11 +75,11 @@ def build_sarif(reviewed: Sequence[ReviewedUse], messages: Messages) -> dict[str
         "rules": [_rule(finding) for finding in _RULES],
     }
     results = [_result(item, messages) for item in reviewed if is_reported(item)]
-    return {
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
-    }
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    if not_judged:
+        notes = [{"level": "error", "message": {"text": text}} for text in not_judged]
+        run["invocations"] = [{"executionSuccessful": False, "toolExecutionNotifications": notes}]
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def is_reported(item: ReviewedUse) -> bool:
@@ -62,11 +88,15 @@ def is_reported(item: ReviewedUse) -> bool:
 
 
 def _rule(finding: Finding) -> dict[str, Any]:
-    name, text = _RULES[finding]
+    name, text, help_text = _RULES[finding]
+    uri = f"{HOME}/blob/main/docs/runbook.md#{finding.value}"
     return {
         "id": f"swr-trust/{finding.value}",
         "name": name,
         "shortDescription": {"text": text},
+        "fullDescription": {"text": text},
+        "help": {"text": help_text, "markdown": f"{help_text} See the [runbook]({uri})."},
+        "helpUri": uri,
         "defaultConfiguration": {"level": "error"},
     }
 

@@ -30,6 +30,7 @@ from webhook.swr.client import SwrClient
 from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, HttpRequest, HttpResponse
 from webhook.swr.naming import check_names, split_path
+from webhook.swr.proxies import Proxies
 from webhook.swr.resolver import Resolver
 from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
@@ -133,7 +134,7 @@ def _check_registry(
         return
     reached = True
     for endpoint in _endpoints_of(registry):
-        check, response = _reach(area, endpoint, transport, registry, environment)
+        check, response = _reach(area, endpoint, transport, registry)
         yield from check
         reached = reached and response is not None
         if response is not None:
@@ -174,11 +175,13 @@ def _reach(
     endpoint: str,
     transport: PooledTransport,
     registry: Registry,
-    environment: Mapping[str, str],
 ) -> tuple[list[Check], HttpResponse | None]:
     checks = []
     host = urlsplit(endpoint).hostname or ""
-    proxied = registry.proxy is not None or any(name.lower() == "https_proxy" for name in environment)
+    try:
+        proxied = Proxies(registry.proxy).find(endpoint) is not None
+    except TrustLookupError:
+        proxied = True  # its URL cannot be read; the next check says so
     if proxied:
         checks.append(Check(area, "DNS", Health.SKIPPED, f"the proxy resolves {host}"))
     else:

@@ -23,8 +23,14 @@ MAX_DEPTH: Final = 200
 MAX_NODES: Final = 500_000
 """Of one document; the largest custom resource definitions have some ten thousand."""
 
-_MERGE: Final = "tag:yaml.org,2002:merge"
-_NULL: Final = "tag:yaml.org,2002:null"
+_YAML: Final = "tag:yaml.org,2002:"
+_MERGE: Final = f"{_YAML}merge"
+NULL: Final = f"{_YAML}null"
+
+_READ_ALIKE: Final = frozenset(
+    f"{_YAML}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")
+)
+"""Tags whose values every reader takes as they are written."""
 
 
 class Tree:
@@ -38,17 +44,32 @@ class Tree:
         self._entries: dict[int, dict[str, yaml.Node]] = {}
         self._opening: set[int] = set()
 
-    def plain(self) -> Any:
-        """Return the whole document as dictionaries, lists, text and ``None``.
+    def plain(self, node: yaml.Node | None = None) -> Any:
+        """Return a node, by default the whole document, as dictionaries, lists, text and ``None``.
+
+        What is null in a mapping is left out: to the API server it is absent.
 
         Raises:
-            ManifestError: it is nested too deeply, stands for too much, or merges what cannot be.
+            ManifestError: it is nested too deeply, stands for too much, merges what cannot be, or has
+                an explicit tag that kubectl reads otherwise.
         """
-        return self._plain(self.root, 0)
+        return self._plain(node if node is not None else self.root, 0)
 
     def child(self, node: yaml.Node | None, key: str) -> yaml.Node | None:
         """Return what a mapping holds under a key, ``None`` where there is neither."""
         return self._open(node).get(key) if isinstance(node, yaml.MappingNode) else None
+
+    def text(self, node: yaml.Node, key: str) -> str:
+        """Return the text that a mapping holds under a key, empty where there is none.
+
+        Raises:
+            ManifestError: it has an explicit tag that kubectl reads otherwise.
+        """
+        value = self.child(node, key)
+        if value is None or value.tag == NULL:
+            return ""
+        self._check_tag(value)
+        return value.value if isinstance(value, yaml.ScalarNode) else ""
 
     def line(self, node: yaml.Node, field: str) -> int:
         """Return the line of a path such as ``spec.containers[0].image``, or of what is nearest."""
@@ -68,11 +89,16 @@ class Tree:
         self._count(1, node)
         if depth > MAX_DEPTH:
             raise self._error(node, "nested too deeply, or too many aliases")
+        self._check_tag(node)
         if isinstance(node, yaml.MappingNode):
-            return {key: self._plain(value, depth + 1) for key, value in self._open(node).items()}
+            return {
+                key: plain
+                for key, value in self._open(node).items()
+                if (plain := self._plain(value, depth + 1)) is not None
+            }
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, depth + 1) for item in node.value]
-        return None if node.tag == _NULL else node.value
+        return None if node.tag == NULL else node.value
 
     def _open(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
         """Return what a mapping holds, merges included, by its keys."""
@@ -93,6 +119,7 @@ class Tree:
                     )
                 entries.update(merged)
             elif isinstance(key, yaml.ScalarNode):
+                self._check_tag(key)
                 # Keys are always names here; a later duplicate wins, as it does for kubectl.
                 entries[key.value] = value
         self._opening.discard(id(node))
@@ -113,6 +140,14 @@ class Tree:
             if not isinstance(source, yaml.MappingNode):
                 raise self._error(source, "a merge key takes a mapping, or a list of mappings")
             yield source
+
+    def _check_tag(self, node: yaml.Node) -> None:
+        """Refuse a tag such as ``!!binary``: kubectl decodes its value, so it applies another text."""
+        if node.tag not in _READ_ALIKE:
+            tag = node.tag.replace(_YAML, "!!")
+            raise self._error(
+                node, f"the tag {tag!r:.80} is read otherwise by kubectl: write the value without it"
+            )
 
     def _count(self, nodes: int, where: yaml.Node) -> None:
         self._left -= nodes

@@ -118,19 +118,15 @@ class KubernetesApi:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
-        parts = self._client.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
         try:
-            response = self._client.call_api(*parts, _request_timeout=(CONNECT_SECONDS, READ_SECONDS))
+            parts = self._prepare(method, path, query, headers, body)
+            response = self._client.call_api(*parts, _request_timeout=(CONNECT_SECONDS, READ_SECONDS))  # type: ignore[misc]  # five parts
             data = response.read()
         except (ApiException, OpenApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterError(0, f"the API server did not answer {method} {path}: {_cause(error)}") from None
+        except (ValueError, TypeError) as error:
+            # Of http.client for one, which repeats a header that it refuses, and so the token in it.
+            raise ClusterError(0, f"{method} {path} cannot be sent: {type(error).__name__}") from None
         if not 200 <= response.status < 300:  # noqa: PLR2004 - success, as HTTP defines it
             raise ClusterError(response.status, f"{method} {path}: {_message(response.status, data)}")
         try:
@@ -140,6 +136,33 @@ class KubernetesApi:
         if not isinstance(value, dict):
             raise ClusterError(response.status, f"{method} {path}: the answer is no JSON object")
         return value
+
+    def _prepare(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        body: Any,
+    ) -> tuple[Any, ...]:
+        """Return the call with its headers; the token is read anew where its file says so."""
+        parts: tuple[Any, ...] = self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=dict(headers),
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        sent: dict[str, str] = parts[2]
+        for name, value in sent.items():
+            if name.lower() != "authorization":
+                continue
+            # A file ends with a line end where an editor wrote it; kubectl trims it, too.
+            sent[name] = value.strip()
+            if not (sent[name].isascii() and sent[name].isprintable()):
+                raise ClusterError(0, "the token for the API server holds a character that no token has")
+        return parts
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> KubernetesApi:
@@ -154,12 +177,16 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
     ]
     if kubeconfig is None and context is None:
         loaders.insert(0, lambda: config.load_incluster_config(client_configuration=settings))
-    cause: Exception | None = None
+    cause = ""
     for load in loaders:
         try:
             load()
         except (ConfigException, OSError) as error:
-            cause = error
+            cause = str(error)
+        except Exception as error:  # noqa: BLE001 - the loader lets through whatever its parsers raise
+            # What they raise quotes the file, and with it a token or a key.
+            path = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
+            cause = f"the kubeconfig {path} cannot be read: {type(error).__name__}"
         else:
             settings.retries = False
             client = ApiClient(settings)

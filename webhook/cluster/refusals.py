@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from webhook.cluster.client import NOT_FOUND
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND
 from webhook.errors import ClusterError
 
 KINDS: Final[Mapping[str, str]] = {
@@ -100,24 +100,27 @@ def read_workload(api: ReadApi, namespace: str, kind: str | None, name: str) -> 
     Without a kind the first one that has such a name is taken.
 
     Raises:
-        ClusterError: it could not be read.
+        ClusterError: it could not be read, or is of no kind that may be read.
     """
+    forbidden: dict[str, ClusterError] = {}
     for candidate in KINDS if kind is None else (kind,):
-        thing = _read_object(api, namespace, candidate, name, optional=kind is None)
-        if thing is not None:
+        try:
+            thing = api.get(f"{KINDS[candidate].format(namespace=namespace)}/{name}")
+        except ClusterError as error:
+            if error.status == FORBIDDEN:
+                forbidden[candidate] = error
+            elif error.status != NOT_FOUND:
+                raise
+        else:
             return _describe(api, namespace, candidate, thing)
+    if forbidden:
+        kinds = ", ".join(f"{one}s" for one in forbidden)
+        raise ClusterError(
+            FORBIDDEN,
+            f"you may not read {kinds} in the namespace {namespace}, so it is not known whether {name} "
+            f"exists there: ask for the role `view` ({next(iter(forbidden.values()))})",
+        )
     return None
-
-
-def _read_object(
-    api: ReadApi, namespace: str, kind: str, name: str, *, optional: bool
-) -> dict[str, Any] | None:
-    try:
-        return api.get(f"{KINDS[kind].format(namespace=namespace)}/{name}")
-    except ClusterError as error:
-        if error.status == NOT_FOUND or (optional and error.status == 403):  # noqa: PLR2004 - HTTP
-            return None
-        raise
 
 
 def _describe(api: ReadApi, namespace: str, kind: str, thing: Mapping[str, Any]) -> WorkloadState:

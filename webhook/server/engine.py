@@ -69,7 +69,9 @@ class Engine:
         self.lookup.configure(policy.cache, policy.lookup)
 
     def _open_transport(self, *, ca_file: str | None, proxy: str | None) -> Transport:
-        return PooledTransport(ca_file=ca_file, proxy=proxy, resolver=self._resolver)
+        return PooledTransport(
+            ca_file=ca_file, proxy=proxy, resolver=self._resolver, recorder=self._metrics.conditions
+        )
 
     def _open_credential(
         self, settings: CredentialSettings, registry: Registry, transport: Transport

@@ -129,6 +129,9 @@ class Health:
                 yield f"[!] swr {registry.name}: {text}, left alone after failures"
             else:
                 yield f"[+] swr {registry.name}: {text}"
+            problem = self._metrics.conditions.ca_file_problems.get(registry.ca_file or "")
+            if problem:
+                yield f"[!] caFile {registry.ca_file}: {problem}; the last good one stays"
 
     def _credentials(self) -> Iterator[str]:
         registries = self._policy.current.registries.registries

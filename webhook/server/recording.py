@@ -74,6 +74,9 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
     }
     if len(decision.judged) > MAX_FINDINGS:
         fields["more"] = len(decision.judged) - MAX_FINDINGS
+    owner = _owner_of(request)
+    if owner:
+        fields["owner"] = owner
     if request.sub_resource:
         fields["subresource"] = request.sub_resource
     if request.dry_run:
@@ -83,6 +86,15 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
     if decision.message and not decision.judged:
         fields["reason"] = decision.message
     return fields
+
+
+def _owner_of(request: AdmissionRequest) -> str:
+    """Return kind and name of the controller that owns the object by its own word, ``""`` without one."""
+    meta = request.object.metadata if request.object is not None else None
+    for owner in (meta.owner_references if meta is not None else None) or ():
+        if owner.controller:
+            return f"{owner.kind[:MAX_NAME]}/{owner.name[:MAX_NAME]}"
+    return ""
 
 
 def _finding(item: JudgedUse) -> dict[str, Any]:

@@ -14,8 +14,11 @@ import urllib3.exceptions
 from urllib3.util import parse_url
 
 from webhook.errors import RegistryUnavailable
+from webhook.swr.no_proxy import NoProxy
 
 SCHEMES: Final = ("http", "https")
+HTTP_PORT: Final = 80
+HTTPS_PORT: Final = 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,17 @@ class Proxy:
 class Proxies:
     """The proxies of one transport.
 
-    Without a proxy of its own it goes by ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``, as curl does; they
-    are read once. User and password may stand in those, for a Secret can fill the environment.
+    Without a proxy of its own, ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` count, in either case;
+    lower case comes first, as in curl. They are read once. User and password may be part of them, because a
+    Secret can fill the environment. ``HTTP_PROXY`` does not count where ``REQUEST_METHOD`` is set: in a CGI
+    program the client sets it (CVE-2016-5386).
     """
 
     def __init__(self, own: str | None = None) -> None:
         """Ask through ``own`` whatever the environment says, if it is given."""
         self._own = own
         self._environment = {} if own is not None else urllib.request.getproxies_environment()
+        self._no_proxy = NoProxy.parse(self._environment.get("no", ""))
         self._read: dict[str, Proxy] = {}
 
     def find(self, base_url: str) -> Proxy | None:
@@ -63,7 +69,8 @@ class Proxies:
     def _named_by_environment(self, base_url: str) -> str | None:
         parts = urlsplit(base_url)
         text = self._environment.get(parts.scheme)
-        if not text or urllib.request.proxy_bypass_environment(parts.netloc, self._environment):  # type: ignore[attr-defined]
+        port = parts.port or (HTTP_PORT if parts.scheme == "http" else HTTPS_PORT)
+        if not text or self._no_proxy.matches(parts.hostname or "", port):
             return None
         return text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
 from webhook.registries import CredentialSettings, Registry
+from webhook.swr.ca_files import describe
 from webhook.swr.client import CallRecorder, SwrClient
 from webhook.swr.http import Credential, Transport
 from webhook.trust.records import Pace, TrustQuery, TrustRecord
@@ -111,8 +111,7 @@ class SwrTrustSource:
         try:
             return self._open_transport(ca_file=registry.ca_file, proxy=registry.proxy)
         except OSError as error:  # of which TLS's own is one
-            cause = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-            problem = f"the caFile {registry.ca_file} of {registry.name} cannot be used: {cause}"
+            problem = f"the caFile {registry.ca_file} of {registry.name} cannot be used: {describe(error)}"
             raise ConfigError([Problem("registries", problem)]) from None
 
 

@@ -22,6 +22,8 @@ import urllib3.exceptions
 
 from webhook.deadlines import Deadline, cut_off
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
+from webhook.swr.ca_files import CaFile, CaFileRecorder
+from webhook.swr.connecting import Connector, Endpoint, is_local_limit
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
@@ -35,9 +37,13 @@ _CHUNK: Final = 64 * 1024
 class _Call:
     """One exchange under way: the connections it uses can be shut down from outside."""
 
-    def __init__(self, deadline: Deadline, resolver: Resolver) -> None:
+    def __init__(self, deadline: Deadline, resolver: Resolver, connector: Connector) -> None:
         self.deadline = deadline
         self.resolver = resolver
+        self.connector = connector
+        self.fault = Fault.REGISTRY
+        self.endpoint: Endpoint | None = None
+        """Where a connection was opened to for this exchange, ``None`` while it uses an older one."""
         self.was_cut = False
         self._lock = threading.Lock()
         self._switches: list[socket.socket] = []
@@ -55,6 +61,14 @@ class _Call:
             switches = list(self._switches)
         for switch in switches:
             _shut_down(switch)
+
+    def avoid_address(self) -> None:
+        """Remember the address of a new connection on which the exchange failed.
+
+        Some addresses accept connections and then do not answer: the next connection is made elsewhere.
+        """
+        if self.endpoint is not None:
+            self.connector.record_failure(self.endpoint)
 
 
 def _shut_down(switch: socket.socket) -> None:
@@ -76,26 +90,23 @@ class _CutConnection(urllib3.connection.HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         call = _current.get()
-        failure: OSError | None = None
-        for family, address in call.resolver.addresses(self._dns_host, call.deadline):
-            connection = socket.socket(family, socket.SOCK_STREAM)
+        addresses = call.resolver.addresses(self._dns_host, call.deadline)
+        try:
+            connection = call.connector.connect(addresses, self.port, call.deadline)
             try:
-                self._switch = connection.dup()
-                call.attach(self._switch)
                 connection.settimeout(max(call.deadline.remaining(), 0.001))
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.connect((address, self.port))
-            except OSError as error:
-                failure = error
+                self._switch = connection.dup()
+                call.endpoint = connection.getpeername()[:2]
+            except BaseException:
                 connection.close()
                 self._drop_switch()
-                if call.deadline.expired:
-                    break
-            else:
-                return connection
-        raise urllib3.exceptions.NewConnectionError(
-            self, str(failure.strerror or failure) if failure is not None else "no address"
-        )
+                raise
+        except OSError as error:
+            if is_local_limit(error):
+                call.fault = Fault.LOCAL
+            raise urllib3.exceptions.NewConnectionError(self, str(error.strerror or error)) from None
+        call.attach(self._switch)
+        return connection
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self._switch is not None:
@@ -133,8 +144,12 @@ class PooledTransport:
         ca_file: str | None = None,
         proxy: str | None = None,
         resolver: Resolver | None = None,
+        recorder: CaFileRecorder | None = None,
     ) -> None:
         """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
+
+        The file is read again when it changes, and connections from before are not used any more; one
+        that cannot be used is told to ``recorder``, and the last good one stays.
 
         Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment count.
 
@@ -143,9 +158,10 @@ class PooledTransport:
             ssl.SSLError: ``ca_file`` holds no certificate.
         """
         self._resolver = resolver if resolver is not None else Resolver()
+        self._connector = Connector()
         self._proxies = Proxies(proxy)
-        self._context = ssl.create_default_context(cafile=ca_file)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._ca_file = CaFile(ca_file, recorder)
+        self._context = self._ca_file.context()
         self._lock = threading.Lock()
         self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
 
@@ -154,7 +170,7 @@ class PooledTransport:
         if not deadline.remaining():
             raise LookupTimeout("no time was left to ask", fault=Fault.LOCAL)
         manager = self._manager(request.base_url)
-        call = _Call(deadline, self._resolver)
+        call = _Call(deadline, self._resolver, self._connector)
         token = _current.set(call)
         try:
             with cut_off(deadline, call.cut):
@@ -163,16 +179,16 @@ class PooledTransport:
             # A refused connection is a TimeoutError, too, in urllib3's tree.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
             late = isinstance(error, urllib3.exceptions.TimeoutError) and not refused
+            call.avoid_address()
             if call.was_cut or deadline.expired or late:
-                raise LookupTimeout(
-                    f"{_host(request)} did not answer in time", fault=Fault.REGISTRY
-                ) from None
-            raise RegistryUnavailable(f"{_host(request)}: {describe(error)}") from None
+                raise _late(request, call) from None
+            raise RegistryUnavailable(f"{_host(request)}: {describe(error)}", fault=call.fault) from None
         finally:
             _current.reset(token)
         if call.was_cut:
             # Cut in its headers, an answer looks like one with few headers and no body.
-            raise _late(request)
+            call.avoid_address()
+            raise _late(request, call)
         return response
 
     def _exchange(
@@ -217,13 +233,15 @@ class PooledTransport:
 
     def _manager(self, base_url: str) -> urllib3.PoolManager:
         proxy = self._proxies.find(base_url)
-        manager = self._managers.get(proxy)
-        if manager is None:
-            with self._lock:
-                manager = self._managers.get(proxy)
-                if manager is None:
-                    manager = self._managers[proxy] = self._open(proxy)
-        return manager
+        context = self._ca_file.context()
+        with self._lock:
+            if context is not self._context:
+                # A connection in use goes back to a pool that nobody has any more, and is closed with it.
+                self._context, self._managers = context, {}
+            manager = self._managers.get(proxy)
+            if manager is None:
+                manager = self._managers[proxy] = self._open(proxy)
+            return manager
 
     def _open(self, proxy: Proxy | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": POOL_SIZE, "num_pools": 64, "ssl_context": self._context}
@@ -260,8 +278,8 @@ def describe(error: BaseException) -> str:
     return "the connection broke"
 
 
-def _late(request: HttpRequest) -> LookupTimeout:
-    return LookupTimeout(f"{_host(request)} did not answer in time", fault=Fault.REGISTRY)
+def _late(request: HttpRequest, call: _Call) -> LookupTimeout:
+    return LookupTimeout(f"{_host(request)} did not answer in time", fault=call.fault)
 
 
 def _host(request: HttpRequest) -> str:

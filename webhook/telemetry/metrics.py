@@ -20,6 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
+from webhook.telemetry.conditions import SwrConditions
 from webhook.telemetry.registry_metrics import RegistryMetrics
 from webhook.telemetry.tallies import Durations, Tally
 
@@ -126,6 +127,7 @@ class Metrics:
         self._certificate_loads = counter(
             "certificate_reloads_total", "Looks at a changed certificate.", "result"
         )
+        self.conditions = SwrConditions(self._certificate_loads)
         self._cut = counter(
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
         )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import io
 import json
+import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.serving import COMMAND
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
 from webhook.cli.main import main
 
@@ -47,9 +51,8 @@ def finding(name: str, effect: str, **rest: Any) -> list[dict[str, Any]]:
 def read(*records: dict[str, Any] | bytes, **period: Any) -> Evidence:
     """Read records."""
     reader = EvidenceReader(**period)
-    reader.read(
-        record if isinstance(record, bytes) else json.dumps(record).encode() + b"\n" for record in records
-    )
+    lines = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
+    reader.read(io.BytesIO(b"\n".join(lines)))
     return reader.finish()
 
 
@@ -68,6 +71,162 @@ def test_an_exemption_is_named_with_what_it_let_in() -> None:
     assert [(row.exemption, row.namespace, row.image, row.count) for row in evidence.exempted] == [
         ("CCE add-ons", "shop", IMAGE, 1)
     ]
+
+
+OWNED = {"owner": "ReplicaSet/api-7c5b9d"}
+TRIES = [
+    (
+        "the log names the owner",
+        [line(object=f"api-7c5b9d-{n:05}", **OWNED) for n in range(2000)],
+        "ReplicaSet/api-7c5b9d",
+    ),
+    (
+        "an older log",
+        [line(object=f"api-7c5b9d-bcdf{'245678'[n % 6]}") for n in range(2000)],
+        "Pod/api-7c5b9d-*",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "who"), [case[1:] for case in TRIES], ids=[case[0] for case in TRIES])
+def test_retries_of_a_workload_are_one_row(lines: list[dict[str, Any]], who: str) -> None:
+    """Fault E5: each try of a controller names its Pod anew."""
+    (row,) = read(*lines).refused
+    assert (f"{row.kind}/{row.object}", row.count) == (who, 2000)
+
+
+def test_pods_that_a_person_created_are_rows_of_their_own() -> None:
+    """Their names were chosen, whatever they look like."""
+    evidence = read(line(object="api-bcdfg", user="alice"), line(object="api-bcdfh", user="alice"))
+    assert sorted(row.object for row in evidence.refused) == ["api-bcdfg", "api-bcdfh"]
+
+
+def plain(record: dict[str, Any]) -> str:
+    """Return a record as the webhook writes it."""
+    return json.dumps(record)
+
+
+WRAPPERS: dict[str, Any] = {
+    "as it is": lambda text: [text],
+    "a runtime's prefix": lambda text: [f"2026-11-10T08:00:00.1Z stdout F {text}"],
+    "a runtime's parts": lambda text: [
+        f"2026-11-10T08:00:00.1Z stdout P {text[:40]}",
+        f"2026-11-10T08:00:00.1Z stdout P {text[40:90]}",
+        f"2026-11-10T08:00:00.1Z stdout F {text[90:]}",
+    ],
+    "Docker": lambda text: [json.dumps({"log": text + "\n", "stream": "stdout", "time": "t"})],
+    "Docker's parts": lambda text: [
+        json.dumps({"log": text[:50], "stream": "stdout", "time": "t"}),
+        json.dumps({"log": text[50:] + "\n", "stream": "stdout", "time": "t"}),
+    ],
+    "a collector": lambda text: [
+        json.dumps({"@timestamp": "t", "message": text, "kubernetes": {"pod": "x"}})
+    ],
+    "a collector of a runtime's lines": lambda text: [
+        json.dumps({"content": f"2026-11-10T08:00:00.1Z stdout F {text}", "cluster": "c"})
+    ],
+    "a collector of Docker's lines": lambda text: [
+        json.dumps({"msg": json.dumps({"log": text + "\n", "stream": "stdout"}), "host": "h"})
+    ],
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_what_collectors_wrap_is_unwrapped(wrapper: str) -> None:
+    """Fault E5: no decision is lost without a word."""
+    lines = [wrapped for _ in range(6) for wrapped in WRAPPERS[wrapper](plain(line()))]
+    evidence = read("".join(f"{text}\n" for text in lines).encode())
+    assert (evidence.decisions, evidence.is_partial) == (6, False)
+
+
+def test_a_log_that_is_wrapped_in_part_loses_nothing() -> None:
+    """Fault E5: a file in which every way of writing a line occurs."""
+    lines = [wrapped for wrap in WRAPPERS.values() for wrapped in wrap(plain(line()))]
+    evidence = read("".join(f"{text}\n" for text in lines).encode())
+    assert (evidence.decisions, evidence.is_partial) == (len(WRAPPERS), False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"log": plain(line())[:50] + "\n", "stream": "stdout"}),
+        json.dumps({"log": plain(line())[:50], "stream": "stdout"}),
+        f"2026-11-10T08:00:00.1Z stdout P {plain(line())[:50]}",
+        plain(line())[:50],
+    ],
+    ids=["Docker", "Docker's first part", "a runtime's first part", "as it is"],
+)
+def test_a_line_that_is_cut_off_makes_the_report_partial(text: str) -> None:
+    """Fault E5: what cannot be put together again is counted."""
+    evidence = read(line(), f"{text}\n".encode())
+    assert (evidence.decisions, evidence.unreadable, evidence.is_partial) == (1, 1, True)
+
+
+class Endless:
+    """A line of a gibibyte between two decisions, made as it is read."""
+
+    def __init__(self) -> None:
+        self._left = 2**30
+        self._first = plain(line()).encode() + b"\n{"
+        self._last = b"}\n" + plain(line()).encode() + b"\n"
+
+    def read(self, size: int, /) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        if self._left > 0:
+            self._left -= 2**24
+            return b"x" * 2**24
+        last, self._last = self._last, b""
+        return last
+
+
+def test_a_line_without_end_takes_no_memory() -> None:
+    """Fault C4: 1 MB of gzip may hold a line of 1 GiB; it is passed over, and the report is partial."""
+    tracemalloc.start()
+    reader = EvidenceReader()
+    reader.read(Endless())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    evidence = reader.finish()
+    assert (evidence.decisions, evidence.unreadable, evidence.is_partial) == (2, 1, True)
+    assert most < 128 * 2**20
+
+
+@pytest.mark.slow
+def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    """Fault C4: the program itself, on a file of 250 KB."""
+    path = tmp_path / "log.gz"
+    with gzip.open(path, "wb") as packed:
+        packed.write(plain(line()).encode() + b"\n")
+        for _ in range(256):
+            packed.write(b"{" * 2**20)
+    limit = f"ulimit -v {600 * 1024}; exec {COMMAND[0]} evidence {path}"
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "This report is PARTIAL: 1 line(s) of the log cannot be read." in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("1 decisions, 1 refused")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: data[:40] + b"\xff" * 20 + data[60:]]
+)
+def test_a_damaged_archive_is_partial(
+    tmp_path: Path, damage: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut off, or with other bytes in the middle."""
+    path = tmp_path / "log.gz"
+    path.write_bytes(damage(gzip.compress(plain(line(uid="x" * 500)).encode() + b"\n")))
+    assert main(["evidence", str(path)]) == 3
+    assert "This report is PARTIAL" in capsys.readouterr().out
+
+
+def test_a_table_says_how_many_rows_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fault E5: it stops at twenty."""
+    path = tmp_path / "log"
+    path.write_text("".join(plain(line(namespace=f"n{n}")) + "\n" for n in range(25)), encoding="utf-8")
+    assert main(["evidence", str(path)]) == 0
+    assert "and 5 more; -o json, csv or html lists all of them" in capsys.readouterr().out.splitlines()
 
 
 def test_break_glass_says_who_when_and_why() -> None:

@@ -144,10 +144,10 @@ def test_the_page_of_an_evidence_report() -> None:
     """Closed elements, nothing obeyed."""
     reader = EvidenceReader()
     reader.read(
-        [
+        io.BytesIO(
             b'{"ts":"2026-11-01T00:00:00.000Z","logger":"webhook.decisions","decision":"warn",'
             b'"user":"<i>eve</i>","breakGlass":"<script>","namespace":"a","findings":[]}'
-        ]
+        )
     )
     text = render_evidence(reader.finish())
     page = Page(text)

@@ -18,6 +18,7 @@ from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists, owned_by, pod
 from webhook.cli.audit import BarProgress
 from webhook.cli.main import main
+from webhook.cluster.scope import CONFIGURATIONS
 from webhook.errors import ClusterError
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
@@ -97,6 +98,97 @@ def test_a_named_namespace_is_never_excluded(write_policy: WritePolicy, cluster:
     """Who names kube-system means it."""
     cluster.collections["/api/v1/namespaces/kube-system/pods"] = cluster.collections[PODS][:1]
     assert audit(write_policy(""), "-n", "kube-system") == 1
+
+
+def configuration(*entries: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return a webhook configuration of entries: a resource, and the conditions on its namespaces."""
+    webhooks = [
+        {"rules": [{"resources": [resource]}], "namespaceSelector": {"matchExpressions": conditions}}
+        for resource, conditions in entries
+    ]
+    return {"metadata": {"name": "swr-trust-webhook"}, "webhooks": webhooks}
+
+
+def left_out(*names: str) -> dict[str, Any]:
+    """Return the condition that leaves these namespaces out."""
+    return {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(names)}
+
+
+OTHERS = {"key": "team", "operator": "Exists"}
+SCOPES = [
+    (
+        "as installed",
+        [configuration(("pods", [left_out("shop", "swr-trust")]))],
+        1,
+        "(shop, swr-trust): 2 Pods.",
+        "",
+    ),
+    ("nothing left out", [configuration(("pods", []))], 0, "", ""),
+    (
+        "two that ask about Pods",
+        [configuration(("pods", [left_out("shop", "dev")]), ("pods", [left_out("shop")]))],
+        1,
+        "(shop): 2 Pods.",
+        "",
+    ),
+    (
+        "another resource",
+        [configuration(("pods", [left_out("kube-system")]), ("deployments", [left_out("shop")]))],
+        0,
+        "(kube-system): 1 Pod.",
+        "",
+    ),
+    (
+        "further conditions",
+        [configuration(("pods", [left_out("shop"), OTHERS]))],
+        1,
+        "(shop): 2 Pods.",
+        "the webhook's namespaceSelector has further conditions, which this report does not regard.",
+    ),
+    (
+        "not installed",
+        [],
+        0,
+        "(kube-system, kube-public, kube-node-lease): 1 Pod.",
+        "the webhook's configuration is not installed, so the chart's defaults are left out.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("configurations", "judged", "remark", "note"),
+    [case[1:] for case in SCOPES],
+    ids=[case[0] for case in SCOPES],
+)
+def test_namespaces_that_the_webhook_is_not_asked_about_are_left_out(
+    write_policy: WritePolicy,
+    cluster: FakeLists,
+    configurations: list[dict[str, Any]],
+    judged: int,
+    remark: str,
+    note: str,
+    capsys: Output,
+) -> None:
+    """Fault E7: the same as in the audit in the cluster; ``judged`` is whether shop is among them."""
+    cluster.collections[CONFIGURATIONS] = configurations
+    audit(write_policy(""))
+    lines = capsys.readouterr().out.splitlines()
+    assert [
+        line.removeprefix("Left out, in excluded namespaces ") for line in lines if "Left out" in line
+    ] == [*([remark] if remark else [])]
+    assert [line for line in lines if line.startswith("the webhook's")] == [*([note] if note else [])]
+    assert any(line.startswith("shop ") for line in lines) is not bool(judged)
+
+
+def test_a_configuration_that_may_not_be_read_is_said_to_be_so(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
+    """Fault E7: then the chart's defaults are left out."""
+    cluster.failures[1] = ClusterError(403, "GET /x: 403 forbidden")
+    assert audit(write_policy("")) == 1
+    assert (
+        "the webhook's configuration cannot be read (GET /x: 403 forbidden), so the chart's defaults are left out."
+    ) in capsys.readouterr().out.splitlines()
 
 
 def test_excluded_namespaces_can_be_chosen(write_policy: WritePolicy, cluster: FakeLists) -> None:

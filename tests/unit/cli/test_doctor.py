@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,7 +54,7 @@ def swr(
     found = check_registries(
         policy(registries=table, digest_only=digest_only),
         [f"{HOST}/{image}" for image in images],
-        {},
+        os.environ,
         **({"clock": clock} if clock is not None else {}),
     )
     return {check.name: check for check in found}
@@ -212,6 +213,15 @@ def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
     assert checks["DNS"].health is Health.FAILED
     assert checks["credential"].health is Health.SKIPPED
     assert emulator.calls() == 0
+
+
+def test_endpoint_that_needs_no_proxy_is_resolved(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D3: doctor said that the proxy resolves it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 is 127.0.0.1"
 
 
 def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:

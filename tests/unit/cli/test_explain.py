@@ -193,6 +193,23 @@ def test_events_that_may_not_be_read_are_a_gap(cluster: FakeLists, capsys: Outpu
     assert "Not known: its Events cannot be read: events is forbidden" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("target", ["other/priv", "other/deploy/priv"])
+def test_what_may_not_be_read_is_said_to_be_so(cluster: FakeLists, target: str, capsys: Output) -> None:
+    """Fault E6: without rights there is nothing that could be said of what there is."""
+    denied = ClusterError(403, 'GET /x: 403 deployments is forbidden: User "dev" cannot get resource')
+    cluster.failures = dict.fromkeys(range(1, 20), denied)
+    assert main(["explain", target]) == 3
+    kinds = "Deployments" + (
+        ""
+        if "deploy" in target
+        else ", StatefulSets, DaemonSets, CronJobs, Jobs, ReplicaSets, ReplicationControllers, Pods"
+    )
+    assert capsys.readouterr().err == (
+        f"swr-trust explain: you may not read {kinds} in the namespace other, so it is not known whether priv "
+        f"exists there: ask for the role `view` ({denied})\n"
+    )
+
+
 def test_no_such_workload(cluster: FakeLists, capsys: Output) -> None:
     """Exit code 2, and why a refused Pod cannot be found."""
     assert explain("shop/nobody") == 2

@@ -94,11 +94,110 @@ def test_a_file_without_a_name(write_policy: WritePolicy, capsys: Output) -> Non
 def test_nothing_to_judge_is_said(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
     """A gate in CI that looks at the wrong folder must not look like one that is content."""
     (tmp_path / "empty").mkdir()
-    assert review(write_policy(""), str(tmp_path / "empty")) == 0
+    assert review(write_policy(""), str(tmp_path / "empty")) == 2
     assert capsys.readouterr() == (
         "\n0 image(s) in 0 object(s), 0 refused\n",
-        "swr-trust: no object that holds images was found\n",
+        "swr-trust: no Kubernetes object was found\n",
     )
+    assert review(write_policy(""), str(tmp_path / "empty"), "--allow-empty") == 0
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n---\n", "null\n"])
+def test_a_review_of_nothing_fails(
+    write_policy: WritePolicy, tmp_path: Path, text: str, capsys: Output
+) -> None:
+    """Fault E3: ``helm template`` that failed leaves an empty pipe."""
+    path = tmp_path / "empty.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert review(write_policy(""), str(path)) == 2
+    assert capsys.readouterr().err == "swr-trust: no Kubernetes object was found\n"
+
+
+def test_objects_without_images_are_no_failure(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """A folder of ConfigMaps is not nothing."""
+    path = tmp_path / "config.yaml"
+    path.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", encoding="utf-8")
+    assert review(write_policy(""), str(path)) == 0
+    assert capsys.readouterr().err == "swr-trust: no object that holds images was found\n"
+
+
+ROLLOUT = f"""\
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {{name: web}}
+spec:
+  template:
+    spec:
+      containers: [{{name: web, image: "{HOST}/shop/web:2.0"}}]
+"""
+
+
+def test_a_kind_that_makes_pods_and_is_not_judged_is_named(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """Fault E3: an Argo Rollout, an OpenKruise CloneSet; exit code 3 unless told otherwise."""
+    path = tmp_path / "rollout.yaml"
+    path.write_text(ROLLOUT, encoding="utf-8")
+    assert review(write_policy(""), str(path)) == 3
+    assert capsys.readouterr().err == (
+        f"swr-trust: {path}:1: Rollout/web is not judged: the webhook reads no Rollout, "
+        "and judges its Pods when they are created\n"
+    )
+    assert review(write_policy(""), str(path), "--allow-unjudged") == 0
+
+
+NULLS = f"""\
+apiVersion: v1
+kind: Pod
+metadata: {{name: null, generateName: , annotations: , ownerReferences: null}}
+spec:
+  nodeName:
+  initContainers:
+  ephemeralContainers: null
+  containers:
+    - {{name: a, image: "{HOST}/shop/web:1.0", imagePullPolicy: }}
+  volumes:
+    - {{name: m, image: {{reference: "{HOST}/shop/web:2.0", pullPolicy: }}}}
+    - {{name: e, image: null}}
+"""
+
+
+def test_null_is_absent(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+    """Fault E1: as for the API server, in every field."""
+    path = tmp_path / "pod.yaml"
+    path.write_text(NULLS, encoding="utf-8")
+    assert review(write_policy(""), "-o", "json", str(path)) == 1
+    assert found(capsys.readouterr().out) == [
+        ("pod.yaml", 9, "Pod/", "shop/web:1.0", "trusted"),
+        ("pod.yaml", 11, "Pod/", "shop/web:2.0", "untrusted"),
+    ]
+
+
+def test_what_cannot_be_read_hides_nothing_else(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """Fault E1: the other objects of the file, of a List and of other files are judged and shown."""
+    bad = "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\n"
+    good = f'apiVersion: v1\nkind: Pod\nmetadata: {{name: %s}}\nspec: {{containers: [{{name: a, image: "{HOST}/shop/web:2.0"}}]}}\n'
+    items = (
+        "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, spec: {containers: no}}\n- "
+        + (good % "listed").replace("\n", "\n  ")
+    )
+    (tmp_path / "a.yaml").write_text(
+        "---\n".join([bad, good % "first", items.rstrip() + "\n", "a: [\n"]), encoding="utf-8"
+    )
+    (tmp_path / "b.yaml").write_text(good % "second", encoding="utf-8")
+    assert review(write_policy(""), "-o", "json", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")) == 2
+    captured = capsys.readouterr()
+    assert [row[2] for row in found(captured.out)] == ["Pod/first", "Pod/listed", "Pod/second"]
+    assert captured.err.splitlines() == [
+        f"swr-trust: {tmp_path}/a.yaml:1: this Pod has no Pod spec",
+        f"swr-trust: {tmp_path}/a.yaml:13: this Pod cannot be read: "
+        "Expected `array | null`, got `str` - at `$.spec.containers`",
+        f"swr-trust: {tmp_path}/a.yaml:20: did not find expected node content",
+    ]
 
 
 def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
@@ -113,14 +212,16 @@ def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
             "Pod/job-*",
             "nginx",
             "unmanaged",
-            'images from registry "docker.io" are not allowed in this cluster',
+            'images from registry "docker.io" are not allowed in this cluster. '
+            f"Push the image to {HOST} and use it from there.",
         ],
         [
             f"{file}:15",
             "Pod/job-*",
             f"{HOST}/ml/model:v3",
             "untrusted",
-            "SWR does not mark this tag as trusted",
+            "SWR does not mark this tag as trusted. "
+            "Get the tag marked as trusted in SWR, its registry, or use one that is.",
         ],
         [],
         ["2 image(s) in 1 object(s), 2 refused"],
@@ -270,13 +371,37 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
             "pod.yaml:3: a merge key takes a mapping, or a list of mappings",
         ),
         (
-            "a: &a [x, x]\n"
+            "apiVersion: v1\nkind: Pod\na: &a [x, x]\n"
             + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefgh")),
-            "pod.yaml:1: nested too deeply, or too many aliases",
+            "pod.yaml:3: nested too deeply, or too many aliases",
         ),
         (
             "\0",
             'pod.yaml: unacceptable character #x0000: control characters are not allowed   in "<byte string>", position 0',
+        ),
+        *(
+            (
+                f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{image: {value}}}]}}\n",
+                f"pod.yaml:4: the tag {tag!r} is read otherwise by kubectl: write the value without it",
+            )
+            for value, tag in [
+                ("!!binary bmdpbng=", "!!binary"),
+                ("!local nginx", "!local"),
+                ("!!python/name:x nginx", "!!python/name:x"),
+                ("!!set {a}", "!!set"),
+            ]
+        ),
+        (
+            "apiVersion: v1\nkind: !!binary UG9k\nspec: {}\n",
+            "pod.yaml:2: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+        ),
+        (
+            "apiVersion: !!binary djE=\nkind: Pod\nspec: {}\n",
+            "pod.yaml:1: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\n!!binary c3BlYw==: {}\n",
+            "pod.yaml:3: the tag '!!binary' is read otherwise by kubectl: write the value without it",
         ),
         ("[" * 100_000, "pod.yaml:1: exceeded maximum nesting depth"),
         (None, "pod.yaml: No such file or directory"),
@@ -292,6 +417,13 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         "a merge of nothing",
         "aliases for millions",
         "NUL",
+        "binary image",
+        "an unknown tag",
+        "a tag of Python",
+        "a set",
+        "binary kind",
+        "binary version",
+        "binary key",
         "too deep",
         "no file",
     ],
@@ -299,7 +431,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
 def test_what_cannot_be_read_is_named_with_file_and_line(
     write_policy: WritePolicy, tmp_path: Path, text: str | None, message: str, capsys: Output
 ) -> None:
-    """Exit code 2; a manifest that cannot be judged is never passed over."""
+    """Fault E2: exit code 2; what cannot be judged, or is read otherwise by kubectl, is never passed over."""
     path = tmp_path / "pod.yaml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
@@ -355,6 +487,17 @@ SARIF: dict[str, Any] = {
                                                 "id": {"type": "string"},
                                                 "name": {"type": "string", "pattern": "^[A-Z][A-Za-z]+$"},
                                                 "shortDescription": TEXT,
+                                                "fullDescription": TEXT,
+                                                "helpUri": {"type": "string", "format": "uri"},
+                                                "help": {
+                                                    "type": "object",
+                                                    "required": ["text"],
+                                                    "properties": {
+                                                        "text": {"type": "string", "minLength": 1},
+                                                        "markdown": {"type": "string", "minLength": 1},
+                                                    },
+                                                    "additionalProperties": False,
+                                                },
                                                 "defaultConfiguration": {
                                                     "type": "object",
                                                     "properties": {

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, NOW, policy
+from tests.builders import HOST, NOW, policy, registry
 from webhook.errors import Problem
 from webhook.policy.model import Policy
+from webhook.registries import RegistryTable
 from webhook.server.health import Health, Report
 from webhook.telemetry.metrics import Metrics
 
@@ -187,3 +188,17 @@ def test_a_client_certificate_is_that_of_the_connection(environ: dict[str, Any],
     """OpenSSL has checked it against the authority by then; that there is one is what remains."""
     assert health(FakeCertificate(requires_client=True)).admits_caller(environ) is expected
     assert health().admits_caller(environ)
+
+
+def test_ca_file_that_cannot_be_used_is_visible() -> None:
+    """Fault D2: the replica stays ready with the last good one."""
+    metrics = Metrics("test")
+    using = policy(registries=RegistryTable.of([registry(ca_file="/etc/ca.pem")]))
+    metrics.conditions.ca_file_rejected("/etc/ca.pem", "no certificate in PEM")
+    report = health(file=FakePolicyFile(using), metrics=metrics).report()
+    assert report.ready
+    assert "[!] caFile /etc/ca.pem: no certificate in PEM; the last good one stays" in report.lines
+    metrics.conditions.ca_file_loaded("/etc/ca.pem")
+    assert not any(
+        "caFile" in line for line in health(file=FakePolicyFile(using), metrics=metrics).report().lines
+    )

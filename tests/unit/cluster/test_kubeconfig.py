@@ -1,0 +1,130 @@
+"""Kubeconfigs as people write them: a sentence for what cannot be used, and never what is secret in it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webhook.cli.main import main
+from webhook.cluster.client import connect
+from webhook.errors import ClusterError
+
+SECRET = "eyJhbGciOi.secret"
+
+
+@contextmanager
+def api_server() -> Iterator[tuple[str, list[str]]]:
+    """Run a server that keeps the Authorization headers it is sent."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", ""))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            """Stay silent."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def write_kubeconfig(folder: Path, server: str, **user: Any) -> Path:
+    """Write a kubeconfig of one user."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n", "  \n\n"])
+def test_the_line_end_of_a_token_file_is_no_part_of_the_token(tmp_path: Path, ending: str) -> None:
+    """Fault E4: as for kubectl."""
+    token = tmp_path / "token"
+    token.write_text(SECRET + ending, encoding="ascii")
+    with api_server() as (url, seen):
+        connect(str(write_kubeconfig(tmp_path, url, tokenFile=str(token)))).get("/version")
+    assert seen == [f"Bearer {SECRET}"]
+
+
+@pytest.mark.parametrize("text", [f"{SECRET}\nx", f"{SECRET}\0", f"{SECRET}é"])
+def test_a_token_that_is_none_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    """Fault E4: no traceback, and no token in the message."""
+    token = tmp_path / "token"
+    token.write_text(text, encoding="utf-8")
+    with api_server() as (url, seen):
+        api = connect(str(write_kubeconfig(tmp_path, url, tokenFile=str(token))))
+        with pytest.raises(
+            ClusterError, match=r"^the token for the API server holds a character that no token has$"
+        ):
+            api.get("/version")
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "token: [" + SECRET,
+        "\t" + SECRET,
+        f"- {SECRET}",
+        SECRET,
+        f"{{clusters: {SECRET}, users: 1, contexts: 2, current-context: c}}",
+        f"{{users: [{{name: u, user: {SECRET}}}], clusters: [{{name: c, cluster: 1}}], "
+        "contexts: [{name: c, context: {cluster: c, user: u}}], current-context: c}",
+        "\0",
+    ],
+    ids=["empty", "cut off", "a tab", "a list", "a word", "odd parts", "odd user", "NUL"],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_a_sentence(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault E4: exit code 2, one line, and nothing of what the file holds."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(text, encoding="utf-8")
+    assert main(["explain", "shop/web", "--kubeconfig", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("swr-trust: no access to a cluster: ")
+    assert error.count("\n") == 1
+    assert SECRET not in error
+
+
+def test_a_mistake_of_our_own_shows_no_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault E4: the text of an exception may hold what it failed on. Where it happened is said."""
+
+    def fail(*_: object) -> None:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr("webhook.cli.explain.connect", fail)
+    assert main(["explain", "shop/web"]) == 3
+    error = capsys.readouterr().err
+    assert error.startswith("swr-trust: failed by a mistake of its own: KeyError in explain:")
+    assert SECRET not in error
+    monkeypatch.setenv("SWR_TRUST_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        main(["explain", "shop/web"])

@@ -1,0 +1,303 @@
+"""Hosts with several addresses, of which some are dead."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.dead_addresses import DeadAddress
+from tests.emulator.server import Emulator
+from tests.fakes import FakeClock
+from tests.serving import ROOT
+from tests.tls_proxy import TlsProxy
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
+from webhook.swr.connecting import AVOIDED_SECONDS, MAX_AVOIDED, Connector, is_local_limit
+from webhook.swr.http import HttpRequest
+from webhook.swr.resolver import Address, Resolver
+from webhook.swr.transport import PooledTransport
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+GOOD: Address = (V4, "127.0.0.1")
+DEAD: Address = (V4, "127.0.0.2")
+DEAD_V6: Address = (V6, "::1")
+CLOSED: Address = (V4, "127.0.0.3")
+NO_SOURCE: Address = (V6, "2001:db8::1")
+
+
+class Listener:
+    """A listening socket on 127.0.0.1, with dead addresses on the same port."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.port: int = self._socket.getsockname()[1]
+
+    def kill(self, *addresses: Address) -> None:
+        """Make more addresses swallow attempts."""
+        for _, address in addresses:
+            self._stack.enter_context(DeadAddress(address, self.port))
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._stack.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A listening socket."""
+    opened = Listener()
+    yield opened
+    opened.close()
+
+
+def connect(connector: Connector, port: int, *addresses: Address, seconds: float = 20.0) -> str:
+    """Connect and return the address that answered."""
+    with connector.connect(addresses, port, Deadline.after(seconds)) as connection:
+        name: str = connection.getpeername()[0]
+        return name
+
+
+SETS = [
+    ("one address", [], [GOOD]),
+    ("first address drops packets", [DEAD], [DEAD, GOOD]),
+    ("IPv6 drops packets", [DEAD_V6], [DEAD_V6, GOOD]),
+    ("all but the last drop packets", [DEAD, DEAD_V6], [DEAD_V6, DEAD, GOOD]),
+    ("first address refuses", [], [CLOSED, GOOD]),
+    ("first two addresses refuse or drop", [DEAD], [CLOSED, DEAD, GOOD]),
+    ("no IPv6 on this machine", [], [(V6, "ff00::1"), GOOD]),
+]
+
+
+@pytest.mark.parametrize(("dead", "addresses"), [case[1:] for case in SETS], ids=[case[0] for case in SETS])
+def test_address_that_answers_is_used(
+    listener: Listener, dead: list[Address], addresses: list[Address]
+) -> None:
+    """Fault D1: the first address took the time of all the others."""
+    listener.kill(*dead)
+    assert connect(Connector(), listener.port, *addresses) == "127.0.0.1"
+
+
+ORDERS = [
+    ("families alternate", [(V6, "a"), (V6, "b"), (V4, "c"), (V4, "d")], [], ["a", "c", "b", "d"]),
+    ("the first family begins", [(V4, "c"), (V4, "d"), (V6, "a")], [], ["c", "a", "d"]),
+    ("an address is tried once", [(V4, "c"), (V4, "c"), (V4, "d")], [], ["c", "d"]),
+    ("failed ones come last", [(V4, "c"), (V4, "d"), (V4, "e")], ["c"], ["d", "e", "c"]),
+    ("oldest failure first", [(V4, "c"), (V4, "d"), (V4, "e")], ["d", "c"], ["e", "d", "c"]),
+    ("all failed", [(V4, "c"), (V4, "d")], ["c", "d"], ["c", "d"]),
+    ("a failure replaces an older one", [(V4, "c"), (V4, "d")], ["c", "d", "c"], ["d", "c"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "failed", "expected"), [case[1:] for case in ORDERS], ids=[case[0] for case in ORDERS]
+)
+def test_order_of_attempts(addresses: list[Address], failed: list[str], expected: list[str]) -> None:
+    """Fault D1: RFC 8305 section 4, and addresses that failed last."""
+    clock = FakeClock()
+    connector = Connector(clock)
+    for address in failed:
+        connector.record_failure((address, 443))
+        clock.tick(1)
+    assert [address for _, address in connector.order(addresses, 443)] == expected
+
+
+def test_failure_is_forgotten_after_a_while() -> None:
+    """A firewall is corrected, a machine comes back."""
+    clock = FakeClock()
+    connector = Connector(clock)
+    connector.record_failure(("c", 443))
+    clock.tick(AVOIDED_SECONDS)
+    assert connector.order([(V4, "c"), (V4, "d")], 443) == [(V4, "c"), (V4, "d")]
+
+
+def test_failure_is_one_of_a_port() -> None:
+    """SWR and a proxy may share a machine."""
+    connector = Connector()
+    connector.record_failure(("c", 443))
+    assert connector.order([(V4, "c"), (V4, "d")], 3128) == [(V4, "c"), (V4, "d")]
+
+
+def test_success_ends_the_failure() -> None:
+    """An address that answers is as good as the others."""
+    connector = Connector()
+    connector.record_failure(("c", 443))
+    connector.record_success(("c", 443))
+    assert connector.order([(V4, "c"), (V4, "d")], 443) == [(V4, "c"), (V4, "d")]
+
+
+def test_remembered_failures_are_bounded() -> None:
+    """The oldest are forgotten first."""
+    connector = Connector()
+    for number in range(MAX_AVOIDED + 1):
+        connector.record_failure((str(number), 443))
+    first, last = (V4, "0"), (V4, str(MAX_AVOIDED))
+    assert connector.order([last, first], 443) == [first, last]
+
+
+def test_address_that_did_not_answer_is_tried_last_from_then_on(listener: Listener) -> None:
+    """Fault D1: not every new connection takes 250 ms longer."""
+    listener.kill(DEAD)
+    connector = Connector()
+    connect(connector, listener.port, DEAD, GOOD)
+    assert connector.order([DEAD, GOOD], listener.port) == [GOOD, DEAD]
+
+
+def test_dead_addresses_end_at_the_deadline(listener: Listener) -> None:
+    """Fault D1: they are remembered in turn, so that the next attempt begins with another one."""
+    listener.kill(DEAD, DEAD_V6)
+    with pytest.raises(TimeoutError) as caught:
+        connect(Connector(), listener.port, DEAD, DEAD_V6, seconds=0.6)
+    assert caught.value.strerror == "Connection timed out"
+
+
+FAILURES = [
+    ([CLOSED], errno.ECONNREFUSED),
+    ([CLOSED, (V6, "ff00::1")], errno.ECONNREFUSED),
+    ([], None),
+]
+
+
+@pytest.mark.parametrize(("addresses", "code"), FAILURES)
+def test_addresses_that_all_fail(listener: Listener, addresses: list[Address], code: int | None) -> None:
+    """The failure is that of the endpoint, not that of this machine without IPv6."""
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is compared below
+        connect(Connector(), listener.port, *addresses)
+    assert caught.value.errno == code
+    assert not is_local_limit(caught.value)
+
+
+def test_no_attempt_stays_open(listener: Listener) -> None:
+    """The attempts that lost are closed with the one that won."""
+    listener.kill(DEAD, DEAD_V6)
+    before = _open_sockets()
+    connect(Connector(), listener.port, DEAD, DEAD_V6, GOOD)
+    assert _open_sockets() == before
+
+
+def _open_sockets() -> int:
+    found = 0
+    for descriptor in range(3, 256):
+        try:
+            socket.socket(fileno=descriptor).detach()
+        except OSError:
+            continue
+        found += 1
+    return found
+
+
+# -- through the transport
+
+
+def transport_to(*addresses: Address, proxy: str | None = None) -> PooledTransport:
+    """Return a transport for which every name has these addresses."""
+    return PooledTransport(proxy=proxy, resolver=Resolver(lambda _host: list(addresses)))
+
+
+def get(transport: PooledTransport, url: str, seconds: float = 20.0) -> int:
+    """Send a request and return the status."""
+    return transport.send(HttpRequest("GET", url, "/"), Deadline.after(seconds)).status
+
+
+def test_lookup_survives_a_dead_address(emulator: Emulator) -> None:
+    """Fault D1: every review was refused after three seconds."""
+    with DeadAddress("127.0.0.2", emulator.port):
+        assert get(transport_to(DEAD, GOOD), f"http://swr.example.com:{emulator.port}") == 401
+
+
+def test_lookup_survives_a_dead_address_of_the_proxy(emulator: Emulator) -> None:
+    """Fault D1: the same for a proxy."""
+    with TlsProxy(None, emulator.port) as proxy, DeadAddress("127.0.0.2", proxy.port):
+        transport = transport_to(DEAD, GOOD, proxy=f"http://proxy.example.com:{proxy.port}")
+        with pytest.raises(RegistryUnavailable):  # no TLS behind it: it is enough that it was reached
+            get(transport, "https://swr.example.com")
+        assert proxy.tunnels == ["swr.example.com:443"]
+
+
+def test_lookup_of_dead_addresses_ends_at_the_deadline() -> None:
+    """Fault D1: a timeout that is SWR's fault."""
+    with DeadAddress("127.0.0.2") as dead, pytest.raises(LookupTimeout) as caught:
+        get(transport_to(DEAD), f"http://swr.example.com:{dead.port}", 0.6)
+    assert str(caught.value) == f"swr.example.com:{dead.port} did not answer in time"
+    assert caught.value.fault is Fault.REGISTRY
+
+
+def test_address_that_connects_and_is_silent_is_tried_last(emulator: Emulator) -> None:
+    """Fault D1: a balancer accepts connections for a machine that is gone."""
+    with socket.create_server(("127.0.0.2", emulator.port)):
+        transport = transport_to(DEAD, GOOD)
+        url = f"http://swr.example.com:{emulator.port}"
+        with pytest.raises(LookupTimeout):
+            get(transport, url, 0.6)
+        assert get(transport, url) == 401
+
+
+def test_used_up_descriptors_are_not_an_outage(emulator: Emulator) -> None:
+    """Whoever floods the webhook can cause it: onLookupFailure and stale trust do not count for it."""
+    transport = transport_to(GOOD)
+    url = f"http://swr.example.com:{emulator.port}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [socket.socket() for _ in range(8)]
+    lowest = socket.socket()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
+    try:
+        with pytest.raises(RegistryUnavailable) as caught:
+            get(transport, url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for held in (*taken, lowest):
+            held.close()
+    assert str(caught.value) == f"swr.example.com:{emulator.port}: no connection: Too many open files"
+    assert caught.value.fault is Fault.LOCAL
+
+
+PATCHED = """
+from webhook.patching import patch
+patch()
+import socket, sys, gevent
+from webhook.deadlines import Deadline
+from webhook.swr.connecting import Connector
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        gevent.sleep(0.01)
+        ticks += 1
+gevent.spawn(tick)
+addresses = [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
+with Connector().connect(addresses, int(sys.argv[1]), Deadline.after(20)) as connection:
+    connection.settimeout(10)
+    assert connection.recv(1) == b"x"
+    print(connection.getpeername()[0], "the loop ran" if ticks else "the loop was blocked")
+"""
+
+
+def _send_byte(server: socket.socket) -> None:
+    with server.accept()[0] as connection:
+        connection.sendall(b"x")
+
+
+def test_waiting_leaves_the_loop_to_others() -> None:
+    """Fault D1: under gevent, the other reviews go on while addresses are tried."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=_send_byte, args=(server,), daemon=True)
+        thread.start()
+        with DeadAddress("127.0.0.2", port), DeadAddress("::1", port):
+            done = subprocess.run(
+                [sys.executable, "-c", PATCHED, str(port)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        thread.join(10)
+    assert (done.stdout, done.stderr) == ("127.0.0.1 the loop ran\n", "")

@@ -1,0 +1,197 @@
+"""TCP connections to a host with several addresses, of which some may not answer.
+
+A firewall or a broken IPv6 route drops packets in silence: a connection attempt then lasts until its time
+limit. So attempts overlap, in the spirit of RFC 8305 (Happy Eyeballs), and the first that connects is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import Final
+
+from webhook.deadlines import Deadline
+from webhook.swr.resolver import Address
+
+ATTEMPT_DELAY: Final = 0.25
+"""Seconds after which the next address is tried, too (RFC 8305, section 5)."""
+
+AVOIDED_SECONDS: Final = 120.0
+"""For how long an address that failed or did not answer is tried last."""
+
+MAX_AVOIDED: Final = 256
+"""Addresses that are remembered as failed; endpoints have a handful each."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
+
+_NO_FAMILY: Final = frozenset({errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EAFNOSUPPORT})
+"""What a machine without IPv6 reports for IPv6: it says nothing while IPv4 fails otherwise."""
+
+Endpoint = tuple[str, int]
+"""A numeric address and a port."""
+
+
+def is_local_limit(error: BaseException) -> bool:
+    """Whether an error says that this process has no descriptor, memory or port left.
+
+    Linux reports used up ports as EADDRNOTAVAIL.
+    """
+    code = error.errno if isinstance(error, OSError) else None
+    return code in _EXHAUSTED or code == errno.EADDRNOTAVAIL
+
+
+class Connector:
+    """Connects to the first address that answers, and remembers those that do not; thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        """Measure ages by ``clock``, in seconds; ``time.monotonic`` unless given."""
+        self._clock = clock or time.monotonic
+        self._lock = threading.Lock()
+        self._failed_at: dict[Endpoint, float] = {}
+
+    def connect(self, addresses: Sequence[Address], port: int, deadline: Deadline) -> socket.socket:
+        """Return a connected socket, non-blocking; the caller closes it.
+
+        Raises:
+            TimeoutError: no address has answered by the deadline.
+            OSError: every address failed; ``is_local_limit`` where that is due to this process.
+        """
+        race = _Race(self, port, deadline)
+        try:
+            return race.run(self.order(addresses, port))
+        finally:
+            race.close()
+
+    def order(self, addresses: Iterable[Address], port: int) -> list[Address]:
+        """Return the addresses in the order of the attempts.
+
+        The families alternate, beginning with that of the first address. Addresses that failed within
+        ``AVOIDED_SECONDS`` come last, the one that failed longest ago first.
+        """
+        families: dict[socket.AddressFamily, list[Address]] = {}
+        for address in dict.fromkeys(addresses):
+            families.setdefault(address[0], []).append(address)
+        rows = zip_longest(*families.values())
+        alternating = [address for address in chain.from_iterable(rows) if address is not None]
+        oldest = self._clock() - AVOIDED_SECONDS
+        with self._lock:
+            failed_at = {address: self._failed_at.get((address[1], port), oldest) for address in alternating}
+        return sorted(alternating, key=lambda address: max(failed_at[address], oldest))
+
+    def record_failure(self, endpoint: Endpoint) -> None:
+        """Take note that an address failed, so that it is tried last for a while."""
+        with self._lock:
+            self._failed_at.pop(endpoint, None)
+            while len(self._failed_at) >= MAX_AVOIDED:
+                del self._failed_at[next(iter(self._failed_at))]
+            self._failed_at[endpoint] = self._clock()
+
+    def record_success(self, endpoint: Endpoint) -> None:
+        """Take note that an address answered."""
+        with self._lock:
+            self._failed_at.pop(endpoint, None)
+
+
+class _Race:
+    """The overlapping attempts to connect once."""
+
+    def __init__(self, connector: Connector, port: int, deadline: Deadline) -> None:
+        self._connector = connector
+        self._port = port
+        self._deadline = deadline
+        self._poll = select.poll()
+        self._attempts: dict[int, tuple[socket.socket, str, float]] = {}
+        self._failures: list[OSError] = []
+
+    def run(self, order: Sequence[Address]) -> socket.socket:
+        """Try one address after the other, each at most ``ATTEMPT_DELAY`` after the one before."""
+        waiting = list(reversed(order))
+        next_at = time.monotonic()
+        while waiting or self._attempts:
+            if self._deadline.expired:
+                break
+            if waiting and (not self._attempts or time.monotonic() >= next_at):
+                self._start(*waiting.pop())
+                next_at = time.monotonic() + ATTEMPT_DELAY
+            until = min(next_at, self._deadline.at) if waiting else self._deadline.at
+            before = len(self._attempts)
+            winner = self._wait(until - time.monotonic())
+            if winner is not None:
+                return winner
+            if len(self._attempts) < before:
+                next_at = time.monotonic()  # an attempt that failed leaves its time to the next address
+        for _, address, _ in self._attempts.values():
+            self._connector.record_failure((address, self._port))
+        raise self._failure()
+
+    def close(self) -> None:
+        """Close every attempt but the one that is used."""
+        for attempt, _, _ in self._attempts.values():
+            attempt.close()
+        self._attempts.clear()
+
+    def _start(self, family: socket.AddressFamily, address: str) -> None:
+        try:
+            attempt = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # no descriptor left, or no IPv6 on this machine
+            self._fail(address, error)
+            return
+        try:
+            attempt.settimeout(0.0)
+            attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = attempt.connect_ex((address, self._port))
+        except OSError as error:
+            attempt.close()
+            self._fail(address, error)
+            return
+        if code not in (0, errno.EINPROGRESS):
+            attempt.close()
+            self._fail(address, OSError(code, os.strerror(code)))
+            return
+        self._attempts[attempt.fileno()] = (attempt, address, time.monotonic())
+        self._poll.register(attempt, select.POLLOUT)
+
+    def _wait(self, seconds: float) -> socket.socket | None:
+        """Wait for the attempts under way and return one that has connected, if any."""
+        if not self._attempts:
+            return None
+        # Rounded up: a poll that ends too soon would be repeated without a pause.
+        for descriptor, _ in self._poll.poll(max(0, int(seconds * 1000) + 1)):
+            attempt, address, _ = self._attempts.pop(descriptor)
+            self._poll.unregister(attempt)
+            code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code == 0:
+                self._connector.record_success((address, self._port))
+                self._record_slower()
+                return attempt
+            attempt.close()
+            self._fail(address, OSError(code, os.strerror(code)))
+        return None
+
+    def _record_slower(self) -> None:
+        """Remember the addresses that had their time before the one that connected."""
+        now = time.monotonic()
+        for _, address, started in self._attempts.values():
+            if now - started >= ATTEMPT_DELAY:
+                self._connector.record_failure((address, self._port))
+
+    def _fail(self, address: str, error: OSError) -> None:
+        self._failures.append(error)
+        if error.errno not in _EXHAUSTED:
+            self._connector.record_failure((address, self._port))
+
+    def _failure(self) -> OSError:
+        """Return the error that says most: ours first, because the others did not have a fair chance."""
+        for error in self._failures:
+            if error.errno in _EXHAUSTED:
+                return error
+        if self._deadline.expired:
+            return TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        telling = [error for error in self._failures if error.errno not in _NO_FAMILY]
+        return (telling or self._failures or [OSError("no address")])[-1]
