@@ -24,6 +24,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.swr.clock import describe_skew, find_skew
 from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
@@ -42,8 +43,8 @@ THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
 CROSS_ACCOUNT: Final = "4011064"
 NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
 WRONG_URL: Final = "4040083"
-CLOCK_SKEW: Final = "APIGW.0303"
-"""A signature that is more than 15 minutes off."""
+SIGNATURE_REFUSED: Final = frozenset({"APIGW.0301", "APIG.0301", "APIGW.0303", "APIG.0303"})
+"""A wrong signature, or one of more than 15 minutes ago; 0303 is the latter or a wrong key of an app."""
 
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
 _GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
@@ -169,12 +170,21 @@ def read_error(response: HttpResponse) -> TrustLookupError:
     if CROSS_ACCOUNT in numbers:
         return Forbidden(f"{said}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
-        return Unauthorized(f"{said}: is this machine's clock right?" if CLOCK_SKEW in codes else said)
+        return Unauthorized(said + _hint_at_clock(response, codes))
     if status == FORBIDDEN:
         return Forbidden(said)
     if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:
         return RegistryUnavailable(said, retry_after=read_retry_after(response))
     return MalformedAnswer(said)
+
+
+def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
+    if SIGNATURE_REFUSED.isdisjoint(codes):
+        return ""
+    skew = find_skew(read_messages(response.body), response.headers.get("date"), time.time())
+    if skew is not None:
+        return f": {describe_skew(skew)}"
+    return ": is this machine's clock right?" if any(code.endswith("0303") for code in codes) else ""
 
 
 def names_credential(response: HttpResponse) -> bool:
@@ -208,6 +218,17 @@ def read_codes(body: bytes) -> list[str]:
     They are an object with ``errors`` and ``error_code``, a bare array of errors, and the
     gateway's object with ``error_code``. What is none of them has no codes.
     """
+    found = (entry.get("errorCode") or entry.get("error_code") for entry in _entries(body))
+    return [code[:_MAX_TEXT] for code in found if isinstance(code, str) and code.isprintable()]
+
+
+def read_messages(body: bytes) -> list[str]:
+    """Return the messages of an error body, which stand beside the codes. They are never shown or logged."""
+    found = (entry.get("errorMessage") or entry.get("error_msg") for entry in _entries(body))
+    return [message for message in found if isinstance(message, str)]
+
+
+def _entries(body: bytes) -> list[dict[str, Any]]:
     try:
         value = msgspec.json.decode(body)
     except _DECODE_ERRORS:
@@ -215,13 +236,7 @@ def read_codes(body: bytes) -> list[str]:
     entries: list[Any] = value if isinstance(value, list) else [value]
     if isinstance(value, dict) and isinstance(value.get("errors"), list):
         entries = [*value["errors"], value]
-    codes = []
-    for entry in entries[:16]:
-        if isinstance(entry, dict):
-            code = entry.get("errorCode") or entry.get("error_code")
-            if isinstance(code, str) and code.isprintable():
-                codes.append(code[:_MAX_TEXT])
-    return codes
+    return [entry for entry in entries[:16] if isinstance(entry, dict)]
 
 
 def _numbers(codes: list[str]) -> set[str]:
