@@ -163,6 +163,18 @@ class Throttled(TrustLookupError):
 
     reason: ClassVar[UnknownReason] = "throttled"
 
+    def __init__(
+        self,
+        detail: str,
+        *,
+        fault: Fault,
+        retry_after: float | None = None,
+        blocks_account: bool = False,
+    ) -> None:
+        """Keep, too, whether SWR refuses every call of the account for ``retry_after`` seconds."""
+        self.blocks_account = blocks_account
+        super().__init__(detail, fault=fault, retry_after=retry_after)
+
 
 class RegistryUnavailable(TrustLookupError):
     """SWR cannot be reached, fails (5xx, gateway 404) or its circuit breaker is open."""

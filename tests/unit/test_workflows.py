@@ -86,3 +86,18 @@ def test_the_image_is_built_for_both_architectures_with_contents_and_provenance(
     ]
     assert architecture in build["with"]["platforms"].split(",")
     assert (build["with"]["provenance"], build["with"]["sbom"]) == ("mode=max", True)
+
+
+def test_suite_runs_on_the_oldest_python_and_on_that_of_the_image() -> None:
+    """Faults A2 and A4: from nothing, and with the interpreter of the matrix, whatever else the runner has."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    oldest = re.search(r'^requires-python = ">=(\d+\.\d+)"$', project, re.MULTILINE)
+    shipped = re.search(r"^ARG PYTHON_IMAGE=\S+/python:(\d+\.\d+)", image, re.MULTILINE)
+    assert oldest is not None
+    assert shipped is not None
+    job = read(ROOT / ".github" / "workflows" / "ci.yaml")["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == [oldest[1], shipped[1]]
+    assert job["env"] == {"PYTHON": "python"}
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    assert runs[-2:] == ["make lint", "make test"]

@@ -19,6 +19,7 @@ from webhook.errors import (
     Forbidden,
     InvalidReferenceError,
     LookupTimeout,
+    Throttled,
     TrustLookupError,
     Unauthorized,
 )
@@ -45,6 +46,11 @@ PROBE: Final = "swr-trust-doctor"
 
 _CLOCK_ADVICE: Final = (
     "Synchronise the clock (chrony, NTP): signatures count for 15 minutes around their time."
+)
+_TRANSIENT_ADVICE: Final = "Try again; if it stays, look at SWR's status and at what stands between."
+_BLOCKED_ADVICE: Final = (
+    "Wait for 30 minutes. Find what else calls SWR often with this account (pipelines, nodes that pull again "
+    "and again), and lower lookup.callsPerSecond."
 )
 
 _CREDENTIAL_ADVICE: Final[Mapping[str, str]] = {
@@ -245,8 +251,9 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         yield _forbidden(area, "getRepoTag", error, subject, needed=True)
         return error
     except TrustLookupError as error:
-        advice = "Try again; if it stays, look at SWR's status and at what stands between."
-        yield Check(area, "credential", Health.UNKNOWN, error.detail, advice)
+        blocked = isinstance(error, Throttled) and error.blocks_account
+        advice = _BLOCKED_ADVICE if blocked else _TRANSIENT_ADVICE
+        yield Check(area, "credential", Health.FAILED if blocked else Health.UNKNOWN, error.detail, advice)
         return error
     yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
     yield _describe_tag(area, record, subject)

@@ -8,6 +8,10 @@ below that domain. Without a tag a pattern matches every tag and digest; with ``
 hold ``*``, only those tags and no reference that pins a digest, because a runtime pulls the digest
 and ignores the tag; with ``@sha256:...`` only that digest.
 
+Not matching is safe for an exemption and unsafe for a strict rule. ``matches`` is therefore what is
+certain, and ``may_match`` what is possible: a pinned digest can be the content of any tag, and a tag
+can point to any digest. ``Policy.rule_for`` asks both (docs/decisions/0016-patterns-of-rules.md).
+
 Patterns are normalised as references are: ``nginx`` is ``docker.io/library/nginx`` and ``team/*``
 is ``docker.io/team/*``. One case stands apart: ``docker.io/**`` is all of Docker Hub, and not
 ``docker.io/library/**``, because ``**`` stands for any number of components.
@@ -82,17 +86,36 @@ class ImagePattern:
         return self.domain == EVERYTHING and self.tag is None and self.digest is None
 
     def matches(self, reference: ImageReference) -> bool:
-        """Whether the pattern names this image."""
+        """Whether the pattern certainly names this image."""
+        if not self._matches_version(reference):
+            return False
+        return self._matches_name(reference)
+
+    def may_match(self, reference: ImageReference) -> bool:
+        """Whether the pattern could name the content that a node runs for this reference."""
+        if self.digest is not None:
+            if reference.digest not in (None, self.digest):
+                return False
+        elif self.tag is not None and reference.digest is None and not self._matches_version(reference):
+            return False
+        return self._matches_name(reference)
+
+    def _matches_version(self, reference: ImageReference) -> bool:
+        if self.digest is not None:
+            return reference.digest == self.digest
+        if self.tag is not None:
+            return (
+                reference.digest is None
+                and reference.tag is not None
+                and matches_glob(self.tag, reference.tag)
+            )
+        return True
+
+    def _matches_name(self, reference: ImageReference) -> bool:
         if self._suffix is None:
             if reference.domain != self.domain:
                 return False
         elif not reference.domain.endswith(self._suffix):
-            return False
-        if self.digest is not None and reference.digest != self.digest:
-            return False
-        if self.tag is not None and (
-            reference.digest is not None or reference.tag is None or not matches_glob(self.tag, reference.tag)
-        ):
             return False
         if self._prefix is not None:
             # Components are never empty: at least one more comes after the prefix.

@@ -9,8 +9,9 @@ from typing import Final
 from webhook.errors import Problem
 from webhook.images.patterns import ImagePattern, parse_pattern
 from webhook.policy.findings import Mode
-from webhook.policy.model import BreakGlass, Exemption, Policy, Rule
+from webhook.policy.model import STRICTEST_FIRST, BreakGlass, Exemption, Policy, Rule
 from webhook.policy.quantities import format_duration
+from webhook.policy.shared_domains import shared_domain
 from webhook.registries import Registry
 
 EXPIRY_NOTICE: Final = 14 * 86400.0
@@ -32,6 +33,7 @@ def lint(policy: Policy, now: float) -> list[Problem]:
         *_lint_rules(policy),
         *_lint_exemptions(policy, now),
         *_lint_patterns(policy),
+        *_lint_shared_domains(policy),
         *_lint_break_glass(policy),
         *_lint_cache(policy),
     ]
@@ -101,7 +103,7 @@ def _lint_modes(policy: Policy) -> Iterator[Problem]:
 def _lint_rules(policy: Policy) -> Iterator[Problem]:
     for index, rule in enumerate(policy.rules):
         path = f"rules[{index}]"
-        cover = _covering(rule, policy.rules[:index])
+        cover = _covering(rule, [above for above in policy.rules[:index] if _decides(policy, above, rule)])
         if cover is not None:
             yield Problem(path, f"is never reached: rule {cover.name!r} above it matches all that it matches")
         elif _is_everything(rule) and rule.mode not in (None, Mode.ENFORCE) and policy.mode is Mode.ENFORCE:
@@ -109,6 +111,22 @@ def _lint_rules(policy: Policy) -> Iterator[Problem]:
                 path,
                 f"puts every image into mode {rule.mode}: what no rule above it matches is never refused",
             )
+
+
+def _decides(policy: Policy, above: Rule, rule: Rule) -> bool:
+    """Whether ``above`` can keep a rule that it covers from ever counting.
+
+    A pattern with a tag or a digest only may match some images, and of the rules that may match the
+    strictest counts: there ``above`` must be as strict itself.
+    """
+    if all(pattern.tag is None and pattern.digest is None for pattern in above.images):
+        return True
+    order = STRICTEST_FIRST.index
+    return (
+        order(policy.mode_for(above)) <= order(policy.mode_for(rule))
+        and above.require_digest >= rule.require_digest
+        and above.require_pull_always >= rule.require_pull_always
+    )
 
 
 def _lint_exemptions(policy: Policy, now: float) -> Iterator[Problem]:
@@ -155,6 +173,26 @@ def _lint_patterns(policy: Policy) -> Iterator[Problem]:
                 yield Problem(
                     f"{path}.images[{index}]",
                     f"is an image of Docker Hub: for all images of a registry write {pattern.text}/**",
+                )
+
+
+def _lint_shared_domains(policy: Policy) -> Iterator[Problem]:
+    """Warn of wildcard hosts wherever a match makes the policy milder."""
+    order = STRICTEST_FIRST.index
+    items = [
+        (f"rules[{index}]", rule.images)
+        for index, rule in enumerate(policy.rules)
+        if order(policy.mode_for(rule)) > order(policy.mode)
+    ]
+    items += [(f"exemptions[{index}]", item.images) for index, item in enumerate(policy.exemptions)]
+    for path, patterns in items:
+        for index, pattern in enumerate(patterns):
+            domain = shared_domain(pattern)
+            if domain is not None:
+                yield Problem(
+                    f"{path}.images[{index}]",
+                    f"matches hosts of {domain} that anyone can register, such as storage buckets: "
+                    "replace *. by the full name of each registry",
                 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -19,6 +19,10 @@ MAX_REMEMBERED: Final = 4096
 """Pairs of namespace and image for which a policy remembers what matches."""
 
 
+STRICTEST_FIRST: Final = (Mode.ENFORCE, Mode.WARN, Mode.AUDIT)
+"""The modes in the order in which ``Policy.rule_for`` prefers them in doubt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A mode, and stricter demands, for some images in some namespaces."""
@@ -31,8 +35,12 @@ class Rule:
     require_pull_always: bool = False
 
     def matches(self, namespace: str, reference: ImageReference) -> bool:
-        """Whether the rule is about this image in this namespace."""
+        """Whether the rule is certainly about this image in this namespace."""
         return self.namespaces.match(namespace) and any(p.matches(reference) for p in self.images)
+
+    def may_match(self, namespace: str, reference: ImageReference) -> bool:
+        """Whether the rule could be about this image in this namespace."""
+        return self.namespaces.match(namespace) and any(p.may_match(reference) for p in self.images)
 
     @property
     def is_about_all(self) -> bool:
@@ -122,6 +130,10 @@ class Policy:
     def rule_for(self, namespace: str, reference: ImageReference | None) -> Rule | None:
         """Return the first rule of the file that matches.
 
+        Where a rule names tags and the image pins a digest, or the other way round, the rule only
+        may match. The rules that may match and stand above the first that certainly does, or above
+        the policy's own mode, are then candidates like it, and the strictest of them counts.
+
         ``None`` stands for what cannot be read: a string that is no reference, an object without a
         Pod spec. It could be any image, so the first rule of the namespace that is about every
         image or that enforces is the one: nobody gets past a strict rule by being unreadable.
@@ -143,9 +155,32 @@ class Policy:
                 next((rule for rule in self.rules if self._catches_all(rule, namespace)), None), ()
             )
         return _Matches(
-            rule=next((rule for rule in self.rules if rule.matches(namespace, reference)), None),
+            rule=self._find_rule(namespace, reference),
             exemptions=tuple(item for item in self.exemptions if item.matches(namespace, reference)),
         )
+
+    def _find_rule(self, namespace: str, reference: ImageReference) -> Rule | None:
+        candidates: list[Rule | None] = []
+        for rule in self.rules:
+            if rule.may_match(namespace, reference):
+                candidates.append(rule)
+                if rule.matches(namespace, reference):
+                    break
+        else:
+            candidates.append(None)
+        return candidates[0] if len(candidates) == 1 else self._strictest(candidates)
+
+    def _strictest(self, candidates: Sequence[Rule | None]) -> Rule | None:
+        """Return the first candidate of the strictest mode, with the demands of all of that mode."""
+        strictest = min((self.mode_for(rule) for rule in candidates), key=STRICTEST_FIRST.index)
+        equals = [rule for rule in candidates if rule is not None and self.mode_for(rule) is strictest]
+        if not equals:
+            return None
+        digest = any(rule.require_digest for rule in equals)
+        pull_always = any(rule.require_pull_always for rule in equals)
+        if (digest, pull_always) == (equals[0].require_digest, equals[0].require_pull_always):
+            return equals[0]
+        return replace(equals[0], require_digest=digest, require_pull_always=pull_always)
 
     def _catches_all(self, rule: Rule, namespace: str) -> bool:
         return rule.namespaces.match(namespace) and (rule.is_about_all or self.mode_for(rule) is Mode.ENFORCE)

@@ -119,7 +119,11 @@ class Health:
                 text = "has not answered yet"
             else:
                 text = f"last answered {max(0.0, self._clock() - answered):.0f} s ago"
-            if self._metrics.left_alone.get(registry.name, False):
+            blocked = self._metrics.registries.blocked_until.get(registry.name, 0.0) - self._clock()
+            if blocked > 0:
+                text += f", SWR has blocked the account: no calls for {blocked:.0f} s"
+                yield f"[!] swr {registry.name}: {text}"
+            elif self._metrics.registries.breaker_open.get(registry.name, False):
                 yield f"[!] swr {registry.name}: {text}, left alone after failures"
             else:
                 yield f"[+] swr {registry.name}: {text}"

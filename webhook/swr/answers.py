@@ -39,6 +39,15 @@ SERVER_ERRORS: Final = range(500, 600)
 MAX_RETRY_AFTER: Final = 60.0
 """Seconds of a ``Retry-After`` that are believed."""
 
+BLOCKED: Final = "Not allow to login, upload or download image"
+"""What SWR answers to an account that it has blocked for too many requests (OTC, SWR, FAQ 33)."""
+
+BLOCKED_SECONDS: Final = 1800.0
+"""For how long SWR blocks such an account: "about 30 minutes" (the same FAQ)."""
+
+_MAX_BLOCKED: Final = 4096
+"""Bytes of a body up to which it can be this answer: a tag's detail or list need not be read twice."""
+
 THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
 CROSS_ACCOUNT: Final = "4011064"
 NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
@@ -157,6 +166,9 @@ def _next_marker(page: _Page) -> str | None:
 
 def read_error(response: HttpResponse) -> TrustLookupError:
     """Return what an answer that is neither 200 nor an honest 404 means."""
+    blocked = read_block(response)
+    if blocked is not None:
+        return blocked
     status = response.status
     codes = read_codes(response.body)
     numbers = _numbers(codes)
@@ -181,10 +193,30 @@ def read_error(response: HttpResponse) -> TrustLookupError:
 def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
     if SIGNATURE_REFUSED.isdisjoint(codes):
         return ""
-    skew = find_skew(read_messages(response.body), response.headers.get("date"), time.time())
+    skew = find_skew(_read_messages(response.body), response.headers.get("date"), time.time())
     if skew is not None:
         return f": {describe_skew(skew)}"
     return ": is this machine's clock right?" if any(code.endswith("0303") for code in codes) else ""
+
+
+def read_block(response: HttpResponse) -> Throttled | None:
+    """Return the error of an answer, under any status, that says that the account is blocked; else ``None``.
+
+    The text must be a whole message of an error body, or the whole body: what an answer quotes of the
+    question, which is chosen by the author of a Pod, does not count.
+    """
+    if len(response.body) > _MAX_BLOCKED or not any(map(_is_block, _read_messages(response.body))):
+        return None
+    return Throttled(
+        f"SWR answered {response.status}: the account is blocked for too many requests",
+        fault=Fault.REGISTRY,
+        retry_after=BLOCKED_SECONDS,
+        blocks_account=True,
+    )
+
+
+def _is_block(message: str) -> bool:
+    return message.strip().removeprefix("denied: ").rstrip(".") == BLOCKED
 
 
 def names_credential(response: HttpResponse) -> bool:
@@ -218,17 +250,25 @@ def read_codes(body: bytes) -> list[str]:
     They are an object with ``errors`` and ``error_code``, a bare array of errors, and the
     gateway's object with ``error_code``. What is none of them has no codes.
     """
-    found = (entry.get("errorCode") or entry.get("error_code") for entry in _entries(body))
-    return [code[:_MAX_TEXT] for code in found if isinstance(code, str) and code.isprintable()]
+    codes = []
+    for entry in _read_errors(body):
+        code = entry.get("errorCode") or entry.get("error_code")
+        if isinstance(code, str) and code.isprintable():
+            codes.append(code[:_MAX_TEXT])
+    return codes
 
 
-def read_messages(body: bytes) -> list[str]:
-    """Return the messages of an error body, which stand beside the codes. They are never shown or logged."""
-    found = (entry.get("errorMessage") or entry.get("error_msg") for entry in _entries(body))
-    return [message for message in found if isinstance(message, str)]
+def _read_messages(body: bytes) -> list[str]:
+    """Return the messages of an error body, of the registry's form, too; a body in plain text is one."""
+    errors = _read_errors(body)
+    if not errors:
+        return [body.decode("utf-8", "replace")]
+    keys = ("errorMessage", "error_msg", "message", "detail")
+    return [text for error in errors for key in keys if isinstance(text := error.get(key), str)]
 
 
-def _entries(body: bytes) -> list[dict[str, Any]]:
+def _read_errors(body: bytes) -> list[dict[str, Any]]:
+    """Return the first errors of a body, in any of the forms of ``read_codes``."""
     try:
         value = msgspec.json.decode(body)
     except _DECODE_ERRORS:

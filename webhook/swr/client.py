@@ -26,6 +26,7 @@ from webhook.swr.answers import (
     TagFact,
     TagPage,
     names_credential,
+    read_block,
     read_error,
     read_page,
     read_tag,
@@ -252,6 +253,10 @@ class SwrClient:
             raise
         finally:
             self._recorder.record_call(self._registry.name, outcome, time.monotonic() - started)
+        blocked = read_block(response)
+        if blocked is not None:
+            # Under any status: a 401 or 404 with this text is about neither the credential nor the image.
+            raise blocked
         return response
 
 

@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.process_collector import ProcessCollector
 
 from webhook.telemetry.conditions import SwrConditions
+from webhook.telemetry.registry_metrics import RegistryMetrics
 from webhook.telemetry.tallies import Durations, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -91,11 +92,6 @@ class Metrics:
             buckets=CALL_BUCKETS,
             registry=registry,
         )
-        self._breaker = gauge(
-            "swr_circuit_breaker_open",
-            "1 while a registry is left alone because it does not answer.",
-            "registry",
-        )
         self._last_answer = gauge(
             "swr_last_success_timestamp_seconds", "When SWR last answered 200 or 404.", "registry"
         )
@@ -153,9 +149,9 @@ class Metrics:
         )
         self.answered_at: dict[str, float] = {}
         """When each registry last answered, in epoch seconds; for the probe, which reads no page."""
-        self.left_alone: dict[str, bool] = {}
         """Whether a registry is left alone because it does not answer."""
         self.paused_until: dict[str, float] = {}
+        self.registries = RegistryMetrics(registry)
         """Until when the credential of a kind rests, in epoch seconds, 0.0 where it is used."""
         self._policy_version = ""
 
@@ -201,8 +197,11 @@ class Metrics:
 
     def breaker_changed(self, registry: str, state: str) -> None:
         """Take note of a breaker's state."""
-        left_alone = self.left_alone[registry] = state != "closed"
-        self._breaker.labels(registry).set(1 if left_alone else 0)
+        self.registries.breaker_changed(registry, is_open=state != "closed")
+
+    def account_blocked(self, registry: str, seconds: float) -> None:
+        """Record that no call to a registry is made for ``seconds`` because SWR has blocked the account."""
+        self.registries.account_blocked(registry, time.time() + seconds)
 
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""

@@ -7,6 +7,7 @@ leaves the others their share (``docs/decisions/0013``).
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -18,7 +19,7 @@ from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.flight import Flight
-from webhook.trust.limiter import RateLimiter
+from webhook.trust.limiter import LONGEST_BLOCK, RateLimiter
 from webhook.trust.records import TrustRecord, TrustSource
 from webhook.trust.settings import LookupSettings
 
@@ -44,12 +45,18 @@ held up itself, and the answer may have been there in time."""
 RETRY_PAUSE: Final = (0.05, 0.25)
 """Seconds before a call is repeated, drawn from here."""
 
+logger = logging.getLogger(__name__)
+
 
 class LaneRecorder(Protocol):
     """Is told how a lane fares."""
 
     def breaker_changed(self, registry: str, state: str) -> None:
         """Take note of the breaker's state."""
+        ...  # pragma: no cover
+
+    def account_blocked(self, registry: str, seconds: float) -> None:
+        """Record that SWR has blocked the registry's account; no call is made for ``seconds`` from now."""
         ...  # pragma: no cover
 
 
@@ -215,7 +222,7 @@ class Lane:
             failure = self._attribute(error, turn, deadline)
             self._tell_breaker(failure)
             if isinstance(failure, Throttled) and failure.fault is Fault.REGISTRY:
-                self.limiter.back_off(failure.retry_after)
+                self._back_off(failure)
             raise failure from None
         except BaseException:
             self.breaker.release()
@@ -229,6 +236,17 @@ class Lane:
             if state is not self._reported:
                 self._reported = state
                 self._recorder.breaker_changed(self._name, state.value)
+
+    def _back_off(self, failure: Throttled) -> None:
+        """Make no call for a while, on behalf of the whole account."""
+        if not failure.blocks_account:
+            self.limiter.back_off(failure.retry_after)
+            return
+        known = self.limiter.is_blocked
+        seconds = self.limiter.block(failure.retry_after or LONGEST_BLOCK)
+        self._recorder.account_blocked(self._name, seconds)
+        if not known:
+            logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
 
     def _attribute(self, error: TrustLookupError, turn: _Turn, deadline: Deadline) -> TrustLookupError:
         """Return the error with the fault that is left once our own share in it is known."""

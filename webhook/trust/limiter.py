@@ -21,6 +21,9 @@ SHORTEST_BACK_OFF: Final = 0.5
 LONGEST_BACK_OFF: Final = 10.0
 """Seconds of silence after SWR has said that it is asked too often, and up to half as many again."""
 
+LONGEST_BLOCK: Final = 1800.0
+"""Seconds of silence after SWR has blocked the account, and up to a tenth as many again."""
+
 
 class RateLimiter:
     """Lets calls through at a rate; thread-safe. Cold lookups and refreshes have a bucket each."""
@@ -41,6 +44,7 @@ class RateLimiter:
         self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), clock())
         self._background = _Bucket(rate * BACKGROUND_SHARE, clock())
         self._silent_until = float("-inf")
+        self._blocked_until = float("-inf")
         self._back_off = 0.0
 
     def reserve(self, *, background: bool = False) -> None:
@@ -70,7 +74,9 @@ class RateLimiter:
             if silence > deadline.remaining():
                 if reserved:
                     bucket.give_back()
-                raise Throttled("SWR asked for a pause", retry_after=silence, fault=Fault.REGISTRY)
+                blocked = now < self._blocked_until
+                detail = "SWR has blocked the account for a while" if blocked else "SWR asked for a pause"
+                raise Throttled(detail, retry_after=silence, fault=Fault.REGISTRY)
             own = 0.0 if reserved else bucket.take(now)
             delay = max(silence, own)
             if delay > deadline.remaining():
@@ -90,6 +96,11 @@ class RateLimiter:
         """Whether SWR has asked for a pause that is not over."""
         return self._clock() < self._silent_until
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether SWR has blocked the account and the pause is not over."""
+        return self._clock() < self._blocked_until
+
     def back_off(self, retry_after: float | None) -> None:
         """Be silent for as long as SWR asks, or longer each time it does not say."""
         with self._lock:
@@ -101,6 +112,31 @@ class RateLimiter:
             pause = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, wanted))
             # The bound comes first: replicas must not come back in step, least of all after the longest one.
             self._silent_until = now + pause * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
+
+    def block(self, seconds: float) -> float:
+        """Be silent because SWR has blocked the account; return for how many seconds from now.
+
+        Calls go on at the rate, without a burst: SWR blocks an account that calls too often.
+        """
+        with self._lock:
+            now = self._clock()
+            if now >= self._blocked_until:
+                pause = min(LONGEST_BLOCK, max(SHORTEST_BACK_OFF, seconds))
+                self._blocked_until = now + pause * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
+                self._silent_until = max(self._silent_until, self._blocked_until)
+                for bucket in (self._cold, self._background):
+                    bucket.empty(self._silent_until)
+            return self._blocked_until - now
+
+    def change_rate(self, rate: float) -> None:
+        """Allow ``rate`` calls a second from now on; a pause that SWR asked for stays."""
+        with self._lock:
+            now = self._clock()
+            self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), now)
+            self._background = _Bucket(rate * BACKGROUND_SHARE, now)
+            if now < self._blocked_until:
+                for bucket in (self._cold, self._background):
+                    bucket.empty(self._blocked_until)
 
     def ease(self) -> None:
         """Take note that SWR answered without complaint."""
@@ -131,8 +167,14 @@ class _Bucket:
         return self._tokens >= 1
 
     def _fill(self, now: float) -> None:
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
-        self._at = now
+        if now > self._at:
+            self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+
+    def empty(self, until: float) -> None:
+        """Hold nothing, and fill from ``until`` on."""
+        self._tokens = 0.0
+        self._at = until
 
     def give_back(self) -> None:
         self._tokens += 1

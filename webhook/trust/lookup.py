@@ -136,7 +136,8 @@ class TrustLookup:
             if lookup != self._settings:
                 self._settings = lookup
                 self._lanes.clear()
-                self._limiters.clear()
+                for limiter in self._limiters.values():
+                    limiter.change_rate(lookup.calls_per_second)
 
     def _take(self, steps: Iterator[None]) -> bool:
         """Take a step; return whether more may follow."""

@@ -81,7 +81,7 @@ def faulted_reasons() -> set[str]:
         for call in calls(error.__name__)
         for keyword in call.keywords
         if keyword.arg == "fault" and isinstance(keyword.value, ast.Attribute)
-        if keyword.value.attr != Fault.REGISTRY.name
+        if ast.unparse(keyword.value.value) == "Fault" and keyword.value.attr != Fault.REGISTRY.name
     }
 
 

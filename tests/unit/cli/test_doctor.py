@@ -145,6 +145,17 @@ def test_a_missing_right(
     assert (check.health, check.advice) == (health, advice)
 
 
+def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault D6: the credential is good and the rights are not looked at."""
+    body = json.dumps({"error_msg": "Not allow to login, upload or download image"})
+    emulator.break_with("status", match="/tags", status=403, body=body)
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    assert checks["credential"].found == "SWR answered 403: the account is blocked for too many requests"
+    assert checks["credential"].health is Health.FAILED
+    assert checks["credential"].advice.startswith("Wait for 30 minutes.")
+    assert emulator.calls("/tags") == 1
+
+
 @pytest.mark.parametrize(("digest_only", "health"), [("resolve", Health.FAILED), ("deny", Health.WARNING)])
 def test_the_right_to_list_tags_is_needed_for_digests_only(
     emulator: Emulator, tmp_path: Path, digest_only: str, health: Health

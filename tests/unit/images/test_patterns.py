@@ -48,10 +48,10 @@ MATCHES = [
     ("**", "nginx", True),
     ("**:latest", "nginx", True),
     ("**:latest", "nginx:1", False),
-    ("*.myhuaweicloud.com/hwofficial/**", f"{H}/hwofficial/everest", True),
-    ("*.myhuaweicloud.com/hwofficial/**", "myhuaweicloud.com/hwofficial/everest", False),
-    ("*.myhuaweicloud.com/hwofficial/**", "evilmyhuaweicloud.com/hwofficial/everest", False),
-    ("*.myhuaweicloud.com/hwofficial/**", f"{H}:1/hwofficial/everest", False),
+    ("*.example.com/tools/**", "eu.example.com/tools/lint", True),
+    ("*.example.com/tools/**", "example.com/tools/lint", False),
+    ("*.example.com/tools/**", "evilexample.com/tools/lint", False),
+    ("*.example.com/tools/**", "eu.example.com:1/tools/lint", False),
     ("10.125.0.198:20202/hwofficial/**", "10.125.0.198:20202/hwofficial/x", True),
     (f"{H.upper()}/shop/web", f"{H}/shop/web", True),
 ]
@@ -97,7 +97,7 @@ COVERS = [
     (f"{H}/a/b:1.*", f"{H}/a/b:1.2", True),
     (f"{H}/a/b:1.*", f"{H}/a/b", False),
     (f"{H}/a/b", "**", False),
-    ("*.myhuaweicloud.com/**", f"{H}/a", True),
+    ("*.example.com/**", "eu.example.com/a", True),
     (f"{H}/a/b@{D}", f"{H}/a/b", False),
 ]
 

@@ -40,6 +40,29 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         ["rules[1]: is never reached: rule 'wide' above it matches all that it matches"],
     ),
     (
+        "a rule below a milder one of tags, which counts for digests",
+        policy(rules=(rule("wide", ["**:v*"], mode="audit"), rule("narrow", ["**:v1"], mode="enforce"))),
+        [],
+    ),
+    (
+        "a rule below a stricter one of tags",
+        policy(rules=(rule("wide", ["**:v*"], mode="enforce"), rule("narrow", ["**:v1"], mode="audit"))),
+        ["rules[1]: is never reached: rule 'wide' above it matches all that it matches"],
+    ),
+    (
+        "a strict rule for a wildcard host of a cloud",
+        policy(mode=Mode.AUDIT, rules=(rule("strict", ["*.myhuaweicloud.com/**"], mode="enforce"),)),
+        [],
+    ),
+    (
+        "a milder rule for a wildcard host of a cloud",
+        policy(rules=(rule("mild", [f"{HOST}/a/**", "*.cn-north-4.myhuaweicloud.com/b/**"], mode="warn"),)),
+        [
+            "rules[0].images[1]: matches hosts of myhuaweicloud.com that anyone can register, such as "
+            "storage buckets: replace *. by the full name of each registry"
+        ],
+    ),
+    (
         "a rule below one of other namespaces",
         policy(rules=(rule("wide", namespaces=["a"], mode="audit"), rule("narrow", mode="enforce"))),
         [],
@@ -180,3 +203,32 @@ CASES: list[tuple[str, Policy, list[str]]] = [
 def test_doubtful_policies_are_warned_of(checked: Policy, expected: list[str]) -> None:
     """The warning says what happens, not only what is written."""
     assert [str(problem) for problem in lint(checked, NOW)] == expected
+
+
+D = "sha256:" + "a" * 64
+
+SHARED = [
+    ("*.myhuaweicloud.com/hwofficial/**", "myhuaweicloud.com"),
+    ("*.obs.cn-north-4.myhuaweicloud.com/**", "myhuaweicloud.com"),
+    ("*.swr-pro.myhuaweicloud.com/shop/**", "myhuaweicloud.com"),
+    ("*.dkr.ecr.eu-central-1.amazonaws.com/a:1", "amazonaws.com"),
+    ("*.aliyuncs.com:5000/a", "aliyuncs.com"),
+    ("*.github.io/a", "github.io"),
+    ("*.t-systems.com/a", "otc.t-systems.com"),
+    ("*.windows.net/a", "windows.net"),
+    ("*.evilgithub.io/a", None),
+    ("*.example.com/a", None),
+    (f"*.myhuaweicloud.com/a@{D}", None),
+    ("swr.cn-north-4.myhuaweicloud.com/hwofficial/**", None),
+]
+
+
+@pytest.mark.parametrize(("pattern", "domain"), SHARED)
+def test_exemption_of_shared_wildcard_host_is_warned_of(pattern: str, domain: str | None) -> None:
+    """Fault B8: a wildcard over a cloud's domain takes in the buckets of strangers."""
+    expected = [
+        f"exemptions[0].images[0]: matches hosts of {domain} that anyone can register, such as storage "
+        "buckets: replace *. by the full name of each registry"
+    ]
+    found = [str(problem) for problem in lint(policy(exemptions=(exemption("a", [pattern]),)), NOW)]
+    assert found == (expected if domain is not None else [])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.builders import DIGEST, HOST, NOW, exemption, policy, rule
 from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.findings import Mode
-from webhook.policy.model import MAX_REMEMBERED, BreakGlass, Exemption, Policy, Rule
+from webhook.policy.model import MAX_REMEMBERED, STRICTEST_FIRST, BreakGlass, Exemption, Policy, Rule
 
 IMAGES = [
     None,
@@ -61,16 +61,20 @@ def exemptions(draw: st.DrawFn) -> tuple[Exemption, ...]:
 
 
 def plain_rule(current: Policy, namespace: str, image: ImageReference | None) -> Rule | None:
-    """Return the rule that counts, worked out anew."""
-    for item in current.rules:
-        if not item.namespaces.match(namespace):
-            continue
-        if image is None:
-            if item.is_about_all or current.mode_for(item) is Mode.ENFORCE:
-                return item
-        elif any(pattern.matches(image) for pattern in item.images):
-            return item
-    return None
+    """Return the rule that counts, worked out anew; images of these rules demand nothing more."""
+    here = [item for item in current.rules if item.namespaces.match(namespace)]
+    if image is None:
+        catching = (item for item in here if item.is_about_all or current.mode_for(item) is Mode.ENFORCE)
+        return next(catching, None)
+    candidates: list[Rule | None] = []
+    for item in here:
+        if any(pattern.may_match(image) for pattern in item.images):
+            candidates.append(item)
+        if any(pattern.matches(image) for pattern in item.images):
+            break
+    else:
+        candidates.append(None)
+    return min(candidates, key=lambda item: STRICTEST_FIRST.index(current.mode_for(item)))
 
 
 def plain_exemption(

@@ -117,6 +117,18 @@ def test_swr_being_down_is_told_and_leaves_the_replica_ready() -> None:
     assert report.lines[2] == f"[!] swr {HOST}: has not answered yet, left alone after failures"
 
 
+def test_blocked_account_is_shown_until_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault D6: the probe says for how long; the replica stays ready."""
+    metrics = Metrics("test")
+    monkeypatch.setattr("webhook.telemetry.metrics.time.time", lambda: NOW - 42)
+    metrics.account_blocked(HOST, 1842.0)
+    report = health(metrics=metrics).report()
+    line = f"[!] swr {HOST}: has not answered yet, SWR has blocked the account: no calls for 1800 s"
+    assert (report.ready, report.lines[2]) == (True, line)
+    metrics.account_blocked(HOST, 42.0)
+    assert health(metrics=metrics).report().lines[2] == f"[+] swr {HOST}: has not answered yet"
+
+
 def test_the_last_answer_of_swr_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """In seconds, by the metric that operators watch."""
     metrics = Metrics("test")

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes import FakeClock
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled
-from webhook.trust.limiter import BURST_SECONDS, LONGEST_BACK_OFF, RateLimiter
+from webhook.trust.limiter import BURST_SECONDS, LONGEST_BACK_OFF, LONGEST_BLOCK, RateLimiter
 
 RATE = 50.0
 
@@ -152,3 +152,46 @@ def test_a_turn_that_was_not_used_is_another_ones() -> None:
     with pytest.raises(Throttled, match="SWR asked for a pause"):
         limited.limiter.wait_turn(_Within(1.0), reserved=True)
     assert limited.limiter.has_turn()
+
+
+def test_blocked_account_is_not_called_for_half_an_hour() -> None:
+    """Fault D6: a second answer of a call under way does not prolong the pause, and no shorter wish ends it."""
+    limited = Limited()
+    pause = limited.limiter.block(LONGEST_BLOCK)
+    assert LONGEST_BLOCK <= pause <= LONGEST_BLOCK * 1.1
+    limited.clock.tick(60.0)
+    assert limited.limiter.block(LONGEST_BLOCK) == pytest.approx(pause - 60)
+    limited.limiter.back_off(1.0)
+    limited.limiter.ease()
+    with pytest.raises(Throttled, match=r"^SWR has blocked the account for a while$") as caught:
+        limited.turn(3.0)
+    assert (caught.value.fault, caught.value.retry_after) == (Fault.REGISTRY, pytest.approx(pause - 60))
+
+
+def test_block_longer_than_swrs_is_cut_to_it() -> None:
+    """A wrong length does not switch the gate off for a day."""
+    assert Limited().limiter.block(86400.0) <= LONGEST_BLOCK * 1.1
+
+
+def test_blocked_account_gets_no_burst_after_the_pause() -> None:
+    """Fault D6: 180 calls at once could get it blocked again."""
+    limited = Limited()
+    limited.clock.tick(limited.limiter.block(LONGEST_BLOCK))
+    assert [limited.turn() > 0 for _ in range(3)] == [True, True, True]
+
+
+def test_blocked_account_stays_blocked_under_another_rate() -> None:
+    """Fault D6: a change of ``lookup`` in the policy does not make calls to it."""
+    limited = Limited()
+    limited.limiter.block(LONGEST_BLOCK)
+    limited.limiter.change_rate(RATE * 2)
+    with pytest.raises(Throttled, match=r"^SWR has blocked the account for a while$"):
+        limited.turn(3.0)
+
+
+def test_other_rate_counts_from_its_change_on() -> None:
+    """The next burst and the calls after it are those of the new rate."""
+    limited = Limited()
+    limited.limiter.change_rate(10.0)
+    assert [limited.turn() for _ in range(36)] == [0.0] * 36
+    assert limited.turn() == pytest.approx(1 / 9)

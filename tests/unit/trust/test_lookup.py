@@ -22,7 +22,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.registries import Registry
+from webhook.registries import CredentialSettings, Registry
 from webhook.trust.lane import MAX_LATE
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.lookup import Answer, Known, Origin, Question, TrustLookup, Unknown
@@ -446,6 +446,32 @@ def test_what_trying_again_cannot_help_is_not_tried_again(failure: TrustLookupEr
     asked = Asked({IMAGE: failure}, lookup=LookupSettings(retries=3))
     asked.one()
     assert asked.source.asked == [IMAGE]
+
+
+def test_blocked_account_serves_stale_answers_and_is_not_called(caplog: pytest.LogCaptureFixture) -> None:
+    """Fault D6: all registries of the account wait, also under other settings; another account does not."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, CacheSettings(trusted=60))
+    other = CredentialSettings("token", token_file="/etc/swr/another")
+    asked.one()
+    asked.clock.tick(61)
+    asked.source.facts = dict.fromkeys(
+        (IMAGE, "shop/api:1", "shop/db:1"),
+        Throttled("blocked", fault=Fault.REGISTRY, retry_after=1800, blocks_account=True),
+    )
+    assert [asked.one(), asked.one()] == ["trusted from stale"] * 2
+    asked.lookup.configure(asked.settings, LookupSettings(retries=0, calls_per_second=10))
+    (answer,) = asked.ask(question("shop/api:1", project_id="p2"))
+    assert isinstance(answer, Unknown)
+    assert str(answer.failure) == "SWR has blocked the account for a while"
+    assert asked.source.asked == [IMAGE] * 2
+    assert asked.one("shop/db:1", credentials=other) == "unknown: throttled"
+    assert asked.source.asked == [IMAGE] * 2 + ["shop/db:1"]
+    ((name, seconds), _) = asked.notes.named("account_blocked")
+    assert name == "swr.cn-north-4.myhuaweicloud.com"
+    assert 1800 <= seconds <= 1980  # type: ignore[operator]
+    logged = [record.getMessage() for record in caplog.records if record.name == "webhook.trust.lane"]
+    assert len(logged) == 2
+    assert logged[0] == f"swr.cn-north-4.myhuaweicloud.com: blocked; no call is made for {seconds:.0f} s"
 
 
 def test_facts_survive_a_change_of_the_policy_where_their_registry_is_the_same() -> None:

@@ -1,0 +1,312 @@
+"""Beside other admission webhooks: one that changes images, a slow one, and one that refuses, too.
+
+The API server calls mutating webhooks first, one after another, and then all validating ones at the
+same time (https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from tests.cluster.foreign import Answer, ForeignWebhook, patch
+from tests.controlplane import WEBHOOK, ControlPlane
+from tests.emulator.server import Emulator
+from tests.serving import ServerProcess, make_certificate
+
+HOST = "swr.cn-north-4.myhuaweicloud.com"
+TRUSTED = f"{HOST}/shop/web:1.0"
+UNTRUSTED = f"{HOST}/shop/web:2.0"
+NAMESPACE = "beside"
+CONFIGURATION = "swr-trust-beside"
+DENIED = f'Error from server (Forbidden): admission webhook "{WEBHOOK}" denied the request: '
+FIRST_IMAGE = "/spec/containers/0/image"
+
+
+@dataclass
+class Stage:
+    """Our webhook, registered for one namespace, and the API server that calls it."""
+
+    cluster: ControlPlane
+    server: ServerProcess
+    emulator: Emulator
+
+    def create(self, name: str, image: str) -> str:
+        """Create a Pod and return what kubectl printed."""
+        return self.cluster.kubectl("run", name, f"--image={image}", "-n", NAMESPACE, check=False).strip()
+
+    def images(self, name: str) -> list[str]:
+        """Return the images of a Pod's containers."""
+        spec = self.cluster.get("pod", name, "-n", NAMESPACE)["spec"]
+        return [container["image"] for container in spec["containers"]]
+
+    def decisions(self, name: str) -> list[str]:
+        """Return our decisions about a Pod so far."""
+        lines = self.server.log_lines()
+        return [line["decision"] for line in lines if line.get("object") == name and "decision" in line]
+
+    def wait_for_decision(self, name: str, seconds: float) -> bool:
+        """Wait until we have decided about a Pod; return whether we have."""
+        ends = time.monotonic() + seconds
+        while not self.decisions(name) and time.monotonic() < ends:
+            time.sleep(0.05)
+        return bool(self.decisions(name))
+
+
+@pytest.fixture(scope="module")
+def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """With ``failurePolicy: Fail`` and three seconds for us."""
+    folder = tmp_path_factory.mktemp("beside")
+    certificate = make_certificate(folder)
+    with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
+        control_plane.make_namespace(NAMESPACE)
+        control_plane.register_webhook(
+            server.url, certificate.authority, [NAMESPACE], CONFIGURATION, timeoutSeconds=3
+        )
+        stage = Stage(control_plane, server, emulator)
+        control_plane.wait_for("our webhook", lambda: DENIED in stage.create("probe", UNTRUSTED))
+        yield stage
+        control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
+
+
+class Register:
+    """Registers other webhooks until the test ends."""
+
+    def __init__(self, stage: Stage, folder: Path, registered: ExitStack) -> None:
+        self._stage = stage
+        self._folder = folder
+        self._registered = registered
+
+    def __call__(
+        self, kind: Literal["Mutating", "Validating"], name: str, answer: Answer, **settings: Any
+    ) -> ForeignWebhook:
+        webhook = ForeignWebhook(self._stage.cluster, self._folder, name, kind, NAMESPACE, answer, **settings)
+        return self._registered.enter_context(webhook)
+
+
+@pytest.fixture
+def register(stage: Stage, tmp_path: Path) -> Iterator[Register]:
+    """Nothing that a test registers is in the way of the next one; SWR works again, too."""
+    with ExitStack() as registered:
+        yield Register(stage, tmp_path, registered)
+    stage.emulator.mend()
+
+
+def untrusted(field: str) -> str:
+    """Return our refusal of an untrusted image, up to its remedy."""
+    return (
+        f'{DENIED}denied by image trust policy: {field} "{UNTRUSTED}": SWR does not mark this tag as trusted.'
+    )
+
+
+def rewriting(image: str) -> Answer:
+    """Return a webhook that gives the first container another image."""
+    return lambda _: patch({"op": "replace", "path": FIRST_IMAGE, "value": image})
+
+
+def adding(section: str, image: str) -> Answer:
+    """Return a webhook that adds a container, once."""
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        present = request["object"]["spec"].get(section, [])
+        if any(container["name"] == "added" for container in present):
+            return {"allowed": True}
+        container = {"name": "added", "image": image}
+        path = f"/spec/{section}"
+        return patch(
+            {"op": "add", "path": f"{path}/-", "value": container}
+            if present
+            else {"op": "add", "path": path, "value": [container]}
+        )
+
+    return answer
+
+
+# A webhook that changes images.
+
+
+def test_image_that_a_webhook_rewrites_is_the_one_that_is_judged(stage: Stage, register: Register) -> None:
+    """The image that the author wrote would have been trusted."""
+    register("Mutating", "rewriting", rewriting(UNTRUSTED))
+    assert stage.create("rewritten", TRUSTED).startswith(untrusted("spec.containers[0].image"))
+
+
+def test_image_that_a_webhook_replaces_by_a_trusted_one_is_admitted(stage: Stage, register: Register) -> None:
+    """As webhooks do that redirect images to a mirror."""
+    register("Mutating", "mirroring", rewriting(TRUSTED))
+    assert stage.create("mirrored", "nginx") == "pod/mirrored created"
+    assert stage.images("mirrored") == [TRUSTED]
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ("containers", "spec.containers[1].image"),
+        ("initContainers", "spec.initContainers[0].image"),
+    ],
+)
+def test_untrusted_container_that_a_webhook_adds_is_refused(
+    stage: Stage, register: Register, section: str, field: str
+) -> None:
+    """As service meshes and agents add theirs."""
+    register("Mutating", "adding", adding(section, UNTRUSTED))
+    assert stage.create("sidecar", TRUSTED).startswith(untrusted(field))
+
+
+def test_trusted_container_that_a_webhook_adds_is_admitted(stage: Stage, register: Register) -> None:
+    """The sidecar's image is judged like any other."""
+    register("Mutating", "adding", adding("containers", TRUSTED))
+    assert stage.create("meshed", TRUSTED) == "pod/meshed created"
+    assert stage.images("meshed") == [TRUSTED, TRUSTED]
+
+
+def test_change_of_a_reinvoked_webhook_is_judged(stage: Stage, register: Register) -> None:
+    """``reinvocationPolicy: IfNeeded``: it is called again after a later webhook, and only then we are, once."""
+
+    def downgrade(request: dict[str, Any]) -> dict[str, Any]:
+        containers = request["object"]["spec"]["containers"]
+        last = len(containers) - 1
+        if last == 0:
+            return {"allowed": True}
+        return patch({"op": "replace", "path": f"/spec/containers/{last}/image", "value": UNTRUSTED})
+
+    first = register("Mutating", "a-downgrading", downgrade, reinvocationPolicy="IfNeeded")
+    register("Mutating", "b-adding", adding("containers", TRUSTED))
+    assert stage.create("reinvoked", TRUSTED).startswith(untrusted("spec.containers[1].image"))
+    calls = [one for one in first.requests if one["name"] == "reinvoked"]
+    assert [len(one["object"]["spec"]["containers"]) for one in calls] == [1, 2]
+    assert stage.decisions("reinvoked") == ["deny"]
+
+
+def test_mutating_webhook_that_fails_and_is_ignored_leaves_the_image_to_us(
+    stage: Stage, register: Register
+) -> None:
+    """The API server goes on with the Pod as its author wrote it."""
+    register("Mutating", "failing", lambda _: {"allowed": "neither"}, failurePolicy="Ignore")
+    assert stage.create("ignored", TRUSTED) == "pod/ignored created"
+    assert stage.create("ignored-too", UNTRUSTED).startswith(untrusted("spec.containers[0].image"))
+
+
+# A slow one.
+
+
+def after_our_decision(stage: Stage, decided: dict[str, bool]) -> Answer:
+    """Return a webhook that allows a Pod only after we have decided about it, or after 8 seconds."""
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        name = request["name"]
+        if name != "probe":
+            decided[name] = stage.wait_for_decision(name, 8)
+        return {"allowed": True}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "expected"),
+    [
+        ("slow-trusted", TRUSTED, "pod/slow-trusted created"),
+        ("slow-untrusted", UNTRUSTED, untrusted("spec.containers[0].image")),
+    ],
+)
+def test_slow_validating_webhook_does_not_delay_our_decision(
+    stage: Stage, register: Register, name: str, image: str, expected: str
+) -> None:
+    """It answers only after we have: called one after another, one of the two would run into its timeout."""
+    decided: dict[str, bool] = {}
+    register("Validating", "slow", after_our_decision(stage, decided))
+    assert stage.create(name, image).startswith(expected)
+    assert decided == {name: True}
+
+
+def test_our_deadline_is_our_own_beside_a_slow_webhook(stage: Stage, register: Register) -> None:
+    """SWR hangs: we refuse after our three seconds, although the other one has ten; kubectl tries again."""
+    decided: dict[str, bool] = {}
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        response = after_our_decision(stage, decided)(request)
+        if request["name"] == "hanging":
+            stage.emulator.mend()
+        return response
+
+    stage.emulator.state.set_tag("shop/hanging:1", is_trusted=True)
+    register("Validating", "slow", answer)
+    stage.emulator.break_with("hang", match="repos/hanging")
+    assert stage.create("hanging", f"{HOST}/shop/hanging:1") == "pod/hanging created"
+    assert decided == {"hanging": True}
+    assert stage.decisions("hanging") == ["deny", "allow"]
+
+
+@pytest.mark.parametrize(("policy", "image"), [("Ignore", TRUSTED), ("Ignore", UNTRUSTED), ("Fail", TRUSTED)])
+def test_webhook_that_never_answers_changes_nothing_about_our_decision(
+    stage: Stage, register: Register, policy: str, image: str
+) -> None:
+    """Its own ``failurePolicy`` says what its silence means, and the error names it."""
+    ended = threading.Event()
+
+    def never(request: dict[str, Any]) -> dict[str, Any]:
+        if request["name"] != "probe":
+            ended.wait(20)
+        return {"allowed": True}
+
+    register("Validating", "silent", never, timeoutSeconds=1, failurePolicy=policy)
+    try:
+        output = stage.create(f"silent-{policy.lower()}", image)
+    finally:
+        ended.set()
+    if policy == "Fail":
+        assert 'failed calling webhook "silent.example.com"' in output
+        assert stage.decisions("silent-fail") == ["allow"]
+    elif image == UNTRUSTED:
+        assert output.startswith(untrusted("spec.containers[0].image"))
+    else:
+        assert output == "pod/silent-ignore created"
+
+
+# One that refuses, as Gatekeeper does.
+
+GATEKEEPER = "[require-owner] you must provide labels: {owner}"
+THEIRS = f'Error from server (Forbidden): admission webhook "gatekeeper.example.com" denied the request: {GATEKEEPER}'
+
+
+def refuse(request: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what has no owner."""
+    if "owner" in request["object"]["metadata"].get("labels", {}):
+        return {"allowed": True, "warnings": ["[require-team] you should provide labels: {team}"]}
+    return {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": GATEKEEPER}}
+
+
+def test_refusal_of_another_webhook_stands_by_itself(stage: Stage, register: Register) -> None:
+    """We admit, they refuse: their message is shown whole, and our log says that we admitted."""
+    register("Validating", "gatekeeper", refuse)
+    assert stage.create("ownerless", TRUSTED) == THEIRS
+    assert stage.decisions("ownerless") == ["allow"]
+
+
+def test_refusals_of_both_are_whole_sentences(stage: Stage, register: Register) -> None:
+    """The API server shows the one that comes first; our log has ours either way."""
+    register("Validating", "gatekeeper", refuse)
+    output = stage.create("both", UNTRUSTED)
+    assert output == THEIRS or output.startswith(untrusted("spec.containers[0].image"))
+    assert stage.decisions("both") == ["deny"]
+
+
+def test_warnings_of_another_webhook_stand_beside_our_refusal(stage: Stage, register: Register) -> None:
+    """They admit with a warning, we refuse: kubectl shows both."""
+    register("Validating", "gatekeeper", refuse)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "owned", "namespace": NAMESPACE, "labels": {"owner": "shop"}},
+        "spec": {"containers": [{"name": "main", "image": UNTRUSTED}]},
+    }
+    output = stage.cluster.kubectl("create", "-f", "-", stdin=pod, check=False)
+    assert "Warning: [require-team] you should provide labels: {team}\n" in output
+    assert f'{WEBHOOK}" denied the request: denied by image trust policy: spec.containers[0].image' in output

@@ -1,0 +1,75 @@
+"""Domains below which strangers can have a host of their own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from webhook.images.patterns import ImagePattern
+
+SHARED_DOMAINS: Final = (
+    # Huawei Cloud: buckets are BUCKET.obs.REGION.myhuaweicloud.com (OBS User Guide, access domain names),
+    # Enterprise instances INSTANCE.swr-pro.myhuaweicloud.com, gateways ID.apic.REGION.huaweicloudapis.com.
+    "myhuaweicloud.com",
+    "myhuaweicloud.cn",
+    "myhuaweicloud.eu",
+    "huaweicloudapis.com",
+    "hwcloudsite.com",
+    # The private section of https://publicsuffix.org/list/public_suffix_list.dat, or the parent of several of
+    # its entries: object storage, functions, registries and pages of the large clouds and hosters.
+    "aliyuncs.com",
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "azure.com",
+    "azurecr.io",
+    "azurewebsites.net",
+    "bcebos.com",
+    "cloudfront.net",
+    "cloudfunctions.net",
+    "digitaloceanspaces.com",
+    "elasticbeanstalk.com",
+    "github.dev",
+    "github.io",
+    "githubusercontent.com",
+    "gitlab.io",
+    "googleapis.com",
+    "herokuapp.com",
+    "myqcloud.com",
+    "netlify.app",
+    "ngrok.app",
+    "ngrok.io",
+    "on.aws",
+    "oraclecloud.com",
+    "otc.t-systems.com",
+    "pages.dev",
+    "pkg.dev",
+    "qiniucs.com",
+    "r2.dev",
+    "run.app",
+    "sslip.io",
+    "tencentcloudcr.com",
+    "trycloudflare.com",
+    "vercel.app",
+    "volces.com",
+    "windows.net",
+    "workers.dev",
+    # Hosters of dynamic names: every label below is somebody's.
+    "duckdns.org",
+    "nip.io",
+    "xip.io",
+)
+"""Not complete, and cannot be: a domain that is missing here only goes without a warning."""
+
+
+def shared_domain(pattern: ImagePattern) -> str | None:
+    """Return the shared domain that the wildcard host of a pattern takes in, or ``None``.
+
+    Whatever lies below a shared domain counts, too: which of its subdomains are given away is the
+    provider's choice, and changes. A digest names its content, whoever serves it.
+    """
+    if not pattern.domain.startswith("*.") or pattern.digest is not None:
+        return None
+    fixed = pattern.domain[1:].partition(":")[0]
+    for domain in SHARED_DOMAINS:
+        if fixed.endswith(f".{domain}") or f".{domain}".endswith(fixed):
+            return domain
+    return None

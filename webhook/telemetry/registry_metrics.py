@@ -1,0 +1,37 @@
+"""Metrics of what a registry cannot do for a while, and the values behind them, which the probes read."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Gauge
+
+
+class RegistryMetrics:
+    """Gauges with the label ``registry``, absent until what they tell of happens."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the gauges."""
+        self._breaker = Gauge(
+            "swr_trust_swr_circuit_breaker_open",
+            "1 while a registry is left alone because it does not answer.",
+            ("registry",),
+            registry=registry,
+        )
+        self.breaker_open: dict[str, bool] = {}
+        self._blocked = Gauge(
+            "swr_trust_swr_account_blocked_until_timestamp_seconds",
+            "Until when a registry is not called because SWR has blocked the account for too many requests.",
+            ("registry",),
+            registry=registry,
+        )
+        self.blocked_until: dict[str, float] = {}
+        """By registry, in epoch seconds."""
+
+    def breaker_changed(self, registry: str, *, is_open: bool) -> None:
+        """Record whether a registry is not called because it does not answer."""
+        self.breaker_open[registry] = is_open
+        self._breaker.labels(registry).set(1 if is_open else 0)
+
+    def account_blocked(self, registry: str, until: float) -> None:
+        """Record until when (epoch seconds) no call to a registry is made."""
+        self.blocked_until[registry] = until
+        self._blocked.labels(registry).set(until)
