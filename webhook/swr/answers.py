@@ -24,6 +24,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.swr.clock import describe_skew, find_skew
 from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
@@ -51,8 +52,8 @@ THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
 CROSS_ACCOUNT: Final = "4011064"
 NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
 WRONG_URL: Final = "4040083"
-CLOCK_SKEW: Final = "APIGW.0303"
-"""A signature that is more than 15 minutes off."""
+SIGNATURE_REFUSED: Final = frozenset({"APIGW.0301", "APIG.0301", "APIGW.0303", "APIG.0303"})
+"""A wrong signature, or one of more than 15 minutes ago; 0303 is the latter or a wrong key of an app."""
 
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
 _GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
@@ -210,12 +211,21 @@ def read_error(response: HttpResponse) -> TrustLookupError:
     if CROSS_ACCOUNT in numbers:
         return Forbidden(f"{said}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
-        return Unauthorized(f"{said}: is this machine's clock right?" if CLOCK_SKEW in codes else said)
+        return Unauthorized(said + _hint_at_clock(response, codes))
     if status == FORBIDDEN:
         return Forbidden(said)
     if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:
         return RegistryUnavailable(said, retry_after=read_retry_after(response))
     return MalformedAnswer(said)
+
+
+def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
+    if SIGNATURE_REFUSED.isdisjoint(codes):
+        return ""
+    skew = find_skew(_read_messages(response.body), response.headers.get("date"), time.time())
+    if skew is not None:
+        return f": {describe_skew(skew)}"
+    return ": is this machine's clock right?" if any(code.endswith("0303") for code in codes) else ""
 
 
 def read_block(response: HttpResponse) -> Throttled | None:

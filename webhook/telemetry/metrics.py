@@ -124,10 +124,9 @@ class Metrics:
         self._certificate_end = gauge(
             "certificate_not_after_timestamp_seconds", "When a certificate ends.", "certificate"
         )
-        self._certificate_loads = counter(
-            "certificate_reloads_total", "Looks at a changed certificate.", "result"
+        self.conditions = SwrConditions(
+            counter("certificate_reloads_total", "Looks at a changed certificate.", "result")
         )
-        self.conditions = SwrConditions(self._certificate_loads)
         self._cut = counter(
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
         )
@@ -243,7 +242,7 @@ class Metrics:
     def certificate_loaded(self, not_after: float) -> None:
         """Take note of a certificate in use, which ends at ``not_after`` in epoch seconds."""
         self._certificate_end.labels("serving").set(not_after)
-        self._certificate_loads.labels("ok").inc()
+        self.conditions.certificate_loads.labels("ok").inc()
 
     def authority_loaded(self, not_after: float) -> None:
         """Take note of the authority of a managed certificate, which ends at ``not_after``."""
@@ -251,7 +250,7 @@ class Metrics:
 
     def certificate_rejected(self) -> None:
         """Take note of a certificate that cannot be used."""
-        self._certificate_loads.labels("failed").inc()
+        self.conditions.certificate_loads.labels("failed").inc()
 
     def connection_cut(self, stage: str) -> None:
         """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -205,6 +206,22 @@ def test_the_clock_is_compared_with_swrs(
     """Signatures count for fifteen minutes."""
     moment = dt.datetime.now(dt.UTC).timestamp() + skew
     assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].health is health
+
+
+def test_signature_that_is_too_old_is_a_matter_of_the_clock(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D4: the advice was to look at the access key."""
+    (access, key), *_ = emulator.state.keys.items()
+    monkeypatch.setitem(key, "skew", 3600.0)
+    monkeypatch.setenv("HUAWEICLOUD_SDK_AK", access)
+    monkeypatch.setenv("HUAWEICLOUD_SDK_SK", key["secret"])
+    check = swr(emulator, tmp_path, "shop/web:1.0", credentials=CredentialSettings("aksk"))["credential"]
+    assert check.health is Health.FAILED
+    assert re.fullmatch(
+        r"SWR answered 401 APIGW\.0301: this machine's clock is 3[56][0-9]{2} s behind SWR's", check.found
+    )
+    assert check.advice.startswith("Synchronise the clock (chrony, NTP)")
 
 
 def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
