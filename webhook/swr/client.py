@@ -105,11 +105,11 @@ class SwrClient:
         """Record that the call for one tag is missing, once that was seen of an image that nobody chose.
 
         Raises:
-            RegistryUnavailable: it is not: the gateway does not know this image's path only.
+            MalformedAnswer: it is not: the gateway does not know the path of this image only.
         """
         if not is_unpublished(self._send_control(self._detail.make_control(), deadline, pace)):
             detail = "the API gateway answers 404 APIGW.0101 about this image, and not about others"
-            raise RegistryUnavailable(detail, fault=Fault.IMAGE)
+            raise MalformedAnswer(detail)
         self._detail.record_missing()
 
     @property

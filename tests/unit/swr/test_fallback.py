@@ -220,7 +220,7 @@ def test_image_that_the_gateway_does_not_route_switches_nothing_over() -> None:
     asked = Asked(control=NO_ORGANIZATION)
     error = asked.fail()
     assert str(error) == "the API gateway answers 404 APIGW.0101 about this image, and not about others"
-    assert (type(error), error.fault) == (RegistryUnavailable, Fault.IMAGE)
+    assert (type(error), error.fault) == (MalformedAnswer, Fault.IMAGE)
     assert not asked.client.uses_tag_list
 
 
