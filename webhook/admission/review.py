@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from webhook.admission.bounds import find_excess
 from webhook.admission.decision import Decision
 from webhook.admission.objects import KubernetesObject
 from webhook.admission.request import AdmissionRequest, GroupKind, GroupResource, Short, UserInfo
@@ -94,12 +95,13 @@ def read_review(body: bytes) -> AdmissionRequest:
     Raises:
         BadReviewError: the body is no AdmissionReview v1 with a request and a uid.
     """
+    excess = find_excess(body)
+    if excess:
+        return _read_broken(body, excess)
     try:
         review = _review_decoder.decode(body)
     except msgspec.ValidationError as error:
         return _read_loosely(body, str(error))
-    except RecursionError:
-        return _read_broken(body, "is nested too deeply")
     except _DECODE_ERRORS as error:
         return _read_broken(body, f"is not JSON: {error}")
     request = review.request
@@ -114,8 +116,6 @@ def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
         review = _raw_decoder.decode(body)
     except msgspec.ValidationError as error:
         raise BadReviewError(400, f"the body is no AdmissionReview: {error}") from None
-    except RecursionError:
-        return _read_broken(body, "is nested too deeply")
     except _DECODE_ERRORS as error:
         return _read_broken(body, f"is not JSON: {error}")
     request, raw = _read_envelope(review)
@@ -142,8 +142,11 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
         BadReviewError: it is no AdmissionReview v1 with a request and a uid.
     """
     for match in itertools.islice(_OBJECT.finditer(body), _MAX_OBJECTS):
+        beginning = body[: match.start()] + b"}}"
+        if find_excess(beginning):
+            return None
         try:
-            review = _raw_decoder.decode(body[: match.start()] + b"}}")
+            review = _raw_decoder.decode(beginning)
         except _DECODE_ERRORS:
             continue
         request, _ = _read_envelope(review)

@@ -12,6 +12,7 @@ from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Mode
 from webhook.policy.namespaces import NamespacePatterns
+from webhook.policy.pattern_index import PatternIndex
 from webhook.registries import RegistryTable
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -91,6 +92,13 @@ class _Matches:
     exemptions: tuple[Exemption, ...]
 
 
+MAX_SCOPES: Final = 1024
+"""Namespaces for which a policy remembers what is about them."""
+
+_Scope = tuple[PatternIndex[Rule], PatternIndex[Exemption]]
+"""What is about one namespace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The whole configuration. ``version`` is a fingerprint of the file, for logs and metrics.
@@ -115,10 +123,12 @@ class Policy:
     lookup: LookupSettings = field(default_factory=LookupSettings)
 
     _match: Callable[[str, ImageReference | None], _Matches] = field(init=False, repr=False, compare=False)
+    _scope: Callable[[str], _Scope] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Start with an empty memory."""
         object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(self._find_matches))
+        object.__setattr__(self, "_scope", lru_cache(maxsize=MAX_SCOPES)(self._find_scope))
 
     def exemption_for(self, namespace: str, reference: ImageReference, now: float) -> Exemption | None:
         """Return the first exemption that matches and has not expired at ``now`` (epoch seconds)."""
@@ -156,12 +166,27 @@ class Policy:
             )
         return _Matches(
             rule=self._find_rule(namespace, reference),
-            exemptions=tuple(item for item in self.exemptions if item.matches(namespace, reference)),
+            exemptions=tuple(
+                item
+                for item in self._scope(namespace)[1].candidates(reference)
+                if item.matches(namespace, reference)
+            ),
+        )
+
+    def _find_scope(self, namespace: str) -> _Scope:
+        return (
+            PatternIndex(
+                [rule for rule in self.rules if rule.namespaces.match(namespace)], lambda rule: rule.images
+            ),
+            PatternIndex(
+                [item for item in self.exemptions if item.namespaces.match(namespace)],
+                lambda item: item.images,
+            ),
         )
 
     def _find_rule(self, namespace: str, reference: ImageReference) -> Rule | None:
         candidates: list[Rule | None] = []
-        for rule in self.rules:
+        for rule in self._scope(namespace)[0].candidates(reference):
             if rule.may_match(namespace, reference):
                 candidates.append(rule)
                 if rule.matches(namespace, reference):

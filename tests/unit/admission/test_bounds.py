@@ -1,0 +1,119 @@
+"""What a body may hold: the same on every Python, and counted without decoding."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import UID, pod, review
+from webhook.admission.bounds import MAX_DEPTH, MAX_ELEMENTS, depth_of, find_excess
+from webhook.admission.review import read_review
+from webhook.server.reviews import MAX_BODY
+
+texts = st.text(alphabet='{}[]"\\,a\n\u00e9', max_size=8)
+documents = st.recursive(
+    st.none() | st.integers() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def naive_depth(value: Any) -> int:
+    """Return how deeply a decoded document is nested."""
+    if isinstance(value, dict):
+        return 1 + max(map(naive_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(naive_depth, value), default=0)
+    return 0
+
+
+@given(documents, st.booleans())
+def test_the_depth_is_that_of_the_document(document: Any, ascii_only: bool) -> None:
+    """Fault A4: whatever strings hold, escapes and brackets included."""
+    assert depth_of(json.dumps(document, ensure_ascii=ascii_only).encode()) == naive_depth(document)
+
+
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")], ids=["arrays", "objects"])
+@pytest.mark.parametrize(
+    ("levels", "excess"),
+    [(MAX_DEPTH, ""), (MAX_DEPTH + 1, "is nested too deeply"), (100_000, "is nested too deeply")],
+)
+def test_the_bound_of_levels_is_our_own(brackets: tuple[str, str], levels: int, excess: str) -> None:
+    """Fault A4: 998 levels on Python 3.11, 1,498 on 3.12 and 9,999 on 3.13 were the interpreter's."""
+    body = brackets[0] * levels + "1" + brackets[1] * levels
+    assert find_excess(body.encode()) == excess
+
+
+def filled(unit: str, start: str, end: str) -> bytes:
+    """Return a review of 7 MiB that holds ``unit`` as often as it can."""
+    shell = review(json.loads('{"metadata": "HERE"}')).decode()
+    before, after = shell.split('"metadata": "HERE"')
+    room = MAX_BODY - len(before) - len(after) - len(start) - len(end) - 2
+    return (before + start + unit * (room // len(unit)) + end + after).encode()
+
+
+FULL: dict[str, bytes] = {
+    "containers": filled("{},", '"spec":{"containers":[', "{}]}"),
+    "owners": filled("{},", '"metadata":{"ownerReferences":[', "{}]}"),
+    "image volumes": filled('{"image":{}},', '"spec":{"volumes":[', "{}]}"),
+    "annotations": filled('"a":"",', '"metadata":{"annotations":{', '"b":""}}'),
+    "an unknown field": filled("[],", '"x":[', "[]]"),
+    "an error at the end": filled("{},", '"spec":{"containers":[', '{"name":5}]}'),
+}
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_a_body_full_of_elements_is_refused_at_once_under_its_uid(case: str) -> None:
+    """Fault C1: nothing is made of them."""
+    tracemalloc.start()
+    request = read_review(FULL[case])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (request.uid, request.object) == (UID, None)
+    assert request.unreadable == f"it has more than {MAX_ELEMENTS} elements"
+    assert most < 2 * MAX_BODY
+
+
+def test_an_old_object_full_of_elements_is_refused_too() -> None:
+    """Fault C1: an update carries the object twice."""
+    body = FULL["containers"].replace(b'"oldObject": null', b'"oldObject": {"spec":{"containers":[{}]}}')
+    assert read_review(body).unreadable == f"it has more than {MAX_ELEMENTS} elements"
+
+
+def test_groups_of_a_user_are_counted_with_the_rest() -> None:
+    """Fault C1: what comes before the object is decoded where the object cannot be."""
+    body = review(pod("a"), groups=["g"] * 300_000)
+    with pytest.raises(Exception, match=f"the body has more than {MAX_ELEMENTS} elements"):
+        read_review(body)
+
+
+def test_the_most_that_passes_is_decoded_in_bounded_memory() -> None:
+    """Fault C1: with the bound at its limit, twice."""
+    containers = [{} for _ in range(MAX_ELEMENTS // 4)]
+    body = review(
+        {"spec": {"containers": containers}},
+        old={"spec": {"containers": containers[:-200]}},
+        operation="UPDATE",
+    )
+    body = body.replace(b", ", b",").replace(b": ", b":")
+    assert find_excess(body) == ""
+    tracemalloc.start()
+    request = read_review(body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert request.unreadable == ""
+    assert most < 32 * 2**20
+
+
+def test_a_large_object_that_is_honest_passes() -> None:
+    """1.5 MiB with thousands of variables and managed fields, and its predecessor."""
+    thing = pod("a")
+    thing["spec"]["containers"][0]["env"] = [{"name": f"N{n}", "value": "v" * 100} for n in range(5_000)]
+    thing["metadata"]["managedFields"] = [{"fieldsV1": {f"f:{n}": {} for n in range(10_000)}}]
+    thing["metadata"]["annotations"] = {"last": json.dumps(["a"] * 40_000)}
+    assert find_excess(review(thing, old=thing, operation="UPDATE")) == ""
