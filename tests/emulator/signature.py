@@ -42,7 +42,9 @@ def verify(
     except ValueError:
         return "no x-sdk-date"
     if abs(moment.timestamp() - now) > MAX_SKEW:
-        return "the clock is off by more than 15 minutes"
+        theirs = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+        problem = f"calc aksk signature fail:signature expired, signature time:{date},server time:{theirs}"
+        return f"Incorrect IAM authentication information: {problem}"
     uri = "/".join(quote(unquote(part), safe="~") for part in path.split("/"))
     pairs = sorted(parse_qsl(query, keep_blank_values=True))
     canonical = "\n".join(

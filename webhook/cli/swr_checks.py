@@ -27,6 +27,7 @@ from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.client import SwrClient
+from webhook.swr.clock import MAX_SKEW
 from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, HttpRequest, HttpResponse
 from webhook.swr.naming import check_names, split_path
@@ -38,14 +39,14 @@ from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 SECONDS: Final = 10.0
 """For each look."""
 
-MAX_SKEW: Final = 15 * 60.0
-"""Seconds that a signature's time may be off (API Request Signing Guide)."""
-
 NOTICED_SKEW: Final = 60.0
 
 PROBE: Final = "swr-trust-doctor"
 """Organisation and repository that are asked about where no image is given; nobody has them."""
 
+_CLOCK_ADVICE: Final = (
+    "Synchronise the clock (chrony, NTP): signatures count for 15 minutes around their time."
+)
 _TRANSIENT_ADVICE: Final = "Try again; if it stays, look at SWR's status and at what stands between."
 _BLOCKED_ADVICE: Final = (
     "Wait for 30 minutes. Find what else calls SWR often with this account (pipelines, nodes that pull again "
@@ -80,6 +81,9 @@ class _Subject:
 class _NoRecorder:
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Take no notes."""
+
+    def tag_source_changed(self, registry: str, source: str) -> None:
+        """Record nothing."""
 
 
 def check_registries(
@@ -221,8 +225,7 @@ def _check_clock(area: str, endpoint: str, response: HttpResponse, now: float) -
         yield Check(area, "clock", Health.OK, found)
         return
     health = Health.FAILED if abs(skew) > MAX_SKEW else Health.WARNING
-    advice = "Synchronise the clock (chrony, NTP): signatures count for 15 minutes around their time."
-    yield Check(area, "clock", health, found, advice)
+    yield Check(area, "clock", health, found, _CLOCK_ADVICE)
 
 
 def _open(registry: Registry, transport: PooledTransport, environment: Mapping[str, str]) -> Credential:
@@ -243,11 +246,13 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
     try:
         record = subject.client.show_tag(query, Deadline.after(SECONDS), lambda _deadline: None)
     except Unauthorized as error:
-        yield Check(area, "credential", Health.FAILED, error.detail, _CREDENTIAL_ADVICE[kind])
+        advice = _CLOCK_ADVICE if "clock is" in error.detail else _CREDENTIAL_ADVICE[kind]
+        yield Check(area, "credential", Health.FAILED, error.detail, advice)
         return error
     except Forbidden as error:
         yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
-        yield _forbidden(area, "getRepoTag", error, subject, needed=True)
+        action = "listRepoTags" if subject.client.uses_tag_list else "getRepoTag"
+        yield _forbidden(area, action, error, subject, needed=True)
         return error
     except TrustLookupError as error:
         blocked = isinstance(error, Throttled) and error.blocks_account
@@ -256,7 +261,10 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         return error
     yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
     yield _describe_tag(area, record, subject)
-    needed = policy.digest_only == "resolve"
+    needed = policy.digest_only == "resolve" or subject.client.uses_tag_list
+    if subject.client.uses_tag_list:
+        found = "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead"
+        yield Check(area, "ShowRepoTag", Health.WARNING, found, "Grant swr:repo:listRepoTags for all images.")
     listed = TrustQuery(query.registry, query.organization, query.repository, digest="sha256:" + "0" * 64)
     try:
         subject.client.find_digest(listed, Deadline.after(SECONDS), lambda _deadline: None)

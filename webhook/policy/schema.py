@@ -160,7 +160,8 @@ class RegistryModel(_Model):
     iam_endpoint: Url | None = None
     """Base URL of IAM. By default the region's."""
     ca_file: File | None = None
-    """PEM file of the authorities that SWR and IAM are verified by, instead of the system's."""
+    """PEM file of the CAs that SWR and IAM are verified by, instead of the system's. Read again when it
+    changes."""
     proxy: ProxyUrl | None = None
     """URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY of the environment."""
     credentials: CredentialsModel | None = None

@@ -24,6 +24,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.swr.clock import describe_skew, find_skew
 from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
@@ -51,8 +52,8 @@ THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
 CROSS_ACCOUNT: Final = "4011064"
 NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
 WRONG_URL: Final = "4040083"
-CLOCK_SKEW: Final = "APIGW.0303"
-"""A signature that is more than 15 minutes off."""
+SIGNATURE_REFUSED: Final = frozenset({"APIGW.0301", "APIG.0301", "APIGW.0303", "APIG.0303"})
+"""A wrong signature, or one of more than 15 minutes ago; 0303 is the latter or a wrong key of an app."""
 
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
 _GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
@@ -119,6 +120,30 @@ def read_tag(response: HttpResponse, query: TrustQuery, now: float) -> TrustReco
         raise MalformedAnswer("SWR answered 200 without a JSON object") from None
     if answer.tag != query.tag:
         raise MalformedAnswer("SWR's answer is about another tag")
+    return _to_record(answer, query, now)
+
+
+def read_listed_tag(
+    response: HttpResponse, query: TrustQuery, now: float
+) -> tuple[TrustRecord | None, str | None]:
+    """Read what a page of a tag list (v3) says of a tag, as strictly as ``read_tag``.
+
+    Returns the record, or ``None`` where the page does not hold the tag; and the marker of the next page, or
+    ``None`` on the last one.
+
+    Raises:
+        TrustLookupError: the page is not known, or says different things about the tag.
+    """
+    if response.status == NOT_FOUND:
+        return _read_missing(response, now), None
+    items, marker = _read_items(response)
+    records = {_to_record(item, query, now) for item in items if item.tag == query.tag}
+    if len(records) > 1:
+        raise MalformedAnswer("SWR lists the tag more than once, and not alike")
+    return next(iter(records), None), marker
+
+
+def _to_record(answer: _Tag, query: TrustQuery, now: float) -> TrustRecord:
     image = f"{query.organization}/{query.repository}:{query.tag}"
     if isinstance(answer.path, str) and answer.path and answer.path.partition("/")[2] != image:
         raise MalformedAnswer("SWR's answer is about another image")
@@ -139,6 +164,14 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
     """
     if response.status == NOT_FOUND:
         return _read_missing(response, now)
+    items, marker = _read_items(response)
+    return TagPage(
+        tuple(TagFact(item.tag, _digest(item.digest), item.is_trusted is True) for item in items), marker
+    )
+
+
+def _read_items(response: HttpResponse) -> tuple[list[_Tag], str | None]:
+    """Return the tags of a page, each with a name, and the marker of the next page."""
     if response.status != OK:
         raise read_error(response)
     try:
@@ -146,12 +179,9 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
         items = msgspec.convert(page.tags, list[_Tag]) if page.tags is not None else []
     except _DECODE_ERRORS:
         raise MalformedAnswer("SWR answered 200 without a list of tags") from None
-    facts = []
-    for item in items:
-        if not isinstance(item.tag, str):
-            raise MalformedAnswer("SWR listed a tag without a name")
-        facts.append(TagFact(item.tag, _digest(item.digest), item.is_trusted is True))
-    return TagPage(tuple(facts), _next_marker(page))
+    if not all(isinstance(item.tag, str) for item in items):
+        raise MalformedAnswer("SWR listed a tag without a name")
+    return items, _next_marker(page)
 
 
 def _next_marker(page: _Page) -> str | None:
@@ -181,12 +211,21 @@ def read_error(response: HttpResponse) -> TrustLookupError:
     if CROSS_ACCOUNT in numbers:
         return Forbidden(f"{said}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
-        return Unauthorized(f"{said}: is this machine's clock right?" if CLOCK_SKEW in codes else said)
+        return Unauthorized(said + _hint_at_clock(response, codes))
     if status == FORBIDDEN:
         return Forbidden(said)
     if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:
         return RegistryUnavailable(said, retry_after=read_retry_after(response))
     return MalformedAnswer(said)
+
+
+def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
+    if SIGNATURE_REFUSED.isdisjoint(codes):
+        return ""
+    skew = find_skew(_read_messages(response.body), response.headers.get("date"), time.time())
+    if skew is not None:
+        return f": {describe_skew(skew)}"
+    return ": is this machine's clock right?" if any(code.endswith("0303") for code in codes) else ""
 
 
 def read_block(response: HttpResponse) -> Throttled | None:

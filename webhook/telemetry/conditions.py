@@ -10,16 +10,16 @@ class SwrConditions:
 
     def __init__(self, certificate_loads: Counter) -> None:
         """Count CA files that were read again in ``certificate_loads``, by result."""
-        self._certificate_loads = certificate_loads
+        self.certificate_loads = certificate_loads
         self.ca_file_problems: dict[str, str] = {}
         """Why the content of a CA file is not the one in use, by path; as many as ``caFile`` names."""
 
     def ca_file_loaded(self, path: str) -> None:
         """Record that the new content of a CA file is in use."""
         self.ca_file_problems.pop(path, None)
-        self._certificate_loads.labels("ok").inc()
+        self.certificate_loads.labels("ok").inc()
 
     def ca_file_rejected(self, path: str, problem: str) -> None:
         """Record that the new content of a CA file cannot be used."""
         self.ca_file_problems[path] = problem
-        self._certificate_loads.labels("failed").inc()
+        self.certificate_loads.labels("failed").inc()

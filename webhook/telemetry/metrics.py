@@ -124,10 +124,9 @@ class Metrics:
         self._certificate_end = gauge(
             "certificate_not_after_timestamp_seconds", "When a certificate ends.", "certificate"
         )
-        self._certificate_loads = counter(
-            "certificate_reloads_total", "Looks at a changed certificate.", "result"
+        self.conditions = SwrConditions(
+            counter("certificate_reloads_total", "Looks at a changed certificate.", "result")
         )
-        self.conditions = SwrConditions(self._certificate_loads)
         self._cut = counter(
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
         )
@@ -204,6 +203,10 @@ class Metrics:
         """Record that no call to a registry is made for ``seconds`` because SWR has blocked the account."""
         self.registries.account_blocked(registry, time.time() + seconds)
 
+    def tag_source_changed(self, registry: str, source: str) -> None:
+        """Record which call answers about tags: ``tag`` or ``list``."""
+        self.registries.tag_list_used(registry, used=source == "list")
+
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""
         self._cache.count(result)
@@ -239,7 +242,7 @@ class Metrics:
     def certificate_loaded(self, not_after: float) -> None:
         """Take note of a certificate in use, which ends at ``not_after`` in epoch seconds."""
         self._certificate_end.labels("serving").set(not_after)
-        self._certificate_loads.labels("ok").inc()
+        self.conditions.certificate_loads.labels("ok").inc()
 
     def authority_loaded(self, not_after: float) -> None:
         """Take note of the authority of a managed certificate, which ends at ``not_after``."""
@@ -247,7 +250,7 @@ class Metrics:
 
     def certificate_rejected(self) -> None:
         """Take note of a certificate that cannot be used."""
-        self._certificate_loads.labels("failed").inc()
+        self.conditions.certificate_loads.labels("failed").inc()
 
     def connection_cut(self, stage: str) -> None:
         """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""

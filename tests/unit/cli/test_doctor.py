@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -67,6 +68,33 @@ def test_a_healthy_registry(emulator: Emulator, tmp_path: Path) -> None:
         ["DNS", "TLS", "clock", "credential", "getRepoTag", "listRepoTags"], Health.OK
     )
     assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
+
+
+def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault D5: the right to list tags is needed there."""
+    emulator.state.offers_tag_detail = False
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    assert checks["ShowRepoTag"] == Check(
+        HOST,
+        "ShowRepoTag",
+        Health.WARNING,
+        "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead",
+        "Grant swr:repo:listRepoTags for all images.",
+    )
+    assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
+    emulator.break_with("status", match="/v3/", status=403, body='{"error_code":"SVCSTG.SWR.4039001"}')
+    check = swr(emulator, tmp_path, "shop/web:1.0")["listRepoTags"]
+    assert check.found.startswith("SWR answered 403 SVCSTG.SWR.4039001 (to the tag list: ")
+    assert check.advice.startswith("Grant swr:repo:listRepoTags for swr:*:*:repo:shop/* in IAM")
+
+
+def test_wrong_endpoint_is_not_such_a_region(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault D5: it answers the same to everything."""
+    emulator.break_with("status", match="/manage/", status=404, body='{"error_code":"APIGW.0101"}')
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    found = "the API gateway answered 404 APIGW.0101: is the endpoint right?"
+    assert (checks["credential"].health, checks["credential"].found) == (Health.UNKNOWN, found)
+    assert "ShowRepoTag" not in checks
 
 
 def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_path: Path) -> None:
@@ -178,6 +206,22 @@ def test_the_clock_is_compared_with_swrs(
     """Signatures count for fifteen minutes."""
     moment = dt.datetime.now(dt.UTC).timestamp() + skew
     assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].health is health
+
+
+def test_signature_that_is_too_old_is_a_matter_of_the_clock(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D4: the advice was to look at the access key."""
+    (access, key), *_ = emulator.state.keys.items()
+    monkeypatch.setitem(key, "skew", 3600.0)
+    monkeypatch.setenv("HUAWEICLOUD_SDK_AK", access)
+    monkeypatch.setenv("HUAWEICLOUD_SDK_SK", key["secret"])
+    check = swr(emulator, tmp_path, "shop/web:1.0", credentials=CredentialSettings("aksk"))["credential"]
+    assert check.health is Health.FAILED
+    assert re.fullmatch(
+        r"SWR answered 401 APIGW\.0301: this machine's clock is 3[56][0-9]{2} s behind SWR's", check.found
+    )
+    assert check.advice.startswith("Synchronise the clock (chrony, NTP)")
 
 
 def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
