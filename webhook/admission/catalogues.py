@@ -140,6 +140,8 @@ _ENGLISH: Final = Catalogue(
         "unreadable": "the object cannot be judged: {detail}. Tell the people who run this cluster.",
         "no-pod-spec": "it has no Pod spec",
         "too-many-images": "it has {count} images, and at most {limit} are judged at a time",
+        "busy": "this webhook is reading too many large objects at this moment. "
+        "Try again in a minute. If the problem persists, contact your cluster administrators.",
         "crash": "the webhook failed and admits nothing it has not judged. "
         "Try again; if it stays, tell the people who run this cluster.",
         "break-glass-ignored": 'The annotation "{annotation}" is ignored: user "{user}" may not use it.',
@@ -256,6 +258,7 @@ _CHINESE: Final = Catalogue(
         "unreadable": "无法判断该对象: {detail}。请联系集群管理员。",
         "no-pod-spec": "其中没有 Pod spec",
         "too-many-images": "其中有 {count} 个镜像, 而一次最多判断 {limit} 个",
+        "busy": "本 Webhook 正在读取过多的大型对象。请稍后重试；如仍失败，请联系集群管理员。",
         "crash": "webhook 发生故障, 未经判断的请求一律不予放行。请重试; 如仍失败, 请联系集群管理员。",
         "break-glass-ignored": '注解 "{annotation}" 被忽略: 用户 "{user}" 无权使用。',
         "break-glass-empty": '注解 "{annotation}" 被忽略: 其值必须写明原因。',
