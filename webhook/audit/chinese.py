@@ -37,8 +37,8 @@ HEADINGS: Final[Mapping[str, str]] = {
     "e.g. Pod": "例如 Pod",
     "Nodes that run another image than the tag names now": "节点运行的镜像与镜像版本当前指向的镜像不同",
     "The tag was pushed again after the Pod was started. What SWR says of the tag is not about what runs; "
-    "restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。SWR 中的信任标记不代表正在运行的镜像；"
-    "请重启 Pod，或固定其摘要。",
+    "restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
+    "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或固定其摘要。",
     "Runs": "正在运行",
     "SWR holds": "SWR 中的镜像",
     "What runs only by an exemption that ends within 30 days": "仅凭 30 天内到期的豁免运行的镜像",
