@@ -266,10 +266,17 @@ def _crashed(bench: _Bench | None, request: AdmissionRequest, subject: Subject) 
         code=INTERNAL_ERROR[0] if denied else 0,
         status_reason=INTERNAL_ERROR[1] if denied else "",
         message=message if denied else "",
-        warnings=(printable(message, MAX_WARNING),) if effect is Effect.WARN else (),
+        warnings=_warnings(bench, subject, message) if effect is Effect.WARN else (),
         annotations=annotations,
         subject=subject.value,
     )
+
+
+def _warnings(bench: _Bench | None, subject: Subject, message: str) -> tuple[str, ...]:
+    """Return the warning of a request that is admitted although ``message`` would refuse it."""
+    if bench is None:
+        return (printable(message, MAX_WARNING),)
+    return (bench.messages.refusal_as_warning(message, workload=subject is Subject.WORKLOAD),)
 
 
 def _strictness(policy: Policy, request: AdmissionRequest, subject: Subject) -> tuple[Mode, Effect]:
@@ -300,7 +307,7 @@ def _refuse_whole(
         code=FORBIDDEN[0] if denied else 0,
         status_reason=FORBIDDEN[1] if denied else "",
         message=message if denied else "",
-        warnings=(printable(message, MAX_WARNING),) if effect is Effect.WARN else (),
+        warnings=_warnings(bench, subject, message) if effect is Effect.WARN else (),
         annotations=annotate(bench.policy, outcome, (), error=error, mode=mode),
         subject=subject.value,
     )
