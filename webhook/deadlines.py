@@ -98,6 +98,11 @@ def cut_off(deadline: Deadline, cut: Callable[[], None]) -> Iterator[None]:
             left = True
 
 
+def new_event() -> threading.Event:
+    """Return a new event, of the class that ``threading`` holds now and not when a module was imported."""
+    return threading.Event()
+
+
 def spawn(work: Callable[[], None], name: str) -> threading.Thread:
     """Run ``work`` in a daemon thread (under gevent: a greenlet) and return it, started.
 

@@ -394,8 +394,8 @@ MISTAKES: Final = (
         TABLE,
         (
             MODEL,
-            "next((rule for rule in self.rules if rule.matches",
-            "next((rule for rule in self.rules[::-1] if rule.matches",
+            "for rule in self._scope(namespace)[0].candidates(reference):",
+            "for rule in self._scope(namespace)[0].candidates(reference)[::-1]:",
         ),
     ),
     mistake(
@@ -534,10 +534,10 @@ MISTAKES: Final = (
         "certificates are not verified",
         f"{T_SWR}::test_a_server_that_cannot_prove_who_it_is_is_not_believed",
         (
-            TRANSPORT,
-            "        self._context.minimum_version",
-            "        self._context.check_hostname = False\n        self._context.verify_mode = ssl.CERT_NONE\n"
-            "        self._context.minimum_version",
+            "webhook/tls_contexts.py",
+            "    context.minimum_version",
+            "    context.check_hostname = False\n    context.verify_mode = ssl.CERT_NONE\n"
+            "    context.minimum_version",
         ),
     ),
     mistake(

@@ -11,6 +11,7 @@ LANE: Final = "webhook/trust/lane.py"
 LIMITER: Final = "webhook/trust/limiter.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
+WORKER: Final = "webhook/server/worker.py"
 
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
@@ -55,6 +56,76 @@ FAULTS: Final = (
         "A1",
         "the same, seen by whoever waits beside it",
         f"{T_PATCHING}::test_a_pod_of_many_cold_images_holds_up_nobody",
+        _SLEEPS,
+        *_IMPORTS_FIRST,
+    ),
+    mistake(
+        "C2",
+        "a body is kept beside what was decoded from it",
+        "tests/unit/server/test_connections.py::test_body_read_as_a_whole_is_kept_no_longer",
+        ("webhook/server/connections.py", "            self.drop()\n", "            pass\n"),
+    ),
+    mistake(
+        "C2",
+        "an idle connection keeps the body of its last request",
+        "tests/http/test_memory.py::test_idle_connection_after_large_request_keeps_no_body",
+        (WORKER, "request.body.drop()  # the application may have left it unread", "pass"),
+    ),
+    mistake(
+        "C2",
+        "bodies take whatever they want",
+        "tests/unit/server/test_body_budget.py::test_what_is_over_the_share_is_refused",
+        ("webhook/server/body_budget.py", "if not short_of_small and large <= self._large_left:", "if True:"),
+    ),
+    mistake(
+        "C1",
+        "elements are not counted before they are decoded",
+        "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",
+        ("webhook/admission/bounds.py", "    if elements > MAX_ELEMENTS:\n", "    if elements < 0:\n"),
+    ),
+    mistake(
+        "A4",
+        "how deep an object may be is the interpreter's",
+        "tests/unit/admission/test_bounds.py::test_the_bound_of_levels_is_our_own",
+        ("webhook/admission/bounds.py", "begun > MAX_DEPTH and depth_of(body) > MAX_DEPTH", "begun < 0"),
+    ),
+    mistake(
+        "C3",
+        "every rule is compared with every image",
+        "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
+        (
+            "webhook/policy/pattern_index.py",
+            '        if "*" in pattern.domain:\n            return self._of_any_host\n',
+            "        if pattern.domain:\n            return self._of_any_host\n",
+        ),
+    ),
+    mistake(
+        "C3",
+        "a thousand images of one object are judged",
+        "tests/unit/admission/test_gate.py::test_what_cannot_be_judged_is_never_waved_through",
+        ("webhook/admission/gate.py", "MAX_USES: Final = 200", "MAX_USES: Final = 5000"),
+        ("webhook/admission/gate.py", "MAX_FOUND: Final = 1000", "MAX_FOUND: Final = 5000"),
+    ),
+    mistake(
+        "C3",
+        "many images are judged at a stretch",
+        "tests/unit/admission/test_judging.py::test_many_images_are_judged_in_pieces_and_in_turn",
+        ("webhook/admission/judging.py", "self._large_work is None or len(uses) <= FEW", "True"),
+    ),
+    mistake(
+        "B7",
+        "a digest leads around a rule for tags",
+        "tests/unit/policy/test_rules_and_digests.py::test_rule_in_doubt_the_strictest_counts",
+        (
+            "webhook/policy/model.py",
+            "if rule.may_match(namespace, reference):",
+            "if rule.matches(namespace, reference):",
+        ),
+    ),
+    mistake(
+        "A1",
+        "the program as it was, on a real API server",
+        "tests/cluster/test_author.py::test_an_untrusted_image_among_many_cold_ones_is_not_created",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),

@@ -161,7 +161,7 @@ def test_an_untrusted_image_among_many_cold_ones_is_not_created(
     """Fault A1: the loop stood still, the API server gave up, and ``failurePolicy: Ignore`` let the Pod in."""
     there, emulator = author
     if trouble == "SWR asks for a pause":
-        emulator.break_with("status", match="/cold-", status=429, headers={"Retry-After": "5"})
+        emulator.break_with("status", match="/cold-", status=429, headers={"Retry-After": "1"})
     for attempt in range(3):
         cold = (f"shop/cold-{attempt}-{index}:1" for index in range(100))
         assert there.create(NEVER, NEVER, *cold) != 201

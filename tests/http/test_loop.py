@@ -25,6 +25,10 @@ pytestmark = pytest.mark.slow
 LONGEST = 0.025
 """Seconds of processor time that one turn of the loop may take."""
 
+STALL = 1.0
+"""Seconds by the clock in which nothing may stand still, whatever else the machine does: the program's own
+watch, which sees what only waits."""
+
 TRIES = 3
 
 LARGE = 200
@@ -216,3 +220,4 @@ def test_no_turn_of_the_loop_is_long(watched: Watched, happen: Callable[[object]
         if longest < LONGEST:
             break
     assert longest < LONGEST, whose
+    assert watched.server.metric("swr_trust_loop_stall_seconds") < STALL

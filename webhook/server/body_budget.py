@@ -10,6 +10,7 @@ that and never wait for large ones.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -37,9 +38,13 @@ class Lease:
         self._budget = budget
         self.small = 0
         self.large = 0
+        self.number = 0
+        """Its place in the order in which bodies went beyond the small share, 0 while it has not."""
+        self.patience = WAIT
+        """Seconds that it may still wait, all its pieces together."""
 
     def grow(self, size: int) -> bool:
-        """Take ``size`` bytes more; returns whether they could be had within ``WAIT`` seconds."""
+        """Take ``size`` bytes more; returns whether they could be had in time."""
         small = min(size, max(0, SMALL - self.small))
         return self._budget.take(self, small, size - small)
 
@@ -51,7 +56,8 @@ class Lease:
     def release(self) -> None:
         """Give back everything."""
         self._budget.give_back(self.small, self.large)
-        self.small = self.large = 0
+        self.small = self.large = self.number = 0
+        self.patience = WAIT
 
 
 class BodyBudget:
@@ -69,6 +75,8 @@ class BodyBudget:
         self._small_left = small_share
         self._large_left = large_share
         self._total = small_share + large_share
+        self._numbers = itertools.count(1)
+        self._waiting: set[int] = set()
 
     def lease(self) -> Lease:
         """Return the lease of a body that is about to arrive."""
@@ -81,22 +89,32 @@ class BodyBudget:
 
     def take(self, lease: Lease, small: int, large: int) -> bool:
         """Take bytes of both shares for a lease, or none of them; see ``Lease.grow``."""
-        ends = time.monotonic() + WAIT
-        while True:
-            with self._lock:
-                short_of_small = small > self._small_left
-                if not short_of_small and large <= self._large_left:
-                    self._small_left -= small
-                    self._large_left -= large
-                    lease.small += small
-                    lease.large += large
-                    return True
-            if time.monotonic() >= ends:
-                return False
-            if short_of_small:
-                # Whoever fills the small share with halves of requests makes room for those that come whole.
-                self._make_room()
-            time.sleep(_TICK)
+        began = time.monotonic()
+        if large and not lease.number:
+            lease.number = next(self._numbers)
+        try:
+            while True:
+                with self._lock:
+                    short_of_small = small > self._small_left
+                    # Else many bodies would each get a part of what they need, and none of them all.
+                    is_first = not large or lease.number <= min(self._waiting, default=lease.number)
+                    if is_first and not short_of_small and large <= self._large_left:
+                        self._small_left -= small
+                        self._large_left -= large
+                        lease.small += small
+                        lease.large += large
+                        return True
+                    if large:
+                        self._waiting.add(lease.number)
+                if time.monotonic() - began >= lease.patience:
+                    return False
+                if short_of_small:
+                    # Whoever fills the small share with halves of requests makes room for whole ones.
+                    self._make_room()
+                time.sleep(_TICK)
+        finally:
+            lease.patience -= time.monotonic() - began
+            self._waiting.discard(lease.number)
 
     def give_back(self, small: int, large: int) -> None:
         """Take bytes back."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from webhook.deadlines import Deadline
+from webhook.deadlines import Deadline, new_event
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.swr.answers import TagFact
 
@@ -61,7 +61,7 @@ class TagList:
 class _Reading:
     """A list being read, and what became of it once ``done`` is set."""
 
-    done: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=new_event)
     result: TagList | None = None
     failure: TrustLookupError | None = None
 

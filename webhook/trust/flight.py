@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from webhook.deadlines import new_event
 from webhook.errors import TrustLookupError
 from webhook.trust.records import TrustQuery, TrustRecord
 
@@ -23,7 +24,7 @@ class Flight:
     tenants: set[str] = field(default_factory=set)
     started: bool = False
     waiters: int = 0
-    done: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=new_event)
     record: TrustRecord | None = None
     failure: TrustLookupError | None = None
 

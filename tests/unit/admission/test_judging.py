@@ -21,8 +21,9 @@ from tests.builders import (
     rule,
 )
 from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.judging import Judge
+from webhook.admission.judging import FEW, Judge
 from webhook.admission.uses import ImageUse
+from webhook.deadlines import Deadline, LargeWork
 from webhook.errors import Fault, Forbidden, LookupTimeout, RegistryUnavailable, Throttled
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
@@ -366,3 +367,22 @@ def test_throttled_by_ourselves_is_unknown() -> None:
     answers = FakeAnswers({"shop/web:1": Throttled("full", fault=Fault.LOCAL)})
     (item,) = Judge(DEFAULT, answers).judge([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
     assert (item.judgement.finding, item.judgement.reason) == (Finding.UNKNOWN, "throttled")
+
+
+def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
+    """Fault C3: others have their turns between the pieces, and a turn that does not come in time refuses."""
+    work = LargeWork()
+    uses = [
+        ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), f"{HOST}/shop/web:1")
+        for n in range(FEW + 1)
+    ]
+    answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
+    judge = Judge(policy(), answers, work)
+    with work.piece(SOON):
+        refused = judge.judge(uses, "shop", Deadline.after(0.01), NOW)
+        few = judge.judge(uses[:FEW], "shop", Deadline.after(0.01), NOW)
+    assert {item.judgement.finding for item in few} == {Finding.TRUSTED}
+    assert {(item.judgement.finding, item.refused) for item in refused} == {(Finding.UNKNOWN, True)}
+    assert {item.judgement.failure.fault for item in refused if item.judgement.failure} == {Fault.LOCAL}
+    judged = judge.judge(uses, "shop", SOON, NOW)
+    assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}

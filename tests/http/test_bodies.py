@@ -1,0 +1,190 @@
+"""Bodies at their bounds: the process stays within the chart's memory, and small reviews are answered beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import yaml
+
+from tests.builders import HOST, UID, pod, review
+from tests.emulator.server import Emulator
+from tests.serving import ROOT, ServerProcess, make_certificate
+from tests.vitals import find_worker, look_at, wait_until
+from webhook.server.reviews import MAX_BODY
+
+pytestmark = pytest.mark.slow
+
+VALUES = yaml.safe_load((ROOT / "charts/swr-trust-webhook/values.yaml").read_text(encoding="utf-8"))
+LIMIT = int(VALUES["resources"]["limits"]["memory"].removesuffix("Mi"))
+"""Mebibytes that the chart allows the process."""
+
+CROWD = 60
+PROMPT = 5.0
+"""Seconds in which a cached review is answered on any machine. On a quiet one it is 100 ms: `make bench`."""
+
+
+@pytest.fixture
+def server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A webhook that has answered a cached review before."""
+    policy = "cache: {trusted: 1h}\nlookup: {timeout: 5s, callsPerSecond: 1000}\n"
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as running:
+        assert running.validate(SMALL)["allowed"]
+        yield running
+
+
+SMALL = review(pod(f"{HOST}/shop/web:1.0"))
+
+
+def large(image: str = f"{HOST}/shop/web:1.0", **thing: Any) -> bytes:
+    """Return a review of nearly the largest size, most of it an annotation that is decoded."""
+    obj = {**pod(image), **thing}
+    obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    return review(obj)
+
+
+class Beside:
+    """Asks for a cached review again and again, and looks at the memory of the process."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._worker = find_worker(server)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.slowest = 0.0
+        self.resident = 0.0
+        self.wrong: list[object] = []
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                if not self._server.validate(SMALL)["allowed"]:
+                    self.wrong.append("refused")
+            except (OSError, AssertionError) as error:
+                self.wrong.append(error)
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.resident = max(self.resident, look_at(self._worker).resident)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """The cached review was answered all the time, and memory stayed within the chart's limit."""
+        assert self.wrong == []
+        assert self.slowest < PROMPT
+        assert self.resident < LIMIT
+
+
+def at_once(server: ServerProcess, body: bytes, count: int = CROWD) -> list[dict[str, Any]]:
+    """Send a review over so many connections at the same time and return the responses."""
+    answers: list[dict[str, Any]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(server.validate(body, "10s"))) for _ in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_large_reviews_that_wait_for_swr_stay_within_the_memory(
+    server: ServerProcess, emulator: Emulator
+) -> None:
+    """Fault C2: 60 of 6.9 MB took 650 to 740 MiB. Who is over the budget is told to come back, under its uid."""
+    emulator.set_latency(2.0)
+    with Beside(server) as beside:
+        answers = at_once(server, large(f"{HOST}/shop/api:1.4"))
+    beside.check()
+    assert {answer["uid"] for answer in answers} == {UID}
+    refused = [answer["status"] for answer in answers if not answer["allowed"]]
+    assert 0 < len(refused) < CROWD
+    assert {status["code"] for status in refused} <= {429, 503}
+    assert any("too many large objects" in status["message"] for status in refused)
+    assert server.metric("swr_trust_busy_reviews_total") > 0
+    assert wait_until(lambda: server.metric("swr_trust_request_body_bytes") <= len(SMALL) + 1000)
+
+
+def open_raw(server: ServerProcess, head: bytes) -> socket.socket:
+    """Open a TLS connection and send the beginning of a request."""
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    connection = server.context().wrap_socket(plain, server_hostname="localhost")
+    with contextlib.suppress(OSError):  # it may have given way meanwhile
+        connection.sendall(head)
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("count", "sent"),
+    [(CROWD, MAX_BODY - 100_000), (900, 64 * 1024)],
+    ids=["of large bodies", "of many bodies"],
+)
+def test_halves_of_bodies_stay_within_the_memory(server: ServerProcess, count: int, sent: int) -> None:
+    """Fault C2: half-sent bodies took as much as whole ones, for as long as a request may take."""
+    head = (
+        b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        + f"Content-Length: {MAX_BODY}\r\n\r\n".encode()
+    )
+    part = head + large()[:sent]
+    opened: list[socket.socket] = []
+    threads = [threading.Thread(target=lambda: opened.append(open_raw(server, part))) for _ in range(count)]
+    with Beside(server) as beside:
+        for start in range(0, count, 50):
+            for thread in threads[start : start + 50]:
+                thread.start()
+            for thread in threads[start : start + 50]:
+                thread.join(60)
+        time.sleep(1.0)
+    beside.check()
+    for connection in opened:
+        connection.close()
+
+
+def test_bodies_full_of_elements_stay_within_the_memory(server: ServerProcess) -> None:
+    """Fault C1: 7 MiB of empty containers took 748 MiB and 1.4 s of the loop."""
+    shell = review({"spec": "HERE"}).decode()
+    room = (MAX_BODY - len(shell)) // 3 - 10
+    body = shell.replace('"HERE"', '{"containers":[' + "{}," * room + "{}]}").encode()
+    with Beside(server) as beside:
+        answers = at_once(server, body, 20)
+    beside.check()
+    assert {answer["allowed"] for answer in answers} == {False}
+    assert server.metric("swr_trust_loop_stall_seconds") < PROMPT
+
+
+def test_pods_of_very_many_images_hold_up_nobody(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C3: a Pod of 1,000 names under 200 rules and 200 exemptions held the loop for up to three seconds."""
+    rules = "".join(
+        f'  - {{name: "r{n}", mode: audit, namespaces: ["team-{n}-*"], images: ["{HOST}/t{n}/**"]}}\n'
+        for n in range(200)
+    )
+    exemptions = "".join(
+        f'  - {{name: "e{n}", reason: x, images: ["{HOST}/x{n}/*", "x{n}/y"]}}\n' for n in range(200)
+    )
+    policy = (
+        f"rules:\n{rules}exemptions:\n{exemptions}cache: {{trusted: 1h}}\nlookup: {{callsPerSecond: 20}}\n"
+    )
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
+        assert server.validate(SMALL)["allowed"]
+        bodies = [
+            review(pod(*(f"{HOST}/shop/n{pods}-{index}:1" for index in range(images))), namespace="noisy")
+            for pods, images in enumerate([1000, 200, 200, 200])
+        ]
+        with Beside(server) as beside:
+            answers = [answer for body in bodies for answer in at_once(server, body, 20)]
+        beside.check()
+        assert {answer["allowed"] for answer in answers} == {False}
+        assert json.dumps(answers).count("it has 1000 images, and at most 200 are judged at a time") == 20
