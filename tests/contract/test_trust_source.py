@@ -110,6 +110,21 @@ class SwrWorld:
         return self._emulator.calls()
 
 
+class ListWorld(SwrWorld):
+    """SWR in a region that does not offer the call for one tag (fault D5)."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        super().__init__(emulator, folder)
+        emulator.state.offers_tag_detail = False
+        query = TrustQuery(self.registry, "shop", "web", tag="2.0")
+        self.source.fetch(query, Deadline.after(10), free)
+        self._before = emulator.calls()
+
+    @property
+    def calls(self) -> int:
+        return super().calls - self._before
+
+
 def _open_credential(settings: CredentialSettings, registry: Registry, transport: Transport) -> Credential:
     return build_credential(
         settings,
@@ -121,14 +136,14 @@ def _open_credential(settings: CredentialSettings, registry: Registry, transport
     )
 
 
-@pytest.fixture(params=["fake", "SWR"])
+@pytest.fixture(params=["fake", "SWR", "SWR without the call for one tag"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """The fake, or SWR's client."""
+    """The fake, or SWR's client, in both kinds of regions."""
     if request.param == "fake":
         yield FakeWorld()
         return
     with Emulator() as emulator:
-        yield SwrWorld(emulator, tmp_path)
+        yield (SwrWorld if request.param == "SWR" else ListWorld)(emulator, tmp_path)
 
 
 def tag(world: World, repository: str = "tools/web", name: str = "1.0") -> TrustQuery:

@@ -36,6 +36,10 @@ class Api:
         if method == "POST":
             return self._post(path, headers, body)
         parts = [unquote(part) for part in path.strip("/").split("/")]
+        gateway = {"error_msg": "The API does not exist", "error_code": "APIGW.0101", "request_id": "0"}
+        is_detail = parts[:1] == ["v2"] and parts[-2:-1] == ["tags"]
+        if is_detail and not self._state.offers_tag_detail:
+            return _json(404, gateway)  # before it looks at the credential
         problem = self._authenticate(method, path, query, headers, body)
         if problem is not None:
             return problem
@@ -46,7 +50,6 @@ class Api:
                 return self._list_v2(organization, repository.replace("$", "/"), query)
             case ["v3", "manage", "namespaces", organization, "repos", repository, "tags"]:
                 return self._list_v3(organization, repository.replace("$", "/"), query)
-        gateway = {"error_msg": "The API does not exist", "error_code": "APIGW.0101", "request_id": "0"}
         return _json(404, gateway)
 
     def _authenticate(
@@ -102,7 +105,8 @@ class Api:
         options = parse_qs(query)
         limit = int(options.get("limit", ["100"])[0])
         marker = options.get("marker", [""])[0]
-        rest = [item for item in tags if item[0] > marker]
+        fuzzy = options.get("tag", [""])[0].lower()
+        rest = [item for item in tags if item[0] > marker and fuzzy in item[0].lower()]
         page = [self._tag(organization, repository, tag, found) for tag, found in rest[:limit]]
         more = len(rest) > limit
         answer: dict[str, Any] = {"tags": page, "has_more": more}

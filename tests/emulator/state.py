@@ -54,6 +54,8 @@ class State:
         self.id_tokens: list[str] = seed.get("idTokens", [])
         self.error_format: str = seed.get("errorFormat", "current")
         self.token_seconds: float = seed.get("tokenSeconds", 86400.0)
+        self.offers_tag_detail: bool = seed.get("offersTagDetail", True)
+        """Whether the gateway publishes the call for one tag, as it does in some regions only."""
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()

@@ -68,6 +68,7 @@ class VirtualTime:
         limiter = functools.partial(RateLimiter, clock=self.monotonic, sleep=self.sleep)
         breaker = functools.partial(CircuitBreaker, clock=self.monotonic)
         patch.setattr("webhook.deadlines.time", self)
+        patch.setattr("webhook.deadlines.threading", VirtualThreading(self))
         patch.setattr("webhook.admission.gate.time", self)
         patch.setattr("webhook.trust.lane.time", self)
         patch.setattr("webhook.trust.lane.spawn", self.spawn)

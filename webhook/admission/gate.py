@@ -26,16 +26,27 @@ from webhook.admission.decision import (
 from webhook.admission.judging import Judge, TrustAnswers
 from webhook.admission.messages import MAX_WARNING, Messages, printable
 from webhook.admission.request import AdmissionRequest
-from webhook.admission.uses import ImageUse, Subject, changed_uses, classify, find_uses
-from webhook.deadlines import Deadline
+from webhook.admission.uses import (
+    ImageUse,
+    Subject,
+    changed_uses,
+    classify,
+    count_images,
+    find_uses,
+    has_same_images,
+)
+from webhook.deadlines import Deadline, LargeWork
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
 
 logger = logging.getLogger(__name__)
 
-MAX_USES: Final = 1000
+MAX_USES: Final = 200
 """Images of one request that are judged. Pods have a handful, and an object of 3 MB has room for tens of
 thousands: they would keep everybody else waiting for seconds."""
+
+MAX_FOUND: Final = 1000
+"""Images of one object that are looked through for those that an update adds or changes."""
 
 MAX_REASON_LENGTH: Final = 200
 """Characters of a break-glass reason that are kept on record."""
@@ -70,8 +81,13 @@ class Gate:
         answers: TrustAnswers,
         observers: Sequence[DecisionObserver] = (),
         clock: Callable[[], float] = time.time,
+        large_work: LargeWork | None = None,
     ) -> None:
-        """Decide by ``policy()``; ``clock`` is in seconds since the epoch."""
+        """Decide by ``policy()``; ``clock`` is in seconds since the epoch.
+
+        ``large_work`` is the process's own, shared with whatever else takes long in it.
+        """
+        self._large_work = large_work if large_work is not None else LargeWork()
         self._policy = policy
         self._answers = answers
         self._observers = tuple(observers)
@@ -106,7 +122,7 @@ class Gate:
         policy = self._policy()
         bench = self._bench
         if bench is None or bench.policy is not policy:
-            bench = _Bench(policy, Judge(policy, self._answers), Messages(policy))
+            bench = _Bench(policy, Judge(policy, self._answers, self._large_work), Messages(policy))
             self._bench = bench
         return bench
 
@@ -121,6 +137,9 @@ class Gate:
             resource = printable(f"{request.operation} {'/'.join(part for part in parts if part)}", 120)
             message = bench.messages.refusal("unknown-kind", resource=resource)
             return _refuse_whole(bench, request, subject, "unknown-kind", message)
+        found = count_images(subject, request.kind.kind, request.object)
+        if found > MAX_FOUND:
+            return self._decide_many(bench, request, subject, found)
         uses = find_uses(subject, request.kind.kind, request.object)
         if uses is None:
             if request.unreadable:
@@ -133,12 +152,26 @@ class Gate:
             annotations = annotate(policy, Outcome.ALLOW, (), mirror=True)
             return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
         if request.operation == "UPDATE":
-            uses = changed_uses(uses, find_uses(subject, request.kind.kind, request.old_object))
+            old_found = count_images(subject, request.kind.kind, request.old_object)
+            old_object = request.old_object if old_found <= MAX_FOUND else None
+            uses = changed_uses(uses, find_uses(subject, request.kind.kind, old_object))
         if len(uses) > MAX_USES:
-            detail = bench.messages.note("too-many-images", count=len(uses), limit=MAX_USES)
-            message = bench.messages.refusal("unreadable", detail=detail)
-            return _refuse_whole(bench, request, subject, "too-many-images", message)
+            return _refuse_many(bench, request, subject, len(uses))
         return self._decide_uses(bench, request, subject, uses, deadline)
+
+    def _decide_many(
+        self, bench: _Bench, request: AdmissionRequest, subject: Subject, found: int
+    ) -> Decision:
+        """Refuse an object of very many images, unless it is an update that leaves them as they were."""
+        kind = request.kind.kind
+        if subject is Subject.MIRROR_POD:
+            annotations = annotate(bench.policy, Outcome.ALLOW, (), mirror=True)
+            return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
+        if request.operation == "UPDATE" and has_same_images(
+            subject, kind, request.object, request.old_object
+        ):
+            return self._decide_uses(bench, request, subject, (), Deadline.after(0))
+        return _refuse_many(bench, request, subject, found)
 
     def _decide_uses(
         self,
@@ -221,6 +254,12 @@ def _strictness(policy: Policy, request: AdmissionRequest, subject: Subject) -> 
     if subject is Subject.WORKLOAD and policy.workloads != "enforce":
         effect = min(effect, Effect.WARN)
     return mode, effect
+
+
+def _refuse_many(bench: _Bench, request: AdmissionRequest, subject: Subject, count: int) -> Decision:
+    detail = bench.messages.note("too-many-images", count=count, limit=MAX_USES)
+    message = bench.messages.refusal("unreadable", detail=detail)
+    return _refuse_whole(bench, request, subject, "too-many-images", message)
 
 
 def _refuse_whole(

@@ -7,7 +7,7 @@ SWR is said first; what is left is asked in one go, each image once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
@@ -16,8 +16,8 @@ import msgspec
 
 from webhook.admission.decision import Effect, JudgedUse, refuses, temper
 from webhook.admission.uses import ImageUse
-from webhook.deadlines import Deadline
-from webhook.errors import InvalidReferenceError
+from webhook.deadlines import Deadline, LargeWork
+from webhook.errors import Fault, InvalidReferenceError, LookupTimeout
 from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.evaluation import Judgement, evaluate
 from webhook.policy.findings import Finding
@@ -33,6 +33,12 @@ PLACEHOLDERS: Final = frozenset({"", "auto"})
 
 PLACEHOLDER: Final = "placeholder"
 """The reason of the finding that such an image gets."""
+
+FEW: Final = 10
+"""Images of one object that are judged at once: hardly any Pod has more."""
+
+PIECE: Final = 50
+"""Images that are judged at a time where there are more: some milliseconds."""
 
 MAX_REMEMBERED: Final = 4096
 """Image strings whose reading is kept per policy."""
@@ -82,10 +88,15 @@ class _Pending(msgspec.Struct, frozen=True):
 class Judge:
     """Judges image uses under one policy. Make a new one for a new policy."""
 
-    def __init__(self, policy: Policy, answers: TrustAnswers) -> None:
-        """Judge by ``policy``, asking ``answers`` what it cannot know."""
+    def __init__(self, policy: Policy, answers: TrustAnswers, large_work: LargeWork | None = None) -> None:
+        """Judge by ``policy``, asking ``answers`` what it cannot know.
+
+        ``large_work`` lets others have their turns while many images are judged; ``None`` where nobody
+        else waits.
+        """
         self.policy = policy
         self._answers = answers
+        self._large_work = large_work
         self._read_and_keep = lru_cache(maxsize=MAX_REMEMBERED)(self._read)
 
     def judge(
@@ -94,16 +105,37 @@ class Judge:
         """Judge all uses of one object; ``now`` is in seconds since the epoch."""
         pending: list[_Pending] = []
         questions: dict[tuple[object, ...], Question] = {}
-        for use in uses:
-            item = self._settle(use, namespace, now)
-            pending.append(item)
-            if item.question is not None:
-                questions.setdefault(item.key, item.question)
+        for few in self._in_turn(uses, deadline):
+            for use in few:
+                item = self._settle(use, namespace, now)
+                pending.append(item)
+                if item.question is not None:
+                    questions.setdefault(item.key, item.question)
+        pending += [self._not_in_time(use, namespace) for use in uses[len(pending) :]]
         answers: dict[tuple[object, ...], Answer] = {}
         if questions:
             asked = self._answers.ask(list(questions.values()), deadline)
             answers = dict(zip(questions, asked, strict=True))
         return tuple(self._weigh(item, answers) for item in pending)
+
+    def _in_turn(self, uses: Sequence[ImageUse], deadline: Deadline) -> Iterator[Sequence[ImageUse]]:
+        """Yield the uses, many of them in pieces that others have their turns between.
+
+        Ends early where the deadline passes before a piece's turn comes.
+        """
+        if self._large_work is None or len(uses) <= FEW:
+            yield uses
+            return
+        for start in range(0, len(uses), PIECE):
+            with self._large_work.piece(deadline) as granted:
+                if not granted:
+                    return
+                yield uses[start : start + PIECE]
+
+    def _not_in_time(self, use: ImageUse, namespace: str) -> _Pending:
+        failure = LookupTimeout("the turn of this review did not come in time", fault=Fault.LOCAL)
+        judgement = Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
+        return _Pending(use, None, self.policy.rule_for(namespace, None), judgement=judgement)
 
     def read(self, image: str) -> Reading:
         """Read an image string, remembering what it says."""

@@ -7,7 +7,7 @@ always be removed, and a label changed, on a Pod whose image has lost its trust 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
@@ -102,6 +102,24 @@ def find_uses(subject: Subject, kind: str, thing: KubernetesObject | None) -> li
         return None
     template = subject is Subject.WORKLOAD
     return list(_uses_of(prefix, spec, template=template))
+
+
+def count_images(subject: Subject, kind: str, thing: KubernetesObject | None) -> int:
+    """Return an upper bound of how many images an object holds, without looking at them."""
+    _, spec = _pod_spec(subject, kind, thing)
+    return sum(map(len, filter(None, _lists_of(spec)))) if spec is not None else 0
+
+
+def has_same_images(
+    subject: Subject, kind: str, thing: KubernetesObject | None, old: KubernetesObject | None
+) -> bool:
+    """Whether everything that can hold an image is as it was in the old object."""
+    (_, spec), (_, before) = _pod_spec(subject, kind, thing), _pod_spec(subject, kind, old)
+    return spec is not None and before is not None and _lists_of(spec) == _lists_of(before)
+
+
+def _lists_of(spec: Spec) -> tuple[Sequence[object] | None, ...]:
+    return spec.containers, spec.init_containers, spec.ephemeral_containers, spec.volumes
 
 
 def changed_uses(uses: list[ImageUse], old: list[ImageUse] | None) -> list[ImageUse]:

@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import msgspec
 
 from webhook.admission.messages import printable
-from webhook.audit.log_lines import TOO_LONG, Stream, Unwrapper, split_lines
+from webhook.audit.log_lines import DecisionLines
 from webhook.audit.tables import format_moment, write_csv
-
-LOGGER: Final = "webhook.decisions"
-"""The ``logger`` of the lines that record decisions."""
 
 MAX_GROUPS: Final = 20_000
 """Groups of each list, and uses of break-glass; more are counted and not kept."""
 
+MAX_KEPT: Final = 64 * 2**20
+"""Bytes of text in all lists together; rows beyond it are counted and not kept."""
+
+MAX_OUTCOMES: Final = 32
+"""Different decisions that are counted apart; the webhook has six."""
+
 MAX_TEXT: Final = 300
 
-_GENERATED: Final = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
-"""What the API server appends to ``generateName`` (k8s.io/apimachinery, util/rand)."""
+_CONTROLLER: Final = re.compile(
+    r"system:serviceaccount:kube-system:(replicaset|replication|daemon-set|statefulset|job)-controller"
+)
+_KINDS: Final = {
+    "replicaset": "ReplicaSet",
+    "replication": "ReplicationController",
+    "daemon-set": "DaemonSet",
+    "statefulset": "StatefulSet",
+    "job": "Job",
+}
+_GENERATED: Final = re.compile(r"-(?:\*|[bcdfghjklmnpqrstvwxz2456789]{5})")
+"""The end of a name that the API server makes of ``generateName``. Source: k8s.io/apimachinery,
+pkg/util/rand: five characters of this alphabet."""
 
-_CONTROLLERS: Final = re.compile(r"system:serviceaccount:kube-system:[a-z-]+-controller")
+_ORDINAL: Final = re.compile(r"-\d+")
 
 COLUMNS: Final = (
     "kind",
@@ -45,9 +60,9 @@ COLUMNS: Final = (
 
 @dataclass(slots=True)
 class RefusedRow:
-    """One image that was refused to one workload in one namespace and to one user, however often.
+    """One image of one workload that was refused in one namespace to one user, however often.
 
-    ``kind`` and ``object`` are the workload's where a controller creates its Pods: each try has another name.
+    ``kind`` and ``object`` name the workload that creates the Pods, or the object where none does.
     """
 
     namespace: str
@@ -129,21 +144,21 @@ class EvidenceReader:
         self._refused: dict[tuple[str, ...], RefusedRow] = {}
         self._watched: dict[tuple[str, ...], RefusedRow] = {}
         self._exempted: dict[tuple[str, ...], ExemptedRow] = {}
+        self._kept = 0
 
-    def read(self, stream: Stream) -> None:
-        """Take the lines of a log, as the webhook or a collector has written them."""
-        unwrapper = Unwrapper()
-        for line in split_lines(stream):
-            record = True if line is TOO_LONG else unwrapper.unwrap(line)
-            if record is True:
-                self.evidence.unreadable += 1
-            elif record is False:
-                self.evidence.other_lines += bool(line and line.strip())
-            elif record.get("logger") != LOGGER:
-                self.evidence.other_lines += 1
-            else:
+    def read(self, stream: BinaryIO) -> None:
+        """Read a log to its end, as the webhook wrote it or as a collector wrapped it.
+
+        Raises:
+            OSError, EOFError, zlib.error: the stream cannot be read to its end; what came before counts.
+        """
+        lines = DecisionLines()
+        try:
+            for record in lines.read(stream):
                 self._take(record)
-        self.evidence.unreadable += unwrapper.is_in_the_middle
+        finally:
+            self.evidence.other_lines += lines.other_lines
+            self.evidence.unreadable += lines.unreadable
 
     def finish(self) -> Evidence:
         """Return what was found, the most frequent first."""
@@ -163,7 +178,9 @@ class EvidenceReader:
             evidence.dry_runs += 1
             return
         evidence.decisions += 1
-        evidence.outcomes[_text(record, "decision")] += 1
+        outcome = _text(record, "decision")
+        known = outcome in evidence.outcomes or len(evidence.outcomes) < MAX_OUTCOMES
+        evidence.outcomes[outcome if known else "other"] += 1
         evidence.first = min(evidence.first or at, at)
         evidence.last = max(evidence.last, at)
         listed = record.get("findings")
@@ -198,26 +215,26 @@ class EvidenceReader:
             self._count(rows, key, refused, at)
 
     def _take_glass(self, record: Mapping[str, Any], findings: list[dict[str, Any]], at: str) -> None:
-        if len(self.evidence.glass) >= MAX_GROUPS:
-            self.evidence.omitted += 1
-            return
         images = tuple(f"{_text(item, 'image')} ({_text(item, 'finding')})" for item in findings)
-        self.evidence.glass.append(
-            GlassRow(
-                at,
-                _text(record, "user"),
-                _text(record, "breakGlass"),
-                _text(record, "namespace"),
-                _text(record, "kind"),
-                _text(record, "object"),
-                images,
-            )
+        row = GlassRow(
+            at,
+            _text(record, "user"),
+            _text(record, "breakGlass"),
+            _text(record, "namespace"),
+            _text(record, "kind"),
+            _text(record, "object"),
+            images,
         )
+        texts = (row.at, row.user, row.reason, row.namespace, row.kind, row.object, *images)
+        if len(self.evidence.glass) < MAX_GROUPS and self._has_room(texts):
+            self.evidence.glass.append(row)
+        else:
+            self.evidence.omitted += 1
 
     def _count(self, rows: dict[tuple[str, ...], RowT], key: tuple[str, ...], row: RowT, at: str) -> None:
         known = rows.get(key)
         if known is None:
-            if len(rows) >= MAX_GROUPS:
+            if len(rows) >= MAX_GROUPS or not self._has_room(key):
                 self.evidence.omitted += 1
                 return
             known = rows[key] = row
@@ -225,16 +242,31 @@ class EvidenceReader:
         known.first = min(known.first or at, at)
         known.last = max(known.last, at)
 
+    def _has_room(self, texts: tuple[str, ...]) -> bool:
+        """Whether a row of these texts may be kept; it is counted then."""
+        size = sum(map(sys.getsizeof, texts))
+        if self._kept + size > MAX_KEPT:
+            return False
+        self._kept += size
+        return True
+
 
 def _workload_of(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return kind and name of what was refused: of the owner where it is a controller's Pod."""
-    kind, separator, name = _text(record, "owner").partition("/")
-    if separator:
-        return kind, name
+    """Return kind and name of what creates the Pods of a record, or of the object itself.
+
+    Older logs do not name the owner: the user says which controller asked, and the name of a Pod says
+    for which object.
+    """
     kind, name = _text(record, "kind"), _text(record, "object")
-    if kind == "Pod" and _CONTROLLERS.fullmatch(_text(record, "user")):
-        name = f"{_GENERATED.sub('', name.removesuffix('-*'))}-*"
-    return kind, name
+    owner_kind, slash, owner_name = _text(record, "owner").partition("/")
+    if slash:
+        return owner_kind, owner_name
+    controller = _CONTROLLER.fullmatch(_text(record, "user"))
+    if controller is None or kind != "Pod":
+        return kind, name
+    start, dash, end = name.rpartition("-")
+    ending = _ORDINAL if controller[1] == "statefulset" else _GENERATED
+    return (_KINDS[controller[1]], start) if start and ending.fullmatch(dash + end) else (kind, name)
 
 
 def evidence_as_data(evidence: Evidence) -> dict[str, Any]:

@@ -1,117 +1,179 @@
-"""Lines of a log, taken out of what collectors wrap around them; in memory that is bounded.
+r"""Records of the decision log in the lines that log collectors write.
 
-Three shapes are unwrapped, mixed as they may be: the prefix of a container runtime (CRI: ``TIME stdout F
-text``, with ``P`` for a part of a line), Docker's objects with the line under ``log``, which cut long lines
-into parts without a line end, and objects of collectors that hold the line under another name.
+A collector may wrap each line of a container. These forms are unwrapped, mixed in one file, too:
+
+- Docker's ``json-file``: ``{"log": "...\n", "stream": "stdout"}``; a long line is several records, of which
+  only the last one ends with a line feed.
+- The CRI format of containerd: ``2026-11-10T08:00:00Z stdout F ...``; a long line is ``P`` lines, then ``F``.
+- Objects of Fluent Bit, LTS, Loki and others that hold the line, or the object in it, under a usual key.
+
+A line that holds a decision and cannot be read is counted, so that no report is silently incomplete. Lines
+are read in pieces: memory is bounded whatever a file, or an archive, holds.
+
+Sources: Docker documentation, JSON File logging driver; Kubernetes design proposal, CRI: Log format.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
+LOGGER: Final = "webhook.decisions"
+"""The ``logger`` of the lines that record decisions."""
+
 MAX_LINE: Final = 1_000_000
-"""Bytes of a line; a decision takes some thousands. Longer lines are passed over and counted."""
+"""Bytes of one line, also of one that is put together; a decision has at most some 20,000."""
 
-MAX_WRAPPERS: Final = 3
-"""Objects within each other: a collector wraps what another one has wrapped."""
+MAX_INCOMPLETE: Final = 32
+"""Sources of which the beginning of a line is kept; with more, the oldest is given up and counted."""
 
-CHUNK: Final = 64 * 1024
+MAX_WRAPPERS: Final = 4
 
-_CRI: Final = re.compile(rb"\S+ (?:stdout|stderr) ([PF])\S* ")
-_HELD_UNDER: Final = ("log", "message", "msg", "content", "MESSAGE", "@message", "textPayload")
+WRAPPERS: Final = (
+    "log",
+    "log_processed",
+    "message",
+    "msg",
+    "content",
+    "line",
+    "_raw",
+    "data",
+    "MESSAGE",
+    "@message",
+    "textPayload",
+)
+"""Keys under which collectors keep what a container wrote."""
 
-TOO_LONG: Final = None
-"""Stands for a line that was passed over."""
-
-
-class Stream(Protocol):
-    """Bytes that can be read in pieces."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, none at the end."""
-        ...  # pragma: no cover
-
-
-def split_lines(stream: Stream) -> Iterator[bytes | None]:
-    """Yield the lines of a stream, ``TOO_LONG`` for each that has more than ``MAX_LINE`` bytes."""
-    rest = b""
-    skipping = False
-    while chunk := stream.read(CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if skipping or len(line) > MAX_LINE:
-                yield TOO_LONG
-            else:
-                yield line
-            skipping = False
-        if len(rest) > MAX_LINE:
-            skipping, rest = True, b""
-    if rest or skipping:
-        yield TOO_LONG if skipping else rest
+_SOURCES: Final = ("stream", "pod_name", "podName", "container_id", "container_name", "pod", "kubernetes")
+_PIECE: Final = 65536
+_MENTION: Final = LOGGER.encode()
+_CRI: Final = re.compile(
+    rb"(?P<source>[^{]{0,512}?)\d{4}-\d\d-\d\dT\S{1,40} "
+    rb"(?P<stream>stdout|stderr) (?P<tag>[FP])(?::\S{0,40})? "
+)
 
 
-class Unwrapper:
-    """Takes the webhook's own records out of lines; parts of a line are put together again."""
+class DecisionLines:
+    """Finds the decisions in the lines of one log.
+
+    ``other_lines`` counts lines about something else, ``unreadable`` lines that may have held a decision.
+    """
 
     def __init__(self) -> None:
-        """Start with no part of a line."""
-        self._parts = b""
-        self._text = ""
+        """Count from nothing."""
+        self.other_lines = 0
+        self.unreadable = 0
+        self._incomplete: dict[tuple[object, ...], bytes] = {}
 
-    def unwrap(self, line: bytes) -> Mapping[str, Any] | bool:
-        """Return the record of a line, ``False`` where it holds none, ``True`` where it cannot be read.
+    def read(self, stream: BinaryIO) -> Iterator[dict[str, Any]]:
+        """Yield the decisions of a log, as the webhook wrote them.
 
-        A part of a line is ``False``: the record comes with its last part.
+        Raises:
+            OSError, EOFError, zlib.error: the stream cannot be read to its end.
         """
+        for line in _split(stream):
+            if len(line) > MAX_LINE:
+                self.unreadable += 1
+            elif line.strip():
+                yield from self._find(line, (), 0)
+        self.unreadable += len(self._incomplete)
+        self._incomplete.clear()
+
+    def _find(self, line: bytes, source: tuple[object, ...], depth: int) -> Iterator[dict[str, Any]]:
+        """Yield the decisions of a line; ``depth`` counts the wrappers around it."""
         cri = _CRI.match(line)
         if cri is not None:
-            whole = self._parts + line[cri.end() :]
-            if len(whole) > MAX_LINE:
-                self._parts = b""
-                return True
-            if cri[1] == b"P":
-                self._parts = whole
-                return False
-            self._parts, line = b"", whole
-        start = line.find(b"{")
-        return self._read(line[start:]) if start >= 0 else False
+            source = (*source, "cri", cri["source"], cri["stream"])
+            body = line[cri.end() :].rstrip(b"\r\n")
+            if cri["tag"] == b"P":
+                # Over the limit nothing more is kept, and the line is counted when it ends.
+                self._keep(source, (self._incomplete.pop(source, b"") + body)[: MAX_LINE + 1])
+                return
+            line = self._incomplete.pop(source, b"") + body
+            yield from self._read_whole(line, source, depth)
+        elif depth:
+            yield from self._join(line, source, depth)
+        else:
+            yield from self._read_whole(line, source, depth)
 
-    @property
-    def is_in_the_middle(self) -> bool:
-        """Whether the last part of a line is missing."""
-        return bool(self._parts or self._text)
+    def _join(self, text: bytes, source: tuple[object, ...], depth: int) -> Iterator[dict[str, Any]]:
+        """Yield the decisions of a record's text, which may be one piece of a line."""
+        begun = self._incomplete.pop(source, None)
+        starts = text.lstrip().startswith(b"{")
+        if begun is not None:
+            if starts and _decode(begun + text) is None and _decode(text) is not None:
+                # The rest of the line that began is missing.
+                self.unreadable += 1
+            else:
+                text = begun + text
+        elif not starts:
+            yield from self._read_whole(text, source, depth)
+            return
+        if _decode(text) is None and not text.endswith(b"\n") and len(text) <= MAX_LINE:
+            self._keep(source, text)
+        else:
+            yield from self._read_whole(text, source, depth)
 
-    def _read(self, text: bytes) -> Mapping[str, Any] | bool:
-        for _ in range(MAX_WRAPPERS + 1):
-            try:
-                value = msgspec.json.decode(text)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                return True
-            if not isinstance(value, dict):
-                return True
-            held = _held_by(value)
-            if held is None:
-                return value
-            if "log" in value and "stream" in value and not held.endswith("\n"):
-                self._text += held
-                if len(self._text) > MAX_LINE:
-                    self._text = ""
-                    return True
-                return False
-            held, self._text = self._text + held, ""
-            start = held.find("{")
-            if start < 0:
-                return False
-            text = held[start:].encode()
-        return True
+    def _keep(self, source: tuple[object, ...], text: bytes) -> None:
+        if len(self._incomplete) >= MAX_INCOMPLETE:
+            self._incomplete.pop(next(iter(self._incomplete)))
+            self.unreadable += 1
+        self._incomplete[source] = text
+
+    def _read_whole(self, line: bytes, source: tuple[object, ...], depth: int) -> Iterator[dict[str, Any]]:
+        value = _decode(line) if len(line) <= MAX_LINE else None
+        if isinstance(value, list):
+            for item in value:
+                yield from self._unwrap(item, source, depth)
+        elif value is not None:
+            yield from self._unwrap(value, source, depth)
+        elif _MENTION in line or line.lstrip().startswith(b"{") or (not depth and b"{" in line):
+            self.unreadable += 1
+        else:
+            self.other_lines += 1
+
+    def _unwrap(self, value: Any, source: tuple[object, ...], depth: int) -> Iterator[dict[str, Any]]:
+        """Yield the decision that an object is, or those of what it wraps."""
+        if isinstance(value, dict):
+            if value.get("logger") == LOGGER:
+                yield value
+                return
+            if depth < MAX_WRAPPERS:
+                inside = next((key for key in WRAPPERS if isinstance(value.get(key), (str, dict))), None)
+                if inside is not None:
+                    inner = value[inside]
+                    if isinstance(inner, dict):
+                        yield from self._unwrap(inner, source, depth + 1)
+                    else:
+                        source = (*source, inside, *(str(value.get(key, ""))[:300] for key in _SOURCES))
+                        yield from self._find(inner.encode("utf-8", "replace"), source, depth + 1)
+                    return
+        if _MENTION in msgspec.json.encode(value):
+            self.unreadable += 1
+        else:
+            self.other_lines += 1
 
 
-def _held_by(value: Mapping[str, Any]) -> str | None:
-    """Return the line that an object of a collector holds, ``None`` for a record of the webhook's own."""
-    if "logger" in value:
+def _split(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield lines; of one over ``MAX_LINE`` only the first ``MAX_LINE + 1`` bytes."""
+    while line := stream.readline(MAX_LINE + 1):
+        piece = line if len(line) > MAX_LINE else b"\n"
+        while piece and not piece.endswith(b"\n"):
+            piece = stream.readline(_PIECE)
+        yield line
+
+
+def _decode(line: bytes) -> dict[str, Any] | list[Any] | None:
+    """Return the object of a line without what stands before its first brace, or a list; else ``None``."""
+    text = line.strip()
+    start = 0 if text.startswith(b"[{") else text.find(b"{")
+    if start < 0:
         return None
-    return next((held for key in _HELD_UNDER if isinstance(held := value.get(key), str)), None)
+    try:
+        value: dict[str, Any] | list[Any] = msgspec.json.decode(text[start:])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return value

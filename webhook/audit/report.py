@@ -15,6 +15,9 @@ from webhook.policy.findings import Finding, Mode
 MAX_ROWS: Final = 20_000
 """Rows of each list; more are counted and not kept."""
 
+MAX_NAMED: Final = 20
+"""Excluded namespaces that a sentence names; JSON has all of them."""
+
 
 class Result(StrEnum):
     """What policy reports call a finding; also the ``result`` of a metric."""
@@ -187,7 +190,9 @@ class AuditReport:
         if self.static:
             remarks.append(f"Static, so that nodes run them without asking admission: {_pods(self.static)}.")
         if self.excluded:
-            names = ", ".join(self.excluded_namespaces)
+            names = ", ".join(self.excluded_namespaces[:MAX_NAMED])
+            if len(self.excluded_namespaces) > MAX_NAMED:
+                names += f" and {len(self.excluded_namespaces) - MAX_NAMED} more"
             remarks.append(f"Left out, in excluded namespaces ({names}): {_pods(self.excluded)}.")
         if self.omitted:
             remarks.append(f"{self.omitted} more rows are counted but not listed.")

@@ -234,8 +234,14 @@ def _add_audit(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--exclude-namespace",
         action="append",
         metavar="GLOB",
-        help="namespaces to leave out, again for more (default: kube-system, kube-public, kube-node-lease); "
+        help="namespaces to leave out, again for more (default: those that the webhook is not asked about); "
         "not those that -n names",
+    )
+    parser.add_argument(
+        "--webhook-configuration",
+        metavar="NAME",
+        help="ValidatingWebhookConfiguration that says which these are (default: those that are labelled "
+        "app.kubernetes.io/name=swr-trust-webhook)",
     )
     _add_cluster_options(parser)
     _add_output(parser, "table", "json", "csv", "html")
@@ -295,7 +301,11 @@ def _add_evidence(commands: _Commands[argparse.ArgumentParser]) -> None:
         "swr-trust evidence -",
     )
     parser.add_argument(
-        "files", nargs="+", metavar="LOGFILE", help="the webhook's JSON log, .gz too, or - for standard input"
+        "files",
+        nargs="+",
+        metavar="LOGFILE",
+        help="the webhook's JSON log, also as Docker, containerd, Fluent Bit or LTS wrap it, packed by gzip "
+        "or not; - for standard input",
     )
     parser.add_argument("--since", metavar="TIME", help="date or RFC 3339 time, in UTC unless it says more")
     parser.add_argument("--until", metavar="TIME", help="the same; not counted in itself")

@@ -16,8 +16,8 @@ from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.cli.rendering import print_json, print_table
 from webhook.cluster.client import connect
-from webhook.cluster.pods import PodReader
-from webhook.cluster.scope import ReadApi, Scope, read_scope
+from webhook.cluster.pods import Patient, PodReader, ReadApi
+from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
 
@@ -27,22 +27,24 @@ def run(options: argparse.Namespace) -> int:
     policy = patient(load_policy(options.config))
     api = connect(options.kubeconfig, options.context)
     source = PodReader(api, options.namespace, options.selector)
+    scope = _scope(api, options)
     with open_engine(policy) as engine, _progress() as progress:
-        scope = _scope(options, api)
         report = Audit(policy, engine, scope.excluded, progress).run(source)
     if scope.note:
-        report.notes.append(scope.note)
+        report.notes.insert(0, scope.note)
     print_report(report, options.output)
+    if scope.note and options.output != "table":
+        print(f"swr-trust audit: {scope.note}", file=sys.stderr)
     return exit_code(report)
 
 
-def _scope(options: argparse.Namespace, api: ReadApi) -> Scope:
-    """Return the namespaces to leave out: those that were named, or those the webhook is not asked about."""
-    if options.namespace:  # whoever names a namespace means it
+def _scope(api: ReadApi, options: argparse.Namespace) -> Scope:
+    """Return the namespaces to leave out: none where the caller names namespaces."""
+    if options.namespace:
         return Scope(())
     if options.exclude_namespace:
         return Scope(tuple(options.exclude_namespace))
-    return read_scope(api)
+    return read_scope(Patient(api), options.webhook_configuration)
 
 
 def exit_code(report: AuditReport) -> int:

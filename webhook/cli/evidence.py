@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import gzip
+import io
 import sys
 import zlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, BinaryIO, Final, cast
 
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, evidence_as_data
 from webhook.audit.pages import render_evidence
@@ -17,6 +18,9 @@ from webhook.cli.rendering import print_json, print_table
 
 SHOWN: Final = 20
 """Rows of each table for a person; all of them are in the other formats."""
+
+_GZIP: Final = b"\x1f\x8b"
+"""Source: RFC 1952, 2.3.1, ID1 and ID2."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,13 +52,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _read(reader: EvidenceReader, name: str) -> None:
     if name == "-":
-        reader.read(sys.stdin.buffer)
-    elif name.endswith(".gz"):
-        with gzip.open(name, "rb") as packed:
-            reader.read(packed)
+        _read_packed_or_plain(reader, sys.stdin.buffer)
     else:
         with open(name, "rb") as stream:  # noqa: PTH123 - Path("").open() would be the folder
-            reader.read(stream)
+            _read_packed_or_plain(reader, stream)
+
+
+def _read_packed_or_plain(reader: EvidenceReader, stream: BinaryIO) -> None:
+    """Read a log. Whether it is packed is seen from its first bytes, because rotation renames files."""
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast("Any", stream))
+    if buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
+        with gzip.GzipFile(fileobj=buffered, mode="rb") as packed:
+            reader.read(cast("BinaryIO", packed))
+    else:
+        reader.read(buffered)
 
 
 def _moment(text: str | None) -> dt.datetime | None:
@@ -76,58 +87,57 @@ def _print(evidence: Evidence, output: str) -> None:
     if output != "table":
         for gap in evidence.gaps:
             print(f"partial: {gap}", file=sys.stderr)
-
-
-def _print_rest(rows: Sequence[object]) -> None:
-    if len(rows) > SHOWN:
-        print(f"and {len(rows) - SHOWN} more; -o json, csv or html lists all of them")
+        if evidence.unreadable:
+            print(f"partial: {evidence.unreadable} line(s) of the log cannot be read", file=sys.stderr)
+        if evidence.omitted:
+            print(f"partial: {evidence.omitted} record(s) are counted but not listed", file=sys.stderr)
 
 
 def _print_tables(evidence: Evidence) -> None:
     print("Break-glass:")
-    print_table(
+    _print_rows(
         ("WHEN", "USER", "REASON", "NAMESPACE", "OBJECT"),
-        [
-            (row.at, row.user, row.reason, row.namespace, f"{row.kind}/{row.object}")
-            for row in evidence.glass[:SHOWN]
-        ],
+        [(row.at, row.user, row.reason, row.namespace, f"{row.kind}/{row.object}") for row in evidence.glass],
     )
-    _print_rest(evidence.glass)
     print("\nExempted:")
-    print_table(
+    _print_rows(
         ("EXEMPTION", "NAMESPACE", "IMAGE", "TIMES", "LAST"),
-        [
-            (row.exemption, row.namespace, row.image, str(row.count), row.last)
-            for row in evidence.exempted[:SHOWN]
-        ],
+        [(row.exemption, row.namespace, row.image, str(row.count), row.last) for row in evidence.exempted],
     )
-    _print_rest(evidence.exempted)
-    print("\nRefused:")
-    print_table(
-        ("NAMESPACE", "OBJECT", "IMAGE", "FINDING", "USER", "TIMES", "LAST"),
-        [
-            (
-                row.namespace,
-                f"{row.kind}/{row.object}",
-                row.image,
-                row.finding,
-                row.user,
-                str(row.count),
-                row.last,
-            )
-            for row in evidence.refused[:SHOWN]
-        ],
-    )
-    _print_rest(evidence.refused)
+    for title, refused in (("Refused", evidence.refused), ("Admitted by a mode", evidence.watched)):
+        if title != "Refused" and not refused:
+            continue
+        print(f"\n{title}:")
+        _print_rows(
+            ("NAMESPACE", "OBJECT", "IMAGE", "FINDING", "USER", "TIMES", "LAST"),
+            [
+                (
+                    row.namespace,
+                    f"{row.kind}/{row.object}",
+                    row.image,
+                    row.finding,
+                    row.user,
+                    str(row.count),
+                    row.last,
+                )
+                for row in refused
+            ],
+        )
     print()
     for gap in evidence.gaps:
         print(f"This report is PARTIAL: {gap}.")
-    if evidence.omitted:
-        print(f"This report is PARTIAL: {evidence.omitted} decision(s) are counted and not listed.")
     if evidence.unreadable:
         print(f"This report is PARTIAL: {evidence.unreadable} line(s) of the log cannot be read.")
+    if evidence.omitted:
+        print(f"This report is PARTIAL: {evidence.omitted} record(s) are counted but not listed.")
     print(
         f"{evidence.decisions} decisions, {evidence.outcomes['deny']} refused, "
         f"{sum(row.count for row in evidence.exempted)} exempted images, "
         f"{len(evidence.glass)} by break-glass"
     )
+
+
+def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print_table(header, rows[:SHOWN])
+    if len(rows) > SHOWN:
+        print(f"and {len(rows) - SHOWN} more: all rows are in -o csv, json and html")

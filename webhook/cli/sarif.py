@@ -89,7 +89,7 @@ def is_reported(item: ReviewedUse) -> bool:
 
 def _rule(finding: Finding) -> dict[str, Any]:
     name, text, help_text = _RULES[finding]
-    uri = f"{HOME}/blob/main/docs/runbook.md#{finding.value}"
+    uri = f"{HOME}/blob/main/docs/runbook.md#findings"
     return {
         "id": f"swr-trust/{finding.value}",
         "name": name,

@@ -82,6 +82,9 @@ class _NoRecorder:
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Take no notes."""
 
+    def tag_source_changed(self, registry: str, source: str) -> None:
+        """Record nothing."""
+
 
 def check_registries(
     policy: Policy,
@@ -248,7 +251,8 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         return error
     except Forbidden as error:
         yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
-        yield _forbidden(area, "getRepoTag", error, subject, needed=True)
+        action = "listRepoTags" if subject.client.uses_tag_list else "getRepoTag"
+        yield _forbidden(area, action, error, subject, needed=True)
         return error
     except TrustLookupError as error:
         blocked = isinstance(error, Throttled) and error.blocks_account
@@ -257,7 +261,10 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         return error
     yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
     yield _describe_tag(area, record, subject)
-    needed = policy.digest_only == "resolve"
+    needed = policy.digest_only == "resolve" or subject.client.uses_tag_list
+    if subject.client.uses_tag_list:
+        found = "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead"
+        yield Check(area, "ShowRepoTag", Health.WARNING, found, "Grant swr:repo:listRepoTags for all images.")
     listed = TrustQuery(query.registry, query.organization, query.repository, digest="sha256:" + "0" * 64)
     try:
         subject.client.find_digest(listed, Deadline.after(SECONDS), lambda _deadline: None)

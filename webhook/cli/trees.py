@@ -111,6 +111,10 @@ class Tree:
         entries: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if key.tag == _MERGE:
+                if key.value != "<<":
+                    raise self._error(
+                        key, "the tag '!!merge' is read otherwise by kubectl: write << as the key"
+                    )
                 merged = self._merge(value)
                 twice = next((name for name in merged if name in entries), None)
                 if twice is not None:

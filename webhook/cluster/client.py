@@ -181,6 +181,8 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
     for load in loaders:
         try:
             load()
+            settings.retries = False
+            client = ApiClient(settings)
         except (ConfigException, OSError) as error:
             cause = str(error)
         except Exception as error:  # noqa: BLE001 - the loader lets through whatever its parsers raise
@@ -188,8 +190,6 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
             path = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
             cause = f"the kubeconfig {path} cannot be read: {type(error).__name__}"
         else:
-            settings.retries = False
-            client = ApiClient(settings)
             manager = client.rest_client.pool_manager
             manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _TlsPool}
             return KubernetesApi(client)

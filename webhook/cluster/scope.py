@@ -1,75 +1,167 @@
-"""Which namespaces the API server asks the webhook about, by the configuration of the webhook itself."""
+"""Namespaces whose Pods the API server does not send to the webhook.
+
+Read from the ValidatingWebhookConfiguration of the cluster, so that an audit looks at the namespaces that
+enforcing would concern.
+
+Source: Kubernetes documentation, Dynamic Admission Control, Matching requests: namespaceSelector; Labels and
+Selectors, Resources that support set-based requirements.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from webhook.audit.scanning import EXCLUDED
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND
+from webhook.cluster.pods import ReadApi
 from webhook.errors import ClusterError
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 LABEL: Final = "app.kubernetes.io/name=swr-trust-webhook"
+
+CHART_DEFAULTS: Final = ("kube-system", "kube-public", "kube-node-lease", "swr-trust")
+"""What the chart leaves out as it is installed by the documentation: its values, and its own namespace."""
+
+PAGE_SIZE: Final = 500
+MAX_PAGES: Final = 40
+
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
-"""The label of a namespace that the API server writes itself."""
-
-
-class ReadApi(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object or a list."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The namespaces that are left out, and a clause on what is not known of them, empty if all is."""
+    """Names of namespaces that are left out; ``note`` says why they are not certain, or is empty."""
 
     excluded: tuple[str, ...]
     note: str = ""
 
 
-def read_scope(api: ReadApi) -> Scope:
-    """Return the namespaces whose Pods the webhook is not asked about.
+def read_scope(api: ReadApi, configuration: str | None) -> Scope:
+    """Return the namespaces that the webhook is not asked about.
 
-    Those that every entry for Pods leaves out by name. Where no configuration can be read, those that
-    the chart leaves out by default.
+    ``configuration`` is the name of one configuration, ``None`` to find them by ``LABEL``. The defaults of
+    the chart stand in for what cannot be read, and the note says so.
+
+    Raises:
+        ClusterError: the named configuration does not exist.
     """
     try:
-        found = api.get(CONFIGURATIONS, {"labelSelector": LABEL}).get("items") or []
-    except ClusterError as error:
-        return _assumed(f"cannot be read ({error})")
-    entries = [
-        entry
-        for configuration in found
-        for entry in configuration.get("webhooks") or ()
-        if any("pods" in (rule.get("resources") or ()) for rule in entry.get("rules") or ())
-    ]
-    if not entries:
-        return _assumed("is not installed")
-    excluded: set[str] | None = None
-    others = False
-    for entry in entries:
-        left_out, more = _read_selector(entry.get("namespaceSelector") or {})
-        excluded = left_out if excluded is None else excluded & left_out
-        others = others or more
-    note = "the webhook's namespaceSelector has further conditions, which this report does not regard"
-    return Scope(tuple(sorted(excluded or ())), note if others else "")
-
-
-def _assumed(why: str) -> Scope:
-    return Scope(EXCLUDED, f"the webhook's configuration {why}, so the chart's defaults are left out")
-
-
-def _read_selector(selector: Mapping[str, Any]) -> tuple[set[str], bool]:
-    """Return the names that a selector leaves out, and whether it demands anything else."""
-    excluded: set[str] = set()
-    others = bool(selector.get("matchLabels"))
-    for expression in selector.get("matchExpressions") or ():
-        if expression.get("key") == NAME_LABEL and expression.get("operator") == "NotIn":
-            excluded |= {str(value) for value in expression.get("values") or ()}
+        if configuration is not None:
+            found = [api.get(f"{CONFIGURATIONS}/{configuration}")]
         else:
-            others = True
-    return excluded, others
+            found = api.get(CONFIGURATIONS, {"labelSelector": LABEL}).get("items") or []
+    except ClusterError as error:
+        if configuration is not None and error.status == NOT_FOUND:
+            raise ClusterError(
+                NOT_FOUND, f"there is no ValidatingWebhookConfiguration named {configuration}"
+            ) from None
+        return _defaults(_explain(error, "validatingwebhookconfigurations"))
+    selectors = [
+        selector if isinstance(selector := hook.get("namespaceSelector"), Mapping) else {}
+        for thing in found
+        for hook in thing.get("webhooks") or ()
+        if isinstance(hook, Mapping) and _is_asked_about_pods(hook)
+    ]
+    if not selectors:
+        which = f"named {configuration}" if configuration is not None else f"labelled {LABEL}"
+        return _defaults(f"no ValidatingWebhookConfiguration {which} is asked about Pods")
+    if not all(map(_goes_by_name, selectors)):
+        try:
+            return Scope(_select(_read_namespaces(api), selectors))
+        except ClusterError as error:
+            return _defaults(_explain(error, "namespaces"))
+    names = [
+        {str(value) for expression in _expressions(selector) for value in expression.get("values") or ()}
+        for selector in selectors
+    ]
+    # A namespace is left out only where no webhook is asked about it.
+    return Scope(tuple(sorted(set.intersection(*names))))
+
+
+def _is_asked_about_pods(hook: Mapping[str, Any]) -> bool:
+    return any(
+        {"", "*"} & set(rule.get("apiGroups") or ())
+        and {"pods", "*", "*/*"} & set(rule.get("resources") or ())
+        and {"CREATE", "*"} & set(rule.get("operations") or ())
+        for rule in hook.get("rules") or ()
+        if isinstance(rule, Mapping)
+    )
+
+
+def _goes_by_name(selector: Mapping[str, Any]) -> bool:
+    """Whether a selector leaves out namespaces by their names and does nothing else."""
+    return not selector.get("matchLabels") and all(
+        expression.get("key") == NAME_LABEL and expression.get("operator") == "NotIn"
+        for expression in _expressions(selector)
+    )
+
+
+def _expressions(selector: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return [item for item in selector.get("matchExpressions") or () if isinstance(item, Mapping)]
+
+
+def _read_namespaces(api: ReadApi) -> dict[str, Mapping[str, str]]:
+    """Return the labels of all namespaces by name."""
+    found: dict[str, Mapping[str, str]] = {}
+    token = ""
+    for _ in range(MAX_PAGES):
+        query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
+        answer = api.get("/api/v1/namespaces", query)
+        for item in answer.get("items") or ():
+            meta = item.get("metadata") or {}
+            name = str(meta.get("name"))
+            found[name] = {**(meta.get("labels") or {}), NAME_LABEL: name}
+        token = str((answer.get("metadata") or {}).get("continue") or "")
+        if not token:
+            return found
+    raise ClusterError(0, f"the cluster has more than {PAGE_SIZE * MAX_PAGES} namespaces")
+
+
+def _select(
+    namespaces: Mapping[str, Mapping[str, str]], selectors: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            name
+            for name, labels in namespaces.items()
+            if not any(matches(selector, labels) for selector in selectors)
+        )
+    )
+
+
+def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector matches labels; an unknown operator matches, so nothing is left out."""
+    wanted = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _holds(expression, labels) for expression in _expressions(selector)
+    )
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    key = str(expression.get("key"))
+    values = expression.get("values") or ()
+    match expression.get("operator"):
+        case "In":
+            return key in labels and labels[key] in values
+        case "NotIn":
+            return key not in labels or labels[key] not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    return True
+
+
+def _defaults(why: str) -> Scope:
+    return Scope(
+        CHART_DEFAULTS,
+        f"It is not known which namespaces the webhook is not asked about: {why}. The defaults of the chart "
+        "are left out instead; --exclude-namespace names others",
+    )
+
+
+def _explain(error: ClusterError, resource: str) -> str:
+    if error.status == FORBIDDEN:
+        return f"you need the verb list on {resource} ({error})"
+    return str(error)

@@ -119,6 +119,8 @@ class Health:
                 text = "has not answered yet"
             else:
                 text = f"last answered {max(0.0, self._clock() - answered):.0f} s ago"
+            if self._metrics.registries.uses_tag_list.get(registry.name, False):
+                text += ", tag lists are used: it does not offer the call for one tag"
             blocked = self._metrics.registries.blocked_until.get(registry.name, 0.0) - self._clock()
             if blocked > 0:
                 text += f", SWR has blocked the account: no calls for {blocked:.0f} s"

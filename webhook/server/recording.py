@@ -89,11 +89,11 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
 
 
 def _owner_of(request: AdmissionRequest) -> str:
-    """Return kind and name of the controller that owns the object by its own word, ``""`` without one."""
+    """Return ``Kind/name`` of the controller that creates the object, by the object's own word."""
     meta = request.object.metadata if request.object is not None else None
-    for owner in (meta.owner_references if meta is not None else None) or ():
-        if owner.controller:
-            return f"{owner.kind[:MAX_NAME]}/{owner.name[:MAX_NAME]}"
+    for reference in (meta.owner_references if meta is not None else None) or ():
+        if reference.controller and reference.kind and reference.name:
+            return f"{reference.kind[:MAX_NAME]}/{reference.name[:MAX_NAME]}"
     return ""
 
 

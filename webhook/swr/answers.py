@@ -120,6 +120,30 @@ def read_tag(response: HttpResponse, query: TrustQuery, now: float) -> TrustReco
         raise MalformedAnswer("SWR answered 200 without a JSON object") from None
     if answer.tag != query.tag:
         raise MalformedAnswer("SWR's answer is about another tag")
+    return _to_record(answer, query, now)
+
+
+def read_listed_tag(
+    response: HttpResponse, query: TrustQuery, now: float
+) -> tuple[TrustRecord | None, str | None]:
+    """Read what a page of a tag list (v3) says of a tag, as strictly as ``read_tag``.
+
+    Returns the record, or ``None`` where the page does not hold the tag; and the marker of the next page, or
+    ``None`` on the last one.
+
+    Raises:
+        TrustLookupError: the page is not known, or says different things about the tag.
+    """
+    if response.status == NOT_FOUND:
+        return _read_missing(response, now), None
+    items, marker = _read_items(response)
+    records = {_to_record(item, query, now) for item in items if item.tag == query.tag}
+    if len(records) > 1:
+        raise MalformedAnswer("SWR lists the tag more than once, and not alike")
+    return next(iter(records), None), marker
+
+
+def _to_record(answer: _Tag, query: TrustQuery, now: float) -> TrustRecord:
     image = f"{query.organization}/{query.repository}:{query.tag}"
     if isinstance(answer.path, str) and answer.path and answer.path.partition("/")[2] != image:
         raise MalformedAnswer("SWR's answer is about another image")
@@ -140,6 +164,14 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
     """
     if response.status == NOT_FOUND:
         return _read_missing(response, now)
+    items, marker = _read_items(response)
+    return TagPage(
+        tuple(TagFact(item.tag, _digest(item.digest), item.is_trusted is True) for item in items), marker
+    )
+
+
+def _read_items(response: HttpResponse) -> tuple[list[_Tag], str | None]:
+    """Return the tags of a page, each with a name, and the marker of the next page."""
     if response.status != OK:
         raise read_error(response)
     try:
@@ -147,12 +179,9 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
         items = msgspec.convert(page.tags, list[_Tag]) if page.tags is not None else []
     except _DECODE_ERRORS:
         raise MalformedAnswer("SWR answered 200 without a list of tags") from None
-    facts = []
-    for item in items:
-        if not isinstance(item.tag, str):
-            raise MalformedAnswer("SWR listed a tag without a name")
-        facts.append(TagFact(item.tag, _digest(item.digest), item.is_trusted is True))
-    return TagPage(tuple(facts), _next_marker(page))
+    if not all(isinstance(item.tag, str) for item in items):
+        raise MalformedAnswer("SWR listed a tag without a name")
+    return items, _next_marker(page)
 
 
 def _next_marker(page: _Page) -> str | None:

@@ -31,30 +31,21 @@ from webhook.swr.answers import (
     read_page,
     read_tag,
 )
+from webhook.swr.fallback import FallbackRecorder, TagDetail, find_in_list, is_unpublished
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
-from webhook.swr.naming import check_names, escape_repository
+from webhook.swr.naming import repository_path
 from webhook.swr.organizations import Organizations
-from webhook.swr.tag_lists import TagList, TagLists
+from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLists
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
-
-PAGE_SIZE: Final = 1000
-"""Tags per page, the most that the API gives (SWR API Reference, Listing Image Tags)."""
-
-MAX_PAGE: Final = 4 * 1024 * 1024
-"""Bytes of one page: a thousand tags are below 1 MiB."""
-
-MAX_PAGES: Final = 20
-"""Pages of one repository that are read; a longer list was not read to its end and proves nothing."""
-
 
 MAX_NAMED: Final = 10
 """Tags of a digest that a record names."""
 
 
-class CallRecorder(Protocol):
-    """Is told of every HTTP call to SWR."""
+class CallRecorder(FallbackRecorder, Protocol):
+    """Metrics of every HTTP call to SWR, and of which calls are made."""
 
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Take note of a call: ``outcome`` is the HTTP status, or the reason of the failure."""
@@ -80,6 +71,10 @@ class SwrClient:
         self._clock = clock
         self._lists = TagLists()
         self._organizations = Organizations()
+        self._detail = TagDetail(registry, recorder)
+        self._headers = {"Content-Type": CONTENT_TYPE}
+        if registry.project_id is not None:
+            self._headers["X-Project-Id"] = registry.project_id
 
     def show_tag(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
@@ -88,10 +83,65 @@ class SwrClient:
             TrustLookupError: the answer is not known.
         """
         assert query.tag is not None
-        path = f"/v2{_repository_path(query)}/tags/{quote(query.tag, safe='')}"
+        path = f"/v2{repository_path(query.organization, query.repository)}/tags/{quote(query.tag, safe='')}"
         request = HttpRequest("GET", self._registry.endpoint, path)
+        if not self._detail.is_due:
+            return self._find_in_list(query, deadline, pace)
         response = self._get(request, query.organization, deadline, pace)
-        return read_tag(response, query, self._clock())
+        if not is_unpublished(response):
+            record = read_tag(response, query, self._clock())
+            self._detail.record_offered()
+            return record
+        # The list comes first: where the endpoint is wrong, SWR does not answer it.
+        try:
+            record = self._find_in_list(query, deadline, pace)
+        except Forbidden:
+            self._confirm_missing(deadline, pace)
+            raise
+        self._confirm_missing(deadline, pace)
+        return record
+
+    def _confirm_missing(self, deadline: Deadline, pace: Pace) -> None:
+        """Record that the call for one tag is missing, once that was seen of an image that nobody chose.
+
+        Raises:
+            MalformedAnswer: it is not: the gateway does not know the path of this image only.
+        """
+        if not is_unpublished(self._send_control(self._detail.make_control(), deadline, pace)):
+            detail = "the API gateway answers 404 APIGW.0101 about this image, and not about others"
+            raise MalformedAnswer(detail)
+        self._detail.record_missing()
+
+    @property
+    def uses_tag_list(self) -> bool:
+        """Whether questions about tags are answered from tag lists (``webhook.swr.fallback``)."""
+        return self._detail.is_missing
+
+    def _find_in_list(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        def read(request: HttpRequest, first: bool) -> HttpResponse:  # noqa: FBT001 - see find_in_list
+            return self._get_page(request, query.organization, deadline, pace, first=first)
+
+        try:
+            return find_in_list(query, self._registry.endpoint, read, self._clock)
+        except Forbidden as error:
+            detail = f"{error.detail} (to the tag list: the registry does not offer the call for one tag)"
+            raise Forbidden(detail) from None
+        except RegistryUnavailable as error:
+            if error.fault is not Fault.IMAGE:
+                raise
+            control = self._send_control(self._detail.make_list_control(), deadline, pace)
+            fault = Fault.REGISTRY if control.status in SERVER_ERRORS else Fault.IMAGE
+            raise RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after) from None
+
+    def _send_control(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
+        """Send a request whose answer tells something of the registry, and nothing of the credential."""
+        pace(deadline)
+        request = request.with_headers(self._headers)
+        authorization = self._credential.authorize(request, deadline)
+        try:
+            return self._send(request.with_headers(authorization.headers), deadline)
+        finally:
+            self._credential.release(authorization.generation)
 
     def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what the tags that hold a digest say, from the whole tag list.
@@ -121,7 +171,7 @@ class SwrClient:
         By the markers of API v3: offsets (v2) shift while tags are pushed, so that an untrusted holder
         could be missed. The list is as old as the answer with its first page.
         """
-        path = f"/v3{_repository_path(query)}/tags"
+        path = f"/v3{repository_path(query.organization, query.repository)}/tags"
         holders: dict[str, list[TagFact]] = {}
         read_at = self._clock()
         marker: str | None = None
@@ -152,7 +202,13 @@ class SwrClient:
     def _read_page(
         self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace, *, first: bool
     ) -> TagPage | TrustRecord:
-        """Read one page of a list.
+        """Read one page of a list."""
+        return read_page(self._get_page(request, organization, deadline, pace, first=first), self._clock())
+
+    def _get_page(
+        self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace, *, first: bool
+    ) -> HttpResponse:
+        """Send the request for one page of a list.
 
         How long a list takes, and whether SWR chokes on it, depends on the repository, which the author of
         a Pod chooses. Only a first page that gets no answer at all says that SWR does not answer.
@@ -167,7 +223,7 @@ class SwrClient:
         if response.status in SERVER_ERRORS or response.status == REQUEST_TIMEOUT:
             detail = f"SWR answered {response.status} to the list of the repository's tags"
             raise RegistryUnavailable(detail, fault=Fault.IMAGE)
-        return read_page(response, self._clock())
+        return response
 
     def _get(self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace) -> HttpResponse:
         """Send an authorised request; after a 401 at most once more, with a fresh secret.
@@ -176,10 +232,7 @@ class SwrClient:
             Forbidden: SWR refuses the credential for this organisation and accepts it for others.
             TrustLookupError: there was no answer.
         """
-        headers = {"Content-Type": CONTENT_TYPE}
-        if self._registry.project_id is not None:
-            headers["X-Project-Id"] = self._registry.project_id
-        request = request.with_headers(headers)
+        request = request.with_headers(self._headers)
         again = True
         while True:
             authorization = self._credential.authorize(request, deadline)
@@ -260,19 +313,14 @@ class SwrClient:
         return response
 
 
-def _repository_path(query: TrustQuery) -> str:
-    # Checked again although the caller has: this is where a name becomes part of a URL.
-    check_names(query.organization, query.repository)
-    organization = quote(query.organization, safe="")
-    return f"/manage/namespaces/{organization}/repos/{quote(escape_repository(query.repository), safe='$')}"
-
-
 def _is_unauthorized(response: HttpResponse) -> bool:
     return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
 
 
 def _is_undecided(response: HttpResponse) -> bool:
-    """Whether an answer says nothing about the credential: a gateway's throttling, a redirect."""
-    if response.status in (OK, NOT_FOUND):
+    """Whether an answer says nothing about the credential: a gateway's throttling or 404, a redirect."""
+    if response.status == NOT_FOUND:
+        return is_unpublished(response)
+    if response.status == OK:
         return False
     return read_error(response).reason in ("throttled", "unavailable", "malformed")

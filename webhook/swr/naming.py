@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from webhook.errors import InvalidReferenceError
 
@@ -81,3 +82,16 @@ def _repository_rule(name: str) -> str:
     if any(_FOREIGN.search(level) is not None for level in levels):
         return "has lower-case letters, digits, dots, underscores, hyphens and slashes only"
     return _SEPARATORS_CLAUSE
+
+
+def repository_path(organization: str, repository: str) -> str:
+    """Return the path of a repository below ``/v2`` or ``/v3`` of SWR's API, percent-encoded.
+
+    Names are checked again although callers have done so: this is where they become part of a URL.
+
+    Raises:
+        InvalidReferenceError: SWR has no such names.
+    """
+    check_names(organization, repository)
+    escaped = quote(escape_repository(repository), safe="$")
+    return f"/manage/namespaces/{quote(organization, safe='')}/repos/{escaped}"

@@ -19,6 +19,15 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.swr.answers import TagFact
 
+PAGE_SIZE: Final = 1000
+"""Tags per page, the most that the API gives (SWR API Reference, Listing Image Tags)."""
+
+MAX_PAGE: Final = 4 * 1024 * 1024
+"""Bytes of one page: a thousand tags are below 1 MiB."""
+
+MAX_PAGES: Final = 20
+"""Pages of one list that are read; a longer list was not read to its end and proves nothing."""
+
 SECONDS: Final = 5.0
 """For how long a list answers: less than ``cache.refused`` by default. A record is as old as its list."""
 

@@ -203,6 +203,10 @@ class Metrics:
         """Record that no call to a registry is made for ``seconds`` because SWR has blocked the account."""
         self.registries.account_blocked(registry, time.time() + seconds)
 
+    def tag_source_changed(self, registry: str, source: str) -> None:
+        """Record which call answers about tags: ``tag`` or ``list``."""
+        self.registries.tag_list_used(registry, used=source == "list")
+
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""
         self._cache.count(result)

@@ -25,6 +25,13 @@ class RegistryMetrics:
         )
         self.blocked_until: dict[str, float] = {}
         """By registry, in epoch seconds."""
+        self._tag_list = Gauge(
+            "swr_trust_swr_tag_list_used",
+            "1 while tag lists are read because a registry does not offer the call for one tag.",
+            ("registry",),
+            registry=registry,
+        )
+        self.uses_tag_list: dict[str, bool] = {}
 
     def breaker_changed(self, registry: str, *, is_open: bool) -> None:
         """Record whether a registry is not called because it does not answer."""
@@ -35,3 +42,8 @@ class RegistryMetrics:
         """Record until when (epoch seconds) no call to a registry is made."""
         self.blocked_until[registry] = until
         self._blocked.labels(registry).set(until)
+
+    def tag_list_used(self, registry: str, *, used: bool) -> None:
+        """Record whether tag lists are read instead of single tags."""
+        self.uses_tag_list[registry] = used
+        self._tag_list.labels(registry).set(1 if used else 0)

@@ -261,7 +261,7 @@ NOT_JUDGED = [
         "too many images",
         request(pod(TRUSTED, volumes=volumes(1000))),
         "too-many-images",
-        f"the object cannot be judged: it has 1001 images, and at most 1000 are judged at a time. {TELL}",
+        f"the object cannot be judged: it has 1001 images, and at most 200 are judged at a time. {TELL}",
     ),
 ]
 

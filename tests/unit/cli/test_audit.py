@@ -18,12 +18,32 @@ from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists, owned_by, pod
 from webhook.cli.audit import BarProgress
 from webhook.cli.main import main
-from webhook.cluster.scope import CONFIGURATIONS
 from webhook.errors import ClusterError
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 PODS = "/api/v1/pods"
 Output = pytest.CaptureFixture[str]
+
+CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+NAMES = {
+    "matchExpressions": [
+        {
+            "key": "kubernetes.io/metadata.name",
+            "operator": "NotIn",
+            "values": ["gate", "kube-node-lease", "kube-public", "kube-system"],
+        }
+    ]
+}
+DEFAULTS = "The defaults of the chart are left out instead; --exclude-namespace names others."
+
+
+def configuration(selector: dict[str, Any], name: str = "swr-trust-webhook") -> dict[str, Any]:
+    """Return a webhook configuration as the chart makes it."""
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
+    return {
+        "metadata": {"name": name},
+        "webhooks": [{"name": "pods.gate.svc", "namespaceSelector": selector, "rules": rules}],
+    }
 
 
 @pytest.fixture
@@ -36,7 +56,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
                 pod("dns", "kube-system", "coredns"),
                 pod("web-1", "shop", f"{HOST}/shop/web:1.0"),
                 pod("web-2", "shop", f"{HOST}/shop/web:2.0", status=web, **owned_by("StatefulSet", "web")),
-            ]
+            ],
+            CONFIGURATIONS: [configuration(NAMES)],
         }
     )
     monkeypatch.setattr(webhook.cli.audit, "connect", lambda *_: api)
@@ -68,7 +89,9 @@ def test_the_table_ends_with_the_verdict(
     ]
     assert lines[3] == "Nodes that run another image than the tag names now:"
     assert lines[-1] == "enforcing now would refuse 1 of 2 Pods in 1 namespace"
-    assert "Left out, in excluded namespaces (kube-system, kube-public, kube-node-lease): 1 Pod." in lines
+    assert (
+        "Left out, in excluded namespaces (gate, kube-node-lease, kube-public, kube-system): 1 Pod." in lines
+    )
 
 
 @pytest.mark.parametrize("output", ["json", "csv", "html"])
@@ -100,97 +123,6 @@ def test_a_named_namespace_is_never_excluded(write_policy: WritePolicy, cluster:
     assert audit(write_policy(""), "-n", "kube-system") == 1
 
 
-def configuration(*entries: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Return a webhook configuration of entries: a resource, and the conditions on its namespaces."""
-    webhooks = [
-        {"rules": [{"resources": [resource]}], "namespaceSelector": {"matchExpressions": conditions}}
-        for resource, conditions in entries
-    ]
-    return {"metadata": {"name": "swr-trust-webhook"}, "webhooks": webhooks}
-
-
-def left_out(*names: str) -> dict[str, Any]:
-    """Return the condition that leaves these namespaces out."""
-    return {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(names)}
-
-
-OTHERS = {"key": "team", "operator": "Exists"}
-SCOPES = [
-    (
-        "as installed",
-        [configuration(("pods", [left_out("shop", "swr-trust")]))],
-        1,
-        "(shop, swr-trust): 2 Pods.",
-        "",
-    ),
-    ("nothing left out", [configuration(("pods", []))], 0, "", ""),
-    (
-        "two that ask about Pods",
-        [configuration(("pods", [left_out("shop", "dev")]), ("pods", [left_out("shop")]))],
-        1,
-        "(shop): 2 Pods.",
-        "",
-    ),
-    (
-        "another resource",
-        [configuration(("pods", [left_out("kube-system")]), ("deployments", [left_out("shop")]))],
-        0,
-        "(kube-system): 1 Pod.",
-        "",
-    ),
-    (
-        "further conditions",
-        [configuration(("pods", [left_out("shop"), OTHERS]))],
-        1,
-        "(shop): 2 Pods.",
-        "the webhook's namespaceSelector has further conditions, which this report does not regard.",
-    ),
-    (
-        "not installed",
-        [],
-        0,
-        "(kube-system, kube-public, kube-node-lease): 1 Pod.",
-        "the webhook's configuration is not installed, so the chart's defaults are left out.",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("configurations", "judged", "remark", "note"),
-    [case[1:] for case in SCOPES],
-    ids=[case[0] for case in SCOPES],
-)
-def test_namespaces_that_the_webhook_is_not_asked_about_are_left_out(
-    write_policy: WritePolicy,
-    cluster: FakeLists,
-    configurations: list[dict[str, Any]],
-    judged: int,
-    remark: str,
-    note: str,
-    capsys: Output,
-) -> None:
-    """Fault E7: the same as in the audit in the cluster; ``judged`` is whether shop is among them."""
-    cluster.collections[CONFIGURATIONS] = configurations
-    audit(write_policy(""))
-    lines = capsys.readouterr().out.splitlines()
-    assert [
-        line.removeprefix("Left out, in excluded namespaces ") for line in lines if "Left out" in line
-    ] == [*([remark] if remark else [])]
-    assert [line for line in lines if line.startswith("the webhook's")] == [*([note] if note else [])]
-    assert any(line.startswith("shop ") for line in lines) is not bool(judged)
-
-
-def test_a_configuration_that_may_not_be_read_is_said_to_be_so(
-    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
-) -> None:
-    """Fault E7: then the chart's defaults are left out."""
-    cluster.failures[1] = ClusterError(403, "GET /x: 403 forbidden")
-    assert audit(write_policy("")) == 1
-    assert (
-        "the webhook's configuration cannot be read (GET /x: 403 forbidden), so the chart's defaults are left out."
-    ) in capsys.readouterr().out.splitlines()
-
-
 def test_excluded_namespaces_can_be_chosen(write_policy: WritePolicy, cluster: FakeLists) -> None:
     """In the place of the system's."""
     cluster.collections[PODS].pop()
@@ -198,12 +130,118 @@ def test_excluded_namespaces_can_be_chosen(write_policy: WritePolicy, cluster: F
     assert audit(write_policy(""), "--exclude-namespace", "kube-*") == 0
 
 
+def left_out(capsys: Output) -> list[str]:
+    """Return the namespaces that were left out, from the JSON report."""
+    names: list[str] = json.loads(capsys.readouterr().out)["excludedNamespaces"]
+    return names
+
+
+@pytest.mark.parametrize(
+    ("selectors", "names"),
+    [
+        ([NAMES], NAMES["matchExpressions"][0]["values"]),
+        ([{}], []),
+        ([NAMES, {}], []),
+        ([{"matchLabels": {"trust": "on"}}], ["kube-system", "lab", "shop"]),
+        ([{**NAMES, "matchLabels": {"trust": "on"}}], ["kube-system", "lab", "shop"]),
+        ([{"matchExpressions": [{"key": "trust", "operator": "NotIn", "values": ["off"]}]}], ["lab"]),
+        (
+            [{"matchExpressions": [{"key": "trust", "operator": "In", "values": ["off"]}]}],
+            ["core", "kube-system", "shop"],
+        ),
+        ([{"matchExpressions": [{"key": "trust", "operator": "Exists"}]}], ["kube-system", "shop"]),
+        ([{"matchExpressions": [{"key": "trust", "operator": "DoesNotExist"}]}], ["core", "lab"]),
+        ([{"matchExpressions": [{"key": "trust", "operator": "Resembles"}]}], []),
+    ],
+)
+def test_namespaces_that_the_webhook_is_not_asked_about_are_left_out(
+    write_policy: WritePolicy,
+    cluster: FakeLists,
+    selectors: list[dict[str, Any]],
+    names: list[str],
+    capsys: Output,
+) -> None:
+    """Fault E7: as the API server reads the namespaceSelector; out is what no configuration asks about."""
+    cluster.collections[CONFIGURATIONS] = [configuration(selector) for selector in selectors]
+    labels = {"core": {"trust": "on"}, "kube-system": None, "lab": {"trust": "off"}, "shop": None}
+    cluster.collections["/api/v1/namespaces"] = [
+        {"metadata": {"name": name, "labels": found}} for name, found in labels.items()
+    ]
+    assert audit(write_policy(""), "-o", "json") in (0, 1)
+    assert left_out(capsys) == names
+
+
+def test_named_configuration_says_what_is_left_out(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
+    """Fault E7: for an installation under another name."""
+    cluster.objects[f"{CONFIGURATIONS}/mine"] = configuration({}, "mine")
+    assert audit(write_policy(""), "-o", "json", "--webhook-configuration", "mine") == 1
+    assert left_out(capsys) == []
+
+
+def test_named_configuration_that_does_not_exist_is_an_error(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
+    """Fault E7: exit code 2; the caller means another one."""
+    cluster.failures = {1: ClusterError(404, "not found")}
+    assert audit(write_policy(""), "--webhook-configuration", "mine") == 2
+    assert capsys.readouterr().err == "swr-trust: there is no ValidatingWebhookConfiguration named mine\n"
+
+
+@pytest.mark.parametrize(
+    ("selector", "failures", "why"),
+    [
+        (
+            NAMES,
+            {1: ClusterError(403, "GET: 403 forbidden")},
+            "you need the verb list on validatingwebhookconfigurations (GET: 403 forbidden)",
+        ),
+        (
+            {"matchLabels": {"trust": "on"}},
+            {2: ClusterError(403, "GET: 403 forbidden")},
+            "you need the verb list on namespaces (GET: 403 forbidden)",
+        ),
+        (
+            None,
+            {},
+            "no ValidatingWebhookConfiguration labelled app.kubernetes.io/name=swr-trust-webhook is asked about Pods",
+        ),
+    ],
+    ids=["configurations", "namespaces", "none"],
+)
+@pytest.mark.parametrize("output", ["table", "csv"])
+def test_scope_that_cannot_be_read_is_said_and_the_defaults_of_the_chart_are_used(
+    write_policy: WritePolicy,
+    cluster: FakeLists,
+    selector: dict[str, Any] | None,
+    failures: dict[int, ClusterError],
+    why: str,
+    output: str,
+    capsys: Output,
+) -> None:
+    """Fault E7: the report is whole, and says what it goes by."""
+    cluster.collections[CONFIGURATIONS] = [] if selector is None else [configuration(selector)]
+    cluster.failures = failures
+    assert audit(write_policy(""), "-o", output) == 1
+    said = capsys.readouterr()
+    note = f"It is not known which namespaces the webhook is not asked about: {why}. {DEFAULTS}"
+    if output == "table":
+        assert note in said.out.splitlines()
+        assert (
+            "Left out, in excluded namespaces (kube-system, kube-public, kube-node-lease, swr-trust): 1 Pod."
+            in said.out.splitlines()
+        )
+    else:
+        assert said.err.splitlines()[-1] == f"swr-trust audit: {note.removesuffix('.')}"
+
+
 @pytest.mark.parametrize("output", ["table", "json", "csv", "html"])
 def test_a_partial_report_is_marked_in_every_form(
     write_policy: WritePolicy, cluster: FakeLists, output: str, capsys: Output
 ) -> None:
     """Exit code 3, whatever was found."""
-    cluster.failures = {call: ClusterError(0, "connection refused") for call in range(2, 99)}
+    cluster.failures = {call: ClusterError(0, "connection refused") for call in range(3, 99)}
     assert audit(write_policy(""), "-o", output) == 3
     said = capsys.readouterr()
     assert "connection refused" in said.out
@@ -215,7 +253,7 @@ def test_an_interrupt(write_policy: WritePolicy, cluster: FakeLists, capsys: Out
     """Ctrl-C: the report of what was seen, exit code 3."""
 
     def interrupt(_path: str) -> None:
-        if len(cluster.calls) == 2:
+        if len(cluster.calls) == 3:
             raise KeyboardInterrupt
 
     cluster.before = interrupt

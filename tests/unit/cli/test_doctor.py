@@ -70,6 +70,33 @@ def test_a_healthy_registry(emulator: Emulator, tmp_path: Path) -> None:
     assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
 
 
+def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault D5: the right to list tags is needed there."""
+    emulator.state.offers_tag_detail = False
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    assert checks["ShowRepoTag"] == Check(
+        HOST,
+        "ShowRepoTag",
+        Health.WARNING,
+        "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead",
+        "Grant swr:repo:listRepoTags for all images.",
+    )
+    assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
+    emulator.break_with("status", match="/v3/", status=403, body='{"error_code":"SVCSTG.SWR.4039001"}')
+    check = swr(emulator, tmp_path, "shop/web:1.0")["listRepoTags"]
+    assert check.found.startswith("SWR answered 403 SVCSTG.SWR.4039001 (to the tag list: ")
+    assert check.advice.startswith("Grant swr:repo:listRepoTags for swr:*:*:repo:shop/* in IAM")
+
+
+def test_wrong_endpoint_is_not_such_a_region(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault D5: it answers the same to everything."""
+    emulator.break_with("status", match="/manage/", status=404, body='{"error_code":"APIGW.0101"}')
+    checks = swr(emulator, tmp_path, "shop/web:1.0")
+    found = "the API gateway answered 404 APIGW.0101: is the endpoint right?"
+    assert (checks["credential"].health, checks["credential"].found) == (Health.UNKNOWN, found)
+    assert "ShowRepoTag" not in checks
+
+
 def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_path: Path) -> None:
     """It says so, because a right may not be needed to hear that nothing is there."""
     check = swr(emulator, tmp_path)["getRepoTag"]

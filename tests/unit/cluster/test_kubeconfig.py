@@ -112,6 +112,20 @@ def test_a_kubeconfig_that_cannot_be_used_is_a_sentence(
     assert SECRET not in error
 
 
+def test_kubeconfig_with_a_proxy_that_is_not_a_url_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault E4: what the client refuses when it is made, not when the file is read."""
+    path = write_kubeconfig(tmp_path, "https://127.0.0.1:1", token=SECRET)
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["clusters"][0]["cluster"]["proxy-url"] = "::"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert main(["explain", "shop/web", "--kubeconfig", str(path)]) == 2
+    assert capsys.readouterr().err == (
+        f"swr-trust: no access to a cluster: the kubeconfig {path} cannot be read: LocationParseError\n"
+    )
+
+
 def test_a_mistake_of_our_own_shows_no_secret(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

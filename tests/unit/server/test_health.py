@@ -129,6 +129,16 @@ def test_blocked_account_is_shown_until_the_pause_is_over(monkeypatch: pytest.Mo
     assert health(metrics=metrics).report().lines[2] == f"[+] swr {HOST}: has not answered yet"
 
 
+def test_use_of_tag_lists_is_shown() -> None:
+    """Fault D5: it needs another right, and larger answers."""
+    metrics = Metrics("test")
+    metrics.tag_source_changed(HOST, "list")
+    line = f"[+] swr {HOST}: has not answered yet, tag lists are used: it does not offer the call for one tag"
+    assert health(metrics=metrics).report().lines[2] == line
+    metrics.tag_source_changed(HOST, "tag")
+    assert health(metrics=metrics).report().lines[2] == f"[+] swr {HOST}: has not answered yet"
+
+
 def test_the_last_answer_of_swr_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """In seconds, by the metric that operators watch."""
     metrics = Metrics("test")

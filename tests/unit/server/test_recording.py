@@ -217,6 +217,29 @@ def test_a_decision_is_one_line(
     assert seen == expected_line
 
 
+@pytest.mark.parametrize(
+    ("references", "owner"),
+    [
+        ([{"kind": "ReplicaSet", "name": "web-7d4b9c", "controller": True}], "ReplicaSet/web-7d4b9c"),
+        ([{"kind": "A", "name": "a"}, {"kind": "Job", "name": "b", "controller": True}], "Job/b"),
+        ([{"kind": "A" * 1000, "name": "b" * 1000, "controller": True}], f"{'A' * 300}/{'b' * 300}"),
+        ([{"kind": "ReplicaSet", "name": "web", "controller": False}], None),
+        ([{"kind": "", "name": "web", "controller": True}], None),
+        ([], None),
+    ],
+)
+def test_line_names_the_controller_that_creates_the_pod(
+    references: list[dict[str, Any]], owner: str | None
+) -> None:
+    """Fault E5: the retries of one workload are listed together by it."""
+    recorded = Recorded()
+    thing = pod("a:1")
+    thing["metadata"]["ownerReferences"] = references
+    recorded.decide(request(thing))
+    [seen] = recorded.lines
+    assert seen.get("owner") == owner
+
+
 def test_a_request_that_concerns_us_not_is_no_line() -> None:
     """Unless the level is debug; a cluster deletes Pods all day."""
     deletion = request(None, old=pod(f"{HOST}/shop/web:1"), operation="DELETE")

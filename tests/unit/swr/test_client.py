@@ -21,10 +21,11 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.swr.client import MAX_PAGES, SwrClient
+from webhook.swr.client import SwrClient
 from webhook.swr.credentials.guard import GuardedCredential, Pause, SilentRecorder
 from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.tag_lists import MAX_PAGES
 from webhook.trust.records import TrustQuery, TrustStatus
 
 DIGEST = "sha256:" + "a" * 64

@@ -1,0 +1,277 @@
+"""Regions that do not offer the call for one tag: when tag lists are used, and what they prove."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.builders import registry
+from tests.fakes import FakeClock, FakeCredential, Notes, free
+from webhook.deadlines import Deadline
+from webhook.errors import (
+    Fault,
+    Forbidden,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    TrustLookupError,
+)
+from webhook.swr.client import SwrClient
+from webhook.swr.fallback import PROBE, RETRY_SECONDS, TagDetail
+from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.tag_lists import MAX_PAGES
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+
+NAME = "swr.cn-north-4.myhuaweicloud.com"
+DIGEST = "sha256:" + "a" * 64
+SOON = Deadline(1e9)
+QUERY = TrustQuery(registry(), "shop", "tools/web", tag="1.0")
+TAG = {"tag": "1.0", "is_trusted": True, "digest": DIGEST, "created": "c", "updated": "u"}
+
+Reply = HttpResponse | TrustLookupError
+
+
+def respond(status: int, body: Any = b"") -> HttpResponse:
+    """Return a response; a body that is not bytes is written as JSON."""
+    return HttpResponse(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def listed(*tags: dict[str, Any], marker: str | None = None) -> HttpResponse:
+    """Return a page of a tag list."""
+    return respond(200, {"tags": list(tags), "has_more": marker is not None, "nextMarker": marker})
+
+
+UNPUBLISHED = respond(404, {"error_code": "APIGW.0101", "error_msg": "The API does not exist"})
+NO_ORGANIZATION = respond(404, {"error_code": "SVCSTG.SWR.4040058"})
+
+
+@dataclass
+class Region:
+    """Implements ``Transport``: SWR in a region without the call for one tag."""
+
+    detail: Reply = UNPUBLISHED
+    pages: list[Reply] = field(default_factory=lambda: [listed(TAG)])
+    control: Reply = UNPUBLISHED
+    list_control: Reply = NO_ORGANIZATION
+    sent: list[HttpRequest] = field(default_factory=list)
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        self.sent.append(request)
+        is_list = request.path.startswith("/v3/")
+        if PROBE in request.path:
+            reply = self.list_control if is_list else self.control
+        elif is_list:
+            reply = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
+        else:
+            reply = self.detail
+        if isinstance(reply, TrustLookupError):
+            raise reply
+        return reply
+
+    @property
+    def calls(self) -> list[str]:
+        """What was asked: the paths below the API's version and ``manage``."""
+        return [request.path.replace("/manage/namespaces", "") for request in self.sent]
+
+
+class Asked:
+    """A client in such a region."""
+
+    def __init__(self, **replies: Any) -> None:
+        self.region, self.credential, self.notes = Region(**replies), FakeCredential(), Notes()
+        self.client = SwrClient(registry(), self.region, self.credential, self.notes, clock=lambda: 5.0)
+
+    def ask(self, query: TrustQuery = QUERY) -> TrustRecord:
+        """Ask about a tag."""
+        return self.client.show_tag(query, SOON, free)
+
+    def fail(self) -> TrustLookupError:
+        """Ask about a tag and return why that is not known."""
+        with pytest.raises(TrustLookupError) as caught:
+            self.ask()
+        return caught.value
+
+
+DETAIL = "/v2/shop/repos/tools$web/tags/1.0"
+LIST = "/v3/shop/repos/tools$web/tags"
+CONTROL = f"/v2/{PROBE}/repos/{PROBE}/tags/none"
+LIST_CONTROL = f"/v3/{PROBE}/repos/{PROBE}/tags"
+
+
+def test_region_without_the_call_is_answered_from_the_list(caplog: pytest.LogCaptureFixture) -> None:
+    """Fault D5: after the first question each takes one call; the log and the metric say so once."""
+    asked = Asked()
+    assert asked.ask() == TrustRecord(TrustStatus.TRUSTED, 5.0, DIGEST, "c", "u")
+    assert asked.ask().status is TrustStatus.TRUSTED
+    assert asked.region.calls == [DETAIL, LIST, CONTROL, LIST]
+    assert asked.region.sent[1].query == (("limit", "1000"), ("tag", "1.0"))
+    assert asked.client.uses_tag_list
+    assert asked.notes.named("tag_source_changed") == [(NAME, "list")]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{NAME} does not offer the call for one tag (404 APIGW.0101): tag lists are used instead, "
+        "which need the action swr:repo:listRepoTags"
+    ]
+
+
+def test_call_that_is_offered_again_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault D5: it is tried again now and then."""
+    asked = Asked()
+    asked.ask()
+    monkeypatch.setattr("webhook.swr.fallback.RETRY_SECONDS", 0.0)
+    asked.client._detail.record_missing()
+    asked.ask()
+    assert asked.region.calls[3:] == [DETAIL, LIST, CONTROL]
+    asked.region.detail = respond(200, TAG)
+    asked.ask()
+    assert asked.region.calls[6:] == [DETAIL]
+    assert not asked.client.uses_tag_list
+    assert asked.notes.named("tag_source_changed") == [(NAME, "list"), (NAME, "tag")]
+
+
+def test_missing_call_is_tried_again_after_an_hour() -> None:
+    """Fault D5: by a clock that nobody sets."""
+    clock = FakeClock()
+    detail = TagDetail(registry(), Notes(), clock)
+    detail.record_missing()
+    clock.tick(RETRY_SECONDS - 1)
+    assert (detail.is_missing, detail.is_due) == (True, False)
+    clock.tick(1)
+    assert (detail.is_missing, detail.is_due) == (True, True)
+
+
+SIMILAR = [{**TAG, "tag": name} for name in ("1.0.1", "v1.0", "1.0-rc1", "11.0")]
+
+
+def test_filter_is_loose_and_names_are_compared_exactly() -> None:
+    """Fault D5: another tag's trust, on whichever page, is not this one's."""
+    asked = Asked(pages=[listed(*SIMILAR, marker="m"), listed({**TAG, "is_trusted": False})])
+    assert asked.ask().status is TrustStatus.UNTRUSTED
+    assert asked.region.sent[2].query == (("limit", "1000"), ("tag", "1.0"), ("marker", "m"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [listed(*SIMILAR), listed(), respond(200, {"tags": None}), NO_ORGANIZATION],
+    ids=["only others", "empty", "null", "no organisation"],
+)
+def test_tag_is_missing_only_if_the_list_ends_without_it(page: HttpResponse) -> None:
+    """Fault D5: a repository or organisation that is not there has no tags."""
+    assert Asked(pages=[page]).ask() == TrustRecord(TrustStatus.MISSING, 5.0)
+
+
+UNPROVEN: dict[str, tuple[list[Reply], str]] = {
+    "endless": (
+        [listed(*SIMILAR, marker=f"m{index}") for index in range(MAX_PAGES + 1)],
+        "more than 20000 tags of the repository are named like this one",
+    ),
+    "a circle": (
+        [listed(marker="m"), listed(marker="m")],
+        "SWR's list of tags goes round in circles",
+    ),
+    "no marker": (
+        [respond(200, {"tags": [], "has_more": True})],
+        "SWR's list of tags does not say where it goes on",
+    ),
+    "no list": ([respond(200, b"<html>")], "SWR answered 200 without a list of tags"),
+    "two minds": (
+        [listed(TAG, {**TAG, "is_trusted": False})],
+        "SWR lists the tag more than once, and not alike",
+    ),
+    "another image": (
+        [listed({**TAG, "path": f"{NAME}/evil/web:1.0"})],
+        "SWR's answer is about another image",
+    ),
+    "a later page times out": (
+        [listed(*SIMILAR, marker="m"), LookupTimeout("no answer", fault=Fault.REGISTRY)],
+        "SWR did not list all tags of the repository in time",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pages", "detail"), UNPROVEN.values(), ids=UNPROVEN)
+def test_list_that_proves_nothing_is_the_images_fault(pages: list[Reply], detail: str) -> None:
+    """Fault D5: an author cannot have an image admitted by a repository that is hard to list."""
+    error = Asked(pages=pages).fail()
+    assert (str(error), error.fault) == (detail, Fault.IMAGE)
+
+
+@pytest.mark.parametrize("value", [False, None, 1, "true", [True]])
+def test_value_that_is_not_json_true_is_not_trust(value: object) -> None:
+    """Fault D5: a list is read as strictly as a tag."""
+    assert Asked(pages=[listed({**TAG, "is_trusted": value})]).ask().status is TrustStatus.UNTRUSTED
+
+
+def test_wrong_endpoint_keeps_its_message() -> None:
+    """Fault D5: everything is answered 404 there, so nothing is remembered."""
+    asked = Asked(pages=[UNPUBLISHED])
+    error = asked.fail()
+    assert str(error) == "the API gateway answered 404 APIGW.0101: is the endpoint right?"
+    assert (type(error), error.fault) == (RegistryUnavailable, Fault.REGISTRY)
+    assert not asked.client.uses_tag_list
+    assert asked.notes.named("tag_source_changed") == []
+
+
+def test_image_that_the_gateway_does_not_route_switches_nothing_over() -> None:
+    """Fault D5: an image that nobody chose is asked about before anything is remembered."""
+    asked = Asked(control=NO_ORGANIZATION)
+    error = asked.fail()
+    assert str(error) == "the API gateway answers 404 APIGW.0101 about this image, and not about others"
+    assert (type(error), error.fault) == (MalformedAnswer, Fault.IMAGE)
+    assert not asked.client.uses_tag_list
+
+
+def test_control_asks_about_an_organisation_of_the_policy() -> None:
+    """Where the policy names organisations, others may be out of the credential's reach."""
+    region = Region()
+    limited = registry(organizations=frozenset({"shop", "ops"}))
+    SwrClient(limited, region, FakeCredential(), Notes()).show_tag(QUERY, SOON, free)
+    assert region.calls[2] == f"/v2/ops/repos/{PROBE}/tags/none"
+
+
+@pytest.mark.parametrize(
+    ("control", "fault"),
+    [(respond(503), Fault.REGISTRY), (NO_ORGANIZATION, Fault.IMAGE), (listed(), Fault.IMAGE)],
+    ids=["another list fails, too", "another is missing", "another is listed"],
+)
+def test_server_error_is_the_registrys_fault_only_if_another_list_fails(
+    control: HttpResponse, fault: Fault
+) -> None:
+    """Fault D5: a repository may be too large to be listed, and an outage must let stale answers be served."""
+    asked = Asked()
+    asked.ask()
+    asked.region.pages, asked.region.list_control = [respond(503)], control
+    error = asked.fail()
+    assert str(error) == "SWR answered 503 to the list of the repository's tags"
+    assert (type(error), error.fault) == (RegistryUnavailable, fault)
+    assert asked.region.calls[3:] == [LIST, LIST_CONTROL]
+
+
+def test_missing_right_to_list_tags_is_named() -> None:
+    """Fault D5: it was not needed before."""
+    asked = Asked(pages=[respond(403, {"error_code": "SVCSTG.SWR.4039001"})])
+    error = asked.fail()
+    assert asked.client.uses_tag_list
+    assert isinstance(error, Forbidden)
+    assert str(error) == (
+        "SWR answered 403 SVCSTG.SWR.4039001 (to the tag list: the registry does not offer the call for one tag)"
+    )
+
+
+@pytest.mark.parametrize("control", [UNPUBLISHED, respond(401)], ids=["404", "401"])
+def test_gateways_404_says_nothing_of_the_credential(control: HttpResponse) -> None:
+    """Fault D5: it comes before the signature is looked at; IAM locks an account after five failures."""
+    asked = Asked(control=control)
+    answer: Callable[[], object] = asked.ask if control is UNPUBLISHED else asked.fail
+    answer()
+    assert asked.credential.told == ["release 1", "accept 1", "release 1"]
+
+
+def test_malformed_detail_is_not_a_missing_call() -> None:
+    """Fault D5: only the gateway's own code leads to the list."""
+    asked = Asked(detail=respond(404, b"<html>not found</html>"))
+    assert isinstance(asked.fail(), MalformedAnswer)
+    assert asked.region.calls == [DETAIL]

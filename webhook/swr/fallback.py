@@ -1,0 +1,145 @@
+"""Answers about tags where a registry does not offer the call for one tag (ShowRepoTag).
+
+In some regions the API gateway does not publish that call: each one is answered 404 ``APIGW.0101``. The tag
+list (SWR API Reference, Listing Image Tags, v3) is published and says the same of each tag. A wrong endpoint
+answers 404 ``APIGW.0101`` to everything, the list included: an answered list proves that one call is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from webhook.errors import MalformedAnswer
+from webhook.registries import Registry
+from webhook.swr.answers import NOT_FOUND, read_codes, read_listed_tag
+from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.naming import repository_path
+from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+
+RETRY_SECONDS: Final = 3600.0
+"""For how long the tag list is used before the call for one tag is tried again."""
+
+PROBE: Final = "swr-trust-probe"
+"""Organisation and repository of control requests. They need not exist: only the gateway's answer counts."""
+
+_UNPUBLISHED: Final = frozenset({"APIGW.0101", "APIG.0101"})
+
+logger = logging.getLogger(__name__)
+
+
+class FallbackRecorder(Protocol):
+    """Metrics of which call answers questions about tags."""
+
+    def tag_source_changed(self, registry: str, source: str) -> None:
+        """Record the call that answers: ``tag``, or ``list`` where a registry does not offer the first."""
+        ...  # pragma: no cover
+
+
+class TagDetail:
+    """Whether a registry offers the call for one tag, as far as is known; thread-safe."""
+
+    def __init__(
+        self, registry: Registry, recorder: FallbackRecorder, clock: Callable[[], float] | None = None
+    ) -> None:
+        """Assume that it does. ``clock`` is in monotonic seconds."""
+        self._registry = registry
+        self._recorder = recorder
+        self._clock = clock if clock is not None else time.monotonic
+        self._lock = threading.Lock()
+        self._missing = False
+        self._retry_at = float("-inf")
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the registry was last seen not to offer it."""
+        return self._missing
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the call is to be made: it is offered, or was not tried for ``RETRY_SECONDS``."""
+        return not self._missing or self._clock() >= self._retry_at
+
+    def record_missing(self) -> None:
+        """Record that the registry does not offer the call, and offers the tag list."""
+        with self._lock:
+            self._retry_at = self._clock() + RETRY_SECONDS
+            changed, self._missing = not self._missing, True
+        if changed:
+            self._recorder.tag_source_changed(self._registry.name, "list")
+            logger.warning(
+                "%s does not offer the call for one tag (404 APIGW.0101): tag lists are used instead, "
+                "which need the action swr:repo:listRepoTags",
+                self._registry.name,
+            )
+
+    def record_offered(self) -> None:
+        """Record that SWR answered the call."""
+        if not self._missing:
+            return
+        with self._lock:
+            changed, self._missing = self._missing, False
+        if changed:
+            self._recorder.tag_source_changed(self._registry.name, "tag")
+            logger.warning("%s offers the call for one tag again", self._registry.name)
+
+    def make_control(self) -> HttpRequest:
+        """Return the call for one tag of an image that the author of a Pod did not choose."""
+        path = f"/v2{repository_path(self._organization, PROBE)}/tags/none"
+        return HttpRequest("GET", self._registry.endpoint, path)
+
+    def make_list_control(self) -> HttpRequest:
+        """Return the call for the tag list of a repository that the author of a Pod did not choose."""
+        path = f"/v3{repository_path(self._organization, PROBE)}/tags"
+        return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
+
+    @property
+    def _organization(self) -> str:
+        return min(self._registry.organizations, default=PROBE)
+
+
+def is_unpublished(response: HttpResponse) -> bool:
+    """Whether the gateway says that it does not publish the API (API Gateway, error codes)."""
+    return response.status == NOT_FOUND and not _UNPUBLISHED.isdisjoint(read_codes(response.body))
+
+
+def find_in_list(
+    query: TrustQuery,
+    endpoint: str,
+    read: Callable[[HttpRequest, bool], HttpResponse],
+    clock: Callable[[], float],
+) -> TrustRecord:
+    """Return what a repository's tag list says of the tag of ``query``.
+
+    ``read`` sends a request; its second argument says whether it is the first page. The list is filtered by
+    ``tag``, which SWR compares loosely, so names are compared here. The tag is missing only if the list was
+    read to its end without it.
+
+    Raises:
+        TrustLookupError: the tag was not found, and the list was not read to its end.
+    """
+    assert query.tag is not None
+    path = f"/v3{repository_path(query.organization, query.repository)}/tags"
+    filtered = (("limit", str(PAGE_SIZE)), ("tag", query.tag))
+    read_at = clock()
+    marker: str | None = None
+    seen: set[str] = set()
+    for _ in range(MAX_PAGES):
+        parameters = filtered if marker is None else (*filtered, ("marker", marker))
+        request = HttpRequest("GET", endpoint, path, parameters, max_answer=MAX_PAGE)
+        response = read(request, marker is None)
+        if marker is None:
+            read_at = clock()
+        record, marker = read_listed_tag(response, query, clock())
+        if record is not None:
+            return record
+        if marker is None:
+            return TrustRecord(TrustStatus.MISSING, read_at)
+        if marker in seen:
+            raise MalformedAnswer("SWR's list of tags goes round in circles")
+        seen.add(marker)
+    raise MalformedAnswer(f"more than {MAX_PAGES * PAGE_SIZE} tags of the repository are named like this one")
