@@ -1,8 +1,9 @@
 """Writes what is derived from the chart: ``python -m tests.chart.generating``.
 
-Three things follow from another and are never edited by hand: the policy's part of
-``values.schema.json`` (from the product's own schema), the chart's ``README.md`` (from the comments
-of ``values.yaml``) and the manifests under ``deploy/`` (from the rendered chart). A test compares each.
+These follow from others and are never edited by hand: the policy's part of ``values.schema.json``
+(from the product's own schema), the chart's ``README.md`` and ``files/defaults.json`` (from
+``values.yaml``), ``files/regions.json`` (from the product's table) and the manifests under
+``deploy/`` (from the rendered chart). A test compares each.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 from tests.chart.manifests import DEPLOY, render_manifests
 from tests.chart.rendering import CHART, find_tool
 from webhook.policy.schema import build_json_schema
+from webhook.regions import REGIONS
 
 PUBLIC_CREDENTIALS: Final = (
     "kind",
@@ -28,6 +30,9 @@ PUBLIC_CREDENTIALS: Final = (
     "stsEndpoint",
 )
 """What ``policy.credentials`` may say: the files are the chart's business."""
+
+OPEN: Final = ("resources", "audit.resources", "webhook.annotations", "dashboard.labels")
+"""Mappings with defaults of their own whose keys are Kubernetes' or the operator's, not the chart's."""
 
 _SOMETHING: Final = "(?=.)"
 
@@ -65,6 +70,16 @@ def _to_draft_7(value: Any) -> Any:
         result["pattern"] = pattern.replace(_SOMETHING, "")
         result["minLength"] = max(1, result.get("minLength", 0))
     return result
+
+
+def build_defaults(values: str) -> str:
+    """Return what the templates put in the place of a null, as JSON."""
+    return json.dumps({"open": OPEN, "values": yaml.safe_load(values)}, indent=2) + "\n"
+
+
+def build_regions() -> str:
+    """Return the names of the regions that need neither hosts nor endpoints, as JSON."""
+    return json.dumps(sorted(REGIONS), indent=2) + "\n"
 
 
 def describe_values(text: str) -> Iterator[tuple[str, str, str]]:
@@ -147,6 +162,8 @@ def main() -> None:
     schema.write_text(text, encoding="utf-8")
     values = (CHART / "values.yaml").read_text(encoding="utf-8")
     (CHART / "README.md").write_text(build_readme(values), encoding="utf-8")
+    (CHART / "files" / "defaults.json").write_text(build_defaults(values), encoding="utf-8")
+    (CHART / "files" / "regions.json").write_text(build_regions(), encoding="utf-8")
     helm = find_tool("helm")
     if helm is None:
         raise SystemExit("helm is needed: in the folder of KUBEBUILDER_ASSETS, or on the PATH")

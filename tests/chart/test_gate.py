@@ -67,7 +67,7 @@ def test_an_untrusted_pod_is_refused_through_the_service(cluster: ControlPlane, 
     assert refused == (
         f'Error from server (Forbidden): admission webhook "pods.{NAME}.{gate.namespace}.svc" denied the request: '
         f'denied by image trust policy: spec.containers[0].image "{UNTRUSTED}": SWR does not mark this tag as '
-        "trusted. Get the tag marked as trusted in SWR, its registry, or use one that is."
+        "trusted. Mark this tag as trusted in SWR, or use a tag that already is."
     )
     assert run(cluster, "trusted", TRUSTED) == "pod/trusted created"
 

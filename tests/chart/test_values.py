@@ -324,7 +324,7 @@ def test_the_preset_covers_hosts_and_aliases_and_comes_last() -> None:
     own = {"name": "own", "images": ["docker.io/library/busybox"], "reason": "trial", "expires": "2027-06-30"}
     changes = {
         "policy": {
-            "registries": [{"region": "x", "hosts": ["a.example"], "aliases": ["10.0.0.1:20202"]}],
+            "registries": [{"region": "cn-north-1", "hosts": ["a.example"], "aliases": ["10.0.0.1:20202"]}],
             "exemptions": [own],
         }
     }

@@ -81,13 +81,13 @@ def test_a_trusted_image_is_admitted(cluster: ControlPlane) -> None:
             "untrusted",
             UNTRUSTED,
             f'spec.containers[0].image "{UNTRUSTED}": SWR does not mark this tag as trusted. '
-            "Get the tag marked as trusted in SWR, its registry, or use one that is.",
+            "Mark this tag as trusted in SWR, or use a tag that already is.",
         ),
         (
             "missing",
             MISSING,
             f'spec.containers[0].image "{MISSING}": tag does not exist in SWR. '
-            "Push the image to SWR, its registry, or correct its name and tag.",
+            "Push the image to SWR, or correct its name and tag.",
         ),
         (
             "foreign",
@@ -203,4 +203,7 @@ def test_break_glass_is_for_those_who_may(cluster: ControlPlane) -> None:
     assert 'The annotation "swr-trust/break-glass" is ignored: user "dev" may not use it.' in refused
     admitted = run(cluster, "glass", UNTRUSTED, note, user="oncall")
     assert admitted.startswith("pod/glass created")
-    assert 'Warning: image trust policy: admitted by the annotation "swr-trust/break-glass"' in admitted
+    assert (
+        'Warning: image trust policy: admitted by the break-glass annotation "swr-trust/break-glass"'
+        in admitted
+    )

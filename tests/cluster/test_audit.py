@@ -239,7 +239,7 @@ def test_a_developer_is_told_why(stage: Stage) -> None:
         "\n"
         "Its Pods are refused because of an image:\n"
         f'  denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2.0": SWR does not mark this tag as trusted.\n'
-        "  Get the tag marked as trusted in SWR, its registry, or use one that is.\n"
+        "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
     )
 
 

@@ -92,7 +92,7 @@ def test_a_pod_that_would_be_refused_makes_an_event_on_its_namespace(
     control_plane.wait_for("the Event", lambda: ours(control_plane, WATCHED))
     (event,) = ours(control_plane, WATCHED)
     assert event["reason"] == "ImageWouldBeRefused"
-    assert event["note"].startswith(f"image trust policy: {WHAT}.")
+    assert event["note"].startswith(f"image trust policy: {WHAT};")
     assert (event["regarding"]["kind"], event["regarding"]["name"]) == ("Namespace", WATCHED)
     assert server.metric("swr_trust_events_total", outcome="failed") == 0
 

@@ -15,6 +15,7 @@ from webhook.admission.decision import (
     FORBIDDEN,
     INTERNAL_ERROR,
     OUTCOMES,
+    TOO_MANY_REQUESTS,
     Decision,
     Effect,
     JudgedUse,
@@ -47,6 +48,9 @@ thousands: they would keep everybody else waiting for seconds."""
 
 MAX_FOUND: Final = 1000
 """Images of one object that are looked through for those that an update adds or changes."""
+
+BUSY_SECONDS: Final = 2
+"""Seconds after which a client that came at a busy moment is told to try again."""
 
 MAX_REASON_LENGTH: Final = 200
 """Characters of a break-glass reason that are kept on record."""
@@ -100,13 +104,34 @@ class Gate:
         Our own failure denies, unless the mode of the namespace is a milder one: a gate that only
         watches must not stop a cluster.
         """
+        return self._answer(request, lambda bench, subject: self._decide(bench, request, subject, deadline))
+
+    def refuse_as_busy(self, request: AdmissionRequest) -> Decision:
+        """Return the decision for a request that there is no room for now; never raises.
+
+        Its client is told to try again. Nothing is admitted for it, unless the mode is a milder one.
+        """
+
+        def refuse(bench: _Bench, subject: Subject) -> Decision:
+            message = bench.messages.refusal("busy")
+            decision = _refuse_whole(bench, request, subject, "busy", message)
+            if decision.allowed:
+                return decision
+            code, reason = TOO_MANY_REQUESTS
+            return msgspec.structs.replace(
+                decision, code=code, status_reason=reason, retry_after_seconds=BUSY_SECONDS
+            )
+
+        return self._answer(request, refuse)
+
+    def _answer(self, request: AdmissionRequest, decide: Callable[[_Bench, Subject], Decision]) -> Decision:
         started = time.monotonic()
         bench: _Bench | None = None
         subject = Subject.UNKNOWN
         try:
             bench = self._current_bench()
             subject = classify(request)
-            decision = self._decide(bench, request, subject, deadline)
+            decision = decide(bench, subject)
         except Exception:
             logger.exception("failed to decide a request", extra={"uid": request.uid})
             decision = _crashed(bench, request, subject)
@@ -241,10 +266,17 @@ def _crashed(bench: _Bench | None, request: AdmissionRequest, subject: Subject) 
         code=INTERNAL_ERROR[0] if denied else 0,
         status_reason=INTERNAL_ERROR[1] if denied else "",
         message=message if denied else "",
-        warnings=(printable(message, MAX_WARNING),) if effect is Effect.WARN else (),
+        warnings=_warnings(bench, subject, message) if effect is Effect.WARN else (),
         annotations=annotations,
         subject=subject.value,
     )
+
+
+def _warnings(bench: _Bench | None, subject: Subject, message: str) -> tuple[str, ...]:
+    """Return the warning of a request that is admitted although ``message`` would refuse it."""
+    if bench is None:
+        return (printable(message, MAX_WARNING),)
+    return (bench.messages.refusal_as_warning(message, workload=subject is Subject.WORKLOAD),)
 
 
 def _strictness(policy: Policy, request: AdmissionRequest, subject: Subject) -> tuple[Mode, Effect]:
@@ -275,7 +307,7 @@ def _refuse_whole(
         code=FORBIDDEN[0] if denied else 0,
         status_reason=FORBIDDEN[1] if denied else "",
         message=message if denied else "",
-        warnings=(printable(message, MAX_WARNING),) if effect is Effect.WARN else (),
+        warnings=_warnings(bench, subject, message) if effect is Effect.WARN else (),
         annotations=annotate(bench.policy, outcome, (), error=error, mode=mode),
         subject=subject.value,
     )

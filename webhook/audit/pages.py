@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from webhook import __version__
+from webhook.audit import chinese
 from webhook.audit.evidence import Evidence
 from webhook.audit.report import AuditReport
 from webhook.audit.tables import format_moment
@@ -21,6 +22,11 @@ MAX_SHOWN: Final = 5_000
 
 WIDTH: Final = 420
 """Of the longest bar, in units of the drawing."""
+
+Language = Literal["en", "zh"]
+
+LANGUAGE_TAGS: Final[Mapping[Language, str]] = {"en": "en", "zh": "zh-CN"}
+"""BCP 47 tags of the pages, by ``messages`` of the policy."""
 
 _GOOD: Final = (Finding.TRUSTED, Finding.EXEMPT)
 
@@ -36,15 +42,22 @@ class Bar:
     total_width: float
 
 
-def render_audit(report: AuditReport) -> str:
-    """Return the page of an audit."""
+def render_audit(report: AuditReport, language: Language = "en") -> str:
+    """Return the page of an audit; its messages are in the language that the policy had."""
+    verdict, remarks = f"{report.verdict[0].upper()}{report.verdict[1:]}.", report.remarks
+    if language == "zh":
+        verdict, remarks = f"{chinese.verdict(report)}。", chinese.remarks(report)
+    loud = len(report.gaps) + len(report.never_trusted)
     findings = [(finding.value, count, count) for finding, count in report.findings.most_common()]
     spaces = [(row.name, row.refused, row.pods) for row in report.namespaces]
     return (
-        _environment()
+        _environment(language)
         .get_template("audit.html.j2")
         .render(
             report=report,
+            verdict=verdict,
+            loud=remarks[:loud],
+            remarks=remarks[loud:],
             version=__version__,
             finding_bars=_bars(findings),
             good={finding.value for finding in _GOOD},
@@ -55,11 +68,11 @@ def render_audit(report: AuditReport) -> str:
     )
 
 
-def render_evidence(evidence: Evidence) -> str:
+def render_evidence(evidence: Evidence, language: Language = "en") -> str:
     """Return the page of an evidence report."""
     outcomes = [(name, count, count) for name, count in evidence.outcomes.most_common()]
     return (
-        _environment()
+        _environment(language)
         .get_template("evidence.html.j2")
         .render(
             evidence=evidence,
@@ -72,7 +85,7 @@ def render_evidence(evidence: Evidence) -> str:
     )
 
 
-def _environment() -> Environment:
+def _environment(language: Language) -> Environment:
     environment = Environment(
         loader=PackageLoader("webhook.audit", "templates"),
         autoescape=True,
@@ -81,7 +94,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["moment"] = format_moment
+    environment.globals["lang"] = LANGUAGE_TAGS[language]
+    environment.globals["t"] = _translate_chinese if language == "zh" else _translate_english
     return environment
+
+
+def _translate_english(text: str, *values: object) -> str:
+    return text.format(*values)
+
+
+def _translate_chinese(text: str, *values: object) -> str:
+    return chinese.HEADINGS[text].format(*values)
 
 
 def _bars(lines: Sequence[tuple[str, int, int]]) -> list[Bar]:

@@ -309,6 +309,12 @@ def _add_evidence(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--since", metavar="TIME", help="date or RFC 3339 time, in UTC unless it says more")
     parser.add_argument("--until", metavar="TIME", help="the same; not counted in itself")
+    parser.add_argument(
+        "--language",
+        choices=("en", "zh"),
+        default="en",
+        help="language of the HTML page (default: %(default)s)",
+    )
     _add_output(parser, "table", "json", "csv", "html")
     parser.set_defaults(run=_command("evidence"))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from webhook.audit.pages import render_audit
+from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit, AuditProgress, SilentProgress, patient
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         report = Audit(policy, engine, scope.excluded, progress).run(source)
     if scope.note:
         report.notes.insert(0, scope.note)
-    print_report(report, options.output)
+    print_report(report, options.output, policy.messages)
     if scope.note and options.output != "table":
         print(f"swr-trust audit: {scope.note}", file=sys.stderr)
     return exit_code(report)
@@ -56,14 +56,14 @@ def exit_code(report: AuditReport) -> int:
     return EXIT_UNKNOWN if report.unknown else EXIT_OK
 
 
-def print_report(report: AuditReport, output: str) -> None:
+def print_report(report: AuditReport, output: str, language: Language = "en") -> None:
     """Print a report as ``table``, ``json``, ``csv`` or ``html``."""
     if output == "json":
         print_json(audit_as_data(report))
     elif output == "csv":
         sys.stdout.write(audit_as_csv(report))
     elif output == "html":
-        sys.stdout.write(render_audit(report) + "\n")
+        sys.stdout.write(render_audit(report, language) + "\n")
     else:
         _print_tables(report)
     if output != "table":

@@ -308,7 +308,7 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
 
 def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
     text = printable(str(error), 600)
-    if any(catalogue.denied in text for catalogue in CATALOGUES.values()):
+    if any(catalogue.denied.rstrip(":： ") in text for catalogue in CATALOGUES.values()):
         found = f"a Pod with an invalid image is refused in {namespace}"
         return Check(CLUSTER, title, Health.OK, found)
     if "failed calling webhook" in text:

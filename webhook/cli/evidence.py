@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO, Final, cast
 
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, evidence_as_data
-from webhook.audit.pages import render_evidence
+from webhook.audit.pages import Language, render_evidence
 from webhook.cli.exits import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json, print_table
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     evidence = reader.finish()
     if not evidence.decisions and not evidence.gaps:
         evidence.gaps.append("the log holds no decisions of that time; is it the webhook's JSON log?")
-    _print(evidence, options.output)
+    _print(evidence, options.output, options.language)
     return EXIT_UNKNOWN if evidence.is_partial else EXIT_OK
 
 
@@ -75,9 +75,9 @@ def _moment(text: str | None) -> dt.datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
 
 
-def _print(evidence: Evidence, output: str) -> None:
+def _print(evidence: Evidence, output: str, language: Language) -> None:
     if output == "html":
-        sys.stdout.write(render_evidence(evidence) + "\n")
+        sys.stdout.write(render_evidence(evidence, language) + "\n")
     elif output == "csv":
         sys.stdout.write(evidence_as_csv(evidence))
     elif output == "json":

@@ -25,7 +25,7 @@ from webhook.errors import ClusterError
 MAX_MESSAGE: Final = 4000
 MAX_SHOWN: Final = 3
 
-_DENIED: Final = tuple(catalogue.denied for catalogue in CATALOGUES.values())
+_DENIED: Final = tuple(catalogue.denied.rstrip(":： ") for catalogue in CATALOGUES.values())
 _IMAGE: Final = re.compile(r'"([^"]{1,300})"')
 _GATE: Final = re.compile(r'failed calling webhook "([^"]*)"')
 

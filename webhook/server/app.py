@@ -7,6 +7,7 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from webhook.deadlines import LargeWork
 from webhook.server.health import Health
 from webhook.server.reviews import JSON, WRONG_METHOD, Decider, Reviews, error_body
 from webhook.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -17,8 +18,11 @@ _SENTENCES: Final = {
 }
 
 
-def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
-    """Return the application; all it needs is handed in, nothing is global."""
+def create_app(gate: Decider, health: Health, metrics: Metrics, large_work: LargeWork | None = None) -> Flask:
+    """Return the application; all it needs is handed in, nothing is global.
+
+    ``large_work`` is the process's own, which ``gate`` shares.
+    """
     app = Flask("swr-trust-webhook", static_folder=None)
 
     @app.get("/healthz")
@@ -44,5 +48,5 @@ def create_app(gate: Decider, health: Health, metrics: Metrics) -> Flask:
         metrics.call_broken(code)
         return Response(error_body(_SENTENCES.get(code, error.name)), status=code, mimetype=JSON)
 
-    app.wsgi_app = Reviews(app.wsgi_app, gate, health, metrics)  # type: ignore[method-assign]
+    app.wsgi_app = Reviews(app.wsgi_app, gate, health, metrics, large_work or LargeWork())  # type: ignore[method-assign]
     return app

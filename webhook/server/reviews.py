@@ -17,7 +17,7 @@ import msgspec
 from webhook.admission.decision import INTERNAL_ERROR, Decision, Outcome
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_beginning, read_review, write_review
-from webhook.deadlines import Deadline
+from webhook.deadlines import Deadline, LargeWork
 from webhook.errors import BadReviewError
 from webhook.telemetry.metrics import Metrics
 
@@ -29,6 +29,11 @@ JSON: Final = "application/json"
 MAX_BODY: Final = 7 * 1024 * 1024
 """Bytes. etcd holds objects of 1.5 MiB, the API server takes requests of 3 MB; an update carries the
 object twice, and the rest of the review is below 1 MB (controller-runtime uses the same bound)."""
+
+LARGE: Final = 256 * 1024
+"""Bytes from which reading a body is large work: one at a time, with everybody else between."""
+
+BUSY: Final = "too many large reviews are being read"
 
 DEFAULT_TIMEOUT: Final = 10.0
 MAX_TIMEOUT: Final = 30.0
@@ -47,6 +52,10 @@ class Decider(Protocol):
 
     def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
         """Return the decision; never raises."""
+        ...  # pragma: no cover
+
+    def refuse_as_busy(self, request: AdmissionRequest) -> Decision:
+        """Return the decision for a review that there is no room for now; never raises."""
         ...  # pragma: no cover
 
 
@@ -77,8 +86,16 @@ class Application(Protocol):
 class Reviews:
     """A WSGI application that answers reviews, and hands on whatever is for another path."""
 
-    def __init__(self, others: Application, gate: Decider, callers: CallerCheck, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        others: Application,
+        gate: Decider,
+        callers: CallerCheck,
+        metrics: Metrics,
+        large_work: LargeWork,
+    ) -> None:
         """Answer by ``gate``; ``others`` is what stands behind all other paths."""
+        self._large_work = large_work
         self._others = others
         self._gate = gate
         self._callers = callers
@@ -109,15 +126,30 @@ class Reviews:
             raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
         if not self._callers.admits_caller(environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
-        return self._decide(_read_review(environ), deadline)
+        _check_media_type(environ)
+        # The worker has read all of it, and no more than a byte above the limit.
+        stream = environ["wsgi.input"]
+        is_cut = getattr(stream, "is_cut", False)
+        body = stream.read()
+        if len(body) <= LARGE:
+            review = _read_review(body, is_cut=is_cut)
+        else:
+            with self._large_work.piece(deadline) as granted:
+                is_cut = is_cut or not granted
+                review = _read_review(body, is_cut=is_cut)
+        del body
+        return self._decide(review, deadline, is_busy=is_cut)
 
-    def _decide(self, review: AdmissionRequest, deadline: Deadline) -> bytes:
+    def _decide(self, review: AdmissionRequest, deadline: Deadline, *, is_busy: bool) -> bytes:
         """Return the answer to a review, under its uid whatever breaks.
 
         An HTTP error would be a failed call, which a ``failurePolicy`` of ``Ignore`` lets pass.
         """
         self._metrics.deciding += 1
         try:
+            if is_busy:
+                self._metrics.load.review_refused_as_busy()
+                return write_review(review.uid, self._gate.refuse_as_busy(review))
             return write_review(review.uid, self._gate.decide(review, deadline))
         except Exception:
             logger.exception("failed to answer a request", extra={"uid": review.uid})
@@ -157,12 +189,19 @@ def time_to_decide(query: str) -> float:
     return seconds - min(max(1.0, seconds * 0.1), seconds * 0.5)
 
 
-def _read_review(environ: dict[str, Any]) -> AdmissionRequest:
+def _check_media_type(environ: dict[str, Any]) -> None:
     said = environ.get("CONTENT_TYPE", "")
     if said != JSON and said.partition(";")[0].strip().lower() != JSON:
         raise BadReviewError(415, f"Content-Type must be {JSON}")
-    # The worker has read all of it, and no more than a byte above the limit.
-    body = environ["wsgi.input"].read()
+
+
+def _read_review(body: bytes, *, is_cut: bool) -> AdmissionRequest:
+    """Read a review; of one that ``is_cut``, whose it is."""
+    if is_cut:
+        review = read_beginning(body, BUSY)
+        if review is None:
+            raise BadReviewError(429, BUSY)
+        return review
     if len(body) <= MAX_BODY:
         return read_review(body)
     review = read_beginning(body, f"the review is larger than {MAX_BODY // 2**20} MiB")

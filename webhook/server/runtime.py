@@ -17,7 +17,7 @@ from webhook import __version__
 from webhook.admission.gate import DecisionObserver, Gate
 from webhook.admission.judging import Judge
 from webhook.admission.uses import ImageUse
-from webhook.deadlines import spawn
+from webhook.deadlines import LargeWork, spawn
 from webhook.policy.loading import parse_policy
 from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_app
@@ -120,16 +120,17 @@ class Runtime:
             events = _open_events(self.policy, environment, self.metrics)
             observers.append(events)
             self._write_events = lambda: events.run(self._stop)
-        self.gate = Gate(lambda: self.policy.current, self.engine, observers)
+        large_work = LargeWork()
+        self.gate = Gate(lambda: self.policy.current, self.engine, observers, large_work=large_work)
         self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
         self._snapshot_thread: threading.Thread | None = None
         self._loop_watch = LoopWatch()
-        self.metrics.watch_loop(lambda: self._loop_watch.longest)
+        self.metrics.load.watch_loop(lambda: self._loop_watch.longest)
         self._warm_up = _open_warm_up(self.policy, self.engine) if options.warm_up else None
         health = Health(
             self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics, self._snapshot
         )
-        self.app: Flask = create_app(self.gate, health, self.metrics)
+        self.app: Flask = create_app(self.gate, health, self.metrics, large_work)
 
     def serving(self) -> None:
         """Start what runs beside the requests; called once the listening sockets are open."""

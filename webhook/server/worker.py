@@ -9,7 +9,6 @@ request, and the end of the worker, are written anew here; parsing and WSGI stay
 from __future__ import annotations
 
 import contextlib
-import io
 import resource
 import ssl
 import time
@@ -24,7 +23,8 @@ from gunicorn import http
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from webhook.server.connections import Connection, Slow, Waiting, take_turns
+from webhook.server.body_budget import SMALL, BodyBudget, Lease
+from webhook.server.connections import Body, Connection, Slow, Waiting, take_turns
 from webhook.server.reviews import MAX_BODY
 from webhook.server.runtime import Runtime
 
@@ -39,7 +39,7 @@ IDLE_GRACE: Final = 1.5
 """Seconds after the stop signal for which idle connections stay open. A request may be on its way, and what
 is closed at that moment fails; whoever is in use is told to close by its next answer, long before that."""
 
-DRAINED_AT_ONCE: Final = 64 * 1024
+READ_AT_ONCE: Final = 64 * 1024
 MAX_DRAINED: Final = 40 * 1024 * 1024
 """Bytes of a body too large that are read and thrown away. An object of 3 MB (the API server's limit) takes
 at most six times that in its JSON, and an update carries it twice."""
@@ -66,6 +66,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._pool = Pool(self.worker_connections)
         self._waiting: Waiting[Connection] = Waiting()
         self._in_flight: set[Any] = set()
+        self._bodies = BodyBudget(self._evict)
+        self.runtime.metrics.load.watch_bodies(lambda: self._bodies.held)
         self._hurry = False
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
         hub = gevent.hub.Hub
@@ -149,10 +151,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _make_room(self) -> None:
         if len(self._pool) > self.worker_connections * ALMOST_FULL:
-            connection = self._waiting.give_way()
-            if connection is not None:
-                self.runtime.metrics.connection_cut("full")
-                connection.cut()
+            self._evict()
+
+    def _evict(self) -> None:
+        """End the connection that gives way first."""
+        connection = self._waiting.give_way()
+        if connection is not None:
+            self.runtime.metrics.connection_cut("full")
+            connection.cut()
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
@@ -167,20 +173,23 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         parser = http.get_parser(self.cfg, connection, address)
         request = None
         served = 0
+        lease = self._bodies.lease()
         try:
             while True:  # to the first answer that said that the connection ends, for which it raises
                 request = None
                 request = next(parser)
                 if request is None:
                     return
-                self._take_body(request, connection)
+                self._take_body(request, connection, lease)
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
                 try:
                     self.handle_request(name, request, connection, address)
                 finally:
                     self._in_flight.discard(request)
+                    request.body.drop()  # the application may have left it unread
                     connection.flush()
+                    lease.release()
                 self._waiting.add(connection, regular=True)
                 connection.await_request(self.cfg.keepalive)
                 served += 1
@@ -194,25 +203,39 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             pass  # the client has gone
         except Exception as error:  # noqa: BLE001 - what is no HTTP gets gunicorn's own answer
             self._answer_error(request, connection, address, error)
+        finally:
+            lease.release()
 
-    def _take_body(self, request: Any, connection: Connection) -> None:
+    def _take_body(self, request: Any, connection: Connection, lease: Lease) -> None:
         """Read the body while the request's budget runs, so that the application never waits.
 
         One byte more than is allowed is enough for the application to refuse it. The rest is read and
-        thrown away: a caller whose bytes are left unread may see its connection reset and no answer.
+        thrown away: a caller whose bytes are left unread may see its connection reset and no answer. The
+        same is done where the process holds too many bodies already: the beginning says whose review it is.
         """
         connection.has_begun()  # at the latest now: the headers may have come with the request before
         if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it after the body
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             connection.flush()
-        body = request.body.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
+        parts: list[bytes] = []
+        size = 0
+        is_cut = False
+        while size <= MAX_BODY and (part := request.body.read(min(READ_AT_ONCE, MAX_BODY + 1 - size))):
+            if not lease.grow(len(part)):
+                is_cut = True
+                break
+            parts.append(part)
+            size += len(part)
+        if is_cut or size > MAX_BODY:
             request.force_close()
-            for _ in range(MAX_DRAINED // DRAINED_AT_ONCE):
-                if not request.body.read(DRAINED_AT_ONCE):
+            if is_cut:
+                parts = parts[: SMALL // READ_AT_ONCE]
+                lease.shrink_to_small()
+            for _ in range(MAX_DRAINED // READ_AT_ONCE):
+                if not request.body.read(READ_AT_ONCE):
                     break
-        request.body = io.BytesIO(body)
+        request.body = Body(b"".join(parts), is_cut=is_cut)
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:
         self._count_cut(connection, "malformed")

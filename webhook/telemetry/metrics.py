@@ -7,7 +7,6 @@ in ``webhook.telemetry.tallies``, the rest in ``prometheus_client``'s own metric
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
@@ -21,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.process_collector import ProcessCollector
 
 from webhook.telemetry.conditions import SwrConditions
+from webhook.telemetry.load_metrics import LoadMetrics
 from webhook.telemetry.registry_metrics import RegistryMetrics
 from webhook.telemetry.tallies import Durations, Tally
 
@@ -131,10 +131,7 @@ class Metrics:
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
         )
         gauge("build_info", "The program.", "version").labels(version).set(1)
-        self._loop_stall = gauge(
-            "loop_stall_seconds",
-            "The longest time of the last one to two minutes in which nothing was answered.",
-        )
+        self.load = LoadMetrics(registry)
         self._lost_log = counter("log_bytes_dropped_total", "Bytes of log that nobody read in time.")
         self._events = counter("events_total", "Kubernetes Events, by what became of them.", "outcome")
         self._snapshot_rounds = counter(
@@ -158,10 +155,6 @@ class Metrics:
     def render(self) -> bytes:
         """Return the exposition (Prometheus text format 0.0.4)."""
         return generate_latest(self.registry)
-
-    def watch_loop(self, longest: Callable[[], float]) -> None:
-        """Read the longest stall of the loop, in seconds, from ``longest`` at each scrape."""
-        self._loop_stall.set_function(longest)
 
     def request_decided(
         self, subject: str, operation: str, decision: str, *, dry_run: bool, seconds: float

@@ -92,6 +92,32 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* The Secrets that must be there before a replica can start, and the keys that each must have. */}}
+{{- define "swr-trust.neededSecrets" -}}
+{{- $needed := dict -}}
+{{- $keys := .Values.credentials.keys -}}
+{{- range .Values.credentials.extraSecrets -}}
+{{- $_ := set $needed . list -}}
+{{- end -}}
+{{- if and (eq .Values.certificates.mode "existingSecret") .Values.certificates.existingSecret -}}
+{{- $_ := set $needed .Values.certificates.existingSecret (list "tls.crt" "tls.key") -}}
+{{- end -}}
+{{- with .Values.credentials.existingSecret -}}
+{{- $kind := $.Values.credentials.kind -}}
+{{- $own := list -}}
+{{- if eq $kind "aksk" -}}
+{{- $own = list $keys.accessKey $keys.secretKey -}}
+{{- if $keys.securityToken -}}{{- $own = append $own $keys.securityToken -}}{{- end -}}
+{{- else if eq $kind "token" -}}
+{{- $own = list $keys.token -}}
+{{- else if eq $kind "iamUser" -}}
+{{- $own = list $keys.password -}}
+{{- end -}}
+{{- $_ := set $needed . (concat $own (default list (get $needed .))) -}}
+{{- end -}}
+{{- toYaml $needed -}}
+{{- end -}}
+
 {{/* Whether the webhook uses the Kubernetes API at all: without that it gets no token. */}}
 {{- define "swr-trust.usesApi" -}}
 {{- if or (include "swr-trust.usesClusterRights" .) .Values.snapshot.enabled -}}true{{- end -}}

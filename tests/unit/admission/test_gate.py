@@ -39,7 +39,7 @@ TRUSTED, UNTRUSTED, MISSING = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOS
 FACTS = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
 DENIED = "denied by image trust policy: "
 UNTRUSTED_TEXT = "SWR does not mark this tag as trusted"
-ADVICE = "Get the tag marked as trusted in SWR, its registry, or use one that is."
+ADVICE = "Mark this tag as trusted in SWR, or use a tag that already is."
 DEPLOYMENT: dict[str, Any] = {"resource": ("apps", "v1", "deployments"), "kind": "Deployment"}
 
 
@@ -179,7 +179,8 @@ def test_workloads_are_warned_of_by_default() -> None:
     decision = decide(request(deployment(UNTRUSTED), **DEPLOYMENT))
     assert (decision.outcome, decision.allowed) == (Outcome.WARN, True)
     assert decision.warnings == [
-        f'image trust policy: spec.template.spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}. {ADVICE}'
+        f'image trust policy: spec.template.spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}; '
+        f"its Pods will be refused. {ADVICE}"
     ]
 
 
@@ -283,7 +284,8 @@ def test_what_cannot_be_judged_is_never_waved_through(
     assert refused.annotations == {"decision": "deny", "mode": "enforce", "policy": "v1", "error": error}
     warned = decide(body, policy(mode=Mode.WARN))
     assert (warned.outcome, warned.allowed, warned.message) == (Outcome.WARN, True, "")
-    assert warned.warnings == (printable(DENIED + message, 256),)
+    follows = "This would be refused once enforced."
+    assert warned.warnings == (printable(f"image trust policy: {message} {follows}", 256),)
     recorded = decide(body, policy(mode=Mode.AUDIT))
     assert (recorded.outcome, recorded.allowed, recorded.warnings) == (Outcome.AUDIT, True, ())
     assert (recorded.annotations["mode"], recorded.annotations["error"]) == ("audit", error)
@@ -379,11 +381,11 @@ def test_the_mode_decides_what_a_finding_does(
 
 
 def test_a_warning_says_what_the_denial_says() -> None:
-    """The same words in both."""
-    clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}. {ADVICE}'
-    assert clause in decide(request(pod(UNTRUSTED))).message
+    """The same words in both, and what follows."""
+    clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
+    assert f"{clause}. {ADVICE}" in decide(request(pod(UNTRUSTED))).message
     assert decide(request(pod(UNTRUSTED)), policy(mode=Mode.WARN)).warnings == [
-        f"image trust policy: {clause}"
+        f"image trust policy: {clause}; would be refused once enforced. {ADVICE}"
     ]
 
 
@@ -420,7 +422,8 @@ def test_break_glass_admits_those_who_may_and_is_on_record(who: dict[str, Any]) 
     assert decision.annotations["decision"] == "deny"
     assert (
         decision.warnings[0]
-        == 'image trust policy: admitted by the annotation "swr-trust/break-glass", which is on record'
+        == 'image trust policy: admitted by the break-glass annotation "swr-trust/break-glass"; '
+        "this use has been recorded"
     )
 
 
@@ -429,7 +432,8 @@ def test_break_glass_is_on_record_even_if_it_was_not_needed() -> None:
     decision = glass(NOTE, TRUSTED, user="alice")
     assert decision.annotations["break-glass"] == "incident 7"
     assert decision.warnings == [
-        'image trust policy: the annotation "swr-trust/break-glass" was not needed and is on record'
+        'image trust policy: the break-glass annotation "swr-trust/break-glass" was not needed; '
+        "this use has been recorded"
     ]
 
 
@@ -456,7 +460,7 @@ def test_the_warnings_of_a_broken_glass_stay_within_what_the_api_server_shows() 
     thing = pod(*[f"{HOST}/shop/{'x' * 60}:{n}" for n in range(300)])
     thing["metadata"]["annotations"] = NOTE
     warnings = decide(request(thing, user="alice"), GLASS).warnings
-    assert "admitted by the annotation" in warnings[0]
+    assert "admitted by the break-glass annotation" in warnings[0]
     assert sum(map(len, warnings)) <= 4096
     assert warnings[-1].startswith("image trust policy: and 2")
 

@@ -63,13 +63,13 @@ SENTENCES = [
         "untrusted",
         f"{HOST}/shop/web:2",
         "SWR does not mark this tag as trusted",
-        "Get the tag marked as trusted in SWR, its registry, or use one that is.",
+        "Mark this tag as trusted in SWR, or use a tag that already is.",
     ),
     (
         "missing",
         f"{HOST}/shop/web:9",
         "tag does not exist in SWR",
-        "Push the image to SWR, its registry, or correct its name and tag.",
+        "Push the image to SWR, or correct its name and tag.",
     ),
     (
         "no tag, untrusted",
@@ -87,13 +87,13 @@ SENTENCES = [
         "latest, written",
         f"{HOST}/shop/web:latest",
         "SWR does not mark this tag as trusted",
-        "Get the tag marked as trusted in SWR, its registry, or use one that is.",
+        "Mark this tag as trusted in SWR, or use a tag that already is.",
     ),
     (
         "another digest",
         f"{HOST}/shop/web:1@{OTHER_DIGEST}",
         "the pinned digest is not the one that SWR holds under this tag",
-        "Pin the digest that SWR, its registry, shows for the tag, or write the tag that holds this digest.",
+        "Pin the digest that SWR shows for the tag, or write the tag that holds this digest.",
     ),
     ("empty", "", "the image is empty", WRITE),
     (
@@ -222,30 +222,102 @@ def test_a_digest_without_a_tag_has_words_of_its_own() -> None:
     assert messages.describe(untrusted) == "not every tag in SWR that holds this digest is trusted"
     assert messages.advise(untrusted) == "Write name:tag@digest with a tag that is trusted."
     assert messages.describe(missing) == "no tag in SWR holds this digest"
-    assert messages.advise(missing) == "Push the image to SWR, its registry, or correct its digest."
+    assert messages.advise(missing) == "Push the image to SWR, or correct its digest."
 
 
-def test_some_images_are_spelt_out_and_the_rest_is_counted() -> None:
-    """Each advice is given once, the operator's hint comes last."""
+def test_denial_holds_cause_and_remedy_of_each_image_together() -> None:
+    """Fault E10: all that fit are named, the operator's hint comes last."""
     hinting = policy(hint="See https://wiki.example.com/trust")
-    message = Messages(hinting).denial(judge(*[f"{HOST}/shop/web:2"] * 3, "nginx", "nginx", current=hinting))
-    clause = f'image "{HOST}/shop/web:2": SWR does not mark this tag as trusted'
+    message = Messages(hinting).denial(judge(f"{HOST}/shop/web:2", "nginx", "", current=hinting))
     assert message == (
-        f"denied by image trust policy: spec.containers[0].{clause}; spec.containers[1].{clause}; "
-        f"spec.containers[2].{clause}; and 2 more. Get the tag marked as trusted in SWR, its registry, or use one that is. "
-        "See https://wiki.example.com/trust"
+        f'denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2": SWR does not mark this '
+        "tag as trusted. Mark this tag as trusted in SWR, or use a tag that already is. "
+        'spec.containers[1].image "nginx": images from registry "docker.io" are not allowed in this cluster. '
+        f'Push the image to {HOST} and use it from there. spec.containers[2].image "": the image is empty. '
+        f"{WRITE} See https://wiki.example.com/trust"
     )
+
+
+def test_denial_of_very_many_images_says_how_many_more_and_where_they_are_listed() -> None:
+    """Fault E10: 4096 characters of them, then the number of the rest."""
+    message = Messages(policy()).denial(judge(*[f"nginx:{number}" for number in range(1000)]))
+    named = message.count("spec.containers[")
+    assert message.endswith(f" and {1000 - named} more; swr-trust review lists them all.")
+    assert 20 < named < 40
+    assert len(message) < 4096 + 100
 
 
 def test_chinese() -> None:
-    """The same in Chinese, by ``messages: zh``."""
+    """Fault E10: the same in Chinese, by ``messages: zh``."""
     chinese = policy(messages="zh", hint="见 https://wiki.example.com")
     assert Messages(chinese).denial(judge(f"{HOST}/shop/web:2", "nginx", current=chinese)) == (
-        f'镜像信任策略拒绝: spec.containers[0].image "{HOST}/shop/web:2": SWR 未将该标签标记为可信; '
-        'spec.containers[1].image "nginx": 本集群不允许使用来自镜像仓库 "docker.io" 的镜像。'
-        "请在其镜像仓库 SWR 中将该标签标记为可信, 或改用可信的标签。"
+        f'镜像信任策略拒绝：spec.containers[0].image "{HOST}/shop/web:2"：SWR 未将该镜像版本标记为可信。'
+        "请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。"
+        'spec.containers[1].image "nginx"：本集群不允许使用来自仓库地址 "docker.io" 的镜像。'
         f"请将镜像推送到 {HOST} 并从那里使用。见 https://wiki.example.com"
     )
+
+
+TEMPLATE = "spec.template.spec.containers[0].image"
+FOLLOWS = [
+    ("a Pod, warn", {"mode": Mode.WARN}, False, "would be refused once enforced", "强制执行后将被拒绝"),
+    ("a workload", {}, True, "its Pods will be refused", "其 Pod 将被拒绝"),
+    (
+        "a workload, warn",
+        {"mode": Mode.WARN},
+        True,
+        "its Pods would be refused once enforced",
+        "强制执行后，其 Pod 将被拒绝",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "template", "english", "chinese"),
+    [row[1:] for row in FOLLOWS],
+    ids=[row[0] for row in FOLLOWS],
+)
+def test_warning_says_what_follows(
+    changes: dict[str, Any], template: bool, english: str, chinese: str
+) -> None:
+    """Fault E10: the request was admitted, so the words of a refusal alone would mislead."""
+    field = TEMPLATE if template else "spec.containers[0].image"
+    use = ImageUse(field, ("containers", "a"), f"{HOST}/shop/web:2", template=template)
+    said = {}
+    for language in ("en", "zh"):
+        current = policy(messages=language, **changes)
+        judged = Judge(current, FakeAnswers(FACTS)).judge([use], "shop", SOON, NOW)
+        said[language] = Messages(current).warnings(judged)
+    assert said == {
+        "en": [
+            f'image trust policy: {field} "{HOST}/shop/web:2": SWR does not mark this tag as trusted; '
+            f"{english}. Mark this tag as trusted in SWR, or use a tag that already is."
+        ],
+        "zh": [
+            f'镜像信任策略：{field} "{HOST}/shop/web:2"：SWR 未将该镜像版本标记为可信；'
+            f"{chinese}。请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。"
+        ],
+    }
+
+
+def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
+    """Fault E10: "are not allowed", then "created", were the words before."""
+    current = policy(unmanaged_registries="warn")
+    assert Messages(current).warnings(judge("nginx", current=current)) == [
+        'image trust policy: spec.containers[0].image "nginx": images from registry "docker.io" are not allowed '
+        "in this cluster; admitted, because the policy only warns about it. "
+        f"Push the image to {HOST} and use it from there."
+    ]
+
+
+def test_warning_of_a_placeholder_says_nothing_of_a_refusal() -> None:
+    """It is judged when the Pod is created."""
+    use = ImageUse(TEMPLATE, ("containers", "a"), "auto", template=True)
+    judged = Judge(policy(), FakeAnswers({})).judge([use], "shop", SOON, NOW)
+    assert Messages(policy()).warnings(judged) == [
+        f'image trust policy: {TEMPLATE} "auto": the image is a placeholder and is judged when the Pod is '
+        "created. Nothing needs to be done if something fills it in before the Pod is created."
+    ]
 
 
 def test_only_what_refuses_stands_in_a_denial() -> None:
@@ -263,28 +335,26 @@ def test_warnings_stay_within_what_the_api_server_shows() -> None:
     lines = Messages(warning).warnings(judged)
     assert all(len(line) <= 256 for line in lines)
     assert sum(map(len, lines)) <= 4096
-    assert lines[-1] == f"image trust policy: and {100 - len(lines) + 1} more"
-
-
-def test_a_warning_says_what_to_do_where_there_is_room() -> None:
-    """The words of the refusal, each advice once; a long name leaves no room for it."""
-    warning = policy(mode=Mode.WARN)
-    long, field = (
-        f"{HOST}/shop/{'x' * 128}:1",
-        "spec.jobTemplate.spec.template.spec.ephemeralContainers[100].image",
+    assert (
+        lines[-1] == f"image trust policy: and {100 - len(lines) + 1} more; swr-trust review lists them all"
     )
-    images = {field: long, "spec.a": f"{HOST}/shop/web:9", "spec.b": f"{HOST}/shop/api:9"}
-    uses = [ImageUse(where, ("containers", where), image) for where, image in images.items()]
+
+
+def test_warning_shortens_a_long_name_before_it_leaves_out_the_remedy() -> None:
+    """Fault E10: each image has its own; only a field that fills the line leaves no room."""
+    warning = policy(mode=Mode.WARN)
+    long = f"{HOST}/shop/{'x' * 128}:1"
+    fields = ["spec.jobTemplate.spec.template.spec.ephemeralContainers[100].image", "spec." + "a" * 120]
+    uses = [ImageUse(where, ("containers", where), long) for where in fields]
     judged = Judge(warning, FakeAnswers({})).judge(uses, "shop", SOON, NOW)
-    advice = "Push the image to SWR, its registry, or correct its name and tag."
+    what = "tag does not exist in SWR; would be refused once enforced"
     lines = Messages(warning).warnings(judged)
-    shown = f"{long[:50]}...{long[-47:]}"
     assert lines == [
-        f'image trust policy: {field} "{shown}": tag does not exist in SWR',
-        f'image trust policy: spec.a "{HOST}/shop/web:9": tag does not exist in SWR. {advice}',
-        f'image trust policy: spec.b "{HOST}/shop/api:9": tag does not exist in SWR',
+        f'image trust policy: {fields[0]} "{long[:25]}...{long[-22:]}": {what}. '
+        "Push the image to SWR, or correct its name and tag.",
+        printable(f'image trust policy: {fields[1]} "{long[:18]}...{long[-15:]}": {what}', 256),
     ]
-    assert len(f"{lines[0]}. {advice}") > 256
+    assert all(len(line) <= 256 for line in lines)
 
 
 @pytest.mark.parametrize(

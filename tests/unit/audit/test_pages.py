@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace as Ns
 
 import pytest
 
 import webhook.audit
-from tests.builders import DIGEST, HOST, OTHER_DIGEST
+from tests.builders import DIGEST, HOST, OTHER_DIGEST, policy
 from tests.unit.audit.builders import audit, running
+from webhook.audit.chinese import HEADINGS, remarks
 from webhook.audit.evidence import EvidenceReader
 from webhook.audit.pages import render_audit, render_evidence
 from webhook.audit.pods import PodPage
 from webhook.audit.report import AuditReport
 from webhook.audit.tables import COLUMNS, audit_as_csv, audit_as_data, write_csv
+from webhook.policy.findings import Mode
 
 HOSTILE = "nginx.example.com/<script>alert(1)</script>\"'&"
 VOID = {"meta", "link", "br", "rect"}
@@ -165,3 +169,52 @@ def test_the_templates_are_part_of_the_package() -> None:
         "chart.html.j2",
         "evidence.html.j2",
     ]
+
+
+TEXT = re.compile(r"t\(\"([^\"]+)\"")
+
+
+def test_every_text_of_the_templates_is_in_the_chinese_catalogue() -> None:
+    """Fault E11: and the catalogue holds no other; both languages have the same placeholders."""
+    folder = Path(webhook.audit.__file__).parent / "templates"
+    texts = {text for path in folder.iterdir() for text in TEXT.findall(path.read_text(encoding="utf-8"))}
+    assert texts == set(HEADINGS)
+    assert [text for text in texts if text.count("{}") != HEADINGS[text].count("{}")] == []
+
+
+def test_audit_page_is_whole_in_chinese() -> None:
+    """Fault E11: language, headings, verdict and remarks, as ``messages: zh`` asks for."""
+    report = audit(
+        running("shop/api:1"),
+        running(digest=OTHER_DIGEST, name="drifted"),
+        PodPage(gaps=("x",)),
+        current=policy(messages="zh"),
+    )
+    page = Page(render_audit(report, "zh"))
+    assert dict(page.seen)["html"] == {"lang": "zh-CN"}
+    assert "如果现在强制执行，已发现的 2 个 Pod 中将有 1 个被拒绝，涉及 1 个命名空间。" in page.text
+    assert "SWR 未将该镜像版本标记为可信" in page.text
+    assert "镜像信任审计（不完整）" in page.text.replace(" ", "")
+    assert [text for text in HEADINGS if len(text) > 8 and text in page.text] == []
+    assert dict(Page(render_audit(report)).seen)["html"] == {"lang": "en"}
+
+
+def test_chinese_remarks_are_those_of_the_report() -> None:
+    """Fault E11: one for each, in their order."""
+    row = Ns(pods=3)
+    report = AuditReport(
+        dt.datetime(2026, 11, 1, tzinfo=dt.UTC), "v1", Mode.WARN, pods=9, static=1, excluded=2, refused=3,
+        unknown=1, omitted=4, excluded_namespaces=("kube-system", "ops"), never_trusted=[("swr", 5)],
+        failures=[("timeout", 6)], gaps=["gap"], notes=["note"], drift=[row], endings=[row],
+    )  # fmt: skip
+    assert len(remarks(report)) == len(report.remarks) == 11
+    for ours, theirs in zip(remarks(report), report.remarks, strict=True):
+        assert sorted(re.findall(r"\d+", ours)) == sorted(re.findall(r"\d+", theirs))
+
+
+def test_evidence_page_is_whole_in_chinese() -> None:
+    """Fault E11: by ``--language zh``, because a log does not name the policy's language."""
+    page = Page(render_evidence(EvidenceReader().finish(), "zh"))
+    assert dict(page.seen)["html"] == {"lang": "zh-CN"}
+    assert "紧急放行：用户、时间与原因" in page.text
+    assert [text for text in HEADINGS if len(text) > 8 and text in page.text] == []

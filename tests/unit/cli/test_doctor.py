@@ -465,7 +465,7 @@ def test_not_installed() -> None:
     ("refusal", "mode", "health", "advice"),
     [
         (DENIED, "enforce", "ok", ""),
-        (ClusterError(403, "镜像信任策略拒绝: ..."), "enforce", "ok", ""),
+        (ClusterError(403, "镜像信任策略拒绝：..."), "enforce", "ok", ""),
         (None, "warn", "skipped", ""),
         (
             ClusterError(

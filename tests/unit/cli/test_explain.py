@@ -16,7 +16,7 @@ from webhook.errors import ClusterError
 IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/web:2.0"
 DENIAL = (
     f'denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as '
-    "trusted. Get the tag marked as trusted in SWR, its registry, or use one that is."
+    "trusted. Mark this tag as trusted in SWR, or use a tag that already is."
 )
 API_SERVER = f'Error creating: admission webhook "pods.swr-trust.svc" denied the request: {DENIAL}'
 APPS = "/apis/apps/v1/namespaces/shop"
@@ -69,7 +69,7 @@ def test_a_refused_deployment(cluster: FakeLists, capsys: Output) -> None:
         "\n"
         "Its Pods are refused because of an image:\n"
         f'  denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as trusted.\n'
-        "  Get the tag marked as trusted in SWR, its registry, or use one that is.\n"
+        "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
         "\n"
         "Said by ReplicaSet/web-1, 7 times, last at 2026-11-24T12:00:00Z.\n"
     )
@@ -94,11 +94,11 @@ def test_chinese_denials_are_found(cluster: FakeLists, capsys: Output) -> None:
     """The language is the policy's."""
     cluster.collections[EVENTS] = [
         event(
-            f'denied the request: 镜像信任策略拒绝: spec.containers[0].image "{IMAGE}": SWR 未将该标签标记为可信。'
+            f'denied the request: 镜像信任策略拒绝：spec.containers[0].image "{IMAGE}"：SWR 未将该镜像版本标记为可信。'
         )
     ]
     assert explain() == 1
-    assert "  镜像信任策略拒绝: spec.containers[0].image" in capsys.readouterr().out
+    assert "  镜像信任策略拒绝：spec.containers[0].image" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

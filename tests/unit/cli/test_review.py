@@ -597,7 +597,7 @@ def test_sarif_has_the_structure_of_its_standard(write_policy: WritePolicy, caps
             "error",
             23,
             f'spec.template.spec.containers[0].image "{HOST}/shop/web:2.0": SWR does not mark this tag as '
-            "trusted. Get the tag marked as trusted in SWR, its registry, or use one that is.",
+            "trusted. Mark this tag as trusted in SWR, or use a tag that already is.",
         ),
         (
             "swr-trust/invalid",

@@ -29,7 +29,7 @@ from webhook.trust.records import TrustStatus
 FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
 GOOD, BAD = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2"
 WHAT = f'spec.containers[0].image "{BAD}": SWR does not mark this tag as trusted'
-ADVICE = "Get the tag marked as trusted in SWR, its registry, or use one that is."
+ADVICE = "Mark this tag as trusted in SWR, or use a tag that already is."
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-1", "controller": True}
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 
@@ -129,7 +129,7 @@ def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
     (event,) = watched.written()
     assert (event["reason"], event["note"]) == (
         "ImageWouldBeRefused",
-        f"image trust policy: {WHAT}. {ADVICE}",
+        f"image trust policy: {WHAT}; would be refused once enforced. {ADVICE}",
     )
 
 

@@ -128,7 +128,7 @@ def test_a_report_says_what_is_wrong_with_which_workload() -> None:
                 "result": "fail",
                 "scored": True,
                 "message": f"{HOST}/shop/api:1: SWR does not mark this tag as trusted. "
-                "Get the tag marked as trusted in SWR, its registry, or use one that is.",
+                "Mark this tag as trusted in SWR, or use a tag that already is.",
                 "resources": [{"kind": "Deployment", "namespace": "shop", "name": "api"}],
                 "properties": {
                     "image": f"{HOST}/shop/api:1",

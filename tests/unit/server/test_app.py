@@ -124,7 +124,7 @@ def test_a_refused_review_is_an_http_success() -> None:
         "code": 403,
         "reason": "Forbidden",
         "message": f'denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2": '
-        "SWR does not mark this tag as trusted. Get the tag marked as trusted in SWR, its registry, or use one that is.",
+        "SWR does not mark this tag as trusted. Mark this tag as trusted in SWR, or use a tag that already is.",
     }
 
 

@@ -76,7 +76,7 @@ def test_an_image_that_lost_its_trust_is_counted_logged_and_made_an_event(make: 
     assert event["reportingController"] == "swr-trust/audit"
     assert event["note"] == (
         f"Pod/web runs an image that would be refused now: {HOST}/shop/web:1: SWR does not mark this tag as "
-        "trusted. Get the tag marked as trusted in SWR, its registry, or use one that is."
+        "trusted. Mark this tag as trusted in SWR, or use a tag that already is."
     )
     assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
     said = {"namespace": "shop", "workload": "Pod/web", "image": f"{HOST}/shop/web:1", "finding": "untrusted"}

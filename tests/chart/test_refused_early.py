@@ -1,0 +1,166 @@
+"""What no replica could start with is refused by Helm, not found out by every Pod of the cluster."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import Prepare
+from tests.chart.installation import Installation
+from tests.chart.rendering import CHART, NAME, VALUES, HelmError, find_helms, merged, template
+from webhook.errors import ConfigError
+from webhook.policy.loading import parse_policy
+from webhook.regions import REGIONS
+
+OWN = {
+    "hosts": ["swr.example.com"],
+    "endpoint": "https://api.example.com",
+    "iamEndpoint": "https://iam.example.com",
+}
+REGISTRIES = [
+    *({"region": region} for region in ("cn-north-4", "eu-west-101")),
+    *({"region": region} for region in ("cn-nort-4", "cn-north", "example-1")),
+    {"region": "example-1", **OWN},
+    *({"region": "example-1", **{k: v for k, v in OWN.items() if k != absent}} for absent in OWN),
+]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=str)
+def test_region_is_refused_by_helm_where_serve_refuses_it(registry: dict[str, Any]) -> None:
+    """Fault E8: the same registries are legal for both, and the sentence names the known regions."""
+    try:
+        parse_policy(_document(registry))
+    except ConfigError:
+        expected = (
+            f"policy.registries[0].region: {registry['region']} is not a region that this version knows. "
+            "Correct it, or set hosts, endpoint and iamEndpoint of this registry. "
+            f"Known regions: {', '.join(sorted(REGIONS))}"
+        )
+        for helm in find_helms():
+            with pytest.raises(HelmError) as refused:
+                template(merged(VALUES, {"policy": {"registries": [registry]}}), helm=helm)
+            assert f"\n\n{expected}\n" in str(refused.value)
+    else:
+        assert template(merged(VALUES, {"policy": {"registries": [registry]}}))
+
+
+NAMESPACES = (f"early-{number}" for number in itertools.count())
+"""One for each test: nothing removes a namespace of an API server without controllers."""
+
+
+@pytest.fixture
+def installation(prepare: Prepare) -> Installation:
+    """Return a release that is not yet installed; its Secret has the key ``token``."""
+    return prepare(next(NAMESPACES))
+
+
+SECRETS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "no Secret",
+        {"credentials": {"existingSecret": "absent"}},
+        "Secret absent does not exist in namespace {}: create it first, or set checkSecrets=false if "
+        "something creates it later. Without it no replica starts",
+    ),
+    (
+        "no key",
+        {"credentials": {"kind": "aksk"}},
+        "Secret swr-credentials in namespace {0} has no key ak: add it, or name the right key. "
+        "Without it no replica starts\n"
+        "Secret swr-credentials in namespace {0} has no key sk: add it, or name the right key. "
+        "Without it no replica starts",
+    ),
+    (
+        "no further Secret",
+        {"credentials": {"extraSecrets": ["other"]}},
+        "Secret other does not exist in namespace {}: create it first, or set checkSecrets=false if "
+        "something creates it later. Without it no replica starts",
+    ),
+    (
+        "no certificate",
+        {"certificates": {"mode": "existingSecret", "existingSecret": "swr-credentials"}},
+        "Secret swr-credentials in namespace {0} has no key tls.crt: add it, or name the right key. "
+        "Without it no replica starts\n"
+        "Secret swr-credentials in namespace {0} has no key tls.key: add it, or name the right key. "
+        "Without it no replica starts",
+    ),
+]
+
+
+def dry_run(installation: Installation, changes: dict[str, Any]) -> str:
+    """Return what Helm says of an installation, which it renders against the cluster."""
+    installation.values = merged(installation.values, changes)
+    return installation.helm(
+        "install",
+        NAME,
+        str(CHART),
+        "--dry-run=server",
+        f"--namespace={installation.namespace}",
+        "--values=-",
+        stdin=_json(installation.values),
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("changes", "words"), [row[1:] for row in SECRETS], ids=[row[0] for row in SECRETS])
+def test_secret_that_is_missing_in_the_cluster_is_refused(
+    installation: Installation, changes: dict[str, Any], words: str
+) -> None:
+    """Fault E8: with its name and its key, before the webhook refuses every Pod."""
+    assert f"\n\n{words.format(installation.namespace)}\n" in dry_run(installation, changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"credentials": {"existingSecret": "absent"}, "checkSecrets": False},
+        {"credentials": {"existingSecret": "absent"}, "presets": {"override": "audit"}},
+    ],
+    ids=["all is there", "the check is off", "an emergency"],
+)
+def test_installation_is_not_held_up_by_the_check(
+    installation: Installation, changes: dict[str, Any]
+) -> None:
+    """Fault E8: an emergency never waits for a Secret."""
+    assert "STATUS: pending-install" in dry_run(installation, changes)
+
+
+def test_secret_is_not_asked_for_without_a_cluster() -> None:
+    """Fault E8: `helm template`, and so Argo CD, cannot know."""
+    assert template(VALUES)
+
+
+NOTICE = """
+Until a replica is ready, every Pod in a gated namespace is refused ("failed calling webhook").
+If none becomes ready, see what keeps it:
+  kubectl -n {1} get pods -l app.kubernetes.io/instance={0},app.kubernetes.io/component=webhook
+  kubectl -n {1} describe pods -l app.kubernetes.io/instance={0},app.kubernetes.io/component=webhook
+  kubectl -n {1} logs deployment/{0}
+"""
+
+
+@pytest.mark.parametrize(("stage", "told"), [("enforce", True), ("audit", False)])
+def test_notes_say_that_pods_are_refused_until_a_replica_is_ready(
+    installation: Installation, stage: str, told: bool
+) -> None:
+    """Fault E8: where failurePolicy is Fail, and how to see what keeps it."""
+    said = dry_run(installation, {"presets": {"stage": stage}})
+    assert (NOTICE.format(NAME, installation.namespace) in said) is told
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _document(registry: dict[str, Any]) -> str:
+    return _json(
+        {
+            "apiVersion": "swr-trust/v1",
+            "kind": "TrustPolicy",
+            "registries": [registry],
+            "credentials": {"kind": "token", "tokenFile": "/etc/token"},
+        }
+    )

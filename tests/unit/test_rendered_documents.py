@@ -1,0 +1,90 @@
+"""The documents as code hosts render them: every table is a table, every link a link that resolves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tests.serving import ROOT
+from tests.unit.test_documents import DOCUMENTS, anchors, read
+
+CODE = ("fence", "code_block")
+
+
+def parse(text: str) -> list[Token]:
+    """Return the tokens of a document in CommonMark with the tables of GitHub and GitLab."""
+    return MarkdownIt("commonmark").enable("table").parse(text)
+
+
+def lines_of(tokens: list[Token], *kinds: str) -> set[int]:
+    """Return the numbers of the lines that blocks of some kinds take, from 0."""
+    return {line for token in tokens if token.type in kinds and token.map for line in range(*token.map)}
+
+
+def stray_rows(text: str) -> list[str]:
+    """Return the lines that are written as rows of a table and are none, or lose a cell."""
+    tokens = parse(text)
+    code, tables = lines_of(tokens, *CODE), lines_of(tokens, "table_open")
+    columns: dict[int, int] = {}
+    for index, token in enumerate(tokens):
+        if token.type == "table_open" and token.map:
+            end = next(i for i in range(index, len(tokens)) if tokens[i].type == "thead_close")
+            count = sum(one.type == "th_open" for one in tokens[index:end])
+            columns |= dict.fromkeys(range(*token.map), count)
+    return [
+        line
+        for number, line in enumerate(text.splitlines())
+        if re.match(r" *\|", line) and number not in code
+        if number not in tables or len(re.split(r"(?<!\\)\|", line.strip())) - 2 != columns[number]
+    ]
+
+
+def inline(tokens: list[Token]) -> Iterator[Token]:
+    """Yield the parts of all paragraphs, headings and cells."""
+    for token in tokens:
+        yield from token.children or ()
+
+
+def test_row_that_a_blank_line_parts_from_its_table_is_found() -> None:
+    """So is a row with a cell too many, which renderers drop; a block of code is not looked at."""
+    assert stray_rows("| a | b |\n|---|---|\n\n| 1 | 2 |\n") == ["| 1 | 2 |"]
+    assert stray_rows("| a | b |\n|---|---|\n| 1 | `x|y` |\n") == ["| 1 | `x|y` |"]
+    assert stray_rows("text\n| a |\n") == ["| a |"]
+    assert stray_rows("```\n| a |\n```\n\n| a | b |\n|---|---|\n| 1 | `x\\|y` |\n") == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_row_of_a_table_is_rendered_in_a_table(path: Path) -> None:
+    """Fault E11: seven of the threat model's tables were shown as lines of text."""
+    assert stray_rows(read(path)) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_link_is_rendered_and_resolves(path: Path) -> None:
+    """Fault E11: to a file that exists, and to an anchor that it has."""
+    broken = []
+    for token in inline(parse(read(path))):
+        if token.type == "text" and "](" in token.content:
+            broken.append(token.content)
+        target = str(token.attrGet("href") or token.attrGet("src") or "")
+        if not target or re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        found = (ROOT / path).parent / file if file else ROOT / path
+        marked = found.suffix == ".md" and anchor
+        if not found.exists() or (
+            marked and MarkdownIt().normalizeLink(anchor) not in _normalized(found.resolve())
+        ):
+            broken.append(target)
+    assert broken == []
+
+
+def _normalized(path: Path) -> set[str]:
+    """Return the anchors of a document as a renderer writes them into a link."""
+    normalize = MarkdownIt().normalizeLink
+    return {normalize(name) for name in anchors(path.relative_to(ROOT))}

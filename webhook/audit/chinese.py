@@ -1,0 +1,116 @@
+"""The Chinese words of the HTML pages, keyed by the English ones; the rest comes from the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from webhook.audit.report import AuditReport
+
+HEADINGS: Final[Mapping[str, str]] = {
+    "Image trust audit": "镜像信任审计",
+    "Image trust: evidence": "镜像信任：审计证据",
+    "Image trust evidence": "镜像信任审计证据",
+    "(PARTIAL)": "（不完整）",
+    "(partial)": "（不完整）",
+    "to": "至",
+    "policy": "策略",
+    "mode": "模式",
+    "Pods": "Pod 数",
+    "Would be refused": "将被拒绝",
+    "Namespaces": "命名空间数",
+    "Distinct images": "不同的镜像数",
+    "Asked of SWR": "已向 SWR 查询",
+    "Uses of images by finding": "按结果统计的镜像使用次数",
+    "Pods that enforcement would refuse, by namespace": "强制执行后将被拒绝的 Pod，按命名空间统计",
+    "of": "/",
+    "and {} more namespaces": "另有 {} 个命名空间",
+    "and {} more rows: see the CSV or JSON report": "另有 {} 行，请查看 CSV 或 JSON 报告",
+    "and {} more rows: see the CSV report": "另有 {} 行，请查看 CSV 报告",
+    "What enforcement would refuse or warn of, and why": "强制执行后将被拒绝或警告的镜像及其原因",
+    "Namespace": "命名空间",
+    "Workload": "工作负载",
+    "Image": "镜像",
+    "Images": "镜像",
+    "Finding": "结果",
+    "Why, and what to do": "原因及处理方法",
+    "e.g. Pod": "例如 Pod",
+    "Nodes that run another image than the tag names now": "节点运行的镜像与镜像版本当前指向的镜像不同",
+    "The tag was pushed again after the Pod was started. What SWR says of the tag is not about what runs; "
+    "restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
+    "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或固定其摘要。",
+    "Runs": "正在运行",
+    "SWR holds": "SWR 中的镜像",
+    "What runs only by an exemption that ends within 30 days": "仅凭 30 天内到期的豁免运行的镜像",
+    "Ends": "到期时间",
+    "Exemption": "豁免",
+    "What it will be": "到期后的结果",
+    "Object": "对象",
+    "User": "用户",
+    "Times": "次数",
+    "First and last": "首次与末次",
+    "Decisions from {} to {};": "准入决定的时间范围：{} 至 {}；",
+    "made": "生成时间",
+    "This report is PARTIAL: {}.": "本报告不完整：{}。",
+    "{} line(s) of the log cannot be read": "日志中有 {} 行无法读取",
+    "{} record(s) are counted but not listed.": "{} 条记录已计数但未列出。",
+    "Decisions": "准入决定",
+    "Refused": "已拒绝",
+    "Break-glass": "紧急放行",
+    "Dry runs, not counted": "试运行（未计入）",
+    "Break-glass: who, when and why": "紧急放行：用户、时间与原因",
+    "When": "时间",
+    "Reason given": "所填原因",
+    "Break-glass was not used.": "没有使用紧急放行。",
+    "Exempted, and by which exemption": "已豁免的镜像及所用的豁免",
+    "Nothing was exempted.": "没有豁免任何镜像。",
+    "Nothing was refused.": "没有拒绝任何镜像。",
+    "Admitted with a warning or only recorded": "已放行，仅警告或记录",
+}
+"""Every text of the templates. A ``{}`` stands for a value."""
+
+
+def verdict(report: AuditReport) -> str:
+    """Return ``report.verdict`` in Chinese, without a full stop."""
+    if not report.pods:
+        return "没有发现 Pod，无法得出结论"
+    seen = f"已发现的 {report.pods} 个 Pod 中" if report.is_partial else f"{report.pods} 个 Pod 中"
+    if not report.refused:
+        return f"如果现在强制执行，{seen}没有 Pod 会被拒绝"
+    spaces = sum(1 for row in report.namespaces if row.refused)
+    return f"如果现在强制执行，{seen}将有 {report.refused} 个被拒绝，涉及 {spaces} 个命名空间"
+
+
+def remarks(report: AuditReport) -> list[str]:
+    """Return ``report.remarks`` in Chinese, sentence by sentence in the same order."""
+    said = [f"本报告不完整：{gap}。" for gap in report.gaps]
+    said += [
+        f"没有任何镜像可信：{registry} 返回了 {images} 个镜像的结果，均未标记为可信。"
+        "SWR 未说明信任标记由什么设置；强制执行之前，请确认您的账号如何设置该标记，"
+        "否则来自该仓库地址的镜像都会被拒绝。"
+        for registry, images in report.never_trusted
+    ]
+    if report.unknown:
+        said.append(
+            f"{report.unknown} 个 Pod 将被拒绝，仅仅是因为无法向 SWR 查询；"
+            "请运行 swr-trust doctor，然后重新审计。"
+        )
+    said += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
+    if report.refused != report.enforced:
+        said.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
+    if report.drift:
+        pods = sum(row.pods for row in report.drift)
+        said.append(
+            f"{pods} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。"
+        )
+    if report.endings:
+        pods = sum(row.pods for row in report.endings)
+        said.append(f"{pods} 个 Pod 仅凭 30 天内到期的豁免运行。")
+    if report.static:
+        said.append(f"{report.static} 个 Pod 是静态 Pod，由节点直接运行，不经过准入控制。")
+    if report.excluded:
+        names = "、".join(report.excluded_namespaces)
+        said.append(f"未计入排除的命名空间（{names}）中的 {report.excluded} 个 Pod。")
+    if report.omitted:
+        said.append(f"另有 {report.omitted} 行已计数但未列出。")
+    return [*said, *(f"{note}。" for note in report.notes)]
