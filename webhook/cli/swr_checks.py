@@ -26,6 +26,7 @@ from webhook.errors import (
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
+from webhook.swr.ca_files import describe
 from webhook.swr.client import SwrClient
 from webhook.swr.clock import MAX_SKEW
 from webhook.swr.credentials import build_credential
@@ -128,10 +129,8 @@ def _check_registry(
     try:
         transport = PooledTransport(ca_file=registry.ca_file, proxy=registry.proxy)
     except OSError as error:
-        advice = "Name a PEM file with the authority of SWR's certificate."
-        yield Check(
-            area, "TLS", Health.FAILED, f"caFile {registry.ca_file}: {error.strerror or error}", advice
-        )
+        advice = "Name a PEM file with the CA of SWR's certificate."
+        yield Check(area, "TLS", Health.FAILED, f"caFile {registry.ca_file}: {describe(error)}", advice)
         return
     reached = True
     for endpoint in _endpoints_of(registry):

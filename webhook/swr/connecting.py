@@ -1,7 +1,8 @@
 """TCP connections to a host with several addresses, of which some may not answer.
 
 A firewall or a broken IPv6 route drops packets in silence: a connection attempt then lasts until its time
-limit. So attempts overlap, in the spirit of RFC 8305 (Happy Eyeballs), and the first that connects is used.
+limit. So attempts overlap, in the spirit of RFC 8305 (Happy Eyeballs), and the first that connects is
+used. An address can also die while connections to it are open: the kernel watches for that.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ AVOIDED_SECONDS: Final = 120.0
 
 MAX_AVOIDED: Final = 256
 """Addresses that are remembered as failed; endpoints have a handful each."""
+
+UNACKNOWLEDGED_MS: Final = 1000
+"""Milliseconds after which a connection is closed if the other side acknowledges nothing (RFC 5482). A server
+that is slow to answer acknowledges the request at once."""
+
+KEEPALIVE_IDLE: Final = 10
+"""Seconds after which an idle connection is probed, and then every ``KEEPALIVE_INTERVAL`` seconds."""
+
+KEEPALIVE_INTERVAL: Final = 5
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
 
@@ -54,6 +64,7 @@ class Connector:
         self._clock = clock or time.monotonic
         self._lock = threading.Lock()
         self._failed_at: dict[Endpoint, float] = {}
+        self._dead_at: dict[Endpoint, float] = {}
 
     def connect(self, addresses: Sequence[Address], port: int, deadline: Deadline) -> socket.socket:
         """Return a connected socket, non-blocking; the caller closes it.
@@ -84,18 +95,48 @@ class Connector:
             failed_at = {address: self._failed_at.get((address[1], port), oldest) for address in alternating}
         return sorted(alternating, key=lambda address: max(failed_at[address], oldest))
 
-    def record_failure(self, endpoint: Endpoint) -> None:
-        """Take note that an address failed, so that it is tried last for a while."""
+    def record_failure(self, endpoint: Endpoint, *, dead: bool = False) -> None:
+        """Record that an address failed, so that it is tried last for a while.
+
+        ``dead`` says that it does not even acknowledge packets: see ``is_dead``.
+        """
         with self._lock:
-            self._failed_at.pop(endpoint, None)
-            while len(self._failed_at) >= MAX_AVOIDED:
-                del self._failed_at[next(iter(self._failed_at))]
-            self._failed_at[endpoint] = self._clock()
+            _put(self._failed_at, endpoint, self._clock())
+            if dead:
+                _put(self._dead_at, endpoint, self._clock())
 
     def record_success(self, endpoint: Endpoint) -> None:
-        """Take note that an address answered."""
+        """Record that an address answered."""
         with self._lock:
             self._failed_at.pop(endpoint, None)
+
+    def is_dead(self, endpoint: Endpoint, since: float) -> bool:
+        """Whether an address was found dead at or after ``since``, a time of ``now``."""
+        return self._dead_at.get(endpoint, float("-inf")) >= since
+
+    def now(self) -> float:
+        """Return the time by the clock of this object."""
+        return self._clock()
+
+
+def _put(times: dict[Endpoint, float], endpoint: Endpoint, now: float) -> None:
+    times.pop(endpoint, None)
+    while len(times) >= MAX_AVOIDED:
+        del times[next(iter(times))]
+    times[endpoint] = now
+
+
+def _watch(connection: socket.socket) -> None:
+    """Let the kernel close a connection whose other side is gone, as far as the platform can."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MS),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class _Race:
@@ -127,7 +168,7 @@ class _Race:
             if len(self._attempts) < before:
                 next_at = time.monotonic()  # an attempt that failed leaves its time to the next address
         for _, address, _ in self._attempts.values():
-            self._connector.record_failure((address, self._port))
+            self._connector.record_failure((address, self._port), dead=True)
         raise self._failure()
 
     def close(self) -> None:
@@ -169,6 +210,7 @@ class _Race:
             if code == 0:
                 self._connector.record_success((address, self._port))
                 self._record_slower()
+                _watch(attempt)
                 return attempt
             attempt.close()
             self._fail(address, OSError(code, os.strerror(code)))
@@ -179,7 +221,7 @@ class _Race:
         now = time.monotonic()
         for _, address, started in self._attempts.values():
             if now - started >= ATTEMPT_DELAY:
-                self._connector.record_failure((address, self._port))
+                self._connector.record_failure((address, self._port), dead=True)
 
     def _fail(self, address: str, error: OSError) -> None:
         self._failures.append(error)

@@ -45,7 +45,10 @@ class HttpResponse:
 
 
 class Transport(Protocol):
-    """Sends one request, without following redirects and without trying again."""
+    """Sends one request, without following redirects.
+
+    It does not try again, unless a kept connection turns out to be dead before a GET has arrived.
+    """
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Return the whole answer, whatever its status.

@@ -33,6 +33,9 @@ POOL_SIZE: Final = 128
 
 _CHUNK: Final = 64 * 1024
 
+_ROUNDING: Final = 0.01
+"""Seconds before the deadline in which a timeout is that of the deadline: timers are rounded."""
+
 
 class _Call:
     """One exchange under way: the connections it uses can be shut down from outside."""
@@ -43,7 +46,9 @@ class _Call:
         self.connector = connector
         self.fault = Fault.REGISTRY
         self.endpoint: Endpoint | None = None
-        """Where a connection was opened to for this exchange, ``None`` while it uses an older one."""
+        """The other side of the connection that is used, ``None`` while there is none."""
+        self.opened = False
+        """Whether the connection was opened for this exchange."""
         self.was_cut = False
         self._lock = threading.Lock()
         self._switches: list[socket.socket] = []
@@ -62,13 +67,13 @@ class _Call:
         for switch in switches:
             _shut_down(switch)
 
-    def avoid_address(self) -> None:
-        """Remember the address of a new connection on which the exchange failed.
+    def avoid_address(self, *, dead: bool) -> None:
+        """Remember the address of a connection that is dead, or was new and failed.
 
         Some addresses accept connections and then do not answer: the next connection is made elsewhere.
         """
-        if self.endpoint is not None:
-            self.connector.record_failure(self.endpoint)
+        if self.endpoint is not None and (dead or self.opened):
+            self.connector.record_failure(self.endpoint, dead=dead)
 
 
 def _shut_down(switch: socket.socket) -> None:
@@ -87,6 +92,19 @@ class _CutConnection(urllib3.connection.HTTPConnection):
     """
 
     _switch: socket.socket | None = None
+    _connector: Connector | None = None
+    _endpoint: Endpoint | None = None
+    _used_at = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection can be used again; urllib3 opens another one if not.
+
+        Other connections to an address that is dead are as dead, and would each take the time of a lookup.
+        """
+        if self._connector is None or self._endpoint is None:
+            return super().is_connected
+        return not self._connector.is_dead(self._endpoint, self._used_at) and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         call = _current.get()
@@ -96,7 +114,7 @@ class _CutConnection(urllib3.connection.HTTPConnection):
             try:
                 connection.settimeout(max(call.deadline.remaining(), 0.001))
                 self._switch = connection.dup()
-                call.endpoint = connection.getpeername()[:2]
+                self._endpoint = connection.getpeername()[:2]
             except BaseException:
                 connection.close()
                 self._drop_switch()
@@ -105,12 +123,19 @@ class _CutConnection(urllib3.connection.HTTPConnection):
             if is_local_limit(error):
                 call.fault = Fault.LOCAL
             raise urllib3.exceptions.NewConnectionError(self, str(error.strerror or error)) from None
-        call.attach(self._switch)
+        self._connector = call.connector
+        call.opened = True
+        self._use(call, self._switch)
         return connection
+
+    def _use(self, call: _Call, switch: socket.socket) -> None:
+        self._used_at = call.connector.now()
+        call.endpoint = self._endpoint
+        call.attach(switch)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self._switch is not None:
-            _current.get().attach(self._switch)
+            self._use(_current.get(), self._switch)
         super().request(*args, **kwargs)
 
     def close(self) -> None:
@@ -136,7 +161,10 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class PooledTransport:
-    """Implements ``Transport`` on urllib3: connections are kept and reused, nothing is repeated."""
+    """Implements ``Transport`` on urllib3: connections are kept and reused.
+
+    Nothing is repeated but a GET over a kept connection whose other side acknowledges nothing any more.
+    """
 
     def __init__(
         self,
@@ -169,6 +197,14 @@ class PooledTransport:
         """Send one request; see ``Transport``."""
         if not deadline.remaining():
             raise LookupTimeout("no time was left to ask", fault=Fault.LOCAL)
+        response = self._send_once(request, deadline, is_last=False)
+        if response is None:
+            response = self._send_once(request, deadline, is_last=True)
+        assert response is not None
+        return response
+
+    def _send_once(self, request: HttpRequest, deadline: Deadline, *, is_last: bool) -> HttpResponse | None:
+        """Return the answer, or ``None`` where a kept connection was dead and the request may be repeated."""
         manager = self._manager(request.base_url)
         call = _Call(deadline, self._resolver, self._connector)
         token = _current.set(call)
@@ -176,18 +212,20 @@ class PooledTransport:
             with cut_off(deadline, call.cut):
                 response = self._exchange(manager, request, deadline)
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            # A refused connection is a TimeoutError, too, in urllib3's tree.
-            refused = isinstance(error, urllib3.exceptions.NewConnectionError)
-            late = isinstance(error, urllib3.exceptions.TimeoutError) and not refused
-            call.avoid_address()
-            if call.was_cut or deadline.expired or late:
+            # The kernel reports ETIMEDOUT of a dead connection before the deadline.
+            late = call.was_cut or deadline.remaining() < _ROUNDING
+            dead = not late and _is_timeout(error)
+            call.avoid_address(dead=dead)
+            if late:
                 raise _late(request, call) from None
+            if dead and not call.opened and not is_last and request.method == "GET":
+                return None
             raise RegistryUnavailable(f"{_host(request)}: {describe(error)}", fault=call.fault) from None
         finally:
             _current.reset(token)
         if call.was_cut:
             # Cut in its headers, an answer looks like one with few headers and no body.
-            call.avoid_address()
+            call.avoid_address(dead=False)
             raise _late(request, call)
         return response
 
@@ -276,6 +314,12 @@ def describe(error: BaseException) -> str:
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return f"no connection: {str(cause).rpartition(': ')[2]}"
     return "the connection broke"
+
+
+def _is_timeout(error: BaseException) -> bool:
+    # A refused connection is a TimeoutError, too, in urllib3's tree.
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+    return isinstance(error, (urllib3.exceptions.TimeoutError, TimeoutError)) and not refused
 
 
 def _late(request: HttpRequest, call: _Call) -> LookupTimeout:

@@ -271,6 +271,11 @@ def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_
     assert swr(emulator, tmp_path, ca_file="/nowhere.pem")["TLS"].found == (
         "caFile /nowhere.pem: No such file or directory"
     )
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    assert (
+        swr(emulator, tmp_path, ca_file=str(empty))["TLS"].found == f"caFile {empty}: no certificate in PEM"
+    )
 
 
 def test_an_image_of_no_registry(emulator: Emulator, tmp_path: Path) -> None:

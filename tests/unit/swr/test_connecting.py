@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -238,6 +241,118 @@ def test_address_that_connects_and_is_silent_is_tried_last(emulator: Emulator) -
         with pytest.raises(LookupTimeout):
             get(transport, url, 0.6)
         assert get(transport, url) == 401
+
+
+class _Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    server: _Server
+
+    def do_GET(self) -> None:
+        self.server.together.wait(20)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_POST = do_GET  # noqa: N815 - the name of http.server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Do not log."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    together = threading.Barrier(1)
+    """Requests are answered so many at a time."""
+
+
+class DyingAddress:
+    """Answers the first request of each of two connections, and then takes nothing from them any more."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)  # full after some kilobytes
+        self._listener.bind((address, port))
+        self._listener.listen(8)
+        self._open: list[socket.socket] = []
+        self.good: _Server | None = None
+        self._both = threading.Barrier(2)
+        self.threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(2)]
+        for thread in self.threads:
+            thread.start()
+
+    def _serve(self) -> None:
+        connection = self._listener.accept()[0]
+        self._open.append(connection)
+        connection.recv(1024)
+        self._both.wait(20)  # so that there are two connections
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    def die(self) -> None:
+        """Accept no more connections."""
+        self._listener.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for connection in (self._listener, *self._open):
+            connection.close()
+
+
+@pytest.fixture
+def dying() -> Iterator[tuple[PooledTransport, str, DyingAddress]]:
+    """A transport with two connections to an address that has died, and another address that is good."""
+    with _Server(("127.0.0.1", 0), _Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        first = DyingAddress("127.0.0.2", server.server_port)
+        transport, url = transport_to(DEAD, GOOD), f"http://swr.example.com:{server.server_port}"
+        first.good = server
+        with ThreadPoolExecutor(2) as both:
+            assert list(both.map(lambda _: get(transport, url), range(2))) == [200, 200]
+        first.die()
+        yield transport, url, first
+        first.close()
+        server.shutdown()
+        thread.join()
+
+
+def send_large(transport: PooledTransport, url: str, method: str = "GET") -> int:
+    """Send a request that does not fit into the buffers of a side that takes nothing; return the status."""
+    headers = {f"x-{number}": "x" * 8000 for number in range(60)}
+    return transport.send(HttpRequest(method, url, "/", headers=headers), Deadline.after(30)).status
+
+
+def test_lookup_over_a_connection_that_died_is_repeated_elsewhere(
+    dying: tuple[PooledTransport, str, DyingAddress],
+) -> None:
+    """Fault D1: the address had been good, and each kept connection to it took the time of a lookup."""
+    transport, url, _ = dying
+    assert send_large(transport, url) == 200
+
+
+def test_login_over_a_connection_that_died_is_not_repeated(
+    dying: tuple[PooledTransport, str, DyingAddress],
+) -> None:
+    """It may have counted."""
+    transport, url, _ = dying
+    with pytest.raises(RegistryUnavailable) as caught:
+        send_large(transport, url, "POST")
+    assert str(caught.value) == f"{url.removeprefix('http://')}: the connection broke"
+    assert caught.value.fault is Fault.REGISTRY
+
+
+def test_other_connections_to_a_dead_address_are_not_used_again(
+    dying: tuple[PooledTransport, str, DyingAddress],
+) -> None:
+    """Fault D1: each of them would take the time of another lookup."""
+    transport, url, address = dying
+    assert send_large(transport, url) == 200
+    assert address.good is not None
+    address.good.together = threading.Barrier(3)  # so that the pool gives all it has
+    with ThreadPoolExecutor(3) as three:
+        assert list(three.map(lambda _: send_large(transport, url, "POST"), range(3))) == [200] * 3
 
 
 def test_used_up_descriptors_are_not_an_outage(emulator: Emulator) -> None:

@@ -20,6 +20,7 @@ import urllib3
 import urllib3.exceptions
 
 from tests.emulator.server import Emulator
+from tests.emulator.state import Fault
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -338,6 +339,18 @@ def test_a_proxy_that_refuses(secure: Secure, proxy: _ProxyServer, monkeypatch: 
         get(secure.transport(), secure.url)
     assert str(caught.value) == f"{NAME}:{secure.emulator.port}: the proxy cannot be reached or refuses"
     assert secure.emulator.calls() == 0
+
+
+@pytest.mark.parametrize("kind", ["hang", "trickle-headers", "trickle-body"])
+def test_exchange_through_a_proxy_ends_at_the_deadline(
+    secure: Secure, proxy: _ProxyServer, kind: str
+) -> None:
+    """A byte now and then is never late for a socket: the tunnel is shut down from outside."""
+    secure.emulator.state.faults.append(Fault(kind, latency=0.1))
+    with pytest.raises(LookupTimeout) as caught:
+        get(secure.transport(f"http://{proxy.host}"), secure.url, 0.8)
+    assert str(caught.value) == f"{NAME}:{secure.emulator.port} did not answer in time"
+    assert proxy.asked == [(secure.tunnel, None)]
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["of the policy", "of the environment"])
