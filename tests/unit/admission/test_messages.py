@@ -44,7 +44,7 @@ FACTS: dict[str, Any] = {
     "shop/hidden:1": Forbidden("x"),
     "shop/odd:1": MalformedAnswer("x"),
 }
-MANUAL = "Try again in a minute; if it stays, tell the people who run this cluster."
+MANUAL = "Try again in a minute. If the problem persists, contact your cluster administrators."
 AGAIN = "Try again in a minute. If the problem persists, contact your cluster administrators."
 WRITE = f"Write the image as {HOST}/organisation/name:tag."
 
@@ -139,7 +139,7 @@ SENTENCES = [
     (
         "too often",
         f"{HOST}/shop/busy:1",
-        "SWR is asked too often just now to say whether it is trusted",
+        "SWR is rate-limiting requests, so the trust of this image is not known",
         MANUAL,
     ),
     (
@@ -182,7 +182,7 @@ SENTENCES = [
     (
         "not permitted",
         f"{HOST}/shop/hidden:1",
-        "SWR does not let this cluster see the image, another account's perhaps",
+        "this cluster may not read the image in SWR; it may belong to another account",
         "Use an image of your own account, or ask the people who run this cluster.",
     ),
     (
