@@ -9,7 +9,6 @@ request, and the end of the worker, are written anew here; parsing and WSGI stay
 from __future__ import annotations
 
 import contextlib
-import io
 import resource
 import ssl
 import time
@@ -24,7 +23,7 @@ from gunicorn import http
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from webhook.server.connections import Connection, Slow, Waiting, take_turns
+from webhook.server.connections import Body, Connection, Slow, Waiting, take_turns
 from webhook.server.reviews import MAX_BODY
 from webhook.server.runtime import Runtime
 
@@ -180,6 +179,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self.handle_request(name, request, connection, address)
                 finally:
                     self._in_flight.discard(request)
+                    request.body.drop()  # which the application may have left unread
                     connection.flush()
                 self._waiting.add(connection, regular=True)
                 connection.await_request(self.cfg.keepalive)
@@ -212,7 +212,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             for _ in range(MAX_DRAINED // DRAINED_AT_ONCE):
                 if not request.body.read(DRAINED_AT_ONCE):
                     break
-        request.body = io.BytesIO(body)
+        request.body = Body(body)
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:
         self._count_cut(connection, "malformed")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.serving import make_certificate
 from webhook.server import connections
-from webhook.server.connections import Connection, Slow, Waiting
+from webhook.server.connections import Body, Connection, Slow, Waiting
 
 
 def give_way(waiting: Waiting[str], count: int) -> list[str | None]:
@@ -177,3 +177,28 @@ def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
     pair.far.close()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
         pair.take_over().shake_hands()
+
+
+def test_body_read_as_a_whole_is_kept_no_longer() -> None:
+    """Fault C2: a review that waited for SWR kept its body beside what was decoded from it."""
+    body = Body(b"abc")
+
+    assert body.read() == b"abc"
+    assert body.getvalue() == b""
+    assert body.read() == b""
+
+
+def test_body_read_in_part_keeps_the_rest() -> None:
+    """Fault C2: only what has been read is dropped."""
+    body = Body(b"abc")
+
+    assert body.read(2) == b"ab"
+    assert body.read() == b"c"
+
+
+def test_dropped_body_reads_empty() -> None:
+    """Fault C2: gunicorn reads what is left before the next request."""
+    body = Body(b"abc")
+    body.drop()
+
+    assert body.read(1) == b""
