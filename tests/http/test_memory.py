@@ -33,6 +33,7 @@ def test_idle_connection_after_large_request_keeps_no_body(
     """Fault C2: an idle connection kept the body of its last request, also one that nothing had read."""
     body = review(pod(f"{HOST}/team/app:1.0")).ljust(LARGE)
     worker = find_worker(server)
+    before = 0.0
     with contextlib.ExitStack() as stack:
         for index in range(CONNECTIONS):
             connection = stack.enter_context(contextlib.closing(server.connect()))
