@@ -34,8 +34,10 @@ HOST = "swr.cn-north-4.myhuaweicloud.com"
 
 MAY_BE_EMPTY = re.compile(
     "swr_trust_credential_(fetches|paused)|swr_trust_events|swr_trust_snapshot|result=.failed."
+    "|account_blocked|tag_list_used"
 )
-"""An access token is not fetched, no cluster takes Events or a snapshot, and neither token nor certificate failed."""
+"""An access token is not fetched, no cluster takes Events or a snapshot, neither token nor certificate failed, and
+SWR neither blocks the account nor lacks the call for one tag."""
 
 API_SERVER = """\
 apiserver_admission_webhook_admission_duration_seconds_bucket{name="pods.swr-trust-webhook.swr-trust.svc",le="0.5"} 9
