@@ -695,7 +695,11 @@ MISTAKES: Final = (
         "T43 T44",
         "an object that is too large breaks the call",
         f"{T_PROTOCOL}::test_an_object_too_large_is_refused_under_its_uid",
-        (REVIEWS, "    if review is None:\n        raise BadReviewError(413", "    if review:\n        raise BadReviewError(413"),
+        (
+            REVIEWS,
+            "    if review is None:\n        raise BadReviewError(413",
+            "    if review:\n        raise BadReviewError(413",
+        ),
     ),
     mistake(
         "T41",

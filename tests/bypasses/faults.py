@@ -75,7 +75,11 @@ FAULTS: Final = (
         "C2",
         "bodies take whatever they want",
         "tests/unit/server/test_body_budget.py::test_what_is_over_the_share_is_refused",
-        ("webhook/server/body_budget.py", "if not short_of_small and large <= self._large_left:", "if True:"),
+        (
+            "webhook/server/body_budget.py",
+            "if is_first and not short_of_small and large <= self._large_left:",
+            "if True:",
+        ),
     ),
     mistake(
         "C1",

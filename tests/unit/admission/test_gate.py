@@ -273,7 +273,7 @@ NOT_JUDGED = [
 def test_what_cannot_be_judged_is_never_waved_through(
     body: AdmissionRequest, error: str, message: str
 ) -> None:
-    """It is refused in words (T12, T44), warned of or recorded, as the mode is (T50)."""
+    """Fault C3: it is refused in words (T12, T44), warned of or recorded, as the mode is (T50)."""
     refused = decide(body)
     assert (refused.outcome, refused.allowed, refused.code, refused.message) == (
         Outcome.DENY,

@@ -356,7 +356,7 @@ def test_other_connections_to_a_dead_address_are_not_used_again(
 
 
 def test_used_up_descriptors_are_not_an_outage(emulator: Emulator) -> None:
-    """Whoever floods the webhook can cause it: onLookupFailure and stale trust do not count for it."""
+    """Fault D1: whoever floods the webhook can cause it: onLookupFailure and stale trust do not count for it."""
     transport = transport_to(GOOD)
     url = f"http://swr.example.com:{emulator.port}"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
