@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.applying import measure_applying
+from tests.bench.bounds import measure_bounds
 from tests.bench.creation import measure_creation
 from tests.bench.growth import measure_connections, measure_growth
 from tests.bench.lookups import measure_cold, measure_crowd, measure_memory
@@ -28,6 +29,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "crowd": ("A crowd", measure_crowd),
     "memory": ("Start and memory", measure_memory),
     "growth": ("Growth, in processor time of the webhook", measure_growth),
+    "bounds": ("A cached review beside loads at the bounds of what is allowed", measure_bounds),
     "connections": ("Connections, in processor time of the server", measure_connections),
 }
 

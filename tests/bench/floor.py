@@ -96,6 +96,7 @@ def _serve_ours(options: argparse.Namespace) -> None:
         certificate_loaded=lambda not_after: None,
         certificate_rejected=lambda: None,
         connection_cut=lambda stage: None,
+        load=SimpleNamespace(watch_bodies=lambda held: None),
     )
 
     def freeze() -> None:

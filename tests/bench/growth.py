@@ -24,7 +24,7 @@ from tests.serving import Certificate, ServerProcess
 
 IMAGE = f"{HOST}/shop/web:1.0"
 SIZES = (2_000, 250_000, 500_000, 750_000, 1_000_000)
-USES = (1, 75, 150, 225, 300)
+USES = (1, 50, 100, 150, 200)
 RULES = (0, 200, 400)
 DISTINCT = (1, 1_000, 10_000)
 CONNECTIONS = (1, 16, 128, 512)
@@ -55,7 +55,7 @@ def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -
     return [
         Figure("a review of 2, 250, 500, 750 kB and 1 MB", _milliseconds(sizes)),
         at_most("  a byte of the last step against one before", _steepness(SIZES, sizes), STEEPER),
-        Figure("a review of 1, 75, 150, 225 and 300 images", _milliseconds(uses)),
+        Figure("a review of 1, 50, 100, 150 and 200 images", _milliseconds(uses)),
         at_most("  an image of the last step against one before", _steepness(USES, uses), STEEPER),
         Figure("one image, under 0, 200 and 400 rules and as many exemptions", _milliseconds(rules)),
         at_most("  400 against none", rules.ratio("400", "0"), 1.25),
