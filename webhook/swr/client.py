@@ -288,7 +288,7 @@ class SwrClient:
                     raise undecided from None
                 if _is_unauthorized(answer):
                     return
-                if answer.status != OK:
+                if answer.status in SERVER_ERRORS or _is_undecided(answer):
                     raise undecided
                 self._organizations.record_refusal(organization, generation)
         finally:

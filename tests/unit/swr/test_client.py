@@ -294,6 +294,14 @@ def test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others
     assert transport.asked == ["shop", "foreign", "shop", "shop"]
 
 
+def test_a_control_image_that_is_gone_shows_that_the_credential_works() -> None:
+    """An answer about a tag is an answer, whatever it says of the tag."""
+    ask, transport = guarded(foreign=FOREIGN)
+    ask("shop")
+    transport.answers["shop"] = respond(404, {"error_code": "SVCSTG.SWR.4040115"})
+    assert ask("foreign").startswith("forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about")
+
+
 def test_an_organisation_that_was_refused_is_not_asked_about_again_at_once() -> None:
     """Each time counts as a failed authentication of the account."""
     ask, transport = guarded(foreign=FOREIGN)
