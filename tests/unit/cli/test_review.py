@@ -221,7 +221,7 @@ def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
             f"{HOST}/ml/model:v3",
             "untrusted",
             "SWR does not mark this tag as trusted. "
-            "Get the tag marked as trusted in SWR, its registry, or use one that is.",
+            "Mark this tag as trusted in SWR, or use a tag that already is.",
         ],
         [],
         ["2 image(s) in 1 object(s), 2 refused"],
