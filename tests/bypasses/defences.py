@@ -706,6 +706,7 @@ MISTAKES: Final = (
         "a Pod of tens of thousands of images keeps everybody waiting",
         f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
         (GATE, "        if len(uses) > MAX_USES:", "        if not policy:"),
+        (GATE, "        if found > MAX_FOUND:", "        if not policy:"),
     ),
     mistake(
         "T31",
