@@ -82,6 +82,26 @@ FAULTS: Final = (
         ),
     ),
     mistake(
+        "C2",
+        "a review may take as long as ever after its body had to wait",
+        "tests/unit/server/test_app.py::test_the_time_that_a_body_took_is_taken_from_the_review",
+        (
+            "webhook/server/reviews.py",
+            "Deadline(began + time_to_decide",
+            "Deadline(time.monotonic() + time_to_decide",
+        ),
+    ),
+    mistake(
+        "C2",
+        "a body that there is no room for is a broken call",
+        "tests/unit/server/test_app.py::test_a_body_that_there_was_no_room_for_is_refused_under_its_uid",
+        (
+            "webhook/server/reviews.py",
+            "    if is_cut:\n        review = read_beginning(body, BUSY)\n",
+            "    if is_cut:\n        review = None\n",
+        ),
+    ),
+    mistake(
         "C1",
         "elements are not counted before they are decoded",
         "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",

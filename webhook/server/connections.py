@@ -52,6 +52,8 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
     """Whether nothing of a request has arrived yet."""
     given_up = False
     """Whether we have cut it, and counted that."""
+    request_began = 0.0
+    """When the first byte of the request arrived, in monotonic seconds."""
     _idle_seconds = FIRST_BYTE_SECONDS
     _turn_began = _ends = float("inf")
 
@@ -83,7 +85,7 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
         """Start the budget of a request, unless it runs already."""
         if self.idle:
             self.idle = False
-            self._turn_began = time.monotonic()
+            self.request_began = self._turn_began = time.monotonic()
             self._ends = self._turn_began + REQUEST_SECONDS
 
     def _left(self) -> float:
@@ -133,9 +135,13 @@ class Body(io.BytesIO):
     review that waits for SWR and an idle connection would keep up to 7 MiB each.
     """
 
-    def __init__(self, data: bytes, *, is_cut: bool = False) -> None:
-        """Hold ``data``; ``is_cut`` says that it is the beginning of a body that there was no room for."""
+    def __init__(self, data: bytes, *, began: float, is_cut: bool = False) -> None:
+        """Hold ``data`` of a request that began to arrive at ``began``, in monotonic seconds.
+
+        ``is_cut`` says that it is the beginning of a body that there was no room for.
+        """
         super().__init__(data)
+        self.began = began
         self.is_cut = is_cut
 
     def read(self, size: int | None = -1) -> bytes:

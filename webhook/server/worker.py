@@ -235,7 +235,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             for _ in range(MAX_DRAINED // READ_AT_ONCE):
                 if not request.body.read(READ_AT_ONCE):
                     break
-        request.body = Body(b"".join(parts), is_cut=is_cut)
+        request.body = Body(b"".join(parts), began=connection.request_began, is_cut=is_cut)
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:
         self._count_cut(connection, "malformed")

@@ -674,3 +674,31 @@ def test_what_a_real_api_server_sent_is_decided(path: Path) -> None:
 def test_every_recording_is_expected() -> None:
     """No recording without its decision, no decision without its recording."""
     assert {path.stem for path in RECORDED} == set(EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("mode", "allowed", "code"), [("enforce", False, 429), ("warn", True, 0), ("audit", True, 0)]
+)
+def test_a_busy_moment_refuses_where_anything_is_enforced(mode: str, allowed: bool, code: int) -> None:
+    """Fault C2: with 429, so that kubectl and controllers try again; and it is observed like any decision."""
+    seen: list[Decision] = []
+
+    class Observer:
+        def observe(self, request: Any, decision: Decision, seconds: float) -> None:
+            seen.append(decision)
+
+    decision = Gate(lambda: policy(mode=Mode(mode)), FakeAnswers({}), [Observer()]).refuse_as_busy(
+        request(pod(TRUSTED))
+    )
+    assert (decision.allowed, decision.code, bool(decision.retry_after_seconds)) == (
+        allowed,
+        code,
+        code == 429,
+    )
+    assert decision.annotations["error"] == "busy"
+    assert seen == [decision]
+    if not allowed:
+        assert decision.message == (
+            "denied by image trust policy: this webhook is reading too many large objects at this moment. "
+            "Try again in a minute. If the problem persists, contact your cluster administrators."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,11 @@ from flask.testing import FlaskClient
 from tests.builders import HOST, UID, gate, pod, review
 from webhook.admission.decision import Decision, Outcome
 from webhook.admission.request import AdmissionRequest
-from webhook.deadlines import Deadline
+from webhook.deadlines import Deadline, LargeWork
 from webhook.server.app import create_app
+from webhook.server.connections import Body
 from webhook.server.health import Report
-from webhook.server.reviews import MAX_BODY, time_to_decide
+from webhook.server.reviews import MAX_BODY, Reviews, time_to_decide
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.records import TrustStatus
 
@@ -54,6 +56,9 @@ class FakeGate:
     def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
         self.remaining.append(deadline.remaining())
         return self._decide(request)
+
+    def refuse_as_busy(self, request: AdmissionRequest) -> Decision:
+        return Decision(Outcome.DENY, allowed=False, code=429, message=f"busy: {request.uid}")
 
 
 def client(decider: Any = None, health: Any = None, metrics: Metrics | None = None) -> FlaskClient:
@@ -374,3 +379,53 @@ def test_applications_share_nothing() -> None:
     name, labels = "swr_trust_broken_calls_total", {"code": "404"}
     assert first.registry.get_sample_value(name, labels) == 1
     assert second.registry.get_sample_value(name, labels) is None
+
+
+def call(decider: FakeGate, body: Body, query: str = "timeout=5s") -> dict[str, Any]:
+    """Return the response to a body as the worker hands it on."""
+    environ = {
+        "PATH_INFO": "/validate",
+        "REQUEST_METHOD": "POST",
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": "application/json",
+        "wsgi.input": body,
+    }
+    reviews = Reviews(lambda *_: (), decider, FakeHealth(), Metrics("test"), LargeWork())
+    (answer,) = reviews(environ, lambda *_: None)
+    response: dict[str, Any] = json.loads(answer)["response"]
+    return response
+
+
+def test_the_time_that_a_body_took_is_taken_from_the_review() -> None:
+    """Fault C2: the API server waits since it began to send; a wait in our own budget must not outlast it."""
+    decider = FakeGate()
+    call(decider, Body(review(pod("a")), began=time.monotonic() - 1.5))
+    assert 2.0 < decider.remaining[0] <= 2.5
+
+
+def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
+    """Fault C2: an HTTP error would be an admission where the failure policy is Ignore."""
+    beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
+    assert call(FakeGate(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
+        "uid": UID,
+        "allowed": False,
+        "status": {"code": 429, "message": f"busy: {UID}"},
+    }
+
+
+def test_a_large_body_whose_turn_does_not_come_is_refused_under_its_uid() -> None:
+    """Fault C3: large bodies are read one at a time."""
+    work = LargeWork()
+    body = Body(review({"metadata": {"annotations": {"a": "x" * 300_000}}}), began=time.monotonic() - 4.0)
+    environ = {
+        "PATH_INFO": "/validate",
+        "REQUEST_METHOD": "POST",
+        "QUERY_STRING": "timeout=5s",
+        "CONTENT_TYPE": "application/json",
+        "wsgi.input": body,
+    }
+    with work.piece(Deadline.after(10)):
+        (answer,) = Reviews(lambda *_: (), FakeGate(), FakeHealth(), Metrics("test"), work)(
+            environ, lambda *_: None
+        )
+    assert json.loads(answer)["response"]["status"]["code"] == 429

@@ -181,7 +181,7 @@ def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
 
 def test_body_read_as_a_whole_is_kept_no_longer() -> None:
     """Fault C2: a review that waited for SWR kept its body beside what was decoded from it."""
-    body = Body(b"abc")
+    body = Body(b"abc", began=0.0)
 
     assert body.read() == b"abc"
     assert body.getvalue() == b""
@@ -190,7 +190,7 @@ def test_body_read_as_a_whole_is_kept_no_longer() -> None:
 
 def test_body_read_in_part_keeps_the_rest() -> None:
     """Fault C2: only what has been read is dropped."""
-    body = Body(b"abc")
+    body = Body(b"abc", began=0.0)
 
     assert body.read(2) == b"ab"
     assert body.read() == b"c"
@@ -198,7 +198,7 @@ def test_body_read_in_part_keeps_the_rest() -> None:
 
 def test_dropped_body_reads_empty() -> None:
     """Fault C2: gunicorn reads what is left before the next request."""
-    body = Body(b"abc")
+    body = Body(b"abc", began=0.0)
     body.drop()
 
     assert body.read(1) == b""
