@@ -118,6 +118,22 @@ def test_large_reviews_that_wait_for_swr_stay_within_the_memory(
     assert wait_until(lambda: server.metric("swr_trust_request_body_bytes") <= len(SMALL) + 1000)
 
 
+def test_many_small_reviews_that_wait_for_swr_cut_off_nobody(
+    server: ServerProcess, emulator: Emulator
+) -> None:
+    """Fault C2: 512 of 64 KiB took the whole share, and the calls beside them were cut off: failed calls."""
+    emulator.set_latency(8.0)
+    obj = pod(f"{HOST}/shop/api:1.4")
+    obj["metadata"]["annotations"] = {"padding": "x" * 65_000}
+    with Beside(server) as beside:
+        answers = at_once(server, review(obj), 900)
+    beside.check()
+    assert len(answers) == 900
+    assert {answer["uid"] for answer in answers} == {UID}
+    assert {answer["status"]["code"] for answer in answers if not answer["allowed"]} <= {429, 503}
+    assert server.metric("swr_trust_connections_cut_total", stage="full") == 0
+
+
 def open_raw(server: ServerProcess, head: bytes) -> socket.socket:
     """Open a TLS connection and send the beginning of a request."""
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)

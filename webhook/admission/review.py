@@ -77,6 +77,7 @@ class _AnsweredReview(msgspec.Struct, rename="camel", gc=False):
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 _OBJECT: Final = re.compile(rb',\s*"object":')
+_USER_INFO: Final = re.compile(rb',\s*"userInfo":')
 _MAX_OBJECTS: Final = 8
 """Places at which the object may begin: the user's extra fields can hold a key of that name."""
 _review_decoder: Final = msgspec.json.Decoder(_Review)
@@ -135,8 +136,9 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
 
     The author of a Pod can make one so: ``metadata.managedFields`` nests as deeply as they like, and
     each ``<`` in an argument takes six bytes in the API server's JSON. That must not become a broken
-    call, which a failure policy of ``Ignore`` lets pass. kube-apiserver writes the objects last;
-    ``None`` where the rest does not come before them.
+    call, which a failure policy of ``Ignore`` lets pass. kube-apiserver writes the objects last, and before
+    them who asked, which is left out where it is too large or was cut off. ``None`` where the rest does not
+    come before them.
 
     Raises:
         BadReviewError: it is no AdmissionReview v1 with a request and a uid.
@@ -144,15 +146,23 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
     for match in itertools.islice(_OBJECT.finditer(body), _MAX_OBJECTS):
         beginning = body[: match.start()] + b"}}"
         if find_excess(beginning):
-            return None
-        try:
-            review = _raw_decoder.decode(beginning)
-        except _DECODE_ERRORS:
-            continue
-        request, _ = _read_envelope(review)
-        request.unreadable = unreadable
-        return request
-    return None
+            break
+        if (request := _read_start(beginning, unreadable)) is not None:
+            return request
+    user_info = _USER_INFO.search(body)
+    if user_info is None or find_excess(body[: user_info.start()]):
+        return None
+    return _read_start(body[: user_info.start()] + b',"userInfo":{}}}', unreadable)
+
+
+def _read_start(beginning: bytes, unreadable: str) -> AdmissionRequest | None:
+    try:
+        review = _raw_decoder.decode(beginning)
+    except _DECODE_ERRORS:
+        return None
+    request, _ = _read_envelope(review)
+    request.unreadable = unreadable
+    return request
 
 
 def _read_broken(body: bytes, what: str) -> AdmissionRequest:

@@ -4,8 +4,10 @@ One body may have 7 MiB and 2,000 connections may be open, so a bound for each i
 takes from the budget as its bytes arrive; a declared length reserves nothing. What it took is given back once
 its answer is written, for what was decoded from it lives as long.
 
-The first ``SMALL`` bytes of each body have a share of their own. Reviews of ordinary Pods are smaller than
-that and never wait for large ones.
+The first ``BEGINNING`` bytes of each body are always taken. Connections are limited, so the sum of these is,
+too. They say whose review it is: a review that cannot be refused under its uid is a failed call, which a
+failure policy of ``Ignore`` lets pass. The rest of the first ``SMALL`` bytes has a share of its own, so that
+ordinary reviews do not wait for large ones.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+BEGINNING: Final = 16 * 1024
+"""Bytes of each body that no share limits: 32 MiB for the 2,000 connections that the process serves."""
+
 SMALL: Final = 64 * 1024
-"""Bytes of each body that are taken from the share of small ones. An ordinary review has 2 to 20 KB."""
+"""Bytes of each body that are not taken from the share of large ones. An ordinary review has 2 to 20 KB."""
 
 SMALL_SHARE: Final = 32 * 1024 * 1024
 LARGE_SHARE: Final = 64 * 1024 * 1024
@@ -27,15 +32,20 @@ LARGE_SHARE: Final = 64 * 1024 * 1024
 WAIT: Final = 2.0
 """Seconds that a body waits for its share before its review is refused as one that comes at a busy moment."""
 
+STALLED: Final = 1.0
+"""Seconds without a piece after which a body in arrival may be given up for others."""
+
 _TICK: Final = 0.02
 
 
 class Lease:
     """What one body holds of the budget."""
 
-    def __init__(self, budget: BodyBudget) -> None:
-        """Hold nothing yet."""
+    def __init__(self, budget: BodyBudget, evict: Callable[[], None]) -> None:
+        """Hold nothing yet; ``evict`` ends the connection that the body comes from."""
         self._budget = budget
+        self.evict = evict
+        self.beginning = 0
         self.small = 0
         self.large = 0
         self.number = 0
@@ -45,18 +55,24 @@ class Lease:
 
     def grow(self, size: int) -> bool:
         """Take ``size`` bytes more; returns whether they could be had in time."""
-        small = min(size, max(0, SMALL - self.small))
-        return self._budget.take(self, small, size - small)
+        beginning = min(size, BEGINNING - self.beginning)
+        small = min(size - beginning, SMALL - BEGINNING - self.small)
+        return self._budget.take(self, beginning, small, size - beginning - small)
 
-    def shrink_to_small(self) -> None:
-        """Give back all but the first ``SMALL`` bytes."""
-        self._budget.give_back(0, self.large)
-        self.large = 0
+    def arrived(self) -> None:
+        """Say that the body has arrived, so that it is no longer given up for others."""
+        self._budget.arrived(self)
+
+    def shrink_to_beginning(self) -> None:
+        """Give back all but the first ``BEGINNING`` bytes."""
+        self._budget.give_back(0, self.small, self.large)
+        self.small = self.large = 0
 
     def release(self) -> None:
         """Give back everything."""
-        self._budget.give_back(self.small, self.large)
-        self.small = self.large = self.number = 0
+        self._budget.arrived(self)
+        self._budget.give_back(self.beginning, self.small, self.large)
+        self.beginning = self.small = self.large = self.number = 0
         self.patience = WAIT
 
 
@@ -65,31 +81,33 @@ class BodyBudget:
 
     def __init__(
         self,
-        make_room: Callable[[], None],
         small_share: int = SMALL_SHARE,
         large_share: int = LARGE_SHARE,
     ) -> None:
-        """Allow so many bytes; ``make_room`` ends a connection that has brought no whole request yet."""
-        self._make_room = make_room
+        """Allow so many bytes beyond the beginnings of bodies."""
         self._lock = threading.Lock()
         self._small_left = small_share
         self._large_left = large_share
+        self._beginnings = 0
         self._total = small_share + large_share
         self._numbers = itertools.count(1)
         self._waiting: set[int] = set()
+        self._arriving: dict[Lease, float] = {}
+        """When the last piece of each body in arrival came, the longest ago first."""
 
-    def lease(self) -> Lease:
-        """Return the lease of a body that is about to arrive."""
-        return Lease(self)
+    def lease(self, evict: Callable[[], None]) -> Lease:
+        """Return the lease of a body that is about to arrive; ``evict`` ends its connection."""
+        return Lease(self, evict)
 
     @property
     def held(self) -> int:
         """Bytes that bodies hold now."""
-        return self._total - self._small_left - self._large_left
+        return self._beginnings + self._total - self._small_left - self._large_left
 
-    def take(self, lease: Lease, small: int, large: int) -> bool:
-        """Take bytes of both shares for a lease, or none of them; see ``Lease.grow``."""
+    def take(self, lease: Lease, beginning: int, small: int, large: int) -> bool:
+        """Take bytes for a lease, or none of them; see ``Lease.grow``."""
         began = time.monotonic()
+        self.arrived(lease)  # a body that waits here is not given up for others
         if large and not lease.number:
             lease.number = next(self._numbers)
         try:
@@ -99,25 +117,47 @@ class BodyBudget:
                     # Else many bodies would each get a part of what they need, and none of them all.
                     is_first = not large or lease.number <= min(self._waiting, default=lease.number)
                     if is_first and not short_of_small and large <= self._large_left:
+                        self._beginnings += beginning
                         self._small_left -= small
                         self._large_left -= large
+                        lease.beginning += beginning
                         lease.small += small
                         lease.large += large
+                        self._arriving[lease] = time.monotonic()
                         return True
                     if large:
                         self._waiting.add(lease.number)
                 if time.monotonic() - began >= lease.patience:
                     return False
                 if short_of_small:
-                    # Whoever fills the small share with halves of requests makes room for whole ones.
-                    self._make_room()
+                    self._evict_stalled()
                 time.sleep(_TICK)
         finally:
             lease.patience -= time.monotonic() - began
             self._waiting.discard(lease.number)
 
-    def give_back(self, small: int, large: int) -> None:
+    def arrived(self, lease: Lease) -> None:
+        """Say that a body has arrived, or that nothing more of it will."""
+        with self._lock:
+            self._arriving.pop(lease, None)
+
+    def _evict_stalled(self) -> None:
+        """End the connection whose half of a request has stalled for longest, where that gives back anything.
+
+        Only such a one: who waits here, or for the answer, has a review that must not become a failed call.
+        """
+        since = time.monotonic() - STALLED
+        with self._lock:
+            stalled = (lease for lease, last in self._arriving.items() if lease.small and last <= since)
+            lease = next(stalled, None)
+            if lease is None:
+                return
+            del self._arriving[lease]
+        lease.evict()
+
+    def give_back(self, beginning: int, small: int, large: int) -> None:
         """Take bytes back."""
         with self._lock:
+            self._beginnings -= beginning
             self._small_left += small
             self._large_left += large

@@ -23,7 +23,7 @@ from gunicorn import http
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from webhook.server.body_budget import SMALL, BodyBudget, Lease
+from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
 from webhook.server.connections import Body, Connection, Slow, Waiting, take_turns
 from webhook.server.reviews import MAX_BODY
 from webhook.server.runtime import Runtime
@@ -66,7 +66,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._pool = Pool(self.worker_connections)
         self._waiting: Waiting[Connection] = Waiting()
         self._in_flight: set[Any] = set()
-        self._bodies = BodyBudget(self._evict)
+        self._bodies = BodyBudget()
         self.runtime.metrics.load.watch_bodies(lambda: self._bodies.held)
         self._hurry = False
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
@@ -151,14 +151,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _make_room(self) -> None:
         if len(self._pool) > self.worker_connections * ALMOST_FULL:
-            self._evict()
+            connection = self._waiting.give_way()
+            if connection is not None:
+                self._evict(connection)
 
-    def _evict(self) -> None:
-        """End the connection that gives way first."""
-        connection = self._waiting.give_way()
-        if connection is not None:
-            self.runtime.metrics.connection_cut("full")
-            connection.cut()
+    def _evict(self, connection: Connection) -> None:
+        self.runtime.metrics.connection_cut("full")
+        connection.cut()
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
@@ -173,7 +172,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         parser = http.get_parser(self.cfg, connection, address)
         request = None
         served = 0
-        lease = self._bodies.lease()
+        lease = self._bodies.lease(lambda: self._evict(connection))
         try:
             while True:  # to the first answer that said that the connection ends, for which it raises
                 request = None
@@ -221,17 +220,23 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         parts: list[bytes] = []
         size = 0
         is_cut = False
-        while size <= MAX_BODY and (part := request.body.read(min(READ_AT_ONCE, MAX_BODY + 1 - size))):
+        while size <= MAX_BODY:
+            # In small pieces at first: what a piece has brought so far is not in the budget yet.
+            at_once = BEGINNING if size < SMALL else READ_AT_ONCE
+            part = request.body.read(min(at_once, MAX_BODY + 1 - size))
+            if not part:
+                break
             if not lease.grow(len(part)):
                 is_cut = True
                 break
             parts.append(part)
             size += len(part)
+        lease.arrived()
         if is_cut or size > MAX_BODY:
             request.force_close()
             if is_cut:
-                parts = parts[: SMALL // READ_AT_ONCE]
-                lease.shrink_to_small()
+                del parts[1:]  # the first has BEGINNING bytes
+                lease.shrink_to_beginning()
             for _ in range(MAX_DRAINED // READ_AT_ONCE):
                 if not request.body.read(READ_AT_ONCE):
                     break

@@ -97,7 +97,11 @@ def test_what_is_nested_too_deeply_is_refused_under_its_uid(body: bytes) -> None
 def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
     """No API server writes the objects first."""
     body = deep(fields("a"))
-    value = body.replace(b'"request": {', b'"request": {"object": 1, ').replace(b', "object":', b', "x":')
+    before, _, rest = body.partition(b', "object": ')
+    obj, _, after = rest.partition(b', "oldObject": ')
+    value = (
+        before.replace(b'"request": {', b'"request": {"object": ' + obj + b", ") + b', "oldObject": ' + after
+    )
     with pytest.raises(BadReviewError, match="the body is nested too deeply"):
         read_review(value)
 
@@ -116,6 +120,15 @@ def test_an_object_that_is_not_json_is_refused_under_its_uid(written: str, probl
     request = read_review(body)
     assert (request.uid, request.object) == (UID, None)
     assert request.unreadable.startswith(problem)
+
+
+def test_a_review_cut_off_within_its_user_is_refused_under_its_uid() -> None:
+    """Fault C2: a user of many groups fills all that is kept of a body that there is no room for."""
+    body = review(pod("a"), namespace="shop", groups=["group"] * 10_000)
+    request = read_beginning(body[: 16 * 1024], "there is no room")
+    assert request is not None
+    assert (request.uid, request.namespace, request.operation) == (UID, "shop", "CREATE")
+    assert (request.object, request.user_info.groups, request.unreadable) == (None, None, "there is no room")
 
 
 def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:

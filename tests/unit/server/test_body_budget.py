@@ -7,9 +7,11 @@ import threading
 import pytest
 
 from webhook.server import body_budget
-from webhook.server.body_budget import SMALL, BodyBudget
+from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
 
 LARGE = 4 * SMALL
+REST = SMALL - BEGINNING
+"""Bytes of a small body that its share limits."""
 
 
 @pytest.fixture(autouse=True)
@@ -18,15 +20,20 @@ def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_budget, "WAIT", 0.05)
 
 
-def budget(small: int = 2 * SMALL, large: int = LARGE) -> BodyBudget:
+def budget(small: int = 2 * REST, large: int = LARGE) -> BodyBudget:
     """Return a budget of these shares."""
-    return BodyBudget(lambda: None, small, large)
+    return BodyBudget(small, large)
+
+
+def lease_of(it: BodyBudget) -> Lease:
+    """Return a lease whose connection is not ended in the test."""
+    return it.lease(lambda: pytest.fail("a connection was ended"))
 
 
 def test_what_is_over_the_share_is_refused() -> None:
     """Fault C2: the sum is bounded, and a refused piece takes nothing."""
     it = budget()
-    first, second = it.lease(), it.lease()
+    first, second = lease_of(it), lease_of(it)
     assert first.grow(SMALL + LARGE)
     assert not second.grow(SMALL + 1)
     assert it.held == SMALL + LARGE
@@ -35,25 +42,25 @@ def test_what_is_over_the_share_is_refused() -> None:
 def test_small_bodies_do_not_wait_for_large_ones() -> None:
     """Fault C2: the first bytes of each body have a share of their own."""
     it = budget()
-    assert it.lease().grow(SMALL + LARGE)
-    assert it.lease().grow(SMALL)
+    assert lease_of(it).grow(SMALL + LARGE)
+    assert lease_of(it).grow(SMALL)
 
 
 def test_a_body_takes_as_its_bytes_arrive() -> None:
     """Its first bytes from the small share, the rest from the large one."""
     it = budget()
-    lease = it.lease()
+    lease = lease_of(it)
     assert all(lease.grow(SMALL // 2) for _ in range(6))
-    assert (lease.small, lease.large) == (SMALL, 2 * SMALL)
+    assert (lease.beginning, lease.small, lease.large) == (BEGINNING, REST, 2 * SMALL)
 
 
 def test_what_was_taken_is_given_back() -> None:
     """Once, however often that is said."""
     it = budget()
-    lease = it.lease()
+    lease = lease_of(it)
     lease.grow(3 * SMALL)
-    lease.shrink_to_small()
-    assert it.held == SMALL
+    lease.shrink_to_beginning()
+    assert it.held == BEGINNING
     lease.release()
     lease.release()
     assert it.held == 0
@@ -63,7 +70,7 @@ def test_whoever_waits_gets_what_is_given_back(monkeypatch: pytest.MonkeyPatch) 
     """Within the time that a body waits."""
     monkeypatch.setattr(body_budget, "WAIT", 10.0)
     it = budget()
-    first, second = it.lease(), it.lease()
+    first, second = lease_of(it), lease_of(it)
     first.grow(SMALL + LARGE)
     timer = threading.Timer(0.05, first.release)
     timer.start()
@@ -71,16 +78,42 @@ def test_whoever_waits_gets_what_is_given_back(monkeypatch: pytest.MonkeyPatch) 
     timer.join()
 
 
-def test_halves_of_requests_make_room_for_whole_ones() -> None:
-    """Fault C2: whoever fills the small share with them loses them first."""
-    leases = []
+def test_the_beginning_of_a_body_is_taken_whatever_others_hold() -> None:
+    """Fault C2: a review of which nothing is kept cannot be refused under its uid."""
+    it = budget()
+    assert all(lease_of(it).grow(SMALL) for _ in range(2))
+    assert not lease_of(it).grow(BEGINNING + 1)
+    assert lease_of(it).grow(BEGINNING)
 
-    def make_room() -> None:
-        leases.pop(0).release()
 
-    it = BodyBudget(make_room, 2 * SMALL, LARGE)
-    for _ in range(2):
-        leases.append(it.lease())
-        assert leases[-1].grow(SMALL)
-    assert it.lease().grow(SMALL)
-    assert len(leases) == 1
+@pytest.mark.parametrize(
+    ("stalled", "has_arrived", "ended"),
+    [(0.0, False, 1), (60.0, False, 0), (0.0, True, 0)],
+    ids=["stalled", "still arriving", "waiting for its answer"],
+)
+def test_only_a_stalled_half_gives_way(
+    stalled: float, has_arrived: bool, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault C2: reviews that waited for SWR had new ones cut off, which is a failed call."""
+    monkeypatch.setattr(body_budget, "STALLED", stalled)
+    it = budget(small=REST)
+    evicted: list[Lease] = []
+
+    def evict() -> None:
+        evicted.append(half)
+        half.release()
+
+    half = it.lease(evict)
+    assert half.grow(SMALL)
+    if has_arrived:
+        half.arrived()
+    assert lease_of(it).grow(SMALL) is bool(ended)
+    assert len(evicted) == ended
+
+
+def test_a_half_that_gives_nothing_back_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C2: its beginning is not of the share that is short."""
+    monkeypatch.setattr(body_budget, "STALLED", 0.0)
+    it = budget(small=0)
+    assert lease_of(it).grow(BEGINNING)
+    assert not lease_of(it).grow(SMALL)
