@@ -772,6 +772,12 @@ MISTAKES: Final = (
         "an exemption is compared by its beginning",
         f"{FUZZ_REFERENCES}::test_an_exemption_reaches_no_further_than_it_says",
         (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
+        # The index of patterns would not even find it.
+        (
+            "webhook/policy/pattern_index.py",
+            'if "*" in pattern.domain:\n            return self._of_any_host',
+            "if pattern.domain:\n            return self._of_any_host",
+        ),
     ),
     mistake(
         "T23",

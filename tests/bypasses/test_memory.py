@@ -171,8 +171,8 @@ def test_memory_does_not_grow_with_what_is_asked() -> None:
 def test_what_is_remembered_of_images_and_namespaces_is_bounded() -> None:
     """So are the readings of image strings and what matches them (T34)."""
     whole = remembering({}, exemptions=(exemption("all"),))
-    for start in range(0, 10_000, 250):
-        whole.decide(*[f"a/b:{n}" for n in range(start, start + 250)], namespace=f"ns-{start}")
+    for start in range(0, 10_000, 200):
+        whole.decide(*[f"a/b:{n}" for n in range(start, start + 200)], namespace=f"ns-{start}")
     bench = whole.gate._bench
     assert bench is not None
     assert bench.judge._read_and_keep.cache_info().currsize <= 4096
