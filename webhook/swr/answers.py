@@ -194,10 +194,7 @@ def _next_marker(page: _Page) -> str | None:
 
 
 def read_error(response: HttpResponse) -> TrustLookupError:
-    """Return what an answer that is neither 200 nor an honest 404 means."""
-    blocked = read_block(response)
-    if blocked is not None:
-        return blocked
+    """Return what an answer that is neither 200 nor an honest 404 means, nor that of ``read_block``."""
     status = response.status
     codes = read_codes(response.body)
     numbers = _numbers(codes)

@@ -35,7 +35,7 @@ from webhook.swr.fallback import FallbackRecorder, TagDetail, find_in_list, is_u
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
 from webhook.swr.organizations import Organizations
-from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLists
+from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLists, follow_markers
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
@@ -173,37 +173,29 @@ class SwrClient:
         """
         path = f"/v3{repository_path(query.organization, query.repository)}/tags"
         holders: dict[str, list[TagFact]] = {}
-        read_at = self._clock()
-        marker: str | None = None
-        seen: set[str] = set()
-        for _ in range(MAX_PAGES):
+
+        def fetch(marker: str | None) -> tuple[tuple[TagPage | TrustRecord, float], str | None]:
             parameters = [("limit", str(PAGE_SIZE))]
             if marker is not None:
                 parameters.append(("marker", marker))
             request = HttpRequest(
                 "GET", self._registry.endpoint, path, tuple(parameters), max_answer=MAX_PAGE
             )
-            page = self._read_page(request, query.organization, deadline, pace, first=not seen)
+            response = self._get_page(request, query.organization, deadline, pace, first=marker is None)
+            now = self._clock()
+            page = read_page(response, now)
+            return (page, now), page.marker if isinstance(page, TagPage) else None
+
+        times: list[float] = []
+        too_long = f"the repository has more than {MAX_PAGES * PAGE_SIZE} tags; name a tag"
+        for page, now in follow_markers(fetch, too_long):
             if isinstance(page, TrustRecord):
                 return TagList(page.fetched_at, {})
-            if not seen:
-                read_at = self._clock()
+            times.append(now)
             for fact in page.facts:
                 if fact.digest is not None:
                     holders.setdefault(fact.digest, []).append(fact)
-            marker = page.marker
-            if marker is None:
-                return TagList(read_at, holders)
-            if marker in seen:
-                raise MalformedAnswer("SWR's list of tags goes round in circles")
-            seen.add(marker)
-        raise MalformedAnswer(f"the repository has more than {MAX_PAGES * PAGE_SIZE} tags; name a tag")
-
-    def _read_page(
-        self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace, *, first: bool
-    ) -> TagPage | TrustRecord:
-        """Read one page of a list."""
-        return read_page(self._get_page(request, organization, deadline, pace, first=first), self._clock())
+        return TagList(times[0], holders)
 
     def _get_page(
         self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace, *, first: bool
@@ -281,9 +273,7 @@ class SwrClient:
         try:
             if not self._organizations.is_refused(organization, generation):
                 try:
-                    pace(deadline)
-                    authorization = self._credential.authorize(control, deadline)
-                    answer = self._send(control.with_headers(authorization.headers), deadline)
+                    answer = self._send_control(control, deadline, pace)
                 except TrustLookupError:
                     raise undecided from None
                 if _is_unauthorized(answer):

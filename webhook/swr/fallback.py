@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from webhook.errors import MalformedAnswer
 from webhook.registries import Registry
 from webhook.swr.answers import NOT_FOUND, read_codes, read_listed_tag
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.naming import repository_path
-from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE
+from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, follow_markers
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
 RETRY_SECONDS: Final = 3600.0
@@ -125,21 +124,18 @@ def find_in_list(
     assert query.tag is not None
     path = f"/v3{repository_path(query.organization, query.repository)}/tags"
     filtered = (("limit", str(PAGE_SIZE)), ("tag", query.tag))
-    read_at = clock()
-    marker: str | None = None
-    seen: set[str] = set()
-    for _ in range(MAX_PAGES):
+
+    def fetch(marker: str | None) -> tuple[tuple[TrustRecord | None, float], str | None]:
         parameters = filtered if marker is None else (*filtered, ("marker", marker))
-        request = HttpRequest("GET", endpoint, path, parameters, max_answer=MAX_PAGE)
-        response = read(request, marker is None)
-        if marker is None:
-            read_at = clock()
-        record, marker = read_listed_tag(response, query, clock())
+        response = read(HttpRequest("GET", endpoint, path, parameters, max_answer=MAX_PAGE), marker is None)
+        now = clock()
+        record, following = read_listed_tag(response, query, now)
+        return (record, now), following
+
+    too_long = f"more than {MAX_PAGES * PAGE_SIZE} tags of the repository are named like this one"
+    times: list[float] = []
+    for record, now in follow_markers(fetch, too_long):
         if record is not None:
             return record
-        if marker is None:
-            return TrustRecord(TrustStatus.MISSING, read_at)
-        if marker in seen:
-            raise MalformedAnswer("SWR's list of tags goes round in circles")
-        seen.add(marker)
-    raise MalformedAnswer(f"more than {MAX_PAGES * PAGE_SIZE} tags of the repository are named like this one")
+        times.append(now)
+    return TrustRecord(TrustStatus.MISSING, times[0])

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from cachetools import TTLCache
 
 from webhook.deadlines import Deadline, new_event
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.errors import (
+    Fault,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+)
 from webhook.swr.answers import TagFact
 
 PAGE_SIZE: Final = 1000
@@ -42,6 +49,30 @@ MAX_WAITED: Final = 0.1
 
 Repository = tuple[str, str]
 """Organisation and repository."""
+
+PageT = TypeVar("PageT")
+
+
+def follow_markers(fetch: Callable[[str | None], tuple[PageT, str | None]], too_long: str) -> Iterator[PageT]:
+    """Yield the pages of a list to its end.
+
+    ``fetch`` takes the marker of a page, ``None`` for the first, and returns the page and the marker of
+    the next one, ``None`` on the last.
+
+    Raises:
+        MalformedAnswer: a marker comes again, or more than ``MAX_PAGES`` would follow (``too_long``).
+    """
+    marker: str | None = None
+    seen: set[str] = set()
+    for _ in range(MAX_PAGES):
+        page, marker = fetch(marker)
+        yield page
+        if marker is None:
+            return
+        if marker in seen:
+            raise MalformedAnswer("SWR's list of tags goes round in circles")
+        seen.add(marker)
+    raise MalformedAnswer(too_long)
 
 
 @dataclass(frozen=True, slots=True)
