@@ -293,3 +293,6 @@ _CHINESE: Final = Catalogue(
 )
 
 CATALOGUES: Final[Mapping[Literal["en", "zh"], Catalogue]] = {"en": _ENGLISH, "zh": _CHINESE}
+
+DENIALS: Final = tuple(catalogue.denied.rstrip(":： ") for catalogue in CATALOGUES.values())
+"""How a denial is known in somebody else's text, also in that of an older version."""

@@ -174,8 +174,7 @@ class Gate:
             message = bench.messages.refusal("unreadable", detail=detail)
             return _refuse_whole(bench, request, subject, "unreadable", message)
         if subject is Subject.MIRROR_POD:
-            annotations = annotate(policy, Outcome.ALLOW, (), mirror=True)
-            return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
+            return _allow_mirror_pod(bench)
         if request.operation == "UPDATE":
             old_found = count_images(subject, request.kind.kind, request.old_object)
             old_object = request.old_object if old_found <= MAX_FOUND else None
@@ -190,8 +189,7 @@ class Gate:
         """Refuse an object of very many images, unless it is an update that leaves them as they were."""
         kind = request.kind.kind
         if subject is Subject.MIRROR_POD:
-            annotations = annotate(bench.policy, Outcome.ALLOW, (), mirror=True)
-            return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=subject.value)
+            return _allow_mirror_pod(bench)
         if request.operation == "UPDATE" and has_same_images(
             subject, kind, request.object, request.old_object
         ):
@@ -286,6 +284,11 @@ def _strictness(policy: Policy, request: AdmissionRequest, subject: Subject) -> 
     if subject is Subject.WORKLOAD and policy.workloads != "enforce":
         effect = min(effect, Effect.WARN)
     return mode, effect
+
+
+def _allow_mirror_pod(bench: _Bench) -> Decision:
+    annotations = annotate(bench.policy, Outcome.ALLOW, (), mirror=True)
+    return Decision(Outcome.ALLOW, allowed=True, annotations=annotations, subject=Subject.MIRROR_POD.value)
 
 
 def _refuse_many(bench: _Bench, request: AdmissionRequest, subject: Subject, count: int) -> Decision:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from webhook.admission.catalogues import CATALOGUES
+from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
 from webhook.cli.checks import Check, Health
 from webhook.cluster.client import NOT_FOUND
@@ -308,7 +308,7 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
 
 def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
     text = printable(str(error), 600)
-    if any(catalogue.denied.rstrip(":： ") in text for catalogue in CATALOGUES.values()):
+    if any(denial in text for denial in DENIALS):
         found = f"a Pod with an invalid image is refused in {namespace}"
         return Check(CLUSTER, title, Health.OK, found)
     if "failed calling webhook" in text:

@@ -85,12 +85,18 @@ def _print(evidence: Evidence, output: str, language: Language) -> None:
     else:
         _print_tables(evidence)
     if output != "table":
-        for gap in evidence.gaps:
+        for gap in _gaps_of(evidence):
             print(f"partial: {gap}", file=sys.stderr)
-        if evidence.unreadable:
-            print(f"partial: {evidence.unreadable} line(s) of the log cannot be read", file=sys.stderr)
-        if evidence.omitted:
-            print(f"partial: {evidence.omitted} record(s) are counted but not listed", file=sys.stderr)
+
+
+def _gaps_of(evidence: Evidence) -> list[str]:
+    """Return in clauses what is missing from the report."""
+    gaps = list(evidence.gaps)
+    if evidence.unreadable:
+        gaps.append(f"{evidence.unreadable} line(s) of the log cannot be read")
+    if evidence.omitted:
+        gaps.append(f"{evidence.omitted} record(s) are counted but not listed")
+    return gaps
 
 
 def _print_tables(evidence: Evidence) -> None:
@@ -124,12 +130,8 @@ def _print_tables(evidence: Evidence) -> None:
             ],
         )
     print()
-    for gap in evidence.gaps:
+    for gap in _gaps_of(evidence):
         print(f"This report is PARTIAL: {gap}.")
-    if evidence.unreadable:
-        print(f"This report is PARTIAL: {evidence.unreadable} line(s) of the log cannot be read.")
-    if evidence.omitted:
-        print(f"This report is PARTIAL: {evidence.omitted} record(s) are counted but not listed.")
     print(
         f"{evidence.decisions} decisions, {evidence.outcomes['deny']} refused, "
         f"{sum(row.count for row in evidence.exempted)} exempted images, "

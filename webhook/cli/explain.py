@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from webhook.admission.catalogues import CATALOGUES
+from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
 from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json
@@ -25,7 +25,6 @@ from webhook.errors import ClusterError
 MAX_MESSAGE: Final = 4000
 MAX_SHOWN: Final = 3
 
-_DENIED: Final = tuple(catalogue.denied.rstrip(":： ") for catalogue in CATALOGUES.values())
 _IMAGE: Final = re.compile(r'"([^"]{1,300})"')
 _GATE: Final = re.compile(r'failed calling webhook "([^"]*)"')
 
@@ -122,7 +121,7 @@ def explain(state: WorkloadState) -> Explanation:
 
 def find_denial(text: str) -> str:
     """Return the gate's sentence within the API server's, or ``""``."""
-    for start in _DENIED:
+    for start in DENIALS:
         place = text.find(start)
         if place >= 0:
             return printable(text[place:], MAX_MESSAGE)
