@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
-from types import TracebackType
 from typing import Any, Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.tls_serving import TlsServer
 
 DAY: Final = dt.timedelta(days=1)
 NAMES: Final = ("localhost", "127.0.0.1", "swr-api.example.com")
@@ -222,12 +222,11 @@ REFUSED: Final[dict[str, tuple[MakeSite, str]]] = {
 """Servers that curl and kubectl refuse, with OpenSSL's reason."""
 
 
-class HttpsServer:
+class HttpsServer(TlsServer):
     """HTTPS server on the loopback address. ``answer`` maps a path and a body to JSON."""
 
     def __init__(self, context: SSLContext, answer: Callable[[str, bytes], bytes] | None = None) -> None:
         """Listen on a free port."""
-        self._context = context
         self._answer = answer or (lambda _path, _body: b"{}")
         outer = self
 
@@ -249,29 +248,5 @@ class HttpsServer:
             def log_message(self, format: str, *args: Any) -> None:
                 """Do not log."""
 
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def finish_request(self, request: Any, client_address: Any) -> None:
-                # Here, not in the accepting thread: a client that refuses must not stop the others.
-                with outer._context.wrap_socket(request, server_side=True) as wrapped:
-                    Handler(wrapped, client_address, self)
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """Ignore it: some tests are about clients that refuse the certificate."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
+        super().__init__(Handler, context)
         self.url = f"https://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

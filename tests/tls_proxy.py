@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from socketserver import StreamRequestHandler, ThreadingTCPServer
+from socketserver import StreamRequestHandler
 from ssl import SSLContext
-from types import TracebackType
-from typing import Any, Self
+
+from tests.tls_serving import TlsServer
 
 
-class TlsProxy:
+class TlsProxy(TlsServer):
     """Notes the hosts it is asked for in ``tunnels``, and connects each to the same ``target``."""
 
     def __init__(self, context: SSLContext | None, target: int) -> None:
@@ -34,34 +34,7 @@ class TlsProxy:
                     _pump(self.request, upstream)
                     back.join()
 
-        class Server(ThreadingTCPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def finish_request(self, request: Any, client_address: Any) -> None:
-                if context is None:
-                    Handler(request, client_address, self)
-                    return
-                with context.wrap_socket(request, server_side=True) as wrapped:
-                    Handler(wrapped, client_address, self)
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """Ignore it: some tests are about clients that refuse the certificate."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler, context)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
