@@ -11,11 +11,9 @@ from typing import Any
 from webhook.deadlines import Deadline
 from webhook.errors import ClusterError, Fault, LookupTimeout, TrustLookupError, Unauthorized
 from webhook.swr.http import Authorization, HttpRequest, HttpResponse
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus, Unlimited
 
-
-def free(deadline: Deadline) -> None:
-    """Implements ``Pace`` by letting every call through."""
+free = Unlimited()
 
 
 class FakeClock:
@@ -46,13 +44,13 @@ class FakeTrustSource:
     def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         what = f":{query.tag}" if query.digest is None else f"@{query.digest}"
         image = f"{query.organization}/{query.repository}{what}"
-        pace(deadline)
-        self.asked.append(image)
-        if self.gate is not None and not self.gate.wait(min(5.0, deadline.remaining())):
-            raise LookupTimeout("the fake did not answer in time", fault=Fault.REGISTRY)
-        fact = self.facts.get(image, TrustStatus.MISSING)
-        if isinstance(fact, TrustLookupError):
-            raise fact
+        with pace.call(deadline):
+            self.asked.append(image)
+            if self.gate is not None and not self.gate.wait(min(5.0, deadline.remaining())):
+                raise LookupTimeout("the fake did not answer in time", fault=Fault.REGISTRY)
+            fact = self.facts.get(image, TrustStatus.MISSING)
+            if isinstance(fact, TrustLookupError):
+                raise fact
         if isinstance(fact, TrustRecord):
             return fact
         digest = None if fact is TrustStatus.MISSING else "sha256:" + "a" * 64
@@ -83,13 +81,13 @@ class FakeCredential:
     generation: int = 1
     rests: bool = False
 
-    def authorize(self, request: HttpRequest, deadline: Deadline) -> Authorization:
+    def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         if self.rests:
             raise Unauthorized("the fake credential is paused")
         return Authorization({"X-Auth-Token": f"t{self.generation}"}, self.generation)
 
-    def reject(self, generation: int) -> bool:
-        self.told.append(f"reject {generation}")
+    def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
+        self.told.append(f"reject {generation} {fault}")
         self.generation += 1
         self.rests = not self.renewable
         return self.renewable
@@ -97,7 +95,7 @@ class FakeCredential:
     def accept(self, generation: int) -> None:
         self.told.append(f"accept {generation}")
 
-    def release(self, generation: int) -> None:
+    def release(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
         self.told.append(f"release {generation}")
 
 

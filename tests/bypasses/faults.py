@@ -9,11 +9,14 @@ from tests.bypasses.defences import CLIENT, LOOKUP, T_CLIENT, mistake
 ERRORS: Final = "webhook/errors.py"
 LANE: Final = "webhook/trust/lane.py"
 LIMITER: Final = "webhook/trust/limiter.py"
+TURN: Final = "webhook/trust/turn.py"
+GUARD: Final = "webhook/swr/credentials/guard.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
 WORKER: Final = "webhook/server/worker.py"
 
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
+T_TURN: Final = "tests/unit/trust/test_turn.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_AUTHOR: Final = "tests/simulation/test_author.py"
@@ -22,6 +25,12 @@ _SLEEPS: Final = (
     LIMITER,
     "sleep: Callable[[float], None] | None = None,",
     "sleep: Callable[[float], None] | None = time.sleep,",
+)
+_OWN_FLOOD: Final = (LIMITER, "Fault.LOCAL if flooded else Fault.REGISTRY", "Fault.REGISTRY")
+_NO_CONTROL: Final = (
+    CLIENT,
+    "raise self._compare(error, self._detail.make_control(), deadline, pace) from None",
+    "raise",
 )
 _IMPORTS_FIRST: Final = (
     (
@@ -224,6 +233,52 @@ FAULTS: Final = (
         (LANE, "            if failure.fault is Fault.REGISTRY:\n", "            if failure.fault:\n"),
     ),
     mistake(
+        "B1",
+        "a call counts however little of its time was left",
+        f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
+        (TURN, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
+    ),
+    mistake(
+        "B1",
+        "a call counts although this process was held up",
+        f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
+        (TURN, "elif self._lateness() - late > self._timeout * MAX_HELD_UP:", "elif self._lateness() < 0:"),
+    ),
+    mistake(
+        "B2",
+        "waiting for the trial of a credential counts as SWR's failure",
+        "tests/unit/swr/test_credentials.py::test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline",
+        (
+            GUARD,
+            "raise LookupTimeout(waits_for, fault=Fault.LOCAL)",
+            "raise LookupTimeout(waits_for, fault=Fault.REGISTRY)",
+        ),
+    ),
+    mistake(
+        "B3",
+        "SWR's answer to our own flood is SWR's failure",
+        f"{T_LOOKUP}::test_a_throttle_that_our_own_cold_lookups_may_have_caused_admits_nothing",
+        _OWN_FLOOD,
+    ),
+    mistake(
+        "B3",
+        "the same, seen by who floods SWR through us",
+        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        _OWN_FLOOD,
+    ),
+    mistake(
+        "B4",
+        "a tag that SWR chokes on counts as an outage",
+        f"{T_CLIENT}::test_what_fails_about_one_image_only_is_the_fault_of_the_image",
+        _NO_CONTROL,
+    ),
+    mistake(
+        "B4",
+        "the same, seen by who names such tags",
+        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        _NO_CONTROL,
+    ),
+    mistake(
         "B5",
         "a joined lookup stays in the queue of whoever asked first",
         f"{T_AUTHOR}::test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue",
@@ -239,9 +294,25 @@ FAULTS: Final = (
         f"{T_CLIENT}::test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others",
         (
             CLIENT,
-            "                    self._check_credential(response, organization, generation, deadline, pace)\n",
-            "",
+            "fault = self._attribute_refusal(response, organization, generation, deadline, pace)",
+            "fault = Fault.REGISTRY",
         ),
+    ),
+    mistake(
+        "B6",
+        "while nothing was answered yet every 401 is about the credential",
+        f"{T_CLIENT}::test_a_pause_that_is_a_guess_admits_nothing",
+        (
+            CLIENT,
+            "return Fault.REGISTRY if is_proof or names_credential(answer)",
+            "return Fault.REGISTRY if True",
+        ),
+    ),
+    mistake(
+        "B6",
+        "what an earlier secret was answered is forgotten",
+        f"{T_CLIENT}::test_a_request_that_an_earlier_secret_was_answered_is_compared_with",
+        ("webhook/swr/organizations.py", "others[0] if others else None", "None"),
     ),
     mistake(
         "B9",

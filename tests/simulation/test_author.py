@@ -1,9 +1,10 @@
 """What the author of Pods can do against a healthy SWR: anything, and no image gets in by it.
 
 The product's own code on virtual time (``virtual.py``), from the review to the HTTP exchange: gate, lookup,
-cache, queues, rate, breaker, client, tag lists. SWR answers every call well within ``lookup.timeout``.
+cache, queues, rate, breaker, client, tag lists. SWR answers every call well within ``lookup.timeout``, and
+a call too many with 429. It fails about one organisation, and the connection breaks about another.
 Hypothesis draws what authors do: Pods of many names, repeated at any moment, with any timeout, from any
-namespace, of tags and of invented digests of a repository whose list is long.
+namespace, of tags, of invented digests of a repository whose list is long, and of what SWR chokes on.
 
 Faults B1 to B5 and B9 were found by hand; each of them is an example here, too.
 """
@@ -14,6 +15,7 @@ import itertools
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from tests.simulation.virtual import VirtualTime
 from webhook.admission.decision import Decision
 from webhook.admission.gate import Gate
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.server.reviews import time_to_decide
@@ -44,6 +46,7 @@ LOST = "shop/lost:1"
 
 NEVER = "shop/never:1"
 KEPT = "quiet/web:1"
+CHOKE = "choke/web:1"
 DIGEST = "sha256:" + "a" * 64
 LONG_LIST = 13
 """Pages of the list of ``shop/large``."""
@@ -55,9 +58,11 @@ NAMES = itertools.count()
 class HealthySwr:
     """Implements ``Transport``: SWR as it answers on a good day, each call after ``seconds``."""
 
-    def __init__(self, clock: VirtualTime, seconds: float) -> None:
+    def __init__(self, clock: VirtualTime, seconds: float, quota: int) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._quota = quota
+        self._calls: Counter[int] = Counter()
         self.trusted = {LOST, KEPT}
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
@@ -65,7 +70,15 @@ class HealthySwr:
             self._clock.sleep(deadline.remaining())
             raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
         self._clock.sleep(self._seconds)
+        second = math.floor(self._clock.now)
+        self._calls[second] += 1
+        if self._calls[second] > self._quota:
+            return _answer(429, {"error_code": "APIGW.0308"})
         _, _, _, organization, _, repository, _, *tag = request.path.strip("/").split("/")
+        if organization == "choke":
+            return _answer(500, {"error_code": "SVCSTG.SWR.5000000"})
+        if organization == "cut":
+            raise RegistryUnavailable("the connection broke")
         name = f"{organization}/{unquote(repository).replace('$', '/')}"
         return self._show(name, tag[0]) if tag else self._list(dict(request.query))
 
@@ -88,11 +101,12 @@ def _answer(status: int, body: object) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Limits:
-    """The operator's settings, and how long SWR takes for a call."""
+    """The operator's settings, how long SWR takes for a call, and how many it answers in a second."""
 
     calls_per_second: float = 50.0
     concurrency: int = 128
     seconds: float = 0.1
+    quota: int = 200
     lenient: bool = False
 
 
@@ -101,7 +115,7 @@ class World:
 
     def __init__(self, clock: VirtualTime, limits: Limits) -> None:
         self.clock = clock
-        self.swr = HealthySwr(clock, limits.seconds)
+        self.swr = HealthySwr(clock, limits.seconds, limits.quota)
         lookup = LookupSettings(concurrency=limits.concurrency, calls_per_second=limits.calls_per_second)
         self.policy: Policy = policy(
             digest_only="resolve",
@@ -171,7 +185,7 @@ def new_digests(count: int) -> list[str]:
 
 
 Action = tuple[Any, ...]
-"""``flood`` (Pods, names each, namespace), ``digests`` (how many), ``try`` (image, how often, pause between,
+"""``flood`` (Pods, names each, namespace), ``digests`` (how many), ``choke`` (organisation, names), ``try`` (image, how often, pause between,
 timeout, names before it, namespace), ``wait`` (seconds)."""
 
 
@@ -184,6 +198,9 @@ def act(there: World, action: Action) -> None:
         case ("digests", count):
             for digest in new_digests(count):
                 there.create(digest)
+        case ("choke", organization, count):
+            for name in new_names(count, organization):
+                there.create(name)
         case ("try", image, times, pause, timeout, names, namespace):
             for _ in range(times):
                 there.create(*new_names(names), image, namespace=namespace, timeout=timeout)
@@ -198,9 +215,10 @@ NAMESPACES = st.sampled_from(["shop", "other", "third"])
 ACTIONS = st.one_of(
     st.tuples(st.just("flood"), st.integers(1, 6), st.integers(1, 100), NAMESPACES),
     st.tuples(st.just("digests"), st.integers(1, 12)),
+    st.tuples(st.just("choke"), st.sampled_from(["choke", "cut"]), st.integers(1, 20)),
     st.tuples(
         st.just("try"),
-        st.sampled_from([LOST, LOST, NEVER]),
+        st.sampled_from([LOST, LOST, NEVER, CHOKE]),
         st.integers(1, 20),
         st.sampled_from([0.0, 0.05, 0.3, 1.0, 3.1]),
         st.integers(1, 10),
@@ -214,6 +232,7 @@ LIMITS = st.builds(
     calls_per_second=st.sampled_from([2.0, 10.0, 50.0]),
     concurrency=st.sampled_from([1, 4, 16, 128]),
     seconds=st.sampled_from([0.02, 0.3, 1.0]),
+    quota=st.sampled_from([20, 70, 200]),
     lenient=st.booleans(),
 )
 
@@ -228,6 +247,15 @@ B4 = (
     Limits(seconds=0.3),
     [("digests", 9), ("wait", 3.1), ("digests", 9), ("try", LOST, 10, 0.3, 10, 0, "shop")],
 )
+B3_BY_QUOTA = (
+    Limits(quota=20, lenient=True),
+    [("flood", 1, 60, "shop"), ("try", NEVER, 10, 0.3, 5, 0, "shop"), ("try", LOST, 10, 0.3, 5, 0, "shop")],
+)
+B4_BY_FAILURE = (
+    Limits(lenient=True),
+    [("choke", "choke", 20), ("try", LOST, 3, 0.3, 10, 0, "shop"), ("try", CHOKE, 1, 0.3, 10, 0, "shop")],
+)
+B4_BY_BREAK = Limits(), [("choke", "cut", 20), ("try", LOST, 3, 0.3, 10, 0, "shop")]
 
 
 @pytest.mark.slow
@@ -237,6 +265,9 @@ B4 = (
 @example(*B2)
 @example(*B3)
 @example(*B4)
+@example(*B3_BY_QUOTA)
+@example(*B4_BY_FAILURE)
+@example(*B4_BY_BREAK)
 def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     limits: Limits, actions: list[Action]
 ) -> None:

@@ -48,13 +48,13 @@ class Quota:
         self.answered: Counter[int] = Counter()
 
     def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        pace(deadline)
-        self._clock.sleep(random.uniform(0.01, 0.03))
-        second = math.floor(self._clock.now)
-        if self.answered[second] >= self._per_second:
-            raise Throttled("429", retry_after=self._retry_after, fault=Fault.REGISTRY)
-        self.answered[second] += 1
-        self._clock.sleep(random.uniform(0.03, 0.2))
+        with pace.call(deadline):
+            self._clock.sleep(random.uniform(0.01, 0.03))
+            second = math.floor(self._clock.now)
+            if self.answered[second] >= self._per_second:
+                raise Throttled("429", retry_after=self._retry_after, fault=Fault.REGISTRY)
+            self.answered[second] += 1
+            self._clock.sleep(random.uniform(0.03, 0.2))
         return TrustRecord(TrustStatus.TRUSTED, self._clock.now, "sha256:" + "a" * 64)
 
 

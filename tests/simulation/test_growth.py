@@ -39,8 +39,8 @@ class Quick:
         self.asked = 0
 
     def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        pace(deadline)
-        self.asked += 1
+        with pace.call(deadline):
+            self.asked += 1
         status = TrustStatus.TRUSTED if self.asked % 2 else TrustStatus.MISSING
         return TrustRecord(status, self._clock.now, "sha256:" + "a" * 64)
 

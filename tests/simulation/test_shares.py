@@ -34,12 +34,12 @@ class Patient:
         self.asked: Counter[str] = Counter()
 
     def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        pace(deadline)
-        self.asked[query.organization] += 1
-        if self.seconds > deadline.remaining():
-            self._clock.sleep(deadline.remaining())
-            raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
-        self._clock.sleep(self.seconds)
+        with pace.call(deadline):
+            self.asked[query.organization] += 1
+            if self.seconds > deadline.remaining():
+                self._clock.sleep(deadline.remaining())
+                raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
+            self._clock.sleep(self.seconds)
         return TrustRecord(TrustStatus.TRUSTED, self._clock.now)
 
 
@@ -183,8 +183,8 @@ def test_one_accounts_trouble_leaves_another_at_the_same_endpoint_alone(
         def refuse(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
             if query.organization != "noisy":
                 return fetch(query, deadline, pace)
-            pace(deadline)
-            raise Throttled("429", retry_after=10.0, fault=Fault.REGISTRY)
+            with pace.call(deadline):
+                raise Throttled("429", retry_after=10.0, fault=Fault.REGISTRY)
 
         cluster.source.fetch = refuse  # type: ignore[method-assign]
         cluster.each(0.1, lambda count: cluster.ask("noisy", f"cold-{count}") and None)

@@ -35,7 +35,7 @@ from webhook.swr.naming import check_names, split_path
 from webhook.swr.proxies import Proxies
 from webhook.swr.resolver import Resolver
 from webhook.swr.transport import PooledTransport
-from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 SECONDS: Final = 10.0
 """For each look."""
@@ -243,7 +243,7 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
     area, query = subject.area, subject.query
     kind = subject.registry.credentials.kind
     try:
-        record = subject.client.show_tag(query, Deadline.after(SECONDS), lambda _deadline: None)
+        record = subject.client.show_tag(query, Deadline.after(SECONDS), Unlimited())
     except Unauthorized as error:
         advice = _CLOCK_ADVICE if "clock is" in error.detail else _CREDENTIAL_ADVICE[kind]
         yield Check(area, "credential", Health.FAILED, error.detail, advice)
@@ -266,7 +266,7 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         yield Check(area, "ShowRepoTag", Health.WARNING, found, "Grant swr:repo:listRepoTags for all images.")
     listed = TrustQuery(query.registry, query.organization, query.repository, digest="sha256:" + "0" * 64)
     try:
-        subject.client.find_digest(listed, Deadline.after(SECONDS), lambda _deadline: None)
+        subject.client.find_digest(listed, Deadline.after(SECONDS), Unlimited())
     except Forbidden as error:
         yield _forbidden(area, "listRepoTags", error, subject, needed=needed)
     except TrustLookupError as error:

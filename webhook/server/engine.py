@@ -32,8 +32,11 @@ class Engine:
         metrics: Metrics,
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]] = resolve_by_system,
+        lateness: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Make the parts; nothing is asked yet. ``environment`` may hold credentials.
+
+        ``lateness`` returns for how many seconds this process has been held up since it began.
 
         Raises:
             ConfigError: a credential or a CA file that the policy needs is not there.
@@ -43,7 +46,7 @@ class Engine:
         self._resolver = Resolver(resolve)
         self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
         self._source.open(policy.registries.registries)
-        self.lookup = TrustLookup(self, policy.cache, policy.lookup, metrics)
+        self.lookup = TrustLookup(self, policy.cache, policy.lookup, metrics, lateness=lateness)
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer questions; see ``TrustLookup.ask``."""

@@ -34,22 +34,34 @@ class LoopWatch:
         self._window_began = clock()
         self._current = self._previous = 0.0
         self._logged = False
+        self._lost = 0.0
+        self._due = float("inf")
 
     def run(self, stop: threading.Event) -> None:
         """Watch until ``stop`` is set; in the loop, as everything that it speaks for."""
         while True:
-            began = self._clock()
+            self._due = self._clock() + INTERVAL
             if stop.wait(INTERVAL):
                 return
-            self.record(self._clock() - began - INTERVAL)
+            self.record(self._clock() - self._due)
 
     def record(self, seconds: float) -> None:
         """Record that a wait came ``seconds`` late."""
         self._rotate()
         self._current = max(self._current, seconds)
+        self._lost += max(0.0, seconds)
+        self._due = float("inf")
         if seconds >= LONG and not self._logged:
             self._logged = True
             logger.warning("the loop was held up: nothing was answered", extra={"seconds": round(seconds, 2)})
+
+    @property
+    def lost(self) -> float:
+        """The seconds for which the loop has been held up since the watch began, all stalls together.
+
+        With the one that is on: whoever asks may have been woken by its end before the watch was.
+        """
+        return self._lost + max(0.0, self._clock() - self._due)
 
     @property
     def longest(self) -> float:

@@ -111,7 +111,11 @@ class Runtime:
             options.config, self.metrics, parse=lambda data: aside.run(lambda: parse_policy(data))
         )
         self.certificate = _open_certificate(options, self.metrics)
-        self.engine = Engine(self.policy.current, self.metrics, environment, resolve)
+        self._loop_watch = LoopWatch()
+        self.metrics.load.watch_loop(lambda: self._loop_watch.longest)
+        self.engine = Engine(
+            self.policy.current, self.metrics, environment, resolve, lambda: self._loop_watch.lost
+        )
         self.policy.on_change(self.engine.follow)
         self._stop = threading.Event()
         observers: list[DecisionObserver] = [DecisionRecorder(self.metrics, logs.lines)]
@@ -124,8 +128,6 @@ class Runtime:
         self.gate = Gate(lambda: self.policy.current, self.engine, observers, large_work=large_work)
         self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
         self._snapshot_thread: threading.Thread | None = None
-        self._loop_watch = LoopWatch()
-        self.metrics.load.watch_loop(lambda: self._loop_watch.longest)
         self._warm_up = _open_warm_up(self.policy, self.engine) if options.warm_up else None
         health = Health(
             self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics, self._snapshot

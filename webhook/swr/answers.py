@@ -245,6 +245,14 @@ def _is_block(message: str) -> bool:
     return message.strip().removeprefix("denied: ").rstrip(".") == BLOCKED
 
 
+def is_failure(response: HttpResponse) -> bool:
+    """Whether an answer says that what is behind the endpoint fails or is not there, whatever was asked."""
+    if response.status != NOT_FOUND:
+        return response.status in SERVER_ERRORS or response.status == REQUEST_TIMEOUT
+    codes = read_codes(response.body)
+    return any(_GATEWAY.fullmatch(code) for code in codes) or WRONG_URL in _numbers(codes)
+
+
 def names_credential(response: HttpResponse) -> bool:
     """Whether a 401 says that it is about the credential, and not about what was asked for.
 

@@ -25,6 +25,7 @@ from webhook.swr.answers import (
     SERVER_ERRORS,
     TagFact,
     TagPage,
+    is_failure,
     names_credential,
     read_block,
     read_error,
@@ -87,11 +88,14 @@ class SwrClient:
         request = HttpRequest("GET", self._registry.endpoint, path)
         if not self._detail.is_due:
             return self._find_in_list(query, deadline, pace)
-        response = self._get(request, query.organization, deadline, pace)
-        if not is_unpublished(response):
-            record = read_tag(response, query, self._clock())
-            self._detail.record_offered()
-            return record
+        try:
+            response = self._get(request, query.organization, deadline, pace)
+            if not is_unpublished(response):
+                record = read_tag(response, query, self._clock())
+                self._detail.record_offered()
+                return record
+        except RegistryUnavailable as error:
+            raise self._compare(error, self._detail.make_control(), deadline, pace) from None
         # The list comes first: where the endpoint is wrong, SWR does not answer it.
         try:
             record = self._find_in_list(query, deadline, pace)
@@ -127,21 +131,40 @@ class SwrClient:
             detail = f"{error.detail} (to the tag list: the registry does not offer the call for one tag)"
             raise Forbidden(detail) from None
         except RegistryUnavailable as error:
-            if error.fault is not Fault.IMAGE:
-                raise
-            control = self._send_control(self._detail.make_list_control(), deadline, pace)
-            fault = Fault.REGISTRY if control.status in SERVER_ERRORS else Fault.IMAGE
-            raise RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after) from None
+            raise self._compare(error, self._detail.make_list_control(), deadline, pace) from None
 
-    def _send_control(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
-        """Send a request whose answer tells something of the registry, and nothing of the credential."""
-        pace(deadline)
+    def _compare(
+        self, error: RegistryUnavailable, control: HttpRequest, deadline: Deadline, pace: Pace
+    ) -> RegistryUnavailable:
+        """Return the error as the registry's fault if ``control`` fails, too, else as the image's.
+
+        The author of a Pod chooses an image that SWR chokes on; nobody chose that of the control request.
+
+        Raises:
+            TrustLookupError: the control request was not answered.
+        """
+        if error.fault is Fault.LOCAL:
+            return error
+        answer = self._send_control(control, deadline, pace)
+        fault = Fault.REGISTRY if is_failure(answer) else Fault.IMAGE
+        return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
+
+    def _send_control(
+        self, request: HttpRequest, deadline: Deadline, pace: Pace, trial: int | None = None
+    ) -> HttpResponse:
+        """Send a request whose answer tells something of the registry, and nothing of the credential.
+
+        ``trial`` is the generation whose trial the caller holds, if any.
+        """
         request = request.with_headers(self._headers)
-        authorization = self._credential.authorize(request, deadline)
+        with pace.timed(deadline):
+            authorization = self._credential.authorize(request, deadline, trial)
         try:
-            return self._send(request.with_headers(authorization.headers), deadline)
+            with pace.call(deadline):
+                return self._send(request.with_headers(authorization.headers), deadline)
         finally:
-            self._credential.release(authorization.generation)
+            if authorization.generation != trial:
+                self._credential.release(authorization.generation)
 
     def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what the tags that hold a digest say, from the whole tag list.
@@ -153,7 +176,14 @@ class SwrClient:
         """
         assert query.digest is not None
         repository = (query.organization, query.repository)
-        found = self._lists.get(repository, deadline, lambda: self._read_list(query, deadline, pace))
+
+        def read() -> TagList:
+            try:
+                return self._read_list(query, deadline, pace)
+            except RegistryUnavailable as error:
+                raise self._compare(error, self._detail.make_list_control(), deadline, pace) from None
+
+        found = self._lists.get(repository, deadline, read)
         holders = found.holders.get(query.digest, ())
         if not holders:
             return TrustRecord(TrustStatus.MISSING, found.read_at)
@@ -227,63 +257,81 @@ class SwrClient:
         request = request.with_headers(self._headers)
         again = True
         while True:
-            authorization = self._credential.authorize(request, deadline)
+            with pace.timed(deadline):
+                authorization = self._credential.authorize(request, deadline)
             generation = authorization.generation
             settled = False
+            unanswered: LookupTimeout | None = None
             try:
                 if self._organizations.is_refused(organization, generation):
                     raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
-                pace(deadline)
-                response = self._send(request.with_headers(authorization.headers), deadline)
+                with pace.call(deadline):
+                    response = self._send(request.with_headers(authorization.headers), deadline)
                 refused = _is_unauthorized(response)
                 if refused:
-                    self._check_credential(response, organization, generation, deadline, pace)
-                    again = self._credential.reject(generation) and again
+                    fault = self._attribute_refusal(response, organization, generation, deadline, pace)
+                    again = self._credential.reject(generation, fault) and again
                     settled = True
+                    if not again and fault is not Fault.REGISTRY:
+                        raise _undecided(response)
                 elif response.status not in SERVER_ERRORS and not _is_undecided(response):
                     self._credential.accept(generation)
                     settled = True
                     if response.status == OK:
                         self._organizations.record_answer(organization, generation, request)
+            except LookupTimeout as error:
+                unanswered = error
+                raise
             finally:
                 if not settled:
-                    self._credential.release(generation)
+                    self._credential.release(generation, unanswered)
             if not refused or not again:
                 return response
             again = False
 
-    def _check_credential(
+    def _attribute_refusal(
         self, response: HttpResponse, organization: str, generation: int, deadline: Deadline, pace: Pace
-    ) -> None:
-        """Return where a 401 is about the credential.
+    ) -> Fault:
+        """Return whose fault a 401 about the credential is, ``local`` where that it is about it is a guess.
 
         Raises:
             Forbidden: the credential is accepted for another organisation.
             Unauthorized: that could not be found out. The image's fault: its author chose the organisation.
         """
-        control = self._organizations.find_control(organization, generation)
-        if control is None or names_credential(response):
-            return
-        said = str(read_error(response))
-        undecided = Unauthorized(
-            f"{said}; whether it is about the credential is not known", fault=Fault.IMAGE
-        )
+        if names_credential(response):
+            return Fault.REGISTRY
+        control, is_proof = self._find_control(organization, generation)
+        if control is None:
+            return Fault.LOCAL
         if not self._organizations.checking.acquire(timeout=deadline.remaining()):
-            raise undecided
+            raise _undecided(response)
         try:
             if not self._organizations.is_refused(organization, generation):
                 try:
-                    answer = self._send_control(control, deadline, pace)
+                    answer = self._send_control(control, deadline, pace, trial=generation)
                 except TrustLookupError:
-                    raise undecided from None
+                    raise _undecided(response) from None
                 if _is_unauthorized(answer):
-                    return
+                    return Fault.REGISTRY if is_proof or names_credential(answer) else Fault.LOCAL
                 if answer.status in SERVER_ERRORS or _is_undecided(answer):
-                    raise undecided
+                    raise _undecided(response)
                 self._organizations.record_refusal(organization, generation)
         finally:
             self._organizations.checking.release()
+        said = read_error(response)
         raise Forbidden(f"{said} about organisation {organization} and accepts the credential for others")
+
+    def _find_control(self, organization: str, generation: int) -> tuple[HttpRequest | None, bool]:
+        """Return a request about another organisation, and whether a 401 to it is about the credential.
+
+        It is where the same secret was answered 200, or the operator says that the organisation is theirs.
+        """
+        known = self._organizations.find_control(organization, generation)
+        if known is not None:
+            return known
+        own = self._detail.organization
+        control = self._detail.make_control() if own != organization else None
+        return control, own in self._registry.organizations
 
     def _send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         started = time.monotonic()
@@ -305,6 +353,12 @@ class SwrClient:
 
 def _is_unauthorized(response: HttpResponse) -> bool:
     return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
+
+
+def _undecided(response: HttpResponse) -> Unauthorized:
+    return Unauthorized(
+        f"{read_error(response)}; whether it is about the credential is not known", fault=Fault.IMAGE
+    )
 
 
 def _is_undecided(response: HttpResponse) -> bool:

@@ -88,16 +88,17 @@ class TagDetail:
 
     def make_control(self) -> HttpRequest:
         """Return the call for one tag of an image that the author of a Pod did not choose."""
-        path = f"/v2{repository_path(self._organization, PROBE)}/tags/none"
+        path = f"/v2{repository_path(self.organization, PROBE)}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
     def make_list_control(self) -> HttpRequest:
         """Return the call for the tag list of a repository that the author of a Pod did not choose."""
-        path = f"/v3{repository_path(self._organization, PROBE)}/tags"
+        path = f"/v3{repository_path(self.organization, PROBE)}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     @property
-    def _organization(self) -> str:
+    def organization(self) -> str:
+        """The organisation of control requests: one that the operator names, if any."""
         return min(self._registry.organizations, default=PROBE)
 
 

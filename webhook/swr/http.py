@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout
 
 MAX_ANSWER: Final = 256 * 1024
 """Bytes of an answer: a tag's detail is below 100 KiB, a token some kilobytes. As many as there are calls
@@ -76,17 +77,24 @@ class Authorization:
 class Credential(Protocol):
     """An identity towards SWR, shared by everything that asks with it."""
 
-    def authorize(self, request: HttpRequest, deadline: Deadline) -> Authorization:
+    def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         """Return the headers for this request; may log in to IAM first, once for all callers.
+
+        ``trial`` is the generation that another request of the same caller is trying, if any: this one
+        does not wait for its fate.
 
         Raises:
             Unauthorized: no secret to be had, or paused after a failed authentication.
+            LookupTimeout: the secret is being tried by somebody else; SWR's fault where that got no answer.
             TrustLookupError: IAM could not be asked.
         """
         ...  # pragma: no cover
 
-    def reject(self, generation: int) -> bool:
+    def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Tell that SWR answered 401 to this generation; return whether to try once more.
+
+        ``fault`` is ``local`` where it is not certain that the 401 is about the credential: a pause that
+        the author of a Pod may have caused admits nothing.
 
         ``True`` only where a fresh secret can be had (one fresh login for ``iamUser``, a file
         that has changed); otherwise the credential is paused until its file changes or six to
@@ -98,6 +106,6 @@ class Credential(Protocol):
         """Tell that this generation was accepted: earlier failures no longer count."""
         ...  # pragma: no cover
 
-    def release(self, generation: int) -> None:
-        """Tell that a request with this generation ended without a word on it (a timeout, a 5xx)."""
+    def release(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
+        """Tell that a request with this generation ended without a word on it: a 5xx, or ``unanswered``."""
         ...  # pragma: no cover

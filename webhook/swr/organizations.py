@@ -30,7 +30,7 @@ MAX_ANSWERED: Final = 4
 class Organizations:
     """What one registry's answers say about organisations; thread-safe.
 
-    All that is remembered counts for one generation of the secret only.
+    A refusal counts for one generation of the secret only.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
@@ -51,13 +51,18 @@ class Organizations:
             while len(self._answered) > MAX_ANSWERED:
                 del self._answered[next(iter(self._answered))]
 
-    def find_control(self, organization: str, generation: int) -> HttpRequest | None:
-        """Return a request about another organisation that was answered with the same secret, if any."""
+    def find_control(self, organization: str, generation: int) -> tuple[HttpRequest, bool] | None:
+        """Return a request about another organisation that was answered 200, and whether to this secret.
+
+        One of this secret, if there is one; else one of an earlier secret, most likely of the same account.
+        """
         with self._lock:
-            for other, (answered, request) in reversed(self._answered.items()):
-                if other != organization and answered == generation:
-                    return request
-        return None
+            others = [
+                (request, answered == generation)
+                for other, (answered, request) in reversed(self._answered.items())
+                if other != organization
+            ]
+        return next((control for control in others if control[1]), others[0] if others else None)
 
     def record_refusal(self, organization: str, generation: int) -> None:
         """Record that the secret works, but not for this organisation."""

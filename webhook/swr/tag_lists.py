@@ -44,9 +44,6 @@ MAX_TAGS: Final = 40_000
 MAX_AT_ONCE: Final = 8
 """Lists of one registry that are read at the same time: tags are asked about meanwhile."""
 
-MAX_WAITED: Final = 0.1
-"""Seconds that other lists may take from the time of one whose timeout is SWR's fault."""
-
 Repository = tuple[str, str]
 """Organisation and repository."""
 
@@ -135,18 +132,11 @@ class TagLists:
         self, repository: Repository, reading: _Reading, deadline: Deadline, read: Callable[[], TagList]
     ) -> None:
         """Read for all who wait; whatever happens, they are told."""
-        left = deadline.remaining()
         try:
-            if not self._turns.acquire(timeout=left):
+            if not self._turns.acquire(timeout=deadline.remaining()):
                 raise Throttled("too many lists of tags are being read", fault=Fault.LOCAL)
-            waited = left - deadline.remaining()
             try:
                 reading.result = read()
-            except LookupTimeout as error:
-                if waited > MAX_WAITED and error.fault is Fault.REGISTRY:
-                    detail = f"other lists of tags left too little time: {error.detail}"
-                    raise LookupTimeout(detail, fault=Fault.LOCAL) from None
-                raise
             finally:
                 self._turns.release()
         except TrustLookupError as error:

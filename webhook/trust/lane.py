@@ -22,6 +22,7 @@ from webhook.trust.flight import Flight
 from webhook.trust.limiter import LONGEST_BLOCK, RateLimiter
 from webhook.trust.records import TrustRecord, TrustSource
 from webhook.trust.settings import LookupSettings
+from webhook.trust.turn import Turn
 
 MAX_WAITING: Final = 10_000
 """Cold lookups that may queue for one registry."""
@@ -34,13 +35,6 @@ MAX_BACKGROUND: Final = 1_000
 
 BACKGROUND_TURN: Final = 10
 """Every so many lookups a refresh goes first, so that images in use do not all go cold."""
-
-MAX_LOST: Final = 0.1
-"""The share of ``lookup.timeout`` that our own rate may take from a call whose timeout is SWR's fault."""
-
-MAX_LATE: Final = 0.5
-"""Seconds after its deadline by which a timeout must be noticed to be SWR's fault: later, this process was
-held up itself, and the answer may have been there in time."""
 
 RETRY_PAUSE: Final = (0.05, 0.25)
 """Seconds before a call is repeated, drawn from here."""
@@ -71,8 +65,12 @@ class Lane:
         settings: LookupSettings,
         recorder: LaneRecorder,
         finish: Callable[[Flight, TrustRecord | TrustLookupError], None],
+        lateness: Callable[[], float],
     ) -> None:
-        """Ask ``source``; every flight ends by one call of ``finish``, from a worker."""
+        """Ask ``source``; every flight ends by one call of ``finish``, from a worker.
+
+        ``lateness`` returns for how many seconds this process has been held up since it began.
+        """
         self.limiter = limiter
         self.settings = settings
         self.breaker = CircuitBreaker()
@@ -80,6 +78,7 @@ class Lane:
         self._source = source
         self._recorder = recorder
         self._finish = finish
+        self._lateness = lateness
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, deque[Flight]] = OrderedDict()
         self._count = 0
@@ -128,7 +127,7 @@ class Lane:
                 self._finish(flight, self._outcome(flight, turn))
             turn.give_back()
 
-    def _next_turn(self) -> _Turn | None:
+    def _next_turn(self) -> Turn | None:
         """Return what kind of lookup comes next, ``None`` where this worker has nothing to do."""
         with self._lock:
             self._served += 1
@@ -136,15 +135,18 @@ class Lane:
             if self._count:
                 due = refreshes and self._served % BACKGROUND_TURN == 0
                 if not due or not self.limiter.has_turn(background=True):
-                    return _Turn(self.limiter, background=False)
+                    return self._turn(background=False)
             if refreshes:
                 # One waits for the rate of refreshes at a time: the others are there for cold lookups.
                 self._refresh_waits = True
-                return _Turn(self.limiter, background=True)
+                return self._turn(background=True)
             self._workers -= 1
             return None
 
-    def _next_flight(self, turn: _Turn) -> Flight | None:
+    def _turn(self, *, background: bool) -> Turn:
+        return Turn(self.limiter, self.settings.timeout, self._lateness, background=background)
+
+    def _next_flight(self, turn: Turn) -> Flight | None:
         """Return whose turn it is, leaving out what nobody wants any more."""
         abandoned: list[Flight] = []
         with self._lock:
@@ -190,7 +192,7 @@ class Lane:
             abandoned.append(flight)
         return None
 
-    def _outcome(self, flight: Flight, turn: _Turn) -> TrustRecord | TrustLookupError:
+    def _outcome(self, flight: Flight, turn: Turn) -> TrustRecord | TrustLookupError:
         try:
             return self._ask(flight, turn)
         except TrustLookupError as error:
@@ -198,7 +200,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
             return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}", fault=Fault.LOCAL)
 
-    def _ask(self, flight: Flight, turn: _Turn) -> TrustRecord:
+    def _ask(self, flight: Flight, turn: Turn) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
         for attempt in range(self.settings.retries + 1):
             try:
@@ -213,17 +215,16 @@ class Lane:
                 time.sleep(pause)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def _ask_once(self, flight: Flight, turn: _Turn, deadline: Deadline) -> TrustRecord:
+    def _ask_once(self, flight: Flight, turn: Turn, deadline: Deadline) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
             raise RegistryUnavailable(f"{self._name} has not answered for a while and is left alone")
         try:
-            record = self._source.fetch(flight.query, deadline, turn.wait)
+            record = self._source.fetch(flight.query, deadline, turn)
         except TrustLookupError as error:
-            failure = self._attribute(error, turn, deadline)
-            self._tell_breaker(failure)
-            if isinstance(failure, Throttled) and failure.fault is Fault.REGISTRY:
-                self._back_off(failure)
-            raise failure from None
+            self._tell_breaker(error)
+            if isinstance(error, Throttled) and error.fault is Fault.REGISTRY:
+                raise self._back_off(error) from None
+            raise
         except BaseException:
             self.breaker.release()
             raise
@@ -237,28 +238,25 @@ class Lane:
                 self._reported = state
                 self._recorder.breaker_changed(self._name, state.value)
 
-    def _back_off(self, failure: Throttled) -> None:
-        """Make no call for a while, on behalf of the whole account."""
+    def _back_off(self, failure: Throttled) -> Throttled:
+        """Make no call for a while, on behalf of the whole account.
+
+        Returns the failure with the fault that is left once our own calls are counted.
+        """
         if not failure.blocks_account:
             self.limiter.back_off(failure.retry_after)
-            return
-        known = self.limiter.is_blocked
-        seconds = self.limiter.block(failure.retry_after or LONGEST_BLOCK)
-        self._recorder.account_blocked(self._name, seconds)
-        if not known:
-            logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
-
-    def _attribute(self, error: TrustLookupError, turn: _Turn, deadline: Deadline) -> TrustLookupError:
-        """Return the error with the fault that is left once our own share in it is known."""
-        if not isinstance(error, LookupTimeout) or error.fault is not Fault.REGISTRY:
-            return error
-        if turn.waited > self.settings.timeout * MAX_LOST:
-            return LookupTimeout(
-                f"our own limit of calls left too little time: {error.detail}", fault=Fault.LOCAL
-            )
-        if time.monotonic() - deadline.at > MAX_LATE:
-            return LookupTimeout(f"this process was held up: {error.detail}", fault=Fault.LOCAL)
-        return error
+        else:
+            known = self.limiter.is_blocked
+            seconds = self.limiter.block(failure.retry_after or LONGEST_BLOCK)
+            self._recorder.account_blocked(self._name, seconds)
+            if not known:
+                logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
+        return Throttled(
+            failure.detail,
+            fault=self.limiter.fault,
+            retry_after=failure.retry_after,
+            blocks_account=failure.blocks_account,
+        )
 
     def _tell_breaker(self, failure: TrustLookupError) -> None:
         """Count a failure of the endpoint, or an answer of it; anything else says nothing about it."""
@@ -271,31 +269,3 @@ class Lane:
             self.breaker.release()
         else:
             self.breaker.succeed()
-
-
-class _Turn:
-    """A place in the rate of calls, taken before it is known whose call it will be."""
-
-    def __init__(self, limiter: RateLimiter, *, background: bool) -> None:
-        self._limiter = limiter
-        self._reserved = False
-        self.background = background
-        self.waited = 0.0
-        """Seconds that our own limit took from the lookup, once it had begun."""
-
-    def reserve(self, breaker: CircuitBreaker) -> None:
-        """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
-        if breaker.state is BreakerState.CLOSED and not self._limiter.is_silent:
-            self._limiter.reserve(background=self.background)
-            self._reserved = True
-
-    def wait(self, deadline: Deadline) -> None:
-        """Wait until one more call may be made: the first one by the turn, any other by one of its own."""
-        reserved, self._reserved = self._reserved, False
-        self.waited += self._limiter.wait_turn(deadline, background=self.background, reserved=reserved)
-
-    def give_back(self) -> None:
-        """Give the turn back if there was no call."""
-        if self._reserved:
-            self._reserved = False
-            self._limiter.give_back(background=self.background)

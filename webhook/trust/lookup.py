@@ -86,12 +86,18 @@ class TrustLookup:
         lookup: LookupSettings,
         recorder: TrustRecorder,
         clock: Callable[[], float] = time.time,
+        lateness: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Ask ``source`` for what is not in memory; ``clock`` is in epoch seconds."""
+        """Ask ``source`` for what is not in memory; ``clock`` is in epoch seconds.
+
+        ``lateness`` returns for how many seconds this process has been held up since it began; a call
+        that it cost its time says nothing of SWR. Nothing holds up a process that serves nobody.
+        """
         self._source = source
         self._settings = lookup
         self._recorder = recorder
         self._clock = clock
+        self._lateness = lateness
         self._lock = threading.Lock()
         self._cache = RecordCache(cache, clock)
         self._flights: dict[Key, Flight] = {}
@@ -258,7 +264,15 @@ class TrustLookup:
             limiter = self._limiters.get(caller)
             if limiter is None:
                 limiter = self._limiters[caller] = RateLimiter(self._settings.calls_per_second)
-            lane = Lane(registry.name, self._source, limiter, self._settings, self._recorder, self._finish)
+            lane = Lane(
+                registry.name,
+                self._source,
+                limiter,
+                self._settings,
+                self._recorder,
+                self._finish,
+                self._lateness,
+            )
             self._lanes[registry.key] = lane
         return lane
 

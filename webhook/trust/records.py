@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -68,15 +68,38 @@ class TrustRecord:
     tags: tuple[str, ...] = ()
 
 
-Pace = Callable[[Deadline], None]
-"""Waits for the turn of one more call to an endpoint; raises ``Throttled`` or ``LookupTimeout``."""
+class Pace(Protocol):
+    """Keeps the calls of one lookup within the rate, and knows how much of its time each of them had."""
+
+    def call(self, deadline: Deadline) -> AbstractContextManager[None]:
+        """Wait for the turn of one more call to an endpoint; the block is the call, as in ``timed``.
+
+        Raises:
+            Throttled: the turn would come too late.
+        """
+        ...  # pragma: no cover
+
+    def timed(self, deadline: Deadline) -> AbstractContextManager[None]:
+        """Let a ``LookupTimeout`` leave the block as SWR's fault only if SWR had the time to answer."""
+        ...  # pragma: no cover
+
+
+class Unlimited:
+    """Implements ``Pace`` for who makes a few calls alone."""
+
+    def call(self, deadline: Deadline) -> AbstractContextManager[None]:
+        """Let the call be made at once."""
+        del deadline
+        return nullcontext()
+
+    timed = call
 
 
 class TrustSource(Protocol):
     """Where records come from. Implemented by ``webhook.swr.source`` and by fakes."""
 
     def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        """Ask once, ending by the deadline; ``pace`` is called before each HTTP call to SWR.
+        """Ask once, ending by the deadline; ``pace.call`` is around each HTTP call to SWR.
 
         One question about a digest may take many calls (pages of a tag list): the pace is how
         all of them stay within ``lookup.callsPerSecond``.

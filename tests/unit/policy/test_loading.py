@@ -156,7 +156,7 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     (
         "too long to wait",
         MINIMAL + "lookup: {timeout: 60s}\n",
-        ["lookup.timeout: write a duration from 0.1s to 25s"],
+        ["lookup.timeout: write a duration from 1s to 25s"],
     ),
     (
         "no unit",

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.fakes import FakeClock
-from webhook.server.loop_watch import LONG, WINDOW, LoopWatch
+from webhook.server.loop_watch import INTERVAL, LONG, WINDOW, LoopWatch
 
 
 def test_the_longest_stall_is_kept_for_one_to_two_windows() -> None:
@@ -61,3 +61,31 @@ def test_a_wait_that_comes_late_is_measured() -> None:
 
     watch.run(Late())
     assert watch.longest == pytest.approx(0.4)
+
+
+def test_what_was_lost_is_the_sum_of_all_stalls() -> None:
+    """Many short ones cost a call as much as a long one; who is early has lost nothing."""
+    watch = LoopWatch(FakeClock())
+    for seconds in (0.1, -0.01, 0.2):
+        watch.record(seconds)
+    assert watch.lost == pytest.approx(0.3)
+
+
+def test_a_stall_counts_as_lost_before_the_watch_itself_has_woken() -> None:
+    """Whoever asks may be the first to run after it."""
+    clock = FakeClock()
+    watch = LoopWatch(clock)
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            clock.tick(INTERVAL)
+            on_time.append(watch.lost)
+            clock.tick(0.4)
+            during.append(watch.lost)
+            return len(during) == 2
+
+    on_time: list[float] = []
+    during: list[float] = []
+    watch.run(Stop())
+    assert on_time == pytest.approx([0.0, 0.4])
+    assert during == pytest.approx([0.4, 0.8])

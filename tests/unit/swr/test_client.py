@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.fakes import FakeCredential, FakeTransport, Notes, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
+    Forbidden,
     InvalidReferenceError,
     LookupTimeout,
     MalformedAnswer,
@@ -24,9 +26,10 @@ from webhook.errors import (
 from webhook.swr.client import SwrClient
 from webhook.swr.credentials.guard import GuardedCredential, Pause, SilentRecorder
 from webhook.swr.credentials.secrets import FixedSecret
+from webhook.swr.fallback import PROBE
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.tag_lists import MAX_PAGES
-from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.records import TrustQuery, TrustStatus, Unlimited
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -37,6 +40,9 @@ def respond(status: int, body: Any = b"") -> HttpResponse:
 
 
 GOOD = respond(200, {"tag": "1.0", "is_trusted": True, "digest": DIGEST})
+MISSING = respond(404, {"error_code": "SVCSTG.SWR.4040115"})
+UNPUBLISHED = respond(404, {"error_code": "APIGW.0101"})
+EXPIRED = respond(401, {"error_code": "SVCSTG.SWR.4010000"})
 
 
 def client(
@@ -82,24 +88,24 @@ def test_a_bad_name_never_becomes_a_path() -> None:
 
 def test_a_401_is_tried_once_more_with_a_fresh_secret() -> None:
     """A token that was invalidated early is replaced within the same lookup (T39)."""
-    asked, transport, credential, _ = client([respond(401), GOOD], renewable=True)
+    asked, transport, credential, _ = client([EXPIRED, GOOD], renewable=True)
     assert asked.show_tag(tag_query(), SOON, free).status is TrustStatus.TRUSTED
     assert [request.headers["X-Auth-Token"] for request in transport.sent] == ["t1", "t2"]
-    assert credential.told == ["reject 1", "accept 2"]
+    assert credential.told == ["reject 1 registry", "accept 2"]
 
 
 def test_a_second_401_ends_it() -> None:
     """Never a loop: five failures lock the account."""
-    asked, transport, credential, _ = client([respond(401)], renewable=True)
+    asked, transport, credential, _ = client([EXPIRED], renewable=True)
     with pytest.raises(Unauthorized):
         asked.show_tag(tag_query(), SOON, free)
     assert len(transport.sent) == 2
-    assert credential.told == ["reject 1", "reject 2"]
+    assert credential.told == ["reject 1 registry", "reject 2 registry"]
 
 
 def test_without_a_fresh_secret_a_401_is_final() -> None:
     """The same secret is not sent twice."""
-    asked, transport, _, _ = client([respond(401)])
+    asked, transport, _, _ = client([EXPIRED])
     with pytest.raises(Unauthorized):
         asked.show_tag(tag_query(), SOON, free)
     assert len(transport.sent) == 1
@@ -115,7 +121,6 @@ def test_without_a_fresh_secret_a_401_is_final() -> None:
         (respond(401, {"error_code": "SVCSTG.SWR.4011064"}), "accept 1"),
         (respond(403, {"error_code": "SVCSTG.SWR.4031042"}), "release 1"),
         (respond(429), "release 1"),
-        (respond(500), "release 1"),
         (respond(302), "release 1"),
         (LookupTimeout("late", fault=Fault.REGISTRY), "release 1"),
     ],
@@ -128,12 +133,26 @@ def test_the_credential_hears_how_it_fared(answer: HttpResponse | TrustLookupErr
     assert credential.told == [told]
 
 
+class Turns(Unlimited):
+    """Implements ``Pace`` and keeps whose turn it was; raises ``failure`` instead, if any."""
+
+    def __init__(self, failure: TrustLookupError | None = None) -> None:
+        self.taken: list[Deadline] = []
+        self._failure = failure
+
+    def call(self, deadline: Deadline) -> AbstractContextManager[None]:
+        if self._failure is not None:
+            raise self._failure
+        self.taken.append(deadline)
+        return super().call(deadline)
+
+
 def test_every_call_waits_for_its_turn_and_is_counted() -> None:
     """The pace is kept per call, and the outcome is recorded."""
-    turns: list[Deadline] = []
-    asked, _, _, notes = client([respond(401), GOOD], renewable=True)
-    asked.show_tag(tag_query(), SOON, turns.append)
-    assert turns == [SOON, SOON]
+    turns = Turns()
+    asked, _, _, notes = client([EXPIRED, GOOD], renewable=True)
+    asked.show_tag(tag_query(), SOON, turns)
+    assert turns.taken == [SOON, SOON]
     assert [line[:2] for line in notes.named("record_call")] == [
         ("swr.cn-north-4.myhuaweicloud.com", "401"),
         ("swr.cn-north-4.myhuaweicloud.com", "200"),
@@ -142,10 +161,7 @@ def test_every_call_waits_for_its_turn_and_is_counted() -> None:
 
 def test_a_call_that_may_not_be_made_releases_the_credential() -> None:
     """Our own throttling leaves nothing behind."""
-
-    def full(deadline: Deadline) -> None:
-        raise Throttled("full", fault=Fault.LOCAL)
-
+    full = Turns(Throttled("full", fault=Fault.LOCAL))
     asked, transport, credential, _ = client([GOOD])
     with pytest.raises(Throttled):
         asked.show_tag(tag_query(), SOON, full)
@@ -226,21 +242,61 @@ LATE = LookupTimeout("late", fault=Fault.REGISTRY)
         ([LATE], LookupTimeout, Fault.REGISTRY),
         ([tags(marker="m"), LATE], LookupTimeout, Fault.IMAGE),
         ([RegistryUnavailable("no connection")], RegistryUnavailable, Fault.REGISTRY),
-        ([respond(500)], RegistryUnavailable, Fault.IMAGE),
-        ([respond(504)], RegistryUnavailable, Fault.IMAGE),
-        ([respond(408)], RegistryUnavailable, Fault.IMAGE),
-        ([tags(marker="m"), respond(503)], RegistryUnavailable, Fault.IMAGE),
-        ([respond(404, {"error_code": "APIGW.0101"})], RegistryUnavailable, Fault.REGISTRY),
+        ([RegistryUnavailable("no connection"), MISSING], RegistryUnavailable, Fault.IMAGE),
+        ([respond(500)], RegistryUnavailable, Fault.REGISTRY),
+        ([respond(500), MISSING], RegistryUnavailable, Fault.IMAGE),
+        ([respond(504), respond(200, {"tags": []})], RegistryUnavailable, Fault.IMAGE),
+        ([respond(408), respond(403)], RegistryUnavailable, Fault.IMAGE),
+        ([tags(marker="m"), respond(503)], RegistryUnavailable, Fault.REGISTRY),
+        ([tags(marker="m"), respond(503), MISSING], RegistryUnavailable, Fault.IMAGE),
+        ([UNPUBLISHED], RegistryUnavailable, Fault.REGISTRY),
+        ([UNPUBLISHED, MISSING], RegistryUnavailable, Fault.IMAGE),
         ([respond(429)], Throttled, Fault.REGISTRY),
     ],
 )
 def test_what_becomes_of_a_list_is_the_fault_of_its_repository(
     answers: list[HttpResponse | TrustLookupError], failure: type[TrustLookupError], fault: Fault
 ) -> None:
-    """Fault B4: its author chose it. Only a first page without any answer is about the endpoint."""
+    """Fault B4: its author chose it. A list that nobody chose shows whether the endpoint is down."""
     with pytest.raises(failure) as caught:
         find(*answers)
     assert caught.value.fault is fault
+
+
+BROKEN = RegistryUnavailable("the connection broke")
+
+
+@pytest.mark.parametrize(
+    ("answer", "control", "fault"),
+    [
+        (respond(500), respond(502), Fault.REGISTRY),
+        (respond(500), BROKEN, Fault.REGISTRY),
+        (respond(500), MISSING, Fault.IMAGE),
+        (respond(503), respond(403), Fault.IMAGE),
+        (respond(408), GOOD, Fault.IMAGE),
+        (
+            respond(404, {"error_code": "APIGW.0307"}),
+            respond(404, {"error_code": "APIGW.0307"}),
+            Fault.REGISTRY,
+        ),
+        (respond(404, {"error_code": "APIGW.0307"}), MISSING, Fault.IMAGE),
+        (respond(404, {"error_code": "SVCSTG.SWR.4040083"}), MISSING, Fault.IMAGE),
+        (BROKEN, BROKEN, Fault.REGISTRY),
+        (BROKEN, MISSING, Fault.IMAGE),
+    ],
+)
+def test_what_fails_about_one_image_only_is_the_fault_of_the_image(
+    answer: HttpResponse | TrustLookupError, control: HttpResponse | TrustLookupError, fault: Fault
+) -> None:
+    """Fault B4: the author of a Pod chose the tag; the control request asks about one that nobody chose."""
+    asked, transport, _, _ = client([answer, control])
+    with pytest.raises(RegistryUnavailable) as caught:
+        asked.show_tag(tag_query(), SOON, free)
+    assert caught.value.fault is fault
+    assert [request.path.rpartition("/manage/namespaces/")[2] for request in transport.sent] == [
+        "shop/repos/tools$web/tags/1.0",
+        "swr-trust-probe/repos/swr-trust-probe/tags/none",
+    ]
 
 
 FOREIGN = respond(401, {"error_code": "SVCSTG.SWR.4019999"})
@@ -264,13 +320,15 @@ class Organizations:
         return answer
 
 
-def guarded(**answers: HttpResponse | TrustLookupError) -> tuple[Any, Organizations]:
+def guarded(
+    organizations: frozenset[str] = frozenset(), **answers: HttpResponse | TrustLookupError
+) -> tuple[Any, Organizations]:
     """Return what asks about an image of an organisation, as a real credential, and who is asked."""
     transport = Organizations(**answers)
     credential = GuardedCredential(
         "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", SilentRecorder())
     )
-    asked = SwrClient(registry(), transport, credential, Notes())
+    asked = SwrClient(registry(organizations=organizations), transport, credential, Notes())
 
     def ask(organization: str) -> str:
         query = TrustQuery(registry(), organization, "web", tag="1.0")
@@ -341,9 +399,56 @@ def test_a_401_that_cannot_be_explained_pauses_nothing_and_admits_nothing(
     assert ask("shop") == "trusted"
 
 
-def test_a_credential_that_was_never_accepted_is_paused_after_one_failure() -> None:
-    """There is nothing to compare with, and five failures lock the account."""
-    ask, transport = guarded(foreign=FOREIGN)
-    assert ask("foreign").startswith("unauthorized, registry: SWR answered 401")
+def test_a_401_before_anything_was_answered_is_compared_with_one_about_nobodys_image() -> None:
+    """Fault B6: just after the start there is no request that was answered."""
+    ask, transport = guarded(foreign=FOREIGN, **{PROBE: MISSING})
+    assert ask("foreign") == (
+        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
+        "and accepts the credential for others"
+    )
+    assert ask("shop") == "trusted"
+    assert transport.asked == ["foreign", PROBE, "shop"]
+
+
+def test_a_pause_that_is_a_guess_admits_nothing() -> None:
+    """Fault B6: perhaps SWR refuses what it does not know, and whose the organisation is chose its author.
+
+    There is a pause, for five failures lock the account.
+    """
+    ask, transport = guarded(foreign=FOREIGN, **{PROBE: FOREIGN})
+    assert ask("foreign") == (
+        "unauthorized, image: SWR answered 401 SVCSTG.SWR.4019999; "
+        "whether it is about the credential is not known"
+    )
+    assert ask("shop").startswith("unauthorized, local: the token credential is paused for")
+    assert transport.asked == ["foreign", PROBE]
+
+
+def test_a_401_about_an_organisation_of_the_policy_is_about_the_credential() -> None:
+    """The operator says that it is the account's."""
+    ask, transport = guarded(frozenset({"ops", "shop"}), shop=FOREIGN, ops=FOREIGN)
+    assert ask("shop").startswith("unauthorized, registry: SWR answered 401")
     assert ask("shop").startswith("unauthorized, registry: the token credential is paused for")
-    assert transport.asked == ["foreign"]
+    assert transport.asked == ["shop", "ops"]
+
+
+def test_without_a_request_to_compare_with_a_401_is_a_guess() -> None:
+    """Fault B6: the only organisation that the policy names is the one that was asked about."""
+    ask, transport = guarded(frozenset({"shop"}), shop=FOREIGN)
+    assert ask("shop").startswith("unauthorized, image: SWR answered 401")
+    assert ask("shop").startswith("unauthorized, local: the token credential is paused for")
+    assert transport.asked == ["shop"]
+
+
+def test_a_request_that_an_earlier_secret_was_answered_is_compared_with() -> None:
+    """Fault B6: temporary keys change every few hours, and each time nothing was answered yet."""
+    transport = Organizations(foreign=FOREIGN)
+    credential = FakeCredential()
+    asked = SwrClient(registry(), transport, credential, Notes())
+    for organization in ("shop", "foreign"):
+        query = TrustQuery(registry(), organization, "web", tag="1.0")
+        with contextlib.suppress(Forbidden):
+            asked.show_tag(query, SOON, free)
+        credential.generation += 1
+    assert transport.asked == ["shop", "foreign", "shop"]
+    assert credential.told == ["accept 1", "release 2"]

@@ -18,6 +18,7 @@ from tests.fakes import FakeClock, FakeTransport, Notes
 from webhook.deadlines import Deadline
 from webhook.errors import (
     ConfigError,
+    Fault,
     LookupTimeout,
     MalformedAnswer,
     RegistryUnavailable,
@@ -156,7 +157,7 @@ class Guarded:
     def current(self, deadline: Deadline) -> tuple[str, int]:
         return self.secrets[-1], len(self.secrets)
 
-    def renew(self, generation: int) -> bool:
+    def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         return self.renewable or generation != len(self.secrets)
 
     def confirm(self) -> None:
@@ -257,11 +258,50 @@ def test_a_trial_without_a_verdict_lets_the_next_one_try() -> None:
 
 
 def test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline() -> None:
-    """A caller in a hurry gives up."""
+    """A caller in a hurry gives up: nothing is known of SWR yet, so nothing is admitted for it."""
     guarded = Guarded()
     guarded.authorize()
-    with pytest.raises(LookupTimeout):
+    with pytest.raises(LookupTimeout) as caught:
         guarded.authorize(0.02)
+    assert (caught.value.fault, caught.value.detail) == (
+        Fault.LOCAL,
+        "the token credential is being tried for the first time",
+    )
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "outcome"),
+    [
+        pytest.param(None, "1", id="an answer that says nothing of it"),
+        pytest.param(LookupTimeout("late", fault=Fault.LOCAL), "1", id="a call that had no time"),
+        pytest.param(
+            LookupTimeout("late", fault=Fault.REGISTRY),
+            "registry: the token credential is being tried for the first time: late",
+            id="a call that had its time",
+        ),
+    ],
+)
+def test_who_waits_for_a_trial_shares_its_end_only_if_swr_did_not_answer(
+    unanswered: LookupTimeout | None, outcome: str
+) -> None:
+    """After a start while SWR is down all hear so at once, and each in turn would have too little time."""
+    guarded = Guarded()
+    guarded.authorize()
+    outcomes: list[str] = []
+
+    def wait() -> None:
+        try:
+            outcomes.append(str(guarded.authorize(30.0)))
+        except LookupTimeout as error:
+            outcomes.append(f"{error.fault}: {error.detail}")
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not guarded.credential._turn._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    guarded.credential.release(1, unanswered)
+    waiting.join(10)
+    assert outcomes == [outcome]
 
 
 def test_a_trial_that_never_reports_back_is_over_with_its_deadline() -> None:

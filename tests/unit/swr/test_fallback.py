@@ -207,7 +207,7 @@ def test_value_that_is_not_json_true_is_not_trust(value: object) -> None:
 
 def test_wrong_endpoint_keeps_its_message() -> None:
     """Fault D5: everything is answered 404 there, so nothing is remembered."""
-    asked = Asked(pages=[UNPUBLISHED])
+    asked = Asked(pages=[UNPUBLISHED], list_control=UNPUBLISHED)
     error = asked.fail()
     assert str(error) == "the API gateway answered 404 APIGW.0101: is the endpoint right?"
     assert (type(error), error.fault) == (RegistryUnavailable, Fault.REGISTRY)

@@ -23,7 +23,7 @@ from webhook.errors import (
 from webhook.swr.answers import TagFact
 from webhook.swr.client import SwrClient
 from webhook.swr.tag_lists import MAX_AT_ONCE, MAX_TAGS, SECONDS, TagList, TagLists
-from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 WEB, API = ("shop", "web"), ("shop", "api")
 SOON = Deadline(1e9)
@@ -164,7 +164,7 @@ def test_another_digest_of_the_same_repository_costs_no_call() -> None:
 
     def find(digest: str) -> TrustRecord:
         query = TrustQuery(registry(), "shop", "web", digest=digest)
-        return asked.find_digest(query, SOON, lambda deadline: None)
+        return asked.find_digest(query, SOON, Unlimited())
 
     first = find(DIGEST)
     clock.tick(3)
@@ -180,7 +180,7 @@ def test_a_repository_that_is_missing_is_remembered_as_one_without_tags() -> Non
     asked = SwrClient(registry(), transport, FakeCredential(), Notes())
     for digest in (DIGEST, OTHER):
         query = TrustQuery(registry(), "shop", "web", digest=digest)
-        assert asked.find_digest(query, SOON, lambda deadline: None).status is TrustStatus.MISSING
+        assert asked.find_digest(query, SOON, Unlimited()).status is TrustStatus.MISSING
     assert len(transport.sent) == 1
 
 
@@ -190,5 +190,5 @@ def test_a_list_that_was_not_read_to_its_end_is_not_kept() -> None:
     asked = SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), Notes())
     query = TrustQuery(registry(), "shop", "web", digest=DIGEST)
     with pytest.raises(TrustLookupError):
-        asked.find_digest(query, SOON, lambda deadline: None)
-    assert asked.find_digest(query, SOON, lambda deadline: None).status is TrustStatus.UNTRUSTED
+        asked.find_digest(query, SOON, Unlimited())
+    assert asked.find_digest(query, SOON, Unlimited()).status is TrustStatus.UNTRUSTED

@@ -195,3 +195,41 @@ def test_other_rate_counts_from_its_change_on() -> None:
     limited.limiter.change_rate(10.0)
     assert [limited.turn() for _ in range(36)] == [0.0] * 36
     assert limited.turn() == pytest.approx(1 / 9)
+
+
+@pytest.mark.parametrize("pause", ["throttled", "blocked"])
+@pytest.mark.parametrize(
+    ("calls", "seconds", "background", "fault"),
+    [
+        pytest.param(9, 0.0, False, Fault.REGISTRY, id="a few at once"),
+        pytest.param(10, 0.0, False, Fault.LOCAL, id="many at once"),
+        pytest.param(30, 2.0, False, Fault.REGISTRY, id="one every two seconds"),
+        pytest.param(61, 0.9, False, Fault.LOCAL, id="more than one a second for a minute"),
+        pytest.param(60, 0.0, True, Fault.REGISTRY, id="refreshes, which no author asks for"),
+    ],
+)
+def test_a_pause_that_our_own_cold_lookups_may_have_caused_is_ours(
+    calls: int, seconds: float, background: bool, fault: Fault, pause: str
+) -> None:
+    """Faults B3 and D6: which images are cold is the choice of a Pod's author, who may flood SWR through us."""
+    limited = Limited()
+    for _ in range(calls):
+        limited.turn(background=background)
+        limited.clock.tick(seconds)
+    if pause == "blocked":
+        limited.limiter.block(LONGEST_BLOCK)
+    else:
+        limited.limiter.back_off(30.0)
+    with pytest.raises(Throttled) as caught:
+        limited.turn(1.0)
+    assert (limited.limiter.fault, caught.value.fault) == (fault, fault)
+
+
+def test_a_flood_of_long_ago_causes_no_pause() -> None:
+    """What SWR says now is about what is asked now."""
+    limited = Limited()
+    for _ in range(60):
+        limited.turn()
+    limited.clock.tick(61.0)
+    limited.limiter.back_off(None)
+    assert limited.limiter.fault is Fault.REGISTRY

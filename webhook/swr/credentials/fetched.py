@@ -104,7 +104,7 @@ class FetchedSecret(Generic[SecretT]):
             assert self._held is not None
             return self._held.secret, self._generation
 
-    def renew(self, generation: int) -> bool:
+    def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Give a rejected secret up; ``True`` if another one may be fetched.
 
         A secret that was itself fetched because the one before was rejected, and that nobody
@@ -116,7 +116,7 @@ class FetchedSecret(Generic[SecretT]):
                 return True
             identity = self._identify()
             if self._held is not None and self._after_rejection:
-                self._pause.begin(identity)
+                self._pause.begin(identity, fault)
             self._held = None
             self._after_rejection = True
             return not self._pause.left(identity)
@@ -141,7 +141,8 @@ class FetchedSecret(Generic[SecretT]):
         left = self._pause.left(self._identify())
         if left:
             return Unauthorized(
-                f"the {self._kind} credential is paused for {left:.0f} s after a failed authentication"
+                f"the {self._kind} credential is paused for {left:.0f} s after a failed authentication",
+                fault=self._pause.fault,
             )
         assert self._failed is not None
         return self._failed[1]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Unauthorized
+from webhook.errors import Fault, Unauthorized
 
 MAX_BYTES: Final = 64 * 1024
 """A token is some kilobytes at most."""
@@ -62,8 +62,9 @@ class SecretFiles:
         """Return what tells one state of the files from another; raises ``OSError``."""
         return tuple(_stat(path) for path in self._paths)
 
-    def renew(self, generation: int) -> bool:
+    def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Whether the files hold another secret than that of ``generation``."""
+        del fault
         _, now = self.current(Deadline.after(0))
         return now != generation
 

@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from webhook.deadlines import Deadline
@@ -23,6 +24,9 @@ from webhook.swr.http import Authorization, HttpRequest
 
 PAUSE_SECONDS: Final = (360.0, 600.0)
 """The pause after a failure is drawn from here: longer than the lock, and never in step."""
+
+NOTICE: Final = 0.2
+"""Seconds after its deadline in which the request on trial tells how it ended; others begin with it."""
 
 SecretT = TypeVar("SecretT")
 
@@ -66,9 +70,12 @@ class Pause:
         self._draw = draw
         self._until = float("-inf")
         self._of: object = None
+        self.fault = Fault.REGISTRY
+        """Whose fault it is that the secret is paused."""
 
-    def begin(self, of: object) -> None:
+    def begin(self, of: object, fault: Fault = Fault.REGISTRY) -> None:
         """Pause the secret that ``of`` identifies."""
+        self.fault = fault
         length = self._draw(*PAUSE_SECONDS)
         self._until, self._of = self._clock() + length, of
         self._recorder.credential_paused(self._kind, time.time() + length)
@@ -82,6 +89,18 @@ class Pause:
     def left(self, of: object) -> float:
         """Return the seconds for which the secret ``of`` is still paused, 0.0 if it is not."""
         return max(0.0, self._until - self._clock()) if self._of == of else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """One request that tries a secret; ``unanswered`` is how it ended, where SWR did not answer it.
+
+    ``ends`` is in monotonic seconds.
+    """
+
+    generation: int
+    ends: float
+    unanswered: LookupTimeout | None = None
 
 
 class GuardedCredential(Generic[SecretT]):
@@ -101,13 +120,13 @@ class GuardedCredential(Generic[SecretT]):
         self._pause = pause
         self._turn = threading.Condition()
         self._accepted = 0
-        self._on_trial: tuple[int, float] | None = None
+        self._on_trial: _Trial | None = None
 
-    def authorize(self, request: HttpRequest, deadline: Deadline) -> Authorization:
+    def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         """Return the headers for a request; see ``Credential``."""
         while True:
             secret, generation = self._source.current(deadline)
-            if self._take_turn(generation, deadline):
+            if generation == trial or self._take_turn(generation, deadline):
                 try:
                     return Authorization(self._apply(secret, request), generation)
                 except BaseException:
@@ -124,21 +143,24 @@ class GuardedCredential(Generic[SecretT]):
             self._pause.end()
             self._end_trial(generation)
 
-    def reject(self, generation: int) -> bool:
+    def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Pause a rejected secret unless another one is to be had; see ``Credential``."""
-        renewed = self._source.renew(generation)
+        renewed = self._source.renew(generation, fault)
         with self._turn:
             if self._accepted == generation:
                 self._accepted = 0
             if not renewed:
-                self._pause.begin(generation)
+                self._pause.begin(generation, fault)
             self._end_trial(generation)
         return renewed
 
-    def release(self, generation: int) -> None:
-        """Let the next request try a secret whose trial ended without a verdict."""
+    def release(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
+        """Let the next request try a secret whose trial ended without a verdict.
+
+        Where SWR did not answer in a full ``lookup.timeout``, whoever waited meanwhile has its failure.
+        """
         with self._turn:
-            self._end_trial(generation)
+            self._end_trial(generation, unanswered)
 
     def _take_turn(self, generation: int, deadline: Deadline) -> bool:
         """Return whether the request may go; ``False`` asks to look at the secret again."""
@@ -146,23 +168,27 @@ class GuardedCredential(Generic[SecretT]):
             left = self._pause.left(generation)
             if left:
                 raise Unauthorized(
-                    f"the {self._kind} credential is paused for {left:.0f} s after a failed authentication"
+                    f"the {self._kind} credential is paused for {left:.0f} s after a failed authentication",
+                    fault=self._pause.fault,
                 )
             if generation == self._accepted:
                 return True
             trial = self._on_trial
-            if trial is None or trial[0] != generation or trial[1] <= time.monotonic():
+            if trial is None or trial.generation != generation or trial.ends + NOTICE <= time.monotonic():
                 # The trial ends with its request, which ends by its deadline.
-                self._on_trial = (generation, deadline.at)
+                self._on_trial = _Trial(generation, deadline.at)
                 return True
-            self._turn.wait(min(deadline.remaining(), max(0.0, trial[1] - time.monotonic())))
+            self._turn.wait(min(deadline.remaining(), max(0.0, trial.ends - time.monotonic())) + NOTICE)
+            waits_for = f"the {self._kind} credential is being tried for the first time"
+            if trial.unanswered is not None and trial.unanswered.fault is Fault.REGISTRY:
+                raise LookupTimeout(f"{waits_for}: {trial.unanswered.detail}", fault=Fault.REGISTRY)
             if deadline.expired:
-                raise LookupTimeout(
-                    f"the {self._kind} credential is being tried for the first time", fault=Fault.REGISTRY
-                )
+                raise LookupTimeout(waits_for, fault=Fault.LOCAL)
             return False
 
-    def _end_trial(self, generation: int) -> None:
-        if self._on_trial is not None and self._on_trial[0] == generation:
+    def _end_trial(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
+        trial = self._on_trial
+        if trial is not None and trial.generation == generation:
+            trial.unanswered = unanswered
             self._on_trial = None
             self._turn.notify_all()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from webhook.deadlines import Deadline
+from webhook.errors import Fault
 
 SecretT_co = TypeVar("SecretT_co", covariant=True)
 
@@ -30,8 +31,11 @@ class SecretSource(Protocol[SecretT_co]):
         """
         ...  # pragma: no cover
 
-    def renew(self, generation: int) -> bool:
-        """Whether another secret than the rejected one is there, or can be fetched."""
+    def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
+        """Whether another secret than the rejected one is there, or can be fetched.
+
+        ``fault`` is that of a pause which begins with it; see ``webhook.swr.http.Credential``.
+        """
         ...  # pragma: no cover
 
     def confirm(self) -> None:
@@ -51,9 +55,9 @@ class FixedSecret(SecretSource[SecretT_co]):
         del deadline
         return self._secret, 1
 
-    def renew(self, generation: int) -> bool:
+    def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Return ``False``: there is no other."""
-        del generation
+        del generation, fault
         return False
 
     def confirm(self) -> None:

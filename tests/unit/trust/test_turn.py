@@ -1,0 +1,83 @@
+"""Whose fault it is that a call was not answered in time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout
+from webhook.trust.breaker import CircuitBreaker
+from webhook.trust.limiter import RateLimiter
+from webhook.trust.turn import Turn
+
+TIMEOUT = 3.0
+TOO_LITTLE = "too little of lookup.timeout was left for this call: late"
+HELD_UP = "this process was held up: late"
+
+
+def turn(held_up: float = 0.0) -> Turn:
+    """Return a turn of a process that is held up for so many seconds during each call."""
+    seconds = iter_lateness(held_up)
+    limiter = RateLimiter(1000.0, sleep=lambda _: None)
+    return Turn(limiter, TIMEOUT, lambda: next(seconds), background=False)
+
+
+def iter_lateness(held_up: float) -> Iterator[float]:
+    """Yield what a watch over the loop says, each time that it is asked."""
+    lost = 5.0
+    while True:
+        yield lost
+        lost += held_up
+
+
+def fail(asked: Turn, left: float, fault: Fault) -> LookupTimeout:
+    """Return what becomes of a timeout of a call that begins with so many seconds left."""
+    with pytest.raises(LookupTimeout) as caught, asked.call(Deadline.after(left)):
+        raise LookupTimeout("late", fault=fault)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("left", "held_up", "fault", "expected"),
+    [
+        pytest.param(3.0, 0.0, Fault.REGISTRY, (Fault.REGISTRY, "late"), id="it had all its time"),
+        pytest.param(2.8, 0.0, Fault.REGISTRY, (Fault.REGISTRY, "late"), id="it had nearly all of it"),
+        pytest.param(2.6, 0.0, Fault.REGISTRY, (Fault.LOCAL, TOO_LITTLE), id="a tenth was over already"),
+        pytest.param(0.1, 0.0, Fault.REGISTRY, (Fault.LOCAL, TOO_LITTLE), id="hardly any was left"),
+        pytest.param(3.0, 0.5, Fault.REGISTRY, (Fault.REGISTRY, "late"), id="held up for a sixth"),
+        pytest.param(3.0, 0.7, Fault.REGISTRY, (Fault.LOCAL, HELD_UP), id="held up for a quarter"),
+        pytest.param(0.1, 0.0, Fault.IMAGE, (Fault.IMAGE, "late"), id="what is the image's fault stays so"),
+        pytest.param(3.0, 0.7, Fault.LOCAL, (Fault.LOCAL, "late"), id="what is ours stays so"),
+    ],
+)
+def test_a_timeout_is_swrs_fault_only_if_swr_had_the_time(
+    left: float, held_up: float, fault: Fault, expected: tuple[Fault, str]
+) -> None:
+    """Faults B1 to B3: what took the time from a call, the author of a Pod may have caused."""
+    failure = fail(turn(held_up), left, fault)
+    assert (failure.fault, failure.detail) == expected
+
+
+def test_the_second_call_of_a_lookup_counts_by_what_the_first_one_left() -> None:
+    """Fault B4: how many calls a lookup takes depends on the image."""
+    asked = turn()
+    with asked.call(Deadline.after(3.0)):
+        pass
+    assert fail(asked, 1.0, Fault.REGISTRY).fault is Fault.LOCAL
+
+
+def test_the_first_call_uses_the_turn_that_was_reserved() -> None:
+    """And any other takes one of its own."""
+    limiter = RateLimiter(1.0, clock=lambda: 0.0, sleep=lambda _: None)
+    asked = Turn(limiter, TIMEOUT, lambda: 0.0, background=False)
+    left = []
+    asked.reserve(CircuitBreaker())
+    for _ in range(3):
+        left.append(limiter._cold._tokens)
+        with asked.call(Deadline.after(60.0)):
+            pass
+    left.append(limiter._cold._tokens)
+    assert [before - after for before, after in itertools.pairwise(left)] == [0, 1, 1]

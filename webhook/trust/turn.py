@@ -1,0 +1,77 @@
+"""One lookup's turn in the rate of calls, and whose fault it is that a call of it was not answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout
+from webhook.trust.breaker import BreakerState, CircuitBreaker
+from webhook.trust.limiter import RateLimiter
+
+MAX_LOST: Final = 0.1
+"""The share of ``lookup.timeout`` that may be over when a call begins whose timeout is SWR's fault."""
+
+MAX_HELD_UP: Final = 0.2
+"""The share of ``lookup.timeout`` for which this process may be held up during such a call. Each piece of an
+answer waits for the loop, a page of a list has dozens: many short waits cost a call as much as a long one."""
+
+
+class Turn:
+    """Implements ``Pace``: a place in the rate of calls, taken before it is known whose call it will be."""
+
+    def __init__(
+        self, limiter: RateLimiter, timeout: float, lateness: Callable[[], float], *, background: bool
+    ) -> None:
+        """Take part in the rate of ``limiter``, for a lookup of at most ``timeout`` seconds.
+
+        ``lateness`` returns for how many seconds this process has been held up since it began.
+        """
+        self._limiter = limiter
+        self._timeout = timeout
+        self._lateness = lateness
+        self._reserved = False
+        self.background = background
+
+    def reserve(self, breaker: CircuitBreaker) -> None:
+        """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
+        if breaker.state is BreakerState.CLOSED and not self._limiter.is_silent:
+            self._limiter.reserve(background=self.background)
+            self._reserved = True
+
+    @contextmanager
+    def call(self, deadline: Deadline) -> Iterator[None]:
+        """Wait until one more call may be made, by the turn for the first one; see ``Pace``."""
+        reserved, self._reserved = self._reserved, False
+        self._limiter.wait_turn(deadline, background=self.background, reserved=reserved)
+        with self.timed(deadline):
+            yield
+
+    @contextmanager
+    def timed(self, deadline: Deadline) -> Iterator[None]:
+        """Say of a timeout in the block whose fault it is; see ``Pace``.
+
+        It stays SWR's only if SWR had the time to answer: what our own rate, earlier calls or a busy
+        loop took from it, the author of a Pod may have caused.
+        """
+        left, late = deadline.remaining(), self._lateness()
+        try:
+            yield
+        except LookupTimeout as error:
+            if error.fault is not Fault.REGISTRY:
+                raise
+            if left < self._timeout * (1 - MAX_LOST):
+                detail = f"too little of lookup.timeout was left for this call: {error.detail}"
+            elif self._lateness() - late > self._timeout * MAX_HELD_UP:
+                detail = f"this process was held up: {error.detail}"
+            else:
+                raise
+            raise LookupTimeout(detail, fault=Fault.LOCAL) from None
+
+    def give_back(self) -> None:
+        """Give the turn back if there was no call."""
+        if self._reserved:
+            self._reserved = False
+            self._limiter.give_back(background=self.background)
