@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,17 @@ from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 free = Unlimited()
+
+
+class Turns(Unlimited):
+    """Implements ``Pace``: calls ``take`` before each call, which may raise."""
+
+    def __init__(self, take: Callable[[Deadline], None]) -> None:
+        self._take = take
+
+    def call(self, deadline: Deadline) -> AbstractContextManager[None]:
+        self._take(deadline)
+        return super().call(deadline)
 
 
 class FakeClock:

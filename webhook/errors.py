@@ -100,17 +100,17 @@ class Fault(StrEnum):
     ======== =========== =================== ================ ==========
     fault    stale trust ``onLookupFailure`` circuit breaker  retry
     ======== =========== =================== ================ ==========
-    registry is served   counts if transient counts a failure if no answer came
+    registry is served   counts if transient counts a failure if SWR failed
     local    is not      does not count      is not told      no
-    image    is not      does not count      is not told      no
+    image    is not      does not count      is not told      if SWR failed
     ======== =========== =================== ================ ==========
     """
 
     REGISTRY = "registry"
-    """A call that had its full time was not answered, or SWR refuses to answer anybody."""
+    """A call that had its full time was not answered, or SWR fails or refuses whoever asks."""
 
     LOCAL = "local"
-    """Our own queue, rate limit, deadline or bug. Whoever floods the webhook can cause it."""
+    """Our own queue, rate limit, deadline or bug, or SWR's answer to a flood. Whoever floods causes it."""
 
     IMAGE = "image"
     """It depends on the image asked about. Whoever writes the reference can cause it."""

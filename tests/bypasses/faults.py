@@ -229,7 +229,7 @@ FAULTS: Final = (
     mistake(
         "B4",
         "the breaker counts what is not the registry's fault",
-        f"{T_LOOKUP}::test_what_is_not_the_registrys_fault_opens_no_breaker_and_is_not_repeated",
+        f"{T_LOOKUP}::test_what_is_not_the_registrys_fault_opens_no_breaker",
         (LANE, "            if failure.fault is Fault.REGISTRY:\n", "            if failure.fault:\n"),
     ),
     mistake(

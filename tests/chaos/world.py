@@ -100,7 +100,7 @@ class Account:
         if self._signed:
             credentials = f"{{kind: aksk, accessKeyFile: {token}, secretKeyFile: {secret}}}"
         return (
-            f"  - hosts: [{self.key}.swr.test]\n    region: cn-north-4\n"
+            f"  - hosts: [{self.key}.swr.test]\n    organizations: [{self.key}]\n    region: cn-north-4\n"
             f"    endpoint: https://{self.key}{DOMAIN}:{port}\n"
             f"    caFile: {self._world.certificate.authority}\n    credentials: {credentials}\n"
         )

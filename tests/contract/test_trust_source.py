@@ -15,7 +15,7 @@ import pytest
 
 from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import FakeTrustSource, Notes, free
+from tests.fakes import FakeTrustSource, Notes, Turns, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -228,7 +228,7 @@ def test_every_call_waits_for_its_turn(world: World) -> None:
     """The pace is asked once before each call, with the deadline of the question."""
     turns: list[tuple[Deadline, int]] = []
     deadline = Deadline.after(10)
-    world.source.fetch(tag(world), deadline, lambda until: turns.append((until, world.calls)))
+    world.source.fetch(tag(world), deadline, Turns(lambda until: turns.append((until, world.calls))))
     assert turns == [(deadline, 0)]
     assert world.calls == 1
 
@@ -240,7 +240,7 @@ def test_a_call_that_may_not_be_made_is_not_made(world: World) -> None:
         raise Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
 
     with pytest.raises(Throttled, match="our own limit of calls is used up"):
-        world.source.fetch(tag(world), Deadline.after(10), full)
+        world.source.fetch(tag(world), Deadline.after(10), Turns(full))
     assert world.calls == 0
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import DIGEST, OTHER_DIGEST, SOON, registry
-from tests.fakes import FakeCredential, FakeTransport, Notes
+from tests.fakes import FakeCredential, FakeTransport, Notes, free
 from tests.fuzz.effort import seeds, thorough
 from tests.fuzz.inputs import junk
 from webhook.errors import TrustLookupError
@@ -59,9 +59,7 @@ def ask(query: TrustQuery, *answers: HttpResponse) -> TrustRecord | None:
     """Return the record, or ``None`` where the answer is not known."""
     asked = client(*answers)
     try:
-        found = (asked.find_digest if query.digest is not None else asked.show_tag)(
-            query, SOON, lambda _: None
-        )
+        found = (asked.find_digest if query.digest is not None else asked.show_tag)(query, SOON, free)
     except TrustLookupError as error:
         failure = error
     else:

@@ -250,7 +250,7 @@ class LookupModel(_Model):
     """How SWR is asked."""
 
     timeout: Annotated[float, *between("1s", "25s")] = Field(default="3s", validate_default=True)
-    """For one lookup with its retries: 0.1s to 25s."""
+    """For one lookup with its retries: 1s to 25s."""
     concurrency: int = Field(default=128, ge=1, le=1000)
     """Calls at the same time, per endpoint and credential."""
     retries: int = Field(default=1, ge=0, le=3)

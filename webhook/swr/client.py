@@ -302,7 +302,7 @@ class SwrClient:
             return Fault.REGISTRY
         control, is_proof = self._find_control(organization, generation)
         if control is None:
-            return Fault.LOCAL
+            return Fault.REGISTRY if is_proof else Fault.LOCAL
         if not self._organizations.checking.acquire(timeout=deadline.remaining()):
             raise _undecided(response)
         try:

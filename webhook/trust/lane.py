@@ -208,7 +208,7 @@ class Lane:
             except RegistryUnavailable as error:
                 pause = random.uniform(*RETRY_PAUSE)  # noqa: S311 - jitter
                 last = attempt == self.settings.retries or deadline.remaining() <= pause
-                if last or error.fault is not Fault.REGISTRY:
+                if last or error.fault is Fault.LOCAL:
                     raise
                 if self.breaker.state is not BreakerState.CLOSED:
                     raise

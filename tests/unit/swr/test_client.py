@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeCredential, FakeTransport, Notes, free
+from tests.fakes import FakeCredential, FakeTransport, Notes, Turns, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -29,7 +28,7 @@ from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.tag_lists import MAX_PAGES
-from webhook.trust.records import TrustQuery, TrustStatus, Unlimited
+from webhook.trust.records import TrustQuery, TrustStatus
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -133,26 +132,12 @@ def test_the_credential_hears_how_it_fared(answer: HttpResponse | TrustLookupErr
     assert credential.told == [told]
 
 
-class Turns(Unlimited):
-    """Implements ``Pace`` and keeps whose turn it was; raises ``failure`` instead, if any."""
-
-    def __init__(self, failure: TrustLookupError | None = None) -> None:
-        self.taken: list[Deadline] = []
-        self._failure = failure
-
-    def call(self, deadline: Deadline) -> AbstractContextManager[None]:
-        if self._failure is not None:
-            raise self._failure
-        self.taken.append(deadline)
-        return super().call(deadline)
-
-
 def test_every_call_waits_for_its_turn_and_is_counted() -> None:
     """The pace is kept per call, and the outcome is recorded."""
-    turns = Turns()
+    turns: list[Deadline] = []
     asked, _, _, notes = client([EXPIRED, GOOD], renewable=True)
-    asked.show_tag(tag_query(), SOON, turns)
-    assert turns.taken == [SOON, SOON]
+    asked.show_tag(tag_query(), SOON, Turns(turns.append))
+    assert turns == [SOON, SOON]
     assert [line[:2] for line in notes.named("record_call")] == [
         ("swr.cn-north-4.myhuaweicloud.com", "401"),
         ("swr.cn-north-4.myhuaweicloud.com", "200"),
@@ -161,10 +146,13 @@ def test_every_call_waits_for_its_turn_and_is_counted() -> None:
 
 def test_a_call_that_may_not_be_made_releases_the_credential() -> None:
     """Our own throttling leaves nothing behind."""
-    full = Turns(Throttled("full", fault=Fault.LOCAL))
+
+    def full(deadline: Deadline) -> None:
+        raise Throttled("full", fault=Fault.LOCAL)
+
     asked, transport, credential, _ = client([GOOD])
     with pytest.raises(Throttled):
-        asked.show_tag(tag_query(), SOON, full)
+        asked.show_tag(tag_query(), SOON, Turns(full))
     assert (transport.sent, credential.told) == ([], ["release 1"])
 
 
@@ -432,12 +420,20 @@ def test_a_401_about_an_organisation_of_the_policy_is_about_the_credential() -> 
     assert transport.asked == ["shop", "ops"]
 
 
-def test_without_a_request_to_compare_with_a_401_is_a_guess() -> None:
-    """Fault B6: the only organisation that the policy names is the one that was asked about."""
+def test_a_401_about_the_only_organisation_of_the_policy_is_about_the_credential() -> None:
+    """No other is ever asked about, whatever the author of a Pod names."""
     ask, transport = guarded(frozenset({"shop"}), shop=FOREIGN)
-    assert ask("shop").startswith("unauthorized, image: SWR answered 401")
-    assert ask("shop").startswith("unauthorized, local: the token credential is paused for")
+    assert ask("shop").startswith("unauthorized, registry: SWR answered 401")
+    assert ask("shop").startswith("unauthorized, registry: the token credential is paused for")
     assert transport.asked == ["shop"]
+
+
+def test_without_a_request_to_compare_with_a_401_is_a_guess() -> None:
+    """Fault B6: somebody has named the organisation of the control request itself."""
+    ask, transport = guarded(**{PROBE: FOREIGN})
+    assert ask(PROBE).startswith("unauthorized, image: SWR answered 401")
+    assert ask("shop").startswith("unauthorized, local: the token credential is paused for")
+    assert transport.asked == [PROBE]
 
 
 def test_a_request_that_an_earlier_secret_was_answered_is_compared_with() -> None:
