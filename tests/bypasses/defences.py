@@ -262,8 +262,8 @@ MISTAKES: Final = (
         f"{T_GATE}::test_break_glass_is_on_record_even_if_it_was_not_needed",
         (
             GATE,
-            "_break_glass(policy, messages, request) if judged else",
-            "_break_glass(policy, messages, request) if outcome_of(judged) is Outcome.DENY else",
+            "        if glass is not None:\n            passed",
+            "        if glass is not None and outcome is Outcome.DENY:\n            passed",
         ),
     ),
     mistake(

@@ -124,6 +124,18 @@ FAULTS: Final = (
         ),
     ),
     mistake(
+        "C2",
+        "what was decoded lives for as long as its review waits",
+        "tests/unit/admission/test_gate.py::test_what_was_decoded_is_forgotten_before_a_review_waits",
+        ("webhook/admission/gate.py", "        request.keep_identity()\n", ""),
+    ),
+    mistake(
+        "C2",
+        "the same, seen by the memory of the process",
+        "tests/http/test_bodies.py::test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory",
+        ("webhook/admission/gate.py", "        request.keep_identity()\n", ""),
+    ),
+    mistake(
         "C1",
         "elements are not counted before they are decoded",
         "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
+import string
 import threading
 import time
 from collections.abc import Iterator
@@ -88,11 +90,13 @@ class Beside:
         assert self.resident < LIMIT
 
 
-def at_once(server: ServerProcess, body: bytes, count: int = CROWD) -> list[dict[str, Any]]:
+def at_once(
+    server: ServerProcess, body: bytes, count: int = CROWD, timeout: str = "10s"
+) -> list[dict[str, Any]]:
     """Send a review over so many connections at the same time and return the responses."""
     answers: list[dict[str, Any]] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(server.validate(body, "10s"))) for _ in range(count)
+        threading.Thread(target=lambda: answers.append(server.validate(body, timeout))) for _ in range(count)
     ]
     for thread in threads:
         thread.start()
@@ -116,6 +120,52 @@ def test_large_reviews_that_wait_for_swr_stay_within_the_memory(
     assert any("too many large objects" in status["message"] for status in refused)
     assert server.metric("swr_trust_busy_reviews_total") > 0
     assert wait_until(lambda: server.metric("swr_trust_request_body_bytes") <= len(SMALL) + 1000)
+
+
+def many_annotations(count: int = 87_381) -> dict[str, Any]:
+    """Return metadata of so many empty annotations: 9 bytes each in a body, and 84 decoded."""
+    letters = string.ascii_letters + string.digits + "-_"
+    keys = itertools.islice(itertools.product(letters, repeat=3), count)
+    return {"annotations": {"".join(key): "" for key in keys}}
+
+
+def many_owners(count: int = 39_000) -> dict[str, Any]:
+    """Return metadata of so many owners, none of which is a controller: 20 bytes each, and 360 decoded."""
+    return {"ownerReferences": [{"uid": f"{n:x}", "name": "o"} for n in range(count)]}
+
+
+def many_groups(count: int = 150_000) -> list[str]:
+    """Return so many groups of a user: 5 bytes each, and 59 decoded."""
+    return ["ab"] * count
+
+
+def compact(body: bytes) -> bytes:
+    """Return a body as kube-apiserver writes it, without spaces."""
+    return json.dumps(json.loads(body), separators=(",", ":")).encode()
+
+
+ELEMENTS = {
+    "annotations": lambda: review({**pod(COLD), "metadata": many_annotations()}),
+    "owners": lambda: review({**pod(COLD), "metadata": many_owners()}),
+    "groups": lambda: review(pod(COLD), groups=many_groups()),
+    "an old object": lambda: review(pod(COLD), old={"metadata": many_annotations()}, operation="UPDATE"),
+}
+COLD = f"{HOST}/shop/api:1.4"
+
+
+@pytest.mark.parametrize("what", ELEMENTS)
+def test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory(
+    server: ServerProcess, emulator: Emulator, what: str
+) -> None:
+    """Fault C2: 93 reviews of 787 kB have room in the budget; what was decoded of them took up to 1,070 MiB."""
+    emulator.set_latency(6.0)
+    body = compact(ELEMENTS[what]())
+    with Beside(server) as beside:
+        answers = at_once(server, body, 110, "5s")
+    beside.check()
+    assert {answer["uid"] for answer in answers} == {UID}
+    waited = [answer for answer in answers if "too many large objects" not in answer["status"]["message"]]
+    assert len(waited) > 50
 
 
 def test_many_small_reviews_that_wait_for_swr_cut_off_nobody(

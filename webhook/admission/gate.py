@@ -99,7 +99,7 @@ class Gate:
         self._bench: _Bench | None = None
 
     def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
-        """Return the decision; never raises.
+        """Return the decision; never raises. The request is left with what identifies it.
 
         Our own failure denies, unless the mode of the namespace is a milder one: a gate that only
         watches must not stop a cluster.
@@ -176,9 +176,9 @@ class Gate:
         if subject is Subject.MIRROR_POD:
             return _allow_mirror_pod(bench)
         if request.operation == "UPDATE":
-            old_found = count_images(subject, request.kind.kind, request.old_object)
-            old_object = request.old_object if old_found <= MAX_FOUND else None
-            uses = changed_uses(uses, find_uses(subject, request.kind.kind, old_object))
+            if count_images(subject, request.kind.kind, request.old_object) > MAX_FOUND:
+                request.old_object = None
+            uses = changed_uses(uses, find_uses(subject, request.kind.kind, request.old_object))
         if len(uses) > MAX_USES:
             return _refuse_many(bench, request, subject, len(uses))
         return self._decide_uses(bench, request, subject, uses, deadline)
@@ -205,9 +205,10 @@ class Gate:
         deadline: Deadline,
     ) -> Decision:
         policy, messages = bench.policy, bench.messages
-        judged = bench.judge.judge(uses, request.namespace, deadline, self._clock())
         # An update that brings in no image passes by itself: there is no glass to break.
-        glass, notes = _break_glass(policy, messages, request) if judged else (None, ())
+        glass, notes = _break_glass(policy, messages, request) if uses else (None, ())
+        request.keep_identity()
+        judged = bench.judge.judge(uses, request.namespace, deadline, self._clock())
         outcome = outcome_of(judged)
         annotations = annotate(policy, outcome, judged, break_glass=glass)
         if glass is not None:

@@ -2,7 +2,8 @@
 
 One body may have 7 MiB and 2,000 connections may be open, so a bound for each is none for the process. A body
 takes from the budget as its bytes arrive; a declared length reserves nothing. What it took is given back once
-its answer is written, for what was decoded from it lives as long.
+its answer is written, for the strings that its review names live as long; little else that was decoded from
+it does (``AdmissionRequest.keep_identity``).
 
 The first ``BEGINNING`` bytes of each body are always taken. Connections are limited, so the sum of these is,
 too. They say whose review it is: a review that cannot be refused under its uid is a failed call, which a

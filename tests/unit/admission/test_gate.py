@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.builders import (
@@ -27,12 +29,14 @@ from tests.builders import (
 from webhook.admission.decision import Decision, Outcome, status_of
 from webhook.admission.gate import Gate
 from webhook.admission.messages import printable
+from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review, write_review
+from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
 from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Policy
-from webhook.trust.lookup import Known, Origin
+from webhook.trust.lookup import Answer, Known, Origin, Question
 from webhook.trust.records import TrustRecord, TrustStatus
 
 TRUSTED, UNTRUSTED, MISSING = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOST}/shop/web:3"
@@ -445,6 +449,32 @@ def test_break_glass_is_ignored_for_everybody_else() -> None:
         'The annotation "swr-trust/break-glass" is ignored: user "mallory" may not use it.'
     )
     assert "break-glass" not in decision.annotations
+
+
+def count_decoded() -> int:
+    """Return how many objects, and parts of some, anything refers to."""
+    return sum(isinstance(thing, (KubernetesObject, ObjectMeta, Spec)) for thing in gc.get_objects())
+
+
+def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
+    """Fault C2: 93 decoded objects of 7 MB waited for SWR at the same time. The glass breaks all the same."""
+    thing = pod(UNTRUSTED)
+    thing["metadata"]["annotations"] = {**NOTE, "padding": "x"}
+    seen: list[tuple[Any, int]] = []
+
+    class Waiting(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            seen.append((msgspec.to_builtins(body), count_decoded()))
+            return super().ask(questions, deadline)
+
+    before = count_decoded()
+    body = request(thing, old=pod(TRUSTED), operation="UPDATE", groups=["platform-oncall"])
+    decision = Gate(lambda: GLASS, Waiting(FACTS), clock=lambda: NOW).decide(body, SOON)
+    assert decision.break_glass == "incident 7"
+    ((waiting, after),) = seen
+    assert waiting["object"]["spec"] is waiting["object"]["metadata"]["annotations"] is None
+    assert waiting["oldObject"] is waiting["userInfo"]["groups"] is None
+    assert after - before <= 2
 
 
 def test_an_update_without_a_new_image_breaks_no_glass() -> None:
