@@ -644,7 +644,7 @@ MISTAKES: Final = (
         f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
         (
             REVIEW,
-            "        return _read_loosely(body, str(error))",
+            "        return _read_loosely(body, str(error), pause)",
             "        raise BadReviewError(400, str(error)) from None",
         ),
     ),

@@ -40,6 +40,10 @@ FEW: Final = 10
 PIECE: Final = 50
 """Images that are judged at a time where there are more: some milliseconds."""
 
+WEIGHING: Final = 0.3
+"""Seconds that many answers may wait for the turn to be weighed: of the time that is kept back behind the
+deadline for the way back, because many reviews reach their deadlines at the same moment."""
+
 MAX_REMEMBERED: Final = 4096
 """Image strings whose reading is kept per policy."""
 
@@ -116,7 +120,11 @@ class Judge:
         if questions:
             asked = self._answers.ask(list(questions.values()), deadline)
             answers = dict(zip(questions, asked, strict=True))
-        return tuple(self._weigh(item, answers) for item in pending)
+        if self._large_work is None or len(pending) <= FEW:
+            return tuple(self._weigh(item, answers) for item in pending)
+        # Without a turn, too: an answer is due, and this is less than it took to ask.
+        with self._large_work.piece(Deadline.after(WEIGHING)):
+            return tuple(self._weigh(item, answers) for item in pending)
 
     def _in_turn(self, uses: Sequence[ImageUse], deadline: Deadline) -> Iterator[Sequence[ImageUse]]:
         """Yield the uses, many of them in pieces that others have their turns between.
