@@ -136,6 +136,30 @@ FAULTS: Final = (
         ("webhook/admission/gate.py", "        request.keep_identity()\n", ""),
     ),
     mistake(
+        "C2",
+        "reviews that wait may take all places",
+        "tests/http/test_places.py::test_reviews_that_wait_leave_places_for_others",
+        (WORKER, "len(self._in_flight) < self.worker_connections * CROWDED", "True"),
+    ),
+    mistake(
+        "C2",
+        "a review that may not wait waits",
+        "tests/unit/server/test_app.py::test_a_review_that_may_not_wait_has_no_time",
+        ("webhook/server/reviews.py", "            deadline = Deadline.after(0)\n", "            pass\n"),
+    ),
+    mistake(
+        "C2",
+        "a body waits for room for as long as its call may take, or longer",
+        "tests/http/test_places.py::test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call",
+        (WORKER, "        lease.expect_answer_within(time_to_decide(request.query))\n", ""),
+    ),
+    mistake(
+        "C2",
+        "the same, of its lease",
+        "tests/unit/server/test_body_budget.py::test_a_body_waits_for_half_of_its_time_at_most",
+        ("webhook/server/body_budget.py", "min(WAIT, seconds / 2)", "WAIT"),
+    ),
+    mistake(
         "C1",
         "elements are not counted before they are decoded",
         "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",
@@ -202,7 +226,11 @@ FAULTS: Final = (
         "C3",
         "answers to many questions are weighed by all at once",
         "tests/unit/admission/test_judging.py::test_many_answers_are_weighed_in_turn",
-        ("webhook/admission/judging.py", "self._large_work is None or len(pending) <= FEW", "True"),
+        (
+            "webhook/admission/judging.py",
+            "self._large_work is None or not answers or len(pending) <= FEW",
+            "True",
+        ),
     ),
     mistake(
         "C3",

@@ -120,7 +120,7 @@ class Judge:
         if questions:
             asked = self._answers.ask(list(questions.values()), deadline)
             answers = dict(zip(questions, asked, strict=True))
-        if self._large_work is None or len(pending) <= FEW:
+        if self._large_work is None or not answers or len(pending) <= FEW:
             return tuple(self._weigh(item, answers) for item in pending)
         # Without a turn, too: an answer is due, and this is less than it took to ask.
         with self._large_work.piece(Deadline.after(WEIGHING)):

@@ -31,7 +31,8 @@ LARGE_SHARE: Final = 64 * 1024 * 1024
 512 MiB that the chart allows it (``tests/http/test_bodies.py``)."""
 
 WAIT: Final = 2.0
-"""Seconds that a body waits for its share before its review is refused as one that comes at a busy moment."""
+"""Seconds that a body waits for its share before its review is refused as one that comes at a busy moment, or
+half of the time that the review may take, where that is less: it is answered in time all the same."""
 
 STALLED: Final = 1.0
 """Seconds without a piece after which a body in arrival may be given up for others."""
@@ -53,6 +54,10 @@ class Lease:
         """Its place in the order in which bodies went beyond the small share, 0 while it has not."""
         self.patience = WAIT
         """Seconds that it may still wait, all its pieces together."""
+
+    def expect_answer_within(self, seconds: float) -> None:
+        """Wait no longer than half of the ``seconds`` that the review of this body may take."""
+        self.patience = min(WAIT, seconds / 2)
 
     def grow(self, size: int) -> bool:
         """Take ``size`` bytes more; returns whether they could be had in time."""

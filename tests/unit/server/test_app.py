@@ -414,6 +414,15 @@ def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
     }
 
 
+@pytest.mark.parametrize("size", [0, 40_000])
+def test_a_review_that_may_not_wait_has_no_time(size: int) -> None:
+    """Fault C2: what is known is answered all the same, whatever the size of the body."""
+    decider = FakeGate()
+    thing = {"metadata": {"annotations": {"a": "x" * size}}}
+    assert call(decider, Body(review(thing), began=time.monotonic(), may_wait=False))["allowed"]
+    assert decider.remaining == [0.0]
+
+
 def test_others_have_their_turns_while_a_large_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: between its pieces, and before each of the tries that a broken object takes."""
     pauses: list[None] = []
