@@ -137,6 +137,26 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
+        "any number of images is awaited",
+        "tests/unit/admission/test_gate.py::test_many_images_are_not_awaited_beside_too_many_others",
+        (
+            "webhook/admission/gate.py",
+            "if count > FEW and self._awaited > MAX_AWAITED else",
+            "if count < 0 else",
+        ),
+    ),
+    mistake(
+        "C2",
+        "any number of images is awaited, seen by the memory",
+        "tests/http/test_bodies.py::test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory",
+        (
+            "webhook/admission/gate.py",
+            "if count > FEW and self._awaited > MAX_AWAITED else",
+            "if count < 0 else",
+        ),
+    ),
+    mistake(
+        "C2",
         "reviews that wait may take all places",
         "tests/http/test_places.py::test_reviews_that_wait_leave_places_for_others",
         (WORKER, "len(self._in_flight) < self.worker_connections * CROWDED", "True"),

@@ -93,12 +93,14 @@ class Beside:
 
 
 def at_once(
-    server: ServerProcess, body: bytes, count: int = CROWD, timeout: str = "10s"
+    server: ServerProcess, body: bytes | Iterator[bytes], count: int = CROWD, timeout: str = "10s"
 ) -> list[dict[str, Any]]:
-    """Send a review over so many connections at the same time and return the responses."""
+    """Send a review, or the next one each time, over so many connections at the same time; return the responses."""
+    bodies = itertools.repeat(body) if isinstance(body, bytes) else body
     answers: list[dict[str, Any]] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(server.validate(body, timeout))) for _ in range(count)
+        threading.Thread(target=lambda: answers.append(server.validate(next(bodies), timeout)))
+        for _ in range(count)
     ]
     for thread in threads:
         thread.start()
@@ -168,6 +170,24 @@ def test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory(
     assert {answer["uid"] for answer in answers} == {UID}
     waited = [answer for answer in answers if "too many large objects" not in answer["status"]["message"]]
     assert len(waited) > 50
+
+
+def test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """Fault C2: 1,400 reviews of 18 KB and 200 images each took 689 MiB, and stopped the loop for 0.9 s."""
+    count, names = 1400, itertools.count()
+    many = (pod(*(f"{HOST}/shop/n{next(names)}:1" for _ in range(199)), COLD) for _ in range(count))
+    bodies = [review(thing, namespace="noisy") for thing in many]
+    policy = "cache: {trusted: 1h}\nlookup: {timeout: 20s, callsPerSecond: 20}\n"
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
+        assert server.validate(SMALL)["allowed"]
+        emulator.set_latency(15.0)
+        with Beside(server) as beside:
+            answers = at_once(server, iter(bodies), count, "30s")
+    beside.check()
+    assert len(answers) == count
+    assert {(answer["uid"], answer["allowed"]) for answer in answers} == {(UID, False)}
 
 
 def test_many_small_reviews_that_wait_for_swr_cut_off_nobody(

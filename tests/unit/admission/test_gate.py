@@ -26,8 +26,10 @@ from tests.builders import (
     request,
     rule,
 )
+from webhook.admission import gate as gate_module
 from webhook.admission.decision import Decision, Outcome, status_of
 from webhook.admission.gate import Gate
+from webhook.admission.judging import FEW
 from webhook.admission.messages import printable
 from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
 from webhook.admission.request import AdmissionRequest
@@ -475,6 +477,30 @@ def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
     assert waiting["object"]["spec"] is waiting["object"]["metadata"]["annotations"] is None
     assert waiting["oldObject"] is waiting["userInfo"]["groups"] is None
     assert after - before <= 2
+
+
+def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C2: what reviews of 200 images know of them while they wait; a review of few waits all the same."""
+    monkeypatch.setattr(gate_module, "MAX_AWAITED", 2 * FEW)
+    waited: list[tuple[str, bool]] = []
+
+    def many(name: str) -> AdmissionRequest:
+        return request(pod(*(f"{HOST}/{name}/n:{n}" for n in range(FEW + 1))))
+
+    class Nested(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            organization = questions[0].query.organization
+            waited.append((organization, not deadline.expired))
+            if organization == "first":
+                it.decide(many("second"), SOON)
+                it.decide(request(pod(f"{HOST}/third/n:1")), SOON)
+            return super().ask(questions, deadline)
+
+    chosen = policy()
+    it = Gate(lambda: chosen, Nested({}), clock=lambda: NOW)
+    it.decide(many("first"), SOON)
+    it.decide(many("fourth"), SOON)
+    assert waited == [("first", True), ("second", False), ("third", True), ("fourth", True)]
 
 
 def test_an_update_without_a_new_image_breaks_no_glass() -> None:
