@@ -115,7 +115,7 @@ class Judge:
                 pending.append(item)
                 if item.question is not None:
                     questions.setdefault(item.key, item.question)
-        pending += [self._not_in_time(use, namespace) for use in uses[len(pending) :]]
+        pending += self._not_in_time(uses[len(pending) :], namespace)
         answers: dict[tuple[object, ...], Answer] = {}
         if questions:
             asked = self._answers.ask(list(questions.values()), deadline)
@@ -140,10 +140,11 @@ class Judge:
                     return
                 yield uses[start : start + PIECE]
 
-    def _not_in_time(self, use: ImageUse, namespace: str) -> _Pending:
+    def _not_in_time(self, uses: Sequence[ImageUse], namespace: str) -> list[_Pending]:
         failure = LookupTimeout("the turn of this review did not come in time", fault=Fault.LOCAL)
         judgement = Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
-        return _Pending(use, None, self.policy.rule_for(namespace, None), judgement=judgement)
+        rule = self.policy.rule_for(namespace, None)
+        return [_Pending(use, None, rule, judgement=judgement) for use in uses]
 
     def read(self, image: str) -> Reading:
         """Read an image string, remembering what it says."""
