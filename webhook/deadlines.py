@@ -58,6 +58,11 @@ class LargeWork:
         """Make one for the process."""
         self._running = threading.BoundedSemaphore(1)
 
+    @staticmethod
+    def pause() -> None:
+        """Let everybody else have a turn, and keep one's own: in the middle of a piece that takes long."""
+        time.sleep(PAUSE)
+
     @contextmanager
     def piece(self, deadline: Deadline) -> Iterator[bool]:
         """Wait for the turn of a piece; yields whether it came before the deadline."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.bench.load import connect, prepare
 from tests.bench.processes import receive, resident, worker_of
@@ -66,10 +68,25 @@ def _wide() -> bytes:
     return review(pod(*(f"{HOST}/shop/n{next(NAMES)}:1" for _ in range(200))), namespace="noisy")
 
 
+def _crumbs(metadata: dict[str, Any]) -> bytes:
+    thing = {**pod(f"{HOST}/shop/n{next(NAMES)}:1"), "metadata": metadata}
+    return json.dumps(json.loads(review(thing, namespace="noisy")), separators=(",", ":")).encode()
+
+
+def _annotated() -> bytes:
+    return _crumbs({"annotations": {f"{n:x}": "" for n in range(80_000)}})
+
+
+def _owned() -> bytes:
+    return _crumbs({"ownerReferences": [{"name": "o", "uid": f"{n:x}"} for n in range(30_000)]})
+
+
 LOADS: dict[str, Callable[[], bytes]] = {
     "reviews of 6.9 MB": _padded,
     "7 MiB of empty containers": _full,
     "Pods of 200 cold images": _wide,
+    "cold Pods of 80,000 annotations": _annotated,
+    "cold Pods of 30,000 owners": _owned,
 }
 
 

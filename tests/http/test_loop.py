@@ -19,6 +19,8 @@ from tests.http.watched import REPORT, read_turns
 from tests.http.wire import HELLO, connect, reset
 from tests.serving import Certificate, ServerProcess, write_pair
 from tests.vitals import wait_until
+from webhook.admission.bounds import MAX_DEPTH
+from webhook.server.reviews import MAX_BODY
 
 pytestmark = pytest.mark.slow
 
@@ -197,6 +199,18 @@ def send_large_reviews(watched: Watched) -> None:
         assert watched.server.validate(body)["allowed"]
 
 
+def send_hostile_bodies(watched: Watched) -> None:
+    """Send what takes long to look through: 7 MiB of it, or 2 MB of owners with all their fields."""
+    thing = pod(f"{HOST}/shop/web:1.0")
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}
+    thing["metadata"]["ownerReferences"] = [owner] * 33_000
+    assert not watched.server.validate(review(thing))["allowed"]
+    deep = b"[" * (MAX_DEPTH + 1)
+    for rest in (b'""', b"]", b",", b'"",'):
+        body = deep + rest * ((MAX_BODY - len(deep)) // len(rest))
+        assert watched.server.send("POST", "/validate", body, {"Content-Type": "application/json"})[0] == 400
+
+
 EVENTS = [
     time.sleep,
     read_metrics,
@@ -206,12 +220,13 @@ EVENTS = [
     break_policy,
     vanish_in_crowds,
     send_large_reviews,
+    send_hostile_bodies,
 ]
 
 
 @pytest.mark.parametrize("happen", EVENTS, ids=["nothing", *(event.__name__ for event in EVENTS[1:])])
 def test_no_turn_of_the_loop_is_long(watched: Watched, happen: Callable[[object], None]) -> None:
-    """Under load, whatever happens meanwhile. A busy machine makes a turn long once, the code each time."""
+    """Under load, whatever happens meanwhile (fault C3). A busy machine makes a turn long once, the code each time."""
     for _ in range(TRIES):
         with load(watched.server):
             happen(1.0 if happen is time.sleep else watched)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,7 +25,7 @@ from webhook.admission.decision import (
     status_of,
     temper,
 )
-from webhook.admission.judging import Judge, TrustAnswers
+from webhook.admission.judging import FEW, Judge, TrustAnswers
 from webhook.admission.messages import MAX_WARNING, Messages, printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.uses import (
@@ -48,6 +49,10 @@ thousands: they would keep everybody else waiting for seconds."""
 
 MAX_FOUND: Final = 1000
 """Images of one object that are looked through for those that an update adds or changes."""
+
+MAX_AWAITED: Final = 50_000
+"""Images of all reviews together from which a review of many waits for none. What is known of an image takes
+2 KB until it is answered, while a body names it in 90 bytes; 1,500 ordinary reviews have some thousands."""
 
 BUSY_SECONDS: Final = 2
 """Seconds after which a client that came at a busy moment is told to try again."""
@@ -97,9 +102,10 @@ class Gate:
         self._observers = tuple(observers)
         self._clock = clock
         self._bench: _Bench | None = None
+        self._awaited = 0
 
     def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
-        """Return the decision; never raises.
+        """Return the decision; never raises. The request is left with what identifies it.
 
         Our own failure denies, unless the mode of the namespace is a milder one: a gate that only
         watches must not stop a cluster.
@@ -176,12 +182,21 @@ class Gate:
         if subject is Subject.MIRROR_POD:
             return _allow_mirror_pod(bench)
         if request.operation == "UPDATE":
-            old_found = count_images(subject, request.kind.kind, request.old_object)
-            old_object = request.old_object if old_found <= MAX_FOUND else None
-            uses = changed_uses(uses, find_uses(subject, request.kind.kind, old_object))
+            if count_images(subject, request.kind.kind, request.old_object) > MAX_FOUND:
+                request.old_object = None
+            uses = changed_uses(uses, find_uses(subject, request.kind.kind, request.old_object))
         if len(uses) > MAX_USES:
             return _refuse_many(bench, request, subject, len(uses))
         return self._decide_uses(bench, request, subject, uses, deadline)
+
+    @contextmanager
+    def _awaiting(self, count: int, deadline: Deadline) -> Iterator[Deadline]:
+        """Count images that answers are awaited for; yields until when: now, where there are too many."""
+        self._awaited += count
+        try:
+            yield Deadline.after(0) if count > FEW and self._awaited > MAX_AWAITED else deadline
+        finally:
+            self._awaited -= count
 
     def _decide_many(
         self, bench: _Bench, request: AdmissionRequest, subject: Subject, found: int
@@ -205,9 +220,11 @@ class Gate:
         deadline: Deadline,
     ) -> Decision:
         policy, messages = bench.policy, bench.messages
-        judged = bench.judge.judge(uses, request.namespace, deadline, self._clock())
         # An update that brings in no image passes by itself: there is no glass to break.
-        glass, notes = _break_glass(policy, messages, request) if judged else (None, ())
+        glass, notes = _break_glass(policy, messages, request) if uses else (None, ())
+        request.keep_identity()
+        with self._awaiting(len(uses), deadline) as may_wait_until:
+            judged = bench.judge.judge(uses, request.namespace, may_wait_until, self._clock())
         outcome = outcome_of(judged)
         annotations = annotate(policy, outcome, judged, break_glass=glass)
         if glass is not None:

@@ -40,6 +40,10 @@ FEW: Final = 10
 PIECE: Final = 50
 """Images that are judged at a time where there are more: some milliseconds."""
 
+WEIGHING: Final = 0.3
+"""Seconds that many answers may wait for the turn to be weighed: of the time that is kept back behind the
+deadline for the way back, because many reviews reach their deadlines at the same moment."""
+
 MAX_REMEMBERED: Final = 4096
 """Image strings whose reading is kept per policy."""
 
@@ -111,12 +115,16 @@ class Judge:
                 pending.append(item)
                 if item.question is not None:
                     questions.setdefault(item.key, item.question)
-        pending += [self._not_in_time(use, namespace) for use in uses[len(pending) :]]
+        pending += self._not_in_time(uses[len(pending) :], namespace)
         answers: dict[tuple[object, ...], Answer] = {}
         if questions:
             asked = self._answers.ask(list(questions.values()), deadline)
             answers = dict(zip(questions, asked, strict=True))
-        return tuple(self._weigh(item, answers) for item in pending)
+        if self._large_work is None or not answers or len(pending) <= FEW:
+            return tuple(self._weigh(item, answers) for item in pending)
+        # Without a turn, too: an answer is due, and this is less than it took to ask.
+        with self._large_work.piece(Deadline.after(WEIGHING)):
+            return tuple(self._weigh(item, answers) for item in pending)
 
     def _in_turn(self, uses: Sequence[ImageUse], deadline: Deadline) -> Iterator[Sequence[ImageUse]]:
         """Yield the uses, many of them in pieces that others have their turns between.
@@ -132,10 +140,11 @@ class Judge:
                     return
                 yield uses[start : start + PIECE]
 
-    def _not_in_time(self, use: ImageUse, namespace: str) -> _Pending:
+    def _not_in_time(self, uses: Sequence[ImageUse], namespace: str) -> list[_Pending]:
         failure = LookupTimeout("the turn of this review did not come in time", fault=Fault.LOCAL)
         judgement = Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
-        return _Pending(use, None, self.policy.rule_for(namespace, None), judgement=judgement)
+        rule = self.policy.rule_for(namespace, None)
+        return [_Pending(use, None, rule, judgement=judgement) for use in uses]
 
     def read(self, image: str) -> Reading:
         """Read an image string, remembering what it says."""

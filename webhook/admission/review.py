@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.bounds import find_excess
+from webhook.admission.bounds import Pause, find_excess, no_pause
 from webhook.admission.decision import Decision
 from webhook.admission.objects import KubernetesObject
 from webhook.admission.request import AdmissionRequest, GroupKind, GroupResource, Short, UserInfo
@@ -80,14 +80,18 @@ _OBJECT: Final = re.compile(rb',\s*"object":')
 _USER_INFO: Final = re.compile(rb',\s*"userInfo":')
 _MAX_OBJECTS: Final = 8
 """Places at which the object may begin: the user's extra fields can hold a key of that name."""
+
+_MAX_BEGINNING: Final = 128 * 1024
+"""Bytes in which the object, or else the user, must begin. Names and a user with all groups have some KB."""
+
 _review_decoder: Final = msgspec.json.Decoder(_Review)
 _raw_decoder: Final = msgspec.json.Decoder(_RawReview)
 _object_decoder: Final = msgspec.json.Decoder(KubernetesObject | None)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def read_review(body: bytes) -> AdmissionRequest:
-    """Decode the body of a call to ``/validate``.
+def read_review(body: bytes, pause: Pause = no_pause) -> AdmissionRequest:
+    """Decode the body of a call to ``/validate``; ``pause`` is called between steps that take milliseconds.
 
     An object that cannot be decoded is no broken call: the request is returned with ``unreadable``
     set, so that it can be refused under its uid. An ``oldObject`` that cannot be decoded counts
@@ -96,13 +100,13 @@ def read_review(body: bytes) -> AdmissionRequest:
     Raises:
         BadReviewError: the body is no AdmissionReview v1 with a request and a uid.
     """
-    excess = find_excess(body)
+    excess = find_excess(body, pause)
     if excess:
         return _read_broken(body, excess)
     try:
         review = _review_decoder.decode(body)
     except msgspec.ValidationError as error:
-        return _read_loosely(body, str(error))
+        return _read_loosely(body, str(error), pause)
     except _DECODE_ERRORS as error:
         return _read_broken(body, f"is not JSON: {error}")
     request = review.request
@@ -112,7 +116,8 @@ def read_review(body: bytes) -> AdmissionRequest:
     return request
 
 
-def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
+def _read_loosely(body: bytes, why: str, pause: Pause) -> AdmissionRequest:
+    pause()
     try:
         review = _raw_decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -120,10 +125,12 @@ def _read_loosely(body: bytes, why: str) -> AdmissionRequest:
     except _DECODE_ERRORS as error:
         return _read_broken(body, f"is not JSON: {error}")
     request, raw = _read_envelope(review)
+    pause()
     try:
         request.object = _object_decoder.decode(raw.object)
     except _DECODE_ERRORS:
         request.unreadable = why
+    pause()
     try:
         request.old_object = _object_decoder.decode(raw.old_object)
     except _DECODE_ERRORS:
@@ -143,13 +150,13 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
     Raises:
         BadReviewError: it is no AdmissionReview v1 with a request and a uid.
     """
-    for match in itertools.islice(_OBJECT.finditer(body), _MAX_OBJECTS):
+    for match in itertools.islice(_OBJECT.finditer(body, 0, _MAX_BEGINNING), _MAX_OBJECTS):
         beginning = body[: match.start()] + b"}}"
         if find_excess(beginning):
             break
         if (request := _read_start(beginning, unreadable)) is not None:
             return request
-    user_info = _USER_INFO.search(body)
+    user_info = _USER_INFO.search(body, 0, _MAX_BEGINNING)
     if user_info is None or find_excess(body[: user_info.start()]):
         return None
     return _read_start(body[: user_info.start()] + b',"userInfo":{}}}', unreadable)

@@ -2,7 +2,8 @@
 
 One body may have 7 MiB and 2,000 connections may be open, so a bound for each is none for the process. A body
 takes from the budget as its bytes arrive; a declared length reserves nothing. What it took is given back once
-its answer is written, for what was decoded from it lives as long.
+its answer is written, for the strings that its review names live as long; little else that was decoded from
+it does (``AdmissionRequest.keep_identity``).
 
 The first ``BEGINNING`` bytes of each body are always taken. Connections are limited, so the sum of these is,
 too. They say whose review it is: a review that cannot be refused under its uid is a failed call, which a
@@ -30,7 +31,8 @@ LARGE_SHARE: Final = 64 * 1024 * 1024
 512 MiB that the chart allows it (``tests/http/test_bodies.py``)."""
 
 WAIT: Final = 2.0
-"""Seconds that a body waits for its share before its review is refused as one that comes at a busy moment."""
+"""Seconds that a body waits for its share before its review is refused as one that comes at a busy moment, or
+half of the time that the review may take, where that is less: it is answered in time all the same."""
 
 STALLED: Final = 1.0
 """Seconds without a piece after which a body in arrival may be given up for others."""
@@ -52,6 +54,10 @@ class Lease:
         """Its place in the order in which bodies went beyond the small share, 0 while it has not."""
         self.patience = WAIT
         """Seconds that it may still wait, all its pieces together."""
+
+    def expect_answer_within(self, seconds: float) -> None:
+        """Wait no longer than half of the ``seconds`` that the review of this body may take."""
+        self.patience = min(WAIT, seconds / 2)
 
     def grow(self, size: int) -> bool:
         """Take ``size`` bytes more; returns whether they could be had in time."""

@@ -135,14 +135,16 @@ class Body(io.BytesIO):
     review that waits for SWR and an idle connection would keep up to 7 MiB each.
     """
 
-    def __init__(self, data: bytes, *, began: float, is_cut: bool = False) -> None:
+    def __init__(self, data: bytes, *, began: float, is_cut: bool = False, may_wait: bool = True) -> None:
         """Hold ``data`` of a request that began to arrive at ``began``, in monotonic seconds.
 
-        ``is_cut`` says that it is the beginning of a body that there was no room for.
+        ``is_cut`` says that it is the beginning of a body that there was no room for. Without ``may_wait``
+        too many requests wait already, and this one is to be answered at once.
         """
         super().__init__(data)
         self.began = began
         self.is_cut = is_cut
+        self.may_wait = may_wait
 
     def read(self, size: int | None = -1) -> bytes:
         """Return up to ``size`` bytes, or all that are left, which are kept no longer."""

@@ -25,11 +25,16 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
 from webhook.server.connections import Body, Connection, Slow, Waiting, take_turns
-from webhook.server.reviews import MAX_BODY
+from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.runtime import Runtime
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
+
+CROWDED: Final = 0.75
+"""The share of ``worker_connections`` in flight from which a request waits for nothing: what is known is
+answered, the rest is told to come back, and the place is free again. Requests in flight give way to nobody:
+if they had all places for as long as SWR takes, the API server's next call would not even be accepted."""
 
 ACCEPT_GRACE: Final = 2.0
 """Seconds after the stop signal for which new connections are taken: not every node has heard by then
@@ -217,6 +222,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             connection.flush()
+        lease.expect_answer_within(time_to_decide(request.query))
         parts: list[bytes] = []
         size = 0
         is_cut = False
@@ -240,7 +246,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             for _ in range(MAX_DRAINED // READ_AT_ONCE):
                 if not request.body.read(READ_AT_ONCE):
                     break
-        request.body = Body(b"".join(parts), began=connection.request_began, is_cut=is_cut)
+        may_wait = len(self._in_flight) < self.worker_connections * CROWDED
+        request.body = Body(b"".join(parts), began=connection.request_began, is_cut=is_cut, may_wait=may_wait)
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:
         self._count_cut(connection, "malformed")

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import UID, pod, review
-from webhook.admission.bounds import MAX_DEPTH, MAX_ELEMENTS, depth_of, find_excess
+from webhook.admission import bounds
+from webhook.admission.bounds import MAX_DEPTH, MAX_ELEMENTS, Structure, find_excess, split_into_pieces
 from webhook.admission.review import read_review
 from webhook.server.reviews import MAX_BODY
 
@@ -32,10 +33,44 @@ def naive_depth(value: Any) -> int:
     return 0
 
 
-@given(documents, st.booleans())
-def test_the_depth_is_that_of_the_document(document: Any, ascii_only: bool) -> None:
-    """Fault A4: whatever strings hold, escapes and brackets included."""
-    assert depth_of(json.dumps(document, ensure_ascii=ascii_only).encode()) == naive_depth(document)
+def naive_elements(value: Any) -> int:
+    """Return the beginnings and commas that a decoded document has outside of strings."""
+    inner = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, list)):
+        return 1 + max(0, len(value) - 1) + sum(map(naive_elements, inner))
+    return 0
+
+
+def count(body: bytes, size: int) -> Structure:
+    """Count a text in pieces of so many bytes."""
+    structure = Structure()
+    for piece in split_into_pieces(body, size):
+        structure.add(piece)
+    return structure
+
+
+@given(documents, st.booleans(), st.integers(1, 40))
+def test_depth_and_elements_are_those_of_the_document(document: Any, ascii_only: bool, size: int) -> None:
+    """Faults A4 and C1: whatever strings hold, escapes and brackets included, and wherever a piece ends."""
+    structure = count(json.dumps(document, ensure_ascii=ascii_only).encode(), size)
+    assert structure.deepest == naive_depth(document)
+    assert structure.elements == naive_elements(document)
+
+
+@given(documents, st.binary(max_size=12).map(lambda end: end.translate(None, b" \n")), st.integers(1, 40))
+def test_what_follows_an_error_hides_nothing_before_it(document: Any, end: bytes, size: int) -> None:
+    """Faults A4 and C1: a decoder makes objects of all before the error."""
+    structure = count(json.dumps([document]).encode()[:-1] + end, size)
+    assert structure.deepest >= naive_depth([document])
+    assert structure.elements >= naive_elements([document])
+
+
+@given(st.binary(max_size=60), st.integers(1, 20))
+def test_pieces_are_the_whole(body: bytes, size: int) -> None:
+    """None is lost, and none ends within an escape."""
+    pieces = list(split_into_pieces(body, size))
+    assert b"".join(pieces) == body
+    assert all((len(piece) - len(piece.rstrip(b"\\"))) % 2 == 0 for piece in pieces[:-1])
 
 
 @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")], ids=["arrays", "objects"])
@@ -64,6 +99,8 @@ FULL: dict[str, bytes] = {
     "annotations": filled('"a":"",', '"metadata":{"annotations":{', '"b":""}}'),
     "an unknown field": filled("[],", '"x":[', "[]]"),
     "an error at the end": filled("{},", '"spec":{"containers":[', '{"name":5}]}'),
+    "strings": filled('"",', '"x":[', '""]'),
+    "commas": filled(",", '"x":[', "]"),
 }
 
 
@@ -111,9 +148,43 @@ def test_the_most_that_passes_is_decoded_in_bounded_memory() -> None:
 
 
 def test_a_large_object_that_is_honest_passes() -> None:
-    """1.5 MiB with thousands of variables and managed fields, and its predecessor."""
+    """Fault C1 is none of theirs: 1.5 MiB with thousands of variables and managed fields, and its predecessor."""
     thing = pod("a")
     thing["spec"]["containers"][0]["env"] = [{"name": f"N{n}", "value": "v" * 100} for n in range(5_000)]
     thing["metadata"]["managedFields"] = [{"fieldsV1": {f"f:{n}": {} for n in range(10_000)}}]
-    thing["metadata"]["annotations"] = {"last": json.dumps(["a"] * 40_000)}
-    assert find_excess(review(thing, old=thing, operation="UPDATE")) == ""
+    thing["metadata"]["annotations"] = {"last": "[" + ",{}" * 85_000}
+    body = review(thing, old=thing, operation="UPDATE")
+    assert body.count(b",") + body.count(b"{") > 4 * MAX_ELEMENTS
+    assert find_excess(body) == ""
+    assert read_review(body).unreadable == ""
+
+
+HOSTILE: dict[str, bytes] = {
+    "quotes behind brackets": b"[" * (MAX_DEPTH + 1) + b'""' * (MAX_BODY // 2 - MAX_DEPTH),
+    "strings behind brackets": b"[" * (MAX_DEPTH + 1) + b'"",' * (MAX_BODY // 3 - MAX_DEPTH),
+    "endings behind brackets": b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_BODY - MAX_DEPTH),
+    "commas": b"," * MAX_BODY,
+    "brackets in a string": filled("[]{},", '"x":["', '"]'),
+    "backslashes": b"[" * (MAX_DEPTH + 1) + b'"' + b"\\" * (MAX_BODY - MAX_DEPTH - 1),
+}
+
+
+@pytest.mark.parametrize("case", [*HOSTILE, *FULL])
+def test_others_have_their_turns_after_each_piece_of_a_body(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault C3: no more than a piece is looked through at a stretch, and no more than the bounds allow is listed."""
+    stretches = [0]
+    add = Structure.add
+
+    def count_bytes(structure: Structure, piece: bytes) -> None:
+        stretches[-1] += len(piece)
+        tracemalloc.reset_peak()
+        add(structure, piece)
+        assert tracemalloc.get_traced_memory()[1] < 24 * 2**20
+
+    monkeypatch.setattr(Structure, "add", count_bytes)
+    tracemalloc.start()
+    find_excess({**HOSTILE, **FULL}[case], lambda: stretches.append(0))
+    tracemalloc.stop()
+    assert 0 < max(stretches) <= bounds.PIECE + 1

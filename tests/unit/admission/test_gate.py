@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.builders import (
@@ -24,15 +26,19 @@ from tests.builders import (
     request,
     rule,
 )
+from webhook.admission import gate as gate_module
 from webhook.admission.decision import Decision, Outcome, status_of
 from webhook.admission.gate import Gate
+from webhook.admission.judging import FEW
 from webhook.admission.messages import printable
+from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review, write_review
+from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
 from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Policy
-from webhook.trust.lookup import Known, Origin
+from webhook.trust.lookup import Answer, Known, Origin, Question
 from webhook.trust.records import TrustRecord, TrustStatus
 
 TRUSTED, UNTRUSTED, MISSING = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOST}/shop/web:3"
@@ -445,6 +451,56 @@ def test_break_glass_is_ignored_for_everybody_else() -> None:
         'The annotation "swr-trust/break-glass" is ignored: user "mallory" may not use it.'
     )
     assert "break-glass" not in decision.annotations
+
+
+def count_decoded() -> int:
+    """Return how many objects, and parts of some, anything refers to."""
+    return sum(isinstance(thing, (KubernetesObject, ObjectMeta, Spec)) for thing in gc.get_objects())
+
+
+def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
+    """Fault C2: 93 decoded objects of 7 MB waited for SWR at the same time. The glass breaks all the same."""
+    thing = pod(UNTRUSTED)
+    thing["metadata"]["annotations"] = {**NOTE, "padding": "x"}
+    seen: list[tuple[Any, int]] = []
+
+    class Waiting(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            seen.append((msgspec.to_builtins(body), count_decoded()))
+            return super().ask(questions, deadline)
+
+    before = count_decoded()
+    body = request(thing, old=pod(TRUSTED), operation="UPDATE", groups=["platform-oncall"])
+    decision = Gate(lambda: GLASS, Waiting(FACTS), clock=lambda: NOW).decide(body, SOON)
+    assert decision.break_glass == "incident 7"
+    ((waiting, after),) = seen
+    assert waiting["object"]["spec"] is waiting["object"]["metadata"]["annotations"] is None
+    assert waiting["oldObject"] is waiting["userInfo"]["groups"] is None
+    assert after - before <= 2
+
+
+def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C2: what reviews of 200 images know of them while they wait; a review of few waits all the same."""
+    monkeypatch.setattr(gate_module, "MAX_AWAITED", 2 * FEW)
+    waited: list[tuple[str, bool]] = []
+
+    def many(name: str) -> AdmissionRequest:
+        return request(pod(*(f"{HOST}/{name}/n:{n}" for n in range(FEW + 1))))
+
+    class Nested(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            organization = questions[0].query.organization
+            waited.append((organization, not deadline.expired))
+            if organization == "first":
+                it.decide(many("second"), SOON)
+                it.decide(request(pod(f"{HOST}/third/n:1")), SOON)
+            return super().ask(questions, deadline)
+
+    chosen = policy()
+    it = Gate(lambda: chosen, Nested({}), clock=lambda: NOW)
+    it.decide(many("first"), SOON)
+    it.decide(many("fourth"), SOON)
+    assert waited == [("first", True), ("second", False), ("third", True), ("fourth", True)]
 
 
 def test_an_update_without_a_new_image_breaks_no_glass() -> None:

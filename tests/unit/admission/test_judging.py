@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.builders import (
     registry,
     rule,
 )
+from webhook.admission import judging
 from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.judging import FEW, Judge
 from webhook.admission.uses import ImageUse
@@ -28,6 +31,7 @@ from webhook.errors import Fault, Forbidden, LookupTimeout, RegistryUnavailable,
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
+from webhook.trust.lookup import Answer, Question
 from webhook.trust.records import TrustStatus
 
 FACTS: dict[str, Any] = {
@@ -385,4 +389,37 @@ def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
     assert {(item.judgement.finding, item.refused) for item in refused} == {(Finding.UNKNOWN, True)}
     assert {item.judgement.failure.fault for item in refused if item.judgement.failure} == {Fault.LOCAL}
     judged = judge.judge(uses, "shop", SOON, NOW)
+    assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}
+
+
+def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: many reviews reach their deadlines at once. Whose turn does not come is answered all the same."""
+    work = LargeWork()
+    uses = [ImageUse(f"f[{n}]", ("containers", str(n)), f"{HOST}/shop/web:1") for n in range(FEW + 1)]
+    asked, weighed = threading.Event(), threading.Event()
+    turn = work.piece(SOON)
+
+    class Answers(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            turn.__enter__()
+            asked.set()
+            return super().ask(questions, deadline)
+
+    judge = Judge(policy(), Answers({"shop/web:1": TrustStatus.TRUSTED}), work)
+    monkeypatch.setattr(judging, "WEIGHING", 60.0)
+
+    def review() -> None:
+        judge.judge(uses, "shop", Deadline.after(60), NOW)
+        weighed.set()
+
+    thread = threading.Thread(target=review)
+    thread.start()
+    assert asked.wait(60)
+    assert not weighed.wait(0.1)
+    turn.__exit__(None, None, None)
+    assert weighed.wait(60)
+    thread.join()
+    turn = work.piece(SOON)
+    monkeypatch.setattr(judging, "WEIGHING", 0.01)
+    judged = judge.judge(uses, "shop", Deadline.after(60), NOW)
     assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}

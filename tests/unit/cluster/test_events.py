@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -68,7 +69,7 @@ class Watched:
 
     def decide(self, body: AdmissionRequest, times: int = 1) -> None:
         for _ in range(times):
-            self._gate.decide(body, SOON)
+            self._gate.decide(copy.deepcopy(body), SOON)
 
     def written(self) -> list[Mapping[str, Any]]:
         """Flush until nothing is due, and return every Event that was created."""

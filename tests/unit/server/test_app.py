@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.builders import HOST, UID, gate, pod, review
+from webhook.admission.bounds import PIECE
 from webhook.admission.decision import Decision, Outcome
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline, LargeWork
@@ -413,10 +414,28 @@ def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
     }
 
 
+@pytest.mark.parametrize("size", [0, 40_000])
+def test_a_review_that_may_not_wait_has_no_time(size: int) -> None:
+    """Fault C2: what is known is answered all the same, whatever the size of the body."""
+    decider = FakeGate()
+    thing = {"metadata": {"annotations": {"a": "x" * size}}}
+    assert call(decider, Body(review(thing), began=time.monotonic(), may_wait=False))["allowed"]
+    assert decider.remaining == [0.0]
+
+
+def test_others_have_their_turns_while_a_large_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: between its pieces, and before each of the tries that a broken object takes."""
+    pauses: list[None] = []
+    monkeypatch.setattr(LargeWork, "pause", lambda _: pauses.append(None))
+    thing = {"metadata": {"annotations": {"a": "x" * (3 * PIECE)}, "name": 5}}
+    call(FakeGate(), Body(review(thing), began=time.monotonic()))
+    assert len(pauses) == 3 + 3
+
+
 def test_a_large_body_whose_turn_does_not_come_is_refused_under_its_uid() -> None:
-    """Fault C3: large bodies are read one at a time."""
+    """Fault C3: large bodies are read one at a time; 350 of 200 KB at once held the loop for a second."""
     work = LargeWork()
-    body = Body(review({"metadata": {"annotations": {"a": "x" * 300_000}}}), began=time.monotonic() - 4.0)
+    body = Body(review({"metadata": {"annotations": {"a": "x" * 40_000}}}), began=time.monotonic() - 4.0)
     environ = {
         "PATH_INFO": "/validate",
         "REQUEST_METHOD": "POST",

@@ -78,6 +78,19 @@ def test_whoever_waits_gets_what_is_given_back(monkeypatch: pytest.MonkeyPatch) 
     timer.join()
 
 
+def test_a_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C2: a call with ``timeoutSeconds: 2`` was over before its review was refused."""
+    monkeypatch.setattr(body_budget, "WAIT", 60.0)
+    it = budget()
+    assert lease_of(it).grow(SMALL + LARGE)
+    hasty = lease_of(it)
+    hasty.expect_answer_within(0.1)
+    assert not hasty.grow(SMALL + 1)
+    hasty.release()
+    hasty.expect_answer_within(1000.0)
+    assert hasty.patience == 60.0
+
+
 def test_the_beginning_of_a_body_is_taken_whatever_others_hold() -> None:
     """Fault C2: a review of which nothing is kept cannot be refused under its uid."""
     it = budget()

@@ -1,0 +1,17 @@
+"""``swr-trust`` with places for few connections, so that a test can take them all.
+
+``ServerProcess(..., inject="tests.http.crowded")`` starts the installed program so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+PLACES: Final = 40
+
+
+def _shrink(process: Any) -> None:
+    process._SETTINGS["worker_connections"] = PLACES
+
+
+HOOKS: Final = {"webhook.server.process": _shrink}

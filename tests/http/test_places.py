@@ -1,0 +1,95 @@
+"""Reviews that wait take neither all places nor more time than their callers have."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import HOST, UID, pod, review
+from tests.emulator.server import Emulator
+from tests.http.crowded import PLACES
+from tests.serving import ServerProcess, make_certificate
+from tests.vitals import wait_until
+from webhook.server.body_budget import LARGE_SHARE, SMALL
+from webhook.server.reviews import JSON, MAX_BODY
+from webhook.server.worker import CROWDED
+
+pytestmark = pytest.mark.slow
+
+KNOWN = review(pod(f"{HOST}/shop/web:1.0"))
+POLICY = "cache: {trusted: 1h}\nlookup: {timeout: 20s}\n"
+IN_FLIGHT = "swr_trust_admission_requests_in_flight"
+
+
+@contextlib.contextmanager
+def waiting(server: ServerProcess, count: int) -> Iterator[list[threading.Thread]]:
+    """Let so many reviews wait for SWR."""
+    threads = [
+        threading.Thread(target=server.validate, args=(review(pod(f"{HOST}/shop/cold:1")), "30s"))
+        for _ in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: server.metric(IN_FLIGHT) >= count)
+    try:
+        yield threads
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def test_reviews_that_wait_leave_places_for_others(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C2: whoever reached the port could fill all places with reviews of cold images, for as long as SWR took.
+
+    Once three quarters are taken, what is known is answered and the rest is told to come back, all while the
+    first ones wait.
+    """
+    certificate = make_certificate(tmp_path)
+    with ServerProcess(tmp_path, emulator.url, certificate, POLICY, inject="tests.http.crowded") as server:
+        assert server.validate(KNOWN)["allowed"]
+        emulator.set_latency(12.0)
+        names = itertools.count()
+        with waiting(server, int(PLACES * CROWDED)) as threads:
+            for _ in range(PLACES):
+                cold = server.validate(review(pod(f"{HOST}/shop/api-{next(names)}:1")), "30s")
+                assert (cold["uid"], cold["allowed"], cold["status"]["code"]) == (UID, False, 503)
+                assert "too busy" in cold["status"]["message"]
+                assert server.validate(KNOWN)["allowed"]
+            assert all(thread.is_alive() for thread in threads)
+        emulator.set_latency(0.0)
+        assert server.validate(review(pod(f"{HOST}/shop/api:1.4")), "30s")["allowed"]
+
+
+def test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """Fault C2: it waited two seconds, which is all that a call with ``timeoutSeconds: 2`` has: a failed call."""
+    thing = pod(f"{HOST}/shop/web:1.0")
+    thing["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    body = review(thing)
+    head = (
+        f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    share = len(body) - SMALL
+    with (
+        ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path)) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        for _ in range(LARGE_SHARE // share):
+            half = server.connect()
+            opened.callback(half.close)
+            half.connect()
+            half.sock.sendall(head.encode() + body[:-1])
+        full = LARGE_SHARE // share * share
+        assert wait_until(lambda: server.metric("swr_trust_request_body_bytes") > full)
+        connection = server.connect(timeout=2.0)
+        opened.callback(connection.close)
+        connection.request("POST", "/validate?timeout=2s", body, {"Content-Type": JSON})
+        assert (
+            f'"uid":"{UID}","allowed":false,"status":{{"code":429'.encode() in connection.getresponse().read()
+        )
