@@ -167,10 +167,10 @@ SENTENCES = [
         "Write name:tag@digest with a tag that is trusted.",
     ),
     (
-        "a list that fails",
+        "what SWR fails about",
         f"{HOST}/shop/heavy:1",
-        "SWR failed to list the tags of its repository",
-        "Write name:tag@digest with a tag that is trusted.",
+        "SWR fails when it is asked about this image",
+        "Try again in a minute, or use another tag, written name:tag@digest.",
     ),
     ("down", f"{HOST}/shop/down:1", "SWR cannot be reached to say whether it is trusted", MANUAL),
     (

@@ -258,7 +258,7 @@ def test_a_trial_without_a_verdict_lets_the_next_one_try() -> None:
 
 
 def test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline() -> None:
-    """A caller in a hurry gives up: nothing is known of SWR yet, so nothing is admitted for it."""
+    """Fault B2: whoever is in a hurry gives up; nothing is known of SWR yet, so nothing is admitted for it."""
     guarded = Guarded()
     guarded.authorize()
     with pytest.raises(LookupTimeout) as caught:

@@ -223,7 +223,7 @@ def test_a_lookup_that_is_still_queued_brings_no_old_trust_back() -> None:
 
 
 def test_a_call_in_which_this_process_was_held_up_is_not_swrs_fault() -> None:
-    """It may have had the answer in time: many short waits count like a long one."""
+    """Fault B1: it may have had the answer in time; many short waits count like a long one."""
     lost = itertools.count(step=0.1)
 
     class HeldUp:
