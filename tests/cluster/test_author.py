@@ -47,9 +47,21 @@ class Author:
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.messages: dict[str, str] = {}
         self.admitted: list[str] = []
+        self.hung_up = 0
 
     def create(self, what: str, *images: str) -> int:
         """Create a Pod of these images and return the HTTP status."""
+        connection = self._send(images)
+        try:
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        self.statuses[what, response.status] += 1
+        self.messages[what] = answer.get("message", "")
+        return response.status
+
+    def _send(self, images: tuple[str, ...]) -> http.client.HTTPSConnection:
         containers = [{"name": f"c{index}", "image": f"{HOST}/{image}"} for index, image in enumerate(images)]
         pod = {
             "apiVersion": "v1",
@@ -62,20 +74,21 @@ class Author:
         connection = http.client.HTTPSConnection(
             parts.hostname, parts.port, timeout=60, context=ssl._create_unverified_context()
         )
-        try:
-            connection.request(
-                "POST",
-                f"/api/v1/namespaces/{self._namespace}/pods?dryRun=All",
-                json.dumps(pod),
-                {"Authorization": "Bearer admin-token", "Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            answer: dict[str, Any] = json.loads(response.read())
-        finally:
+        connection.request(
+            "POST",
+            f"/api/v1/namespaces/{self._namespace}/pods?dryRun=All",
+            json.dumps(pod),
+            {"Authorization": "Bearer admin-token", "Content-Type": "application/json"},
+        )
+        return connection
+
+    def hang_up(self, stop: threading.Event) -> None:
+        """Give up each Pod while SWR is asked about it, so that the API server cancels its review."""
+        while not stop.is_set():
+            connection = self._send((LOST, f"shop/n{next(self._names)}:1"))
+            time.sleep(0.1)
             connection.close()
-        self.statuses[what, response.status] += 1
-        self.messages[what] = answer.get("message", "")
-        return response.status
+            self.hung_up += 1
 
     def flood(self, stop: threading.Event) -> None:
         """Ask about ever new images."""
@@ -128,7 +141,7 @@ def author(
 def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     author: tuple[Author, Emulator],
 ) -> None:
-    """Faults B1 to B4: floods, timing and digests, each review shorter than what waits before it."""
+    """Faults B1 to B4: floods, timing, digests and cancelled reviews, each shorter than what waits before it."""
     there, emulator = author
     assert there.create(LOST, LOST) == 201
     emulator.state.set_tag(LOST, is_trusted=False)
@@ -137,6 +150,7 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     stop = threading.Event()
     work = [threading.Thread(target=there.flood, args=(stop,)) for _ in range(4)]
     work += [threading.Thread(target=there.invent_digests, args=(stop,)) for _ in range(3)]
+    work += [threading.Thread(target=there.hang_up, args=(stop,)) for _ in range(2)]
     work += [threading.Thread(target=there.insist, args=(image, stop)) for image in (LOST, LOST, NEVER)]
     for thread in work:
         thread.start()
@@ -145,6 +159,7 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     for thread in work:
         thread.join(60)
     assert there.admitted == []
+    assert there.hung_up > 20
     assert there.statuses["flood", 201] == there.statuses["digest", 201] == 0
     assert sum(count for (what, _), count in there.statuses.items() if what == LOST) > 5
     emulator.latency = 0.0
