@@ -95,7 +95,7 @@ class Fault(StrEnum):
 
     Stale trust, ``onLookupFailure``, the retry, the circuit breaker and the message all depend on this
     one property (``docs/decisions/0017``). A Pod's author can cause the second and the third, so those
-    never lead to an admission.
+    never lead to an admission. Nor does a throttle, whosever it is (``Throttled``).
 
     ======== =========== =================== ================ ==========
     fault    stale trust ``onLookupFailure`` circuit breaker  retry
@@ -110,7 +110,7 @@ class Fault(StrEnum):
     """A call that had its full time was not answered, or SWR fails or refuses whoever asks."""
 
     LOCAL = "local"
-    """Our own queue, rate limit, deadline or bug, or SWR's answer to a flood. Whoever floods causes it."""
+    """Our own queue, rate limit, deadline or bug. Whoever floods the webhook can cause it."""
 
     IMAGE = "image"
     """It depends on the image asked about. Whoever writes the reference can cause it."""
@@ -159,9 +159,23 @@ class LookupTimeout(TrustLookupError):
 
 
 class Throttled(TrustLookupError):
-    """Too many calls: SWR says so (fault ``registry``), or our own limits keep us from asking (``local``)."""
+    """Too many calls: SWR says so (fault ``registry``), or our own limits keep us from asking (``local``).
+
+    Neither admits anything. An author of Pods can make the account call SWR too often: by names that this
+    replica or another one looks up, or that nodes try to pull.
+    """
 
     reason: ClassVar[UnknownReason] = "throttled"
+
+    @property
+    def allows_stale(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def allows_pass(self) -> bool:
+        """Never."""
+        return False
 
     def __init__(
         self,

@@ -26,11 +26,16 @@ _SLEEPS: Final = (
     "sleep: Callable[[float], None] | None = None,",
     "sleep: Callable[[float], None] | None = time.sleep,",
 )
-_OWN_FLOOD: Final = (LIMITER, "Fault.LOCAL if flooded else Fault.REGISTRY", "Fault.REGISTRY")
+_THROTTLE_ADMITS: Final = (
+    ERRORS,
+    '    @property\n    def allows_stale(self) -> bool:\n        """Never."""\n        return False\n\n'
+    '    @property\n    def allows_pass(self) -> bool:\n        """Never."""\n        return False\n',
+    "",
+)
 _NO_CONTROL: Final = (
     CLIENT,
-    "raise self._compare(error, self._detail.make_control(), deadline, pace) from None",
-    "raise",
+    "raise self._compare(error, control, deadline, pace) from None\n        # The list",
+    "raise\n        # The list",
 )
 _IMPORTS_FIRST: Final = (
     (
@@ -373,15 +378,15 @@ FAULTS: Final = (
     ),
     mistake(
         "B3",
-        "SWR's answer to our own flood is SWR's failure",
-        f"{T_LOOKUP}::test_a_throttle_that_our_own_cold_lookups_may_have_caused_admits_nothing",
-        _OWN_FLOOD,
+        "a throttle of SWR counts as its failure",
+        f"{T_LOOKUP}::test_a_throttle_of_swr_admits_nothing",
+        _THROTTLE_ADMITS,
     ),
     mistake(
         "B3",
         "the same, seen by who floods SWR through us",
         f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
-        _OWN_FLOOD,
+        _THROTTLE_ADMITS,
     ),
     mistake(
         "B4",
@@ -394,6 +399,40 @@ FAULTS: Final = (
         "the same, seen by who names such tags",
         f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
         _NO_CONTROL,
+    ),
+    mistake(
+        "B4",
+        "an answer does not end an outage if its lookup fails",
+        f"{T_LOOKUP}::test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup",
+        (TURN, "        self._breaker.succeed()\n", "        pass\n"),
+    ),
+    mistake(
+        "B4",
+        "the same, seen by who names what SWR chokes on after an outage",
+        f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
+        (CLIENT, "            pace.record_answer()\n", "            pass\n"),
+    ),
+    mistake(
+        "B4",
+        "the control request is about an organisation of the author",
+        "tests/unit/swr/test_fallback.py::test_control_asks_about_another_organisation_of_the_policy",
+        ("webhook/swr/fallback.py", "if name != organization), organization)", "if name), organization)"),
+    ),
+    mistake(
+        "B1",
+        "what is known is not looked at again after a wait",
+        f"{T_LOOKUP}::test_what_is_known_is_looked_at_again_after_a_wait",
+        (LOOKUP, "self._look_again(questions, found) if waiting else found", "found"),
+    ),
+    mistake(
+        "B6",
+        "an organisation that is refused is still compared with",
+        f"{T_CLIENT}::test_an_organisation_that_is_refused_is_compared_with_no_more",
+        (
+            "webhook/swr/organizations.py",
+            "            self._answered.pop(organization, None)\n\n    def is",
+            "\n    def is",
+        ),
     ),
     mistake(
         "B5",
@@ -421,7 +460,7 @@ FAULTS: Final = (
         f"{T_CLIENT}::test_a_pause_that_is_a_guess_admits_nothing",
         (
             CLIENT,
-            "return Fault.REGISTRY if is_proof or names_credential(answer)",
+            "return Fault.REGISTRY if names_credential(answer)",
             "return Fault.REGISTRY if True",
         ),
     ),
@@ -429,7 +468,11 @@ FAULTS: Final = (
         "B6",
         "what an earlier secret was answered is forgotten",
         f"{T_CLIENT}::test_a_request_that_an_earlier_secret_was_answered_is_compared_with",
-        ("webhook/swr/organizations.py", "others[0] if others else None", "None"),
+        (
+            "webhook/swr/organizations.py",
+            "if other != organization\n",
+            "if other != organization and answered == generation\n",
+        ),
     ),
     mistake(
         "B9",

@@ -64,6 +64,7 @@ class HealthySwr:
         self._quota = quota
         self._calls: Counter[int] = Counter()
         self.trusted = {LOST, KEPT}
+        self.is_down = False
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         if self._seconds > deadline.remaining():
@@ -75,7 +76,7 @@ class HealthySwr:
         if self._calls[second] > self._quota:
             return _answer(429, {"error_code": "APIGW.0308"})
         _, _, _, organization, _, repository, _, *tag = request.path.strip("/").split("/")
-        if organization == "choke":
+        if organization == "choke" or self.is_down:
             return _answer(500, {"error_code": "SVCSTG.SWR.5000000"})
         if organization == "cut":
             raise RegistryUnavailable("the connection broke")
@@ -294,6 +295,25 @@ def test_digests_of_a_long_list_open_no_breaker() -> None:
         kept, new = sorted(there.decisions[before:], key=lambda item: item[1] != (KEPT,))[:2]
         assert kept[2].allowed
         assert "tag does not exist" in new[2].message
+
+
+def test_names_that_swr_chokes_on_keep_no_outage_alive() -> None:
+    """Fault B4: after a real outage every probe of the breaker could be one of them."""
+    with world(Limits(lenient=True)) as there:
+        there.lose_trust()
+        there.swr.is_down = True
+        act(there, ("choke", "choke", 20))
+        there.clock.run(10.0)
+        there.swr.is_down = False
+        there.clock.run(25.0)
+        there.decisions.clear()
+        for _ in range(20):
+            act(there, ("choke", "choke", 1))
+            there.clock.run(0.5)
+            there.create(LOST)
+            there.create(NEVER)
+        there.clock.run(10.0)
+        there.check()
 
 
 def test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue() -> None:

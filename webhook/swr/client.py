@@ -95,23 +95,25 @@ class SwrClient:
                 self._detail.record_offered()
                 return record
         except RegistryUnavailable as error:
-            raise self._compare(error, self._detail.make_control(), deadline, pace) from None
+            control = self._detail.make_control(query.organization)
+            raise self._compare(error, control, deadline, pace) from None
         # The list comes first: where the endpoint is wrong, SWR does not answer it.
         try:
             record = self._find_in_list(query, deadline, pace)
         except Forbidden:
-            self._confirm_missing(deadline, pace)
+            self._confirm_missing(query, deadline, pace)
             raise
-        self._confirm_missing(deadline, pace)
+        self._confirm_missing(query, deadline, pace)
         return record
 
-    def _confirm_missing(self, deadline: Deadline, pace: Pace) -> None:
+    def _confirm_missing(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> None:
         """Record that the call for one tag is missing, once that was seen of an image that nobody chose.
 
         Raises:
             MalformedAnswer: it is not: the gateway does not know the path of this image only.
         """
-        if not is_unpublished(self._send_control(self._detail.make_control(), deadline, pace)):
+        control = self._detail.make_control(query.organization)
+        if not is_unpublished(self._send_control(control, deadline, pace)):
             detail = "the API gateway answers 404 APIGW.0101 about this image, and not about others"
             raise MalformedAnswer(detail)
         self._detail.record_missing()
@@ -131,7 +133,8 @@ class SwrClient:
             detail = f"{error.detail} (to the tag list: the registry does not offer the call for one tag)"
             raise Forbidden(detail) from None
         except RegistryUnavailable as error:
-            raise self._compare(error, self._detail.make_list_control(), deadline, pace) from None
+            control = self._detail.make_list_control(query.organization)
+            raise self._compare(error, control, deadline, pace) from None
 
     def _compare(
         self, error: RegistryUnavailable, control: HttpRequest, deadline: Deadline, pace: Pace
@@ -161,7 +164,7 @@ class SwrClient:
             authorization = self._credential.authorize(request, deadline, trial)
         try:
             with pace.call(deadline):
-                return self._send(request.with_headers(authorization.headers), deadline)
+                return self._send(request.with_headers(authorization.headers), deadline, pace)
         finally:
             if authorization.generation != trial:
                 self._credential.release(authorization.generation)
@@ -181,7 +184,8 @@ class SwrClient:
             try:
                 return self._read_list(query, deadline, pace)
             except RegistryUnavailable as error:
-                raise self._compare(error, self._detail.make_list_control(), deadline, pace) from None
+                control = self._detail.make_list_control(query.organization)
+                raise self._compare(error, control, deadline, pace) from None
 
         found = self._lists.get(repository, deadline, read)
         holders = found.holders.get(query.digest, ())
@@ -266,7 +270,7 @@ class SwrClient:
                 if self._organizations.is_refused(organization, generation):
                     raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
                 with pace.call(deadline):
-                    response = self._send(request.with_headers(authorization.headers), deadline)
+                    response = self._send(request.with_headers(authorization.headers), deadline, pace)
                 refused = _is_unauthorized(response)
                 if refused:
                     fault = self._attribute_refusal(response, organization, generation, deadline, pace)
@@ -292,7 +296,11 @@ class SwrClient:
     def _attribute_refusal(
         self, response: HttpResponse, organization: str, generation: int, deadline: Deadline, pace: Pace
     ) -> Fault:
-        """Return whose fault a 401 about the credential is, ``local`` where that it is about it is a guess.
+        """Return whose fault a 401 is for which the credential rests.
+
+        It is ``registry`` only where the answer says that it is about the credential. Any other may be about
+        what was asked, and its author chose that: if a control request is refused, too, the credential rests
+        to be on the safe side, for five failures lock the account, and that admits nothing.
 
         Raises:
             Forbidden: the credential is accepted for another organisation.
@@ -300,9 +308,8 @@ class SwrClient:
         """
         if names_credential(response):
             return Fault.REGISTRY
-        control, is_proof = self._find_control(organization, generation)
-        if control is None:
-            return Fault.REGISTRY if is_proof else Fault.LOCAL
+        answered = self._organizations.find_control(organization, generation)
+        control = answered or self._detail.make_control(organization)
         if not self._organizations.checking.acquire(timeout=deadline.remaining()):
             raise _undecided(response)
         try:
@@ -312,28 +319,18 @@ class SwrClient:
                 except TrustLookupError:
                     raise _undecided(response) from None
                 if _is_unauthorized(answer):
-                    return Fault.REGISTRY if is_proof or names_credential(answer) else Fault.LOCAL
+                    return Fault.REGISTRY if names_credential(answer) else Fault.LOCAL
                 if answer.status in SERVER_ERRORS or _is_undecided(answer):
                     raise _undecided(response)
+                if not answered and self._detail.other_than(organization) == organization:
+                    raise Forbidden(f"{read_error(response)} about this repository, and not about others")
                 self._organizations.record_refusal(organization, generation)
         finally:
             self._organizations.checking.release()
         said = read_error(response)
         raise Forbidden(f"{said} about organisation {organization} and accepts the credential for others")
 
-    def _find_control(self, organization: str, generation: int) -> tuple[HttpRequest | None, bool]:
-        """Return a request about another organisation, and whether a 401 to it is about the credential.
-
-        It is where the same secret was answered 200, or the operator says that the organisation is theirs.
-        """
-        known = self._organizations.find_control(organization, generation)
-        if known is not None:
-            return known
-        own = self._detail.organization
-        control = self._detail.make_control() if own != organization else None
-        return control, own in self._registry.organizations
-
-    def _send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+    def _send(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
         started = time.monotonic()
         outcome = "error"
         try:
@@ -344,6 +341,8 @@ class SwrClient:
             raise
         finally:
             self._recorder.record_call(self._registry.name, outcome, time.monotonic() - started)
+        if not is_failure(response):
+            pace.record_answer()
         blocked = read_block(response)
         if blocked is not None:
             # Under any status: a 401 or 404 with this text is about neither the credential nor the image.

@@ -86,20 +86,23 @@ class TagDetail:
             self._recorder.tag_source_changed(self._registry.name, "tag")
             logger.warning("%s offers the call for one tag again", self._registry.name)
 
-    def make_control(self) -> HttpRequest:
-        """Return the call for one tag of an image that the author of a Pod did not choose."""
-        path = f"/v2{repository_path(self.organization, PROBE)}/tags/none"
+    def make_control(self, organization: str) -> HttpRequest:
+        """Return the call for one tag of an image that nobody chose who asks about ``organization``."""
+        path = f"/v2{repository_path(self.other_than(organization), PROBE)}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
-    def make_list_control(self) -> HttpRequest:
-        """Return the call for the tag list of a repository that the author of a Pod did not choose."""
-        path = f"/v3{repository_path(self.organization, PROBE)}/tags"
+    def make_list_control(self, organization: str) -> HttpRequest:
+        """Return the call for the tag list of a repository, as ``make_control``."""
+        path = f"/v3{repository_path(self.other_than(organization), PROBE)}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
-    @property
-    def organization(self) -> str:
-        """The organisation of control requests: one that the operator names, if any."""
-        return min(self._registry.organizations, default=PROBE)
+    def other_than(self, organization: str) -> str:
+        """Return another organisation, the same one where the policy has no other.
+
+        It is one of the policy's, if that names any: others may be out of the credential's reach.
+        """
+        own = sorted(self._registry.organizations) or [PROBE, f"{PROBE}-2"]
+        return next((name for name in own if name != organization), organization)
 
 
 def is_unpublished(response: HttpResponse) -> bool:

@@ -51,23 +51,24 @@ class Organizations:
             while len(self._answered) > MAX_ANSWERED:
                 del self._answered[next(iter(self._answered))]
 
-    def find_control(self, organization: str, generation: int) -> tuple[HttpRequest, bool] | None:
-        """Return a request about another organisation that was answered 200, and whether to this secret.
+    def find_control(self, organization: str, generation: int) -> HttpRequest | None:
+        """Return a request about another organisation that was answered 200, if any.
 
-        One of this secret, if there is one; else one of an earlier secret, most likely of the same account.
+        One with this secret, if there is one; else with an earlier one, most likely of the same account.
         """
         with self._lock:
             others = [
-                (request, answered == generation)
+                (answered == generation, request)
                 for other, (answered, request) in reversed(self._answered.items())
                 if other != organization
             ]
-        return next((control for control in others if control[1]), others[0] if others else None)
+        return max(others, key=lambda other: other[0], default=(False, None))[1]
 
     def record_refusal(self, organization: str, generation: int) -> None:
         """Record that the secret works, but not for this organisation."""
         with self._lock:
             self._refused[organization] = generation
+            self._answered.pop(organization, None)
 
     def is_refused(self, organization: str, generation: int) -> bool:
         """Whether the secret was refused for this organisation not long ago."""

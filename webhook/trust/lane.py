@@ -121,7 +121,7 @@ class Lane:
         while (turn := self._next_turn()) is not None:
             # The turn comes first and the choice of whose it is second: what waits, waits in the queue,
             # where namespaces take turns, and not in the rate, where a flood would be ahead of everybody.
-            turn.reserve(self.breaker)
+            turn.reserve()
             flight = self._next_flight(turn)
             if flight is not None:
                 self._finish(flight, self._outcome(flight, turn))
@@ -144,7 +144,7 @@ class Lane:
             return None
 
     def _turn(self, *, background: bool) -> Turn:
-        return Turn(self.limiter, self.settings.timeout, self._lateness, background=background)
+        return Turn(self.limiter, self.breaker, self.settings.timeout, self._lateness, background=background)
 
     def _next_flight(self, turn: Turn) -> Flight | None:
         """Return whose turn it is, leaving out what nobody wants any more."""
@@ -223,7 +223,7 @@ class Lane:
         except TrustLookupError as error:
             self._tell_breaker(error)
             if isinstance(error, Throttled) and error.fault is Fault.REGISTRY:
-                raise self._back_off(error) from None
+                self._back_off(error)
             raise
         except BaseException:
             self.breaker.release()
@@ -238,25 +238,16 @@ class Lane:
                 self._reported = state
                 self._recorder.breaker_changed(self._name, state.value)
 
-    def _back_off(self, failure: Throttled) -> Throttled:
-        """Make no call for a while, on behalf of the whole account.
-
-        Returns the failure with the fault that is left once our own calls are counted.
-        """
+    def _back_off(self, failure: Throttled) -> None:
+        """Make no call for a while, on behalf of the whole account."""
         if not failure.blocks_account:
             self.limiter.back_off(failure.retry_after)
-        else:
-            known = self.limiter.is_blocked
-            seconds = self.limiter.block(failure.retry_after or LONGEST_BLOCK)
-            self._recorder.account_blocked(self._name, seconds)
-            if not known:
-                logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
-        return Throttled(
-            failure.detail,
-            fault=self.limiter.fault,
-            retry_after=failure.retry_after,
-            blocks_account=failure.blocks_account,
-        )
+            return
+        known = self.limiter.is_blocked
+        seconds = self.limiter.block(failure.retry_after or LONGEST_BLOCK)
+        self._recorder.account_blocked(self._name, seconds)
+        if not known:
+            logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
 
     def _tell_breaker(self, failure: TrustLookupError) -> None:
         """Count a failure of the endpoint, or an answer of it; anything else says nothing about it."""

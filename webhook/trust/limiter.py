@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -24,13 +23,6 @@ LONGEST_BACK_OFF: Final = 10.0
 
 LONGEST_BLOCK: Final = 1800.0
 """Seconds of silence after SWR has blocked the account, and up to a tenth as many again."""
-
-OWN_CALLS: Final = ((10, 5.0), (60, 60.0))
-"""So many calls for cold lookups in so many seconds, from which SWR may throttle us because of them.
-
-Which images are cold is the choice of the authors of Pods. API Gateway allows 200 calls a second unless told
-otherwise (API Gateway, quotas), and CCE was seen to throttle at some seventy: a few calls are no flood.
-"""
 
 
 class RateLimiter:
@@ -54,9 +46,6 @@ class RateLimiter:
         self._silent_until = float("-inf")
         self._blocked_until = float("-inf")
         self._back_off = 0.0
-        self._own_calls: deque[float] = deque(maxlen=OWN_CALLS[-1][0])
-        self.fault = Fault.REGISTRY
-        """Whose fault it is that SWR asked for the pause that is on, or for the last one."""
 
     def reserve(self, *, background: bool = False) -> None:
         """Take a turn for a call that is chosen once the turn has come, and wait until then."""
@@ -85,14 +74,12 @@ class RateLimiter:
                     bucket.give_back()
                 blocked = now < self._blocked_until
                 detail = "SWR has blocked the account for a while" if blocked else "SWR asked for a pause"
-                raise Throttled(detail, retry_after=silence, fault=self.fault)
+                raise Throttled(detail, retry_after=silence, fault=Fault.REGISTRY)
             own = 0.0 if reserved else bucket.take(now)
             delay = max(silence, own)
             if delay > deadline.remaining():
                 bucket.give_back()
                 raise Throttled("our own limit of calls is used up", retry_after=delay, fault=Fault.LOCAL)
-            if not background:
-                self._own_calls.append(now)
         if delay > 0:
             self._sleep(delay)
 
@@ -117,7 +104,6 @@ class RateLimiter:
             now = self._clock()
             if now < self._silent_until:
                 return
-            self._find_fault(now)
             self._back_off = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, self._back_off * 2))
             wanted = self._back_off if retry_after is None else retry_after
             pause = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, wanted))
@@ -132,7 +118,6 @@ class RateLimiter:
         with self._lock:
             now = self._clock()
             if now >= self._blocked_until:
-                self._find_fault(now)
                 pause = min(LONGEST_BLOCK, max(SHORTEST_BACK_OFF, seconds))
                 self._blocked_until = now + pause * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
                 self._silent_until = max(self._silent_until, self._blocked_until)
@@ -153,11 +138,6 @@ class RateLimiter:
     def ease(self) -> None:
         """Take note that SWR answered without complaint."""
         self._back_off = 0.0
-
-    def _find_fault(self, now: float) -> None:
-        calls = self._own_calls
-        flooded = any(len(calls) >= count and now - calls[-count] <= seconds for count, seconds in OWN_CALLS)
-        self.fault = Fault.LOCAL if flooded else Fault.REGISTRY
 
     def _bucket(self, background: bool) -> _Bucket:  # noqa: FBT001 - which of two
         return self._background if background else self._cold

@@ -127,7 +127,31 @@ class TrustLookup:
                 waiting.append((index, question, self._join(key, question)))
         for index, question, flight in waiting:
             answers[index] = self._await(question, flight, deadline)
-        return [answer for answer in answers if answer is not None]
+        found = [answer for answer in answers if answer is not None]
+        return self._look_again(questions, found) if waiting else found
+
+    def _look_again(self, questions: Sequence[Question], answers: Sequence[Answer]) -> list[Answer]:
+        """Return the answers as they are after a wait: what is too old to be used by now is known no more.
+
+        Else who names many cold images beside one would see that one admitted for longer than ``trusted``.
+        """
+        with self._lock:
+            now = self._clock()
+            return [
+                self._renew(question, answer, now)
+                for question, answer in zip(questions, answers, strict=True)
+            ]
+
+    def _renew(self, question: Question, answer: Answer, now: float) -> Answer:
+        if isinstance(answer, Unknown) or answer.origin is not Origin.CACHE:
+            return answer
+        if now - answer.record.fetched_at <= self._cache.settings.trusted:
+            return answer
+        record = self._cache.get(question.query.key)
+        if record is not None and self._is_answer(record, question, now):
+            return Known(record, Origin.CACHE)
+        detail = "what SWR had said became too old while other images of this review were waited for"
+        return Unknown(LookupTimeout(detail, fault=Fault.LOCAL))
 
     def configure(self, cache: CacheSettings, lookup: LookupSettings) -> None:
         """Go on under other settings; what is known stays as far as it counts under them.

@@ -83,6 +83,10 @@ class Pace(Protocol):
         """Let a ``LookupTimeout`` leave the block as SWR's fault only if SWR had the time to answer."""
         ...  # pragma: no cover
 
+    def record_answer(self) -> None:
+        """Take note that SWR answered a call of this lookup, which may fail all the same."""
+        ...  # pragma: no cover
+
 
 class Unlimited:
     """Implements ``Pace`` for who makes a few calls alone."""
@@ -93,6 +97,9 @@ class Unlimited:
         return nullcontext()
 
     timed = call
+
+    def record_answer(self) -> None:
+        """Do nothing."""
 
 
 class TrustSource(Protocol):

@@ -23,21 +23,30 @@ class Turn:
     """Implements ``Pace``: a place in the rate of calls, taken before it is known whose call it will be."""
 
     def __init__(
-        self, limiter: RateLimiter, timeout: float, lateness: Callable[[], float], *, background: bool
+        self,
+        limiter: RateLimiter,
+        breaker: CircuitBreaker,
+        timeout: float,
+        lateness: Callable[[], float],
+        *,
+        background: bool,
     ) -> None:
         """Take part in the rate of ``limiter``, for a lookup of at most ``timeout`` seconds.
+
+        Tells ``breaker`` of every answer, whatever becomes of the lookup.
 
         ``lateness`` returns for how many seconds this process has been held up since it began.
         """
         self._limiter = limiter
+        self._breaker = breaker
         self._timeout = timeout
         self._lateness = lateness
         self._reserved = False
         self.background = background
 
-    def reserve(self, breaker: CircuitBreaker) -> None:
+    def reserve(self) -> None:
         """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
-        if breaker.state is BreakerState.CLOSED and not self._limiter.is_silent:
+        if self._breaker.state is BreakerState.CLOSED and not self._limiter.is_silent:
             self._limiter.reserve(background=self.background)
             self._reserved = True
 
@@ -69,6 +78,10 @@ class Turn:
             else:
                 raise
             raise LookupTimeout(detail, fault=Fault.LOCAL) from None
+
+    def record_answer(self) -> None:
+        """Take note that the endpoint is there; see ``Pace``."""
+        self._breaker.succeed()
 
     def give_back(self) -> None:
         """Give the turn back if there was no call."""

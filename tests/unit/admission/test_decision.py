@@ -25,7 +25,6 @@ from webhook.policy.findings import Finding, Mode
 USE = ImageUse("spec.containers[0].image", ("containers", "main"), "a")
 PASSING = [
     LookupTimeout("x", fault=Fault.REGISTRY),
-    Throttled("x", fault=Fault.REGISTRY),
     RegistryUnavailable("x"),
 ]
 OF_AN_AUTHOR = [
@@ -34,6 +33,7 @@ OF_AN_AUTHOR = [
         for cause in (LookupTimeout, Throttled, RegistryUnavailable)
         for fault in (Fault.LOCAL, Fault.IMAGE)
     ),
+    Throttled("x", fault=Fault.REGISTRY),
     Unauthorized("x", fault=Fault.LOCAL),
     Forbidden("x"),
     MalformedAnswer("x"),

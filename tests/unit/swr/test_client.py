@@ -366,8 +366,9 @@ def test_a_credential_that_works_for_nobody_is_paused(answer: HttpResponse) -> N
     ask, transport = guarded()
     assert ask("shop") == "trusted"
     transport.answers = dict.fromkeys(["shop", "other", "third"], answer)
-    assert ask("other").startswith("unauthorized, registry: SWR answered 401")
-    assert ask("third").startswith("unauthorized, registry: the token credential is paused for")
+    said, paused = ("image", "local") if answer is FOREIGN else ("registry", "registry")
+    assert ask("other").startswith(f"unauthorized, {said}: SWR answered 401")
+    assert ask("third").startswith(f"unauthorized, {paused}: the token credential is paused for")
     assert transport.asked[1:] == (["other", "shop"] if answer is FOREIGN else ["other"])
 
 
@@ -412,28 +413,45 @@ def test_a_pause_that_is_a_guess_admits_nothing() -> None:
     assert transport.asked == ["foreign", PROBE]
 
 
-def test_a_401_about_an_organisation_of_the_policy_is_about_the_credential() -> None:
-    """The operator says that it is the account's."""
-    ask, transport = guarded(frozenset({"ops", "shop"}), shop=FOREIGN, ops=FOREIGN)
-    assert ask("shop").startswith("unauthorized, registry: SWR answered 401")
-    assert ask("shop").startswith("unauthorized, registry: the token credential is paused for")
-    assert transport.asked == ["shop", "ops"]
+def test_a_401_that_does_not_name_the_credential_is_a_guess_in_organisations_of_the_policy_too() -> None:
+    """Fault B6: they may be those of authors, who withdraw our right to see them."""
+    ask, transport = guarded(frozenset({"mine", "mine2"}), mine=FOREIGN, mine2=FOREIGN)
+    assert ask("mine").startswith("unauthorized, image: SWR answered 401")
+    assert ask("mine").startswith("unauthorized, local: the token credential is paused for")
+    assert transport.asked == ["mine", "mine2"]
 
 
-def test_a_401_about_the_only_organisation_of_the_policy_is_about_the_credential() -> None:
-    """No other is ever asked about, whatever the author of a Pod names."""
-    ask, transport = guarded(frozenset({"shop"}), shop=FOREIGN)
-    assert ask("shop").startswith("unauthorized, registry: SWR answered 401")
-    assert ask("shop").startswith("unauthorized, registry: the token credential is paused for")
-    assert transport.asked == ["shop"]
+def test_a_401_about_one_repository_of_the_only_organisation_is_about_that() -> None:
+    """Fault B6: there is no other organisation to compare with, and this one is asked about again."""
+    transport = Organizations(shop=FOREIGN)
+    credential = FakeCredential()
+    asked = SwrClient(registry(organizations=frozenset({"shop"})), transport, credential, Notes())
+
+    def answer(request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        transport.asked.append(request.path.rpartition("/repos/")[2])
+        return FOREIGN if "/private/" in request.path else MISSING
+
+    transport.send = answer  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(Forbidden) as caught:
+            asked.show_tag(TrustQuery(registry(), "shop", "private", tag="1.0"), SOON, free)
+        assert str(caught.value) == (
+            "SWR answered 401 SVCSTG.SWR.4019999 about this repository, and not about others"
+        )
+    assert transport.asked == ["private/tags/1.0", f"{PROBE}/tags/none"] * 2
+    assert credential.told == ["release 1"] * 2
 
 
-def test_without_a_request_to_compare_with_a_401_is_a_guess() -> None:
-    """Fault B6: somebody has named the organisation of the control request itself."""
-    ask, transport = guarded(**{PROBE: FOREIGN})
-    assert ask(PROBE).startswith("unauthorized, image: SWR answered 401")
-    assert ask("shop").startswith("unauthorized, local: the token credential is paused for")
-    assert transport.asked == [PROBE]
+def test_an_organisation_that_is_refused_is_compared_with_no_more() -> None:
+    """Fault B6: else an author who owns two of them could let each be refused by the other."""
+    ask, transport = guarded(**{PROBE: MISSING})
+    assert ask("mine") == "trusted"
+    assert ask("shop") == "trusted"
+    transport.answers["mine"] = transport.answers["mine2"] = FOREIGN
+    assert ask("mine").startswith("forbidden, image")
+    transport.asked.clear()
+    assert ask("mine2").startswith("forbidden, image")
+    assert transport.asked == ["mine2", "shop"]
 
 
 def test_a_request_that_an_earlier_secret_was_answered_is_compared_with() -> None:

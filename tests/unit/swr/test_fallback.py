@@ -224,12 +224,16 @@ def test_image_that_the_gateway_does_not_route_switches_nothing_over() -> None:
     assert not asked.client.uses_tag_list
 
 
-def test_control_asks_about_an_organisation_of_the_policy() -> None:
-    """Where the policy names organisations, others may be out of the credential's reach."""
+@pytest.mark.parametrize(
+    ("organizations", "control"),
+    [({"shop", "ops"}, "ops"), ({"shop", "teams"}, "teams"), ({"shop"}, "shop"), (set(), PROBE)],
+)
+def test_control_asks_about_another_organisation_of_the_policy(organizations: set[str], control: str) -> None:
+    """Fault B4: the image's may be its author's; those that the policy does not name may be out of reach."""
     region = Region()
-    limited = registry(organizations=frozenset({"shop", "ops"}))
+    limited = registry(organizations=frozenset(organizations))
     SwrClient(limited, region, FakeCredential(), Notes()).show_tag(QUERY, SOON, free)
-    assert region.calls[2] == f"/v2/ops/repos/{PROBE}/tags/none"
+    assert region.calls[2] == f"/v2/{control}/repos/{PROBE}/tags/none"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.registries import CredentialSettings, Registry
-from webhook.trust.limiter import OWN_CALLS
+from webhook.trust.breaker import FAILURES_TO_OPEN, BreakerState
 from webhook.trust.lookup import Answer, Known, Origin, Question, TrustLookup, Unknown
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
@@ -168,7 +168,7 @@ def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
     [
         (LookupTimeout("late", fault=Fault.REGISTRY), "trusted from stale"),
         (RegistryUnavailable("down"), "trusted from stale"),
-        (Throttled("slow down", fault=Fault.REGISTRY), "trusted from stale"),
+        (Throttled("slow down", fault=Fault.REGISTRY), "unknown: throttled"),
         (Unauthorized("expired"), "trusted from stale"),
         (Throttled("our own limit", fault=Fault.LOCAL), "unknown: throttled"),
         (Forbidden("another account's"), "unknown: forbidden"),
@@ -244,17 +244,59 @@ def test_a_call_in_which_this_process_was_held_up_is_not_swrs_fault() -> None:
     )
 
 
-def test_a_throttle_that_our_own_cold_lookups_may_have_caused_admits_nothing() -> None:
-    """Fault B3: a flood that SWR answers with 429 is no outage of SWR."""
-    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(calls_per_second=1000.0))
+def test_a_throttle_of_swr_admits_nothing() -> None:
+    """Fault B3: an author of Pods can make the account call SWR too often, through any replica or node."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(61)
     asked.source.facts[IMAGE] = Throttled("429", fault=Fault.REGISTRY)
-    for index in range(OWN_CALLS[0][0]):
-        asked.ask(question(f"shop/cold-{index}:1"))
     (answer,) = asked.ask()
     assert isinstance(answer, Unknown)
-    assert (answer.failure.fault, answer.failure.detail) == (Fault.LOCAL, "429")
+    assert (answer.failure.detail, answer.failure.allows_pass) == ("429", False)
+
+
+def test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup() -> None:
+    """Fault B4: else names that SWR chokes on would keep the breaker half open, and old trust in use."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=0))
+    asked.one()
+    asked.clock.tick(61)
+    asked.source.facts["shop/down:1"] = RegistryUnavailable("down")
+    lane = asked.lookup._lanes[registry().key]
+    for _ in range(FAILURES_TO_OPEN):
+        asked.ask(question("shop/down:1"))
+    assert lane.breaker.state is BreakerState.OPEN
+    lane.breaker._open_until = 0.0
+
+    class Chokes:
+        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+            with pace.call(deadline):
+                pace.record_answer()
+            raise RegistryUnavailable("about this image only", fault=Fault.IMAGE)
+
+    lane._source = Chokes()
+    asked.ask(question("shop/choke:1"))
+    assert lane.breaker.state is BreakerState.CLOSED
+
+
+def test_what_is_known_is_looked_at_again_after_a_wait() -> None:
+    """Fault B1: an image beside many cold ones would be admitted for longer than ``cache.trusted``."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED})
+    asked.one()
+    fetch = asked.source.fetch
+
+    def take_long(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        asked.clock.tick(45)
+        return fetch(query, deadline, pace)
+
+    asked.clock.tick(20)
+    asked.source.fetch = take_long  # type: ignore[method-assign]
+    known, cold = asked.ask(question(), question("shop/cold:1"))
+    assert isinstance(cold, Known)
+    assert isinstance(known, Unknown)
+    assert (known.failure.fault, known.failure.detail) == (
+        Fault.LOCAL,
+        "what SWR had said became too old while other images of this review were waited for",
+    )
 
 
 @pytest.mark.parametrize("fault", [Fault.LOCAL, Fault.IMAGE])
@@ -442,7 +484,7 @@ def test_what_trying_again_cannot_help_is_not_tried_again(failure: TrustLookupEr
     assert asked.source.asked == [IMAGE]
 
 
-def test_blocked_account_serves_stale_answers_and_is_not_called(caplog: pytest.LogCaptureFixture) -> None:
+def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Fault D6: all registries of the account wait, also under other settings; another account does not."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, CacheSettings(trusted=60))
     other = CredentialSettings("token", token_file="/etc/swr/another")
@@ -452,7 +494,7 @@ def test_blocked_account_serves_stale_answers_and_is_not_called(caplog: pytest.L
         (IMAGE, "shop/api:1", "shop/db:1"),
         Throttled("blocked", fault=Fault.REGISTRY, retry_after=1800, blocks_account=True),
     )
-    assert [asked.one(), asked.one()] == ["trusted from stale"] * 2
+    assert [asked.one(), asked.one()] == ["unknown: throttled"] * 2
     asked.lookup.configure(asked.settings, LookupSettings(retries=0, calls_per_second=10))
     (answer,) = asked.ask(question("shop/api:1", project_id="p2"))
     assert isinstance(answer, Unknown)

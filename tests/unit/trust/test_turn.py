@@ -22,7 +22,7 @@ def turn(held_up: float = 0.0) -> Turn:
     """Return a turn of a process that is held up for so many seconds during each call."""
     seconds = iter_lateness(held_up)
     limiter = RateLimiter(1000.0, sleep=lambda _: None)
-    return Turn(limiter, TIMEOUT, lambda: next(seconds), background=False)
+    return Turn(limiter, CircuitBreaker(), TIMEOUT, lambda: next(seconds), background=False)
 
 
 def iter_lateness(held_up: float) -> Iterator[float]:
@@ -72,9 +72,9 @@ def test_the_second_call_of_a_lookup_counts_by_what_the_first_one_left() -> None
 def test_the_first_call_uses_the_turn_that_was_reserved() -> None:
     """And any other takes one of its own."""
     limiter = RateLimiter(1.0, clock=lambda: 0.0, sleep=lambda _: None)
-    asked = Turn(limiter, TIMEOUT, lambda: 0.0, background=False)
+    asked = Turn(limiter, CircuitBreaker(), TIMEOUT, lambda: 0.0, background=False)
     left = []
-    asked.reserve(CircuitBreaker())
+    asked.reserve()
     for _ in range(3):
         left.append(limiter._cold._tokens)
         with asked.call(Deadline.after(60.0)):
