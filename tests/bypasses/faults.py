@@ -194,6 +194,18 @@ FAULTS: Final = (
         ("webhook/server/body_budget.py", "min(WAIT, seconds / 2)", "WAIT"),
     ),
     mistake(
+        "C2",
+        "a review that waits keeps long strings of four bytes a character",
+        "tests/unit/admission/test_gate.py::test_no_long_string_is_kept_while_a_review_waits",
+        ("webhook/admission/gate.py", "        uses = [shorten(use) for use in uses]\n", ""),
+    ),
+    mistake(
+        "C2",
+        "the same, of who asks",
+        "tests/unit/admission/test_gate.py::test_no_long_string_is_kept_while_a_review_waits",
+        ("webhook/admission/request.py", "self.user_info.username[:MAX_TEXT]", "self.user_info.username"),
+    ),
+    mistake(
         "C1",
         "elements are not counted before they are decoded",
         "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",

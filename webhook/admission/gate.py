@@ -36,6 +36,7 @@ from webhook.admission.uses import (
     count_images,
     find_uses,
     has_same_images,
+    shorten,
 )
 from webhook.deadlines import Deadline, LargeWork
 from webhook.policy.findings import Mode
@@ -187,6 +188,7 @@ class Gate:
             uses = changed_uses(uses, find_uses(subject, request.kind.kind, request.old_object))
         if len(uses) > MAX_USES:
             return _refuse_many(bench, request, subject, len(uses))
+        uses = [shorten(use) for use in uses]
         return self._decide_uses(bench, request, subject, uses, deadline)
 
     @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from webhook.admission.objects import KubernetesObject, ObjectMeta
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
 
 Short = Annotated[str, msgspec.Meta(max_length=512)]
 """A name as the API server limits it to 253 characters. It ends up in logs and in memories that are
@@ -15,6 +15,9 @@ counted by entries, and who sends a review is not always the API server."""
 
 MAX_NAME: Final = 253
 """Characters of an object's name (RFC 1123, DNS subdomain)."""
+
+MAX_TEXT: Final = 512
+"""Characters of whatever else is kept of an object, or of who asks, for records that are shorter still."""
 
 MAX_CONTROLLERS: Final = 10
 """Controllers of one object that are kept; the API server allows one."""
@@ -79,14 +82,22 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
 
         A review may wait for SWR for seconds, and what was decoded takes up to ten times its bytes in the
         body, which are all that the budget of bodies counts: each of 87,000 empty annotations is 9 bytes
-        there and 84 here. So whatever is read of the content is read before the wait.
+        there and 84 here, and one character beyond the BMP makes four bytes of each other one of its string.
+        So whatever is read of the content is read before the wait, and names are cut to what records show.
         """
         self.old_object = None
-        self.user_info.groups = None
+        self.user_info = UserInfo(self.user_info.username[:MAX_TEXT])
         meta = self.object.metadata if self.object is not None else None
         if meta is None:
             self.object = None
             return
         controllers = [owner for owner in meta.owner_references or () if owner.controller and owner.name]
-        kept = ObjectMeta(meta.name, meta.generate_name, meta.uid, None, controllers[:MAX_CONTROLLERS])
-        self.object = KubernetesObject(kept)
+        owners = [
+            OwnerReference(
+                *(text[:MAX_TEXT] for text in (owner.api_version, owner.kind, owner.name, owner.uid)),
+                controller=True,
+            )
+            for owner in controllers[:MAX_CONTROLLERS]
+        ]
+        name, prefix, uid = (text[:MAX_TEXT] for text in (meta.name, meta.generate_name, meta.uid))
+        self.object = KubernetesObject(ObjectMeta(name, prefix, uid, None, owners))

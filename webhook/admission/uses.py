@@ -66,6 +66,24 @@ class ImageUse(msgspec.Struct, frozen=True, gc=False):
     template: bool = False
 
 
+MAX_IMAGE: Final = 512
+"""Characters of an image that are judged: one of more than 456 is invalid, so one cut to these is, too."""
+
+MAX_TEXT: Final = 253
+"""Characters that are kept of a name or a pull policy, neither of which the API server takes longer."""
+
+
+def shorten(use: ImageUse) -> ImageUse:
+    """Return a use without what no image can have, for the time in which a review waits.
+
+    A string takes up to four times its bytes in the body, and the budget of bodies counts those.
+    """
+    if len(use.image) <= MAX_IMAGE and len(use.place[1]) <= MAX_TEXT and len(use.pull_policy) <= MAX_TEXT:
+        return use
+    place = (use.place[0], use.place[1][:MAX_TEXT])
+    return ImageUse(use.field, place, use.image[:MAX_IMAGE], use.pull_policy[:MAX_TEXT], use.template)
+
+
 def classify(request: AdmissionRequest) -> Subject:
     """Tell what a request is about; what is not known to be harmless is ``UNKNOWN``."""
     if request.operation in IGNORED_OPERATIONS or request.sub_resource in IGNORED_SUBRESOURCES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.builders import (
     pod,
     policy,
     request,
+    review,
     rule,
 )
 from webhook.admission import gate as gate_module
@@ -477,6 +479,41 @@ def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
     assert waiting["object"]["spec"] is waiting["object"]["metadata"]["annotations"] is None
     assert waiting["oldObject"] is waiting["userInfo"]["groups"] is None
     assert after - before <= 2
+
+
+@pytest.mark.parametrize("where", ["image", "name", "pullPolicy", "generateName", "owner", "user"])
+def test_no_long_string_is_kept_while_a_review_waits(where: str) -> None:
+    """Fault C2: 1,300 reviews of 62 kB, with a character of four bytes each, took 542 MiB."""
+    text, thing = "x" * 100_000 + "\N{GRINNING FACE}", pod(UNTRUSTED, "a")
+    odd, meta = thing["spec"]["containers"][1], thing["metadata"]
+    match where:
+        case "image":
+            odd["image"] = text
+        case "name":
+            odd["name"] = text
+        case "pullPolicy":
+            odd["imagePullPolicy"] = text
+        case "generateName":
+            meta["generateName"] = text
+        case "owner":
+            meta["ownerReferences"] = [{"name": "o", "uid": text, "controller": True}]
+    body = review(thing, user=text if where == "user" else "alice")
+    kept: list[int] = []
+
+    class Waiting(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            gc.collect()
+            kept.append(tracemalloc.get_traced_memory()[0])
+            return super().ask(questions, deadline)
+
+    gate = Gate(lambda: GLASS, Waiting(FACTS), clock=lambda: NOW)
+    tracemalloc.start()
+    try:
+        decision = gate.decide(read_review(body), SOON)
+    finally:
+        tracemalloc.stop()
+    assert not decision.allowed
+    assert kept[0] < len(text)
 
 
 def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
