@@ -94,7 +94,10 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
         controllers = [owner for owner in meta.owner_references or () if owner.controller and owner.name]
         owners = [
             OwnerReference(
-                *(text[:MAX_TEXT] for text in (owner.api_version, owner.kind, owner.name, owner.uid)),
+                api_version=owner.api_version[:MAX_TEXT],
+                kind=owner.kind[:MAX_TEXT],
+                name=owner.name[:MAX_TEXT],
+                uid=owner.uid[:MAX_TEXT],
                 controller=True,
             )
             for owner in controllers[:MAX_CONTROLLERS]
