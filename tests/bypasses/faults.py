@@ -14,6 +14,7 @@ GUARD: Final = "webhook/swr/credentials/guard.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
 WORKER: Final = "webhook/server/worker.py"
+HEADS: Final = "webhook/server/heads.py"
 CONNECTIONS: Final = "webhook/server/connections.py"
 
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
@@ -21,6 +22,7 @@ T_TURN: Final = "tests/unit/trust/test_turn.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_AUTHOR: Final = "tests/simulation/test_author.py"
+T_HEADS: Final = "tests/unit/server/test_heads.py"
 T_RECORDS: Final = "tests/http/test_records.py"
 
 _SLEEPS: Final = (
@@ -464,5 +466,29 @@ FAULTS: Final = (
         "a handshake has any size",
         "tests/unit/server/test_connections.py::test_a_handshake_has_a_size",
         (CONNECTIONS, "if size > MAX_HANDSHAKE:", "if size < 0:"),
+    ),
+    mistake(
+        "C2",
+        "header fields have no bound together while they arrive",
+        "tests/http/test_heads.py::test_heads_without_an_end_stay_within_their_budget",
+        (HEADS, "self.max_buffer_headers = MAX_HEAD", "self.max_buffer_headers = MAX_FIELDS * MAX_FIELD"),
+    ),
+    mistake(
+        "C2",
+        "header fields that arrive at once have no bound together",
+        f"{T_HEADS}::test_fields_are_bounded_together",
+        (HEADS, "if len(data) > MAX_HEAD:", "if not data:"),
+    ),
+    mistake(
+        "C2",
+        "trailer fields have no bound together",
+        f"{T_HEADS}::test_trailers_are_bounded_together",
+        (HEADS, "if len(data) > MAX_HEAD:", "if len(data) > MAX_HEAD and not from_trailer:"),
+    ),
+    mistake(
+        "C2",
+        "a review that waits keeps all that was said in its head",
+        f"{T_HEADS}::test_what_nobody_reads_is_forgotten",
+        (HEADS, " if field[0] in KEPT", ""),
     ),
 )
