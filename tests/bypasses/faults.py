@@ -491,4 +491,14 @@ FAULTS: Final = (
         f"{T_HEADS}::test_what_nobody_reads_is_forgotten",
         (HEADS, " if field[0] in KEPT", ""),
     ),
+    mistake(
+        "C2",
+        "a review that waits for room gives way to whoever connects",
+        "tests/http/test_places.py::test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd",
+        (
+            WORKER,
+            "            self._waiting.remove(connection)\n            is_cut = not lease.grow(len(part))\n",
+            "            is_cut = not lease.grow(len(part))\n",
+        ),
+    ),
 )

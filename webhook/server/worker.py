@@ -232,8 +232,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             part = request.body.read(min(at_once, MAX_BODY + 1 - size))
             if not part:
                 break
-            if not lease.grow(len(part)):
-                is_cut = True
+            # Whoever waits here for room waits for us, and does not give way to those who have come since.
+            self._waiting.remove(connection)
+            is_cut = not lease.grow(len(part))
+            if not connection.given_up:
+                self._waiting.add(connection, regular=connection.is_regular)
+            if is_cut:
                 break
             parts.append(part)
             size += len(part)
