@@ -14,12 +14,16 @@ GUARD: Final = "webhook/swr/credentials/guard.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
 WORKER: Final = "webhook/server/worker.py"
+HEADS: Final = "webhook/server/heads.py"
+CONNECTIONS: Final = "webhook/server/connections.py"
 
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_TURN: Final = "tests/unit/trust/test_turn.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_AUTHOR: Final = "tests/simulation/test_author.py"
+T_HEADS: Final = "tests/unit/server/test_heads.py"
+T_RECORDS: Final = "tests/http/test_records.py"
 
 _SLEEPS: Final = (
     LIMITER,
@@ -37,6 +41,7 @@ _NO_CONTROL: Final = (
     "raise self._compare(error, control, deadline, pace) from None\n        # The list",
     "raise\n        # The list",
 )
+_SILENT: Final = (CONNECTIONS, "if self._silent > MAX_SILENT_RECORDS:", "if self._silent < 0:")
 _IMPORTS_FIRST: Final = (
     (
         START,
@@ -511,5 +516,64 @@ FAULTS: Final = (
         "one namespace may fill the whole queue",
         f"{T_AUTHOR}::test_one_namespaces_flood_leaves_places_in_the_queue",
         (LANE, " or own >= MAX_WAITING_PER_TENANT", ""),
+    ),
+    mistake(
+        "C1",
+        "records without data cost neither a budget nor a turn",
+        f"{T_RECORDS}::test_updates_of_keys_without_end_hold_up_nobody",
+        _SILENT,
+        (CONNECTIONS, "if now - self._turn_began > TURN_SECONDS:", "if now < 0:"),
+    ),
+    mistake(
+        "C1",
+        "records without data cost no budget, only turns",
+        f"{T_RECORDS}::test_updates_of_keys_without_end_hold_up_nobody",
+        _SILENT,
+    ),
+    mistake(
+        "C1",
+        "a connection may bring few records without data, all its requests together",
+        f"{T_RECORDS}::test_a_client_that_updates_its_keys_now_and_then_is_served",
+        (CONNECTIONS, "        self.idle = True\n        self._silent = 0\n", "        self.idle = True\n"),
+    ),
+    mistake(
+        "C1",
+        "a handshake has any size",
+        "tests/unit/server/test_connections.py::test_a_handshake_has_a_size",
+        (CONNECTIONS, "if size > MAX_HANDSHAKE:", "if size < 0:"),
+    ),
+    mistake(
+        "C2",
+        "header fields have no bound together while they arrive",
+        "tests/http/test_heads.py::test_heads_without_an_end_stay_within_their_budget",
+        (HEADS, "self.max_buffer_headers = MAX_HEAD", "self.max_buffer_headers = MAX_FIELDS * MAX_FIELD"),
+    ),
+    mistake(
+        "C2",
+        "header fields that arrive at once have no bound together",
+        f"{T_HEADS}::test_fields_are_bounded_together",
+        (HEADS, "if len(data) > MAX_HEAD:", "if not data:"),
+    ),
+    mistake(
+        "C2",
+        "trailer fields have no bound together",
+        f"{T_HEADS}::test_trailers_are_bounded_together",
+        (HEADS, "if len(data) > MAX_HEAD:", "if len(data) > MAX_HEAD and not from_trailer:"),
+    ),
+    mistake(
+        "C2",
+        "a review that waits keeps all that was said in its head",
+        f"{T_HEADS}::test_what_nobody_reads_is_forgotten",
+        (HEADS, " if field[0] in KEPT", ""),
+    ),
+    mistake(
+        "C2",
+        "a review that waits for room gives way to whoever connects",
+        "tests/http/test_places.py::test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd",
+        (
+            WORKER,
+            "            self._waiting.remove(connection)\n            is_cut = not lease.grow(len(part))\n",
+            "            is_cut = not lease.grow(len(part))\n",
+        ),
     ),
 )

@@ -7,17 +7,19 @@ import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders import HOST, UID, pod, review
 from tests.emulator.server import Emulator
 from tests.http.crowded import PLACES
+from tests.http.wire import connect
 from tests.serving import ServerProcess, make_certificate
 from tests.vitals import wait_until
 from webhook.server.body_budget import LARGE_SHARE, SMALL
 from webhook.server.reviews import JSON, MAX_BODY
-from webhook.server.worker import CROWDED
+from webhook.server.worker import CROWDED, READ_AT_ONCE
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +95,40 @@ def test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call(
         assert (
             f'"uid":"{UID}","allowed":false,"status":{{"code":429'.encode() in connection.getresponse().read()
         )
+
+
+def test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C2: a whole review over a new connection was the oldest that had brought none, and cut: a failed call."""
+    thing = pod(f"{HOST}/shop/web:1.0")
+    thing["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    body = review(thing)
+    share = len(body) - SMALL
+    count = LARGE_SHARE // share
+    certificate = make_certificate(tmp_path)
+    with (
+        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.crowded") as server,
+        contextlib.ExitStack() as opened,
+    ):
+        for _ in range(count):
+            half = server.connect()
+            opened.callback(half.close)
+            half.request("GET", "/healthz")  # who has brought a request stays
+            half.getresponse().read()
+            half.putrequest("POST", "/validate")
+            half.putheader("Content-Type", JSON)
+            half.putheader("Content-Length", str(len(body)))
+            half.endheaders(body[:-1])
+        held = "swr_trust_request_body_bytes"
+        read = SMALL + (len(body) - 1 - SMALL) // READ_AT_ONCE * READ_AT_ONCE
+        assert wait_until(lambda: server.metric(held) >= count * read)
+        answers: list[dict[str, Any]] = []
+        caller = threading.Thread(target=lambda: answers.append(server.validate(body, "10s")))
+        caller.start()
+        full = LARGE_SHARE + (count + 1) * SMALL
+        assert wait_until(lambda: server.metric(held) > full - READ_AT_ONCE)
+        for _ in range(PLACES):
+            opened.callback(connect(server).close)
+            assert server.get("/healthz")[0] == 200  # one after the other: each has its place before the next
+        caller.join()
+        assert server.metric("swr_trust_connections_cut_total", stage="full") > 0
+    assert [(answer["uid"], answer["status"]["code"]) for answer in answers] == [(UID, 429)]

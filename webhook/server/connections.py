@@ -10,8 +10,6 @@ import time
 from typing import Any, Final, Generic, TypeVar
 
 import gevent
-from gevent.socket import socket as GeventSocket  # noqa: N812 - it is a class
-from gevent.ssl import SSLSocket
 
 HANDSHAKE_SECONDS: Final = 10.0
 """For a TLS handshake, as kube-apiserver allows itself."""
@@ -28,6 +26,21 @@ WRITE_SECONDS: Final = 10.0
 TURN_SECONDS: Final = 0.005
 """For reading what a client sends so quickly that it never has to be waited for."""
 
+PIECE: Final = 4096
+"""Bytes that are read, or encrypted, at a time. A ``MemoryBIO`` keeps the size of the largest piece that went
+through it for as long as the connection is open."""
+
+RECORD_HEADER: Final = 5
+MAX_RECORD: Final = 16 * 1024 + 2048
+"""Bytes of the longest record that TLS allows."""
+
+MAX_SILENT_RECORDS: Final = 32
+"""TLS records without data for one request: updates of keys, warnings, empty records. A client that has its
+reasons sends one now and then; each costs what a review does not, and OpenSSL reads them without end."""
+
+MAX_HANDSHAKE: Final = 64 * 1024
+"""Bytes of a handshake. A chain of certificates has some kilobytes."""
+
 T = TypeVar("T")
 
 
@@ -40,16 +53,23 @@ class Slow(ConnectionResetError):
     """A client used up its time; gunicorn takes the error for a reset connection and is silent."""
 
 
-class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
+class Connection:
     """A TLS connection whose reads share one budget per request, however slowly bytes drip.
 
     What is sent is kept until ``flush``, so that head and body of an answer leave in one TLS record
     and one system call.
+
+    OpenSSL never sees the socket. Given one, it reads records that bring no data for as long as there are
+    any, within one call that no budget of ours ends: an update of keys has 27 bytes, and a few megabytes of
+    them would stop everybody for seconds. Here it gets one record at a time.
+
+    For gunicorn this is a socket, of which it has what it uses; nothing can be written past the encryption.
     """
 
-    # Of the class, because the constructor that we inherit may read already.
     idle = False
     """Whether nothing of a request has arrived yet."""
+    is_regular = False
+    """Whether it has brought a request before."""
     given_up = False
     """Whether we have cut it, and counted that."""
     request_began = 0.0
@@ -58,28 +78,105 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
     _turn_began = _ends = float("inf")
 
     def __init__(self, client: Any, context: ssl.SSLContext) -> None:
-        """Take over an accepted socket; raises ``OSError`` where its client has gone already."""
-        super().__init__(client, server_side=True, do_handshake_on_connect=False, _context=context)
+        """Take over an accepted socket."""
+        self._socket = client
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._ahead = b""
+        """What was read from the socket and not given to OpenSSL yet."""
+        self._missing = 0
+        """Bytes of the record that OpenSSL is in the middle of, 0 between two records."""
+        self._silent = 0
+        """Records without data since the last request."""
         self._unsent: list[bytes] = []
 
     def shake_hands(self) -> None:
         """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one."""
-        with gevent.Timeout(HANDSHAKE_SECONDS, TimeoutError):
-            self.do_handshake()
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.idle = True
+        self._turn_began = time.monotonic()
+        self._ends = self._turn_began + HANDSHAKE_SECONDS
+        size = 0
+        while not self._try_handshake():
+            size += self._feed()
+            if size > MAX_HANDSHAKE:
+                raise ConnectionResetError
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._expect_request()
+
+    def _try_handshake(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            is_done = False
+        except ssl.SSLError:
+            self._say_why()
+            raise
+        else:
+            is_done = True
+        if self._outgoing.pending:
+            self._socket.settimeout(self._left())
+            self._socket.sendall(self._outgoing.read())
+        return is_done
+
+    def _say_why(self) -> None:
+        """Send the alert that OpenSSL left, unless the client does not even take that."""
+        with contextlib.suppress(OSError):
+            self._socket.settimeout(0)
+            self._socket.send(self._outgoing.read())
+
+    def getpeercert(self) -> dict[str, Any] | None:
+        """Return the certificate that the client showed and that was verified, if any."""
+        certificate: dict[str, Any] | None = self._tls.getpeercert()
+        return certificate
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Read within the budget; raises ``Slow`` once it is used up."""
-        first = self.idle
-        self.settimeout(self._idle_seconds if first else self._left())
-        try:
-            data: bytes = super().recv(buflen, flags)
-        except TimeoutError:
-            raise Slow from None
-        if first:
-            self.has_begun()
+        del flags
+        data = None
+        if self._tls.pending():  # the record was longer than what was asked for
+            self._left()
+            data = self._try_read(buflen)
+        while data is None:
+            try:
+                self._feed()
+            except TimeoutError:
+                raise Slow from None
+            data = self._try_read(buflen)
+            if data is None and not self._missing:
+                self._silent += 1
+                if self._silent > MAX_SILENT_RECORDS:
+                    raise Slow
+        self.has_begun()
         return data
+
+    def _try_read(self, size: int) -> bytes | None:
+        """Return data, ``b""`` at their end, ``None`` where another record is needed."""
+        try:
+            return self._tls.read(size)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except ssl.SSLError:
+            self._say_why()
+            raise
+
+    def _feed(self) -> int:
+        """Give OpenSSL a piece of the record that it is in the middle of, or of the next; return its size."""
+        while len(self._ahead) < (1 if self._missing else RECORD_HEADER):
+            self._socket.settimeout(self._left())
+            piece = self._socket.recv(PIECE)
+            if not piece:
+                self._incoming.write(self._ahead)
+                self._incoming.write_eof()
+                self._ahead = b""
+                return 0
+            self._ahead += piece
+        if not self._missing:
+            self._missing = RECORD_HEADER + min(int.from_bytes(self._ahead[3:5]), MAX_RECORD)
+        size = self._incoming.write(memoryview(self._ahead)[: self._missing])
+        self._ahead = self._ahead[size:]
+        self._missing -= size
+        return size
 
     def has_begun(self) -> None:
         """Start the budget of a request, unless it runs already."""
@@ -96,36 +193,59 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
             self._turn_began = now
         if now >= self._ends:
             raise Slow
-        return min(self._ends - now, REQUEST_SECONDS)
+        return self._ends - now
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
         """Keep data for ``flush``."""
         del flags
         self._unsent.append(data)
 
+    def gettimeout(self) -> float:
+        """Tell gunicorn that sending does not wait, as it does not before ``flush``."""
+        return 0.0
+
     def flush(self) -> None:
         """Send what was kept; raises ``Slow`` where the client does not take it."""
         if not self._unsent:
             return
-        data = b"".join(self._unsent)
+        data = memoryview(b"".join(self._unsent))
         self._unsent.clear()
-        self.settimeout(WRITE_SECONDS)
+        records = []
+        for start in range(0, len(data), PIECE):
+            self._tls.write(data[start : start + PIECE])
+            records.append(self._outgoing.read())
+        self._socket.settimeout(WRITE_SECONDS)
         try:
-            super().sendall(data)
+            self._socket.sendall(b"".join(records))
         except TimeoutError:
             raise Slow from None
 
     def await_request(self, idle_seconds: float) -> None:
         """Wait for another request, for at most ``idle_seconds``."""
         self._idle_seconds = idle_seconds
+        self.is_regular = True
+        self._expect_request()
+
+    def _expect_request(self) -> None:
         self.idle = True
+        self._silent = 0
+        self._turn_began = time.monotonic()
+        self._ends = self._turn_began + self._idle_seconds
 
     def cut(self) -> None:
         """End the connection at once; whoever waits for it gets an ``OSError`` or the end of the data."""
         self.given_up = True
         # The raw connection: an orderly end of TLS would wait for the client.
         with contextlib.suppress(OSError):
-            GeventSocket.shutdown(self, socket.SHUT_RDWR)
+            self.shutdown(socket.SHUT_RDWR)
+
+    def shutdown(self, how: int) -> None:
+        """End the TCP connection; TLS is not told."""
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """Give back the socket."""
+        self._socket.close()
 
 
 class Body(io.BytesIO):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from webhook.server.heads import MAX_FIELD, MAX_FIELDS
 from webhook.server.runtime import Runtime, ServeOptions
 
 KEEP_ALIVE: Final = 120
@@ -29,7 +30,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     "control_socket_disable": True,
     "http_parser": "python",
     "limit_request_line": 2048,
-    "limit_request_fields": 50,
+    "limit_request_fields": MAX_FIELDS,
+    "limit_request_field_size": MAX_FIELD,
     "accesslog": None,  # decisions are logged, probes are not
     "forwarded_allow_ips": "",
     "preload_app": False,

@@ -19,12 +19,12 @@ import gevent
 import gevent.hub
 from gevent.pool import Pool
 from gevent.server import StreamServer
-from gunicorn import http
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
 from webhook.server.connections import Body, Connection, Slow, Waiting, take_turns
+from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.runtime import Runtime
 
@@ -174,7 +174,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         return True
 
     def _converse(self, name: Any, connection: Connection, address: Any) -> None:
-        parser = http.get_parser(self.cfg, connection, address)
+        parser = Parser(self.cfg, connection, address)
         request = None
         served = 0
         lease = self._bodies.lease(lambda: self._evict(connection))
@@ -232,8 +232,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             part = request.body.read(min(at_once, MAX_BODY + 1 - size))
             if not part:
                 break
-            if not lease.grow(len(part)):
-                is_cut = True
+            # Whoever waits here for room waits for us, and does not give way to those who have come since.
+            self._waiting.remove(connection)
+            is_cut = not lease.grow(len(part))
+            if not connection.given_up:
+                self._waiting.add(connection, regular=connection.is_regular)
+            if is_cut:
                 break
             parts.append(part)
             size += len(part)

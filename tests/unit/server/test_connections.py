@@ -137,6 +137,26 @@ def test_a_handshake_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
         connection.shake_hands()
 
 
+def test_a_handshake_has_a_size(pair: Pair) -> None:
+    """Fault C1: a message of it may be long, in records of a byte each, and none of it is a request."""
+    connection = pair.take_over()
+    hello = b"\1" + (100_000).to_bytes(3) + b"\3\3" + b"\0" * 99_998
+    pieces = (hello[start : start + 16_000] for start in range(0, len(hello) - 16_000, 16_000))
+    pair.far.sendall(b"".join(b"\x16\3\1" + len(piece).to_bytes(2) + piece for piece in pieces))
+    with pytest.raises(ConnectionResetError):
+        connection.shake_hands()
+
+
+def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C1: no record extends it, as a wait of its own for each would."""
+    connection, client = pair.open()
+    connection.await_request(20)
+    client.sendall(b"G")
+    monkeypatch.setattr(connection, "_ends", time.monotonic() - 1)
+    with pytest.raises(Slow):
+        connection.recv(8192)
+
+
 def test_an_answer_leaves_in_one_record(pair: Pair) -> None:
     """Head and body together, once they are complete."""
     connection, client = pair.open()

@@ -301,7 +301,9 @@ def test_no_secret_gets_into_a_line() -> None:
 
 def test_our_own_failure_is_an_error() -> None:
     """An operator who looks for errors finds it, by its uid."""
-    recorded = Recorded(policy(rules=(None,)))  # a policy that cannot be: every decision crashes
+    broken = policy()
+    object.__setattr__(broken, "rules", (None,))  # a policy that cannot be: every decision crashes
+    recorded = Recorded(broken)
     recorded.decide(request(pod(f"{HOST}/shop/web:1")))
     [seen] = recorded.lines
     assert (seen["level"], seen["decision"], seen["allowed"], seen["uid"]) == ("error", "error", False, UID)

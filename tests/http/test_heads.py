@@ -1,0 +1,65 @@
+"""Heads at their bounds: 2,000 connections may send one each, and no budget of bodies counts it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.http.wire import shake_hands
+from tests.serving import ServerProcess, make_certificate
+from tests.vitals import find_worker, look_at, wait_until
+from webhook.server.heads import MAX_FIELD, MAX_FIELDS, MAX_HEAD
+
+pytestmark = pytest.mark.slow
+
+CROWD = 400
+MOST = 48.0
+"""Mebibytes for all of them: 8 for TLS, 8 for the heads held twice, and room for the allocator."""
+
+CUT = "swr_trust_connections_cut_total"
+
+
+def head(fields: int, size: int) -> bytes:
+    """Return the beginning of a request with so many fields of so many bytes."""
+    lines = (f"X-{number:02}: ".ljust(size - 2, "x") for number in range(fields))
+    return "\r\n".join(("POST /validate HTTP/1.1", "Host: x", *lines, "X")).encode()
+
+
+@pytest.mark.parametrize(
+    ("part", "is_cut"),
+    [
+        (head(46, 8180), True),
+        (head(MAX_FIELDS - 2, MAX_FIELD), True),
+        (head(1, MAX_FIELD) + b"y" * (MAX_HEAD - MAX_FIELD - 100), False),
+    ],
+    ids=["long fields", "the most fields", "what may be sent"],
+)
+def test_heads_without_an_end_stay_within_their_budget(
+    emulator: Emulator, tmp_path: Path, part: bytes, is_cut: bool
+) -> None:
+    """Fault C2: 800 connections with 46 fields of 8 kB and no end held 732 MiB, for as long as a request may take."""
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path)) as server:
+        worker, context = find_worker(server), server.context()
+        assert server.get("/healthz")[0] == 200
+        before = look_at(worker).resident
+
+        def send(_: int) -> socket.socket:
+            connection = shake_hands(server, context)
+            with contextlib.suppress(OSError):  # it is answered and closed meanwhile
+                connection.sendall(part)
+            return connection
+
+        with ThreadPoolExecutor(8) as threads:
+            opened = list(threads.map(send, range(CROWD)))
+        held = look_at(worker).resident - before
+        if is_cut:
+            wait_until(lambda: server.metric(CUT, stage="malformed") == CROWD)
+        assert max(held, look_at(worker).resident - before) < MOST
+        assert server.metric(CUT, stage="malformed") == (CROWD if is_cut else 0)
+        for connection in opened:
+            connection.close()

@@ -1,0 +1,79 @@
+"""TLS records that bring no data hold up nobody."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.http.key_updates import Client
+from tests.http.watched import REPORT, read_turns
+from tests.serving import ServerProcess, make_certificate
+from tests.vitals import wait_until
+from webhook.server.connections import MAX_SILENT_RECORDS
+
+pytestmark = pytest.mark.slow
+
+FLOOD = 100_000
+"""Updates of keys, 2.7 MB. OpenSSL looks through them at a stretch in a second or two."""
+
+LONGEST = 0.25
+"""Seconds of processor time in which no machine looks through a quarter of them."""
+
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """Where the turns of the loop are written down."""
+    return tmp_path / "turns"
+
+
+@pytest.fixture
+def server(emulator: Emulator, tmp_path: Path, report: Path) -> Iterator[ServerProcess]:
+    """A webhook whose loop is watched."""
+    files = make_certificate(tmp_path)
+    with ServerProcess(
+        tmp_path, emulator.url, files, environment={REPORT: str(report)}, inject="tests.http.watched"
+    ) as running:
+        assert running.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
+        yield running
+
+
+@pytest.mark.parametrize("beginning", [b"", PROBE[:5]], ids=["before a request", "within a request"])
+def test_updates_of_keys_without_end_hold_up_nobody(
+    server: ServerProcess, report: Path, tmp_path: Path, beginning: bytes
+) -> None:
+    """Fault C1: a connection that sent nothing but updates of keys stopped the loop for 1.2 s, five for 6.8 s."""
+    client = Client(server, tmp_path)
+    records = client.make_data(beginning) if beginning else b""
+    records += b"".join(client.make_update() for _ in range(FLOOD)) + client.make_data(
+        PROBE[len(beginning) :]
+    )
+    report.write_text("", encoding="utf-8")
+    with contextlib.suppress(OSError):  # it is cut meanwhile
+        client.socket.sendall(records)
+    assert server.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
+    answer = b""
+    with contextlib.suppress(OSError):
+        answer = client.read_answer()
+    assert answer == b""
+    stage = "request" if beginning else "idle"
+    assert wait_until(lambda: server.metric("swr_trust_connections_cut_total", stage=stage) == 1)
+    client.close()
+    turns = read_turns(report)
+    assert not turns or turns[0][0] < LONGEST, turns[0]
+
+
+def test_a_client_that_updates_its_keys_now_and_then_is_served(server: ServerProcess, tmp_path: Path) -> None:
+    """Fault C1: within a request and between two, and with the server asked to do the same."""
+    client = Client(server, tmp_path)
+    for _ in range(MAX_SILENT_RECORDS // 2):
+        client.socket.sendall(client.make_data(PROBE[:9]) + client.make_update(wants_another=True))
+        client.socket.sendall(client.make_update() + client.make_data(PROBE[9:]) + client.make_update())
+        assert b"200 OK" in client.read_answer()
+    client.close()

@@ -1,0 +1,57 @@
+"""What a head may hold, and what is kept of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http.errors import LimitRequestHeaders
+
+from webhook.server.heads import MAX_FIELD, MAX_FIELDS, MAX_HEAD, Parser
+
+KIBIBYTE = "x" * 1020
+
+
+def parse(*fields: str, rest: bytes = b"") -> Any:
+    """Return the request whose head has these fields."""
+    config = Config()
+    for name, value in (("fields", MAX_FIELDS), ("field_size", MAX_FIELD)):
+        config.set(f"limit_request_{name}", value)
+    head = "\r\n".join(("POST / HTTP/1.1", "Host: x", *fields, "", "")).encode()
+    return next(Parser(config, iter([head + rest]), ("127.0.0.1", 1)))
+
+
+def test_fields_are_bounded_together() -> None:
+    """Fault C2: each within its bound, and all of them 130 KB."""
+    assert parse(*(f"X-{n}: {KIBIBYTE}" for n in range(7)))
+    with pytest.raises(LimitRequestHeaders):
+        parse(*(f"X-{n}: {KIBIBYTE}" for n in range(9)))
+
+
+def test_trailers_are_bounded_together() -> None:
+    """Fault C2: they come after the body, and gunicorn keeps them as well."""
+    trailers = "\r\n".join(f"X-{n}: {KIBIBYTE}" for n in range(9)).encode()
+    request = parse("Transfer-Encoding: chunked", rest=b"0\r\n" + trailers + b"\r\n\r\n")
+    with pytest.raises(LimitRequestHeaders):
+        request.body.read()
+
+
+def test_what_nobody_reads_is_forgotten() -> None:
+    """Fault C2: a review that waits for SWR keeps no token, and no trailer."""
+    request = parse(
+        "Authorization: Bearer secret",
+        "Content-Type: application/json",
+        "Transfer-Encoding: chunked",
+        rest=b"0\r\nX-Late: y\r\n\r\n",
+    )
+    request.body.read()
+    names = [name for name, _ in (*request.headers, *request.trailers)]
+    assert names == ["HOST", "CONTENT-TYPE", "TRANSFER-ENCODING"]
+
+
+def test_a_service_accounts_token_fits() -> None:
+    """Prometheus sends one, and a proxy adds fields of its own."""
+    token = "x" * 3000
+    assert parse(f"Authorization: Bearer {token}", *(f"X-{n}: {n}" for n in range(20)))
+    assert MAX_HEAD >= 2 * MAX_FIELD
