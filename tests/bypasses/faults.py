@@ -18,6 +18,7 @@ WORKER: Final = "webhook/server/worker.py"
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_TURN: Final = "tests/unit/trust/test_turn.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
+T_APP: Final = "tests/unit/server/test_app.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_AUTHOR: Final = "tests/simulation/test_author.py"
 
@@ -436,5 +437,17 @@ FAULTS: Final = (
         "one namespace may fill the whole queue",
         f"{T_AUTHOR}::test_one_namespaces_flood_leaves_places_in_the_queue",
         (LANE, " or own >= MAX_WAITING_PER_TENANT", ""),
+    ),
+    mistake(
+        "C3",
+        "the page of metrics is made for each who reads it",
+        f"{T_APP}::test_the_page_of_metrics_is_not_made_for_each_of_a_flood",
+        ("webhook/server/app.py", "Response(exposition.read(),", "Response(render(),"),
+    ),
+    mistake(
+        "C3",
+        "the page of metrics is made however much that takes",
+        "tests/unit/telemetry/test_kept_page.py::test_a_flood_gets_the_last_page",
+        ("webhook/telemetry/kept_page.py", "if self._allowed >= 1:", "if self._make:"),
     ),
 )
