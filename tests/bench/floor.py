@@ -91,6 +91,7 @@ def _serve_ours(options: argparse.Namespace) -> None:
 
     from webhook.server.process import Server
     from webhook.server.tls import CertificateFiles
+    from webhook.server.turns import Turns
 
     silent = SimpleNamespace(
         certificate_loaded=lambda not_after: None,
@@ -108,6 +109,7 @@ def _serve_ours(options: argparse.Namespace) -> None:
         certificate=CertificateFiles(options.cert, options.key, None, silent),
         metrics=silent,
         app=_make_app(),
+        turns=Turns(),
         serving=freeze,
         stop=lambda: None,
     )

@@ -13,6 +13,7 @@ TURN: Final = "webhook/trust/turn.py"
 GUARD: Final = "webhook/swr/credentials/guard.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
+TURNS: Final = "webhook/server/turns.py"
 WORKER: Final = "webhook/server/worker.py"
 HEADS: Final = "webhook/server/heads.py"
 CONNECTIONS: Final = "webhook/server/connections.py"
@@ -20,6 +21,9 @@ CONNECTIONS: Final = "webhook/server/connections.py"
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_TURN: Final = "tests/unit/trust/test_turn.py"
 T_DECISION: Final = "tests/unit/admission/test_decision.py"
+T_APP: Final = "tests/unit/server/test_app.py"
+T_TURNS: Final = "tests/unit/server/test_turns.py"
+T_BURSTS: Final = "tests/http/test_turns.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_AUTHOR: Final = "tests/simulation/test_author.py"
 T_HEADS: Final = "tests/unit/server/test_heads.py"
@@ -575,5 +579,42 @@ FAULTS: Final = (
             "            self._waiting.remove(connection)\n            is_cut = not lease.grow(len(part))\n",
             "            is_cut = not lease.grow(len(part))\n",
         ),
+    ),
+    mistake(
+        "C3",
+        "the page of metrics is made for each who reads it",
+        f"{T_APP}::test_the_page_of_metrics_is_not_made_for_each_of_a_flood",
+        ("webhook/server/app.py", "Response(exposition.read(),", "Response(render(),"),
+    ),
+    mistake(
+        "C3",
+        "the page of metrics is made however much that takes",
+        "tests/unit/telemetry/test_kept_page.py::test_a_flood_gets_the_last_page",
+        ("webhook/telemetry/kept_page.py", "if self._allowed >= 1:", "if self._make:"),
+    ),
+    mistake(
+        "C3",
+        "a request is begun however long ago the loop looked at its sockets",
+        f"{T_TURNS}::test_a_crowd_that_is_woken_at_once_takes_many_passes",
+        (TURNS, "if self._clock() - self._looked > PASS:", "if self._looked < 0:"),
+    ),
+    mistake(
+        "C3",
+        "all who wait for a turn stand in one line",
+        f"{T_TURNS}::test_the_heads_of_the_lines_go_on_in_turn",
+        (TURNS, "self._lines[line].append(waiter)", "self._lines[0].append(waiter)"),
+    ),
+    mistake(
+        "C3",
+        "a review that is woken goes on at once",
+        f"{T_TURNS}::test_a_review_that_is_woken_takes_its_turn",
+        (LOOKUP, "        self._take_turn()\n", ""),
+    ),
+    mistake(
+        "C3",
+        "whoever sends the next request before the answer goes on at once",
+        f"{T_BURSTS}::test_a_burst_of_small_requests_holds_up_nobody",
+        (WORKER, "connection.take_turn = lambda: turns.take(Line.ARRIVED)", "pass"),
+        (WORKER, "turns.stand_in(Line.AGAIN)", "pass"),
     ),
 )

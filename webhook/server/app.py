@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from webhook.deadlines import LargeWork
 from webhook.server.health import Health
 from webhook.server.reviews import JSON, WRONG_METHOD, Decider, Reviews, error_body
+from webhook.telemetry.kept_page import KeptPage
 from webhook.telemetry.metrics import CONTENT_TYPE, Metrics
 
 _SENTENCES: Final = {
@@ -37,10 +38,15 @@ def create_app(gate: Decider, health: Health, metrics: Metrics, large_work: Larg
             text = "".join(f"{line}\n" for line in report.lines) + text
         return Response(text, status=200 if report.ready else 503, mimetype="text/plain")
 
+    def render() -> bytes:
+        health.refresh()
+        return metrics.render()
+
+    exposition = KeptPage(render)
+
     @app.get("/metrics")
     def expose() -> Response:
-        health.refresh()
-        return Response(metrics.render(), content_type=CONTENT_TYPE)
+        return Response(exposition.read(), content_type=CONTENT_TYPE)
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:

@@ -33,10 +33,12 @@ class Engine:
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]] = resolve_by_system,
         lateness: Callable[[], float] = lambda: 0.0,
+        take_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Make the parts; nothing is asked yet. ``environment`` may hold credentials.
 
-        ``lateness`` returns for how many seconds this process has been held up since it began.
+        ``lateness`` returns for how many seconds this process has been held up since it began;
+        ``take_turn`` lets others go first who wait for longer.
 
         Raises:
             ConfigError: a credential or a CA file that the policy needs is not there.
@@ -46,7 +48,9 @@ class Engine:
         self._resolver = Resolver(resolve)
         self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
         self._source.open(policy.registries.registries)
-        self.lookup = TrustLookup(self, policy.cache, policy.lookup, metrics, lateness=lateness)
+        self.lookup = TrustLookup(
+            self, policy.cache, policy.lookup, metrics, lateness=lateness, take_turn=take_turn
+        )
 
     def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
         """Answer questions; see ``TrustLookup.ask``."""

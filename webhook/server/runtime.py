@@ -26,6 +26,7 @@ from webhook.server.health import Health
 from webhook.server.loop_watch import LoopWatch
 from webhook.server.recording import DecisionRecorder
 from webhook.server.tls import CertificateFiles, ServingCertificate
+from webhook.server.turns import Line, Turns
 from webhook.swr.resolver import Address
 from webhook.telemetry.logs import SUMMARY_INTERVAL, Logging
 from webhook.telemetry.metrics import Metrics
@@ -113,8 +114,14 @@ class Runtime:
         self.certificate = _open_certificate(options, self.metrics)
         self._loop_watch = LoopWatch()
         self.metrics.load.watch_loop(lambda: self._loop_watch.longest)
+        self.turns = Turns()
         self.engine = Engine(
-            self.policy.current, self.metrics, environment, resolve, lambda: self._loop_watch.lost
+            self.policy.current,
+            self.metrics,
+            environment,
+            resolve,
+            lambda: self._loop_watch.lost,
+            lambda: self.turns.take(Line.WOKEN),
         )
         self.policy.on_change(self.engine.follow)
         self._stop = threading.Event()

@@ -23,10 +23,11 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
-from webhook.server.connections import Body, Connection, Slow, Waiting, take_turns
+from webhook.server.connections import Body, Connection, Slow, Waiting
 from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.runtime import Runtime
+from webhook.server.turns import Line
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
@@ -55,10 +56,6 @@ REQUEST_GRACE: Final = 4.0
 SPARE_DESCRIPTORS: Final = 1000
 """Files and connections to SWR beside those that are served."""
 
-TURN: Final = 4
-"""Requests of one connection after which the others have their turns: whoever sends the next one without
-waiting for an answer is never waited for."""
-
 TICK: Final = 0.1
 
 
@@ -72,6 +69,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._waiting: Waiting[Connection] = Waiting()
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
+        self.runtime.turns.start()
         self.runtime.metrics.load.watch_bodies(lambda: self._bodies.held)
         self._hurry = False
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
@@ -175,8 +173,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _converse(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
+        turns = self.runtime.turns
+        connection.take_turn = lambda: turns.take(Line.ARRIVED)
         request = None
-        served = 0
+        looks = -1  # whoever comes straight from the handshake is new
         lease = self._bodies.lease(lambda: self._evict(connection))
         try:
             while True:  # to the first answer that said that the connection ends, for which it raises
@@ -184,6 +184,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 request = next(parser)
                 if request is None:
                     return
+                if turns.looks == looks:
+                    turns.stand_in(Line.AGAIN)
                 self._take_body(request, connection, lease)
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
@@ -196,9 +198,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     lease.release()
                 self._waiting.add(connection, regular=True)
                 connection.await_request(self.cfg.keepalive)
-                served += 1
-                if served % TURN == 0:
-                    take_turns()
+                looks = turns.looks
         except Slow:
             self._count_cut(connection, "idle" if connection.idle else "request")
         except (NoMoreData, StopIteration):

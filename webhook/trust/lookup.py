@@ -87,17 +87,20 @@ class TrustLookup:
         recorder: TrustRecorder,
         clock: Callable[[], float] = time.time,
         lateness: Callable[[], float] = lambda: 0.0,
+        take_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Ask ``source`` for what is not in memory; ``clock`` is in epoch seconds.
 
         ``lateness`` returns for how many seconds this process has been held up since it began; a call
         that it cost its time says nothing of SWR. Nothing holds up a process that serves nobody.
+        ``take_turn`` lets others go first who wait for longer: many may be woken at the same moment.
         """
         self._source = source
         self._settings = lookup
         self._recorder = recorder
         self._clock = clock
         self._lateness = lateness
+        self._take_turn = take_turn
         self._lock = threading.Lock()
         self._cache = RecordCache(cache, clock)
         self._flights: dict[Key, Flight] = {}
@@ -242,6 +245,7 @@ class TrustLookup:
 
     def _await(self, question: Question, flight: Flight, deadline: Deadline) -> Answer:
         answered = flight.done.wait(deadline.remaining())
+        self._take_turn()
         with self._lock:
             flight.waiters -= 1
             record, failure = flight.record, flight.failure

@@ -1,0 +1,215 @@
+"""Turns in the loop: nobody is unseen for longer than a pass, nobody is forgotten, and the lines go on in turn."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.socket import wait_read
+
+from tests.builders import registry
+from tests.fakes import FakeClock, FakeTrustSource, Notes
+from webhook.deadlines import Deadline
+from webhook.server.turns import PASS, SHARE, Line, Turns
+from webhook.trust.lookup import Question, TrustLookup
+from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+WORK = 0.003
+"""Seconds that each piece of work takes, by a clock that only work moves."""
+
+GUARD = 20.0
+"""Seconds after which a loop that hangs is given up."""
+
+CROWD = 200
+
+
+class Loop:
+    """A loop of its own, in a thread of its own, and who did what in it after how many looks."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.turns = Turns(lambda: self.now)
+        self.done: list[tuple[str, int]] = []
+
+    def run(self, main: Callable[[Loop], Any]) -> list[tuple[str, int]]:
+        """Let ``main`` run in the loop; return what was done."""
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self.turns.start()
+                with gevent.Timeout(GUARD):
+                    gevent.spawn(main, self).get()
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
+                failures.append(error)
+            finally:
+                gevent.get_hub().destroy()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if failures:
+            raise failures[0]
+        return self.done
+
+    def work(self, name: str, line: Line = Line.ARRIVED) -> None:
+        """Take a turn and work."""
+        self.turns.take(line)
+        self.now += WORK
+        self.done.append((name, self.turns.looks))
+
+    def wake(self, crowd: list[Callable[[], None]]) -> list[gevent.Greenlet]:
+        """Let all of these be woken in one pass: those who sit on one socket, when it can be read."""
+        near, far = socket.socketpair()
+        sitting = [gevent.spawn(lambda do=do: (wait_read(far.fileno()), do())) for do in crowd]
+        gevent.sleep(0.01)
+        near.send(b"x")
+        self._sockets = near, far
+        return sitting
+
+
+def by_look(done: list[tuple[str, int]]) -> Counter[int]:
+    """Return how much was done after each look."""
+    return Counter(look for _, look in done)
+
+
+def test_without_a_loop_nobody_waits() -> None:
+    """The command line has nobody who would wake it."""
+    turns = Turns()
+    for line in Line:
+        turns.take(line)
+
+
+def test_a_crowd_that_is_woken_at_once_takes_many_passes() -> None:
+    """Fault C3: 1,400 small reviews that arrived, or came to their deadlines, together held the loop for a second."""
+
+    def main(loop: Loop) -> None:
+        crowd = [lambda number=number: loop.work(str(number)) for number in range(CROWD)]
+        gevent.joinall(loop.wake(crowd))
+
+    done = Loop().run(main)
+    assert len({name for name, _ in done}) == CROWD
+    assert max(by_look(done).values()) <= PASS / WORK + 1
+
+
+def test_whoever_stands_in_line_goes_on_in_order() -> None:
+    """For half of a pass after each look: nobody is passed by for ever."""
+
+    def main(loop: Loop) -> None:
+        def do(number: int) -> None:
+            loop.turns.stand_in(Line.AGAIN)
+            loop.now += WORK
+            loop.done.append((str(number), loop.turns.looks))
+
+        gevent.joinall([gevent.spawn(do, number) for number in range(CROWD)])
+
+    done = Loop().run(main)
+    assert [name for name, _ in done] == [str(number) for number in range(CROWD)]
+    assert max(by_look(done).values()) <= SHARE / WORK + 1
+
+
+def test_sockets_and_timers_are_served_between() -> None:
+    """Whoever is new is seen after the next look, and need not wait for the end of a line."""
+
+    def main(loop: Loop) -> None:
+        near, far = socket.socketpair()
+
+        def listen() -> None:
+            wait_read(far.fileno())
+            loop.work("new")
+
+        def crowd(number: int) -> None:
+            loop.turns.stand_in(Line.AGAIN)
+            loop.now += WORK
+            if number == CROWD // 2:
+                near.send(b"x")
+                gevent.spawn_later(0, loop.work, "due")
+                loop.done.append(("sent", loop.turns.looks))
+
+        listener = gevent.spawn(listen)
+        gevent.sleep(0.01)
+        gevent.joinall([listener, *(gevent.spawn(crowd, number) for number in range(CROWD))])
+        loop.done.append(("all", loop.turns.looks))
+        near.close()
+        far.close()
+
+    done = dict(Loop().run(main))
+    assert done["new"] <= done["sent"] + 3
+    assert done["due"] <= done["all"]
+    assert done["all"] > done["sent"] + 5
+
+
+def test_the_heads_of_the_lines_go_on_in_turn() -> None:
+    """Fault C3: a single review waits with its own kind, and not behind those who send one after the other."""
+
+    def main(loop: Loop) -> None:
+        def do(name: str, line: Line) -> None:
+            loop.turns.stand_in(line)
+            loop.now += WORK
+            loop.done.append((name, loop.turns.looks))
+
+        crowd = [gevent.spawn(do, "again", Line.AGAIN) for _ in range(CROWD)]
+        crowd += [gevent.spawn(do, "arrived", Line.ARRIVED) for _ in range(CROWD)]
+        gevent.joinall([*crowd, gevent.spawn(do, "woken", Line.WOKEN)])
+
+    names = [name for name, _ in Loop().run(main)]
+    assert names.index("woken") < CROWD // 4
+    assert names[: CROWD // 2].count("arrived") >= CROWD // 8
+    assert names[: CROWD // 2].count("again") >= CROWD // 8
+
+
+def test_whoever_is_killed_in_line_holds_up_nobody() -> None:
+    """A connection whose process ends."""
+
+    def main(loop: Loop) -> None:
+        def do(name: str) -> None:
+            loop.turns.stand_in(Line.ARRIVED)
+            loop.done.append((name, loop.turns.looks))
+
+        first, second = gevent.spawn(do, "first"), gevent.spawn(do, "second")
+        started = Event()
+        gevent.spawn(started.set)
+        started.wait()
+        first.kill(block=False)
+        gevent.joinall([first, second])
+
+    assert [name for name, _ in Loop().run(main)] == ["second"]
+
+
+def test_a_loop_without_lines_rests() -> None:
+    """After the last has gone on the loop waits for its sockets again."""
+
+    def main(loop: Loop) -> None:
+        gevent.joinall([gevent.spawn(loop.turns.stand_in, Line.AGAIN) for _ in range(10)])
+        gevent.sleep(0.01)
+        before = loop.turns.looks
+        gevent.sleep(0.1)
+        loop.done.append(("looks", loop.turns.looks - before))
+
+    ((_, looks),) = Loop().run(main)
+    assert looks < 20
+
+
+def test_a_review_that_is_woken_takes_its_turn() -> None:
+    """Fault C3: with no lock held, since others need it meanwhile; what is in memory takes none here."""
+    clock = FakeClock()
+    source = FakeTrustSource({"shop/web:1.0": TrustStatus.TRUSTED}, clock)
+    locked: list[bool] = []
+    lookup: TrustLookup = TrustLookup(
+        source,
+        CacheSettings(),
+        LookupSettings(),
+        Notes(),
+        clock,
+        take_turn=lambda: locked.append(lookup._lock.locked()),
+    )
+    question = Question(TrustQuery(registry(), "shop", "web", "1.0"))
+    for _ in range(2):
+        lookup.ask([question], Deadline.after(GUARD))
+    assert locked == [False]

@@ -1,0 +1,61 @@
+"""A page that many read is made as often as it is allowed, and no more."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from webhook.telemetry.kept_page import BURST, PER_SECOND, KeptPage
+
+
+class Clock:
+    """Stands until it is set."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_page(clock: Clock) -> KeptPage:
+    """Return one that says how often it was made."""
+    numbers = count(1)
+    return KeptPage(lambda: b"%d" % next(numbers), clock)
+
+
+def test_who_reads_now_and_then_gets_what_is_true_now() -> None:
+    """However long that goes on."""
+    clock = Clock()
+    page = make_page(clock)
+    for number in range(1, 1000):
+        clock.now += 1 / PER_SECOND + 0.001
+        assert page.read() == b"%d" % number
+
+
+def test_a_flood_gets_the_last_page() -> None:
+    """Fault C3: as many are made as are allowed, and one more each time that another one is."""
+    clock = Clock()
+    page = make_page(clock)
+    assert [page.read() for _ in range(4000)][-1] == b"%d" % BURST
+    clock.now += 1 / PER_SECOND + 0.001
+    assert {page.read() for _ in range(4000)} == {b"%d" % (BURST + 1)}
+    clock.now += 3600
+    assert [page.read() for _ in range(4000)][-1] == b"%d" % (2 * BURST + 1)
+
+
+def test_a_page_that_could_not_be_made_is_tried_again() -> None:
+    """A failure takes nothing of the allowance, and leaves no empty page to be kept."""
+    fails = True
+
+    def make() -> bytes:
+        if fails:
+            raise ValueError("broken")
+        return b"page"
+
+    page = KeptPage(make, Clock())
+    for _ in range(2 * BURST):
+        with pytest.raises(ValueError, match="broken"):
+            page.read()
+    fails = False
+    assert page.read() == b"page"
