@@ -7,7 +7,6 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import gevent
@@ -55,8 +54,6 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
     """Whether we have cut it, and counted that."""
     request_began = 0.0
     """When the first byte of the request arrived, in monotonic seconds."""
-    take_turn: Callable[[], None] = staticmethod(lambda: None)
-    """Lets others go first who wait for longer, once something has arrived."""
     _idle_seconds = FIRST_BYTE_SECONDS
     _turn_began = _ends = float("inf")
 
@@ -82,7 +79,6 @@ class Connection(SSLSocket):  # type: ignore[misc]  # gevent ships no types
             raise Slow from None
         if first:
             self.has_begun()
-        self.take_turn()
         return data
 
     def has_begun(self) -> None:
