@@ -7,7 +7,6 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import gevent
@@ -75,8 +74,6 @@ class Connection:
     """Whether we have cut it, and counted that."""
     request_began = 0.0
     """When the first byte of the request arrived, in monotonic seconds."""
-    take_turn: Callable[[], None] = staticmethod(lambda: None)
-    """Lets others go first who wait for longer, once something has arrived."""
     _idle_seconds = FIRST_BYTE_SECONDS
     _turn_began = _ends = float("inf")
 
@@ -149,7 +146,6 @@ class Connection:
                 if self._silent > MAX_SILENT_RECORDS:
                     raise Slow
         self.has_begun()
-        self.take_turn()
         return data
 
     def _try_read(self, size: int) -> bytes | None:

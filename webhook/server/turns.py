@@ -33,7 +33,7 @@ class Line(IntEnum):
     """What somebody stands in line for."""
 
     ARRIVED = 0
-    """A request has arrived, or more of it."""
+    """A request has arrived."""
     WOKEN = 1
     """What a review waited for has come, or its time is over."""
     AGAIN = 2

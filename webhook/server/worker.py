@@ -174,7 +174,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _converse(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
         turns = self.runtime.turns
-        connection.take_turn = lambda: turns.take(Line.ARRIVED)
         request = None
         looks = -1  # whoever comes straight from the handshake is new
         lease = self._bodies.lease(lambda: self._evict(connection))
@@ -190,6 +189,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
                 try:
+                    # Not before the body is there: large ones would all be halves, and find no room.
+                    turns.take(Line.ARRIVED)
                     self.handle_request(name, request, connection, address)
                 finally:
                     self._in_flight.discard(request)
