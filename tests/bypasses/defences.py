@@ -394,8 +394,8 @@ MISTAKES: Final = (
         TABLE,
         (
             MODEL,
-            "for rule in self._rules.candidates(reference, self._scope(namespace)[0]):",
-            "for rule in self._rules.candidates(reference, self._scope(namespace)[0])[::-1]:",
+            "for rule in self._scope(namespace)[0].candidates(reference):",
+            "for rule in self._scope(namespace)[0].candidates(reference)[::-1]:",
         ),
     ),
     mistake(
@@ -775,8 +775,8 @@ MISTAKES: Final = (
         # The index of patterns would not even find it.
         (
             "webhook/policy/pattern_index.py",
-            '"/".join(pattern.components).partition("*")[0]',
-            '""',
+            'if "*" in pattern.domain:\n            return self._of_any_host',
+            "if pattern.domain:\n            return self._of_any_host",
         ),
     ),
     mistake(

@@ -293,24 +293,8 @@ FAULTS: Final = (
         "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
         (
             "webhook/policy/pattern_index.py",
-            '"/".join(pattern.components).partition("*")[0]',
-            '""',
-        ),
-    ),
-    mistake(
-        "C3",
-        "a piece is a number of images",
-        "tests/unit/admission/test_judging.py::test_a_piece_ends_by_its_time_and_not_by_the_number_of_images",
-        ("webhook/admission/judging.py", "        if time.monotonic() >= ends:\n", "        if ends < 0:\n"),
-    ),
-    mistake(
-        "C2",
-        "each namespace has an index of its own",
-        "tests/unit/policy/test_pattern_index.py::test_namespaces_cost_a_byte_a_rule",
-        (
-            "webhook/policy/model.py",
-            "            bytes(rule.namespaces.match(namespace) for rule in self.rules),\n",
-            "            [rule.namespaces.match(namespace) * 1000 for rule in self.rules],\n",
+            '        if "*" in pattern.domain:\n            return self._of_any_host\n',
+            "        if pattern.domain:\n            return self._of_any_host\n",
         ),
     ),
     mistake(
@@ -324,11 +308,7 @@ FAULTS: Final = (
         "C3",
         "many images are judged at a stretch",
         "tests/unit/admission/test_judging.py::test_many_images_are_judged_in_pieces_and_in_turn",
-        (
-            "webhook/admission/judging.py",
-            "        if self._large_work is None:\n            yield from uses",
-            "        if True:\n            yield from uses",
-        ),
+        ("webhook/admission/judging.py", "self._large_work is None or len(uses) <= FEW", "True"),
     ),
     mistake(
         "B7",
@@ -336,8 +316,8 @@ FAULTS: Final = (
         "tests/unit/policy/test_rules_and_digests.py::test_rule_in_doubt_the_strictest_counts",
         (
             "webhook/policy/model.py",
-            "if rule.may_name(reference):",
-            "if rule.names(reference):",
+            "if rule.may_match(namespace, reference):",
+            "if rule.matches(namespace, reference):",
         ),
     ),
     mistake(

@@ -7,7 +7,6 @@ SWR is said first; what is left is asked in one go, each image once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,9 +37,8 @@ PLACEHOLDER: Final = "placeholder"
 FEW: Final = 10
 """Images of one object that are judged at once: hardly any Pod has more."""
 
-PIECE: Final = 0.005
-"""Seconds for which images are judged before others have their turns. Of a policy of a thousand rules, each
-with patterns that begin with a wildcard, one image alone takes as long."""
+PIECE: Final = 50
+"""Images that are judged at a time where there are more: some milliseconds."""
 
 WEIGHING: Final = 0.3
 """Seconds that many answers may wait for the turn to be weighed: of the time that is kept back behind the
@@ -111,11 +109,12 @@ class Judge:
         """Judge all uses of one object; ``now`` is in seconds since the epoch."""
         pending: list[_Pending] = []
         questions: dict[tuple[object, ...], Question] = {}
-        for use in self._in_turn(uses, deadline):
-            item = self._settle(use, namespace, now)
-            pending.append(item)
-            if item.question is not None:
-                questions.setdefault(item.key, item.question)
+        for few in self._in_turn(uses, deadline):
+            for use in few:
+                item = self._settle(use, namespace, now)
+                pending.append(item)
+                if item.question is not None:
+                    questions.setdefault(item.key, item.question)
         pending += self._not_in_time(uses[len(pending) :], namespace)
         answers: dict[tuple[object, ...], Answer] = {}
         if questions:
@@ -127,25 +126,19 @@ class Judge:
         with self._large_work.piece(Deadline.after(WEIGHING)):
             return tuple(self._weigh(item, answers) for item in pending)
 
-    def _in_turn(self, uses: Sequence[ImageUse], deadline: Deadline) -> Iterator[ImageUse]:
-        """Yield the uses, in pieces of ``PIECE`` seconds that others have their turns between.
+    def _in_turn(self, uses: Sequence[ImageUse], deadline: Deadline) -> Iterator[Sequence[ImageUse]]:
+        """Yield the uses, many of them in pieces that others have their turns between.
 
-        The first piece of a few needs no turn. Ends early where a turn does not come before the deadline.
+        Ends early where the deadline passes before a piece's turn comes.
         """
-        if self._large_work is None:
-            yield from uses
+        if self._large_work is None or len(uses) <= FEW:
+            yield uses
             return
-        left = iter(uses)
-        if len(uses) <= FEW:
-            yield from _for_a_piece(left)
-        remaining = list(left)
-        while remaining:
+        for start in range(0, len(uses), PIECE):
             with self._large_work.piece(deadline) as granted:
                 if not granted:
                     return
-                left = iter(remaining)
-                yield from _for_a_piece(left)
-                remaining = list(left)
+                yield uses[start : start + PIECE]
 
     def _not_in_time(self, uses: Sequence[ImageUse], namespace: str) -> list[_Pending]:
         failure = LookupTimeout("the turn of this review did not come in time", fault=Fault.LOCAL)
@@ -229,14 +222,6 @@ class Judge:
             rule=item.rule,
             exemption=item.exemption,
         )
-
-
-def _for_a_piece(uses: Iterator[ImageUse]) -> Iterator[ImageUse]:
-    ends = time.monotonic() + PIECE
-    for use in uses:
-        yield use
-        if time.monotonic() >= ends:
-            return
 
 
 def _query_for(reference: ImageReference, registry: Registry) -> TrustQuery:

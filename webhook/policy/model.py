@@ -37,15 +37,11 @@ class Rule:
 
     def matches(self, namespace: str, reference: ImageReference) -> bool:
         """Whether the rule is certainly about this image in this namespace."""
-        return self.namespaces.match(namespace) and self.names(reference)
+        return self.namespaces.match(namespace) and any(p.matches(reference) for p in self.images)
 
-    def names(self, reference: ImageReference) -> bool:
-        """Whether the rule is certainly about this image, in its namespaces."""
-        return any(pattern.matches(reference) for pattern in self.images)
-
-    def may_name(self, reference: ImageReference) -> bool:
-        """Whether the rule could be about this image, in its namespaces."""
-        return any(pattern.may_match(reference) for pattern in self.images)
+    def may_match(self, namespace: str, reference: ImageReference) -> bool:
+        """Whether the rule could be about this image in this namespace."""
+        return self.namespaces.match(namespace) and any(p.may_match(reference) for p in self.images)
 
     @property
     def is_about_all(self) -> bool:
@@ -72,11 +68,7 @@ class Exemption:
 
     def matches(self, namespace: str, reference: ImageReference) -> bool:
         """Whether the exemption names this image in this namespace, expired or not."""
-        return self.namespaces.match(namespace) and self.names(reference)
-
-    def names(self, reference: ImageReference) -> bool:
-        """Whether the exemption names this image, in its namespaces, expired or not."""
-        return any(pattern.matches(reference) for pattern in self.images)
+        return self.namespaces.match(namespace) and any(p.matches(reference) for p in self.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +93,10 @@ class _Matches:
 
 
 MAX_SCOPES: Final = 1024
-"""Namespaces for which a policy remembers what is about them: a byte for each rule and each exemption."""
+"""Namespaces for which a policy remembers what is about them."""
 
-_Scope = tuple[bytes, bytes]
-"""Which rules and which exemptions are about one namespace, by their places: 1 or 0."""
+_Scope = tuple[PatternIndex[Rule], PatternIndex[Exemption]]
+"""What is about one namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +124,9 @@ class Policy:
 
     _match: Callable[[str, ImageReference | None], _Matches] = field(init=False, repr=False, compare=False)
     _scope: Callable[[str], _Scope] = field(init=False, repr=False, compare=False)
-    _rules: PatternIndex[Rule] = field(init=False, repr=False, compare=False)
-    _exemptions: PatternIndex[Exemption] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Index the patterns, and start with an empty memory."""
-        object.__setattr__(self, "_rules", PatternIndex(self.rules, lambda rule: rule.images))
-        object.__setattr__(self, "_exemptions", PatternIndex(self.exemptions, lambda item: item.images))
+        """Start with an empty memory."""
         object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(self._find_matches))
         object.__setattr__(self, "_scope", lru_cache(maxsize=MAX_SCOPES)(self._find_scope))
 
@@ -180,23 +168,28 @@ class Policy:
             rule=self._find_rule(namespace, reference),
             exemptions=tuple(
                 item
-                for item in self._exemptions.candidates(reference, self._scope(namespace)[1])
-                if item.names(reference)
+                for item in self._scope(namespace)[1].candidates(reference)
+                if item.matches(namespace, reference)
             ),
         )
 
     def _find_scope(self, namespace: str) -> _Scope:
         return (
-            bytes(rule.namespaces.match(namespace) for rule in self.rules),
-            bytes(item.namespaces.match(namespace) for item in self.exemptions),
+            PatternIndex(
+                [rule for rule in self.rules if rule.namespaces.match(namespace)], lambda rule: rule.images
+            ),
+            PatternIndex(
+                [item for item in self.exemptions if item.namespaces.match(namespace)],
+                lambda item: item.images,
+            ),
         )
 
     def _find_rule(self, namespace: str, reference: ImageReference) -> Rule | None:
         candidates: list[Rule | None] = []
-        for rule in self._rules.candidates(reference, self._scope(namespace)[0]):
-            if rule.may_name(reference):
+        for rule in self._scope(namespace)[0].candidates(reference):
+            if rule.may_match(namespace, reference):
                 candidates.append(rule)
-                if rule.names(reference):
+                if rule.matches(namespace, reference):
                     break
         else:
             candidates.append(None)

@@ -1,20 +1,17 @@
-"""Which rules or exemptions can be about an image: by its host and the beginning of its path.
+"""Which rules or exemptions can be about an image: by its host and the first component of its path.
 
-A policy may hold a thousand of each, and a Pod hundreds of images. Comparing all with all took seconds.
+A policy may hold hundreds of each, and a Pod hundreds of images. Comparing all with all took seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
 
 T = TypeVar("T")
-
-ANY_HOST: Final = ""
-"""Where the patterns of more than one host are kept."""
 
 
 class PatternIndex(Generic[T]):
@@ -23,39 +20,24 @@ class PatternIndex(Generic[T]):
     def __init__(self, items: Sequence[T], patterns: Callable[[T], Iterable[ImagePattern]]) -> None:
         """Index ``items`` by their ``patterns``."""
         self._items = tuple(items)
-        self._by_host: dict[str, dict[str, list[int]]] = {}
+        self._by_start: dict[tuple[str, str], list[int]] = {}
+        self._by_host: dict[str, list[int]] = {}
+        self._of_any_host: list[int] = []
         for index, item in enumerate(self._items):
             for pattern in patterns(item):
-                host = ANY_HOST if "*" in pattern.domain else pattern.domain
-                # What stands before the first wildcard is the beginning of every path that matches.
-                beginning = "/".join(pattern.components).partition("*")[0]
-                self._by_host.setdefault(host, {}).setdefault(beginning, []).append(index)
-        self._lengths = {
-            host: sorted({len(beginning) for beginning in beginnings})
-            for host, beginnings in self._by_host.items()
-        }
+                self._places_of(pattern).append(index)
 
-    def candidates(self, reference: ImageReference, selected: Sequence[int]) -> list[T]:
-        """Return the items with a pattern that can name this image, in their order, each once.
-
-        ``selected`` holds for each item whether it is of interest, by its place.
-        """
-        found = {
-            index
-            for host in (reference.domain, ANY_HOST)
-            for indices in self._find(host, reference.path)
-            for index in indices
-            if selected[index]
-        }
+    def candidates(self, reference: ImageReference) -> list[T]:
+        """Return the items with a pattern that can name this image, in their order, each once."""
+        found = set(self._of_any_host)
+        found.update(self._by_host.get(reference.domain, ()))
+        found.update(self._by_start.get((reference.domain, reference.path.partition("/")[0]), ()))
         return [self._items[index] for index in sorted(found)]
 
-    def _find(self, host: str, path: str) -> Iterator[list[int]]:
-        beginnings = self._by_host.get(host)
-        if beginnings is None:
-            return
-        for length in self._lengths[host]:
-            if length > len(path):
-                return
-            indices = beginnings.get(path[:length])
-            if indices is not None:
-                yield indices
+    def _places_of(self, pattern: ImagePattern) -> list[int]:
+        if "*" in pattern.domain:
+            return self._of_any_host
+        first = pattern.components[0]
+        if "*" in first:
+            return self._by_host.setdefault(pattern.domain, [])
+        return self._by_start.setdefault((pattern.domain, first), [])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -374,9 +373,8 @@ def test_throttled_by_ourselves_is_unknown() -> None:
     assert (item.judgement.finding, item.judgement.reason) == (Finding.UNKNOWN, "throttled")
 
 
-def test_many_images_are_judged_in_pieces_and_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
     """Fault C3: others have their turns between the pieces, and a turn that does not come in time refuses."""
-    monkeypatch.setattr(judging, "PIECE", 60.0)
     work = LargeWork()
     uses = [
         ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), f"{HOST}/shop/web:1")
@@ -392,26 +390,6 @@ def test_many_images_are_judged_in_pieces_and_in_turn(monkeypatch: pytest.Monkey
     assert {item.judgement.failure.fault for item in refused if item.judgement.failure} == {Fault.LOCAL}
     judged = judge.judge(uses, "shop", SOON, NOW)
     assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}
-
-
-@pytest.mark.parametrize("count", [1, 3, FEW + 1])
-def test_a_piece_ends_by_its_time_and_not_by_the_number_of_images(
-    monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """Fault C3: under a thousand rules that begin alike ten images took as long as two hundred under one."""
-    turns: list[Deadline] = []
-
-    class Counted(LargeWork):
-        def piece(self, deadline: Deadline) -> AbstractContextManager[bool]:
-            turns.append(deadline)
-            return nullcontext(True)
-
-    monkeypatch.setattr(judging, "PIECE", 0.0)
-    uses = [ImageUse(f"f[{n}]", ("containers", str(n)), f"{HOST}/shop/web:{n}") for n in range(count)]
-    judged = Judge(policy(), FakeAnswers({}), Counted()).judge(uses, "shop", SOON, NOW)
-    assert [item.use for item in judged] == uses
-    weighing = count > FEW
-    assert len(turns) == (count + weighing if weighing else count - 1)
 
 
 def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
