@@ -267,8 +267,8 @@ FAULTS: Final = (
         "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
         (
             "webhook/policy/pattern_index.py",
-            '        if "*" in pattern.domain:\n            return self._of_any_host\n',
-            "        if pattern.domain:\n            return self._of_any_host\n",
+            'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
+            'self._of_any_host.add("*", (pattern, held))',
         ),
     ),
     mistake(
@@ -289,9 +289,9 @@ FAULTS: Final = (
         "a digest leads around a rule for tags",
         "tests/unit/policy/test_rules_and_digests.py::test_rule_in_doubt_the_strictest_counts",
         (
-            "webhook/policy/model.py",
-            "if rule.may_match(namespace, reference):",
-            "if rule.matches(namespace, reference):",
+            "webhook/policy/pattern_index.py",
+            "if pattern.may_match(reference):",
+            "if pattern.matches(reference):",
         ),
     ),
     mistake(
@@ -436,5 +436,41 @@ FAULTS: Final = (
         "one namespace may fill the whole queue",
         f"{T_AUTHOR}::test_one_namespaces_flood_leaves_places_in_the_queue",
         (LANE, " or own >= MAX_WAITING_PER_TENANT", ""),
+    ),
+    mistake(
+        "C3",
+        "rules are only told apart by the first component of a path",
+        "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
+        (
+            "webhook/policy/pattern_index.py",
+            'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
+            'self._of_host.add(f"{pattern.domain}/{pattern.components[0]}*", (pattern, held))',
+        ),
+    ),
+    mistake(
+        "C3",
+        "what many rules say of namespaces is compared for each of them",
+        "tests/unit/policy/test_pattern_index.py::test_few_namespaces_of_many_are_compared",
+        (
+            "webhook/policy/pattern_index.py",
+            "self._globs.add(glob, (glob, held))",
+            'self._globs.add("*", (glob, held))',
+        ),
+    ),
+    mistake(
+        "C2",
+        "the policy is kept once more for each namespace",
+        "tests/unit/policy/test_pattern_index.py::test_what_is_remembered_of_namespaces_is_little",
+        (
+            "webhook/policy/model.py",
+            "    known: bool = False\n    rules: int = 0\n",
+            "    known: bool = False\n    index: object = None\n    rules: int = 0\n",
+        ),
+        (
+            "webhook/policy/model.py",
+            "            scope.known = True\n",
+            "            scope.known = True\n"
+            "            scope.index = PatternIndex(rule.images for rule in self.rules)\n",
+        ),
     ),
 )
