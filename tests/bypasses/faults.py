@@ -282,7 +282,7 @@ FAULTS: Final = (
         "C3",
         "many images are judged at a stretch",
         "tests/unit/admission/test_judging.py::test_many_images_are_judged_in_pieces_and_in_turn",
-        ("webhook/admission/judging.py", "self._large_work is None or len(uses) <= FEW", "True"),
+        ("webhook/admission/judging.py", "if len(uses) > FEW:", "if not uses:"),
     ),
     mistake(
         "B7",
@@ -472,5 +472,47 @@ FAULTS: Final = (
             "            scope.known = True\n"
             "            scope.index = PatternIndex(rule.images for rule in self.rules)\n",
         ),
+    ),
+    mistake(
+        "C3",
+        "long work of few images is done at a stretch",
+        "tests/unit/admission/test_judging.py::test_long_work_of_few_images_is_done_in_turn",
+        (
+            "webhook/admission/judging.py",
+            "no_pause if work is None else self._stretch.pause",
+            "no_pause",
+        ),
+    ),
+    mistake(
+        "C3",
+        "the comparisons of one image are made at a stretch",
+        "tests/unit/admission/test_judging.py::test_long_work_of_few_images_is_done_in_turn",
+        (
+            "webhook/admission/judging.py",
+            "self._settle(use, namespace, now, turns.pause)",
+            "self._settle(use, namespace, now, no_pause)",
+        ),
+    ),
+    mistake(
+        "C3",
+        "what a replica asks to warm up is compared at a stretch",
+        "tests/unit/admission/test_judging.py::test_what_a_review_asks_in_the_background_gives_way",
+        (
+            "webhook/admission/judging.py",
+            "self._settle(use, namespace, now, stretch.pause)",
+            "self._settle(use, namespace, now, no_pause)",
+        ),
+    ),
+    mistake(
+        "C3",
+        "long work takes the next turn, too, before others can",
+        "tests/unit/admission/test_judging.py::test_long_work_leaves_turns_to_others",
+        ("webhook/admission/judging.py", "            self._work.pause()\n", ""),
+    ),
+    mistake(
+        "C3",
+        "comparing goes on when the time of a review is over",
+        "tests/unit/admission/test_judging.py::test_work_that_takes_longer_than_a_review_has_ends",
+        ("webhook/admission/judging.py", "if self._end.expired:", "if not self._end:"),
     ),
 )
