@@ -220,7 +220,7 @@ MISTAKES: Final = (
         "T12 T25",
         "what is no reference is beyond every rule",
         f"{T_GATE}::test_nobody_gets_past_a_strict_rule_by_being_unreadable",
-        (MODEL, "if self._catches_all(rule, namespace)", "if False"),
+        (MODEL, "self._index.catching_all & scope.rules", "0"),
     ),
     mistake(
         "T13 T15",
@@ -394,8 +394,13 @@ MISTAKES: Final = (
         TABLE,
         (
             MODEL,
-            "for rule in self._scope(namespace)[0].candidates(reference):",
-            "for rule in self._scope(namespace)[0].candidates(reference)[::-1]:",
+            "self._index.rules.match(reference, scope.rules, pause=pause)",
+            "self._index.rules.match(reference, scope.rules, 0, pause)",
+        ),
+        (
+            MODEL,
+            "for position in positions_in(possible)]",
+            "for position in [*positions_in(possible)][-1:]]",
         ),
     ),
     mistake(
@@ -775,8 +780,8 @@ MISTAKES: Final = (
         # The index of patterns would not even find it.
         (
             "webhook/policy/pattern_index.py",
-            'if "*" in pattern.domain:\n            return self._of_any_host',
-            "if pattern.domain:\n            return self._of_any_host",
+            'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
+            'self._of_any_host.add("*", (pattern, held))',
         ),
     ),
     mistake(

@@ -293,8 +293,8 @@ FAULTS: Final = (
         "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
         (
             "webhook/policy/pattern_index.py",
-            '        if "*" in pattern.domain:\n            return self._of_any_host\n',
-            "        if pattern.domain:\n            return self._of_any_host\n",
+            'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
+            'self._of_any_host.add("*", (pattern, held))',
         ),
     ),
     mistake(
@@ -308,16 +308,16 @@ FAULTS: Final = (
         "C3",
         "many images are judged at a stretch",
         "tests/unit/admission/test_judging.py::test_many_images_are_judged_in_pieces_and_in_turn",
-        ("webhook/admission/judging.py", "self._large_work is None or len(uses) <= FEW", "True"),
+        ("webhook/admission/judging.py", "if len(uses) > FEW:", "if not uses:"),
     ),
     mistake(
         "B7",
         "a digest leads around a rule for tags",
         "tests/unit/policy/test_rules_and_digests.py::test_rule_in_doubt_the_strictest_counts",
         (
-            "webhook/policy/model.py",
-            "if rule.may_match(namespace, reference):",
-            "if rule.matches(namespace, reference):",
+            "webhook/policy/pattern_index.py",
+            "if pattern.may_match(reference):",
+            "if pattern.matches(reference):",
         ),
     ),
     mistake(
@@ -596,5 +596,83 @@ FAULTS: Final = (
         f"{T_BURSTS}::test_a_burst_of_small_requests_holds_up_nobody",
         (WORKER, "turns.take(Line.ARRIVED)", "pass"),
         (WORKER, "turns.stand_in(Line.AGAIN)", "pass"),
+    ),
+    mistake(
+        "C3",
+        "rules are only told apart by the first component of a path",
+        "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
+        (
+            "webhook/policy/pattern_index.py",
+            'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
+            'self._of_host.add(f"{pattern.domain}/{pattern.components[0]}*", (pattern, held))',
+        ),
+    ),
+    mistake(
+        "C3",
+        "what many rules say of namespaces is compared for each of them",
+        "tests/unit/policy/test_pattern_index.py::test_few_namespaces_of_many_are_compared",
+        (
+            "webhook/policy/pattern_index.py",
+            "self._globs.add(glob, (glob, held))",
+            'self._globs.add("*", (glob, held))',
+        ),
+    ),
+    mistake(
+        "C2",
+        "the policy is kept once more for each namespace",
+        "tests/unit/policy/test_pattern_index.py::test_what_is_remembered_of_namespaces_is_little",
+        (
+            "webhook/policy/model.py",
+            "    known: bool = False\n    rules: int = 0\n",
+            "    known: bool = False\n    index: object = None\n    rules: int = 0\n",
+        ),
+        (
+            "webhook/policy/model.py",
+            "            scope.known = True\n",
+            "            scope.known = True\n"
+            "            scope.index = PatternIndex(rule.images for rule in self.rules)\n",
+        ),
+    ),
+    mistake(
+        "C3",
+        "long work of few images is done at a stretch",
+        "tests/unit/admission/test_judging.py::test_long_work_of_few_images_is_done_in_turn",
+        (
+            "webhook/admission/judging.py",
+            "no_pause if work is None else self._stretch.pause",
+            "no_pause",
+        ),
+    ),
+    mistake(
+        "C3",
+        "the comparisons of one image are made at a stretch",
+        "tests/unit/admission/test_judging.py::test_long_work_of_few_images_is_done_in_turn",
+        (
+            "webhook/admission/judging.py",
+            "self._settle(use, namespace, now, turns.pause)",
+            "self._settle(use, namespace, now, no_pause)",
+        ),
+    ),
+    mistake(
+        "C3",
+        "what a replica asks to warm up is compared at a stretch",
+        "tests/unit/admission/test_judging.py::test_what_a_review_asks_in_the_background_gives_way",
+        (
+            "webhook/admission/judging.py",
+            "self._settle(use, namespace, now, stretch.pause)",
+            "self._settle(use, namespace, now, no_pause)",
+        ),
+    ),
+    mistake(
+        "C3",
+        "long work takes the next turn, too, before others can",
+        "tests/unit/admission/test_judging.py::test_long_work_leaves_turns_to_others",
+        ("webhook/admission/judging.py", "            self._work.pause()\n", ""),
+    ),
+    mistake(
+        "C3",
+        "comparing goes on when the time of a review is over",
+        "tests/unit/admission/test_judging.py::test_work_that_takes_longer_than_a_review_has_ends",
+        ("webhook/admission/judging.py", "if self._end.expired:", "if not self._end:"),
     ),
 )

@@ -7,7 +7,9 @@ SWR is said first; what is left is asked in one go, each image once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
@@ -22,6 +24,7 @@ from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.evaluation import Judgement, evaluate
 from webhook.policy.findings import Finding
 from webhook.policy.model import Exemption, Policy, Rule
+from webhook.policy.pattern_index import no_pause
 from webhook.regions import is_enterprise_host
 from webhook.registries import Registry
 from webhook.swr.naming import check_names, split_path
@@ -37,8 +40,12 @@ PLACEHOLDER: Final = "placeholder"
 FEW: Final = 10
 """Images of one object that are judged at once: hardly any Pod has more."""
 
-PIECE: Final = 50
-"""Images that are judged at a time where there are more: some milliseconds."""
+STRETCH: Final = 0.005
+"""Seconds of work after which others have their turns, also in the middle of one image: a policy may hold
+tens of thousands of patterns that are compared with each."""
+
+LEAST: Final = 0.1
+"""Seconds of judging that a review has whose deadline is now: enough to say what is known."""
 
 WEIGHING: Final = 0.3
 """Seconds that many answers may wait for the turn to be weighed: of the time that is kept back behind the
@@ -89,6 +96,69 @@ class _Pending(msgspec.Struct, frozen=True):
         return self.question.query.key, self.question.pinned
 
 
+class _NotInTime(Exception):
+    """The turn of a review did not come, or its work took longer than it had."""
+
+
+class _Stretch:
+    """Calls something whenever work has gone on for long; ``pause`` is called between small pieces of it."""
+
+    def __init__(self, give_way: Callable[[], None]) -> None:
+        self._give_way = give_way
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on: what others did meanwhile took the same processor's time."""
+        self._looked, self._spent = time.monotonic(), time.thread_time()
+
+    def pause(self) -> None:
+        """Give way if it is time to."""
+        if time.monotonic() - self._looked < STRETCH:
+            return
+        # A process that was held up has not worked for long. This clock is dear, so it is asked second.
+        if time.thread_time() - self._spent >= STRETCH:
+            self._give_way()
+            self.begin()
+        else:
+            self._looked = time.monotonic()
+
+
+class _Turns:
+    """The turns of one review: none for a short one, and then one for each stretch of its work."""
+
+    def __init__(self, work: LargeWork | None, deadline: Deadline) -> None:
+        self._work = work
+        self._deadline = deadline
+        self._end = max(deadline, Deadline.after(LEAST))
+        self._turn = ExitStack()
+        self._has_turn = False
+        self._stretch = _Stretch(self.take)
+        self.pause: Callable[[], None] = no_pause if work is None else self._stretch.pause
+
+    def take(self) -> None:
+        """Let others have their turns, and wait for one's own.
+
+        Raises:
+            _NotInTime: it did not come.
+        """
+        if self._work is None:
+            return
+        self.close()
+        if self._has_turn:
+            # Whoever waits has heard by then that the turn is free; without this we would take it again.
+            self._work.pause()
+            if self._end.expired:
+                raise _NotInTime
+        self._has_turn = self._turn.enter_context(self._work.piece(self._deadline))
+        if not self._has_turn:
+            raise _NotInTime
+        self._stretch.begin()
+
+    def close(self) -> None:
+        """Leave the turn to others."""
+        self._turn.close()
+
+
 class Judge:
     """Judges image uses under one policy. Make a new one for a new policy."""
 
@@ -109,9 +179,12 @@ class Judge:
         """Judge all uses of one object; ``now`` is in seconds since the epoch."""
         pending: list[_Pending] = []
         questions: dict[tuple[object, ...], Question] = {}
-        for few in self._in_turn(uses, deadline):
-            for use in few:
-                item = self._settle(use, namespace, now)
+        with suppress(_NotInTime), closing(_Turns(self._large_work, deadline)) as turns:
+            if len(uses) > FEW:
+                turns.take()
+            for use in uses:
+                turns.pause()
+                item = self._settle(use, namespace, now, turns.pause)
                 pending.append(item)
                 if item.question is not None:
                     questions.setdefault(item.key, item.question)
@@ -125,20 +198,6 @@ class Judge:
         # Without a turn, too: an answer is due, and this is less than it took to ask.
         with self._large_work.piece(Deadline.after(WEIGHING)):
             return tuple(self._weigh(item, answers) for item in pending)
-
-    def _in_turn(self, uses: Sequence[ImageUse], deadline: Deadline) -> Iterator[Sequence[ImageUse]]:
-        """Yield the uses, many of them in pieces that others have their turns between.
-
-        Ends early where the deadline passes before a piece's turn comes.
-        """
-        if self._large_work is None or len(uses) <= FEW:
-            yield uses
-            return
-        for start in range(0, len(uses), PIECE):
-            with self._large_work.piece(deadline) as granted:
-                if not granted:
-                    return
-                yield uses[start : start + PIECE]
 
     def _not_in_time(self, uses: Sequence[ImageUse], namespace: str) -> list[_Pending]:
         failure = LookupTimeout("the turn of this review did not come in time", fault=Fault.LOCAL)
@@ -154,7 +213,9 @@ class Judge:
 
     def question_for(self, use: ImageUse, namespace: str, now: float) -> Question | None:
         """Return what a review of this use would ask, ``None`` where it would ask nothing."""
-        return self._settle(use, namespace, now).question
+        # In the background: nobody waits for this, so that it takes no turns and only gives way.
+        stretch = _Stretch(LargeWork.pause)
+        return self._settle(use, namespace, now, stretch.pause).question
 
     def _read(self, image: str) -> Reading:
         reference: ImageReference | None = None
@@ -166,11 +227,11 @@ class Judge:
             return Reading(reference, None, error.reason)
         return Reading(reference, query)
 
-    def _settle(self, use: ImageUse, namespace: str, now: float) -> _Pending:
+    def _settle(self, use: ImageUse, namespace: str, now: float, pause: Callable[[], None]) -> _Pending:
         """Say what can be said without a lookup; what cannot becomes a question."""
         reading = self.read(use.image)
         reference = reading.reference
-        rule = self.policy.rule_for(namespace, reference)
+        rule = self.policy.rule_for(namespace, reference, pause)
 
         def say(finding: Finding, reason: str = "") -> _Pending:
             return _Pending(use, reference, rule, judgement=Judgement(finding, reason))
@@ -179,7 +240,7 @@ class Judge:
             return say(Finding.INVALID, PLACEHOLDER)
         if reference is None or reading.invalid:
             return say(Finding.INVALID, reading.invalid)
-        exemption = self.policy.exemption_for(namespace, reference, now)
+        exemption = self.policy.exemption_for(namespace, reference, now, pause)
         if exemption is not None:
             return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))
         query = reading.query

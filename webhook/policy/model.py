@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Literal
@@ -12,7 +12,7 @@ from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Mode
 from webhook.policy.namespaces import NamespacePatterns
-from webhook.policy.pattern_index import PatternIndex
+from webhook.policy.pattern_index import NamespaceIndex, PatternIndex, no_pause, positions_in
 from webhook.registries import RegistryTable
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -34,14 +34,6 @@ class Rule:
     mode: Mode | None = None
     require_digest: bool = False
     require_pull_always: bool = False
-
-    def matches(self, namespace: str, reference: ImageReference) -> bool:
-        """Whether the rule is certainly about this image in this namespace."""
-        return self.namespaces.match(namespace) and any(p.matches(reference) for p in self.images)
-
-    def may_match(self, namespace: str, reference: ImageReference) -> bool:
-        """Whether the rule could be about this image in this namespace."""
-        return self.namespaces.match(namespace) and any(p.may_match(reference) for p in self.images)
 
     @property
     def is_about_all(self) -> bool:
@@ -66,10 +58,6 @@ class Exemption:
         """Whether it still counts at ``now``, in seconds since the epoch."""
         return self.expires is None or now < self.expires.timestamp()
 
-    def matches(self, namespace: str, reference: ImageReference) -> bool:
-        """Whether the exemption names this image in this namespace, expired or not."""
-        return self.namespaces.match(namespace) and any(p.matches(reference) for p in self.images)
-
 
 @dataclass(frozen=True, slots=True)
 class BreakGlass:
@@ -84,19 +72,44 @@ class BreakGlass:
         return username in self.users or not self.groups.isdisjoint(groups)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Matches:
-    """All that a policy says about one image in one namespace, whatever the time is."""
+    """All that a policy says about one image in one namespace, whatever the time is; filled in later."""
 
-    rule: Rule | None
-    exemptions: tuple[Exemption, ...]
+    known: bool = False
+    rule: Rule | None = None
+    exemptions: int = 0
+    """Those that match, as a set of positions: a list for each pair could be a thousand long."""
+
+
+@dataclass(slots=True)
+class _Scope:
+    """Which rules and exemptions are about one namespace, as sets of positions; filled in later.
+
+    No more than that: an author may create namespaces without end, and a policy may be long.
+    """
+
+    known: bool = False
+    rules: int = 0
+    exemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What finds rules and exemptions; one for the whole policy, whatever the namespace."""
+
+    rules: PatternIndex
+    exemptions: PatternIndex
+    namespaces_of_rules: NamespaceIndex
+    namespaces_of_exemptions: NamespaceIndex
+    catching_all: int
+    """Rules that are about what cannot be read."""
+    lasting: int
+    """Exemptions without an end: none below one that matches is ever reached."""
 
 
 MAX_SCOPES: Final = 1024
 """Namespaces for which a policy remembers what is about them."""
-
-_Scope = tuple[PatternIndex[Rule], PatternIndex[Exemption]]
-"""What is about one namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +135,50 @@ class Policy:
     cache: CacheSettings = field(default_factory=CacheSettings)
     lookup: LookupSettings = field(default_factory=LookupSettings)
 
+    _index: _Index = field(init=False, repr=False, compare=False)
     _match: Callable[[str, ImageReference | None], _Matches] = field(init=False, repr=False, compare=False)
     _scope: Callable[[str], _Scope] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Start with an empty memory."""
-        object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(self._find_matches))
-        object.__setattr__(self, "_scope", lru_cache(maxsize=MAX_SCOPES)(self._find_scope))
+        """Make the index, here because a policy is read beside the loop, and start with an empty memory."""
+        index = _Index(
+            rules=PatternIndex(rule.images for rule in self.rules),
+            exemptions=PatternIndex(item.images for item in self.exemptions),
+            namespaces_of_rules=NamespaceIndex(rule.namespaces.globs for rule in self.rules),
+            namespaces_of_exemptions=NamespaceIndex(item.namespaces.globs for item in self.exemptions),
+            catching_all=_set_of(
+                rule.is_about_all or self.mode_for(rule) is Mode.ENFORCE for rule in self.rules
+            ),
+            lasting=_set_of(item.expires is None for item in self.exemptions),
+        )
+        object.__setattr__(self, "_index", index)
+        # What is remembered is made empty, and filled in by whoever finds it so, who may give way meanwhile.
+        object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(lambda *_: _Matches()))
+        object.__setattr__(self, "_scope", lru_cache(maxsize=MAX_SCOPES)(lambda _: _Scope()))
 
-    def exemption_for(self, namespace: str, reference: ImageReference, now: float) -> Exemption | None:
-        """Return the first exemption that matches and has not expired at ``now`` (epoch seconds)."""
-        for exemption in self._match(namespace, reference).exemptions:
-            if exemption.active(now):
-                return exemption
+    def exemption_for(
+        self,
+        namespace: str,
+        reference: ImageReference,
+        now: float,
+        pause: Callable[[], None] = no_pause,
+    ) -> Exemption | None:
+        """Return the first exemption that matches and has not expired at ``now`` (epoch seconds).
+
+        ``pause`` is called between comparisons; what is remembered needs none.
+        """
+        matching = self._matches_of(namespace, reference, pause).exemptions
+        for position in positions_in(matching) if matching else ():
+            if self.exemptions[position].active(now):
+                return self.exemptions[position]
         return None
 
-    def rule_for(self, namespace: str, reference: ImageReference | None) -> Rule | None:
+    def rule_for(
+        self,
+        namespace: str,
+        reference: ImageReference | None,
+        pause: Callable[[], None] = no_pause,
+    ) -> Rule | None:
         """Return the first rule of the file that matches.
 
         Where a rule names tags and the image pins a digest, or the other way round, the rule only
@@ -147,8 +188,10 @@ class Policy:
         ``None`` stands for what cannot be read: a string that is no reference, an object without a
         Pod spec. It could be any image, so the first rule of the namespace that is about every
         image or that enforces is the one: nobody gets past a strict rule by being unreadable.
+
+        ``pause`` is called between comparisons; what is remembered needs none.
         """
-        return self._match(namespace, reference).rule
+        return self._matches_of(namespace, reference, pause).rule
 
     def mode_for(self, rule: Rule | None) -> Mode:
         """Return the mode that a rule leads to: its own, or the policy's."""
@@ -159,39 +202,35 @@ class Policy:
         """Whether any image anywhere could be refused under this policy."""
         return self.mode is Mode.ENFORCE or any(rule.mode is Mode.ENFORCE for rule in self.rules)
 
-    def _find_matches(self, namespace: str, reference: ImageReference | None) -> _Matches:
-        if reference is None:
-            return _Matches(
-                next((rule for rule in self.rules if self._catches_all(rule, namespace)), None), ()
-            )
-        return _Matches(
-            rule=self._find_rule(namespace, reference),
-            exemptions=tuple(
-                item
-                for item in self._scope(namespace)[1].candidates(reference)
-                if item.matches(namespace, reference)
-            ),
-        )
+    def _matches_of(
+        self, namespace: str, reference: ImageReference | None, pause: Callable[[], None]
+    ) -> _Matches:
+        matches = self._match(namespace, reference)
+        if not matches.known:
+            scope = self._scope_of(namespace, pause)
+            if reference is None:
+                catching = next(positions_in(self._index.catching_all & scope.rules), None)
+                matches.rule = self.rules[catching] if catching is not None else None
+            else:
+                matches.rule = self._find_rule(scope, reference, pause)
+                _, matches.exemptions = self._index.exemptions.match(
+                    reference, scope.exemptions, self._index.lasting, pause
+                )
+            matches.known = True
+        return matches
 
-    def _find_scope(self, namespace: str) -> _Scope:
-        return (
-            PatternIndex(
-                [rule for rule in self.rules if rule.namespaces.match(namespace)], lambda rule: rule.images
-            ),
-            PatternIndex(
-                [item for item in self.exemptions if item.namespaces.match(namespace)],
-                lambda item: item.images,
-            ),
-        )
+    def _scope_of(self, namespace: str, pause: Callable[[], None]) -> _Scope:
+        scope = self._scope(namespace)
+        if not scope.known:
+            scope.rules = self._index.namespaces_of_rules.match(namespace, pause)
+            scope.exemptions = self._index.namespaces_of_exemptions.match(namespace, pause)
+            scope.known = True
+        return scope
 
-    def _find_rule(self, namespace: str, reference: ImageReference) -> Rule | None:
-        candidates: list[Rule | None] = []
-        for rule in self._scope(namespace)[0].candidates(reference):
-            if rule.may_match(namespace, reference):
-                candidates.append(rule)
-                if rule.matches(namespace, reference):
-                    break
-        else:
+    def _find_rule(self, scope: _Scope, reference: ImageReference, pause: Callable[[], None]) -> Rule | None:
+        possible, certain = self._index.rules.match(reference, scope.rules, pause=pause)
+        candidates: list[Rule | None] = [self.rules[position] for position in positions_in(possible)]
+        if not certain:
             candidates.append(None)
         return candidates[0] if len(candidates) == 1 else self._strictest(candidates)
 
@@ -207,5 +246,7 @@ class Policy:
             return equals[0]
         return replace(equals[0], require_digest=digest, require_pull_always=pull_always)
 
-    def _catches_all(self, rule: Rule, namespace: str) -> bool:
-        return rule.namespaces.match(namespace) and (rule.is_about_all or self.mode_for(rule) is Mode.ENFORCE)
+
+def _set_of(chosen: Iterable[bool]) -> int:
+    """Return the positions of what is chosen, as a set."""
+    return sum(1 << position for position, is_chosen in enumerate(chosen) if is_chosen)

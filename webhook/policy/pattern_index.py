@@ -1,43 +1,138 @@
-"""Which rules or exemptions can be about an image: by its host and the first component of its path.
+"""Which rules or exemptions are about an image, and about a namespace: by what their patterns begin with.
 
-A policy may hold hundreds of each, and a Pod hundreds of images. Comparing all with all took seconds.
+A policy may hold thousands of patterns, and a Pod hundreds of images. Comparing all with all took seconds.
+A pattern is only compared with what begins as it does up to its first wildcard, and patterns that several
+items share are compared once.
+
+Sets of items are bits of an integer, the first item the lowest: a thousand of them take some hundred bytes,
+and what is about an image in a namespace is where two of them overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Generic, TypeVar
 
+from webhook.globs import WILDCARD, matches_glob
 from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
 
 T = TypeVar("T")
 
+EVERY: Final = -1
+"""All items, however many there are."""
 
-class PatternIndex(Generic[T]):
-    """Items in their order, found by where their patterns begin; immutable."""
 
-    def __init__(self, items: Sequence[T], patterns: Callable[[T], Iterable[ImagePattern]]) -> None:
-        """Index ``items`` by their ``patterns``."""
-        self._items = tuple(items)
-        self._by_start: dict[tuple[str, str], list[int]] = {}
-        self._by_host: dict[str, list[int]] = {}
-        self._of_any_host: list[int] = []
-        for index, item in enumerate(self._items):
-            for pattern in patterns(item):
-                self._places_of(pattern).append(index)
+def no_pause() -> None:
+    """Go on: nobody waits."""
 
-    def candidates(self, reference: ImageReference) -> list[T]:
-        """Return the items with a pattern that can name this image, in their order, each once."""
-        found = set(self._of_any_host)
-        found.update(self._by_host.get(reference.domain, ()))
-        found.update(self._by_start.get((reference.domain, reference.path.partition("/")[0]), ()))
-        return [self._items[index] for index in sorted(found)]
 
-    def _places_of(self, pattern: ImagePattern) -> list[int]:
-        if "*" in pattern.domain:
-            return self._of_any_host
-        first = pattern.components[0]
-        if "*" in first:
-            return self._by_host.setdefault(pattern.domain, [])
-        return self._by_start.setdefault((pattern.domain, first), [])
+def positions_in(items: int) -> Iterator[int]:
+    """Yield the positions of a set of items, the first one first."""
+    while items:
+        lowest = items & -items
+        yield lowest.bit_length() - 1
+        items ^= lowest
+
+
+def up_to_first(items: int) -> int:
+    """Return all items down to the first of these, it included; every item if there is none."""
+    first = items & -items
+    return (first << 1) - 1 if first else EVERY
+
+
+class _Beginnings(Generic[T]):
+    """Values found by the literal beginning of a glob: whatever may match a text, and little else."""
+
+    def __init__(self) -> None:
+        self._whole: dict[str, list[T]] = {}
+        self._by_beginning: dict[str, list[T]] = {}
+        self._lengths: list[int] = []
+
+    def add(self, glob: str, value: T) -> None:
+        beginning, wildcard, _ = glob.partition(WILDCARD)
+        found = self._by_beginning if wildcard else self._whole
+        found.setdefault(beginning, []).append(value)
+        if wildcard and len(beginning) not in self._lengths:
+            self._lengths = sorted((*self._lengths, len(beginning)))
+
+    def find(self, text: str) -> Iterator[T]:
+        yield from self._whole.get(text, ())
+        for length in self._lengths:
+            if length > len(text):
+                return
+            yield from self._by_beginning.get(text[:length], ())
+
+
+class PatternIndex:
+    """Items found by their image patterns; immutable."""
+
+    def __init__(self, items: Iterable[Iterable[ImagePattern]]) -> None:
+        """Index items by the patterns of each."""
+        holders: dict[ImagePattern, int] = {}
+        for position, patterns in enumerate(items):
+            for pattern in patterns:
+                holders[pattern] = holders.get(pattern, 0) | 1 << position
+        self._of_host: _Beginnings[tuple[ImagePattern, int]] = _Beginnings()
+        self._of_any_host: _Beginnings[tuple[ImagePattern, int]] = _Beginnings()
+        for pattern, held in holders.items():
+            path = "/".join(pattern.components)
+            if WILDCARD in pattern.domain:
+                self._of_any_host.add(path, (pattern, held))
+            else:
+                self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))
+
+    def candidates(self, reference: ImageReference) -> Iterator[tuple[ImagePattern, int]]:
+        """Yield the patterns that are compared with this image, each with the items that hold it."""
+        yield from self._of_host.find(f"{reference.domain}/{reference.path}")
+        yield from self._of_any_host.find(reference.path)
+
+    def match(
+        self,
+        reference: ImageReference,
+        among: int = EVERY,
+        last: int = EVERY,
+        pause: Callable[[], None] = no_pause,
+    ) -> tuple[int, int]:
+        """Return the items that may be about this image and those that certainly are.
+
+        Only those ``among`` count, and none behind the first of ``last`` that certainly is about it.
+        ``pause`` is called before each comparison.
+        """
+        possible = certain = 0
+        for pattern, held in self.candidates(reference):
+            items = held & among
+            if not items:
+                continue
+            pause()
+            if pattern.may_match(reference):
+                possible |= items
+                if pattern.matches(reference):
+                    certain |= items
+                    among &= up_to_first(items & last)
+        return possible & among, certain & among
+
+
+class NamespaceIndex:
+    """Items found by the globs of their namespaces; immutable."""
+
+    def __init__(self, items: Iterable[Iterable[str]]) -> None:
+        """Index items by the globs of each."""
+        holders: dict[str, int] = {}
+        for position, globs in enumerate(items):
+            for glob in globs:
+                holders[glob] = holders.get(glob, 0) | 1 << position
+        self._globs: _Beginnings[tuple[str, int]] = _Beginnings()
+        for glob, held in holders.items():
+            self._globs.add(glob, (glob, held))
+
+    def match(self, namespace: str, pause: Callable[[], None] = no_pause) -> int:
+        """Return the items that are about this namespace; ``pause`` is called before each comparison."""
+        found = 0
+        for glob, held in self._globs.find(namespace):
+            # What is found already needs no second reason.
+            if held & ~found:
+                pause()
+                if matches_glob(glob, namespace):
+                    found |= held
+        return found

@@ -655,7 +655,8 @@ def test_our_own_failure_denies_where_anything_is_enforced(
 
 def test_a_failure_while_failing_denies() -> None:
     """Even if the mode itself cannot be told (T43)."""
-    current = policy(mode=Mode.AUDIT, rules=(None,))
+    current = policy(mode=Mode.AUDIT)
+    object.__setattr__(current, "_index", None)
     decision = Gate(lambda: current, FakeAnswers(FACTS)).decide(request(pod(TRUSTED)), SOON)
     assert (decision.outcome, decision.allowed, decision.code) == (Outcome.ERROR, False, 500)
 

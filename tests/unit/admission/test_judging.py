@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from tests.builders import (
 )
 from webhook.admission import judging
 from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.judging import FEW, Judge
+from webhook.admission.judging import FEW, Judge, Reading
 from webhook.admission.uses import ImageUse
 from webhook.deadlines import Deadline, LargeWork
 from webhook.errors import Fault, Forbidden, LookupTimeout, RegistryUnavailable, Throttled
@@ -390,6 +391,92 @@ def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
     assert {item.judgement.failure.fault for item in refused if item.judgement.failure} == {Fault.LOCAL}
     judged = judge.judge(uses, "shop", SOON, NOW)
     assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}
+
+
+def long_policy() -> Policy:
+    """Return a policy of which a hundred patterns are compared with each image."""
+    return policy(rules=[rule(f"r{n}", [f"{HOST}/**/{n}/x"], mode="audit") for n in range(100)])
+
+
+def test_long_work_of_few_images_is_done_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: a policy can make one image long work. Others have their turns between its comparisons."""
+    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    work = LargeWork()
+    uses = [ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")]
+    answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
+    turns: list[None] = []
+    piece = work.piece
+
+    def count(deadline: Deadline) -> AbstractContextManager[bool]:
+        turns.append(None)
+        return piece(deadline)
+
+    monkeypatch.setattr(work, "piece", count)
+    judge = Judge(long_policy(), answers, work)
+    with piece(SOON):
+        (refused,) = judge.judge(uses, "shop", Deadline.after(0.01), NOW)
+    assert (refused.judgement.finding, refused.refused) == (Finding.UNKNOWN, True)
+    assert refused.judgement.failure is not None
+    assert refused.judgement.failure.fault is Fault.LOCAL
+    turns.clear()
+    (judged,) = judge.judge(uses, "shop", SOON, NOW)
+    assert judged.judgement.finding is Finding.TRUSTED
+    assert len(turns) > 100
+    turns.clear()
+    monkeypatch.setattr(judging, "STRETCH", 60.0)
+    judge.judge(uses, "other", SOON, NOW)
+    assert not turns
+
+
+def test_what_a_review_asks_in_the_background_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: while a replica warms up, too, there are reviews to answer."""
+    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    pauses: list[None] = []
+    monkeypatch.setattr(LargeWork, "pause", lambda: pauses.append(None))
+    use = ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")
+    assert Judge(long_policy(), FakeAnswers({})).question_for(use, "shop", NOW) is not None
+    assert len(pauses) >= 100
+
+
+def test_long_work_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: whoever waits for a turn has it after one stretch, and not when all is done."""
+    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    work, others_wait, other_had_it = LargeWork(), threading.Event(), threading.Event()
+    left: list[int] = []
+    uses = [ImageUse(f"f[{n}]", ("containers", str(n)), f"{HOST}/shop/web:{n}") for n in range(FEW + 1)]
+    judge = Judge(long_policy(), FakeAnswers({"shop/web:*": TrustStatus.TRUSTED}), work)
+    read = judge.read
+
+    def watch(image: str) -> Reading:
+        left.append(1)
+        others_wait.set()
+        return read(image)
+
+    monkeypatch.setattr(judge, "read", watch)
+
+    def wait() -> None:
+        assert others_wait.wait(60)
+        with work.piece(SOON):
+            left.append(0)
+            other_had_it.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    judge.judge(uses, "shop", SOON, NOW)
+    assert other_had_it.wait(60)
+    thread.join()
+    assert left.index(0) < len(uses)
+
+
+def test_work_that_takes_longer_than_a_review_has_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: a deadline ends the comparing, too, and what was not compared is not admitted."""
+    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    monkeypatch.setattr(judging, "LEAST", 0.0)
+    judge = Judge(long_policy(), FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}), LargeWork())
+    (item,) = judge.judge(
+        [ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")], "shop", Deadline.after(0), NOW
+    )
+    assert (item.judgement.finding, item.refused) == (Finding.UNKNOWN, True)
 
 
 def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import DIGEST, exemption, policy, rule
-from webhook.images.patterns import parse_pattern
-from webhook.images.reference import parse_reference
+from webhook.images.patterns import ImagePattern, parse_pattern
+from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.model import Policy
-from webhook.policy.pattern_index import PatternIndex
+from webhook.policy.namespaces import NamespacePatterns
+from webhook.policy.pattern_index import (
+    EVERY,
+    NamespaceIndex,
+    PatternIndex,
+    positions_in,
+    up_to_first,
+)
 
 HOSTS = ["swr.cn-north-4.myhuaweicloud.com", "a.example.com", "b.example.com:5000", "docker.io"]
 PATHS = ["shop", "shop/web", "shop/web/x", "base/web", "library/nginx", "shop-2/web"]
@@ -25,7 +37,20 @@ patterns = st.one_of(
         lambda host, path, version: f"{host}/{path}{version}",
         st.sampled_from([*HOSTS, "*.example.com"]),
         st.sampled_from(
-            [*(path for path in PATHS if "/" in path), "**", "shop/**", "*/web", "sh*/*", "**/web", "*/**"]
+            [
+                *(path for path in PATHS if "/" in path),
+                "**",
+                "shop/**",
+                "*/web",
+                "sh*/*",
+                "**/web",
+                "*/**",
+                "shop/w*",
+                "shop/web*",
+                "shop*/**",
+                "s*/w*b/x",
+                "shop/*b",
+            ]
         ),
         st.sampled_from(["", ":1", ":v*", f"@{DIGEST}"]),
     ),
@@ -35,33 +60,50 @@ namespaces = st.lists(st.sampled_from(["*", "shop", "team-*", "dev"]), min_size=
 
 
 @given(st.lists(lists, max_size=20), references)
-def test_whatever_matches_is_a_candidate(items: list[list[str]], reference: object) -> None:
-    """In the order of the file, each once."""
+def test_whatever_matches_is_found(items: list[list[str]], reference: ImageReference) -> None:
+    """What certainly matches and what only may, as if all were compared with all."""
     compiled = [tuple(map(parse_pattern, texts)) for texts in items]
-    found = PatternIndex(list(enumerate(compiled)), lambda item: item[1]).candidates(reference)  # type: ignore[arg-type]
-    indices = [index for index, _ in found]
-    assert indices == sorted(set(indices))
-    possible = [index for index, one in enumerate(compiled) if any(p.may_match(reference) for p in one)]  # type: ignore[arg-type]
-    assert set(possible) <= set(indices)
+    index = PatternIndex(compiled)
+    possible, certain = index.match(reference, last=0)
+    assert list(positions_in(possible)) == [
+        position for position, one in enumerate(compiled) if any(p.may_match(reference) for p in one)
+    ]
+    assert list(positions_in(certain)) == [
+        position for position, one in enumerate(compiled) if any(p.matches(reference) for p in one)
+    ]
+    bound = up_to_first(certain)
+    assert index.match(reference) == (possible & bound, certain & bound)
+
+
+@given(
+    st.lists(st.lists(st.text("ab*-", min_size=1, max_size=5), max_size=3), max_size=20),
+    st.text("ab-", min_size=1, max_size=6),
+)
+def test_whatever_is_about_a_namespace_is_found(items: list[list[str]], namespace: str) -> None:
+    """As if its name were compared with all globs."""
+    expected = [
+        position for position, globs in enumerate(items) if NamespacePatterns(tuple(globs)).match(namespace)
+    ]
+    assert list(positions_in(NamespaceIndex(items).match(namespace))) == expected
 
 
 def naive(chosen: Policy) -> Policy:
     """Return the same policy, which compares all with all."""
 
-    class Everything(PatternIndex):  # type: ignore[type-arg]
-        def candidates(self, reference: object) -> list[object]:
+    class Everything(PatternIndex):
+        def candidates(self, reference: object) -> Iterator[tuple[ImagePattern, int]]:
             del reference
-            return list(self._items)
+            for found in (self._of_host, self._of_any_host):
+                for values in (*found._whole.values(), *found._by_beginning.values()):
+                    yield from values
 
     chosen = policy(rules=chosen.rules, exemptions=chosen.exemptions, mode=chosen.mode)
-    object.__setattr__(
-        chosen,
-        "_scope",
-        lambda _: (
-            Everything(chosen.rules, lambda r: r.images),
-            Everything(chosen.exemptions, lambda e: e.images),
-        ),
+    index = replace(
+        chosen._index,
+        rules=Everything(item.images for item in chosen.rules),
+        exemptions=Everything(item.images for item in chosen.exemptions),
     )
+    object.__setattr__(chosen, "_index", index)
     return chosen
 
 
@@ -74,7 +116,7 @@ def naive(chosen: Policy) -> Policy:
 def test_a_policy_decides_as_if_it_compared_all_with_all(
     rules: list[tuple[list[str], list[str], str | None]],
     exemptions: list[tuple[list[str], list[str]]],
-    reference: object,
+    reference: ImageReference,
     namespace: str,
 ) -> None:
     """Fault C3: the first rule of the file still wins, and no exemption is missed or added."""
@@ -88,14 +130,63 @@ def test_a_policy_decides_as_if_it_compared_all_with_all(
         ),
     )
     other = naive(chosen)
-    assert chosen.rule_for(namespace, reference) == other.rule_for(namespace, reference)  # type: ignore[arg-type]
-    assert chosen.exemption_for(namespace, reference, 0.0) == other.exemption_for(namespace, reference, 0.0)  # type: ignore[arg-type]
+    assert chosen.rule_for(namespace, reference) == other.rule_for(namespace, reference)
+    assert chosen.exemption_for(namespace, reference, 0.0) == other.exemption_for(namespace, reference, 0.0)
 
 
-def test_few_of_many_are_compared() -> None:
-    """Fault C3: of two hundred rules about as many organisations one is a candidate."""
-    index = PatternIndex(
-        [parse_pattern(f"{HOSTS[0]}/team-{n}/**") for n in range(200)], lambda pattern: [pattern]
+@pytest.mark.parametrize(
+    ("pattern", "image"),
+    [
+        ("team-{}/**", "team-7/web:1"),
+        ("shop/t{}-*", "shop/t7-web:1"),
+        ("shop/t{}", "shop/t7:1"),
+        ("shop/team/x{}-*/**", "shop/team/x7-a/web:1"),
+    ],
+)
+def test_few_of_many_are_compared(pattern: str, image: str) -> None:
+    """Fault C3: of two hundred rules about as many names one is compared, wherever in the path they differ."""
+    index = PatternIndex([[parse_pattern(f"{HOSTS[0]}/{pattern.format(n)}")] for n in range(200)])
+    found = list(index.candidates(parse_reference(f"{HOSTS[0]}/{image}")))
+    assert [compared.text for compared, _ in found] == [f"{HOSTS[0]}/{pattern.format(7)}"]
+    assert [list(positions_in(held)) for _, held in found] == [[7]]
+
+
+def test_few_namespaces_of_many_are_compared() -> None:
+    """Fault C3: what many rules say of namespaces is compared once, and only where it begins alike."""
+    globs = [[f"team-{n % 100}-*", "*-dev"] for n in range(1000)]
+    pauses: list[None] = []
+    found = NamespaceIndex(globs).match("team-7-prod", lambda: pauses.append(None))
+    assert list(positions_in(found)) == list(range(7, 1000, 100))
+    assert len(pauses) == 2
+
+
+def test_nothing_below_the_first_that_counts_is_compared() -> None:
+    """Neither rules below one that certainly matches, nor exemptions below one without an end."""
+    reference = parse_reference(f"{HOSTS[0]}/shop/web:1")
+    index = PatternIndex([[parse_pattern(f"*.{n}.example.com/**")] for n in range(9)])
+    first = PatternIndex([[parse_pattern("**")], *([parse_pattern(f"**:{n}*")] for n in range(9))])
+    pauses: list[None] = []
+    assert index.match(reference, pause=lambda: pauses.append(None)) == (0, 0)
+    assert len(pauses) == 9
+    pauses.clear()
+    assert first.match(reference, pause=lambda: pauses.append(None)) == (1, 1)
+    assert len(pauses) == 1
+    assert first.match(reference, last=EVERY ^ 1, pause=lambda: pauses.append(None)) == (5, 5)
+
+
+def test_what_is_remembered_of_namespaces_is_little() -> None:
+    """Fault C2: an author creates a thousand namespaces. The policy is not kept once more for each."""
+    current = policy(
+        rules=[rule(f"r{n}", [f"{HOSTS[0]}/o{n}-{i}/**" for i in range(3)], mode="audit") for n in range(200)]
     )
-    found = index.candidates(parse_reference(f"{HOSTS[0]}/team-7/web:1"))
-    assert [pattern.text for pattern in found] == [f"{HOSTS[0]}/team-7/**"]
+    image = parse_reference(f"{HOSTS[0]}/shop/web:1")
+    names = [f"team-{n}" for n in range(100)]
+    current.rule_for("other", image)
+    tracemalloc.start()
+    try:
+        for name in names:
+            assert current.rule_for(name, image) is None
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < len(names) * 2048

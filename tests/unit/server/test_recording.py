@@ -302,7 +302,7 @@ def test_no_secret_gets_into_a_line() -> None:
 def test_our_own_failure_is_an_error() -> None:
     """An operator who looks for errors finds it, by its uid."""
     broken = policy()
-    object.__setattr__(broken, "rules", (None,))  # a policy that cannot be: every decision crashes
+    object.__setattr__(broken, "_index", None)  # a policy that cannot be: every decision crashes
     recorded = Recorded(broken)
     recorded.decide(request(pod(f"{HOST}/shop/web:1")))
     [seen] = recorded.lines
