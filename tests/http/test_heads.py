@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 CROWD = 400
 MOST = 48.0
-"""Mebibytes for all of them: 8 for TLS, 8 for the heads held twice, and room for the allocator."""
+"""Mebibytes for all of them: 12 for TLS, 13 for heads that are held three times, and room for the allocator."""
 
 CUT = "swr_trust_connections_cut_total"
 

@@ -92,13 +92,14 @@ class Connection:
 
     def shake_hands(self) -> None:
         """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one."""
-        self._turn_began = time.monotonic()
-        self._ends = self._turn_began + HANDSHAKE_SECONDS
+        self._ends = time.monotonic() + HANDSHAKE_SECONDS
         size = 0
         while not self._try_handshake():
             size += self._feed()
             if size > MAX_HANDSHAKE:
                 raise ConnectionResetError
+            if size > PIECE:  # a flood; who takes turns earlier gets up together with all others that do
+                take_turns()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_request()
 
@@ -229,8 +230,8 @@ class Connection:
     def _expect_request(self) -> None:
         self.idle = True
         self._silent = 0
-        self._turn_began = time.monotonic()
-        self._ends = self._turn_began + self._idle_seconds
+        self._turn_began = float("inf")  # what may come before a request is too little for a turn
+        self._ends = time.monotonic() + self._idle_seconds
 
     def cut(self) -> None:
         """End the connection at once; whoever waits for it gets an ``OSError`` or the end of the data."""

@@ -13,7 +13,8 @@ from gunicorn.http.errors import LimitRequestHeaders
 
 MAX_HEAD: Final = 8 * 1024
 """Bytes of all header fields, and as many of trailer fields. kube-apiserver sends some 500, and Prometheus a
-token of 1 to 2 KB. gunicorn holds them twice while it waits for their end: 32 MiB over all connections."""
+token of 1 to 2 KB. gunicorn holds them up to three times while it waits for their end; with what TLS needs
+for them that is some 32 KB for a connection, and 64 MiB for all."""
 
 MAX_FIELD: Final = 4 * 1024
 MAX_FIELDS: Final = 32
