@@ -201,6 +201,11 @@ class RegistryUnavailable(TrustLookupError):
         """As in the base class."""
         super().__init__(detail, fault=fault, retry_after=retry_after)
 
+    @property
+    def transient(self) -> bool:
+        """Always: a failure about one image only may pass like any other."""
+        return True
+
 
 class Unauthorized(TrustLookupError):
     """Our credential is not accepted for anything, or is paused after a failed authentication."""

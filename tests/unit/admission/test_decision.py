@@ -111,3 +111,9 @@ def test_every_effect_has_an_outcome() -> None:
 def test_the_strongest_effect_decides(effects: tuple[Effect, Effect]) -> None:
     """In whatever order they come."""
     assert outcome_of([judged(effect) for effect in effects]) is OUTCOMES[max(effects)]
+
+
+def test_a_failure_about_one_image_is_worth_another_try_and_admits_nothing() -> None:
+    """SWR may have failed for a moment only: the client is told to repeat it, and kubectl does."""
+    failure = RegistryUnavailable("SWR answered 503", fault=Fault.IMAGE)
+    assert (failure.transient, failure.allows_stale, failure.allows_pass) == (True, False, False)
