@@ -263,12 +263,6 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "the same, seen by the loop of the process",
-        "tests/http/test_bodies.py::test_many_bodies_that_arrive_at_once_are_read_in_turn",
-        ("webhook/server/reviews.py", "LARGE: Final = 32 * 1024", "LARGE: Final = 256 * 1024"),
-    ),
-    mistake(
-        "C3",
         "a large body is read without a pause",
         "tests/unit/server/test_app.py::test_others_have_their_turns_while_a_large_body_is_read",
         (
