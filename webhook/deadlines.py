@@ -43,6 +43,14 @@ class Deadline:
         return min(self, Deadline.after(seconds))
 
 
+Pause = Callable[[], None]
+"""Lets others have their turns; called between small pieces of work."""
+
+
+def no_pause() -> None:
+    """Go on: nobody else waits."""
+
+
 PAUSE: Final = 0.001
 """Seconds after a piece of large work in which everybody else has a turn."""
 

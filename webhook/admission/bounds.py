@@ -10,9 +10,11 @@ their turns between two pieces of a body: 7 MiB of anything hold the loop for so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
+
+from webhook.deadlines import Pause, no_pause
 
 MAX_DEPTH: Final = 500
 """Levels of arrays and objects. Kubernetes' own have some twenty; Go's decoder allows 10,000."""
@@ -30,13 +32,6 @@ _MAX_QUOTES: Final = 4 * (MAX_ELEMENTS + 1)
 _REST: Final = bytes(set(range(256)) - set(b'"{}[],'))
 _STEPS: Final = bytes.maketrans(b"{[}]", b"\x01\x01\xff\xff")
 """One level more or less, as signed bytes."""
-
-Pause = Callable[[], None]
-"""Lets others have their turns."""
-
-
-def no_pause() -> None:
-    """Go on: nobody else waits."""
 
 
 def find_excess(body: bytes, pause: Pause = no_pause) -> str:

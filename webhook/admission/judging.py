@@ -18,13 +18,12 @@ import msgspec
 
 from webhook.admission.decision import Effect, JudgedUse, refuses, temper
 from webhook.admission.uses import ImageUse
-from webhook.deadlines import Deadline, LargeWork
+from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
 from webhook.errors import Fault, InvalidReferenceError, LookupTimeout
 from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.evaluation import Judgement, evaluate
 from webhook.policy.findings import Finding
 from webhook.policy.model import Exemption, Policy, Rule
-from webhook.policy.pattern_index import no_pause
 from webhook.regions import is_enterprise_host
 from webhook.registries import Registry
 from webhook.swr.naming import check_names, split_path
@@ -133,7 +132,7 @@ class _Turns:
         self._turn = ExitStack()
         self._has_turn = False
         self._stretch = _Stretch(self.take)
-        self.pause: Callable[[], None] = no_pause if work is None else self._stretch.pause
+        self.pause: Pause = no_pause if work is None else self._stretch.pause
 
     def take(self) -> None:
         """Let others have their turns, and wait for one's own.
@@ -227,7 +226,7 @@ class Judge:
             return Reading(reference, None, error.reason)
         return Reading(reference, query)
 
-    def _settle(self, use: ImageUse, namespace: str, now: float, pause: Callable[[], None]) -> _Pending:
+    def _settle(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _Pending:
         """Say what can be said without a lookup; what cannot becomes a question."""
         reading = self.read(use.image)
         reference = reading.reference

@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.bounds import Pause, find_excess, no_pause
+from webhook.admission.bounds import find_excess
 from webhook.admission.decision import Decision
 from webhook.admission.objects import KubernetesObject
 from webhook.admission.request import AdmissionRequest, GroupKind, GroupResource, Short, UserInfo
+from webhook.deadlines import Pause, no_pause
 from webhook.errors import BadReviewError
 
 API_VERSION: Final = "admission.k8s.io/v1"

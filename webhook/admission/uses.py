@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from webhook.admission.objects import Container, KubernetesObject, Spec
-from webhook.admission.request import AdmissionRequest
+from webhook.admission.request import MAX_NAME, AdmissionRequest
 
 PODS: Final = ("", "pods")
 
@@ -69,19 +69,16 @@ class ImageUse(msgspec.Struct, frozen=True, gc=False):
 MAX_IMAGE: Final = 512
 """Characters of an image that are judged: one of more than 456 is invalid, so one cut to these is, too."""
 
-MAX_TEXT: Final = 253
-"""Characters that are kept of a name or a pull policy, neither of which the API server takes longer."""
-
 
 def shorten(use: ImageUse) -> ImageUse:
     """Return a use without what no image can have, for the time in which a review waits.
 
     A string takes up to four times its bytes in the body, and the budget of bodies counts those.
     """
-    if len(use.image) <= MAX_IMAGE and len(use.place[1]) <= MAX_TEXT and len(use.pull_policy) <= MAX_TEXT:
+    if len(use.image) <= MAX_IMAGE and len(use.place[1]) <= MAX_NAME and len(use.pull_policy) <= MAX_NAME:
         return use
-    place = (use.place[0], use.place[1][:MAX_TEXT])
-    return ImageUse(use.field, place, use.image[:MAX_IMAGE], use.pull_policy[:MAX_TEXT], use.template)
+    place = (use.place[0], use.place[1][:MAX_NAME])
+    return ImageUse(use.field, place, use.image[:MAX_IMAGE], use.pull_policy[:MAX_NAME], use.template)
 
 
 def classify(request: AdmissionRequest) -> Subject:

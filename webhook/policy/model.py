@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Literal
 
+from webhook.deadlines import Pause, no_pause
 from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Mode
 from webhook.policy.namespaces import NamespacePatterns
-from webhook.policy.pattern_index import NamespaceIndex, PatternIndex, no_pause, positions_in
+from webhook.policy.pattern_index import NamespaceIndex, PatternIndex, positions_in
 from webhook.registries import RegistryTable
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -161,7 +162,7 @@ class Policy:
         namespace: str,
         reference: ImageReference,
         now: float,
-        pause: Callable[[], None] = no_pause,
+        pause: Pause = no_pause,
     ) -> Exemption | None:
         """Return the first exemption that matches and has not expired at ``now`` (epoch seconds).
 
@@ -177,7 +178,7 @@ class Policy:
         self,
         namespace: str,
         reference: ImageReference | None,
-        pause: Callable[[], None] = no_pause,
+        pause: Pause = no_pause,
     ) -> Rule | None:
         """Return the first rule of the file that matches.
 
@@ -202,9 +203,7 @@ class Policy:
         """Whether any image anywhere could be refused under this policy."""
         return self.mode is Mode.ENFORCE or any(rule.mode is Mode.ENFORCE for rule in self.rules)
 
-    def _matches_of(
-        self, namespace: str, reference: ImageReference | None, pause: Callable[[], None]
-    ) -> _Matches:
+    def _matches_of(self, namespace: str, reference: ImageReference | None, pause: Pause) -> _Matches:
         matches = self._match(namespace, reference)
         if not matches.known:
             scope = self._scope_of(namespace, pause)
@@ -219,7 +218,7 @@ class Policy:
             matches.known = True
         return matches
 
-    def _scope_of(self, namespace: str, pause: Callable[[], None]) -> _Scope:
+    def _scope_of(self, namespace: str, pause: Pause) -> _Scope:
         scope = self._scope(namespace)
         if not scope.known:
             scope.rules = self._index.namespaces_of_rules.match(namespace, pause)
@@ -227,7 +226,7 @@ class Policy:
             scope.known = True
         return scope
 
-    def _find_rule(self, scope: _Scope, reference: ImageReference, pause: Callable[[], None]) -> Rule | None:
+    def _find_rule(self, scope: _Scope, reference: ImageReference, pause: Pause) -> Rule | None:
         possible, certain = self._index.rules.match(reference, scope.rules, pause=pause)
         candidates: list[Rule | None] = [self.rules[position] for position in positions_in(possible)]
         if not certain:

@@ -10,21 +10,19 @@ and what is about an image in a namespace is where two of them overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
+from webhook.deadlines import Pause, no_pause
 from webhook.globs import WILDCARD, matches_glob
 from webhook.images.patterns import ImagePattern
 from webhook.images.reference import ImageReference
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Hashable)
 
 EVERY: Final = -1
 """All items, however many there are."""
-
-
-def no_pause() -> None:
-    """Go on: nobody waits."""
 
 
 def positions_in(items: int) -> Iterator[int]:
@@ -39,6 +37,15 @@ def up_to_first(items: int) -> int:
     """Return all items down to the first of these, it included; every item if there is none."""
     first = items & -items
     return (first << 1) - 1 if first else EVERY
+
+
+def _find_holders(items: Iterable[Iterable[H]]) -> dict[H, int]:
+    """Return what the items hold, each value with the set of items that hold it."""
+    holders: dict[H, int] = {}
+    for position, values in enumerate(items):
+        for value in values:
+            holders[value] = holders.get(value, 0) | 1 << position
+    return holders
 
 
 class _Beginnings(Generic[T]):
@@ -69,13 +76,9 @@ class PatternIndex:
 
     def __init__(self, items: Iterable[Iterable[ImagePattern]]) -> None:
         """Index items by the patterns of each."""
-        holders: dict[ImagePattern, int] = {}
-        for position, patterns in enumerate(items):
-            for pattern in patterns:
-                holders[pattern] = holders.get(pattern, 0) | 1 << position
         self._of_host: _Beginnings[tuple[ImagePattern, int]] = _Beginnings()
         self._of_any_host: _Beginnings[tuple[ImagePattern, int]] = _Beginnings()
-        for pattern, held in holders.items():
+        for pattern, held in _find_holders(items).items():
             path = "/".join(pattern.components)
             if WILDCARD in pattern.domain:
                 self._of_any_host.add(path, (pattern, held))
@@ -92,7 +95,7 @@ class PatternIndex:
         reference: ImageReference,
         among: int = EVERY,
         last: int = EVERY,
-        pause: Callable[[], None] = no_pause,
+        pause: Pause = no_pause,
     ) -> tuple[int, int]:
         """Return the items that may be about this image and those that certainly are.
 
@@ -118,15 +121,11 @@ class NamespaceIndex:
 
     def __init__(self, items: Iterable[Iterable[str]]) -> None:
         """Index items by the globs of each."""
-        holders: dict[str, int] = {}
-        for position, globs in enumerate(items):
-            for glob in globs:
-                holders[glob] = holders.get(glob, 0) | 1 << position
         self._globs: _Beginnings[tuple[str, int]] = _Beginnings()
-        for glob, held in holders.items():
+        for glob, held in _find_holders(items).items():
             self._globs.add(glob, (glob, held))
 
-    def match(self, namespace: str, pause: Callable[[], None] = no_pause) -> int:
+    def match(self, namespace: str, pause: Pause = no_pause) -> int:
         """Return the items that are about this namespace; ``pause`` is called before each comparison."""
         found = 0
         for glob, held in self._globs.find(namespace):

@@ -15,11 +15,10 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from webhook.admission.bounds import Pause, no_pause
 from webhook.admission.decision import INTERNAL_ERROR, Decision, Outcome
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_beginning, read_review, write_review
-from webhook.deadlines import Deadline, LargeWork
+from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
 from webhook.errors import BadReviewError
 from webhook.telemetry.metrics import Metrics
 

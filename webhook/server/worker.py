@@ -136,12 +136,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
         def serve(client: Any, address: Any) -> None:
             self._make_room()
-            try:
-                connection = Connection(client, self.runtime.certificate.context())
-            except OSError:  # the client has gone already
-                self.runtime.metrics.connection_cut("handshake")
-                client.close()
-                return
+            connection = Connection(client, self.runtime.certificate.context())
             self._waiting.add(connection, regular=False)
             try:
                 if self._shake_hands(connection):

@@ -3,7 +3,7 @@
 SWR answers 401 to a credential that it does not accept, and may answer 401 about an organisation that
 the credential may not see. The author of a Pod chooses the organisation. So a 401 that does not say that it
 is about the credential pauses nothing before a control request: one that was answered 200 for another
-organisation with the same secret is sent once more, and its answer decides.
+organisation, with the same secret if there is such a one, is sent once more.
 """
 
 from __future__ import annotations
