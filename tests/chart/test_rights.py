@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +59,11 @@ def take(installation: Installation, kind: str, name: str, number: int, verb: st
     installation.cluster.wait_for(
         f"{user} to lose {' '.join(question)}",
         lambda: (
-            "yes"
-            not in installation.cluster.kubectl(
+            installation.cluster.kubectl(
                 "auth", "can-i", *question, f"--as={user}", "-n", installation.namespace, check=False
             )
+            .strip()
+            .startswith("no")
         ),
     )
 
@@ -75,13 +75,16 @@ def live_through(cluster: ControlPlane, installation: Installation, folder: Path
     """
     secret = ("secret", f"{NAME}-tls", "-n", installation.namespace)
     first, second = (Replica(installation, folder, name) for name in ("replica-1", "replica-2"))
+
+    def written_or_forbidden() -> bool:
+        found = cluster.kubectl("get", *secret, "-o", "jsonpath={.data}", check=False)
+        return FORBIDDEN in first.logs() or "tls.crt" in found
+
     with first:
+        # Deleted before the first look, the chart's empty Secret would be created only, and never updated.
+        cluster.wait_for("a certificate, or a complaint", written_or_forbidden)
         cluster.kubectl("delete", *secret, "--ignore-not-found")
-        ends = time.monotonic() + 12
-        while FORBIDDEN not in first.logs() and time.monotonic() < ends:
-            if "NotFound" not in cluster.kubectl("get", *secret, check=False):
-                break
-            time.sleep(0.2)
+        cluster.wait_for("the certificate again, or a complaint", written_or_forbidden)
         first.stop()
     if FORBIDDEN in first.logs():
         return first.logs()
