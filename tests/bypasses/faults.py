@@ -593,6 +593,42 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
+        "handshakes take no turns",
+        f"{T_BURSTS}::test_a_burst_of_handshakes_holds_up_nobody",
+        (WORKER, "self.runtime.turns.take(Line.HANDSHAKE)", "None"),
+    ),
+    mistake(
+        "C3",
+        "a handshake takes its turn after OpenSSL's work",
+        "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_before_its_turn",
+        (
+            CONNECTIONS,
+            "                take_turn()\n",
+            "                self._try_handshake()\n                take_turn()\n",
+        ),
+    ),
+    mistake(
+        "C3",
+        "a connection that was cut in line gets its handshake",
+        "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_that_was_given_up_in_line",
+        (
+            CONNECTIONS,
+            "                if self.given_up:\n                    raise ConnectionResetError\n",
+            "",
+        ),
+    ),
+    mistake(
+        "C3",
+        "a handshake that stood in line for too long is done",
+        "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line",
+        (
+            CONNECTIONS,
+            "                self._left()\n        self._socket.setsockopt",
+            "        self._socket.setsockopt",
+        ),
+    ),
+    mistake(
+        "C3",
         "rules are only told apart by the first component of a path",
         "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
         (

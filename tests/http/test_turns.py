@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import ipaddress
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http.wire import shake_hands
-from tests.serving import ServerProcess, make_certificate
+from tests.http.wire import connect, shake_hands
+from tests.serving import Certificate, ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 
 CROWD = 800
 IN_A_ROW = 6
+SLOW_CROWD = 400
 
 STALL = 0.5
 """Seconds by the clock: a tenth of it on a quiet machine, several times as much where a burst is one pass."""
@@ -58,6 +67,55 @@ def burst(server: ServerProcess, request: bytes) -> None:
                 part = connection.recv(65536)
                 assert part
                 answers += part
+
+
+def write_slow_certificate(folder: Path) -> Certificate:
+    """Write a certificate that signs itself, with a key that takes milliseconds to sign with."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    files = Certificate(folder / "tls.crt", folder / "tls.key", folder / "tls.crt")
+    files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def say_hello_at_once(server: ServerProcess) -> None:
+    """Let many clients begin a handshake at the same moment, and read how each is answered."""
+    hellos: list[tuple[socket.socket, bytes]] = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(SLOW_CROWD):
+            outgoing = ssl.MemoryBIO()
+            tls = server.context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="127.0.0.1")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            hellos.append((stack.enter_context(connect(server)), outgoing.read()))
+        for connection, hello in hellos:
+            connection.sendall(hello)
+        for connection, _ in hellos:
+            assert connection.recv(1)
+
+
+def test_a_burst_of_handshakes_holds_up_nobody(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C3: each takes what signing takes, 4 ms with a key like this, and all of them were one pass."""
+    longest = 0.0
+    files = write_slow_certificate(tmp_path)
+    for _ in range(TRIES):
+        with ServerProcess(tmp_path, emulator.url, files) as server:
+            say_hello_at_once(server)
+            longest = server.metric("swr_trust_loop_stall_seconds")
+        if longest < STALL:
+            break
+    assert longest < STALL
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import gevent
@@ -90,8 +91,12 @@ class Connection:
         """Records without data since the last request."""
         self._unsent: list[bytes] = []
 
-    def shake_hands(self) -> None:
-        """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one."""
+    def shake_hands(self, take_turn: Callable[[], None]) -> None:
+        """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one.
+
+        ``take_turn`` is called before OpenSSL gets to work on a record: it signs, or looks at the client's
+        certificate, which takes from a tenth of a millisecond to several, by the kind and size of the key.
+        """
         self._ends = time.monotonic() + HANDSHAKE_SECONDS
         size = 0
         while not self._try_handshake():
@@ -100,6 +105,11 @@ class Connection:
                 raise ConnectionResetError
             if size > PIECE:  # a flood; who takes turns earlier gets up together with all others that do
                 take_turns()
+            if not self._missing:
+                take_turn()
+                if self.given_up:
+                    raise ConnectionResetError
+                self._left()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_request()
 

@@ -7,9 +7,9 @@ sleeps end in one pass, too. So one clock knows when the loop last looked. Whoev
 stands in line, and so does whoever sends the next request before it has the answer. After each look those
 who stand first go on, for half of a pass; the other half is for whoever is new.
 
-There are three lines, and their heads go on in turn: whoever waits for one kind of crowd only waits with it.
-A review whose answer has come does not stand behind a thousand that have just begun, nor a single request
-behind those who send one after the other.
+There are several lines, and their heads go on in turn: whoever waits for one kind of crowd waits with it
+alone. A review whose answer has come does not stand behind a thousand that have just begun, nor a single
+request behind those who send one after the other, nor any of them behind those who open connections.
 
 Nothing here needs gevent before ``start``, and without it nobody waits.
 """
@@ -38,6 +38,8 @@ class Line(IntEnum):
     """What a review waited for has come, or its time is over."""
     AGAIN = 2
     """The client has had its turn already, and did not wait for the answer."""
+    HANDSHAKE = 3
+    """A client, of which nothing is known yet, wants a connection."""
 
 
 class Turns:

@@ -159,7 +159,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
-            connection.shake_hands()
+            connection.shake_hands(lambda: self.runtime.turns.take(Line.HANDSHAKE))
         except OSError:
             # Silence on the wire, too: nothing in plain text is ever written to the port.
             self._count_cut(connection, "handshake")

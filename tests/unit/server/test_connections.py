@@ -59,6 +59,10 @@ def test_removing_what_is_not_there_is_no_error() -> None:
     assert waiting.all() == []
 
 
+def no_turn() -> None:
+    """Let nobody wait."""
+
+
 class Pair:
     """An accepted socket, and its client."""
 
@@ -88,7 +92,7 @@ class Pair:
 
         other = threading.Thread(target=shake)
         other.start()
-        connection.shake_hands()
+        connection.shake_hands(no_turn)
         other.join(20)
         self._opened += clients
         return connection, clients[0]
@@ -134,7 +138,7 @@ def test_a_handshake_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
     with pytest.raises(TimeoutError):
-        connection.shake_hands()
+        connection.shake_hands(no_turn)
 
 
 def test_a_handshake_has_a_size(pair: Pair) -> None:
@@ -144,7 +148,52 @@ def test_a_handshake_has_a_size(pair: Pair) -> None:
     pieces = (hello[start : start + 16_000] for start in range(0, len(hello) - 16_000, 16_000))
     pair.far.sendall(b"".join(b"\x16\3\1" + len(piece).to_bytes(2) + piece for piece in pieces))
     with pytest.raises(ConnectionResetError):
-        connection.shake_hands()
+        connection.shake_hands(no_turn)
+
+
+def say_hello(pair: Pair) -> None:
+    """Send what a handshake begins with, and wait for nothing."""
+    outgoing = ssl.MemoryBIO()
+    hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        hello.do_handshake()
+    pair.far.sendall(outgoing.read())
+
+
+def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
+    """Fault C3: a thousand that arrive at the same moment were one pass of the loop."""
+    say_hello(pair)
+    connection = pair.take_over()
+
+    def take_turn() -> None:
+        pair.far.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            pair.far.recv(1)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        connection.shake_hands(take_turn)
+
+
+def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -> None:
+    """Fault C3: whoever had to make room for others would take their time all the same."""
+    say_hello(pair)
+    connection = pair.take_over()
+    with pytest.raises(ConnectionResetError):
+        connection.shake_hands(connection.cut)
+    assert pair.far.recv(1) == b""
+
+
+def test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault C3: its client has given up, and those behind it wait."""
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
+    say_hello(pair)
+    connection = pair.take_over()
+    with pytest.raises(Slow):
+        connection.shake_hands(lambda: time.sleep(0.3))
+    assert not connection._outgoing.pending
 
 
 def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +235,7 @@ def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
     pair.far.sendall(b"\x16")
     connection.cut()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on what was read before
-        connection.shake_hands()
+        connection.shake_hands(no_turn)
     assert connection.given_up
 
 
@@ -196,7 +245,7 @@ def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
     pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     pair.far.close()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
-        pair.take_over().shake_hands()
+        pair.take_over().shake_hands(no_turn)
 
 
 def test_body_read_as_a_whole_is_kept_no_longer() -> None:
