@@ -140,6 +140,26 @@ def test_a_request_that_arrives_after_the_signal_is_answered(server: ServerProce
     assert server.process.wait(30) == 0
 
 
+def test_a_request_that_arrived_while_the_process_was_held_up_is_answered(server: ServerProcess) -> None:
+    """Until after the moment in which idle connections end, when nobody has looked at the socket yet."""
+    assert server.process is not None
+    connection = server.connect()
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read() == b"ok\n"
+    arbiter = server.process.pid
+    (worker,) = map(int, Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text("ascii").split())
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    os.kill(worker, signal.SIGSTOP)
+    connection.request("GET", "/healthz")
+    time.sleep(1.5)
+    os.kill(worker, signal.SIGCONT)
+    response = connection.getresponse()
+    assert (response.read(), response.headers["Connection"]) == (b"ok\n", "close")
+    connection.close()
+    assert server.process.wait(30) == 0
+
+
 def test_no_connection_in_use_ends_untold(server: ServerProcess) -> None:
     """Twenty clients that ask without a pause: each hears by an answer that its connection ends."""
     body = review(pod(f"{HOST}/shop/web:1.0"))

@@ -196,6 +196,19 @@ class Connection:
             self.request_began = self._turn_began = time.monotonic()
             self._ends = self._turn_began + REQUEST_SECONDS
 
+    def has_arrived(self) -> bool:
+        """Whether something has arrived that no request was read from yet; the data stay where they are."""
+        if self._ahead or self._missing:
+            return True
+        waits = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+        finally:
+            self._socket.settimeout(waits)
+
     def _left(self) -> float:
         """Return the seconds that are left of the budget, also where there is always something to read."""
         now = time.monotonic()

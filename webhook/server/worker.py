@@ -125,7 +125,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 while servers:
                     servers.pop().close()
             for connection in self._waiting.all():
-                if passed >= (IDLE_GRACE if connection.idle else REQUEST_GRACE):
+                # What came while the loop was held up is a request, too, although nobody has read it yet.
+                is_silent = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
+                if is_silent or passed >= REQUEST_GRACE:
                     self._waiting.remove(connection)
                     connection.cut()
             gevent.sleep(TICK)

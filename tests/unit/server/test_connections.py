@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -204,6 +205,30 @@ def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest
     monkeypatch.setattr(connection, "_ends", time.monotonic() - 1)
     with pytest.raises(Slow):
         connection.recv(8192)
+
+
+def test_what_has_arrived_is_seen_before_it_is_read(pair: Pair) -> None:
+    """Also a part of a record, of which OpenSSL makes nothing yet."""
+    connection, client = pair.open()
+    client.sendall(b"x")
+    assert connection.recv(1) == b"x"
+    assert not connection.has_arrived()
+
+    with socket.socket(fileno=os.dup(client.fileno())) as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.sendall(b"\x17\3\3\0\x20")
+    assert connection.has_arrived()
+    connection.await_request(0.01)
+    with pytest.raises(Slow):
+        connection.recv(1)
+    assert connection.has_arrived()
+
+
+def test_the_end_of_a_connection_is_nothing_that_has_arrived(pair: Pair) -> None:
+    """Whoever has gone waits for no answer."""
+    connection, _ = pair.open()
+    connection.cut()
+    assert not connection.has_arrived()
 
 
 def test_an_answer_leaves_in_one_record(pair: Pair) -> None:
