@@ -62,6 +62,7 @@ class FakeTrustSource:
                 raise LookupTimeout("the fake did not answer in time", fault=Fault.REGISTRY)
             fact = self.facts.get(image, TrustStatus.MISSING)
             if isinstance(fact, TrustLookupError):
+                fact.is_counted = False  # each call fails anew
                 raise fact
         if isinstance(fact, TrustRecord):
             return fact
@@ -82,6 +83,9 @@ class FakeTransport:
         if isinstance(answer, TrustLookupError):
             raise answer
         return answer
+
+    def received(self, base_url: str) -> int:
+        return 0
 
 
 @dataclass

@@ -107,7 +107,7 @@ class Fault(StrEnum):
     """
 
     REGISTRY = "registry"
-    """A call that had its full time was not answered, or SWR fails or refuses whoever asks."""
+    """SWR fails or refuses whoever asks, or is silent to everybody while a call has its full time."""
 
     LOCAL = "local"
     """Our own queue, rate limit, deadline or bug. Whoever floods the webhook can cause it."""
@@ -130,6 +130,8 @@ class TrustLookupError(WebhookError):
         self.detail = detail
         self.fault = fault
         self.retry_after = retry_after
+        self.is_counted = False
+        """Whether a circuit breaker has counted it: many lookups may fail by the same call."""
         super().__init__(detail)
 
     @property
@@ -148,8 +150,11 @@ class TrustLookupError(WebhookError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same request may succeed in a moment, so that the client is told to repeat it."""
-        return self.fault is not Fault.IMAGE and self.reason in ("timeout", "throttled", "unavailable")
+        """Whether the same request may succeed in a moment, so that the client is told to repeat it.
+
+        Whosever fault it is: what SWR is slow about, or fails about, it may answer the next time.
+        """
+        return self.reason in ("timeout", "throttled", "unavailable")
 
 
 class LookupTimeout(TrustLookupError):
@@ -200,11 +205,6 @@ class RegistryUnavailable(TrustLookupError):
     ) -> None:
         """As in the base class."""
         super().__init__(detail, fault=fault, retry_after=retry_after)
-
-    @property
-    def transient(self) -> bool:
-        """Always: a failure about one image only may pass like any other."""
-        return True
 
 
 class Unauthorized(TrustLookupError):

@@ -559,7 +559,7 @@ MISTAKES: Final = (
         "T38",
         "an answer may be as large as it likes",
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
-        (TRANSPORT, "if size > most:", "if size < 0:"),
+        (TRANSPORT, "if size > request.max_answer:", "if size < 0:"),
     ),
     mistake(
         "T38",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.defences import CLIENT, LOOKUP, T_CLIENT, mistake
+from tests.bypasses.defences import LOOKUP, mistake
+from tests.bypasses.trust_faults import TRUST_FAULTS
 
 ERRORS: Final = "webhook/errors.py"
 LANE: Final = "webhook/trust/lane.py"
@@ -34,17 +35,6 @@ _SLEEPS: Final = (
     "sleep: Callable[[float], None] | None = None,",
     "sleep: Callable[[float], None] | None = time.sleep,",
 )
-_THROTTLE_ADMITS: Final = (
-    ERRORS,
-    '    @property\n    def allows_stale(self) -> bool:\n        """Never."""\n        return False\n\n'
-    '    @property\n    def allows_pass(self) -> bool:\n        """Never."""\n        return False\n',
-    "",
-)
-_NO_CONTROL: Final = (
-    CLIENT,
-    "raise self._compare(error, control, deadline, pace) from None\n        # The list",
-    "raise\n        # The list",
-)
 _SILENT: Final = (CONNECTIONS, "if self._silent > MAX_SILENT_RECORDS:", "if self._silent < 0:")
 _IMPORTS_FIRST: Final = (
     (
@@ -56,6 +46,7 @@ _IMPORTS_FIRST: Final = (
 )
 
 FAULTS: Final = (
+    *TRUST_FAULTS,
     mistake(
         "A1",
         "a default argument keeps what the patch replaces",
@@ -305,195 +296,11 @@ FAULTS: Final = (
         ("webhook/admission/judging.py", "if len(uses) > FEW:", "if not uses:"),
     ),
     mistake(
-        "B7",
-        "a digest leads around a rule for tags",
-        "tests/unit/policy/test_rules_and_digests.py::test_rule_in_doubt_the_strictest_counts",
-        (
-            "webhook/policy/pattern_index.py",
-            "if pattern.may_match(reference):",
-            "if pattern.matches(reference):",
-        ),
-    ),
-    mistake(
         "A1",
         "the program as it was, on a real API server",
         "tests/cluster/test_author.py::test_an_untrusted_image_among_many_cold_ones_is_not_created",
         _SLEEPS,
         *_IMPORTS_FIRST,
-    ),
-    mistake(
-        "B1",
-        "the deadline of a review counts as SWR's failure",
-        f"{T_LOOKUP}::test_the_deadline_of_a_review_brings_no_old_trust_back",
-        (
-            LOOKUP,
-            '"SWR had not answered when the time of this review was over", fault=Fault.LOCAL',
-            '"SWR had not answered when the time of this review was over", fault=Fault.REGISTRY',
-        ),
-    ),
-    mistake(
-        "B1",
-        "the same, seen by who tries it at any moment",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
-        (
-            LOOKUP,
-            '"SWR had not answered when the time of this review was over", fault=Fault.LOCAL',
-            '"SWR had not answered when the time of this review was over", fault=Fault.REGISTRY',
-        ),
-    ),
-    mistake(
-        "B2",
-        "waiting in our queue counts as SWR's failure",
-        f"{T_LOOKUP}::test_a_lookup_that_is_still_queued_brings_no_old_trust_back",
-        (
-            LOOKUP,
-            '"the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL',
-            '"the lookup was still in the queue when the time of this review was over", fault=Fault.REGISTRY',
-        ),
-    ),
-    mistake(
-        "B3",
-        "onLookupFailure counts for our own limits",
-        f"{T_DECISION}::test_a_failed_lookup_passes_only_if_nobody_can_cause_it",
-        (ERRORS, "return self.fault is Fault.REGISTRY and self.transient", "return self.transient"),
-    ),
-    mistake(
-        "B4",
-        "a long list counts as an endpoint that does not answer",
-        f"{T_CLIENT}::test_what_becomes_of_a_list_is_the_fault_of_its_repository",
-        (CLIENT, "raise LookupTimeout(detail, fault=Fault.IMAGE) from None", "raise"),
-    ),
-    mistake(
-        "B4",
-        "the breaker counts what is not the registry's fault",
-        f"{T_LOOKUP}::test_what_is_not_the_registrys_fault_opens_no_breaker",
-        (LANE, "            if failure.fault is Fault.REGISTRY:\n", "            if failure.fault:\n"),
-    ),
-    mistake(
-        "B1",
-        "a call counts however little of its time was left",
-        f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
-        (TURN, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
-    ),
-    mistake(
-        "B1",
-        "a call counts although this process was held up",
-        f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
-        (TURN, "elif self._lateness() - late > self._timeout * MAX_HELD_UP:", "elif self._lateness() < 0:"),
-    ),
-    mistake(
-        "B2",
-        "waiting for the trial of a credential counts as SWR's failure",
-        "tests/unit/swr/test_credentials.py::test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline",
-        (
-            GUARD,
-            "raise LookupTimeout(waits_for, fault=Fault.LOCAL)",
-            "raise LookupTimeout(waits_for, fault=Fault.REGISTRY)",
-        ),
-    ),
-    mistake(
-        "B3",
-        "a throttle of SWR counts as its failure",
-        f"{T_LOOKUP}::test_a_throttle_of_swr_admits_nothing",
-        _THROTTLE_ADMITS,
-    ),
-    mistake(
-        "B3",
-        "the same, seen by who floods SWR through us",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
-        _THROTTLE_ADMITS,
-    ),
-    mistake(
-        "B4",
-        "a tag that SWR chokes on counts as an outage",
-        f"{T_CLIENT}::test_what_fails_about_one_image_only_is_the_fault_of_the_image",
-        _NO_CONTROL,
-    ),
-    mistake(
-        "B4",
-        "the same, seen by who names such tags",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
-        _NO_CONTROL,
-    ),
-    mistake(
-        "B4",
-        "an answer does not end an outage if its lookup fails",
-        f"{T_LOOKUP}::test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup",
-        (TURN, "        self._breaker.succeed()\n", "        pass\n"),
-    ),
-    mistake(
-        "B4",
-        "the same, seen by who names what SWR chokes on after an outage",
-        f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
-        (CLIENT, "            pace.record_answer()\n", "            pass\n"),
-    ),
-    mistake(
-        "B4",
-        "the control request is about an organisation of the author",
-        "tests/unit/swr/test_fallback.py::test_control_asks_about_another_organisation_of_the_policy",
-        ("webhook/swr/fallback.py", "if name != organization), organization)", "if name), organization)"),
-    ),
-    mistake(
-        "B1",
-        "what is known is not looked at again after a wait",
-        f"{T_LOOKUP}::test_what_is_known_is_looked_at_again_after_a_wait",
-        (LOOKUP, "self._look_again(questions, found) if waiting else found", "found"),
-    ),
-    mistake(
-        "B6",
-        "an organisation that is refused is still compared with",
-        f"{T_CLIENT}::test_an_organisation_that_is_refused_is_compared_with_no_more",
-        (
-            "webhook/swr/organizations.py",
-            "            self._answered.pop(organization, None)\n\n    def is",
-            "\n    def is",
-        ),
-    ),
-    mistake(
-        "B5",
-        "a joined lookup stays in the queue of whoever asked first",
-        f"{T_AUTHOR}::test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue",
-        (
-            LOOKUP,
-            "if not flight.started and question.tenant not in flight.tenants:",
-            "if flight.background and not flight.started:",
-        ),
-    ),
-    mistake(
-        "B6",
-        "every 401 pauses the credential",
-        f"{T_CLIENT}::test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others",
-        (
-            CLIENT,
-            "fault = self._attribute_refusal(response, organization, generation, deadline, pace)",
-            "fault = Fault.REGISTRY",
-        ),
-    ),
-    mistake(
-        "B6",
-        "while nothing was answered yet every 401 is about the credential",
-        f"{T_CLIENT}::test_a_pause_that_is_a_guess_admits_nothing",
-        (
-            CLIENT,
-            "return Fault.REGISTRY if names_credential(answer)",
-            "return Fault.REGISTRY if True",
-        ),
-    ),
-    mistake(
-        "B6",
-        "what an earlier secret was answered is forgotten",
-        f"{T_CLIENT}::test_a_request_that_an_earlier_secret_was_answered_is_compared_with",
-        (
-            "webhook/swr/organizations.py",
-            "if other != organization\n",
-            "if other != organization and answered == generation\n",
-        ),
-    ),
-    mistake(
-        "B9",
-        "one namespace may fill the whole queue",
-        f"{T_AUTHOR}::test_one_namespaces_flood_leaves_places_in_the_queue",
-        (LANE, " or own >= MAX_WAITING_PER_TENANT", ""),
     ),
     mistake(
         "C1",

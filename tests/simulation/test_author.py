@@ -2,7 +2,8 @@
 
 The product's own code on virtual time (``virtual.py``), from the review to the HTTP exchange: gate, lookup,
 cache, queues, rate, breaker, client, tag lists. SWR answers every call well within ``lookup.timeout``, and
-a call too many with 429. It fails about one organisation, and the connection breaks about another.
+a call too many with 429. It fails about one organisation, the connection breaks about another, and about a
+third there is no answer at all.
 Hypothesis draws what authors do: Pods of many names, repeated at any moment, with any timeout, from any
 namespace, of tags, of invented digests of a repository whose list is long, and of what SWR chokes on.
 
@@ -67,7 +68,8 @@ class HealthySwr:
         self.is_down = False
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        if self._seconds > deadline.remaining():
+        _, _, _, organization, _, repository, _, *tag = request.path.strip("/").split("/")
+        if organization == "hang" or self._seconds > deadline.remaining():
             self._clock.sleep(deadline.remaining())
             raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
         self._clock.sleep(self._seconds)
@@ -75,13 +77,15 @@ class HealthySwr:
         self._calls[second] += 1
         if self._calls[second] > self._quota:
             return _answer(429, {"error_code": "APIGW.0308"})
-        _, _, _, organization, _, repository, _, *tag = request.path.strip("/").split("/")
         if organization == "choke" or self.is_down:
             return _answer(500, {"error_code": "SVCSTG.SWR.5000000"})
         if organization == "cut":
             raise RegistryUnavailable("the connection broke")
         name = f"{organization}/{unquote(repository).replace('$', '/')}"
         return self._show(name, tag[0]) if tag else self._list(dict(request.query))
+
+    def received(self, base_url: str) -> int:
+        return 0
 
     def _show(self, name: str, tag: str) -> HttpResponse:
         image = f"{name}:{tag}"
@@ -180,13 +184,13 @@ def new_names(count: int, organization: str = "shop") -> list[str]:
     return [f"{organization}/n{next(NAMES)}:1" for _ in range(count)]
 
 
-def new_digests(count: int) -> list[str]:
-    """Return invented digests of a repository whose list takes long to read."""
-    return [f"shop/large@sha256:{next(NAMES):064x}" for _ in range(count)]
+def new_digests(count: int, repository: str = "shop/large") -> list[str]:
+    """Return invented digests of a repository, by default of one whose list takes long to read."""
+    return [f"{repository}@sha256:{next(NAMES):064x}" for _ in range(count)]
 
 
 Action = tuple[Any, ...]
-"""``flood`` (Pods, names each, namespace), ``digests`` (how many), ``choke`` (organisation, names), ``try`` (image, how often, pause between,
+"""``flood`` (Pods, names each, namespace), ``digests`` (how many, repository), ``choke`` (organisation, names), ``try`` (image, how often, pause between,
 timeout, names before it, namespace), ``wait`` (seconds)."""
 
 
@@ -196,9 +200,8 @@ def act(there: World, action: Action) -> None:
         case ("flood", pods, names, namespace):
             for _ in range(pods):
                 there.create(*new_names(names), namespace=namespace)
-        case ("digests", count):
-            for digest in new_digests(count):
-                there.create(digest)
+        case ("digests", count, repository):
+            there.create(*new_digests(count, repository))
         case ("choke", organization, count):
             for name in new_names(count, organization):
                 there.create(name)
@@ -215,8 +218,8 @@ def act(there: World, action: Action) -> None:
 NAMESPACES = st.sampled_from(["shop", "other", "third"])
 ACTIONS = st.one_of(
     st.tuples(st.just("flood"), st.integers(1, 6), st.integers(1, 100), NAMESPACES),
-    st.tuples(st.just("digests"), st.integers(1, 12)),
-    st.tuples(st.just("choke"), st.sampled_from(["choke", "cut"]), st.integers(1, 20)),
+    st.tuples(st.just("digests"), st.integers(1, 12), st.sampled_from(["shop/large", "hang/web"])),
+    st.tuples(st.just("choke"), st.sampled_from(["choke", "cut", "hang"]), st.integers(1, 20)),
     st.tuples(
         st.just("try"),
         st.sampled_from([LOST, LOST, NEVER, CHOKE]),
@@ -246,7 +249,7 @@ B3 = (
 )
 B4 = (
     Limits(seconds=0.3),
-    [("digests", 9), ("wait", 3.1), ("digests", 9), ("try", LOST, 10, 0.3, 10, 0, "shop")],
+    [("digests", 9, "shop/large"), ("wait", 3.1)] * 2 + [("try", LOST, 10, 0.3, 10, 0, "shop")],
 )
 B3_BY_QUOTA = (
     Limits(quota=20, lenient=True),
@@ -257,6 +260,12 @@ B4_BY_FAILURE = (
     [("choke", "choke", 20), ("try", LOST, 3, 0.3, 10, 0, "shop"), ("try", CHOKE, 1, 0.3, 10, 0, "shop")],
 )
 B4_BY_BREAK = Limits(), [("choke", "cut", 20), ("try", LOST, 3, 0.3, 10, 0, "shop")]
+B4_BY_SILENCE = Limits(), [("choke", "hang", 12), ("wait", 3.1), ("try", LOST, 20, 0.1, 10, 0, "shop")]
+B4_BY_ONE_SILENCE = Limits(lenient=True), [("choke", "hang", 1), ("wait", 4.0)]
+B4_BY_ONE_LIST = (
+    Limits(lenient=True),
+    [("digests", 12, "hang/web"), ("wait", 3.1), ("try", LOST, 20, 0.1, 10, 0, "shop")],
+)
 
 
 @pytest.mark.slow
@@ -269,6 +278,9 @@ B4_BY_BREAK = Limits(), [("choke", "cut", 20), ("try", LOST, 3, 0.3, 10, 0, "sho
 @example(*B3_BY_QUOTA)
 @example(*B4_BY_FAILURE)
 @example(*B4_BY_BREAK)
+@example(*B4_BY_SILENCE)
+@example(*B4_BY_ONE_SILENCE)
+@example(*B4_BY_ONE_LIST)
 def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     limits: Limits, actions: list[Action]
 ) -> None:
@@ -286,7 +298,8 @@ def test_digests_of_a_long_list_open_no_breaker() -> None:
     with world(Limits(seconds=0.3)) as there:
         there.lose_trust()
         for _ in range(3):
-            act(there, ("digests", 9))
+            for digest in new_digests(9):
+                there.create(digest)
             there.clock.run(3.1)
         before = len(there.decisions)
         there.create(KEPT, namespace="quiet", timeout=5)
@@ -297,18 +310,19 @@ def test_digests_of_a_long_list_open_no_breaker() -> None:
         assert "tag does not exist" in new[2].message
 
 
-def test_names_that_swr_chokes_on_keep_no_outage_alive() -> None:
+@pytest.mark.parametrize("organization", ["choke", "hang"])
+def test_names_that_swr_chokes_on_keep_no_outage_alive(organization: str) -> None:
     """Fault B4: after a real outage every probe of the breaker could be one of them."""
     with world(Limits(lenient=True)) as there:
         there.lose_trust()
         there.swr.is_down = True
-        act(there, ("choke", "choke", 20))
+        act(there, ("choke", organization, 20))
         there.clock.run(10.0)
         there.swr.is_down = False
         there.clock.run(25.0)
         there.decisions.clear()
         for _ in range(20):
-            act(there, ("choke", "choke", 1))
+            act(there, ("choke", organization, 1))
             there.clock.run(0.5)
             there.create(LOST)
             there.create(NEVER)

@@ -70,6 +70,8 @@ class VirtualTime:
         patch.setattr("webhook.deadlines.time", self)
         patch.setattr("webhook.deadlines.threading", VirtualThreading(self))
         patch.setattr("webhook.admission.gate.time", self)
+        patch.setattr("webhook.swr.silence.time", self)
+        patch.setattr("webhook.swr.silence.spawn", self.spawn)
         patch.setattr("webhook.trust.lane.time", self)
         patch.setattr("webhook.trust.lane.spawn", self.spawn)
         patch.setattr("webhook.trust.lane.CircuitBreaker", breaker)

@@ -82,7 +82,7 @@ _ENGLISH: Final = Catalogue(
         "unknown": "SWR could not be asked whether it is trusted",
         "unknown/timeout": "SWR did not say in time whether it is trusted",
         "unknown/timeout/local": "this webhook was too busy to ask SWR in time whether it is trusted",
-        "unknown/timeout/image": "SWR could not list the tags of its repository in time",
+        "unknown/timeout/image": "SWR did not say in time whether it is trusted, but answers about others",
         "unknown/throttled": "SWR is rate-limiting requests, so the trust of this image is not known",
         "unknown/throttled/local": "this webhook has too many images to ask SWR about",
         "unknown/unavailable": "SWR cannot be reached to say whether it is trusted",
@@ -132,7 +132,8 @@ _ENGLISH: Final = Catalogue(
         "administrators.",
         "unknown/timeout/local": "Try again in a minute. If the problem persists, contact your cluster "
         "administrators.",
-        "unknown/timeout/image": "Write name:tag@digest with a tag that is trusted.",
+        "unknown/timeout/image": "Try again in a minute. If the image is named by a digest alone, write "
+        "name:tag@digest.",
         "unknown/throttled": "Try again in a minute. If the problem persists, contact your cluster "
         "administrators.",
         "unknown/throttled/local": "Try again in a minute. If the problem persists, contact your cluster "
@@ -219,7 +220,7 @@ _CHINESE: Final = Catalogue(
         "unknown": "无法向 SWR 查询其是否可信",
         "unknown/timeout": "SWR 未能及时答复其是否可信",
         "unknown/timeout/local": "本 Webhook 当前繁忙，未能及时向 SWR 查询其是否可信",
-        "unknown/timeout/image": "SWR 未能及时列出其镜像仓库的全部镜像版本",
+        "unknown/timeout/image": "SWR 未能及时答复其是否可信，而对其他镜像有答复",
         "unknown/throttled": "SWR 正在限流，暂时无法得知该镜像是否可信",
         "unknown/throttled/local": "本 Webhook 等待向 SWR 查询的镜像过多，暂时无法得知其是否可信",
         "unknown/unavailable": "无法连接 SWR，不知其是否可信",
@@ -266,7 +267,7 @@ _CHINESE: Final = Catalogue(
         "unknown": "请稍后重试；如仍失败，请联系集群管理员。",
         "unknown/timeout": "请稍后重试；如仍失败，请联系集群管理员。",
         "unknown/timeout/local": "请稍后重试；如仍失败，请联系集群管理员。",
-        "unknown/timeout/image": "请写成 name:tag@digest，并使用可信的镜像版本。",
+        "unknown/timeout/image": "请稍后重试；如仅以摘要引用该镜像，请写成 name:tag@digest。",
         "unknown/throttled": "请稍后重试；如仍失败，请联系集群管理员。",
         "unknown/throttled/local": "请稍后重试；如仍失败，请联系集群管理员。",
         "unknown/unavailable": "请稍后重试；如仍失败，请联系集群管理员。",

@@ -17,6 +17,7 @@ from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, Transport
 from webhook.swr.resolver import Address, Resolver, resolve_by_system
 from webhook.swr.source import SwrTrustSource
+from webhook.swr.traffic import Traffic
 from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.lookup import Answer, Question, TrustLookup
@@ -46,6 +47,7 @@ class Engine:
         self._metrics = metrics
         self._environment = environment
         self._resolver = Resolver(resolve)
+        self._traffic = Traffic()
         self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
         self._source.open(policy.registries.registries)
         self.lookup = TrustLookup(
@@ -77,7 +79,11 @@ class Engine:
 
     def _open_transport(self, *, ca_file: str | None, proxy: str | None) -> Transport:
         return PooledTransport(
-            ca_file=ca_file, proxy=proxy, resolver=self._resolver, recorder=self._metrics.conditions
+            ca_file=ca_file,
+            proxy=proxy,
+            resolver=self._resolver,
+            recorder=self._metrics.conditions,
+            traffic=self._traffic,
         )
 
     def _open_credential(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
 from webhook.deadlines import Deadline
@@ -25,32 +25,21 @@ from webhook.swr.answers import (
     SERVER_ERRORS,
     TagFact,
     TagPage,
-    is_failure,
     names_credential,
-    read_block,
     read_error,
     read_page,
     read_tag,
 )
-from webhook.swr.fallback import FallbackRecorder, TagDetail, find_in_list, is_unpublished
+from webhook.swr.calls import CallRecorder, Calls
+from webhook.swr.fallback import TagDetail, find_in_list, is_unpublished
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
 from webhook.swr.organizations import Organizations
 from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLists, follow_markers
 from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
 
-CONTENT_TYPE: Final = "application/json;charset=utf-8"
-
 MAX_NAMED: Final = 10
 """Tags of a digest that a record names."""
-
-
-class CallRecorder(FallbackRecorder, Protocol):
-    """Metrics of every HTTP call to SWR, and of which calls are made."""
-
-    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Take note of a call: ``outcome`` is the HTTP status, or the reason of the failure."""
-        ...  # pragma: no cover
 
 
 class SwrClient:
@@ -66,16 +55,12 @@ class SwrClient:
     ) -> None:
         """Ask ``registry`` over ``transport`` as ``credential``; ``clock`` is epoch seconds."""
         self._registry = registry
-        self._transport = transport
         self._credential = credential
-        self._recorder = recorder
         self._clock = clock
         self._lists = TagLists()
         self._organizations = Organizations()
         self._detail = TagDetail(registry, recorder)
-        self._headers = {"Content-Type": CONTENT_TYPE}
-        if registry.project_id is not None:
-            self._headers["X-Project-Id"] = registry.project_id
+        self._calls = Calls(registry, transport, credential, recorder, self._detail)
 
     def show_tag(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
@@ -88,15 +73,15 @@ class SwrClient:
         request = HttpRequest("GET", self._registry.endpoint, path)
         if not self._detail.is_due:
             return self._find_in_list(query, deadline, pace)
+        asked_at = self._clock()
         try:
             response = self._get(request, query.organization, deadline, pace)
             if not is_unpublished(response):
-                record = read_tag(response, query, self._clock())
+                record = read_tag(response, query, asked_at)
                 self._detail.record_offered()
                 return record
         except RegistryUnavailable as error:
-            control = self._detail.make_control(query.organization)
-            raise self._compare(error, control, deadline, pace) from None
+            raise self._calls.compare(error, query.organization, deadline, pace) from None
         # The list comes first: where the endpoint is wrong, SWR does not answer it.
         try:
             record = self._find_in_list(query, deadline, pace)
@@ -113,7 +98,7 @@ class SwrClient:
             MalformedAnswer: it is not: the gateway does not know the path of this image only.
         """
         control = self._detail.make_control(query.organization)
-        if not is_unpublished(self._send_control(control, deadline, pace)):
+        if not is_unpublished(self._calls.send_control(control, query.organization, deadline, pace)):
             detail = "the API gateway answers 404 APIGW.0101 about this image, and not about others"
             raise MalformedAnswer(detail)
         self._detail.record_missing()
@@ -133,41 +118,7 @@ class SwrClient:
             detail = f"{error.detail} (to the tag list: the registry does not offer the call for one tag)"
             raise Forbidden(detail) from None
         except RegistryUnavailable as error:
-            control = self._detail.make_list_control(query.organization)
-            raise self._compare(error, control, deadline, pace) from None
-
-    def _compare(
-        self, error: RegistryUnavailable, control: HttpRequest, deadline: Deadline, pace: Pace
-    ) -> RegistryUnavailable:
-        """Return the error as the registry's fault if ``control`` fails, too, else as the image's.
-
-        The author of a Pod chooses an image that SWR chokes on; nobody chose that of the control request.
-
-        Raises:
-            TrustLookupError: the control request was not answered.
-        """
-        if error.fault is Fault.LOCAL:
-            return error
-        answer = self._send_control(control, deadline, pace)
-        fault = Fault.REGISTRY if is_failure(answer) else Fault.IMAGE
-        return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
-
-    def _send_control(
-        self, request: HttpRequest, deadline: Deadline, pace: Pace, trial: int | None = None
-    ) -> HttpResponse:
-        """Send a request whose answer tells something of the registry, and nothing of the credential.
-
-        ``trial`` is the generation whose trial the caller holds, if any.
-        """
-        request = request.with_headers(self._headers)
-        with pace.timed(deadline):
-            authorization = self._credential.authorize(request, deadline, trial)
-        try:
-            with pace.call(deadline):
-                return self._send(request.with_headers(authorization.headers), deadline, pace)
-        finally:
-            if authorization.generation != trial:
-                self._credential.release(authorization.generation)
+            raise self._calls.compare(error, query.organization, deadline, pace, of_list=True) from None
 
     def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what the tags that hold a digest say, from the whole tag list.
@@ -184,8 +135,7 @@ class SwrClient:
             try:
                 return self._read_list(query, deadline, pace)
             except RegistryUnavailable as error:
-                control = self._detail.make_list_control(query.organization)
-                raise self._compare(error, control, deadline, pace) from None
+                raise self._calls.compare(error, query.organization, deadline, pace, of_list=True) from None
 
         found = self._lists.get(repository, deadline, read)
         holders = found.holders.get(query.digest, ())
@@ -203,7 +153,7 @@ class SwrClient:
         """Read the list of a repository's tags to its end; one that is missing has none.
 
         By the markers of API v3: offsets (v2) shift while tags are pushed, so that an untrusted holder
-        could be missed. The list is as old as the answer with its first page.
+        could be missed. The list is as old as the question about its first page.
         """
         path = f"/v3{repository_path(query.organization, query.repository)}/tags"
         holders: dict[str, list[TagFact]] = {}
@@ -215,8 +165,8 @@ class SwrClient:
             request = HttpRequest(
                 "GET", self._registry.endpoint, path, tuple(parameters), max_answer=MAX_PAGE
             )
-            response = self._get_page(request, query.organization, deadline, pace, first=marker is None)
             now = self._clock()
+            response = self._get_page(request, query.organization, deadline, pace, first=marker is None)
             page = read_page(response, now)
             return (page, now), page.marker if isinstance(page, TagPage) else None
 
@@ -237,12 +187,12 @@ class SwrClient:
         """Send the request for one page of a list.
 
         How long a list takes, and whether SWR chokes on it, depends on the repository, which the author of
-        a Pod chooses. Only a first page that gets no answer at all says that SWR does not answer.
+        a Pod chooses. So only the timeout of a first page may be the registry's fault, as that of any call.
         """
         try:
             response = self._get(request, organization, deadline, pace)
-        except LookupTimeout as error:
-            if first or error.fault is not Fault.REGISTRY:
+        except LookupTimeout:
+            if first:
                 raise
             detail = "SWR did not list all tags of the repository in time"
             raise LookupTimeout(detail, fault=Fault.IMAGE) from None
@@ -258,19 +208,15 @@ class SwrClient:
             Forbidden: SWR refuses the credential for this organisation and accepts it for others.
             TrustLookupError: there was no answer.
         """
-        request = request.with_headers(self._headers)
         again = True
         while True:
-            with pace.timed(deadline):
-                authorization = self._credential.authorize(request, deadline)
-            generation = authorization.generation
+            authorized, generation = self._calls.authorize(request, deadline, pace)
             settled = False
             unanswered: LookupTimeout | None = None
             try:
                 if self._organizations.is_refused(organization, generation):
                     raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
-                with pace.call(deadline):
-                    response = self._send(request.with_headers(authorization.headers), deadline, pace)
+                response = self._calls.send(authorized, generation, organization, deadline, pace)
                 refused = _is_unauthorized(response)
                 if refused:
                     fault = self._attribute_refusal(response, organization, generation, deadline, pace)
@@ -315,7 +261,7 @@ class SwrClient:
         try:
             if not self._organizations.is_refused(organization, generation):
                 try:
-                    answer = self._send_control(control, deadline, pace, trial=generation)
+                    answer = self._calls.send_control(control, organization, deadline, pace, trial=generation)
                 except TrustLookupError:
                     raise _undecided(response) from None
                 if _is_unauthorized(answer):
@@ -329,25 +275,6 @@ class SwrClient:
             self._organizations.checking.release()
         said = read_error(response)
         raise Forbidden(f"{said} about organisation {organization} and accepts the credential for others")
-
-    def _send(self, request: HttpRequest, deadline: Deadline, pace: Pace) -> HttpResponse:
-        started = time.monotonic()
-        outcome = "error"
-        try:
-            response = self._transport.send(request, deadline)
-            outcome = str(response.status)
-        except TrustLookupError as error:
-            outcome = error.reason
-            raise
-        finally:
-            self._recorder.record_call(self._registry.name, outcome, time.monotonic() - started)
-        if not is_failure(response):
-            pace.record_answer()
-        blocked = read_block(response)
-        if blocked is not None:
-            # Under any status: a 401 or 404 with this text is about neither the credential nor the image.
-            raise blocked
-        return response
 
 
 def _is_unauthorized(response: HttpResponse) -> bool:

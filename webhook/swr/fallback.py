@@ -8,6 +8,7 @@ answers 404 ``APIGW.0101`` to everything, the list included: an answered list pr
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,8 @@ RETRY_SECONDS: Final = 3600.0
 """For how long the tag list is used before the call for one tag is tried again."""
 
 PROBE: Final = "swr-trust-probe"
-"""Organisation and repository of control requests. They need not exist: only the gateway's answer counts."""
+"""How organisation and repository of control requests begin. They need not exist: that SWR answers counts. A
+number that nobody can guess follows: else somebody could push what SWR is slow about under that name."""
 
 _UNPUBLISHED: Final = frozenset({"APIGW.0101", "APIG.0101"})
 
@@ -88,12 +90,12 @@ class TagDetail:
 
     def make_control(self, organization: str) -> HttpRequest:
         """Return the call for one tag of an image that nobody chose who asks about ``organization``."""
-        path = f"/v2{repository_path(self.other_than(organization), PROBE)}/tags/none"
+        path = f"/v2{repository_path(self.other_than(organization), _make_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
     def make_list_control(self, organization: str) -> HttpRequest:
         """Return the call for the tag list of a repository, as ``make_control``."""
-        path = f"/v3{repository_path(self.other_than(organization), PROBE)}/tags"
+        path = f"/v3{repository_path(self.other_than(organization), _make_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     def other_than(self, organization: str) -> str:
@@ -101,8 +103,12 @@ class TagDetail:
 
         It is one of the policy's, if that names any: others may be out of the credential's reach.
         """
-        own = sorted(self._registry.organizations) or [PROBE, f"{PROBE}-2"]
+        own = sorted(self._registry.organizations) or [_make_name()]
         return next((name for name in own if name != organization), organization)
+
+
+def _make_name() -> str:
+    return f"{PROBE}-{secrets.token_hex(8)}"
 
 
 def is_unpublished(response: HttpResponse) -> bool:
@@ -131,8 +137,8 @@ def find_in_list(
 
     def fetch(marker: str | None) -> tuple[tuple[TrustRecord | None, float], str | None]:
         parameters = filtered if marker is None else (*filtered, ("marker", marker))
-        response = read(HttpRequest("GET", endpoint, path, parameters, max_answer=MAX_PAGE), marker is None)
         now = clock()
+        response = read(HttpRequest("GET", endpoint, path, parameters, max_answer=MAX_PAGE), marker is None)
         record, following = read_listed_tag(response, query, now)
         return (record, now), following
 

@@ -61,6 +61,10 @@ class Transport(Protocol):
         """
         ...  # pragma: no cover
 
+    def received(self, base_url: str) -> int:
+        """Return how many bytes of answers have arrived from an endpoint so far, of incomplete ones, too."""
+        ...  # pragma: no cover
+
 
 @dataclass(frozen=True, slots=True)
 class Authorization:

@@ -10,7 +10,8 @@ from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.ca_files import describe
-from webhook.swr.client import CallRecorder, SwrClient
+from webhook.swr.calls import CallRecorder
+from webhook.swr.client import SwrClient
 from webhook.swr.http import Credential, Transport
 from webhook.trust.records import Pace, TrustQuery, TrustRecord
 

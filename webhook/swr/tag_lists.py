@@ -35,8 +35,8 @@ MAX_PAGE: Final = 4 * 1024 * 1024
 MAX_PAGES: Final = 20
 """Pages of one list that are read; a longer list was not read to its end and proves nothing."""
 
-SECONDS: Final = 5.0
-"""For how long a list answers: less than ``cache.refused`` by default. A record is as old as its list."""
+SECONDS: Final = 1.0
+"""For how long a list answers: the shortest ``cache.trusted``. A record is as old as its list."""
 
 MAX_TAGS: Final = 40_000
 """Tags in the lists of one registry that are remembered, some ten megabytes."""

@@ -12,6 +12,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -27,6 +28,7 @@ from webhook.swr.connecting import Connector, Endpoint, is_local_limit
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
+from webhook.swr.traffic import BUSY, Traffic
 
 POOL_SIZE: Final = 128
 """Idle connections kept per host; ``lookup.concurrency`` bounds how many there are at once."""
@@ -40,8 +42,12 @@ _ROUNDING: Final = 0.01
 class _Call:
     """One exchange under way: the connections it uses can be shut down from outside."""
 
-    def __init__(self, deadline: Deadline, resolver: Resolver, connector: Connector) -> None:
+    def __init__(
+        self, deadline: Deadline, resolver: Resolver, connector: Connector, traffic: Traffic
+    ) -> None:
         self.deadline = deadline
+        self._traffic = traffic
+        self._began, self._total = time.monotonic(), traffic.total
         self.resolver = resolver
         self.connector = connector
         self.fault = Fault.REGISTRY
@@ -66,6 +72,11 @@ class _Call:
             switches = list(self._switches)
         for switch in switches:
             _shut_down(switch)
+
+    @property
+    def shared_a_busy_line(self) -> bool:
+        """Whether so much has arrived since it began that it may have waited for room on our line."""
+        return self._traffic.total - self._total >= BUSY * (time.monotonic() - self._began)
 
     def avoid_address(self, *, dead: bool) -> None:
         """Remember the address of a connection that is dead, or was new and failed.
@@ -173,13 +184,15 @@ class PooledTransport:
         proxy: str | None = None,
         resolver: Resolver | None = None,
         recorder: CaFileRecorder | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
 
         The file is read again when it changes, and connections from before are not used any more; one
         that cannot be used is told to ``recorder``, and the last good one stays.
 
-        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment count.
+        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment count. ``traffic`` counts for
+        all transports that share the line.
 
         Raises:
             OSError: ``ca_file`` cannot be read.
@@ -187,6 +200,7 @@ class PooledTransport:
         """
         self._resolver = resolver if resolver is not None else Resolver()
         self._connector = Connector()
+        self._traffic = traffic if traffic is not None else Traffic()
         self._proxies = Proxies(proxy)
         self._ca_file = CaFile(ca_file, recorder)
         self._context = self._ca_file.context()
@@ -203,10 +217,14 @@ class PooledTransport:
         assert response is not None
         return response
 
+    def received(self, base_url: str) -> int:
+        """Return the bytes of an endpoint's answers; see ``Transport``."""
+        return self._traffic.received(base_url)
+
     def _send_once(self, request: HttpRequest, deadline: Deadline, *, is_last: bool) -> HttpResponse | None:
         """Return the answer, or ``None`` where a kept connection was dead and the request may be repeated."""
         manager = self._manager(request.base_url)
-        call = _Call(deadline, self._resolver, self._connector)
+        call = _Call(deadline, self._resolver, self._connector, self._traffic)
         token = _current.set(call)
         try:
             with cut_off(deadline, call.cut):
@@ -248,7 +266,7 @@ class PooledTransport:
         )
         complete = False
         try:
-            body = self._read(response, request.max_answer)
+            body = self._read(response, request)
             complete = True
         finally:
             if not complete:
@@ -257,15 +275,17 @@ class PooledTransport:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, headers, body)
 
-    def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, request: HttpRequest) -> bytes:
         if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
             raise MalformedAnswer("the answer is compressed although that was not asked for")
         parts: list[bytes] = []
         size = 0
-        while chunk := response.read(_CHUNK, decode_content=False):
+        # What has arrived, and not when there is so much: an answer that never ends counts as well.
+        while chunk := response.read1(_CHUNK, decode_content=False):
             size += len(chunk)
-            if size > most:
-                raise MalformedAnswer(f"the answer is larger than {most} bytes")
+            self._traffic.record(request.base_url, len(chunk))
+            if size > request.max_answer:
+                raise MalformedAnswer(f"the answer is larger than {request.max_answer} bytes")
             parts.append(chunk)
         return b"".join(parts)
 
@@ -323,7 +343,10 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _late(request: HttpRequest, call: _Call) -> LookupTimeout:
-    return LookupTimeout(f"{_host(request)} did not answer in time", fault=call.fault)
+    detail = f"{_host(request)} did not answer in time"
+    if call.fault is Fault.REGISTRY and call.shared_a_busy_line:
+        return LookupTimeout(f"{detail}, while large answers filled the line", fault=Fault.LOCAL)
+    return LookupTimeout(detail, fault=call.fault)
 
 
 def _host(request: HttpRequest) -> str:

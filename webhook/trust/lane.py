@@ -252,7 +252,8 @@ class Lane:
     def _tell_breaker(self, failure: TrustLookupError) -> None:
         """Count a failure of the endpoint, or an answer of it; anything else says nothing about it."""
         if isinstance(failure, (LookupTimeout, RegistryUnavailable)):
-            if failure.fault is Fault.REGISTRY:
+            if failure.fault is Fault.REGISTRY and not failure.is_counted:
+                failure.is_counted = True
                 self.breaker.fail()
             else:
                 self.breaker.release()

@@ -146,9 +146,11 @@ class TrustLookup:
             ]
 
     def _renew(self, question: Question, answer: Answer, now: float) -> Answer:
-        if isinstance(answer, Unknown) or answer.origin is not Origin.CACHE:
+        if isinstance(answer, Unknown) or answer.origin is Origin.STALE:
             return answer
-        if now - answer.record.fetched_at <= self._cache.settings.trusted:
+        # What this review has asked itself may be as old as a lookup takes, however short ``trusted`` is.
+        asked = self._settings.timeout if answer.origin is Origin.SWR else 0.0
+        if now - answer.record.fetched_at <= max(self._cache.settings.trusted, asked):
             return answer
         record = self._cache.get(question.query.key)
         if record is not None and self._is_answer(record, question, now):

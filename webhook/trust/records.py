@@ -53,9 +53,9 @@ class TrustQuery:
 class TrustRecord:
     """One answer of SWR. An answer, never a failure: failures are exceptions and not kept.
 
-    ``fetched_at`` is wall-clock time in seconds since the epoch, taken when the answer had been
-    read to its end: it is what ``cache`` ages and ``staleIfError`` are counted from, and it
-    survives in snapshots. ``digest`` is what SWR holds under the tag (``sha256:...``), ``None``
+    ``fetched_at`` is wall-clock time in seconds since the epoch, taken before the question was sent: an
+    answer that takes long is no younger for it. ``cache`` ages and ``staleIfError`` are counted from it,
+    and it survives in snapshots. ``digest`` is what SWR holds under the tag (``sha256:...``), ``None``
     where it said none. ``created`` and ``updated`` are SWR's own times, verbatim. ``tags`` are the
     tags that hold the digest, for a question about a digest.
     """
@@ -87,9 +87,16 @@ class Pace(Protocol):
         """Take note that SWR answered a call of this lookup, which may fail all the same."""
         ...  # pragma: no cover
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether the lookup is to show if SWR answers again, while nobody else may ask."""
+        ...  # pragma: no cover
+
 
 class Unlimited:
     """Implements ``Pace`` for who makes a few calls alone."""
+
+    is_probe = False
 
     def call(self, deadline: Deadline) -> AbstractContextManager[None]:
         """Let the call be made at once."""

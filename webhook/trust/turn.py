@@ -83,6 +83,11 @@ class Turn:
         """Take note that the endpoint is there; see ``Pace``."""
         self._breaker.succeed()
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether everybody else is kept from asking meanwhile; see ``Pace``."""
+        return self._breaker.state is not BreakerState.CLOSED
+
     def give_back(self) -> None:
         """Give the turn back if there was no call."""
         if self._reserved:

@@ -161,10 +161,10 @@ SENTENCES = [
         AGAIN,
     ),
     (
-        "a long list",
+        "what SWR is slow about",
         f"{HOST}/shop/long:1",
-        "SWR could not list the tags of its repository in time",
-        "Write name:tag@digest with a tag that is trusted.",
+        "SWR did not say in time whether it is trusted, but answers about others",
+        "Try again in a minute. If the image is named by a digest alone, write name:tag@digest.",
     ),
     (
         "what SWR fails about",

@@ -69,7 +69,7 @@ FAILURES = [
     (Throttled("x", fault=Fault.REGISTRY), "throttled", True),
     (RegistryUnavailable("x"), "unavailable", True),
     (Throttled("x", fault=Fault.LOCAL), "throttled", True),
-    (LookupTimeout("x", fault=Fault.IMAGE), "timeout", False),
+    (LookupTimeout("x", fault=Fault.IMAGE), "timeout", True),
     (Unauthorized("x"), "unauthorized", False),
     (Forbidden("x"), "forbidden", False),
     (MalformedAnswer("x"), "malformed", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -75,6 +76,13 @@ def test_the_call_is_the_documented_one() -> None:
         "X-Project-Id": "p1",
         "X-Auth-Token": "t1",
     }
+
+
+def test_an_answer_is_as_old_as_its_question() -> None:
+    """Fault B1: an answer that takes long is no younger for it."""
+    times = iter([5.0, 8.0])
+    asked = SwrClient(registry(), FakeTransport([GOOD]), FakeCredential(), Notes(), clock=lambda: next(times))
+    assert asked.show_tag(tag_query(), SOON, free).fetched_at == 5.0
 
 
 def test_a_bad_name_never_becomes_a_path() -> None:
@@ -227,7 +235,7 @@ LATE = LookupTimeout("late", fault=Fault.REGISTRY)
 @pytest.mark.parametrize(
     ("answers", "failure", "fault"),
     [
-        ([LATE], LookupTimeout, Fault.REGISTRY),
+        ([LATE], LookupTimeout, Fault.LOCAL),
         ([tags(marker="m"), LATE], LookupTimeout, Fault.IMAGE),
         ([RegistryUnavailable("no connection")], RegistryUnavailable, Fault.REGISTRY),
         ([RegistryUnavailable("no connection"), MISSING], RegistryUnavailable, Fault.IMAGE),
@@ -281,10 +289,9 @@ def test_what_fails_about_one_image_only_is_the_fault_of_the_image(
     with pytest.raises(RegistryUnavailable) as caught:
         asked.show_tag(tag_query(), SOON, free)
     assert caught.value.fault is fault
-    assert [request.path.rpartition("/manage/namespaces/")[2] for request in transport.sent] == [
-        "shop/repos/tools$web/tags/1.0",
-        "swr-trust-probe/repos/swr-trust-probe/tags/none",
-    ]
+    first, second = [request.path.rpartition("/manage/namespaces/")[2] for request in transport.sent]
+    assert first == "shop/repos/tools$web/tags/1.0"
+    assert re.fullmatch(f"{PROBE}-[0-9a-f]{{16}}/repos/{PROBE}-[0-9a-f]{{16}}/tags/none", second)
 
 
 FOREIGN = respond(401, {"error_code": "SVCSTG.SWR.4019999"})
@@ -300,12 +307,15 @@ class Organizations:
         self.asked: list[str] = []
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        organization = request.path.split("/")[4]
+        organization = re.sub(f"{PROBE}-.*", PROBE, request.path.split("/")[4])
         self.asked.append(organization)
         answer = self.answers.get(organization, GOOD)
         if isinstance(answer, TrustLookupError):
             raise answer
         return answer
+
+    def received(self, base_url: str) -> int:
+        return 0
 
 
 def guarded(
@@ -428,7 +438,7 @@ def test_a_401_about_one_repository_of_the_only_organisation_is_about_that() -> 
     asked = SwrClient(registry(organizations=frozenset({"shop"})), transport, credential, Notes())
 
     def answer(request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        transport.asked.append(request.path.rpartition("/repos/")[2])
+        transport.asked.append(re.sub(f"{PROBE}-[0-9a-f]*", PROBE, request.path.rpartition("/repos/")[2]))
         return FOREIGN if "/private/" in request.path else MISSING
 
     transport.send = answer  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,10 +73,14 @@ class Region:
             raise reply
         return reply
 
+    def received(self, base_url: str) -> int:
+        return 0
+
     @property
     def calls(self) -> list[str]:
         """What was asked: the paths below the API's version and ``manage``."""
-        return [request.path.replace("/manage/namespaces", "") for request in self.sent]
+        paths = [request.path.replace("/manage/namespaces", "") for request in self.sent]
+        return [re.sub(f"{PROBE}-[0-9a-f]{{16}}", PROBE, path) for path in paths]
 
 
 class Asked:
@@ -252,6 +257,31 @@ def test_server_error_is_the_registrys_fault_only_if_another_list_fails(
     assert str(error) == "SWR answered 503 to the list of the repository's tags"
     assert (type(error), error.fault) == (RegistryUnavailable, fault)
     assert asked.region.calls[3:] == [LIST, LIST_CONTROL]
+
+
+BROKEN = RegistryUnavailable("the connection broke")
+
+
+@pytest.mark.parametrize("detail", [BROKEN, respond(503)], ids=["cut", "503"])
+@pytest.mark.parametrize(
+    ("list_control", "fault"), [(NO_ORGANIZATION, Fault.IMAGE), (BROKEN, Fault.REGISTRY)]
+)
+def test_control_is_a_list_where_the_call_for_one_tag_is_missing(
+    detail: Reply, list_control: Reply, fault: Fault
+) -> None:
+    """Fault B4: the gateway answers 404 there, whatever is asked about."""
+    asked = Asked(detail=detail, list_control=list_control)
+    assert asked.fail().fault is fault
+    assert asked.region.calls == [DETAIL, CONTROL, LIST_CONTROL]
+
+
+def test_control_asks_about_a_name_that_nobody_can_push_to() -> None:
+    """Fault B4: what SWR is slow about could be pushed under a name that is known."""
+    detail = TagDetail(registry(), Notes())
+    controls = [detail.make_control("shop"), detail.make_list_control("shop")]
+    names = [part for control in controls for part in control.path.split("/") if part.startswith(PROBE)]
+    assert len(names) == 4
+    assert len(set(names)) == 4
 
 
 def test_missing_right_to_list_tags_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import inspect
 import select
@@ -22,10 +23,12 @@ import urllib3.exceptions
 from tests.emulator.server import Emulator
 from tests.emulator.state import Fault
 from webhook.deadlines import Deadline
+from webhook.errors import Fault as Whose
 from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import is_local
 from webhook.swr.resolver import Resolver
+from webhook.swr.traffic import BUSY, Traffic
 from webhook.swr.transport import PooledTransport, describe
 
 TAG = "/v2/manage/namespaces/shop/repos/web/tags/1.0"
@@ -148,6 +151,68 @@ def test_a_connection_that_was_closed_while_idle_is_opened_anew(emulator: Emulat
     get(transport, emulator.url)
     emulator.drop_connections()
     assert get(transport, emulator.url).status == 200
+
+
+# -- what has arrived
+
+
+class _Large:
+    """Something that sends the beginning of a large answer to everybody, and never its end."""
+
+    SIZE = 40_000
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._opened: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._opened.append(connection)
+                connection.recv(65536)
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n"
+                connection.sendall(head + b"x" * self.SIZE)
+
+    def close(self) -> None:
+        for opened in (self._listener, *self._opened):
+            opened.close()
+
+
+@pytest.fixture
+def large() -> Iterator[_Large]:
+    """Such a server."""
+    made = _Large()
+    yield made
+    made.close()
+
+
+def test_bytes_count_before_an_answer_is_complete(large: _Large) -> None:
+    """Fault B2: on a narrow line none of many large answers may be complete in time."""
+    transport = PooledTransport()
+    with pytest.raises(LookupTimeout):
+        get(transport, large.url, 0.5)
+    assert transport.received(large.url) == large.SIZE
+    assert transport.received("https://swr-api.example.com") == 0
+
+
+@pytest.mark.parametrize(
+    ("arrived", "fault", "detail"),
+    [(0, Whose.REGISTRY, ""), (BUSY, Whose.LOCAL, ", while large answers filled the line")],
+)
+def test_timeout_while_much_else_arrives_is_ours(
+    emulator: Emulator, arrived: int, fault: Whose, detail: str
+) -> None:
+    """Fault B2: from whomever it comes, it shares our line."""
+    emulator.state.faults.append(Fault("hang"))
+    traffic = Traffic()
+    threading.Timer(0.1, lambda: traffic.record("https://other.example.com", arrived)).start()
+    with pytest.raises(LookupTimeout) as caught:
+        get(PooledTransport(traffic=traffic), emulator.url, 0.5)
+    assert caught.value.fault is fault
+    assert caught.value.detail == f"127.0.0.1:{emulator.port} did not answer in time{detail}"
 
 
 # -- proxies

@@ -299,6 +299,51 @@ def test_what_is_known_is_looked_at_again_after_a_wait() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("trusted", "wait", "finding"),
+    [(60.0, 45.0, "trusted from swr"), (5.0, 4.0, "trusted from swr"), (5.0, 20.0, "unknown: timeout")],
+)
+def test_what_a_review_has_asked_is_looked_at_again_after_a_wait(
+    trusted: float, wait: float, finding: str
+) -> None:
+    """Fault B1: it may have been answered long before the other images of a review."""
+    asked = Asked(
+        {IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=trusted)
+    )
+    fetch = asked.source.fetch
+    is_first_done = threading.Event()
+
+    def take_long(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        if query.repository == "cold":
+            assert is_first_done.wait(GUARD)
+            asked.clock.tick(wait)
+            return fetch(query, deadline, pace)
+        record = fetch(query, deadline, pace)
+        is_first_done.set()
+        return record
+
+    asked.source.fetch = take_long  # type: ignore[method-assign]
+    first, cold = asked.ask(question(), question("shop/cold:1"))
+    assert [told(first), told(cold)] == [finding, "trusted from swr"]
+
+
+def test_a_failure_that_many_lookups_share_counts_once() -> None:
+    """Fault B4: one list that is late fails every lookup of a digest that it would have answered."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=0))
+    failure = RegistryUnavailable("the list of tags is late")
+
+    class Shares:
+        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+            raise failure
+
+    asked.one()
+    lane = asked.lookup._lanes[registry().key]
+    lane._source = Shares()
+    for number in range(FAILURES_TO_OPEN + 1):
+        asked.ask(question(f"shop/web:{number}"))
+    assert lane.breaker.state is BreakerState.CLOSED
+
+
 @pytest.mark.parametrize("fault", [Fault.LOCAL, Fault.IMAGE])
 @pytest.mark.parametrize("error", [LookupTimeout, RegistryUnavailable, Throttled])
 def test_what_is_not_the_registrys_fault_opens_no_breaker(

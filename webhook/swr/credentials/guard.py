@@ -157,7 +157,7 @@ class GuardedCredential(Generic[SecretT]):
     def release(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
         """Let the next request try a secret whose trial ended without a verdict.
 
-        Where SWR did not answer in a full ``lookup.timeout``, whoever waited meanwhile has its failure.
+        Where SWR was silent for a full ``lookup.timeout``, whoever waited meanwhile has its failure.
         """
         with self._turn:
             self._end_trial(generation, unanswered)
@@ -179,11 +179,11 @@ class GuardedCredential(Generic[SecretT]):
                 self._on_trial = _Trial(generation, deadline.at)
                 return True
             self._turn.wait(min(deadline.remaining(), max(0.0, trial.ends - time.monotonic())) + NOTICE)
-            waits_for = f"the {self._kind} credential is being tried for the first time"
             if trial.unanswered is not None and trial.unanswered.fault is Fault.REGISTRY:
-                raise LookupTimeout(f"{waits_for}: {trial.unanswered.detail}", fault=Fault.REGISTRY)
+                raise trial.unanswered
             if deadline.expired:
-                raise LookupTimeout(waits_for, fault=Fault.LOCAL)
+                detail = f"the {self._kind} credential is being tried for the first time"
+                raise LookupTimeout(detail, fault=Fault.LOCAL)
             return False
 
     def _end_trial(self, generation: int, unanswered: LookupTimeout | None = None) -> None:

@@ -1,0 +1,240 @@
+"""A timeout is the endpoint's fault only if it answers nobody: on virtual time, with the product's own threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.simulation.virtual import VirtualTime
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError, Unauthorized
+from webhook.swr.silence import ALIVE, PATIENCE, Silence
+
+SECONDS = 3.0
+"""The time of a call."""
+
+LATE = LookupTimeout("late", fault=Fault.REGISTRY)
+ANSWERS_OTHERS = "image: late, and answers about other images"
+NOT_KNOWN = "local: late; whether it answers about other images is not known"
+
+
+@dataclass
+class Endpoint:
+    """An endpoint that is never heard by itself; each control request ends as ``control`` says."""
+
+    clock: VirtualTime
+    control: Callable[[Deadline], None]
+    bytes: int = 0
+    controls: list[float] = field(default_factory=list)
+    """When each control request was sent, in seconds from the beginning."""
+    heard: int = 0
+    """How often a call that waited heard of an answer."""
+
+    def __post_init__(self) -> None:
+        self.began = self.clock.now
+        self.silence = Silence(lambda: self.bytes)
+        self.ends: list[str] = []
+
+    def ask(self, deadline: Deadline) -> None:
+        """Send a control request."""
+        self.controls.append(round(self.clock.now - self.began, 3))
+        self.silence.record_question()
+        self.control(deadline)
+        self.silence.record_answer()
+
+    def hear(self) -> None:
+        self.heard += 1
+
+    def call(self, error: TrustLookupError = LATE, *, in_doubt: bool = False) -> None:
+        """Make a call that is not answered."""
+        try:
+            with self.silence.watch(Deadline.after(SECONDS), self.ask, self.hear, in_doubt=in_doubt):
+                self.clock.sleep(SECONDS)
+                raise error
+        except TrustLookupError as failure:
+            self.ends.append(f"{failure.fault}: {failure.detail}")
+
+    def run(self, *calls: Callable[[], None], seconds: float = 30.0) -> list[str]:
+        """Let calls run side by side; return how each of them ended, in that order."""
+        for call in calls:
+            self.clock.spawn(call)
+        self.clock.run(seconds)
+        return self.ends
+
+    def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
+        """Return what waits before it does something."""
+
+        def wait() -> None:
+            self.clock.sleep(seconds)
+            do()
+
+        return wait
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """Time that passes only when everybody waits."""
+    made = VirtualTime()
+    made.install(monkeypatch, seed=1)
+    return made
+
+
+def answer_at_once(deadline: Deadline) -> None:
+    """Answer the control request."""
+
+
+def fail_at_once(deadline: Deadline) -> None:
+    """Refuse the connection."""
+    raise RegistryUnavailable("no connection")
+
+
+def have_no_secret(deadline: Deadline) -> None:
+    """Send nothing, for want of a credential."""
+    raise Unauthorized("paused", fault=Fault.LOCAL)
+
+
+@pytest.fixture
+def hang(clock: VirtualTime) -> Callable[[Deadline], None]:
+    """Leave the control request without an answer."""
+
+    def hang(deadline: Deadline) -> None:
+        clock.sleep(deadline.remaining())
+        raise LATE
+
+    return hang
+
+
+def test_endpoint_that_answers_nobody_is_silent(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+    """Faults B2 and B4: a control request is sent after a third of the call's time and not answered either."""
+    endpoint = Endpoint(clock, hang)
+    assert endpoint.run(endpoint.call) == ["registry: late"]
+    assert endpoint.controls == [1.0]
+    assert endpoint.heard == 0
+
+
+def test_endpoint_that_fails_is_silent(clock: VirtualTime) -> None:
+    """Fault B4: a control request that fails at once is repeated, but not without a pause."""
+    endpoint = Endpoint(clock, fail_at_once)
+    assert endpoint.run(endpoint.call) == ["registry: late"]
+    assert endpoint.controls == [1.0, 2.0]
+
+
+def test_image_that_swr_is_slow_about_says_nothing_of_the_endpoint(clock: VirtualTime) -> None:
+    """Fault B4: the author of a Pod knows such a name; the circuit breaker hears of the answer at once."""
+    endpoint = Endpoint(clock, answer_at_once)
+    assert endpoint.run(endpoint.call) == [ANSWERS_OTHERS]
+    assert endpoint.controls == [1.0, 2.0]
+    assert endpoint.heard >= 2
+
+
+def test_endpoint_in_doubt_is_asked_at_once(clock: VirtualTime) -> None:
+    """Fault B4: the probe of a circuit breaker, of which everybody else waits for the end."""
+    endpoint = Endpoint(clock, answer_at_once)
+    endpoint.run(lambda: endpoint.call(in_doubt=True), seconds=0.1)
+    assert (endpoint.controls, endpoint.heard) == ([0.0], 1)
+
+
+def test_answer_to_somebody_else_is_enough(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+    """Fault B4: where others are answered now and then, no control request is sent at all."""
+    endpoint = Endpoint(clock, hang)
+    others = [endpoint.later(at, endpoint.silence.record_answer) for at in (0.8, 1.6, 2.4)]
+    assert endpoint.run(endpoint.call, *others) == [ANSWERS_OTHERS]
+    assert endpoint.controls == []
+
+
+def test_answer_before_an_outage_is_forgotten(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+    """Half of the call's time without an answer is silence, whatever was heard before."""
+    endpoint = Endpoint(clock, hang)
+    answered = endpoint.later(0.3, endpoint.silence.record_answer)
+    assert endpoint.run(endpoint.call, answered) == ["registry: late"]
+    assert endpoint.controls == [1.3]
+
+
+def test_answer_shortly_before_the_end_leaves_too_little_silence(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Fault B4: it was asked about nobody's image for less than half of the call's time."""
+    endpoint = Endpoint(clock, hang)
+    answered = endpoint.later(0.9, endpoint.silence.record_answer)
+    assert endpoint.run(endpoint.call, answered) == [ANSWERS_OTHERS]
+
+
+def test_large_answers_that_are_still_arriving_are_no_silence(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Fault B2: an author's large manifests fill the line, and no answer is complete in time."""
+    endpoint = Endpoint(clock, hang)
+
+    def arrive() -> None:
+        endpoint.bytes += ALIVE
+
+    assert endpoint.run(endpoint.call, endpoint.later(2.0, arrive)) == [NOT_KNOWN]
+
+
+def test_few_bytes_are_no_sign_of_life(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+    """An endpoint that trickles is down."""
+    endpoint = Endpoint(clock, hang)
+
+    def arrive() -> None:
+        endpoint.bytes += 1
+
+    trickle = [endpoint.later(tenth / 10, arrive) for tenth in range(30)]
+    assert endpoint.run(endpoint.call, *trickle) == ["registry: late"]
+
+
+def test_control_request_that_could_not_be_sent_proves_nothing(clock: VirtualTime) -> None:
+    """Fault B6: nobody was asked."""
+    endpoint = Endpoint(clock, have_no_secret)
+    assert endpoint.run(endpoint.call) == [NOT_KNOWN]
+
+
+def test_calls_in_an_outage_share_their_control_requests(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Whoever asks while the endpoint is silent need not wait for one of its own."""
+    endpoint = Endpoint(clock, hang)
+    calls = [endpoint.later(number * 0.25, endpoint.call) for number in range(20)]
+    assert endpoint.run(*calls) == ["registry: late"] * 20
+    assert endpoint.controls == [1.0, 4.0, 7.0]
+
+
+def test_silence_ends_with_the_calls_that_saw_it(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Fault B4: an outage of yesterday does not explain a timeout of today."""
+    endpoint = Endpoint(clock, hang)
+    endpoint.run(endpoint.call)
+    endpoint.ends.clear()
+    endpoint.control = answer_at_once
+    assert endpoint.run(endpoint.call) == [ANSWERS_OTHERS]
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (LookupTimeout("held up", fault=Fault.LOCAL), "local: held up"),
+        (RegistryUnavailable("no connection"), "registry: no connection"),
+    ],
+)
+def test_other_failures_stay_what_they_are(clock: VirtualTime, error: TrustLookupError, end: str) -> None:
+    """Only a timeout of the endpoint is in doubt."""
+    endpoint = Endpoint(clock, answer_at_once)
+    assert endpoint.run(lambda: endpoint.call(error=error)) == [end]
+
+
+def test_calls_that_are_answered_cost_no_control_request(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """However many there are."""
+    endpoint = Endpoint(clock, hang)
+
+    def answered() -> None:
+        with endpoint.silence.watch(Deadline.after(SECONDS), endpoint.ask, endpoint.hear):
+            clock.sleep(SECONDS * PATIENCE * 0.9)
+            endpoint.silence.record_answer()
+
+    endpoint.run(*[endpoint.later(number * 0.1, answered) for number in range(100)])
+    assert endpoint.controls == []
+    assert not endpoint.silence._is_watching

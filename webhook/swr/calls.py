@@ -1,0 +1,183 @@
+"""The calls to one registry: authorised and counted, and whose fault it is that one of them failed.
+
+The author of a Pod chooses the image that is asked about, and may know one that SWR, or a firewall before it,
+chokes on. So what fails or is silent about an image is compared with a control request about one that nobody
+chose: only if that fails, too, it is the registry's fault (``docs/decisions/0017``).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.registries import Registry
+from webhook.swr.answers import is_failure, read_block
+from webhook.swr.fallback import FallbackRecorder, TagDetail, is_unpublished
+from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
+from webhook.swr.silence import Silence
+from webhook.trust.records import Pace
+
+CONTENT_TYPE: Final = "application/json;charset=utf-8"
+
+
+class CallRecorder(FallbackRecorder, Protocol):
+    """Metrics of every HTTP call to SWR, and of which calls are made."""
+
+    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
+        """Take note of a call: ``outcome`` is the HTTP status, or the reason of the failure."""
+        ...  # pragma: no cover
+
+
+class Calls:
+    """Makes the calls of one registry's client. Thread-safe as far as transport and credential are."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        transport: Transport,
+        credential: Credential,
+        recorder: CallRecorder,
+        detail: TagDetail,
+    ) -> None:
+        """Call ``registry`` over ``transport`` as ``credential``; ``detail`` makes control requests."""
+        self._name = registry.name
+        self._transport = transport
+        self._credential = credential
+        self._recorder = recorder
+        self._detail = detail
+        self._silence = Silence(lambda: transport.received(registry.endpoint))
+        self._headers = {"Content-Type": CONTENT_TYPE}
+        if registry.project_id is not None:
+            self._headers["X-Project-Id"] = registry.project_id
+
+    def authorize(
+        self, request: HttpRequest, deadline: Deadline, pace: Pace, trial: int | None = None
+    ) -> tuple[HttpRequest, int]:
+        """Return a request with all its headers, and the generation of the secret that they were made from.
+
+        ``trial`` is the generation whose trial the caller holds, if any.
+
+        Raises:
+            TrustLookupError: there is no secret that may be used.
+        """
+        with pace.timed(deadline):
+            return self._authorize(request, deadline, trial)
+
+    def send(
+        self, request: HttpRequest, generation: int, organization: str, deadline: Deadline, pace: Pace
+    ) -> HttpResponse:
+        """Send an authorised request of somebody who asks about ``organization``, once its turn has come.
+
+        Raises:
+            LookupTimeout: the registry's fault only if the endpoint answers nobody.
+            Throttled: the account is blocked, or our own rate does not allow the call.
+            TrustLookupError: there was no answer.
+        """
+
+        def ask(until: Deadline) -> None:
+            self._ask_anybody(organization, generation, until)
+
+        with pace.call(deadline):
+            with self._silence.watch(deadline, ask, pace.record_answer, in_doubt=pace.is_probe):
+                response = self._exchange(request, deadline)
+            if not is_failure(response):
+                pace.record_answer()
+            blocked = read_block(response)
+            if blocked is not None:
+                # Under any status: a 401 or 404 like this is about neither the credential nor the image.
+                raise blocked
+            return response
+
+    def send_control(
+        self,
+        request: HttpRequest,
+        organization: str,
+        deadline: Deadline,
+        pace: Pace,
+        trial: int | None = None,
+    ) -> HttpResponse:
+        """Send a request whose answer tells something of the registry, and nothing of the credential.
+
+        It is sent on behalf of somebody who asks about ``organization``. ``trial`` is the generation whose
+        trial the caller holds, if any.
+
+        Raises:
+            TrustLookupError: there was no answer.
+        """
+        request, generation = self.authorize(request, deadline, pace, trial)
+        try:
+            return self.send(request, generation, organization, deadline, pace)
+        finally:
+            if generation != trial:
+                self._credential.release(generation)
+
+    def compare(
+        self,
+        error: RegistryUnavailable,
+        organization: str,
+        deadline: Deadline,
+        pace: Pace,
+        *,
+        of_list: bool = False,
+    ) -> RegistryUnavailable:
+        """Return the error as the registry's fault if a control request fails, too, else as the image's.
+
+        That is the call for one tag, or the one for a list where that failed or the first is not offered.
+
+        Raises:
+            TrustLookupError: the control request was not answered.
+        """
+        if error.fault is Fault.LOCAL:
+            return error
+        is_alive = False
+        for control in self._make_controls(organization)[of_list:]:
+            answer = self.send_control(control, organization, deadline, pace)
+            is_alive = not is_failure(answer)
+            if not is_unpublished(answer):
+                break
+        fault = Fault.IMAGE if is_alive else Fault.REGISTRY
+        return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
+
+    def _make_controls(self, organization: str) -> tuple[HttpRequest, HttpRequest]:
+        return self._detail.make_control(organization), self._detail.make_list_control(organization)
+
+    def _authorize(
+        self, request: HttpRequest, deadline: Deadline, trial: int | None
+    ) -> tuple[HttpRequest, int]:
+        request = request.with_headers(self._headers)
+        authorization = self._credential.authorize(request, deadline, trial)
+        return request.with_headers(authorization.headers), authorization.generation
+
+    def _ask_anybody(self, organization: str, trial: int, deadline: Deadline) -> None:
+        """Send a control request while a call waits; only whether it is answered counts.
+
+        It is beyond the rate: its turn might come when the call has ended. There is one at a time, and the
+        next one is sent after a third of ``lookup.timeout`` at the earliest.
+        """
+        for control in self._make_controls(organization)[self._detail.is_missing :]:
+            request, generation = self._authorize(control, deadline, trial)
+            self._silence.record_question()
+            try:
+                answer = self._exchange(request, deadline)
+            finally:
+                if generation != trial:
+                    self._credential.release(generation)
+            if not is_unpublished(answer):
+                return
+
+    def _exchange(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        started = time.monotonic()
+        outcome = "error"
+        try:
+            response = self._transport.send(request, deadline)
+            outcome = str(response.status)
+        except TrustLookupError as error:
+            outcome = error.reason
+            raise
+        finally:
+            self._recorder.record_call(self._name, outcome, time.monotonic() - started)
+        if not is_failure(response):
+            self._silence.record_answer()
+        return response
