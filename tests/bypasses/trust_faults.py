@@ -157,6 +157,7 @@ TRUST_FAULTS: Final = (
         "the same, seen by who names what SWR chokes on after an outage",
         f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
         (CALLS, "                pace.record_answer()\n", "                pass\n"),
+        (CALLS, ", in_doubt=pace.is_probe", ""),
     ),
     mistake(
         "B4",
