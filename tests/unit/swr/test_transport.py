@@ -221,9 +221,16 @@ def test_timeout_while_much_else_arrives_is_ours(
     """Fault B2: from whomever it comes, it shares our line."""
     emulator.state.faults.append(Fault("hang"))
     traffic = Traffic()
-    threading.Timer(0.1, lambda: traffic.record("https://other.example.com", arrived)).start()
+    transport = PooledTransport(traffic=traffic)
+
+    def arrive() -> None:
+        while emulator.calls() == 0:
+            time.sleep(0.01)
+        traffic.record("https://other.example.com", arrived)
+
+    threading.Thread(target=arrive).start()
     with pytest.raises(LookupTimeout) as caught:
-        get(PooledTransport(traffic=traffic), emulator.url, 0.5)
+        get(transport, emulator.url, 0.5)
     assert caught.value.fault is fault
     assert caught.value.detail == f"127.0.0.1:{emulator.port} did not answer in time{detail}"
 
