@@ -241,6 +241,12 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B4",
+        "the same, in the program that ships",
+        "tests/http/test_slow_names.py::test_names_that_swr_is_slow_about_are_no_outage",
+        _NEVER_IN_DOUBT,
+    ),
+    mistake(
+        "B4",
         "a moment of silence is enough",
         f"{T_SILENCE}::test_answer_shortly_before_the_end_leaves_too_little_silence",
         (SILENCE, ">= call.seconds * SILENT", ">= 0"),

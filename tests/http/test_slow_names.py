@@ -1,0 +1,63 @@
+"""Names that SWR never answers about, while it answers about all others: no outage, in the program that ships."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.emulator.state import Fault
+from tests.serving import ServerProcess, make_certificate
+from webhook.trust.breaker import FAILURES_TO_OPEN
+
+pytestmark = pytest.mark.slow
+
+LENIENT = "cache: {trusted: 1s}\nlookup: {timeout: 1s, retries: 0}\nonLookupFailure: allow\n"
+LOST = review(pod(f"{HOST}/shop/web:1.0"))
+
+
+def slow(number: int) -> bytes:
+    """Return a review of an image that SWR never answers about."""
+    return review(pod(f"{HOST}/slow/web:{number}"))
+
+
+def admit(server: ServerProcess, body: bytes, admitted: list[bool]) -> None:
+    """Ask, and record what is said."""
+    admitted.append(server.validate(body)["allowed"])
+
+
+def ask_about_slow_names(server: ServerProcess) -> list[bool]:
+    """Ask about enough of them to open a breaker, at the same time; return whether each was admitted."""
+    admitted: list[bool] = []
+    threads = [
+        threading.Thread(target=admit, args=(server, slow(number), admitted))
+        for number in range(FAILURES_TO_OPEN + 4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return admitted
+
+
+def test_names_that_swr_is_slow_about_are_no_outage(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault B4: neither they nor what has lost its trust are admitted, however lenient the policy."""
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
+        assert server.validate(LOST)["allowed"]
+        emulator.state.set_tag("shop/web:1.0", is_trusted=False)
+        emulator.state.faults.append(Fault("hang", match="/slow/"))
+        time.sleep(1.1)  # the cache's time of what is trusted
+        assert not any(ask_about_slow_names(server))
+        assert not server.validate(LOST)["allowed"]
+
+
+def test_silence_to_everybody_is_an_outage(emulator: Emulator, tmp_path: Path) -> None:
+    """And lets be admitted what the policy says."""
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
+        assert server.validate(LOST)["allowed"]
+        emulator.state.faults.append(Fault("hang"))
+        assert server.validate(slow(0))["allowed"]
