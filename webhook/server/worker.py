@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -36,6 +37,11 @@ CROWDED: Final = 0.75
 """The share of ``worker_connections`` in flight from which a request waits for nothing: what is known is
 answered, the rest is told to come back, and the place is free again. Requests in flight give way to nobody:
 if they had all places for as long as SWR takes, the API server's next call would not even be accepted."""
+
+BUFFER: Final = 16 * 1024
+"""Bytes that the kernel may keep of what a client sends and nobody reads yet, and as many of an answer. With
+what it needs besides they count twice, 64 KiB a connection and 125 MiB for 2,000, as memory of the container.
+By itself the kernel allows megabytes."""
 
 ACCEPT_GRACE: Final = 2.0
 """Seconds after the stop signal for which new connections are taken: not every node has heard by then
@@ -102,6 +108,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         servers = []
         for listener in self.sockets:
             listener.setblocking(1)
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # connections inherit it
+                listener.setsockopt(socket.SOL_SOCKET, buffer, BUFFER)
             server = StreamServer(listener, handle=self._serve_on(listener), spawn=self._pool)
             server.start()
             servers.append(server)
