@@ -24,11 +24,12 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
-from webhook.server.connections import Body, Connection, Slow, Waiting
+from webhook.server.connections import Body, Connection, Slow
 from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.runtime import Runtime
 from webhook.server.turns import Line
+from webhook.server.waiting import Waiting
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
@@ -37,6 +38,10 @@ CROWDED: Final = 0.75
 """The share of ``worker_connections`` in flight from which a request waits for nothing: what is known is
 answered, the rest is told to come back, and the place is free again. Requests in flight give way to nobody:
 if they had all places for as long as SWR takes, the API server's next call would not even be accepted."""
+
+HALVES: Final = 0.25
+"""The share of ``worker_connections`` that may have sent half of what follows a hello. OpenSSL takes 42 KiB
+for a handshake, and 160 KiB where a client declares a long certificate, or another hello, and stops."""
 
 BUFFER: Final = 16 * 1024
 """Bytes that the kernel may keep of what a client sends and nobody reads yet, and as many of an answer. With
@@ -73,6 +78,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.runtime: Runtime = self.app.runtime
         self._pool = Pool(self.worker_connections)
         self._waiting: Waiting[Connection] = Waiting()
+        self._halves: Waiting[Connection] = Waiting()
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
         self.runtime.turns.start()
@@ -159,9 +165,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _make_room(self) -> None:
         if len(self._pool) > self.worker_connections * ALMOST_FULL:
-            connection = self._waiting.give_way()
-            if connection is not None:
-                self._evict(connection)
+            self._cut_oldest(self._waiting)
+
+    def _cut_oldest(self, connections: Waiting[Connection]) -> None:
+        connection = connections.give_way()
+        if connection is not None:
+            self._evict(connection)
 
     def _evict(self, connection: Connection) -> None:
         self.runtime.metrics.connection_cut("full")
@@ -169,12 +178,21 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
-            connection.shake_hands(lambda: self.runtime.turns.take(Line.HANDSHAKE))
+            connection.shake_hands(
+                lambda: self.runtime.turns.take(Line.HANDSHAKE), lambda: self._add_half(connection)
+            )
         except OSError:
             # Silence on the wire, too: nothing in plain text is ever written to the port.
             self._count_cut(connection, "handshake")
             return False
+        finally:
+            self._halves.remove(connection)
         return True
+
+    def _add_half(self, connection: Connection) -> None:
+        self._halves.add(connection, regular=False)
+        if len(self._halves) > self.worker_connections * HALVES:
+            self._cut_oldest(self._halves)
 
     def _converse(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
