@@ -2,7 +2,7 @@
 
 One body may have 7 MiB and 2,000 connections may be open, so a bound for each is none for the process. A body
 takes from the budget as its bytes arrive; a declared length reserves nothing. What it took is given back once
-its answer is written, for the strings that its review names live as long; little else that was decoded from
+its answer is made, for the strings that its review names live as long; little else that was decoded from
 it does (``AdmissionRequest.keep_identity``).
 
 The first ``BEGINNING`` bytes of each body are always taken. Connections are limited, so the sum of these is,
@@ -27,12 +27,16 @@ SMALL: Final = 64 * 1024
 
 SMALL_SHARE: Final = 32 * 1024 * 1024
 LARGE_SHARE: Final = 64 * 1024 * 1024
-"""Bytes. With what is decoded from them, connections and the program itself, the process stays below the
-512 MiB that the chart allows it (``tests/http/test_bodies.py``)."""
+"""Bytes. With what is decoded from them, connections, what the kernel holds for these (``worker.BUFFER``) and
+the program itself, it stays below the 512 MiB that the chart allows (``tests/http/test_bodies.py``)."""
 
 WAIT: Final = 2.0
 """Seconds that a body waits for its share before its review is refused as one that comes at a busy moment, or
 half of the time that the review may take, where that is less: it is answered in time all the same."""
+
+PART_WAIT: Final = 0.25
+"""Seconds after which a body that waits gives what it has to an older one that waits, too, and is refused.
+Else all of a crowd could have a part of the share, and none what it needs until their time is over."""
 
 STALLED: Final = 1.0
 """Seconds without a piece after which a body in arrival may be given up for others."""
@@ -97,7 +101,8 @@ class BodyBudget:
         self._beginnings = 0
         self._total = small_share + large_share
         self._numbers = itertools.count(1)
-        self._waiting: set[int] = set()
+        self._waiting: dict[int, Lease] = {}
+        """Those that wait for a part of the large share, by their numbers."""
         self._arriving: dict[Lease, float] = {}
         """When the last piece of each body in arrival came, the longest ago first."""
 
@@ -132,20 +137,30 @@ class BodyBudget:
                         self._arriving[lease] = time.monotonic()
                         return True
                     if large:
-                        self._waiting.add(lease.number)
-                if time.monotonic() - began >= lease.patience:
+                        self._waiting[lease.number] = lease
+                    is_in_the_way = self._is_in_the_way(lease)
+                waited = time.monotonic() - began
+                if waited >= lease.patience or (is_in_the_way and waited >= PART_WAIT):
                     return False
                 if short_of_small:
                     self._evict_stalled()
                 time.sleep(_TICK)
         finally:
             lease.patience -= time.monotonic() - began
-            self._waiting.discard(lease.number)
+            self._waiting.pop(lease.number, None)
 
     def arrived(self, lease: Lease) -> None:
         """Say that a body has arrived, or that nothing more of it will."""
         with self._lock:
             self._arriving.pop(lease, None)
+
+    def _is_in_the_way(self, lease: Lease) -> bool:
+        """Whether an older one waits, and this is the youngest of those that wait and have a part."""
+        return (
+            lease.number in self._waiting
+            and lease.number == max((number for number, one in self._waiting.items() if one.large), default=0)
+            and lease.number > min(self._waiting)
+        )
 
     def _evict_stalled(self) -> None:
         """End the connection whose half of a request has stalled for longest, where that gives back anything.
