@@ -88,6 +88,8 @@ class Connection:
     """Whether we have cut it, and counted that."""
     request_began = 0.0
     """When the first byte of the request arrived, in monotonic seconds."""
+    sends = False
+    """Whether an answer is being sent."""
     _idle_seconds = FIRST_BYTE_SECONDS
     _turn_began = _ends = float("inf")
 
@@ -274,10 +276,13 @@ class Connection:
             return
         records = self._encrypt_unsent()
         self._socket.settimeout(WRITE_SECONDS)
+        self.sends = True
         try:
             self._socket.sendall(records)
         except TimeoutError:
             raise Slow from None
+        finally:
+            self.sends = False
 
     def _encrypt_unsent(self) -> bytes:
         data = memoryview(b"".join(self._unsent))
