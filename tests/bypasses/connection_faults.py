@@ -41,8 +41,14 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C1",
-        "who was cut has a place until it has ended",
+        "each makes room for all that have come with it",
         f"{T_WORKER}::test_no_more_are_cut_than_there_is_no_room_for",
+        (WORKER, "if len(self._served) >= self.worker", "if len(self._pool) > self.worker"),
+    ),
+    mistake(
+        "C1",
+        "who was cut has a place until it has ended",
+        f"{T_WORKER}::test_who_was_cut_is_waited_for_no_more",
         (
             WORKER,
             "        self._served.discard(connection)\n        self.runtime.metrics",

@@ -80,7 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._waiting: Waiting[Connection] = Waiting()
         self._halves: Waiting[Connection] = Waiting()
         self._served: set[Connection] = set()
-        """Those that have a place: who was cut is in the pool until it has ended, and a while longer."""
+        """Those that have a place. In the pool are those, too, whose turn has not come, or who were cut."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
         self.runtime.turns.start()

@@ -43,14 +43,15 @@ def worker() -> Worker:
     made: Worker = Worker.__new__(Worker)
     made.worker_connections = PLACES
     made.runtime = SimpleNamespace(metrics=Counter())
-    made._served = set()
+    made._served, made._pool = set(), []
     made._waiting, made._halves = Waiting(), Waiting()
     return made
 
 
 def arrive(worker: Worker, count: int) -> list[Stranger]:
-    """Let so many arrive at the same moment: nobody ends meanwhile."""
+    """Let so many arrive at the same moment: all are in the pool before the first is served, and nobody ends."""
     strangers = [Stranger() for _ in range(count)]
+    worker._pool += strangers
     for stranger in strangers:
         worker._make_room()
         worker._served.add(cast("Connection", stranger))
@@ -59,7 +60,7 @@ def arrive(worker: Worker, count: int) -> list[Stranger]:
 
 
 def test_no_more_are_cut_than_there_is_no_room_for(worker: Worker) -> None:
-    """Fault C1: a burst of 1,990 cut 1,100, for who was cut still had a place when the next one made room."""
+    """Fault C1: a burst of 1,990 cut 1,100, for each made room for all that had come with it."""
     strangers = arrive(worker, PLACES)
     assert sum(stranger.given_up for stranger in strangers) == PLACES // 10
 
@@ -68,6 +69,7 @@ def test_who_was_cut_is_waited_for_no_more(worker: Worker) -> None:
     """Fault C1: the half of a body that gave way to another would have been cut for a connection, too."""
     (stranger,) = (cast("Connection", one) for one in arrive(worker, 1))
     worker._evict(stranger)
+    assert not worker._served
     assert worker._waiting.all() == []
     worker._await(stranger, regular=False)
     assert worker._waiting.all() == []
