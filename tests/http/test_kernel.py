@@ -26,7 +26,7 @@ CLOSING = PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
 def test_little_is_kept_of_what_nobody_reads_yet(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: a review that waited for SWR had 121 KiB behind it, or megabytes after a large body: no budget saw them."""
+    """Fault C2: a review that waited for SWR had 121 KiB behind it, a large one 0.8 MiB, and no budget saw them."""
     body = review(pod(f"{HOST}/shop/web:1.0"))
     head = (
         f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -54,7 +54,7 @@ def test_little_is_kept_of_answers_that_nobody_reads(server: ServerProcess) -> N
 
 
 def test_what_nobody_takes_is_thrown_away_soon_after_the_end(server: ServerProcess) -> None:
-    """Fault C2: whoever asked, let us close and read nothing had a page kept for a minute, and no place taken."""
+    """Fault C2: whoever asked, let us close and read nothing had a page kept for two minutes, and no place taken."""
     with connect_sloth(server, server.context()) as connection:
         connection.sendall(CLOSING)
 

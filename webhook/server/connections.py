@@ -25,7 +25,7 @@ WRITE_SECONDS: Final = 10.0
 """For an answer, which is smaller than the buffers of a connection whose client reads."""
 
 CLOSED_SECONDS: Final = 4
-"""For a client to take what it has not taken when we close. The kernel would offer it for a minute."""
+"""For a client to take what it has not taken when we close. The kernel would offer it for two minutes."""
 
 TURN_SECONDS: Final = 0.005
 """For reading what a client sends so quickly that it never has to be waited for."""
