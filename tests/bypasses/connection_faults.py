@@ -131,7 +131,11 @@ CONNECTION_FAULTS: Final = (
         "C2",
         "bodies that have a part of the share each wait for each other",
         "tests/unit/server/test_body_budget.py::test_bodies_that_have_a_part_each_do_not_wait_for_each_other",
-        ("webhook/server/body_budget.py", "(is_in_the_way and waited >= PART_WAIT)", "False"),
+        (
+            "webhook/server/body_budget.py",
+            "if waited >= PART_WAIT and self._is_in_the_way(lease):",
+            "if False:",
+        ),
     ),
     mistake(
         "C3",

@@ -18,10 +18,11 @@ import pytest
 from tests.balancer import ApiServerClient, Balancer
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http.sloth import connect_sloth, send_what_is_taken
+from tests.http.sloth import connect_sloth, look_at_queues
 from tests.http.wire import read_answers, read_to_end, shake_hands
 from tests.serving import Certificate, ServerProcess, make_certificate
-from webhook.server.worker import REQUEST_GRACE
+from tests.vitals import wait_until
+from webhook.server.worker import BUFFER, REQUEST_GRACE
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +66,13 @@ def test_an_answer_on_its_way_is_finished(server: ServerProcess) -> None:
     """Fault C1: whoever is slow to take it has the time that it has at other times, and not that of a request."""
     assert server.process is not None
     with connect_sloth(server, server.context()) as sloth:
-        send_what_is_taken(sloth, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 2000)
+        sloth.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+        assert wait_until(lambda: any(queues.unsent > BUFFER // 2 for queues in look_at_queues(server)))
         server.process.send_signal(signal.SIGTERM)
         time.sleep(REQUEST_GRACE + 0.5)
-        sloth.settimeout(20)
         answers = read_answers(sloth)
     assert len(answers) > 1
+    assert answers[-1].headers["connection"] == "close"
     assert len(answers[-1].body) == int(answers[-1].headers["content-length"])
     assert server.process.wait(20) == 0
 

@@ -54,6 +54,8 @@ class Lease:
         self.beginning = 0
         self.small = 0
         self.large = 0
+        self.needs = 0
+        """Bytes of the large share that it waits for."""
         self.number = 0
         """Its place in the order in which bodies went beyond the small share, 0 while it has not."""
         self.patience = WAIT
@@ -116,7 +118,7 @@ class BodyBudget:
         return self._beginnings + self._total - self._small_left - self._large_left
 
     def take(self, lease: Lease, beginning: int, small: int, large: int) -> bool:
-        """Take bytes for a lease, or none of them; see ``Lease.grow``."""
+        """Take bytes for a lease, or none, and then it may lose its part, too; see ``Lease.grow``."""
         began = time.monotonic()
         self.arrived(lease)  # a body that waits here is not given up for others
         if large and not lease.number:
@@ -137,10 +139,14 @@ class BodyBudget:
                         self._arriving[lease] = time.monotonic()
                         return True
                     if large:
+                        lease.needs = large
                         self._waiting[lease.number] = lease
-                    is_in_the_way = self._is_in_the_way(lease)
-                waited = time.monotonic() - began
-                if waited >= lease.patience or (is_in_the_way and waited >= PART_WAIT):
+                    waited = time.monotonic() - began
+                    if waited >= PART_WAIT and self._is_in_the_way(lease):
+                        self._large_left += lease.large
+                        lease.large = 0
+                        return False
+                if waited >= lease.patience:
                     return False
                 if short_of_small:
                     self._evict_stalled()
@@ -155,12 +161,14 @@ class BodyBudget:
             self._arriving.pop(lease, None)
 
     def _is_in_the_way(self, lease: Lease) -> bool:
-        """Whether an older one waits, and this is the youngest of those that wait and have a part."""
-        return (
-            lease.number in self._waiting
-            and lease.number == max((number for number, one in self._waiting.items() if one.large), default=0)
-            and lease.number > min(self._waiting)
+        """Whether an older one waits in vain, and this is the youngest of those that wait and have a part."""
+        if lease.number not in self._waiting:
+            return False
+        oldest = self._waiting[min(self._waiting)]
+        youngest = max(
+            (one for one in self._waiting.values() if one.large), key=lambda one: one.number, default=oldest
         )
+        return lease is youngest is not oldest and oldest.needs > self._large_left
 
     def _evict_stalled(self) -> None:
         """End the connection whose half of a request has stalled for longest, where that gives back anything.
