@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.bypasses.connection_faults import CONNECTION_FAULTS, CONNECTIONS, WORKER
 from tests.bypasses.defences import LOOKUP, mistake
 from tests.bypasses.trust_faults import TRUST_FAULTS
 
-ERRORS: Final = "webhook/errors.py"
-LANE: Final = "webhook/trust/lane.py"
 LIMITER: Final = "webhook/trust/limiter.py"
-TURN: Final = "webhook/trust/turn.py"
-GUARD: Final = "webhook/swr/credentials/guard.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
 TURNS: Final = "webhook/server/turns.py"
-WORKER: Final = "webhook/server/worker.py"
 HEADS: Final = "webhook/server/heads.py"
-CONNECTIONS: Final = "webhook/server/connections.py"
 
-T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
-T_TURN: Final = "tests/unit/trust/test_turn.py"
-T_DECISION: Final = "tests/unit/admission/test_decision.py"
 T_APP: Final = "tests/unit/server/test_app.py"
 T_TURNS: Final = "tests/unit/server/test_turns.py"
 T_BURSTS: Final = "tests/http/test_turns.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
-T_AUTHOR: Final = "tests/simulation/test_author.py"
 T_HEADS: Final = "tests/unit/server/test_heads.py"
 T_RECORDS: Final = "tests/http/test_records.py"
 
@@ -173,7 +164,7 @@ FAULTS: Final = (
         "C2",
         "reviews that wait may take all places",
         "tests/http/test_places.py::test_reviews_that_wait_leave_places_for_others",
-        (WORKER, "len(self._in_flight) < self.worker_connections * CROWDED", "True"),
+        (WORKER, "return len(self._in_flight) >= most", "return False"),
     ),
     mistake(
         "C2",
@@ -357,8 +348,8 @@ FAULTS: Final = (
         "tests/http/test_places.py::test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd",
         (
             WORKER,
-            "            self._waiting.remove(connection)\n            is_cut = not lease.grow(len(part))\n",
-            "            is_cut = not lease.grow(len(part))\n",
+            "        self._waiting.remove(connection)\n        self._in_flight.add(request)\n        try:\n            return",
+            "        self._in_flight.add(request)\n        try:\n            return",
         ),
     ),
     mistake(
@@ -420,7 +411,7 @@ FAULTS: Final = (
         "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_that_was_given_up_in_line",
         (
             CONNECTIONS,
-            "                if self.given_up:\n                    raise ConnectionResetError\n",
+            "            if self.given_up:\n                raise ConnectionResetError\n",
             "",
         ),
     ),
@@ -430,8 +421,8 @@ FAULTS: Final = (
         "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line",
         (
             CONNECTIONS,
-            "                self._left()\n        self._socket.setsockopt",
-            "        self._socket.setsockopt",
+            "                take_turn()\n                self._left()\n",
+            "                take_turn()\n",
         ),
     ),
     mistake(
@@ -512,4 +503,5 @@ FAULTS: Final = (
         "tests/unit/admission/test_judging.py::test_work_that_takes_longer_than_a_review_has_ends",
         ("webhook/admission/judging.py", "if self._end.expired:", "if not self._end:"),
     ),
+    *CONNECTION_FAULTS,
 )

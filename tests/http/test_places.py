@@ -14,10 +14,12 @@ import pytest
 from tests.builders import HOST, UID, pod, review
 from tests.emulator.server import Emulator
 from tests.http.crowded import PLACES
+from tests.http.sloth import connect_sloth, send_what_is_taken
 from tests.http.wire import connect
 from tests.serving import ServerProcess, make_certificate
 from tests.vitals import wait_until
 from webhook.server.body_budget import LARGE_SHARE, SMALL
+from webhook.server.connections import WRITE_SECONDS
 from webhook.server.reviews import JSON, MAX_BODY
 from webhook.server.worker import CROWDED, READ_AT_ONCE
 
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.slow
 KNOWN = review(pod(f"{HOST}/shop/web:1.0"))
 POLICY = "cache: {trusted: 1h}\nlookup: {timeout: 20s}\n"
 IN_FLIGHT = "swr_trust_admission_requests_in_flight"
+HELD = "swr_trust_request_body_bytes"
+PAGE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -132,3 +136,54 @@ def test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd(emulator: Emula
         caller.join()
         assert server.metric("swr_trust_connections_cut_total", stage="full") > 0
     assert [(answer["uid"], answer["status"]["code"]) for answer in answers] == [(UID, 429)]
+
+
+def test_whoever_reads_no_answer_gives_way_first(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C1: for ten seconds each they kept their places, those of kube-apiserver were cut, and new calls failed."""
+    certificate = make_certificate(tmp_path)
+    with (
+        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.crowded") as server,
+        contextlib.ExitStack() as opened,
+    ):
+        regular = server.connect()
+        opened.callback(regular.close)
+        regular.request("GET", "/healthz")
+        assert regular.getresponse().read() == b"ok\n"
+        context = server.context()
+        for _ in range(PLACES + 10):
+            sloth = opened.enter_context(connect_sloth(server, context))
+            sloth.sendall(PAGE * 60)
+            assert server.get("/healthz")[0] == 200
+        assert server.metric("swr_trust_connections_cut_total", stage="full") > 0
+        regular.request("GET", "/healthz")
+        assert regular.getresponse().read() == b"ok\n"
+
+
+def test_whoever_reads_no_answer_keeps_no_room_of_others(server: ServerProcess) -> None:
+    """Fault C2: the body was gone by then, and others were refused for want of its room."""
+    body = b"x" * SMALL
+    post = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with connect_sloth(server, server.context()) as sloth:
+        send_what_is_taken(sloth, post + body, 2000)
+        assert wait_until(lambda: server.metric(HELD) == 0, WRITE_SECONDS / 2)
+
+
+def test_bodies_that_wait_for_room_leave_places_for_others(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C2: they took all places, for as long as a body may wait, and new calls failed."""
+    thing = pod(f"{HOST}/shop/web:1.0")
+    thing["metadata"]["annotations"] = {"padding": "x" * (SMALL + READ_AT_ONCE)}
+    body = review(thing)
+    crowd = int(PLACES * CROWDED)
+    certificate = make_certificate(tmp_path)
+    with (
+        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.patient") as server,
+        contextlib.ExitStack() as opened,
+    ):
+        for _ in range(crowd):
+            one = server.connect()
+            opened.callback(one.close)
+            one.request("POST", "/validate?timeout=30s", body, {"Content-Type": JSON})
+        assert wait_until(lambda: server.metric(HELD) == crowd * SMALL)
+        late = server.validate(body, "30s")
+        assert (late["uid"], late["status"]["code"]) == (UID, 429)
+        assert server.metric(HELD) == crowd * SMALL  # all the others wait yet

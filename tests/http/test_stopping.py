@@ -18,8 +18,11 @@ import pytest
 from tests.balancer import ApiServerClient, Balancer
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http.wire import read_to_end, shake_hands
+from tests.http.sloth import connect_sloth, look_at_queues
+from tests.http.wire import read_answers, read_to_end, shake_hands
 from tests.serving import Certificate, ServerProcess, make_certificate
+from tests.vitals import wait_until
+from webhook.server.worker import BUFFER, REQUEST_GRACE
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +60,21 @@ def ask_all(server: ServerProcess, images: list[str]) -> tuple[list[threading.Th
     for thread in threads:
         thread.start()
     return threads, answers
+
+
+def test_an_answer_on_its_way_is_finished(server: ServerProcess) -> None:
+    """Fault C1: whoever is slow to take it has the time that it has at other times, and not that of a request."""
+    assert server.process is not None
+    with connect_sloth(server, server.context()) as sloth:
+        sloth.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+        assert wait_until(lambda: any(queues.unsent > BUFFER // 2 for queues in look_at_queues(server)))
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(REQUEST_GRACE + 0.5)
+        answers = read_answers(sloth)
+    assert len(answers) > 1
+    assert answers[-1].headers["connection"] == "close"
+    assert len(answers[-1].body) == int(answers[-1].headers["content-length"])
+    assert server.process.wait(20) == 0
 
 
 def test_sigterm_answers_what_is_in_flight_and_closes_what_is_idle(

@@ -2,7 +2,7 @@
 
 One body may have 7 MiB and 2,000 connections may be open, so a bound for each is none for the process. A body
 takes from the budget as its bytes arrive; a declared length reserves nothing. What it took is given back once
-its answer is written, for the strings that its review names live as long; little else that was decoded from
+its answer is made, for the strings that its review names live as long; little else that was decoded from
 it does (``AdmissionRequest.keep_identity``).
 
 The first ``BEGINNING`` bytes of each body are always taken. Connections are limited, so the sum of these is,
@@ -27,12 +27,16 @@ SMALL: Final = 64 * 1024
 
 SMALL_SHARE: Final = 32 * 1024 * 1024
 LARGE_SHARE: Final = 64 * 1024 * 1024
-"""Bytes. With what is decoded from them, connections and the program itself, the process stays below the
-512 MiB that the chart allows it (``tests/http/test_bodies.py``)."""
+"""Bytes. With what is decoded from them, connections, what the kernel holds for these (``worker.BUFFER``) and
+the program itself, it stays below the 512 MiB that the chart allows (``tests/http/test_bodies.py``)."""
 
 WAIT: Final = 2.0
 """Seconds that a body waits for its share before its review is refused as one that comes at a busy moment, or
 half of the time that the review may take, where that is less: it is answered in time all the same."""
+
+PART_WAIT: Final = 0.25
+"""Seconds after which a body that waits gives what it has to an older one that waits, too, and is refused.
+Else all of a crowd could have a part of the share, and none what it needs until their time is over."""
 
 STALLED: Final = 1.0
 """Seconds without a piece after which a body in arrival may be given up for others."""
@@ -50,6 +54,8 @@ class Lease:
         self.beginning = 0
         self.small = 0
         self.large = 0
+        self.needs = 0
+        """Bytes of the large share that it waits for."""
         self.number = 0
         """Its place in the order in which bodies went beyond the small share, 0 while it has not."""
         self.patience = WAIT
@@ -97,7 +103,8 @@ class BodyBudget:
         self._beginnings = 0
         self._total = small_share + large_share
         self._numbers = itertools.count(1)
-        self._waiting: set[int] = set()
+        self._waiting: dict[int, Lease] = {}
+        """Those that wait for a part of the large share, by their numbers."""
         self._arriving: dict[Lease, float] = {}
         """When the last piece of each body in arrival came, the longest ago first."""
 
@@ -111,7 +118,7 @@ class BodyBudget:
         return self._beginnings + self._total - self._small_left - self._large_left
 
     def take(self, lease: Lease, beginning: int, small: int, large: int) -> bool:
-        """Take bytes for a lease, or none of them; see ``Lease.grow``."""
+        """Take bytes for a lease, or none, and then it may lose its part, too; see ``Lease.grow``."""
         began = time.monotonic()
         self.arrived(lease)  # a body that waits here is not given up for others
         if large and not lease.number:
@@ -132,20 +139,36 @@ class BodyBudget:
                         self._arriving[lease] = time.monotonic()
                         return True
                     if large:
-                        self._waiting.add(lease.number)
-                if time.monotonic() - began >= lease.patience:
+                        lease.needs = large
+                        self._waiting[lease.number] = lease
+                    waited = time.monotonic() - began
+                    if waited >= PART_WAIT and self._is_in_the_way(lease):
+                        self._large_left += lease.large
+                        lease.large = 0
+                        return False
+                if waited >= lease.patience:
                     return False
                 if short_of_small:
                     self._evict_stalled()
                 time.sleep(_TICK)
         finally:
             lease.patience -= time.monotonic() - began
-            self._waiting.discard(lease.number)
+            self._waiting.pop(lease.number, None)
 
     def arrived(self, lease: Lease) -> None:
         """Say that a body has arrived, or that nothing more of it will."""
         with self._lock:
             self._arriving.pop(lease, None)
+
+    def _is_in_the_way(self, lease: Lease) -> bool:
+        """Whether an older one waits in vain, and this is the youngest of those that wait and have a part."""
+        if lease.number not in self._waiting:
+            return False
+        oldest = self._waiting[min(self._waiting)]
+        youngest = max(
+            (one for one in self._waiting.values() if one.large), key=lambda one: one.number, default=oldest
+        )
+        return lease is youngest is not oldest and oldest.needs > self._large_left
 
     def _evict_stalled(self) -> None:
         """End the connection whose half of a request has stalled for longest, where that gives back anything.

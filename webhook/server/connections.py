@@ -1,4 +1,4 @@
-"""Connections whose every wait has an end, and which of them gives way when there are too many."""
+"""Connections whose every wait has an end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import gevent
 
@@ -23,6 +23,9 @@ REQUEST_SECONDS: Final = 20.0
 
 WRITE_SECONDS: Final = 10.0
 """For an answer, which is smaller than the buffers of a connection whose client reads."""
+
+CLOSED_SECONDS: Final = 4
+"""For a client to take what it has not taken when we close. The kernel would offer it for two minutes."""
 
 TURN_SECONDS: Final = 0.005
 """For reading what a client sends so quickly that it never has to be waited for."""
@@ -39,10 +42,20 @@ MAX_SILENT_RECORDS: Final = 32
 """TLS records without data for one request: updates of keys, warnings, empty records. A client that has its
 reasons sends one now and then; each costs what a review does not, and OpenSSL reads them without end."""
 
-MAX_HANDSHAKE: Final = 64 * 1024
-"""Bytes of a handshake. A chain of certificates has some kilobytes."""
+HANDSHAKE: Final = 22
+CLIENT_HELLO: Final = 1
+MESSAGE_HEADER: Final = 4
+"""Type and length of a message of the handshake. OpenSSL takes memory for whatever length is declared."""
 
-T = TypeVar("T")
+MAX_HELLO: Final = 8 * 1024
+"""Bytes of a ClientHello. It has 200 to 2,000, less than 4,000 with keys for the time of quantum computers.
+OpenSSL compares each key in it with each kind of key in it: 64 KB take 0.1 s, 8 KB a millisecond."""
+
+MAX_HANDSHAKE: Final = 16 * 1024
+"""Bytes of a handshake. A client's chain of certificates has some kilobytes, and each takes its time."""
+
+CHANGE_CIPHER_SPEC: Final = 6
+"""Bytes of the record that says nothing, which most clients send before what follows their hello."""
 
 
 def take_turns() -> None:
@@ -75,6 +88,8 @@ class Connection:
     """Whether we have cut it, and counted that."""
     request_began = 0.0
     """When the first byte of the request arrived, in monotonic seconds."""
+    sends = False
+    """Whether an answer is being sent."""
     _idle_seconds = FIRST_BYTE_SECONDS
     _turn_began = _ends = float("inf")
 
@@ -87,29 +102,39 @@ class Connection:
         """What was read from the socket and not given to OpenSSL yet."""
         self._missing = 0
         """Bytes of the record that OpenSSL is in the middle of, 0 between two records."""
+        self._look_at = RECORD_HEADER + MESSAGE_HEADER
+        """Bytes of a record that are looked at before OpenSSL gets any of it."""
+        self._has_answered = False
+        """Whether we have said anything in the handshake."""
         self._silent = 0
         """Records without data since the last request."""
         self._unsent: list[bytes] = []
 
-    def shake_hands(self, take_turn: Callable[[], None]) -> None:
+    def shake_hands(self, take_turn: Callable[[], None], is_half: Callable[[], None]) -> None:
         """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one.
 
         ``take_turn`` is called before OpenSSL gets to work on a record: it signs, or looks at the client's
         certificate, which takes from a tenth of a millisecond to several, by the kind and size of the key.
+        ``is_half`` is called where OpenSSL may take 100 KB for what the client only declares: it has answered
+        the hello, and what comes then is encrypted, or may be another hello, and cannot be looked at before.
         """
         self._ends = time.monotonic() + HANDSHAKE_SECONDS
-        size = 0
+        size = after = 0
         while not self._try_handshake():
-            size += self._feed()
+            piece = self._feed()
+            size += piece
+            after += piece if self._has_answered else 0
             if size > MAX_HANDSHAKE:
                 raise ConnectionResetError
             if size > PIECE:  # a flood; who takes turns earlier gets up together with all others that do
                 take_turns()
             if not self._missing:
                 take_turn()
-                if self.given_up:
-                    raise ConnectionResetError
                 self._left()
+            if self.given_up:
+                raise ConnectionResetError
+            if after > CHANGE_CIPHER_SPEC:
+                is_half()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_request()
 
@@ -124,6 +149,7 @@ class Connection:
         else:
             is_done = True
         if self._outgoing.pending:
+            self._has_answered = True
             self._socket.settimeout(self._left())
             self._socket.sendall(self._outgoing.read())
         return is_done
@@ -173,7 +199,7 @@ class Connection:
 
     def _feed(self) -> int:
         """Give OpenSSL a piece of the record that it is in the middle of, or of the next; return its size."""
-        while len(self._ahead) < (1 if self._missing else RECORD_HEADER):
+        while len(self._ahead) < (1 if self._missing else self._look_at):
             self._socket.settimeout(self._left())
             piece = self._socket.recv(PIECE)
             if not piece:
@@ -183,11 +209,27 @@ class Connection:
                 return 0
             self._ahead += piece
         if not self._missing:
-            self._missing = RECORD_HEADER + min(int.from_bytes(self._ahead[3:5]), MAX_RECORD)
+            length = int.from_bytes(self._ahead[3:5])
+            if self._look_at > RECORD_HEADER and self._ahead[0] == HANDSHAKE:
+                self._look_at_hello(length)
+            self._missing = RECORD_HEADER + min(length, MAX_RECORD)
         size = self._incoming.write(memoryview(self._ahead)[: self._missing])
         self._ahead = self._ahead[size:]
         self._missing -= size
         return size
+
+    def _look_at_hello(self, length: int) -> None:
+        """Look at the first record of a handshake, whose content has ``length`` bytes.
+
+        Nine bytes that declare a long ClientHello would make OpenSSL take 150 KB. Clients send it in one
+        record. Whatever is no ClientHello is refused by OpenSSL, with an alert.
+        """
+        if self._ahead[RECORD_HEADER] != CLIENT_HELLO:
+            return
+        declared = int.from_bytes(self._ahead[RECORD_HEADER + 1 : RECORD_HEADER + MESSAGE_HEADER])
+        if not MESSAGE_HEADER + declared == length <= MAX_HELLO:
+            raise ConnectionResetError
+        self._look_at = RECORD_HEADER
 
     def has_begun(self) -> None:
         """Start the budget of a request, unless it runs already."""
@@ -232,17 +274,24 @@ class Connection:
         """Send what was kept; raises ``Slow`` where the client does not take it."""
         if not self._unsent:
             return
+        records = self._encrypt_unsent()
+        self._socket.settimeout(WRITE_SECONDS)
+        self.sends = True
+        try:
+            self._socket.sendall(records)
+        except TimeoutError:
+            raise Slow from None
+        finally:
+            self.sends = False
+
+    def _encrypt_unsent(self) -> bytes:
         data = memoryview(b"".join(self._unsent))
         self._unsent.clear()
         records = []
         for start in range(0, len(data), PIECE):
             self._tls.write(data[start : start + PIECE])
             records.append(self._outgoing.read())
-        self._socket.settimeout(WRITE_SECONDS)
-        try:
-            self._socket.sendall(b"".join(records))
-        except TimeoutError:
-            raise Slow from None
+        return b"".join(records)
 
     def await_request(self, idle_seconds: float) -> None:
         """Wait for another request, for at most ``idle_seconds``."""
@@ -268,7 +317,9 @@ class Connection:
         self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Give back the socket."""
+        """Give back the socket; what the client does not take is thrown away soon."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, CLOSED_SECONDS * 1000)
         self._socket.close()
 
 
@@ -301,38 +352,3 @@ class Body(io.BytesIO):
         """Keep nothing; later reads return ``b""``."""
         self.seek(0)
         self.truncate()
-
-
-class Waiting(Generic[T]):
-    """Connections that a whole request is awaited from, in the order in which they give way.
-
-    A connection that never brought a request goes first, the oldest of them before the others:
-    whoever fills the server with connections that say nothing, or speak ever so slowly, crowds out
-    such connections and not those that kube-apiserver keeps open between two reviews.
-    """
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._strangers: dict[T, None] = {}
-        self._regulars: dict[T, None] = {}
-
-    def add(self, connection: T, *, regular: bool) -> None:
-        """Await a request; ``regular`` says that the connection has brought one before."""
-        (self._regulars if regular else self._strangers)[connection] = None
-
-    def remove(self, connection: T) -> None:
-        """Await none any more, because it has come or never will."""
-        self._strangers.pop(connection, None)
-        self._regulars.pop(connection, None)
-
-    def give_way(self) -> T | None:
-        """Remove and return the connection that gives way, ``None`` where there is none."""
-        for connections in (self._strangers, self._regulars):
-            for connection in connections:
-                del connections[connection]
-                return connection
-        return None
-
-    def all(self) -> list[T]:
-        """Return all connections."""
-        return [*self._strangers, *self._regulars]

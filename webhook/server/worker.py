@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
-from webhook.server.connections import Body, Connection, Slow, Waiting
+from webhook.server.connections import Body, Connection, Slow
 from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.runtime import Runtime
 from webhook.server.turns import Line
+from webhook.server.waiting import Waiting
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
@@ -36,6 +38,15 @@ CROWDED: Final = 0.75
 """The share of ``worker_connections`` in flight from which a request waits for nothing: what is known is
 answered, the rest is told to come back, and the place is free again. Requests in flight give way to nobody:
 if they had all places for as long as SWR takes, the API server's next call would not even be accepted."""
+
+HALVES: Final = 0.25
+"""The share of ``worker_connections`` that may have sent half of what follows a hello. OpenSSL takes 42 KiB
+for a handshake, and 160 KiB where a client declares a long certificate, or another hello, and stops."""
+
+BUFFER: Final = 16 * 1024
+"""Bytes that the kernel may keep of what a client sends and nobody reads yet, and as many of an answer. With
+what it needs besides they count twice, 64 KiB a connection and 125 MiB for 2,000, as memory of the container.
+By itself the kernel kept 121 KiB of what was sent behind a small review, and 0.8 MiB behind a large one."""
 
 ACCEPT_GRACE: Final = 2.0
 """Seconds after the stop signal for which new connections are taken: not every node has heard by then
@@ -67,6 +78,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.runtime: Runtime = self.app.runtime
         self._pool = Pool(self.worker_connections)
         self._waiting: Waiting[Connection] = Waiting()
+        self._halves: Waiting[Connection] = Waiting()
+        self._served: set[Connection] = set()
+        """Those that have a place. In the pool are those, too, whose turn has not come, or who were cut."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
         self.runtime.turns.start()
@@ -102,6 +116,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         servers = []
         for listener in self.sockets:
             listener.setblocking(1)
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # connections inherit it
+                listener.setsockopt(socket.SOL_SOCKET, buffer, BUFFER)
             server = StreamServer(listener, handle=self._serve_on(listener), spawn=self._pool)
             server.start()
             servers.append(server)
@@ -127,7 +143,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             for connection in self._waiting.all():
                 # What came while the loop was held up is a request, too, although nobody has read it yet.
                 is_silent = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
-                if is_silent or passed >= REQUEST_GRACE:
+                if is_silent or (passed >= REQUEST_GRACE and not connection.sends):
                     self._waiting.remove(connection)
                     connection.cut()
             gevent.sleep(TICK)
@@ -139,34 +155,54 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         def serve(client: Any, address: Any) -> None:
             self._make_room()
             connection = Connection(client, self.runtime.certificate.context())
+            self._served.add(connection)
             self._waiting.add(connection, regular=False)
             try:
                 if self._shake_hands(connection):
                     self._converse(name, connection, address)
             finally:
                 self._waiting.remove(connection)
+                self._served.discard(connection)
                 connection.close()
 
         return serve
 
     def _make_room(self) -> None:
-        if len(self._pool) > self.worker_connections * ALMOST_FULL:
-            connection = self._waiting.give_way()
-            if connection is not None:
-                self._evict(connection)
+        if len(self._served) >= self.worker_connections * ALMOST_FULL:
+            self._cut_oldest(self._waiting)
+
+    def _cut_oldest(self, connections: Waiting[Connection]) -> None:
+        connection = connections.give_way()
+        if connection is not None:
+            self._evict(connection)
 
     def _evict(self, connection: Connection) -> None:
+        self._waiting.remove(connection)
+        self._served.discard(connection)
         self.runtime.metrics.connection_cut("full")
         connection.cut()
 
+    def _await(self, connection: Connection, *, regular: bool) -> None:
+        if not connection.given_up:
+            self._waiting.add(connection, regular=regular)
+
     def _shake_hands(self, connection: Connection) -> bool:
         try:
-            connection.shake_hands(lambda: self.runtime.turns.take(Line.HANDSHAKE))
+            connection.shake_hands(
+                lambda: self.runtime.turns.take(Line.HANDSHAKE), lambda: self._add_half(connection)
+            )
         except OSError:
             # Silence on the wire, too: nothing in plain text is ever written to the port.
             self._count_cut(connection, "handshake")
             return False
+        finally:
+            self._halves.remove(connection)
         return True
+
+    def _add_half(self, connection: Connection) -> None:
+        self._halves.add(connection, regular=False)
+        if len(self._halves) > self.worker_connections * HALVES:
+            self._cut_oldest(self._halves)
 
     def _converse(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
@@ -192,9 +228,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 finally:
                     self._in_flight.discard(request)
                     request.body.drop()  # the application may have left it unread
-                    connection.flush()
-                    lease.release()
-                self._waiting.add(connection, regular=True)
+                    lease.release()  # whoever reads no answer would keep the room of a body that is gone
+                    self._flush(connection)
+                self._await(connection, regular=True)
                 connection.await_request(self.cfg.keepalive)
                 looks = turns.looks
         except Slow:
@@ -219,7 +255,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it after the body
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            connection.flush()
+            self._flush(connection)
+            self._await(connection, regular=connection.is_regular)
         lease.expect_answer_within(time_to_decide(request.query))
         parts: list[bytes] = []
         size = 0
@@ -230,11 +267,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             part = request.body.read(min(at_once, MAX_BODY + 1 - size))
             if not part:
                 break
-            # Whoever waits here for room waits for us, and does not give way to those who have come since.
-            self._waiting.remove(connection)
-            is_cut = not lease.grow(len(part))
-            if not connection.given_up:
-                self._waiting.add(connection, regular=connection.is_regular)
+            is_cut = not self._take_room(request, connection, lease, len(part))
             if is_cut:
                 break
             parts.append(part)
@@ -248,14 +281,46 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             for _ in range(MAX_DRAINED // READ_AT_ONCE):
                 if not request.body.read(READ_AT_ONCE):
                     break
-        may_wait = len(self._in_flight) < self.worker_connections * CROWDED
-        request.body = Body(b"".join(parts), began=connection.request_began, is_cut=is_cut, may_wait=may_wait)
+        began, may_wait = connection.request_began, not self._is_crowded()
+        request.body = Body(b"".join(parts), began=began, is_cut=is_cut, may_wait=may_wait)
+
+    def _take_room(self, request: Any, connection: Connection, lease: Lease, size: int) -> bool:
+        """Return whether there is room for ``size`` bytes more.
+
+        Whoever waits here waits for us: it is one of the crowd, and does not give way to those who have come
+        since.
+        """
+        if self._is_crowded():
+            lease.expect_answer_within(0)
+        self._waiting.remove(connection)
+        self._in_flight.add(request)
+        try:
+            return lease.grow(size)
+        finally:
+            self._in_flight.discard(request)
+            self._await(connection, regular=connection.is_regular)
+
+    def _is_crowded(self) -> bool:
+        most: float = self.worker_connections * CROWDED
+        return len(self._in_flight) >= most
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:
         self._count_cut(connection, "malformed")
         self.handle_error(request, connection, address, error)
         with contextlib.suppress(OSError):  # the client has gone
+            self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        """Send the answer. A client that does not read it gives way as if it had never brought a request.
+
+        Nobody else runs, and sees it there, unless it has to be waited for.
+        """
+        self._waiting.remove(connection)
+        self._await(connection, regular=False)
+        try:
             connection.flush()
+        finally:
+            self._waiting.remove(connection)
 
     def _count_cut(self, connection: Connection, stage: str) -> None:
         if not connection.given_up:

@@ -78,6 +78,28 @@ def test_whoever_waits_gets_what_is_given_back(monkeypatch: pytest.MonkeyPatch) 
     timer.join()
 
 
+def test_bodies_that_have_a_part_each_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C2: of a crowd that arrived piece by piece each had its part, and all were refused."""
+    monkeypatch.setattr(body_budget, "WAIT", 20.0)
+    monkeypatch.setattr(body_budget, "PART_WAIT", 1.0)
+    it = budget(small=4 * REST)
+    crowd = [lease_of(it) for _ in range(4)]
+    assert all(lease.grow(2 * SMALL) for lease in crowd)
+    has_room: dict[int, bool] = {}
+
+    def take(number: int) -> None:
+        has_room[number] = crowd[number].grow(SMALL)
+        if not has_room[number]:
+            crowd[number].release()
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert has_room == {0: True, 1: True, 2: False, 3: False}
+
+
 def test_a_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C2: a call with ``timeoutSeconds: 2`` was over before its review was refused."""
     monkeypatch.setattr(body_budget, "WAIT", 60.0)

@@ -15,7 +15,8 @@ import pytest
 
 from tests.serving import make_certificate
 from webhook.server import connections
-from webhook.server.connections import Body, Connection, Slow, Waiting
+from webhook.server.connections import CLIENT_HELLO, HANDSHAKE, MAX_RECORD, Body, Connection, Slow
+from webhook.server.waiting import Waiting
 
 
 def give_way(waiting: Waiting[str], count: int) -> list[str | None]:
@@ -60,6 +61,10 @@ def test_removing_what_is_not_there_is_no_error() -> None:
     assert waiting.all() == []
 
 
+CHANGE_CIPHER_SPEC = 20
+APPLICATION_DATA = 23
+
+
 def no_turn() -> None:
     """Let nobody wait."""
 
@@ -93,7 +98,7 @@ class Pair:
 
         other = threading.Thread(target=shake)
         other.start()
-        connection.shake_hands(no_turn)
+        connection.shake_hands(no_turn, no_turn)
         other.join(20)
         self._opened += clients
         return connection, clients[0]
@@ -139,26 +144,75 @@ def test_a_handshake_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
     with pytest.raises(TimeoutError):
-        connection.shake_hands(no_turn)
+        connection.shake_hands(no_turn, no_turn)
 
 
-def test_a_handshake_has_a_size(pair: Pair) -> None:
-    """Fault C1: a message of it may be long, in records of a byte each, and none of it is a request."""
-    connection = pair.take_over()
-    hello = b"\1" + (100_000).to_bytes(3) + b"\3\3" + b"\0" * 99_998
-    pieces = (hello[start : start + 16_000] for start in range(0, len(hello) - 16_000, 16_000))
-    pair.far.sendall(b"".join(b"\x16\3\1" + len(piece).to_bytes(2) + piece for piece in pieces))
-    with pytest.raises(ConnectionResetError):
-        connection.shake_hands(no_turn)
+def record(content: bytes, kind: int = HANDSHAKE) -> bytes:
+    """Return a TLS record in plain text."""
+    return bytes([kind]) + b"\3\3" + len(content).to_bytes(2) + content
+
+
+def begin(kind: int, length: int) -> bytes:
+    """Return what a message of the handshake begins with that declares such a length."""
+    return bytes([kind]) + length.to_bytes(3)
+
+
+def make_hello(names: int = 0) -> bytes:
+    """Return a ClientHello that offers so many protocols of eight bytes each."""
+    context, outgoing = ssl.create_default_context(), ssl.MemoryBIO()
+    if names:
+        context.set_alpn_protocols([f"{name:07}" for name in range(names)])
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
 
 
 def say_hello(pair: Pair) -> None:
     """Send what a handshake begins with, and wait for nothing."""
-    outgoing = ssl.MemoryBIO()
-    hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
-    with pytest.raises(ssl.SSLWantReadError):
-        hello.do_handshake()
-    pair.far.sendall(outgoing.read())
+    pair.far.sendall(make_hello())
+
+
+def test_a_handshake_has_a_size(pair: Pair) -> None:
+    """Fault C1 and C3: after the hello there may be a long chain of certificates, each of which takes time."""
+    connection = pair.take_over()
+    pair.far.sendall(make_hello() + record(b"\0" * (MAX_RECORD - 2000), APPLICATION_DATA))
+    with pytest.raises(ConnectionResetError):
+        connection.shake_hands(no_turn, no_turn)
+
+
+@pytest.mark.parametrize(("names", "is_cut"), [(0, False), (900, False), (1100, True)])
+def test_a_hello_has_a_size(pair: Pair, names: int, is_cut: bool) -> None:
+    """Fault C3: OpenSSL compares all its keys with each other, so that one of 64 KB took 0.1 s."""
+    connection = pair.take_over()
+    pair.far.sendall(make_hello(names))
+    with pytest.raises(ConnectionResetError if is_cut else InterruptedError):
+        connection.shake_hands(interrupt, no_turn)
+
+
+def interrupt() -> None:
+    """Be the turn in which a handshake is worked on."""
+    raise InterruptedError
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        record(begin(CLIENT_HELLO, 131_396)),
+        record(begin(CLIENT_HELLO, 131_396)[:3]) + record(begin(CLIENT_HELLO, 131_396)[3:]),
+        record(make_hello()[5:] + begin(CLIENT_HELLO, 131_396)),
+        record(begin(CLIENT_HELLO, 200) + b"\0" * 100),
+    ],
+    ids=["nine bytes", "in two records", "behind another", "half of it"],
+)
+def test_nothing_is_taken_for_what_a_hello_declares(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """Fault C2: nine bytes made OpenSSL take 150 KB, and 1,800 connections 290 MiB."""
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
+    connection = pair.take_over()
+    pair.far.sendall(said)
+    with pytest.raises(ConnectionResetError):
+        connection.shake_hands(no_turn, no_turn)
 
 
 def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
@@ -173,7 +227,7 @@ def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        connection.shake_hands(take_turn)
+        connection.shake_hands(take_turn, no_turn)
 
 
 def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -> None:
@@ -181,7 +235,7 @@ def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -
     say_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ConnectionResetError):
-        connection.shake_hands(connection.cut)
+        connection.shake_hands(connection.cut, no_turn)
     assert pair.far.recv(1) == b""
 
 
@@ -193,8 +247,27 @@ def test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line(
     say_hello(pair)
     connection = pair.take_over()
     with pytest.raises(Slow):
-        connection.shake_hands(lambda: time.sleep(0.3))
+        connection.shake_hands(lambda: time.sleep(0.3), no_turn)
     assert not connection._outgoing.pending
+
+
+CHANGE = record(b"\1", CHANGE_CIPHER_SPEC)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_half"), [(b"", False), (CHANGE, False), (CHANGE + b"\x17\3\3\1\0", True)]
+)
+def test_half_of_what_follows_a_hello_is_said_to_be_so(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes, is_half: bool
+) -> None:
+    """Fault C2: OpenSSL takes what its encrypted beginning declares, up to 100 KB for a certificate."""
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
+    connection = pair.take_over()
+    pair.far.sendall(make_hello() + said)
+    halves: list[None] = []
+    with pytest.raises(TimeoutError):
+        connection.shake_hands(no_turn, lambda: halves.append(None))
+    assert bool(halves) == is_half
 
 
 def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +333,7 @@ def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
     pair.far.sendall(b"\x16")
     connection.cut()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on what was read before
-        connection.shake_hands(no_turn)
+        connection.shake_hands(no_turn, no_turn)
     assert connection.given_up
 
 
@@ -270,7 +343,7 @@ def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
     pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     pair.far.close()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
-        pair.take_over().shake_hands(no_turn)
+        pair.take_over().shake_hands(no_turn, no_turn)
 
 
 def test_body_read_as_a_whole_is_kept_no_longer() -> None:

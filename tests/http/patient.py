@@ -1,0 +1,22 @@
+"""``swr-trust`` with few places and little room, in which bodies wait for long, so that a test sees them wait.
+
+``ServerProcess(..., inject="tests.http.patient")`` starts the installed program so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.http import crowded
+
+WAIT: Final = 20.0
+LARGE_SHARE: Final = 32 * 1024
+"""Bytes: less than a piece of a large body, so that none finds room."""
+
+
+def _wait_long(body_budget: Any) -> None:
+    body_budget.WAIT = WAIT
+    body_budget.BodyBudget.__init__.__defaults__ = (body_budget.SMALL_SHARE, LARGE_SHARE)
+
+
+HOOKS: Final = {**crowded.HOOKS, "webhook.server.body_budget": _wait_long}

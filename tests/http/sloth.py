@@ -1,0 +1,56 @@
+"""Clients that do not read what they are answered, with as little room for it as the kernel lets them have."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.serving import ServerProcess
+
+ESTABLISHED: Final = 1
+FIN_WAIT_1: Final = 4
+"""We have closed, and the client has not taken all."""
+
+
+def connect_sloth(server: ServerProcess, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Return a connection after its handshake whose client takes 2 KB that it does not read."""
+    plain = socket.socket()
+    plain.settimeout(30)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    plain.connect(("127.0.0.1", server.port))
+    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def send_what_is_taken(connection: ssl.SSLSocket, data: bytes, times: int) -> None:
+    """Send the same again and again until nobody takes it."""
+    connection.settimeout(0.5)
+    with contextlib.suppress(OSError):
+        for _ in range(times):
+            connection.sendall(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """A socket of the server; see ``proc_net_tcp.txt`` of the kernel's documentation."""
+
+    state: int
+    unsent: int
+    """Bytes that the client has not taken."""
+    unread: int
+    """Bytes that the server has not read."""
+
+
+def look_at_queues(server: ServerProcess) -> list[Queues]:
+    """Return the sockets of the server's port, those included that no process has any more."""
+    found = []
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        if local.endswith(f":{server.port:04X}"):
+            unsent, unread = (int(number, 16) for number in queues.split(":"))
+            found.append(Queues(int(state, 16), unsent, unread))
+    return found

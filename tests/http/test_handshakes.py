@@ -1,0 +1,64 @@
+"""Handshakes that stop in the middle: OpenSSL takes what a client declares."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.http.wire import connect
+from tests.serving import ServerProcess, make_certificate
+from tests.vitals import find_worker, look_at, wait_until
+from webhook.server.process import CONNECTIONS
+from webhook.server.worker import HALVES
+
+pytestmark = pytest.mark.slow
+
+CROWD: Final = 1200
+HELD: Final = 160 / 1024
+"""Mebibytes for half of a certificate."""
+
+MOST: Final = CONNECTIONS * HALVES * HELD * 1.3
+
+HALF: Final = b"\x16\3\3\0\4\x0b" + (100 * 1024).to_bytes(3)
+"""The beginning of a certificate of the greatest length that OpenSSL takes memory for."""
+
+
+def make_hello() -> bytes:
+    """Return a hello of TLS 1.2, after which nothing is encrypted yet."""
+    context, outgoing = ssl.create_default_context(), ssl.MemoryBIO()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+def stop_in_the_middle(server: ServerProcess, hello: bytes) -> socket.socket:
+    """Begin a handshake, and say how long the certificate is."""
+    connection = connect(server)
+    connection.sendall(hello)
+    assert connection.recv(65536)
+    connection.sendall(HALF)
+    return connection
+
+
+def test_halves_of_handshakes_stay_within_the_memory(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C2: no budget saw them; 1,700 connections held 230 MiB with nine bytes each after the hello."""
+    files = make_certificate(tmp_path)
+    arguments, hello = ("--client-ca", str(files.authority)), make_hello()
+    with ServerProcess(tmp_path, emulator.url, files, arguments=arguments) as server:
+        worker = find_worker(server)
+        before = look_at(worker).resident
+        with ThreadPoolExecutor(8) as threads:
+            opened = list(threads.map(lambda _: stop_in_the_middle(server, hello), range(CROWD)))
+        cut = CROWD - CONNECTIONS * HALVES
+        assert wait_until(lambda: server.metric("swr_trust_connections_cut_total", stage="full") >= cut)
+        assert look_at(worker).resident - before < MOST
+        for connection in opened:
+            connection.close()

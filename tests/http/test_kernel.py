@@ -1,0 +1,65 @@
+"""What the kernel holds for connections counts as memory of the container."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.builders import HOST, pod, review
+from tests.emulator.server import Emulator
+from tests.http.sloth import ESTABLISHED, FIN_WAIT_1, connect_sloth, look_at_queues, send_what_is_taken
+from tests.http.wire import shake_hands
+from tests.serving import ServerProcess, make_certificate
+from tests.vitals import wait_until
+from webhook.server.reviews import JSON
+from webhook.server.worker import BUFFER
+
+pytestmark = pytest.mark.slow
+
+MOST = 2 * BUFFER
+PAGE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+CLOSING = PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+def test_little_is_kept_of_what_nobody_reads_yet(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault C2: a review that waited for SWR had 121 KiB behind it, a large one 0.8 MiB, and no budget saw them."""
+    body = review(pod(f"{HOST}/shop/web:1.0"))
+    head = (
+        f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    certificate = make_certificate(tmp_path)
+    with ServerProcess(tmp_path, emulator.url, certificate, "lookup: {timeout: 20s}\n") as server:
+        emulator.set_latency(6.0)
+        with shake_hands(server) as connection:
+            connection.sendall(head.encode() + body)
+            assert wait_until(lambda: server.metric("swr_trust_admission_requests_in_flight") == 1)
+            with socket.socket(fileno=os.dup(connection.fileno())) as raw, contextlib.suppress(TimeoutError):
+                raw.settimeout(0.5)
+                for _ in range(1000):
+                    raw.sendall(b"\x17\x03\x03\x40\x00" + b"x" * 16384)
+            unread = max(queues.unread for queues in look_at_queues(server))
+    assert 0 < unread <= MOST
+
+
+def test_little_is_kept_of_answers_that_nobody_reads(server: ServerProcess) -> None:
+    """Fault C2: the kernel took as much as a connection that reads would take in a second."""
+    with connect_sloth(server, server.context()) as connection:
+        send_what_is_taken(connection, PAGE, 2000)
+        unsent = max(queues.unsent for queues in look_at_queues(server) if queues.state == ESTABLISHED)
+    assert 0 < unsent <= MOST
+
+
+def test_what_nobody_takes_is_thrown_away_soon_after_the_end(server: ServerProcess) -> None:
+    """Fault C2: whoever asked, let us close and read nothing had a page kept for two minutes, and no place taken."""
+    with connect_sloth(server, server.context()) as connection:
+        connection.sendall(CLOSING)
+
+        def is_kept() -> bool:
+            return any(queues.state == FIN_WAIT_1 and queues.unsent for queues in look_at_queues(server))
+
+        assert wait_until(is_kept, 10)
+        assert wait_until(lambda: not is_kept(), 15)

@@ -1,0 +1,83 @@
+"""Which connections make room for others, in a worker that serves nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from webhook.server.connections import Connection
+from webhook.server.waiting import Waiting
+from webhook.server.worker import Worker
+
+PLACES = 100
+
+
+@dataclass(eq=False, slots=True)
+class Stranger:
+    """A connection that has brought nothing, and ends a while after it was cut."""
+
+    given_up: bool = False
+
+    def cut(self) -> None:
+        """Take note."""
+        self.given_up = True
+
+
+@dataclass(slots=True)
+class Counter:
+    """Counts what was cut."""
+
+    cut: list[str] = field(default_factory=list)
+
+    def connection_cut(self, stage: str) -> None:
+        """Take note."""
+        self.cut.append(stage)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """A worker with a hundred places and nobody in them."""
+    made: Worker = Worker.__new__(Worker)
+    made.worker_connections = PLACES
+    made.runtime = SimpleNamespace(metrics=Counter())
+    made._served, made._pool = set(), []
+    made._waiting, made._halves = Waiting(), Waiting()
+    return made
+
+
+def arrive(worker: Worker, count: int) -> list[Stranger]:
+    """Let so many arrive at the same moment: all are in the pool before the first is served, and nobody ends."""
+    strangers = [Stranger() for _ in range(count)]
+    worker._pool += strangers
+    for stranger in strangers:
+        worker._make_room()
+        worker._served.add(cast("Connection", stranger))
+        worker._await(cast("Connection", stranger), regular=False)
+    return strangers
+
+
+def test_no_more_are_cut_than_there_is_no_room_for(worker: Worker) -> None:
+    """Fault C1: a burst of 1,990 cut 1,100, for each made room for all that had come with it."""
+    strangers = arrive(worker, PLACES)
+    assert sum(stranger.given_up for stranger in strangers) == PLACES // 10
+
+
+def test_who_was_cut_is_waited_for_no_more(worker: Worker) -> None:
+    """Fault C1: the half of a body that gave way to another would have been cut for a connection, too."""
+    (stranger,) = (cast("Connection", one) for one in arrive(worker, 1))
+    worker._evict(stranger)
+    assert not worker._served
+    assert worker._waiting.all() == []
+    worker._await(stranger, regular=False)
+    assert worker._waiting.all() == []
+
+
+def test_the_oldest_half_of_a_handshake_gives_way(worker: Worker) -> None:
+    """Fault C2: a quarter of the places may have one."""
+    strangers = arrive(worker, PLACES // 4 + 1)
+    for stranger in (*strangers, strangers[1]):
+        worker._add_half(cast("Connection", stranger))
+    assert [stranger.given_up for stranger in strangers] == [True] + [False] * (PLACES // 4)
