@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.bypasses.defences import CLIENT, LOOKUP, T_CLIENT, mistake
+from tests.bypasses.review_faults import REVIEW_FAULTS
 
 ERRORS: Final = "webhook/errors.py"
 LANE: Final = "webhook/trust/lane.py"
@@ -56,6 +57,7 @@ _IMPORTS_FIRST: Final = (
 )
 
 FAULTS: Final = (
+    *REVIEW_FAULTS,
     mistake(
         "A1",
         "a default argument keeps what the patch replaces",
@@ -220,15 +222,15 @@ FAULTS: Final = (
         "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",
         (
             "webhook/admission/bounds.py",
-            "        if structure.elements > MAX_ELEMENTS:\n",
-            "        if structure.elements < 0:\n",
+            "        if self.elements > MAX_ELEMENTS:\n            return f",
+            "        if self.elements < 0:\n            return f",
         ),
     ),
     mistake(
         "A4",
         "how deep an object may be is the interpreter's",
         "tests/unit/admission/test_bounds.py::test_the_bound_of_levels_is_our_own",
-        ("webhook/admission/bounds.py", "if structure.deepest > MAX_DEPTH:", "if structure.deepest < 0:"),
+        ("webhook/admission/bounds.py", "if self.deepest > MAX_DEPTH else", "if self.deepest < 0 else"),
     ),
     mistake(
         "C1",

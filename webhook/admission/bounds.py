@@ -45,10 +45,8 @@ def find_excess(body: bytes, pause: Pause = no_pause) -> str:
     structure = Structure()
     for piece in split_into_pieces(body, PIECE):
         structure.add(piece)
-        if structure.elements > MAX_ELEMENTS:
-            return f"has more than {MAX_ELEMENTS} elements"
-        if structure.deepest > MAX_DEPTH:
-            return "is nested too deeply"
+        if excess := structure.excess:
+            return excess
         pause()
     return ""
 
@@ -91,6 +89,13 @@ class Structure:
         """The most levels that were open at a time."""
         self._level = 0
         self._quotes = 0
+
+    @property
+    def excess(self) -> str:
+        """What the pieces so far have too much of, in a clause; ``""`` where they may be decoded."""
+        if self.elements > MAX_ELEMENTS:
+            return f"has more than {MAX_ELEMENTS} elements"
+        return "is nested too deeply" if self.deepest > MAX_DEPTH else ""
 
     def add(self, piece: bytes) -> None:
         """Count what another piece holds, as far as the bounds go."""

@@ -1,0 +1,48 @@
+"""The mistakes behind the faults of reading and judging reviews that testers found (see ``faults.py``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.bypasses.defences import REVIEW, mistake
+
+DEADLINES: Final = "webhook/deadlines.py"
+RUNTIME: Final = "webhook/server/runtime.py"
+
+T_BEGINNING: Final = (
+    "tests/unit/admission/test_review.py::test_a_beginning_is_looked_through_once_and_is_short"
+)
+
+REVIEW_FAULTS: Final = (
+    mistake(
+        "C3",
+        "whoever had no turn is refused out of turn",
+        "tests/unit/server/test_turns.py::test_a_crowd_without_turns_of_large_work_takes_many_passes",
+        (DEADLINES, "                self._take_turn()\n", "                pass\n"),
+    ),
+    mistake(
+        "C3",
+        "the same, seen by the loop of the process",
+        "tests/http/test_bodies.py::test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other",
+        (RUNTIME, "LargeWork(lambda: self.turns.take(Line.WOKEN))", "LargeWork()"),
+    ),
+    mistake(
+        "C3",
+        "a beginning is looked through anew for each try",
+        T_BEGINNING,
+        (REVIEW, "structure.add(body[looked:start])", "structure.add(body[:start])"),
+    ),
+    mistake(
+        "C3",
+        "a beginning may have 128 KiB",
+        T_BEGINNING,
+        (REVIEW, "_MAX_BEGINNING: Final = 32 * 1024", "_MAX_BEGINNING: Final = 128 * 1024"),
+    ),
+    mistake(
+        "C3",
+        "the beginning of a broken review is read at the same stretch",
+        "tests/unit/admission/test_review.py::"
+        "test_others_have_their_turns_before_a_broken_review_is_read_again",
+        (REVIEW, "    pause()\n    request = read_beginning(", "    request = read_beginning("),
+    ),
+)
