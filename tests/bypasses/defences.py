@@ -173,8 +173,8 @@ MISTAKES: Final = (
         OBJECT,
         (
             OBJECTS,
-            '    uid: str = ""\n    annotations',
-            '    uid: str = ""\n    deletionTimestamp: str | None = None\n    annotations',
+            '    uid: str = ""\n    owner_references',
+            '    uid: str = ""\n    deletionTimestamp: str | None = None\n    owner_references',
         ),
         (OBJECTS, 'class ObjectMeta(msgspec.Struct, rename="camel")', "class ObjectMeta(msgspec.Struct)"),
         (GATE, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
@@ -241,9 +241,7 @@ MISTAKES: Final = (
         (
             GATE,
             _IGNORED,
-            _TRUST_OWNER.format(
-                what='annotations and "swr-trust/verified" in request.object.metadata.annotations'
-            ),
+            _TRUST_OWNER.format(what='annotation("swr-trust/verified")'),
         ),
     ),
     mistake(
@@ -659,8 +657,8 @@ MISTAKES: Final = (
         f"{T_PROTOCOL}::test_a_label_on_a_namespace_changes_nothing",
         (
             OBJECTS,
-            '    uid: str = ""\n    annotations',
-            '    uid: str = ""\n    labels: dict[str, str] | None = None\n    annotations',
+            '    uid: str = ""\n    owner_references',
+            '    uid: str = ""\n    labels: dict[str, str] | None = None\n    owner_references',
         ),
         (
             GATE,

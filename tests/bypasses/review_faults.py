@@ -6,12 +6,15 @@ from typing import Final
 
 from tests.bypasses.defences import REVIEW, mistake
 
+REQUEST: Final = "webhook/admission/request.py"
+
 DEADLINES: Final = "webhook/deadlines.py"
 RUNTIME: Final = "webhook/server/runtime.py"
 
 T_BEGINNING: Final = (
     "tests/unit/admission/test_review.py::test_a_beginning_is_looked_through_once_and_is_short"
 )
+T_UNREAD: Final = "tests/unit/admission/test_request.py::test_nothing_is_made_of_what_nobody_reads"
 
 REVIEW_FAULTS: Final = (
     mistake(
@@ -44,5 +47,18 @@ REVIEW_FAULTS: Final = (
         "tests/unit/admission/test_review.py::"
         "test_others_have_their_turns_before_a_broken_review_is_read_again",
         (REVIEW, "    pause()\n    request = read_beginning(", "    request = read_beginning("),
+    ),
+    mistake(
+        "C3",
+        "annotations are decoded before anybody reads one",
+        T_UNREAD,
+        (REQUEST, "annotations: msgspec.Raw = _NULL", "annotations: dict[str, str] | None = None"),
+        (REQUEST, ".decode(self.annotations).value", ".decode(msgspec.json.encode(self.annotations)).value"),
+    ),
+    mistake(
+        "C3",
+        "groups are decoded however many there are",
+        T_UNREAD,
+        (REQUEST, "if len(self.written_groups) > MAX_GROUPS:", "if not self.written_groups:"),
     ),
 )

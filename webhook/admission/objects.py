@@ -29,7 +29,6 @@ class ObjectMeta(msgspec.Struct, rename="camel"):
     name: str = ""
     generate_name: str = ""
     uid: str = ""
-    annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from functools import lru_cache
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -21,6 +22,14 @@ MAX_TEXT: Final = 512
 
 MAX_CONTROLLERS: Final = 10
 """Controllers of one object that are kept; the API server allows one."""
+
+
+MAX_GROUPS: Final = 256 * 1024
+"""Bytes of a user's groups, else it counts as one of none: 2,000 names of 128 characters."""
+
+_NULL: Final = msgspec.Raw(b"null")
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeError)
+_groups_decoder: Final = msgspec.json.Decoder(list[str] | None)
 
 
 class GroupKind(msgspec.Struct, gc=False):
@@ -43,7 +52,49 @@ class UserInfo(msgspec.Struct, gc=False):
     """Who asked, as the API server authenticated them."""
 
     username: str = ""
-    groups: list[str] | None = None
+    written_groups: msgspec.Raw = msgspec.field(default=_NULL, name="groups")
+    """As they stand in the review: hardly any is asked about them, and 7 MiB of them take long to decode."""
+
+    @property
+    def groups(self) -> list[str]:
+        """The user's groups."""
+        if len(self.written_groups) > MAX_GROUPS:
+            return []
+        try:
+            return _groups_decoder.decode(self.written_groups) or []
+        except _DECODE_ERRORS:
+            return []
+
+
+@lru_cache(maxsize=8)
+def _decoder_of_annotation(key: str) -> msgspec.json.Decoder[Any]:
+    """Return what decodes one annotation and skips all others."""
+    field = ("value", str | None, msgspec.field(default=None, name=key))
+    return msgspec.json.Decoder(msgspec.defstruct("Annotations", [field]))
+
+
+class ReviewedMeta(ObjectMeta, rename="camel"):
+    """The metadata of an object under review.
+
+    ``annotations`` is as it stands in the review: of 100,000 in 7 MiB one is read, and to decode all of them
+    takes a tenth of a second.
+    """
+
+    annotations: msgspec.Raw = _NULL
+
+    def annotation(self, key: str) -> str | None:
+        """Return an annotation, ``None`` where it is not there."""
+        try:
+            value: str | None = _decoder_of_annotation(key).decode(self.annotations).value
+        except _DECODE_ERRORS:  # null, above all
+            return None
+        return value
+
+
+class ReviewedObject(KubernetesObject):
+    """An object under review."""
+
+    metadata: ReviewedMeta | None = None
 
 
 class AdmissionRequest(msgspec.Struct, rename="camel"):
@@ -62,8 +113,8 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
     name: Short = ""
     namespace: Short = ""
     dry_run: bool | None = None
-    object: KubernetesObject | None = None
-    old_object: KubernetesObject | None = None
+    object: ReviewedObject | None = None
+    old_object: ReviewedObject | None = None
     unreadable: str = msgspec.field(default="", name="-")
 
     @property
@@ -103,4 +154,4 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
             for owner in controllers[:MAX_CONTROLLERS]
         ]
         name, prefix, uid = (text[:MAX_TEXT] for text in (meta.name, meta.generate_name, meta.uid))
-        self.object = KubernetesObject(ObjectMeta(name, prefix, uid, None, owners))
+        self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, owners))

@@ -10,8 +10,14 @@ import msgspec
 
 from webhook.admission.bounds import Structure, find_excess
 from webhook.admission.decision import Decision
-from webhook.admission.objects import KubernetesObject
-from webhook.admission.request import AdmissionRequest, GroupKind, GroupResource, Short, UserInfo
+from webhook.admission.request import (
+    AdmissionRequest,
+    GroupKind,
+    GroupResource,
+    ReviewedObject,
+    Short,
+    UserInfo,
+)
 from webhook.deadlines import Pause, no_pause
 from webhook.errors import BadReviewError
 
@@ -88,7 +94,7 @@ many bytes of anything are read in two milliseconds, for whoever has had no turn
 
 _review_decoder: Final = msgspec.json.Decoder(_Review)
 _raw_decoder: Final = msgspec.json.Decoder(_RawReview)
-_object_decoder: Final = msgspec.json.Decoder(KubernetesObject | None)
+_object_decoder: Final = msgspec.json.Decoder(ReviewedObject | None)
 _encoder: Final = msgspec.json.Encoder()
 
 

@@ -103,10 +103,10 @@ def _is_mirror(request: AdmissionRequest) -> bool:
         return False
     user = request.user_info
     return (
-        MIRROR_ANNOTATION in (pod.metadata.annotations or {})
-        and bool(pod.spec.node_name)
+        bool(pod.spec.node_name)
         and user.username == f"system:node:{pod.spec.node_name}"
-        and "system:nodes" in (user.groups or [])
+        and "system:nodes" in user.groups
+        and pod.metadata.annotation(MIRROR_ANNOTATION) is not None
     )
 
 

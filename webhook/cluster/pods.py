@@ -53,6 +53,7 @@ class ReadApi(Protocol):
 class _Meta(ObjectMeta, rename="camel"):
     namespace: str = ""
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
 
 
 class _ContainerStatus(msgspec.Struct, gc=False):
@@ -327,7 +328,7 @@ def _controller_of(meta: ObjectMeta) -> Workload | None:
     return None
 
 
-def _is_static(meta: ObjectMeta) -> bool:
+def _is_static(meta: _Meta) -> bool:
     owner = _controller_of(meta)
     return MIRROR_ANNOTATION in (meta.annotations or {}) and owner is not None and owner.kind == "Node"
 

@@ -468,7 +468,7 @@ def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
 
     class Waiting(FakeAnswers):
         def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
-            seen.append((msgspec.to_builtins(body), count_decoded()))
+            seen.append((json.loads(msgspec.json.encode(body)), count_decoded()))
             return super().ask(questions, deadline)
 
     before = count_decoded()

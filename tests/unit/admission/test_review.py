@@ -130,7 +130,7 @@ def test_a_review_cut_off_within_its_user_is_refused_under_its_uid() -> None:
     request = read_beginning(body[: 16 * 1024], "there is no room")
     assert request is not None
     assert (request.uid, request.namespace, request.operation) == (UID, "shop", "CREATE")
-    assert (request.object, request.user_info.groups, request.unreadable) == (None, None, "there is no room")
+    assert (request.object, request.user_info.groups, request.unreadable) == (None, [], "there is no room")
 
 
 def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
