@@ -508,7 +508,7 @@ MISTAKES: Final = (
         "T34",
         "a namespace may be megabytes long",
         f"{T_REVIEW}::test_names_are_bounded",
-        ("webhook/admission/request.py", "msgspec.Meta(max_length=512)", "msgspec.Meta(min_length=0)"),
+        ("webhook/admission/request.py", "msgspec.Meta(max_length=MAX_NAME)", "msgspec.Meta(min_length=0)"),
     ),
     mistake(
         "T35",

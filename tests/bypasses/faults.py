@@ -214,7 +214,7 @@ FAULTS: Final = (
         "C2",
         "the same, of who asks",
         "tests/unit/admission/test_gate.py::test_no_long_string_is_kept_while_a_review_waits",
-        ("webhook/admission/request.py", "self.user_info.username[:MAX_TEXT]", "self.user_info.username"),
+        ("webhook/admission/request.py", "cut(self.user_info.username, MAX_TEXT)", "self.user_info.username"),
     ),
     mistake(
         "C1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.defences import REVIEW, mistake
+from tests.bypasses.defences import REVIEW, T_USES, USES, mistake
 
 REQUEST: Final = "webhook/admission/request.py"
 
@@ -15,6 +15,12 @@ T_BEGINNING: Final = (
     "tests/unit/admission/test_review.py::test_a_beginning_is_looked_through_once_and_is_short"
 )
 T_UNREAD: Final = "tests/unit/admission/test_request.py::test_nothing_is_made_of_what_nobody_reads"
+T_REQUEST: Final = "tests/unit/admission/test_request.py::test_what_is_kept_is_cut_by_bytes"
+T_NAMES: Final = "tests/unit/admission/test_review.py::test_names_are_bounded"
+_BY_CHARACTERS: Final = (
+    (REQUEST, "text[: size if text.isascii() else size // 4]", "text[:size]"),
+    (USES, "if not image.isascii() and len(image) > MAX_ODD_IMAGE:", "if not image:"),
+)
 
 REVIEW_FAULTS: Final = (
     mistake(
@@ -60,5 +66,42 @@ REVIEW_FAULTS: Final = (
         "groups are decoded however many there are",
         T_UNREAD,
         (REQUEST, "if len(self.written_groups) > MAX_GROUPS:", "if not self.written_groups:"),
+    ),
+    mistake(
+        "C2",
+        "what is kept of an object is cut by characters",
+        T_REQUEST,
+        _BY_CHARACTERS[0],
+    ),
+    mistake(
+        "C2",
+        "images, and the names of their places, are cut by characters",
+        "tests/unit/admission/test_gate.py::"
+        "test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes",
+        *_BY_CHARACTERS,
+    ),
+    mistake(
+        "C2",
+        "ten controllers are kept",
+        T_REQUEST,
+        (REQUEST, "itertools.islice(owners, 1)", "itertools.islice(owners, 10)"),
+    ),
+    mistake(
+        "C2",
+        "names may have twice the length of the longest",
+        T_NAMES,
+        (REQUEST, "msgspec.Meta(max_length=MAX_NAME)", "msgspec.Meta(max_length=2 * MAX_NAME)"),
+    ),
+    mistake(
+        "C2",
+        "an image loses what makes it invalid",
+        f"{T_USES}::test_an_image_is_shortened_to_what_it_can_be_known_by",
+        (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+    ),
+    mistake(
+        "C2",
+        "the same, found without a table",
+        f"{T_USES}::test_nothing_becomes_an_image_by_being_shortened",
+        (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -9,19 +10,15 @@ import msgspec
 
 from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
 
-Short = Annotated[str, msgspec.Meta(max_length=512)]
-"""A name as the API server limits it to 253 characters. It ends up in logs and in memories that are
-counted by entries, and who sends a review is not always the API server."""
-
-
 MAX_NAME: Final = 253
-"""Characters of an object's name (RFC 1123, DNS subdomain)."""
+"""Characters of an object's name (RFC 1123, DNS subdomain), all of them ASCII."""
+
+Short = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+"""A name as the API server limits it. It ends up in logs and in memories that are counted by entries, and who
+sends a review is not always the API server."""
 
 MAX_TEXT: Final = 512
-"""Characters of whatever else is kept of an object, or of who asks, for records that are shorter still."""
-
-MAX_CONTROLLERS: Final = 10
-"""Controllers of one object that are kept; the API server allows one."""
+"""Bytes of whatever else is kept of an object, or of who asks, for records that are shorter still."""
 
 
 MAX_GROUPS: Final = 256 * 1024
@@ -30,6 +27,14 @@ MAX_GROUPS: Final = 256 * 1024
 _NULL: Final = msgspec.Raw(b"null")
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeError)
 _groups_decoder: Final = msgspec.json.Decoder(list[str] | None)
+
+
+def cut(text: str, size: int) -> str:
+    """Return the beginning of a text that takes ``size`` bytes in memory, and some more for its head.
+
+    All characters of a string take as much as the largest: 1, 2 or 4 bytes, and 1 if all are ASCII.
+    """
+    return text[: size if text.isascii() else size // 4]
 
 
 class GroupKind(msgspec.Struct, gc=False):
@@ -135,23 +140,29 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
         body, which are all that the budget of bodies counts: each of 87,000 empty annotations is 9 bytes
         there and 84 here, and one character beyond the BMP makes four bytes of each other one of its string.
         So whatever is read of the content is read before the wait, and names are cut to what records show.
+        Of the controllers the first is kept; the API server allows one.
         """
         self.old_object = None
-        self.user_info = UserInfo(self.user_info.username[:MAX_TEXT])
+        self.user_info = UserInfo(cut(self.user_info.username, MAX_TEXT))
         meta = self.object.metadata if self.object is not None else None
         if meta is None:
             self.object = None
             return
-        controllers = [owner for owner in meta.owner_references or () if owner.controller and owner.name]
-        owners = [
-            OwnerReference(
-                api_version=owner.api_version[:MAX_TEXT],
-                kind=owner.kind[:MAX_TEXT],
-                name=owner.name[:MAX_TEXT],
-                uid=owner.uid[:MAX_TEXT],
-                controller=True,
-            )
-            for owner in controllers[:MAX_CONTROLLERS]
-        ]
-        name, prefix, uid = (text[:MAX_TEXT] for text in (meta.name, meta.generate_name, meta.uid))
-        self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, owners))
+        owners = (owner for owner in meta.owner_references or () if _is_controller(owner))
+        kept = [_cut_owner(owner) for owner in itertools.islice(owners, 1)]
+        name, prefix, uid = (cut(text, MAX_TEXT) for text in (meta.name, meta.generate_name, meta.uid))
+        self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, kept))
+
+
+def _is_controller(owner: OwnerReference) -> bool:
+    return bool(owner.controller and owner.kind and owner.name)
+
+
+def _cut_owner(owner: OwnerReference) -> OwnerReference:
+    return OwnerReference(
+        api_version=cut(owner.api_version, MAX_TEXT),
+        kind=cut(owner.kind, MAX_TEXT),
+        name=cut(owner.name, MAX_TEXT),
+        uid=cut(owner.uid, MAX_TEXT),
+        controller=True,
+    )

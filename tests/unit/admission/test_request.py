@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 from typing import Any
 
@@ -65,6 +66,30 @@ def test_what_identifies_an_object_is_kept_and_nothing_else() -> None:
     assert review.object_name == "web-*"
 
 
+FACE = "\N{GRINNING FACE}"
+"""One of these makes each other character of its string take four bytes."""
+
+
+@pytest.mark.parametrize("text", ["x" * 253, "x" * 1000, FACE, FACE + "x" * 252, "\u540d" * 1000])
+def test_what_is_kept_is_cut_by_bytes(text: str) -> None:
+    """Fault C2: cut by characters, 600 bytes of a body were kept as 2 KB. What Kubernetes allows is kept whole."""
+    owner = {"apiVersion": text, "kind": text, "name": text, "uid": text, "controller": True}
+    thing = pod("a") | {
+        "metadata": {"name": text, "generateName": text, "uid": text, "ownerReferences": [owner] * 10}
+    }
+    typed = request(thing, user=text)
+    typed.keep_identity()
+    assert typed.object is not None
+    meta = typed.object.metadata
+    assert meta is not None
+    (kept,) = meta.owner_references or ()
+    texts = (meta.name, meta.generate_name, meta.uid, kept.api_version, kept.kind, kept.name, kept.uid)
+    for seen in (*texts, typed.user_info.username):
+        assert text.startswith(seen)
+        assert len(seen) >= min(len(text), 512 if text.isascii() else 128)
+        assert sys.getsizeof(seen) - sys.getsizeof("\u540d") <= 512 + 16
+
+
 @pytest.mark.parametrize(
     ("annotations", "value"),
     [
@@ -98,7 +123,7 @@ def test_a_user_is_in_groups(groups: Any, expected: list[str]) -> None:
 
 def long_texts(count: int) -> list[str]:
     """Return so many texts of 70 bytes in a body, and 270 decoded."""
-    return [f"{number:05}" + "\n" * 28 + "\N{GRINNING FACE}" for number in range(count)]
+    return [f"{number:05}" + "\n" * 28 + FACE for number in range(count)]
 
 
 def test_nothing_is_made_of_what_nobody_reads() -> None:

@@ -53,9 +53,11 @@ def test_a_uid_must_be_there_and_bounded(uid: str) -> None:
 
 @pytest.mark.parametrize("field", ["namespace", "name", "operation", "subResource"])
 def test_names_are_bounded(field: str) -> None:
-    """They are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
-    with pytest.raises(BadReviewError, match=rf"length <= 512 - at `\$\.request\.{field}`"):
-        read_review(review(pod("a"), **{"subresource" if field == "subResource" else field: "x" * 513}))
+    """Fault C2: they are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
+    key = "subresource" if field == "subResource" else field
+    assert read_review(review(pod("a"), **{key: "x" * 253})).unreadable == ""
+    with pytest.raises(BadReviewError, match=rf"length <= 253 - at `\$\.request\.{field}`"):
+        read_review(review(pod("a"), **{key: "x" * 254}))
 
 
 def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
