@@ -21,6 +21,8 @@ _BY_CHARACTERS: Final = (
     (REQUEST, "text[: size if text.isascii() else size // 4]", "text[:size]"),
     (USES, "if not image.isascii() and len(image) > MAX_ODD_IMAGE:", "if not image:"),
 )
+LANE: Final = "webhook/trust/lane.py"
+T_LOST: Final = "tests/unit/trust/test_lane.py::test_what_nobody_waits_for_is_ended_in_pieces"
 
 REVIEW_FAULTS: Final = (
     mistake(
@@ -103,5 +105,23 @@ REVIEW_FAULTS: Final = (
         "the same, found without a table",
         f"{T_USES}::test_nothing_becomes_an_image_by_being_shortened",
         (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+    ),
+    mistake(
+        "C3",
+        "all that nobody waits for is ended at a stretch",
+        T_LOST,
+        (LANE, "while self._waiting and len(abandoned) < MAX_ABANDONED:", "while self._waiting:"),
+    ),
+    mistake(
+        "C3",
+        "what one namespace has left is ended at a stretch, and so are refreshes",
+        "tests/unit/trust/test_lane.py::test_refreshes_that_nobody_waits_for_are_ended_in_pieces",
+        (LANE, "while flights and len(abandoned) < MAX_ABANDONED:", "while flights:"),
+    ),
+    mistake(
+        "C3",
+        "many workers end what nobody waits for, and all of them in one pass",
+        T_LOST,
+        (LANE, "        with self._choosing:\n", "        if turn:\n"),
     ),
 )
