@@ -173,8 +173,8 @@ MISTAKES: Final = (
         OBJECT,
         (
             OBJECTS,
-            '    uid: str = ""\n    owner_references',
-            '    uid: str = ""\n    deletionTimestamp: str | None = None\n    owner_references',
+            '    uid: str = ""\n\n\nclass Container',
+            '    uid: str = ""\n    deletionTimestamp: str | None = None\n\n\nclass Container',
         ),
         (OBJECTS, 'class ObjectMeta(msgspec.Struct, rename="camel")', "class ObjectMeta(msgspec.Struct)"),
         (GATE, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
@@ -657,8 +657,8 @@ MISTAKES: Final = (
         f"{T_PROTOCOL}::test_a_label_on_a_namespace_changes_nothing",
         (
             OBJECTS,
-            '    uid: str = ""\n    owner_references',
-            '    uid: str = ""\n    labels: dict[str, str] | None = None\n    owner_references',
+            '    uid: str = ""\n\n\nclass Container',
+            '    uid: str = ""\n    labels: dict[str, str] | None = None\n\n\nclass Container',
         ),
         (
             GATE,

@@ -65,9 +65,9 @@ REVIEW_FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "groups are decoded however many there are",
+        "groups and owners are decoded however many there are",
         T_UNREAD,
-        (REQUEST, "if len(self.written_groups) > MAX_GROUPS:", "if not self.written_groups:"),
+        (REQUEST, "if len(written) > MAX_LIST:", "if not written:"),
     ),
     mistake(
         "C2",
@@ -110,7 +110,7 @@ REVIEW_FAULTS: Final = (
         "C3",
         "all that nobody waits for is ended at a stretch",
         T_LOST,
-        (LANE, "while self._waiting and len(abandoned) < MAX_ABANDONED:", "while self._waiting:"),
+        (LANE, "                LargeWork.pause()\n", ""),
     ),
     mistake(
         "C3",

@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.objects import KubernetesObject, ObjectMeta
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
 from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
 from webhook.cli.trees import NULL, Tree, line_of
 from webhook.errors import InvalidReferenceError, ManifestError
@@ -35,8 +35,10 @@ _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
 
 
 class _Meta(ObjectMeta, rename="camel"):
+    """What is not read is here, too: the API server takes no other types."""
+
     annotations: dict[str, str] | None = None
-    """Not read, but the API server takes strings alone."""
+    owner_references: list[OwnerReference] | None = None
 
 
 class _Object(KubernetesObject):
