@@ -22,7 +22,6 @@ sends a review is not always the API server."""
 MAX_TEXT: Final = 512
 """Bytes of whatever else is kept of an object, or of who asks, for records that are shorter still."""
 
-
 MAX_LIST: Final = 256 * 1024
 """Bytes of a user's groups, or of an object's owners, else there are none: 2,000 names of 128 characters."""
 
