@@ -173,8 +173,8 @@ MISTAKES: Final = (
         OBJECT,
         (
             OBJECTS,
-            '    uid: str = ""\n    annotations',
-            '    uid: str = ""\n    deletionTimestamp: str | None = None\n    annotations',
+            '    uid: str = ""\n\n\nclass Container',
+            '    uid: str = ""\n    deletionTimestamp: str | None = None\n\n\nclass Container',
         ),
         (OBJECTS, 'class ObjectMeta(msgspec.Struct, rename="camel")', "class ObjectMeta(msgspec.Struct)"),
         (GATE, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
@@ -241,9 +241,7 @@ MISTAKES: Final = (
         (
             GATE,
             _IGNORED,
-            _TRUST_OWNER.format(
-                what='annotations and "swr-trust/verified" in request.object.metadata.annotations'
-            ),
+            _TRUST_OWNER.format(what='annotation("swr-trust/verified")'),
         ),
     ),
     mistake(
@@ -510,7 +508,7 @@ MISTAKES: Final = (
         "T34",
         "a namespace may be megabytes long",
         f"{T_REVIEW}::test_names_are_bounded",
-        ("webhook/admission/request.py", "msgspec.Meta(max_length=512)", "msgspec.Meta(min_length=0)"),
+        ("webhook/admission/request.py", "msgspec.Meta(max_length=MAX_NAME)", "msgspec.Meta(min_length=0)"),
     ),
     mistake(
         "T35",
@@ -659,8 +657,8 @@ MISTAKES: Final = (
         f"{T_PROTOCOL}::test_a_label_on_a_namespace_changes_nothing",
         (
             OBJECTS,
-            '    uid: str = ""\n    annotations',
-            '    uid: str = ""\n    labels: dict[str, str] | None = None\n    annotations',
+            '    uid: str = ""\n\n\nclass Container',
+            '    uid: str = ""\n    labels: dict[str, str] | None = None\n\n\nclass Container',
         ),
         (
             GATE,

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.bypasses.connection_faults import CONNECTION_FAULTS, CONNECTIONS, WORKER
 from tests.bypasses.defences import LOOKUP, mistake
+from tests.bypasses.review_faults import REVIEW_FAULTS
 from tests.bypasses.trust_faults import TRUST_FAULTS
 
 LIMITER: Final = "webhook/trust/limiter.py"
@@ -38,6 +39,7 @@ _IMPORTS_FIRST: Final = (
 
 FAULTS: Final = (
     *TRUST_FAULTS,
+    *REVIEW_FAULTS,
     mistake(
         "A1",
         "a default argument keeps what the patch replaces",
@@ -194,7 +196,7 @@ FAULTS: Final = (
         "C2",
         "the same, of who asks",
         "tests/unit/admission/test_gate.py::test_no_long_string_is_kept_while_a_review_waits",
-        ("webhook/admission/request.py", "self.user_info.username[:MAX_TEXT]", "self.user_info.username"),
+        ("webhook/admission/request.py", "cut(self.user_info.username, MAX_TEXT)", "self.user_info.username"),
     ),
     mistake(
         "C1",
@@ -202,15 +204,15 @@ FAULTS: Final = (
         "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",
         (
             "webhook/admission/bounds.py",
-            "        if structure.elements > MAX_ELEMENTS:\n",
-            "        if structure.elements < 0:\n",
+            "        if self.elements > MAX_ELEMENTS:\n            return f",
+            "        if self.elements < 0:\n            return f",
         ),
     ),
     mistake(
         "A4",
         "how deep an object may be is the interpreter's",
         "tests/unit/admission/test_bounds.py::test_the_bound_of_levels_is_our_own",
-        ("webhook/admission/bounds.py", "if structure.deepest > MAX_DEPTH:", "if structure.deepest < 0:"),
+        ("webhook/admission/bounds.py", "if self.deepest > MAX_DEPTH else", "if self.deepest < 0 else"),
     ),
     mistake(
         "C1",

@@ -21,7 +21,8 @@ MAX_DEPTH: Final = 500
 
 MAX_ELEMENTS: Final = 100_000
 """Commas, and beginnings of arrays and objects, outside of strings: what a decoder may make an object of. A
-Deployment with its managed fields has some hundreds. So many annotations are decoded in some 10 ms."""
+Deployment with its managed fields has some hundreds, an update of one with 4,000 variables some 80,000. What
+many strings could stand in and few are read is not decoded (``webhook.admission.request``)."""
 
 PIECE: Final = 1024 * 1024
 """Bytes that are looked through at a time: some milliseconds, whatever they are."""
@@ -45,10 +46,8 @@ def find_excess(body: bytes, pause: Pause = no_pause) -> str:
     structure = Structure()
     for piece in split_into_pieces(body, PIECE):
         structure.add(piece)
-        if structure.elements > MAX_ELEMENTS:
-            return f"has more than {MAX_ELEMENTS} elements"
-        if structure.deepest > MAX_DEPTH:
-            return "is nested too deeply"
+        if excess := structure.excess:
+            return excess
         pause()
     return ""
 
@@ -91,6 +90,13 @@ class Structure:
         """The most levels that were open at a time."""
         self._level = 0
         self._quotes = 0
+
+    @property
+    def excess(self) -> str:
+        """What the pieces so far have too much of, in a clause; ``""`` where they may be decoded."""
+        if self.elements > MAX_ELEMENTS:
+            return f"has more than {MAX_ELEMENTS} elements"
+        return "is nested too deeply" if self.deepest > MAX_DEPTH else ""
 
     def add(self, piece: bytes) -> None:
         """Count what another piece holds, as far as the bounds go."""

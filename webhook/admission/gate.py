@@ -346,11 +346,11 @@ def _break_glass(
     thing = request.object
     meta = thing.metadata if thing is not None else None
     annotation = policy.break_glass.annotation
-    value = ((meta.annotations if meta is not None else None) or {}).get(annotation)
+    value = meta.annotation(annotation) if meta is not None else None
     if value is None:
         return None, ()
     user = request.user_info
-    if not policy.break_glass.allows(user.username, user.groups or ()):
+    if not policy.break_glass.allows(user.username, user.groups):
         who = printable(user.username, 100)
         return None, (messages.note("break-glass-ignored", annotation=annotation, user=who),)
     reason = value.strip()

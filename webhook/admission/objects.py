@@ -24,13 +24,11 @@ class OwnerReference(msgspec.Struct, rename="camel", gc=False):
 
 
 class ObjectMeta(msgspec.Struct, rename="camel"):
-    """The metadata that decisions and records need."""
+    """The metadata that every reader of an object needs."""
 
     name: str = ""
     generate_name: str = ""
     uid: str = ""
-    annotations: dict[str, str] | None = None
-    owner_references: list[OwnerReference] | None = None
 
 
 class Container(msgspec.Struct, rename="camel", gc=False):

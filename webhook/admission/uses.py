@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from webhook.admission.objects import Container, KubernetesObject, Spec
-from webhook.admission.request import MAX_NAME, AdmissionRequest
+from webhook.admission.request import MAX_NAME, AdmissionRequest, cut
 
 PODS: Final = ("", "pods")
 
@@ -69,16 +69,24 @@ class ImageUse(msgspec.Struct, frozen=True, gc=False):
 MAX_IMAGE: Final = 512
 """Characters of an image that are judged: one of more than 456 is invalid, so one cut to these is, too."""
 
+MAX_ODD_IMAGE: Final = 100
+"""Characters of an image with one that is not ASCII. It is invalid, and these are enough to find it by."""
+
+CUT: Final = "\u2026"
+"""Stands for what was left out of such an image: an ellipsis, so that it is as invalid as it was."""
+
 
 def shorten(use: ImageUse) -> ImageUse:
     """Return a use without what no image can have, for the time in which a review waits.
 
     A string takes up to four times its bytes in the body, and the budget of bodies counts those.
     """
-    if len(use.image) <= MAX_IMAGE and len(use.place[1]) <= MAX_NAME and len(use.pull_policy) <= MAX_NAME:
-        return use
-    place = (use.place[0], use.place[1][:MAX_NAME])
-    return ImageUse(use.field, place, use.image[:MAX_IMAGE], use.pull_policy[:MAX_NAME], use.template)
+    image = use.image[:MAX_IMAGE]
+    if not image.isascii() and len(image) > MAX_ODD_IMAGE:
+        half = MAX_ODD_IMAGE // 2
+        image = image[:half] + CUT + image[-half:]
+    place = (use.place[0], cut(use.place[1], MAX_NAME))
+    return ImageUse(use.field, place, image, cut(use.pull_policy, MAX_NAME), use.template)
 
 
 def classify(request: AdmissionRequest) -> Subject:
@@ -103,10 +111,10 @@ def _is_mirror(request: AdmissionRequest) -> bool:
         return False
     user = request.user_info
     return (
-        MIRROR_ANNOTATION in (pod.metadata.annotations or {})
-        and bool(pod.spec.node_name)
+        bool(pod.spec.node_name)
         and user.username == f"system:node:{pod.spec.node_name}"
-        and "system:nodes" in (user.groups or [])
+        and "system:nodes" in user.groups
+        and pod.metadata.annotation(MIRROR_ANNOTATION) is not None
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.objects import KubernetesObject
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
 from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
 from webhook.cli.trees import NULL, Tree, line_of
 from webhook.errors import InvalidReferenceError, ManifestError
@@ -32,6 +32,17 @@ RECIPES: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 """Files of a folder that say how objects are made and are none; they need not name a kind."""
 
 _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
+
+
+class _Meta(ObjectMeta, rename="camel"):
+    """What is not read is here, too: the API server takes no other types."""
+
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class _Object(KubernetesObject):
+    metadata: _Meta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +205,7 @@ def _read_object(name: str, tree: Tree, node: yaml.Node, kind: str, api_version:
         named = metadata.get("name") if isinstance(metadata, dict) else ""
         return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else Passed()
     try:
-        thing = msgspec.convert(value, KubernetesObject, strict=False)
+        thing = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:
         raise ManifestError(f"{name}:{line}: this {kind} cannot be read: {error}") from None
     uses = find_uses(subject, kind, thing)

@@ -87,7 +87,7 @@ def _regarded(request: AdmissionRequest) -> Regarded:
     if meta is not None:
         if request.operation == "UPDATE" and meta.name:
             return regard("v1", "Pod", meta.name, meta.uid)
-        for owner in meta.owner_references or ():
+        for owner in meta.owner_references:
             # A Node has no namespace, an Event about it would belong elsewhere.
             if owner.controller and owner.name and owner.kind != "Node":
                 return regard(owner.api_version, owner.kind, owner.name, owner.uid)

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec
 from webhook.admission.uses import MIRROR_ANNOTATION, ImageUse, Subject, find_uses
 from webhook.audit.pods import PodPage, RunningPod, Workload
 from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, PASSING
@@ -53,6 +53,8 @@ class ReadApi(Protocol):
 class _Meta(ObjectMeta, rename="camel"):
     namespace: str = ""
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
 
 
 class _ContainerStatus(msgspec.Struct, gc=False):
@@ -320,14 +322,14 @@ def _key(item: Any) -> str:
     return f"{meta.get('namespace', '')}/{meta.get('name', '')}"
 
 
-def _controller_of(meta: ObjectMeta) -> Workload | None:
+def _controller_of(meta: _Meta) -> Workload | None:
     for reference in meta.owner_references or ():
         if reference.controller and reference.kind and reference.name:
             return Workload(reference.kind, reference.name, reference.api_version, reference.uid)
     return None
 
 
-def _is_static(meta: ObjectMeta) -> bool:
+def _is_static(meta: _Meta) -> bool:
     owner = _controller_of(meta)
     return MIRROR_ANNOTATION in (meta.annotations or {}) and owner is not None and owner.kind == "Node"
 

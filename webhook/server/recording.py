@@ -91,7 +91,7 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
 def _owner_of(request: AdmissionRequest) -> str:
     """Return ``Kind/name`` of the controller that creates the object, by the object's own word."""
     meta = request.object.metadata if request.object is not None else None
-    for reference in (meta.owner_references if meta is not None else None) or ():
+    for reference in meta.owner_references if meta is not None else ():
         if reference.controller and reference.kind and reference.name:
             return f"{reference.kind[:MAX_NAME]}/{reference.name[:MAX_NAME]}"
     return ""

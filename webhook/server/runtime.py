@@ -131,7 +131,7 @@ class Runtime:
             events = _open_events(self.policy, environment, self.metrics)
             observers.append(events)
             self._write_events = lambda: events.run(self._stop)
-        large_work = LargeWork()
+        large_work = LargeWork(lambda: self.turns.take(Line.WOKEN))
         self.gate = Gate(lambda: self.policy.current, self.engine, observers, large_work=large_work)
         self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
         self._snapshot_thread: threading.Thread | None = None

@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from webhook.deadlines import Deadline, spawn
+from webhook.deadlines import Deadline, LargeWork, spawn
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.flight import Flight
@@ -32,6 +32,9 @@ MAX_WAITING_PER_TENANT: Final = 1_000
 
 MAX_BACKGROUND: Final = 1_000
 """Refreshes that may queue for one registry; more are simply not made."""
+
+MAX_ABANDONED: Final = 200
+"""Lookups that nobody waits for any more and that are ended at a stretch: less than a millisecond."""
 
 BACKGROUND_TURN: Final = 10
 """Every so many lookups a refresh goes first, so that images in use do not all go cold."""
@@ -80,6 +83,8 @@ class Lane:
         self._finish = finish
         self._lateness = lateness
         self._lock = threading.Lock()
+        self._choosing = threading.Lock()
+        """Held by the one worker that chooses a flight, and that lets others go on meanwhile."""
         self._waiting: OrderedDict[str, deque[Flight]] = OrderedDict()
         self._count = 0
         self._background: deque[Flight] = deque()
@@ -148,6 +153,17 @@ class Lane:
 
     def _next_flight(self, turn: Turn) -> Flight | None:
         """Return whose turn it is, leaving out what nobody wants any more."""
+        with self._choosing:
+            flight, is_end = self._look_for_flight(turn)
+            while not is_end:
+                LargeWork.pause()
+                flight, is_end = self._look_for_flight(turn)
+        if turn.background and self._background:
+            self._staff()
+        return flight
+
+    def _look_for_flight(self, turn: Turn) -> tuple[Flight | None, bool]:
+        """Return whose turn it is, and whether all were looked at that nobody wants any more."""
         abandoned: list[Flight] = []
         with self._lock:
             if turn.background:
@@ -157,21 +173,19 @@ class Lane:
                 flight = self._take_from_next_tenant(abandoned)
         for lost in abandoned:
             self._finish(lost, LookupTimeout("nobody waits for it any more", fault=Fault.LOCAL))
-        if turn.background and self._background:
-            self._staff()
-        return flight
+        return flight, flight is not None or len(abandoned) < MAX_ABANDONED
 
     def _take_from_next_tenant(self, abandoned: list[Flight]) -> Flight | None:
         """Return the next flight of the namespace whose turn it is; that namespace then comes last."""
-        while self._waiting:
+        while self._waiting and len(abandoned) < MAX_ABANDONED:
             tenant, flights = next(iter(self._waiting.items()))
             before = len(flights)
             flight = self._take(flights, abandoned)
             self._count -= before - len(flights)
-            if flights:
-                self._waiting.move_to_end(tenant)
-            else:
+            if not flights:
                 del self._waiting[tenant]
+            elif flight is not None:
+                self._waiting.move_to_end(tenant)
             if flight is not None:
                 return flight
         return None
@@ -182,7 +196,7 @@ class Lane:
         One flight may stand in several queues: a refresh that somebody came to wait for, an image that
         several namespaces ask about. What was started from another queue costs no turn in this one.
         """
-        while flights:
+        while flights and len(abandoned) < MAX_ABANDONED:
             flight = flights.popleft()
             if flight.started:
                 continue

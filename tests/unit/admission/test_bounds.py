@@ -125,7 +125,7 @@ def test_an_old_object_full_of_elements_is_refused_too() -> None:
 def test_groups_of_a_user_are_counted_with_the_rest() -> None:
     """Fault C1: they are left out, and the review is refused under its uid, not as a failed call."""
     request = read_review(review(pod("a"), groups=["g"] * 300_000))
-    assert (request.uid, request.object, request.user_info.groups) == (UID, None, None)
+    assert (request.uid, request.object, request.user_info.groups) == (UID, None, [])
     assert request.unreadable == f"it has more than {MAX_ELEMENTS} elements"
 
 

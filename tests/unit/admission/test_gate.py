@@ -468,7 +468,7 @@ def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
 
     class Waiting(FakeAnswers):
         def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
-            seen.append((msgspec.to_builtins(body), count_decoded()))
+            seen.append((json.loads(msgspec.json.encode(body)), count_decoded()))
             return super().ask(questions, deadline)
 
     before = count_decoded()
@@ -514,6 +514,35 @@ def test_no_long_string_is_kept_while_a_review_waits(where: str) -> None:
         tracemalloc.stop()
     assert not decision.allowed
     assert kept[0] < len(text)
+
+
+def test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes() -> None:
+    """Fault C2: 245 reviews of 200 odd images and 1,150 smaller ones took 494 MiB: 5 KB for each image."""
+
+    def odd(size: int, number: int = 0) -> str:
+        return f"\N{GRINNING FACE}{number}".ljust(size, "x")
+
+    thing = pod(UNTRUSTED)
+    thing["spec"]["containers"] += [
+        container(odd(512, n), name=odd(253, n), imagePullPolicy=odd(253, n)) for n in range(199)
+    ]
+    body = json.dumps(json.loads(review(thing, user=odd(512))), ensure_ascii=False).encode()
+    kept: list[int] = []
+
+    class Waiting(FakeAnswers):
+        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+            gc.collect()
+            kept.append(tracemalloc.get_traced_memory()[0])
+            return super().ask(questions, deadline)
+
+    gate = Gate(lambda: GLASS, Waiting(FACTS), clock=lambda: NOW)
+    tracemalloc.start()
+    try:
+        decision = gate.decide(read_review(body), SOON)
+    finally:
+        tracemalloc.stop()
+    assert {item.judgement.reason for item in decision.judged[1:]} == {"non-ascii"}
+    assert kept[0] < 200 * 2048 + 64 * 1024
 
 
 def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.MonkeyPatch) -> None:

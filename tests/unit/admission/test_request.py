@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import tracemalloc
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.builders import pod, request
+from tests.builders import pod, request, review
+from webhook.admission.review import read_review
 
 
 @pytest.mark.parametrize(
@@ -48,18 +52,100 @@ def test_what_identifies_an_object_is_kept_and_nothing_else() -> None:
     }
     review = request(thing, old=thing, operation="UPDATE", name="", user="alice", groups=["devs"])
     review.keep_identity()
-    assert msgspec.to_builtins(review.object, str_keys=True) == {
+    assert json.loads(msgspec.json.encode(review.object)) == {
         "metadata": {
             "name": "",
             "generateName": "web-",
             "uid": "42",
-            "annotations": None,
             "ownerReferences": [owner],
+            "annotations": None,
         },
         "spec": None,
     }
-    assert (review.old_object, review.user_info.username, review.user_info.groups) == (None, "alice", None)
+    assert (review.old_object, review.user_info.username, review.user_info.groups) == (None, "alice", [])
     assert review.object_name == "web-*"
+
+
+FACE = "\N{GRINNING FACE}"
+"""One of these makes each other character of its string take four bytes."""
+
+
+@pytest.mark.parametrize("text", ["x" * 253, "x" * 1000, FACE, FACE + "x" * 252, "\u540d" * 1000])
+def test_what_is_kept_is_cut_by_bytes(text: str) -> None:
+    """Fault C2: cut by characters, 600 bytes of a body were kept as 2 KB. What Kubernetes allows is kept whole."""
+    owner = {"apiVersion": text, "kind": text, "name": text, "uid": text, "controller": True}
+    thing = pod("a") | {
+        "metadata": {"name": text, "generateName": text, "uid": text, "ownerReferences": [owner] * 10}
+    }
+    typed = request(thing, user=text)
+    typed.keep_identity()
+    assert typed.object is not None
+    meta = typed.object.metadata
+    assert meta is not None
+    (kept,) = meta.owner_references
+    texts = (meta.name, meta.generate_name, meta.uid, kept.api_version, kept.kind, kept.name, kept.uid)
+    for seen in (*texts, typed.user_info.username):
+        assert text.startswith(seen)
+        assert len(seen) >= min(len(text), 512 if text.isascii() else 128)
+        assert sys.getsizeof(seen) - sys.getsizeof("\u540d") <= 512 + 16
+
+
+@pytest.mark.parametrize(
+    ("annotations", "value"),
+    [
+        ({"a/b": "x", "c": "y"}, "x"),
+        ({"a/b": ""}, ""),
+        ({"c": "x", "d": '"a/b":"y"'}, None),
+        ({"c": {"a/b": "x"}}, None),
+        ({"a/b": 5}, None),
+        ({}, None),
+        (None, None),
+        ("a/b", None),
+    ],
+)
+def test_an_annotation_is_read_by_its_key(annotations: Any, value: str | None) -> None:
+    """The one of the object itself, if it is a text; what is something else is none."""
+    thing = pod("a") | {"metadata": {"annotations": annotations}}
+    meta = request(thing).object
+    assert meta is not None
+    assert meta.metadata is not None
+    assert meta.metadata.annotation("a/b") == value
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [(["a", "b"], ["a", "b"]), ([], []), ([5], []), (["g" * 128] * 1500, ["g" * 128] * 1500)],
+)
+def test_a_user_is_in_groups(groups: Any, expected: list[str]) -> None:
+    """Whatever else stands there is none."""
+    assert request(pod("a"), groups=groups).user_info.groups == expected
+
+
+def long_texts(count: int) -> list[str]:
+    """Return so many texts of 70 bytes in a body, and 270 decoded."""
+    return [f"{number:05}" + "\n" * 28 + FACE for number in range(count)]
+
+
+def test_nothing_is_made_of_what_nobody_reads() -> None:
+    """Fault C3: 190,000 keys and values of annotations were decoded at a stretch, for a tenth of a second."""
+    texts = long_texts(30_000)
+    thing = pod("a")
+    thing["metadata"]["annotations"] = {**dict.fromkeys(texts, texts[0]), "a/b": "x"}
+    thing["metadata"]["ownerReferences"] = [{"uid": text, "controller": True} for text in texts[:10_000]]
+    body = json.dumps(json.loads(review(thing, groups=texts)), ensure_ascii=False).encode()
+    assert len(body) > 6 * 2**20
+    tracemalloc.start()
+    try:
+        typed = read_review(body)
+        assert typed.object is not None
+        assert typed.object.metadata is not None
+        assert typed.object.metadata.annotation("a/b") == "x"
+        assert typed.user_info.groups == typed.object.metadata.owner_references == []
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert typed.unreadable == ""
+    assert kept < 64 * 1024
 
 
 @pytest.mark.parametrize("thing", [None, {"spec": {}}])

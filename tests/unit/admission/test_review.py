@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.builders import UID, container, pod, review
+from webhook.admission import review as review_module
+from webhook.admission.bounds import Structure
 from webhook.admission.decision import Decision, Outcome
 from webhook.admission.review import MAX_UID_LENGTH, read_beginning, read_review, write_review
 from webhook.errors import BadReviewError
@@ -51,9 +53,11 @@ def test_a_uid_must_be_there_and_bounded(uid: str) -> None:
 
 @pytest.mark.parametrize("field", ["namespace", "name", "operation", "subResource"])
 def test_names_are_bounded(field: str) -> None:
-    """They are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
-    with pytest.raises(BadReviewError, match=rf"length <= 512 - at `\$\.request\.{field}`"):
-        read_review(review(pod("a"), **{"subresource" if field == "subResource" else field: "x" * 513}))
+    """Fault C2: they are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
+    key = "subresource" if field == "subResource" else field
+    assert read_review(review(pod("a"), **{key: "x" * 253})).unreadable == ""
+    with pytest.raises(BadReviewError, match=rf"length <= 253 - at `\$\.request\.{field}`"):
+        read_review(review(pod("a"), **{key: "x" * 254}))
 
 
 def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
@@ -128,7 +132,7 @@ def test_a_review_cut_off_within_its_user_is_refused_under_its_uid() -> None:
     request = read_beginning(body[: 16 * 1024], "there is no room")
     assert request is not None
     assert (request.uid, request.namespace, request.operation) == (UID, "shop", "CREATE")
-    assert (request.object, request.user_info.groups, request.unreadable) == (None, None, "there is no room")
+    assert (request.object, request.user_info.groups, request.unreadable) == (None, [], "there is no room")
 
 
 def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
@@ -144,6 +148,55 @@ def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
 def test_a_beginning_that_says_too_little_is_none(body: bytes) -> None:
     """Without uid, kind, user and namespace there is nothing to refuse under."""
     assert read_beginning(body, "x") is None
+
+
+def hostile_beginning(size: int) -> bytes:
+    """Return a review whose user takes so many bytes, with eight places where the object might begin."""
+    extra = {"a": "EXTRA"}
+    body = deep({"spec": "DEEP"}, userInfo={"username": "dev", "extra": extra}).decode()
+    filler = "[" + "[[]]," * (size // 5) + "0]"
+    return body.replace('"EXTRA"', filler + ', "object": 1' * 8).encode()
+
+
+@pytest.mark.parametrize("size", [30_000, 120_000])
+def test_a_beginning_is_looked_through_once_and_is_short(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: eight tries over 128 KiB took 40 ms, for each of hundreds whose turn had not come."""
+    body, looked, read = hostile_beginning(size), [0], [0]
+    add, read_start = Structure.add, review_module._read_start
+
+    def count_looked(structure: Structure, piece: bytes) -> None:
+        looked[0] += len(piece)
+        add(structure, piece)
+
+    def count_read(beginning: bytes, unreadable: str) -> Any:
+        read[0] += len(beginning)
+        return read_start(beginning, unreadable)
+
+    monkeypatch.setattr(Structure, "add", count_looked)
+    monkeypatch.setattr(review_module, "_read_start", count_read)
+    request = read_beginning(body, "why")
+    assert request is not None
+    assert (request.uid, request.namespace, request.user_info.username) == (UID, "shop", "")
+    assert looked[0] <= 32 * 1024
+    assert read[0] <= 9 * 32 * 1024
+
+
+def test_others_have_their_turns_before_a_broken_review_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fault C3: looking it through, or decoding it, has taken its time already."""
+    steps: list[str] = []
+    read = review_module.read_beginning
+
+    def note(body: bytes, unreadable: str) -> Any:
+        steps.append("beginning")
+        return read(body, unreadable)
+
+    monkeypatch.setattr(review_module, "read_beginning", note)
+    for body in (hostile_beginning(30_000), review({"metadata": 5}) + b"}", review({"metadata": {}})[:-2]):
+        steps.clear()
+        read_review(body, lambda: steps.append("pause"))
+        assert steps[-2:] == ["pause", "beginning"]
 
 
 def test_the_request_is_typed() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.builders import container, pod, request
-from webhook.admission.uses import WORKLOADS, Subject, changed_uses, classify, find_uses
+from webhook.admission.uses import WORKLOADS, ImageUse, Subject, changed_uses, classify, find_uses, shorten
+from webhook.errors import InvalidReferenceError
+from webhook.images.reference import parse_reference
 
 DEPLOYMENTS = ("apps", "v1", "deployments")
 
@@ -190,3 +194,45 @@ def test_a_pod_being_deleted_is_judged_by_what_it_changes() -> None:
     dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert changed(dying, pod("a:1")) == ["spec.containers[0].image"]
     assert changed(dying, pod("b:1")) == []
+
+
+def is_reference(image: str) -> bool:
+    """Whether a node could run an image of this name."""
+    try:
+        parse_reference(image)
+    except InvalidReferenceError:
+        return False
+    return True
+
+
+LONGEST = "r.io/" + "a" * 250 + ":" + "t" * 128 + "@sha256:" + "0" * 64
+"""The longest reference there is."""
+
+
+@pytest.mark.parametrize(
+    ("image", "shortened"),
+    [
+        (LONGEST, LONGEST),
+        (LONGEST + "x" * 1000, LONGEST + "x" * (512 - len(LONGEST))),
+        ("a:1\u200b", "a:1\u200b"),
+        ("a" * 100 + "\u00e9" + "b" * 100, "a" * 50 + "\u2026" + "b" * 50),
+        ("a" * 512 + "\u00e9", "a" * 512),
+    ],
+)
+def test_an_image_is_shortened_to_what_it_can_be_known_by(image: str, shortened: str) -> None:
+    """Fault C2: what no image can have is not kept while a review waits, and one that can be is kept whole."""
+    use = ImageUse("f", ("containers", "c"), image, "Always", template=True)
+    assert shorten(use) == ImageUse("f", ("containers", "c"), shortened, "Always", template=True)
+    assert is_reference(image) == is_reference(shortened)
+
+
+@given(
+    st.text(max_size=3), st.integers(0, 300), st.text(max_size=3), st.integers(0, 300), st.text(max_size=3)
+)
+def test_nothing_becomes_an_image_by_being_shortened(
+    start: str, more: int, middle: str, most: int, end: str
+) -> None:
+    """Fault C2: nothing is judged under another name than that of the Pod, whatever is cut out of it."""
+    image = start + "a" * more + middle + "b" * most + end
+    shortened = shorten(ImageUse("f", ("containers", "c"), image)).image
+    assert is_reference(image) == is_reference(shortened)

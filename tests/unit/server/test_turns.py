@@ -14,7 +14,7 @@ from gevent.socket import wait_read
 
 from tests.builders import registry
 from tests.fakes import FakeClock, FakeTrustSource, Notes
-from webhook.deadlines import Deadline
+from webhook.deadlines import Deadline, LargeWork
 from webhook.server.turns import PASS, SHARE, Line, Turns
 from webhook.trust.lookup import Question, TrustLookup
 from webhook.trust.records import TrustQuery, TrustStatus
@@ -92,6 +92,27 @@ def test_a_crowd_that_is_woken_at_once_takes_many_passes() -> None:
     def main(loop: Loop) -> None:
         crowd = [lambda number=number: loop.work(str(number)) for number in range(CROWD)]
         gevent.joinall(loop.wake(crowd))
+
+    done = Loop().run(main)
+    assert len({name for name, _ in done}) == CROWD
+    assert max(by_look(done).values()) <= PASS / WORK + 1
+
+
+def test_a_crowd_without_turns_of_large_work_takes_many_passes() -> None:
+    """Fault C3: hundreds of large reviews reached their deadlines together, and were refused within one pass."""
+
+    def main(loop: Loop) -> None:
+        work = LargeWork(lambda: loop.turns.take(Line.WOKEN))
+
+        def be_refused(number: int) -> None:
+            with work.piece(Deadline.after(0)) as granted:
+                assert not granted
+                loop.now += WORK
+                loop.done.append((str(number), loop.turns.looks))
+
+        with work.piece(Deadline.after(GUARD)):
+            crowd = [lambda number=number: be_refused(number) for number in range(CROWD)]
+            gevent.joinall(loop.wake(crowd))
 
     done = Loop().run(main)
     assert len({name for name, _ in done}) == CROWD

@@ -1,0 +1,127 @@
+"""The mistakes behind the faults of reading and judging reviews that testers found (see ``faults.py``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.bypasses.defences import REVIEW, T_USES, USES, mistake
+
+REQUEST: Final = "webhook/admission/request.py"
+
+DEADLINES: Final = "webhook/deadlines.py"
+RUNTIME: Final = "webhook/server/runtime.py"
+
+T_BEGINNING: Final = (
+    "tests/unit/admission/test_review.py::test_a_beginning_is_looked_through_once_and_is_short"
+)
+T_UNREAD: Final = "tests/unit/admission/test_request.py::test_nothing_is_made_of_what_nobody_reads"
+T_REQUEST: Final = "tests/unit/admission/test_request.py::test_what_is_kept_is_cut_by_bytes"
+T_NAMES: Final = "tests/unit/admission/test_review.py::test_names_are_bounded"
+_BY_CHARACTERS: Final = (
+    (REQUEST, "text[: size if text.isascii() else size // 4]", "text[:size]"),
+    (USES, "if not image.isascii() and len(image) > MAX_ODD_IMAGE:", "if not image:"),
+)
+LANE: Final = "webhook/trust/lane.py"
+T_LOST: Final = "tests/unit/trust/test_lane.py::test_what_nobody_waits_for_is_ended_in_pieces"
+
+REVIEW_FAULTS: Final = (
+    mistake(
+        "C3",
+        "whoever had no turn is refused out of turn",
+        "tests/unit/server/test_turns.py::test_a_crowd_without_turns_of_large_work_takes_many_passes",
+        (DEADLINES, "                self._take_turn()\n", "                pass\n"),
+    ),
+    mistake(
+        "C3",
+        "the same, seen by the loop of the process",
+        "tests/http/test_bodies.py::test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other",
+        (RUNTIME, "LargeWork(lambda: self.turns.take(Line.WOKEN))", "LargeWork()"),
+    ),
+    mistake(
+        "C3",
+        "a beginning is looked through anew for each try",
+        T_BEGINNING,
+        (REVIEW, "structure.add(body[looked:start])", "structure.add(body[:start])"),
+    ),
+    mistake(
+        "C3",
+        "a beginning may have 128 KiB",
+        T_BEGINNING,
+        (REVIEW, "_MAX_BEGINNING: Final = 32 * 1024", "_MAX_BEGINNING: Final = 128 * 1024"),
+    ),
+    mistake(
+        "C3",
+        "the beginning of a broken review is read at the same stretch",
+        "tests/unit/admission/test_review.py::"
+        "test_others_have_their_turns_before_a_broken_review_is_read_again",
+        (REVIEW, "    pause()\n    request = read_beginning(", "    request = read_beginning("),
+    ),
+    mistake(
+        "C3",
+        "annotations are decoded before anybody reads one",
+        T_UNREAD,
+        (REQUEST, "annotations: msgspec.Raw = _NULL", "annotations: dict[str, str] | None = None"),
+        (REQUEST, ".decode(self.annotations).value", ".decode(msgspec.json.encode(self.annotations)).value"),
+    ),
+    mistake(
+        "C3",
+        "groups and owners are decoded however many there are",
+        T_UNREAD,
+        (REQUEST, "if len(written) > MAX_LIST:", "if not written:"),
+    ),
+    mistake(
+        "C2",
+        "what is kept of an object is cut by characters",
+        T_REQUEST,
+        _BY_CHARACTERS[0],
+    ),
+    mistake(
+        "C2",
+        "images, and the names of their places, are cut by characters",
+        "tests/unit/admission/test_gate.py::"
+        "test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes",
+        *_BY_CHARACTERS,
+    ),
+    mistake(
+        "C2",
+        "ten controllers are kept",
+        T_REQUEST,
+        (REQUEST, "itertools.islice(owners, 1)", "itertools.islice(owners, 10)"),
+    ),
+    mistake(
+        "C2",
+        "names may have twice the length of the longest",
+        T_NAMES,
+        (REQUEST, "msgspec.Meta(max_length=MAX_NAME)", "msgspec.Meta(max_length=2 * MAX_NAME)"),
+    ),
+    mistake(
+        "C2",
+        "an image loses what makes it invalid",
+        f"{T_USES}::test_an_image_is_shortened_to_what_it_can_be_known_by",
+        (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+    ),
+    mistake(
+        "C2",
+        "the same, found without a table",
+        f"{T_USES}::test_nothing_becomes_an_image_by_being_shortened",
+        (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+    ),
+    mistake(
+        "C3",
+        "all that nobody waits for is ended at a stretch",
+        T_LOST,
+        (LANE, "                LargeWork.pause()\n", ""),
+    ),
+    mistake(
+        "C3",
+        "what one namespace has left is ended at a stretch, and so are refreshes",
+        "tests/unit/trust/test_lane.py::test_refreshes_that_nobody_waits_for_are_ended_in_pieces",
+        (LANE, "while flights and len(abandoned) < MAX_ABANDONED:", "while flights:"),
+    ),
+    mistake(
+        "C3",
+        "many workers end what nobody waits for, and all of them in one pass",
+        T_LOST,
+        (LANE, "        with self._choosing:\n", "        if turn:\n"),
+    ),
+)

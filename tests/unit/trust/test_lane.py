@@ -1,0 +1,90 @@
+"""One registry's lane: what nobody waits for any more holds up nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import registry
+from tests.fakes import FakeClock, FakeTrustSource, Notes
+from webhook.deadlines import LargeWork
+from webhook.trust.flight import Flight
+from webhook.trust.lane import MAX_ABANDONED, Lane
+from webhook.trust.limiter import RateLimiter
+from webhook.trust.records import TrustQuery
+from webhook.trust.settings import LookupSettings
+from webhook.trust.turn import Turn
+
+TENANTS = 4
+MANY = 2 * MAX_ABANDONED + 50
+
+
+class Waiting:
+    """A lane without workers, and how many flights were ended between two pauses of whoever looks for one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.limiter = RateLimiter(1000.0)
+        source = FakeTrustSource({}, FakeClock())
+        self.lane = Lane(
+            "x", source, self.limiter, LookupSettings(), Notes(), lambda *_: self.end(), lambda: 0.0
+        )
+        monkeypatch.setattr(self.lane, "_staff", lambda: None)
+        monkeypatch.setattr(LargeWork, "pause", self.pause)
+        self.stretches: list[int] = []
+        self.alone: list[bool] = []
+
+    def end(self) -> None:
+        self.stretches[-1] += 1
+
+    def pause(self) -> None:
+        self.stretches.append(0)
+        self.alone.append(self.lane._choosing.locked())
+
+    def submit(self, name: str, tenant: str = "", *, wanted: bool = False, background: bool = False) -> None:
+        """Queue a flight that is wanted still, or no more."""
+        query = TrustQuery(registry(), "shop", name, tag="1")
+        flight = Flight(query, background=background, waiters=int(wanted))
+        assert self.lane.submit(flight, tenant)
+        flight.background = False  # somebody has joined it since, and gone again
+
+    def next(self, *, background: bool = False) -> str:
+        """Return whose turn it is, ``""`` where nobody is left."""
+        self.stretches.append(0)
+        turn = Turn(self.limiter, self.lane.breaker, 1.0, lambda: 0.0, background=background)
+        flight = self.lane._next_flight(turn)
+        return flight.query.repository if flight is not None else ""
+
+
+def test_what_nobody_waits_for_is_ended_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: 10,000 lookups whose reviews had ended were ended at a stretch; one worker does it, with pauses."""
+    waiting = Waiting(monkeypatch)
+    for tenant in range(TENANTS):
+        for number in range(MANY):
+            waiting.submit(f"lost{number}", f"t{tenant}")
+    waiting.submit("wanted", "t2", wanted=True)
+    waiting.submit("last", "t3", wanted=True)
+    assert [waiting.next(), waiting.next(), waiting.next()] == ["wanted", "last", ""]
+    assert sum(waiting.stretches) == TENANTS * MANY
+    assert max(waiting.stretches) <= MAX_ABANDONED
+    assert waiting.alone
+    assert all(waiting.alone)
+    assert waiting.lane._count == 0
+
+
+def test_refreshes_that_nobody_waits_for_are_ended_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C3: the same, of refreshes that reviews came to wait for."""
+    waiting = Waiting(monkeypatch)
+    for number in range(MANY):
+        waiting.submit(f"lost{number}", background=True)
+    waiting.submit("wanted", wanted=True, background=True)
+    assert waiting.next(background=True) == "wanted"
+    assert waiting.stretches == [MAX_ABANDONED, MAX_ABANDONED, MANY - 2 * MAX_ABANDONED]
+
+
+def test_a_namespace_keeps_its_turn_while_what_it_has_left_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gave up many lookups does not come last for them."""
+    waiting = Waiting(monkeypatch)
+    for number in range(MAX_ABANDONED):
+        waiting.submit(f"lost{number}", "first")
+    waiting.submit("first", "first", wanted=True)
+    waiting.submit("second", "second", wanted=True)
+    assert [waiting.next(), waiting.next()] == ["first", "second"]
