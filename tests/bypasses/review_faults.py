@@ -110,18 +110,12 @@ REVIEW_FAULTS: Final = (
         "C3",
         "all that nobody waits for is ended at a stretch",
         T_LOST,
-        (LANE, "                LargeWork.pause()\n", ""),
+        (LANE, "with self._ending.piece(Deadline.after(self.settings.timeout)):", "if turn:"),
     ),
     mistake(
         "C3",
         "what one namespace has left is ended at a stretch, and so are refreshes",
         "tests/unit/trust/test_lane.py::test_refreshes_that_nobody_waits_for_are_ended_in_pieces",
         (LANE, "while flights and len(abandoned) < MAX_ABANDONED:", "while flights:"),
-    ),
-    mistake(
-        "C3",
-        "many workers end what nobody waits for, and all of them in one pass",
-        T_LOST,
-        (LANE, "        with self._choosing:\n", "        if turn:\n"),
     ),
 )

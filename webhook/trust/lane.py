@@ -33,7 +33,7 @@ MAX_WAITING_PER_TENANT: Final = 1_000
 MAX_BACKGROUND: Final = 1_000
 """Refreshes that may queue for one registry; more are simply not made."""
 
-MAX_ABANDONED: Final = 200
+MAX_ABANDONED: Final = 100
 """Lookups that nobody waits for any more and that are ended at a stretch: less than a millisecond."""
 
 BACKGROUND_TURN: Final = 10
@@ -83,8 +83,8 @@ class Lane:
         self._finish = finish
         self._lateness = lateness
         self._lock = threading.Lock()
-        self._choosing = threading.Lock()
-        """Held by the one worker that chooses a flight, and that lets others go on meanwhile."""
+        self._ending = LargeWork()
+        """Lets one worker at a time end what is left of many that nobody waits for."""
         self._waiting: OrderedDict[str, deque[Flight]] = OrderedDict()
         self._count = 0
         self._background: deque[Flight] = deque()
@@ -153,10 +153,9 @@ class Lane:
 
     def _next_flight(self, turn: Turn) -> Flight | None:
         """Return whose turn it is, leaving out what nobody wants any more."""
-        with self._choosing:
-            flight, is_end = self._look_for_flight(turn)
-            while not is_end:
-                LargeWork.pause()
+        flight, is_end = self._look_for_flight(turn)
+        while not is_end:
+            with self._ending.piece(Deadline.after(self.settings.timeout)):
                 flight, is_end = self._look_for_flight(turn)
         if turn.background and self._background:
             self._staff()
