@@ -41,7 +41,7 @@ def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -
         emulator.state.set_tag(f"many/web-{index}:1", is_trusted=True)
     with _serve(folder, certificate, emulator, QUICK) as measure:
         sizes = interleave({str(size): measure([_padded(size)], 20) for size in SIZES}, 3)
-        uses = interleave({str(count): measure([_wide(0, count)], 20) for count in USES}, 3)
+        uses = interleave({str(count): measure([_wide(0, count)], 100) for count in USES}, 5)
     with _serve(folder, certificate, emulator, QUICK) as measure:
         distinct = interleave({str(count): measure(_distinct(count), 500) for count in DISTINCT}, 3)
     with ExitStack() as stack:

@@ -41,6 +41,10 @@ class Request(http.Request):  # type: ignore[misc]  # gunicorn ships no types
         fields = super().parse_headers(data, from_trailer)
         return [field for field in fields if field[0] in KEPT]
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        """Say that nobody may speak for others, as ``forwarded_allow_ips`` does for each request anew."""
+        return False
+
 
 class Parser(http.RequestParser):  # type: ignore[misc]  # gunicorn ships no types
     """Reads one request after another from a connection."""

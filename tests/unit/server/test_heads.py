@@ -55,3 +55,8 @@ def test_a_service_accounts_token_fits() -> None:
     token = "x" * 3000
     assert parse(f"Authorization: Bearer {token}", *(f"X-{n}: {n}" for n in range(20)))
     assert MAX_HEAD >= 2 * MAX_FIELD
+
+
+def test_nobody_speaks_for_others() -> None:
+    """Not even from this machine, as gunicorn's default would allow."""
+    assert parse("X-Forwarded-Proto: https").scheme == "http"
