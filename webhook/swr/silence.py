@@ -9,6 +9,7 @@ that it is still arriving is no silence: its bytes count.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ SHORTEST: Final = 1.0
 
 ALIVE: Final = 64 * 1024
 """Bytes of answers, complete or not, that an endpoint does not send which is down."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,16 +140,22 @@ class Silence:
             return quiet_since + call.patience - time.monotonic(), call
 
     def _ask(self, call: _Waiting) -> None:
-        self._tried_at = began = time.monotonic()
-        if self._received() - self._bytes >= ALIVE:
-            self._silent_since = None  # to be seen anew from here
+        with self._lock:
+            self._tried_at = began = time.monotonic()
+            if self._received() - self._bytes >= ALIVE:
+                self._silent_since = None  # to be seen anew from here
         try:
             call.ask(Deadline.after(max(call.seconds, SHORTEST)))
         except TrustLookupError as error:
-            if error.fault is not Fault.REGISTRY:
-                self._silent_since = None  # it could not be asked
-        if self._heard_at >= began:
-            with self._lock:
-                waiting = list(self._waiting)
-            for other in waiting:
-                other.hear()
+            was_asked = error.fault is Fault.REGISTRY
+        except Exception:
+            logger.exception("a control request failed")
+            was_asked = False
+        else:
+            was_asked = True
+        with self._lock:
+            if not was_asked:
+                self._silent_since = None
+            waiting = list(self._waiting) if self._heard_at >= began else []
+        for other in waiting:
+            other.hear()

@@ -190,6 +190,20 @@ def test_control_request_that_could_not_be_sent_proves_nothing(clock: VirtualTim
     assert endpoint.run(endpoint.call) == [NOT_KNOWN]
 
 
+def test_bug_in_a_control_request_proves_nothing_and_ends_nothing(
+    clock: VirtualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else no outage would be noticed after it any more."""
+
+    def break_down(deadline: Deadline) -> None:
+        raise KeyError("a bug")
+
+    endpoint = Endpoint(clock, break_down)
+    assert endpoint.run(endpoint.call) == [NOT_KNOWN]
+    assert endpoint.controls == [1.0, 2.0]
+    assert caplog.messages == ["a control request failed"] * 2
+
+
 def test_calls_in_an_outage_share_their_control_requests(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
