@@ -201,9 +201,15 @@ class RegistryUnavailable(TrustLookupError):
     reason: ClassVar[UnknownReason] = "unavailable"
 
     def __init__(
-        self, detail: str, *, fault: Fault = Fault.REGISTRY, retry_after: float | None = None
+        self,
+        detail: str,
+        *,
+        fault: Fault = Fault.REGISTRY,
+        retry_after: float | None = None,
+        was_sent: bool = True,
     ) -> None:
-        """As in the base class."""
+        """Keep, too, whether the request was sent: before, nothing of the image can have mattered."""
+        self.was_sent = was_sent
         super().__init__(detail, fault=fault, retry_after=retry_after)
 
 

@@ -9,6 +9,7 @@ from tests.bypasses.defences import CLIENT, LOOKUP, T_CLIENT, mistake
 CALLS: Final = "webhook/swr/calls.py"
 ERRORS: Final = "webhook/errors.py"
 FALLBACK: Final = "webhook/swr/fallback.py"
+FETCHED: Final = "webhook/swr/credentials/fetched.py"
 GUARD: Final = "webhook/swr/credentials/guard.py"
 LANE: Final = "webhook/trust/lane.py"
 SILENCE: Final = "webhook/swr/silence.py"
@@ -32,7 +33,7 @@ _THROTTLE_ADMITS: Final = (
 )
 _NO_CONTROL: Final = (
     CLIENT,
-    "raise self._calls.compare(error, query.organization, deadline, pace) from None\n        # The list",
+    "raise self._calls.compare(error, deadline, pace) from None\n        # The list",
     "raise\n        # The list",
 )
 _NEVER_IN_DOUBT: Final = (
@@ -278,13 +279,45 @@ TRUST_FAULTS: Final = (
         "B4",
         "where the call for one tag is missing, control requests fail always",
         f"{T_FALLBACK}::test_control_is_a_list_where_the_call_for_one_tag_is_missing",
-        (CALLS, "            if not is_unpublished(answer):\n                break\n", "            break\n"),
+        (
+            CALLS,
+            "            if not is_unpublished(answer):\n                return not is_failure(answer)\n",
+            "            return not is_failure(answer)\n",
+        ),
     ),
     mistake(
         "B4",
         "anybody knows the name that control requests ask about",
         f"{T_FALLBACK}::test_control_asks_about_a_name_that_nobody_can_push_to",
         (FALLBACK, 'return f"{PROBE}-{secrets.token_hex(8)}"', 'return f"{PROBE}-{16 * chr(48)}"'),
+    ),
+    mistake(
+        "B4",
+        "control requests are about an organisation of the policy",
+        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        (FALLBACK, "if organization is None or not own:", "if not own:"),
+    ),
+    mistake(
+        "B4",
+        "one control request that fails is enough",
+        f"{T_CLIENT}::test_one_control_request_that_fails_by_itself_proves_nothing",
+        (CALLS, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+    ),
+    mistake(
+        "B6",
+        "a login that takes long is the registry's fault",
+        f"{T_CREDENTIALS}::test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline",
+        (
+            FETCHED,
+            "if self._failed is not None else Fault.LOCAL",
+            "if self._failed is not None else Fault.REGISTRY",
+        ),
+    ),
+    mistake(
+        "B6",
+        "control requests that are refused pause no credential",
+        f"{T_CLIENT}::test_a_control_request_that_is_refused_pauses_the_credential",
+        (CALLS, "is_refused = is_unauthorized(answer) and names_credential(answer)", "pass"),
     ),
     mistake(
         "B2",

@@ -27,7 +27,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import HOST, pod, policy, request
+from tests.builders import HOST, pod, policy, registry, request
 from tests.fakes import FakeCredential, Notes
 from tests.simulation.virtual import VirtualTime
 from webhook.admission.decision import Decision
@@ -36,6 +36,7 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
+from webhook.registries import RegistryTable
 from webhook.server.reviews import time_to_decide
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.source import SwrTrustSource
@@ -113,6 +114,7 @@ class Limits:
     seconds: float = 0.1
     quota: int = 200
     lenient: bool = False
+    organizations: frozenset[str] = frozenset()
 
 
 class World:
@@ -127,6 +129,7 @@ class World:
             on_lookup_failure="allow" if limits.lenient else "deny",
             cache=CacheSettings(trusted=TRUSTED),
             lookup=lookup,
+            registries=RegistryTable.of([registry(organizations=limits.organizations)]),
         )
         source = SwrTrustSource(self._open_transport, lambda *_: FakeCredential(), Notes())
         self.lookup = TrustLookup(source, self.policy.cache, lookup, Notes(), clock.time)
@@ -231,6 +234,9 @@ ACTIONS = st.one_of(
     ),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 5.0, 30.0])),
 )
+LIMITED = frozenset({"choke", "cut", "hang", "quiet", "shop"})
+"""The organisations of a policy that names all of them: SWR answers about none of the first three."""
+
 LIMITS = st.builds(
     Limits,
     calls_per_second=st.sampled_from([2.0, 10.0, 50.0]),
@@ -238,6 +244,7 @@ LIMITS = st.builds(
     seconds=st.sampled_from([0.02, 0.3, 1.0]),
     quota=st.sampled_from([20, 70, 200]),
     lenient=st.booleans(),
+    organizations=st.sampled_from([frozenset(), LIMITED]),
 )
 
 TRY_AT_ANY_MOMENT: Action = ("try", LOST, 20, 0.3, 2, 0, "shop")
@@ -260,6 +267,10 @@ B4_BY_FAILURE = (
     [("choke", "choke", 20), ("try", LOST, 3, 0.3, 10, 0, "shop"), ("try", CHOKE, 1, 0.3, 10, 0, "shop")],
 )
 B4_BY_BREAK = Limits(), [("choke", "cut", 20), ("try", LOST, 3, 0.3, 10, 0, "shop")]
+B4_BY_EACH_OTHER = (
+    Limits(organizations=LIMITED),
+    [("choke", "cut", 12), ("choke", "choke", 12), ("try", LOST, 3, 0.3, 10, 0, "shop")],
+)
 B4_BY_SILENCE = Limits(), [("choke", "hang", 12), ("wait", 3.1), ("try", LOST, 20, 0.1, 10, 0, "shop")]
 B4_BY_ONE_SILENCE = Limits(lenient=True), [("choke", "hang", 1), ("wait", 4.0)]
 B4_BY_ONE_LIST = (
@@ -278,6 +289,7 @@ B4_BY_ONE_LIST = (
 @example(*B3_BY_QUOTA)
 @example(*B4_BY_FAILURE)
 @example(*B4_BY_BREAK)
+@example(*B4_BY_EACH_OTHER)
 @example(*B4_BY_SILENCE)
 @example(*B4_BY_ONE_SILENCE)
 @example(*B4_BY_ONE_LIST)

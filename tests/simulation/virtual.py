@@ -19,7 +19,9 @@ import pytest
 from greenlet import getcurrent, greenlet
 
 from webhook.swr.client import SwrClient
-from webhook.swr.tag_lists import _Reading
+from webhook.swr.fallback import TagDetail
+from webhook.swr.organizations import Organizations
+from webhook.swr.tag_lists import TagLists, _Reading
 from webhook.trust.breaker import CircuitBreaker
 from webhook.trust.flight import Flight
 from webhook.trust.limiter import RateLimiter
@@ -70,6 +72,12 @@ class VirtualTime:
         patch.setattr("webhook.deadlines.time", self)
         patch.setattr("webhook.deadlines.threading", VirtualThreading(self))
         patch.setattr("webhook.admission.gate.time", self)
+        for name, kind in (
+            ("TagLists", TagLists),
+            ("Organizations", Organizations),
+            ("TagDetail", TagDetail),
+        ):
+            patch.setattr(f"webhook.swr.client.{name}", functools.partial(kind, clock=self.monotonic))
         patch.setattr("webhook.swr.silence.time", self)
         patch.setattr("webhook.swr.silence.spawn", self.spawn)
         patch.setattr("webhook.trust.lane.time", self)

@@ -253,6 +253,11 @@ def is_failure(response: HttpResponse) -> bool:
     return any(_GATEWAY.fullmatch(code) for code in codes) or WRONG_URL in _numbers(codes)
 
 
+def is_unauthorized(response: HttpResponse) -> bool:
+    """Whether an answer refuses the credential, for what was asked or altogether."""
+    return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
+
+
 def names_credential(response: HttpResponse) -> bool:
     """Whether a 401 says that it is about the credential, and not about what was asked for.
 

@@ -11,15 +11,18 @@ import time
 from typing import Final, Protocol
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.registries import Registry
-from webhook.swr.answers import is_failure, read_block
+from webhook.swr.answers import is_failure, is_unauthorized, names_credential, read_block
 from webhook.swr.fallback import FallbackRecorder, TagDetail, is_unpublished
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import Silence
 from webhook.trust.records import Pace
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
+
+SAMPLES: Final = 2
+"""Control requests that must fail, beside what failed about an image, for a failure of the registry."""
 
 
 class CallRecorder(FallbackRecorder, Protocol):
@@ -65,10 +68,8 @@ class Calls:
         with pace.timed(deadline):
             return self._authorize(request, deadline, trial)
 
-    def send(
-        self, request: HttpRequest, generation: int, organization: str, deadline: Deadline, pace: Pace
-    ) -> HttpResponse:
-        """Send an authorised request of somebody who asks about ``organization``, once its turn has come.
+    def send(self, request: HttpRequest, generation: int, deadline: Deadline, pace: Pace) -> HttpResponse:
+        """Send an authorised request, once its turn has come.
 
         Raises:
             LookupTimeout: the registry's fault only if the endpoint answers nobody.
@@ -77,7 +78,7 @@ class Calls:
         """
 
         def ask(until: Deadline) -> None:
-            self._ask_anybody(organization, generation, until)
+            self._ask_anybody(generation, until)
 
         with pace.call(deadline):
             with self._silence.watch(deadline, ask, pace.record_answer, in_doubt=pace.is_probe):
@@ -93,22 +94,20 @@ class Calls:
     def send_control(
         self,
         request: HttpRequest,
-        organization: str,
         deadline: Deadline,
         pace: Pace,
         trial: int | None = None,
     ) -> HttpResponse:
         """Send a request whose answer tells something of the registry, and nothing of the credential.
 
-        It is sent on behalf of somebody who asks about ``organization``. ``trial`` is the generation whose
-        trial the caller holds, if any.
+        ``trial`` is the generation whose trial the caller holds, if any.
 
         Raises:
             TrustLookupError: there was no answer.
         """
         request, generation = self.authorize(request, deadline, pace, trial)
         try:
-            return self.send(request, generation, organization, deadline, pace)
+            return self.send(request, generation, deadline, pace)
         finally:
             if generation != trial:
                 self._credential.release(generation)
@@ -116,7 +115,6 @@ class Calls:
     def compare(
         self,
         error: RegistryUnavailable,
-        organization: str,
         deadline: Deadline,
         pace: Pace,
         *,
@@ -124,24 +122,38 @@ class Calls:
     ) -> RegistryUnavailable:
         """Return the error as the registry's fault if a control request fails, too, else as the image's.
 
-        That is the call for one tag, or the one for a list where that failed or the first is not offered.
+        That is the call for one tag, or the one for a list where that failed or the first is not offered. Two
+        must fail: now and then one fails by itself, and an author may ask until that is the one.
 
         Raises:
-            TrustLookupError: the control request was not answered.
+            TrustLookupError: a control request was not answered.
         """
         if error.fault is Fault.LOCAL:
             return error
-        is_alive = False
-        for control in self._make_controls(organization)[of_list:]:
-            answer = self.send_control(control, organization, deadline, pace)
-            is_alive = not is_failure(answer)
-            if not is_unpublished(answer):
-                break
+        try:
+            is_alive = any(self._is_alive(deadline, pace, of_list) for _ in range(SAMPLES))
+        except LookupTimeout as late:
+            if late.fault is Fault.LOCAL and not error.was_sent:
+                return error  # nothing of the image was in it, and no time is left to see it again
+            raise
         fault = Fault.IMAGE if is_alive else Fault.REGISTRY
         return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
 
-    def _make_controls(self, organization: str) -> tuple[HttpRequest, HttpRequest]:
-        return self._detail.make_control(organization), self._detail.make_list_control(organization)
+    def _is_alive(self, deadline: Deadline, pace: Pace, of_list: bool) -> bool:  # noqa: FBT001 - as above
+        """Whether a control request is answered; one that fails to be sent is as good as one that fails."""
+        for control in self._make_controls()[of_list:]:
+            try:
+                answer = self.send_control(control, deadline, pace)
+            except RegistryUnavailable as error:
+                if error.fault is not Fault.REGISTRY:
+                    raise
+                return False
+            if not is_unpublished(answer):
+                return not is_failure(answer)
+        return False
+
+    def _make_controls(self) -> tuple[HttpRequest, HttpRequest]:
+        return self._detail.make_control(), self._detail.make_list_control()
 
     def _authorize(
         self, request: HttpRequest, deadline: Deadline, trial: int | None
@@ -150,19 +162,23 @@ class Calls:
         authorization = self._credential.authorize(request, deadline, trial)
         return request.with_headers(authorization.headers), authorization.generation
 
-    def _ask_anybody(self, organization: str, trial: int, deadline: Deadline) -> None:
+    def _ask_anybody(self, trial: int, deadline: Deadline) -> None:
         """Send a control request while a call waits; only whether it is answered counts.
 
         It is beyond the rate: its turn might come when the call has ended. There is one at a time, and the
         next one is sent after a third of ``lookup.timeout`` at the earliest.
         """
-        for control in self._make_controls(organization)[self._detail.is_missing :]:
+        for control in self._make_controls()[self._detail.is_missing :]:
             request, generation = self._authorize(control, deadline, trial)
             self._silence.record_question()
+            is_refused = False
             try:
                 answer = self._exchange(request, deadline)
+                is_refused = is_unauthorized(answer) and names_credential(answer)
+                if is_refused:  # five failures lock the account, and each call that waits may send some
+                    self._credential.reject(generation)
             finally:
-                if generation != trial:
+                if generation != trial and not is_refused:
                     self._credential.release(generation)
             if not is_unpublished(answer):
                 return

@@ -25,6 +25,7 @@ from webhook.swr.answers import (
     SERVER_ERRORS,
     TagFact,
     TagPage,
+    is_unauthorized,
     names_credential,
     read_error,
     read_page,
@@ -81,7 +82,7 @@ class SwrClient:
                 self._detail.record_offered()
                 return record
         except RegistryUnavailable as error:
-            raise self._calls.compare(error, query.organization, deadline, pace) from None
+            raise self._calls.compare(error, deadline, pace) from None
         # The list comes first: where the endpoint is wrong, SWR does not answer it.
         try:
             record = self._find_in_list(query, deadline, pace)
@@ -98,7 +99,7 @@ class SwrClient:
             MalformedAnswer: it is not: the gateway does not know the path of this image only.
         """
         control = self._detail.make_control(query.organization)
-        if not is_unpublished(self._calls.send_control(control, query.organization, deadline, pace)):
+        if not is_unpublished(self._calls.send_control(control, deadline, pace)):
             detail = "the API gateway answers 404 APIGW.0101 about this image, and not about others"
             raise MalformedAnswer(detail)
         self._detail.record_missing()
@@ -118,7 +119,7 @@ class SwrClient:
             detail = f"{error.detail} (to the tag list: the registry does not offer the call for one tag)"
             raise Forbidden(detail) from None
         except RegistryUnavailable as error:
-            raise self._calls.compare(error, query.organization, deadline, pace, of_list=True) from None
+            raise self._calls.compare(error, deadline, pace, of_list=True) from None
 
     def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
         """Return what the tags that hold a digest say, from the whole tag list.
@@ -135,7 +136,7 @@ class SwrClient:
             try:
                 return self._read_list(query, deadline, pace)
             except RegistryUnavailable as error:
-                raise self._calls.compare(error, query.organization, deadline, pace, of_list=True) from None
+                raise self._calls.compare(error, deadline, pace, of_list=True) from None
 
         found = self._lists.get(repository, deadline, read)
         holders = found.holders.get(query.digest, ())
@@ -216,8 +217,8 @@ class SwrClient:
             try:
                 if self._organizations.is_refused(organization, generation):
                     raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
-                response = self._calls.send(authorized, generation, organization, deadline, pace)
-                refused = _is_unauthorized(response)
+                response = self._calls.send(authorized, generation, deadline, pace)
+                refused = is_unauthorized(response)
                 if refused:
                     fault = self._attribute_refusal(response, organization, generation, deadline, pace)
                     again = self._credential.reject(generation, fault) and again
@@ -261,10 +262,10 @@ class SwrClient:
         try:
             if not self._organizations.is_refused(organization, generation):
                 try:
-                    answer = self._calls.send_control(control, organization, deadline, pace, trial=generation)
+                    answer = self._calls.send_control(control, deadline, pace, trial=generation)
                 except TrustLookupError:
                     raise _undecided(response) from None
-                if _is_unauthorized(answer):
+                if is_unauthorized(answer):
                     return Fault.REGISTRY if names_credential(answer) else Fault.LOCAL
                 if answer.status in SERVER_ERRORS or _is_undecided(answer):
                     raise _undecided(response)
@@ -275,10 +276,6 @@ class SwrClient:
             self._organizations.checking.release()
         said = read_error(response)
         raise Forbidden(f"{said} about organisation {organization} and accepts the credential for others")
-
-
-def _is_unauthorized(response: HttpResponse) -> bool:
-    return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
 
 
 def _undecided(response: HttpResponse) -> Unauthorized:

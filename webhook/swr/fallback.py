@@ -26,7 +26,8 @@ RETRY_SECONDS: Final = 3600.0
 
 PROBE: Final = "swr-trust-probe"
 """How organisation and repository of control requests begin. They need not exist: that SWR answers counts. A
-number that nobody can guess follows: else somebody could push what SWR is slow about under that name."""
+number that nobody can guess follows: else somebody could push what SWR is slow about under that name, or own
+the organisation that something before SWR cuts off."""
 
 _UNPUBLISHED: Final = frozenset({"APIGW.0101", "APIG.0101"})
 
@@ -88,26 +89,33 @@ class TagDetail:
             self._recorder.tag_source_changed(self._registry.name, "tag")
             logger.warning("%s offers the call for one tag again", self._registry.name)
 
-    def make_control(self, organization: str) -> HttpRequest:
-        """Return the call for one tag of an image that nobody chose who asks about ``organization``."""
-        path = f"/v2{repository_path(self.other_than(organization), _make_name())}/tags/none"
+    def make_control(self, organization: str | None = None) -> HttpRequest:
+        """Return the call for one tag of an image that nobody chose.
+
+        It is in an organisation that nobody chose either. That is out of the credential's reach, so it is in
+        another one of the policy than ``organization``, if that is given and the policy names any.
+        """
+        path = f"/v2{repository_path(self.other_than(organization), make_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
-    def make_list_control(self, organization: str) -> HttpRequest:
-        """Return the call for the tag list of a repository, as ``make_control``."""
-        path = f"/v3{repository_path(self.other_than(organization), _make_name())}/tags"
+    def make_list_control(self) -> HttpRequest:
+        """Return the call for the tag list of a repository that nobody chose, in such an organisation."""
+        path = f"/v3{repository_path(make_name(), make_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
-    def other_than(self, organization: str) -> str:
-        """Return another organisation, the same one where the policy has no other.
+    def other_than(self, organization: str | None) -> str:
+        """Return an organisation of the policy but this one, or this one where there is no other.
 
-        It is one of the policy's, if that names any: others may be out of the credential's reach.
+        One that nobody chose for ``None``, and where the policy names none.
         """
-        own = sorted(self._registry.organizations) or [_make_name()]
-        return next((name for name in own if name != organization), organization)
+        own = self._registry.organizations
+        if organization is None or not own:
+            return make_name()
+        return next((name for name in sorted(own) if name != organization), organization)
 
 
-def _make_name() -> str:
+def make_name() -> str:
+    """Return a name that nobody can have chosen."""
     return f"{PROBE}-{secrets.token_hex(8)}"
 
 

@@ -238,7 +238,9 @@ class PooledTransport:
                 raise _late(request, call) from None
             if dead and not call.opened and not is_last and request.method == "GET":
                 return None
-            raise RegistryUnavailable(f"{_host(request)}: {describe(error)}", fault=call.fault) from None
+            detail = f"{_host(request)}: {describe(error)}"
+            was_sent = call.endpoint is not None
+            raise RegistryUnavailable(detail, fault=call.fault, was_sent=was_sent) from None
         finally:
             _current.reset(token)
         if call.was_cut:

@@ -215,10 +215,18 @@ class Lane:
 
     def _ask(self, flight: Flight, turn: Turn) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
+        proven: RegistryUnavailable | None = None
         for attempt in range(self.settings.retries + 1):
             try:
                 return self._ask_once(flight, turn, deadline)
+            except LookupTimeout as error:
+                # The time that the first attempts took is not there for the last one.
+                if proven is not None and error.fault is Fault.LOCAL:
+                    raise proven from None
+                raise
             except RegistryUnavailable as error:
+                if error.fault is Fault.REGISTRY:
+                    proven = error
                 pause = random.uniform(*RETRY_PAUSE)  # noqa: S311 - jitter
                 last = attempt == self.settings.retries or deadline.remaining() <= pause
                 if last or error.fault is Fault.LOCAL:

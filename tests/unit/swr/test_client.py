@@ -23,6 +23,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.swr.calls import SAMPLES
 from webhook.swr.client import SwrClient
 from webhook.swr.credentials.guard import GuardedCredential, Pause, SilentRecorder
 from webhook.swr.credentials.secrets import FixedSecret
@@ -289,9 +290,38 @@ def test_what_fails_about_one_image_only_is_the_fault_of_the_image(
     with pytest.raises(RegistryUnavailable) as caught:
         asked.show_tag(tag_query(), SOON, free)
     assert caught.value.fault is fault
-    first, second = [request.path.rpartition("/manage/namespaces/")[2] for request in transport.sent]
+    first, *controls = [request.path.rpartition("/manage/namespaces/")[2] for request in transport.sent]
     assert first == "shop/repos/tools$web/tags/1.0"
-    assert re.fullmatch(f"{PROBE}-[0-9a-f]{{16}}/repos/{PROBE}-[0-9a-f]{{16}}/tags/none", second)
+    assert len(controls) == (SAMPLES if fault is Fault.REGISTRY else 1)
+    for sent in controls:
+        assert re.fullmatch(f"{PROBE}-[0-9a-f]{{16}}/repos/{PROBE}-[0-9a-f]{{16}}/tags/none", sent)
+
+
+def test_one_control_request_that_fails_by_itself_proves_nothing() -> None:
+    """Fault B4: its author may ask until that happens."""
+    asked, transport, _, _ = client([respond(500), respond(502), MISSING])
+    with pytest.raises(RegistryUnavailable) as caught:
+        asked.show_tag(tag_query(), SOON, free)
+    assert (caught.value.fault, len(transport.sent)) == (Fault.IMAGE, 3)
+
+
+@pytest.mark.parametrize(("was_sent", "fault"), [(False, Fault.REGISTRY), (True, Fault.LOCAL)])
+def test_what_fails_before_it_is_sent_needs_no_time_for_a_control_request(
+    was_sent: bool, fault: Fault
+) -> None:
+    """A name that is resolved by nobody, slowly: nothing of the image can have mattered."""
+    late = LookupTimeout("too little of lookup.timeout was left for this call", fault=Fault.LOCAL)
+    asked, *_ = client([RegistryUnavailable("no connection", was_sent=was_sent), late])
+    with pytest.raises(TrustLookupError) as caught:
+        asked.show_tag(tag_query(), SOON, free)
+    assert caught.value.fault is fault
+
+
+def test_a_control_request_that_is_refused_pauses_the_credential() -> None:
+    """Fault B6: five failures lock the account, and each call that waits may send control requests."""
+    asked, _, credential, _ = client([EXPIRED])
+    asked._calls._ask_anybody(1, SOON)
+    assert credential.told == ["reject 1 registry"]
 
 
 FOREIGN = respond(401, {"error_code": "SVCSTG.SWR.4019999"})

@@ -28,7 +28,7 @@ from webhook.errors import (
 )
 from webhook.registries import CredentialSettings
 from webhook.swr.credentials import build_credential
-from webhook.swr.credentials.fetched import Fetched, FetchedSecret
+from webhook.swr.credentials.fetched import BACK_OFF, Fetched, FetchedSecret
 from webhook.swr.credentials.files import SecretFiles
 from webhook.swr.credentials.guard import PAUSE_SECONDS, GuardedCredential, Pause
 from webhook.swr.credentials.iam import read_temporary_keys, read_time
@@ -502,11 +502,27 @@ def test_who_was_rejected_together_shares_the_fresh_login() -> None:
 
 
 def test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline() -> None:
-    """A hanging IAM costs each caller its own time only."""
+    """Fault B6: it costs each its own time only, and admits nothing: the author of a Pod may cause a login."""
     session = Session()
     session.login.gate.clear()
-    with pytest.raises(LookupTimeout):
+    with pytest.raises(LookupTimeout) as caught:
         session.current(0.02)
+    assert caught.value.fault is Fault.LOCAL
+    session.login.gate.set()
+
+
+def test_who_waits_for_a_login_after_one_that_failed_knows_whose_fault_it_is() -> None:
+    """An outage of IAM, which stale trust is for."""
+    session = Session()
+    session.login.failure = RegistryUnavailable("IAM did not answer in time")
+    with pytest.raises(RegistryUnavailable):
+        session.current()
+    session.settle()
+    session.clock.tick(BACK_OFF + 1)
+    session.login.gate.clear()
+    with pytest.raises(LookupTimeout) as caught:
+        session.current(0.02)
+    assert caught.value.fault is Fault.REGISTRY
     session.login.gate.set()
 
 

@@ -21,6 +21,7 @@ from webhook.errors import (
     RegistryUnavailable,
     TrustLookupError,
 )
+from webhook.swr.calls import SAMPLES
 from webhook.swr.client import SwrClient
 from webhook.swr.fallback import PROBE, RETRY_SECONDS, TagDetail
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -256,7 +257,8 @@ def test_server_error_is_the_registrys_fault_only_if_another_list_fails(
     error = asked.fail()
     assert str(error) == "SWR answered 503 to the list of the repository's tags"
     assert (type(error), error.fault) == (RegistryUnavailable, fault)
-    assert asked.region.calls[3:] == [LIST, LIST_CONTROL]
+    controls = SAMPLES if fault is Fault.REGISTRY else 1
+    assert asked.region.calls[3:] == [LIST, *[LIST_CONTROL] * controls]
 
 
 BROKEN = RegistryUnavailable("the connection broke")
@@ -272,13 +274,14 @@ def test_control_is_a_list_where_the_call_for_one_tag_is_missing(
     """Fault B4: the gateway answers 404 there, whatever is asked about."""
     asked = Asked(detail=detail, list_control=list_control)
     assert asked.fail().fault is fault
-    assert asked.region.calls == [DETAIL, CONTROL, LIST_CONTROL]
+    controls = SAMPLES if fault is Fault.REGISTRY else 1
+    assert asked.region.calls == [DETAIL, *[CONTROL, LIST_CONTROL] * controls]
 
 
 def test_control_asks_about_a_name_that_nobody_can_push_to() -> None:
-    """Fault B4: what SWR is slow about could be pushed under a name that is known."""
-    detail = TagDetail(registry(), Notes())
-    controls = [detail.make_control("shop"), detail.make_list_control("shop")]
+    """Fault B4: what SWR is slow about could be pushed under a name, or into an organisation, that is known."""
+    detail = TagDetail(registry(organizations=frozenset({"shop", "ops"})), Notes())
+    controls = [detail.make_control(), detail.make_list_control()]
     names = [part for control in controls for part in control.path.split("/") if part.startswith(PROBE)]
     assert len(names) == 4
     assert len(set(names)) == 4

@@ -521,6 +521,20 @@ def test_a_broken_connection_is_tried_again_while_time_is_left() -> None:
     assert asked.source.asked == [IMAGE] * 3
 
 
+def test_a_last_try_without_time_hides_no_failure_of_the_registry() -> None:
+    """What the first try has shown of SWR lets stale trust be served."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=1))
+    asked.one()
+    asked.clock.tick(61)
+    failures = iter([RegistryUnavailable("down"), LookupTimeout("too little was left", fault=Fault.LOCAL)])
+
+    def fail(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        raise next(failures)
+
+    asked.source.fetch = fail  # type: ignore[method-assign]
+    assert asked.one() == "trusted from stale"
+
+
 @pytest.mark.parametrize("failure", [Unauthorized("no"), Forbidden("no"), MalformedAnswer("?")])
 def test_what_trying_again_cannot_help_is_not_tried_again(failure: TrustLookupError) -> None:
     """Above all no failed authentication: five of them lock an account."""

@@ -97,7 +97,7 @@ class FetchedSecret(Generic[SecretT]):
             if fetch is None:
                 raise self._refusal()
         if not fetch.done.wait(deadline.remaining()):
-            raise LookupTimeout(f"no {self._kind} credential was fetched in time", fault=Fault.REGISTRY)
+            raise LookupTimeout(f"no {self._kind} credential was fetched in time", fault=self._fault())
         if fetch.failure is not None:
             raise fetch.failure
         with self._lock:
@@ -146,6 +146,15 @@ class FetchedSecret(Generic[SecretT]):
             )
         assert self._failed is not None
         return self._failed[1]
+
+    def _fault(self) -> Fault:
+        """Return whose fault it is that a fetch takes longer than a lookup waits.
+
+        The author of a Pod may have caused it, by an organisation that the credential is refused for. So it
+        is that of the other side only if the fetch before has failed by it, and none has succeeded since.
+        """
+        with self._lock:
+            return self._failed[1].fault if self._failed is not None else Fault.LOCAL
 
     def _identify(self) -> Hashable:
         try:
