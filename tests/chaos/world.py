@@ -159,7 +159,7 @@ class Account:
 
     @property
     def _match(self) -> str:
-        return f"/namespaces/{self.key}/"
+        return f"//{self.key}{DOMAIN}:"  # whatever is asked about: control requests name nobody's image
 
     @property
     def _secret(self) -> str:

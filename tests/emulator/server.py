@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with state.lock:
             state.calls[self.path.partition("?")[0]] += 1
-        fault = state.find_fault(self.path)
+        fault = state.find_fault(f"//{self.headers.get('Host', '')}{self.path}")
         if fault is not None and self._strike(fault):
             return
         time.sleep(self.server.latency)

@@ -65,11 +65,11 @@ class State:
         """Start from a YAML file."""
         return cls(yaml.safe_load(path.read_text(encoding="utf-8")))
 
-    def find_fault(self, path: str) -> Fault | None:
-        """Return the fault that strikes this call."""
+    def find_fault(self, called: str) -> Fault | None:
+        """Return the fault that strikes a call of ``//host:port/path``."""
         with self.lock:
             for fault in self.faults:
-                if fault.match not in path or fault.times == 0:
+                if fault.match not in called or fault.times == 0:
                     continue
                 if fault.period and int(time.monotonic() / fault.period) % 2:
                     continue
