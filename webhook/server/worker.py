@@ -92,16 +92,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         _allow_descriptors(self.worker_connections + SPARE_DESCRIPTORS)
         super().init_process()
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Take note of the stop signal.
-
-        Answers from now on say that the connection ends. A client that was told otherwise could send
-        its next request at the moment in which we close, and would not send it twice.
-        """
-        super().handle_exit(sig, frame)
-        for request in self._in_flight:
-            request.force_close()
-
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once: Ctrl-C, which a terminal sends to every process, or SIGQUIT.
 
@@ -132,6 +122,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.runtime.stop()
 
     def _finish(self, servers: list[StreamServer]) -> None:
+        # Whose answer is not made yet hears by it that the connection ends. A client that was told otherwise
+        # could send its next request at the moment in which we close, and would not send it twice. So not in
+        # the signal's handler: that interrupts whoever has just said so.
+        for request in self._in_flight:
+            request.force_close()
         started = time.monotonic()
         while (self._pool or servers) and (passed := time.monotonic() - started) < self.cfg.graceful_timeout:
             if self._hurry:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from gevent.pool import Pool
 
 from webhook.server.connections import Connection
 from webhook.server.waiting import Waiting
@@ -81,3 +82,25 @@ def test_the_oldest_half_of_a_handshake_gives_way(worker: Worker) -> None:
     for stranger in (*strangers, strangers[1]):
         worker._add_half(cast("Connection", stranger))
     assert [stranger.given_up for stranger in strangers] == [True] + [False] * (PLACES // 4)
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """A request that is being answered."""
+
+    is_last: bool = False
+
+    def force_close(self) -> None:
+        """Take note."""
+        self.is_last = True
+
+
+def test_the_stop_signal_changes_no_answer_that_is_being_made(worker: Worker) -> None:
+    """It interrupts whoever has just said that the connection stays; the next request would be lost."""
+    request = Request()
+    worker._in_flight, worker._pool = {request}, Pool()
+    worker.cfg, worker._hurry = SimpleNamespace(graceful_timeout=5), False
+    worker.handle_exit(15, None)
+    assert not request.is_last
+    worker._finish([])
+    assert request.is_last
