@@ -131,7 +131,7 @@ class Calls:
         if error.fault is Fault.LOCAL:
             return error
         try:
-            is_alive = any(self._is_alive(deadline, pace, of_list) for _ in range(SAMPLES))
+            is_alive = any(self._is_alive(deadline, pace, of_list=of_list) for _ in range(SAMPLES))
         except LookupTimeout as late:
             if late.fault is Fault.LOCAL and not error.was_sent:
                 return error  # nothing of the image was in it, and no time is left to see it again
@@ -139,9 +139,9 @@ class Calls:
         fault = Fault.IMAGE if is_alive else Fault.REGISTRY
         return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
 
-    def _is_alive(self, deadline: Deadline, pace: Pace, of_list: bool) -> bool:  # noqa: FBT001 - as above
+    def _is_alive(self, deadline: Deadline, pace: Pace, *, of_list: bool) -> bool:
         """Whether a control request is answered; one that fails to be sent is as good as one that fails."""
-        for control in self._make_controls()[of_list:]:
+        for control in self._make_controls(of_list=of_list):
             try:
                 answer = self.send_control(control, deadline, pace)
             except RegistryUnavailable as error:
@@ -152,8 +152,10 @@ class Calls:
                 return not is_failure(answer)
         return False
 
-    def _make_controls(self) -> tuple[HttpRequest, HttpRequest]:
-        return self._detail.make_control(), self._detail.make_list_control()
+    def _make_controls(self, *, of_list: bool) -> list[HttpRequest]:
+        """Return what is sent, each where the registry does not offer the call before."""
+        of_tags = self._detail.make_list_control()
+        return [of_tags] if of_list else [self._detail.make_control(), of_tags]
 
     def _authorize(
         self, request: HttpRequest, deadline: Deadline, trial: int | None
@@ -168,7 +170,7 @@ class Calls:
         It is beyond the rate: its turn might come when the call has ended. There is one at a time, and the
         next one is sent after a third of ``lookup.timeout`` at the earliest.
         """
-        for control in self._make_controls()[self._detail.is_missing :]:
+        for control in self._make_controls(of_list=self._detail.is_missing):
             request, generation = self._authorize(control, deadline, trial)
             self._silence.record_question()
             is_refused = False

@@ -95,12 +95,12 @@ class TagDetail:
         It is in an organisation that nobody chose either. That is out of the credential's reach, so it is in
         another one of the policy than ``organization``, if that is given and the policy names any.
         """
-        path = f"/v2{repository_path(self.other_than(organization), make_name())}/tags/none"
+        path = f"/v2{repository_path(self.other_than(organization), _make_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
     def make_list_control(self) -> HttpRequest:
         """Return the call for the tag list of a repository that nobody chose, in such an organisation."""
-        path = f"/v3{repository_path(make_name(), make_name())}/tags"
+        path = f"/v3{repository_path(_make_name(), _make_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     def other_than(self, organization: str | None) -> str:
@@ -110,11 +110,11 @@ class TagDetail:
         """
         own = self._registry.organizations
         if organization is None or not own:
-            return make_name()
+            return _make_name()
         return next((name for name in sorted(own) if name != organization), organization)
 
 
-def make_name() -> str:
+def _make_name() -> str:
     """Return a name that nobody can have chosen."""
     return f"{PROBE}-{secrets.token_hex(8)}"
 
