@@ -342,6 +342,16 @@ TRUST_FAULTS: Final = (
         (TRANSPORT, "if call.fault is Fault.REGISTRY and call.shared_a_busy_line:", "if not call:"),
     ),
     mistake(
+        "B4",
+        "a slow name chooses the address of all others",
+        "tests/unit/swr/test_connecting.py::test_slow_image_does_not_choose_the_address_of_the_others",
+        (
+            TRANSPORT,
+            "if dead or not self.connector.has_answered(self.endpoint, self._connector_began):",
+            "if True:",
+        ),
+    ),
+    mistake(
         "B1",
         "what a review has asked itself is not looked at again",
         f"{T_LOOKUP}::test_what_a_review_has_asked_is_looked_at_again_after_a_wait",

@@ -27,7 +27,7 @@ AVOIDED_SECONDS: Final = 120.0
 """For how long an address that failed or did not answer is tried last."""
 
 MAX_AVOIDED: Final = 256
-"""Addresses that are remembered as failed; endpoints have a handful each."""
+"""Addresses that are remembered; endpoints have a handful each."""
 
 UNACKNOWLEDGED_MS: Final = 1000
 """Milliseconds after which a connection is closed if the other side acknowledges nothing (RFC 5482). A server
@@ -65,6 +65,7 @@ class Connector:
         self._lock = threading.Lock()
         self._failed_at: dict[Endpoint, float] = {}
         self._dead_at: dict[Endpoint, float] = {}
+        self._answered_at: dict[Endpoint, float] = {}
 
     def connect(self, addresses: Sequence[Address], port: int, deadline: Deadline) -> socket.socket:
         """Return a connected socket, non-blocking; the caller closes it.
@@ -106,9 +107,18 @@ class Connector:
                 _put(self._dead_at, endpoint, self._clock())
 
     def record_success(self, endpoint: Endpoint) -> None:
-        """Record that an address answered."""
+        """Record that an address accepted a connection."""
         with self._lock:
             self._failed_at.pop(endpoint, None)
+
+    def record_answer(self, endpoint: Endpoint) -> None:
+        """Record that a request to an address was answered."""
+        with self._lock:
+            _put(self._answered_at, endpoint, self._clock())
+
+    def has_answered(self, endpoint: Endpoint, since: float) -> bool:
+        """Return whether an address has answered a request at or after ``since``, a time of ``now``."""
+        return self._answered_at.get(endpoint, float("-inf")) >= since
 
     def is_dead(self, endpoint: Endpoint, since: float) -> bool:
         """Whether an address was found dead at or after ``since``, a time of ``now``."""

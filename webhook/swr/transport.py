@@ -50,6 +50,7 @@ class _Call:
         self._began, self._total = time.monotonic(), traffic.total
         self.resolver = resolver
         self.connector = connector
+        self._connector_began = connector.now()
         self.fault = Fault.REGISTRY
         self.endpoint: Endpoint | None = None
         """The other side of the connection that is used, ``None`` while there is none."""
@@ -81,10 +82,19 @@ class _Call:
     def avoid_address(self, *, dead: bool) -> None:
         """Remember the address of a connection that is dead, or was new and failed.
 
-        Some addresses accept connections and then do not answer: the next connection is made elsewhere.
+        Some addresses accept connections and then do not answer: the next connection is made elsewhere. An
+        address that has answered others meanwhile is not one of them: the author of a Pod may name an image
+        that SWR is slow about, and must not choose by that which address everybody is sent to.
         """
-        if self.endpoint is not None and (dead or self.opened):
+        if self.endpoint is None or not (dead or self.opened):
+            return
+        if dead or not self.connector.has_answered(self.endpoint, self._connector_began):
             self.connector.record_failure(self.endpoint, dead=dead)
+
+    def record_answer(self) -> None:
+        """Remember that the address has answered."""
+        if self.endpoint is not None:
+            self.connector.record_answer(self.endpoint)
 
 
 def _shut_down(switch: socket.socket) -> None:
@@ -247,6 +257,7 @@ class PooledTransport:
             # Cut in its headers, an answer looks like one with few headers and no body.
             call.avoid_address(dead=False)
             raise _late(request, call)
+        call.record_answer()
         return response
 
     def _exchange(

@@ -34,6 +34,7 @@ DEAD: Address = (V4, "127.0.0.2")
 DEAD_V6: Address = (V6, "::1")
 CLOSED: Address = (V4, "127.0.0.3")
 NO_SOURCE: Address = (V6, "2001:db8::1")
+SLOW = "/slow"
 
 
 class Listener:
@@ -243,12 +244,38 @@ def test_address_that_connects_and_is_silent_is_tried_last(emulator: Emulator) -
         assert get(transport, url) == 401
 
 
+def test_slow_image_does_not_choose_the_address_of_the_others() -> None:
+    """Faults B4 and D1: a name that one address is slow about sent all others to one that never answers."""
+    with (
+        _Server(("127.0.0.1", 0), _Answering) as server,
+        socket.create_server(("127.0.0.2", server.server_port)),
+    ):
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        transport, url = transport_to(GOOD, DEAD), f"http://swr.example.com:{server.server_port}"
+        with ThreadPoolExecutor(2) as two:
+            slow = two.submit(transport.send, HttpRequest("GET", url, SLOW), Deadline.after(0.6))
+            assert server.has_slow.wait(20)
+            assert get(transport, url) == 200
+            with pytest.raises(LookupTimeout):
+                slow.result()
+            server.together = threading.Barrier(2)  # so that a second connection is needed
+            assert list(two.map(lambda _: get(transport, url, 2), range(2))) == [200, 200]
+        server.is_ending.set()
+        server.shutdown()
+        thread.join()
+
+
 class _Answering(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     server: _Server
 
     def do_GET(self) -> None:
+        if self.path == SLOW:
+            self.server.has_slow.set()
+            self.server.is_ending.wait(20)
+            return
         self.server.together.wait(20)
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -266,6 +293,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     together = threading.Barrier(1)
     """Requests are answered so many at a time."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.has_slow, self.is_ending = threading.Event(), threading.Event()
 
 
 class DyingAddress:
