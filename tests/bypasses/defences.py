@@ -18,7 +18,6 @@ OBJECTS: Final = "webhook/admission/objects.py"
 DECISION: Final = "webhook/admission/decision.py"
 REVIEW: Final = "webhook/admission/review.py"
 MODEL: Final = "webhook/policy/model.py"
-NAMESPACES: Final = "webhook/policy/namespaces.py"
 EVALUATION: Final = "webhook/policy/evaluation.py"
 REFERENCE: Final = "webhook/images/reference.py"
 PATTERNS: Final = "webhook/images/patterns.py"
@@ -677,9 +676,9 @@ MISTAKES: Final = (
         "a glob matches any part of a namespace's name",
         f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
         (
-            NAMESPACES,
-            "any(matches_glob(glob, namespace) for glob in self._wild)",
-            'any(matches_glob("*" + glob, namespace) for glob in self._wild)',
+            "webhook/policy/pattern_index.py",
+            "self._globs.add(glob, (glob, held))",
+            'self._globs.add("*" + glob, ("*" + glob, held))',
         ),
     ),
     mistake(

@@ -14,6 +14,7 @@ START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
 TURNS: Final = "webhook/server/turns.py"
 HEADS: Final = "webhook/server/heads.py"
+REQUEST: Final = "webhook/admission/request.py"
 
 T_APP: Final = "tests/unit/server/test_app.py"
 T_TURNS: Final = "tests/unit/server/test_turns.py"
@@ -138,9 +139,19 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "the same, seen by the memory of the process",
+        "annotations are decoded, and live for as long as their review waits",
         "tests/http/test_bodies.py::test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory",
         ("webhook/admission/gate.py", "        request.keep_identity()\n", ""),
+        (
+            REQUEST,
+            "    annotations: msgspec.Raw = _NULL\n",
+            "    annotations: dict[str, str] | None = None\n",
+        ),
+        (
+            REQUEST,
+            "value: str | None = _decoder_of_annotation(key).decode(self.annotations).value",
+            "value: str | None = (self.annotations or {}).get(key)",
+        ),
     ),
     mistake(
         "C2",

@@ -42,6 +42,8 @@ _NEVER_IN_DOUBT: Final = (
     "if error:",
 )
 
+_NO_ACCEPTANCE: Final = (CALLS, "if shows_acceptance(answer):", "if not answer:")
+
 TRUST_FAULTS: Final = (
     mistake(
         "B7",
@@ -256,11 +258,15 @@ TRUST_FAULTS: Final = (
         "B4",
         "silence is remembered when nobody asks any more",
         f"{T_SILENCE}::test_silence_ends_with_the_calls_that_saw_it",
-        (SILENCE, "self._is_watching, self._silent_since = False, None", "self._is_watching = False"),
         (
             SILENCE,
-            "            self._heard_at, self._silent_since = time.monotonic(), None\n",
-            "            pass\n",
+            "                self._tried = 0\n                self._unanswered.clear()\n                return None",
+            "                return None",
+        ),
+        (
+            SILENCE,
+            "self._heard_at, self._tried = time.monotonic(), 0\n            self._unanswered.clear()\n",
+            "pass\n",
         ),
     ),
     mistake(
@@ -301,7 +307,31 @@ TRUST_FAULTS: Final = (
         "B4",
         "one control request that fails is enough",
         f"{T_CLIENT}::test_one_control_request_that_fails_by_itself_proves_nothing",
-        (CALLS, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+    ),
+    mistake(
+        "B4",
+        "one control request that is not answered is a silence",
+        f"{T_SILENCE}::test_one_control_request_that_is_lost_is_no_outage",
+        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+    ),
+    mistake(
+        "B4",
+        "the same, in the program that ships",
+        "tests/http/test_slow_names.py::test_one_control_request_that_is_lost_is_no_outage",
+        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+    ),
+    mistake(
+        "B4",
+        "the same, by what authors can do",
+        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+    ),
+    mistake(
+        "B4",
+        "two calls for one control request count twice",
+        f"{T_SILENCE}::test_two_calls_may_stand_for_one_control_request",
+        (SILENCE, "            if not is_recorded:\n", "            if True:\n"),
     ),
     mistake(
         "B6",
@@ -317,7 +347,25 @@ TRUST_FAULTS: Final = (
         "B6",
         "control requests that are refused pause no credential",
         f"{T_CLIENT}::test_a_control_request_that_is_refused_pauses_the_credential",
-        (CALLS, "is_refused = is_unauthorized(answer) and names_credential(answer)", "pass"),
+        (CALLS, "self._credential.reject(generation)", "pass"),
+    ),
+    mistake(
+        "B6",
+        "control requests that are answered accept no credential",
+        f"{T_CLIENT}::test_a_control_request_that_is_answered_ends_the_trial_of_a_credential",
+        _NO_ACCEPTANCE,
+    ),
+    mistake(
+        "B6",
+        "the same, seen by whoever waits for the trial",
+        "tests/http/test_slow_names.py::test_slow_name_keeps_no_credential_on_trial",
+        _NO_ACCEPTANCE,
+    ),
+    mistake(
+        "B6",
+        "any answer to a control request accepts a credential",
+        f"{T_CLIENT}::test_a_control_request_whose_answer_says_nothing_of_a_credential_accepts_none",
+        (CALLS, "if shows_acceptance(answer):", "if True:"),
     ),
     mistake(
         "B2",
@@ -325,8 +373,8 @@ TRUST_FAULTS: Final = (
         f"{T_SILENCE}::test_large_answers_that_are_still_arriving_are_no_silence",
         (
             SILENCE,
-            "if since is None or self._received() - self._bytes >= ALIVE:\n                return False",
-            "if since is None:\n                return False",
+            "if len(self._unanswered) < SAMPLES or self._received() - self._bytes >= ALIVE:",
+            "if len(self._unanswered) < SAMPLES:",
         ),
     ),
     mistake(

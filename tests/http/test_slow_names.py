@@ -12,6 +12,8 @@ from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.emulator.state import Fault
 from tests.serving import ServerProcess, make_certificate
+from tests.vitals import wait_until
+from webhook.swr.fallback import PROBE
 from webhook.trust.breaker import FAILURES_TO_OPEN
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,33 @@ def test_names_that_swr_is_slow_about_are_no_outage(emulator: Emulator, tmp_path
         time.sleep(1.1)  # the cache's time of what is trusted
         assert not any(ask_about_slow_names(server))
         assert not server.validate(LOST)["allowed"]
+
+
+def test_one_control_request_that_is_lost_is_no_outage(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault B4: an author may keep slow names in flight until one answer is lost by itself."""
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
+        assert server.validate(LOST)["allowed"]
+        emulator.state.set_tag("shop/web:1.0", is_trusted=False)
+        emulator.state.faults.append(Fault("hang", match="/slow/"))
+        emulator.state.faults.append(Fault("hang", match=PROBE, times=1))
+        time.sleep(1.1)  # the cache's time of what is trusted
+        assert not any(ask_about_slow_names(server))
+        assert not server.validate(LOST)["allowed"]
+
+
+def test_slow_name_keeps_no_credential_on_trial(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault B6: everybody waited for its end after each start and each new secret, and then for the next one."""
+    policy = "lookup: {timeout: 6s, retries: 0}\n"
+    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
+        emulator.state.faults.append(Fault("hang", match="/slow/"))
+        admitted: list[bool] = []
+        first = threading.Thread(target=admit, args=(server, slow(0), admitted))
+        first.start()
+        assert wait_until(lambda: emulator.calls("/slow/") > 0)
+        assert server.validate(LOST, timeout="5s")["allowed"]
+        assert first.is_alive()
+        first.join()
+        assert admitted == [False]
 
 
 def test_silence_to_everybody_is_an_outage(emulator: Emulator, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 The product's own code on virtual time (``virtual.py``), from the review to the HTTP exchange: gate, lookup,
 cache, queues, rate, breaker, client, tag lists. SWR answers every call well within ``lookup.timeout``, and
 a call too many with 429. It fails about one organisation, the connection breaks about another, and about a
-third there is no answer at all.
+third there is no answer at all. Now and then the answer to a control request is lost, but not to two in a row.
 Hypothesis draws what authors do: Pods of many names, repeated at any moment, with any timeout, from any
 namespace, of tags, of invented digests of a repository whose list is long, and of what SWR chokes on.
 
@@ -38,6 +38,7 @@ from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
 from webhook.server.reviews import time_to_decide
+from webhook.swr.fallback import PROBE
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.source import SwrTrustSource
 from webhook.trust.lookup import TrustLookup
@@ -53,6 +54,9 @@ DIGEST = "sha256:" + "a" * 64
 LONG_LIST = 13
 """Pages of the list of ``shop/large``."""
 
+BETWEEN_LOSSES = 10.0
+"""Seconds between two answers that SWR loses, or they would be an outage."""
+
 TRUSTED = 60.0
 NAMES = itertools.count()
 
@@ -67,10 +71,19 @@ class HealthySwr:
         self._calls: Counter[int] = Counter()
         self.trusted = {LOST, KEPT}
         self.is_down = False
+        self._losing = False
+        self._lost_at = -math.inf
+
+    def lose_a_control(self) -> None:
+        """Do not answer the next control request, where none was lost a moment ago."""
+        self._losing = self._clock.now >= self._lost_at + BETWEEN_LOSSES
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         _, _, _, organization, _, repository, _, *tag = request.path.strip("/").split("/")
-        if organization == "hang" or self._seconds > deadline.remaining():
+        is_lost = self._losing and organization.startswith(PROBE)
+        if is_lost:
+            self._losing, self._lost_at = False, self._clock.now
+        if is_lost or organization == "hang" or self._seconds > deadline.remaining():
             self._clock.sleep(deadline.remaining())
             raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
         self._clock.sleep(self._seconds)
@@ -193,7 +206,7 @@ def new_digests(count: int, repository: str = "shop/large") -> list[str]:
 
 
 Action = tuple[Any, ...]
-"""``flood`` (Pods, names each, namespace), ``digests`` (how many, repository), ``choke`` (organisation, names), ``try`` (image, how often, pause between,
+"""``flood`` (Pods, names each, namespace), ``digests`` (how many, repository), ``choke`` (organisation, names), ``lose`` (not an author, but what they may wait for), ``try`` (image, how often, pause between,
 timeout, names before it, namespace), ``wait`` (seconds)."""
 
 
@@ -212,6 +225,8 @@ def act(there: World, action: Action) -> None:
             for _ in range(times):
                 there.create(*new_names(names), image, namespace=namespace, timeout=timeout)
                 there.clock.run(pause)
+        case ("lose",):
+            there.swr.lose_a_control()
         case ("wait", seconds):
             there.clock.run(seconds)
         case _:
@@ -232,6 +247,7 @@ ACTIONS = st.one_of(
         st.sampled_from([0, 0, 1, 50]),
         NAMESPACES,
     ),
+    st.just(("lose",)),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 5.0, 30.0])),
 )
 LIMITED = frozenset({"choke", "cut", "hang", "quiet", "shop"})
@@ -273,6 +289,16 @@ B4_BY_EACH_OTHER = (
 )
 B4_BY_SILENCE = Limits(), [("choke", "hang", 12), ("wait", 3.1), ("try", LOST, 20, 0.1, 10, 0, "shop")]
 B4_BY_ONE_SILENCE = Limits(lenient=True), [("choke", "hang", 1), ("wait", 4.0)]
+B4_BY_A_LOSS = (
+    Limits(),
+    [
+        ("lose",),
+        ("choke", "hang", 12),
+        *[("wait", 0.1), ("choke", "hang", 1)] * 40,
+        ("try", LOST, 20, 0.1, 10, 0, "shop"),
+    ],
+)
+B4_BY_ONE_LOSS = Limits(lenient=True), [("lose",), ("choke", "hang", 1), ("wait", 4.0)]
 B4_BY_ONE_LIST = (
     Limits(lenient=True),
     [("digests", 12, "hang/web"), ("wait", 3.1), ("try", LOST, 20, 0.1, 10, 0, "shop")],
@@ -292,6 +318,8 @@ B4_BY_ONE_LIST = (
 @example(*B4_BY_EACH_OTHER)
 @example(*B4_BY_SILENCE)
 @example(*B4_BY_ONE_SILENCE)
+@example(*B4_BY_A_LOSS)
+@example(*B4_BY_ONE_LOSS)
 @example(*B4_BY_ONE_LIST)
 def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     limits: Limits, actions: list[Action]

@@ -45,6 +45,8 @@ BLOCKED: Final = "Not allow to login, upload or download image"
 BLOCKED_SECONDS: Final = 1800.0
 """For how long SWR blocks such an account: "about 30 minutes" (the same FAQ)."""
 
+_UNPUBLISHED: Final = frozenset({"APIGW.0101", "APIG.0101"})
+
 _MAX_BLOCKED: Final = 4096
 """Bytes of a body up to which it can be this answer: a tag's detail or list need not be read twice."""
 
@@ -256,6 +258,23 @@ def is_failure(response: HttpResponse) -> bool:
 def is_unauthorized(response: HttpResponse) -> bool:
     """Whether an answer refuses the credential, for what was asked or altogether."""
     return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
+
+
+def is_unpublished(response: HttpResponse) -> bool:
+    """Whether the gateway says that it does not publish the API (API Gateway, error codes)."""
+    return response.status == NOT_FOUND and not _UNPUBLISHED.isdisjoint(read_codes(response.body))
+
+
+def shows_acceptance(response: HttpResponse) -> bool:
+    """Whether an answer shows that the credential was accepted, whatever it says of what was asked for.
+
+    A gateway's throttling or 404, a redirect, a server error and the block of an account say nothing of it.
+    """
+    if response.status in SERVER_ERRORS or is_unauthorized(response) or read_block(response) is not None:
+        return False
+    if response.status in (OK, NOT_FOUND):
+        return not is_unpublished(response)
+    return isinstance(read_error(response), Forbidden)
 
 
 def names_credential(response: HttpResponse) -> bool:

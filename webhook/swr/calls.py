@@ -8,21 +8,26 @@ chose: only if that fails, too, it is the registry's fault (``docs/decisions/001
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.registries import Registry
-from webhook.swr.answers import is_failure, is_unauthorized, names_credential, read_block
-from webhook.swr.fallback import FallbackRecorder, TagDetail, is_unpublished
+from webhook.swr.answers import (
+    is_failure,
+    is_unauthorized,
+    is_unpublished,
+    names_credential,
+    read_block,
+    shows_acceptance,
+)
+from webhook.swr.fallback import FallbackRecorder, TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
-from webhook.swr.silence import Silence
+from webhook.swr.silence import SAMPLES, Silence
 from webhook.trust.records import Pace
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
-
-SAMPLES: Final = 2
-"""Control requests that must fail, beside what failed about an image, for a failure of the registry."""
 
 
 class CallRecorder(FallbackRecorder, Protocol):
@@ -77,8 +82,8 @@ class Calls:
             TrustLookupError: there was no answer.
         """
 
-        def ask(until: Deadline) -> None:
-            self._ask_anybody(generation, until)
+        def ask(until: Deadline, record_sent: Callable[[], None]) -> None:
+            self._ask_anybody(generation, until, record_sent)
 
         with pace.call(deadline):
             with self._silence.watch(deadline, ask, pace.record_answer, in_doubt=pace.is_probe):
@@ -98,18 +103,23 @@ class Calls:
         pace: Pace,
         trial: int | None = None,
     ) -> HttpResponse:
-        """Send a request whose answer tells something of the registry, and nothing of the credential.
+        """Send a request about an image that nobody chose, whose answer tells something of the registry.
 
-        ``trial`` is the generation whose trial the caller holds, if any.
+        ``trial`` is the generation whose trial the caller holds, if any: it ends where that was accepted.
 
         Raises:
             TrustLookupError: there was no answer.
         """
         request, generation = self.authorize(request, deadline, pace, trial)
+        is_settled = generation == trial
         try:
-            return self.send(request, generation, deadline, pace)
+            response = self.send(request, generation, deadline, pace)
+            if shows_acceptance(response):
+                self._credential.accept(generation)
+                is_settled = True
+            return response
         finally:
-            if generation != trial:
+            if not is_settled:
                 self._credential.release(generation)
 
     def compare(
@@ -164,23 +174,27 @@ class Calls:
         authorization = self._credential.authorize(request, deadline, trial)
         return request.with_headers(authorization.headers), authorization.generation
 
-    def _ask_anybody(self, trial: int, deadline: Deadline) -> None:
-        """Send a control request while a call waits; only whether it is answered counts.
+    def _ask_anybody(self, trial: int, deadline: Deadline, record_sent: Callable[[], None]) -> None:
+        """Send a control request while a call waits; only whether it is answered counts for the registry.
 
-        It is beyond the rate: its turn might come when the call has ended. There is one at a time, and the
-        next one is sent after a third of ``lookup.timeout`` at the earliest.
+        For the credential it counts as any call: an author could keep it on trial by names that SWR is slow
+        about, and everybody else waiting. It is beyond the rate: its turn might come when the call has ended.
         """
         for control in self._make_controls(of_list=self._detail.is_missing):
             request, generation = self._authorize(control, deadline, trial)
-            self._silence.record_question()
-            is_refused = False
+            record_sent()
+            is_settled = generation == trial
             try:
                 answer = self._exchange(request, deadline)
-                is_refused = is_unauthorized(answer) and names_credential(answer)
-                if is_refused:  # five failures lock the account, and each call that waits may send some
+                if shows_acceptance(answer):
+                    self._credential.accept(generation)
+                    is_settled = True
+                elif is_unauthorized(answer) and names_credential(answer):
+                    # Five failures lock the account, and each call that waits may send some.
                     self._credential.reject(generation)
+                    is_settled = True
             finally:
-                if generation != trial and not is_refused:
+                if not is_settled:
                     self._credential.release(generation)
             if not is_unpublished(answer):
                 return

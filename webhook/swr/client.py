@@ -19,20 +19,21 @@ from webhook.errors import (
 )
 from webhook.registries import Registry
 from webhook.swr.answers import (
-    NOT_FOUND,
     OK,
     REQUEST_TIMEOUT,
     SERVER_ERRORS,
     TagFact,
     TagPage,
     is_unauthorized,
+    is_unpublished,
     names_credential,
     read_error,
     read_page,
     read_tag,
+    shows_acceptance,
 )
 from webhook.swr.calls import CallRecorder, Calls
-from webhook.swr.fallback import TagDetail, find_in_list, is_unpublished
+from webhook.swr.fallback import TagDetail, find_in_list
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
 from webhook.swr.organizations import Organizations
@@ -225,7 +226,7 @@ class SwrClient:
                     settled = True
                     if not again and fault is not Fault.REGISTRY:
                         raise _undecided(response)
-                elif response.status not in SERVER_ERRORS and not _is_undecided(response):
+                elif shows_acceptance(response):
                     self._credential.accept(generation)
                     settled = True
                     if response.status == OK:
@@ -267,7 +268,7 @@ class SwrClient:
                     raise _undecided(response) from None
                 if is_unauthorized(answer):
                     return Fault.REGISTRY if names_credential(answer) else Fault.LOCAL
-                if answer.status in SERVER_ERRORS or _is_undecided(answer):
+                if not shows_acceptance(answer):
                     raise _undecided(response)
                 if not answered and self._detail.other_than(organization) == organization:
                     raise Forbidden(f"{read_error(response)} about this repository, and not about others")
@@ -282,12 +283,3 @@ def _undecided(response: HttpResponse) -> Unauthorized:
     return Unauthorized(
         f"{read_error(response)}; whether it is about the credential is not known", fault=Fault.IMAGE
     )
-
-
-def _is_undecided(response: HttpResponse) -> bool:
-    """Whether an answer says nothing about the credential: a gateway's throttling or 404, a redirect."""
-    if response.status == NOT_FOUND:
-        return is_unpublished(response)
-    if response.status == OK:
-        return False
-    return read_error(response).reason in ("throttled", "unavailable", "malformed")

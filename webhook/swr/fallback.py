@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from webhook.registries import Registry
-from webhook.swr.answers import NOT_FOUND, read_codes, read_listed_tag
+from webhook.swr.answers import read_listed_tag
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.naming import repository_path
 from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, follow_markers
@@ -28,8 +28,6 @@ PROBE: Final = "swr-trust-probe"
 """How organisation and repository of control requests begin. They need not exist: that SWR answers counts. A
 number that nobody can guess follows: else somebody could push what SWR is slow about under that name, or own
 the organisation that something before SWR cuts off."""
-
-_UNPUBLISHED: Final = frozenset({"APIGW.0101", "APIG.0101"})
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +115,6 @@ class TagDetail:
 def _make_name() -> str:
     """Return a name that nobody can have chosen."""
     return f"{PROBE}-{secrets.token_hex(8)}"
-
-
-def is_unpublished(response: HttpResponse) -> bool:
-    """Whether the gateway says that it does not publish the API (API Gateway, error codes)."""
-    return response.status == NOT_FOUND and not _UNPUBLISHED.isdisjoint(read_codes(response.body))
 
 
 def find_in_list(

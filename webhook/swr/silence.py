@@ -1,10 +1,11 @@
 """Whether an endpoint is silent whoever asks, or only about what one image's author chose.
 
 A call that gets no answer may be about a name that SWR, or a firewall before it, is slow about: then its
-timeout says nothing about the endpoint. So where a call waits and nothing has been heard for a third of its
-time, a control request about an image that nobody chose is sent beside it. The endpoint is silent if that one
-is not answered either, nor any other call, for half of the time that the call had. An answer that is so large
-that it is still arriving is no silence: its bytes count.
+timeout says nothing about the endpoint. So where a call waits and nothing has been heard for a quarter of its
+time, a control request about an image that nobody chose is sent beside it, and soon a second one: now and
+then one is lost by itself, and an author may ask until that happens. The endpoint is silent if neither is
+answered, nor any other call, for half of the time that the call had. An answer that is so large that it is
+still arriving is no silence: its bytes count.
 """
 
 from __future__ import annotations
@@ -20,8 +21,14 @@ from typing import Final
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, LookupTimeout, TrustLookupError
 
-PATIENCE: Final = 1 / 3
+PATIENCE: Final = 1 / 4
 """The share of a call's time after which a control request is sent, where nothing is heard meanwhile."""
+
+HESITATION: Final = 1 / 12
+"""The share of a call's time after which the next one is sent, until there are ``SAMPLES``."""
+
+SAMPLES: Final = 2
+"""Control requests, side by side, that are not answered by an endpoint that is silent."""
 
 SILENT: Final = 1 / 2
 """The share of a call's time for which nobody is answered where the endpoint is silent."""
@@ -32,6 +39,9 @@ SHORTEST: Final = 1.0
 ALIVE: Final = 64 * 1024
 """Bytes of answers, complete or not, that an endpoint does not send which is down."""
 
+Ask = Callable[[Deadline, Callable[[], None]], None]
+"""Sends a control request by a deadline, having called its second argument; returns if it was answered."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,13 +51,13 @@ class _Waiting:
 
     began: float
     seconds: float
-    ask: Callable[[Deadline], None]
+    ask: Ask
     hear: Callable[[], None]
 
     @property
-    def patience(self) -> float:
-        """The seconds of silence after which a control request is sent."""
-        return max(self.seconds, SHORTEST) * PATIENCE
+    def seconds_of_control(self) -> float:
+        """The time that a control request beside it has."""
+        return max(self.seconds, SHORTEST)
 
 
 class Silence:
@@ -58,32 +68,35 @@ class Silence:
         self._received = received
         self._lock = threading.Lock()
         self._waiting: dict[_Waiting, None] = {}
-        self._is_watching = False
+        self._watchers = 0
         self._heard_at = self._tried_at = float("-inf")
-        self._silent_since: float | None = None
-        """When the first control request was sent of those since which nothing has been heard."""
+        self._tried = 0
+        """How many control requests were begun since something was heard."""
+        self._unanswered: list[float] = []
+        """When the first ``SAMPLES`` control requests were sent since which nothing has been heard."""
         self._bytes = 0
 
     @contextmanager
     def watch(
         self,
         deadline: Deadline,
-        ask: Callable[[Deadline], None],
+        ask: Ask,
         hear: Callable[[], None],
         *,
         in_doubt: bool = False,
     ) -> Iterator[None]:
         """Say of a timeout in the block, which is a call, whose fault it is.
 
-        ``ask`` sends a control request, having called ``record_question``, and returns whatever the answer
-        is; it may be called from another thread. ``hear`` is called once it was answered while this call
-        waits. It is sent at once where the endpoint is ``in_doubt``.
+        ``ask`` is called from other threads, by ``SAMPLES`` at a time. ``hear`` is called once it was
+        answered while this call waits. It is called at once where the endpoint is ``in_doubt``.
         """
         call = _Waiting(time.monotonic(), deadline.remaining(), ask, hear)
         with self._lock:
             self._waiting[call] = None
-            begins, self._is_watching = not self._is_watching, True
-        if begins:
+            begin, self._watchers = SAMPLES - self._watchers, SAMPLES
+            if in_doubt:
+                self._begin_control()
+        for _ in range(begin):
             spawn(self._watch, "silence")
         if in_doubt:
             spawn(lambda: self._ask(call), "control")
@@ -102,26 +115,31 @@ class Silence:
             with self._lock:
                 del self._waiting[call]
 
-    def record_question(self) -> None:
-        """Record that a control request is sent now."""
-        with self._lock:
-            if self._silent_since is None:
-                self._silent_since, self._bytes = time.monotonic(), self._received()
-
     def record_answer(self) -> None:
         """Record that the endpoint has answered something."""
         with self._lock:
-            self._heard_at, self._silent_since = time.monotonic(), None
+            self._heard_at, self._tried = time.monotonic(), 0
+            self._unanswered.clear()
+
+    def _begin_control(self) -> None:  # under the lock
+        self._tried_at = time.monotonic()
+        self._tried += 1
+
+    def _record_control(self) -> None:
+        with self._lock:
+            if not self._unanswered:
+                self._bytes = self._received()
+            if len(self._unanswered) < SAMPLES:
+                self._unanswered.append(time.monotonic())
 
     def _is_silent_to(self, call: _Waiting) -> bool:
         with self._lock:
-            since = self._silent_since
-            if since is None or self._received() - self._bytes >= ALIVE:
+            if len(self._unanswered) < SAMPLES or self._received() - self._bytes >= ALIVE:
                 return False
-            return time.monotonic() - max(since, call.began) >= call.seconds * SILENT
+            return time.monotonic() - max(self._unanswered[-1], call.began) >= call.seconds * SILENT
 
     def _watch(self) -> None:
-        """Send control requests, one at a time, for as long as calls wait and nothing is heard."""
+        """Send control requests for as long as calls wait and nothing is heard, beside the other watchers."""
         while (waits := self._next_wait()) is not None:
             seconds, call = waits
             if seconds > 0:
@@ -130,22 +148,39 @@ class Silence:
                 self._ask(call)
 
     def _next_wait(self) -> tuple[float, _Waiting] | None:
-        """Return the oldest call, and in how many seconds a control request is due for it."""
+        """Return the oldest call, and in how many seconds a control request is due for it.
+
+        Whoever is told that it is due now sends it; ``None`` ends the watcher.
+        """
         with self._lock:
             call = next(iter(self._waiting), None)
             if call is None:
-                self._is_watching, self._silent_since = False, None
+                self._watchers -= 1
+                self._tried = 0
+                self._unanswered.clear()
                 return None
+            share = HESITATION if 0 < self._tried < SAMPLES else PATIENCE
             quiet_since = max(call.began, self._heard_at, self._tried_at)
-            return quiet_since + call.patience - time.monotonic(), call
+            seconds = quiet_since + call.seconds_of_control * share - time.monotonic()
+            if seconds <= 0:
+                self._begin_control()
+            return seconds, call
 
     def _ask(self, call: _Waiting) -> None:
+        began = time.monotonic()
         with self._lock:
-            self._tried_at = began = time.monotonic()
             if self._received() - self._bytes >= ALIVE:
-                self._silent_since = None  # to be seen anew from here
+                self._unanswered.clear()  # to be seen anew from here
+        is_recorded = False
+
+        def record() -> None:  # of two calls that stand for one control request, the first counts
+            nonlocal is_recorded
+            if not is_recorded:
+                is_recorded = True
+                self._record_control()
+
         try:
-            call.ask(Deadline.after(max(call.seconds, SHORTEST)))
+            call.ask(Deadline.after(call.seconds_of_control), record)
         except TrustLookupError as error:
             was_asked = error.fault is Fault.REGISTRY
         except Exception:
@@ -155,7 +190,7 @@ class Silence:
             was_asked = True
         with self._lock:
             if not was_asked:
-                self._silent_since = None
+                self._unanswered.clear()
             waiting = list(self._waiting) if self._heard_at >= began else []
         for other in waiting:
             other.hear()

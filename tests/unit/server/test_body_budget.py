@@ -98,6 +98,7 @@ def test_bodies_that_have_a_part_each_do_not_wait_for_each_other(monkeypatch: py
     for thread in threads:
         thread.join()
     assert has_room == {0: True, 1: True, 2: False, 3: False}
+    assert min(crowd[0].patience, crowd[1].patience) > 10.0  # else their time was nearly over
 
 
 def test_a_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

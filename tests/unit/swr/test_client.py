@@ -23,12 +23,13 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.swr.calls import SAMPLES
+from webhook.swr.answers import BLOCKED
 from webhook.swr.client import SwrClient
 from webhook.swr.credentials.guard import GuardedCredential, Pause, SilentRecorder
 from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
 from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.swr.silence import SAMPLES
 from webhook.swr.tag_lists import MAX_PAGES
 from webhook.trust.records import TrustQuery, TrustStatus
 
@@ -320,8 +321,33 @@ def test_what_fails_before_it_is_sent_needs_no_time_for_a_control_request(
 def test_a_control_request_that_is_refused_pauses_the_credential() -> None:
     """Fault B6: five failures lock the account, and each call that waits may send control requests."""
     asked, _, credential, _ = client([EXPIRED])
-    asked._calls._ask_anybody(1, SOON)
+    asked._calls._ask_anybody(1, SOON, lambda: None)
     assert credential.told == ["reject 1 registry"]
+
+
+def test_a_control_request_that_is_answered_ends_the_trial_of_a_credential() -> None:
+    """Fault B6: an author kept new secrets on trial by names that SWR is slow about, and all others waiting."""
+    asked, _, credential, _ = client([MISSING])
+    asked._calls._ask_anybody(1, SOON, lambda: None)
+    assert credential.told == ["accept 1"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        respond(503),
+        respond(404, {"error_code": "APIGW.0101"}),
+        respond(429, {"error_code": "APIGW.0308"}),
+        respond(403, {"errors": [{"code": "DENIED", "message": f"denied: {BLOCKED}"}]}),
+    ],
+)
+def test_a_control_request_whose_answer_says_nothing_of_a_credential_accepts_none(
+    answer: HttpResponse,
+) -> None:
+    """Fault B6: it may be a wrong one, and a hundred calls would be a hundred failures."""
+    asked, _, credential, _ = client([answer, answer])
+    asked._calls._ask_anybody(1, SOON, lambda: None)
+    assert credential.told == []
 
 
 FOREIGN = respond(401, {"error_code": "SVCSTG.SWR.4019999"})
@@ -479,7 +505,7 @@ def test_a_401_about_one_repository_of_the_only_organisation_is_about_that() -> 
             "SWR answered 401 SVCSTG.SWR.4019999 about this repository, and not about others"
         )
     assert transport.asked == ["private/tags/1.0", f"{PROBE}/tags/none"] * 2
-    assert credential.told == ["release 1"] * 2
+    assert credential.told == ["accept 1", "release 1"] * 2
 
 
 def test_an_organisation_that_is_refused_is_compared_with_no_more() -> None:
@@ -505,4 +531,4 @@ def test_a_request_that_an_earlier_secret_was_answered_is_compared_with() -> Non
             asked.show_tag(query, SOON, free)
         credential.generation += 1
     assert transport.asked == ["shop", "foreign", "shop"]
-    assert credential.told == ["accept 1", "release 2"]
+    assert credential.told == ["accept 1", "accept 2", "release 2"]
