@@ -25,6 +25,10 @@ LONGEST_BLOCK: Final = 1800.0
 """Seconds of silence after SWR has blocked the account, and up to a tenth as many again."""
 
 
+LEAST_LEFT: Final = 0.1
+"""The share of the time that must be left for a call after a wait, or it would time out, and nobody see why."""
+
+
 class RateLimiter:
     """Lets calls through at a rate; thread-safe. Cold lookups and refreshes have a bucket each."""
 
@@ -63,13 +67,14 @@ class RateLimiter:
         """Wait until a call may be made, for SWR's pause alone where the turn was ``reserved``.
 
         Raises:
-            Throttled: that would be after the deadline; the turn is not used up then.
+            Throttled: that would be too late for the call to be answered; the turn is not used up then.
         """
         with self._lock:
             now = self._clock()
             silence = self._silent_until - now
+            longest = deadline.remaining() * (1 - LEAST_LEFT)
             bucket = self._bucket(background)
-            if silence > deadline.remaining():
+            if silence > longest:
                 if reserved:
                     bucket.give_back()
                 blocked = now < self._blocked_until
@@ -77,7 +82,7 @@ class RateLimiter:
                 raise Throttled(detail, retry_after=silence, fault=Fault.REGISTRY)
             own = 0.0 if reserved else bucket.take(now)
             delay = max(silence, own)
-            if delay > deadline.remaining():
+            if delay > longest:
                 bucket.give_back()
                 raise Throttled("our own limit of calls is used up", retry_after=delay, fault=Fault.LOCAL)
         if delay > 0:

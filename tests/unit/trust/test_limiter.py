@@ -95,12 +95,32 @@ def test_replicas_do_not_come_back_in_step(wish: float) -> None:
 
 
 def test_during_a_pause_whoever_cannot_wait_is_told_that_swr_asked_for_it() -> None:
-    """So an earlier trusted answer may stand in."""
+    """At once, and with that reason."""
     limited = Limited()
     limited.limiter.back_off(5.0)
     with pytest.raises(Throttled, match="SWR asked for a pause") as caught:
         limited.turn(1.0)
     assert caught.value.fault is Fault.REGISTRY
+
+
+def test_pause_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> None:
+    """The call would end in a timeout, which says nothing of the pause."""
+    limited = Limited()
+    limited.limiter.back_off(5.0)
+    pause = limited.limiter._silent_until - limited.clock.now
+    with pytest.raises(Throttled, match="SWR asked for a pause"):
+        limited.turn(pause * 1.1)
+    assert limited.turn(pause * 1.2) == pytest.approx(pause)
+
+
+def test_turn_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> None:
+    """The same for our own limit."""
+    limited = Limited()
+    for _ in range(180):
+        limited.turn()
+    with pytest.raises(Throttled, match="our own limit of calls is used up"):
+        limited.turn(1 / 45 * 1.1)
+    assert limited.turn(1 / 45 * 1.2) == pytest.approx(1 / 45)
 
 
 def test_pauses_that_swr_does_not_measure_become_longer() -> None:
