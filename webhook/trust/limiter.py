@@ -26,7 +26,7 @@ LONGEST_BLOCK: Final = 1800.0
 
 
 LEAST_LEFT: Final = 0.1
-"""The share of the time that must be left for a call after a wait, or it would time out, and nobody see why."""
+"""The share of the time that must be left for a call after a wait: it would time out, and nobody see why."""
 
 
 class RateLimiter:
