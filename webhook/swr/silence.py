@@ -88,7 +88,7 @@ class Silence:
         """Say of a timeout in the block, which is a call, whose fault it is.
 
         ``ask`` is called from other threads, by ``SAMPLES`` at a time. ``hear`` is called once it was
-        answered while this call waits. It is called at once where the endpoint is ``in_doubt``.
+        answered while this call waits. The first control request is sent at once where it is ``in_doubt``.
         """
         call = _Waiting(time.monotonic(), deadline.remaining(), ask, hear)
         with self._lock:
