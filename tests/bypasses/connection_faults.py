@@ -98,7 +98,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C2",
         "the kernel keeps as much as it likes of an answer",
-        f"{T_KERNEL}::test_little_is_kept_of_answers_that_nobody_reads",
+        f"{T_KERNEL}::test_little_is_kept_of_answers_that_nobody_reads_any_more",
         _ANY_BUFFERS,
     ),
     mistake(
