@@ -42,7 +42,9 @@ _NEVER_IN_DOUBT: Final = (
     "if error:",
 )
 
-_NO_ACCEPTANCE: Final = (CALLS, "if shows_acceptance(answer):", "if not answer:")
+_ONE_SAMPLE: Final = (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1")
+_ACCEPTS: Final = "if answer is not None and shows_acceptance(answer):"
+_NO_ACCEPTANCE: Final = (CALLS, _ACCEPTS, "if False:")
 
 TRUST_FAULTS: Final = (
     mistake(
@@ -307,25 +309,25 @@ TRUST_FAULTS: Final = (
         "B4",
         "one control request that fails is enough",
         f"{T_CLIENT}::test_one_control_request_that_fails_by_itself_proves_nothing",
-        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+        _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "one control request that is not answered is a silence",
         f"{T_SILENCE}::test_one_control_request_that_is_lost_is_no_outage",
-        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+        _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "the same, in the program that ships",
         "tests/http/test_slow_names.py::test_one_control_request_that_is_lost_is_no_outage",
-        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+        _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "the same, by what authors can do",
         f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
-        (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1"),
+        _ONE_SAMPLE,
     ),
     mistake(
         "B4",
@@ -365,7 +367,7 @@ TRUST_FAULTS: Final = (
         "B6",
         "any answer to a control request accepts a credential",
         f"{T_CLIENT}::test_a_control_request_whose_answer_says_nothing_of_a_credential_accepts_none",
-        (CALLS, "if shows_acceptance(answer):", "if True:"),
+        (CALLS, _ACCEPTS, "if answer is not None:"),
     ),
     mistake(
         "B2",
@@ -395,7 +397,7 @@ TRUST_FAULTS: Final = (
         "tests/unit/swr/test_connecting.py::test_slow_image_does_not_choose_the_address_of_the_others",
         (
             TRANSPORT,
-            "if dead or not self.connector.has_answered(self.endpoint, self._connector_began):",
+            "if dead or not self.connector.has_answered(self.endpoint, self._began):",
             "if True:",
         ),
     ),

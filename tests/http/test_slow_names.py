@@ -46,27 +46,26 @@ def ask_about_slow_names(server: ServerProcess) -> list[bool]:
     return admitted
 
 
-def test_names_that_swr_is_slow_about_are_no_outage(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault B4: neither they nor what has lost its trust are admitted, however lenient the policy."""
-    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
+def check_that_nothing_is_admitted(emulator: Emulator, folder: Path, faults: list[Fault]) -> None:
+    """Neither slow names nor what has lost its trust, while SWR has these faults."""
+    with ServerProcess(folder, emulator.url, make_certificate(folder), LENIENT) as server:
         assert server.validate(LOST)["allowed"]
         emulator.state.set_tag("shop/web:1.0", is_trusted=False)
-        emulator.state.faults.append(Fault("hang", match="/slow/"))
+        emulator.state.faults.extend(faults)
         time.sleep(1.1)  # the cache's time of what is trusted
         assert not any(ask_about_slow_names(server))
         assert not server.validate(LOST)["allowed"]
+
+
+def test_names_that_swr_is_slow_about_are_no_outage(emulator: Emulator, tmp_path: Path) -> None:
+    """Fault B4: neither they nor what has lost its trust are admitted, however lenient the policy."""
+    check_that_nothing_is_admitted(emulator, tmp_path, [Fault("hang", match="/slow/")])
 
 
 def test_one_control_request_that_is_lost_is_no_outage(emulator: Emulator, tmp_path: Path) -> None:
     """Fault B4: an author may keep slow names in flight until one answer is lost by itself."""
-    with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
-        assert server.validate(LOST)["allowed"]
-        emulator.state.set_tag("shop/web:1.0", is_trusted=False)
-        emulator.state.faults.append(Fault("hang", match="/slow/"))
-        emulator.state.faults.append(Fault("hang", match=PROBE, times=1))
-        time.sleep(1.1)  # the cache's time of what is trusted
-        assert not any(ask_about_slow_names(server))
-        assert not server.validate(LOST)["allowed"]
+    faults = [Fault("hang", match="/slow/"), Fault("hang", match=PROBE, times=1)]
+    check_that_nothing_is_admitted(emulator, tmp_path, faults)
 
 
 def test_slow_name_keeps_no_credential_on_trial(emulator: Emulator, tmp_path: Path) -> None:

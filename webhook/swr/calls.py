@@ -111,16 +111,12 @@ class Calls:
             TrustLookupError: there was no answer.
         """
         request, generation = self.authorize(request, deadline, pace, trial)
-        is_settled = generation == trial
+        answer = None
         try:
-            response = self.send(request, generation, deadline, pace)
-            if shows_acceptance(response):
-                self._credential.accept(generation)
-                is_settled = True
-            return response
+            answer = self.send(request, generation, deadline, pace)
+            return answer
         finally:
-            if not is_settled:
-                self._credential.release(generation)
+            self._settle(generation, trial, answer)
 
     def compare(
         self,
@@ -183,21 +179,24 @@ class Calls:
         for control in self._make_controls(of_list=self._detail.is_missing):
             request, generation = self._authorize(control, deadline, trial)
             record_sent()
-            is_settled = generation == trial
+            answer = None
             try:
                 answer = self._exchange(request, deadline)
-                if shows_acceptance(answer):
-                    self._credential.accept(generation)
-                    is_settled = True
-                elif is_unauthorized(answer) and names_credential(answer):
+            finally:
+                if answer is not None and is_unauthorized(answer) and names_credential(answer):
                     # Five failures lock the account, and each call that waits may send some.
                     self._credential.reject(generation)
-                    is_settled = True
-            finally:
-                if not is_settled:
-                    self._credential.release(generation)
+                else:
+                    self._settle(generation, trial, answer)
             if not is_unpublished(answer):
                 return
+
+    def _settle(self, generation: int, trial: int | None, answer: HttpResponse | None) -> None:
+        """Say of a credential what the answer to a control request shows, if there was one."""
+        if answer is not None and shows_acceptance(answer):
+            self._credential.accept(generation)
+        elif generation != trial:
+            self._credential.release(generation)
 
     def _exchange(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         started = time.monotonic()

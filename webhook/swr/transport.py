@@ -12,7 +12,6 @@ import http.client
 import socket
 import ssl
 import threading
-import time
 from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -47,10 +46,9 @@ class _Call:
     ) -> None:
         self.deadline = deadline
         self._traffic = traffic
-        self._began, self._total = time.monotonic(), traffic.total
+        self._began, self._total = connector.now(), traffic.total
         self.resolver = resolver
         self.connector = connector
-        self._connector_began = connector.now()
         self.fault = Fault.REGISTRY
         self.endpoint: Endpoint | None = None
         """The other side of the connection that is used, ``None`` while there is none."""
@@ -77,7 +75,7 @@ class _Call:
     @property
     def shared_a_busy_line(self) -> bool:
         """Whether so much has arrived since it began that it may have waited for room on our line."""
-        return self._traffic.total - self._total >= BUSY * (time.monotonic() - self._began)
+        return self._traffic.total - self._total >= BUSY * (self.connector.now() - self._began)
 
     def avoid_address(self, *, dead: bool) -> None:
         """Remember the address of a connection that is dead, or was new and failed.
@@ -88,7 +86,7 @@ class _Call:
         """
         if self.endpoint is None or not (dead or self.opened):
             return
-        if dead or not self.connector.has_answered(self.endpoint, self._connector_began):
+        if dead or not self.connector.has_answered(self.endpoint, self._began):
             self.connector.record_failure(self.endpoint, dead=dead)
 
     def record_answer(self) -> None:

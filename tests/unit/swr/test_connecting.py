@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -246,12 +246,7 @@ def test_address_that_connects_and_is_silent_is_tried_last(emulator: Emulator) -
 
 def test_slow_image_does_not_choose_the_address_of_the_others() -> None:
     """Faults B4 and D1: a name that one address is slow about sent all others to one that never answers."""
-    with (
-        _Server(("127.0.0.1", 0), _Answering) as server,
-        socket.create_server(("127.0.0.2", server.server_port)),
-    ):
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+    with answering() as server, socket.create_server(("127.0.0.2", server.server_port)):
         transport, url = transport_to(GOOD, DEAD), f"http://swr.example.com:{server.server_port}"
         with ThreadPoolExecutor(2) as two:
             slow = two.submit(transport.send, HttpRequest("GET", url, SLOW), Deadline.after(0.6))
@@ -261,9 +256,6 @@ def test_slow_image_does_not_choose_the_address_of_the_others() -> None:
                 slow.result()
             server.together = threading.Barrier(2)  # so that a second connection is needed
             assert list(two.map(lambda _: get(transport, url, 2), range(2))) == [200, 200]
-        server.is_ending.set()
-        server.shutdown()
-        thread.join()
 
 
 class _Answering(BaseHTTPRequestHandler):
@@ -297,6 +289,20 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.has_slow, self.is_ending = threading.Event(), threading.Event()
+
+
+@contextmanager
+def answering() -> Iterator[_Server]:
+    """A server that answers all but ``SLOW``."""
+    with _Server(("127.0.0.1", 0), _Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.is_ending.set()
+            server.shutdown()
+            thread.join()
 
 
 class DyingAddress:
@@ -334,9 +340,7 @@ class DyingAddress:
 @pytest.fixture
 def dying() -> Iterator[tuple[PooledTransport, str, DyingAddress]]:
     """A transport with two connections to an address that has died, and another address that is good."""
-    with _Server(("127.0.0.1", 0), _Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+    with answering() as server:
         first = DyingAddress("127.0.0.2", server.server_port)
         transport, url = transport_to(DEAD, GOOD), f"http://swr.example.com:{server.server_port}"
         first.good = server
@@ -345,8 +349,6 @@ def dying() -> Iterator[tuple[PooledTransport, str, DyingAddress]]:
         first.die()
         yield transport, url, first
         first.close()
-        server.shutdown()
-        thread.join()
 
 
 def send_large(transport: PooledTransport, url: str, method: str = "GET") -> int:
