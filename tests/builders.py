@@ -16,7 +16,7 @@ from webhook.policy.findings import Mode
 from webhook.policy.model import Exemption, Policy, Rule
 from webhook.policy.namespaces import NamespacePatterns
 from webhook.registries import CredentialSettings, Registry, RegistryTable
-from webhook.trust.lookup import Answer, Known, Origin, Question, Unknown
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
@@ -69,27 +69,29 @@ class FakeAnswers:
     ``asked`` lists every question in order.
     """
 
-    def __init__(self, facts: Mapping[str, TrustStatus | TrustRecord | TrustLookupError | Answer]) -> None:
+    def __init__(
+        self, facts: Mapping[str, TrustStatus | TrustRecord | TrustLookupError | LookupResult]
+    ) -> None:
         self.facts = dict(facts)
         self.asked: list[str] = []
-        self.questions: list[Question] = []
+        self.questions: list[LookupRequest] = []
 
-    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         self.questions += questions
         return [self._answer(question) for question in questions]
 
-    def _answer(self, question: Question) -> Answer:
+    def _answer(self, question: LookupRequest) -> LookupResult:
         query = question.query
         what = f":{query.tag}" if query.digest is None else f"@{query.digest}"
         image = f"{query.organization}/{query.repository}{what}"
         self.asked.append(image)
         fact = self.facts.get(image, TrustStatus.MISSING)
         if isinstance(fact, TrustLookupError):
-            return Unknown(fact)
+            return Failed(fact)
         if isinstance(fact, TrustStatus):
             fact = TrustRecord(fact, NOW, None if fact is TrustStatus.MISSING else DIGEST)
         if isinstance(fact, TrustRecord):
-            return Known(fact, Origin.SWR)
+            return Found(fact, Origin.SWR)
         return fact
 
 
@@ -110,7 +112,7 @@ def pod(*images: str, **spec: Any) -> dict[str, Any]:
 
 
 def review(
-    thing: Any = None,
+    obj: Any = None,
     *,
     old: Any = None,
     operation: str = "CREATE",
@@ -133,7 +135,7 @@ def review(
         "namespace": namespace,
         "operation": operation,
         "userInfo": {"username": user, "groups": list(groups)},
-        "object": thing,
+        "object": obj,
         "oldObject": old,
         "dryRun": False,
         **rest,

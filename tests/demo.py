@@ -110,7 +110,7 @@ def _reserve_port() -> Iterator[int]:
 
 
 def _serve(config: Path, certificate: Certificate, port: int) -> int:
-    print(f"serving on https://127.0.0.1:{port}, certificate authority {certificate.authority}", flush=True)
+    print(f"serving on https://127.0.0.1:{port}, certificate authority {certificate.ca}", flush=True)
     command = [*COMMAND, "serve", "--config", str(config)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
@@ -124,7 +124,7 @@ def _serve(config: Path, certificate: Certificate, port: int) -> int:
 
 def _demonstrate(certificate: Certificate, port: int) -> int:
     console = Console(width=min(140, max(100, shutil.get_terminal_size((120, 40)).columns)))
-    folder = certificate.authority.parent
+    folder = certificate.ca.parent
     console.print("Starting the SWR emulator and the webhook ...")
     with Emulator() as emulator, _prepare(emulator.url, certificate, port) as server:
         console.print(f"SWR emulator on {emulator.url}, webhook on {server.url}\n")
@@ -134,12 +134,12 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
         if os.environ.get("DEMO_ONCE"):
             return 0 if good else 1
         console.print("Try one by hand, in another terminal:\n")
-        authority = certificate.authority.relative_to(ROOT)
+        ca = certificate.ca.relative_to(ROOT)
         # In one line each, however narrow the terminal is, so that they can be copied.
         print(
-            f"curl --cacert {authority} -H 'Content-Type: application/json' "
+            f"curl --cacert {ca} -H 'Content-Type: application/json' "
             f"--data @{body.relative_to(ROOT)} {server.url}/validate\n\n"
-            f"curl --cacert {authority} '{server.url}/readyz?verbose'\n",
+            f"curl --cacert {ca} '{server.url}/readyz?verbose'\n",
             flush=True,
         )
         files = f"Policy: {server.config.relative_to(ROOT)}, log: {server.log.relative_to(ROOT)}."
@@ -158,7 +158,7 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
 
 
 def _prepare(endpoint: str, certificate: Certificate, port: int) -> ServerProcess:
-    server = ServerProcess(certificate.authority.parent, endpoint, certificate)
+    server = ServerProcess(certificate.ca.parent, endpoint, certificate)
     server.port = port
     server.log.unlink(missing_ok=True)
     return server

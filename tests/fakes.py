@@ -12,13 +12,13 @@ from typing import Any
 from webhook.deadlines import Deadline
 from webhook.errors import ClusterError, Fault, LookupTimeout, TrustLookupError, Unauthorized
 from webhook.swr.http import Authorization, HttpRequest, HttpResponse
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus, Unlimited
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 free = Unlimited()
 
 
 class Turns(Unlimited):
-    """Implements ``Pace``: calls ``take`` before each call, which may raise."""
+    """Implements ``CallLimiter``: calls ``take`` before each call, which may raise."""
 
     def __init__(self, take: Callable[[Deadline], None]) -> None:
         self._take = take
@@ -53,10 +53,10 @@ class FakeTrustSource:
         self.gate: threading.Event | None = None
         self._clock = clock
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         what = f":{query.tag}" if query.digest is None else f"@{query.digest}"
         image = f"{query.organization}/{query.repository}{what}"
-        with pace.call(deadline):
+        with call_limiter.call(deadline):
             self.asked.append(image)
             if self.gate is not None and not self.gate.wait(min(5.0, deadline.remaining())):
                 raise LookupTimeout("the fake did not answer in time", fault=Fault.REGISTRY)
@@ -133,32 +133,32 @@ class FakeApi:
             raise ClusterError(404, f"{path} not found")
         return copy.deepcopy(self.objects[path])
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
-        return self._write(f"{path}/{thing['metadata']['name']}", dict(thing), "")
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
+        return self._write(f"{path}/{obj['metadata']['name']}", dict(obj), "")
 
-    def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
-        return self._write(path, dict(thing), thing["metadata"].get("resourceVersion", ""))
+    def replace(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
+        return self._write(path, dict(obj), obj["metadata"].get("resourceVersion", ""))
 
     def patch(self, path: str, change: Any, content_type: str = "") -> dict[str, Any]:
-        thing = self.get(path)
+        obj = self.get(path)
         for step in change:
             *parents, last = step["path"].strip("/").split("/")
-            target: Any = thing
+            target: Any = obj
             for part in parents:
                 target = target[int(part) if isinstance(target, list) else part]
             if step["op"] == "test" and target[last] != step["value"]:
                 raise ClusterError(422, "the test of a patch failed")
             if step["op"] == "add":
                 target[last] = step["value"]
-        return self._write(path, thing, thing["metadata"]["resourceVersion"])
+        return self._write(path, obj, obj["metadata"]["resourceVersion"])
 
-    def put(self, path: str, thing: dict[str, Any]) -> None:
+    def put(self, path: str, obj: dict[str, Any]) -> None:
         """Store an object whatever is there."""
         self.writes += 1
-        meta = {**thing["metadata"], "resourceVersion": str(self.writes)}
-        self.objects[path] = {**copy.deepcopy(thing), "metadata": meta}
+        meta = {**obj["metadata"], "resourceVersion": str(self.writes)}
+        self.objects[path] = {**copy.deepcopy(obj), "metadata": meta}
 
-    def _write(self, path: str, thing: dict[str, Any], version: str) -> dict[str, Any]:
+    def _write(self, path: str, obj: dict[str, Any], version: str) -> dict[str, Any]:
         self._answer()
         if self.before_write is not None:
             other, self.before_write = self.before_write, None
@@ -166,7 +166,7 @@ class FakeApi:
         known = self.objects.get(path)
         if (known["metadata"]["resourceVersion"] if known is not None else "") != version:
             raise ClusterError(409, f"{path} has been modified")
-        self.put(path, thing)
+        self.put(path, obj)
         return copy.deepcopy(self.objects[path])
 
     def _answer(self) -> None:
@@ -174,7 +174,7 @@ class FakeApi:
             raise ClusterError(0, "the API server did not answer")
 
 
-class Notes:
+class RecorderSpy:
     """Implements every recorder protocol by keeping what it was told."""
 
     def __init__(self) -> None:

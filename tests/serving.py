@@ -42,22 +42,22 @@ class Certificate:
 
     certificate: Path
     key: Path
-    authority: Path
+    ca: Path
 
 
 def make_certificate(folder: Path, *names: str) -> Certificate:
     """Write a new authority and a certificate of it for ``names``."""
-    authority = trustme.CA()
+    ca = trustme.CA()
     files = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
-    write_pair(authority, files, *names)
-    authority.cert_pem.write_to_path(files.authority)
+    write_pair(ca, files, *names)
+    ca.cert_pem.write_to_path(files.ca)
     return files
 
 
-def write_pair(authority: trustme.CA, files: Certificate, *names: str) -> None:
+def write_pair(ca: trustme.CA, files: Certificate, *names: str) -> None:
     """Write a new certificate and key of an authority, valid for 90 days."""
     ends = dt.datetime.now(dt.UTC) + dt.timedelta(days=90)
-    issued = authority.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=ends)
+    issued = ca.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=ends)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     files.key.write_bytes(issued.private_key_pem.bytes())
 
@@ -167,7 +167,7 @@ class ServerProcess:
 
     def context(self) -> ssl.SSLContext:
         """Return the TLS settings of a client that trusts the authority."""
-        return ssl.create_default_context(cafile=str(self.certificate.authority))
+        return ssl.create_default_context(cafile=str(self.certificate.ca))
 
     def connect(self, timeout: float = 30.0) -> http.client.HTTPSConnection:
         """Return a new connection, not yet opened."""

@@ -94,10 +94,10 @@ class LargeWork:
 
 
 @contextmanager
-def cut_off(deadline: Deadline, cut: Callable[[], None]) -> Iterator[None]:
-    """Call ``cut`` from another thread (or greenlet) if the block outlives the deadline.
+def abort_at(deadline: Deadline, abort: Callable[[], None]) -> Iterator[None]:
+    """Call ``abort`` from another thread (or greenlet) if the block outlives the deadline.
 
-    ``cut`` must end the work itself, by shutting its socket down for instance, so that a call
+    ``abort`` must end the work itself, by shutting its socket down for instance, so that a call
     that hangs frees its slot: giving up the waiting alone would leave it running. It may run
     concurrently with the block, must not raise and must not wait. Once the block is left it does
     not run any more: what it would cut may be somebody else's by then.
@@ -105,12 +105,12 @@ def cut_off(deadline: Deadline, cut: Callable[[], None]) -> Iterator[None]:
     leaving = threading.Lock()
     left = False
 
-    def cut_unless_left() -> None:
+    def abort_unless_left() -> None:
         with leaving:
             if not left:
-                cut()
+                abort()
 
-    timer = threading.Timer(deadline.remaining(), cut_unless_left)
+    timer = threading.Timer(deadline.remaining(), abort_unless_left)
     timer.daemon = True
     timer.start()
     try:

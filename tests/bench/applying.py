@@ -20,7 +20,7 @@ JOBS = (20, 50)
 LATENCY = 0.1
 """Seconds of a call to SWR."""
 
-PATIENCE = 300.0
+STALE_WAIT = 300.0
 """Seconds for all Pods to be there: the controllers' own limit of calls is what takes longest."""
 
 WATCHED = [
@@ -54,7 +54,7 @@ def measure_applying(
         for jobs in JOBS:
             namespace = f"jobs-{jobs}"
             cluster.make_namespace(namespace)
-            cluster.register_webhook(server.url, certificate.authority, [namespace], rules=WATCHED)
+            cluster.register_webhook(server.url, certificate.ca, [namespace], rules=WATCHED)
             cluster.wait_for("the webhook to be called", lambda name=namespace: _is_called(cluster, name))
             refused = _refused(server)
             started = time.monotonic()
@@ -123,7 +123,7 @@ def _apply(cluster: ControlPlane, assets: Path, home: Path, files: list[Path]) -
 
 def _await_pods(cluster: ControlPlane, namespace: str) -> int:
     """Wait until there is a Pod for each Deployment, and return how many there are."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + STALE_WAIT
     count = 0
     while count < DEPLOYMENTS and time.monotonic() < ends:
         names = cluster.kubectl("get", "pods", "-n", namespace, "-o", "name")

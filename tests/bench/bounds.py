@@ -53,9 +53,9 @@ def measure_bounds(folder: Path, certificate: Certificate, emulator: Emulator) -
 
 
 def _padded() -> bytes:
-    thing = pod(f"{HOST}/shop/web:1.0")
-    thing["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
-    return review(thing)
+    obj = pod(f"{HOST}/shop/web:1.0")
+    obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    return review(obj)
 
 
 def _full() -> bytes:
@@ -69,8 +69,8 @@ def _wide() -> bytes:
 
 
 def _crumbs(metadata: dict[str, Any]) -> bytes:
-    thing = {**pod(f"{HOST}/shop/n{next(NAMES)}:1"), "metadata": metadata}
-    return json.dumps(json.loads(review(thing, namespace="noisy")), separators=(",", ":")).encode()
+    obj = {**pod(f"{HOST}/shop/n{next(NAMES)}:1"), "metadata": metadata}
+    return json.dumps(json.loads(review(obj, namespace="noisy")), separators=(",", ":")).encode()
 
 
 def _annotated() -> bytes:
@@ -103,7 +103,7 @@ class _Seen:
 
 def _beside(server: ServerProcess, certificate: Certificate, worker: int, what: str) -> _Seen:
     small = prepare(review(pod(f"{HOST}/shop/web:1.0")))
-    client = connect(server.port, certificate.authority)
+    client = connect(server.port, certificate.ca)
     took: list[float] = []
     memory = 0.0
     with _load(server, certificate, what):
@@ -128,7 +128,7 @@ def _load(server: ServerProcess, certificate: Certificate, what: str) -> Iterato
     if not what:
         yield
         return
-    command = [sys.executable, "-m", "tests.bench.bounds", str(server.port), str(certificate.authority), what]
+    command = [sys.executable, "-m", "tests.bench.bounds", str(server.port), str(certificate.ca), what]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as sender:
         time.sleep(1.0)
         try:
@@ -139,14 +139,14 @@ def _load(server: ServerProcess, certificate: Certificate, what: str) -> Iterato
             sender.wait(60)
 
 
-def _send(port: int, authority: Path, make: Callable[[], bytes]) -> None:
+def _send(port: int, ca: Path, make: Callable[[], bytes]) -> None:
     """Send until standard input ends."""
     stop = threading.Event()
 
     def go_on() -> None:
         while not stop.is_set():
             with contextlib.suppress(OSError, AssertionError):
-                client = connect(port, authority)
+                client = connect(port, ca)
                 client.sendall(prepare(make()))
                 receive(client)
                 client.close()

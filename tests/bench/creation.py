@@ -72,8 +72,8 @@ def measure_creation(
     ):
         for namespace in ("none", "bare", "ours"):
             cluster.make_namespace(namespace)
-        cluster.register_webhook(server.url, certificate.authority, ["ours"])
-        cluster.register_webhook(floor.url, certificate.authority, ["bare"], configuration="bare")
+        cluster.register_webhook(server.url, certificate.ca, ["ours"])
+        cluster.register_webhook(floor.url, certificate.ca, ["bare"], configuration="bare")
         cluster.wait_for("the webhooks to be called", lambda: _is_called(cluster))
         creator = _Creator(cluster)
 

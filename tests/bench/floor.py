@@ -47,7 +47,7 @@ class FloorProcess:
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
             try:
-                connect(self.port, self._certificate.authority).close()
+                connect(self.port, self._certificate.ca).close()
             except OSError:
                 time.sleep(0.05)
             else:

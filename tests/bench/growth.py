@@ -78,7 +78,7 @@ def measure_connections(folder: Path, certificate: Certificate, emulator: Emulat
         def cost(port: int, process: int, connections: int) -> Callable[[], float]:
             def run() -> float:
                 before = busy(process)
-                load = run_load(port, certificate.authority, body, connections=connections)
+                load = run_load(port, certificate.ca, body, connections=connections)
                 return (busy(process) - before) / load.all_requests
 
             return run
@@ -107,7 +107,7 @@ def _serve(
     with ServerProcess(home, emulator.url, certificate, policy) as server:
         assert server.process is not None
         worker = worker_of(server.process.pid)
-        client = connect(server.port, certificate.authority)
+        client = connect(server.port, certificate.ca)
 
         def measure(bodies: list[bytes], count: int) -> Callable[[], float]:
             for body in bodies:
@@ -129,19 +129,19 @@ def _steepness(steps: tuple[int, ...], seen: Rounds) -> float:
 
 
 def _padded(size: int) -> bytes:
-    thing: dict[str, Any] = pod(IMAGE)
-    thing["metadata"]["annotations"] = {"padding": ""}
-    missing = size - len(review(thing))
-    thing["metadata"]["annotations"]["padding"] = "x" * max(0, missing)
-    return review(thing)
+    obj: dict[str, Any] = pod(IMAGE)
+    obj["metadata"]["annotations"] = {"padding": ""}
+    missing = size - len(review(obj))
+    obj["metadata"]["annotations"]["padding"] = "x" * max(0, missing)
+    return review(obj)
 
 
 def _wide(first: int, count: int) -> bytes:
-    thing = pod()
-    thing["spec"]["containers"] = [
+    obj = pod()
+    obj["spec"]["containers"] = [
         container(f"{HOST}/many/web-{index}:1", f"c{index}") for index in range(first, first + count)
     ]
-    return review(thing)
+    return review(obj)
 
 
 def _distinct(count: int) -> list[bytes]:

@@ -40,9 +40,9 @@ class Load:
         return self.requests / self.seconds
 
 
-def run_load(port: int, authority: Path, body: Path, *, connections: int = 16, seconds: float = 1.0) -> Load:
+def run_load(port: int, ca: Path, body: Path, *, connections: int = 16, seconds: float = 1.0) -> Load:
     """Run the client in a process of its own against ``/validate`` on ``port``."""
-    command = [sys.executable, "-m", "tests.bench.load", str(port), str(authority), str(body)]
+    command = [sys.executable, "-m", "tests.bench.load", str(port), str(ca), str(body)]
     command += ["--connections", str(connections), "--seconds", str(seconds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode:
@@ -59,9 +59,9 @@ def prepare(body: bytes) -> bytes:
     return head.encode() + body
 
 
-def connect(port: int, authority: Path) -> ssl.SSLSocket:
+def connect(port: int, ca: Path) -> ssl.SSLSocket:
     """Return a connection after its handshake."""
-    context = ssl.create_default_context(cafile=str(authority))
+    context = ssl.create_default_context(cafile=str(ca))
     raw = socket.create_connection(("127.0.0.1", port), timeout=30)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context.wrap_socket(raw, server_hostname="127.0.0.1")
@@ -104,11 +104,11 @@ class _Connection:
         raise AssertionError("the server closed the connection")
 
 
-def _measure(port: int, authority: Path, body: bytes, connections: int, seconds: float) -> Load:
+def _measure(port: int, ca: Path, body: bytes, connections: int, seconds: float) -> Load:
     request = prepare(body)
     selector = selectors.DefaultSelector()
     for _ in range(connections):
-        connection = _Connection(connect(port, authority))
+        connection = _Connection(connect(port, ca))
         selector.register(connection.socket, selectors.EVENT_READ, connection)
         connection.send(request)
     begins = time.perf_counter() + WARM_UP
@@ -141,7 +141,7 @@ def _main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
     body = options.body.read_bytes()
-    load = _measure(options.port, options.authority, body, options.connections, options.seconds)
+    load = _measure(options.port, options.ca, body, options.connections, options.seconds)
     fields = ("requests", "seconds", "median", "p99", "all_requests")
     print(json.dumps({name: getattr(load, name) for name in fields}))
 

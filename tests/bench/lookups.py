@@ -25,7 +25,7 @@ def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> 
     """Return what ten distinct cold images add to a review, in round trips to SWR."""
     extra: list[float] = []
     with ServerProcess(folder, emulator.url, certificate) as server:
-        client = connect(server.port, certificate.authority)
+        client = connect(server.port, certificate.ca)
         for turn in range(ROUNDS):
             images = [f"cold/web-{turn}-{index}:1" for index in range(10)]
             for image in images:
@@ -48,7 +48,7 @@ def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) ->
     with ServerProcess(folder, emulator.url, certificate) as server:
         clients = []
         for _ in range(CROWD):
-            client = connect(server.port, certificate.authority)
+            client = connect(server.port, certificate.ca)
             _time(client, review(pod(WARM)))  # as kube-apiserver's connections, it has been used before
             clients.append(client)
         emulator.set_latency(1.0)
@@ -79,7 +79,7 @@ def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -
         assert server.process is not None
         worker = worker_of(server.process.pid)
         before = resident(worker)
-        client = connect(server.port, certificate.authority)
+        client = connect(server.port, certificate.ca)
         for first in range(0, DISTINCT, 10):
             body = review(pod(*(f"{HOST}/many/web-{index}:1" for index in range(first, first + 10))))
             client.sendall(prepare(body))

@@ -32,7 +32,7 @@ def measure_warm(folder: Path, certificate: Certificate, emulator: Emulator) -> 
         if peer is not None:
             ports["go"] = stack.enter_context(PeerProcess(peer, certificate)).port
         seen = interleave({name: _rate(port, certificate, body) for name, port in ports.items()})
-        latency = run_load(server.port, certificate.authority, body, connections=1)
+        latency = run_load(server.port, certificate.ca, body, connections=1)
     figures = [
         Figure("bare Flask route, our worker", f"{seen.median('floor'):.0f}/s"),
         Figure(f"bare Flask route, gthread with {THREADS} threads", f"{seen.median('threads'):.0f}/s"),
@@ -66,7 +66,7 @@ def measure_policy(folder: Path, certificate: Certificate, emulator: Emulator) -
 
 
 def _rate(port: int, certificate: Certificate, body: Path) -> Callable[[], float]:
-    return lambda: run_load(port, certificate.authority, body).per_second
+    return lambda: run_load(port, certificate.ca, body).per_second
 
 
 def _write(folder: Path, name: str, content: bytes) -> Path:

@@ -29,7 +29,7 @@ CONNECTION_FAULTS: Final = (
         f"{T_PLACES}::test_whoever_reads_no_answer_gives_way_first",
         (
             WORKER,
-            "        self._await(connection, regular=False)\n        try:\n            connection.flush()\n",
+            "        self._await(connection, reused=False)\n        try:\n            connection.flush()\n",
             "        try:\n            connection.flush()\n",
         ),
     ),

@@ -25,12 +25,12 @@ REGISTRIES: Final = "webhook/registries.py"
 ANSWERS: Final = "webhook/swr/answers.py"
 CLIENT: Final = "webhook/swr/client.py"
 LISTS: Final = "webhook/swr/tag_lists.py"
-TREES: Final = "webhook/cli/trees.py"
+TREES: Final = "webhook/cli/yaml_nodes.py"
 NAMING: Final = "webhook/swr/naming.py"
 TRANSPORT: Final = "webhook/swr/transport.py"
 CACHE: Final = "webhook/trust/cache.py"
 LOOKUP: Final = "webhook/trust/lookup.py"
-FACTS: Final = "webhook/trust/facts.py"
+FACTS: Final = "webhook/trust/replication.py"
 SNAPSHOT: Final = "webhook/trust/snapshot.py"
 SNAPSHOTS: Final = "webhook/cluster/snapshots.py"
 RECORDS: Final = "webhook/trust/records.py"
@@ -51,7 +51,7 @@ T_CLI: Final = "tests/unit/cli/test_review.py"
 T_MEMORY: Final = "tests/bypasses/test_memory.py"
 T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
 T_CACHE: Final = "tests/unit/trust/test_cache.py"
-T_FACTS: Final = "tests/unit/trust/test_facts.py"
+T_FACTS: Final = "tests/unit/trust/test_replication.py"
 T_SNAPSHOT: Final = "tests/unit/trust/test_snapshot.py"
 T_KEPT: Final = "tests/contract/test_snapshot.py"
 T_PROTOCOL: Final = "tests/bypasses/test_protocol.py"
@@ -372,7 +372,7 @@ MISTAKES: Final = (
         (
             CLIENT,
             "trusted = all(fact.trusted for fact in holders)",
-            "trusted = any(fact.trusted for fact in holders)",
+            "trusted = any(entry.trusted for entry in holders)",
         ),
     ),
     mistake(
@@ -441,8 +441,8 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_a_failure_is_never_remembered",
         (
             LOOKUP,
-            "            if self._flights.get(flight.query.key) is flight:",
-            "            if flight.failure is None and self._flights.get(flight.query.key) is flight:",
+            "            if self._pending.get(pending.query.key) is pending:",
+            "            if pending.failure is None and self._pending.get(pending.query.key) is pending:",
         ),
     ),
     mistake(
@@ -487,8 +487,8 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_a_crowd_asks_once",
         (
             LOOKUP,
-            "        flight = self._flights.get(key)\n        if flight is None:",
-            "        flight = self._flights.get(key)\n        if True:",
+            "        pending = self._pending.get(key)\n        if pending is None:",
+            "        pending = self._pending.get(key)\n        if True:",
         ),
     ),
     mistake(
@@ -564,7 +564,7 @@ MISTAKES: Final = (
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
         (
             TRANSPORT,
-            "            with cut_off(deadline, call.cut):",
+            "            with abort_at(deadline, call.abort):",
             "            with contextlib.nullcontext():",
         ),
     ),
@@ -586,15 +586,15 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
         (
             EVALUATION,
-            "return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)\n        case Known",
-            "return Judgement(Finding.TRUSTED)\n        case Known",
+            "return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)\n        case Found",
+            "return Judgement(Finding.TRUSTED)\n        case Found",
         ),
     ),
     mistake(
         "T40",
         "a review waits for as long as the lookup takes",
         f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
-        (LOOKUP, "flight.done.wait(deadline.remaining())", "flight.done.wait(60)"),
+        (LOOKUP, "pending.done.wait(deadline.remaining())", "pending.done.wait(60)"),
     ),
     mistake(
         "T41",
@@ -602,8 +602,8 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_the_images_of_a_pod_are_asked_about_all_at_once",
         (
             JUDGING,
-            "asked = self._answers.ask(list(questions.values()), deadline)",
-            "asked = [a for q in questions.values() for a in self._answers.ask([q], deadline)]",
+            "asked = self._answers.look_up(list(questions.values()), deadline)",
+            "asked = [a for q in questions.values() for a in self._answers.look_up([q], deadline)]",
         ),
     ),
     mistake(
@@ -614,7 +614,7 @@ MISTAKES: Final = (
             JUDGING,
             "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
             "            if reading.query is not None:\n"
-            "                self._answers.ask([Question(reading.query, None, namespace)], deadline=Deadline.after(5))\n"
+            "                self._answers.look_up([LookupRequest(reading.query, None, namespace)], deadline=Deadline.after(5))\n"
             "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
         ),
     ),
@@ -814,7 +814,7 @@ MISTAKES: Final = (
         (
             CLIENT,
             "trusted = all(fact.trusted for fact in holders)",
-            "trusted = any(fact.trusted for fact in holders)",
+            "trusted = any(entry.trusted for entry in holders)",
         ),
     ),
     mistake(
@@ -861,7 +861,7 @@ MISTAKES: Final = (
         (
             CACHE,
             "        record = _find(self._trusted, key)\n",
-            "        record = _find(self._trusted, key) or self._recalled.get(key)\n",
+            "        record = _find(self._trusted, key) or self._imported.get(key)\n",
         ),
     ),
     mistake(
@@ -870,11 +870,15 @@ MISTAKES: Final = (
         f"{T_KEPT}::test_nothing_older_than_stale_if_error_is_kept",
         (
             CACHE,
-            "TrustRecord(TrustStatus.TRUSTED, fact.at, fact.digest)",
-            "TrustRecord(TrustStatus.TRUSTED, self._clock(), fact.digest)",
+            "TrustRecord(TrustStatus.TRUSTED, entry.at, entry.digest)",
+            "TrustRecord(TrustStatus.TRUSTED, self._clock(), entry.digest)",
         ),
-        (CACHE, "if not -FUTURE <= age < self.settings.stale_if_error:", "if not -FUTURE <= age:"),
-        (SNAPSHOTS, "now - scope.stale_if_error, now + FUTURE", "0.0, now + FUTURE"),
+        (
+            CACHE,
+            "if not -MAX_CLOCK_SKEW <= age < self.settings.stale_if_error:",
+            "if not -MAX_CLOCK_SKEW <= age:",
+        ),
+        (SNAPSHOTS, "now - scope.stale_if_error, now + MAX_CLOCK_SKEW", "0.0, now + MAX_CLOCK_SKEW"),
     ),
     mistake(
         "T52",
@@ -882,12 +886,12 @@ MISTAKES: Final = (
         f"{T_KEPT}::test_nothing_from_the_future_counts",
         (
             CACHE,
-            "if not -FUTURE <= age < self.settings.stale_if_error:",
+            "if not -MAX_CLOCK_SKEW <= age < self.settings.stale_if_error:",
             "if age >= self.settings.stale_if_error:",
         ),
         (
             CACHE,
-            "return -FUTURE <= self._clock() - record.fetched_at < life",
+            "return -MAX_CLOCK_SKEW <= self._clock() - record.fetched_at < life",
             "return self._clock() - record.fetched_at < life",
         ),
     ),
@@ -895,7 +899,7 @@ MISTAKES: Final = (
         "T52",
         "a snapshot counts for a registry that is defined otherwise",
         f"{T_KEPT}::test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone",
-        (SNAPSHOTS, " if fact.key[0] in scope.registries]", "]"),
+        (SNAPSHOTS, " if entry.key[0] in scope.registries\n", "\n"),
         (RECORDS, "return (self.registry.key, self.organization", 'return ("", self.organization'),
     ),
     mistake(
@@ -904,34 +908,34 @@ MISTAKES: Final = (
         f"{T_KEPT}::test_a_refusal_that_one_replica_heard_reaches_all",
         (
             CACHE,
-            "            if had_trust:\n                self._lost[key] = record.fetched_at\n",
+            "            if had_trust:\n                self._tombstones[key] = record.fetched_at\n",
             "",
         ),
-        (CACHE, "            self._lost[key] = heard\n", ""),
+        (CACHE, "            self._tombstones[key] = heard\n", ""),
     ),
     mistake(
         "T53",
         "older trust of another replica undoes a refusal",
         f"{T_KEPT}::test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before",
-        (CACHE, "if heard >= fact.at - FUTURE:", "if heard >= fact.at + 1e9:"),
+        (CACHE, "if heard >= entry.at - MAX_CLOCK_SKEW:", "if heard >= entry.at + 1e9:"),
     ),
     mistake(
         "T53",
         "a refusal that ended trust is forgotten in a flood of others",
         f"{T_CACHE}::test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten",
-        (CACHE, "heard = max(_peek(self._lost, key) or -math.inf, refused_at)", "heard = refused_at"),
+        (CACHE, "heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)", "heard = refused_at"),
     ),
     mistake(
         "T53",
         "whoever writes last is right",
         f"{T_FACTS}::test_an_older_trust_does_not_undo_a_stored_refusal",
-        (FACTS, "return trust if trust.at > loss.at + FUTURE else loss", "return other"),
+        (FACTS, "return trust if trust.at > loss.at + MAX_CLOCK_SKEW else loss", "return other"),
     ),
     mistake(
         "T53",
         "a clock that is ahead wins over a refusal",
         f"{T_FACTS}::test_the_newer_fact_holds_and_in_doubt_the_refusal",
-        (FACTS, "trust.at > loss.at + FUTURE", "trust.at > loss.at"),
+        (FACTS, "trust.at > loss.at + MAX_CLOCK_SKEW", "trust.at > loss.at"),
     ),
     mistake(
         "T54",

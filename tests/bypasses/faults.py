@@ -311,7 +311,7 @@ FAULTS: Final = (
         "records without data cost neither a budget nor a turn",
         f"{T_RECORDS}::test_updates_of_keys_without_end_hold_up_nobody",
         _SILENT,
-        (CONNECTIONS, "if now - self._turn_began > TURN_SECONDS:", "if now < 0:"),
+        (CONNECTIONS, "if now - self._turn_began > MAX_BUSY_SECONDS:", "if now < 0:"),
     ),
     mistake(
         "C1",
@@ -400,7 +400,7 @@ FAULTS: Final = (
         "whoever sends the next request before the answer goes on at once",
         f"{T_BURSTS}::test_a_burst_of_small_requests_holds_up_nobody",
         (WORKER, "turns.take(Line.ARRIVED)", "pass"),
-        (WORKER, "turns.stand_in(Line.AGAIN)", "pass"),
+        (WORKER, "turns.stale_record(Line.AGAIN)", "pass"),
     ),
     mistake(
         "C3",

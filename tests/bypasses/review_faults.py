@@ -21,8 +21,8 @@ _BY_CHARACTERS: Final = (
     (REQUEST, "text[: size if text.isascii() else size // 4]", "text[:size]"),
     (USES, "if not image.isascii() and len(image) > MAX_ODD_IMAGE:", "if not image:"),
 )
-LANE: Final = "webhook/trust/lane.py"
-T_LOST: Final = "tests/unit/trust/test_lane.py::test_what_nobody_waits_for_is_ended_in_pieces"
+LANE: Final = "webhook/trust/registry_queue.py"
+T_LOST: Final = "tests/unit/trust/test_registry_queue.py::test_what_nobody_waits_for_is_ended_in_pieces"
 
 REVIEW_FAULTS: Final = (
     mistake(
@@ -115,7 +115,7 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C3",
         "what one namespace has left is ended at a stretch, and so are refreshes",
-        "tests/unit/trust/test_lane.py::test_refreshes_that_nobody_waits_for_are_ended_in_pieces",
-        (LANE, "while flights and len(abandoned) < MAX_ABANDONED:", "while flights:"),
+        "tests/unit/trust/test_registry_queue.py::test_refreshes_that_nobody_waits_for_are_ended_in_pieces",
+        (LANE, "while pending_lookups and len(abandoned) < MAX_ABANDONED:", "while flights:"),
     ),
 )

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from tests.builders import HOST, exemption, rule
-from tests.bypasses.whole import asked_at, asking, at_once
+from tests.bypasses.full_stack import asked_at, asking, at_once
 from tests.emulator.server import Emulator
 from webhook.admission.decision import Decision
 from webhook.registries import RegistryTable
@@ -73,11 +73,11 @@ def test_an_answer_about_something_else_is_none(
 
 def test_a_server_that_cannot_prove_who_it_is_is_not_believed(tmp_path: Path) -> None:
     """TLS is verified, and there is no key that switches that off (T36)."""
-    authority = trustme.CA()
+    ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
     known = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(known)
+    ca.cert_pem.write_to_path(known)
     with Emulator(context=context) as emulator:
         stranger = asking(emulator.url, tmp_path).decide(WEB)
         assert (stranger["allowed"], finding(stranger), emulator.calls()) == (False, "unknown/unavailable", 0)
@@ -124,10 +124,10 @@ def test_an_answer_without_end_ends_at_the_deadline(
     assert gate.decide(f"{HOST}/shop/log:3")["allowed"]
     decisions: dict[str, Decision] = {}
 
-    def ask(image: str) -> None:
+    def look_up(image: str) -> None:
         decisions[image] = gate.decision(image)
 
-    at_once([lambda: ask(WEB), lambda: ask(f"{HOST}/shop/api:1.4")])
+    at_once([lambda: look_up(WEB), lambda: look_up(f"{HOST}/shop/api:1.4")])
     judgement = decisions[WEB].judged[0].judgement
     assert (decisions[WEB].allowed, judgement.reason) == (False, reason)
     assert judgement.failure is not None

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from tests.builders import DIGEST, HOST, OTHER_DIGEST, exemption, pod, policy, registry, review
-from tests.bypasses.whole import HANG_GUARD, at_once, remembering
+from tests.bypasses.full_stack import HANG_GUARD, at_once, remembering
 from webhook.admission.gate import Gate
 from webhook.admission.review import read_review
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import RegistryUnavailable
 from webhook.policy.findings import Mode
 from webhook.registries import RegistryTable
-from webhook.trust.lookup import Question
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.lookup import LookupRequest
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 IMAGE = f"{HOST}/shop/web:1"
@@ -44,7 +44,7 @@ def test_trust_that_is_withdrawn_lives_no_longer_than_its_time() -> None:
     for _ in range(11):
         whole.clock.tick(5)
         assert whole.decide(IMAGE).allowed
-    wait_for(lambda: not whole.lookup._flights)
+    wait_for(lambda: not whole.lookup._pending)
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
     whole.clock.tick(5)
     decision = whole.decide(IMAGE)
@@ -124,7 +124,7 @@ def test_requests_at_the_same_time_do_not_mix() -> None:
     whole = remembering(facts)
     answers: dict[int, tuple[str, bool, str | None]] = {}
 
-    def ask(n: int) -> None:
+    def look_up(n: int) -> None:
         decision = whole.decide(f"{HOST}/shop/web:{n}", uid=f"uid-{n}")
         record = decision.judged[0].judgement.record
         answers[n] = (
@@ -133,7 +133,7 @@ def test_requests_at_the_same_time_do_not_mix() -> None:
             record.digest if record is not None else None,
         )
 
-    at_once([lambda n=n: ask(n) for n in range(200)])
+    at_once([lambda n=n: look_up(n) for n in range(200)])
     assert answers == {n: (f"{HOST}/shop/web:{n}", bool(n % 2), f"sha256:{n:064x}") for n in range(200)}
 
 
@@ -144,7 +144,7 @@ def test_a_crowd_asks_once() -> None:
     allowed: list[bool] = []
     waiting = threading.Semaphore(0)
 
-    def ask() -> None:
+    def look_up() -> None:
         waiting.release()
         allowed.append(whole.decide(IMAGE).allowed)
 
@@ -154,7 +154,7 @@ def test_a_crowd_asks_once() -> None:
         assert whole.source.gate is not None
         whole.source.gate.set()
 
-    at_once([ask] * 500 + [open_when_all_wait])
+    at_once([look_up] * 500 + [open_when_all_wait])
     assert (allowed, whole.source.asked) == ([True] * 500, ["shop/web:1"])
 
 
@@ -186,7 +186,7 @@ class Together:
         self.barrier = threading.Barrier(parties)
         self.asked: list[str] = []
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         self.asked.append(query.tag or "")
         self.barrier.wait(10)
         return TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST)
@@ -218,7 +218,7 @@ def test_a_source_that_fails_in_a_way_nobody_foresaw_denies() -> None:
     """An exception in a worker is an answer that is not known (T43)."""
 
     class Broken:
-        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             raise ZeroDivisionError
 
     whole = remembering({})
@@ -230,7 +230,7 @@ def test_an_answer_too_few_denies() -> None:
     """Each question has its own answer or the request is refused (T43)."""
 
     class Short:
-        def ask(self, questions: list[Question], deadline: Deadline) -> list[Any]:
+        def look_up(self, questions: list[LookupRequest], deadline: Deadline) -> list[Any]:
             return []
 
     current = policy()

@@ -102,20 +102,18 @@ def test_every_review_is_answered_under_its_uid(
 def test_a_label_on_a_namespace_changes_nothing(server: ServerProcess) -> None:
     """Who may edit a namespace may label it: only its name counts (T45)."""
     labels = {"swr-trust/ignore": "true", "kubernetes.io/metadata.name": "sandbox-1"}
-    thing = pod(UNTRUSTED)
-    thing["metadata"]["labels"] = labels
-    thing["metadata"]["namespace"] = "sandbox-1"
-    _, answer = post(
-        server, review(thing, namespace="shop", namespaceObject={"metadata": {"labels": labels}})
-    )
+    obj = pod(UNTRUSTED)
+    obj["metadata"]["labels"] = labels
+    obj["metadata"]["namespace"] = "sandbox-1"
+    _, answer = post(server, review(obj, namespace="shop", namespaceObject={"metadata": {"labels": labels}}))
     assert answer["response"]["allowed"] is False
 
 
 def test_the_largest_object_is_judged(server: ServerProcess) -> None:
     """An update near the limit of the API server carries its object twice (T44)."""
     old, new = pod(TRUSTED), pod(UNTRUSTED)
-    for thing in (old, new):
-        thing["metadata"]["annotations"] = {f"a{n}": "x" * 100_000 for n in range(30)}
+    for obj in (old, new):
+        obj["metadata"]["annotations"] = {f"a{n}": "x" * 100_000 for n in range(30)}
     body = review(new, old=old, operation="UPDATE")
     assert len(body) > 6_000_000
     _, answer = post(server, body)
@@ -125,9 +123,9 @@ def test_the_largest_object_is_judged(server: ServerProcess) -> None:
 @pytest.mark.parametrize("size", [7, 20, 39])
 def test_an_object_too_large_is_refused_under_its_uid(server: ServerProcess, size: int) -> None:
     """Each ``<`` of a Pod takes six bytes in a review, so its author can make one too large (T43, T44)."""
-    thing = pod(UNTRUSTED)
-    thing["spec"]["containers"][0]["args"] = ["<" * (size * 2**20 // 6 + 1)]
-    body = review(thing).replace(b"<", b"\\u003c")
+    obj = pod(UNTRUSTED)
+    obj["spec"]["containers"][0]["args"] = ["<" * (size * 2**20 // 6 + 1)]
+    body = review(obj).replace(b"<", b"\\u003c")
     status, answer = post(server, body)
     assert (status, answer["response"]["uid"], answer["response"]["allowed"]) == (200, UID, False)
     assert answer["response"]["status"]["message"] == (

@@ -11,10 +11,10 @@ ERRORS: Final = "webhook/errors.py"
 FALLBACK: Final = "webhook/swr/fallback.py"
 FETCHED: Final = "webhook/swr/credentials/fetched.py"
 GUARD: Final = "webhook/swr/credentials/guard.py"
-LANE: Final = "webhook/trust/lane.py"
+LANE: Final = "webhook/trust/registry_queue.py"
 SILENCE: Final = "webhook/swr/silence.py"
 TRANSPORT: Final = "webhook/swr/transport.py"
-TURN: Final = "webhook/trust/turn.py"
+REQUESTS_PER_YIELD: Final = "webhook/trust/reservation.py"
 
 T_AUTHOR: Final = "tests/simulation/test_author.py"
 T_CREDENTIALS: Final = "tests/unit/swr/test_credentials.py"
@@ -23,7 +23,7 @@ T_FALLBACK: Final = "tests/unit/swr/test_fallback.py"
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_SILENCE: Final = "tests/unit/swr/test_silence.py"
 T_TRANSPORT: Final = "tests/unit/swr/test_transport.py"
-T_TURN: Final = "tests/unit/trust/test_turn.py"
+T_TURN: Final = "tests/unit/trust/test_reservation.py"
 
 _THROTTLE_ADMITS: Final = (
     ERRORS,
@@ -33,7 +33,7 @@ _THROTTLE_ADMITS: Final = (
 )
 _NO_CONTROL: Final = (
     CLIENT,
-    "raise self._calls.compare(error, deadline, pace) from None\n        # The list",
+    "raise self._calls.compare(error, deadline, call_limiter) from None\n        # The list",
     "raise\n        # The list",
 )
 _NEVER_IN_DOUBT: Final = (
@@ -109,13 +109,17 @@ TRUST_FAULTS: Final = (
         "B1",
         "a call counts however little of its time was left",
         f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
-        (TURN, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
+        (REQUESTS_PER_YIELD, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
     ),
     mistake(
         "B1",
         "a call counts although this process was held up",
         f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
-        (TURN, "elif self._lateness() - late > self._timeout * MAX_HELD_UP:", "elif self._lateness() < 0:"),
+        (
+            REQUESTS_PER_YIELD,
+            "elif self._lateness() - late > self._timeout * MAX_HELD_UP:",
+            "elif self._lateness() < 0:",
+        ),
     ),
     mistake(
         "B2",
@@ -155,14 +159,14 @@ TRUST_FAULTS: Final = (
         "B4",
         "an answer does not end an outage if its lookup fails",
         f"{T_LOOKUP}::test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup",
-        (TURN, "        self._breaker.succeed()\n", "        pass\n"),
+        (REQUESTS_PER_YIELD, "        self._breaker.succeed()\n", "        pass\n"),
     ),
     mistake(
         "B4",
         "the same, seen by who names what SWR chokes on after an outage",
         f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
-        (CALLS, "                pace.record_answer()\n", "                pass\n"),
-        (CALLS, ", in_doubt=pace.is_probe", ""),
+        (CALLS, "                call_limiter.record_answer()\n", "                pass\n"),
+        (CALLS, ", in_doubt=call_limiter.is_probe", ""),
     ),
     mistake(
         "B4",
@@ -192,8 +196,8 @@ TRUST_FAULTS: Final = (
         f"{T_AUTHOR}::test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue",
         (
             LOOKUP,
-            "if not flight.started and question.tenant not in flight.tenants:",
-            "if flight.background and not flight.started:",
+            "if not pending.started and question.tenant not in pending.tenants:",
+            "if pending.background and not pending.started:",
         ),
     ),
     mistake(
@@ -202,7 +206,7 @@ TRUST_FAULTS: Final = (
         f"{T_CLIENT}::test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others",
         (
             CLIENT,
-            "fault = self._attribute_refusal(response, organization, generation, deadline, pace)",
+            "fault = self._attribute_refusal(\n                        response, organization, generation, deadline, call_limiter\n                    )",
             "fault = Fault.REGISTRY",
         ),
     ),
@@ -275,7 +279,7 @@ TRUST_FAULTS: Final = (
         "B4",
         "a probe is sent without a control request beside it",
         f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
-        (CALLS, ", in_doubt=pace.is_probe", ""),
+        (CALLS, ", in_doubt=call_limiter.is_probe", ""),
     ),
     mistake(
         "B4",

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.environment import REVIEW_SECONDS, open_world
 from tests.chaos.matrix import MATRIX
 from tests.chaos.running import MAX_GROWTH, Asking, Outcome, Seen, judge_healthy, run_row
-from tests.chaos.world import REVIEW_SECONDS, open_world
 
 CLIENTS = 6
 HEALTHY_CLIENTS = 2

@@ -9,9 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
+from tests.chaos.environment import REVIEW_SECONDS, Account, Client, Verdict, World
 from tests.chaos.matrix import THROTTLED, TIMEOUT, UNAVAILABLE, Row
-from tests.chaos.world import REVIEW_SECONDS, Account, Client, Verdict, World
-from tests.vitals import find_worker, look_at
+from tests.process_stats import find_worker, look_at
 from webhook.trust.limiter import LONGEST_BACK_OFF
 
 EXPIRY = 1.3

@@ -21,12 +21,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.environment import World, open_world
 from tests.chaos.matrix import MATRIX, Row
 from tests.chaos.running import Asking, judge_healthy, run_row
-from tests.chaos.world import World, open_world
-from tests.http.wire import HELLO, connect, reset, shake_hands
+from tests.http.wire import HELLO, connect, handshake, reset
+from tests.process_stats import find_worker, look_at
 from tests.serving import write_pair
-from tests.vitals import find_worker, look_at
 
 ROWS = tuple(row for row in MATRIX if not row.new)
 """Without those for accounts that nobody has called before: each comes more than once here."""
@@ -105,7 +105,7 @@ def _run_round(world: World) -> tuple[Round, list[str]]:
         stack.enter_context(_again(break_things(rows[:half]), 0.1))
         stack.enter_context(_again(break_things(rows[half:]), 0.1))
         stack.enter_context(_again(lambda: world.write_policy(_more_policy()), 5.0))
-        stack.enter_context(_again(lambda: write_pair(world.authority, world.certificate), 3.0))
+        stack.enter_context(_again(lambda: write_pair(world.ca, world.certificate), 3.0))
         stack.enter_context(_again(lambda: _be_rude(world), 1.0))
         stack.enter_context(_again(lambda: problems.extend(_look_at_probes(world)), 2.0))
         time.sleep(ROUND_SECONDS)
@@ -163,7 +163,7 @@ def _be_rude(world: World) -> None:
         connection.sendall(HELLO)
     with contextlib.suppress(OSError):  # a certificate that is being replaced
         for data in (b"POST /validate HTTP/1.1\r\nHos", b"no HTTP\r\n\r\n", b""):
-            crowd.append(shake_hands(world.server))
+            crowd.append(handshake(world.server))
             crowd[-1].sendall(data)
     for connection in crowd:
         reset(connection)

@@ -191,11 +191,11 @@ class Installation(Release):
 
     def use_certificate(self) -> None:
         """Make a certificate for the Service and hand it in as an existing Secret."""
-        authority = trustme.CA()
-        issued = authority.issue_cert(f"{NAME}.{self.namespace}.svc")
+        ca = trustme.CA()
+        issued = ca.issue_cert(f"{NAME}.{self.namespace}.svc")
         chain = "".join(blob.bytes().decode() for blob in issued.cert_chain_pems)
         self.make_secret("tls", {"tls.crt": chain, "tls.key": issued.private_key_pem.bytes().decode()})
-        bundle = authority.cert_pem.bytes().decode()
+        bundle = ca.cert_pem.bytes().decode()
         self.values["certificates"] = {
             "mode": "existingSecret",
             "existingSecret": "tls",

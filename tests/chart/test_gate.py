@@ -167,14 +167,14 @@ def test_only_updates_that_change_an_image_of_a_pod_are_sent(
     assert (calls(cluster, "pods", "UPDATE") > before) is sent
 
 
-@pytest.mark.parametrize("thing", WORKLOADS, ids=[one["kind"] for one in WORKLOADS])
+@pytest.mark.parametrize("obj", WORKLOADS, ids=[one["kind"] for one in WORKLOADS])
 def test_only_updates_that_change_an_image_of_a_workload_are_sent(
-    cluster: ControlPlane, gate: Installation, thing: dict[str, Any]
+    cluster: ControlPlane, gate: Installation, obj: dict[str, Any]
 ) -> None:
     """Scaling, labels and restarts are not; an image, a pull policy and an image volume are."""
     del gate
-    cluster.kubectl("create", "-f", "-", stdin=thing)
-    kind, name = thing["kind"], thing["metadata"]["name"]
+    cluster.kubectl("create", "-f", "-", stdin=obj)
+    kind, name = obj["kind"], obj["metadata"]["name"]
 
     def sent_by(pod: dict[str, Any] | None, **spec: Any) -> bool:
         change: dict[str, Any] = {"template": {"spec": pod}} if pod is not None else {}

@@ -27,7 +27,7 @@ from tests.chart.installation import (
 )
 from tests.chart.rendering import NAME
 from tests.controlplane import ControlPlane
-from webhook.cluster.authority import make_material
+from webhook.cluster.ca import issue
 from webhook.cluster.certificates import ManagedCertificateOptions
 
 
@@ -112,7 +112,7 @@ def test_certificates_come_back_within_seconds_and_rotate_without_a_lost_admissi
     """Whatever GitOps replaces and whoever empties it; the owner of certificates is the webhook."""
     installation = prepare("chart-certificates")
     names = ManagedCertificateOptions(installation.namespace, "", NAME, "").names
-    aged = make_material(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
+    aged = issue(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
     installation.install()
     installation.make_secret(f"{NAME}-tls", {key: value.decode() for key, value in aged.data.items()})
 
@@ -162,10 +162,10 @@ def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
             output = run(cluster, "own", UNTRUSTED, "--dry-run=server", namespace=namespace)
             assert output.endswith("created (server dry run)")
         assert "created" in cluster.kubectl("create", "deployment", "d", "--image=x", "-n", TEAM)
-        for thing in NODE:
-            cluster.kubectl("create", "-f", "-", stdin=thing)
-            cluster.kubectl("label", "-f", "-", "a=b", stdin=thing)
-            cluster.kubectl("delete", "-f", "-", stdin=thing)
+        for obj in NODE:
+            cluster.kubectl("create", "-f", "-", stdin=obj)
+            cluster.kubectl("label", "-f", "-", "a=b", stdin=obj)
+            cluster.kubectl("delete", "-f", "-", stdin=obj)
         for patch in ({"metadata": {"labels": {"a": "b"}}}, {"metadata": {"finalizers": ["example.com/a"]}}):
             cluster.kubectl("patch", "pod", "early", "-n", TEAM, "-p", json.dumps(patch))
         status = json.dumps({"status": {"phase": "Failed"}})

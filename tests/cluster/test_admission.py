@@ -37,7 +37,7 @@ def cluster(
     certificate = make_certificate(folder)
     with ServerProcess(folder, emulator.url, certificate, POLICY) as running:
         control_plane.make_namespace(NAMESPACE)
-        control_plane.register_webhook(running.url, certificate.authority, [NAMESPACE])
+        control_plane.register_webhook(running.url, certificate.ca, [NAMESPACE])
         denied = lambda: "denied" in run(control_plane, "probe", "busybox", "--dry-run=server")  # noqa: E731
         control_plane.wait_for("the webhook to be called", denied)
         yield control_plane

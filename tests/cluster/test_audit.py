@@ -45,9 +45,9 @@ class Stage:
         )
         return done.returncode, done.stdout, done.stderr
 
-    def create(self, thing: dict[str, Any]) -> None:
+    def create(self, obj: dict[str, Any]) -> None:
         """Create an object."""
-        self.cluster.kubectl("create", "-f", "-", stdin=thing)
+        self.cluster.kubectl("create", "-f", "-", stdin=obj)
 
 
 def deployment(name: str, image: str, namespace: str = NAMESPACE) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 
             control_plane.wait_for("the Pods", are_there)
         control_plane.register_webhook(
-            server.url, certificate.authority, [NAMESPACE, OTHER], configuration=CONFIGURATION
+            server.url, certificate.ca, [NAMESPACE, OTHER], configuration=CONFIGURATION
         )
 
         def refuses() -> bool:
@@ -291,7 +291,7 @@ def test_a_certificate_that_the_api_server_does_not_trust(stage: Stage, tmp_path
     before = stage.cluster.get("validatingwebhookconfiguration", CONFIGURATION)
     other = make_certificate(tmp_path)
     stage.cluster.register_webhook(
-        stage.server.url, other.authority, [NAMESPACE, OTHER], configuration=CONFIGURATION
+        stage.server.url, other.ca, [NAMESPACE, OTHER], configuration=CONFIGURATION
     )
 
     def broken() -> bool:

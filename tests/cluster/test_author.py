@@ -124,7 +124,7 @@ def author(
         control_plane.make_namespace(namespace)
         control_plane.register_webhook(
             running.url,
-            certificate.authority,
+            certificate.ca,
             [namespace],
             "author",
             failurePolicy="Ignore",

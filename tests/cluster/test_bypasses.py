@@ -42,13 +42,13 @@ def cluster(
     certificate = make_certificate(folder)
     with ServerProcess(folder, emulator.url, certificate, POLICY) as running:
         control_plane.make_namespace(NAMESPACE)
-        control_plane.register_webhook(running.url, certificate.authority, [NAMESPACE])
+        control_plane.register_webhook(running.url, certificate.ca, [NAMESPACE])
         control_plane.wait_for(
             "the webhook to be called", lambda: "denied" in create(control_plane, UNTRUSTED)
         )
         control_plane.make_namespace(LENIENT)
         control_plane.register_webhook(
-            running.url, certificate.authority, [LENIENT], "lenient", failurePolicy="Ignore"
+            running.url, certificate.ca, [LENIENT], "lenient", failurePolicy="Ignore"
         )
         control_plane.wait_for(
             "the lenient webhook to be called",

@@ -16,7 +16,7 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.serving import Certificate, ServerProcess
-from webhook.cluster.authority import make_material
+from webhook.cluster.ca import issue
 from webhook.cluster.certificates import ManagedCertificateOptions, trust_patch
 from webhook.cluster.client import connect
 from webhook.cluster.secrets import SharedSecret
@@ -166,7 +166,7 @@ def test_no_admission_fails_while_the_certificate_is_renewed(cluster: ControlPla
     """One that ends in 25 days is replaced, and the API server notices nothing."""
     secret = SharedSecret(connect(str(cluster.kubeconfig("admin"))), HOME, SECRET)
     names = ManagedCertificateOptions(HOME, SECRET, SERVICE, CONFIGURATION).names
-    aged = make_material(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=65))
+    aged = issue(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=65))
     aged = replace(aged, bundle=aged.bundle + secret.read().data["ca.crt"])
     path = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{CONFIGURATION}"
     api = connect(str(cluster.kubeconfig("admin")))

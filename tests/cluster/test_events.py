@@ -38,7 +38,7 @@ def server(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
         ServerProcess(folder, emulator.url, certificate, POLICY, ("--events",), environment) as running,
     ):
         control_plane.register_webhook(
-            running.url, certificate.authority, [NAMESPACE, WATCHED], "events", sideEffects="NoneOnDryRun"
+            running.url, certificate.ca, [NAMESPACE, WATCHED], "events", sideEffects="NoneOnDryRun"
         )
         control_plane.wait_for(
             "the webhook to be called",

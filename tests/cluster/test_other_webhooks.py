@@ -68,7 +68,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
         control_plane.make_namespace(NAMESPACE)
         control_plane.register_webhook(
-            server.url, certificate.authority, [NAMESPACE], CONFIGURATION, timeoutSeconds=3
+            server.url, certificate.ca, [NAMESPACE], CONFIGURATION, timeoutSeconds=3
         )
         stage = Stage(control_plane, server, emulator)
         control_plane.wait_for("our webhook", lambda: DENIED in stage.create("probe", UNTRUSTED))

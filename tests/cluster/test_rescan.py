@@ -82,13 +82,13 @@ def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     """Two namespaces with a good, a bad and a missing image."""
     for namespace in (NAMESPACE, OTHER):
         control_plane.make_namespace(namespace)
-    things = [
+    objs = [
         deployment("good", "shop/web:1.0", NAMESPACE),
         deployment("bad", "shop/web:2.0", NAMESPACE),
         deployment("gone", "shop/web:9.9", OTHER),
     ]
-    for thing in things:
-        control_plane.kubectl("create", "-f", "-", stdin=thing)
+    for obj in objs:
+        control_plane.kubectl("create", "-f", "-", stdin=obj)
     for namespace, count in ((NAMESPACE, 4), (OTHER, 2)):
         control_plane.wait_for(
             "the Pods",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import Notes, free
+from tests.fakes import RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError, Unauthorized
 from webhook.registries import CredentialSettings, Registry
@@ -76,7 +76,7 @@ def source(emulator: Emulator, folder: Path, settings: CredentialSettings) -> tu
             environment=environment,
         )
 
-    return SwrTrustSource(PooledTransport, open_credential, Notes()), chosen
+    return SwrTrustSource(PooledTransport, open_credential, RecorderSpy()), chosen
 
 
 @pytest.mark.parametrize("kind", KINDS)

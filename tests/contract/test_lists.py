@@ -22,20 +22,20 @@ SELECTOR = {"labelSelector": "of=the-contract"}
 @pytest.fixture(params=["memory", "API server"])
 def api(request: pytest.FixtureRequest) -> Iterator[ReadApi]:
     """An API server with five objects, in memory or a real one."""
-    things = [{"metadata": {"name": name, "labels": {"of": "the-contract"}}} for name in NAMES]
+    objs = [{"metadata": {"name": name, "labels": {"of": "the-contract"}}} for name in NAMES]
     if request.param == "memory":
-        lists = FakeLists({PATH: things}, size=100)
-        lists.objects = {f"{PATH}/{thing['metadata']['name']}": thing for thing in things}
+        lists = FakeLists({PATH: objs}, size=100)
+        lists.objects = {f"{PATH}/{obj['metadata']['name']}": obj for obj in objs}
         yield lists
         return
     cluster: ControlPlane = request.getfixturevalue("control_plane")
     real = connect(str(cluster.kubeconfig("admin")))
-    for path, thing in [
+    for path, obj in [
         ("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}),
-        *((PATH, thing) for thing in things),
+        *((PATH, obj) for obj in objs),
     ]:
         try:
-            real.create(path, thing)
+            real.create(path, obj)
         except ClusterError as error:
             if error.status != 409:
                 raise

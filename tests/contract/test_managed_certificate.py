@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.fakes import FakeApi, FakeClock, Notes
-from webhook.cluster.authority import LEAF, make_material, read_material, renew
+from tests.fakes import FakeApi, FakeClock, RecorderSpy
+from webhook.cluster.ca import LEAF, issue, read_material, renew
 from webhook.cluster.certificates import CONFIGURATIONS, ManagedCertificate, ManagedCertificateOptions
 from webhook.cluster.client import connect
 from webhook.cluster.secrets import Api, SharedSecret
@@ -60,7 +60,7 @@ class Replicas:
     def __init__(self, api: Api, name: str, count: int = 1) -> None:
         self.api, self.options = api, options(name)
         self.clock = FakeClock(dt.datetime.now(dt.UTC).timestamp())
-        self.notes = Notes()
+        self.notes = RecorderSpy()
         self.all = [self.start() for _ in range(count)]
 
     def start(self) -> ManagedCertificate:
@@ -80,8 +80,8 @@ class Replicas:
     @property
     def bundles(self) -> list[bytes]:
         """The authorities that each webhook trusts."""
-        thing = self.api.get(f"{CONFIGURATIONS}/{self.options.configuration}")
-        return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in thing["webhooks"]]
+        obj = self.api.get(f"{CONFIGURATIONS}/{self.options.configuration}")
+        return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in obj["webhooks"]]
 
     @property
     def served(self) -> list[bytes]:
@@ -114,13 +114,13 @@ def test_a_damaged_bundle_is_put_right(api: Api, damage: str) -> None:
     api.create(CONFIGURATIONS, configuration(name, None, None))
     replicas = Replicas(api, name)
     replicas.check()
-    foreign = make_material(("x",), dt.datetime.now(dt.UTC)).bundle
-    thing = api.get(f"{CONFIGURATIONS}/{name}")
+    foreign = issue(("x",), dt.datetime.now(dt.UTC)).bundle
+    obj = api.get(f"{CONFIGURATIONS}/{name}")
     if damage == "emptied":
-        del thing["webhooks"][1]["clientConfig"]["caBundle"]
+        del obj["webhooks"][1]["clientConfig"]["caBundle"]
     else:
-        thing["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(foreign).decode()
-    api.replace(f"{CONFIGURATIONS}/{name}", thing)
+        obj["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(foreign).decode()
+    api.replace(f"{CONFIGURATIONS}/{name}", obj)
     assert replicas.bundles[0] != replicas.bundles[1]
     replicas.check()
     assert replicas.bundles == [replicas.secret["ca.crt"]] * 2
@@ -160,11 +160,11 @@ def test_a_lost_secret_is_written_back(api: Api, request: pytest.FixtureRequest,
 
 def test_what_somebody_else_keeps_in_the_secret_stays(api: Api, name: str) -> None:
     """Labels, annotations and other entries are not ours."""
-    thing = {
+    obj = {
         "metadata": {"name": f"{name}-tls", "labels": {"app": "gate"}},
         "data": {"other": base64.b64encode(b"theirs").decode()},
     }
-    api.create(SECRET_PATH, thing)
+    api.create(SECRET_PATH, obj)
     replicas = Replicas(api, name)
     replicas.check()
     stored = api.get(f"{SECRET_PATH}/{name}-tls")
@@ -183,7 +183,7 @@ def test_a_new_replica_takes_over_what_is_there(api: Api, name: str) -> None:
 
 def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: Api, name: str) -> None:
     """By one new one, which the configuration trusts already."""
-    old = make_material(options(name).names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
+    old = issue(options(name).names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
     secret = SharedSecret(api, NAMESPACE, f"{name}-tls")
     assert secret.write(secret.read(), old.data)
     replicas = Replicas(api, name, 3)
@@ -198,7 +198,7 @@ def test_a_new_authority_is_trusted_beside_the_old_one(api: Api, name: str) -> N
     """And what is served does not change yet."""
     names = options(name).names
     now = dt.datetime.now(dt.UTC)
-    old = make_material(names, now - dt.timedelta(days=600))
+    old = issue(names, now - dt.timedelta(days=600))
     while old.not_after < now.timestamp():
         grown = renew(old, names, dt.datetime.fromtimestamp(old.not_after, dt.UTC) - dt.timedelta(days=29))
         if grown.bundle != old.bundle:

@@ -12,17 +12,17 @@ import pytest
 
 from tests.builders import DIGEST, registry
 from tests.controlplane import ControlPlane
-from tests.fakes import FakeApi, FakeClock, FakeTrustSource, Notes
+from tests.fakes import FakeApi, FakeClock, FakeTrustSource, RecorderSpy
 from webhook.cluster.client import connect
 from webhook.cluster.secrets import Api, SharedSecret
 from webhook.cluster.snapshots import ENTRY, FULL, ROUND, SnapshotScope, TrustSnapshot
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import RegistryUnavailable
-from webhook.trust.facts import Fact
-from webhook.trust.lookup import Known, Question, TrustLookup
+from webhook.trust.lookup import Found, LookupRequest, TrustLookup
 from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.replication import TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
-from webhook.trust.snapshot import seal, unseal
+from webhook.trust.snapshot import sign, verify
 
 NAMESPACE = "snapshots"
 SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
@@ -54,15 +54,15 @@ class Replica:
     def __init__(
         self,
         secret: SharedSecret,
-        facts: Mapping[str, Any],
+        entries: Mapping[str, Any],
         clock: FakeClock | None = None,
         key: bytes | None = KEY,
         settings: CacheSettings | None = None,
         **changes: Any,
     ) -> None:
         self.clock = clock or FakeClock()
-        self.source = FakeTrustSource(facts, self.clock)
-        self.notes = Notes()
+        self.source = FakeTrustSource(entries, self.clock)
+        self.notes = RecorderSpy()
         self.settings = settings or CacheSettings()
         self.key = key
         self.lookup = TrustLookup(
@@ -79,10 +79,10 @@ class Replica:
             lambda seconds: None,
         )
 
-    def ask(self, image: str = WEB) -> str:
+    def look_up(self, image: str = WEB) -> str:
         """Ask about an image and return the answer in words."""
-        (answer,) = self.lookup.ask([Question(query(image))], Deadline.after(10))
-        if isinstance(answer, Known):
+        (answer,) = self.lookup.look_up([LookupRequest(query(image))], Deadline.after(10))
+        if isinstance(answer, Found):
             return f"{answer.record.status} from {answer.origin}"
         return f"unknown: {answer.failure.reason}"
 
@@ -96,51 +96,51 @@ class Replica:
         return [reason for (reason,) in self.notes.named("snapshot_rejected")]
 
 
-def stored(secret: SharedSecret) -> dict[str, Fact]:
+def stored(secret: SharedSecret) -> dict[str, TrustEntry]:
     """Return what the Secret holds, by image."""
-    facts = unseal(secret.read().data.get(ENTRY, b"") or seal([], KEY)[0], KEY)
-    return {f"{fact.key[1]}/{fact.key[2]}{fact.key[3]}": fact for fact in facts}
+    entries = verify(secret.read().data.get(ENTRY, b"") or sign([], KEY)[0], KEY)
+    return {f"{entry.key[1]}/{entry.key[2]}{entry.key[3]}": entry for entry in entries}
 
 
 def test_what_was_trusted_outlives_every_replica(secret: SharedSecret) -> None:
     """SWR is down when the new one starts: what ran before stands in, what never did stays out."""
     old = Replica(secret, {WEB: TRUSTED})
-    old.ask()
+    old.look_up()
     assert old.check() == "written"
     new = Replica(secret, {WEB: DOWN, API: DOWN})
-    assert new.ask() == "unknown: unavailable"
+    assert new.look_up() == "unknown: unavailable"
     assert new.check() == "unchanged"
-    assert new.ask() == "trusted from stale"
-    assert new.ask(API) == "unknown: unavailable"
+    assert new.look_up() == "trusted from stale"
+    assert new.look_up(API) == "unknown: unavailable"
 
 
 def test_a_snapshot_keeps_the_digest(secret: SharedSecret) -> None:
     """A stand-in vouches for the digest that SWR held, and for no other."""
     old = Replica(secret, {WEB: TRUSTED})
-    old.ask()
+    old.look_up()
     old.check()
     new = Replica(secret, {WEB: DOWN})
     new.check()
-    questions = [Question(query(WEB), pinned) for pinned in (DIGEST, "sha256:" + "0" * 64)]
-    answers = new.lookup.ask(questions, Deadline.after(10))
-    assert [isinstance(answer, Known) for answer in answers] == [True, False]
+    questions = [LookupRequest(query(WEB), pinned) for pinned in (DIGEST, "sha256:" + "0" * 64)]
+    answers = new.lookup.look_up(questions, Deadline.after(10))
+    assert [isinstance(answer, Found) for answer in answers] == [True, False]
 
 
 def test_while_swr_answers_it_is_asked(secret: SharedSecret) -> None:
     """A snapshot a second old answers nothing, so trust that was withdrawn meanwhile is no trust."""
     old = Replica(secret, {WEB: TRUSTED})
-    old.ask()
+    old.look_up()
     old.check()
     new = Replica(secret, {WEB: UNTRUSTED})
     new.check()
-    assert new.ask() == "untrusted from swr"
+    assert new.look_up() == "untrusted from swr"
 
 
 def test_replicas_put_together_what_they_know(secret: SharedSecret) -> None:
     """And tell each other: each may stand in for what another one heard."""
     one, two = Replica(secret, {WEB: TRUSTED, API: DOWN}), Replica(secret, {API: TRUSTED, WEB: DOWN})
-    one.ask(WEB)
-    two.ask(API)
+    one.look_up(WEB)
+    two.look_up(API)
     assert [one.check(), two.check(), one.check(), two.check()] == [
         "written",
         "written",
@@ -148,28 +148,28 @@ def test_replicas_put_together_what_they_know(secret: SharedSecret) -> None:
         "unchanged",
     ]
     assert sorted(stored(secret)) == [API, WEB]
-    assert (one.ask(API), two.ask(WEB)) == ("trusted from stale", "trusted from stale")
+    assert (one.look_up(API), two.look_up(WEB)) == ("trusted from stale", "trusted from stale")
 
 
 def test_a_refusal_that_one_replica_heard_reaches_all(secret: SharedSecret) -> None:
     """And the older trust of another one does not bring the image back."""
     clock = FakeClock()
     one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: TRUSTED}, clock)
-    one.ask()
+    one.look_up()
     clock.tick(10)
-    two.ask()
+    two.look_up()
     one.check()
     clock.tick(10)
     two.source.facts[WEB] = UNTRUSTED
     clock.tick(60)
-    assert two.ask() == "untrusted from swr"
+    assert two.look_up() == "untrusted from swr"
     assert two.check() == "written"
     assert not stored(secret)[WEB].trusted
     one.source.facts[WEB] = two.source.facts[WEB] = DOWN
     clock.tick(11)
-    assert one.ask() == "trusted from stale"
+    assert one.look_up() == "trusted from stale"
     assert one.check() == "unchanged"
-    assert [one.ask(), two.ask()] == ["unknown: unavailable"] * 2
+    assert [one.look_up(), two.look_up()] == ["unknown: unavailable"] * 2
     assert Replica(secret, {}, clock).check() == "unchanged"
     assert not stored(secret)[WEB].trusted
 
@@ -178,16 +178,16 @@ def test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before(se
     """A replica that knew of no trust heard the refusal; then another one writes what it heard before."""
     clock = FakeClock()
     one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: UNTRUSTED}, clock)
-    one.ask()
+    one.look_up()
     clock.tick(30)
-    two.ask()
+    two.look_up()
     two.check()
     one.check()
     clock.tick(60)
     assert two.check() == "written"
     assert one.check() == "unchanged"
     one.source.facts[WEB] = two.source.facts[WEB] = DOWN
-    assert [one.ask(), two.ask()] == ["unknown: unavailable"] * 2
+    assert [one.look_up(), two.look_up()] == ["unknown: unavailable"] * 2
 
 
 def test_trust_that_was_regained_is_passed_on(secret: SharedSecret) -> None:
@@ -196,7 +196,7 @@ def test_trust_that_was_regained_is_passed_on(secret: SharedSecret) -> None:
     one = Replica(secret, {WEB: TRUSTED}, clock)
     for status, trusted in ((TRUSTED, True), (UNTRUSTED, False), (TRUSTED, True)):
         one.source.facts[WEB] = status
-        one.ask()
+        one.look_up()
         assert one.check() == "written"
         assert stored(secret)[WEB].trusted is trusted
         clock.tick(70)
@@ -208,7 +208,7 @@ def test_images_in_use_alone_are_not_written_each_minute(secret: SharedSecret) -
     one = Replica(secret, {WEB: TRUSTED}, clock)
     results = []
     for _ in range(60):
-        one.ask()
+        one.look_up()
         results.append(one.check())
         clock.tick(61)
     assert results.count("written") == 2
@@ -219,10 +219,10 @@ def test_a_last_write_is_up_to_date(secret: SharedSecret) -> None:
     """Whoever stops leaves what it knows."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
-    one.ask()
+    one.look_up()
     one.check()
     clock.tick(300)
-    one.ask()
+    one.look_up()
     assert one.check(lag=ROUND) == "written"
     assert stored(secret)[WEB].at == clock.now
 
@@ -232,19 +232,19 @@ def test_nothing_older_than_stale_if_error_is_kept(secret: SharedSecret) -> None
     clock = FakeClock()
     settings = CacheSettings(stale_if_error=3600)
     old = Replica(secret, {WEB: TRUSTED, API: TRUSTED}, clock, settings=settings)
-    old.ask(WEB)
+    old.look_up(WEB)
     clock.tick(1800)
-    old.ask(API)
+    old.look_up(API)
     old.check()
     clock.tick(1800)
     new = Replica(secret, {WEB: DOWN, API: DOWN}, clock, settings=settings)
     new.check()
-    assert (new.ask(WEB), new.ask(API)) == ("unknown: unavailable", "trusted from stale")
+    assert (new.look_up(WEB), new.look_up(API)) == ("unknown: unavailable", "trusted from stale")
     new.source.facts[WEB] = TRUSTED
-    new.ask(WEB)
+    new.look_up(WEB)
     clock.tick(10)
     new.source.facts["shop/new:1"] = TRUSTED
-    new.ask("shop/new:1")
+    new.look_up("shop/new:1")
     clock.tick(1800)
     assert new.check() == "written"
     assert sorted(stored(secret)) == ["shop/new:1", WEB]
@@ -253,22 +253,22 @@ def test_nothing_older_than_stale_if_error_is_kept(secret: SharedSecret) -> None
 def test_nothing_from_the_future_counts(secret: SharedSecret) -> None:
     """A clock that was set back must not make trust last longer."""
     old = Replica(secret, {WEB: TRUSTED})
-    old.ask()
+    old.look_up()
     old.check()
     new = Replica(secret, {WEB: DOWN}, FakeClock(old.clock.now - 60))
     new.check()
-    assert new.ask() == "unknown: unavailable"
+    assert new.look_up() == "unknown: unavailable"
 
 
 def test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone(secret: SharedSecret) -> None:
     """They count for whoever has that definition still: in a rollout both are at work."""
     old = Replica(secret, {WEB: TRUSTED})
-    old.ask()
+    old.look_up()
     old.check()
     new = Replica(secret, {WEB: DOWN, API: TRUSTED}, project_id="another")
     new.check()
-    assert new.ask() == "unknown: unavailable"
-    new.ask(API)
+    assert new.look_up() == "unknown: unavailable"
+    new.look_up(API)
     assert new.check() == "written"
     assert sorted(stored(secret)) == [API, WEB]
 
@@ -276,11 +276,11 @@ def test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone(secret: Sh
 def test_without_stale_if_error_there_is_no_snapshot(secret: SharedSecret) -> None:
     """Nothing may stand in: nothing is written or believed."""
     old = Replica(secret, {WEB: TRUSTED})
-    old.ask()
+    old.look_up()
     old.check()
     new = Replica(secret, {WEB: DOWN}, settings=CacheSettings(stale_if_error=0))
     assert new.check() == "unchanged"
-    assert new.ask() == "unknown: unavailable"
+    assert new.look_up() == "unknown: unavailable"
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_without_stale_if_error_there_is_no_snapshot(secret: SharedSecret) -> No
         (b"x" * 600_000, "oversized"),
         (b"swr-trust snapshot 9\n" + b"x" * 100, "version"),
         (
-            seal([Fact((registry().key, "shop", "web", ":1"), 1_000_000, trusted=True)], b"guessed")[0],
+            sign([TrustEntry((registry().key, "shop", "web", ":1"), 1_000_000, trusted=True)], b"guessed")[0],
             "forged",
         ),
     ],
@@ -305,21 +305,21 @@ def test_what_is_not_ours_is_ignored_and_written_anew(
     one.check()
     assert one.rejections() == [reason]
     assert "the stored snapshot is ignored, and written anew: it" in caplog.text
-    assert one.ask() == "unknown: unavailable"
+    assert one.look_up() == "unknown: unavailable"
     assert one.snapshot.settled
-    one.ask(API)
+    one.look_up(API)
     assert one.check() == "written"
     assert list(stored(secret)) == [API]
     after = secret.read()
     assert after.data["other"] == b"theirs"
-    assert after.thing is not None
-    assert after.thing["metadata"]["labels"] == {"app": "gate"}
+    assert after.obj is not None
+    assert after.obj["metadata"]["labels"] == {"app": "gate"}
 
 
 def test_an_emptied_secret_is_filled_again(secret: SharedSecret) -> None:
     """As after a sync that replaces it by what the chart says."""
     one = Replica(secret, {WEB: TRUSTED})
-    one.ask()
+    one.look_up()
     one.check()
     assert secret.write(secret.read(), {})
     assert one.check() == "written"
@@ -329,7 +329,7 @@ def test_an_emptied_secret_is_filled_again(secret: SharedSecret) -> None:
 def test_a_new_key_makes_a_new_snapshot(secret: SharedSecret) -> None:
     """The certificate was renewed: running replicas write what they remember under the new one."""
     one, two = Replica(secret, {WEB: TRUSTED}), Replica(secret, {})
-    one.ask()
+    one.look_up()
     one.check()
     two.check()
     one.key = two.key = b"the key of the renewed certificate"
@@ -338,13 +338,13 @@ def test_a_new_key_makes_a_new_snapshot(secret: SharedSecret) -> None:
     assert one.rejections() == []
     new = Replica(secret, {WEB: DOWN}, key=one.key)
     new.check()
-    assert new.ask() == "trusted from stale"
+    assert new.look_up() == "trusted from stale"
 
 
 def test_without_a_key_nothing_is_read_or_written(secret: SharedSecret) -> None:
     """The certificate is not there yet; it is no failed round."""
     one = Replica(secret, {WEB: TRUSTED}, key=None)
-    one.ask()
+    one.look_up()
     assert one.snapshot.check() is False
     assert one.notes.named("snapshot_round_ended") == []
     assert one.snapshot.state == "there is no key yet: the certificate is still missing"
@@ -357,8 +357,8 @@ def test_ten_thousand_images_fit_as_far_as_there_is_room(secret: SharedSecret) -
     clock = FakeClock()
     one = Replica(secret, {}, clock)
     digests = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(10_000)]
-    one.lookup.recall(
-        Fact(
+    one.lookup.import_entries(
+        TrustEntry(
             (registry().key, "shop", f"web-{index}", f":{digest[::-1][:20]}"),
             int(clock.now) - index,
             True,
@@ -379,8 +379,8 @@ def test_whoever_is_second_merges_and_writes_again() -> None:
     api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
     secret = SharedSecret(api, NAMESPACE, "race")
     one, two = Replica(secret, {WEB: TRUSTED}), Replica(secret, {API: TRUSTED})
-    one.ask(WEB)
-    two.ask(API)
+    one.look_up(WEB)
+    two.look_up(API)
     api.before_write = lambda: one.check() and None
     assert two.check() == "written"
     assert sorted(stored(secret)) == [API, WEB]
@@ -398,7 +398,7 @@ def test_whoever_is_always_second_gives_up_for_a_while() -> None:
 
     api.before_write = write
     one = Replica(secret, {WEB: TRUSTED})
-    one.ask()
+    one.look_up()
     assert one.check() == "conflict"
 
 
@@ -408,7 +408,7 @@ def test_an_api_server_that_is_gone_costs_nothing_but_the_snapshot(caplog: pytes
     api.put(f"{SECRETS}/gone", {"metadata": {"name": "gone"}})
     one = Replica(SharedSecret(api, NAMESPACE, "gone"), {WEB: TRUSTED})
     api.down = True
-    one.ask()
+    one.look_up()
     assert [one.check(), one.check()] == ["failed", "failed"]
     assert one.snapshot.problem == "the API server did not answer"
     assert caplog.text.count("the snapshot cannot be looked after: the API server did not answer") == 1
@@ -445,14 +445,14 @@ def test_a_replica_waits_for_the_snapshot_no_longer_than_a_moment(monkeypatch: p
     api = SlowApi()
     api.put(f"{SECRETS}/slow", {"metadata": {"name": "slow"}})
     one = Replica(SharedSecret(api, NAMESPACE, "slow"), {WEB: TRUSTED})
-    one.ask()
+    one.look_up()
     assert not one.snapshot.settled
     stop = threading.Event()
     thread = spawn(lambda: one.snapshot.run(stop), "snapshot")
     eventually(lambda: api.calls)
     assert not one.snapshot.settled
     eventually(lambda: one.snapshot.settled)
-    assert one.ask() == "trusted from cache"
+    assert one.look_up() == "trusted from cache"
     api.go.set()
     eventually(lambda: one.notes.named("snapshot_seen"))
     stop.set()
@@ -469,7 +469,7 @@ def test_a_replica_that_stops_writes_once_more() -> None:
     stop = threading.Event()
     thread = spawn(lambda: one.snapshot.run(stop), "snapshot")
     eventually(lambda: one.snapshot.settled)
-    one.ask()
+    one.look_up()
     stop.set()
     thread.join(10)
     assert list(stored(secret)) == [WEB]
@@ -491,7 +491,7 @@ def _live(control_plane: ControlPlane, name: str, without: str) -> Replica:
     control_plane.grant("gate", NAMESPACE, rules)
     api = connect(str(control_plane.kubeconfig("gate")))
     one = Replica(SharedSecret(api, NAMESPACE, name), {WEB: TRUSTED})
-    one.ask()
+    one.look_up()
     one.check()
     return one
 

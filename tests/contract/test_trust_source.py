@@ -15,7 +15,7 @@ import pytest
 
 from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import FakeTrustSource, Notes, Turns, free
+from tests.fakes import FakeTrustSource, RecorderSpy, Turns, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -96,7 +96,7 @@ class SwrWorld:
         (folder / "token").write_text("emulator-token", encoding="utf-8")
         settings = CredentialSettings("token", token_file=str(folder / "token"))
         self.registry = registry(endpoint=emulator.url, iam_endpoint=emulator.url, credentials=settings)
-        self.source = SwrTrustSource(PooledTransport, _open_credential, Notes())
+        self.source = SwrTrustSource(PooledTransport, _open_credential, RecorderSpy())
 
     def fail_with(self, failure: TrustLookupError) -> None:
         status, code = ANSWERS[type(failure)]

@@ -44,7 +44,7 @@ class ControlPlane:
         """Take the binaries from ``assets``; keep everything in ``folder``."""
         self._assets = assets
         self._folder = folder
-        self._authority = folder / "ca.crt"
+        self._ca = folder / "ca.crt"
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -55,7 +55,7 @@ class ControlPlane:
         key, tokens = self._write_key(), self._write_tokens()
         # Fault A5: kubectl accepts this CA, and so must everything that is tested here.
         site = ACCEPTED["CA with nothing but CA:TRUE"]()
-        self._authority.write_bytes(site.trusted)
+        self._ca.write_bytes(site.trusted)
         (self._folder / "apiserver.crt").write_bytes(site.chain)
         (self._folder / "apiserver.key").write_bytes(site.key)
         self._run(
@@ -118,7 +118,7 @@ class ControlPlane:
         """Return the path of a user's kubeconfig."""
         path = self._folder / f"{user}.kubeconfig"
         if not path.exists():
-            cluster = {"server": self.url, "certificate-authority": str(self._authority)}
+            cluster = {"server": self.url, "certificate-authority": str(self._ca)}
             config = {
                 "apiVersion": "v1",
                 "kind": "Config",
@@ -152,13 +152,13 @@ class ControlPlane:
     def register_webhook(
         self,
         url: str,
-        authority: Path,
+        ca: Path,
         namespaces: list[str],
         configuration: str = "swr-trust",
         **changes: Any,
     ) -> None:
         """Register a validating webhook for Pods in ``namespaces``."""
-        bundle = base64.b64encode(authority.read_bytes()).decode()
+        bundle = base64.b64encode(ca.read_bytes()).decode()
         selector = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
         webhook = {
             "name": WEBHOOK,
@@ -178,13 +178,13 @@ class ControlPlane:
             "namespaceSelector": {"matchExpressions": [selector]},
             **changes,
         }
-        thing = {
+        obj = {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": configuration},
             "webhooks": [webhook],
         }
-        self.kubectl("apply", "-f", "-", stdin=thing)
+        self.kubectl("apply", "-f", "-", stdin=obj)
 
     def remove_webhook(self) -> None:
         """Remove the webhook again."""

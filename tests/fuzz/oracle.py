@@ -33,15 +33,15 @@ def may_be_admitted(request: dict[str, Any]) -> bool:
         return True
     if request.get("subResource") in ("status", "scale", "resize", "binding", "eviction"):
         return True
-    thing = request.get("object")
-    if not isinstance(thing, dict):
+    obj = request.get("object")
+    if not isinstance(obj, dict):
         return False
-    if is_mirror(request, thing):
+    if is_mirror(request, obj):
         return True
     known = find(request.get("oldObject")) if request.get("operation") == "UPDATE" else Counter()
     template = request["resource"]["resource"] != "pods"
     return all(
-        item in known or is_trusted(item[2]) or (template and item[2] in PLACEHOLDERS) for item in find(thing)
+        item in known or is_trusted(item[2]) or (template and item[2] in PLACEHOLDERS) for item in find(obj)
     )
 
 
@@ -65,11 +65,11 @@ def is_mirror(request: dict[str, Any], pod: dict[str, Any]) -> bool:
     )
 
 
-def find(thing: Any) -> Counter[Found]:
+def find(obj: Any) -> Counter[Found]:
     """Return whatever is called an image below the spec of an object."""
-    if not isinstance(thing, dict):
+    if not isinstance(obj, dict):
         return Counter()
-    return Counter(item for item in _walk(thing.get("spec"), ("spec",)) if not FIELDS.isdisjoint(item[0]))
+    return Counter(item for item in _walk(obj.get("spec"), ("spec",)) if not FIELDS.isdisjoint(item[0]))
 
 
 def _walk(value: Any, keys: tuple[str, ...]) -> Iterator[Found]:

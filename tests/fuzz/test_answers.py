@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import DIGEST, OTHER_DIGEST, SOON, registry
-from tests.fakes import FakeCredential, FakeTransport, Notes, free
+from tests.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from tests.fuzz.effort import seeds, thorough
 from tests.fuzz.inputs import junk
 from webhook.errors import TrustLookupError
@@ -39,7 +39,9 @@ error = st.sampled_from(["SVCSTG.SWR.4040115", "APIGW.0101", "SVCSTG.SWR.4011064
 
 def client(*answers: HttpResponse) -> SwrClient:
     """Return a client that is given these answers."""
-    return SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), Notes(), clock=lambda: 1.0)
+    return SwrClient(
+        registry(), FakeTransport(list(answers)), FakeCredential(), RecorderSpy(), clock=lambda: 1.0
+    )
 
 
 def body(value: Any) -> bytes:

@@ -18,8 +18,8 @@ import yaml
 
 from tests.builders import HOST, UID, pod, review
 from tests.emulator.server import Emulator
+from tests.process_stats import find_worker, look_at, wait_until
 from tests.serving import ROOT, ServerProcess, make_certificate
-from tests.vitals import find_worker, look_at, wait_until
 from webhook.admission.review import read_beginning, read_review
 from webhook.server.reviews import JSON, MAX_BODY
 
@@ -47,11 +47,11 @@ def server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
 SMALL = review(pod(f"{HOST}/shop/web:1.0"))
 
 
-def large(image: str = f"{HOST}/shop/web:1.0", **thing: Any) -> bytes:
+def large(image: str = f"{HOST}/shop/web:1.0", **obj: Any) -> bytes:
     """Return a review of nearly the largest size, most of it an annotation that is decoded."""
-    obj = {**pod(image), **thing}
-    obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
-    return review(obj)
+    parsed = {**pod(image), **obj}
+    parsed["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    return review(parsed)
 
 
 class Beside:
@@ -178,7 +178,7 @@ def test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory(
     """Fault C2: 1,400 reviews of 18 KB and 200 images each took 689 MiB, and stopped the loop for 0.9 s."""
     count, names = 1400, itertools.count()
     many = (pod(*(f"{HOST}/shop/n{next(names)}:1" for _ in range(199)), COLD) for _ in range(count))
-    bodies = [review(thing, namespace="noisy") for thing in many]
+    bodies = [review(obj, namespace="noisy") for obj in many]
     policy = "cache: {trusted: 1h}\nlookup: {timeout: 20s, callsPerSecond: 20}\n"
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
         assert server.validate(SMALL)["allowed"]
@@ -195,10 +195,10 @@ def test_many_small_reviews_that_wait_for_swr_cut_off_nobody(
 ) -> None:
     """Fault C2: 512 of 64 KiB took the whole share, and the calls beside them were cut off: failed calls."""
     emulator.set_latency(8.0)
-    obj = pod(f"{HOST}/shop/api:1.4")
-    obj["metadata"]["annotations"] = {"padding": "x" * 65_000}
+    parsed = pod(f"{HOST}/shop/api:1.4")
+    parsed["metadata"]["annotations"] = {"padding": "x" * 65_000}
     with Beside(server) as beside:
-        answers = at_once(server, review(obj), 900)
+        answers = at_once(server, review(parsed), 900)
     beside.check()
     assert len(answers) == 900
     assert {answer["uid"] for answer in answers} == {UID}
@@ -296,8 +296,8 @@ def test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other(
 ) -> None:
     """Fault C3: 250 reached their deadlines together, and the loop stood still for five seconds."""
     extra = "[" + "[[]]," * 6_000 + "0]" + ', "object": 1' * 8
-    thing = {"spec": "DEEP", "metadata": {"annotations": {"a": "x" * 10_000}}}
-    body = review(thing, userInfo={"username": "dev", "extra": {"a": "EXTRA"}}).decode()
+    obj = {"spec": "DEEP", "metadata": {"annotations": {"a": "x" * 10_000}}}
+    body = review(obj, userInfo={"username": "dev", "extra": {"a": "EXTRA"}}).decode()
     body = body.replace('"EXTRA"', extra).replace('"DEEP"', "[" * 600 + "]" * 600)
     for attempt in range(TRIES):
         folder = tmp_path / str(attempt)

@@ -29,10 +29,10 @@ class Site:
     """A webhook whose authority is at hand."""
 
     def __init__(self, folder: Path, emulator: Emulator) -> None:
-        self.authority = trustme.CA()
+        self.ca = trustme.CA()
         self.files = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
-        self.authority.cert_pem.write_to_path(self.files.authority)
-        write_pair(self.authority, self.files)
+        self.ca.cert_pem.write_to_path(self.files.ca)
+        write_pair(self.ca, self.files)
         self.server = ServerProcess(folder, emulator.url, self.files)
 
     def shown(self, name: str | None) -> bytes:
@@ -50,8 +50,8 @@ class Site:
 
     def other_pair(self, folder: Path) -> Certificate:
         """Return another pair of the same authority."""
-        other = Certificate(folder / "other.crt", folder / "other.key", self.files.authority)
-        write_pair(self.authority, other)
+        other = Certificate(folder / "other.crt", folder / "other.key", self.files.ca)
+        write_pair(self.ca, other)
         return other
 
 
@@ -68,7 +68,7 @@ def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def site(running_site: Site) -> Iterator[Site]:
     """A running webhook, and its files; whatever a test does to them is mended after it."""
     yield running_site
-    write_pair(running_site.authority, running_site.files)
+    write_pair(running_site.ca, running_site.files)
     assert running_site.shown(None) == running_site.on_disk()
 
 
@@ -79,7 +79,7 @@ def test_a_replaced_pair_is_shown_at_the_next_handshake(site: Site, name: str | 
     open_already = site.server.connect()
     open_already.request("GET", "/healthz")
     assert open_already.getresponse().read() == b"ok\n"
-    write_pair(site.authority, site.files)
+    write_pair(site.ca, site.files)
     assert site.shown(name) == site.on_disk() != before
     open_already.request("GET", "/healthz")
     assert open_already.getresponse().read() == b"ok\n"
@@ -133,7 +133,7 @@ def test_no_review_fails_while_pairs_come_and_go(site: Site) -> None:
     for thread in threads:
         thread.start()
     for _ in range(30):
-        write_pair(site.authority, site.files)
+        write_pair(site.ca, site.files)
         time.sleep(0.05)
     stop.set()
     for thread in threads:
@@ -150,7 +150,7 @@ def test_no_review_fails_while_pairs_come_and_go(site: Site) -> None:
 def test_the_end_of_the_certificate_is_a_metric(site: Site, year: int, expected_status: int) -> None:
     """In epoch seconds, of the pair in use; a replica whose certificate has ended leaves the Service."""
     ends = dt.datetime(year, 1, 2, tzinfo=dt.UTC)
-    issued = site.authority.issue_cert("localhost", "127.0.0.1", not_after=ends)
+    issued = site.ca.issue_cert("localhost", "127.0.0.1", not_after=ends)
     site.files.certificate.write_bytes(issued.cert_chain_pems[0].bytes())
     site.files.key.write_bytes(issued.private_key_pem.bytes())
     context = ssl._create_unverified_context()

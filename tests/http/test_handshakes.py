@@ -13,8 +13,8 @@ import pytest
 
 from tests.emulator.server import Emulator
 from tests.http.wire import connect
+from tests.process_stats import find_worker, look_at, wait_until
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import find_worker, look_at, wait_until
 from webhook.server.process import CONNECTIONS
 from webhook.server.worker import HALVES
 
@@ -51,7 +51,7 @@ def stop_in_the_middle(server: ServerProcess, hello: bytes) -> socket.socket:
 def test_halves_of_handshakes_stay_within_the_memory(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: no budget saw them; 1,700 connections held 230 MiB with nine bytes each after the hello."""
     files = make_certificate(tmp_path)
-    arguments, hello = ("--client-ca", str(files.authority)), make_hello()
+    arguments, hello = ("--client-ca", str(files.ca)), make_hello()
     with ServerProcess(tmp_path, emulator.url, files, arguments=arguments) as server:
         worker = find_worker(server)
         before = look_at(worker).resident

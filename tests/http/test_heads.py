@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.http.wire import shake_hands
+from tests.http.wire import handshake
+from tests.process_stats import find_worker, look_at, wait_until
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import find_worker, look_at, wait_until
 from webhook.server.heads import MAX_FIELD, MAX_FIELDS, MAX_HEAD
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_heads_without_an_end_stay_within_their_budget(
         before = look_at(worker).resident
 
         def send(_: int) -> socket.socket:
-            connection = shake_hands(server, context)
+            connection = handshake(server, context)
             with contextlib.suppress(OSError):  # it is answered and closed meanwhile
                 connection.sendall(part)
             return connection

@@ -15,10 +15,10 @@ import pytest
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http import hurried
-from tests.http.wire import HELLO, connect, read_to_end, reset, shake_hands
+from tests.http import short_timeouts
+from tests.http.wire import HELLO, connect, handshake, read_to_end, reset
+from tests.process_stats import find_worker, look_at, wait_until
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import find_worker, look_at, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ class Crowd:
     def say_over_tls(self, data: bytes, count: int) -> None:
         """Open connections that send these bytes after the handshake and stop."""
         for _ in range(count):
-            self.connections.append(shake_hands(self._server, self._context))
+            self.connections.append(handshake(self._server, self._context))
             self.connections[-1].sendall(data)
 
     def drip(self, data: bytes, count: int, *, tls: bool) -> None:
@@ -135,24 +135,24 @@ def test_more_clients_than_there_is_room_for_crowd_out_each_other(server: Server
 def hasty(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
     """The webhook with deadlines of a second or two."""
     certificate = make_certificate(tmp_path)
-    with ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.hurried") as running:
+    with ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.short_timeouts") as running:
         yield running
 
 
 STUCK = [
-    ("a TCP connection and not a byte", False, b"", "handshake", hurried.HANDSHAKE),
-    ("a byte of a handshake", False, HELLO[:1], "handshake", hurried.HANDSHAKE),
-    ("half a ClientHello", False, HELLO, "handshake", hurried.HANDSHAKE),
-    ("a handshake and nothing more", True, b"", "idle", hurried.FIRST_BYTE),
-    ("half a request line", True, b"POST /vali", "request", hurried.REQUEST),
-    ("half the headers", True, HALF_HEADERS, "request", hurried.REQUEST),
-    ("half a body", True, HALF_BODY, "request", hurried.REQUEST),
+    ("a TCP connection and not a byte", False, b"", "handshake", short_timeouts.HANDSHAKE),
+    ("a byte of a handshake", False, HELLO[:1], "handshake", short_timeouts.HANDSHAKE),
+    ("half a ClientHello", False, HELLO, "handshake", short_timeouts.HANDSHAKE),
+    ("a handshake and nothing more", True, b"", "idle", short_timeouts.FIRST_BYTE),
+    ("half a request line", True, b"POST /vali", "request", short_timeouts.REQUEST),
+    ("half the headers", True, HALF_HEADERS, "request", short_timeouts.REQUEST),
+    ("half a body", True, HALF_BODY, "request", short_timeouts.REQUEST),
     (
         "half a chunk",
         True,
         HALF_BODY.replace(b"Content-Length: 99", b"Transfer-Encoding: chunked")[:-1] + b"9\r\nabc",
         "request",
-        hurried.REQUEST,
+        short_timeouts.REQUEST,
     ),
 ]
 
@@ -163,7 +163,7 @@ def test_whoever_is_stuck_is_cut_off_in_silence_and_counted(hasty: ServerProcess
     context = hasty.context()
     opened = []
     for what, tls, data, _, _ in STUCK:
-        connection = shake_hands(hasty, context) if tls else connect(hasty)
+        connection = handshake(hasty, context) if tls else connect(hasty)
         connection.sendall(data)
         opened.append((what, connection))
     seen = {what: read_to_end(connection) for what, connection in opened}
@@ -185,7 +185,7 @@ def test_dripping_does_not_extend_a_deadline(hasty: ServerProcess, tls: bool) ->
         for connection in crowd.connections:
             connection.settimeout(20)
             assert read_to_end(connection) == b""
-        assert time.monotonic() - started < hurried.REQUEST + hurried.FIRST_BYTE + 2 * SLACK
+        assert time.monotonic() - started < short_timeouts.REQUEST + short_timeouts.FIRST_BYTE + 2 * SLACK
 
 
 def test_clients_that_vanish_in_the_handshake_cost_a_counter(server: ServerProcess) -> None:
@@ -224,7 +224,7 @@ def test_nothing_in_plain_text_is_ever_said(server: ServerProcess) -> None:
 
 def test_a_client_that_does_not_read_holds_up_nobody(server: ServerProcess) -> None:
     """It fills its own buffers, and is left to itself."""
-    connection = shake_hands(server)
+    connection = handshake(server)
     connection.settimeout(0.5)
     requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300_000
     with pytest.raises(OSError):  # noqa: PT011 - a timeout or a reset, by who gives up first
@@ -249,7 +249,7 @@ def test_a_client_that_never_has_to_be_waited_for_holds_up_nobody(
 ) -> None:
     """Without a pause over one connection: others have their turns in between."""
     before = slowest(server, 5)
-    connection = shake_hands(server)
+    connection = handshake(server)
     connection.sendall(first)
     connection.setblocking(False)
     stop = threading.Event()

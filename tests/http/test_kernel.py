@@ -12,9 +12,9 @@ import pytest
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.sloth import ESTABLISHED, FIN_WAIT_1, connect_sloth, look_at_queues, send_what_is_taken
-from tests.http.wire import shake_hands
+from tests.http.wire import handshake
+from tests.process_stats import wait_until
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import wait_until
 from webhook.server.reviews import JSON
 from webhook.server.worker import BUFFER
 
@@ -37,7 +37,7 @@ def test_little_is_kept_of_what_nobody_reads_yet(emulator: Emulator, tmp_path: P
     certificate = make_certificate(tmp_path)
     with ServerProcess(tmp_path, emulator.url, certificate, "lookup: {timeout: 20s}\n") as server:
         emulator.set_latency(6.0)
-        with shake_hands(server) as connection:
+        with handshake(server) as connection:
             connection.sendall(head.encode() + body)
             assert wait_until(lambda: server.metric("swr_trust_admission_requests_in_flight") == 1)
             with socket.socket(fileno=os.dup(connection.fileno())) as raw, contextlib.suppress(TimeoutError):
@@ -58,7 +58,7 @@ def test_little_is_kept_of_answers_that_nobody_reads(server: ServerProcess) -> N
 
 def test_little_is_kept_of_answers_that_nobody_reads_any_more(server: ServerProcess) -> None:
     """Fault C2: the kernel takes more for a client that has read much: 1 MB and more."""
-    with shake_hands(server) as connection:
+    with handshake(server) as connection:
         connection.sendall(PAGE * 20)
         connection.settimeout(1.0)
         with contextlib.suppress(TimeoutError):

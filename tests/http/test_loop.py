@@ -15,10 +15,10 @@ import trustme
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http.watched import REPORT, read_turns
+from tests.http.loop_monitor import REPORT, read_turns
 from tests.http.wire import HELLO, connect, reset
+from tests.process_stats import wait_until
 from tests.serving import Certificate, ServerProcess, write_pair
-from tests.vitals import wait_until
 from webhook.admission.bounds import MAX_DEPTH
 from webhook.server.reviews import MAX_BODY
 
@@ -56,7 +56,7 @@ class Watched:
 
     server: ServerProcess
     report: Path
-    authority: trustme.CA
+    ca: trustme.CA
     hours: int = 12
 
     def longest(self) -> tuple[float, str]:
@@ -71,10 +71,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """One for the whole module, warm."""
     folder = tmp_path_factory.mktemp("loop")
     report = folder / "turns"
-    authority = trustme.CA()
+    ca = trustme.CA()
     certificate = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
-    authority.cert_pem.write_to_path(certificate.authority)
-    write_pair(authority, certificate)
+    ca.cert_pem.write_to_path(certificate.ca)
+    write_pair(ca, certificate)
     with (
         Emulator() as emulator,
         ServerProcess(
@@ -83,7 +83,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             certificate,
             large_policy("first"),
             environment={REPORT: str(report)},
-            inject="tests.http.watched",
+            inject="tests.http.loop_monitor",
         ) as server,
     ):
         for index in range(3000):
@@ -91,7 +91,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for first in range(0, 3000, 100):
             images = [f"{HOST}/shop/many-{index}:1" for index in range(first, first + 100)]
             assert server.validate(review(pod(*images)))["allowed"]
-        it = Watched(server, report, authority)
+        it = Watched(server, report, ca)
         with load(server):
             time.sleep(1)
         it.longest()
@@ -146,7 +146,7 @@ def replace_certificate(watched: Watched) -> None:
     files = watched.server.certificate
     before = watched.server.metric("swr_trust_certificate_reloads_total", result="ok")
     for _ in range(10):
-        write_pair(watched.authority, files)
+        write_pair(watched.ca, files)
         assert watched.server.get("/healthz")[0] == 200
     assert watched.server.metric("swr_trust_certificate_reloads_total", result="ok") >= before + 10
 
@@ -192,19 +192,19 @@ def vanish_in_crowds(watched: Watched) -> None:
 
 def send_large_reviews(watched: Watched) -> None:
     """Send an object of 1.5 MiB, the largest that etcd holds, and its predecessor with it."""
-    thing = pod(f"{HOST}/shop/web:1.0")
-    thing["metadata"]["annotations"] = {"padding": "x" * 1_500_000}
-    body = review(thing, old=thing, operation="UPDATE")
+    obj = pod(f"{HOST}/shop/web:1.0")
+    obj["metadata"]["annotations"] = {"padding": "x" * 1_500_000}
+    body = review(obj, old=obj, operation="UPDATE")
     for _ in range(5):
         assert watched.server.validate(body)["allowed"]
 
 
 def send_hostile_bodies(watched: Watched) -> None:
     """Send what takes long to look through: 7 MiB of it, or 2 MB of owners with all their fields."""
-    thing = pod(f"{HOST}/shop/web:1.0")
+    obj = pod(f"{HOST}/shop/web:1.0")
     owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}
-    thing["metadata"]["ownerReferences"] = [owner] * 33_000
-    assert not watched.server.validate(review(thing))["allowed"]
+    obj["metadata"]["ownerReferences"] = [owner] * 33_000
+    assert not watched.server.validate(review(obj))["allowed"]
     deep = b"[" * (MAX_DEPTH + 1)
     for rest in (b'""', b"]", b",", b'"",'):
         body = deep + rest * ((MAX_BODY - len(deep)) // len(rest))

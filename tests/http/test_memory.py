@@ -10,8 +10,8 @@ import pytest
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
+from tests.process_stats import find_worker, look_at
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import find_worker, look_at
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ import pytest
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
+from tests.process_stats import wait_until
 from tests.serving import COMMAND, ROOT, ServerProcess, make_certificate
 from tests.support.originals import DELIBERATE, REPORT
-from tests.vitals import wait_until
 from webhook.__main__ import serves
 
 pytestmark = pytest.mark.slow

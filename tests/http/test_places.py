@@ -16,8 +16,8 @@ from tests.emulator.server import Emulator
 from tests.http.crowded import PLACES
 from tests.http.sloth import connect_sloth, send_what_is_taken
 from tests.http.wire import connect
+from tests.process_stats import wait_until
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import wait_until
 from webhook.server.body_budget import LARGE_SHARE, SMALL
 from webhook.server.connections import WRITE_SECONDS
 from webhook.server.reviews import JSON, MAX_BODY
@@ -75,9 +75,9 @@ def test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     """Fault C2: it waited two seconds, which is all that a call with ``timeoutSeconds: 2`` has: a failed call."""
-    thing = pod(f"{HOST}/shop/web:1.0")
-    thing["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
-    body = review(thing)
+    obj = pod(f"{HOST}/shop/web:1.0")
+    obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    body = review(obj)
     head = (
         f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
@@ -103,9 +103,9 @@ def test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call(
 
 def test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: a whole review over a new connection was the oldest that had brought none, and cut: a failed call."""
-    thing = pod(f"{HOST}/shop/web:1.0")
-    thing["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
-    body = review(thing)
+    obj = pod(f"{HOST}/shop/web:1.0")
+    obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
+    body = review(obj)
     share = len(body) - SMALL
     count = LARGE_SHARE // share
     certificate = make_certificate(tmp_path)
@@ -170,13 +170,13 @@ def test_whoever_reads_no_answer_keeps_no_room_of_others(server: ServerProcess) 
 
 def test_bodies_that_wait_for_room_leave_places_for_others(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: they took all places, for as long as a body may wait, and new calls failed."""
-    thing = pod(f"{HOST}/shop/web:1.0")
-    thing["metadata"]["annotations"] = {"padding": "x" * (SMALL + READ_AT_ONCE)}
-    body = review(thing)
+    obj = pod(f"{HOST}/shop/web:1.0")
+    obj["metadata"]["annotations"] = {"padding": "x" * (SMALL + READ_AT_ONCE)}
+    body = review(obj)
     crowd = int(PLACES * CROWDED)
     certificate = make_certificate(tmp_path)
     with (
-        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.patient") as server,
+        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.long_timeouts") as server,
         contextlib.ExitStack() as opened,
     ):
         for _ in range(crowd):

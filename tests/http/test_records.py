@@ -11,9 +11,9 @@ import pytest
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.key_updates import Client
-from tests.http.watched import REPORT, read_turns
+from tests.http.loop_monitor import REPORT, read_turns
+from tests.process_stats import wait_until
 from tests.serving import ServerProcess, make_certificate
-from tests.vitals import wait_until
 from webhook.server.connections import MAX_SILENT_RECORDS
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def server(emulator: Emulator, tmp_path: Path, report: Path) -> Iterator[ServerP
     """A webhook whose loop is watched."""
     files = make_certificate(tmp_path)
     with ServerProcess(
-        tmp_path, emulator.url, files, environment={REPORT: str(report)}, inject="tests.http.watched"
+        tmp_path, emulator.url, files, environment={REPORT: str(report)}, inject="tests.http.loop_monitor"
     ) as running:
         assert running.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
         yield running

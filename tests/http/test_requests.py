@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http.wire import read_answers, shake_hands
+from tests.http.wire import handshake, read_answers
 from tests.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ ODD: list[tuple[str, bytes, list[int]]] = [
 @pytest.mark.parametrize(("data", "expected"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
 def test_each_oddity_has_its_answer(server: ServerProcess, data: bytes, expected: list[int]) -> None:
     """And where a request was refused as no HTTP, what follows it is never read as another one."""
-    connection = shake_hands(server)
+    connection = handshake(server)
     connection.settimeout(10)
     connection.sendall(data)
     assert [answer.status for answer in read_answers(connection)] == expected
@@ -112,7 +112,7 @@ def test_answers_come_in_the_order_of_the_requests(server: ServerProcess) -> Non
         body.replace(b"000000000001", b"%012d" % index)
         for index, body in enumerate([TRUSTED, UNTRUSTED] * 10)
     ]
-    connection = shake_hands(server)
+    connection = handshake(server)
     connection.sendall(b"".join(post(body) for body in bodies) + LAST_PROBE)
     answers = read_answers(connection)
     connection.close()
@@ -127,7 +127,7 @@ def test_a_body_too_large_is_refused_and_the_connection_ends(server: ServerProce
     """24 MiB of blanks: the answer arrives although the rest is thrown away."""
     body = b" " * (3 * 2**23)
     data = post(body) if announced else post(chunked(body), "Transfer-Encoding: chunked", length=False)
-    connection = shake_hands(server)
+    connection = handshake(server)
     connection.sendall(data + LAST_PROBE)
     answers = read_answers(connection)
     connection.close()
@@ -137,7 +137,7 @@ def test_a_body_too_large_is_refused_and_the_connection_ends(server: ServerProce
 def test_what_strangers_send_is_counted_and_not_written_down(server: ServerProcess) -> None:
     """Their text has no business in our log."""
     before = server.metric("swr_trust_connections_cut_total", stage="malformed")
-    connection = shake_hands(server)
+    connection = handshake(server)
     connection.sendall(b"GET /secret-of-a-stranger HTTP/9.9\r\n\r\n")
     assert [answer.status for answer in read_answers(connection)] == [400]
     connection.close()

@@ -19,9 +19,9 @@ from tests.balancer import ApiServerClient, Balancer
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.sloth import connect_sloth, look_at_queues
-from tests.http.wire import read_answers, read_to_end, shake_hands
+from tests.http.wire import handshake, read_answers, read_to_end
+from tests.process_stats import wait_until
 from tests.serving import Certificate, ServerProcess, make_certificate
-from tests.vitals import wait_until
 from webhook.server.worker import BUFFER, REQUEST_GRACE
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_at_once_and_without_a_traceback(server: ServerProcess) -> N
 
 def test_stuck_clients_do_not_hold_up_the_end(server: ServerProcess) -> None:
     """Half a request has four seconds to become a whole one; silence has one and a half."""
-    stuck = [shake_hands(server) for _ in range(20)]
+    stuck = [handshake(server) for _ in range(20)]
     for connection in stuck[:10]:
         connection.sendall(b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Le")
     time.sleep(0.2)

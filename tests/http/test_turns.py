@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.http.wire import connect, shake_hands
+from tests.http.wire import connect, handshake
 from tests.serving import Certificate, ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def burst(server: ServerProcess, request: bytes) -> None:
     with contextlib.ExitStack() as stack:
         crowd: list[ssl.SSLSocket] = []
         for _ in range(CROWD):
-            connection = stack.enter_context(shake_hands(server, context))
+            connection = stack.enter_context(handshake(server, context))
             connection.sendall(data[:1])
             crowd.append(connection)
         for connection in crowd:

@@ -18,7 +18,7 @@ def connect(server: ServerProcess, timeout: float = 30.0) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
 
 
-def shake_hands(server: ServerProcess, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+def handshake(server: ServerProcess, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
     """Return a connection after its TLS handshake."""
     chosen = context if context is not None else server.context()
     return chosen.wrap_socket(connect(server), server_hostname="127.0.0.1")

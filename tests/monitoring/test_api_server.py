@@ -21,9 +21,9 @@ Samples = dict[str, list[dict[str, str]]]
 @pytest.fixture(scope="module")
 def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
     """The labels of the API server's samples, by metric, after calls that failed both ways."""
-    authority = make_certificate(tmp_path_factory.mktemp("nobody")).authority
+    ca = make_certificate(tmp_path_factory.mktemp("nobody")).ca
     for policy in ("Fail", "Ignore"):
-        _call_nobody(control_plane, authority, policy)
+        _call_nobody(control_plane, ca, policy)
     text = control_plane.kubectl("get", "--raw", "/metrics")
     samples: Samples = {}
     # By hand: prometheus_client's parser adds a _total to counters that lack it.
@@ -35,13 +35,13 @@ def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
     control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
 
 
-def _call_nobody(control_plane: ControlPlane, authority: Path, policy: str) -> None:
+def _call_nobody(control_plane: ControlPlane, ca: Path, policy: str) -> None:
     """Create Pods until the API server has called a port that nobody listens on."""
     namespace = f"monitoring-{policy.lower()}"
     control_plane.make_namespace(namespace)
     control_plane.register_webhook(
         f"https://127.0.0.1:{free_port()}",
-        authority,
+        ca,
         [namespace],
         CONFIGURATION,
         name=PODS,

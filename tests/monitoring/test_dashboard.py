@@ -118,7 +118,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         webhook = {
             "job_name": "swr-trust-webhook",
             "scheme": "https",
-            "tls_config": {"ca_file": str(certificate.authority), "server_name": "localhost"},
+            "tls_config": {"ca_file": str(certificate.ca), "server_name": "localhost"},
             "static_configs": [
                 {
                     "targets": [f"127.0.0.1:{server.port}"],

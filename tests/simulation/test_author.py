@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import HOST, pod, policy, registry, request
-from tests.fakes import FakeCredential, Notes
+from tests.fakes import FakeCredential, RecorderSpy
 from tests.simulation.virtual import VirtualTime
 from webhook.admission.decision import Decision
 from webhook.admission.gate import Gate
@@ -144,8 +144,8 @@ class World:
             lookup=lookup,
             registries=RegistryTable.of([registry(organizations=limits.organizations)]),
         )
-        source = SwrTrustSource(self._open_transport, lambda *_: FakeCredential(), Notes())
-        self.lookup = TrustLookup(source, self.policy.cache, lookup, Notes(), clock.time)
+        source = SwrTrustSource(self._open_transport, lambda *_: FakeCredential(), RecorderSpy())
+        self.lookup = TrustLookup(source, self.policy.cache, lookup, RecorderSpy(), clock.time)
         self.gate = Gate(lambda: self.policy, self.lookup, clock=clock.time)
         self.lost_at = math.inf
         self.decisions: list[tuple[float, tuple[str, ...], Decision]] = []

@@ -21,14 +21,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.builders import HOST, pod, policy, request
-from tests.fakes import Notes
+from tests.fakes import RecorderSpy
 from tests.simulation.virtual import START, VirtualTime
 from webhook.admission.gate import Gate
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled
 from webhook.server.reviews import time_to_decide
 from webhook.trust.lookup import TrustLookup
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 REPLICAS = 80
@@ -47,8 +47,8 @@ class Quota:
         self._retry_after = retry_after
         self.answered: Counter[int] = Counter()
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        with pace.call(deadline):
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        with call_limiter.call(deadline):
             self._clock.sleep(random.uniform(0.01, 0.03))
             second = math.floor(self._clock.now)
             if self.answered[second] >= self._per_second:
@@ -66,7 +66,7 @@ class Crowd:
         self.admitted: list[float] = []
         rules, lookup = policy(), LookupSettings()
         self._gates = [
-            Gate(lambda: rules, TrustLookup(source, CacheSettings(), lookup, Notes(), clock.time))
+            Gate(lambda: rules, TrustLookup(source, CacheSettings(), lookup, RecorderSpy(), clock.time))
             for _ in range(replicas)
         ]
 

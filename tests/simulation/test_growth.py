@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeClock, Notes
+from tests.fakes import FakeClock, RecorderSpy
 from tests.simulation.virtual import VirtualTime
 from webhook.deadlines import Deadline
 from webhook.trust.cache import RecordCache
-from webhook.trust.facts import Fact
-from webhook.trust.lookup import Question, TrustLookup
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.lookup import LookupRequest, TrustLookup
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.replication import TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 
@@ -38,8 +38,8 @@ class Quick:
         self._clock = clock
         self.asked = 0
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        with pace.call(deadline):
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        with call_limiter.call(deadline):
             self.asked += 1
         status = TrustStatus.TRUSTED if self.asked % 2 else TrustStatus.MISSING
         return TrustRecord(status, self._clock.now, "sha256:" + "a" * 64)
@@ -50,17 +50,17 @@ def test_nothing_is_left_of_three_thousand_lookups_but_what_the_cache_may_hold(c
     settings = CacheSettings(max_entries=100)
     source = Quick(clock)
     rate = LookupSettings(calls_per_second=1000)
-    lookup = TrustLookup(source, settings, rate, Notes(), clock.time)
+    lookup = TrustLookup(source, settings, rate, RecorderSpy(), clock.time)
     for index in range(3000):
         query = TrustQuery(registry(), "shop", f"web-{index}", "1")
-        question = Question(query, None, f"team-{index}")
-        clock.spawn(lambda question=question: lookup.ask([question], Deadline.after(60)))  # type: ignore[misc]
+        question = LookupRequest(query, None, f"team-{index}")
+        clock.spawn(lambda question=question: lookup.look_up([question], Deadline.after(60)))  # type: ignore[misc]
     clock.run(60)
-    (lane,) = lookup._lanes.values()
+    (queue,) = lookup._queues.values()
     assert source.asked == 3000
     assert lookup.sizes == (100, 100, 0)
-    assert lookup._flights == {}
-    assert (lane._waiting, lane._count, list(lane._background), lane._workers) == ({}, 0, [], 0)
+    assert lookup._pending == {}
+    assert (queue._waiting, queue._count, list(queue._background), queue._workers) == ({}, 0, [], 0)
 
 
 def grow(count: int, settings: CacheSettings, mark: int, measure: Callable[[], int]) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def grow(count: int, settings: CacheSettings, mark: int, measure: Callable[[], i
         clock.tick(0.001)
         key = ("0123456789abcdef", "shop", "web", f":{index}")
         if index % 10 == 0:
-            cache.recall(Fact(key, int(clock.now), trusted=index % 20 == 0))
+            cache.import_entry(TrustEntry(key, int(clock.now), trusted=index % 20 == 0))
         elif index % 2:
             cache.put(key, TrustRecord(TrustStatus.TRUSTED, clock.now, f"sha256:{index:064x}"))
         else:

@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.builders import registry
-from tests.fakes import Notes
+from tests.fakes import RecorderSpy
 from tests.simulation.virtual import START, VirtualTime
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled
 from webhook.registries import CredentialSettings, Registry
-from webhook.trust.lookup import Answer, Known, Question, TrustLookup, Unknown
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, TrustLookup
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 REVIEW = 4.0
 """Seconds that a review may take."""
 
 
-class Patient:
+class RetryingClient:
     """Implements ``TrustSource``: every image is trusted, every answer takes as long."""
 
     def __init__(self, clock: VirtualTime, seconds: float = 0.1) -> None:
@@ -33,8 +33,8 @@ class Patient:
         self.seconds = seconds
         self.asked: Counter[str] = Counter()
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        with pace.call(deadline):
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        with call_limiter.call(deadline):
             self.asked[query.organization] += 1
             if self.seconds > deadline.remaining():
                 self._clock.sleep(deadline.remaining())
@@ -48,20 +48,22 @@ class Cluster:
 
     def __init__(self, clock: VirtualTime) -> None:
         self.clock = clock
-        self.source = Patient(clock)
-        self.lookup = TrustLookup(self.source, CacheSettings(), LookupSettings(), Notes(), clock.time)
+        self.source = RetryingClient(clock)
+        self.lookup = TrustLookup(self.source, CacheSettings(), LookupSettings(), RecorderSpy(), clock.time)
 
-    def ask(self, namespace: str, image: str, where: Registry | None = None) -> tuple[Answer, float]:
+    def look_up(
+        self, namespace: str, image: str, where: Registry | None = None
+    ) -> tuple[LookupResult, float]:
         """Ask about an image of the namespace's organisation; return the answer and the seconds it took."""
         began = self.clock.now
         query = TrustQuery(where or registry(), namespace, image, "1")
-        (answer,) = self.lookup.ask([Question(query, None, namespace)], Deadline.after(REVIEW))
+        (answer,) = self.lookup.look_up([LookupRequest(query, None, namespace)], Deadline.after(REVIEW))
         return answer, self.clock.now - began
 
-    def ask_now(self, namespace: str, image: str) -> Answer:
+    def ask_now(self, namespace: str, image: str) -> LookupResult:
         """Ask, and let time pass until the answer is there."""
-        answers: list[Answer] = []
-        self.clock.spawn(lambda: answers.append(self.ask(namespace, image)[0]))
+        answers: list[LookupResult] = []
+        self.clock.spawn(lambda: answers.append(self.look_up(namespace, image)[0]))
         self.clock.run(REVIEW + 0.001)
         return answers[0]
 
@@ -71,7 +73,7 @@ class Cluster:
         def go_on(number: int) -> None:
             count = 0
             while True:
-                _, seconds = self.ask(namespace, f"flood-{number}-{count}")
+                _, seconds = self.look_up(namespace, f"flood-{number}-{count}")
                 count += 1
                 if not seconds:
                     self.clock.sleep(1.0)
@@ -102,13 +104,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 def test_one_namespaces_flood_leaves_the_others_their_share(cluster: Cluster) -> None:
     """A cold image of a quiet namespace is known within a second, whatever the noisy one asks for."""
-    answers: list[tuple[Answer, float]] = []
+    answers: list[tuple[LookupResult, float]] = []
     cluster.flood("noisy")
     cluster.clock.run(10)
-    cluster.each(0.5, lambda count: answers.append(cluster.ask("quiet", f"new-{count}")))
+    cluster.each(0.5, lambda count: answers.append(cluster.look_up("quiet", f"new-{count}")))
     cluster.clock.run(60)
     assert len(answers) > 100
-    assert {type(answer) for answer, _ in answers} == {Known}
+    assert {type(answer) for answer, _ in answers} == {Found}
     assert max(seconds for _, seconds in answers) < 1.0
 
 
@@ -118,7 +120,7 @@ def test_images_in_use_do_not_go_cold_in_a_flood(cluster: Cluster) -> None:
     late: list[float] = []
 
     def use(count: int) -> None:
-        _, seconds = cluster.ask("quiet", f"used-{count % 100}")
+        _, seconds = cluster.look_up("quiet", f"used-{count % 100}")
         if cluster.clock.now > START + 60:
             late.append(seconds)
 
@@ -137,7 +139,7 @@ def test_a_flood_brings_no_old_trust_back(cluster: Cluster) -> None:
     cluster.flood("noisy", 2000)
     cluster.clock.run(10)
     answer = cluster.ask_now("noisy", "revoked")
-    assert isinstance(answer, Unknown)
+    assert isinstance(answer, Failed)
     assert isinstance(answer.failure, Throttled)
     assert answer.failure.fault is Fault.LOCAL
 
@@ -148,12 +150,12 @@ def test_a_wedged_endpoint_delays_no_cached_answer(cluster: Cluster) -> None:
     cluster.ask_now("quiet", "used")
     cluster.source.seconds = 1e9
     for index in range(1000):
-        cluster.clock.spawn(lambda index=index: cluster.ask(f"team-{index}", "cold", other))  # type: ignore[misc]
-        cluster.clock.spawn(lambda index=index: cluster.ask(f"team-{index}", "cold"))  # type: ignore[misc]
+        cluster.clock.spawn(lambda index=index: cluster.look_up(f"team-{index}", "cold", other))  # type: ignore[misc]
+        cluster.clock.spawn(lambda index=index: cluster.look_up(f"team-{index}", "cold"))  # type: ignore[misc]
     cluster.clock.run(1.0)
     took: list[float] = []
     for _ in range(10):
-        cluster.clock.spawn(lambda: took.append(cluster.ask("quiet", "used")[1]))
+        cluster.clock.spawn(lambda: took.append(cluster.look_up("quiet", "used")[1]))
         cluster.clock.run(0.1)
     assert took == [0.0] * 10
 
@@ -163,7 +165,7 @@ def test_every_review_that_waits_for_a_wedged_endpoint_ends_in_time(cluster: Clu
     cluster.source.seconds = 1e9
     took: list[float] = []
     for index in range(1000):
-        cluster.clock.spawn(lambda index=index: took.append(cluster.ask(f"team-{index}", "cold")[1]))  # type: ignore[misc]
+        cluster.clock.spawn(lambda index=index: took.append(cluster.look_up(f"team-{index}", "cold")[1]))  # type: ignore[misc]
     cluster.clock.run(REVIEW + 0.001)
     assert len(took) == 1000
     assert max(took) <= REVIEW
@@ -180,17 +182,17 @@ def test_one_accounts_trouble_leaves_another_at_the_same_endpoint_alone(
     else:
         fetch = cluster.source.fetch
 
-        def refuse(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        def refuse(query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             if query.organization != "noisy":
-                return fetch(query, deadline, pace)
-            with pace.call(deadline):
+                return fetch(query, deadline, call_limiter)
+            with call_limiter.call(deadline):
                 raise Throttled("429", retry_after=10.0, fault=Fault.REGISTRY)
 
         cluster.source.fetch = refuse  # type: ignore[method-assign]
-        cluster.each(0.1, lambda count: cluster.ask("noisy", f"cold-{count}") and None)
-    answers: list[tuple[Answer, float]] = []
+        cluster.each(0.1, lambda count: cluster.look_up("noisy", f"cold-{count}") and None)
+    answers: list[tuple[LookupResult, float]] = []
     cluster.clock.run(10)
-    cluster.each(0.5, lambda count: answers.append(cluster.ask("quiet", f"new-{count}", other)))
+    cluster.each(0.5, lambda count: answers.append(cluster.look_up("quiet", f"new-{count}", other)))
     cluster.clock.run(60)
-    assert {type(answer) for answer, _ in answers} == {Known}
+    assert {type(answer) for answer, _ in answers} == {Found}
     assert max(seconds for _, seconds in answers) < 1.0

@@ -23,8 +23,8 @@ from webhook.swr.fallback import TagDetail
 from webhook.swr.organizations import Organizations
 from webhook.swr.tag_lists import TagLists, _Reading
 from webhook.trust.breaker import CircuitBreaker
-from webhook.trust.flight import Flight
 from webhook.trust.limiter import RateLimiter
+from webhook.trust.pending_lookup import PendingLookup
 
 START = 1_000_000.0
 
@@ -80,18 +80,18 @@ class VirtualTime:
             patch.setattr(f"webhook.swr.client.{name}", functools.partial(kind, clock=self.monotonic))
         patch.setattr("webhook.swr.silence.time", self)
         patch.setattr("webhook.swr.silence.spawn", self.spawn)
-        patch.setattr("webhook.trust.lane.time", self)
-        patch.setattr("webhook.trust.lane.spawn", self.spawn)
-        patch.setattr("webhook.trust.lane.CircuitBreaker", breaker)
+        patch.setattr("webhook.trust.registry_queue.time", self)
+        patch.setattr("webhook.trust.registry_queue.spawn", self.spawn)
+        patch.setattr("webhook.trust.registry_queue.CircuitBreaker", breaker)
         patch.setattr("webhook.trust.lookup.RateLimiter", limiter)
-        patch.setattr("webhook.trust.lookup.Flight", self._flight)
+        patch.setattr("webhook.trust.lookup.PendingLookup", self._flight)
         patch.setattr("webhook.swr.tag_lists._Reading", lambda: _Reading(done=self.event()))  # type: ignore[arg-type]
         patch.setattr("webhook.swr.tag_lists.threading", VirtualThreading(self))
         patch.setattr("webhook.swr.source.SwrClient", functools.partial(SwrClient, clock=self.time))
         random.seed(seed)
 
-    def _flight(self, *values: Any, **names: Any) -> Flight:
-        return Flight(*values, **names, done=self.event())  # type: ignore[arg-type]
+    def _flight(self, *values: Any, **names: Any) -> PendingLookup:
+        return PendingLookup(*values, **names, done=self.event())  # type: ignore[arg-type]
 
     def _at(self, seconds: float, happen: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), happen))

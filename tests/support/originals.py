@@ -57,17 +57,17 @@ def find(originals: dict[int, str]) -> Iterator[str]:
             if id(value) in originals and not key.startswith("__"):
                 yield f"{name}.{key} is {originals[id(value)]}"
     gc.unfreeze()  # the program hides from the collector all that lives to its end
-    for thing in gc.get_objects():
-        if isinstance(thing, types.FunctionType):
-            yield from _in_function(thing, originals, standard)
-        elif isinstance(thing, type):
-            module = str(thing.__module__)
+    for obj in gc.get_objects():
+        if isinstance(obj, types.FunctionType):
+            yield from _in_function(obj, originals, standard)
+        elif isinstance(obj, type):
+            module = str(obj.__module__)
             if module.partition(".")[0] in standard or module.startswith(_FOREIGN):
                 continue
-            for key, value in list(vars(thing).items()):
+            for key, value in list(vars(obj).items()):
                 held = value.__func__ if isinstance(value, staticmethod | classmethod) else value
                 if id(held) in originals:
-                    yield f"{module}.{thing.__qualname__}.{key} is {originals[id(held)]}"
+                    yield f"{module}.{obj.__qualname__}.{key} is {originals[id(held)]}"
 
 
 def _in_function(function: types.FunctionType, originals: dict[int, str], standard: Any) -> Iterator[str]:

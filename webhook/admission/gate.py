@@ -343,8 +343,8 @@ def _break_glass(
     The annotation stands on the object, where anybody may write it; only the user that the API
     server authenticated for this very request makes it count.
     """
-    thing = request.object
-    meta = thing.metadata if thing is not None else None
+    obj = request.object
+    meta = obj.metadata if obj is not None else None
     annotation = policy.break_glass.annotation
     value = meta.annotation(annotation) if meta is not None else None
     if value is None:

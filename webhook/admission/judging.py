@@ -27,7 +27,7 @@ from webhook.policy.model import Exemption, Policy, Rule
 from webhook.regions import is_enterprise_host
 from webhook.registries import Registry
 from webhook.swr.naming import check_names, split_path
-from webhook.trust.lookup import Answer, Question
+from webhook.trust.lookup import LookupRequest, LookupResult
 from webhook.trust.records import TrustQuery
 
 PLACEHOLDERS: Final = frozenset({"", "auto"})
@@ -60,7 +60,7 @@ MAX_REMEMBERED_LENGTH: Final = 512
 class TrustAnswers(Protocol):
     """Answers questions about trust; ``webhook.trust.lookup.TrustLookup`` is one."""
 
-    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         """Answer all questions in their order, none later than the deadline."""
         ...  # pragma: no cover
 
@@ -86,7 +86,7 @@ class _Pending(msgspec.Struct, frozen=True):
     rule: Rule | None = None
     exemption: Exemption | None = None
     judgement: Judgement | None = None
-    question: Question | None = None
+    question: LookupRequest | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -177,7 +177,7 @@ class Judge:
     ) -> tuple[JudgedUse, ...]:
         """Judge all uses of one object; ``now`` is in seconds since the epoch."""
         pending: list[_Pending] = []
-        questions: dict[tuple[object, ...], Question] = {}
+        questions: dict[tuple[object, ...], LookupRequest] = {}
         with suppress(_NotInTime), closing(_Turns(self._large_work, deadline)) as turns:
             if len(uses) > FEW:
                 turns.take()
@@ -188,9 +188,9 @@ class Judge:
                 if item.question is not None:
                     questions.setdefault(item.key, item.question)
         pending += self._not_in_time(uses[len(pending) :], namespace)
-        answers: dict[tuple[object, ...], Answer] = {}
+        answers: dict[tuple[object, ...], LookupResult] = {}
         if questions:
-            asked = self._answers.ask(list(questions.values()), deadline)
+            asked = self._answers.look_up(list(questions.values()), deadline)
             answers = dict(zip(questions, asked, strict=True))
         if self._large_work is None or not answers or len(pending) <= FEW:
             return tuple(self._weigh(item, answers) for item in pending)
@@ -210,7 +210,7 @@ class Judge:
             return self._read(image)
         return self._read_and_keep(image)
 
-    def question_for(self, use: ImageUse, namespace: str, now: float) -> Question | None:
+    def question_for(self, use: ImageUse, namespace: str, now: float) -> LookupRequest | None:
         """Return what a review of this use would ask, ``None`` where it would ask nothing."""
         # In the background: nobody waits for this, so that it takes no turns and only gives way.
         stretch = _Stretch(LargeWork.pause)
@@ -254,14 +254,14 @@ class Judge:
         if query.tag is None and self.policy.digest_only != "resolve":
             return say(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
-        return _Pending(use, reference, rule, question=Question(query, pinned, namespace))
+        return _Pending(use, reference, rule, question=LookupRequest(query, pinned, namespace))
 
     def _why_unmanaged(self, reference: ImageReference) -> str:
         if is_enterprise_host(reference.domain):
             return "enterprise"
         return "organization" if self.policy.registries.knows(reference.domain) else ""
 
-    def _weigh(self, item: _Pending, answers: Mapping[tuple[object, ...], Answer]) -> JudgedUse:
+    def _weigh(self, item: _Pending, answers: Mapping[tuple[object, ...], LookupResult]) -> JudgedUse:
         judgement = item.judgement
         if judgement is None:
             assert item.reference is not None

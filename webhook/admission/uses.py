@@ -118,26 +118,26 @@ def _is_mirror(request: AdmissionRequest) -> bool:
     )
 
 
-def find_uses(subject: Subject, kind: str, thing: KubernetesObject | None) -> list[ImageUse] | None:
+def find_uses(subject: Subject, kind: str, obj: KubernetesObject | None) -> list[ImageUse] | None:
     """Return every image use of an object, or ``None`` where its Pod spec is not to be found."""
-    prefix, spec = _pod_spec(subject, kind, thing)
+    prefix, spec = _pod_spec(subject, kind, obj)
     if spec is None:
         return None
     template = subject is Subject.WORKLOAD
     return list(_uses_of(prefix, spec, template=template))
 
 
-def count_images(subject: Subject, kind: str, thing: KubernetesObject | None) -> int:
+def count_images(subject: Subject, kind: str, obj: KubernetesObject | None) -> int:
     """Return an upper bound of how many images an object holds, without looking at them."""
-    _, spec = _pod_spec(subject, kind, thing)
+    _, spec = _pod_spec(subject, kind, obj)
     return sum(map(len, filter(None, _lists_of(spec)))) if spec is not None else 0
 
 
 def has_same_images(
-    subject: Subject, kind: str, thing: KubernetesObject | None, old: KubernetesObject | None
+    subject: Subject, kind: str, obj: KubernetesObject | None, old: KubernetesObject | None
 ) -> bool:
     """Whether everything that can hold an image is as it was in the old object."""
-    (_, spec), (_, before) = _pod_spec(subject, kind, thing), _pod_spec(subject, kind, old)
+    (_, spec), (_, before) = _pod_spec(subject, kind, obj), _pod_spec(subject, kind, old)
     return spec is not None and before is not None and _lists_of(spec) == _lists_of(before)
 
 
@@ -159,8 +159,8 @@ def changed_uses(uses: list[ImageUse], old: list[ImageUse] | None) -> list[Image
     return [use for use in uses if before.get(use.place) != (use.image, use.pull_policy)]
 
 
-def _pod_spec(subject: Subject, kind: str, thing: KubernetesObject | None) -> tuple[str, Spec | None]:
-    spec = thing.spec if thing is not None else None
+def _pod_spec(subject: Subject, kind: str, obj: KubernetesObject | None) -> tuple[str, Spec | None]:
+    spec = obj.spec if obj is not None else None
     if subject in (Subject.POD, Subject.MIRROR_POD):
         return "spec", spec
     if kind == "CronJob":

@@ -89,7 +89,7 @@ class ExemptedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class GlassRow:
+class BreakGlassRow:
     """One request that a person let through by break-glass, and the reason given."""
 
     at: str
@@ -114,7 +114,7 @@ class Evidence:
     refused: list[RefusedRow] = field(default_factory=list)
     watched: list[RefusedRow] = field(default_factory=list)
     exempted: list[ExemptedRow] = field(default_factory=list)
-    glass: list[GlassRow] = field(default_factory=list)
+    glass: list[BreakGlassRow] = field(default_factory=list)
     first: str = ""
     last: str = ""
     decisions: int = 0
@@ -216,7 +216,7 @@ class EvidenceReader:
 
     def _take_glass(self, record: Mapping[str, Any], findings: list[dict[str, Any]], at: str) -> None:
         images = tuple(f"{_text(item, 'image')} ({_text(item, 'finding')})" for item in findings)
-        row = GlassRow(
+        row = BreakGlassRow(
             at,
             _text(record, "user"),
             _text(record, "breakGlass"),

@@ -78,7 +78,7 @@ class DriftRow:
 
 
 @dataclass(slots=True)
-class EndingRow:
+class ExpiringExemptionRow:
     """An image that is admitted only by an exemption that ends soon, and what it would be then."""
 
     namespace: str
@@ -130,7 +130,7 @@ class AuditReport:
     excluded_namespaces: tuple[str, ...] = ()
     rows: list[FindingRow] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
-    endings: list[EndingRow] = field(default_factory=list)
+    endings: list[ExpiringExemptionRow] = field(default_factory=list)
     namespaces: list[NamespaceRow] = field(default_factory=list)
     findings: Counter[Finding] = field(default_factory=Counter)
     never_trusted: list[tuple[str, int]] = field(default_factory=list)

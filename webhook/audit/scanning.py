@@ -13,13 +13,13 @@ from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.judging import Judge, TrustAnswers
 from webhook.admission.messages import Messages, printable
 from webhook.admission.uses import ImageUse
-from webhook.audit.answers import RememberedAnswers
+from webhook.audit.caching_lookup import CachingLookup
 from webhook.audit.pods import PodPage, PodSource, RunningPod
 from webhook.audit.report import (
     MAX_ROWS,
     AuditReport,
     DriftRow,
-    EndingRow,
+    ExpiringExemptionRow,
     FindingRow,
     NamespaceRow,
     Result,
@@ -53,7 +53,7 @@ LOOKUP_CONCURRENCY: Final = 16
 
 _NEVER: Final = Deadline(float("inf"))
 
-RowT = TypeVar("RowT", FindingRow, DriftRow, EndingRow)
+RowT = TypeVar("RowT", FindingRow, DriftRow, ExpiringExemptionRow)
 
 
 class AuditProgress(Protocol):
@@ -68,7 +68,7 @@ class AuditProgress(Protocol):
         ...  # pragma: no cover
 
 
-class SilentProgress:
+class NullProgress:
     """Implements ``AuditProgress`` by doing nothing."""
 
     def pods_judged(self, pods: int, remaining: int | None) -> None:
@@ -78,7 +78,7 @@ class SilentProgress:
         """Ignore it."""
 
 
-def patient(policy: Policy) -> Policy:
+def with_audit_limits(policy: Policy) -> Policy:
     """Return the policy with lookups as an audit makes them; what it decides is the same."""
     lookup = replace(
         policy.lookup,
@@ -101,8 +101,8 @@ class Audit:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Judge by ``policy``, asking ``answers``; ``excluded`` are globs of namespaces to leave out."""
-        self._progress = progress if progress is not None else SilentProgress()
-        self._answers = RememberedAnswers(answers, self._progress.images_asked, sleep)
+        self._progress = progress if progress is not None else NullProgress()
+        self._answers = CachingLookup(answers, self._progress.images_asked, sleep)
         self._judge = Judge(policy, self._answers)
         self._messages = Messages(policy)
         self._excluded = NamespacePatterns(tuple(excluded))
@@ -117,7 +117,7 @@ class Audit:
         self._namespaces: dict[str, NamespaceRow] = {}
         self._rows: dict[tuple[object, ...], FindingRow] = {}
         self._drift: dict[tuple[object, ...], DriftRow] = {}
-        self._endings: dict[tuple[object, ...], EndingRow] = {}
+        self._endings: dict[tuple[object, ...], ExpiringExemptionRow] = {}
         self._images: set[str] = set()
 
     def run(self, source: PodSource) -> AuditReport:
@@ -230,7 +230,7 @@ class Audit:
             assert exemption is not None
             assert exemption.expires is not None
             if future.refused:
-                row = EndingRow(
+                row = ExpiringExemptionRow(
                     pod.namespace,
                     pod.workload,
                     printable(item.use.image, MAX_IMAGE),

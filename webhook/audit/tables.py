@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from webhook.audit.report import AuditReport, DriftRow, EndingRow, FindingRow
+from webhook.audit.report import AuditReport, DriftRow, ExpiringExemptionRow, FindingRow
 
 SCHEMA: Final = "swr-trust/audit/v1"
 
@@ -133,7 +133,7 @@ def _drift(row: DriftRow) -> dict[str, Any]:
     }
 
 
-def _ending(row: EndingRow) -> dict[str, Any]:
+def _ending(row: ExpiringExemptionRow) -> dict[str, Any]:
     return {
         "namespace": row.namespace,
         "workload": str(row.workload),

@@ -11,12 +11,12 @@ from typing import Any
 
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport
-from webhook.audit.scanning import Audit, AuditProgress, SilentProgress, patient
+from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
-from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
+from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.cli.rendering import print_json, print_table
 from webhook.cluster.client import connect
-from webhook.cluster.pods import Patient, PodReader, ReadApi
+from webhook.cluster.pods import PodReader, ReadApi, RetryingClient
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
@@ -24,7 +24,7 @@ from webhook.server.engine import open_engine
 
 def run(options: argparse.Namespace) -> int:
     """Judge the Pods that ``options`` select and print the report."""
-    policy = patient(load_policy(options.config))
+    policy = with_audit_limits(load_policy(options.config))
     api = connect(options.kubeconfig, options.context)
     source = PodReader(api, options.namespace, options.selector)
     scope = _scope(api, options)
@@ -44,7 +44,7 @@ def _scope(api: ReadApi, options: argparse.Namespace) -> Scope:
         return Scope(())
     if options.exclude_namespace:
         return Scope(tuple(options.exclude_namespace))
-    return read_scope(Patient(api), options.webhook_configuration)
+    return read_scope(RetryingClient(api), options.webhook_configuration)
 
 
 def exit_code(report: AuditReport) -> int:
@@ -133,7 +133,7 @@ def _short(digest: str) -> str:
 def _progress() -> Iterator[AuditProgress]:
     """Show a bar on standard error where a person looks at it, nothing elsewhere."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield SilentProgress()
+        yield NullProgress()
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
     from rich.progress import (  # noqa: PLC0415 - the same

@@ -11,7 +11,7 @@ from webhook.admission.decision import JudgedUse
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
 from webhook.admission.uses import ImageUse
-from webhook.cli.exits import exit_code_of
+from webhook.cli.exit_codes import exit_code_of
 from webhook.cli.rendering import print_failures, print_json, print_table
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy

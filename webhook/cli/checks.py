@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Health(StrEnum):
+class CheckStatus(StrEnum):
     """How something fares."""
 
     OK = "ok"
@@ -29,6 +29,6 @@ class Check:
 
     area: str
     name: str
-    health: Health
+    health: CheckStatus
     found: str
     advice: str = ""

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
-from webhook.cli.checks import Check, Health
+from webhook.cli.checks import Check, CheckStatus
 from webhook.cluster.client import NOT_FOUND
 from webhook.cluster.scope import CONFIGURATIONS, LABEL, NAME_LABEL
 from webhook.errors import ClusterError
@@ -42,7 +42,7 @@ class Api(Protocol):
         """Return an object or a list."""
         ...  # pragma: no cover
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object."""
         ...  # pragma: no cover
 
@@ -58,9 +58,9 @@ def check_cluster(
         version = api.get("/version").get("gitVersion", "an unknown version")
     except ClusterError as error:
         advice = "Check the kubeconfig and its context, and that the API server can be reached."
-        yield Check(CLUSTER, "API server", Health.FAILED, str(error), advice)
+        yield Check(CLUSTER, "API server", CheckStatus.FAILED, str(error), advice)
         return
-    yield Check(CLUSTER, "API server", Health.OK, f"Kubernetes {version}")
+    yield Check(CLUSTER, "API server", CheckStatus.OK, f"Kubernetes {version}")
     yield from _check_configurations(api, configuration, policy, now)
     yield _probe(api, namespace, policy)
 
@@ -77,19 +77,19 @@ def _check_configurations(
     except ClusterError as error:
         if error.status == FORBIDDEN:
             advice = "Ask for get and list on validatingwebhookconfigurations, or let somebody else look."
-            yield Check(CLUSTER, title, Health.UNKNOWN, str(error), advice)
+            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), advice)
         elif error.status == NOT_FOUND:
             advice = "Install the chart, or name the configuration it made."
-            yield Check(CLUSTER, title, Health.FAILED, f"there is none named {name}", advice)
+            yield Check(CLUSTER, title, CheckStatus.FAILED, f"there is none named {name}", advice)
         else:
-            yield Check(CLUSTER, title, Health.UNKNOWN, str(error), "Try again.")
+            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), "Try again.")
         return
     if not found:
         advice = "Install the chart, or name its configuration with --webhook-configuration."
-        yield Check(CLUSTER, title, Health.FAILED, f"none is labelled {LABEL}", advice)
-    for thing in found:
-        webhooks = [hook for hook in thing.get("webhooks") or () if isinstance(hook, dict)]
-        yield _check_rules(str(thing.get("metadata", {}).get("name")), webhooks)
+        yield Check(CLUSTER, title, CheckStatus.FAILED, f"none is labelled {LABEL}", advice)
+    for obj in found:
+        webhooks = [hook for hook in obj.get("webhooks") or () if isinstance(hook, dict)]
+        yield _check_rules(str(obj.get("metadata", {}).get("name")), webhooks)
         for hook in webhooks:
             yield from _check_webhook(api, hook, policy, now)
 
@@ -109,10 +109,12 @@ def _check_rules(name: str, webhooks: Sequence[Mapping[str, Any]]) -> Check:
                     seen.add((operation, resource))
     missing = sorted(wanted - seen)
     if not missing:
-        return Check(CLUSTER, "rules", Health.OK, f"{name} is asked about Pods and their debug containers")
+        return Check(
+            CLUSTER, "rules", CheckStatus.OK, f"{name} is asked about Pods and their debug containers"
+        )
     what = ", ".join(f"{operation} {resource}" for operation, resource in missing)
     advice = "Restore the rules of the chart: what is not asked about is not refused."
-    return Check(CLUSTER, "rules", Health.FAILED, f"{name} is not asked about {what}", advice)
+    return Check(CLUSTER, "rules", CheckStatus.FAILED, f"{name} is not asked about {what}", advice)
 
 
 def _check_webhook(
@@ -140,9 +142,11 @@ def _check_webhook(
 
 def _check_failure_policy(name: str, value: str, *, judges_pods: bool) -> Check:
     if value == "Fail" or not judges_pods:
-        return Check(CLUSTER, "failurePolicy", Health.OK, f"{name}: {value}")
+        return Check(CLUSTER, "failurePolicy", CheckStatus.OK, f"{name}: {value}")
     advice = "Set webhook.failurePolicy: Fail, or accept that whoever can stop the webhook opens the gate."
-    return Check(CLUSTER, "failurePolicy", Health.WARNING, f"{name}: {value} admits Pods unasked", advice)
+    return Check(
+        CLUSTER, "failurePolicy", CheckStatus.WARNING, f"{name}: {value} admits Pods unasked", advice
+    )
 
 
 def _check_timeout(name: str, hook: Mapping[str, Any], policy: Policy | None) -> Iterator[Check]:
@@ -151,10 +155,10 @@ def _check_timeout(name: str, hook: Mapping[str, Any], policy: Policy | None) ->
         return
     found = f"{name}: {seconds} s, a lookup takes up to {policy.lookup.timeout:g} s"
     if seconds > policy.lookup.timeout + 1:
-        yield Check(CLUSTER, "timeoutSeconds", Health.OK, found)
+        yield Check(CLUSTER, "timeoutSeconds", CheckStatus.OK, found)
     else:
         advice = "Let the API server wait more than a second longer than lookup.timeout."
-        yield Check(CLUSTER, "timeoutSeconds", Health.WARNING, found, advice)
+        yield Check(CLUSTER, "timeoutSeconds", CheckStatus.WARNING, found, advice)
 
 
 def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
@@ -168,16 +172,16 @@ def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
         else:
             others.append(f"{expression.get('key')} {expression.get('operator')} {' '.join(values)}".strip())
     found = f"{name}: not asked about Pods in {', '.join(sorted(excluded)) or 'no namespace'}"
-    yield Check(CLUSTER, "namespaces left out", Health.OK, found)
+    yield Check(CLUSTER, "namespaces left out", CheckStatus.OK, found)
     if others and not all(other.startswith(NAME_LABEL) for other in others):
         advice = "See that nobody but administrators may label namespaces: the label turns the gate off."
         found = f"{name}: asked only where {' and '.join(others)}"
-        yield Check(CLUSTER, "namespaceSelector", Health.WARNING, found, advice)
+        yield Check(CLUSTER, "namespaceSelector", CheckStatus.WARNING, found, advice)
     objects = hook.get("objectSelector") or {}
     if objects.get("matchLabels") or objects.get("matchExpressions"):
         advice = "Remove objectSelector: whoever writes a Pod writes its labels, too."
         found = f"{name}: Pods are chosen by their own labels"
-        yield Check(CLUSTER, "objectSelector", Health.WARNING, found, advice)
+        yield Check(CLUSTER, "objectSelector", CheckStatus.WARNING, found, advice)
 
 
 def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]:
@@ -186,26 +190,26 @@ def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]
         advice = (
             "Look at the webhook's log: it, or cert-manager, has to write it. Without it every call fails."
         )
-        yield Check(CLUSTER, title, Health.FAILED, f"{name}: it is empty", advice)
+        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: it is empty", advice)
         return
     try:
-        authorities = x509.load_pem_x509_certificates(bundle)
+        cas = x509.load_pem_x509_certificates(bundle)
     except ValueError:
         advice = "Put the authority's certificate there, in PEM."
-        yield Check(CLUSTER, title, Health.FAILED, f"{name}: it holds no certificate", advice)
+        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: it holds no certificate", advice)
         return
-    yield _check_expiry(title, name, max(item.not_valid_after_utc for item in authorities), now)
+    yield _check_expiry(title, name, max(item.not_valid_after_utc for item in cas), now)
 
 
 def _check_expiry(title: str, name: str, ends: dt.datetime, now: dt.datetime) -> Check:
     found = f"{name}: valid until {ends:%Y-%m-%d %H:%M} UTC"
     if ends <= now:
         advice = "Renew it now: the API server cannot call the webhook."
-        return Check(CLUSTER, title, Health.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
+        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
     if ends - now < EXPIRY_NOTICE:
         advice = "See why it is not renewed: look at the webhook's log, or at cert-manager."
-        return Check(CLUSTER, title, Health.WARNING, found, advice)
-    return Check(CLUSTER, title, Health.OK, found)
+        return Check(CLUSTER, title, CheckStatus.WARNING, found, advice)
+    return Check(CLUSTER, title, CheckStatus.OK, found)
 
 
 def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[Check]:
@@ -216,15 +220,17 @@ def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[
     try:
         spec = api.get(f"/api/v1{where}/services/{service.get('name')}").get("spec") or {}
         if spec.get("type") == "ExternalName":
-            yield Check(CLUSTER, title, Health.SKIPPED, f"{name}: {what} is a name for something elsewhere")
+            yield Check(
+                CLUSTER, title, CheckStatus.SKIPPED, f"{name}: {what} is a name for something elsewhere"
+            )
             return
         slices = api.get(f"/apis/discovery.k8s.io/v1{where}/endpointslices", label).get("items") or ()
     except ClusterError as error:
         if error.status == NOT_FOUND:
             advice = "Install the chart again, or correct clientConfig."
-            yield Check(CLUSTER, title, Health.FAILED, f"{name}: there is no {what}", advice)
+            yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: there is no {what}", advice)
         else:
-            yield Check(CLUSTER, title, Health.UNKNOWN, str(error), "Ask for the right to read it.")
+            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), "Ask for the right to read it.")
         return
     ready = sum(
         len(endpoint.get("addresses") or ())
@@ -234,12 +240,14 @@ def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[
     )
     if not ready:
         advice = "Look at the webhook's Pods: kubectl describe, kubectl logs."
-        yield Check(CLUSTER, title, Health.FAILED, f"{name}: no replica behind {what} is ready", advice)
+        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: no replica behind {what} is ready", advice)
     elif ready == 1:
         advice = "Run two or more replicas: while this one is replaced no Pod can be created."
-        yield Check(CLUSTER, title, Health.WARNING, f"{name}: one replica is ready behind {what}", advice)
+        yield Check(
+            CLUSTER, title, CheckStatus.WARNING, f"{name}: one replica is ready behind {what}", advice
+        )
     else:
-        yield Check(CLUSTER, title, Health.OK, f"{name}: {ready} replicas are ready behind {what}")
+        yield Check(CLUSTER, title, CheckStatus.OK, f"{name}: {ready} replicas are ready behind {what}")
 
 
 def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.datetime) -> Check:
@@ -249,7 +257,7 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
         context = client_context(ca_data=bundle.decode("ascii"))
         context.hostname_checks_common_name = False  # the API server reads subjectAltName alone
     except (ssl.SSLError, UnicodeError):
-        return Check(CLUSTER, title, Health.SKIPPED, f"{name}: caBundle cannot be used")
+        return Check(CLUSTER, title, CheckStatus.SKIPPED, f"{name}: caBundle cannot be used")
     try:
         with (
             socket.create_connection((host, port), CONNECT_SECONDS) as raw,
@@ -258,13 +266,13 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
             certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     except ssl.SSLCertVerificationError as error:
         advice = "The API server refuses it, too: renew the certificate, or put its authority into caBundle."
-        return Check(CLUSTER, title, Health.FAILED, f"{name}: {error.verify_message}", advice)
+        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: {error.verify_message}", advice)
     except (ssl.SSLError, ValueError):
         advice = "Look at the webhook's log."
-        return Check(CLUSTER, title, Health.FAILED, f"{name}: the TLS handshake failed", advice)
+        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: the TLS handshake failed", advice)
     except OSError:
         found = f"{name}: {host}:{port} cannot be reached from here; the dry run shows whether it is trusted"
-        return Check(CLUSTER, title, Health.SKIPPED, found)
+        return Check(CLUSTER, title, CheckStatus.SKIPPED, found)
     return _check_expiry(title, name, certificate.not_valid_after_utc, now)
 
 
@@ -297,27 +305,29 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
     mode = policy.mode_for(policy.rule_for(namespace, None)) if policy is not None else None
     if mode in (Mode.WARN, Mode.AUDIT):
         found = f"a Pod with an invalid image is admitted in {namespace}, as mode {mode} says"
-        return Check(CLUSTER, title, Health.SKIPPED, found)
+        return Check(CLUSTER, title, CheckStatus.SKIPPED, found)
     advice = (
         f"See whether {namespace} is left out of the webhook configuration, and choose another with "
         "--probe-namespace; else the gate is open: see rules, matchConditions and the running policy."
     )
     found = f"a Pod with an invalid image would be admitted in {namespace}"
-    return Check(CLUSTER, title, Health.FAILED, found, advice)
+    return Check(CLUSTER, title, CheckStatus.FAILED, found, advice)
 
 
 def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
     text = printable(str(error), 600)
     if any(denial in text for denial in DENIALS):
         found = f"a Pod with an invalid image is refused in {namespace}"
-        return Check(CLUSTER, title, Health.OK, found)
+        return Check(CLUSTER, title, CheckStatus.OK, found)
     if "failed calling webhook" in text:
         cause = re.sub(r"^.*failed calling webhook", "failed calling webhook", text)
-        return Check(CLUSTER, title, Health.FAILED, cause, _advise_call(text))
+        return Check(CLUSTER, title, CheckStatus.FAILED, cause, _advise_call(text))
     if error.status in (FORBIDDEN, NOT_FOUND):
         advice = "Choose a namespace where you may create Pods, with --probe-namespace."
-        return Check(CLUSTER, title, Health.UNKNOWN, text, advice)
-    return Check(CLUSTER, title, Health.UNKNOWN, text, "Something refused the Pod before the webhook did.")
+        return Check(CLUSTER, title, CheckStatus.UNKNOWN, text, advice)
+    return Check(
+        CLUSTER, title, CheckStatus.UNKNOWN, text, "Something refused the Pod before the webhook did."
+    )
 
 
 def _advise_call(text: str) -> str:

@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from webhook.cli.exits import EXIT_OK, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_OK, EXIT_USAGE
 from webhook.errors import ConfigError, Problem
 from webhook.policy.linting import lint
 from webhook.policy.loading import load_policy

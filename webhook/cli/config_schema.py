@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from webhook.cli.exits import EXIT_OK
+from webhook.cli.exit_codes import EXIT_OK
 from webhook.policy.schema import build_json_schema
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from webhook.admission.messages import printable
-from webhook.cli.checks import Check, Health
+from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import CLUSTER, check_cluster
-from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json
 from webhook.cli.swr_checks import check_registries
 from webhook.cluster.client import connect
@@ -27,11 +27,11 @@ CONFIGURATION: Final = "configuration"
 MAX_TEXT: Final = 1000
 
 _MARKS: Final = {
-    Health.OK: "ok     ",
-    Health.WARNING: "WARNING",
-    Health.FAILED: "FAILED ",
-    Health.UNKNOWN: "unknown",
-    Health.SKIPPED: "skipped",
+    CheckStatus.OK: "ok     ",
+    CheckStatus.WARNING: "WARNING",
+    CheckStatus.FAILED: "FAILED ",
+    CheckStatus.UNKNOWN: "unknown",
+    CheckStatus.SKIPPED: "skipped",
 }
 
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     looked at, else 0; warnings do not count.
     """
     checks: list[Check] = []
-    for check in look(options):
+    for check in run_checks(options):
         checks.append(check)
         if options.output != "json":
             _print(check)
@@ -52,30 +52,31 @@ def run(options: argparse.Namespace) -> int:
         print_json([_row(check) for check in checks])
     else:
         print(
-            f"\n{counts[Health.OK]} ok, {counts[Health.WARNING]} warnings, {counts[Health.FAILED]} failed, "
-            f"{counts[Health.UNKNOWN]} unknown, {counts[Health.SKIPPED]} skipped"
+            f"\n{counts[CheckStatus.OK]} ok, {counts[CheckStatus.WARNING]} warnings, "
+            f"{counts[CheckStatus.FAILED]} failed, {counts[CheckStatus.UNKNOWN]} unknown, "
+            f"{counts[CheckStatus.SKIPPED]} skipped"
         )
-    if any(check.area == CONFIGURATION and check.health is Health.FAILED for check in checks):
+    if any(check.area == CONFIGURATION and check.health is CheckStatus.FAILED for check in checks):
         return EXIT_USAGE
-    if counts[Health.FAILED]:
+    if counts[CheckStatus.FAILED]:
         return EXIT_REFUSED
-    return EXIT_UNKNOWN if counts[Health.UNKNOWN] else EXIT_OK
+    return EXIT_UNKNOWN if counts[CheckStatus.UNKNOWN] else EXIT_OK
 
 
-def look(options: argparse.Namespace) -> Iterator[Check]:
+def run_checks(options: argparse.Namespace) -> Iterator[Check]:
     """Yield each finding as soon as it is there."""
     policy: Policy | None = None
     try:
         policy = load_policy(options.config)
     except ConfigError as error:
         for problem in error.problems:
-            yield Check(CONFIGURATION, options.config, Health.FAILED, str(problem), "Correct the file.")
+            yield Check(CONFIGURATION, options.config, CheckStatus.FAILED, str(problem), "Correct the file.")
     if policy is not None:
         registries = len(policy.registries.registries)
         found = f"valid, mode {policy.mode}, {registries} registries, version {policy.version}"
-        yield Check(CONFIGURATION, options.config, Health.OK, found)
+        yield Check(CONFIGURATION, options.config, CheckStatus.OK, found)
         for problem in lint(policy, time.time()):
-            yield Check(CONFIGURATION, options.config, Health.WARNING, str(problem))
+            yield Check(CONFIGURATION, options.config, CheckStatus.WARNING, str(problem))
         yield from check_registries(policy, options.image, os.environ)
     if options.no_cluster:
         return
@@ -83,7 +84,7 @@ def look(options: argparse.Namespace) -> Iterator[Check]:
         api = connect(options.kubeconfig, options.context)
     except ClusterError as error:
         advice = "Give --kubeconfig, or leave the cluster out with --no-cluster."
-        yield Check(CLUSTER, "API server", Health.UNKNOWN, str(error), advice)
+        yield Check(CLUSTER, "API server", CheckStatus.UNKNOWN, str(error), advice)
         return
     yield from check_cluster(
         api, options.webhook_configuration, options.probe_namespace, policy, dt.datetime.now(dt.UTC)

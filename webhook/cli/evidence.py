@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, evidence_as_data
 from webhook.audit.pages import Language, render_evidence
-from webhook.cli.exits import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json, print_table
 
 SHOWN: Final = 20

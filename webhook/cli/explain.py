@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
-from webhook.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json
 from webhook.cluster.client import FORBIDDEN, connect
-from webhook.cluster.pods import Patient
-from webhook.cluster.refusals import KINDS, Complaint, WorkloadState, find_kind, read_workload
+from webhook.cluster.pods import RetryingClient
+from webhook.cluster.workload_status import KINDS, CreateFailure, WorkloadState, find_kind, read_workload
 from webhook.errors import ClusterError
 
 MAX_MESSAGE: Final = 4000
@@ -49,7 +49,7 @@ class Explanation:
 
     verdict: Verdict
     message: str = ""
-    complaint: Complaint | None = None
+    complaint: CreateFailure | None = None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     namespace, kind, name = target
     try:
-        state = read_workload(Patient(connect(options.kubeconfig, options.context)), namespace, kind, name)
+        state = read_workload(
+            RetryingClient(connect(options.kubeconfig, options.context)), namespace, kind, name
+        )
     except ClusterError as error:
         if error.status != FORBIDDEN:
             raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from webhook.cli.arguments import build_parser
-from webhook.cli.exits import EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_UNKNOWN, EXIT_USAGE
 from webhook.errors import ConfigError, WebhookError
 
 TRACEBACK: Final = "SWR_TRUST_TRACEBACK"

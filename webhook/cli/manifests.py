@@ -18,7 +18,7 @@ import yaml
 from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
 from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
-from webhook.cli.trees import NULL, Tree, line_of
+from webhook.cli.yaml_nodes import NULL, YamlDocument, line_of
 from webhook.errors import InvalidReferenceError, ManifestError
 from webhook.images.reference import DEFAULT_TAG, parse_reference
 from webhook.policy.findings import Mode
@@ -149,7 +149,7 @@ def _read_text(name: str, data: bytes) -> Iterator[Read]:
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
-                yield from _objects_of(name, Tree(name, node))
+                yield from _objects_of(name, YamlDocument(name, node))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         yield Unreadable(name, line, f"{name}:{line}: {error.problem or 'no YAML'}")
@@ -161,7 +161,7 @@ def _read_text(name: str, data: bytes) -> Iterator[Read]:
         loader.dispose()
 
 
-def _objects_of(name: str, tree: Tree) -> Iterator[Read]:
+def _objects_of(name: str, tree: YamlDocument) -> Iterator[Read]:
     root = tree.root
     if isinstance(root, yaml.MappingNode):
         yield from _object(name, tree, root)
@@ -170,7 +170,9 @@ def _objects_of(name: str, tree: Tree) -> Iterator[Read]:
         yield Unreadable(name, line, f"{name}:{line}: not a Kubernetes object: no mapping")
 
 
-def _object(name: str, tree: Tree, node: yaml.Node, implied: tuple[str, str] = ("", "")) -> Iterator[Read]:
+def _object(
+    name: str, tree: YamlDocument, node: yaml.Node, implied: tuple[str, str] = ("", "")
+) -> Iterator[Read]:
     """Yield an object, or the items of a List; ``implied`` are kind and version of a typed list's items."""
     line = line_of(node)
     try:
@@ -196,24 +198,24 @@ def _object(name: str, tree: Tree, node: yaml.Node, implied: tuple[str, str] = (
         yield Unreadable(name, line, str(error))
 
 
-def _read_object(name: str, tree: Tree, node: yaml.Node, kind: str, api_version: str) -> Read:
+def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
     line = line_of(node)
-    value = tree.plain(node)
+    value = tree.to_python(node)
     subject = _subject_of(kind, api_version)
     if subject is None:
         metadata = value.get("metadata")
         named = metadata.get("name") if isinstance(metadata, dict) else ""
         return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else Passed()
     try:
-        thing = msgspec.convert(value, _Object, strict=False)
+        obj = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:
         raise ManifestError(f"{name}:{line}: this {kind} cannot be read: {error}") from None
-    uses = find_uses(subject, kind, thing)
+    uses = find_uses(subject, kind, obj)
     if uses is None:
         raise ManifestError(f"{name}:{line}: this {kind} has no Pod spec")
     metadata = value.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-    meta = thing.metadata
+    meta = obj.metadata
     object_name = "" if meta is None else meta.name or (meta.generate_name and f"{meta.generate_name}*")
     return Manifest(
         file=name,

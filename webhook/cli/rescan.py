@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from webhook.audit.scanning import EXCLUDED
-from webhook.cli.exits import EXIT_OK, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_OK, EXIT_USAGE
 from webhook.policy.quantities import parse_duration
 from webhook.server.rescan import Rescan, RescanOptions
 from webhook.telemetry.logs import configure_logging

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
-from webhook.cli.exits import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, exit_code_of
+from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, exit_code_of
 from webhook.cli.junit import build_junit
 from webhook.cli.manifests import Manifest, Passed, Read, ReviewedUse, Unjudged, Unreadable, read_manifests
 from webhook.cli.rendering import print_failures, print_json, print_table

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Final
 
-from webhook.cli.exits import EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_USAGE
 
 _SECRET: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from webhook.cli.checks import Check, Health
+from webhook.cli.checks import Check, CheckStatus
 from webhook.deadlines import Deadline
 from webhook.errors import (
     ConfigError,
@@ -67,19 +67,21 @@ _CREDENTIAL_ADVICE: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """One registry under examination. ``made_up`` says that no real image is asked about."""
+    """One registry under examination. ``synthetic`` says that no real image is asked about."""
 
     registry: Registry
     client: SwrClient
     query: TrustQuery
-    made_up: bool
+    synthetic: bool
 
     @property
     def area(self) -> str:
         return self.registry.name
 
 
-class _NoRecorder:
+class NullRecorder:
+    """Records nothing: the checks report what they see themselves."""
+
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Take no notes."""
 
@@ -100,7 +102,9 @@ def check_registries(
         try:
             query = _query_of(policy, image)
         except InvalidReferenceError as error:
-            yield Check("arguments", "--image", Health.FAILED, f"{image[:200]}: {error}", "Write it in full.")
+            yield Check(
+                "arguments", "--image", CheckStatus.FAILED, f"{image[:200]}: {error}", "Write it in full."
+            )
             continue
         queries.setdefault(query.registry.key, query)
     for registry in policy.registries.registries:
@@ -130,7 +134,7 @@ def _check_registry(
         transport = PooledTransport(ca_file=registry.ca_file, proxy=registry.proxy)
     except OSError as error:
         advice = "Name a PEM file with the CA of SWR's certificate."
-        yield Check(area, "TLS", Health.FAILED, f"caFile {registry.ca_file}: {describe(error)}", advice)
+        yield Check(area, "TLS", CheckStatus.FAILED, f"caFile {registry.ca_file}: {describe(error)}", advice)
         return
     reached = True
     for endpoint in _endpoints_of(registry):
@@ -143,20 +147,20 @@ def _check_registry(
         credential = _open(registry, transport, environment)
     except ConfigError as error:
         problems = "; ".join(problem.message for problem in error.problems)
-        yield Check(area, "credential", Health.FAILED, problems, "Set what is missing.")
+        yield Check(area, "credential", CheckStatus.FAILED, problems, "Set what is missing.")
         return
     if not reached:
-        yield Check(area, "credential", Health.SKIPPED, "SWR or IAM cannot be reached")
+        yield Check(area, "credential", CheckStatus.SKIPPED, "SWR or IAM cannot be reached")
         return
     if registry.credentials in rejected:
         found = "not tried again: the same credential was refused above, and five failures lock an account"
-        yield Check(area, "credential", Health.SKIPPED, found)
+        yield Check(area, "credential", CheckStatus.SKIPPED, found)
         return
-    made_up = query is None
+    synthetic = query is None
     if query is None:
         organization = min(registry.organizations, default=PROBE)
         query = TrustQuery(registry, organization, PROBE, tag="none")
-    subject = _Subject(registry, SwrClient(registry, transport, credential, _NoRecorder()), query, made_up)
+    subject = _Subject(registry, SwrClient(registry, transport, credential, NullRecorder()), query, synthetic)
     failure = yield from _check_rights(policy, subject)
     if isinstance(failure, Unauthorized):
         rejected.add(registry.credentials)
@@ -183,21 +187,21 @@ def _reach(
     except TrustLookupError:
         proxied = True  # its URL cannot be read; the next check says so
     if proxied:
-        checks.append(Check(area, "DNS", Health.SKIPPED, f"the proxy resolves {host}"))
+        checks.append(Check(area, "DNS", CheckStatus.SKIPPED, f"the proxy resolves {host}"))
     else:
         try:
             found = Resolver().addresses(host, Deadline.after(SECONDS))
         except TrustLookupError as error:
             advice = "Correct region or endpoint, or see to the DNS of the cluster (CoreDNS, VPC endpoints)."
-            return [Check(area, "DNS", Health.FAILED, error.detail, advice)], None
+            return [Check(area, "DNS", CheckStatus.FAILED, error.detail, advice)], None
         addresses = ", ".join(address for _, address in found[:4])
-        checks.append(Check(area, "DNS", Health.OK, f"{host} is {addresses}"))
+        checks.append(Check(area, "DNS", CheckStatus.OK, f"{host} is {addresses}"))
     try:
         response = transport.send(HttpRequest("GET", endpoint, "/"), Deadline.after(SECONDS))
     except TrustLookupError as error:
-        checks.append(Check(area, "TLS", Health.FAILED, error.detail, _advise_connection(error)))
+        checks.append(Check(area, "TLS", CheckStatus.FAILED, error.detail, _advise_connection(error)))
         return checks, None
-    checks.append(Check(area, "TLS", Health.OK, f"{endpoint} answers (HTTP {response.status})"))
+    checks.append(Check(area, "TLS", CheckStatus.OK, f"{endpoint} answers (HTTP {response.status})"))
     return checks, response
 
 
@@ -216,14 +220,14 @@ def _check_clock(area: str, endpoint: str, response: HttpResponse, now: float) -
     try:
         theirs = email.utils.parsedate_to_datetime(stamp or "").timestamp()
     except (ValueError, OverflowError):
-        yield Check(area, "clock", Health.UNKNOWN, f"{endpoint} does not say what time it is")
+        yield Check(area, "clock", CheckStatus.UNKNOWN, f"{endpoint} does not say what time it is")
         return
     skew = now - theirs
     found = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {urlsplit(endpoint).hostname}"
     if abs(skew) < NOTICED_SKEW:
-        yield Check(area, "clock", Health.OK, found)
+        yield Check(area, "clock", CheckStatus.OK, found)
         return
-    health = Health.FAILED if abs(skew) > MAX_SKEW else Health.WARNING
+    health = CheckStatus.FAILED if abs(skew) > MAX_SKEW else CheckStatus.WARNING
     yield Check(area, "clock", health, found, _CLOCK_ADVICE)
 
 
@@ -246,57 +250,63 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         record = subject.client.show_tag(query, Deadline.after(SECONDS), Unlimited())
     except Unauthorized as error:
         advice = _CLOCK_ADVICE if "clock is" in error.detail else _CREDENTIAL_ADVICE[kind]
-        yield Check(area, "credential", Health.FAILED, error.detail, advice)
+        yield Check(area, "credential", CheckStatus.FAILED, error.detail, advice)
         return error
     except Forbidden as error:
-        yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
+        yield Check(area, "credential", CheckStatus.OK, f"SWR accepts the {kind} credential")
         action = "listRepoTags" if subject.client.uses_tag_list else "getRepoTag"
         yield _forbidden(area, action, error, subject, needed=True)
         return error
     except TrustLookupError as error:
         blocked = isinstance(error, Throttled) and error.blocks_account
         advice = _BLOCKED_ADVICE if blocked else _TRANSIENT_ADVICE
-        yield Check(area, "credential", Health.FAILED if blocked else Health.UNKNOWN, error.detail, advice)
+        yield Check(
+            area, "credential", CheckStatus.FAILED if blocked else CheckStatus.UNKNOWN, error.detail, advice
+        )
         return error
-    yield Check(area, "credential", Health.OK, f"SWR accepts the {kind} credential")
+    yield Check(area, "credential", CheckStatus.OK, f"SWR accepts the {kind} credential")
     yield _describe_tag(area, record, subject)
     needed = policy.digest_only == "resolve" or subject.client.uses_tag_list
     if subject.client.uses_tag_list:
         found = "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead"
-        yield Check(area, "ShowRepoTag", Health.WARNING, found, "Grant swr:repo:listRepoTags for all images.")
+        yield Check(
+            area, "ShowRepoTag", CheckStatus.WARNING, found, "Grant swr:repo:listRepoTags for all images."
+        )
     listed = TrustQuery(query.registry, query.organization, query.repository, digest="sha256:" + "0" * 64)
     try:
         subject.client.find_digest(listed, Deadline.after(SECONDS), Unlimited())
     except Forbidden as error:
         yield _forbidden(area, "listRepoTags", error, subject, needed=needed)
     except TrustLookupError as error:
-        yield Check(area, "listRepoTags", Health.UNKNOWN, error.detail, "Try again.")
+        yield Check(area, "listRepoTags", CheckStatus.UNKNOWN, error.detail, "Try again.")
     else:
-        yield Check(area, "listRepoTags", Health.OK, _asked(subject))
+        yield Check(area, "listRepoTags", CheckStatus.OK, _asked(subject))
     return None
 
 
 def _describe_tag(area: str, record: TrustRecord, subject: _Subject) -> Check:
-    if subject.made_up:
-        return Check(area, "getRepoTag", Health.OK, _asked(subject))
+    if subject.synthetic:
+        return Check(area, "getRepoTag", CheckStatus.OK, _asked(subject))
     if record.status is TrustStatus.MISSING:
         advice = "Name an image that exists: whether its mark can be read is not known like this."
-        return Check(area, "getRepoTag", Health.WARNING, f"{subject.query} does not exist in SWR", advice)
-    return Check(area, "getRepoTag", Health.OK, f"{subject.query} is {record.status.value}")
+        return Check(
+            area, "getRepoTag", CheckStatus.WARNING, f"{subject.query} does not exist in SWR", advice
+        )
+    return Check(area, "getRepoTag", CheckStatus.OK, f"{subject.query} is {record.status.value}")
 
 
 def _asked(subject: _Subject) -> str:
-    if subject.made_up:
+    if subject.synthetic:
         return "SWR answers about a made-up image; give --image to ask about a real one"
     return f"SWR answers about {subject.query}"
 
 
 def _forbidden(area: str, action: str, error: Forbidden, subject: _Subject, *, needed: bool) -> Check:
-    if subject.made_up:
+    if subject.synthetic:
         advice = "Give --image with an image of yours: this was a made-up one, which may be why."
-        return Check(area, action, Health.UNKNOWN, error.detail, advice)
+        return Check(area, action, CheckStatus.UNKNOWN, error.detail, advice)
     where = f"swr:repo:{action} for swr:*:*:repo:{subject.query.organization}/*"
     advice = f"Grant {where} in IAM, and read access to the organisation in SWR."
     if not needed:
         advice += " It is needed only for digestOnly: resolve."
-    return Check(area, action, Health.FAILED if needed else Health.WARNING, error.detail, advice)
+    return Check(area, action, CheckStatus.FAILED if needed else CheckStatus.WARNING, error.detail, advice)

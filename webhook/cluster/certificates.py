@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from webhook.cluster.authority import KeyMaterial, make_material, read_material, renew
+from webhook.cluster.ca import CertificateBundle, issue, read_material, renew
 from webhook.cluster.client import NOT_FOUND
 from webhook.cluster.secrets import Api, SharedSecret, StoredSecret
 from webhook.errors import CertificateError, ClusterError
@@ -34,7 +34,7 @@ INTERVAL: Final = 2.0
 LONGEST_INTERVAL: Final = 30.0
 """Seconds between two looks while the API server does not answer."""
 
-SETTLING: Final = 1.0
+PROPAGATION_DELAY: Final = 1.0
 """Seconds between trusting an authority and serving what it signed, where the two come together."""
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
@@ -51,7 +51,7 @@ class CertificateRecorder(Protocol):
         """Take note of a look at Secret or webhook configuration that failed."""
         ...  # pragma: no cover
 
-    def authority_loaded(self, not_after: float) -> None:
+    def ca_loaded(self, not_after: float) -> None:
         """Take note of the authority in use, which ends at ``not_after`` (epoch seconds)."""
         ...  # pragma: no cover
 
@@ -95,8 +95,8 @@ class ManagedCertificate:
         self._clock = clock
         self._pause = pause or time.sleep
         self._secret = SharedSecret(api, options.namespace, options.secret)
-        self._material: KeyMaterial | None = None
-        self._placeholder = make_material(options.names, self._now())
+        self._material: CertificateBundle | None = None
+        self._placeholder = issue(options.names, self._now())
         self._context = self._build(self._placeholder)
         self.requires_client = options.client_ca is not None
         self.not_after = 0.0
@@ -109,7 +109,7 @@ class ManagedCertificate:
     def derive_key(self, purpose: bytes) -> bytes | None:
         """Return a key made from the authority's private key; see ``ServingCertificate``."""
         material = self._material
-        return None if material is None else hmac.digest(material.authority_key, purpose, "sha256")
+        return None if material is None else hmac.digest(material.ca_key, purpose, "sha256")
 
     def check(self) -> None:
         """Take the steps that are due.
@@ -133,17 +133,17 @@ class ManagedCertificate:
             try:
                 self.check()
             except ClusterError as error:
-                self._complain(str(error))
+                self._add_problem(str(error))
                 wait = min(LONGEST_INTERVAL, max(INTERVAL, wait * 2))
             except Exception:
                 logger.exception("failed to look after the certificate")
-                self._complain("see the log")
+                self._add_problem("see the log")
                 wait = LONGEST_INTERVAL
             else:
                 wait = INTERVAL
             wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not look in step
 
-    def _agree(self) -> KeyMaterial | None:
+    def _agree(self) -> CertificateBundle | None:
         """Return what all replicas serve, ``None`` where another one has just written."""
         stored = self._secret.read()
         now = self._now()
@@ -157,16 +157,16 @@ class ManagedCertificate:
         logger.info("the certificate is being renewed", extra={"secret": self._options.secret})
         return renewed if self._write(stored, renewed) else None
 
-    def _restored(self, now: dt.datetime) -> KeyMaterial:
+    def _restored(self, now: dt.datetime) -> CertificateBundle:
         """Return what to write where the Secret holds nothing that can be served."""
         known = self._material
         if known is not None and read_material(known.data, self._options.names, now) is not None:
             logger.warning("the certificate Secret was lost and is written again")
             return known
         logger.info("a certificate authority is made", extra={"secret": self._options.secret})
-        return make_material(self._options.names, now, known.bundle if known is not None else b"")
+        return issue(self._options.names, now, known.bundle if known is not None else b"")
 
-    def _write(self, stored: StoredSecret, material: KeyMaterial) -> bool:
+    def _write(self, stored: StoredSecret, material: CertificateBundle) -> bool:
         return self._secret.write(stored, {**stored.data, **material.data})
 
     def _trust(self, bundle: bytes) -> None:
@@ -184,24 +184,24 @@ class ManagedCertificate:
             logger.info("the webhook configuration trusts the certificate", extra={"configuration": path})
             if self._material is None or self._material.bundle != bundle:
                 # API servers see the configuration a moment later.
-                self._pause(SETTLING)
+                self._pause(PROPAGATION_DELAY)
 
-    def _serve(self, material: KeyMaterial) -> None:
+    def _serve(self, material: CertificateBundle) -> None:
         if material != self._material:
             self._context = self._build(material)
             self._material = material
             self.not_after = material.not_after
             self._recorder.certificate_loaded(material.not_after)
-            self._recorder.authority_loaded(material.authority_not_after)
+            self._recorder.ca_loaded(material.ca_not_after)
         self.problem = ""
 
-    def _complain(self, problem: str) -> None:
+    def _add_problem(self, problem: str) -> None:
         if problem != self.problem:
             logger.warning("the certificate cannot be looked after: %s", problem)
         self.problem = problem
         self._recorder.certificate_rejected()
 
-    def _build(self, material: KeyMaterial) -> ssl.SSLContext:
+    def _build(self, material: CertificateBundle) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])

@@ -28,7 +28,7 @@ FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
-PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
+TRANSIENT: Final = frozenset({0, 429, 500, 502, 503, 504})
 """Statuses of calls that may succeed a moment later; 0 is no answer."""
 
 JSON: Final = "application/json"
@@ -76,13 +76,13 @@ class KubernetesApi:
         """Return the object or list at a path such as ``/api/v1/namespaces/shop/pods``."""
         return self._call("GET", path, query=query)
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object in the collection at ``path``."""
-        return self._call("POST", path, thing)
+        return self._call("POST", path, obj)
 
-    def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def replace(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the object at ``path``; its ``resourceVersion`` makes it a compare-and-swap."""
-        return self._call("PUT", path, thing)
+        return self._call("PUT", path, obj)
 
     def patch(self, path: str, change: Any, content_type: str = JSON_PATCH) -> dict[str, Any]:
         """Change parts of the object at ``path``."""
@@ -92,10 +92,10 @@ class KubernetesApi:
         """Return a list of the objects at ``path`` without anything but their metadata."""
         return self._call("GET", path, query=query, accept=METADATA_LIST)
 
-    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        """Make the object at ``path`` as ``thing`` says, in what it says (server-side apply)."""
+    def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        """Make the object at ``path`` as ``obj`` says, in what it says (server-side apply)."""
         query = {"fieldManager": manager, "force": "true"}
-        return self._call("PATCH", path, thing, query=query, content_type=SERVER_SIDE_APPLY)
+        return self._call("PATCH", path, obj, query=query, content_type=SERVER_SIDE_APPLY)
 
     def delete(self, path: str) -> dict[str, Any]:
         """Delete the object at ``path``."""

@@ -17,7 +17,14 @@ from webhook.admission.decision import Decision, Effect, Outcome
 from webhook.admission.messages import Messages, printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.uses import Subject
-from webhook.cluster.event_writer import EventApi, EventRecorder, EventWriter, Happening, Regarded, regard
+from webhook.cluster.event_recorder import (
+    EventApi,
+    EventKey,
+    EventMetrics,
+    EventRecorder,
+    ObjectReference,
+    object_reference,
+)
 from webhook.policy.model import Policy
 
 CONTROLLER: Final = "swr-trust/webhook"
@@ -30,7 +37,7 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PODS: Final = frozenset({Subject.POD.value, Subject.MIRROR_POD.value, Subject.UNKNOWN.value})
 
 
-class DecisionEvents(EventWriter):
+class DecisionEvents(EventRecorder):
     """Implements ``webhook.admission.gate.DecisionObserver``."""
 
     def __init__(
@@ -38,7 +45,7 @@ class DecisionEvents(EventWriter):
         api: EventApi,
         policy: Callable[[], Policy],
         instance: str,
-        recorder: EventRecorder,
+        recorder: EventMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""
@@ -54,7 +61,7 @@ class DecisionEvents(EventWriter):
         if _NAMESPACE.fullmatch(request.namespace) is None:
             return  # It becomes part of a path, and who sends a review is not always the API server.
         reason, note = _tell(request, decision, Messages(self._policy()))
-        self.remember(Happening(request.namespace, _regarded(request), reason, note))
+        self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
 
 def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
@@ -81,14 +88,14 @@ def _images(decision: Decision, messages: Messages) -> str:
     return " ".join(lines)
 
 
-def _regarded(request: AdmissionRequest) -> Regarded:
+def _regarding(request: AdmissionRequest) -> ObjectReference:
     """Return what the Event stands on: the Pod if it exists, who wants it, or the namespace."""
     meta = request.object.metadata if request.object is not None else None
     if meta is not None:
         if request.operation == "UPDATE" and meta.name:
-            return regard("v1", "Pod", meta.name, meta.uid)
+            return object_reference("v1", "Pod", meta.name, meta.uid)
         for owner in meta.owner_references:
             # A Node has no namespace, an Event about it would belong elsewhere.
             if owner.controller and owner.name and owner.kind != "Node":
-                return regard(owner.api_version, owner.kind, owner.name, owner.uid)
-    return Regarded("v1", "Namespace", request.namespace)
+                return object_reference(owner.api_version, owner.kind, owner.name, owner.uid)
+    return ObjectReference("v1", "Namespace", request.namespace)

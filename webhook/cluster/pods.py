@@ -13,7 +13,7 @@ import msgspec
 from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec
 from webhook.admission.uses import MIRROR_ANNOTATION, ImageUse, Subject, find_uses
 from webhook.audit.pods import PodPage, RunningPod, Workload
-from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, PASSING
+from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, TRANSIENT
 from webhook.deadlines import spawn
 from webhook.errors import ClusterError
 
@@ -93,7 +93,7 @@ class PodReader:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Read ``namespaces``, all if there are none; ``selector`` is a label selector."""
-        self._api = Patient(api, sleep)
+        self._api = RetryingClient(api, sleep)
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._selector = selector
         self._owners = OwnerReader(self._api)
@@ -181,7 +181,7 @@ def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse
     Raises:
         ClusterError: the API server refused or did not answer.
     """
-    patient, token = Patient(api), ""
+    patient, token = RetryingClient(api), ""
     while True:
         query = {"limit": str(page_size)} | ({"continue": token} if token else {})
         page = _read_page(patient, "/api/v1/pods", query)
@@ -256,7 +256,7 @@ class OwnerReader:
         return found
 
 
-class Patient:
+class RetryingClient:
     """A ``ReadApi`` whose calls end after a minute and are repeated where that may help."""
 
     def __init__(self, api: ReadApi, sleep: Callable[[float], None] | None = None) -> None:
@@ -272,7 +272,7 @@ class Patient:
             try:
                 return self._get_once(path, query)
             except ClusterError as error:
-                if error.status not in PASSING:
+                if error.status not in TRANSIENT:
                     raise
             self._sleep(pause)
             pause *= 2

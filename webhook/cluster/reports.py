@@ -21,7 +21,7 @@ import msgspec
 
 from webhook.admission.messages import printable
 from webhook.audit.report import AuditReport, FindingRow, NamespaceRow, Result
-from webhook.cluster.client import FORBIDDEN, NOT_FOUND, PASSING
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND, TRANSIENT
 from webhook.errors import ClusterError
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class ReportApi(Protocol):
         """Return a list of objects that hold their metadata only."""
         ...  # pragma: no cover
 
-    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        """Make an object as ``thing`` says."""
+    def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        """Make an object as ``obj`` says."""
         ...  # pragma: no cover
 
     def delete(self, path: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class PolicyReports:
         try:
             call()
         except ClusterError as error:
-            if error.status in PASSING:
+            if error.status in TRANSIENT:
                 raise
             if _is_gone(error):
                 return
@@ -215,7 +215,7 @@ class PolicyReports:
         try:
             uid = self._api.get(f"/apis/{api}/clusterroles/{self._owner}")["metadata"]["uid"]
         except (ClusterError, KeyError, TypeError) as error:
-            if isinstance(error, ClusterError) and error.status in PASSING:
+            if isinstance(error, ClusterError) and error.status in TRANSIENT:
                 raise
             logger.warning("the owner of policy reports cannot be read", extra={"detail": str(error)})
             return []

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from webhook.audit.report import FindingRow
-from webhook.cluster.event_writer import EventApi, EventRecorder, EventWriter, Happening, Regarded, regard
+from webhook.cluster.event_recorder import (
+    EventApi,
+    EventKey,
+    EventMetrics,
+    EventRecorder,
+    ObjectReference,
+    object_reference,
+)
 
 CONTROLLER: Final = "swr-trust/audit"
 """``reportingController``, which tells them from those of the webhook."""
@@ -15,26 +22,26 @@ CONTROLLER: Final = "swr-trust/audit"
 REASON: Final = "RunningImageWouldBeRefused"
 
 
-class RunningEvents(EventWriter):
+class RunningEvents(EventRecorder):
     """Writes an Event on the workload of a running image, or on its namespace where nobody named one."""
 
     def __init__(
-        self, api: EventApi, instance: str, recorder: EventRecorder, clock: Callable[[], float] = time.time
+        self, api: EventApi, instance: str, recorder: EventMetrics, clock: Callable[[], float] = time.time
     ) -> None:
         """Write to ``api`` in the name of the replica ``instance``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)
 
-    def tell(self, rows: Iterable[FindingRow]) -> None:
+    def record(self, rows: Iterable[FindingRow]) -> None:
         """Remember an Event for each row; never waits and never calls."""
         for row in rows:
-            self.remember(Happening(row.namespace, _regarded(row), REASON, _note(row)))
+            self.enqueue(EventKey(row.namespace, _regarding(row), REASON, _note(row)))
 
 
-def _regarded(row: FindingRow) -> Regarded:
+def _regarding(row: FindingRow) -> ObjectReference:
     workload = row.workload
     if not workload.api_version or workload.kind == "Node":  # a Node has no namespace
-        return Regarded("v1", "Namespace", row.namespace)
-    return regard(workload.api_version, workload.kind, workload.name, workload.uid)
+        return ObjectReference("v1", "Namespace", row.namespace)
+    return object_reference(workload.api_version, workload.kind, workload.name, workload.uid)
 
 
 def _note(row: FindingRow) -> str:

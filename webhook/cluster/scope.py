@@ -59,8 +59,8 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
         return _defaults(_explain(error, "validatingwebhookconfigurations"))
     selectors = [
         selector if isinstance(selector := hook.get("namespaceSelector"), Mapping) else {}
-        for thing in found
-        for hook in thing.get("webhooks") or ()
+        for obj in found
+        for hook in obj.get("webhooks") or ()
         if isinstance(hook, Mapping) and _is_asked_about_pods(hook)
     ]
     if not selectors:

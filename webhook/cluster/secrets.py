@@ -19,11 +19,11 @@ class Api(Protocol):
         """Return an object."""
         ...  # pragma: no cover
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object."""
         ...  # pragma: no cover
 
-    def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def replace(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object, if its ``resourceVersion`` is still the one that is given."""
         ...  # pragma: no cover
 
@@ -34,10 +34,10 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A Secret as it was read. ``thing`` is ``None`` where it does not exist."""
+    """A Secret as it was read. ``obj`` is ``None`` where it does not exist."""
 
     data: Mapping[str, bytes]
-    thing: dict[str, Any] | None
+    obj: dict[str, Any] | None
 
 
 class SharedSecret:
@@ -57,18 +57,18 @@ class SharedSecret:
             ClusterError: the API server refused or did not answer.
         """
         try:
-            thing = self._api.get(f"{self._collection}/{self.name}")
+            obj = self._api.get(f"{self._collection}/{self.name}")
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return StoredSecret({}, None)
             raise
         data = {}
-        for key, text in (thing.get("data") or {}).items():
+        for key, text in (obj.get("data") or {}).items():
             try:
                 data[key] = base64.b64decode(text, validate=True)
             except (binascii.Error, TypeError, ValueError):
                 continue
-        return StoredSecret(data, thing)
+        return StoredSecret(data, obj)
 
     def write(self, before: StoredSecret, data: Mapping[str, bytes]) -> bool:
         """Put ``data`` in the place of what it held; labels and all else stay as they were.
@@ -80,7 +80,7 @@ class SharedSecret:
         """
         encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
         try:
-            if before.thing is None:
+            if before.obj is None:
                 self._api.create(
                     self._collection,
                     {
@@ -92,7 +92,7 @@ class SharedSecret:
                     },
                 )
             else:
-                self._api.replace(f"{self._collection}/{self.name}", {**before.thing, "data": encoded})
+                self._api.replace(f"{self._collection}/{self.name}", {**before.obj, "data": encoded})
         except ClusterError as error:
             if error.status in (CONFLICT, NOT_FOUND):
                 return False

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import ClusterError, SnapshotError
-from webhook.trust.facts import FUTURE, SLICE, Fact, Key, Merger
-from webhook.trust.snapshot import MAX_BYTES, seal, unseal
+from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Key, Merger, TrustEntry
+from webhook.trust.snapshot import MAX_BYTES, sign, verify
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ class Memory(Protocol):
         """Return the keys of all that another process may want to know."""
         ...  # pragma: no cover
 
-    def facts(self, keys: Sequence[Key]) -> list[Fact]:
+    def export_entries(self, keys: Sequence[Key]) -> list[TrustEntry]:
         """Return what another process may want to know of these images."""
         ...  # pragma: no cover
 
-    def recall(self, facts: Sequence[Fact]) -> None:
+    def import_entries(self, entries: Sequence[TrustEntry]) -> None:
         """Take in what other processes heard."""
         ...  # pragma: no cover
 
@@ -116,7 +116,7 @@ class TrustSnapshot:
         self._clock = clock
         self._pause = pause or time.sleep
         self._loaded = False
-        self._patient_until = float("inf")
+        self._ready_deadline = float("inf")
         self._seen_at = 0.0
         self._images = 0
         self._rejected = ""
@@ -125,7 +125,7 @@ class TrustSnapshot:
     @property
     def settled(self) -> bool:
         """Whether the snapshot was read, or a new replica has waited for it long enough."""
-        return self._loaded or time.monotonic() >= self._patient_until
+        return self._loaded or time.monotonic() >= self._ready_deadline
 
     @property
     def state(self) -> str:
@@ -136,7 +136,7 @@ class TrustSnapshot:
 
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop, and once more then."""
-        self._patient_until = time.monotonic() + START
+        self._ready_deadline = time.monotonic() + START
         wait, pause = 0.0, FIRST_PAUSE
         while not stop.wait(wait):
             if self.check():
@@ -155,11 +155,11 @@ class TrustSnapshot:
             result = self._exchange(lag)
         except ClusterError as error:
             result = "failed"
-            self._complain(str(error))
+            self._add_problem(str(error))
         except Exception:
             logger.exception("failed to look after the snapshot")
             result = "failed"
-            self._complain("see the log")
+            self._add_problem("see the log")
         if result:
             self._recorder.snapshot_round_ended(result)
         return result in ("written", "unchanged")
@@ -179,28 +179,28 @@ class TrustSnapshot:
             if attempt:
                 self._pause(random.uniform(0.05, 0.3))  # noqa: S311 - the others try again, too
             stored = self._secret.read()
-            facts = self._read(stored, key)
-            self._recall(facts, scope)
+            entries = self._read(stored, key)
+            self._recall(entries, scope)
             self._loaded = True
             now = self._clock()
-            merger = Merger(facts, now - scope.stale_if_error, now + FUTURE, self._yield)
+            merger = Merger(entries, now - scope.stale_if_error, now + MAX_CLOCK_SKEW, self._yield)
             self._remember(merger)
             full = len(stored.data.get(ENTRY, b"")) > FULL
             if not merger.has_news(max(ROUND, LAG * scope.stale_if_error) if lag is None else lag, full=full):
-                self._note(len(facts))
+                self._note(len(entries))
                 return "unchanged"
-            sealed, count = seal(merger.result(), key, self._yield)
-            if self._secret.write(stored, {**stored.data, ENTRY: sealed}):
+            signed, count = sign(merger.result(), key, self._yield)
+            if self._secret.write(stored, {**stored.data, ENTRY: signed}):
                 self._note(count)
                 return "written"
         return "conflict"
 
-    def _read(self, stored: StoredSecret, key: bytes) -> list[Fact]:
+    def _read(self, stored: StoredSecret, key: bytes) -> list[TrustEntry]:
         data = stored.data.get(ENTRY)
         if not data:
             return []
         try:
-            facts = unseal(data, key, self._yield)
+            entries = verify(data, key, self._yield)
         except SnapshotError as error:
             self._recorder.snapshot_rejected(error.reason)
             if error.reason != self._rejected:
@@ -208,18 +208,20 @@ class TrustSnapshot:
             self._rejected = error.reason
             return []
         self._rejected = ""
-        return facts
+        return entries
 
-    def _recall(self, facts: Sequence[Fact], scope: SnapshotScope) -> None:
-        for start in range(0, len(facts), SLICE):
-            known = [fact for fact in facts[start : start + SLICE] if fact.key[0] in scope.registries]
-            self._memory.recall(known)
+    def _recall(self, entries: Sequence[TrustEntry], scope: SnapshotScope) -> None:
+        for start in range(0, len(entries), BATCH_SIZE):
+            known = [
+                entry for entry in entries[start : start + BATCH_SIZE] if entry.key[0] in scope.registries
+            ]
+            self._memory.import_entries(known)
             self._yield()
 
     def _remember(self, merger: Merger) -> None:
         keys = self._memory.keys()
-        for start in range(0, len(keys), SLICE):
-            merger.add(self._memory.facts(keys[start : start + SLICE]))
+        for start in range(0, len(keys), BATCH_SIZE):
+            merger.add(self._memory.export_entries(keys[start : start + BATCH_SIZE]))
             self._yield()
 
     def _note(self, images: int) -> None:
@@ -230,7 +232,7 @@ class TrustSnapshot:
         self._seen_at = self._clock()
         self._recorder.snapshot_seen(images, self._seen_at)
 
-    def _complain(self, problem: str) -> None:
+    def _add_problem(self, problem: str) -> None:
         if problem != self.problem:
             logger.warning("the snapshot cannot be looked after: %s", problem)
         self.problem = problem

@@ -15,9 +15,9 @@ from typing import Final
 from webhook.admission.uses import ImageUse
 from webhook.cluster.pods import ReadApi, read_uses
 from webhook.errors import ClusterError
-from webhook.trust.facts import Key
-from webhook.trust.lookup import Question
+from webhook.trust.lookup import LookupRequest
 from webhook.trust.records import TrustQuery
+from webhook.trust.replication import Key
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class WarmUp:
     def __init__(
         self,
         api: ReadApi,
-        question_for: Callable[[str, ImageUse], Question | None],
+        question_for: Callable[[str, ImageUse], LookupRequest | None],
         warm: Callable[[Sequence[TrustQuery]], None],
     ) -> None:
         """``question_for`` says what is to be asked about a use in a namespace, if anything."""

@@ -132,7 +132,7 @@ class _Reader:
             key = event.value
             below = join_path(path, key)
             if key in mapping:
-                self._complain(below, f"stands here twice, again in {_line(event)}: keep one of them")
+                self._add_problem(below, f"stands here twice, again in {_line(event)}: keep one of them")
             value = self._value(next(self._events), below, depth + 1)
             mapping.setdefault(key, value)
         return mapping
@@ -147,7 +147,7 @@ class _Reader:
     def _scalar(self, event: Any, path: str) -> Any:
         text: str = event.value
         if _is_null(event):
-            self._complain(path, "has no value: write one, or remove the key")
+            self._add_problem(path, "has no value: write one, or remove the key")
             return None
         if event.tag not in (None, "!", _TEXT):
             self._refuse_tag(event, path)
@@ -163,7 +163,7 @@ class _Reader:
         known = self._anchors.get(event.anchor)
         if known is None:
             reason = "holds itself" if event.anchor in self._anchors else "is not defined above"
-            self._complain(path, f"the alias *{quote_key(event.anchor)} {reason}")
+            self._add_problem(path, f"the alias *{quote_key(event.anchor)} {reason}")
             return None
         value, size = known
         self._count(size, event)
@@ -171,14 +171,14 @@ class _Reader:
 
     def _refuse_tag(self, event: Any, path: str) -> None:
         if event.tag not in (None, "!", _TEXT):
-            self._complain(path, f"the YAML tag {quote_key(event.tag)} is not used here: remove it")
+            self._add_problem(path, f"the YAML tag {quote_key(event.tag)} is not used here: remove it")
 
     def _count(self, values: int, event: Any) -> None:
         self._left -= values
         if self._left < 0:
             raise _whole_file(f"holds more than {MAX_VALUES} values, from {_line(event)} on")
 
-    def _complain(self, path: str, message: str) -> None:
+    def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))
 
 

@@ -9,7 +9,7 @@ import msgspec
 from webhook.errors import RegistryUnavailable, TrustLookupError
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Finding
-from webhook.trust.lookup import Answer, Known, Origin, Unknown
+from webhook.trust.lookup import Failed, Found, LookupResult, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
 
@@ -28,7 +28,7 @@ class Judgement(msgspec.Struct, frozen=True):
     failure: TrustLookupError | None = None
 
 
-def evaluate(reference: ImageReference, answer: Answer) -> Judgement:
+def evaluate(reference: ImageReference, answer: LookupResult) -> Judgement:
     """Return the finding of an image that was looked up.
 
     A reference that pins a digest is trusted only if SWR holds that very digest under the tag: a
@@ -36,9 +36,9 @@ def evaluate(reference: ImageReference, answer: Answer) -> Judgement:
     digest it holds.
     """
     match answer:
-        case Unknown(failure):
+        case Failed(failure):
             return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
-        case Known(record):
+        case Found(record):
             pass
         case _:
             assert_never(answer)
@@ -55,11 +55,11 @@ def evaluate(reference: ImageReference, answer: Answer) -> Judgement:
             assert_never(record.status)
 
 
-def _judge(finding: Finding, answer: Known) -> Judgement:
+def _judge(finding: Finding, answer: Found) -> Judgement:
     return Judgement(finding, "", answer.record, answer.origin, answer.failure)
 
 
-def _judge_mismatch(answer: Known) -> Judgement:
+def _judge_mismatch(answer: Found) -> Judgement:
     """Return the finding where SWR holds another digest; what stands in never proves that."""
     if answer.origin is not Origin.STALE:
         return _judge(Finding.DIGEST_MISMATCH, answer)

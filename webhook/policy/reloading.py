@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 INTERVAL: Final = 2.0
 """Seconds between looks at the file."""
 
-SETTLING: Final = 0.1
+DEBOUNCE: Final = 0.1
 """Seconds after which a changed file is read again: one that is still being written is let be."""
 
 NOTICE_INTERVAL: Final = 86400.0
@@ -113,7 +113,7 @@ class PolicyFile:
                 return False
             if fingerprint == self._rejected:
                 return False
-            self._pause(SETTLING)
+            self._pause(DEBOUNCE)
             if read_file(self._path) != data:
                 return False
             seen = fingerprint

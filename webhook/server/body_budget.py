@@ -77,13 +77,13 @@ class Lease:
 
     def shrink_to_beginning(self) -> None:
         """Give back all but the first ``BEGINNING`` bytes."""
-        self._budget.give_back(0, self.small, self.large)
+        self._budget.cancel(0, self.small, self.large)
         self.small = self.large = 0
 
     def release(self) -> None:
         """Give back everything."""
         self._budget.arrived(self)
-        self._budget.give_back(self.beginning, self.small, self.large)
+        self._budget.cancel(self.beginning, self.small, self.large)
         self.beginning = self.small = self.large = self.number = 0
         self.patience = WAIT
 
@@ -184,7 +184,7 @@ class BodyBudget:
             del self._arriving[lease]
         lease.evict()
 
-    def give_back(self, beginning: int, small: int, large: int) -> None:
+    def cancel(self, beginning: int, small: int, large: int) -> None:
         """Take bytes back."""
         with self._lock:
             self._beginnings -= beginning

@@ -27,7 +27,7 @@ WRITE_SECONDS: Final = 10.0
 CLOSED_SECONDS: Final = 4
 """For a client to take what it has not taken when we close. The kernel would offer it for two minutes."""
 
-TURN_SECONDS: Final = 0.005
+MAX_BUSY_SECONDS: Final = 0.005
 """For reading what a client sends so quickly that it never has to be waited for."""
 
 PIECE: Final = 4096
@@ -58,12 +58,12 @@ CHANGE_CIPHER_SPEC: Final = 6
 """Bytes of the record that says nothing, which most clients send before what follows their hello."""
 
 
-def take_turns() -> None:
+def yield_to_loop() -> None:
     """Let all others have their turn; a sleep of no time at all would leave the sockets of others unseen."""
     gevent.sleep(0.0001)
 
 
-class Slow(ConnectionResetError):
+class ClientTimeout(ConnectionResetError):
     """A client used up its time; gunicorn takes the error for a reset connection and is silent."""
 
 
@@ -110,7 +110,7 @@ class Connection:
         """Records without data since the last request."""
         self._unsent: list[bytes] = []
 
-    def shake_hands(self, take_turn: Callable[[], None], is_half: Callable[[], None]) -> None:
+    def handshake(self, take_turn: Callable[[], None], is_half: Callable[[], None]) -> None:
         """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one.
 
         ``take_turn`` is called before OpenSSL gets to work on a record: it signs, or looks at the client's
@@ -127,7 +127,7 @@ class Connection:
             if size > MAX_HANDSHAKE:
                 raise ConnectionResetError
             if size > PIECE:  # a flood; who takes turns earlier gets up together with all others that do
-                take_turns()
+                yield_to_loop()
             if not self._missing:
                 take_turn()
                 self._left()
@@ -166,7 +166,7 @@ class Connection:
         return certificate
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """Read within the budget; raises ``Slow`` once it is used up."""
+        """Read within the budget; raises ``ClientTimeout`` once it is used up."""
         del flags
         data = None
         if self._tls.pending():  # the record was longer than what was asked for
@@ -176,13 +176,13 @@ class Connection:
             try:
                 self._feed()
             except TimeoutError:
-                raise Slow from None
+                raise ClientTimeout from None
             data = self._try_read(buflen)
             if data is None and not self._missing:
                 self._silent += 1
                 if self._silent > MAX_SILENT_RECORDS:
-                    raise Slow
-        self.has_begun()
+                    raise ClientTimeout
+        self.start_request_timer()
         return data
 
     def _try_read(self, size: int) -> bytes | None:
@@ -231,7 +231,7 @@ class Connection:
             raise ConnectionResetError
         self._look_at = RECORD_HEADER
 
-    def has_begun(self) -> None:
+    def start_request_timer(self) -> None:
         """Start the budget of a request, unless it runs already."""
         if self.idle:
             self.idle = False
@@ -254,11 +254,11 @@ class Connection:
     def _left(self) -> float:
         """Return the seconds that are left of the budget, also where there is always something to read."""
         now = time.monotonic()
-        if now - self._turn_began > TURN_SECONDS:
-            take_turns()
+        if now - self._turn_began > MAX_BUSY_SECONDS:
+            yield_to_loop()
             self._turn_began = now
         if now >= self._ends:
-            raise Slow
+            raise ClientTimeout
         return self._ends - now
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
@@ -271,7 +271,7 @@ class Connection:
         return 0.0
 
     def flush(self) -> None:
-        """Send what was kept; raises ``Slow`` where the client does not take it."""
+        """Send what was kept; raises ``ClientTimeout`` where the client does not take it."""
         if not self._unsent:
             return
         records = self._encrypt_unsent()
@@ -280,7 +280,7 @@ class Connection:
         try:
             self._socket.sendall(records)
         except TimeoutError:
-            raise Slow from None
+            raise ClientTimeout from None
         finally:
             self.sends = False
 
@@ -293,7 +293,7 @@ class Connection:
             records.append(self._outgoing.read())
         return b"".join(records)
 
-    def await_request(self, idle_seconds: float) -> None:
+    def start_idle_timer(self, idle_seconds: float) -> None:
         """Wait for another request, for at most ``idle_seconds``."""
         self._idle_seconds = idle_seconds
         self.is_regular = True

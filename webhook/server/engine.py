@@ -20,8 +20,8 @@ from webhook.swr.source import SwrTrustSource
 from webhook.swr.traffic import Traffic
 from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
-from webhook.trust.lookup import Answer, Question, TrustLookup
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.lookup import LookupRequest, LookupResult, TrustLookup
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 
 
 class Engine:
@@ -54,13 +54,13 @@ class Engine:
             self, policy.cache, policy.lookup, metrics, lateness=lateness, take_turn=take_turn
         )
 
-    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
-        """Answer questions; see ``TrustLookup.ask``."""
-        return self.lookup.ask(questions, deadline)
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+        """Answer questions; see ``TrustLookup.look_up``."""
+        return self.lookup.look_up(questions, deadline)
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         """Ask SWR, noting when it last marked an image as trusted."""
-        record = self._source.fetch(query, deadline, pace)
+        record = self._source.fetch(query, deadline, call_limiter)
         if record.status is TrustStatus.TRUSTED:
             self._metrics.record_trusted(query.registry.name)
         return record

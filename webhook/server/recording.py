@@ -45,7 +45,7 @@ class DecisionRecorder:
                 judgement.finding.value, judgement.reason, item.mode.value, _EFFECTS[item.effect]
             )
         if decision.break_glass is not None and not request.dry_run:
-            metrics.glass_broken()
+            metrics.break_glass_used()
         level = _level_of(decision)
         if level >= self._lines.level:
             self._lines.write(level, LOGGER, "decided", _fields(request, decision, seconds))

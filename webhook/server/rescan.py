@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from webhook import __version__
-from webhook.audit.news import News
+from webhook.audit.diff import FindingDiff
 from webhook.audit.report import AuditReport, FindingRow, NamespaceRow
-from webhook.audit.rounds import Pace
-from webhook.audit.scanning import Audit, patient
+from webhook.audit.scanning import Audit, with_audit_limits
+from webhook.audit.schedule import Schedule
 from webhook.cluster.client import KubernetesApi, connect
 from webhook.cluster.pods import PodReader
 from webhook.cluster.reports import PolicyReports
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 CALLS_PER_SECOND: Final = 10.0
 """Of a round, at most: 2,000 images take three minutes and leave SWR to the webhook."""
 
-SETTLING: Final = 10.0
+MIN_ROUND_GAP: Final = 10.0
 """Seconds after a change of the policy, or after another round, before the next round begins."""
 
 STUCK_SECONDS: Final = 1800.0
@@ -66,12 +66,12 @@ class RescanOptions:
     port: int = 8080
 
 
-def polite(policy: Policy) -> Policy:
+def with_background_limits(policy: Policy) -> Policy:
     """Return the policy with lookups as rounds make them; what it decides is the same.
 
     No earlier answer stands in for SWR: a round that could not ask is waited for, and then partial.
     """
-    policy = patient(policy)
+    policy = with_audit_limits(policy)
     calls = min(policy.lookup.calls_per_second, CALLS_PER_SECOND)
     return replace(
         policy,
@@ -97,8 +97,8 @@ class Rescan:
         self._shared = Metrics(__version__)
         self.metrics = AuditMetrics(__version__, options.interval, self._shared)
         self._policy = PolicyFile(options.config, self._shared)
-        self._engine = Engine(polite(self._policy.current), self._shared, os.environ)
-        self._policy.on_change(lambda policy: self._engine.follow(polite(policy)))
+        self._engine = Engine(with_background_limits(self._policy.current), self._shared, os.environ)
+        self._policy.on_change(lambda policy: self._engine.follow(with_background_limits(policy)))
         self._api: KubernetesApi = connect(options.kubeconfig, options.context)
         self._pods = PodReader(self._api)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
@@ -106,8 +106,8 @@ class Rescan:
         self._reports = (
             PolicyReports(self._api, options.report_owner, self.metrics) if options.reports else None
         )
-        self._news = News()
-        self._pace = Pace(options.interval)
+        self._diff = FindingDiff()
+        self._schedule = Schedule(options.interval)
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._beat = time.monotonic()
@@ -150,13 +150,13 @@ class Rescan:
             return False
 
     def _round(self) -> bool:
-        policy = polite(self._policy.current)
+        policy = with_background_limits(self._policy.current)
         report = Audit(policy, self._engine, self._options.excluded, self, self._clock).run(self._pods)
         self.metrics.round_ended(_figures(report))
-        news = self._news.take(report)
+        news = self._diff.update(report)
         self.metrics.newly_refused(len(news))
         if self._events is not None:
-            self._events.tell(news)
+            self._events.record(news)
         if news:
             # One line for all: of lines that are alike, only the first one in ten seconds is written.
             logger.warning(
@@ -200,9 +200,9 @@ class Rescan:
         while not self._stop.is_set():
             self._wake.clear()
             self._beat = time.monotonic()
-            pause = self._pace.next_pause(complete=self.round())
-            self._stop.wait(min(pause, SETTLING))
-            self._sleep_until(time.monotonic() + pause - SETTLING)
+            pause = self._schedule.next_pause(complete=self.round())
+            self._stop.wait(min(pause, MIN_ROUND_GAP))
+            self._sleep_until(time.monotonic() + pause - MIN_ROUND_GAP)
 
     def _sleep_until(self, at: float) -> None:
         """Wait for the next round; a changed policy does not wait for the interval."""

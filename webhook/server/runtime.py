@@ -30,7 +30,7 @@ from webhook.server.turns import Line, Turns
 from webhook.swr.resolver import Address
 from webhook.telemetry.logs import SUMMARY_INTERVAL, Logging
 from webhook.telemetry.metrics import Metrics
-from webhook.trust.lookup import Question
+from webhook.trust.lookup import LookupRequest
 
 if TYPE_CHECKING:
     from webhook.cluster.events import DecisionEvents
@@ -164,7 +164,7 @@ class Runtime:
                 "registries": [registry.name for registry in self.policy.current.registries.registries],
             },
         )
-        _settle_memory()
+        _tune_memory()
 
     def stop(self) -> None:
         """End what runs beside the requests; takes ``STOP`` seconds at most."""
@@ -178,7 +178,7 @@ class Runtime:
             self._logs.summarise()
 
 
-def _settle_memory() -> None:
+def _tune_memory() -> None:
     """Spare the loop what memory costs while it serves."""
     # All that lives now lives to the end: the collector need not look at it again and again.
     gc.collect()
@@ -239,7 +239,7 @@ def _open_warm_up(policy: PolicyFile, engine: Engine) -> WarmUp:
     from webhook.cluster.client import connect  # noqa: PLC0415 - as above
     from webhook.cluster.warming import WarmUp  # noqa: PLC0415 - as above
 
-    def question_for(namespace: str, use: ImageUse) -> Question | None:
+    def question_for(namespace: str, use: ImageUse) -> LookupRequest | None:
         return Judge(policy.current, engine).question_for(use, namespace, time.time())
 
     return WarmUp(connect(), question_for, engine.lookup.warm)

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from webhook.deadlines import Deadline, cut_off, spawn
+from webhook.deadlines import Deadline, abort_at, spawn
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            with cut_off(Deadline.after(CONNECTION_SECONDS), lambda: _shut(request)):
+            with abort_at(Deadline.after(CONNECTION_SECONDS), lambda: _shut(request)):
                 super().process_request_thread(request, client_address)
         finally:
             self._free.release()

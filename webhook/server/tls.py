@@ -15,7 +15,7 @@ from webhook.errors import CertificateError
 
 logger = logging.getLogger(__name__)
 
-LOOK_INTERVAL: Final = 30.0
+POLL_INTERVAL: Final = 30.0
 """Seconds between looks at the files where nobody connects."""
 
 
@@ -84,12 +84,12 @@ class CertificateFiles:
         self.not_after = 0.0
         self.problem = ""
         self._secret = b""
-        self._seen = self._look()
+        self._seen = self._stat_files()
         self._context = self._build()
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a handshake that starts now."""
-        seen = self._look()
+        seen = self._stat_files()
         if seen != self._seen:
             self._seen = seen
             try:
@@ -102,14 +102,14 @@ class CertificateFiles:
 
     def watch(self, stop: threading.Event) -> None:
         """Look at the files now and then, so that a problem shows without a handshake."""
-        while not stop.wait(LOOK_INTERVAL):
+        while not stop.wait(POLL_INTERVAL):
             self.context()
 
     def derive_key(self, purpose: bytes) -> bytes | None:
         """Return a key made from the private key in use; see ``ServingCertificate``."""
         return hmac.digest(self._secret, purpose, "sha256")
 
-    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
         paths = [self._certificate, self._key]
         if self._client_ca is not None:
             paths.append(self._client_ca)

@@ -72,9 +72,9 @@ class Turns:
         For the beginning of a piece of work, and for whoever was woken. Never within a lock.
         """
         if self._clock() - self._looked > PASS:
-            self.stand_in(line)
+            self.stale_record(line)
 
-    def stand_in(self, line: Line) -> None:
+    def stale_record(self, line: Line) -> None:
         """Go on in a later pass, after all who stand in that line."""
         waiter = self._make_waiter()
         self._lines[line].append(waiter)

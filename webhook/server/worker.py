@@ -24,12 +24,12 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
-from webhook.server.connections import Body, Connection, Slow
+from webhook.server.connections import Body, ClientTimeout, Connection
+from webhook.server.eviction import EvictionQueue
 from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.runtime import Runtime
 from webhook.server.turns import Line
-from webhook.server.waiting import Waiting
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
@@ -78,15 +78,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         """Start what the application needs once this is the process that serves."""
         self.runtime: Runtime = self.app.runtime
         self._pool = Pool(self.worker_connections)
-        self._waiting: Waiting[Connection] = Waiting()
-        self._halves: Waiting[Connection] = Waiting()
+        self._waiting: EvictionQueue[Connection] = EvictionQueue()
+        self._halves: EvictionQueue[Connection] = EvictionQueue()
         self._served: set[Connection] = set()
         """Those that have a place. In the pool are those, too, whose turn has not come, or who were cut."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
         self.runtime.turns.start()
         self.runtime.metrics.load.watch_bodies(lambda: self._bodies.held)
-        self._hurry = False
+        self._quit_requested = False
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
         hub = gevent.hub.Hub
         hub.NOT_ERROR = (*hub.NOT_ERROR, ConnectionError, ssl.SSLError)
@@ -99,7 +99,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         What gunicorn does, to exit within the signal's handler, ends in a traceback here.
         """
         del sig, frame
-        self._hurry = True
+        self._quit_requested = True
         self.alive = False
 
     def run(self) -> None:
@@ -130,7 +130,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             request.force_close()
         started = time.monotonic()
         while (self._pool or servers) and (passed := time.monotonic() - started) < self.cfg.graceful_timeout:
-            if self._hurry:
+            if self._quit_requested:
                 break
             self.notify()
             if passed >= ACCEPT_GRACE:
@@ -138,8 +138,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     servers.pop().close()
             for connection in self._waiting.all():
                 # What came while the loop was held up is a request, too, although nobody has read it yet.
-                is_silent = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
-                if is_silent or (passed >= REQUEST_GRACE and not connection.sends):
+                is_backing_off = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
+                if is_backing_off or (passed >= REQUEST_GRACE and not connection.sends):
                     self._waiting.remove(connection)
                     connection.cut()
             gevent.sleep(TICK)
@@ -152,10 +152,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._make_room()
             connection = Connection(client, self.runtime.certificate.context())
             self._served.add(connection)
-            self._waiting.add(connection, regular=False)
+            self._waiting.add(connection, reused=False)
             try:
                 if self._shake_hands(connection):
-                    self._converse(name, connection, address)
+                    self._serve_connection(name, connection, address)
             finally:
                 self._waiting.remove(connection)
                 self._served.discard(connection)
@@ -167,8 +167,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         if len(self._served) >= self.worker_connections * ALMOST_FULL:
             self._cut_oldest(self._waiting)
 
-    def _cut_oldest(self, connections: Waiting[Connection]) -> None:
-        connection = connections.give_way()
+    def _cut_oldest(self, connections: EvictionQueue[Connection]) -> None:
+        connection = connections.evict()
         if connection is not None:
             self._evict(connection)
 
@@ -178,13 +178,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.runtime.metrics.connection_cut("full")
         connection.cut()
 
-    def _await(self, connection: Connection, *, regular: bool) -> None:
+    def _await(self, connection: Connection, *, reused: bool) -> None:
         if not connection.given_up:
-            self._waiting.add(connection, regular=regular)
+            self._waiting.add(connection, reused=reused)
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
-            connection.shake_hands(
+            connection.handshake(
                 lambda: self.runtime.turns.take(Line.HANDSHAKE), lambda: self._add_half(connection)
             )
         except OSError:
@@ -196,11 +196,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         return True
 
     def _add_half(self, connection: Connection) -> None:
-        self._halves.add(connection, regular=False)
+        self._halves.add(connection, reused=False)
         if len(self._halves) > self.worker_connections * HALVES:
             self._cut_oldest(self._halves)
 
-    def _converse(self, name: Any, connection: Connection, address: Any) -> None:
+    def _serve_connection(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
         turns = self.runtime.turns
         request = None
@@ -213,7 +213,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 if request is None:
                     return
                 if turns.looks == looks:
-                    turns.stand_in(Line.AGAIN)
+                    turns.stale_record(Line.AGAIN)
                 self._take_body(request, connection, lease)
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
@@ -226,10 +226,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     request.body.drop()  # the application may have left it unread
                     lease.release()  # whoever reads no answer would keep the room of a body that is gone
                     self._flush(connection)
-                self._await(connection, regular=True)
-                connection.await_request(self.cfg.keepalive)
+                self._await(connection, reused=True)
+                connection.start_idle_timer(self.cfg.keepalive)
                 looks = turns.looks
-        except Slow:
+        except ClientTimeout:
             self._count_cut(connection, "idle" if connection.idle else "request")
         except (NoMoreData, StopIteration):
             pass
@@ -247,12 +247,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         thrown away: a caller whose bytes are left unread may see its connection reset and no answer. The
         same is done where the process holds too many bodies already: the beginning says whose review it is.
         """
-        connection.has_begun()  # at the latest now: the headers may have come with the request before
+        # At the latest now: the headers may have come with the request before.
+        connection.start_request_timer()
         if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it after the body
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._flush(connection)
-            self._await(connection, regular=connection.is_regular)
+            self._await(connection, reused=connection.is_regular)
         lease.expect_answer_within(time_to_decide(request.query))
         parts: list[bytes] = []
         size = 0
@@ -294,7 +295,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             return lease.grow(size)
         finally:
             self._in_flight.discard(request)
-            self._await(connection, regular=connection.is_regular)
+            self._await(connection, reused=connection.is_regular)
 
     def _is_crowded(self) -> bool:
         most: float = self.worker_connections * CROWDED
@@ -312,7 +313,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         Nobody else runs, and sees it there, unless it has to be waited for.
         """
         self._waiting.remove(connection)
-        self._await(connection, regular=False)
+        self._await(connection, reused=False)
         try:
             connection.flush()
         finally:

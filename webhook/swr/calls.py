@@ -25,7 +25,7 @@ from webhook.swr.answers import (
 from webhook.swr.fallback import FallbackRecorder, TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import SAMPLES, Silence
-from webhook.trust.records import Pace
+from webhook.trust.records import CallLimiter
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
 
@@ -61,7 +61,7 @@ class Calls:
             self._headers["X-Project-Id"] = registry.project_id
 
     def authorize(
-        self, request: HttpRequest, deadline: Deadline, pace: Pace, trial: int | None = None
+        self, request: HttpRequest, deadline: Deadline, call_limiter: CallLimiter, trial: int | None = None
     ) -> tuple[HttpRequest, int]:
         """Return a request with all its headers, and the generation of the secret that they were made from.
 
@@ -70,10 +70,12 @@ class Calls:
         Raises:
             TrustLookupError: there is no secret that may be used.
         """
-        with pace.timed(deadline):
+        with call_limiter.timed(deadline):
             return self._authorize(request, deadline, trial)
 
-    def send(self, request: HttpRequest, generation: int, deadline: Deadline, pace: Pace) -> HttpResponse:
+    def send(
+        self, request: HttpRequest, generation: int, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
         """Send an authorised request, once its turn has come.
 
         Raises:
@@ -85,11 +87,13 @@ class Calls:
         def ask(until: Deadline, record_sent: Callable[[], None]) -> None:
             self._ask_anybody(generation, until, record_sent)
 
-        with pace.call(deadline):
-            with self._silence.watch(deadline, ask, pace.record_answer, in_doubt=pace.is_probe):
+        with call_limiter.call(deadline):
+            with self._silence.watch(
+                deadline, ask, call_limiter.record_answer, in_doubt=call_limiter.is_probe
+            ):
                 response = self._exchange(request, deadline)
             if not is_failure(response):
-                pace.record_answer()
+                call_limiter.record_answer()
             blocked = read_block(response)
             if blocked is not None:
                 # Under any status: a 401 or 404 like this is about neither the credential nor the image.
@@ -100,7 +104,7 @@ class Calls:
         self,
         request: HttpRequest,
         deadline: Deadline,
-        pace: Pace,
+        call_limiter: CallLimiter,
         trial: int | None = None,
     ) -> HttpResponse:
         """Send a request about an image that nobody chose, whose answer tells something of the registry.
@@ -110,10 +114,10 @@ class Calls:
         Raises:
             TrustLookupError: there was no answer.
         """
-        request, generation = self.authorize(request, deadline, pace, trial)
+        request, generation = self.authorize(request, deadline, call_limiter, trial)
         answer = None
         try:
-            answer = self.send(request, generation, deadline, pace)
+            answer = self.send(request, generation, deadline, call_limiter)
             return answer
         finally:
             self._settle(generation, trial, answer)
@@ -122,7 +126,7 @@ class Calls:
         self,
         error: RegistryUnavailable,
         deadline: Deadline,
-        pace: Pace,
+        call_limiter: CallLimiter,
         *,
         of_list: bool = False,
     ) -> RegistryUnavailable:
@@ -137,7 +141,7 @@ class Calls:
         if error.fault is Fault.LOCAL:
             return error
         try:
-            is_alive = any(self._is_alive(deadline, pace, of_list=of_list) for _ in range(SAMPLES))
+            is_alive = any(self._is_alive(deadline, call_limiter, of_list=of_list) for _ in range(SAMPLES))
         except LookupTimeout as late:
             if late.fault is Fault.LOCAL and not error.was_sent:
                 return error  # nothing of the image was in it, and no time is left to see it again
@@ -145,11 +149,11 @@ class Calls:
         fault = Fault.IMAGE if is_alive else Fault.REGISTRY
         return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
 
-    def _is_alive(self, deadline: Deadline, pace: Pace, *, of_list: bool) -> bool:
+    def _is_alive(self, deadline: Deadline, call_limiter: CallLimiter, *, of_list: bool) -> bool:
         """Whether a control request is answered; one that fails to be sent is as good as one that fails."""
         for control in self._make_controls(of_list=of_list):
             try:
-                answer = self.send_control(control, deadline, pace)
+                answer = self.send_control(control, deadline, call_limiter)
             except RegistryUnavailable as error:
                 if error.fault is not Fault.REGISTRY:
                     raise

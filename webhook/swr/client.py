@@ -38,7 +38,7 @@ from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
 from webhook.swr.organizations import Organizations
 from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLists, follow_markers
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 
 MAX_NAMED: Final = 10
 """Tags of a digest that a record names."""
@@ -64,7 +64,7 @@ class SwrClient:
         self._detail = TagDetail(registry, recorder)
         self._calls = Calls(registry, transport, credential, recorder, self._detail)
 
-    def show_tag(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def show_tag(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
 
         Raises:
@@ -74,33 +74,33 @@ class SwrClient:
         path = f"/v2{repository_path(query.organization, query.repository)}/tags/{quote(query.tag, safe='')}"
         request = HttpRequest("GET", self._registry.endpoint, path)
         if not self._detail.is_due:
-            return self._find_in_list(query, deadline, pace)
+            return self._find_in_list(query, deadline, call_limiter)
         asked_at = self._clock()
         try:
-            response = self._get(request, query.organization, deadline, pace)
+            response = self._get(request, query.organization, deadline, call_limiter)
             if not is_unpublished(response):
                 record = read_tag(response, query, asked_at)
                 self._detail.record_offered()
                 return record
         except RegistryUnavailable as error:
-            raise self._calls.compare(error, deadline, pace) from None
+            raise self._calls.compare(error, deadline, call_limiter) from None
         # The list comes first: where the endpoint is wrong, SWR does not answer it.
         try:
-            record = self._find_in_list(query, deadline, pace)
+            record = self._find_in_list(query, deadline, call_limiter)
         except Forbidden:
-            self._confirm_missing(query, deadline, pace)
+            self._confirm_missing(query, deadline, call_limiter)
             raise
-        self._confirm_missing(query, deadline, pace)
+        self._confirm_missing(query, deadline, call_limiter)
         return record
 
-    def _confirm_missing(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> None:
+    def _confirm_missing(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> None:
         """Record that the call for one tag is missing, once that was seen of an image that nobody chose.
 
         Raises:
             MalformedAnswer: it is not: the gateway does not know the path of this image only.
         """
         control = self._detail.make_control(query.organization)
-        if not is_unpublished(self._calls.send_control(control, deadline, pace)):
+        if not is_unpublished(self._calls.send_control(control, deadline, call_limiter)):
             detail = "the API gateway answers 404 APIGW.0101 about this image, and not about others"
             raise MalformedAnswer(detail)
         self._detail.record_missing()
@@ -110,9 +110,9 @@ class SwrClient:
         """Whether questions about tags are answered from tag lists (``webhook.swr.fallback``)."""
         return self._detail.is_missing
 
-    def _find_in_list(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def _find_in_list(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         def read(request: HttpRequest, first: bool) -> HttpResponse:  # noqa: FBT001 - see find_in_list
-            return self._get_page(request, query.organization, deadline, pace, first=first)
+            return self._get_page(request, query.organization, deadline, call_limiter, first=first)
 
         try:
             return find_in_list(query, self._registry.endpoint, read, self._clock)
@@ -120,9 +120,9 @@ class SwrClient:
             detail = f"{error.detail} (to the tag list: the registry does not offer the call for one tag)"
             raise Forbidden(detail) from None
         except RegistryUnavailable as error:
-            raise self._calls.compare(error, deadline, pace, of_list=True) from None
+            raise self._calls.compare(error, deadline, call_limiter, of_list=True) from None
 
-    def find_digest(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def find_digest(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         """Return what the tags that hold a digest say, from the whole tag list.
 
         Trusted only if at least one tag holds the digest and every one that does is trusted.
@@ -135,9 +135,9 @@ class SwrClient:
 
         def read() -> TagList:
             try:
-                return self._read_list(query, deadline, pace)
+                return self._read_list(query, deadline, call_limiter)
             except RegistryUnavailable as error:
-                raise self._calls.compare(error, deadline, pace, of_list=True) from None
+                raise self._calls.compare(error, deadline, call_limiter, of_list=True) from None
 
         found = self._lists.get(repository, deadline, read)
         holders = found.holders.get(query.digest, ())
@@ -151,7 +151,7 @@ class SwrClient:
             tags=tuple(fact.tag for fact in holders[:MAX_NAMED]),
         )
 
-    def _read_list(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TagList:
+    def _read_list(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TagList:
         """Read the list of a repository's tags to its end; one that is missing has none.
 
         By the markers of API v3: offsets (v2) shift while tags are pushed, so that an untrusted holder
@@ -168,7 +168,9 @@ class SwrClient:
                 "GET", self._registry.endpoint, path, tuple(parameters), max_answer=MAX_PAGE
             )
             now = self._clock()
-            response = self._get_page(request, query.organization, deadline, pace, first=marker is None)
+            response = self._get_page(
+                request, query.organization, deadline, call_limiter, first=marker is None
+            )
             page = read_page(response, now)
             return (page, now), page.marker if isinstance(page, TagPage) else None
 
@@ -184,7 +186,13 @@ class SwrClient:
         return TagList(times[0], holders)
 
     def _get_page(
-        self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace, *, first: bool
+        self,
+        request: HttpRequest,
+        organization: str,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
+        *,
+        first: bool,
     ) -> HttpResponse:
         """Send the request for one page of a list.
 
@@ -192,7 +200,7 @@ class SwrClient:
         a Pod chooses. So only the timeout of a first page may be the registry's fault, as that of any call.
         """
         try:
-            response = self._get(request, organization, deadline, pace)
+            response = self._get(request, organization, deadline, call_limiter)
         except LookupTimeout:
             if first:
                 raise
@@ -203,7 +211,9 @@ class SwrClient:
             raise RegistryUnavailable(detail, fault=Fault.IMAGE)
         return response
 
-    def _get(self, request: HttpRequest, organization: str, deadline: Deadline, pace: Pace) -> HttpResponse:
+    def _get(
+        self, request: HttpRequest, organization: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
         """Send an authorised request; after a 401 at most once more, with a fresh secret.
 
         Raises:
@@ -212,16 +222,18 @@ class SwrClient:
         """
         again = True
         while True:
-            authorized, generation = self._calls.authorize(request, deadline, pace)
+            authorized, generation = self._calls.authorize(request, deadline, call_limiter)
             settled = False
             unanswered: LookupTimeout | None = None
             try:
                 if self._organizations.is_refused(organization, generation):
                     raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
-                response = self._calls.send(authorized, generation, deadline, pace)
+                response = self._calls.send(authorized, generation, deadline, call_limiter)
                 refused = is_unauthorized(response)
                 if refused:
-                    fault = self._attribute_refusal(response, organization, generation, deadline, pace)
+                    fault = self._attribute_refusal(
+                        response, organization, generation, deadline, call_limiter
+                    )
                     again = self._credential.reject(generation, fault) and again
                     settled = True
                     if not again and fault is not Fault.REGISTRY:
@@ -242,7 +254,12 @@ class SwrClient:
             again = False
 
     def _attribute_refusal(
-        self, response: HttpResponse, organization: str, generation: int, deadline: Deadline, pace: Pace
+        self,
+        response: HttpResponse,
+        organization: str,
+        generation: int,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
     ) -> Fault:
         """Return whose fault a 401 is for which the credential rests.
 
@@ -263,7 +280,7 @@ class SwrClient:
         try:
             if not self._organizations.is_refused(organization, generation):
                 try:
-                    answer = self._calls.send_control(control, deadline, pace, trial=generation)
+                    answer = self._calls.send_control(control, deadline, call_limiter, trial=generation)
                 except TrustLookupError:
                     raise _undecided(response) from None
                 if is_unauthorized(answer):

@@ -21,10 +21,10 @@ from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 Address = tuple[socket.AddressFamily, str]
 """An address family and a numeric address."""
 
-FRESH: Final = 30.0
+DNS_TTL: Final = 30.0
 """Seconds for which addresses are used without asking again."""
 
-PATIENCE: Final = 0.5
+STALE_WAIT: Final = 0.5
 """Seconds a caller waits for fresh addresses while it holds old ones."""
 
 MAX_NAMES: Final = 256
@@ -71,14 +71,14 @@ class Resolver:
             return [numeric]
         with self._lock:
             name = self._name(host)
-            if self._clock() - name.resolved_at < FRESH:
+            if self._clock() - name.resolved_at < DNS_TTL:
                 return name.addresses
             pending = name.pending
             if pending is None:
                 pending = name.pending = threading.Event()
                 spawn(lambda: self._run(host, name, pending), f"resolve-{host}")
             known = bool(name.addresses)
-        pending.wait(min(PATIENCE, deadline.remaining()) if known else deadline.remaining())
+        pending.wait(min(STALE_WAIT, deadline.remaining()) if known else deadline.remaining())
         with self._lock:
             if name.addresses:
                 return name.addresses

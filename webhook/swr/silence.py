@@ -21,7 +21,7 @@ from typing import Final
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, LookupTimeout, TrustLookupError
 
-PATIENCE: Final = 1 / 4
+CONTROL_DELAY: Final = 1 / 4
 """The share of a call's time after which a control request is sent, where nothing is heard meanwhile."""
 
 HESITATION: Final = 1 / 12
@@ -159,7 +159,7 @@ class Silence:
                 self._tried = 0
                 self._unanswered.clear()
                 return None
-            share = HESITATION if 0 < self._tried < SAMPLES else PATIENCE
+            share = HESITATION if 0 < self._tried < SAMPLES else CONTROL_DELAY
             quiet_since = max(call.began, self._heard_at, self._tried_at)
             seconds = quiet_since + call.seconds_of_control * share - time.monotonic()
             if seconds <= 0:

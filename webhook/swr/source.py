@@ -13,7 +13,7 @@ from webhook.swr.ca_files import describe
 from webhook.swr.calls import CallRecorder
 from webhook.swr.client import SwrClient
 from webhook.swr.http import Credential, Transport
-from webhook.trust.records import Pace, TrustQuery, TrustRecord
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -69,12 +69,12 @@ class SwrTrustSource:
         if problems:
             raise ConfigError(list(problems))
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         """Ask the query's registry; see ``TrustSource``."""
         client = self._client(query.registry)
         if query.digest is not None:
-            return client.find_digest(query, deadline, pace)
-        return client.show_tag(query, deadline, pace)
+            return client.find_digest(query, deadline, call_limiter)
+        return client.show_tag(query, deadline, call_limiter)
 
     def retain(self, registries: Iterable[Registry]) -> None:
         """Forget everything about registries that are no longer configured."""

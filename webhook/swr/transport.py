@@ -20,7 +20,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-from webhook.deadlines import Deadline, cut_off
+from webhook.deadlines import Deadline, abort_at
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
 from webhook.swr.ca_files import CaFile, CaFileRecorder
 from webhook.swr.connecting import Connector, Endpoint, is_local_limit
@@ -54,20 +54,20 @@ class _Call:
         """The other side of the connection that is used, ``None`` while there is none."""
         self.opened = False
         """Whether the connection was opened for this exchange."""
-        self.was_cut = False
+        self.aborted = False
         self._lock = threading.Lock()
         self._switches: list[socket.socket] = []
 
     def attach(self, switch: socket.socket) -> None:
         with self._lock:
             self._switches.append(switch)
-            late = self.was_cut
+            late = self.aborted
         if late:
             _shut_down(switch)
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         with self._lock:
-            self.was_cut = True
+            self.aborted = True
             switches = list(self._switches)
         for switch in switches:
             _shut_down(switch)
@@ -235,11 +235,11 @@ class PooledTransport:
         call = _Call(deadline, self._resolver, self._connector, self._traffic)
         token = _current.set(call)
         try:
-            with cut_off(deadline, call.cut):
+            with abort_at(deadline, call.abort):
                 response = self._exchange(manager, request, deadline)
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             # The kernel reports ETIMEDOUT of a dead connection before the deadline.
-            late = call.was_cut or deadline.remaining() < _ROUNDING
+            late = call.aborted or deadline.remaining() < _ROUNDING
             dead = not late and _is_timeout(error)
             call.avoid_address(dead=dead)
             if late:
@@ -251,7 +251,7 @@ class PooledTransport:
             raise RegistryUnavailable(detail, fault=call.fault, was_sent=was_sent) from None
         finally:
             _current.reset(token)
-        if call.was_cut:
+        if call.aborted:
             # Cut in its headers, an answer looks like one with few headers and no body.
             call.avoid_address(dead=False)
             raise _late(request, call)

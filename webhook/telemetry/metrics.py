@@ -168,7 +168,7 @@ class Metrics:
         """Take note of one image's finding."""
         self._findings.count(finding, reason, mode, effect)
 
-    def glass_broken(self) -> None:
+    def break_glass_used(self) -> None:
         """Take note of a request admitted by break-glass."""
         self._break_glass.inc()
 
@@ -237,7 +237,7 @@ class Metrics:
         self._certificate_end.labels("serving").set(not_after)
         self.conditions.certificate_loads.labels("ok").inc()
 
-    def authority_loaded(self, not_after: float) -> None:
+    def ca_loaded(self, not_after: float) -> None:
         """Take note of the authority of a managed certificate, which ends at ``not_after``."""
         self._certificate_end.labels("authority").set(not_after)
 

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from cachetools import Cache, TLRUCache
 
-from webhook.trust.facts import FUTURE, Fact, Key
 from webhook.trust.records import TrustRecord, TrustStatus
+from webhook.trust.replication import MAX_CLOCK_SKEW, Key, TrustEntry
 from webhook.trust.settings import CacheSettings
 
 _Kept = TypeVar("_Kept")
@@ -23,7 +23,7 @@ _Store = TLRUCache[Key, Any]
 _Stores = tuple[_Store, _Store, _Store, _Store]
 """Of what is trusted, refused, recalled and lost."""
 
-SLICE: Final = 200
+BATCH_SIZE: Final = 200
 """Records that are filed anew at a time: some milliseconds."""
 
 
@@ -55,9 +55,9 @@ class RecordCache:
             return record
         return None
 
-    def get_stand_in(self, key: Key) -> TrustRecord | None:
+    def get_stale(self, key: Key) -> TrustRecord | None:
         """Return the trusted record that may stand in while SWR cannot be asked, or ``None``."""
-        own, recalled = self._trusted.get(key), self._recalled.get(key)
+        own, recalled = self._trusted.get(key), self._imported.get(key)
         for record in (recalled, own):
             if record is not None and self._is_fresh(record, self._longest(self.settings.trusted)):
                 return record
@@ -71,44 +71,44 @@ class RecordCache:
         """
         self._touch(key)
         known = self._trusted.get(key) or self._refused.get(key)
-        if known is not None and record.fetched_at < known.fetched_at <= self._clock() + FUTURE:
+        if known is not None and record.fetched_at < known.fetched_at <= self._clock() + MAX_CLOCK_SKEW:
             return
         if record.status is TrustStatus.TRUSTED:
             self._refused.pop(key, None)
-            self._lost.pop(key, None)
+            self._tombstones.pop(key, None)
             self._trusted[key] = record
         else:
             had_trust = self._trusted.pop(key, None) is not None
-            had_trust = self._recalled.pop(key, None) is not None or had_trust
+            had_trust = self._imported.pop(key, None) is not None or had_trust
             if had_trust:
-                self._lost[key] = record.fetched_at
+                self._tombstones[key] = record.fetched_at
             self._refused[key] = record
-        self._recalled.pop(key, None)
+        self._imported.pop(key, None)
 
-    def recall(self, fact: Fact) -> None:
+    def import_entry(self, entry: TrustEntry) -> None:
         """Take in what another process heard, as far as it is not contradicted here."""
-        age = self._clock() - fact.at
-        if not -FUTURE <= age < self.settings.stale_if_error:
+        age = self._clock() - entry.at
+        if not -MAX_CLOCK_SKEW <= age < self.settings.stale_if_error:
             return
-        self._touch(fact.key)
-        if fact.trusted:
-            self._recall_trust(fact)
+        self._touch(entry.key)
+        if entry.trusted:
+            self._recall_trust(entry)
         else:
-            self._recall_loss(fact)
+            self._recall_loss(entry)
 
     def keys(self) -> list[Key]:
-        """Return the keys of all that another process may want to know, some twice; see ``fact``."""
-        return [*_keys(self._trusted), *_keys(self._recalled), *_keys(self._lost)]
+        """Return the keys of all that another process may want to know, some twice; see ``entry``."""
+        return [*_keys(self._trusted), *_keys(self._imported), *_keys(self._tombstones)]
 
-    def fact(self, key: Key) -> Fact | None:
+    def export_entry(self, key: Key) -> TrustEntry | None:
         """Return what another process may want to know of an image; is no use of it."""
-        lost = _peek(self._lost, key)
+        lost = _peek(self._tombstones, key)
         if lost is not None:
-            return Fact(key, math.ceil(lost), trusted=False)
-        record = _peek(self._recalled, key) or _peek(self._trusted, key)
+            return TrustEntry(key, math.ceil(lost), trusted=False)
+        record = _peek(self._imported, key) or _peek(self._trusted, key)
         if record is None:
             return None
-        return Fact(key, math.floor(record.fetched_at), trusted=True, digest=record.digest)
+        return TrustEntry(key, math.floor(record.fetched_at), trusted=True, digest=record.digest)
 
     def configure(self, settings: CacheSettings) -> Iterator[None]:
         """Go on under other settings, keeping what still counts under them; a slice at each step.
@@ -127,8 +127,8 @@ class RecordCache:
         keys = list(dict.fromkeys(key for store in old for key in _keys(store)))
         self._touched = set()
         try:
-            for start in range(0, len(keys), SLICE):
-                _carry(keys[start : start + SLICE], old, new)
+            for start in range(0, len(keys), BATCH_SIZE):
+                _carry(keys[start : start + BATCH_SIZE], old, new)
                 yield
             _carry(self._touched, old, new)
             self._file_in(new)
@@ -145,37 +145,37 @@ class RecordCache:
     @property
     def sizes(self) -> tuple[int, int, int]:
         """How many trusted and refused records there are, and how many of other processes."""
-        return len(self._trusted), len(self._refused), len(self._recalled)
+        return len(self._trusted), len(self._refused), len(self._imported)
 
-    def _recall_trust(self, fact: Fact) -> None:
-        key = fact.key
+    def _recall_trust(self, entry: TrustEntry) -> None:
+        key = entry.key
         refused = _peek(self._refused, key)
         refused_at = refused.fetched_at if refused is not None else -math.inf
-        heard = max(_peek(self._lost, key) or -math.inf, refused_at)
-        if heard >= fact.at - FUTURE:
+        heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)
+        if heard >= entry.at - MAX_CLOCK_SKEW:
             # Somebody believes it still: that it was refused must reach them.
-            self._lost[key] = heard
+            self._tombstones[key] = heard
             return
-        known = _peek(self._recalled, key) or _peek(self._trusted, key)
-        if known is None or known.fetched_at < fact.at:
-            self._lost.pop(key, None)
-            self._recalled[key] = TrustRecord(TrustStatus.TRUSTED, fact.at, fact.digest)
+        known = _peek(self._imported, key) or _peek(self._trusted, key)
+        if known is None or known.fetched_at < entry.at:
+            self._tombstones.pop(key, None)
+            self._imported[key] = TrustRecord(TrustStatus.TRUSTED, entry.at, entry.digest)
 
-    def _recall_loss(self, fact: Fact) -> None:
-        key = fact.key
-        for store in (self._trusted, self._recalled):
+    def _recall_loss(self, entry: TrustEntry) -> None:
+        key = entry.key
+        for store in (self._trusted, self._imported):
             record = _peek(store, key)
-            if record is not None and record.fetched_at > fact.at + FUTURE:
+            if record is not None and record.fetched_at > entry.at + MAX_CLOCK_SKEW:
                 return
             store.pop(key, None)
-        self._lost[key] = max(fact.at, _peek(self._lost, key) or 0.0)
+        self._tombstones[key] = max(entry.at, _peek(self._tombstones, key) or 0.0)
 
     def _longest(self, life: float) -> float:
         """Return for how long a record is kept that answers for ``life`` seconds."""
         return max(life, self.settings.stale_if_error)
 
     def _is_fresh(self, record: TrustRecord, life: float) -> bool:
-        return -FUTURE <= self._clock() - record.fetched_at < life
+        return -MAX_CLOCK_SKEW <= self._clock() - record.fetched_at < life
 
     def _touch(self, key: Key) -> None:
         if self._touched is not None:
@@ -183,13 +183,13 @@ class RecordCache:
 
     @property
     def _stores(self) -> _Stores:
-        return self._trusted, self._refused, self._recalled, self._lost
+        return self._trusted, self._refused, self._imported, self._tombstones
 
     def _file_in(self, stores: _Stores) -> None:
         self._trusted: TLRUCache[Key, TrustRecord] = stores[0]
         self._refused: TLRUCache[Key, TrustRecord] = stores[1]
-        self._recalled: TLRUCache[Key, TrustRecord] = stores[2]
-        self._lost: TLRUCache[Key, float] = stores[3]
+        self._imported: TLRUCache[Key, TrustRecord] = stores[2]
+        self._tombstones: TLRUCache[Key, float] = stores[3]
 
     def _make_stores(self) -> _Stores:
         return (
@@ -216,7 +216,7 @@ class RecordCache:
 
     def _end_of_loss(self, key: Key, at: float, now: float) -> float:
         del key, now
-        return at + FUTURE + self.settings.stale_if_error
+        return at + MAX_CLOCK_SKEW + self.settings.stale_if_error
 
 
 def _find(store: TLRUCache[Key, TrustRecord], key: Key) -> TrustRecord | None:

@@ -47,7 +47,7 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), clock())
         self._background = _Bucket(rate * BACKGROUND_SHARE, clock())
-        self._silent_until = float("-inf")
+        self._backoff_until = float("-inf")
         self._blocked_until = float("-inf")
         self._back_off = 0.0
 
@@ -58,12 +58,12 @@ class RateLimiter:
         if delay > 0:
             self._sleep(delay)
 
-    def give_back(self, *, background: bool = False) -> None:
+    def cancel(self, *, background: bool = False) -> None:
         """Give back a turn that was reserved and not used."""
         with self._lock:
-            self._bucket(background).give_back()
+            self._bucket(background).cancel()
 
-    def wait_turn(self, deadline: Deadline, *, background: bool = False, reserved: bool = False) -> None:
+    def wait(self, deadline: Deadline, *, background: bool = False, reserved: bool = False) -> None:
         """Wait until a call may be made, for SWR's pause alone where the turn was ``reserved``.
 
         Raises:
@@ -71,32 +71,32 @@ class RateLimiter:
         """
         with self._lock:
             now = self._clock()
-            silence = self._silent_until - now
+            silence = self._backoff_until - now
             longest = deadline.remaining() * (1 - LEAST_LEFT)
             bucket = self._bucket(background)
             if silence > longest:
                 if reserved:
-                    bucket.give_back()
+                    bucket.cancel()
                 blocked = now < self._blocked_until
                 detail = "SWR has blocked the account for a while" if blocked else "SWR asked for a pause"
                 raise Throttled(detail, retry_after=silence, fault=Fault.REGISTRY)
             own = 0.0 if reserved else bucket.take(now)
             delay = max(silence, own)
             if delay > longest:
-                bucket.give_back()
+                bucket.cancel()
                 raise Throttled("our own limit of calls is used up", retry_after=delay, fault=Fault.LOCAL)
         if delay > 0:
             self._sleep(delay)
 
-    def has_turn(self, *, background: bool = False) -> bool:
+    def has_token(self, *, background: bool = False) -> bool:
         """Whether a call could be made without waiting for our own limit."""
         with self._lock:
             return self._bucket(background).has_token(self._clock())
 
     @property
-    def is_silent(self) -> bool:
+    def is_backing_off(self) -> bool:
         """Whether SWR has asked for a pause that is not over."""
-        return self._clock() < self._silent_until
+        return self._clock() < self._backoff_until
 
     @property
     def is_blocked(self) -> bool:
@@ -107,13 +107,13 @@ class RateLimiter:
         """Be silent for as long as SWR asks, or longer each time it does not say."""
         with self._lock:
             now = self._clock()
-            if now < self._silent_until:
+            if now < self._backoff_until:
                 return
             self._back_off = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, self._back_off * 2))
             wanted = self._back_off if retry_after is None else retry_after
             pause = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, wanted))
             # The bound comes first: replicas must not come back in step, least of all after the longest one.
-            self._silent_until = now + pause * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
+            self._backoff_until = now + pause * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
 
     def block(self, seconds: float) -> float:
         """Be silent because SWR has blocked the account; return for how many seconds from now.
@@ -125,9 +125,9 @@ class RateLimiter:
             if now >= self._blocked_until:
                 pause = min(LONGEST_BLOCK, max(SHORTEST_BACK_OFF, seconds))
                 self._blocked_until = now + pause * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
-                self._silent_until = max(self._silent_until, self._blocked_until)
+                self._backoff_until = max(self._backoff_until, self._blocked_until)
                 for bucket in (self._cold, self._background):
-                    bucket.empty(self._silent_until)
+                    bucket.empty(self._backoff_until)
             return self._blocked_until - now
 
     def change_rate(self, rate: float) -> None:
@@ -140,7 +140,7 @@ class RateLimiter:
                 for bucket in (self._cold, self._background):
                     bucket.empty(self._blocked_until)
 
-    def ease(self) -> None:
+    def reset_backoff(self) -> None:
         """Take note that SWR answered without complaint."""
         self._back_off = 0.0
 
@@ -178,5 +178,5 @@ class _Bucket:
         self._tokens = 0.0
         self._at = until
 
-    def give_back(self) -> None:
+    def cancel(self) -> None:
         self._tokens += 1

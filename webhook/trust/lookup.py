@@ -14,14 +14,14 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled, TrustLookupError
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.cache import RecordCache, is_due
-from webhook.trust.facts import Fact, Key
-from webhook.trust.flight import Flight
-from webhook.trust.lane import Lane, LaneRecorder
 from webhook.trust.limiter import RateLimiter
+from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
+from webhook.trust.registry_queue import QueueRecorder, RegistryQueue
+from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
-BREATH: Final = 0.001
+YIELD_SECONDS: Final = 0.001
 """Seconds between two steps of long work, for everybody else."""
 
 
@@ -34,7 +34,7 @@ class Origin(StrEnum):
     """SWR could not be asked: an earlier trusted answer stands in (``cache.staleIfError``)."""
 
 
-class Known(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True):
     """A record, and where it came from. ``failure`` is why a stale one had to stand in."""
 
     record: TrustRecord
@@ -42,16 +42,16 @@ class Known(msgspec.Struct, frozen=True):
     failure: TrustLookupError | None = None
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True):
     """The lookup failed."""
 
     failure: TrustLookupError
 
 
-Answer = Known | Unknown
+LookupResult = Found | Failed
 
 
-class Question(msgspec.Struct, frozen=True):
+class LookupRequest(msgspec.Struct, frozen=True):
     """A query on behalf of somebody.
 
     ``pinned`` is the digest that the reference pins, if any: a cached record that holds another
@@ -64,7 +64,7 @@ class Question(msgspec.Struct, frozen=True):
     tenant: str = ""
 
 
-class TrustRecorder(LaneRecorder, Protocol):
+class TrustRecorder(QueueRecorder, Protocol):
     """Is told how questions were answered."""
 
     def cache_answered(self, result: str) -> None:
@@ -103,37 +103,39 @@ class TrustLookup:
         self._take_turn = take_turn
         self._lock = threading.Lock()
         self._cache = RecordCache(cache, clock)
-        self._flights: dict[Key, Flight] = {}
-        self._lanes: dict[str, Lane] = {}
+        self._pending: dict[Key, PendingLookup] = {}
+        self._queues: dict[str, RegistryQueue] = {}
         self._limiters: dict[tuple[str, CredentialSettings], RateLimiter] = {}
 
-    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         """Answer all questions at once, in order, none later than the deadline.
 
-        Never raises ``TrustLookupError``: a failure is an ``Unknown``.
+        Never raises ``TrustLookupError``: a failure is an ``Failed``.
         """
-        answers: list[Answer | None] = []
-        waiting: list[tuple[int, Question, Flight]] = []
+        answers: list[LookupResult | None] = []
+        waiting: list[tuple[int, LookupRequest, PendingLookup]] = []
         with self._lock:
             now = self._clock()
             for index, question in enumerate(questions):
                 key = question.query.key
                 record = self._cache.get(key)
                 if record is not None and self._is_answer(record, question, now):
-                    answers.append(Known(record, Origin.CACHE))
+                    answers.append(Found(record, Origin.CACHE))
                     self._recorder.cache_answered("hit")
-                    if is_due(record, self._cache.settings, now) and key not in self._flights:
+                    if is_due(record, self._cache.settings, now) and key not in self._pending:
                         self._recorder.cache_answered("refresh")
-                        self._launch(key, Flight(question.query, background=True))
+                        self._launch(key, PendingLookup(question.query, background=True))
                     continue
                 answers.append(None)
                 waiting.append((index, question, self._join(key, question)))
-        for index, question, flight in waiting:
-            answers[index] = self._await(question, flight, deadline)
+        for index, question, pending in waiting:
+            answers[index] = self._await(question, pending, deadline)
         found = [answer for answer in answers if answer is not None]
         return self._look_again(questions, found) if waiting else found
 
-    def _look_again(self, questions: Sequence[Question], answers: Sequence[Answer]) -> list[Answer]:
+    def _look_again(
+        self, questions: Sequence[LookupRequest], answers: Sequence[LookupResult]
+    ) -> list[LookupResult]:
         """Return the answers as they are after a wait: what is too old to be used by now is known no more.
 
         Else who names many cold images beside one would see that one admitted for longer than ``trusted``.
@@ -145,8 +147,8 @@ class TrustLookup:
                 for question, answer in zip(questions, answers, strict=True)
             ]
 
-    def _renew(self, question: Question, answer: Answer, now: float) -> Answer:
-        if isinstance(answer, Unknown) or answer.origin is Origin.STALE:
+    def _renew(self, question: LookupRequest, answer: LookupResult, now: float) -> LookupResult:
+        if isinstance(answer, Failed) or answer.origin is Origin.STALE:
             return answer
         # What this review has asked itself may be as old as a lookup takes, however short ``trusted`` is.
         asked = self._settings.timeout if answer.origin is Origin.SWR else 0.0
@@ -154,9 +156,9 @@ class TrustLookup:
             return answer
         record = self._cache.get(question.query.key)
         if record is not None and self._is_answer(record, question, now):
-            return Known(record, Origin.CACHE)
+            return Found(record, Origin.CACHE)
         detail = "what SWR had said became too old while other images of this review were waited for"
-        return Unknown(LookupTimeout(detail, fault=Fault.LOCAL))
+        return Failed(LookupTimeout(detail, fault=Fault.LOCAL))
 
     def configure(self, cache: CacheSettings, lookup: LookupSettings) -> None:
         """Go on under other settings; what is known stays as far as it counts under them.
@@ -166,11 +168,11 @@ class TrustLookup:
         if cache != self._cache.settings:
             steps = self._cache.configure(cache)
             while self._take(steps):
-                time.sleep(BREATH)
+                time.sleep(YIELD_SECONDS)
         with self._lock:
             if lookup != self._settings:
                 self._settings = lookup
-                self._lanes.clear()
+                self._queues.clear()
                 for limiter in self._limiters.values():
                     limiter.change_rate(lookup.calls_per_second)
 
@@ -184,31 +186,31 @@ class TrustLookup:
         keys = {registry.key for registry in registries}
         with self._lock:
             self._cache.retain(keys)
-            for key in [key for key in self._lanes if key not in keys]:
-                del self._lanes[key]
+            for key in [key for key in self._queues if key not in keys]:
+                del self._queues[key]
 
     def warm(self, queries: Sequence[TrustQuery]) -> None:
         """Ask about images in the background, as far as the queue takes them."""
         with self._lock:
             for query in queries:
-                if self._cache.get(query.key) is None and query.key not in self._flights:
-                    self._launch(query.key, Flight(query, background=True))
+                if self._cache.get(query.key) is None and query.key not in self._pending:
+                    self._launch(query.key, PendingLookup(query, background=True))
 
     def keys(self) -> list[Key]:
         """Return the keys of all that another process may want to know."""
         with self._lock:
             return self._cache.keys()
 
-    def facts(self, keys: Sequence[Key]) -> list[Fact]:
+    def export_entries(self, keys: Sequence[Key]) -> list[TrustEntry]:
         """Return what another process may want to know of these images."""
         with self._lock:
-            return [fact for key in keys if (fact := self._cache.fact(key)) is not None]
+            return [entry for key in keys if (entry := self._cache.export_entry(key)) is not None]
 
-    def recall(self, facts: Iterable[Fact]) -> None:
+    def import_entries(self, entries: Iterable[TrustEntry]) -> None:
         """Take in what other processes heard: trust to stand in, and the loss of trust."""
         with self._lock:
-            for fact in facts:
-                self._cache.recall(fact)
+            for entry in entries:
+                self._cache.import_entry(entry)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -216,85 +218,85 @@ class TrustLookup:
         with self._lock:
             return self._cache.sizes
 
-    def _is_answer(self, record: TrustRecord, question: Question, now: float) -> bool:
+    def _is_answer(self, record: TrustRecord, question: LookupRequest, now: float) -> bool:
         if question.pinned is None or record.status is not TrustStatus.TRUSTED:
             return True
         if record.digest == question.pinned:
             return True
         return now - record.fetched_at < self._cache.settings.refused
 
-    def _join(self, key: Key, question: Question) -> Flight:
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = Flight(question.query, waiters=1)
+    def _join(self, key: Key, question: LookupRequest) -> PendingLookup:
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = PendingLookup(question.query, waiters=1)
             self._recorder.cache_answered("miss")
-            self._launch(key, flight, question.tenant)
-            return flight
-        flight.waiters += 1
+            self._launch(key, pending, question.tenant)
+            return pending
+        pending.waiters += 1
         self._recorder.cache_answered("coalesced")
-        if not flight.started and question.tenant not in flight.tenants:
+        if not pending.started and question.tenant not in pending.tenants:
             # Whoever joins waits in its own queue: the first one's may be as long as its author likes.
-            flight.background = False
-            self._lane(question.query.registry).submit(flight, question.tenant)
-        return flight
+            pending.background = False
+            self._queue_for(question.query.registry).submit(pending, question.tenant)
+        return pending
 
-    def _launch(self, key: Key, flight: Flight, tenant: str = "") -> None:
-        self._flights[key] = flight
-        if not self._lane(flight.query.registry).submit(flight, tenant):
-            del self._flights[key]
-            flight.failure = Throttled("too many lookups are waiting already", fault=Fault.LOCAL)
-            flight.done.set()
+    def _launch(self, key: Key, pending: PendingLookup, tenant: str = "") -> None:
+        self._pending[key] = pending
+        if not self._queue_for(pending.query.registry).submit(pending, tenant):
+            del self._pending[key]
+            pending.failure = Throttled("too many lookups are waiting already", fault=Fault.LOCAL)
+            pending.done.set()
 
-    def _await(self, question: Question, flight: Flight, deadline: Deadline) -> Answer:
-        answered = flight.done.wait(deadline.remaining())
+    def _await(self, question: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
+        answered = pending.done.wait(deadline.remaining())
         self._take_turn()
         with self._lock:
-            flight.waiters -= 1
-            record, failure = flight.record, flight.failure
+            pending.waiters -= 1
+            record, failure = pending.record, pending.failure
             if record is not None:
-                return Known(record, Origin.SWR)
+                return Found(record, Origin.SWR)
             if failure is None or not answered:
-                failure = self._explain_wait(flight)  # the call may still succeed: nothing is known of SWR
-            stand_in = self._stand_in(question, failure)
-        if stand_in is None:
-            return Unknown(failure)
+                failure = self._explain_wait(pending)  # the call may still succeed: nothing is known of SWR
+            stale_record = self._stale_record(question, failure)
+        if stale_record is None:
+            return Failed(failure)
         self._recorder.cache_answered("stale")
-        return Known(stand_in, Origin.STALE, failure)
+        return Found(stale_record, Origin.STALE, failure)
 
-    def _explain_wait(self, flight: Flight) -> TrustLookupError:
+    def _explain_wait(self, pending: PendingLookup) -> TrustLookupError:
         """Return why a flight was not over by the deadline of one review.
 
         Never the registry's fault: when a review comes, how long it may wait and what queues before it
         are its author's choice. Only the call itself can say that SWR does not answer.
         """
-        if flight.started:
+        if pending.started:
             return LookupTimeout(
                 "SWR had not answered when the time of this review was over", fault=Fault.LOCAL
             )
-        lane = self._lanes.get(flight.query.registry.key)
-        if lane is not None and lane.is_held_back:
+        queue = self._queues.get(pending.query.registry.key)
+        if queue is not None and queue.is_held_back:
             return Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
         return LookupTimeout(
             "the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL
         )
 
-    def _stand_in(self, question: Question, failure: TrustLookupError) -> TrustRecord | None:
+    def _stale_record(self, question: LookupRequest, failure: TrustLookupError) -> TrustRecord | None:
         """Return an earlier trusted record where the failure is such that it may stand in."""
         if not failure.allows_stale:
             return None
-        record = self._cache.get_stand_in(question.query.key)
+        record = self._cache.get_stale(question.query.key)
         if record is not None and question.pinned not in (None, record.digest):
             return None
         return record
 
-    def _lane(self, registry: Registry) -> Lane:
-        lane = self._lanes.get(registry.key)
-        if lane is None:
+    def _queue_for(self, registry: Registry) -> RegistryQueue:
+        queue = self._queues.get(registry.key)
+        if queue is None:
             caller = (registry.endpoint, registry.credentials)
             limiter = self._limiters.get(caller)
             if limiter is None:
                 limiter = self._limiters[caller] = RateLimiter(self._settings.calls_per_second)
-            lane = Lane(
+            queue = RegistryQueue(
                 registry.name,
                 self._source,
                 limiter,
@@ -303,16 +305,16 @@ class TrustLookup:
                 self._finish,
                 self._lateness,
             )
-            self._lanes[registry.key] = lane
-        return lane
+            self._queues[registry.key] = queue
+        return queue
 
-    def _finish(self, flight: Flight, outcome: TrustRecord | TrustLookupError) -> None:
+    def _finish(self, pending: PendingLookup, outcome: TrustRecord | TrustLookupError) -> None:
         with self._lock:
             if isinstance(outcome, TrustRecord):
-                self._cache.put(flight.query.key, outcome)
-                flight.record = outcome
+                self._cache.put(pending.query.key, outcome)
+                pending.record = outcome
             else:
-                flight.failure = outcome
-            if self._flights.get(flight.query.key) is flight:
-                del self._flights[flight.query.key]
-        flight.done.set()
+                pending.failure = outcome
+            if self._pending.get(pending.query.key) is pending:
+                del self._pending[pending.query.key]
+        pending.done.set()

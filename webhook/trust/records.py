@@ -68,7 +68,7 @@ class TrustRecord:
     tags: tuple[str, ...] = ()
 
 
-class Pace(Protocol):
+class CallLimiter(Protocol):
     """Keeps the calls of one lookup within the rate, and knows how much of its time each of them had."""
 
     def call(self, deadline: Deadline) -> AbstractContextManager[None]:
@@ -94,7 +94,7 @@ class Pace(Protocol):
 
 
 class Unlimited:
-    """Implements ``Pace`` for who makes a few calls alone."""
+    """Implements ``CallLimiter`` for who makes a few calls alone."""
 
     is_probe = False
 
@@ -112,8 +112,8 @@ class Unlimited:
 class TrustSource(Protocol):
     """Where records come from. Implemented by ``webhook.swr.source`` and by fakes."""
 
-    def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-        """Ask once, ending by the deadline; ``pace.call`` is around each HTTP call to SWR.
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        """Ask once, ending by the deadline; ``call_limiter.call`` is around each HTTP call to SWR.
 
         One question about a digest may take many calls (pages of a tag list): the pace is how
         all of them stay within ``lookup.callsPerSecond``.

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from webhook.errors import SnapshotError
-from webhook.trust.facts import MAX_FACTS, SLICE, Fact
+from webhook.trust.replication import BATCH_SIZE, MAX_ENTRIES, TrustEntry
 
 NAME: Final = b"swr-trust snapshot "
 FORM: Final = NAME + b"1\n"
@@ -31,10 +31,12 @@ MAX_FRAME: Final = 1024 * 1024
 _CODE_SIZE: Final = 32
 _LENGTH: Final = struct.Struct(">I")
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(list[Fact])
+_DECODER: Final = msgspec.msgpack.Decoder(list[TrustEntry])
 
 
-def seal(facts: Sequence[Fact], key: bytes, pause: Callable[[], None] = lambda: None) -> tuple[bytes, int]:
+def sign(
+    entries: Sequence[TrustEntry], key: bytes, pause: Callable[[], None] = lambda: None
+) -> tuple[bytes, int]:
     """Return the facts as bytes, and how many: as many of the first as fit into ``MAX_BYTES``.
 
     ``pause`` is called after each frame, to let others have their turn.
@@ -42,8 +44,8 @@ def seal(facts: Sequence[Fact], key: bytes, pause: Callable[[], None] = lambda: 
     count = 0
     frames: list[bytes] = []
     size = len(FORM) + _CODE_SIZE
-    for start in range(0, min(len(facts), MAX_FACTS), SLICE):
-        chosen = facts[start : start + SLICE]
+    for start in range(0, min(len(entries), MAX_ENTRIES), BATCH_SIZE):
+        chosen = entries[start : start + BATCH_SIZE]
         packed = zlib.compress(_ENCODER.encode(chosen))
         size += _LENGTH.size + len(packed)
         if size > MAX_BYTES:
@@ -55,7 +57,7 @@ def seal(facts: Sequence[Fact], key: bytes, pause: Callable[[], None] = lambda: 
     return FORM + _authenticate(body, key) + body, count
 
 
-def unseal(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) -> list[Fact]:
+def verify(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) -> list[TrustEntry]:
     """Return the facts of a snapshot.
 
     Raises:
@@ -69,13 +71,13 @@ def unseal(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) ->
     body = data[len(FORM) + _CODE_SIZE :]
     if not hmac.compare_digest(data[len(FORM) : len(FORM) + _CODE_SIZE], _authenticate(body, key)):
         raise SnapshotError("forged", "it was not written with the key of this installation")
-    facts: list[Fact] = []
+    entries: list[TrustEntry] = []
     for frame in _split(body):
-        facts += _unpack(frame)
-        if len(facts) > MAX_FACTS:
-            raise SnapshotError("oversized", f"it holds more than {MAX_FACTS} images")
+        entries += _unpack(frame)
+        if len(entries) > MAX_ENTRIES:
+            raise SnapshotError("oversized", f"it holds more than {MAX_ENTRIES} images")
         pause()
-    return facts
+    return entries
 
 
 def _authenticate(body: bytes, key: bytes) -> bytes:
@@ -94,7 +96,7 @@ def _split(body: bytes) -> Iterator[bytes]:
         yield body[start:at]
 
 
-def _unpack(frame: bytes) -> list[Fact]:
+def _unpack(frame: bytes) -> list[TrustEntry]:
     unpacker = zlib.decompressobj()
     try:
         packed = unpacker.decompress(frame, MAX_FRAME)

@@ -36,7 +36,7 @@ class PeerProcess:
 
     def __init__(self, program: Path, certificate: Certificate) -> None:
         self.port = free_port()
-        self._authority = certificate.authority
+        self._ca = certificate.ca
         files = (str(certificate.certificate), str(certificate.key))
         self._command = [str(program), f"127.0.0.1:{self.port}", *files]
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +46,7 @@ class PeerProcess:
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
             try:
-                connect(self.port, self._authority).close()
+                connect(self.port, self._ca).close()
             except OSError:
                 time.sleep(0.05)
             else:

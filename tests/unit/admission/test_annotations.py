@@ -17,13 +17,13 @@ from webhook.admission.uses import ImageUse
 from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
-from webhook.trust.lookup import Known, Origin
+from webhook.trust.lookup import Found, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
 FACTS: dict[str, Any] = {
     "shop/web:1": TrustStatus.TRUSTED,
     "shop/web:2": TrustStatus.UNTRUSTED,
-    "shop/old:1": Known(
+    "shop/old:1": Found(
         TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down")
     ),
     "shop/hidden:1": Forbidden("x"),

@@ -149,11 +149,11 @@ def test_the_most_that_passes_is_decoded_in_bounded_memory() -> None:
 
 def test_a_large_object_that_is_honest_passes() -> None:
     """Fault C1 is none of theirs: 1.5 MiB with thousands of variables and managed fields, and its predecessor."""
-    thing = pod("a")
-    thing["spec"]["containers"][0]["env"] = [{"name": f"N{n}", "value": "v" * 100} for n in range(5_000)]
-    thing["metadata"]["managedFields"] = [{"fieldsV1": {f"f:{n}": {} for n in range(10_000)}}]
-    thing["metadata"]["annotations"] = {"last": "[" + ",{}" * 85_000}
-    body = review(thing, old=thing, operation="UPDATE")
+    obj = pod("a")
+    obj["spec"]["containers"][0]["env"] = [{"name": f"N{n}", "value": "v" * 100} for n in range(5_000)]
+    obj["metadata"]["managedFields"] = [{"fieldsV1": {f"f:{n}": {} for n in range(10_000)}}]
+    obj["metadata"]["annotations"] = {"last": "[" + ",{}" * 85_000}
+    body = review(obj, old=obj, operation="UPDATE")
     assert body.count(b",") + body.count(b"{") > 4 * MAX_ELEMENTS
     assert find_excess(body) == ""
     assert read_review(body).unreadable == ""

@@ -23,7 +23,7 @@ from webhook.policy.evaluation import Judgement
 from webhook.policy.findings import Finding, Mode
 
 USE = ImageUse("spec.containers[0].image", ("containers", "main"), "a")
-PASSING = [
+TRANSIENT = [
     LookupTimeout("x", fault=Fault.REGISTRY),
     RegistryUnavailable("x"),
 ]
@@ -65,13 +65,13 @@ def test_unmanaged_images_are_treated_as_the_policy_says(setting: Any, effect: E
 
 
 @pytest.mark.parametrize(
-    "failure", [*PASSING, *LASTING], ids=lambda failure: f"{type(failure).__name__}-{failure.fault}"
+    "failure", [*TRANSIENT, *LASTING], ids=lambda failure: f"{type(failure).__name__}-{failure.fault}"
 )
 @pytest.mark.parametrize("setting", ["deny", "allow"])
 def test_a_failed_lookup_passes_only_if_nobody_can_cause_it(setting: Any, failure: Any) -> None:
     """Fault B3: ``onLookupFailure: allow`` is about outages, not about what an author can cause."""
     judgement = Judgement(Finding.UNKNOWN, failure.reason, failure=failure)
-    passes = setting == "allow" and failure in PASSING
+    passes = setting == "allow" and failure in TRANSIENT
     assert refuses(judgement, policy(on_lookup_failure=setting)) is (Effect.WARN if passes else Effect.DENY)
 
 

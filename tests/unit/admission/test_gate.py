@@ -40,7 +40,7 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
 from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Policy
-from webhook.trust.lookup import Answer, Known, Origin, Question
+from webhook.trust.lookup import Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
 TRUSTED, UNTRUSTED, MISSING = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOST}/shop/web:3"
@@ -215,16 +215,16 @@ def test_workloads_may_be_left_alone() -> None:
 )
 def test_nothing_in_an_object_makes_it_trusted(metadata: dict[str, Any]) -> None:
     """Owners, labels and annotations are their author's word (T09, T13, T14, T15, T16, T18)."""
-    thing = pod(UNTRUSTED)
-    thing["metadata"].update(metadata)
-    assert decide(request(thing)).allowed is False
+    obj = pod(UNTRUSTED)
+    obj["metadata"].update(metadata)
+    assert decide(request(obj)).allowed is False
 
 
 def test_a_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
     """The kubelet runs it already (T18)."""
-    thing = pod(UNTRUSTED, nodeName="n1")
-    thing["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
-    decision = decide(request(thing, user="system:node:n1", groups=["system:nodes"]))
+    obj = pod(UNTRUSTED, nodeName="n1")
+    obj["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    decision = decide(request(obj, user="system:node:n1", groups=["system:nodes"]))
     assert (decision.allowed, decision.subject, decision.annotations["mirror-pod"]) == (
         True,
         "mirror-pod",
@@ -340,7 +340,7 @@ UNREADABLE: list[tuple[str, str, Policy, Outcome]] = [
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "obj",
     [pod("sha256:" + "a" * 64), pod(f"{HOST}/shop/web@sha512:{'a' * 128}"), {"spec": {"containers": 5}}],
     ids=["an image ID", "a digest of another kind", "an object"],
 )
@@ -350,10 +350,10 @@ UNREADABLE: list[tuple[str, str, Policy, Outcome]] = [
     ids=[case[0] for case in UNREADABLE],
 )
 def test_nobody_gets_past_a_strict_rule_by_being_unreadable(
-    namespace: str, current: Policy, outcome: Outcome, thing: dict[str, Any]
+    namespace: str, current: Policy, outcome: Outcome, obj: dict[str, Any]
 ) -> None:
     """A node runs an image by its ID: what is no reference could be the image a rule is about (T25, T12)."""
-    assert decide(request(thing, namespace=namespace), current).outcome is outcome
+    assert decide(request(obj, namespace=namespace), current).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -413,9 +413,9 @@ NOTE = {"swr-trust/break-glass": "incident 7"}
 
 def glass(annotations: dict[str, str], image: str = UNTRUSTED, **who: Any) -> Decision:
     """Decide an annotated Pod."""
-    thing = pod(image)
-    thing["metadata"]["annotations"] = annotations
-    return decide(request(thing, **who), GLASS)
+    obj = pod(image)
+    obj["metadata"]["annotations"] = annotations
+    return decide(request(obj, **who), GLASS)
 
 
 @pytest.mark.parametrize("who", [{"user": "alice"}, {"groups": ["x", "platform-oncall"]}])
@@ -457,23 +457,23 @@ def test_break_glass_is_ignored_for_everybody_else() -> None:
 
 def count_decoded() -> int:
     """Return how many objects, and parts of some, anything refers to."""
-    return sum(isinstance(thing, (KubernetesObject, ObjectMeta, Spec)) for thing in gc.get_objects())
+    return sum(isinstance(obj, (KubernetesObject, ObjectMeta, Spec)) for obj in gc.get_objects())
 
 
 def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
     """Fault C2: 93 decoded objects of 7 MB waited for SWR at the same time. The glass breaks all the same."""
-    thing = pod(UNTRUSTED)
-    thing["metadata"]["annotations"] = {**NOTE, "padding": "x"}
+    obj = pod(UNTRUSTED)
+    obj["metadata"]["annotations"] = {**NOTE, "padding": "x"}
     seen: list[tuple[Any, int]] = []
 
-    class Waiting(FakeAnswers):
-        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    class EvictionQueue(FakeAnswers):
+        def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
             seen.append((json.loads(msgspec.json.encode(body)), count_decoded()))
-            return super().ask(questions, deadline)
+            return super().look_up(questions, deadline)
 
     before = count_decoded()
-    body = request(thing, old=pod(TRUSTED), operation="UPDATE", groups=["platform-oncall"])
-    decision = Gate(lambda: GLASS, Waiting(FACTS), clock=lambda: NOW).decide(body, SOON)
+    body = request(obj, old=pod(TRUSTED), operation="UPDATE", groups=["platform-oncall"])
+    decision = Gate(lambda: GLASS, EvictionQueue(FACTS), clock=lambda: NOW).decide(body, SOON)
     assert decision.break_glass == "incident 7"
     ((waiting, after),) = seen
     assert waiting["object"]["spec"] is waiting["object"]["metadata"]["annotations"] is None
@@ -485,13 +485,13 @@ def decide_and_weigh(body: bytes) -> tuple[Decision, int]:
     """Decide a review; return how many bytes were kept of it, too, while it waited for the answers."""
     kept: list[int] = []
 
-    class Waiting(FakeAnswers):
-        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    class EvictionQueue(FakeAnswers):
+        def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
             gc.collect()
             kept.append(tracemalloc.get_traced_memory()[0])
-            return super().ask(questions, deadline)
+            return super().look_up(questions, deadline)
 
-    gate = Gate(lambda: GLASS, Waiting(FACTS), clock=lambda: NOW)
+    gate = Gate(lambda: GLASS, EvictionQueue(FACTS), clock=lambda: NOW)
     tracemalloc.start()
     try:
         decision = gate.decide(read_review(body), SOON)
@@ -503,8 +503,8 @@ def decide_and_weigh(body: bytes) -> tuple[Decision, int]:
 @pytest.mark.parametrize("where", ["image", "name", "pullPolicy", "generateName", "owner", "user"])
 def test_no_long_string_is_kept_while_a_review_waits(where: str) -> None:
     """Fault C2: 1,300 reviews of 62 kB, with a character of four bytes each, took 542 MiB."""
-    text, thing = "x" * 100_000 + "\N{GRINNING FACE}", pod(UNTRUSTED, "a")
-    odd, meta = thing["spec"]["containers"][1], thing["metadata"]
+    text, obj = "x" * 100_000 + "\N{GRINNING FACE}", pod(UNTRUSTED, "a")
+    odd, meta = obj["spec"]["containers"][1], obj["metadata"]
     match where:
         case "image":
             odd["image"] = text
@@ -516,7 +516,7 @@ def test_no_long_string_is_kept_while_a_review_waits(where: str) -> None:
             meta["generateName"] = text
         case "owner":
             meta["ownerReferences"] = [{"name": "o", "uid": text, "controller": True}]
-    body = review(thing, user=text if where == "user" else "alice")
+    body = review(obj, user=text if where == "user" else "alice")
     decision, kept = decide_and_weigh(body)
     assert not decision.allowed
     assert kept < len(text)
@@ -528,11 +528,11 @@ def test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes() -> 
     def odd(size: int, number: int = 0) -> str:
         return f"\N{GRINNING FACE}{number}".ljust(size, "x")
 
-    thing = pod(UNTRUSTED)
-    thing["spec"]["containers"] += [
+    obj = pod(UNTRUSTED)
+    obj["spec"]["containers"] += [
         container(odd(512, n), name=odd(253, n), imagePullPolicy=odd(253, n)) for n in range(199)
     ]
-    body = json.dumps(json.loads(review(thing, user=odd(512))), ensure_ascii=False).encode()
+    body = json.dumps(json.loads(review(obj, user=odd(512))), ensure_ascii=False).encode()
     decision, kept = decide_and_weigh(body)
     assert {item.judgement.reason for item in decision.judged[1:]} == {"non-ascii"}
     assert kept < 200 * 2048 + 64 * 1024
@@ -547,13 +547,13 @@ def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.
         return request(pod(*(f"{HOST}/{name}/n:{n}" for n in range(FEW + 1))))
 
     class Nested(FakeAnswers):
-        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+        def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
             organization = questions[0].query.organization
             waited.append((organization, not deadline.expired))
             if organization == "first":
                 it.decide(many("second"), SOON)
                 it.decide(request(pod(f"{HOST}/third/n:1")), SOON)
-            return super().ask(questions, deadline)
+            return super().look_up(questions, deadline)
 
     chosen = policy()
     it = Gate(lambda: chosen, Nested({}), clock=lambda: NOW)
@@ -564,17 +564,17 @@ def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.
 
 def test_an_update_without_a_new_image_breaks_no_glass() -> None:
     """The annotation stays on the Pod: whoever labels it later has admitted nothing."""
-    thing = pod(UNTRUSTED)
-    thing["metadata"]["annotations"] = NOTE
-    decision = decide(request(thing, old=thing, operation="UPDATE", user="alice"), GLASS)
+    obj = pod(UNTRUSTED)
+    obj["metadata"]["annotations"] = NOTE
+    decision = decide(request(obj, old=obj, operation="UPDATE", user="alice"), GLASS)
     assert (decision.outcome, decision.break_glass, decision.warnings) == (Outcome.ALLOW, None, ())
 
 
 def test_the_warnings_of_a_broken_glass_stay_within_what_the_api_server_shows() -> None:
     """All of them together, the one about the glass first."""
-    thing = pod(*[f"{HOST}/shop/{'x' * 60}:{n}" for n in range(200)])
-    thing["metadata"]["annotations"] = NOTE
-    warnings = decide(request(thing, user="alice"), GLASS).warnings
+    obj = pod(*[f"{HOST}/shop/{'x' * 60}:{n}" for n in range(200)])
+    obj["metadata"]["annotations"] = NOTE
+    warnings = decide(request(obj, user="alice"), GLASS).warnings
     assert "admitted by the break-glass annotation" in warnings[0]
     assert sum(map(len, warnings)) <= 4096
     assert warnings[-1].startswith("image trust policy: and 1")
@@ -640,7 +640,7 @@ def test_a_mixture_of_passing_and_lasting_refusals_is_forbidden() -> None:
 
 def test_an_answer_that_stands_in_is_marked() -> None:
     """The audit log tells a stale answer from a fresh one."""
-    stale = Known(TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down"))
+    stale = Found(TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down"))
     decision = decide(request(pod(TRUSTED)), facts={"shop/web:1": stale})
     assert decision.allowed is True
     assert json.loads(decision.annotations["findings"])[0]["origin"] == "stale"
@@ -649,7 +649,7 @@ def test_an_answer_that_stands_in_is_marked() -> None:
 class Broken(FakeAnswers):
     """Fails in a way that nobody foresaw."""
 
-    def ask(self, questions: Sequence[Any], deadline: Any) -> Any:
+    def look_up(self, questions: Sequence[Any], deadline: Any) -> Any:
         raise ZeroDivisionError
 
 
@@ -722,9 +722,9 @@ def test_a_request_is_decided_by_one_policy() -> None:
     current = [strict]
 
     class Reloading(FakeAnswers):
-        def ask(self, questions: Sequence[Any], deadline: Any) -> Any:
+        def look_up(self, questions: Sequence[Any], deadline: Any) -> Any:
             current[0] = mild
-            return super().ask(questions, deadline)
+            return super().look_up(questions, deadline)
 
     chosen = Gate(lambda: current[0], Reloading(FACTS))
     decision = chosen.decide(request(pod(UNTRUSTED)), SOON)

@@ -32,7 +32,7 @@ from webhook.errors import Fault, Forbidden, LookupTimeout, RegistryUnavailable,
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
-from webhook.trust.lookup import Answer, Question
+from webhook.trust.lookup import LookupRequest, LookupResult
 from webhook.trust.records import TrustStatus
 
 FACTS: dict[str, Any] = {
@@ -44,7 +44,7 @@ FACTS: dict[str, Any] = {
     "shop/hidden:1": Forbidden("no"),
 }
 PAST = dt.datetime.fromtimestamp(NOW - 1, dt.UTC)
-FUTURE = dt.datetime.fromtimestamp(NOW + 1, dt.UTC)
+MAX_CLOCK_SKEW = dt.datetime.fromtimestamp(NOW + 1, dt.UTC)
 
 
 def use(image: str, *, template: bool = False, pull_policy: str = "") -> ImageUse:
@@ -127,7 +127,7 @@ CASES: list[tuple[str, Policy, str, Finding, str, Effect]] = [
     ("nginx", EXEMPT_ALL, "exempt", Finding.EXEMPT, "", Effect.ALLOW),
     (
         "nginx",
-        policy(exemptions=(exemption("e", expires=FUTURE),)),
+        policy(exemptions=(exemption("e", expires=MAX_CLOCK_SKEW),)),
         "exempt until soon",
         Finding.EXEMPT,
         "",
@@ -354,7 +354,7 @@ def test_accounts_behind_one_host_are_told_apart_by_organisation() -> None:
 
 def test_what_an_image_says_is_remembered_but_an_expiry_is_not() -> None:
     """An exemption ends on time although the judge has seen the image before."""
-    current = policy(exemptions=(exemption("e", expires=FUTURE),))
+    current = policy(exemptions=(exemption("e", expires=MAX_CLOCK_SKEW),))
     engine = Judge(current, FakeAnswers({}))
     assert engine.judge([use("nginx")], "shop", SOON, NOW)[0].judgement.finding is Finding.EXEMPT
     assert engine.judge([use("nginx")], "shop", SOON, NOW + 2)[0].judgement.finding is Finding.UNMANAGED
@@ -487,10 +487,10 @@ def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
     turn = work.piece(SOON)
 
     class Answers(FakeAnswers):
-        def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+        def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
             turn.__enter__()
             asked.set()
-            return super().ask(questions, deadline)
+            return super().look_up(questions, deadline)
 
     judge = Judge(policy(), Answers({"shop/web:1": TrustStatus.TRUSTED}), work)
     monkeypatch.setattr(judging, "WEIGHING", 60.0)

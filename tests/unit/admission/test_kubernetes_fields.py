@@ -95,6 +95,6 @@ def test_the_newest_version_has_image_volumes() -> None:
     """They are read where they stand in the schema, so the walk above does find what it looks for."""
     paths = set(walk(definitions(VERSIONS[-1]), POD_SPEC))
     assert {"volumes.image.reference", "volumes.image.pullPolicy"} <= paths
-    thing = {"spec": {"volumes": [{"name": "v", "image": {"reference": "a:1", "pullPolicy": "Always"}}]}}
-    (use,) = find_uses(Subject.POD, "Pod", request(thing).object) or ()
+    obj = {"spec": {"volumes": [{"name": "v", "image": {"reference": "a:1", "pullPolicy": "Always"}}]}}
+    (use,) = find_uses(Subject.POD, "Pod", request(obj).object) or ()
     assert (use.field, use.image, use.pull_policy) == ("spec.volumes[0].image.reference", "a:1", "Always")

@@ -30,8 +30,8 @@ def test_an_object_is_called_by_its_name_or_the_beginning_of_it(
     name: str, metadata: dict[str, Any] | None, expected: str
 ) -> None:
     """A Pod of a controller has no name yet when it is judged."""
-    thing = pod("a") | {"metadata": metadata}
-    assert request(thing, name=name).object_name == expected
+    obj = pod("a") | {"metadata": metadata}
+    assert request(obj, name=name).object_name == expected
 
 
 def test_without_an_object_there_is_no_name() -> None:
@@ -43,14 +43,14 @@ def test_without_an_object_there_is_no_name() -> None:
 def test_what_identifies_an_object_is_kept_and_nothing_else() -> None:
     """Fault C2: what records of a decision name; the rest is forgotten before the review waits."""
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u", "controller": True}
-    thing = pod("a")
-    thing["metadata"] = {
+    obj = pod("a")
+    obj["metadata"] = {
         "generateName": "web-",
         "uid": "42",
         "annotations": {"a": "b"},
         "ownerReferences": [{**owner, "controller": False}, owner],
     }
-    review = request(thing, old=thing, operation="UPDATE", name="", user="alice", groups=["devs"])
+    review = request(obj, old=obj, operation="UPDATE", name="", user="alice", groups=["devs"])
     review.keep_identity()
     assert json.loads(msgspec.json.encode(review.object)) == {
         "metadata": {
@@ -74,10 +74,10 @@ FACE = "\N{GRINNING FACE}"
 def test_what_is_kept_is_cut_by_bytes(text: str) -> None:
     """Fault C2: cut by characters, 600 bytes of a body were kept as 2 KB. What Kubernetes allows is kept whole."""
     owner = {"apiVersion": text, "kind": text, "name": text, "uid": text, "controller": True}
-    thing = pod("a") | {
+    obj = pod("a") | {
         "metadata": {"name": text, "generateName": text, "uid": text, "ownerReferences": [owner] * 10}
     }
-    typed = request(thing, user=text)
+    typed = request(obj, user=text)
     typed.keep_identity()
     assert typed.object is not None
     meta = typed.object.metadata
@@ -105,8 +105,8 @@ def test_what_is_kept_is_cut_by_bytes(text: str) -> None:
 )
 def test_an_annotation_is_read_by_its_key(annotations: Any, value: str | None) -> None:
     """The one of the object itself, if it is a text; what is something else is none."""
-    thing = pod("a") | {"metadata": {"annotations": annotations}}
-    meta = request(thing).object
+    obj = pod("a") | {"metadata": {"annotations": annotations}}
+    meta = request(obj).object
     assert meta is not None
     assert meta.metadata is not None
     assert meta.metadata.annotation("a/b") == value
@@ -129,10 +129,10 @@ def long_texts(count: int) -> list[str]:
 def test_nothing_is_made_of_what_nobody_reads() -> None:
     """Fault C3: 190,000 keys and values of annotations were decoded at a stretch, for a tenth of a second."""
     texts = long_texts(30_000)
-    thing = pod("a")
-    thing["metadata"]["annotations"] = {**dict.fromkeys(texts, texts[0]), "a/b": "x"}
-    thing["metadata"]["ownerReferences"] = [{"uid": text, "controller": True} for text in texts[:10_000]]
-    body = json.dumps(json.loads(review(thing, groups=texts)), ensure_ascii=False).encode()
+    obj = pod("a")
+    obj["metadata"]["annotations"] = {**dict.fromkeys(texts, texts[0]), "a/b": "x"}
+    obj["metadata"]["ownerReferences"] = [{"uid": text, "controller": True} for text in texts[:10_000]]
+    body = json.dumps(json.loads(review(obj, groups=texts)), ensure_ascii=False).encode()
     assert len(body) > 6 * 2**20
     tracemalloc.start()
     try:
@@ -148,9 +148,9 @@ def test_nothing_is_made_of_what_nobody_reads() -> None:
     assert kept < 64 * 1024
 
 
-@pytest.mark.parametrize("thing", [None, {"spec": {}}])
-def test_an_object_without_metadata_has_no_identity(thing: Any) -> None:
+@pytest.mark.parametrize("obj", [None, {"spec": {}}])
+def test_an_object_without_metadata_has_no_identity(obj: Any) -> None:
     """Nothing of it is kept."""
-    review = request(thing)
+    review = request(obj)
     review.keep_identity()
     assert review.object is None

@@ -67,17 +67,17 @@ def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
         read_review(body)
 
 
-def deep(thing: object, **rest: Any) -> bytes:
+def deep(obj: object, **rest: Any) -> bytes:
     """Return a review in which something is nested more deeply than can be decoded."""
-    text = review(thing, **rest).decode()
+    text = review(obj, **rest).decode()
     return text.replace('"DEEP"', '{"f:a":' * 5000 + "{}" + "}" * 5000).encode()
 
 
 def fields(image: str) -> dict[str, Any]:
     """Return a Pod with fields in its metadata that may nest."""
-    thing = pod(image)
-    thing["metadata"]["managedFields"] = [{"fieldsV1": "DEEP"}]
-    return thing
+    obj = pod(image)
+    obj["metadata"]["managedFields"] = [{"fieldsV1": "DEEP"}]
+    return obj
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,11 @@ def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
     """No API server writes the objects first."""
     body = deep(fields("a"))
     before, _, rest = body.partition(b', "object": ')
-    obj, _, after = rest.partition(b', "oldObject": ')
+    parsed, _, after = rest.partition(b', "oldObject": ')
     value = (
-        before.replace(b'"request": {', b'"request": {"object": ' + obj + b", ") + b', "oldObject": ' + after
+        before.replace(b'"request": {', b'"request": {"object": ' + parsed + b", ")
+        + b', "oldObject": '
+        + after
     )
     with pytest.raises(BadReviewError, match="the body is nested too deeply"):
         read_review(value)
@@ -201,8 +203,8 @@ def test_others_have_their_turns_before_a_broken_review_is_read_again(
 
 def test_the_request_is_typed() -> None:
     """Everything a decision needs is read in one go."""
-    thing = pod("a:1", initContainers=[container("b:1", restartPolicy="Always")])
-    request = read_review(review(thing, user="u", groups=["g"]))
+    obj = pod("a:1", initContainers=[container("b:1", restartPolicy="Always")])
+    request = read_review(review(obj, user="u", groups=["g"]))
     assert request.uid == UID
     assert request.namespace == "shop"
     assert request.user_info.username == "u"
@@ -215,8 +217,8 @@ def test_the_request_is_typed() -> None:
 
 def test_unknown_fields_are_skipped() -> None:
     """A newer API server does not break the webhook."""
-    thing = pod("a:1", brandNew={"deep": [1, {"x": None}]})
-    request = read_review(review(thing, options={"kind": "CreateOptions"}, brandNew=1))
+    obj = pod("a:1", brandNew={"deep": [1, {"x": None}]})
+    request = read_review(review(obj, options={"kind": "CreateOptions"}, brandNew=1))
     assert request.unreadable == ""
 
 

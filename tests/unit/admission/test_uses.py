@@ -79,26 +79,26 @@ def test_a_mirror_pod_is_its_own_nodes(
     who: dict[str, Any], annotations: dict[str, str], node: str, subject: Subject
 ) -> None:
     """The mirror annotation counts only from the node that runs the static Pod (T18)."""
-    thing = pod("a:1", nodeName=node)
-    thing["metadata"]["annotations"] = annotations
-    assert classify(request(thing, **who)) is subject
+    obj = pod("a:1", nodeName=node)
+    obj["metadata"]["annotations"] = annotations
+    assert classify(request(obj, **who)) is subject
 
 
-def fields(thing: dict[str, Any], subject: Subject = Subject.POD, kind: str = "Pod") -> list[tuple[str, str]]:
+def fields(obj: dict[str, Any], subject: Subject = Subject.POD, kind: str = "Pod") -> list[tuple[str, str]]:
     """Return field and image of every use of an object."""
-    uses = find_uses(subject, kind, request(thing).object)
+    uses = find_uses(subject, kind, request(obj).object)
     return [(use.field, use.image) for use in uses or []]
 
 
 def test_a_pod_has_images_in_four_places() -> None:
     """Containers, init containers (native sidecars too), ephemeral containers, image volumes (T01-T05)."""
-    thing = pod(
+    obj = pod(
         "a:1",
         initContainers=[container("b:1"), container("c:1", restartPolicy="Always")],
         ephemeralContainers=[container("d:1")],
         volumes=[{"name": "tmp", "emptyDir": {}}, {"name": "model", "image": {"reference": "e:1"}}],
     )
-    assert fields(thing) == [
+    assert fields(obj) == [
         ("spec.containers[0].image", "a:1"),
         ("spec.initContainers[0].image", "b:1"),
         ("spec.initContainers[1].image", "c:1"),
@@ -109,13 +109,13 @@ def test_a_pod_has_images_in_four_places() -> None:
 
 def test_a_template_has_the_same_places() -> None:
     """A workload's fields are named as its author wrote them."""
-    thing = {
+    obj = {
         "spec": {
             "replicas": 0,
             "template": {"spec": pod("a:1", volumes=[{"name": "m", "image": {"reference": "b:1"}}])["spec"]},
         }
     }
-    assert fields(thing, Subject.WORKLOAD, "Deployment") == [
+    assert fields(obj, Subject.WORKLOAD, "Deployment") == [
         ("spec.template.spec.containers[0].image", "a:1"),
         ("spec.template.spec.volumes[0].image.reference", "b:1"),
     ]
@@ -123,18 +123,18 @@ def test_a_template_has_the_same_places() -> None:
 
 def test_a_cron_job_keeps_its_template_deeper() -> None:
     """A CronJob's template stands below its job template."""
-    thing = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod("a:1")["spec"]}}}}}
-    assert fields(thing, Subject.WORKLOAD, "CronJob") == [
+    obj = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod("a:1")["spec"]}}}}}
+    assert fields(obj, Subject.WORKLOAD, "CronJob") == [
         ("spec.jobTemplate.spec.template.spec.containers[0].image", "a:1")
     ]
 
 
 @pytest.mark.parametrize(
-    "thing", [None, {}, {"spec": None}, {"spec": {"template": None}}, {"spec": {"template": {}}}]
+    "obj", [None, {}, {"spec": None}, {"spec": {"template": None}}, {"spec": {"template": {}}}]
 )
-def test_a_workload_without_a_pod_spec_is_not_read_as_one_without_images(thing: Any) -> None:
+def test_a_workload_without_a_pod_spec_is_not_read_as_one_without_images(obj: Any) -> None:
     """Not to find the Pod spec is told apart from finding no image in it."""
-    assert find_uses(Subject.WORKLOAD, "Deployment", request(thing).object) is None
+    assert find_uses(Subject.WORKLOAD, "Deployment", request(obj).object) is None
 
 
 def changed(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:

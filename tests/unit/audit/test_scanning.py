@@ -11,14 +11,14 @@ import pytest
 
 from tests.builders import DIGEST, HOST, NOW, OTHER_DIGEST, FakeAnswers, exemption, policy, registry, rule
 from tests.unit.audit.builders import FACTS, audit, running
-from webhook.audit.answers import BATCH, PATIENCE_WITH_OUTAGES, PATIENCE_WITH_THROTTLING, RememberedAnswers
+from webhook.audit.caching_lookup import BATCH, OUTAGE_RETRY_BUDGET, THROTTLING_RETRY_BUDGET, CachingLookup
 from webhook.audit.pods import PodPage
 from webhook.audit.report import AuditReport
-from webhook.audit.scanning import Audit, patient
+from webhook.audit.scanning import Audit, with_audit_limits
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Forbidden, RegistryUnavailable, Throttled, TrustLookupError, Unauthorized
 from webhook.policy.findings import Finding
-from webhook.trust.lookup import Answer, Known, Origin, Question, Unknown
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import LookupSettings
 
@@ -242,9 +242,9 @@ def test_memory_does_not_grow_with_the_pods() -> None:
     assert large < small * 1.3
 
 
-def question(number: int) -> Question:
+def question(number: int) -> LookupRequest:
     """Return a question about an image of its own."""
-    return Question(TrustQuery(registry(), "shop", f"app-{number}", tag="1"))
+    return LookupRequest(TrustQuery(registry(), "shop", f"app-{number}", tag="1"))
 
 
 class Failing:
@@ -254,11 +254,11 @@ class Failing:
         self.failure, self.times = failure, times
         self.sizes: list[int] = []
 
-    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         self.sizes.append(len(questions))
         if len(self.sizes) <= self.times:
-            return [Unknown(self.failure) for _ in questions]
-        return [Known(TrustRecord(TrustStatus.TRUSTED, NOW), Origin.SWR) for _ in questions]
+            return [Failed(self.failure) for _ in questions]
+        return [Found(TrustRecord(TrustStatus.TRUSTED, NOW), Origin.SWR) for _ in questions]
 
 
 @pytest.mark.parametrize(
@@ -278,37 +278,39 @@ def test_what_may_pass_is_waited_for(
 ) -> None:
     """With throttling for minutes, with an outage for seconds, with anything else not at all."""
     slept: list[float] = []
-    answers = RememberedAnswers(Failing(failure, times), sleep=slept.append)
-    (answer,) = answers.ask([question(1)], SOON)
+    answers = CachingLookup(Failing(failure, times), sleep=slept.append)
+    (answer,) = answers.look_up([question(1)], SOON)
     assert slept == pauses
-    assert isinstance(answer, Known) is known
+    assert isinstance(answer, Found) is known
 
 
 def test_patience_is_that_of_the_whole_audit() -> None:
     """A thousand images of an SWR that is down are not waited for one after another."""
     slept: list[float] = []
-    answers = RememberedAnswers(Failing(RegistryUnavailable("500"), 10**9), sleep=slept.append)
-    answers.ask([question(number) for number in range(1000)], SOON)
-    assert sum(slept) <= PATIENCE_WITH_OUTAGES < PATIENCE_WITH_THROTTLING
+    answers = CachingLookup(Failing(RegistryUnavailable("500"), 10**9), sleep=slept.append)
+    answers.look_up([question(number) for number in range(1000)], SOON)
+    assert sum(slept) <= OUTAGE_RETRY_BUDGET < THROTTLING_RETRY_BUDGET
 
 
 def test_a_failure_is_remembered_like_an_answer() -> None:
     """The next Pod with the image does not wait again."""
     source = Failing(Unauthorized("401"), 10**9)
-    answers = RememberedAnswers(source)
-    answers.ask([question(1)], SOON)
-    answers.ask([question(1), question(2)], SOON)
+    answers = CachingLookup(source)
+    answers.look_up([question(1)], SOON)
+    answers.look_up([question(1), question(2)], SOON)
     assert source.sizes == [1, 1]
 
 
 def test_questions_go_out_in_batches() -> None:
     """As few at a time as the limit of calls lets through within a lookup's time."""
     source = Failing(Unauthorized(""), 0)
-    RememberedAnswers(source).ask([question(number) for number in range(BATCH * 2 + 1)], SOON)
+    CachingLookup(source).look_up([question(number) for number in range(BATCH * 2 + 1)], SOON)
     assert source.sizes == [BATCH, BATCH, 1]
 
 
 def test_an_audit_is_patient_and_leaves_the_webhook_its_share() -> None:
     """Longer lookups, fewer at a time, and the policy's own rate."""
-    changed = patient(policy(lookup=LookupSettings(timeout=3, concurrency=128, calls_per_second=20)))
+    changed = with_audit_limits(
+        policy(lookup=LookupSettings(timeout=3, concurrency=128, calls_per_second=20))
+    )
     assert changed.lookup == LookupSettings(timeout=10, concurrency=16, calls_per_second=20)

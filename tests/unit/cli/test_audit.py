@@ -263,7 +263,8 @@ def test_an_interrupt(write_policy: WritePolicy, cluster: FakeLists, capsys: Out
     policy = write_policy("")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "webhook.cluster.pods.Patient._get_once", lambda _self, path, query: cluster_get(path, query)
+            "webhook.cluster.pods.RetryingClient._get_once",
+            lambda _self, path, query: cluster_get(path, query),
         )
         assert audit(policy) == 3
     assert "This report is PARTIAL: it was interrupted." in capsys.readouterr().out
@@ -273,7 +274,7 @@ def test_swr_away(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 3: refused only as unknown."""
-    monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_OUTAGES", 0.0)
+    monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
     emulator.break_with("status", status=500)
     assert audit(write_policy("")) == 3
 
@@ -283,7 +284,7 @@ def test_throttling_in_the_middle_is_waited_for(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SWR's 429 delays an audit and does not spoil it."""
-    monkeypatch.setattr("webhook.audit.answers.FIRST_PAUSE", 0.2)
+    monkeypatch.setattr("webhook.audit.caching_lookup.FIRST_PAUSE", 0.2)
     emulator.break_with("status", match="web", status=429, times=2)
     assert audit(write_policy("")) == 1
 

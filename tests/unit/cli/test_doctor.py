@@ -21,7 +21,7 @@ from tests.emulator.server import Emulator
 from tests.serving import make_certificate
 from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists
-from webhook.cli.checks import Check, Health
+from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import CONFIGURATIONS, check_cluster
 from webhook.cli.main import main
 from webhook.cli.swr_checks import check_registries
@@ -65,7 +65,7 @@ def test_a_healthy_registry(emulator: Emulator, tmp_path: Path) -> None:
     """Name, TLS, clock, credential and both rights."""
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     assert {name: check.health for name, check in checks.items()} == dict.fromkeys(
-        ["DNS", "TLS", "clock", "credential", "getRepoTag", "listRepoTags"], Health.OK
+        ["DNS", "TLS", "clock", "credential", "getRepoTag", "listRepoTags"], CheckStatus.OK
     )
     assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
 
@@ -77,7 +77,7 @@ def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_pa
     assert checks["ShowRepoTag"] == Check(
         HOST,
         "ShowRepoTag",
-        Health.WARNING,
+        CheckStatus.WARNING,
         "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead",
         "Grant swr:repo:listRepoTags for all images.",
     )
@@ -93,7 +93,7 @@ def test_wrong_endpoint_is_not_such_a_region(emulator: Emulator, tmp_path: Path)
     emulator.break_with("status", match="/manage/", status=404, body='{"error_code":"APIGW.0101"}')
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     found = "the API gateway answered 404 APIGW.0101: is the endpoint right?"
-    assert (checks["credential"].health, checks["credential"].found) == (Health.UNKNOWN, found)
+    assert (checks["credential"].health, checks["credential"].found) == (CheckStatus.UNKNOWN, found)
     assert "ShowRepoTag" not in checks
 
 
@@ -101,7 +101,7 @@ def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_p
     """It says so, because a right may not be needed to hear that nothing is there."""
     check = swr(emulator, tmp_path)["getRepoTag"]
     assert (check.health, check.found) == (
-        Health.OK,
+        CheckStatus.OK,
         "SWR answers about a made-up image; give --image to ask about a real one",
     )
 
@@ -109,7 +109,7 @@ def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_p
 def test_a_refused_credential_costs_one_failed_authentication(emulator: Emulator, tmp_path: Path) -> None:
     """Five lock the account, and the webhook uses it, too."""
     checks = swr(emulator, tmp_path, "shop/web:1.0", token="wrong")
-    assert checks["credential"].health is Health.FAILED
+    assert checks["credential"].health is CheckStatus.FAILED
     assert checks["credential"].advice.startswith("Put a token into the file that has not expired")
     assert "getRepoTag" not in checks
     assert emulator.calls("/tags") == 1
@@ -132,7 +132,7 @@ def test_a_refused_credential_is_not_tried_for_the_next_registry(emulator: Emula
         for check in check_registries(policy(registries=table), [], {})
         if check.name == "credential"
     ]
-    assert healths == [Health.FAILED, Health.SKIPPED, Health.SKIPPED]
+    assert healths == [CheckStatus.FAILED, CheckStatus.SKIPPED, CheckStatus.SKIPPED]
     assert emulator.calls("/tags") == 1
 
 
@@ -140,7 +140,7 @@ def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: P
     """The file is named, and nothing is asked."""
     settings = CredentialSettings("token", token_file=str(tmp_path / "nowhere"))
     check = swr(emulator, tmp_path, credentials=settings)["credential"]
-    assert check.health is Health.FAILED
+    assert check.health is CheckStatus.FAILED
     assert "nowhere" in check.found
     environment = CredentialSettings("aksk")
     check = swr(emulator, tmp_path, credentials=environment)["credential"]
@@ -153,19 +153,19 @@ def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: P
     [
         (
             ["secret/app:1"],
-            Health.FAILED,
+            CheckStatus.FAILED,
             "Grant swr:repo:getRepoTag for swr:*:*:repo:secret/* in IAM, and read access to the organisation in SWR.",
         ),
         (
             [],
-            Health.UNKNOWN,
+            CheckStatus.UNKNOWN,
             "Give --image with an image of yours: this was a made-up one, which may be why.",
         ),
     ],
     ids=["a real image", "a made-up one"],
 )
 def test_a_missing_right(
-    emulator: Emulator, tmp_path: Path, images: list[str], health: Health, advice: str
+    emulator: Emulator, tmp_path: Path, images: list[str], health: CheckStatus, advice: str
 ) -> None:
     """It is named as IAM names it."""
     check = swr(emulator, tmp_path, *images, organizations=frozenset({"secret"}))["getRepoTag"]
@@ -178,14 +178,16 @@ def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: 
     emulator.break_with("status", match="/tags", status=403, body=body)
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     assert checks["credential"].found == "SWR answered 403: the account is blocked for too many requests"
-    assert checks["credential"].health is Health.FAILED
+    assert checks["credential"].health is CheckStatus.FAILED
     assert checks["credential"].advice.startswith("Wait for 30 minutes.")
     assert emulator.calls("/tags") == 1
 
 
-@pytest.mark.parametrize(("digest_only", "health"), [("resolve", Health.FAILED), ("deny", Health.WARNING)])
+@pytest.mark.parametrize(
+    ("digest_only", "health"), [("resolve", CheckStatus.FAILED), ("deny", CheckStatus.WARNING)]
+)
 def test_the_right_to_list_tags_is_needed_for_digests_only(
-    emulator: Emulator, tmp_path: Path, digest_only: str, health: Health
+    emulator: Emulator, tmp_path: Path, digest_only: str, health: CheckStatus
 ) -> None:
     """A warning where the policy does without it."""
     body = json.dumps({"errors": [{"errorCode": "SVCSTG.SWR.4039001", "errorMessage": "no"}]})
@@ -197,11 +199,11 @@ def test_the_right_to_list_tags_is_needed_for_digests_only(
 
 @pytest.mark.parametrize(
     ("skew", "health"),
-    [(0, Health.OK), (-120, Health.WARNING), (3600, Health.FAILED)],
+    [(0, CheckStatus.OK), (-120, CheckStatus.WARNING), (3600, CheckStatus.FAILED)],
     ids=["right", "two minutes", "an hour"],
 )
 def test_the_clock_is_compared_with_swrs(
-    emulator: Emulator, tmp_path: Path, skew: float, health: Health
+    emulator: Emulator, tmp_path: Path, skew: float, health: CheckStatus
 ) -> None:
     """Signatures count for fifteen minutes."""
     moment = dt.datetime.now(dt.UTC).timestamp() + skew
@@ -217,7 +219,7 @@ def test_signature_that_is_too_old_is_a_matter_of_the_clock(
     monkeypatch.setenv("HUAWEICLOUD_SDK_AK", access)
     monkeypatch.setenv("HUAWEICLOUD_SDK_SK", key["secret"])
     check = swr(emulator, tmp_path, "shop/web:1.0", credentials=CredentialSettings("aksk"))["credential"]
-    assert check.health is Health.FAILED
+    assert check.health is CheckStatus.FAILED
     assert re.fullmatch(
         r"SWR answered 401 APIGW\.0301: this machine's clock is 3[56][0-9]{2} s behind SWR's", check.found
     )
@@ -227,8 +229,8 @@ def test_signature_that_is_too_old_is_a_matter_of_the_clock(
 def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
     """The credential is not even tried."""
     checks = swr(emulator, tmp_path, endpoint="https://swr-api.nowhere.invalid")
-    assert checks["DNS"].health is Health.FAILED
-    assert checks["credential"].health is Health.SKIPPED
+    assert checks["DNS"].health is CheckStatus.FAILED
+    assert checks["credential"].health is CheckStatus.SKIPPED
     assert emulator.calls() == 0
 
 
@@ -244,7 +246,7 @@ def test_endpoint_that_needs_no_proxy_is_resolved(
 def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
     """It says what was tried."""
     check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
-    assert check.health is Health.FAILED
+    assert check.health is CheckStatus.FAILED
     assert (
         check.advice == "Check that the endpoint is right and that nothing on the way refuses the connection."
     )
@@ -257,17 +259,17 @@ def over_tls(tmp_path: Path) -> Iterator[tuple[Emulator, Path]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
     with Emulator(context=context) as running:
-        yield running, files.authority
+        yield running, files.ca
 
 
 def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_path: Path) -> None:
     """With ``caFile`` it is."""
-    emulator, authority = over_tls
+    emulator, ca = over_tls
     check = swr(emulator, tmp_path)["TLS"]
-    assert check.health is Health.FAILED
+    assert check.health is CheckStatus.FAILED
     assert "its certificate is not trusted" in check.found
     assert check.advice == "Name the authority that signed it as caFile, or stop what opens TLS on the way."
-    assert swr(emulator, tmp_path, ca_file=str(authority))["TLS"].health is Health.OK
+    assert swr(emulator, tmp_path, ca_file=str(ca))["TLS"].health is CheckStatus.OK
     assert swr(emulator, tmp_path, ca_file="/nowhere.pem")["TLS"].found == (
         "caFile /nowhere.pem: No such file or directory"
     )
@@ -282,7 +284,7 @@ def test_an_image_of_no_registry(emulator: Emulator, tmp_path: Path) -> None:
     """``--image`` names one that the policy knows."""
     checks = list(check_registries(policy(registries=RegistryTable.of([])), ["docker.io/x/y:1"], {}))
     assert [(check.health, check.found) for check in checks] == [
-        (Health.FAILED, "docker.io/x/y:1: it belongs to no registry of the policy")
+        (CheckStatus.FAILED, "docker.io/x/y:1: it belongs to no registry of the policy")
     ]
 
 
@@ -305,7 +307,7 @@ class Cluster(FakeLists):
         self.refusal = refusal
         self.created: list[str] = []
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         self.created.append(path)
         if self.refusal is not None:
             raise self.refusal
@@ -320,7 +322,7 @@ def endpoints(ready: int) -> dict[str, Any]:
     return {"endpoints": [*addresses, {"addresses": ["10.0.1.1"], "conditions": {"ready": False}}]}
 
 
-AUTHORITY = trustme.CA().cert_pem.bytes()
+CA = trustme.CA().cert_pem.bytes()
 DENIED = ClusterError(403, 'admission webhook "x" denied the request: denied by image trust policy: ...')
 
 
@@ -330,7 +332,7 @@ def hook(**changes: Any) -> dict[str, Any]:
     return {
         "name": "pods.gate",
         "clientConfig": {
-            "caBundle": base64.b64encode(AUTHORITY).decode(),
+            "caBundle": base64.b64encode(CA).decode(),
             "service": {"namespace": "swr-trust", "name": "gate", "port": 443},
         },
         "rules": [
@@ -427,16 +429,18 @@ def test_what_is_wrong_with_a_webhook_configuration(
 
 
 @pytest.mark.parametrize(
-    ("years", "health"), [(0, Health.OK), (1000, Health.FAILED)], ids=["now", "in a thousand years"]
+    ("years", "health"), [(0, CheckStatus.OK), (1000, CheckStatus.FAILED)], ids=["now", "in a thousand years"]
 )
-def test_an_authority_that_has_ended(years: int, health: Health) -> None:
+def test_an_authority_that_has_ended(years: int, health: CheckStatus) -> None:
     """The API server cannot call the webhook any more."""
     moment = dt.datetime.now(dt.UTC) + dt.timedelta(days=365 * years)
     assert cluster(hook(), now=moment)["caBundle"].health is health
 
 
-@pytest.mark.parametrize(("ready", "health"), [(0, Health.FAILED), (1, Health.WARNING), (2, Health.OK)])
-def test_replicas_are_counted(ready: int, health: Health) -> None:
+@pytest.mark.parametrize(
+    ("ready", "health"), [(0, CheckStatus.FAILED), (1, CheckStatus.WARNING), (2, CheckStatus.OK)]
+)
+def test_replicas_are_counted(ready: int, health: CheckStatus) -> None:
     """Two or more: one that is replaced leaves nobody to ask."""
 
     def prepare(api: Cluster) -> None:
@@ -456,7 +460,7 @@ def test_not_installed() -> None:
     """Nothing is labelled as the chart labels it."""
     check = cluster(None)["webhook configuration"]
     assert (check.health, check.found) == (
-        Health.FAILED,
+        CheckStatus.FAILED,
         "none is labelled app.kubernetes.io/name=swr-trust-webhook",
     )
 
@@ -511,7 +515,7 @@ def test_a_gate_that_admits_in_enforce_mode_is_a_failure() -> None:
     """The loudest thing a doctor can say."""
     check = cluster(hook(), None)["dry run"]
     assert (check.health, check.found) == (
-        Health.FAILED,
+        CheckStatus.FAILED,
         "a Pod with an invalid image would be admitted in default",
     )
 

@@ -70,15 +70,15 @@ class FakeCluster(FakeLists):
         if reports:
             self.objects["/apis/openreports.io/v1alpha1"] = {"resources": [{"name": "reports"}]}
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
-        self.created.append(thing)
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
+        self.created.append(obj)
         return {}
 
     def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        return {"items": [{"metadata": thing["metadata"]} for thing in self.applied.values()]}
+        return {"items": [{"metadata": obj["metadata"]} for obj in self.applied.values()]}
 
-    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        self.applied[path] = thing
+    def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
+        self.applied[path] = obj
         return {}
 
     def delete(self, path: str) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
-from tests.fakes import FakeClock, Notes
+from tests.fakes import FakeClock, RecorderSpy
 from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
-from webhook.cluster.event_writer import (
+from webhook.cluster.event_recorder import (
     MAX_NOTE,
     MAX_PENDING,
     MAX_PENDING_OF_NAMESPACE,
@@ -44,11 +44,11 @@ class FakeEventApi:
         self.error: ClusterError | None = None
         self.patch_error: ClusterError | None = None
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
-        self.created.append((path, thing))
-        return dict(thing)
+        self.created.append((path, obj))
+        return dict(obj)
 
     def patch(self, path: str, change: Any, content_type: str = "") -> dict[str, Any]:
         error = self.error or self.patch_error
@@ -62,7 +62,7 @@ class Watched:
     """A gate whose decisions become Events."""
 
     def __init__(self, current: Policy | None = None) -> None:
-        self.api, self.notes, self.clock = FakeEventApi(), Notes(), FakeClock(NOW)
+        self.api, self.notes, self.clock = FakeEventApi(), RecorderSpy(), FakeClock(NOW)
         chosen = current if current is not None else policy()
         self.events = DecisionEvents(self.api, lambda: chosen, "pod-1", self.notes, self.clock)
         self._gate = Gate(lambda: chosen, FakeAnswers(FACTS), [self.events], clock=lambda: NOW)
@@ -78,7 +78,7 @@ class Watched:
             self.events.flush()
             if len(self.api.created) + len(self.api.patched) == before:
                 break
-        return [thing for _, thing in self.api.created]
+        return [obj for _, obj in self.api.created]
 
     @property
     def outcomes(self) -> list[object]:
@@ -87,9 +87,9 @@ class Watched:
 
 def owned(*images: str, owner: Mapping[str, Any] = OWNER) -> dict[str, Any]:
     """Return a Pod that a controller wants."""
-    thing = pod(*images)
-    thing["metadata"] = {"generateName": "web-1-", "ownerReferences": [owner]}
-    return thing
+    obj = pod(*images)
+    obj["metadata"] = {"generateName": "web-1-", "ownerReferences": [owner]}
+    return obj
 
 
 def test_a_refused_pod_makes_an_event_on_the_workload_that_wants_it() -> None:
@@ -137,9 +137,9 @@ def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
 def test_break_glass_makes_an_event_that_names_the_person_and_the_reason() -> None:
     """What was admitted by hand is seen by others."""
     watched = Watched(policy(break_glass=BreakGlass("swr-trust/break-glass", groups=frozenset({"oncall"}))))
-    thing = pod(BAD)
-    thing["metadata"]["annotations"] = {"swr-trust/break-glass": "incident 7"}
-    watched.decide(request(thing, user="alice", groups=["oncall"]))
+    obj = pod(BAD)
+    obj["metadata"]["annotations"] = {"swr-trust/break-glass": "incident 7"}
+    watched.decide(request(obj, user="alice", groups=["oncall"]))
     (event,) = watched.written()
     assert event["reason"] == "BreakGlassUsed"
     assert event["note"].startswith("alice: incident 7 image trust policy: ")
@@ -161,9 +161,9 @@ def test_a_pod_without_a_controller_makes_an_event_on_its_namespace() -> None:
 def test_an_updated_pod_carries_the_event_itself() -> None:
     """It is there to be described."""
     watched = Watched()
-    thing = pod(BAD)
-    thing["metadata"] = {"name": "web", "uid": "u-2"}
-    watched.decide(request(thing, old=pod(GOOD), operation="UPDATE"))
+    obj = pod(BAD)
+    obj["metadata"] = {"name": "web", "uid": "u-2"}
+    watched.decide(request(obj, old=pod(GOOD), operation="UPDATE"))
     assert watched.written()[0]["regarding"]["name"] == "web"
 
 

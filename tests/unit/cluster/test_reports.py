@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.builders import HOST, exemption, policy, rule
-from tests.fakes import Notes
+from tests.fakes import RecorderSpy
 from tests.unit.audit.builders import FACTS, audit, running
 from webhook.audit.pods import PodPage, Workload
 from webhook.audit.report import AuditReport
@@ -50,15 +50,15 @@ class Reports:
         self._call("LIST", path)
         assert query["labelSelector"] == SELECTOR
         version = path.rpartition("/")[0]
-        items = [{"metadata": thing["metadata"]} for at, thing in self.kept.items() if at.startswith(version)]
+        items = [{"metadata": obj["metadata"]} for at, obj in self.kept.items() if at.startswith(version)]
         start = int(query.get("continue", "0"))
         rest = len(items) > start + 2
         return {"items": items[start : start + 2], "metadata": {"continue": str(start + 2)} if rest else {}}
 
-    def apply(self, path: str, thing: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
         self._call("APPLY", path)
         assert manager == "swr-trust-audit"
-        self.kept[path] = dict(thing)
+        self.kept[path] = dict(obj)
         return {}
 
     def delete(self, path: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Published:
     """Reports as they are after some audits."""
 
     def __init__(self, *served: str, owner: str = "") -> None:
-        self.api, self.notes = Reports(*(served or (OPEN,))), Notes()
+        self.api, self.notes = Reports(*(served or (OPEN,))), RecorderSpy()
         self.writer = PolicyReports(self.api, owner, self.notes, lambda _seconds: None)
 
     def publish(self, report: AuditReport) -> None:

@@ -19,7 +19,7 @@ from webhook.errors import (
 from webhook.images.reference import ImageReference
 from webhook.policy.evaluation import Judgement, evaluate
 from webhook.policy.findings import Finding
-from webhook.trust.lookup import Answer, Known, Origin, Unknown
+from webhook.trust.lookup import Failed, Found, LookupResult, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
 D, E = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -29,10 +29,10 @@ DIGEST_ONLY = ImageReference("h", "a/b", None, D)
 DOWN = RegistryUnavailable("down")
 
 
-def known(status: TrustStatus, digest: str | None = D, origin: Origin = Origin.SWR) -> Known:
+def known(status: TrustStatus, digest: str | None = D, origin: Origin = Origin.SWR) -> Found:
     """Return an answer of SWR."""
     failure = DOWN if origin is Origin.STALE else None
-    return Known(TrustRecord(status, 1.0, digest), origin, failure)
+    return Found(TrustRecord(status, 1.0, digest), origin, failure)
 
 
 CASES = [
@@ -52,14 +52,16 @@ CASES = [
         known(TrustStatus.TRUSTED, E, Origin.STALE),
         Finding.UNKNOWN,
     ),
-    ("unknown", TAGGED, Unknown(DOWN), Finding.UNKNOWN),
+    ("unknown", TAGGED, Failed(DOWN), Finding.UNKNOWN),
 ]
 
 
 @pytest.mark.parametrize(
     ("reference", "answer", "finding"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_each_answer_has_one_finding(reference: ImageReference, answer: Answer, finding: Finding) -> None:
+def test_each_answer_has_one_finding(
+    reference: ImageReference, answer: LookupResult, finding: Finding
+) -> None:
     """The table of verdicts (T26)."""
     assert evaluate(reference, answer).finding is finding
 
@@ -79,19 +81,19 @@ FAILURES = [
 @pytest.mark.parametrize(("failure", "reason", "passes"), FAILURES)
 def test_a_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
     """Only what may be over in a moment is worth another try."""
-    assert evaluate(TAGGED, Unknown(failure)) == Judgement(Finding.UNKNOWN, reason, failure=failure)
+    assert evaluate(TAGGED, Failed(failure)) == Judgement(Finding.UNKNOWN, reason, failure=failure)
     assert failure.transient is passes
 
 
 answers = st.builds(
     known, st.sampled_from(TrustStatus), st.sampled_from([D, E, None]), st.sampled_from(Origin)
-) | st.sampled_from([Unknown(case[0]) for case in FAILURES])
+) | st.sampled_from([Failed(case[0]) for case in FAILURES])
 
 
 @given(st.sampled_from([TAGGED, PINNED, DIGEST_ONLY]), answers)
-def test_trusted_means_trusted_and_the_very_digest(reference: ImageReference, answer: Answer) -> None:
+def test_trusted_means_trusted_and_the_very_digest(reference: ImageReference, answer: LookupResult) -> None:
     """No combination is trusted but the one."""
     if evaluate(reference, answer).finding is Finding.TRUSTED:
-        assert isinstance(answer, Known)
+        assert isinstance(answer, Found)
         assert answer.record.status is TrustStatus.TRUSTED
         assert reference is not PINNED or answer.record.digest == D

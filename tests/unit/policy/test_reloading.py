@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeClock, Notes
+from tests.fakes import FakeClock, RecorderSpy
 from tests.unit.policy.test_loading import MINIMAL
 from webhook.errors import ConfigError, Problem
 from webhook.policy.findings import Mode
@@ -21,7 +21,7 @@ class Watched:
     def __init__(self, folder: Path, text: str = MINIMAL) -> None:
         self.path = folder / "policy.yaml"
         self.path.write_text(text, encoding="utf-8")
-        self.notes, self.clock = Notes(), FakeClock(1_800_000_000.0)
+        self.notes, self.clock = RecorderSpy(), FakeClock(1_800_000_000.0)
         self.file = PolicyFile(str(self.path), self.notes, self.clock, pause=lambda seconds: None)
 
     def write(self, text: str) -> bool:
@@ -48,7 +48,7 @@ def test_a_config_map_is_followed_through_its_symlink(tmp_path: Path) -> None:
         (tmp_path / name / "policy.yaml").write_text(MINIMAL + f"mode: {mode}\n", encoding="utf-8")
     (tmp_path / "..data").symlink_to("a")
     (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
-    file = PolicyFile(str(tmp_path / "policy.yaml"), Notes())
+    file = PolicyFile(str(tmp_path / "policy.yaml"), RecorderSpy())
     (tmp_path / "..new").symlink_to("b")
     (tmp_path / "..new").rename(tmp_path / "..data")
     assert file.check() is True

@@ -428,8 +428,8 @@ def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
 def test_a_review_that_may_not_wait_has_no_time(size: int) -> None:
     """Fault C2: what is known is answered all the same, whatever the size of the body."""
     decider = FakeGate()
-    thing = {"metadata": {"annotations": {"a": "x" * size}}}
-    assert call(decider, Body(review(thing), began=time.monotonic(), may_wait=False))["allowed"]
+    obj = {"metadata": {"annotations": {"a": "x" * size}}}
+    assert call(decider, Body(review(obj), began=time.monotonic(), may_wait=False))["allowed"]
     assert decider.remaining == [0.0]
 
 
@@ -437,8 +437,8 @@ def test_others_have_their_turns_while_a_large_body_is_read(monkeypatch: pytest.
     """Fault C3: between its pieces, and before each of the tries that a broken object takes."""
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda _: pauses.append(None))
-    thing = {"metadata": {"annotations": {"a": "x" * (3 * PIECE)}, "name": 5}}
-    call(FakeGate(), Body(review(thing), began=time.monotonic()))
+    obj = {"metadata": {"annotations": {"a": "x" * (3 * PIECE)}, "name": 5}}
+    call(FakeGate(), Body(review(obj), began=time.monotonic()))
     assert len(pauses) == 3 + 3
 
 

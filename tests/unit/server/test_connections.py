@@ -15,48 +15,48 @@ import pytest
 
 from tests.serving import make_certificate
 from webhook.server import connections
-from webhook.server.connections import CLIENT_HELLO, HANDSHAKE, MAX_RECORD, Body, Connection, Slow
-from webhook.server.waiting import Waiting
+from webhook.server.connections import CLIENT_HELLO, HANDSHAKE, MAX_RECORD, Body, ClientTimeout, Connection
+from webhook.server.eviction import EvictionQueue
 
 
-def give_way(waiting: Waiting[str], count: int) -> list[str | None]:
+def evict(waiting: EvictionQueue[str], count: int) -> list[str | None]:
     """Return the next connections that give way."""
-    return [waiting.give_way() for _ in range(count)]
+    return [waiting.evict() for _ in range(count)]
 
 
 def test_the_oldest_stranger_gives_way_first() -> None:
     """Connections that brought a request go last, in the order in which they fell silent."""
-    waiting: Waiting[str] = Waiting()
-    waiting.add("api server", regular=True)
+    waiting: EvictionQueue[str] = EvictionQueue()
+    waiting.add("api server", reused=True)
     for name in ("first", "second"):
-        waiting.add(name, regular=False)
-    waiting.add("other api server", regular=True)
-    assert give_way(waiting, 5) == ["first", "second", "api server", "other api server", None]
+        waiting.add(name, reused=False)
+    waiting.add("other api server", reused=True)
+    assert evict(waiting, 5) == ["first", "second", "api server", "other api server", None]
 
 
 def test_a_connection_that_is_served_does_not_give_way() -> None:
     """It waits for us, not we for it."""
-    waiting: Waiting[str] = Waiting()
-    waiting.add("in flight", regular=False)
-    waiting.add("silent", regular=False)
+    waiting: EvictionQueue[str] = EvictionQueue()
+    waiting.add("in flight", reused=False)
+    waiting.add("silent", reused=False)
     waiting.remove("in flight")
     assert waiting.all() == ["silent"]
-    assert give_way(waiting, 2) == ["silent", None]
+    assert evict(waiting, 2) == ["silent", None]
 
 
 def test_a_served_connection_is_a_regular_and_joins_the_end() -> None:
     """Whoever speaks now and then outlasts whoever does not."""
-    waiting: Waiting[str] = Waiting()
+    waiting: EvictionQueue[str] = EvictionQueue()
     for name in ("a", "b"):
-        waiting.add(name, regular=True)
+        waiting.add(name, reused=True)
     waiting.remove("a")
-    waiting.add("a", regular=True)
-    assert give_way(waiting, 2) == ["b", "a"]
+    waiting.add("a", reused=True)
+    assert evict(waiting, 2) == ["b", "a"]
 
 
 def test_removing_what_is_not_there_is_no_error() -> None:
     """A connection that gave way ends a moment later."""
-    waiting: Waiting[str] = Waiting()
+    waiting: EvictionQueue[str] = EvictionQueue()
     waiting.remove("gone")
     assert waiting.all() == []
 
@@ -76,7 +76,7 @@ class Pair:
         files = make_certificate(folder)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(files.certificate, files.key)
-        self._trust = ssl.create_default_context(cafile=str(files.authority))
+        self._trust = ssl.create_default_context(cafile=str(files.ca))
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.far = socket.create_connection(server.getsockname(), timeout=20)
             self.near, _ = server.accept()
@@ -98,7 +98,7 @@ class Pair:
 
         other = threading.Thread(target=shake)
         other.start()
-        connection.shake_hands(no_turn, no_turn)
+        connection.handshake(no_turn, no_turn)
         other.join(20)
         self._opened += clients
         return connection, clients[0]
@@ -125,15 +125,15 @@ def test_a_request_may_not_drip_for_ever(pair: Pair, monkeypatch: pytest.MonkeyP
     assert connection.recv(1) == b"G"
     assert not connection.idle
     monkeypatch.setattr(connection, "_ends", time.monotonic() - 1)
-    with pytest.raises(Slow):
+    with pytest.raises(ClientTimeout):
         connection.recv(8192)
 
 
 def test_silence_has_an_end(pair: Pair) -> None:
     """The time between two requests, and before the first."""
     connection, _ = pair.open()
-    connection.await_request(0.01)
-    with pytest.raises(Slow):
+    connection.start_idle_timer(0.01)
+    with pytest.raises(ClientTimeout):
         connection.recv(8192)
     assert connection.idle
 
@@ -144,7 +144,7 @@ def test_a_handshake_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
     with pytest.raises(TimeoutError):
-        connection.shake_hands(no_turn, no_turn)
+        connection.handshake(no_turn, no_turn)
 
 
 def record(content: bytes, kind: int = HANDSHAKE) -> bytes:
@@ -177,7 +177,7 @@ def test_a_handshake_has_a_size(pair: Pair) -> None:
     connection = pair.take_over()
     pair.far.sendall(make_hello() + record(b"\0" * (MAX_RECORD - 2000), APPLICATION_DATA))
     with pytest.raises(ConnectionResetError):
-        connection.shake_hands(no_turn, no_turn)
+        connection.handshake(no_turn, no_turn)
 
 
 @pytest.mark.parametrize(("names", "is_cut"), [(0, False), (900, False), (1100, True)])
@@ -186,7 +186,7 @@ def test_a_hello_has_a_size(pair: Pair, names: int, is_cut: bool) -> None:
     connection = pair.take_over()
     pair.far.sendall(make_hello(names))
     with pytest.raises(ConnectionResetError if is_cut else InterruptedError):
-        connection.shake_hands(interrupt, no_turn)
+        connection.handshake(interrupt, no_turn)
 
 
 def interrupt() -> None:
@@ -212,7 +212,7 @@ def test_nothing_is_taken_for_what_a_hello_declares(
     connection = pair.take_over()
     pair.far.sendall(said)
     with pytest.raises(ConnectionResetError):
-        connection.shake_hands(no_turn, no_turn)
+        connection.handshake(no_turn, no_turn)
 
 
 def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
@@ -227,7 +227,7 @@ def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        connection.shake_hands(take_turn, no_turn)
+        connection.handshake(take_turn, no_turn)
 
 
 def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -> None:
@@ -235,7 +235,7 @@ def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -
     say_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ConnectionResetError):
-        connection.shake_hands(connection.cut, no_turn)
+        connection.handshake(connection.cut, no_turn)
     assert pair.far.recv(1) == b""
 
 
@@ -246,8 +246,8 @@ def test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line(
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
     say_hello(pair)
     connection = pair.take_over()
-    with pytest.raises(Slow):
-        connection.shake_hands(lambda: time.sleep(0.3), no_turn)
+    with pytest.raises(ClientTimeout):
+        connection.handshake(lambda: time.sleep(0.3), no_turn)
     assert not connection._outgoing.pending
 
 
@@ -266,17 +266,17 @@ def test_half_of_what_follows_a_hello_is_said_to_be_so(
     pair.far.sendall(make_hello() + said)
     halves: list[None] = []
     with pytest.raises(TimeoutError):
-        connection.shake_hands(no_turn, lambda: halves.append(None))
+        connection.handshake(no_turn, lambda: halves.append(None))
     assert bool(halves) == is_half
 
 
 def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C1: no record extends it, as a wait of its own for each would."""
     connection, client = pair.open()
-    connection.await_request(20)
+    connection.start_idle_timer(20)
     client.sendall(b"G")
     monkeypatch.setattr(connection, "_ends", time.monotonic() - 1)
-    with pytest.raises(Slow):
+    with pytest.raises(ClientTimeout):
         connection.recv(8192)
 
 
@@ -291,8 +291,8 @@ def test_what_has_arrived_is_seen_before_it_is_read(pair: Pair) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         raw.sendall(b"\x17\3\3\0\x20")
     assert connection.has_arrived()
-    connection.await_request(0.01)
-    with pytest.raises(Slow):
+    connection.start_idle_timer(0.01)
+    with pytest.raises(ClientTimeout):
         connection.recv(1)
     assert connection.has_arrived()
 
@@ -323,7 +323,7 @@ def test_an_answer_that_nobody_takes_has_an_end(pair: Pair, monkeypatch: pytest.
     monkeypatch.setattr(connections, "WRITE_SECONDS", 0.01)
     connection, _ = pair.open()
     connection.sendall(b"x" * 8_000_000)
-    with pytest.raises(Slow):
+    with pytest.raises(ClientTimeout):
         connection.flush()
 
 
@@ -333,7 +333,7 @@ def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
     pair.far.sendall(b"\x16")
     connection.cut()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on what was read before
-        connection.shake_hands(no_turn, no_turn)
+        connection.handshake(no_turn, no_turn)
     assert connection.given_up
 
 
@@ -343,7 +343,7 @@ def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
     pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     pair.far.close()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
-        pair.take_over().shake_hands(no_turn, no_turn)
+        pair.take_over().handshake(no_turn, no_turn)
 
 
 def test_body_read_as_a_whole_is_kept_no_longer() -> None:

@@ -104,9 +104,9 @@ GLASS = BreakGlass(groups=frozenset({"devs"}))
 
 def broken_glass() -> dict[str, Any]:
     """Return a Pod with an untrusted image and the break-glass annotation."""
-    thing = pod(f"{HOST}/shop/web:2")
-    thing["metadata"]["annotations"] = {GLASS.annotation: "incident 7"}
-    return thing
+    obj = pod(f"{HOST}/shop/web:2")
+    obj["metadata"]["annotations"] = {GLASS.annotation: "incident 7"}
+    return obj
 
 
 CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
@@ -233,9 +233,9 @@ def test_line_names_the_controller_that_creates_the_pod(
 ) -> None:
     """Fault E5: the retries of one workload are listed together by it."""
     recorded = Recorded()
-    thing = pod("a:1")
-    thing["metadata"]["ownerReferences"] = references
-    recorded.decide(request(thing))
+    obj = pod("a:1")
+    obj["metadata"]["ownerReferences"] = references
+    recorded.decide(request(obj))
     [seen] = recorded.lines
     assert seen.get("owner") == owner
 
@@ -252,12 +252,12 @@ def test_a_request_that_concerns_us_not_is_no_line() -> None:
 
 def test_a_line_spells_out_so_many_images_and_no_more() -> None:
     """A Pod of hundreds of containers is one line of bounded length."""
-    thing = pod()
-    thing["spec"]["containers"] = [
+    obj = pod()
+    obj["spec"]["containers"] = [
         container(f"{HOST}/shop/{'x' * 100}/{index}:1", f"c{index}") for index in range(MAX_FINDINGS + 5)
     ]
     recorded = Recorded()
-    recorded.decide(request(thing))
+    recorded.decide(request(obj))
     [seen] = recorded.lines
     assert (len(seen["findings"]), seen["more"]) == (MAX_FINDINGS, 5)
 
@@ -282,19 +282,19 @@ def test_an_endless_image_is_cut() -> None:
 def test_endless_names_are_cut() -> None:
     """Whoever reaches the port can invent a user and an object of any length."""
     recorded = Recorded()
-    thing = pod("a:1")
-    thing["metadata"]["name"] = "x" * 1_000_000
-    recorded.decide(request(thing, name="", user="y" * 1_000_000))
+    obj = pod("a:1")
+    obj["metadata"]["name"] = "x" * 1_000_000
+    recorded.decide(request(obj, name="", user="y" * 1_000_000))
     assert len(recorded.stream.getvalue()) < 1500
 
 
 def test_no_secret_gets_into_a_line() -> None:
     """Neither those of the Pod nor those that a failure has seen."""
-    thing = pod(f"{HOST}/shop/locked:1")
-    thing["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
-    thing["metadata"]["annotations"] = {"example.com/token": "hunter2"}
+    obj = pod(f"{HOST}/shop/locked:1")
+    obj["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
+    obj["metadata"]["annotations"] = {"example.com/token": "hunter2"}
     recorded = Recorded()
-    recorded.decide(request(thing))
+    recorded.decide(request(obj))
     assert "hunter2" not in recorded.stream.getvalue()
     assert recorded.lines[0]["findings"][0]["detail"] == "the token is not accepted"
 

@@ -16,7 +16,7 @@ from tests.emulator.server import Emulator
 from tests.rescanning import Rescanner
 from tests.unit.cluster.lists import FakeCluster, pod
 from webhook.errors import ClusterError, Fault, RegistryUnavailable, Throttled, Unauthorized
-from webhook.server.rescan import polite
+from webhook.server.rescan import with_background_limits
 from webhook.trust.records import TrustStatus
 from webhook.trust.settings import LookupSettings
 
@@ -38,8 +38,8 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
     ) -> Rescanner:
         monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: cluster)
         monkeypatch.setattr("webhook.cluster.pods.FIRST_PAUSE", 0.0)
-        monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_OUTAGES", 0.0)
-        monkeypatch.setattr("webhook.audit.answers.PATIENCE_WITH_THROTTLING", 0.0)
+        monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
+        monkeypatch.setattr("webhook.audit.caching_lookup.THROTTLING_RETRY_BUDGET", 0.0)
         rescanner = Rescanner(tmp_path, endpoint, tmp_path / "none", **options)
         if answers is not None:
             rescanner.rescan._engine = answers  # type: ignore[assignment]
@@ -147,9 +147,9 @@ def test_an_earlier_answer_does_not_stand_in_for_swr(emulator: Emulator, tmp_pat
 @pytest.mark.slow
 def test_a_pod_with_thousands_of_images(make: Make) -> None:
     """One Pod, a row for each, and the next round finds nothing new."""
-    thing = web()
-    thing["spec"]["containers"] = [{"name": f"c{n}", "image": f"{HOST}/shop/app-{n}:1"} for n in range(3000)]
-    rescanner = make(FakeCluster([thing]), FakeAnswers({}))
+    obj = web()
+    obj["spec"]["containers"] = [{"name": f"c{n}", "image": f"{HOST}/shop/app-{n}:1"} for n in range(3000)]
+    rescanner = make(FakeCluster([obj]), FakeAnswers({}))
     assert rescanner.round()
     assert rescanner.round()
     assert rescanner.metric("swr_trust_audit_image_uses", finding="missing") == 3000
@@ -188,9 +188,9 @@ def test_reports_that_cannot_be_written_make_the_next_round_come_sooner(make: Ma
 
 def test_a_changed_policy_does_not_wait_for_the_interval(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop: a round, a change, a round, and an end when told."""
-    monkeypatch.setattr(webhook.server.rescan, "SETTLING", 0.01)
+    monkeypatch.setattr(webhook.server.rescan, "MIN_ROUND_GAP", 0.01)
     monkeypatch.setattr(webhook.server.rescan, "INTERVAL", 0.01)
-    monkeypatch.setattr("webhook.policy.reloading.SETTLING", 0.0)
+    monkeypatch.setattr("webhook.policy.reloading.DEBOUNCE", 0.0)
     rescanner = make(FakeCluster([web()]), FakeAnswers({}))
     rescan = rescanner.rescan
     monkeypatch.setattr(rescan._policy, "_subscribers", [])
@@ -234,6 +234,6 @@ def test_it_is_ready_whatever_a_round_found(make: Make) -> None:
 
 def test_a_round_leaves_swr_to_the_webhook() -> None:
     """Ten calls a second, or what the policy allows if that is less."""
-    assert polite(policy()).lookup.calls_per_second == 10
+    assert with_background_limits(policy()).lookup.calls_per_second == 10
     slow = policy(lookup=LookupSettings(calls_per_second=3))
-    assert polite(slow).lookup.calls_per_second == 3
+    assert with_background_limits(slow).lookup.calls_per_second == 3

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.fakes import Notes
+from tests.fakes import RecorderSpy
 from tests.serving import Certificate, make_certificate, write_pair
 from webhook.errors import CertificateError
 from webhook.server.tls import CertificateFiles
 
 
-def load(files: Certificate, notes: Notes | None = None, client_ca: Path | None = None) -> CertificateFiles:
+def load(
+    files: Certificate, notes: RecorderSpy | None = None, client_ca: Path | None = None
+) -> CertificateFiles:
     """Load a pair."""
-    authority = str(client_ca) if client_ca is not None else None
-    return CertificateFiles(str(files.certificate), str(files.key), authority, notes or Notes())
+    ca = str(client_ca) if client_ca is not None else None
+    return CertificateFiles(str(files.certificate), str(files.key), ca, notes or RecorderSpy())
 
 
 def serial(context: ssl.SSLContext, *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
@@ -53,13 +55,13 @@ def serial(context: ssl.SSLContext, *, version: ssl.TLSVersion = ssl.TLSVersion.
 
 def test_the_end_of_the_certificate_is_known_and_told(tmp_path: Path) -> None:
     """In epoch seconds, for readiness and the metric."""
-    authority = trustme.CA()
+    ca = trustme.CA()
     files = Certificate(tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt")
     ends = dt.datetime(2100, 1, 2, tzinfo=dt.UTC)
-    issued = authority.issue_cert("localhost", not_after=ends)
+    issued = ca.issue_cert("localhost", not_after=ends)
     files.certificate.write_bytes(issued.cert_chain_pems[0].bytes())
     files.key.write_bytes(issued.private_key_pem.bytes())
-    notes = Notes()
+    notes = RecorderSpy()
     assert load(files, notes).not_after == ends.timestamp()
     assert notes.lines == [("certificate_loaded", ends.timestamp())]
 
@@ -73,7 +75,7 @@ def test_unchanged_files_are_read_once(tmp_path: Path) -> None:
 def test_a_replaced_pair_serves_the_next_handshake(tmp_path: Path) -> None:
     """Without a restart."""
     files = make_certificate(tmp_path)
-    notes = Notes()
+    notes = RecorderSpy()
     certificate = load(files, notes)
     before = serial(certificate.context())
     write_pair(trustme.CA(), files)
@@ -135,7 +137,7 @@ def test_half_replaced_files_leave_the_last_good_pair_in_use(
     (tmp_path / "other").mkdir()
     other = make_certificate(tmp_path / "other")
     files = make_certificate(tmp_path)
-    notes = Notes()
+    notes = RecorderSpy()
     certificate = load(files, notes)
     before = serial(certificate.context())
     damage(files, other)  # type: ignore[operator]
@@ -167,7 +169,7 @@ def test_tls_1_1_is_refused(tmp_path: Path) -> None:
 def test_a_client_certificate_is_asked_for_and_not_demanded(tmp_path: Path) -> None:
     """A kubelet's probe has none; `/validate` is where it is demanded."""
     files = make_certificate(tmp_path)
-    certificate = load(files, client_ca=files.authority)
+    certificate = load(files, client_ca=files.ca)
     assert certificate.requires_client
     assert certificate.context().verify_mode is ssl.CERT_OPTIONAL
     assert serial(certificate.context())
@@ -176,9 +178,9 @@ def test_a_client_certificate_is_asked_for_and_not_demanded(tmp_path: Path) -> N
 def test_a_replaced_client_authority_is_picked_up(tmp_path: Path) -> None:
     """It is rotated like the rest."""
     files = make_certificate(tmp_path)
-    certificate = load(files, client_ca=files.authority)
+    certificate = load(files, client_ca=files.ca)
     before = certificate.context()
-    trustme.CA().cert_pem.write_to_path(files.authority)
+    trustme.CA().cert_pem.write_to_path(files.ca)
     after = certificate.context()
     assert after is not before
     assert after.get_ca_certs() != before.get_ca_certs()

@@ -13,10 +13,10 @@ from gevent.event import Event
 from gevent.socket import wait_read
 
 from tests.builders import registry
-from tests.fakes import FakeClock, FakeTrustSource, Notes
+from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline, LargeWork
 from webhook.server.turns import PASS, SHARE, Line, Turns
-from webhook.trust.lookup import Question, TrustLookup
+from webhook.trust.lookup import LookupRequest, TrustLookup
 from webhook.trust.records import TrustQuery, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -124,7 +124,7 @@ def test_whoever_stands_in_line_goes_on_in_order() -> None:
 
     def main(loop: Loop) -> None:
         def do(number: int) -> None:
-            loop.turns.stand_in(Line.AGAIN)
+            loop.turns.stale_record(Line.AGAIN)
             loop.now += WORK
             loop.done.append((str(number), loop.turns.looks))
 
@@ -146,7 +146,7 @@ def test_sockets_and_timers_are_served_between() -> None:
             loop.work("new")
 
         def crowd(number: int) -> None:
-            loop.turns.stand_in(Line.AGAIN)
+            loop.turns.stale_record(Line.AGAIN)
             loop.now += WORK
             if number == CROWD // 2:
                 near.send(b"x")
@@ -171,7 +171,7 @@ def test_the_heads_of_the_lines_go_on_in_turn() -> None:
 
     def main(loop: Loop) -> None:
         def do(name: str, line: Line) -> None:
-            loop.turns.stand_in(line)
+            loop.turns.stale_record(line)
             loop.now += WORK
             loop.done.append((name, loop.turns.looks))
 
@@ -190,7 +190,7 @@ def test_whoever_is_killed_in_line_holds_up_nobody() -> None:
 
     def main(loop: Loop) -> None:
         def do(name: str) -> None:
-            loop.turns.stand_in(Line.ARRIVED)
+            loop.turns.stale_record(Line.ARRIVED)
             loop.done.append((name, loop.turns.looks))
 
         first, second = gevent.spawn(do, "first"), gevent.spawn(do, "second")
@@ -207,7 +207,7 @@ def test_a_loop_without_lines_rests() -> None:
     """After the last has gone on the loop waits for its sockets again."""
 
     def main(loop: Loop) -> None:
-        gevent.joinall([gevent.spawn(loop.turns.stand_in, Line.AGAIN) for _ in range(10)])
+        gevent.joinall([gevent.spawn(loop.turns.stale_record, Line.AGAIN) for _ in range(10)])
         gevent.sleep(0.01)
         before = loop.turns.looks
         gevent.sleep(0.1)
@@ -226,11 +226,11 @@ def test_a_review_that_is_woken_takes_its_turn() -> None:
         source,
         CacheSettings(),
         LookupSettings(),
-        Notes(),
+        RecorderSpy(),
         clock,
         take_turn=lambda: locked.append(lookup._lock.locked()),
     )
-    question = Question(TrustQuery(registry(), "shop", "web", "1.0"))
+    question = LookupRequest(TrustQuery(registry(), "shop", "web", "1.0"))
     for _ in range(2):
-        lookup.ask([question], Deadline.after(GUARD))
+        lookup.look_up([question], Deadline.after(GUARD))
     assert locked == [False]

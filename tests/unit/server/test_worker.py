@@ -10,7 +10,7 @@ import pytest
 from gevent.pool import Pool
 
 from webhook.server.connections import Connection
-from webhook.server.waiting import Waiting
+from webhook.server.eviction import EvictionQueue
 from webhook.server.worker import Worker
 
 PLACES = 100
@@ -45,7 +45,7 @@ def worker() -> Worker:
     made.worker_connections = PLACES
     made.runtime = SimpleNamespace(metrics=Counter())
     made._served, made._pool = set(), []
-    made._waiting, made._halves = Waiting(), Waiting()
+    made._waiting, made._halves = EvictionQueue(), EvictionQueue()
     return made
 
 
@@ -56,7 +56,7 @@ def arrive(worker: Worker, count: int) -> list[Stranger]:
     for stranger in strangers:
         worker._make_room()
         worker._served.add(cast("Connection", stranger))
-        worker._await(cast("Connection", stranger), regular=False)
+        worker._await(cast("Connection", stranger), reused=False)
     return strangers
 
 
@@ -72,7 +72,7 @@ def test_who_was_cut_is_waited_for_no_more(worker: Worker) -> None:
     worker._evict(stranger)
     assert not worker._served
     assert worker._waiting.all() == []
-    worker._await(stranger, regular=False)
+    worker._await(stranger, reused=False)
     assert worker._waiting.all() == []
 
 
@@ -99,7 +99,7 @@ def test_the_stop_signal_changes_no_answer_that_is_being_made(worker: Worker) ->
     """It interrupts whoever has just said that the connection stays; the next request would be lost."""
     request = Request()
     worker._in_flight, worker._pool = {request}, Pool()
-    worker.cfg, worker._hurry = SimpleNamespace(graceful_timeout=5), False
+    worker.cfg, worker._quit_requested = SimpleNamespace(graceful_timeout=5), False
     worker.handle_exit(15, None)
     assert not request.is_last
     worker._finish([])

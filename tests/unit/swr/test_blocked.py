@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeCredential, FakeTransport, Notes, free
+from tests.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled, TrustLookupError
 from webhook.swr.answers import BLOCKED_SECONDS, read_block
@@ -53,7 +53,7 @@ def test_blocked_account_under_any_status_is_throttled_for_half_an_hour(
     query: TrustQuery, body: Any, status: int
 ) -> None:
     """Fault D6: neither the image nor the credential is at fault, and neither is rejected."""
-    credential, notes = FakeCredential(), Notes()
+    credential, notes = FakeCredential(), RecorderSpy()
     client = SwrClient(registry(), FakeTransport([respond(status, body)]), credential, notes)
     with pytest.raises(TrustLookupError) as caught:
         (client.show_tag if query is TAG else client.find_digest)(query, SOON, free)

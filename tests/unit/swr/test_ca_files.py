@@ -19,7 +19,7 @@ OLD, NEW = Site.of(), Site.of()
 NOT_TRUSTED = "its certificate is not trusted: unable to get local issuer certificate"
 
 
-class Notes:
+class RecorderSpy:
     """Notes what becomes of CA files."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ def test_changed_file_is_used_for_the_next_connection(
     change: Callable[[Volume], None], volume: Volume, tmp_path: Path
 ) -> None:
     """Fault D2: the old one was used until a restart."""
-    notes = Notes()
+    notes = RecorderSpy()
     transport = PooledTransport(ca_file=str(volume.path), recorder=notes)
     with HttpsServer(NEW.server_context(tmp_path)) as server:
         assert get(transport, server.url) == NOT_TRUSTED
@@ -134,7 +134,7 @@ def test_unusable_file_leaves_the_last_good_one(
     content: bytes | None, problem: str, volume: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Fault D2: as with every other file; once in the log and in the metric, until it is corrected."""
-    notes = Notes()
+    notes = RecorderSpy()
     transport = PooledTransport(ca_file=str(volume.path), recorder=notes)
     with HttpsServer(OLD.server_context(tmp_path)) as server, caplog.at_level(logging.INFO):
         volume.put(content)
@@ -150,7 +150,7 @@ def test_unusable_file_leaves_the_last_good_one(
 
 def test_unchanged_file_is_not_read_again(volume: Volume, tmp_path: Path) -> None:
     """Connections are reused."""
-    transport = PooledTransport(ca_file=str(volume.path), recorder=Notes())
+    transport = PooledTransport(ca_file=str(volume.path), recorder=RecorderSpy())
     with HttpsServer(OLD.server_context(tmp_path)) as server:
         get(transport, server.url)
         pool = transport._manager(server.url)

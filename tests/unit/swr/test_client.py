@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeCredential, FakeTransport, Notes, Turns, free
+from tests.fakes import FakeCredential, FakeTransport, RecorderSpy, Turns, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -25,7 +25,7 @@ from webhook.errors import (
 )
 from webhook.swr.answers import BLOCKED
 from webhook.swr.client import SwrClient
-from webhook.swr.credentials.guard import GuardedCredential, Pause, SilentRecorder
+from webhook.swr.credentials.guard import GuardedCredential, NullRecorder, Pause
 from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -49,9 +49,9 @@ EXPIRED = respond(401, {"error_code": "SVCSTG.SWR.4010000"})
 
 def client(
     answers: list[HttpResponse | TrustLookupError], *, renewable: bool = False, **changes: Any
-) -> tuple[SwrClient, FakeTransport, FakeCredential, Notes]:
+) -> tuple[SwrClient, FakeTransport, FakeCredential, RecorderSpy]:
     """Return a client over fakes."""
-    transport, credential, notes = FakeTransport(answers), FakeCredential(renewable), Notes()
+    transport, credential, notes = FakeTransport(answers), FakeCredential(renewable), RecorderSpy()
     return SwrClient(registry(**changes), transport, credential, notes), transport, credential, notes
 
 
@@ -83,7 +83,9 @@ def test_the_call_is_the_documented_one() -> None:
 def test_an_answer_is_as_old_as_its_question() -> None:
     """Fault B1: an answer that takes long is no younger for it."""
     times = iter([5.0, 8.0])
-    asked = SwrClient(registry(), FakeTransport([GOOD]), FakeCredential(), Notes(), clock=lambda: next(times))
+    asked = SwrClient(
+        registry(), FakeTransport([GOOD]), FakeCredential(), RecorderSpy(), clock=lambda: next(times)
+    )
     assert asked.show_tag(tag_query(), SOON, free).fetched_at == 5.0
 
 
@@ -380,9 +382,9 @@ def guarded(
     """Return what asks about an image of an organisation, as a real credential, and who is asked."""
     transport = Organizations(**answers)
     credential = GuardedCredential(
-        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", SilentRecorder())
+        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", NullRecorder())
     )
-    asked = SwrClient(registry(organizations=organizations), transport, credential, Notes())
+    asked = SwrClient(registry(organizations=organizations), transport, credential, RecorderSpy())
 
     def ask(organization: str) -> str:
         query = TrustQuery(registry(), organization, "web", tag="1.0")
@@ -491,7 +493,7 @@ def test_a_401_about_one_repository_of_the_only_organisation_is_about_that() -> 
     """Fault B6: there is no other organisation to compare with, and this one is asked about again."""
     transport = Organizations(shop=FOREIGN)
     credential = FakeCredential()
-    asked = SwrClient(registry(organizations=frozenset({"shop"})), transport, credential, Notes())
+    asked = SwrClient(registry(organizations=frozenset({"shop"})), transport, credential, RecorderSpy())
 
     def answer(request: HttpRequest, deadline: Deadline) -> HttpResponse:
         transport.asked.append(re.sub(f"{PROBE}-[0-9a-f]*", PROBE, request.path.rpartition("/repos/")[2]))
@@ -524,7 +526,7 @@ def test_a_request_that_an_earlier_secret_was_answered_is_compared_with() -> Non
     """Fault B6: temporary keys change every few hours, and each time nothing was answered yet."""
     transport = Organizations(foreign=FOREIGN)
     credential = FakeCredential()
-    asked = SwrClient(registry(), transport, credential, Notes())
+    asked = SwrClient(registry(), transport, credential, RecorderSpy())
     for organization in ("shop", "foreign"):
         query = TrustQuery(registry(), organization, "web", tag="1.0")
         with contextlib.suppress(Forbidden):

@@ -14,7 +14,7 @@ from huaweicloudsdkcore.exceptions import exceptions as sdk_exceptions
 from huaweicloudsdkcore.signer.signer import Signer
 
 from tests.emulator.signature import verify
-from tests.fakes import FakeClock, FakeTransport, Notes
+from tests.fakes import FakeClock, FakeTransport, RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.errors import (
     ConfigError,
@@ -148,7 +148,7 @@ class Guarded:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.notes = Notes()
+        self.notes = RecorderSpy()
         self.secrets = ["one"]
         self.renewable = False
         pause = Pause("token", self.notes, self.clock, lambda low, high: (low + high) / 2)
@@ -340,7 +340,7 @@ class Session:
         self.clock = FakeClock()
         self.login = Login(self.clock)
         self.inputs = "password-1"
-        self.notes = Notes()
+        self.notes = RecorderSpy()
         pause = Pause("iamUser", self.notes, self.clock, lambda low, high: (low + high) / 2)
         self.secret = FetchedSecret("iamUser", self.login, lambda: self.inputs, pause, self.notes, self.clock)
 
@@ -591,7 +591,7 @@ def test_every_exception_of_the_sdk_is_a_key_that_cannot_sign(
 def test_a_request_that_could_not_be_signed_blocks_nobody() -> None:
     """The trial of a new secret ends with it."""
     guarded = Guarded()
-    failing = GuardedCredential("aksk", guarded, _cannot_sign, Pause("aksk", Notes()))
+    failing = GuardedCredential("aksk", guarded, _cannot_sign, Pause("aksk", RecorderSpy()))
     for _ in range(2):
         with pytest.raises(Unauthorized, match="cannot be signed"):
             failing.authorize(REQUEST, Deadline.after(5.0))

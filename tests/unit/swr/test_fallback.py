@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeClock, FakeCredential, Notes, free
+from tests.fakes import FakeClock, FakeCredential, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -88,7 +88,7 @@ class Asked:
     """A client in such a region."""
 
     def __init__(self, **replies: Any) -> None:
-        self.region, self.credential, self.notes = Region(**replies), FakeCredential(), Notes()
+        self.region, self.credential, self.notes = Region(**replies), FakeCredential(), RecorderSpy()
         self.client = SwrClient(registry(), self.region, self.credential, self.notes, clock=lambda: 5.0)
 
     def ask(self, query: TrustQuery = QUERY) -> TrustRecord:
@@ -141,7 +141,7 @@ def test_call_that_is_offered_again_is_used_again(monkeypatch: pytest.MonkeyPatc
 def test_missing_call_is_tried_again_after_an_hour() -> None:
     """Fault D5: by a clock that nobody sets."""
     clock = FakeClock()
-    detail = TagDetail(registry(), Notes(), clock)
+    detail = TagDetail(registry(), RecorderSpy(), clock)
     detail.record_missing()
     clock.tick(RETRY_SECONDS - 1)
     assert (detail.is_missing, detail.is_due) == (True, False)
@@ -238,7 +238,7 @@ def test_control_asks_about_another_organisation_of_the_policy(organizations: se
     """Fault B4: the image's may be its author's; those that the policy does not name may be out of reach."""
     region = Region()
     limited = registry(organizations=frozenset(organizations))
-    SwrClient(limited, region, FakeCredential(), Notes()).show_tag(QUERY, SOON, free)
+    SwrClient(limited, region, FakeCredential(), RecorderSpy()).show_tag(QUERY, SOON, free)
     assert region.calls[2] == f"/v2/{control}/repos/{PROBE}/tags/none"
 
 
@@ -280,7 +280,7 @@ def test_control_is_a_list_where_the_call_for_one_tag_is_missing(
 
 def test_control_asks_about_a_name_that_nobody_can_push_to() -> None:
     """Fault B4: what SWR is slow about could be pushed under a name, or into an organisation, that is known."""
-    detail = TagDetail(registry(organizations=frozenset({"shop", "ops"})), Notes())
+    detail = TagDetail(registry(organizations=frozenset({"shop", "ops"})), RecorderSpy())
     controls = [detail.make_control(), detail.make_list_control()]
     names = [part for control in controls for part in control.path.split("/") if part.startswith(PROBE)]
     assert len(names) == 4

@@ -16,7 +16,7 @@ from tests.fakes import FakeClock
 from tests.serving import ROOT
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import LookupTimeout, RegistryUnavailable
-from webhook.swr.resolver import FRESH, MAX_NAMES, Address, Resolver
+from webhook.swr.resolver import DNS_TTL, MAX_NAMES, Address, Resolver
 
 GOOD: Address = (socket.AF_INET, "192.0.2.1")
 MOVED: Address = (socket.AF_INET, "192.0.2.2")
@@ -59,7 +59,7 @@ def test_addresses_are_used_for_a_while_without_asking_again(names: Names) -> No
     """A connection costs no resolution each time."""
     assert [names.find(), names.find()] == [[GOOD], [GOOD]]
     assert names.asked[HOST] == 1
-    names.clock.tick(FRESH)
+    names.clock.tick(DNS_TTL)
     names.known[HOST] = [MOVED]
     assert names.find() == [MOVED]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.virtual import VirtualTime
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError, Unauthorized
-from webhook.swr.silence import ALIVE, PATIENCE, Silence
+from webhook.swr.silence import ALIVE, CONTROL_DELAY, Silence
 
 SECONDS = 3.0
 """The time of a call."""
@@ -281,7 +281,7 @@ def test_calls_that_are_answered_cost_no_control_request(
 
     def answered() -> None:
         with endpoint.silence.watch(Deadline.after(SECONDS), endpoint.ask, endpoint.hear):
-            clock.sleep(SECONDS * PATIENCE * 0.9)
+            clock.sleep(SECONDS * CONTROL_DELAY * 0.9)
             endpoint.silence.record_answer()
 
     endpoint.run(*[endpoint.later(number * 0.1, answered) for number in range(100)])

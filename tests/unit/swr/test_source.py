@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import Notes
+from tests.fakes import RecorderSpy
 from webhook.errors import ConfigError
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.credentials import build_credential
@@ -31,7 +31,7 @@ class Opened:
         self.credentials = 0
         self.transports = 0
         self._environment = environment or {}
-        self.source = SwrTrustSource(self._transport, self._credential, Notes())
+        self.source = SwrTrustSource(self._transport, self._credential, RecorderSpy())
 
     def problems(self, *registries: Registry) -> list[str]:
         """Open registries and return what is wrong, a line each."""

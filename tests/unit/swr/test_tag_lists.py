@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeClock, FakeCredential, FakeTransport, Notes
+from tests.fakes import FakeClock, FakeCredential, FakeTransport, RecorderSpy
 from tests.unit.swr.test_client import respond, tags
 from webhook.deadlines import Deadline
 from webhook.errors import (
@@ -160,7 +160,7 @@ def test_lists_are_bounded_by_their_tags() -> None:
 def test_another_digest_of_the_same_repository_costs_no_call() -> None:
     """And its record is as old as the list, so that no time to live is prolonged."""
     transport, clock = FakeTransport([tags(("1", DIGEST, True))]), FakeClock()
-    asked = SwrClient(registry(), transport, FakeCredential(), Notes(), clock)
+    asked = SwrClient(registry(), transport, FakeCredential(), RecorderSpy(), clock)
 
     def find(digest: str) -> TrustRecord:
         query = TrustQuery(registry(), "shop", "web", digest=digest)
@@ -177,7 +177,7 @@ def test_another_digest_of_the_same_repository_costs_no_call() -> None:
 def test_a_repository_that_is_missing_is_remembered_as_one_without_tags() -> None:
     """Whoever invents repositories gets one call each, not one per digest."""
     transport = FakeTransport([respond(404, {"error_code": "SVCSTG.SWR.4040113"})])
-    asked = SwrClient(registry(), transport, FakeCredential(), Notes())
+    asked = SwrClient(registry(), transport, FakeCredential(), RecorderSpy())
     for digest in (DIGEST, OTHER):
         query = TrustQuery(registry(), "shop", "web", digest=digest)
         assert asked.find_digest(query, SOON, Unlimited()).status is TrustStatus.MISSING
@@ -187,7 +187,7 @@ def test_a_repository_that_is_missing_is_remembered_as_one_without_tags() -> Non
 def test_a_list_that_was_not_read_to_its_end_is_not_kept() -> None:
     """Half a list proves nothing, now or later."""
     answers = [tags(("1", DIGEST, True), marker="m"), respond(500), tags(("1", DIGEST, False))]
-    asked = SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), Notes())
+    asked = SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), RecorderSpy())
     query = TrustQuery(registry(), "shop", "web", digest=DIGEST)
     with pytest.raises(TrustLookupError):
         asked.find_digest(query, SOON, Unlimited())

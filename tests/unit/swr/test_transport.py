@@ -313,7 +313,7 @@ class Secure:
     """An emulator over TLS under a name that only our resolver and the proxy know."""
 
     emulator: Emulator
-    authority: str
+    ca: str
 
     @property
     def url(self) -> str:
@@ -328,17 +328,17 @@ class Secure:
     def transport(self, proxy: str | None = None) -> PooledTransport:
         """Return a transport that trusts the emulator and can resolve its name."""
         resolver = Resolver(lambda host: [(socket.AF_INET, "127.0.0.1")])
-        return PooledTransport(ca_file=self.authority, proxy=proxy, resolver=resolver)
+        return PooledTransport(ca_file=self.ca, proxy=proxy, resolver=resolver)
 
 
 @pytest.fixture
 def secure(tmp_path: Path) -> Iterator[Secure]:
     """An emulator over TLS."""
-    authority = trustme.CA()
+    ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(NAME).configure_cert(context)
+    ca.issue_cert(NAME).configure_cert(context)
     file = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(file)
+    ca.cert_pem.write_to_path(file)
     with Emulator(context=context) as emulator:
         yield Secure(emulator, str(file))
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import FakeClock
-from webhook.trust.cache import SLICE, RecordCache, is_due
-from webhook.trust.facts import FUTURE, Fact, Key
+from webhook.trust.cache import BATCH_SIZE, RecordCache, is_due
 from webhook.trust.records import TrustRecord, TrustStatus
+from webhook.trust.replication import MAX_CLOCK_SKEW, Key, TrustEntry
 from webhook.trust.settings import CacheSettings
 
 SETTINGS = CacheSettings(trusted=60, refused=10, stale_if_error=3600, max_entries=100)
@@ -30,9 +30,9 @@ class Kept:
         self.cache.put(key, record)
         return record
 
-    def recall(self, age: float = 0.0, key: Key = KEY, *, trusted: bool = True) -> None:
+    def import_entry(self, age: float = 0.0, key: Key = KEY, *, trusted: bool = True) -> None:
         """Hear from another replica what SWR told it so long ago."""
-        self.cache.recall(Fact(key, int(self.clock.now - age), trusted))
+        self.cache.import_entry(TrustEntry(key, int(self.clock.now - age), trusted))
 
     def configure(self, settings: CacheSettings) -> None:
         """Go on under other settings, without a break."""
@@ -44,7 +44,7 @@ class Kept:
         """What the cache says of the image: ``answers``, ``stands in`` or ``nothing``."""
         if self.cache.get(KEY) is not None:
             return "answers"
-        return "stands in" if self.cache.get_stand_in(KEY) is not None else "nothing"
+        return "stands in" if self.cache.get_stale(KEY) is not None else "nothing"
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ class Kept:
         (TrustStatus.UNTRUSTED, 10, "nothing"),
         (TrustStatus.MISSING, 9.9, "answers"),
         (TrustStatus.MISSING, 10, "nothing"),
-        (TrustStatus.TRUSTED, -FUTURE - 1, "nothing"),
-        (TrustStatus.UNTRUSTED, -FUTURE - 1, "nothing"),
-        (TrustStatus.TRUSTED, -FUTURE + 1, "answers"),
+        (TrustStatus.TRUSTED, -MAX_CLOCK_SKEW - 1, "nothing"),
+        (TrustStatus.UNTRUSTED, -MAX_CLOCK_SKEW - 1, "nothing"),
+        (TrustStatus.TRUSTED, -MAX_CLOCK_SKEW + 1, "answers"),
     ],
 )
 def test_age_decides(status: TrustStatus, age: float, expected: str) -> None:
@@ -158,7 +158,7 @@ LONGER = CacheSettings(trusted=300, refused=100, stale_if_error=7200, max_entrie
     [
         (lambda kept: None, "answers"),
         (lambda kept: kept.put(TrustStatus.UNTRUSTED), "refuses"),
-        (lambda kept: kept.recall(trusted=False, age=-1), "nothing"),
+        (lambda kept: kept.import_entry(trusted=False, age=-1), "nothing"),
         (lambda kept: kept.cache.retain({"other"}), "nothing"),
         (lambda kept: kept.cache.get(KEY), "answers"),
     ],
@@ -170,7 +170,7 @@ def test_what_happens_while_all_is_filed_anew_counts(
 ) -> None:
     """Whether it concerns what has been filed already or not."""
     kept = Kept(replace(SETTINGS, max_entries=1000))
-    for index in range(SLICE):
+    for index in range(BATCH_SIZE):
         kept.put(TrustStatus.TRUSTED, ("other", "shop", "web", f":{index}"))
     kept.put(TrustStatus.TRUSTED)
     work = kept.cache.configure(LONGER)
@@ -190,7 +190,7 @@ def test_no_step_of_filing_anew_is_long() -> None:
     kept = Kept(replace(SETTINGS, max_entries=1000))
     for index in range(1000):
         kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
-    assert len(list(kept.cache.configure(LONGER))) == 1000 / SLICE
+    assert len(list(kept.cache.configure(LONGER))) == 1000 / BATCH_SIZE
     assert kept.cache.sizes == (1000, 0, 0)
 
 
@@ -205,19 +205,19 @@ def test_facts_go_with_their_registry() -> None:
 
 @pytest.mark.parametrize(
     ("age", "expected"),
-    [(0, "stands in"), (3599, "stands in"), (3600, "nothing"), (-FUTURE - 1, "nothing")],
+    [(0, "stands in"), (3599, "stands in"), (3600, "nothing"), (-MAX_CLOCK_SKEW - 1, "nothing")],
 )
 def test_what_another_replica_heard_stands_in_and_never_answers(age: float, expected: str) -> None:
     """However young it is: SWR is asked wherever it can be."""
     kept = Kept()
-    kept.recall(age)
+    kept.import_entry(age)
     assert kept.state == expected
 
 
 def test_what_another_replica_heard_ages_from_swrs_answer() -> None:
     """Being passed on does not keep it alive."""
     kept = Kept()
-    kept.recall(3000)
+    kept.import_entry(3000)
     kept.clock.tick(600)
     assert kept.state == "nothing"
 
@@ -226,12 +226,12 @@ def test_what_another_replica_heard_ages_from_swrs_answer() -> None:
 def test_a_refusal_erases_what_another_replica_heard(refusal: TrustStatus) -> None:
     """At once, and it does not come back by hearing it again."""
     kept = Kept()
-    kept.recall(20)
+    kept.import_entry(20)
     kept.put(refusal)
-    kept.recall(20)
+    kept.import_entry(20)
     kept.clock.tick(10)
     assert kept.state == "nothing"
-    assert kept.cache.fact(KEY) == Fact(KEY, 1_000_000, trusted=False)
+    assert kept.cache.export_entry(KEY) == TrustEntry(KEY, 1_000_000, trusted=False)
 
 
 @pytest.mark.parametrize("hours", [0, 11])
@@ -240,16 +240,16 @@ def test_older_trust_of_another_replica_does_not_undo_a_refusal_heard_before(hou
     kept = Kept(CacheSettings(trusted=60, refused=10, stale_if_error=12 * 3600, max_entries=100))
     kept.put(TrustStatus.UNTRUSTED)
     kept.clock.tick(hours * 3600 + 60)
-    kept.recall(hours * 3600 + 60 + 1)
+    kept.import_entry(hours * 3600 + 60 + 1)
     assert kept.state == "nothing"
-    assert kept.cache.fact(KEY) == Fact(KEY, 1_000_000, trusted=False)
+    assert kept.cache.export_entry(KEY) == TrustEntry(KEY, 1_000_000, trusted=False)
 
 
 def test_the_loss_of_trust_that_another_replica_heard_of_ends_an_answer_at_once() -> None:
     """Before its own time is over: whoever asks next hears it from SWR."""
     kept = Kept()
     kept.put(TrustStatus.TRUSTED, age=20)
-    kept.recall(10, trusted=False)
+    kept.import_entry(10, trusted=False)
     assert kept.state == "nothing"
 
 
@@ -257,19 +257,19 @@ def test_the_loss_of_trust_that_another_replica_heard_of_ends_an_answer_at_once(
 def test_clocks_may_differ(newer: int, expected: str) -> None:
     """Trust must be newer than a refusal by more than that to count, wherever each was heard."""
     kept = Kept()
-    kept.recall(20, trusted=False)
-    kept.recall(20 - newer)
+    kept.import_entry(20, trusted=False)
+    kept.import_entry(20 - newer)
     assert kept.state == expected
 
 
 def test_trust_that_was_regained_counts() -> None:
     """The loss is over for everybody."""
     kept = Kept()
-    kept.recall(100, trusted=False)
+    kept.import_entry(100, trusted=False)
     kept.put(TrustStatus.TRUSTED)
-    kept.recall(100, trusted=False)
+    kept.import_entry(100, trusted=False)
     assert kept.state == "answers"
-    assert kept.cache.fact(KEY) == Fact(KEY, 1_000_000, trusted=True)
+    assert kept.cache.export_entry(KEY) == TrustEntry(KEY, 1_000_000, trusted=True)
 
 
 def test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten() -> None:
@@ -279,7 +279,7 @@ def test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten() -> None:
     kept.put(TrustStatus.UNTRUSTED)
     for index in range(1000):
         kept.put(TrustStatus.MISSING, ("registry", "shop", "web", f":no-{index}"))
-    kept.recall(20)
+    kept.import_entry(20)
     assert kept.state == "nothing"
 
 
@@ -288,8 +288,8 @@ def test_what_other_replicas_heard_is_bounded_apart() -> None:
     kept = Kept()
     kept.put(TrustStatus.TRUSTED)
     for index in range(1000):
-        kept.recall(index % 60, ("registry", "shop", "web", f":{index}"))
-        kept.recall(index % 60, ("registry", "shop", "lost", f":{index}"), trusted=False)
+        kept.import_entry(index % 60, ("registry", "shop", "web", f":{index}"))
+        kept.import_entry(index % 60, ("registry", "shop", "lost", f":{index}"), trusted=False)
     assert kept.cache.sizes == (1, 0, 100)
     assert len(kept.cache.keys()) == 201
     assert kept.state == "answers"
@@ -305,11 +305,11 @@ def test_facts_are_trust_and_its_loss_and_no_refusal_of_what_never_was_trusted()
     kept.put(TrustStatus.TRUSTED, lost)
     kept.put(TrustStatus.UNTRUSTED, lost)
     kept.put(TrustStatus.MISSING, ("registry", "shop", "never", ":1"))
-    kept.recall(100, heard)
-    assert sorted(filter(None, map(kept.cache.fact, kept.cache.keys())), key=lambda fact: fact.key) == [
-        Fact(heard, 999_900, trusted=True),
-        Fact(lost, 1_000_001, trusted=False),
-        Fact(KEY, 1_000_000, trusted=True),
+    kept.import_entry(100, heard)
+    assert sorted(filter(None, map(kept.cache.export_entry, kept.cache.keys())), key=lambda entry: entry.key) == [
+        TrustEntry(heard, 999_900, trusted=True),
+        TrustEntry(lost, 1_000_001, trusted=False),
+        TrustEntry(KEY, 1_000_000, trusted=True),
     ]
 
 
@@ -321,7 +321,7 @@ def test_being_passed_on_is_no_use_of_a_record() -> None:
         kept.put(TrustStatus.TRUSTED, key)
     kept.cache.get(first)
     for key in list(kept.cache.keys()):
-        kept.cache.fact(key)
+        kept.cache.export_entry(key)
     kept.put(TrustStatus.TRUSTED, third)
     assert kept.cache.get(first) is not None
     assert kept.cache.get(second) is None
@@ -330,14 +330,14 @@ def test_being_passed_on_is_no_use_of_a_record() -> None:
 def test_what_was_heard_goes_with_its_registry_and_stays_with_other_settings() -> None:
     """As what SWR said here."""
     kept = Kept()
-    kept.recall(100)
-    kept.recall(100, ("other", "shop", "web", ":1"), trusted=False)
+    kept.import_entry(100)
+    kept.import_entry(100, ("other", "shop", "web", ":1"), trusted=False)
     kept.configure(CacheSettings(stale_if_error=7200, max_entries=10))
     assert len(kept.cache.keys()) == 2
     kept.cache.retain({"other"})
     assert kept.cache.keys() == [("other", "shop", "web", ":1")]
     kept.configure(CacheSettings(stale_if_error=0))
-    kept.recall(1)
+    kept.import_entry(1)
     assert kept.state == "nothing"
 
 

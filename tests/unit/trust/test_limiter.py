@@ -22,7 +22,7 @@ class Limited:
     def turn(self, seconds: float = 1e9, *, background: bool = False) -> float:
         """Take a turn; return how long it took to come."""
         begun = self.clock.now
-        self.limiter.wait_turn(_Within(seconds), background=background)
+        self.limiter.wait(_Within(seconds), background=background)
         return self.clock.now - begun
 
 
@@ -107,7 +107,7 @@ def test_pause_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> Non
     """The call would end in a timeout, which says nothing of the pause."""
     limited = Limited()
     limited.limiter.back_off(5.0)
-    pause = limited.limiter._silent_until - limited.clock.now
+    pause = limited.limiter._backoff_until - limited.clock.now
     with pytest.raises(Throttled, match="SWR asked for a pause"):
         limited.turn(pause * 1.1)
     assert limited.turn(pause * 1.2) == pytest.approx(pause)
@@ -133,7 +133,7 @@ def test_pauses_that_swr_does_not_measure_become_longer() -> None:
         limited.clock.tick(0.001)
     assert all(0.5 * 2**index <= pause for index, pause in enumerate(pauses[:5]))
     assert LONGEST_BACK_OFF <= pauses[-1] <= LONGEST_BACK_OFF * 1.5
-    limited.limiter.ease()
+    limited.limiter.reset_backoff()
     limited.limiter.back_off(None)
     assert limited.turn() < 1.0
 
@@ -151,11 +151,11 @@ def test_a_turn_can_be_taken_before_it_is_known_whose_call_it_is() -> None:
     limited = Limited()
     for _ in range(180):
         limited.limiter.reserve()
-    assert (limited.clock.now, limited.limiter.has_turn()) == (0.0, False)
+    assert (limited.clock.now, limited.limiter.has_token()) == (0.0, False)
     limited.limiter.reserve()
     assert limited.clock.now == pytest.approx(1 / 45)
     before = limited.clock.now
-    limited.limiter.wait_turn(_Within(0.0), reserved=True)
+    limited.limiter.wait(_Within(0.0), reserved=True)
     assert limited.clock.now == before
 
 
@@ -164,14 +164,14 @@ def test_a_turn_that_was_not_used_is_another_ones() -> None:
     limited = Limited()
     for _ in range(180):
         limited.limiter.reserve()
-    limited.limiter.give_back()
-    assert limited.limiter.has_turn()
+    limited.limiter.cancel()
+    assert limited.limiter.has_token()
     limited.limiter.reserve()
     limited.limiter.back_off(5.0)
-    assert limited.limiter.is_silent
+    assert limited.limiter.is_backing_off
     with pytest.raises(Throttled, match="SWR asked for a pause"):
-        limited.limiter.wait_turn(_Within(1.0), reserved=True)
-    assert limited.limiter.has_turn()
+        limited.limiter.wait(_Within(1.0), reserved=True)
+    assert limited.limiter.has_token()
 
 
 def test_blocked_account_is_not_called_for_half_an_hour() -> None:
@@ -182,7 +182,7 @@ def test_blocked_account_is_not_called_for_half_an_hour() -> None:
     limited.clock.tick(60.0)
     assert limited.limiter.block(LONGEST_BLOCK) == pytest.approx(pause - 60)
     limited.limiter.back_off(1.0)
-    limited.limiter.ease()
+    limited.limiter.reset_backoff()
     with pytest.raises(Throttled, match=r"^SWR has blocked the account for a while$") as caught:
         limited.turn(3.0)
     assert (caught.value.fault, caught.value.retry_after) == (Fault.REGISTRY, pytest.approx(pause - 60))

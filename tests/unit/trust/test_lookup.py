@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders import DIGEST, OTHER_DIGEST, registry
-from tests.fakes import FakeClock, FakeTrustSource, Notes
+from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import (
     Fault,
@@ -24,8 +24,8 @@ from webhook.errors import (
 )
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.breaker import FAILURES_TO_OPEN, BreakerState
-from webhook.trust.lookup import Answer, Known, Origin, Question, TrustLookup, Unknown
-from webhook.trust.records import Pace, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin, TrustLookup
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 IMAGE = "shop/web:1.0"
@@ -35,34 +35,36 @@ GUARD = 10.0
 Facts = Mapping[str, TrustStatus | TrustRecord | TrustLookupError]
 
 
-def question(image: str = IMAGE, pinned: str | None = None, tenant: str = "", **changes: Any) -> Question:
+def question(
+    image: str = IMAGE, pinned: str | None = None, tenant: str = "", **changes: Any
+) -> LookupRequest:
     """Return a question about ``organisation/repository:tag``."""
     path, _, tag = image.rpartition(":")
     organization, _, repository = path.partition("/")
-    return Question(TrustQuery(registry(**changes), organization, repository, tag), pinned, tenant)
+    return LookupRequest(TrustQuery(registry(**changes), organization, repository, tag), pinned, tenant)
 
 
 class Asked:
     """A lookup over a source whose answers can be held back."""
 
     def __init__(
-        self, facts: Facts, cache: CacheSettings | None = None, lookup: LookupSettings | None = None
+        self, entries: Facts, cache: CacheSettings | None = None, lookup: LookupSettings | None = None
     ) -> None:
         self.clock = FakeClock()
-        self.source = FakeTrustSource(facts, self.clock)
-        self.notes = Notes()
+        self.source = FakeTrustSource(entries, self.clock)
+        self.notes = RecorderSpy()
         self.settings = cache or CacheSettings()
         self.lookup = TrustLookup(
             self.source, self.settings, lookup or LookupSettings(retries=0), self.notes, self.clock
         )
 
-    def ask(self, *questions: Question, seconds: float = GUARD) -> list[Answer]:
+    def look_up(self, *questions: LookupRequest, seconds: float = GUARD) -> list[LookupResult]:
         """Ask, with this much time."""
-        return self.lookup.ask(questions or (question(),), Deadline.after(seconds))
+        return self.lookup.look_up(questions or (question(),), Deadline.after(seconds))
 
     def one(self, image: str = IMAGE, **changes: Any) -> str:
         """Ask about one image and return the answer in two words."""
-        return told(self.ask(question(image, **changes))[0])
+        return told(self.look_up(question(image, **changes))[0])
 
     def hold(self) -> threading.Event:
         """Hold every call back until the event is set."""
@@ -74,9 +76,9 @@ class Asked:
         return [values[0] for values in self.notes.named("cache_answered")]
 
 
-def told(answer: Answer) -> str:
+def told(answer: LookupResult) -> str:
     """Return an answer in words."""
-    if isinstance(answer, Unknown):
+    if isinstance(answer, Failed):
         return f"unknown: {answer.failure.reason}"
     return f"{answer.record.status} from {answer.origin}"
 
@@ -102,8 +104,8 @@ def test_all_questions_of_a_pod_are_asked_at_once() -> None:
     images = [f"shop/web-{index}:1" for index in range(10)]
     asked = Asked(dict.fromkeys(images, TrustStatus.TRUSTED))
     gate = asked.hold()
-    answers: list[Answer] = []
-    thread = spawn(lambda: answers.extend(asked.ask(*map(question, images))), "asks")
+    answers: list[LookupResult] = []
+    thread = spawn(lambda: answers.extend(asked.look_up(*map(question, images))), "asks")
     eventually(lambda: len(asked.source.asked) == 10)
     gate.set()
     thread.join(GUARD)
@@ -114,8 +116,8 @@ def test_a_thousand_simultaneous_questions_make_one_call() -> None:
     """All share its result (T33)."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
-    answers: list[Answer] = []
-    threads = [spawn(lambda: answers.extend(asked.ask()), "asks") for _ in range(200)]
+    answers: list[LookupResult] = []
+    threads = [spawn(lambda: answers.extend(asked.look_up()), "asks") for _ in range(200)]
     eventually(lambda: len(asked.results()) == 200)
     gate.set()
     for thread in threads:
@@ -129,8 +131,8 @@ def test_a_shared_failure_is_shared_and_forgotten() -> None:
     """The next question is asked afresh: failures are never verdicts (T34)."""
     asked = Asked({IMAGE: RegistryUnavailable("down")})
     gate = asked.hold()
-    answers: list[Answer] = []
-    threads = [spawn(lambda: answers.extend(asked.ask()), "asks") for _ in range(20)]
+    answers: list[LookupResult] = []
+    threads = [spawn(lambda: answers.extend(asked.look_up()), "asks") for _ in range(20)]
     eventually(lambda: len(asked.results()) == 20)
     gate.set()
     for thread in threads:
@@ -144,10 +146,10 @@ def test_each_waits_no_longer_than_its_own_deadline() -> None:
     """The impatient one leaves; the call goes on for the patient one."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
-    patient: list[Answer] = []
-    thread = spawn(lambda: patient.extend(asked.ask()), "patient")
+    patient: list[LookupResult] = []
+    thread = spawn(lambda: patient.extend(asked.look_up()), "patient")
     eventually(lambda: asked.source.asked == [IMAGE])
-    assert told(asked.ask(seconds=0.01)[0]) == "unknown: timeout"
+    assert told(asked.look_up(seconds=0.01)[0]) == "unknown: timeout"
     gate.set()
     thread.join(GUARD)
     assert told(patient[0]) == "trusted from swr"
@@ -157,7 +159,7 @@ def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
     """A call runs under its own time, never under its first caller's."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
-    assert told(asked.ask(seconds=0.01)[0]) == "unknown: timeout"
+    assert told(asked.look_up(seconds=0.01)[0]) == "unknown: timeout"
     gate.set()
     eventually(lambda: asked.lookup.sizes == (1, 0, 0))
     assert asked.one() == "trusted from cache"
@@ -194,8 +196,8 @@ def test_the_deadline_of_a_review_brings_no_old_trust_back() -> None:
     asked.clock.tick(61)
     asked.source.facts[IMAGE] = TrustStatus.UNTRUSTED
     gate = asked.hold()
-    (answer,) = asked.ask(seconds=0.05)
-    assert isinstance(answer, Unknown)
+    (answer,) = asked.look_up(seconds=0.05)
+    assert isinstance(answer, Failed)
     assert (answer.failure.fault, answer.failure.detail) == (
         Fault.LOCAL,
         "SWR had not answered when the time of this review was over",
@@ -210,10 +212,10 @@ def test_a_lookup_that_is_still_queued_brings_no_old_trust_back() -> None:
     asked.one()
     asked.clock.tick(61)
     gate = asked.hold()
-    flood = spawn(lambda: asked.ask(question("shop/flood:1")), "flood")
+    flood = spawn(lambda: asked.look_up(question("shop/flood:1")), "flood")
     eventually(lambda: len(asked.source.asked) == 2)
-    (answer,) = asked.ask(seconds=0.05)
-    assert isinstance(answer, Unknown)
+    (answer,) = asked.look_up(seconds=0.05)
+    assert isinstance(answer, Failed)
     assert (answer.failure.fault, answer.failure.detail) == (
         Fault.LOCAL,
         "the lookup was still in the queue when the time of this review was over",
@@ -227,17 +229,17 @@ def test_a_call_in_which_this_process_was_held_up_is_not_swrs_fault() -> None:
     lost = itertools.count(step=0.1)
 
     class HeldUp:
-        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-            with pace.call(deadline):
+        def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+            with call_limiter.call(deadline):
                 for _ in range(9):
                     next(lost)
                 raise LookupTimeout("late", fault=Fault.REGISTRY)
 
     lookup = TrustLookup(
-        HeldUp(), CacheSettings(), LookupSettings(timeout=3.0), Notes(), lateness=lambda: next(lost)
+        HeldUp(), CacheSettings(), LookupSettings(timeout=3.0), RecorderSpy(), lateness=lambda: next(lost)
     )
-    (answer,) = lookup.ask([question()], Deadline.after(GUARD))
-    assert isinstance(answer, Unknown)
+    (answer,) = lookup.look_up([question()], Deadline.after(GUARD))
+    assert isinstance(answer, Failed)
     assert (answer.failure.fault, answer.failure.detail) == (
         Fault.LOCAL,
         "this process was held up: late",
@@ -250,8 +252,8 @@ def test_a_throttle_of_swr_admits_nothing() -> None:
     asked.one()
     asked.clock.tick(61)
     asked.source.facts[IMAGE] = Throttled("429", fault=Fault.REGISTRY)
-    (answer,) = asked.ask()
-    assert isinstance(answer, Unknown)
+    (answer,) = asked.look_up()
+    assert isinstance(answer, Failed)
     assert (answer.failure.detail, answer.failure.allows_pass) == ("429", False)
 
 
@@ -261,21 +263,21 @@ def test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup() -> None:
     asked.one()
     asked.clock.tick(61)
     asked.source.facts["shop/down:1"] = RegistryUnavailable("down")
-    lane = asked.lookup._lanes[registry().key]
+    queue = asked.lookup._queues[registry().key]
     for _ in range(FAILURES_TO_OPEN):
-        asked.ask(question("shop/down:1"))
-    assert lane.breaker.state is BreakerState.OPEN
-    lane.breaker._open_until = 0.0
+        asked.look_up(question("shop/down:1"))
+    assert queue.breaker.state is BreakerState.OPEN
+    queue.breaker._open_until = 0.0
 
     class Chokes:
-        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
-            with pace.call(deadline):
-                pace.record_answer()
+        def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+            with call_limiter.call(deadline):
+                call_limiter.record_answer()
             raise RegistryUnavailable("about this image only", fault=Fault.IMAGE)
 
-    lane._source = Chokes()
-    asked.ask(question("shop/choke:1"))
-    assert lane.breaker.state is BreakerState.CLOSED
+    queue._source = Chokes()
+    asked.look_up(question("shop/choke:1"))
+    assert queue.breaker.state is BreakerState.CLOSED
 
 
 def test_what_is_known_is_looked_at_again_after_a_wait() -> None:
@@ -284,15 +286,15 @@ def test_what_is_known_is_looked_at_again_after_a_wait() -> None:
     asked.one()
     fetch = asked.source.fetch
 
-    def take_long(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def take_long(query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         asked.clock.tick(45)
-        return fetch(query, deadline, pace)
+        return fetch(query, deadline, call_limiter)
 
     asked.clock.tick(20)
     asked.source.fetch = take_long  # type: ignore[method-assign]
-    known, cold = asked.ask(question(), question("shop/cold:1"))
-    assert isinstance(cold, Known)
-    assert isinstance(known, Unknown)
+    known, cold = asked.look_up(question(), question("shop/cold:1"))
+    assert isinstance(cold, Found)
+    assert isinstance(known, Failed)
     assert (known.failure.fault, known.failure.detail) == (
         Fault.LOCAL,
         "what SWR had said became too old while other images of this review were waited for",
@@ -313,17 +315,17 @@ def test_what_a_review_has_asked_is_looked_at_again_after_a_wait(
     fetch = asked.source.fetch
     is_first_done = threading.Event()
 
-    def take_long(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def take_long(query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         if query.repository == "cold":
             assert is_first_done.wait(GUARD)
             asked.clock.tick(wait)
-            return fetch(query, deadline, pace)
-        record = fetch(query, deadline, pace)
+            return fetch(query, deadline, call_limiter)
+        record = fetch(query, deadline, call_limiter)
         is_first_done.set()
         return record
 
     asked.source.fetch = take_long  # type: ignore[method-assign]
-    first, cold = asked.ask(question(), question("shop/cold:1"))
+    first, cold = asked.look_up(question(), question("shop/cold:1"))
     assert [told(first), told(cold)] == [finding, "trusted from swr"]
 
 
@@ -333,15 +335,15 @@ def test_a_failure_that_many_lookups_share_counts_once() -> None:
     failure = RegistryUnavailable("the list of tags is late")
 
     class Shares:
-        def fetch(self, query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+        def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             raise failure
 
     asked.one()
-    lane = asked.lookup._lanes[registry().key]
-    lane._source = Shares()
+    queue = asked.lookup._queues[registry().key]
+    queue._source = Shares()
     for number in range(FAILURES_TO_OPEN + 1):
-        asked.ask(question(f"shop/web:{number}"))
-    assert lane.breaker.state is BreakerState.CLOSED
+        asked.look_up(question(f"shop/web:{number}"))
+    assert queue.breaker.state is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("fault", [Fault.LOCAL, Fault.IMAGE])
@@ -353,7 +355,7 @@ def test_what_is_not_the_registrys_fault_opens_no_breaker(
     asked = Asked({}, lookup=LookupSettings(calls_per_second=1000.0, retries=1))
     for index in range(20):
         asked.source.facts[f"shop/odd-{index}:1"] = error("x", fault=fault)
-        asked.ask(question(f"shop/odd-{index}:1"))
+        asked.look_up(question(f"shop/odd-{index}:1"))
     is_repeated = error is RegistryUnavailable and fault is Fault.IMAGE
     assert len(asked.source.asked) == (40 if is_repeated else 20)
     asked.source.facts[IMAGE] = TrustStatus.TRUSTED
@@ -366,8 +368,8 @@ def test_a_stand_in_names_its_failure() -> None:
     asked.one()
     asked.clock.tick(61)
     failure = asked.source.facts[IMAGE] = RegistryUnavailable("down")
-    (answer,) = asked.ask()
-    assert answer == Known(TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST), Origin.STALE, failure)
+    (answer,) = asked.look_up()
+    assert answer == Found(TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST), Origin.STALE, failure)
     assert asked.results() == ["miss", "miss", "stale"]
 
 
@@ -428,7 +430,7 @@ def test_an_image_in_use_is_refreshed_before_its_answer_ends() -> None:
     assert [asked.one() for _ in range(10)] == ["trusted from cache"] * 10
     gate.set()
     eventually(lambda: len(asked.source.asked) == 2)
-    eventually(lambda: not asked.lookup._flights)
+    eventually(lambda: not asked.lookup._pending)
     asked.clock.tick(30)
     assert asked.one() == "trusted from cache"
 
@@ -440,7 +442,7 @@ def test_a_refresh_that_fails_takes_nothing_away() -> None:
     asked.clock.tick(56)
     asked.source.facts[IMAGE] = RegistryUnavailable("down")
     asked.one()
-    eventually(lambda: not asked.lookup._flights)
+    eventually(lambda: not asked.lookup._pending)
     assert asked.one() == "trusted from cache"
 
 
@@ -451,7 +453,7 @@ def test_a_refresh_that_is_refused_takes_effect_at_once() -> None:
     asked.clock.tick(56)
     asked.source.facts[IMAGE] = TrustStatus.UNTRUSTED
     asked.one()
-    eventually(lambda: not asked.lookup._flights)
+    eventually(lambda: not asked.lookup._pending)
     assert asked.one() == "untrusted from cache"
 
 
@@ -460,7 +462,7 @@ def test_one_registrys_trouble_never_blocks_another() -> None:
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
     gate = asked.hold()
     stuck = [
-        spawn(lambda index=index: asked.ask(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
+        spawn(lambda index=index: asked.look_up(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
         for index in range(20)
     ]
     eventually(lambda: len(asked.source.asked) == 2)
@@ -477,7 +479,7 @@ def test_a_wedged_endpoint_delays_no_cached_answer() -> None:
     asked.one()
     gate = asked.hold()
     stuck = [
-        spawn(lambda index=index: asked.ask(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
+        spawn(lambda index=index: asked.look_up(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
         for index in range(100)
     ]
     eventually(lambda: asked.results().count("miss") == 101)
@@ -492,9 +494,9 @@ def test_one_namespaces_flood_leaves_the_others_their_share() -> None:
     images = [f"shop/flood-{index}:1" for index in range(50)]
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
     gate = asked.hold()
-    flood = spawn(lambda: asked.ask(*(question(image, tenant="noisy") for image in images)), "flood")
+    flood = spawn(lambda: asked.look_up(*(question(image, tenant="noisy") for image in images)), "flood")
     eventually(lambda: len(asked.source.asked) == 1 and asked.results().count("miss") == 50)
-    quiet = spawn(lambda: asked.ask(question(tenant="quiet")), "quiet")
+    quiet = spawn(lambda: asked.look_up(question(tenant="quiet")), "quiet")
     eventually(lambda: asked.results().count("miss") == 51)
     gate.set()
     for thread in (flood, quiet):
@@ -509,8 +511,8 @@ def test_a_crash_of_the_source_is_a_failure_and_not_a_hang() -> None:
         def fetch(self, *values: Any) -> TrustRecord:
             raise ZeroDivisionError("a mistake of ours")
 
-    lookup = TrustLookup(Crashing({}, FakeClock()), CacheSettings(), LookupSettings(retries=0), Notes())
-    (answer,) = lookup.ask([question()], Deadline.after(GUARD))
+    lookup = TrustLookup(Crashing({}, FakeClock()), CacheSettings(), LookupSettings(retries=0), RecorderSpy())
+    (answer,) = lookup.look_up([question()], Deadline.after(GUARD))
     assert told(answer) == "unknown: unavailable"
 
 
@@ -528,7 +530,7 @@ def test_a_last_try_without_time_hides_no_failure_of_the_registry() -> None:
     asked.clock.tick(61)
     failures = iter([RegistryUnavailable("down"), LookupTimeout("too little was left", fault=Fault.LOCAL)])
 
-    def fail(query: TrustQuery, deadline: Deadline, pace: Pace) -> TrustRecord:
+    def fail(query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         raise next(failures)
 
     asked.source.fetch = fail  # type: ignore[method-assign]
@@ -555,8 +557,8 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
     )
     assert [asked.one(), asked.one()] == ["unknown: throttled"] * 2
     asked.lookup.configure(asked.settings, LookupSettings(retries=0, calls_per_second=10))
-    (answer,) = asked.ask(question("shop/api:1", project_id="p2"))
-    assert isinstance(answer, Unknown)
+    (answer,) = asked.look_up(question("shop/api:1", project_id="p2"))
+    assert isinstance(answer, Failed)
     assert str(answer.failure) == "SWR has blocked the account for a while"
     assert asked.source.asked == [IMAGE] * 2
     assert asked.one("shop/db:1", credentials=other) == "unknown: throttled"
@@ -564,7 +566,9 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
     ((name, seconds), _) = asked.notes.named("account_blocked")
     assert name == "swr.cn-north-4.myhuaweicloud.com"
     assert 1800 <= seconds <= 1980  # type: ignore[operator]
-    logged = [record.getMessage() for record in caplog.records if record.name == "webhook.trust.lane"]
+    logged = [
+        record.getMessage() for record in caplog.records if record.name == "webhook.trust.registry_queue"
+    ]
     assert len(logged) == 2
     assert logged[0] == f"swr.cn-north-4.myhuaweicloud.com: blocked; no call is made for {seconds:.0f} s"
 
@@ -595,11 +599,11 @@ def test_a_full_queue_says_so_at_once() -> None:
     """Everything that grows is bounded."""
     asked = Asked({}, lookup=LookupSettings(concurrency=1, retries=0))
     gate = asked.hold()
-    from webhook.trust import lane
+    from webhook.trust import registry_queue as queue
 
-    images = [question(f"shop/many:{index}") for index in range(lane.MAX_WAITING + 10)]
-    answers: list[Answer] = []
-    thread = spawn(lambda: answers.extend(asked.ask(*images, seconds=0.05)), "asks")
+    images = [question(f"shop/many:{index}") for index in range(queue.MAX_WAITING + 10)]
+    answers: list[LookupResult] = []
+    thread = spawn(lambda: answers.extend(asked.look_up(*images, seconds=0.05)), "asks")
     thread.join(GUARD)
     gate.set()
     assert [told(answer) for answer in answers].count("unknown: throttled") >= 8
@@ -620,7 +624,7 @@ def test_an_endpoint_that_is_left_alone_keeps_nobody_waiting(monkeypatch: pytest
     asked = Asked({}, lookup=LookupSettings(retries=1))
     asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(5)}
     pauses: list[float] = []
-    monkeypatch.setattr("webhook.trust.lane.time.sleep", pauses.append)
+    monkeypatch.setattr("webhook.trust.registry_queue.time.sleep", pauses.append)
     for index in range(4):
         asked.one(f"shop/web:{index}")
     assert len(asked.source.asked) == 8
@@ -637,8 +641,8 @@ def test_a_lookup_without_a_call_costs_no_turn() -> None:
             raise Unauthorized("the credential rests")
 
     settings = LookupSettings(retries=0, calls_per_second=0.1)
-    lookup = TrustLookup(Resting({}, FakeClock()), CacheSettings(), settings, Notes())
+    lookup = TrustLookup(Resting({}, FakeClock()), CacheSettings(), settings, RecorderSpy())
     answers = [
-        told(lookup.ask([question(f"shop/web:{index}")], Deadline.after(GUARD))[0]) for index in range(20)
+        told(lookup.look_up([question(f"shop/web:{index}")], Deadline.after(GUARD))[0]) for index in range(20)
     ]
     assert answers == ["unknown: unauthorized"] * 20

@@ -12,17 +12,17 @@ import msgspec
 import pytest
 
 from webhook.errors import SnapshotError
-from webhook.trust.facts import MAX_FACTS, SLICE, Fact
-from webhook.trust.snapshot import FORM, MAX_BYTES, NAME, seal, unseal
+from webhook.trust.replication import BATCH_SIZE, MAX_ENTRIES, TrustEntry
+from webhook.trust.snapshot import FORM, MAX_BYTES, NAME, sign, verify
 
 KEY = b"k" * 32
 CODE = 32
 
 
-def facts(count: int = 3, tag: str = "") -> list[Fact]:
+def entries(count: int = 3, tag: str = "") -> list[TrustEntry]:
     """Return some facts with digests, newest first."""
     return [
-        Fact(
+        TrustEntry(
             ("0123456789abcdef", "shop", f"team/web-{index}", f":1.{index}{tag}"),
             1_000_000 - index,
             index % 3 != 2,
@@ -32,7 +32,7 @@ def facts(count: int = 3, tag: str = "") -> list[Fact]:
     ]
 
 
-def signed(body: bytes, key: bytes = KEY, form: bytes = FORM) -> bytes:
+def sign_frame(body: bytes, key: bytes = KEY, form: bytes = FORM) -> bytes:
     """Return any body with a code that fits it: what only who has the key can make."""
     return form + hmac.digest(key, form + body, "sha256") + body
 
@@ -46,58 +46,58 @@ def frame(data: bytes) -> bytes:
 def rejection(data: bytes, key: bytes = KEY) -> str:
     """Return for what reason a snapshot is not believed."""
     with pytest.raises(SnapshotError) as caught:
-        unseal(data, key)
+        verify(data, key)
     return caught.value.reason
 
 
-@pytest.mark.parametrize("count", [0, 1, SLICE, SLICE * 3 + 1])
+@pytest.mark.parametrize("count", [0, 1, BATCH_SIZE, BATCH_SIZE * 3 + 1])
 def test_what_was_sealed_comes_back(count: int) -> None:
     """Keys, times, digests and refusals."""
-    data, sealed = seal(facts(count), KEY)
-    assert sealed == count
-    assert unseal(data, KEY) == facts(count)
+    data, signed = sign(entries(count), KEY)
+    assert signed == count
+    assert verify(data, KEY) == entries(count)
 
 
 def test_a_snapshot_is_bounded_and_keeps_the_first() -> None:
     """Half of what a Secret holds, however long the names are."""
-    many = facts(MAX_FACTS, tag="x" * 100 + hashlib.sha512(b"").hexdigest())
-    data, count = seal(many, KEY)
+    many = entries(MAX_ENTRIES, tag="x" * 100 + hashlib.sha512(b"").hexdigest())
+    data, count = sign(many, KEY)
     assert len(data) <= MAX_BYTES
-    assert 1000 < count <= MAX_FACTS
-    assert unseal(data, KEY) == many[:count]
+    assert 1000 < count <= MAX_ENTRIES
+    assert verify(data, KEY) == many[:count]
 
 
 def test_nothing_is_handled_for_long_at_a_stretch() -> None:
     """Others have their turn after each slice, both ways."""
     turns: list[int] = []
-    data, _ = seal(facts(SLICE * 4), KEY, lambda: turns.append(1))
-    unseal(data, KEY, lambda: turns.append(1))
+    data, _ = sign(entries(BATCH_SIZE * 4), KEY, lambda: turns.append(1))
+    verify(data, KEY, lambda: turns.append(1))
     assert len(turns) == 8
 
 
 @pytest.mark.parametrize("place", [0, len(FORM) - 2, len(FORM), len(FORM) + CODE, -1])
 def test_a_byte_that_was_changed_is_noticed(place: int) -> None:
     """In the line, in the code, in the body."""
-    data = bytearray(seal(facts(), KEY)[0])
+    data = bytearray(sign(entries(), KEY)[0])
     data[place] ^= 1
     assert rejection(bytes(data)) in ("forged", "version", "malformed")
 
 
 def test_another_installations_snapshot_is_not_believed() -> None:
     """Nor one of the time before the key was replaced."""
-    assert rejection(seal(facts(), b"another key")[0]) == "forged"
+    assert rejection(sign(entries(), b"another key")[0]) == "forged"
 
 
 def test_nothing_that_is_not_authentic_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decompressor and a decoder see only what was sealed with the key."""
     monkeypatch.setattr("webhook.trust.snapshot.zlib.decompressobj", lambda: pytest.fail("unpacked"))
-    assert rejection(signed(frame(b"\x00" * 10_000_000), b"another key")) == "forged"
+    assert rejection(sign_frame(frame(b"\x00" * 10_000_000), b"another key")) == "forged"
 
 
 def test_another_version_is_not_guessed_at() -> None:
     """It is ignored, with a word of its own."""
     form = NAME + b"2\n"
-    assert rejection(signed(b"", form=form)) == "version"
+    assert rejection(sign_frame(b"", form=form)) == "version"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"{}", b"x" * MAX_BYTES])
@@ -113,7 +113,7 @@ def test_what_is_too_large_is_not_looked_at() -> None:
 
 def test_a_bomb_costs_little_even_if_its_code_fits() -> None:
     """Ten megabytes in a frame are cut at one."""
-    bomb = signed(frame(b"\x00" * 10_000_000))
+    bomb = sign_frame(frame(b"\x00" * 10_000_000))
     tracemalloc.start()
     assert rejection(bomb) == "oversized"
     peak = tracemalloc.get_traced_memory()[1]
@@ -123,8 +123,8 @@ def test_a_bomb_costs_little_even_if_its_code_fits() -> None:
 
 def test_the_number_of_images_is_bounded_even_if_the_code_fits() -> None:
     """Small facts compress well."""
-    same = msgspec.msgpack.encode([Fact(("r", "o", "n", ":t"), 1, trusted=True)] * SLICE)
-    assert rejection(signed(frame(same) * (MAX_FACTS // SLICE + 1))) == "oversized"
+    same = msgspec.msgpack.encode([TrustEntry(("r", "o", "n", ":t"), 1, trusted=True)] * BATCH_SIZE)
+    assert rejection(sign_frame(frame(same) * (MAX_ENTRIES // BATCH_SIZE + 1))) == "oversized"
 
 
 @pytest.mark.parametrize(
@@ -142,4 +142,4 @@ def test_the_number_of_images_is_bounded_even_if_the_code_fits() -> None:
 )
 def test_what_cannot_be_read_is_ignored_as_a_whole(body: bytes) -> None:
     """Even if its code fits."""
-    assert rejection(signed(body)) == "malformed"
+    assert rejection(sign_frame(body)) == "malformed"

@@ -14,8 +14,8 @@ from webhook.swr.credentials.files import SecretFiles
 from webhook.swr.credentials.guard import (
     CredentialRecorder,
     GuardedCredential,
+    NullRecorder,
     Pause,
-    SilentRecorder,
 )
 from webhook.swr.credentials.iam_user import IamUserLogin
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair, SecretSource
@@ -41,7 +41,7 @@ def build_credential(
     Raises:
         ConfigError: the environment lacks what the kind needs.
     """
-    notes = recorder if recorder is not None else SilentRecorder()
+    notes = recorder if recorder is not None else NullRecorder()
     kind = settings.kind
     pause = Pause(kind, notes)
     if kind == "token":

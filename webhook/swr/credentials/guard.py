@@ -43,7 +43,7 @@ class CredentialRecorder(Protocol):
         ...  # pragma: no cover
 
 
-class SilentRecorder:
+class NullRecorder:
     """Takes no notes."""
 
     def credential_paused(self, kind: str, until: float) -> None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from cryptography import x509
 
-from webhook.cluster.authority import (
-    AUTHORITY_LIFE,
+from webhook.cluster.ca import (
+    CA_LIFE,
     LEAF_LIFE,
-    KeyMaterial,
-    make_material,
+    CertificateBundle,
+    issue,
     read_material,
     renew,
 )
@@ -28,12 +28,12 @@ def serials(bundle: bytes) -> list[int]:
     return [certificate.serial_number for certificate in x509.load_pem_x509_certificates(bundle)]
 
 
-def verifies(material: KeyMaterial, bundle: bytes, moment: dt.datetime) -> bool:
+def verifies(material: CertificateBundle, bundle: bytes, moment: dt.datetime) -> bool:
     """Whether a client that trusts ``bundle`` would accept the serving certificate."""
-    authorities = x509.load_pem_x509_certificates(bundle)
+    cas = x509.load_pem_x509_certificates(bundle)
     verifier = (
         x509.verification.PolicyBuilder()
-        .store(x509.verification.Store(authorities))
+        .store(x509.verification.Store(cas))
         .time(moment)
         .build_server_verifier(x509.DNSName(NAMES[0]))
     )
@@ -46,20 +46,20 @@ def verifies(material: KeyMaterial, bundle: bytes, moment: dt.datetime) -> bool:
 
 def test_what_is_made_can_be_served() -> None:
     """By the strict rules of RFC 5280, for the names of the Service."""
-    material = make_material(NAMES, NOW)
+    material = issue(NAMES, NOW)
     assert read_material(material.data, NAMES, NOW) == material
     assert verifies(material, material.bundle, NOW)
     assert material.not_after == (NOW + LEAF_LIFE).timestamp()
-    assert material.authority_not_after == (NOW + AUTHORITY_LIFE).timestamp()
+    assert material.ca_not_after == (NOW + CA_LIFE).timestamp()
 
 
 def test_private_keys_are_not_shown() -> None:
     """Neither in a log nor in a traceback."""
-    assert repr(make_material(NAMES, NOW)) == "KeyMaterial(authorities=1)"
+    assert repr(issue(NAMES, NOW)) == "KeyMaterial(authorities=1)"
 
 
-GOOD = make_material(NAMES, NOW)
-OTHER = make_material(NAMES, NOW)
+GOOD = issue(NAMES, NOW)
+OTHER = issue(NAMES, NOW)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ OTHER = make_material(NAMES, NOW)
         ({**GOOD.data, "tls.crt": b""}, NOW),
         ({**GOOD.data, "tls.crt": GOOD.leaf[:200]}, NOW),
         ({**GOOD.data, "tls.key": OTHER.leaf_key}, NOW),
-        ({**GOOD.data, "ca.key": OTHER.authority_key}, NOW),
-        ({**GOOD.data, "ca.crt": OTHER.bundle, "ca.key": OTHER.authority_key}, NOW),
+        ({**GOOD.data, "ca.key": OTHER.ca_key}, NOW),
+        ({**GOOD.data, "ca.crt": OTHER.bundle, "ca.key": OTHER.ca_key}, NOW),
         ({**GOOD.data, "ca.crt": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, NOW),
-        (make_material(NAMES[:1], NOW).data, NOW),
+        (issue(NAMES[:1], NOW).data, NOW),
         (GOOD.data, NOW + LEAF_LIFE),
         (GOOD.data, NOW - DAY),
     ],
@@ -149,7 +149,7 @@ def test_an_authority_that_has_ended_leaves() -> None:
 
 def test_authorities_that_were_trusted_stay_so_beside_one_that_is_made_anew() -> None:
     """What other replicas serve goes on being accepted while they learn of it."""
-    fresh = make_material(NAMES, NOW + DAY, GOOD.bundle)
+    fresh = issue(NAMES, NOW + DAY, GOOD.bundle)
     assert serials(fresh.bundle)[1:] == serials(GOOD.bundle)
     assert verifies(GOOD, fresh.bundle, NOW + DAY)
 

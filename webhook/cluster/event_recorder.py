@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from webhook.admission.messages import printable
-from webhook.cluster.client import MERGE_PATCH, NOT_FOUND, PASSING
+from webhook.cluster.client import MERGE_PATCH, NOT_FOUND, TRANSIENT
 from webhook.errors import ClusterError
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ MAX_PAUSE: Final = 60.0
 class EventApi(Protocol):
     """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
 
-    def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object in a collection."""
         ...  # pragma: no cover
 
@@ -60,7 +60,7 @@ class EventApi(Protocol):
         ...  # pragma: no cover
 
 
-class EventRecorder(Protocol):
+class EventMetrics(Protocol):
     """Is told what became of Events."""
 
     def event_ended(self, outcome: str) -> None:
@@ -69,7 +69,7 @@ class EventRecorder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Regarded:
+class ObjectReference:
     """The object that an Event stands on, in the namespace of the Event."""
 
     api_version: str
@@ -79,11 +79,11 @@ class Regarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class EventKey:
     """What an Event says: two that are equal are one Event, seen twice."""
 
     namespace: str
-    regarding: Regarded
+    regarding: ObjectReference
     reason: str
     note: str
 
@@ -105,7 +105,7 @@ class _Series:
     written: float
 
 
-class EventWriter:
+class EventRecorder:
     """Remembers what happened, and writes it; ``run`` is its worker."""
 
     def __init__(
@@ -113,7 +113,7 @@ class EventWriter:
         api: EventApi,
         controller: str,
         instance: str,
-        recorder: EventRecorder,
+        recorder: EventMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of ``controller`` and its replica ``instance``."""
@@ -123,11 +123,11 @@ class EventWriter:
         self._recorder = recorder
         self._clock = clock
         self._lock = threading.Lock()
-        self._pending: OrderedDict[Happening, _Seen] = OrderedDict()
+        self._pending: OrderedDict[EventKey, _Seen] = OrderedDict()
         self._waiting: Counter[str] = Counter()
-        self._series: OrderedDict[Happening, _Series] = OrderedDict()
+        self._series: OrderedDict[EventKey, _Series] = OrderedDict()
 
-    def remember(self, happening: Happening) -> None:
+    def enqueue(self, happening: EventKey) -> None:
         """Remember what happened just now; never waits and never calls."""
         self._remember(happening, _Seen(1, self._clock()))
 
@@ -149,7 +149,7 @@ class EventWriter:
             try:
                 outcome = self._write(happening, seen)
             except ClusterError as error:
-                if error.status in PASSING:
+                if error.status in TRANSIENT:
                     for unwritten in due[index:]:
                         self._remember(*unwritten)
                     logger.warning("cannot write an Event yet", extra={"detail": str(error)})
@@ -159,7 +159,7 @@ class EventWriter:
             self._recorder.event_ended(outcome)
         return True
 
-    def _remember(self, happening: Happening, new: _Seen) -> None:
+    def _remember(self, happening: EventKey, new: _Seen) -> None:
         namespace = happening.namespace
         with self._lock:
             known = self._pending.get(happening)
@@ -174,10 +174,10 @@ class EventWriter:
         if full:
             self._recorder.event_ended("dropped")
 
-    def _take_due(self) -> list[tuple[Happening, _Seen]]:
+    def _take_due(self) -> list[tuple[EventKey, _Seen]]:
         """Take out what may be written now, oldest first."""
         now = self._clock()
-        due: list[tuple[Happening, _Seen]] = []
+        due: list[tuple[EventKey, _Seen]] = []
         with self._lock:
             for happening, seen in self._pending.items():
                 series = self._series.get(happening)
@@ -192,7 +192,7 @@ class EventWriter:
                     del self._waiting[happening.namespace]
         return due
 
-    def _write(self, happening: Happening, seen: _Seen) -> str:
+    def _write(self, happening: EventKey, seen: _Seen) -> str:
         path = f"/apis/events.k8s.io/v1/namespaces/{happening.namespace}/events"
         now = self._clock()
         series = self._series.get(happening)
@@ -215,7 +215,7 @@ class EventWriter:
             self._series.popitem(last=False)
         return "created"
 
-    def _event(self, happening: Happening, seen: _Seen, name: str) -> dict[str, Any]:
+    def _event(self, happening: EventKey, seen: _Seen, name: str) -> dict[str, Any]:
         regarding = happening.regarding
         event: dict[str, Any] = {
             "apiVersion": "events.k8s.io/v1",
@@ -242,9 +242,9 @@ class EventWriter:
         return event
 
 
-def regard(api_version: str, kind: str, name: str, uid: str = "") -> Regarded:
+def object_reference(api_version: str, kind: str, name: str, uid: str = "") -> ObjectReference:
     """Return what an Event stands on; names that a stranger chose are made harmless."""
-    return Regarded(*(printable(text, 253) for text in (api_version, kind, name, uid)))
+    return ObjectReference(*(printable(text, 253) for text in (api_version, kind, name, uid)))
 
 
 def _cut(note: str) -> str:

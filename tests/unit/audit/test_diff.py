@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.unit.audit.builders import FACTS, audit, running
-from webhook.audit.news import News
+from webhook.audit.diff import FindingDiff
 from webhook.audit.pods import PodPage
 from webhook.audit.report import AuditReport
-from webhook.audit.rounds import Pace
+from webhook.audit.schedule import Schedule
 from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.trust.records import TrustStatus
 
@@ -28,8 +28,8 @@ def round_of(facts: Mapping[str, Any], *pods: Any) -> AuditReport:
 
 def told(*rounds: AuditReport) -> list[list[str]]:
     """Return the namespaces and workloads that are news in each round."""
-    news = News()
-    return [[f"{row.namespace}/{row.workload}" for row in news.take(report)] for report in rounds]
+    news = FindingDiff()
+    return [[f"{row.namespace}/{row.workload}" for row in news.update(report)] for report in rounds]
 
 
 @pytest.mark.parametrize(
@@ -68,22 +68,22 @@ def test_news_is_what_no_earlier_round_refused(rounds: list[AuditReport], expect
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals and namespaces."""
-    monkeypatch.setattr("webhook.audit.news.MAX_KNOWN", 3)
-    news = News()
-    news.take(audit(*(running("shop/api:1", f"p{n}", f"n{n}") for n in range(9))))
+    monkeypatch.setattr("webhook.audit.diff.MAX_KNOWN", 3)
+    news = FindingDiff()
+    news.update(audit(*(running("shop/api:1", f"p{n}", f"n{n}") for n in range(9))))
     assert (len(news._known), len(news._namespaces)) == (3, 3)
 
 
 def test_rounds_are_an_interval_apart_and_not_in_step() -> None:
     """A tenth more or less."""
-    pauses = {Pace(3600.0).next_pause(complete=True) for _ in range(50)}
+    pauses = {Schedule(3600.0).next_pause(complete=True) for _ in range(50)}
     assert len(pauses) > 1
     assert all(3240 <= pause <= 3960 for pause in pauses)
 
 
 def test_a_round_that_was_cut_short_is_made_again_sooner_and_then_less_often() -> None:
     """A minute, two, four, up to the interval; a complete round ends that."""
-    pace = Pace(600.0, lambda low, high: (low + high) / 2)
+    pace = Schedule(600.0, lambda low, high: (low + high) / 2)
     pauses = [pace.next_pause(complete=False) for _ in range(6)]
     assert [*pauses, pace.next_pause(complete=True), pace.next_pause(complete=False)] == pytest.approx(
         [60, 120, 240, 480, 600, 600, 600, 60]

@@ -1,6 +1,6 @@
 """``swr-trust`` with few places and little room, in which bodies wait for long, so that a test sees them wait.
 
-``ServerProcess(..., inject="tests.http.patient")`` starts the installed program so.
+``ServerProcess(..., inject="tests.http.long_timeouts")`` starts the installed program so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``swr-trust`` with a watch over its loop: what held it up, and for how long.
 
-``ServerProcess(..., inject="tests.http.watched")`` starts the installed program with it. Each time that one greenlet gives way to
+``ServerProcess(..., inject="tests.http.loop_monitor")`` starts the installed program with it. Each time that one greenlet gives way to
 another, the watch asks how much processor time the first one took, and writes down what was long. It is
 the thread's processor time and not that of the clock: on a busy machine a thread may wait for its turn
 for any time, through no fault of what it runs. What only waits takes no processor time: the program's own

@@ -102,7 +102,7 @@ class Account:
         return (
             f"  - hosts: [{self.key}.swr.test]\n    organizations: [{self.key}]\n    region: cn-north-4\n"
             f"    endpoint: https://{self.key}{DOMAIN}:{port}\n"
-            f"    caFile: {self._world.certificate.authority}\n    credentials: {credentials}\n"
+            f"    caFile: {self._world.certificate.ca}\n    credentials: {credentials}\n"
         )
 
     def image(self, name: str) -> str:
@@ -169,13 +169,13 @@ class Account:
 class World:
     """Everything that runs; made by ``open_world``."""
 
-    def __init__(self, folder: Path, emulator: Emulator, authority: trustme.CA, rows: Sequence[Row]) -> None:
+    def __init__(self, folder: Path, emulator: Emulator, ca: trustme.CA, rows: Sequence[Row]) -> None:
         self.folder = folder
         self.emulator = emulator
-        self.authority = authority
+        self.ca = ca
         self.certificate = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
-        authority.cert_pem.write_to_path(self.certificate.authority)
-        write_pair(authority, self.certificate)
+        ca.cert_pem.write_to_path(self.certificate.ca)
+        write_pair(ca, self.certificate)
         self._orders: dict[str, str] = {}
         self._names = folder / "names.json"
         self._names.write_text("{}", encoding="ascii")
@@ -212,11 +212,11 @@ class World:
 @contextlib.contextmanager
 def open_world(folder: Path, rows: Sequence[Row]) -> Iterator[World]:
     """Start everything; the webhook is ready and has asked SWR nothing yet."""
-    authority = trustme.CA()
+    ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(f"*{DOMAIN}").configure_cert(context)
+    ca.issue_cert(f"*{DOMAIN}").configure_cert(context)
     with Emulator(context=context) as emulator:
-        world = World(folder, emulator, authority, rows)
+        world = World(folder, emulator, ca, rows)
         try:
             with world.server:
                 yield world

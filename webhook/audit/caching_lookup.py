@@ -10,7 +10,7 @@ from typing import Final
 from webhook.admission.judging import TrustAnswers
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, TrustLookupError
-from webhook.trust.lookup import Answer, Known, Question, Unknown
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult
 from webhook.trust.records import TrustStatus
 
 BATCH: Final = 64
@@ -18,8 +18,8 @@ BATCH: Final = 64
 
 BATCH_SECONDS: Final = 60.0
 
-PATIENCE_WITH_THROTTLING: Final = 300.0
-PATIENCE_WITH_OUTAGES: Final = 20.0
+THROTTLING_RETRY_BUDGET: Final = 300.0
+OUTAGE_RETRY_BUDGET: Final = 20.0
 """Seconds that a whole audit waits for SWR to answer again."""
 
 FIRST_PAUSE: Final = 1.0
@@ -34,7 +34,7 @@ MAX_FAILURES: Final = 100
 Key = tuple[str, str, str, str]
 
 
-class RememberedAnswers:
+class CachingLookup:
     """Implements ``TrustAnswers`` for the length of one audit.
 
     An audit is a picture of one moment: what was answered is not asked again, a failure included,
@@ -51,8 +51,8 @@ class RememberedAnswers:
         self._answers = answers
         self._notice = notice
         self._sleep = sleep or time.sleep
-        self._known: dict[Key, Answer] = {}
-        self._patience = {True: PATIENCE_WITH_THROTTLING, False: PATIENCE_WITH_OUTAGES}
+        self._known: dict[Key, LookupResult] = {}
+        self._retry_budget = {True: THROTTLING_RETRY_BUDGET, False: OUTAGE_RETRY_BUDGET}
         self.asked = 0
         self.said: dict[str, Counter[TrustStatus]] = {}
         """By registry, how many distinct images SWR called what."""
@@ -61,7 +61,7 @@ class RememberedAnswers:
         self.unanswered = 0
         """Distinct images that SWR gave no answer about, for no reason of theirs: the audit is partial."""
 
-    def ask(self, questions: Sequence[Question], deadline: Deadline) -> list[Answer]:
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         """Answer all questions; ``deadline`` is not that of a waiting API server and is not kept."""
         del deadline
         answers = {
@@ -73,18 +73,18 @@ class RememberedAnswers:
         waiting = list(fresh.values())
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            for question, answer in zip(batch, self._ask_patiently(batch), strict=True):
+            for question, answer in zip(batch, self._lookup_with_retries(batch), strict=True):
                 answers[question.query.key] = answer
                 self._keep(question, answer)
             self.asked += len(batch)
             self._notice(self.asked, 0.0)
         return [answers[question.query.key] for question in questions]
 
-    def _keep(self, question: Question, answer: Answer) -> None:
+    def _keep(self, question: LookupRequest, answer: LookupResult) -> None:
         if len(self._known) >= MAX_REMEMBERED:
             self._known.pop(next(iter(self._known)))
         self._known[question.query.key] = answer
-        if isinstance(answer, Known):
+        if isinstance(answer, Found):
             said = self.said.setdefault(question.query.registry.name, Counter())
             said[answer.record.status] += 1
         else:
@@ -92,24 +92,24 @@ class RememberedAnswers:
             if answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
                 self.failures[answer.failure.detail] += 1
 
-    def _ask_patiently(self, batch: Sequence[Question]) -> list[Answer]:
-        answers = self._answers.ask(batch, Deadline.after(BATCH_SECONDS))
+    def _lookup_with_retries(self, batch: Sequence[LookupRequest]) -> list[LookupResult]:
+        answers = self._answers.look_up(batch, Deadline.after(BATCH_SECONDS))
         pause = FIRST_PAUSE
         while True:
             failures = {
                 index: answer.failure
                 for index, answer in enumerate(answers)
-                if isinstance(answer, Unknown) and answer.failure.transient
+                if isinstance(answer, Failed) and answer.failure.transient
             }
             throttled = any(failure.reason == "throttled" for failure in failures.values())
             wait = min(LONGEST_PAUSE, max(pause, _asked_pause(list(failures.values()))))
-            if not failures or self._patience[throttled] < wait:
+            if not failures or self._retry_budget[throttled] < wait:
                 return answers
-            self._patience[throttled] -= wait
+            self._retry_budget[throttled] -= wait
             self._notice(self.asked, wait)
             self._sleep(wait)
             pause = min(LONGEST_PAUSE, pause * 2)
-            again = self._answers.ask([batch[index] for index in failures], Deadline.after(BATCH_SECONDS))
+            again = self._answers.look_up([batch[index] for index in failures], Deadline.after(BATCH_SECONDS))
             for index, answer in zip(failures, again, strict=True):
                 answers[index] = answer
 

@@ -11,7 +11,7 @@ from webhook.trust.records import TrustQuery, TrustRecord
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class PendingLookup:
     """A question and, once ``done`` is set, its record or its failure.
 
     ``waiters`` counts who still waits, under the lock of ``TrustLookup``. ``background`` marks a

@@ -33,7 +33,7 @@ _READ_ALIKE: Final = frozenset(
 """Tags whose values every reader takes as they are written."""
 
 
-class Tree:
+class YamlDocument:
     """One document of the file ``name``."""
 
     def __init__(self, name: str, root: yaml.Node) -> None:
@@ -44,7 +44,7 @@ class Tree:
         self._entries: dict[int, dict[str, yaml.Node]] = {}
         self._opening: set[int] = set()
 
-    def plain(self, node: yaml.Node | None = None) -> Any:
+    def to_python(self, node: yaml.Node | None = None) -> Any:
         """Return a node, by default the whole document, as dictionaries, lists, text and ``None``.
 
         What is null in a mapping is left out: to the API server it is absent.
@@ -92,9 +92,9 @@ class Tree:
         self._check_tag(node)
         if isinstance(node, yaml.MappingNode):
             return {
-                key: plain
+                key: to_python
                 for key, value in self._open(node).items()
-                if (plain := self._plain(value, depth + 1)) is not None
+                if (to_python := self._plain(value, depth + 1)) is not None
             }
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, depth + 1) for item in node.value]

@@ -55,7 +55,7 @@ class ReadApi(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class CreateFailure:
     """One failure to create a Pod, in the API server's words.
 
     ``source`` is the object that says it, ``at`` when it did so last (RFC 3339, or empty).
@@ -81,7 +81,7 @@ class WorkloadState:
     wanted: int | None = None
     ready: int | None = None
     is_settled: bool = False
-    complaints: list[Complaint] = field(default_factory=list)
+    complaints: list[CreateFailure] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
 
@@ -105,14 +105,14 @@ def read_workload(api: ReadApi, namespace: str, kind: str | None, name: str) -> 
     forbidden: dict[str, ClusterError] = {}
     for candidate in KINDS if kind is None else (kind,):
         try:
-            thing = api.get(f"{KINDS[candidate].format(namespace=namespace)}/{name}")
+            obj = api.get(f"{KINDS[candidate].format(namespace=namespace)}/{name}")
         except ClusterError as error:
             if error.status == FORBIDDEN:
                 forbidden[candidate] = error
             elif error.status != NOT_FOUND:
                 raise
         else:
-            return _describe(api, namespace, candidate, thing)
+            return _describe(api, namespace, candidate, obj)
     if forbidden:
         kinds = ", ".join(f"{one}s" for one in forbidden)
         raise ClusterError(
@@ -123,19 +123,19 @@ def read_workload(api: ReadApi, namespace: str, kind: str | None, name: str) -> 
     return None
 
 
-def _describe(api: ReadApi, namespace: str, kind: str, thing: Mapping[str, Any]) -> WorkloadState:
-    name = str(_get(thing, "metadata", "name"))
-    status = _mapping(thing.get("status"))
+def _describe(api: ReadApi, namespace: str, kind: str, obj: Mapping[str, Any]) -> WorkloadState:
+    name = str(_get(obj, "metadata", "name"))
+    status = _mapping(obj.get("status"))
     state = WorkloadState(
         namespace,
         kind,
         name,
-        images=tuple(_images_of(thing, kind)),
-        wanted=_wanted(thing, kind),
+        images=tuple(_images_of(obj, kind)),
+        wanted=_wanted(obj, kind),
         ready=_number(status, "readyReplicas", "numberReady") if kind in _COUNTED else None,
-        is_settled=_is_settled(thing, kind),
+        is_settled=_is_settled(obj, kind),
     )
-    sources = [(kind, name, thing)]
+    sources = [(kind, name, obj)]
     child = _CHILDREN.get(kind)
     if child is not None:
         try:
@@ -170,18 +170,18 @@ def _children(
     return [(child, str(_get(item, "metadata", "name")), item) for item in found[:MAX_CHILDREN]]
 
 
-def _conditions_of(thing: Mapping[str, Any], source: str) -> Iterator[Complaint]:
-    for condition in _get(thing, "status", "conditions") or ():
+def _conditions_of(obj: Mapping[str, Any], source: str) -> Iterator[CreateFailure]:
+    for condition in _get(obj, "status", "conditions") or ():
         if (
             isinstance(condition, Mapping)
             and condition.get("type") in FAILURE_CONDITIONS
             and condition.get("status") == "True"
         ):
             at = str(condition.get("lastUpdateTime") or condition.get("lastTransitionTime") or "")
-            yield Complaint(source, str(condition.get("message", "")), at)
+            yield CreateFailure(source, str(condition.get("message", "")), at)
 
 
-def _events_of(api: ReadApi, namespace: str, sources: set[tuple[str, str]]) -> Iterator[Complaint]:
+def _events_of(api: ReadApi, namespace: str, sources: set[tuple[str, str]]) -> Iterator[CreateFailure]:
     query = {"fieldSelector": "type=Warning"}
     for event in _list(api, f"/api/v1/namespaces/{namespace}/events", query):
         about = _mapping(event.get("involvedObject"))
@@ -190,7 +190,7 @@ def _events_of(api: ReadApi, namespace: str, sources: set[tuple[str, str]]) -> I
             series = _mapping(event.get("series"))
             at = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
             count = series.get("count") or event.get("count") or 1
-            yield Complaint("/".join(source), str(event.get("message", "")), str(at), int(count))
+            yield CreateFailure("/".join(source), str(event.get("message", "")), str(at), int(count))
 
 
 def _list(api: ReadApi, path: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
@@ -203,10 +203,10 @@ def _list(api: ReadApi, path: str, query: Mapping[str, str]) -> Iterator[Mapping
             return
 
 
-def _is_settled(thing: Mapping[str, Any], kind: str) -> bool:
-    status = _mapping(thing.get("status"))
-    wanted = _wanted(thing, kind)
-    if not wanted or _number(status, "observedGeneration") < (_get(thing, "metadata", "generation") or 0):
+def _is_settled(obj: Mapping[str, Any], kind: str) -> bool:
+    status = _mapping(obj.get("status"))
+    wanted = _wanted(obj, kind)
+    if not wanted or _number(status, "observedGeneration") < (_get(obj, "metadata", "generation") or 0):
         return False
     ready = _number(status, "readyReplicas", "numberReady")
     # Pods of an older template are ready, too, while those of the new one are refused.
@@ -214,18 +214,18 @@ def _is_settled(thing: Mapping[str, Any], kind: str) -> bool:
     return min(ready, updated) >= wanted
 
 
-def _wanted(thing: Mapping[str, Any], kind: str) -> int | None:
+def _wanted(obj: Mapping[str, Any], kind: str) -> int | None:
     if kind in ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"):
-        replicas = _get(thing, "spec", "replicas")
+        replicas = _get(obj, "spec", "replicas")
         return replicas if isinstance(replicas, int) else 1
     if kind == "DaemonSet":
-        return _number(_mapping(thing.get("status")), "desiredNumberScheduled")
+        return _number(_mapping(obj.get("status")), "desiredNumberScheduled")
     return None
 
 
-def _images_of(thing: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _images_of(obj: Mapping[str, Any], kind: str) -> Iterator[str]:
     path = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
-    spec = _get(thing, *path.get(kind, ("spec", "template", "spec")))
+    spec = _get(obj, *path.get(kind, ("spec", "template", "spec")))
     for group in ("initContainers", "containers", "ephemeralContainers"):
         for container in _mapping(spec).get(group) or ():
             if isinstance(container, Mapping) and container.get("image"):
@@ -240,10 +240,10 @@ def _number(status: Mapping[str, Any], *keys: str) -> int:
     return next((value for key in keys if isinstance(value := status.get(key), int)), 0)
 
 
-def _get(thing: Any, *path: str) -> Any:
+def _get(obj: Any, *path: str) -> Any:
     for key in path:
-        thing = _mapping(thing).get(key)
-    return thing
+        obj = _mapping(obj).get(key)
+    return obj
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

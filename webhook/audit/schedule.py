@@ -13,7 +13,7 @@ FIRST_RETRY: Final = 60.0
 """Seconds before a round is tried again that did not see everything; doubled up to the interval."""
 
 
-class Pace:
+class Schedule:
     """How long to wait for the next round."""
 
     def __init__(self, interval: float, draw: Callable[[float, float], float] = random.uniform) -> None:

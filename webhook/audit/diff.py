@@ -14,7 +14,7 @@ MAX_KNOWN: Final = 50_000
 Key = tuple[str, str, str]
 
 
-class News:
+class FindingDiff:
     """Remembers what earlier rounds refused.
 
     Nothing is news in a namespace that no round has seen before: the first round tells what there
@@ -28,7 +28,7 @@ class News:
         self._namespaces: set[str] = set()
         self._has_seen_all = False
 
-    def take(self, report: AuditReport) -> list[FindingRow]:
+    def update(self, report: AuditReport) -> list[FindingRow]:
         """Return the refusals that no earlier round has seen, and remember all of this one."""
         refused = [row for row in report.rows if row.refused and row.finding is not Finding.UNKNOWN]
         news = [row for row in refused if _key(row) not in self._known and self._has_seen(row.namespace)]

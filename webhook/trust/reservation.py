@@ -19,8 +19,8 @@ MAX_HELD_UP: Final = 0.2
 answer waits for the loop, a page of a list has dozens: many short waits cost a call as much as a long one."""
 
 
-class Turn:
-    """Implements ``Pace``: a place in the rate of calls, taken before it is known whose call it will be."""
+class Reservation:
+    """Implements ``CallLimiter``: a rate-limiter reservation, made before the next lookup is chosen."""
 
     def __init__(
         self,
@@ -46,21 +46,21 @@ class Turn:
 
     def reserve(self) -> None:
         """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
-        if self._breaker.state is BreakerState.CLOSED and not self._limiter.is_silent:
+        if self._breaker.state is BreakerState.CLOSED and not self._limiter.is_backing_off:
             self._limiter.reserve(background=self.background)
             self._reserved = True
 
     @contextmanager
     def call(self, deadline: Deadline) -> Iterator[None]:
-        """Wait until one more call may be made, by the turn for the first one; see ``Pace``."""
+        """Wait until one more call may be made, by the turn for the first one; see ``CallLimiter``."""
         reserved, self._reserved = self._reserved, False
-        self._limiter.wait_turn(deadline, background=self.background, reserved=reserved)
+        self._limiter.wait(deadline, background=self.background, reserved=reserved)
         with self.timed(deadline):
             yield
 
     @contextmanager
     def timed(self, deadline: Deadline) -> Iterator[None]:
-        """Say of a timeout in the block whose fault it is; see ``Pace``.
+        """Say of a timeout in the block whose fault it is; see ``CallLimiter``.
 
         It stays SWR's only if SWR had the time to answer: what our own rate, earlier calls or a busy
         loop took from it, the author of a Pod may have caused.
@@ -80,16 +80,16 @@ class Turn:
             raise LookupTimeout(detail, fault=Fault.LOCAL) from None
 
     def record_answer(self) -> None:
-        """Take note that the endpoint is there; see ``Pace``."""
+        """Take note that the endpoint is there; see ``CallLimiter``."""
         self._breaker.succeed()
 
     @property
     def is_probe(self) -> bool:
-        """Whether everybody else is kept from asking meanwhile; see ``Pace``."""
+        """Whether everybody else is kept from asking meanwhile; see ``CallLimiter``."""
         return self._breaker.state is not BreakerState.CLOSED
 
-    def give_back(self) -> None:
+    def cancel(self) -> None:
         """Give the turn back if there was no call."""
         if self._reserved:
             self._reserved = False
-            self._limiter.give_back(background=self.background)
+            self._limiter.cancel(background=self.background)

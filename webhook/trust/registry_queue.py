@@ -18,11 +18,11 @@ from typing import Final, Protocol
 from webhook.deadlines import Deadline, LargeWork, spawn
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.trust.breaker import BreakerState, CircuitBreaker
-from webhook.trust.flight import Flight
 from webhook.trust.limiter import LONGEST_BLOCK, RateLimiter
+from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustRecord, TrustSource
+from webhook.trust.reservation import Reservation
 from webhook.trust.settings import LookupSettings
-from webhook.trust.turn import Turn
 
 MAX_WAITING: Final = 10_000
 """Cold lookups that may queue for one registry."""
@@ -45,7 +45,7 @@ RETRY_PAUSE: Final = (0.05, 0.25)
 logger = logging.getLogger(__name__)
 
 
-class LaneRecorder(Protocol):
+class QueueRecorder(Protocol):
     """Is told how a lane fares."""
 
     def breaker_changed(self, registry: str, state: str) -> None:
@@ -57,7 +57,7 @@ class LaneRecorder(Protocol):
         ...  # pragma: no cover
 
 
-class Lane:
+class RegistryQueue:
     """Asks one registry, at most ``settings.concurrency`` questions at a time."""
 
     def __init__(
@@ -66,8 +66,8 @@ class Lane:
         source: TrustSource,
         limiter: RateLimiter,
         settings: LookupSettings,
-        recorder: LaneRecorder,
-        finish: Callable[[Flight, TrustRecord | TrustLookupError], None],
+        recorder: QueueRecorder,
+        finish: Callable[[PendingLookup, TrustRecord | TrustLookupError], None],
         lateness: Callable[[], float],
     ) -> None:
         """Ask ``source``; every flight ends by one call of ``finish``, from a worker.
@@ -85,37 +85,37 @@ class Lane:
         self._lock = threading.Lock()
         self._ending = LargeWork()
         """Lets one worker at a time end what is left of many that nobody waits for."""
-        self._waiting: OrderedDict[str, deque[Flight]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[PendingLookup]] = OrderedDict()
         self._count = 0
-        self._background: deque[Flight] = deque()
+        self._background: deque[PendingLookup] = deque()
         self._workers = 0
         self._served = 0
         self._refresh_waits = False
         self._reported = BreakerState.CLOSED
 
-    def submit(self, flight: Flight, tenant: str = "") -> bool:
+    def submit(self, pending: PendingLookup, tenant: str = "") -> bool:
         """Queue a flight for a namespace; ``False`` where its queue or all of them together are full."""
         with self._lock:
-            if flight.background:
+            if pending.background:
                 if len(self._background) >= MAX_BACKGROUND:
                     return False
-                self._background.append(flight)
+                self._background.append(pending)
             else:
                 own = len(self._waiting.get(tenant, ()))
                 if self._count >= MAX_WAITING or own >= MAX_WAITING_PER_TENANT:
                     return False
-                self._waiting.setdefault(tenant, deque()).append(flight)
-                flight.tenants.add(tenant)
+                self._waiting.setdefault(tenant, deque()).append(pending)
+                pending.tenants.add(tenant)
                 self._count += 1
-        self._staff()
+        self._start_worker()
         return True
 
     @property
     def is_held_back(self) -> bool:
         """Whether cold lookups wait for our own limit of calls, and not for SWR."""
-        return not self.limiter.is_silent and not self.limiter.has_turn()
+        return not self.limiter.is_backing_off and not self.limiter.has_token()
 
-    def _staff(self) -> None:
+    def _start_worker(self) -> None:
         with self._lock:
             if self._workers >= self.settings.concurrency:
                 return
@@ -123,23 +123,23 @@ class Lane:
         spawn(self._work, f"lane-{self._name}")
 
     def _work(self) -> None:
-        while (turn := self._next_turn()) is not None:
+        while (turn := self._next_reservation()) is not None:
             # The turn comes first and the choice of whose it is second: what waits, waits in the queue,
             # where namespaces take turns, and not in the rate, where a flood would be ahead of everybody.
             turn.reserve()
-            flight = self._next_flight(turn)
-            if flight is not None:
-                self._finish(flight, self._outcome(flight, turn))
-            turn.give_back()
+            pending = self._next_lookup(turn)
+            if pending is not None:
+                self._finish(pending, self._outcome(pending, turn))
+            turn.cancel()
 
-    def _next_turn(self) -> Turn | None:
+    def _next_reservation(self) -> Reservation | None:
         """Return what kind of lookup comes next, ``None`` where this worker has nothing to do."""
         with self._lock:
             self._served += 1
             refreshes = bool(self._background) and not self._refresh_waits
             if self._count:
                 due = refreshes and self._served % BACKGROUND_TURN == 0
-                if not due or not self.limiter.has_turn(background=True):
+                if not due or not self.limiter.has_token(background=True):
                     return self._turn(background=False)
             if refreshes:
                 # One waits for the rate of refreshes at a time: the others are there for cold lookups.
@@ -148,77 +148,81 @@ class Lane:
             self._workers -= 1
             return None
 
-    def _turn(self, *, background: bool) -> Turn:
-        return Turn(self.limiter, self.breaker, self.settings.timeout, self._lateness, background=background)
+    def _turn(self, *, background: bool) -> Reservation:
+        return Reservation(
+            self.limiter, self.breaker, self.settings.timeout, self._lateness, background=background
+        )
 
-    def _next_flight(self, turn: Turn) -> Flight | None:
+    def _next_lookup(self, turn: Reservation) -> PendingLookup | None:
         """Return whose turn it is, leaving out what nobody wants any more."""
-        flight, is_end = self._look_for_flight(turn)
+        pending, is_end = self._find_lookup(turn)
         while not is_end:
             with self._ending.piece(Deadline.after(self.settings.timeout)):
-                flight, is_end = self._look_for_flight(turn)
+                pending, is_end = self._find_lookup(turn)
         if turn.background and self._background:
-            self._staff()
-        return flight
+            self._start_worker()
+        return pending
 
-    def _look_for_flight(self, turn: Turn) -> tuple[Flight | None, bool]:
+    def _find_lookup(self, turn: Reservation) -> tuple[PendingLookup | None, bool]:
         """Return whose turn it is, and whether all were looked at that nobody wants any more."""
-        abandoned: list[Flight] = []
+        abandoned: list[PendingLookup] = []
         with self._lock:
             if turn.background:
                 self._refresh_waits = False
-                flight = self._take(self._background, abandoned)
+                pending = self._take(self._background, abandoned)
             else:
-                flight = self._take_from_next_tenant(abandoned)
+                pending = self._take_from_next_tenant(abandoned)
         for lost in abandoned:
             self._finish(lost, LookupTimeout("nobody waits for it any more", fault=Fault.LOCAL))
-        return flight, flight is not None or len(abandoned) < MAX_ABANDONED
+        return pending, pending is not None or len(abandoned) < MAX_ABANDONED
 
-    def _take_from_next_tenant(self, abandoned: list[Flight]) -> Flight | None:
+    def _take_from_next_tenant(self, abandoned: list[PendingLookup]) -> PendingLookup | None:
         """Return the next flight of the namespace whose turn it is; that namespace then comes last."""
         while self._waiting and len(abandoned) < MAX_ABANDONED:
-            tenant, flights = next(iter(self._waiting.items()))
-            before = len(flights)
-            flight = self._take(flights, abandoned)
-            self._count -= before - len(flights)
-            if not flights:
+            tenant, pending_lookups = next(iter(self._waiting.items()))
+            before = len(pending_lookups)
+            pending = self._take(pending_lookups, abandoned)
+            self._count -= before - len(pending_lookups)
+            if not pending_lookups:
                 del self._waiting[tenant]
-            elif flight is not None:
+            elif pending is not None:
                 self._waiting.move_to_end(tenant)
-            if flight is not None:
-                return flight
+            if pending is not None:
+                return pending
         return None
 
-    def _take(self, flights: deque[Flight], abandoned: list[Flight]) -> Flight | None:
+    def _take(
+        self, pending_lookups: deque[PendingLookup], abandoned: list[PendingLookup]
+    ) -> PendingLookup | None:
         """Return the first flight that is still to be made, marked as started.
 
         One flight may stand in several queues: a refresh that somebody came to wait for, an image that
         several namespaces ask about. What was started from another queue costs no turn in this one.
         """
-        while flights and len(abandoned) < MAX_ABANDONED:
-            flight = flights.popleft()
-            if flight.started:
+        while pending_lookups and len(abandoned) < MAX_ABANDONED:
+            pending = pending_lookups.popleft()
+            if pending.started:
                 continue
-            flight.started = True
-            if flight.wanted:
-                return flight
-            abandoned.append(flight)
+            pending.started = True
+            if pending.wanted:
+                return pending
+            abandoned.append(pending)
         return None
 
-    def _outcome(self, flight: Flight, turn: Turn) -> TrustRecord | TrustLookupError:
+    def _outcome(self, pending: PendingLookup, turn: Reservation) -> TrustRecord | TrustLookupError:
         try:
-            return self._ask(flight, turn)
+            return self._ask(pending, turn)
         except TrustLookupError as error:
             return error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
             return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}", fault=Fault.LOCAL)
 
-    def _ask(self, flight: Flight, turn: Turn) -> TrustRecord:
+    def _ask(self, pending: PendingLookup, turn: Reservation) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
         proven: RegistryUnavailable | None = None
         for attempt in range(self.settings.retries + 1):
             try:
-                return self._ask_once(flight, turn, deadline)
+                return self._ask_once(pending, turn, deadline)
             except LookupTimeout as error:
                 # The time that the first attempts took is not there for the last one.
                 if proven is not None and error.fault is Fault.LOCAL:
@@ -236,11 +240,11 @@ class Lane:
                 time.sleep(pause)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def _ask_once(self, flight: Flight, turn: Turn, deadline: Deadline) -> TrustRecord:
+    def _ask_once(self, pending: PendingLookup, turn: Reservation, deadline: Deadline) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
             raise RegistryUnavailable(f"{self._name} has not answered for a while and is left alone")
         try:
-            record = self._source.fetch(flight.query, deadline, turn)
+            record = self._source.fetch(pending.query, deadline, turn)
         except TrustLookupError as error:
             self._tell_breaker(error)
             if isinstance(error, Throttled) and error.fault is Fault.REGISTRY:
@@ -251,7 +255,7 @@ class Lane:
             raise
         else:
             self.breaker.succeed()
-            self.limiter.ease()
+            self.limiter.reset_backoff()
             return record
         finally:
             state = self.breaker.state

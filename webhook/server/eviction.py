@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Waiting(Generic[T]):
+class EvictionQueue(Generic[T]):
     """Connections that a whole request is awaited from, in the order in which they give way.
 
     A connection that never brought a request goes first, the oldest of them before the others:
@@ -17,25 +17,25 @@ class Waiting(Generic[T]):
 
     def __init__(self) -> None:
         """Start empty."""
-        self._strangers: dict[T, None] = {}
-        self._regulars: dict[T, None] = {}
+        self._new: dict[T, None] = {}
+        self._reused: dict[T, None] = {}
 
-    def add(self, connection: T, *, regular: bool) -> None:
-        """Await a request; ``regular`` says that the connection has brought one before."""
-        (self._regulars if regular else self._strangers)[connection] = None
+    def add(self, connection: T, *, reused: bool) -> None:
+        """Await a request; ``reused`` says that the connection has brought one before."""
+        (self._reused if reused else self._new)[connection] = None
 
     def remove(self, connection: T) -> None:
         """Await none any more, because it has come or never will."""
-        self._strangers.pop(connection, None)
-        self._regulars.pop(connection, None)
+        self._new.pop(connection, None)
+        self._reused.pop(connection, None)
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._strangers) + len(self._regulars)
+        return len(self._new) + len(self._reused)
 
-    def give_way(self) -> T | None:
+    def evict(self) -> T | None:
         """Remove and return the connection that gives way, ``None`` where there is none."""
-        for connections in (self._strangers, self._regulars):
+        for connections in (self._new, self._reused):
             for connection in connections:
                 del connections[connection]
                 return connection
@@ -43,4 +43,4 @@ class Waiting(Generic[T]):
 
     def all(self) -> list[T]:
         """Return all connections."""
-        return [*self._strangers, *self._regulars]
+        return [*self._new, *self._reused]

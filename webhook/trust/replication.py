@@ -11,18 +11,18 @@ import msgspec
 Key = tuple[str, str, str, str]
 """``TrustQuery.key``; its first part is the registry's."""
 
-FUTURE: Final = 5.0
+MAX_CLOCK_SKEW: Final = 5.0
 """Seconds by which what SWR said may seem to come from the future before it is not believed. Clocks of
 replicas may differ by as much, so a refusal wins over trust that is newer by less."""
 
-MAX_FACTS: Final = 10_000
+MAX_ENTRIES: Final = 10_000
 """Facts that are passed on; the newest ones."""
 
-SLICE: Final = 250
+BATCH_SIZE: Final = 250
 """Facts that are handled at a stretch, a few milliseconds' work; then others have their turn."""
 
 
-class Fact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class TrustEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """An image that SWR called trusted, or that lost its trust: when, in whole epoch seconds.
 
     Trust is rounded down and its loss up, so that rounding never makes anything trusted for longer.
@@ -35,14 +35,14 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     digest: str | None = None
 
 
-def prevail(one: Fact | None, other: Fact) -> Fact:
+def resolve_conflict(one: TrustEntry | None, other: TrustEntry) -> TrustEntry:
     """Return which of two facts about the same image holds: the newer one, in doubt the refusal."""
     if one is None:
         return other
     if one.trusted == other.trusted:
         return one if one.at >= other.at else other
     trust, loss = (one, other) if one.trusted else (other, one)
-    return trust if trust.at > loss.at + FUTURE else loss
+    return trust if trust.at > loss.at + MAX_CLOCK_SKEW else loss
 
 
 class Merger:
@@ -52,28 +52,32 @@ class Merger:
     """
 
     def __init__(
-        self, stored: Iterable[Fact], oldest: float, newest: float, pause: Callable[[], None] = lambda: None
+        self,
+        stored: Iterable[TrustEntry],
+        oldest: float,
+        newest: float,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin with what is stored, less what is not newer than ``oldest`` or newer than ``newest``."""
         self._pause = pause
         self._oldest, self._newest = oldest, newest
-        self._stored: dict[Key, Fact] = {}
-        for index, fact in enumerate(stored, 1):
-            if oldest < fact.at <= newest:
-                self._stored[fact.key] = fact
-            if index % SLICE == 0:
+        self._stored: dict[Key, TrustEntry] = {}
+        for index, entry in enumerate(stored, 1):
+            if oldest < entry.at <= newest:
+                self._stored[entry.key] = entry
+            if index % BATCH_SIZE == 0:
                 pause()
         self._merged = dict(self._stored)
 
-    def add(self, facts: Iterable[Fact]) -> None:
+    def add(self, entries: Iterable[TrustEntry]) -> None:
         """Add what is known here."""
-        for fact in facts:
-            if self._oldest < fact.at <= self._newest:
-                self._merged[fact.key] = prevail(self._merged.get(fact.key), fact)
+        for entry in entries:
+            if self._oldest < entry.at <= self._newest:
+                self._merged[entry.key] = resolve_conflict(self._merged.get(entry.key), entry)
 
-    def result(self) -> list[Fact]:
-        """Return the newest ``MAX_FACTS``, newest first."""
-        return sorted(self._merged.values(), key=attrgetter("at"), reverse=True)[:MAX_FACTS]
+    def result(self) -> list[TrustEntry]:
+        """Return the newest ``MAX_ENTRIES``, newest first."""
+        return sorted(self._merged.values(), key=attrgetter("at"), reverse=True)[:MAX_ENTRIES]
 
     def has_news(self, lag: float, *, full: bool) -> bool:
         """Whether anything would be new or contrary to what is stored, or newer by more than ``lag`` seconds.
@@ -82,14 +86,16 @@ class Merger:
         new version of the whole in the API server's store. Where what is stored is ``full``, older
         facts than all of it would not fit in.
         """
-        oldest = min((fact.at for fact in self._stored.values()), default=0) if full else 0
-        for index, fact in enumerate(self._merged.values(), 1):
-            stored = self._stored.get(fact.key)
+        oldest = min((entry.at for entry in self._stored.values()), default=0) if full else 0
+        for index, entry in enumerate(self._merged.values(), 1):
+            stored = self._stored.get(entry.key)
             if stored is None:
-                if fact.at > oldest:
+                if entry.at > oldest:
                     return True
-            elif stored.trusted != fact.trusted or stored.digest != fact.digest or fact.at - stored.at > lag:
+            elif (
+                stored.trusted != entry.trusted or stored.digest != entry.digest or entry.at - stored.at > lag
+            ):
                 return True
-            if index % SLICE == 0:
+            if index % BATCH_SIZE == 0:
                 self._pause()
         return False

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-AUTHORITY_LIFE: Final = dt.timedelta(days=730)
-AUTHORITY_RENEWAL: Final = dt.timedelta(days=180)
+CA_LIFE: Final = dt.timedelta(days=730)
+CA_RENEWAL: Final = dt.timedelta(days=180)
 """An authority is renewed when it has no longer to live: longer than a serving certificate lives."""
 
 LEAF_LIFE: Final = dt.timedelta(days=90)
@@ -33,21 +33,21 @@ BACKDATED: Final = dt.timedelta(minutes=5)
 """Clocks of API servers may be behind ours."""
 
 BUNDLE: Final = "ca.crt"
-AUTHORITY_KEY: Final = "ca.key"
+CA_KEY: Final = "ca.key"
 LEAF: Final = "tls.crt"
 LEAF_KEY: Final = "tls.key"
 
 
 @dataclass(frozen=True, slots=True)
-class KeyMaterial:
+class CertificateBundle:
     """What the certificate Secret holds, in PEM; the private parts are not shown.
 
-    ``bundle`` is every authority that is trusted, the newest first; ``authority_key`` is the
+    ``bundle`` is every authority that is trusted, the newest first; ``ca_key`` is the
     newest's.
     """
 
     bundle: bytes
-    authority_key: bytes
+    ca_key: bytes
     leaf: bytes
     leaf_key: bytes
 
@@ -60,7 +60,7 @@ class KeyMaterial:
         """The entries of the Secret."""
         return {
             BUNDLE: self.bundle,
-            AUTHORITY_KEY: self.authority_key,
+            CA_KEY: self.ca_key,
             LEAF: self.leaf,
             LEAF_KEY: self.leaf_key,
         }
@@ -71,78 +71,80 @@ class KeyMaterial:
         return x509.load_pem_x509_certificate(self.leaf).not_valid_after_utc.timestamp()
 
     @property
-    def authority_not_after(self) -> float:
+    def ca_not_after(self) -> float:
         """When the newest authority ends, in epoch seconds."""
         return _split(self.bundle)[0].not_valid_after_utc.timestamp()
 
 
-def make_material(names: Sequence[str], now: dt.datetime, trusted: bytes = b"") -> KeyMaterial:
+def issue(names: Sequence[str], now: dt.datetime, trusted: bytes = b"") -> CertificateBundle:
     """Make an authority and a serving certificate for ``names``.
 
     ``trusted`` are authorities that stay trusted beside the new one.
     """
-    authority, authority_key = _make_authority(now)
-    leaf, leaf_key = _make_leaf(authority, authority_key, names, now)
-    return KeyMaterial(
-        bundle=_bundle([authority, *_still_valid(trusted, now)]),
-        authority_key=_key_pem(authority_key),
+    ca, ca_key = _make_ca(now)
+    leaf, leaf_key = _make_leaf(ca, ca_key, names, now)
+    return CertificateBundle(
+        bundle=_bundle([ca, *_still_valid(trusted, now)]),
+        ca_key=_key_pem(ca_key),
         leaf=leaf,
         leaf_key=leaf_key,
     )
 
 
-def read_material(data: Mapping[str, bytes], names: Sequence[str], now: dt.datetime) -> KeyMaterial | None:
+def read_material(
+    data: Mapping[str, bytes], names: Sequence[str], now: dt.datetime
+) -> CertificateBundle | None:
     """Return what a Secret holds if it can be served now, else ``None``.
 
     It can where all parts are there, keys fit their certificates, the serving certificate is for
     ``names``, has begun and not ended, and is signed by an authority of the bundle.
     """
     try:
-        material = KeyMaterial(data[BUNDLE], data[AUTHORITY_KEY], data[LEAF], data[LEAF_KEY])
-        authorities = _split(material.bundle)
+        material = CertificateBundle(data[BUNDLE], data[CA_KEY], data[LEAF], data[LEAF_KEY])
+        cas = _split(material.bundle)
         leaf = x509.load_pem_x509_certificate(material.leaf)
         good = (
-            _is_key_of(material.authority_key, authorities[0])
+            _is_key_of(material.ca_key, cas[0])
             and _is_key_of(material.leaf_key, leaf)
             and set(names) <= _names_of(leaf)
             and leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc
-            and any(_has_signed(authority, leaf) and _is_valid(authority, now) for authority in authorities)
+            and any(_has_signed(ca, leaf) and _is_valid(ca, now) for ca in cas)
         )
     except (KeyError, IndexError, ValueError, TypeError, x509.ExtensionNotFound, UnsupportedAlgorithm):
         return None
     return material if good else None
 
 
-def renew(material: KeyMaterial, names: Sequence[str], now: dt.datetime) -> KeyMaterial:
+def renew(material: CertificateBundle, names: Sequence[str], now: dt.datetime) -> CertificateBundle:
     """Return the next step of renewal, or ``material`` itself where none is due.
 
     First a new authority is trusted, ``OVERLAP`` later a serving certificate is signed by it, and
     old authorities leave when they have ended.
     """
-    authorities = _split(material.bundle)
-    newest = authorities[0]
-    if newest.not_valid_after_utc - now < AUTHORITY_RENEWAL:
-        authority, key = _make_authority(now)
-        bundle = _bundle([authority, *_still_valid(material.bundle, now)])
-        return replace(material, bundle=bundle, authority_key=_key_pem(key))
+    cas = _split(material.bundle)
+    newest = cas[0]
+    if newest.not_valid_after_utc - now < CA_RENEWAL:
+        ca, key = _make_ca(now)
+        bundle = _bundle([ca, *_still_valid(material.bundle, now)])
+        return replace(material, bundle=bundle, ca_key=_key_pem(key))
     leaf = x509.load_pem_x509_certificate(material.leaf)
     is_trusted_everywhere = now - newest.not_valid_before_utc >= BACKDATED + OVERLAP
     due = leaf.not_valid_after_utc - now < LEAF_RENEWAL or not _has_signed(newest, leaf)
     if due and is_trusted_everywhere:
-        signing = serialization.load_pem_private_key(material.authority_key, None)
+        signing = serialization.load_pem_private_key(material.ca_key, None)
         assert isinstance(signing, ec.EllipticCurvePrivateKey), "read_material has compared it"
         fresh, fresh_key = _make_leaf(newest, signing, names, now)
         return replace(material, leaf=fresh, leaf_key=fresh_key)
-    if len(_still_valid(material.bundle, now)) < len(authorities):
+    if len(_still_valid(material.bundle, now)) < len(cas):
         return replace(material, bundle=_bundle(_still_valid(material.bundle, now)))
     return material
 
 
-def _make_authority(now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _make_ca(now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"swr-trust-webhook {now:%Y-%m-%d}")])
     certificate = (
-        _begin(name, name, key, now, AUTHORITY_LIFE)
+        _begin(name, name, key, now, CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(certificates=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -151,12 +153,12 @@ def _make_authority(now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurv
 
 
 def _make_leaf(
-    authority: x509.Certificate, signing: ec.EllipticCurvePrivateKey, names: Sequence[str], now: dt.datetime
+    ca: x509.Certificate, signing: ec.EllipticCurvePrivateKey, names: Sequence[str], now: dt.datetime
 ) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     certificate = (
-        _begin(name, authority.subject, key, now, LEAF_LIFE)
+        _begin(name, ca.subject, key, now, LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -206,13 +208,13 @@ def _split(bundle: bytes) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(bundle)
 
 
-def _bundle(authorities: Sequence[x509.Certificate]) -> bytes:
-    return b"".join(authority.public_bytes(serialization.Encoding.PEM) for authority in authorities)
+def _bundle(cas: Sequence[x509.Certificate]) -> bytes:
+    return b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in cas)
 
 
 def _still_valid(bundle: bytes, now: dt.datetime) -> list[x509.Certificate]:
     try:
-        return [authority for authority in _split(bundle) if _is_valid(authority, now)]
+        return [ca for ca in _split(bundle) if _is_valid(ca, now)]
     except ValueError:
         return []
 
@@ -221,9 +223,9 @@ def _is_valid(certificate: x509.Certificate, now: dt.datetime) -> bool:
     return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
 
 
-def _has_signed(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
+def _has_signed(ca: x509.Certificate, leaf: x509.Certificate) -> bool:
     try:
-        leaf.verify_directly_issued_by(authority)
+        leaf.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError):
         return False
     return True

@@ -8,30 +8,30 @@ from contextlib import contextmanager
 import pytest
 
 from tests.builders import registry
-from tests.fakes import FakeClock, FakeTrustSource, Notes
+from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline
-from webhook.trust.flight import Flight
-from webhook.trust.lane import MAX_ABANDONED, Lane
 from webhook.trust.limiter import RateLimiter
+from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustQuery
+from webhook.trust.registry_queue import MAX_ABANDONED, RegistryQueue
+from webhook.trust.reservation import Reservation
 from webhook.trust.settings import LookupSettings
-from webhook.trust.turn import Turn
 
 TENANTS = 4
 MANY = 2 * MAX_ABANDONED + 50
 
 
-class Waiting:
+class EvictionQueue:
     """A lane without workers, and how many flights were ended between two pauses of whoever looks for one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.limiter = RateLimiter(1000.0)
         source = FakeTrustSource({}, FakeClock())
-        self.lane = Lane(
-            "x", source, self.limiter, LookupSettings(), Notes(), lambda *_: self.end(), lambda: 0.0
+        self.queue = RegistryQueue(
+            "x", source, self.limiter, LookupSettings(), RecorderSpy(), lambda *_: self.end(), lambda: 0.0
         )
-        monkeypatch.setattr(self.lane, "_staff", lambda: None)
-        monkeypatch.setattr(self.lane, "_ending", self)
+        monkeypatch.setattr(self.queue, "_start_worker", lambda: None)
+        monkeypatch.setattr(self.queue, "_ending", self)
         self.stretches: list[int] = []
 
     def end(self) -> None:
@@ -47,21 +47,21 @@ class Waiting:
     def submit(self, name: str, tenant: str = "", *, wanted: bool = False, background: bool = False) -> None:
         """Queue a flight that is wanted still, or no more."""
         query = TrustQuery(registry(), "shop", name, tag="1")
-        flight = Flight(query, background=background, waiters=int(wanted))
-        assert self.lane.submit(flight, tenant)
-        flight.background = False  # somebody has joined it since, and gone again
+        pending = PendingLookup(query, background=background, waiters=int(wanted))
+        assert self.queue.submit(pending, tenant)
+        pending.background = False  # somebody has joined it since, and gone again
 
     def next(self, *, background: bool = False) -> str:
         """Return whose turn it is, ``""`` where nobody is left."""
         self.stretches.append(0)
-        turn = Turn(self.limiter, self.lane.breaker, 1.0, lambda: 0.0, background=background)
-        flight = self.lane._next_flight(turn)
-        return flight.query.repository if flight is not None else ""
+        turn = Reservation(self.limiter, self.queue.breaker, 1.0, lambda: 0.0, background=background)
+        pending = self.queue._next_lookup(turn)
+        return pending.query.repository if pending is not None else ""
 
 
 def test_what_nobody_waits_for_is_ended_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: 10,000 lookups whose reviews had ended were ended at a stretch; now in pieces, one worker at a time."""
-    waiting = Waiting(monkeypatch)
+    waiting = EvictionQueue(monkeypatch)
     for tenant in range(TENANTS):
         for number in range(MANY):
             waiting.submit(f"lost{number}", f"t{tenant}")
@@ -70,12 +70,12 @@ def test_what_nobody_waits_for_is_ended_in_pieces(monkeypatch: pytest.MonkeyPatc
     assert [waiting.next(), waiting.next(), waiting.next()] == ["wanted", "last", ""]
     assert sum(waiting.stretches) == TENANTS * MANY
     assert max(waiting.stretches) <= MAX_ABANDONED
-    assert waiting.lane._count == 0
+    assert waiting.queue._count == 0
 
 
 def test_refreshes_that_nobody_waits_for_are_ended_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: the same, of refreshes that reviews came to wait for."""
-    waiting = Waiting(monkeypatch)
+    waiting = EvictionQueue(monkeypatch)
     for number in range(MANY):
         waiting.submit(f"lost{number}", background=True)
     waiting.submit("wanted", wanted=True, background=True)
@@ -85,7 +85,7 @@ def test_refreshes_that_nobody_waits_for_are_ended_in_pieces(monkeypatch: pytest
 
 def test_a_namespace_keeps_its_turn_while_what_it_has_left_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gave up many lookups does not come last for them."""
-    waiting = Waiting(monkeypatch)
+    waiting = EvictionQueue(monkeypatch)
     for number in range(MAX_ABANDONED):
         waiting.submit(f"lost{number}", "first")
     waiting.submit("first", "first", wanted=True)

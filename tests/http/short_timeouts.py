@@ -1,6 +1,6 @@
 """``swr-trust`` with a tenth of its patience with clients, so that a test can see it end.
 
-``ServerProcess(..., inject="tests.http.hurried")`` starts the installed program with shorter deadlines.
+``ServerProcess(..., inject="tests.http.short_timeouts")`` starts the installed program with shorter deadlines.
 """
 
 from __future__ import annotations

@@ -11,18 +11,18 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout
 from webhook.trust.breaker import CircuitBreaker
 from webhook.trust.limiter import RateLimiter
-from webhook.trust.turn import Turn
+from webhook.trust.reservation import Reservation
 
 TIMEOUT = 3.0
 TOO_LITTLE = "too little of lookup.timeout was left for this call: late"
 HELD_UP = "this process was held up: late"
 
 
-def turn(held_up: float = 0.0) -> Turn:
+def turn(held_up: float = 0.0) -> Reservation:
     """Return a turn of a process that is held up for so many seconds during each call."""
     seconds = iter_lateness(held_up)
     limiter = RateLimiter(1000.0, sleep=lambda _: None)
-    return Turn(limiter, CircuitBreaker(), TIMEOUT, lambda: next(seconds), background=False)
+    return Reservation(limiter, CircuitBreaker(), TIMEOUT, lambda: next(seconds), background=False)
 
 
 def iter_lateness(held_up: float) -> Iterator[float]:
@@ -33,7 +33,7 @@ def iter_lateness(held_up: float) -> Iterator[float]:
         lost += held_up
 
 
-def fail(asked: Turn, left: float, fault: Fault) -> LookupTimeout:
+def fail(asked: Reservation, left: float, fault: Fault) -> LookupTimeout:
     """Return what becomes of a timeout of a call that begins with so many seconds left."""
     with pytest.raises(LookupTimeout) as caught, asked.call(Deadline.after(left)):
         raise LookupTimeout("late", fault=fault)
@@ -72,7 +72,7 @@ def test_the_second_call_of_a_lookup_counts_by_what_the_first_one_left() -> None
 def test_the_first_call_uses_the_turn_that_was_reserved() -> None:
     """And any other takes one of its own."""
     limiter = RateLimiter(1.0, clock=lambda: 0.0, sleep=lambda _: None)
-    asked = Turn(limiter, CircuitBreaker(), TIMEOUT, lambda: 0.0, background=False)
+    asked = Reservation(limiter, CircuitBreaker(), TIMEOUT, lambda: 0.0, background=False)
     left = []
     asked.reserve()
     for _ in range(3):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builders import ALIAS, HOST, pod, policy, registry, review
-from tests.fakes import FakeClock, FakeTrustSource, Notes
+from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.admission.decision import Decision
 from webhook.admission.gate import Gate
 from webhook.admission.review import read_review, write_review
@@ -48,7 +48,7 @@ def remembering(facts: dict[str, Any], **changes: Any) -> Remembering:
     clock = FakeClock()
     source = FakeTrustSource(facts, clock)
     policies = [policy(**changes)]
-    lookup = TrustLookup(source, policies[0].cache, policies[0].lookup, Notes(), clock)
+    lookup = TrustLookup(source, policies[0].cache, policies[0].lookup, RecorderSpy(), clock)
     return Remembering(clock, source, lookup, Gate(lambda: policies[-1], lookup, clock=clock), policies)
 
 

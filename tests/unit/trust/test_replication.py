@@ -1,0 +1,109 @@
+"""What replicas tell each other: which of two facts holds, what is passed on, what is worth a write."""
+
+from __future__ import annotations
+
+import pytest
+
+from webhook.trust.replication import MAX_CLOCK_SKEW, MAX_ENTRIES, Merger, TrustEntry, resolve_conflict
+
+NOW = 1_000_000
+
+
+def entry(name: str = "web", age: int = 0, *, trusted: bool = True, digest: str | None = None) -> TrustEntry:
+    """Return a fact about ``shop/name:1`` of this age."""
+    return TrustEntry(("registry", "shop", name, ":1"), NOW - age, trusted, digest)
+
+
+def merger(*stored: TrustEntry, life: float = 3600) -> Merger:
+    """Return a merger of what is stored with what is to come."""
+    return Merger(stored, NOW - life, NOW + MAX_CLOCK_SKEW)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (entry(age=10), entry(age=20), entry(age=10)),
+        (entry(age=20), entry(age=10), entry(age=10)),
+        (entry(age=20), entry(age=10, trusted=False), entry(age=10, trusted=False)),
+        (entry(age=20, trusted=False), entry(age=10), entry(age=10)),
+        (entry(age=20, trusted=False), entry(age=15), entry(age=20, trusted=False)),
+        (entry(age=10), entry(age=10, trusted=False), entry(age=10, trusted=False)),
+        (None, entry(), entry()),
+    ],
+    ids=[
+        "newer trust",
+        "newer trust, the other way round",
+        "a refusal after trust",
+        "trust after a refusal",
+        "trust after a refusal by less than clocks may differ",
+        "both at once",
+        "nothing known",
+    ],
+)
+def test_the_newer_fact_holds_and_in_doubt_the_refusal(
+    one: TrustEntry | None, other: TrustEntry, expected: TrustEntry
+) -> None:
+    """Whichever of them comes first."""
+    assert resolve_conflict(one, other) == expected
+    if one is not None:
+        assert resolve_conflict(other, one) == expected
+
+
+def test_a_merge_holds_what_either_side_knows() -> None:
+    """Newest first."""
+    both = merger(entry("a", 30))
+    both.add([entry("b", 20), entry("a", 10)])
+    assert both.result() == [entry("a", 10), entry("b", 20)]
+
+
+def test_an_older_trust_does_not_undo_a_stored_refusal() -> None:
+    """A replica that has not heard of it writes its trust in vain."""
+    both = merger(entry(age=10, trusted=False))
+    both.add([entry(age=30)])
+    assert both.result() == [entry(age=10, trusted=False)]
+
+
+@pytest.mark.parametrize("age", [3600, -MAX_CLOCK_SKEW - 1], ids=["too old", "from the future"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_what_cannot_count_is_passed_on_from_neither_side(age: int, trusted: bool) -> None:
+    """Not for longer than ``staleIfError``, and nothing from the future."""
+    both = merger(entry("stored", int(age), trusted=trusted))
+    both.add([entry("known", int(age), trusted=trusted)])
+    assert both.result() == []
+
+
+def test_the_newest_are_passed_on() -> None:
+    """The number is bounded, and images in use are the newest."""
+    both = merger(life=100_000)
+    both.add(entry(f"image-{age}", age) for age in range(MAX_ENTRIES + 10, 0, -1))
+    result = both.result()
+    assert len(result) == MAX_ENTRIES
+    assert result[0] == entry("image-1", 1)
+    assert result[-1] == entry(f"image-{MAX_ENTRIES}", MAX_ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("stored", "known", "expected"),
+    [
+        ([], [entry()], True),
+        ([entry(age=50)], [entry(age=0)], False),
+        ([entry(age=61)], [entry(age=0)], True),
+        ([entry(age=50)], [entry(age=0, trusted=False)], True),
+        ([entry(age=50, digest="sha256:a")], [entry(age=0, digest="sha256:b")], True),
+        ([entry("gone", age=3600)], [], False),
+    ],
+    ids=["a new image", "a little newer", "much newer", "a refusal", "another digest", "nothing known"],
+)
+def test_what_is_worth_a_write(stored: list[TrustEntry], known: list[TrustEntry], expected: bool) -> None:
+    """A write is a new version of the whole: images in use alone do not cause one a minute."""
+    both = merger(*stored)
+    both.add(known)
+    assert both.has_news(60, full=False) is expected
+
+
+@pytest.mark.parametrize(("age", "expected"), [(200, False), (50, True)])
+def test_what_would_not_fit_is_not_worth_a_write(age: int, expected: bool) -> None:
+    """Otherwise a full snapshot would be written by each replica each minute."""
+    both = merger(entry("a", 10), entry("b", 100))
+    both.add([entry("c", age)])
+    assert both.has_news(60, full=True) is expected
