@@ -316,13 +316,15 @@ class DyingAddress:
         self._open: list[socket.socket] = []
         self.good: _Server | None = None
         self._both = threading.Barrier(2)
-        self.threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(2)]
-        for thread in self.threads:
-            thread.start()
+        threading.Thread(target=self._accept, daemon=True).start()
 
-    def _serve(self) -> None:
-        connection = self._listener.accept()[0]
-        self._open.append(connection)
+    def _accept(self) -> None:
+        for _ in range(2):
+            connection = self._listener.accept()[0]
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
         connection.recv(1024)
         self._both.wait(20)  # so that there are two connections
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
