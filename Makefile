@@ -31,11 +31,13 @@ fuzz: $(STAMP) ## Look for a way round the gate, for FUZZ_EXAMPLES inputs a prop
 defences: $(STAMP) ## Take each defence away, in a copy, and see its test fail; CASES="T26 T28" for some
 	$(BIN)/python -m tests.bypasses $(CASES)
 
-lint: $(STAMP) ## Linters, types, and the arrows between packages
+lint: $(STAMP) ## Check style, types, spelling, prose, and the import direction between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tests.support.prose
 
 fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
