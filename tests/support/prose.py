@@ -233,10 +233,11 @@ ENGLISH_RULES: Final = (
 
 CHINESE_RULES: Final = (
     _rule(
-        r"(?<=[\u4e00-\u9fff])[,;:?!](?!\d)|[,;?!](?=\s*[\u4e00-\u9fff])|(?<=[\w\ufffc)]):(?=\s*[\u4e00-\u9fff])",
+        r"(?<=[\u4e00-\u9fff])[,;:?!](?!\d|镜像版本)|[,;?!](?=\s*[\u4e00-\u9fff])"
+        r"|(?<=[\w\ufffc)])(?<!sha256):(?=\s*[\u4e00-\u9fff])(?!镜像版本)",
         "use full-width punctuation",
         "拒绝, 并记录。",
-        "拒绝，并记录。比例为 1:2。",
+        "拒绝，并记录。比例为 1:2。写成 组织/名称:镜像版本。以 sha256: 开头。",
     ),
     _rule(r"(?<=[\u4e00-\u9fff])\.(?=\s|$)", "use the full-width full stop", "已拒绝.", "已拒绝。版本 1.2."),
     _rule(
