@@ -1,4 +1,4 @@
-# Everything a contributor does. `make` alone lists it.
+# The commands of a contributor. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help run test unit fuzz defences lint fmt bench chaos soak bundle lock clean FORCE
 
-help: ## List what there is
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 # Up to date or not is decided by the script, which also knows which Python is wanted (PYTHON=... names one).
@@ -16,26 +16,28 @@ $(STAMP): FORCE
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") .ci/environment $(VENV)
 FORCE:
 
-run: $(STAMP) ## Show verdicts on sample Pods and keep serving; CONFIG=policy.yaml serves against the real SWR
+run: $(STAMP) ## Show decisions on sample Pods and keep serving; CONFIG=policy.yaml serves against the real SWR
 	@$(BIN)/python -m tests.demo $(if $(CONFIG),--config "$(CONFIG)")
 
-test: $(STAMP) ## The whole suite; with KUBEBUILDER_ASSETS against a real API server, too
+test: $(STAMP) ## Run the whole suite; with KUBEBUILDER_ASSETS also against a real API server
 	$(BIN)/python -m pytest
 
-unit: $(STAMP) ## The quick part of the suite
+unit: $(STAMP) ## Run the fast part of the suite
 	$(BIN)/python -m pytest tests/unit -m "not slow"
 
-fuzz: $(STAMP) ## Look for a way round the gate, for FUZZ_EXAMPLES inputs a property (default 20000)
+fuzz: $(STAMP) ## Search for a bypass with FUZZ_EXAMPLES inputs per property (default 20000)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/fuzz --timeout 0
 
-defences: $(STAMP) ## Take each defence away, in a copy, and see its test fail; CASES="T26 T28" for some
+defences: $(STAMP) ## Remove each defence in a copy and check that its test fails; CASES="T26 T28" selects
 	$(BIN)/python -m tests.bypasses $(CASES)
 
-lint: $(STAMP) ## Linters, types, and the arrows between packages
+lint: $(STAMP) ## Check style, types, spelling, prose, and the import direction between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tests.support.prose
 
 fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
@@ -44,13 +46,13 @@ fmt: $(STAMP) ## Format the code
 bench: $(STAMP) ## Measure, as ratios against a floor of the same run; BENCH="--docs" writes docs/performance.md
 	$(BIN)/python -m tests.bench $(BENCH)
 
-chaos: $(STAMP) ## Break SWR in every way under load, a table of how it was borne; ROWS="hole dnshang" for some
+chaos: $(STAMP) ## Break SWR in many ways under load and print the results; ROWS="hole dnshang" selects
 	$(BIN)/python -m tests.chaos $(ROWS)
 
-soak: $(STAMP) ## Load, faults, reloads and rude clients for SECONDS (default 240) or HOURS; fails on growth
+soak: $(STAMP) ## Run load, faults, reloads and hostile clients for SECONDS (default 240) or HOURS; fails on growth
 	$(BIN)/python -m tests.chaos.soak --seconds $(if $(HOURS),$$(( $(HOURS) * 3600 )),$(or $(SECONDS),240))
 
-bundle: $(STAMP) ## Gather chart, image, wheels and checksums in dist/bundle, for clusters without a way out
+bundle: $(STAMP) ## Build dist/bundle: chart, image, wheels and checksums, for air-gapped clusters
 	PYTHON=$(abspath $(BIN)/python) deploy/bundle/make dist/bundle
 
 lock: ## Lock the dependencies again, newest versions (needs uv)

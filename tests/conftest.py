@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-# isort: off
-from webhook.patching import patch
-
-patch()  # as every command of the program does, before anything of the product is imported
-# isort: on
+import tests.support.patched  # noqa: F401, I001 - before everything else
 
 import os
 from collections.abc import Iterator

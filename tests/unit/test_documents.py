@@ -1,4 +1,4 @@
-"""The documents: every link leads somewhere, and both languages say the same."""
+"""The documents: both languages have the same structure and the same commands."""
 
 from __future__ import annotations
 
@@ -58,20 +58,6 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 def english(twin: Path) -> Path:
     """Return the path of what a Chinese document is a translation of."""
     return twin.with_name(twin.name.replace(".zh-CN.md", ".md"))
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_every_link_within_the_repository_leads_somewhere(path: Path) -> None:
-    """To a file that exists, and to an anchor that the file has."""
-    broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
-        if re.match(r"[a-z]+:", target):
-            continue
-        file, _, anchor = target.partition("#")
-        found = (ROOT / path).parent / file if file else ROOT / path
-        if not found.exists() or (anchor and anchor not in anchors(found.resolve().relative_to(ROOT))):
-            broken.append(target)
-    assert broken == []
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)

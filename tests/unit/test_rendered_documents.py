@@ -1,4 +1,4 @@
-"""The documents as code hosts render them: every table is a table, every link a link that resolves."""
+"""The documents as code hosts render them: no table, link or mark-up is shown as text, and every link resolves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from tests.serving import ROOT
 from tests.unit.test_documents import DOCUMENTS, anchors, read
 
 CODE = ("fence", "code_block")
+HTML = re.compile(r"<a id=\"[^\"]+\">|</a>|<br>|<!--.*-->\n?")
+"""The HTML that documents use. A placeholder such as ``<name>`` outside code is HTML, too, and is not shown."""
+MARKUP = re.compile(r"\*\*|`|\]\(|\]\[|\]:|^#+ ")
+"""Mark-up that was meant to be rendered. ``**`` is none before Chinese punctuation, for example."""
 
 
 def parse(text: str) -> list[Token]:
@@ -27,7 +31,7 @@ def lines_of(tokens: list[Token], *kinds: str) -> set[int]:
 
 
 def stray_rows(text: str) -> list[str]:
-    """Return the lines that are written as rows of a table and are none, or lose a cell."""
+    """Return the lines that look like rows and are not in a table, have too many cells, or follow one by mistake."""
     tokens = parse(text)
     code, tables = lines_of(tokens, *CODE), lines_of(tokens, "table_open")
     columns: dict[int, int] = {}
@@ -39,8 +43,19 @@ def stray_rows(text: str) -> list[str]:
     return [
         line
         for number, line in enumerate(text.splitlines())
-        if re.match(r" *\|", line) and number not in code
+        if number in tables or (re.match(r" *\|", line) and number not in code)
         if number not in tables or len(re.split(r"(?<!\\)\|", line.strip())) - 2 != columns[number]
+    ]
+
+
+def unrendered(text: str) -> list[str]:
+    """Return the texts that contain mark-up, and the HTML that a renderer may hide."""
+    tokens = parse(text)
+    return [
+        token.content
+        for token in [*tokens, *inline(tokens)]
+        if (token.type == "text" and MARKUP.search(token.content))
+        or (token.type.startswith("html_") and not HTML.fullmatch(token.content))
     ]
 
 
@@ -51,11 +66,32 @@ def inline(tokens: list[Token]) -> Iterator[Token]:
 
 
 def test_row_that_a_blank_line_parts_from_its_table_is_found() -> None:
-    """So is a row with a cell too many, which renderers drop; a block of code is not looked at."""
+    """So is a row with a cell too many, which renderers drop, and a paragraph that becomes a row."""
     assert stray_rows("| a | b |\n|---|---|\n\n| 1 | 2 |\n") == ["| 1 | 2 |"]
     assert stray_rows("| a | b |\n|---|---|\n| 1 | `x|y` |\n") == ["| 1 | `x|y` |"]
     assert stray_rows("text\n| a |\n") == ["| a |"]
+    assert stray_rows("| a | b |\n|---|---|\n| 1 | 2 |\nA paragraph.\n") == ["A paragraph."]
     assert stray_rows("```\n| a |\n```\n\n| a | b |\n|---|---|\n| 1 | `x\\|y` |\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("**bold**, `code`, [link](#a), `**` and `<name>`", []),
+        ("**注意：**文字", ["**注意：**文字"]),
+        ("a [link][a] without a target", ["a [link][a] without a target"]),
+        ("a ` alone", ["a ` alone"]),
+        ("use <name> here", ["<name>"]),
+        ('<a id="a"></a>text<br>', []),
+    ],
+)
+def test_markup_that_is_shown_as_text_is_found(text: str, found: list[str]) -> None:
+    assert unrendered(text) == found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_document_shows_no_markup_as_text(path: Path) -> None:
+    assert unrendered(read(path)) == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
@@ -65,20 +101,23 @@ def test_row_of_a_table_is_rendered_in_a_table(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_link_is_rendered_and_resolves(path: Path) -> None:
+def test_link_resolves(path: Path) -> None:
     """Fault E11: to a file that exists, and to an anchor that it has."""
     broken = []
     for token in inline(parse(read(path))):
-        if token.type == "text" and "](" in token.content:
-            broken.append(token.content)
         target = str(token.attrGet("href") or token.attrGet("src") or "")
         if not target or re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
-        found = (ROOT / path).parent / file if file else ROOT / path
-        marked = found.suffix == ".md" and anchor
-        if not found.exists() or (
-            marked and MarkdownIt().normalizeLink(anchor) not in _normalized(found.resolve())
+        found = ((ROOT / path).parent / file if file else ROOT / path).resolve()
+        if (
+            not found.is_relative_to(ROOT)
+            or not found.exists()
+            or (
+                found.suffix == ".md"
+                and anchor
+                and MarkdownIt().normalizeLink(anchor) not in _normalized(found)
+            )
         ):
             broken.append(target)
     assert broken == []
