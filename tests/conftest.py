@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tests.support.patched  # noqa: F401, I001 - before everything else
+# Before everything else.
+import tests.support.patched  # noqa: F401  # isort: skip
 
 import os
 from collections.abc import Iterator

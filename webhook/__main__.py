@@ -1,7 +1,7 @@
-"""Where the program starts, however it is called: ``swr-trust``, ``python -m webhook``, the image's command.
+"""Where the program starts, by ``swr-trust``, ``python -m webhook`` or the image's command.
 
-Every command runs on the patched standard library (``webhook.patching``, docs/decisions/0018). Nothing else of
-the product is imported before ``main`` has patched it.
+Every command runs on the patched standard library (``webhook.patching``, docs/decisions/0018). Nothing else
+of the product is imported before ``main`` has patched it.
 """
 
 from __future__ import annotations

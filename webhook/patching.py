@@ -1,8 +1,8 @@
 """gevent's patch of the standard library, made before anything of the product is imported.
 
 A module that was imported before the patch may keep an original, for example ``time.sleep`` as the default
-value of an argument. Such a call blocks the loop, and with it every request in progress. Therefore the order is
-checked when the patch is made and when a command starts, however the program is called.
+value of an argument. Such a call blocks the loop, and with it every request in progress. Therefore the
+order is checked when the patch is made and when a command starts, however the program is called.
 """
 
 from __future__ import annotations
