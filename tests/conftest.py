@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 _ASSETS = "KUBEBUILDER_ASSETS"
 

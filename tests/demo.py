@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.emulator.server import Emulator
-from tests.serving import COMMAND, ROOT, Certificate, ServerProcess, is_free, make_certificate
+from tests.support.serving import COMMAND, ROOT, Certificate, ServerProcess, is_free, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"

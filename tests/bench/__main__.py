@@ -17,7 +17,7 @@ from tests.bench.lookups import measure_cold, measure_crowd, measure_memory
 from tests.bench.report import Figure, print_figures, render_markdown, write_into_docs, write_markdown
 from tests.bench.throughput import measure_policy, measure_warm
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, make_certificate
+from tests.support.serving import Certificate, make_certificate
 
 Part = Callable[[Path, Certificate, Emulator], list[Figure]]
 ClusterPart = Callable[[Path, Certificate, Emulator, Path], list[Figure]]

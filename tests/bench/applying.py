@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.report import Figure
-from tests.builders import HOST
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess
+from tests.support.builders import HOST
+from tests.support.serving import Certificate, ServerProcess
 
 DEPLOYMENTS = 200
 JOBS = (20, 50)

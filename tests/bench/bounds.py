@@ -17,9 +17,9 @@ from typing import Any
 from tests.bench.load import connect, prepare
 from tests.bench.processes import receive, resident, worker_of
 from tests.bench.report import Figure, at_most
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.serving import ROOT, Certificate, ServerProcess
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import ROOT, Certificate, ServerProcess
 from webhook.server.reviews import MAX_BODY
 
 SECONDS = 4.0

@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.bench.floor import FloorProcess
 from tests.bench.report import Figure, at_most, interleave
-from tests.builders import HOST
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess
+from tests.support.builders import HOST
+from tests.support.serving import Certificate, ServerProcess
 
 PODS = 60
 """Pods per round."""

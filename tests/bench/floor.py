@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
-from tests.serving import ROOT, Certificate, free_port
+from tests.support.serving import ROOT, Certificate, free_port
 
 THREADS = 32
 

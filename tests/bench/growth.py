@@ -18,9 +18,9 @@ from tests.bench.load import connect, prepare, run_load
 from tests.bench.processes import busy, cost_of, receive, worker_of
 from tests.bench.report import Figure, Rounds, at_most, interleave
 from tests.bench.throughput import many_rules
-from tests.builders import HOST, container, pod, review
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess
+from tests.support.builders import HOST, container, pod, review
+from tests.support.serving import Certificate, ServerProcess
 
 IMAGE = f"{HOST}/shop/web:1.0"
 SIZES = (2_000, 250_000, 500_000, 750_000, 1_000_000)

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 WARM_UP = 0.3
 """Seconds that are not counted."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from tests.bench.load import connect, prepare
 from tests.bench.processes import receive, resident, worker_of
 from tests.bench.report import ROUNDS, Figure, at_most
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import Certificate, ServerProcess
 
 LATENCY = 0.1
 CROWD = 1000

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 ROUNDS = 5
 

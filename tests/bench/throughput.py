@@ -10,9 +10,9 @@ from tests.bench.floor import THREADS, FloorProcess
 from tests.bench.load import run_load
 from tests.bench.peer import PeerProcess, build_peer
 from tests.bench.report import Figure, at_least, at_most, interleave
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import Certificate, ServerProcess
 
 IMAGE = f"{HOST}/shop/web:1.0"
 RULES = 200

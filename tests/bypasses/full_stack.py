@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.builders import ALIAS, HOST, pod, policy, registry, review
-from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
+from tests.support.builders import ALIAS, HOST, pod, policy, registry, review
+from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.admission.decision import Decision
 from webhook.admission.gate import Gate
 from webhook.admission.review import read_review, write_review

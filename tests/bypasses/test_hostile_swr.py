@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.builders import HOST, exemption, rule
 from tests.bypasses.full_stack import asked_at, asking, at_once
 from tests.emulator.server import Emulator
+from tests.support.builders import HOST, exemption, rule
 from webhook.admission.decision import Decision
 from webhook.registries import RegistryTable
 from webhook.trust.settings import LookupSettings

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, HOST, OTHER_DIGEST, exemption, pod, policy, registry, review
 from tests.bypasses.full_stack import HANG_GUARD, at_once, remembering
+from tests.support.builders import DIGEST, HOST, OTHER_DIGEST, exemption, pod, policy, registry, review
 from webhook.admission.gate import Gate
 from webhook.admission.review import read_review
 from webhook.deadlines import Deadline, spawn

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, UID, pod, review
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, UID, pod, review
+from tests.support.serving import ServerProcess, make_certificate
 
 TRUSTED, UNTRUSTED = f"{HOST}/shop/web:1.0", f"{HOST}/shop/web:2.0"
 JSON = {"Content-Type": "application/json"}

@@ -15,12 +15,12 @@ from typing import Any
 
 import trustme
 
-from tests.builders import pod, review
 from tests.chaos.line import Line
 from tests.chaos.matrix import Row
 from tests.chaos.serve import DOMAIN, GREENLETS, NAMES
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess, write_pair
+from tests.support.builders import pod, review
+from tests.support.serving import Certificate, ServerProcess, write_pair
 
 REVIEW_SECONDS = 10
 """The timeout that kube-apiserver is said to have."""

@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.chaos.environment import REVIEW_SECONDS, Account, Client, Verdict, World
 from tests.chaos.matrix import THROTTLED, TIMEOUT, UNAVAILABLE, Row
-from tests.process_stats import find_worker, look_at
+from tests.support.process_stats import find_worker, look_at
 from webhook.trust.limiter import LONGEST_BACK_OFF
 
 EXPIRY = 1.3

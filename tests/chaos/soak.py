@@ -25,8 +25,8 @@ from tests.chaos.environment import World, open_world
 from tests.chaos.matrix import MATRIX, Row
 from tests.chaos.running import Asking, judge_healthy, run_row
 from tests.http.wire import HELLO, connect, handshake, reset
-from tests.process_stats import find_worker, look_at
-from tests.serving import write_pair
+from tests.support.process_stats import find_worker, look_at
+from tests.support.serving import write_pair
 
 ROWS = tuple(row for row in MATRIX if not row.new)
 """Without those for accounts that nobody has called before: each comes more than once here."""

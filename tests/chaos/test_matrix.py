@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.environment import REVIEW_SECONDS, open_world
 from tests.chaos.matrix import MATRIX, Row
 from tests.chaos.running import MAX_GROWTH, Asking, Outcome, Seen, judge_healthy, run_row
-from tests.process_stats import find_worker, look_at
+from tests.support.process_stats import find_worker, look_at
 
 pytestmark = pytest.mark.slow
 

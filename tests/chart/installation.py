@@ -21,7 +21,7 @@ import trustme
 
 from tests.chart.rendering import CHART, NAME, find_helm, merged
 from tests.controlplane import ControlPlane
-from tests.serving import COMMAND, ROOT, free_port
+from tests.support.serving import COMMAND, ROOT, free_port
 
 HOST: Final = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED: Final = f"{HOST}/shop/web:1.0"

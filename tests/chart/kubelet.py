@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.controlplane import ControlPlane
-from tests.serving import COMMAND, ROOT
+from tests.support.serving import COMMAND, ROOT
 
 _ETC: Final = "/etc/swr-trust"
 _LOOPBACK: Final = """\

@@ -10,8 +10,8 @@ from typing import Any, Final
 import yaml
 
 from tests.chart.rendering import NAME, NAMESPACE, merged, template
-from tests.kubernetes_versions import SUPPORTED
-from tests.serving import ROOT
+from tests.support.kubernetes_versions import SUPPORTED
+from tests.support.serving import ROOT
 
 DEPLOY: Final = ROOT / "deploy"
 

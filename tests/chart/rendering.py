@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 CHART: Final = ROOT / "charts" / "swr-trust-webhook"
 NAMESPACE: Final = "swr-trust"

@@ -12,8 +12,8 @@ from tests.chart.conftest import Prepare
 from tests.chart.installation import TEAM, UNTRUSTED, Replica, leftovers, run
 from tests.chart.rendering import NAME, NAMESPACE, HelmError, Objects, merged, render
 from tests.controlplane import ControlPlane
-from tests.rescanning import rights
-from tests.serving import ROOT
+from tests.support.rescanning import rights
+from tests.support.serving import ROOT
 
 AUDIT = f"{NAME}-audit"
 ON: dict[str, Any] = {"audit": {"enabled": True}}

@@ -17,7 +17,7 @@ from tests.chart.kubelet import Kubelet
 from tests.chart.rendering import NAME, NAMESPACE, VALUES, Objects, find_helms, merged, template
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ROOT, free_port
+from tests.support.serving import ROOT, free_port
 from webhook import __version__
 
 GUIDE = ROOT / "docs" / "install.md"

@@ -23,7 +23,7 @@ from tests.chart.guide import Reader
 from tests.chart.installation import REFUSED, UNTRUSTED, Release, Replica
 from tests.chart.rendering import NAMESPACE, merged
 from tests.controlplane import ControlPlane
-from tests.serving import ROOT, free_port, is_free
+from tests.support.serving import ROOT, free_port, is_free
 
 GUIDE = ROOT / "docs" / "kind.md"
 EMULATOR = "swr-emulator"

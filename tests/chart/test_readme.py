@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.chart.rendering import NAME, NAMESPACE, render
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md"])

@@ -13,8 +13,8 @@ import pytest
 
 from tests.chart.rendering import merged, render
 from tests.chart.test_generated import DEPLOY, kustomize
-from tests.kubernetes_versions import SUPPORTED
-from tests.serving import ROOT
+from tests.support.kubernetes_versions import SUPPORTED
+from tests.support.serving import ROOT
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "defaults": {},

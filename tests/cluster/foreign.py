@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from tests.controlplane import ControlPlane
-from tests.private_cas import HttpsServer, Site
+from tests.support.private_cas import HttpsServer, Site
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 """Maps the ``request`` of an AdmissionReview to the ``response``, the uid apart."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.controlplane import WEBHOOK, ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED = f"{HOST}/shop/web:1.0"

@@ -15,7 +15,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import COMMAND, ROOT, ServerProcess, make_certificate
+from tests.support.serving import COMMAND, ROOT, ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 NAMESPACE = "audited"

@@ -22,7 +22,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 LOST, NEVER = "shop/web:1.0", "shop/web:2.0"

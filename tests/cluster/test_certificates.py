@@ -15,7 +15,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess
+from tests.support.serving import Certificate, ServerProcess
 from webhook.cluster.ca import issue
 from webhook.cluster.certificates import ManagedCertificateOptions, trust_patch
 from webhook.cluster.client import connect

@@ -9,7 +9,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 UNTRUSTED = f"{HOST}/shop/web:2.0"

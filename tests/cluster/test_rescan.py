@@ -13,8 +13,8 @@ import yaml
 from tests.cluster.test_audit import HOST, deployment
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.rescanning import GROUP_OF, OPEN, OWNER, RIGHTS, WG, Rescanner, marked
-from tests.serving import ROOT
+from tests.support.rescanning import GROUP_OF, OPEN, OWNER, RIGHTS, WG, Rescanner, marked
+from tests.support.serving import ROOT
 
 NAMESPACE, OTHER = "rescanned", "rescanned-b"
 CRDS = ROOT / "tests" / "data" / "crds"

@@ -14,7 +14,7 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.demo import review
 from tests.emulator.server import Emulator
-from tests.serving import Certificate, ServerProcess, make_certificate
+from tests.support.serving import Certificate, ServerProcess, make_certificate
 from webhook.cluster.snapshots import ENTRY
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"

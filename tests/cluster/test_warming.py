@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 NAMESPACE = "warm"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.fakes import FakeApi
+from tests.support.fakes import FakeApi
 from webhook.cluster.client import CONFLICT, connect
 from webhook.cluster.secrets import Api
 from webhook.errors import ClusterError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.fakes import FakeCredential
+from tests.support.fakes import FakeCredential
 from webhook.deadlines import Deadline
 from webhook.errors import Unauthorized
 from webhook.registries import CredentialSettings

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import RecorderSpy, free
+from tests.support.builders import registry
+from tests.support.fakes import RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError, Unauthorized
 from webhook.registries import CredentialSettings, Registry

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.fakes import FakeApi, FakeClock, RecorderSpy
+from tests.support.fakes import FakeApi, FakeClock, RecorderSpy
 from webhook.cluster.ca import LEAF, issue, read_material, renew
 from webhook.cluster.certificates import CONFIGURATIONS, ManagedCertificate, ManagedCertificateOptions
 from webhook.cluster.client import connect

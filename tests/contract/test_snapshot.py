@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, registry
 from tests.controlplane import ControlPlane
-from tests.fakes import FakeApi, FakeClock, FakeTrustSource, RecorderSpy
+from tests.support.builders import DIGEST, registry
+from tests.support.fakes import FakeApi, FakeClock, FakeTrustSource, RecorderSpy
 from webhook.cluster.client import connect
 from webhook.cluster.secrets import Api, SharedSecret
 from webhook.cluster.snapshots import ENTRY, FULL, ROUND, SnapshotScope, TrustSnapshot

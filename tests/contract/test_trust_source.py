@@ -13,9 +13,9 @@ from typing import Protocol
 
 import pytest
 
-from tests.builders import registry
 from tests.emulator.server import Emulator
-from tests.fakes import FakeTrustSource, RecorderSpy, Turns, free
+from tests.support.builders import registry
+from tests.support.fakes import FakeTrustSource, RecorderSpy, Turns, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,

@@ -22,8 +22,8 @@ from typing import Any, Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.private_cas import ACCEPTED
-from tests.serving import free_port
+from tests.support.private_cas import ACCEPTED
+from tests.support.serving import free_port
 
 USERS = {
     "admin": ("system:masters",),

@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.builders import UID
 from tests.fuzz.oracle import BAD, GOOD, HOSTS, TRUSTED
-from tests.strategies import near_misses, references
+from tests.support.builders import UID
+from tests.support.strategies import near_misses, references
 
 junk = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=8),

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import DIGEST, OTHER_DIGEST, SOON, registry
-from tests.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from tests.fuzz.effort import seeds, thorough
 from tests.fuzz.inputs import junk
+from tests.support.builders import DIGEST, OTHER_DIGEST, SOON, registry
+from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from webhook.errors import TrustLookupError
 from webhook.swr.client import SwrClient
 from webhook.swr.http import HttpResponse

@@ -8,9 +8,9 @@ import yaml
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from tests.builders import HOST, NOW, SOON, FakeAnswers, pod, request
 from tests.fuzz.effort import thorough
 from tests.fuzz.inputs import junk
+from tests.support.builders import HOST, NOW, SOON, FakeAnswers, pod, request
 from webhook.admission.gate import Gate
 from webhook.errors import ConfigError
 from webhook.policy.linting import lint

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from tests.builders import DIGEST, NOW, SOON, FakeAnswers, exemption, policy
 from tests.fuzz.effort import thorough
 from tests.fuzz.inputs import images, spoilt
 from tests.fuzz.oracle import GOOD, HOSTS, is_trusted
-from tests.strategies import near_misses, references
+from tests.support.builders import DIGEST, NOW, SOON, FakeAnswers, exemption, policy
+from tests.support.strategies import near_misses, references
 from webhook.admission.judging import Judge
 from webhook.admission.uses import ImageUse
 from webhook.errors import InvalidPatternError, InvalidReferenceError

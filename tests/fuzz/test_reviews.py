@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import NOW, SOON, FakeAnswers, policy
 from tests.fuzz.effort import seeds, thorough
 from tests.fuzz.inputs import Requests, damaged, enclose, junk
 from tests.fuzz.oracle import GOOD, may_be_admitted
+from tests.support.builders import NOW, SOON, FakeAnswers, policy
 from webhook.admission.decision import Outcome
 from webhook.admission.gate import Gate
 from webhook.admission.review import read_review, write_review

@@ -15,7 +15,7 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.http.wire import connect
-from tests.serving import ServerProcess
+from tests.support.serving import ServerProcess
 
 CIPHER: Final = "TLS_AES_256_GCM_SHA384"
 """What OpenSSL prefers: keys of 32 bytes, secrets of 48."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.serving import ServerProcess
+from tests.support.serving import ServerProcess
 
 ESTABLISHED: Final = 1
 FIN_WAIT_1: Final = 4

@@ -16,10 +16,10 @@ from typing import Any, Self
 import pytest
 import yaml
 
-from tests.builders import HOST, UID, pod, review
 from tests.emulator.server import Emulator
-from tests.process_stats import find_worker, look_at, wait_until
-from tests.serving import ROOT, ServerProcess, make_certificate
+from tests.support.builders import HOST, UID, pod, review
+from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.serving import ROOT, ServerProcess, make_certificate
 from webhook.admission.review import read_beginning, read_review
 from webhook.server.reviews import JSON, MAX_BODY
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.wire import connect
-from tests.serving import Certificate, ServerProcess, make_certificate, write_pair
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import Certificate, ServerProcess, make_certificate, write_pair
 
 pytestmark = pytest.mark.slow
 

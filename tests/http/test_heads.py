@@ -11,8 +11,8 @@ import pytest
 
 from tests.emulator.server import Emulator
 from tests.http.wire import handshake
-from tests.process_stats import find_worker, look_at, wait_until
-from tests.serving import ServerProcess, make_certificate
+from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.heads import MAX_FIELD, MAX_FIELDS, MAX_HEAD
 
 pytestmark = pytest.mark.slow

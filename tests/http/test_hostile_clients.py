@@ -13,12 +13,12 @@ from typing import Self
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http import short_timeouts
 from tests.http.wire import HELLO, connect, handshake, read_to_end, reset
-from tests.process_stats import find_worker, look_at, wait_until
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.sloth import ESTABLISHED, FIN_WAIT_1, connect_sloth, look_at_queues, send_what_is_taken
 from tests.http.wire import handshake
-from tests.process_stats import wait_until
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import wait_until
+from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.reviews import JSON
 from webhook.server.worker import BUFFER
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.loop_monitor import REPORT, read_turns
 from tests.http.wire import HELLO, connect, reset
-from tests.process_stats import wait_until
-from tests.serving import Certificate, ServerProcess, write_pair
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import wait_until
+from tests.support.serving import Certificate, ServerProcess, write_pair
 from webhook.admission.bounds import MAX_DEPTH
 from webhook.server.reviews import MAX_BODY
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.process_stats import find_worker, look_at
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import find_worker, look_at
+from tests.support.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.process_stats import wait_until
-from tests.serving import COMMAND, ROOT, ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
 from tests.support.originals import DELIBERATE, REPORT
+from tests.support.process_stats import wait_until
+from tests.support.serving import COMMAND, ROOT, ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 

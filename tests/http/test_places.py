@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, UID, pod, review
 from tests.emulator.server import Emulator
 from tests.http.crowded import PLACES
 from tests.http.sloth import connect_sloth, send_what_is_taken
 from tests.http.wire import connect
-from tests.process_stats import wait_until
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, UID, pod, review
+from tests.support.process_stats import wait_until
+from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.body_budget import LARGE_SHARE, SMALL
 from webhook.server.connections import WRITE_SECONDS
 from webhook.server.reviews import JSON, MAX_BODY

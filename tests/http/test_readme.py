@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.key_updates import Client
 from tests.http.loop_monitor import REPORT, read_turns
-from tests.process_stats import wait_until
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import wait_until
+from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.connections import MAX_SILENT_RECORDS
 
 pytestmark = pytest.mark.slow

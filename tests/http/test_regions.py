@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.wire import handshake, read_answers
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 

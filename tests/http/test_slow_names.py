@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.emulator.state import Fault
-from tests.process_stats import wait_until
-from tests.serving import ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import wait_until
+from tests.support.serving import ServerProcess, make_certificate
 from webhook.swr.fallback import PROBE
 from webhook.trust.breaker import FAILURES_TO_OPEN
 

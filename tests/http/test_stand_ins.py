@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.demo import review
 from tests.emulator.server import Emulator
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED = f"{HOST}/shop/web:1.0"

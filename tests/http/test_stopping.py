@@ -15,13 +15,13 @@ from typing import Self
 
 import pytest
 
-from tests.balancer import ApiServerClient, Balancer
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.sloth import connect_sloth, look_at_queues
 from tests.http.wire import handshake, read_answers, read_to_end
-from tests.process_stats import wait_until
-from tests.serving import Certificate, ServerProcess, make_certificate
+from tests.support.balancer import ApiServerClient, Balancer
+from tests.support.builders import HOST, pod, review
+from tests.support.process_stats import wait_until
+from tests.support.serving import Certificate, ServerProcess, make_certificate
 from webhook.server.worker import BUFFER, REQUEST_GRACE
 
 pytestmark = pytest.mark.slow

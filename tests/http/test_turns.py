@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.builders import HOST, pod, review
 from tests.emulator.server import Emulator
 from tests.http.wire import connect, handshake
-from tests.serving import Certificate, ServerProcess, make_certificate
+from tests.support.builders import HOST, pod, review
+from tests.support.serving import Certificate, ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
 

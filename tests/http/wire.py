@@ -7,7 +7,7 @@ import ssl
 import struct
 from dataclasses import dataclass
 
-from tests.serving import ServerProcess
+from tests.support.serving import ServerProcess
 
 HELLO = bytes.fromhex("16030100c8010000c40303")
 """How every ClientHello begins: a handshake record of 200 bytes, of which this is all."""

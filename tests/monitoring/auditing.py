@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import webhook.server.rescan
-from tests.builders import HOST
 from tests.emulator.server import Emulator
-from tests.rescanning import Rescanner, marked
+from tests.support.builders import HOST
+from tests.support.rescanning import Rescanner, marked
 from tests.unit.cluster.lists import FakeCluster, pod
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.serving import free_port
+from tests.support.serving import free_port
 
 INTERVAL = "300ms"
 

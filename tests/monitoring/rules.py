@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 FILES = ROOT / "charts" / "swr-trust-webhook" / "files"
 

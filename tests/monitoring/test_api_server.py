@@ -11,7 +11,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.monitoring.rules import FILES, WORDS, read_alerts
-from tests.serving import free_port, make_certificate
+from tests.support.serving import free_port, make_certificate
 
 PODS = "pods.swr-trust-webhook.monitoring.svc"  # of a namespace that no other test installs in
 CONFIGURATION = "monitoring"

@@ -21,7 +21,7 @@ from tests.monitoring.auditing import audited
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.registered import families, sample_names
 from tests.monitoring.rules import FILES
-from tests.serving import ServerProcess, make_certificate
+from tests.support.serving import ServerProcess, make_certificate
 
 DASHBOARD = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.demo import SAMPLES, review
 from tests.monitoring.auditing import audited
-from tests.serving import ServerProcess
+from tests.support.serving import ServerProcess
 
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is absent; it comes with Prometheus"

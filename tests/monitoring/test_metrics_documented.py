@@ -8,7 +8,7 @@ from enum import Enum
 import pytest
 
 from tests.monitoring.registered import families, labels_by_sample
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 from webhook.admission.decision import Effect, Outcome
 from webhook.admission.uses import Subject
 from webhook.policy.findings import Finding, Mode

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import webhook.server.rescan
-from tests.builders import HOST, FakeAnswers
-from tests.rescanning import Rescanner
+from tests.support.builders import HOST, FakeAnswers
+from tests.support.rescanning import Rescanner
 from tests.unit.cluster.lists import pod
 from webhook.errors import ClusterError
 from webhook.trust.records import TrustStatus

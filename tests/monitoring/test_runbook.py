@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from tests.monitoring.rules import read_alerts
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 from webhook.admission.catalogues import CATALOGUES
 from webhook.errors import UnknownReason
 from webhook.policy.findings import Finding

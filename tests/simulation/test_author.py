@@ -27,9 +27,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import HOST, pod, policy, registry, request
-from tests.fakes import FakeCredential, RecorderSpy
 from tests.simulation.virtual import VirtualTime
+from tests.support.builders import HOST, pod, policy, registry, request
+from tests.support.fakes import FakeCredential, RecorderSpy
 from webhook.admission.decision import Decision
 from webhook.admission.gate import Gate
 from webhook.deadlines import Deadline

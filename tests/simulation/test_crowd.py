@@ -20,9 +20,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.builders import HOST, pod, policy, request
-from tests.fakes import RecorderSpy
 from tests.simulation.virtual import START, VirtualTime
+from tests.support.builders import HOST, pod, policy, request
+from tests.support.fakes import RecorderSpy
 from webhook.admission.gate import Gate
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled

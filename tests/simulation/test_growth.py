@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import FakeClock, RecorderSpy
 from tests.simulation.virtual import VirtualTime
+from tests.support.builders import registry
+from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.trust.cache import RecordCache
 from webhook.trust.lookup import LookupRequest, TrustLookup

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import RecorderSpy
 from tests.simulation.virtual import START, VirtualTime
+from tests.support.builders import registry
+from tests.support.fakes import RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled
 from webhook.registries import CredentialSettings, Registry

@@ -40,7 +40,7 @@ DELIBERATE: Final = frozenset(
 )
 """Modules of the product that take an original by ``gevent.monkey.get_original`` on purpose."""
 
-_FOREIGN: Final = ("gevent", "greenlet", "_gevent", "tests.support")
+_FOREIGN: Final = ("gevent", "greenlet", "_gevent", "tests.support.originals")
 """gevent keeps the originals to work with them."""
 
 

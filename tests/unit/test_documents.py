@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMENT: Final = re.compile(r"(^| +)#( .*|$)", re.MULTILINE)

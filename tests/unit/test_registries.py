@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import ALIAS, HOST, registry
+from tests.support.builders import ALIAS, HOST, registry
 from webhook.images.reference import parse_reference
 from webhook.regions import REGIONS, find_region, is_enterprise_host, suggest_region
 from webhook.registries import RegistryTable

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 from tests.unit.test_documents import DOCUMENTS, anchors, read
 
 CODE = ("fence", "code_block")

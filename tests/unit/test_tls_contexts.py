@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.private_cas import ACCEPTED, REFUSED, HttpsServer, Site
+from tests.support.private_cas import ACCEPTED, REFUSED, HttpsServer, Site
 from webhook.tls_contexts import client_context
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
 EACH = pytest.mark.parametrize("path", WORKFLOWS, ids=[path.name for path in WORKFLOWS])

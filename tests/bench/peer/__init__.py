@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.bench.load import connect
-from tests.serving import Certificate, free_port
+from tests.support.serving import Certificate, free_port
 
 SOURCE = Path(__file__).parent
 

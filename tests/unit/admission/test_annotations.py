@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import DIGEST, HOST, NOW, SOON, FakeAnswers, exemption, policy, rule
+from tests.support.builders import DIGEST, HOST, NOW, SOON, FakeAnswers, exemption, policy, rule
 from webhook.admission.annotations import MAX_FINDINGS, MAX_IMAGE_LENGTH, annotate
 from webhook.admission.decision import JudgedUse, Outcome
 from webhook.admission.judging import Judge

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import UID, pod, review
+from tests.support.builders import UID, pod, review
 from webhook.admission import bounds
 from webhook.admission.bounds import MAX_DEPTH, MAX_ELEMENTS, Structure, find_excess, split_into_pieces
 from webhook.admission.review import read_review

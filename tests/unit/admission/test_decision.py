@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import policy
+from tests.support.builders import policy
 from webhook.admission.decision import OUTCOMES, Effect, JudgedUse, Outcome, outcome_of, refuses, temper
 from webhook.admission.uses import ImageUse
 from webhook.errors import (

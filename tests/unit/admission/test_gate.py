@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.builders import (
+from tests.support.builders import (
     DIGEST,
     HOST,
     NOW,

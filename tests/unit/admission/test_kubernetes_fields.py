@@ -10,8 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.builders import request
-from tests.kubernetes_versions import SUPPORTED
+from tests.support.builders import request
+from tests.support.kubernetes_versions import SUPPORTED
 from webhook.admission.uses import WORKLOADS, Subject, find_uses
 
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry
+from tests.support.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry
 from webhook.admission.decision import Effect, JudgedUse
 from webhook.admission.judging import Judge
 from webhook.admission.messages import ELLIPSIS, Messages, printable

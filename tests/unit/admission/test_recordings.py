@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, NOW, SOON, FakeAnswers, policy
+from tests.support.builders import DIGEST, NOW, SOON, FakeAnswers, policy
 from webhook.admission.gate import Gate
 from webhook.admission.review import read_review, write_review
 from webhook.policy.model import BreakGlass

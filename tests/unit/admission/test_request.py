@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.builders import pod, request, review
+from tests.support.builders import pod, request, review
 from webhook.admission.review import read_review
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import UID, container, pod, review
+from tests.support.builders import UID, container, pod, review
 from webhook.admission import review as review_module
 from webhook.admission.bounds import Structure
 from webhook.admission.decision import Decision, Outcome

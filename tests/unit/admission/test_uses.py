@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import container, pod, request
+from tests.support.builders import container, pod, request
 from webhook.admission.uses import WORKLOADS, ImageUse, Subject, changed_uses, classify, find_uses, shorten
 from webhook.errors import InvalidReferenceError
 from webhook.images.reference import parse_reference

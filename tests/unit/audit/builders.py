@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.builders import HOST, NOW, FakeAnswers, policy
+from tests.support.builders import HOST, NOW, FakeAnswers, policy
 from webhook.admission.uses import ImageUse
 from webhook.audit.pods import PodPage, RunningPod, Workload
 from webhook.audit.report import AuditReport

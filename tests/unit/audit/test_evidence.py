@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving import COMMAND
+from tests.support.serving import COMMAND
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
 from webhook.cli.main import main
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace as Ns
 import pytest
 
 import webhook.audit
-from tests.builders import DIGEST, HOST, OTHER_DIGEST, policy
+from tests.support.builders import DIGEST, HOST, OTHER_DIGEST, policy
 from tests.unit.audit.builders import audit, running
 from webhook.audit.chinese import HEADINGS, remarks
 from webhook.audit.evidence import EvidenceReader

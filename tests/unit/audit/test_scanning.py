@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, HOST, NOW, OTHER_DIGEST, FakeAnswers, exemption, policy, registry, rule
+from tests.support.builders import (
+    DIGEST,
+    HOST,
+    NOW,
+    OTHER_DIGEST,
+    FakeAnswers,
+    exemption,
+    policy,
+    registry,
+    rule,
+)
 from tests.unit.audit.builders import FACTS, audit, running
 from webhook.audit.caching_lookup import BATCH, OUTAGE_RETRY_BUDGET, THROTTLING_RETRY_BUDGET, CachingLookup
 from webhook.audit.pods import PodPage

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.serving import POLICY
+from tests.support.serving import POLICY
 
 WritePolicy = Callable[[str], Path]
 

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 import webhook.cli.doctor
-from tests.builders import HOST, policy, registry, rule
 from tests.emulator.server import Emulator
-from tests.serving import make_certificate
+from tests.support.builders import HOST, policy, registry, rule
+from tests.support.serving import make_certificate
 from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists
 from webhook.cli.checks import Check, CheckStatus

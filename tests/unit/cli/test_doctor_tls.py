@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.private_cas import ACCEPTED, LEAF, REFUSED, HttpsServer, Site
+from tests.support.private_cas import ACCEPTED, LEAF, REFUSED, HttpsServer, Site
 from tests.unit.cli.test_doctor import cluster, hook
 from webhook.cli.checks import Check, CheckStatus
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import COMMAND
+from tests.support.serving import COMMAND
 from webhook import __version__
 from webhook.cli.main import main
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import COMMAND, ROOT, free_port
+from tests.support.serving import COMMAND, ROOT, free_port
 from tests.unit.cli.conftest import WritePolicy
 from webhook.cli.main import main
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
-from tests.private_cas import ACCEPTED, LEAF, REFUSED, HttpsServer, Site
+from tests.support.private_cas import ACCEPTED, LEAF, REFUSED, HttpsServer, Site
 from webhook.cluster.client import KubernetesApi, connect
 from webhook.errors import ClusterError
 

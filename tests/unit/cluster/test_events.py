@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
-from tests.fakes import FakeClock, RecorderSpy
+from tests.support.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
+from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
 from webhook.cluster.event_recorder import (

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.builders import HOST, exemption, policy, rule
-from tests.fakes import RecorderSpy
+from tests.support.builders import HOST, exemption, policy, rule
+from tests.support.fakes import RecorderSpy
 from tests.unit.audit.builders import FACTS, audit, running
 from webhook.audit.pods import PodPage, Workload
 from webhook.audit.report import AuditReport

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, NOW, FakeAnswers, exemption, policy
+from tests.support.builders import HOST, NOW, FakeAnswers, exemption, policy
 from tests.unit.cluster.lists import FakeLists
 from webhook.admission.judging import Judge
 from webhook.cluster import warming

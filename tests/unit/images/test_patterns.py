@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from tests.strategies import references
+from tests.support.strategies import references
 from webhook.errors import InvalidPatternError
 from webhook.images.patterns import parse_pattern
 from webhook.images.reference import parse_reference

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.strategies import near_misses, references
+from tests.support.strategies import near_misses, references
 from webhook.errors import InvalidReferenceError
 from webhook.images.reference import MAX_LENGTH, parse_reference
 

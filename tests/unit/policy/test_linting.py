@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, exemption, policy, registry, rule
+from tests.support.builders import HOST, exemption, policy, registry, rule
 from webhook.policy.findings import Mode
 from webhook.policy.linting import lint
 from webhook.policy.model import BreakGlass, Policy

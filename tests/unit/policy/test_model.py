@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import DIGEST, HOST, NOW, exemption, policy, rule
+from tests.support.builders import DIGEST, HOST, NOW, exemption, policy, rule
 from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.findings import Mode
 from webhook.policy.model import MAX_REMEMBERED, STRICTEST_FIRST, BreakGlass, Exemption, Policy, Rule

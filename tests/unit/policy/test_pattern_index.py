@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import DIGEST, exemption, policy, rule
+from tests.support.builders import DIGEST, exemption, policy, rule
 from webhook.images.patterns import ImagePattern, parse_pattern
 from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.model import Policy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeClock, RecorderSpy
+from tests.support.fakes import FakeClock, RecorderSpy
 from tests.unit.policy.test_loading import MINIMAL
 from webhook.errors import ConfigError, Problem
 from webhook.policy.findings import Mode

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import HOST, policy, rule
+from tests.support.builders import HOST, policy, rule
 from webhook.images.reference import parse_reference
 from webhook.policy.findings import Mode
 from webhook.policy.model import STRICTEST_FIRST, Policy, Rule

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.builders import HOST, UID, gate, pod, review
+from tests.support.builders import HOST, UID, gate, pod, review
 from webhook.admission.bounds import PIECE
 from webhook.admission.decision import Decision, Outcome
 from webhook.admission.request import AdmissionRequest

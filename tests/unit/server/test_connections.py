@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import make_certificate
+from tests.support.serving import make_certificate
 from webhook.server import connections
 from webhook.server.connections import CLIENT_HELLO, HANDSHAKE, MAX_RECORD, Body, ClientTimeout, Connection
 from webhook.server.eviction import EvictionQueue

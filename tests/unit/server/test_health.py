@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HOST, NOW, policy, registry
+from tests.support.builders import HOST, NOW, policy, registry
 from webhook.errors import Problem
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 from webhook.server.loop_watch import INTERVAL, LONG, WINDOW, LoopWatch
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import (
+from tests.support.builders import (
     ALIAS,
     HOST,
     NOW,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import webhook.server.rescan
-from tests.builders import FakeAnswers, policy
 from tests.emulator.server import Emulator
-from tests.rescanning import Rescanner
+from tests.support.builders import FakeAnswers, policy
+from tests.support.rescanning import Rescanner
 from tests.unit.cluster.lists import FakeCluster, pod
 from webhook.errors import ClusterError, Fault, RegistryUnavailable, Throttled, Unauthorized
 from webhook.server.rescan import with_background_limits

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.fakes import RecorderSpy
-from tests.serving import Certificate, make_certificate, write_pair
+from tests.support.fakes import RecorderSpy
+from tests.support.serving import Certificate, make_certificate, write_pair
 from webhook.errors import CertificateError
 from webhook.server.tls import CertificateFiles
 

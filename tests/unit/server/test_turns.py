@@ -12,8 +12,8 @@ from gevent.event import Event
 from gevent.socket import wait_read
 from gevent.threadpool import ThreadPool
 
-from tests.builders import registry
-from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
+from tests.support.builders import registry
+from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline, LargeWork
 from webhook.server.turns import PASS, SHARE, Line, Turns
 from webhook.trust.lookup import LookupRequest, TrustLookup

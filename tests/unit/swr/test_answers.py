@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import registry
+from tests.support.builders import registry
 from webhook.errors import (
     Forbidden,
     MalformedAnswer,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import FakeCredential, FakeTransport, RecorderSpy, free
+from tests.support.builders import registry
+from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled, TrustLookupError
 from webhook.swr.answers import BLOCKED_SECONDS, read_block

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.private_cas import HttpsServer, Site
-from tests.tls_proxy import TlsProxy
+from tests.support.private_cas import HttpsServer, Site
+from tests.support.tls_proxy import TlsProxy
 from webhook.deadlines import Deadline
 from webhook.errors import RegistryUnavailable
 from webhook.swr.http import HttpRequest

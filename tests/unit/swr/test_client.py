@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import FakeCredential, FakeTransport, RecorderSpy, Turns, free
+from tests.support.builders import registry
+from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, Turns, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,

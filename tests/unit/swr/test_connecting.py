@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.dead_addresses import DeadAddress
 from tests.emulator.server import Emulator
-from tests.fakes import FakeClock
-from tests.serving import ROOT
-from tests.tls_proxy import TlsProxy
+from tests.support.dead_addresses import DeadAddress
+from tests.support.fakes import FakeClock
+from tests.support.serving import ROOT
+from tests.support.tls_proxy import TlsProxy
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 from webhook.swr.connecting import AVOIDED_SECONDS, MAX_AVOIDED, Connector, is_local_limit

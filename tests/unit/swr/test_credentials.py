@@ -14,7 +14,7 @@ from huaweicloudsdkcore.exceptions import exceptions as sdk_exceptions
 from huaweicloudsdkcore.signer.signer import Signer
 
 from tests.emulator.signature import verify
-from tests.fakes import FakeClock, FakeTransport, RecorderSpy
+from tests.support.fakes import FakeClock, FakeTransport, RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.errors import (
     ConfigError,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import FakeClock, FakeCredential, RecorderSpy, free
+from tests.support.builders import registry
+from tests.support.fakes import FakeClock, FakeCredential, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,

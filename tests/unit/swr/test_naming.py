@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import path
+from tests.support.strategies import path
 from webhook.errors import InvalidReferenceError
 from webhook.swr.naming import check_names, escape_repository, split_path
 

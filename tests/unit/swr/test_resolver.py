@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes import FakeClock
-from tests.serving import ROOT
+from tests.support.fakes import FakeClock
+from tests.support.serving import ROOT
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import LookupTimeout, RegistryUnavailable
 from webhook.swr.resolver import DNS_TTL, MAX_NAMES, Address, Resolver

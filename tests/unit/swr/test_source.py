@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import RecorderSpy
+from tests.support.fakes import RecorderSpy
 from webhook.errors import ConfigError
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.credentials import build_credential

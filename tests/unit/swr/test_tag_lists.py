@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import FakeClock, FakeCredential, FakeTransport, RecorderSpy
+from tests.support.builders import registry
+from tests.support.fakes import FakeClock, FakeCredential, FakeTransport, RecorderSpy
 from tests.unit.swr.test_client import respond, tags
 from webhook.deadlines import Deadline
 from webhook.errors import (

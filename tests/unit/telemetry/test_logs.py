@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 from webhook.telemetry.logs import (
     MAX_REMEMBERED,
     MAX_TEXT,

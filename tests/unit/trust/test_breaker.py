@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 from webhook.trust.breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, BreakerState, CircuitBreaker
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 from webhook.trust.cache import BATCH_SIZE, RecordCache, is_due
 from webhook.trust.records import TrustRecord, TrustStatus
 from webhook.trust.replication import MAX_CLOCK_SKEW, Key, TrustEntry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled
 from webhook.trust.limiter import BURST_SECONDS, LONGEST_BACK_OFF, LONGEST_BLOCK, RateLimiter

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, OTHER_DIGEST, registry
-from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
+from tests.support.builders import DIGEST, OTHER_DIGEST, registry
+from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import (
     Fault,

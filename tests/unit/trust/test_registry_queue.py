@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.builders import registry
-from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
+from tests.support.builders import registry
+from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.tls_serving import TlsServer
+from tests.support.tls_serving import TlsServer
 
 DAY: Final = dt.timedelta(days=1)
 NAMES: Final = ("localhost", "127.0.0.1", "swr-api.example.com")

@@ -7,7 +7,7 @@ from typing import Final
 
 from kubernetes_validate.utils import all_versions
 
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 
 def _supported() -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.serving import ServerProcess
+from tests.support.serving import ServerProcess
 
 
 @dataclass(frozen=True, slots=True)

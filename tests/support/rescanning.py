@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.emulator.server import Emulator
-from tests.fakes import FakeClock
-from tests.serving import POLICY
+from tests.support.fakes import FakeClock
+from tests.support.serving import POLICY
 from webhook.cluster.event_recorder import SERIES_INTERVAL
 from webhook.server.rescan import Rescan, RescanOptions
 from webhook.telemetry.logs import LineLog, Logging, RepeatFilter

@@ -8,7 +8,7 @@ import threading
 from socketserver import StreamRequestHandler
 from ssl import SSLContext
 
-from tests.tls_serving import TlsServer
+from tests.support.tls_serving import TlsServer
 
 
 class TlsProxy(TlsServer):

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import trustme
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [str(Path(sys.executable).with_name("swr-trust"))]
 """The installed program, as users run it."""
 
