@@ -44,7 +44,9 @@ def _anchors(text: str) -> set[str]:
 
 @BOTH
 @pytest.mark.parametrize("alert", [alert["alert"] for alert in read_alerts()])
-def test_every_alert_has_a_section_with_meaning_impact_diagnosis_and_mitigation(text: str, alert: str) -> None:
+def test_every_alert_has_a_section_with_meaning_impact_diagnosis_and_mitigation(
+    text: str, alert: str
+) -> None:
     """The parts stand in the same order everywhere, so that an operator finds them at once."""
     parts = re.findall(r"^\*\*(.+?)\*\*", _section(text, alert), re.MULTILINE)
     if text is TEXTS["runbook.md"]:
