@@ -23,19 +23,19 @@ Part = Callable[[Path, Certificate, Emulator], list[Figure]]
 ClusterPart = Callable[[Path, Certificate, Emulator, Path], list[Figure]]
 
 PARTS: dict[str, tuple[str, Part]] = {
-    "warm": ("Warm reviews over TLS, 16 connections", measure_warm),
-    "policy": ("A long policy, 16 connections", measure_policy),
-    "cold": ("Cold images", measure_cold),
-    "crowd": ("A crowd", measure_crowd),
-    "memory": ("Start and memory", measure_memory),
-    "growth": ("Growth, in processor time of the webhook", measure_growth),
-    "bounds": ("A cached review beside loads at the bounds of what is allowed", measure_bounds),
-    "connections": ("Connections, in processor time of the server", measure_connections),
+    "warm": ("Cached reviews over TLS, 16 connections", measure_warm),
+    "policy": ("Long policy, 16 connections", measure_policy),
+    "cold": ("Uncached images", measure_cold),
+    "crowd": ("Concurrent reviews of one image", measure_crowd),
+    "memory": ("Startup and memory", measure_memory),
+    "growth": ("Scaling, in CPU time of the webhook", measure_growth),
+    "bounds": ("A cached review during maximum loads", measure_bounds),
+    "connections": ("Connections, in CPU time of the server", measure_connections),
 }
 
 CLUSTER_PARTS: dict[str, tuple[str, ClusterPart]] = {
-    "creation": ("Creating a Pod through a real API server, median", measure_creation),
-    "apply": ("200 Deployments by parallel kubectl apply, each with a cold image", measure_applying),
+    "creation": ("Pod creation through a real API server, median", measure_creation),
+    "apply": ("200 Deployments with parallel kubectl apply, each with an uncached image", measure_applying),
 }
 
 
@@ -55,7 +55,7 @@ def main() -> int:
         title = {**PARTS, **CLUSTER_PARTS}[name][0]
         figures = _measure(name)
         if figures is None:
-            print(f"{title}: left out, KUBEBUILDER_ASSETS names no folder\n")
+            print(f"{title}: skipped, because KUBEBUILDER_ASSETS is not set to a folder\n")
             continue
         print_figures(title, figures)
         tables[title] = figures
@@ -67,7 +67,7 @@ def main() -> int:
     missed = [
         figure.what.strip() for figures in tables.values() for figure in figures if figure.good is False
     ]
-    print("all as wanted" if not missed else f"not as wanted: {'; '.join(missed)}")
+    print("all targets met" if not missed else f"targets missed: {'; '.join(missed)}")
     return 1 if missed else 0
 
 

@@ -65,14 +65,14 @@ def measure_applying(
             refused = _refused(server) - refused
             figures += [
                 Figure(
-                    f"{jobs} jobs at once, {DEPLOYMENTS // jobs} Deployments each: Deployments with their Pod",
+                    f"{jobs} parallel jobs, {DEPLOYMENTS // jobs} Deployments each: Deployments with a Pod",
                     f"{pods} of {DEPLOYMENTS}",
                     f"{DEPLOYMENTS}",
                     pods == DEPLOYMENTS,
                 ),
-                Figure("  jobs that failed", f"{failed}", "0", failed == 0),
-                Figure("  reviews refused", f"{refused:.0f}", "0", refused == 0),
-                Figure("  all applied, all Pods there", f"after {applied:.0f} s, {took:.0f} s"),
+                Figure("  failed jobs", f"{failed}", "0", failed == 0),
+                Figure("  denied reviews", f"{refused:.0f}", "0", refused == 0),
+                Figure("  all applied, all Pods created", f"after {applied:.0f} s, {took:.0f} s"),
             ]
     return figures
 

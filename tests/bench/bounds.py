@@ -41,13 +41,15 @@ def measure_bounds(folder: Path, certificate: Certificate, emulator: Emulator) -
         assert server.process is not None
         worker = worker_of(server.process.pid)
         alone = _beside(server, certificate, worker, "")
-        figures.append(Figure("alone, median and slowest", f"{alone.median:.1f}, {alone.slowest:.1f} ms"))
+        figures.append(
+            Figure("without load, median and slowest", f"{alone.median:.1f}, {alone.slowest:.1f} ms")
+        )
         for what in LOADS:
             seen = _beside(server, certificate, worker, what)
             figures += [
-                Figure(f"beside {what}, median", f"{seen.median:.1f} ms"),
-                at_most("  slowest of 99 in 100", seen.late, SLOWEST, " ms"),
-                at_most("  resident", seen.memory, MEMORY, " MiB"),
+                Figure(f"during {what}, median", f"{seen.median:.1f} ms"),
+                at_most("  99th percentile", seen.late, SLOWEST, " ms"),
+                at_most("  resident memory", seen.memory, MEMORY, " MiB"),
             ]
     return figures
 
@@ -84,9 +86,9 @@ def _owned() -> bytes:
 LOADS: dict[str, Callable[[], bytes]] = {
     "reviews of 6.9 MB": _padded,
     "7 MiB of empty containers": _full,
-    "Pods of 200 cold images": _wide,
-    "cold Pods of 80,000 annotations": _annotated,
-    "cold Pods of 30,000 owners": _owned,
+    "Pods with 200 uncached images": _wide,
+    "uncached Pods with 80,000 annotations": _annotated,
+    "uncached Pods with 30,000 owners": _owned,
 }
 
 

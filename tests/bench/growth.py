@@ -53,14 +53,14 @@ def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -
         }
         rules = interleave(costs, 3)
     return [
-        Figure("a review of 2, 250, 500, 750 kB and 1 MB", _milliseconds(sizes)),
-        at_most("  a byte of the last step against one before", _steepness(SIZES, sizes), STEEPER),
-        Figure("a review of 1, 50, 100, 150 and 200 images", _milliseconds(uses)),
-        at_most("  an image of the last step against one before", _steepness(USES, uses), STEEPER),
-        Figure("one image, under 0, 200 and 400 rules and as many exemptions", _milliseconds(rules)),
-        at_most("  400 against none", rules.ratio("400", "0"), 1.25),
-        Figure("one image, of 1, 1,000 and 10,000 that take turns", _milliseconds(distinct)),
-        Figure("  10,000 against 1", f"{distinct.ratio('10000', '1'):.2f}"),
+        Figure("review of 2, 250, 500, 750 kB and 1 MB", _milliseconds(sizes)),
+        at_most("  cost per byte, last step relative to earlier steps", _steepness(SIZES, sizes), STEEPER),
+        Figure("review of 1, 50, 100, 150 and 200 images", _milliseconds(uses)),
+        at_most("  cost per image, last step relative to earlier steps", _steepness(USES, uses), STEEPER),
+        Figure("one image with 0, 200 and 400 rules and the same number of exemptions", _milliseconds(rules)),
+        at_most("  400 relative to 0", rules.ratio("400", "0"), 1.25),
+        Figure("one image per review, from a set of 1, 1,000 and 10,000", _milliseconds(distinct)),
+        Figure("  10,000 relative to 1", f"{distinct.ratio('10000', '1'):.2f}"),
     ]
 
 
@@ -88,10 +88,10 @@ def measure_connections(folder: Path, certificate: Certificate, emulator: Emulat
         seen = interleave(runs, 3)
     counts = ", ".join(map(str, CONNECTIONS))
     return [
-        Figure(f"a review over {counts} connections, handshakes included", _milliseconds(seen, CONNECTIONS)),
-        at_most("  128 connections against 16", seen.ratio("128", "16"), STEEPER),
+        Figure(f"review over {counts} connections, including handshakes", _milliseconds(seen, CONNECTIONS)),
+        at_most("  128 connections relative to 16", seen.ratio("128", "16"), STEEPER),
         Figure(
-            "the bare Flask route on gthread, the same",
+            "bare Flask route on gthread, the same",
             _milliseconds(seen, [f"threads-{count}" for count in CONNECTIONS]),
         ),
     ]

@@ -37,7 +37,7 @@ def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> 
             warm = statistics.median(_time(client, body) for _ in range(5))
             extra.append((cold - warm) / LATENCY)
         client.close()
-    what = "ten cold images over the same warm, in SWR round trips of 100 ms"
+    what = "time added by ten uncached images, in SWR round trips of 100 ms"
     return [at_most(what, statistics.median(extra), 1.2)]
 
 
@@ -61,7 +61,7 @@ def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) ->
     calls = emulator.state.calls["/v2/manage/namespaces/shop/repos/crowd/tags/1"]
     return [
         Figure(
-            f"{CROWD} simultaneous reviews of a cold image, admitted",
+            f"{CROWD} concurrent reviews of an uncached image: admitted",
             f"{allowed}",
             f"{CROWD}",
             allowed == CROWD,
@@ -89,8 +89,8 @@ def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -
         kept = server.metric("swr_trust_cache_entries", kind="trusted")
         client.close()
     return [
-        Figure("ready after, median of three starts", f"{ready:.2f} s", "< 2 s", ready < 2),
-        Figure("resident memory of the worker, at start", f"{before:.0f} MB"),
+        Figure("time until ready, median of three starts", f"{ready:.2f} s", "< 2 s", ready < 2),
+        Figure("resident memory of the worker at startup", f"{before:.0f} MB"),
         Figure(
             f"  after {kept:.0f} distinct images",
             f"{after:.0f} MB",

@@ -73,7 +73,7 @@ def interleave(runs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) ->
 def print_figures(title: str, figures: Sequence[Figure]) -> None:
     """Print one table."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("", "seen", "wanted", ""):
+    for name in ("", "measured", "target", ""):
         table.add_column(name, overflow="fold")
     for figure in figures:
         table.add_row(figure.what, figure.seen, figure.wanted, figure.mark)
@@ -84,11 +84,11 @@ def print_figures(title: str, figures: Sequence[Figure]) -> None:
 def render_markdown(tables: Mapping[str, Sequence[Figure]], load: str) -> str:
     """Return all tables as Markdown; ``load`` is the machine's at the start."""
     lines = [
-        f"Seen on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Measured on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, load average at the start {load}.",
     ]
     for title, figures in tables.items():
-        lines += ["", f"### {title}", "", "| | seen | wanted | |", "|---|---|---|---|"]
+        lines += ["", f"### {title}", "", "| | measured | target | |", "|---|---|---|---|"]
         for figure in figures:
             indent = "&nbsp;&nbsp;" if figure.what.startswith(" ") else ""
             lines.append(

@@ -34,21 +34,21 @@ def measure_warm(folder: Path, certificate: Certificate, emulator: Emulator) -> 
         seen = interleave({name: _rate(port, certificate, body) for name, port in ports.items()})
         latency = run_load(server.port, certificate.ca, body, connections=1)
     figures = [
-        Figure("bare Flask route, our worker", f"{seen.median('floor'):.0f}/s"),
+        Figure("bare Flask route, worker of the webhook", f"{seen.median('floor'):.0f}/s"),
         Figure(f"bare Flask route, gthread with {THREADS} threads", f"{seen.median('threads'):.0f}/s"),
-        Figure("warm review, metrics and decision log on", f"{seen.median('ours'):.0f}/s"),
-        at_least("  against the bare route on our worker", seen.ratio("ours", "floor"), 0.8),
-        at_least("  against the bare route on gthread", seen.ratio("ours", "threads"), 1.5),
+        Figure("cached review with metrics and decision log", f"{seen.median('ours'):.0f}/s"),
+        at_least("  relative to the bare route on the same worker", seen.ratio("ours", "floor"), 0.8),
+        at_least("  relative to the bare route on gthread", seen.ratio("ours", "threads"), 1.5),
         Figure(
             "  one connection, median and p99", f"{latency.median * 1e3:.2f} ms, {latency.p99 * 1e3:.2f} ms"
         ),
     ]
     if peer is None:
-        return [*figures, Figure("Go net/http, decode and admit", "left out: no go")]
+        return [*figures, Figure("Go net/http, decodes and admits", "skipped: go is not installed")]
     return [
         *figures,
-        Figure("Go net/http, decode and admit", f"{seen.median('go'):.0f}/s"),
-        Figure("  ours as a share of it", f"{seen.ratio('ours', 'go'):.2f}"),
+        Figure("Go net/http, decodes and admits", f"{seen.median('go'):.0f}/s"),
+        Figure("  webhook relative to Go", f"{seen.ratio('ours', 'go'):.2f}"),
     ]
 
 
@@ -61,7 +61,7 @@ def measure_policy(folder: Path, certificate: Certificate, emulator: Emulator) -
     ):
         ports = {"short": short.port, "many": many.port}
         seen = interleave({name: _rate(port, certificate, body) for name, port in ports.items()})
-    what = f"cost with {RULES} rules and {RULES} exemptions over none"
+    what = f"cost with {RULES} rules and {RULES} exemptions, relative to none"
     return [at_most(what, seen.ratio("short", "many"), 1.25)]
 
 

@@ -45,7 +45,7 @@ def test_tables_are_written_as_markdown() -> None:
         "",
         "### Warm",
         "",
-        "| | seen | wanted | |",
+        "| | measured | target | |",
         "|---|---|---|---|",
         "| ours | 9/s |  |  |",
         "| &nbsp;&nbsp;ratio | 0.7 | >= 0.8 | NO |",
