@@ -1,8 +1,8 @@
 """Globs with one wildcard: ``*`` is any run of characters, the empty one included.
 
 Regular expressions backtrack: ``a*a*a*b`` against a run of ``a`` takes them polynomial time. Here
-each literal part is searched for once, from left to right, so that time is linear in the text for
-each part, whatever a policy or a Pod's author writes.
+each literal part is searched for once, from left to right. The time is therefore linear in the text for
+each part, for any text of a policy or a Pod's author.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ WILDCARD: Final = "*"
 
 
 def matches_glob(glob: str, text: str) -> bool:
-    """Whether ``glob`` is the whole of ``text``.
+    """Return whether ``glob`` matches the whole of ``text``.
 
     ``text`` may itself be a glob: if it matches, everything that it stands for matches, too,
     because only a ``*`` of ``glob`` can have taken a ``*`` of ``text``.

@@ -1,1 +1,1 @@
-"""Image references and image patterns as data: parsed, normalised and compared, never looked up."""
+"""Image references and image patterns as data: parsed, normalized and compared, never looked up."""

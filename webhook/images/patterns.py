@@ -1,20 +1,21 @@
-"""Image patterns: which images a rule or an exemption is about.
+"""Image patterns: the images that a rule or an exemption applies to.
 
 A pattern is compared with the parsed reference, whole path components at a time, so that
 ``a/infra/**`` never matches ``a/infra-evil/x``. ``*`` stands for any run of characters within one
-component, ``**`` for one or more components. A bare ``**`` is every image of every host; no other
-pattern may have a wildcard as its host but ``*.`` and a fixed domain, which stands for every host
-below that domain. Without a tag a pattern matches every tag and digest; with ``:tag``, which may
-hold ``*``, only those tags and no reference that pins a digest, because a runtime pulls the digest
-and ignores the tag; with ``@sha256:...`` only that digest.
+component, ``**`` for one or more components. A bare ``**`` matches every image of every host. Every other
+wildcard host is ``*.`` and a fixed domain, and matches every host below that domain.
 
-Not matching is safe for an exemption and unsafe for a strict rule. ``matches`` is therefore what is
-certain, and ``may_match`` what is possible: a pinned digest can be the content of any tag, and a tag
-can point to any digest. ``Policy.rule_for`` asks both (docs/decisions/0016-patterns-of-rules.md).
+Without a tag a pattern matches every tag and digest. With ``:tag``, which may hold ``*``, it matches
+only those tags, and no reference that pins a digest: a runtime pulls the digest and ignores the tag.
+With ``@sha256:...`` it matches only that digest.
 
-Patterns are normalised as references are: ``nginx`` is ``docker.io/library/nginx`` and ``team/*``
-is ``docker.io/team/*``. One case stands apart: ``docker.io/**`` is all of Docker Hub, and not
-``docker.io/library/**``, because ``**`` stands for any number of components.
+A missed match is safe for an exemption and unsafe for a strict rule. ``matches`` therefore says what
+is certain and ``may_match`` what is possible: a pinned digest can be the content of any tag, and a
+tag can point to any digest. ``Policy.rule_for`` asks both (docs/decisions/0016-patterns-of-rules.md).
+
+Patterns are normalized like references: ``nginx`` is ``docker.io/library/nginx`` and ``team/*`` is
+``docker.io/team/*``. The exception is ``docker.io/**``: it is all of Docker Hub and not
+``docker.io/library/**``, because ``**`` matches any number of components.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class ImagePattern:
     every host; ``components`` are the globs of the path. At most one of ``tag`` (a glob) and
     ``digest`` is set.
 
-    The fields below them are what most patterns need to be compared by a single string operation:
-    a policy may hold hundreds, and each of them is asked about each image.
+    The private fields let most patterns be compared by a single string operation: a policy may hold
+    hundreds of patterns, and each image is compared with all of them.
     """
 
     text: str
@@ -59,11 +60,11 @@ class ImagePattern:
     tag: str | None = None
     digest: str | None = None
     _suffix: str | None = field(init=False, repr=False, compare=False)
-    """What the domain must end with, where it is not compared as a whole."""
+    """The required end of the domain, if it is not compared as a whole."""
     _path: str | None = field(init=False, repr=False, compare=False)
-    """The whole path, where it holds no wildcard."""
+    """The whole path, if it holds no wildcard."""
     _prefix: str | None = field(init=False, repr=False, compare=False)
-    """What the path must begin with, where the only wildcard is a ``**`` at its end."""
+    """The required beginning of the path, if its only wildcard is a ``**`` at the end."""
 
     def __post_init__(self) -> None:
         """Derive the shortcuts."""
@@ -142,7 +143,7 @@ def parse_pattern(text: str) -> ImagePattern:
     """Compile a pattern.
 
     Raises:
-        InvalidPatternError: the text is no pattern, or one that no image can ever match.
+        InvalidPatternError: the text is not a pattern, or no image can match it.
     """
     if not text or len(text) > MAX_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidPatternError(f"a pattern has 1 to {MAX_LENGTH} printable ASCII characters and no space")
@@ -198,7 +199,7 @@ def _split_name(name: str) -> tuple[str, str]:
 def _check_wildcard_host(domain: str) -> None:
     fixed = domain.removeprefix("*.")
     labels = fixed.partition(":")[0].split(".")
-    # A fixed end of an address is no domain: whoever holds another address could end like it.
+    # The end of an IP address is not a domain: the address of another host could have the same end.
     if domain == fixed or "*" in fixed or len(labels) == 1 or labels[-1].isdigit():
         raise InvalidPatternError(
             "a wildcard host is written as *. and a fixed domain, *.example.com for instance"
@@ -211,7 +212,7 @@ def _check_component(component: str) -> None:
         return
     if EVERYTHING in component:
         raise InvalidPatternError("** stands for whole components and is written alone between slashes")
-    # A letter in its place is what suits a * best: if that is no name, nothing is.
+    # A letter is the most permissive replacement of a *: if the result is not a name, nothing is.
     check_path(component.replace("*", "a"))
 
 

@@ -1,8 +1,7 @@
-"""Image references: what a Pod's ``image`` field names.
+"""Image references, as in the ``image`` field of a container.
 
 The grammar is that of the OCI distribution project (github.com/distribution/reference, package
-comment) with Docker's normalisation, which is what the kubelet, containerd and CRI-O apply to the
-same string:
+comment) with Docker's normalization. The kubelet, containerd and CRI-O apply both to the same string:
 
     reference  := name [ ":" tag ] [ "@" digest ]
     name       := [ domain "/" ] path
@@ -16,12 +15,12 @@ same string:
 
 The first component is a domain when it holds a dot or a colon, or is ``localhost``.
 
-Nothing may be judged under another name than the one a node runs. So this reading is narrower than
-the grammar wherever a node could read a string otherwise, and such a string is refused:
+An image must be evaluated under the name that a node runs. This parser is therefore narrower than the
+grammar where a node could read a string differently. Such a string is denied:
 
-- ``sha256:...`` alone is grammatically the tag ``...`` of ``docker.io/library/sha256``, but
-  containerd takes it, or the beginning of it, for the ID of an image that lies on the node and
-  starts that (containerd, CRI image service, ``LocalResolve``).
+- ``sha256:...`` alone is grammatically the tag ``...`` of ``docker.io/library/sha256``. containerd
+  takes it, or its beginning, for the ID of an image on the node and starts that image (containerd,
+  CRI image service, ``LocalResolve``).
 - 64 hexadecimal digits alone are an image ID, too; the grammar refuses them without a tag only.
 - An upper-case first component without dot or colon (``Shop/web``) is a host to some versions of
   the grammar and a bad path to others.
@@ -33,8 +32,8 @@ the grammar wherever a node could read a string otherwise, and such a string is 
 One difference remains: CRI-O with ``unqualified-search-registries`` pulls a name without a domain
 from the registries listed there. Here such a name is Docker Hub's, which no SWR registry is.
 
-Every expression below is applied to one component at a time and cannot divide the same characters
-in two ways, so that time is linear in the length of the text even without the limit on it.
+Every expression below is applied to one component and cannot divide the same characters in two ways.
+The time is therefore linear in the length of the text, even without the limit on it.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ MAX_NAME_LENGTH: Final = 255
 """Of domain and path together (distribution/reference: NameTotalLengthMax)."""
 
 MAX_LENGTH: Final = MAX_NAME_LENGTH + len(":") + 128 + len("@sha256:") + 64
-"""No reference is longer, so a longer text is refused before it is looked at."""
+"""No reference is longer. A longer text is denied before it is parsed."""
 
 MAX_PORT: Final = 65535
 
@@ -73,12 +72,12 @@ _SCHEMES: Final = frozenset({"http:", "https:", "docker:", "oci:"})
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """A parsed and normalised image reference.
+    """A parsed and normalized image reference.
 
-    ``domain`` is lower case and holds the port if there is one (``docker.io`` where none was
-    written); ``path`` is the repository below the host, with Docker's ``library/`` put in;
-    ``tag`` is ``latest`` where neither tag nor digest was written and ``None`` for a reference
-    by digest alone; ``digest`` is ``sha256:`` and 64 hexadecimal digits, or ``None``.
+    ``domain`` is lower case and holds the port if there is one; the default is ``docker.io``.
+    ``path`` is the repository below the host, with Docker's ``library/`` put in. ``tag`` is
+    ``latest`` if neither tag nor digest was written, and ``None`` for a reference by digest alone.
+    ``digest`` is ``sha256:`` and 64 hexadecimal digits, or ``None``.
     """
 
     domain: str
@@ -97,7 +96,7 @@ def parse_reference(text: str) -> ImageReference:
     """Parse a reference, in time linear in its length.
 
     Raises:
-        InvalidReferenceError: the text is no image reference. Its ``reason`` is one of ``empty``,
+        InvalidReferenceError: the text is not an image reference. Its ``reason`` is one of ``empty``,
             ``too-long``, ``non-ascii``, ``whitespace``, ``control-character``, ``scheme``,
             ``bad-host``, ``uppercase``, ``bad-path``, ``image-id``, ``bad-tag``,
             ``digest-algorithm`` and ``bad-digest``; its text repeats nothing of the input.
