@@ -110,8 +110,8 @@ class Rescanner:
         """Write the last Events again, a minute later."""
         writer = self.rescan._events
         assert writer is not None
-        for happening in list(writer._series):
-            writer.remember(happening)
+        for key in list(writer._series):
+            writer.enqueue(key)
         written = max((series.written for series in writer._series.values()), default=0.0)
         writer._clock = FakeClock(written + SERIES_INTERVAL)
         writer.flush()
