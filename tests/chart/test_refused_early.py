@@ -36,7 +36,7 @@ def test_region_is_refused_by_helm_where_serve_refuses_it(registry: dict[str, An
     except ConfigError:
         expected = (
             f"policy.registries[0].region: {registry['region']} is not a region that this version knows. "
-            "Correct it, or set hosts, endpoint and iamEndpoint of this registry. "
+            "Correct the region, or set hosts, endpoint and iamEndpoint of this registry. "
             f"Known regions: {', '.join(sorted(REGIONS))}"
         )
         for helm in find_helms():
