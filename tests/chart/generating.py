@@ -124,7 +124,8 @@ _README: Final = """\
 Image trust for Huawei Cloud CCE: a validating admission webhook that admits a Pod only if SWR marks
 all its images as trusted.
 
-Requires Kubernetes 1.28 or newer, and Helm 3.8 or newer (Helm 4 is supported).
+Requires Kubernetes 1.28 or newer, and Helm 3.8 or newer (Helm 4 is supported). The files `ak` and `sk`
+contain the access key and the secret access key.
 
 ```sh
 kubectl create namespace swr-trust
