@@ -114,17 +114,18 @@ def build_readme(values: str) -> str:
         f"| `{path}` | `{default}` | {text.replace('|', chr(92) + '|')} |"
         for path, default, text in describe_values(values)
     ]
-    table = "\n".join(["| value | default | what it does |", "| --- | --- | --- |", *rows])
+    table = "\n".join(["| value | default | description |", "| --- | --- | --- |", *rows])
     return _README.format(table=table)
 
 
 _README: Final = """\
 # swr-trust-webhook
 
-Image trust for Huawei Cloud CCE: a validating admission webhook that admits a Pod only if SWR reports
-each of its images as trusted.
+Image trust for Huawei Cloud CCE: a validating admission webhook that admits a Pod only if SWR marks
+all its images as trusted.
 
-Kubernetes 1.28 or newer, Helm 3.8 or newer, Helm 4 included.
+Requires Kubernetes 1.28 or newer, and Helm 3.8 or newer (Helm 4 is supported). The files `ak` and `sk`
+contain the access key and the secret access key.
 
 ```sh
 kubectl create namespace swr-trust
@@ -136,21 +137,21 @@ helm install swr-trust-webhook oci://ghcr.io/swr-trust/charts/swr-trust-webhook 
   --set presets.stage=audit
 ```
 
-Start with `presets.stage=audit`, see what would be refused, then `warn`, then `enforce`:
-[docs/install.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/install.md) leads through
-it, and says what identity the webhook needs, how it is switched off in an emergency, and how it is removed.
+Start with `presets.stage=audit` and fix the images that would be denied. Continue with `warn`, then `enforce`.
+[docs/install.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/install.md) describes these
+steps, the required IAM permissions, the emergency switch-off, and uninstallation.
 
 ## Values
 
-This table is written from the comments of `values.yaml` by `python -m tests.chart.generating`.
+This table is generated from the comments in `values.yaml` by `python -m tests.chart.generating`.
 
 {table}
 
-`policy` is the configuration file, with every key that
-[docs/configuration.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/configuration.md)
-describes, checked by the chart's schema. The chart adds `credentials`, `mode` and the exemptions of
+`policy` accepts all keys of the configuration file. They are described in
+[docs/configuration.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/configuration.md),
+and validated by the chart's schema. The chart adds `credentials`, `mode` and the exemptions of
 `presets.cceAddons`. A change of the policy needs no restart: the webhook reads it when the kubelet has
-brought it, within about a minute.
+updated the ConfigMap, within about a minute.
 """
 
 

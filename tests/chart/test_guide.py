@@ -82,7 +82,7 @@ class Gate:
 def comes_to_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
     """Audit, warn, one namespace, all of them."""
     gate.expect_silence()
-    steps = reader.follow("From audit to enforce")
+    steps = reader.follow("Roll out enforcement")
     run(cluster, "recorded", UNTRUSTED)
     cluster.wait_for("the Event", lambda: UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM))
     assert UNTRUSTED in next(steps)
@@ -104,7 +104,7 @@ def survives_an_emergency(reader: Reader, cluster: ControlPlane, gate: Gate) -> 
     reader.type(f'helm upgrade {NAME} "$CHART" -n {NAMESPACE} -f values.yaml -f enforced.yaml --set {strict}')
     gate.expect(REFUSED)
     gate.expect(REFUSED, OTHER_TEAM)
-    steps = reader.follow("In an emergency")
+    steps = reader.follow("Disable in an emergency")
     next(steps)
     assert gate.failure_policy() == "Ignore"
     gate.expect_silence()
@@ -135,7 +135,7 @@ def test_an_operator_comes_from_nothing_to_enforcement_and_back_to_nothing(
         for section in ("Credentials", "Access key: `aksk`", "Install"):
             list(reader.follow(section))
         with replica, Kubelet(cluster, NAMESPACE, tmp_path / "tests", replica.is_ready) as kubelet:
-            list(reader.follow("See it work"))
+            list(reader.follow("Verify the installation"))
             assert "policy.yaml: valid" in kubelet.output
             assert kubelet.output.rstrip().endswith("\nok")
             comes_to_enforcement(reader, cluster, gate)
@@ -145,11 +145,11 @@ def test_an_operator_comes_from_nothing_to_enforcement_and_back_to_nothing(
             list(reader.follow("Upgrade and roll back"))
             assert gate.answer(image=TRUSTED).endswith("created (server dry run)")
             survives_an_emergency(reader, cluster, gate)
-        removal = reader.follow("Remove")
+        removal = reader.follow("Uninstall")
         next(removal)
         assert leftovers(cluster, NAMESPACE) == []
         list(removal)
-    list(reader.follow("Without Helm"))
+    list(reader.follow("Install with Kustomize"))
     assert f"Deployment/{NAME}" in leftovers(cluster, NAMESPACE)
     reader.type("kubectl delete -k .")
     assert leftovers(cluster, "default") == []

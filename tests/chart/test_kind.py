@@ -122,17 +122,17 @@ def test_the_walk_through_refuses_and_admits_as_it_says(
     reader = Reader(GUIDE, home, cluster)
     with ExitStack() as stack:
         stack.callback(cluster.kubectl, "delete", "namespace", EMULATOR, "--wait=false")
-        list(reader.follow("The emulator"))
+        list(reader.follow("Deploy the emulator"))
         monkeypatch.setenv("HTTPS_PROXY", stack.enter_context(proxy_to(port)))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         stack.callback(cluster.kubectl, "delete", "namespace", NAMESPACE, "--wait=false")
         stack.enter_context(release)
-        list(reader.follow("The webhook"))
+        list(reader.follow("Install the webhook"))
         stack.enter_context(Replica(release, tmp_path))
         run = f"kubectl run untrusted --image={UNTRUSTED} --dry-run=server"
         with emulator_pod(cluster, tmp_path, port):
             cluster.wait_for("the gate", lambda: REFUSED in reader.type(f"{run} || true"))
-            steps = reader.follow("See it refuse, and admit")
+            steps = reader.follow("Create trusted and untrusted Pods")
             output = next(steps)
             assert "pod/trusted created" in output
             assert output.count("refused\n") == 2

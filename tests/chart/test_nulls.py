@@ -159,7 +159,7 @@ def test_enabled_false_without_a_parent_is_refused() -> None:
     with pytest.raises(HelmError) as caught:
         template({**VALUES, "enabled": False})
     expected = (
-        "enabled: false has no effect here: it is for a parent chart whose dependency on this one has "
+        "enabled: false has no effect here. It is used by a parent chart whose dependency on this chart has "
         "condition: NAME.enabled"
     )
     assert expected in str(caught.value)

@@ -36,7 +36,7 @@ def test_region_is_refused_by_helm_where_serve_refuses_it(registry: dict[str, An
     except ConfigError:
         expected = (
             f"policy.registries[0].region: {registry['region']} is not a region that this version knows. "
-            "Correct it, or set hosts, endpoint and iamEndpoint of this registry. "
+            "Correct the region, or set hosts, endpoint and iamEndpoint of this registry. "
             f"Known regions: {', '.join(sorted(REGIONS))}"
         )
         for helm in find_helms():
@@ -62,29 +62,29 @@ SECRETS: list[tuple[str, dict[str, Any], str]] = [
         "no Secret",
         {"credentials": {"existingSecret": "absent"}},
         "Secret absent does not exist in namespace {}: create it first, or set checkSecrets=false if "
-        "something creates it later. Without it no replica starts",
+        "another component creates it later. Without it, no replica can start",
     ),
     (
         "no key",
         {"credentials": {"kind": "aksk"}},
-        "Secret swr-credentials in namespace {0} has no key ak: add it, or name the right key. "
-        "Without it no replica starts\n"
-        "Secret swr-credentials in namespace {0} has no key sk: add it, or name the right key. "
-        "Without it no replica starts",
+        "Secret swr-credentials in namespace {0} has no key ak: add it, or configure the correct key. "
+        "Without it, no replica can start\n"
+        "Secret swr-credentials in namespace {0} has no key sk: add it, or configure the correct key. "
+        "Without it, no replica can start",
     ),
     (
         "no further Secret",
         {"credentials": {"extraSecrets": ["other"]}},
         "Secret other does not exist in namespace {}: create it first, or set checkSecrets=false if "
-        "something creates it later. Without it no replica starts",
+        "another component creates it later. Without it, no replica can start",
     ),
     (
         "no certificate",
         {"certificates": {"mode": "existingSecret", "existingSecret": "swr-credentials"}},
-        "Secret swr-credentials in namespace {0} has no key tls.crt: add it, or name the right key. "
-        "Without it no replica starts\n"
-        "Secret swr-credentials in namespace {0} has no key tls.key: add it, or name the right key. "
-        "Without it no replica starts",
+        "Secret swr-credentials in namespace {0} has no key tls.crt: add it, or configure the correct key. "
+        "Without it, no replica can start\n"
+        "Secret swr-credentials in namespace {0} has no key tls.key: add it, or configure the correct key. "
+        "Without it, no replica can start",
     ),
 ]
 
@@ -134,8 +134,8 @@ def test_secret_is_not_asked_for_without_a_cluster() -> None:
 
 
 NOTICE = """
-Until a replica is ready, every Pod in a gated namespace is refused ("failed calling webhook").
-If none becomes ready, see what keeps it:
+Until a replica is ready, every Pod in an evaluated namespace is denied ("failed calling webhook").
+If no replica becomes ready, find the cause:
   kubectl -n {1} get pods -l app.kubernetes.io/instance={0},app.kubernetes.io/component=webhook
   kubectl -n {1} describe pods -l app.kubernetes.io/instance={0},app.kubernetes.io/component=webhook
   kubectl -n {1} logs deployment/{0}

@@ -29,7 +29,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     (
         "no registry",
         {"policy": {"registries": []}},
-        "set policy.registries to the SWR registries that your images come from, "
+        "set policy.registries to the SWR registries of your images, "
         "for example: policy: {registries: [{region: cn-north-4}]}",
     ),
     (
@@ -53,7 +53,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     (
         "kinds that contradict",
         {"policy": {"credentials": {"kind": "token"}}},
-        "policy.credentials.kind is token and credentials.kind is aksk: remove the first, the chart renders it",
+        "policy.credentials.kind is token and credentials.kind is aksk: remove policy.credentials.kind, "
+        "the chart renders it",
     ),
     (
         "OIDC without anything",
@@ -75,27 +76,27 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     (
         "a caBundle that another owns",
         {"certificates": {"caBundle": "-----BEGIN CERTIFICATE-----\n"}},
-        "certificates.existingSecret and certificates.caBundle go with certificates.mode existingSecret, not with self",
+        "certificates.existingSecret and certificates.caBundle need certificates.mode existingSecret, but it is self",
     ),
     (
         "two monitors",
         {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
-        "enable serviceMonitor or podMonitor, not both: everything would be counted twice",
+        "enable serviceMonitor or podMonitor, not both: every metric would be scraped twice",
     ),
     (
         "a grace period that is too short",
         {"terminationGracePeriodSeconds": 25},
-        "terminationGracePeriodSeconds must be at least 30: preStopSeconds, and 20 for what is in flight",
+        "terminationGracePeriodSeconds must be at least 30: preStopSeconds, and 20 for requests in progress",
     ),
     (
         "a lookup longer than the call",
         {"policy": {"lookup": {"timeout": "4.5s"}}},
-        "webhook.timeoutSeconds is 5 and policy.lookup.timeout is 4.5s: leave at least a second between them",
+        "webhook.timeoutSeconds is 5 and policy.lookup.timeout is 4.5s: the difference must be at least one second",
     ),
     (
         "a stage and another mode",
         {"presets": {"stage": "audit"}, "policy": {"mode": "warn"}},
-        "presets.stage is audit and policy.mode is warn: set one of them only.",
+        "presets.stage is audit and policy.mode is warn: set only one of them.",
     ),
 ]
 

@@ -81,7 +81,7 @@ def test_objects_of_an_overlay_are_valid_in_every_version(overlay: str, version:
 def test_supported_versions_are_those_that_the_documents_name() -> None:
     """A newer kubernetes-validate brings newer schemas."""
     assert f"schemas of {SUPPORTED[0]} to {SUPPORTED[-1]} " in (ROOT / "docs/install.md").read_text("utf-8")
-    assert f"按 {SUPPORTED[0]} 至 {SUPPORTED[-1]} 的模式" in (ROOT / "docs/install.zh-CN.md").read_text(
+    assert f"按 {SUPPORTED[0]} 至 {SUPPORTED[-1]} 的 Schema" in (ROOT / "docs/install.zh-CN.md").read_text(
         "utf-8"
     )
 

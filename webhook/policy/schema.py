@@ -86,14 +86,14 @@ class _Model(BaseModel):
 
 
 class CredentialsModel(_Model):
-    """Which identity asks SWR. Secrets stand in files or environment variables, never here."""
+    """The identity for SWR. Secrets are in files or environment variables, never in this file."""
 
     kind: CredentialKind
-    """aksk signs each request with an access key, token sends an IAM token from a file, iamUser logs in
-    to IAM by password, podIdentity and oidc use temporary keys of the Pod."""
+    """aksk signs each request with an access key. token sends an IAM token from a file. iamUser logs in
+    to IAM with a password. podIdentity and oidc use temporary keys of the Pod."""
     access_key_file: File | None = None
-    """aksk: file with the access key. Without files, HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and
-    HUAWEICLOUD_SDK_SECURITY_TOKEN are taken from the environment."""
+    """aksk: file with the access key. Without files, the environment variables HUAWEICLOUD_SDK_AK,
+    HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN are used."""
     secret_key_file: File | None = None
     """aksk: file with the secret access key."""
     security_token_file: File | None = None
@@ -115,7 +115,7 @@ class CredentialsModel(_Model):
     agency_urn: Name | None = None
     """oidc with STS: the URN of the agency to assume."""
     sts_endpoint: Url | None = None
-    """oidc with STS: its base URL. By default the region's."""
+    """oidc with STS: base URL of STS. By default the region's."""
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -140,32 +140,32 @@ class CredentialsModel(_Model):
 
 
 class RegistryModel(_Model):
-    """One SWR registry: which hosts it is known by and how it is asked."""
+    """One SWR registry: its hosts, its endpoints and its credentials."""
 
     region: Region
-    """Region of Huawei Cloud. One that is known gives hosts, endpoint and iamEndpoint; for any other,
-    write all three."""
+    """Region of Huawei Cloud. For a known region, hosts, endpoint and iamEndpoint have defaults. For any
+    other, set all three."""
     hosts: list[Host] | None = Field(default=None, min_length=1, max_length=20)
-    """Registry hosts as they stand in image references, with their port. By default the region's."""
+    """Registry hosts as written in image references, with their port. By default the region's."""
     aliases: list[Host] = Field(default=[], max_length=50)
     """Further hosts of the same registry, such as CCE's internal addresses."""
     organizations: list[Organization] | None = Field(default=None, min_length=1, max_length=500)
-    """Organisations of this account, where several accounts share a host. By default all; the first
-    entry that matches an image counts."""
+    """Organizations of this account, if several accounts share a host. By default all. The first entry
+    that matches an image applies."""
     project_id: Project | None = None
-    """ID of the project that requests are made for. Without it, iamUser logs in to the project that is
-    named after the region."""
+    """ID of the project for requests. Without it, iamUser logs in to the project with the name of the
+    region."""
     endpoint: Url | None = None
-    """Base URL of SWR's API. By default the region's; plain http for a loopback address only."""
+    """Base URL of SWR's API. By default the region's. http is allowed only for loopback addresses."""
     iam_endpoint: Url | None = None
     """Base URL of IAM. By default the region's."""
     ca_file: File | None = None
-    """PEM file of the CAs that SWR and IAM are verified by, instead of the system's. Read again when it
+    """PEM file with the CAs that verify SWR and IAM, instead of the system's. Read again when it
     changes."""
     proxy: ProxyUrl | None = None
-    """URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY of the environment."""
+    """URL of an HTTP proxy. By default the environment variables HTTPS_PROXY and NO_PROXY."""
     credentials: CredentialsModel | None = None
-    """Identity for this registry. By default the one of the top-level key credentials."""
+    """Identity for this registry. By default the top-level key credentials."""
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
@@ -183,21 +183,21 @@ class RegistryModel(_Model):
 
 
 class RuleModel(_Model):
-    """A mode, and stricter demands, for some images in some namespaces."""
+    """A mode and stricter requirements for selected images in selected namespaces."""
 
     name: Name
-    """A name of its own, for logs, messages and audit annotations."""
+    """A unique name, for logs, messages and audit annotations."""
     images: Images
-    """Image patterns: * is anything within one path component, ** is one or more components, a bare
-    ** is every image of every host."""
+    """Image patterns: * matches any characters within one path component, ** matches one or more
+    components, and ** alone matches every image of every host."""
     namespaces: Namespaces = ["*"]
-    """Namespaces, in which * stands for any characters. By default all."""
+    """Namespaces; * matches any characters. By default all."""
     mode: _Mode | None = None
-    """What is done about a refusal. By default the policy's mode."""
+    """Mode for these images. By default the policy's mode."""
     require_digest: bool = False
-    """Demand name:tag@digest."""
+    """Require name:tag@digest."""
     require_pull_always: bool = False
-    """Demand imagePullPolicy Always, so that no node runs what it once pulled under a tag."""
+    """Require imagePullPolicy Always, so that no node runs an image that it pulled earlier under the tag."""
 
     @model_validator(mode="after")
     def _check_effect(self) -> Self:
@@ -207,56 +207,56 @@ class RuleModel(_Model):
 
 
 class ExemptionModel(_Model):
-    """Images that are admitted without asking SWR."""
+    """Images to admit without querying SWR."""
 
     name: Name
-    """A name of its own, for logs, messages and audit annotations."""
+    """A unique name, for logs, messages and audit annotations."""
     images: Images
     """Image patterns, as in rules."""
     reason: Reason
-    """Why it is right to admit them unasked; for the auditor."""
+    """Reason to admit these images without a query, for auditors."""
     namespaces: Namespaces = ["*"]
-    """Namespaces, in which * stands for any characters. By default all."""
+    """Namespaces; * matches any characters. By default all."""
     expires: Expiry | None = None
-    """A date, which counts to its end in UTC, or an RFC 3339 time with its offset. By default never."""
+    """A date, valid until its end in UTC, or an RFC 3339 time with its offset. By default never."""
 
 
 class BreakGlassModel(_Model):
-    """Who may pass by annotation in an emergency; always on record."""
+    """Users and groups who may bypass the policy by annotation in an emergency. Each use is recorded."""
 
     annotation: Annotation = "swr-trust/break-glass"
-    """Annotation of the Pod whose value is the reason."""
+    """Annotation of the Pod. Its value is the reason."""
     users: list[User] = Field(default=[], max_length=100)
-    """Users for whom it counts, whole names."""
+    """Users who may use break-glass, full names."""
     groups: list[Group] = Field(default=[], max_length=100)
-    """Groups for whom it counts, whole names. Groups that hold everybody are refused."""
+    """Groups whose members may use break-glass, full names. Groups with all users are rejected."""
 
 
 class CacheModel(_Model):
-    """How long SWR's answers count."""
+    """How long SWR's responses are cached."""
 
     trusted: Annotated[float, *between("1s", "1h")] = Field(default="60s", validate_default=True)
-    """For how long a trusted answer is used without asking again: 1s to 1h."""
+    """How long a trusted response is cached: 1s to 1h."""
     refused: Annotated[float, *between("1s", "5m")] = Field(default="10s", validate_default=True)
-    """For how long an untrusted or missing answer is used without asking again: 1s to 5m."""
+    """How long an untrusted or missing response is cached: 1s to 5m."""
     stale_if_error: Annotated[float, *between("0s", "30d")] = Field(default="12h", validate_default=True)
-    """For how long after SWR's last answer a trusted image is admitted while SWR is down: up to 30d, 0s
-    for never."""
+    """How long after SWR's last response a trusted image is admitted during an SWR outage: up to 30d, 0s
+    disables it."""
     max_entries: int = Field(default=10_000, ge=100, le=1_000_000)
-    """How many trusted answers, and as many refused ones, are kept."""
+    """Maximum number of trusted responses, and separately of denied ones, in the cache."""
 
 
 class LookupModel(_Model):
-    """How SWR is asked."""
+    """How SWR is queried."""
 
     timeout: Annotated[float, *between("1s", "25s")] = Field(default="3s", validate_default=True)
-    """For one lookup with its retries: 1s to 25s."""
+    """Total time of one lookup, including retries: 1s to 25s."""
     concurrency: int = Field(default=128, ge=1, le=1000)
-    """Calls at the same time, per endpoint and credential."""
+    """Concurrent calls, per endpoint and credential."""
     retries: int = Field(default=1, ge=0, le=3)
-    """How often a broken connection or a 5xx is tried again while time is left."""
+    """How often a broken connection or a 5xx response is retried while time is left."""
     calls_per_second: float = Field(default=50, ge=0.1, le=1000)
-    """Calls a second, per endpoint, credential and replica; the burst is four times as much."""
+    """Calls per second, per endpoint, credential and replica. The burst is four times as large."""
 
 
 class PolicyModel(_Model):
@@ -267,32 +267,33 @@ class PolicyModel(_Model):
     kind: Literal["TrustPolicy"]
     """Kind of this file."""
     registries: list[RegistryModel] = Field(min_length=1, max_length=100)
-    """The SWR registries that are asked. An image of any other host is unmanaged."""
+    """SWR registries to query. An image of any other host is unmanaged."""
     credentials: CredentialsModel | None = None
-    """Identity for all registries that name none themselves."""
+    """Identity for all registries without their own."""
     mode: _Mode = "enforce"
-    """What is done about a refusal: enforce refuses, warn admits with a warning, audit admits and records."""
+    """enforce denies a Pod that violates the policy, warn admits it with a warning, audit only records it."""
     unmanaged_registries: Literal["deny", "warn", "allow"] = "deny"
-    """What is done about images of hosts that no registry names."""
+    """Action for images whose host belongs to none of the registries."""
     digest_only: Literal["deny", "resolve"] = "deny"
-    """name@digest without a tag: deny, or resolve it by the tags that hold the digest, all of which must
-    be trusted."""
+    """name@digest without a tag: deny, or resolve the digest. All tags with this digest must then be
+    trusted."""
     on_lookup_failure: Literal["deny", "allow"] = "deny"
-    """What is done while SWR cannot be asked and no earlier answer stands in."""
+    """Action if SWR cannot be queried and no stale response is available."""
     workloads: Literal["off", "warn", "enforce"] = "warn"
-    """Early feedback on Deployments, Jobs and the like. Their Pods are always judged for themselves."""
+    """Early feedback on Deployments, Jobs and other workloads. Their Pods are always evaluated separately."""
     rules: list[RuleModel] = Field(default=[], max_length=1000)
-    """Other modes and stricter demands. The first rule that matches an image counts."""
+    """Other modes and stricter requirements. The first rule that matches an image applies."""
     exemptions: list[ExemptionModel] = Field(default=[], max_length=1000)
-    """Images that are admitted unasked. The first that matches and has not expired counts."""
+    """Images to admit without a query. The first exemption that matches and has not expired applies."""
     break_glass: BreakGlassModel = Field(default_factory=BreakGlassModel)
-    """Emergency admission by annotation; by default for nobody."""
+    """Emergency admission by annotation. By default, no user may use it."""
     hint: Hint = ""
-    """A sentence that ends every denial, such as a link to your own help; at most 300 characters."""
+    """A sentence that is appended to every denial message, such as a link to your documentation; at most 300
+    characters."""
     messages: Literal["en", "zh"] = "en"
-    """Language of denials and warnings."""
+    """Language of denial messages and warnings."""
     cache: CacheModel = Field(default_factory=CacheModel)
-    """The memory of SWR's answers."""
+    """The cache of SWR's responses."""
     lookup: LookupModel = Field(default_factory=LookupModel)
     """The calls to SWR."""
 

@@ -1,11 +1,11 @@
 {{/*
-CEL for matchConditions. They must never fail where an object is valid: a condition that fails
-refuses the request under failurePolicy Fail.
+CEL expressions for matchConditions. They must not fail for a valid object: with failurePolicy Fail,
+a failed condition denies the request.
 */}}
 
 {{/*
-Whether an object brings in images: it is new, or its Pod spec uses others than before. Takes the
-CEL that leads from an object `o` to its Pod spec. What counts as a use is what webhook/admission/uses.py
+True if an object uses new images: it is created, or its Pod spec uses other images than before. The
+argument is the CEL path from an object `o` to its Pod spec. The compared fields are those that webhook/admission/uses.py
 compares: list, name, image and pull policy.
 */}}
 {{- define "swr-trust.bringsInImages" -}}
@@ -32,9 +32,9 @@ request.operation != "UPDATE" || oldObject == null || [
 {{- end -}}
 
 {{/*
-True while a RoleBinding in the webhook's namespace grants what it grants to nobody's use. The
-binding goes with the namespace, and the Service with it: from then on nobody is called. An
-authorizer that cannot answer counts as a yes.
+True while a RoleBinding of this release exists in the webhook's namespace. No component uses the
+permission that it grants. The RoleBinding is deleted with the namespace, as is the Service: the API server
+then no longer calls the webhook. An error of the authorizer counts as true.
 */}}
 {{- define "swr-trust.standsGuard" -}}
 [

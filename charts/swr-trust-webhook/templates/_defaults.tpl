@@ -1,7 +1,7 @@
 {{/*
-A value that is null has its default. Helm removes a key that is set to null, or keeps it as null,
-depending on its version and on where the null stands. Every template includes this first, because
-Helm promises no order; the values are one mapping that all templates share.
+Set every value that is null to its default. Helm removes a key that is set to null, or keeps it as null,
+depending on its version and on the position of the null. Every template includes this first, because
+Helm does not guarantee an order. All templates share one mapping of values.
 */}}
 {{- define "swr-trust.defaults" -}}
 {{- $file := .Files.Get "files/defaults.json" | fromJson -}}
@@ -9,8 +9,8 @@ Helm promises no order; the values are one mapping that all templates share.
 {{- end -}}
 
 {{/*
-Set what is missing: dict "values" MAPPING "defaults" MAPPING "path" PREFIX "open" PATHS. The mappings
-at these paths are passed on as they are: null empties them, or removes one of their keys.
+Set missing values: dict "values" MAPPING "defaults" MAPPING "path" PREFIX "open" PATHS. The mappings
+at the paths in "open" are not filled: null empties them, or removes one of their keys.
 Prints nothing.
 */}}
 {{- define "swr-trust.fill" -}}

@@ -1,5 +1,5 @@
 {{/*
-Names, labels, and what several templates need to agree on.
+Names, labels and other values that several templates share.
 */}}
 
 {{- define "swr-trust.fullname" -}}
@@ -70,7 +70,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret that holds the serving certificate. */}}
+{{/* The Secret with the serving certificate. */}}
 {{- define "swr-trust.certificateSecret" -}}
 {{- if eq .Values.certificates.mode "existingSecret" -}}
 {{- .Values.certificates.existingSecret -}}
@@ -83,7 +83,7 @@ annotations:
 {{- printf "%s.%s.svc" (include "swr-trust.fullname" .) .Release.Namespace -}}
 {{- end -}}
 
-{{/* The Secret that holds the credentials; empty where the kind needs none. */}}
+{{/* The Secret with the credentials; empty if the kind needs none. */}}
 {{- define "swr-trust.credentialsSecret" -}}
 {{- if .Values.credentials.insecureValues -}}
 {{- printf "%s-credentials" (include "swr-trust.fullname" .) -}}
@@ -92,7 +92,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The Secrets that must be there before a replica can start, and the keys that each must have. */}}
+{{/* The Secrets that must exist before a replica can start, with the keys that each must have. */}}
 {{- define "swr-trust.neededSecrets" -}}
 {{- $needed := dict -}}
 {{- $keys := .Values.credentials.keys -}}
@@ -118,29 +118,29 @@ annotations:
 {{- toYaml $needed -}}
 {{- end -}}
 
-{{/* Whether the webhook uses the Kubernetes API at all: without that it gets no token. */}}
+{{/* True if the webhook uses the Kubernetes API. Otherwise it gets no token. */}}
 {{- define "swr-trust.usesApi" -}}
 {{- if or (include "swr-trust.usesClusterRights" .) .Values.snapshot.enabled -}}true{{- end -}}
 {{- end -}}
 
-{{/* Whether it needs rights beyond its own namespace. */}}
+{{/* True if the webhook needs permissions outside its own namespace. */}}
 {{- define "swr-trust.usesClusterRights" -}}
 {{- if or (eq .Values.certificates.mode "self") .Values.events.enabled .Values.warmUp.enabled -}}true{{- end -}}
 {{- end -}}
 
-{{/* The Secret with what was trusted. */}}
+{{/* The Secret with the snapshot of trust records. */}}
 {{- define "swr-trust.snapshotSecret" -}}
 {{- printf "%s-snapshot" (include "swr-trust.fullname" .) -}}
 {{- end -}}
 
-{{/* Whether the policy enforces everywhere by default: not while a stage before that is set. */}}
+{{/* The mode of the policy. A stage before enforce must not contradict policy.mode. */}}
 {{- define "swr-trust.mode" -}}
 {{- $stage := .Values.presets.stage -}}
 {{- $mode := default $stage .Values.policy.mode -}}
 {{- if .Values.presets.override -}}
 {{- $mode = .Values.presets.override -}}
 {{- else if and (ne $stage "enforce") (ne $mode $stage) -}}
-{{- fail (printf "\n\npresets.stage is %s and policy.mode is %s: set one of them only." $stage $mode) -}}
+{{- fail (printf "\n\npresets.stage is %s and policy.mode is %s: set only one of them." $stage $mode) -}}
 {{- end -}}
 {{- $mode -}}
 {{- end -}}
@@ -155,7 +155,7 @@ Ignore
 {{- end -}}
 {{- end -}}
 
-{{/* What every container of `helm test` has in common. */}}
+{{/* Fields of all containers of `helm test`. */}}
 {{- define "swr-trust.testContainer" -}}
 securityContext:
   allowPrivilegeEscalation: false
@@ -168,7 +168,7 @@ resources:
   limits: {memory: 128Mi}
 {{- end -}}
 
-{{/* Where the Pods may connect to. */}}
+{{/* Egress rules of the Pods. */}}
 {{- define "swr-trust.egress" -}}
 {{- if .Values.networkPolicy.egress -}}
 {{- toYaml .Values.networkPolicy.egress -}}

@@ -1,6 +1,6 @@
 {{/*
-What the Pods of the webhook and of the audit have in common: the standard they satisfy, where they may
-run, and the identity that asks SWR.
+Fields that the Pods of the webhook and of the audit share: security contexts, scheduling, and the
+credentials for SWR.
 */}}
 
 {{- define "swr-trust.podSecurity" -}}

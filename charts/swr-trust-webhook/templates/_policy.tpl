@@ -1,5 +1,5 @@
 {{/*
-The configuration file: the policy of the values, with what follows from the other values.
+The configuration file: the value policy, with the keys that follow from other values.
 */}}
 {{- define "swr-trust.policy" -}}
 {{- $policy := omit .Values.policy "apiVersion" "kind" "credentials" "exemptions" "rules" "mode" -}}
@@ -26,8 +26,8 @@ The configuration file: the policy of the values, with what follows from the oth
 {{- end -}}
 
 {{/*
-The identity for all registries: what the policy says of it, with its kind and the files that the
-Deployment mounts. Nothing where every registry has one of its own and no Secret is named.
+The credentials for all registries: those of the policy, with the kind and the files that the
+Deployment mounts. Empty if every registry has its own credentials and no Secret is named.
 */}}
 {{- define "swr-trust.credentials" -}}
 {{- if include "swr-trust.hasCredentials" . -}}
@@ -63,8 +63,8 @@ Deployment mounts. Nothing where every registry has one of its own and no Secret
 {{- end -}}
 
 {{/*
-Exemptions for the organisations that CCE's add-ons and agents come from: another account's, which
-SWR does not show to this one. Exact organisations under the hosts and aliases that are configured.
+Exemptions for the organizations of CCE's add-ons and agents. They belong to another account, and SWR
+does not show them to this one. They apply to exact organizations under the configured hosts and aliases.
 */}}
 {{- define "swr-trust.cceAddons" -}}
 {{- $hosts := list -}}
@@ -81,7 +81,7 @@ SWR does not show to this one. Exact organisations under the hosts and aliases t
 {{- end -}}
 {{- range $organization, $what := dict "hwofficial" "add-ons of CCE" "op_svc_apm" "agents of AOM and APM" }}
 - name: {{ printf "CCE preset: %s" $organization | quote }}
-  reason: {{ printf "%s, published by Huawei Cloud in an account of its own, which SWR does not show to others" $what | quote }}
+  reason: {{ printf "%s, published by Huawei Cloud in its own account, which SWR does not show to other accounts" $what | quote }}
   images:
     {{- range uniq $hosts }}
     - {{ printf "%s/%s/**" . $organization | quote }}
