@@ -146,7 +146,7 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     assert there.create(LOST, LOST) == 201
     emulator.state.set_tag(LOST, is_trusted=False)
     time.sleep(1.1)
-    emulator.latency = 0.4
+    emulator.set_latency(0.4)
     stop = threading.Event()
     work = [threading.Thread(target=there.flood, args=(stop,)) for _ in range(4)]
     work += [threading.Thread(target=there.invent_digests, args=(stop,)) for _ in range(3)]
@@ -162,7 +162,7 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
     assert there.hung_up > 20
     assert there.statuses["flood", 201] == there.statuses["digest", 201] == 0
     assert sum(count for (what, _), count in there.statuses.items() if what == LOST) > 5
-    emulator.latency = 0.0
+    emulator.set_latency(0.0)
     deadline = time.monotonic() + 60
     while there.create(LOST, LOST) != 403:
         assert time.monotonic() < deadline, there.messages
