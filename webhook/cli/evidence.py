@@ -1,8 +1,7 @@
-"""``swr-trust evidence``: what an auditor asks for, from the decision log."""
+"""``swr-trust evidence``: the report for auditors, from the decision log."""
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import gzip
 import io
@@ -11,9 +10,13 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Final, cast
 
+import click
+
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, evidence_as_data
 from webhook.audit.pages import Language, render_evidence
-from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.command import Command
+from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN
+from webhook.cli.options import FILE, Moment, output_option
 from webhook.cli.rendering import print_json, print_table
 
 SHOWN: Final = 20
@@ -23,18 +26,34 @@ _GZIP: Final = b"\x1f\x8b"
 """Source: RFC 1952, 2.3.1, ID1 and ID2."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Read ``options.files`` and print the report; exit code 3 where something is missing from it."""
-    try:
-        since, until = _moment(options.since), _moment(options.until)
-    except ValueError:
-        print(
-            "swr-trust evidence: write --since and --until as a date or an RFC 3339 time, such as 2026-11-01",
-            file=sys.stderr,
-        )
-        return EXIT_USAGE
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust evidence --since 2026-11-01 -o html webhook.log > evidence.html",
+        "kubectl logs -n swr-trust -l app.kubernetes.io/name=swr-trust-webhook \\",
+        "    --tail=-1 | swr-trust evidence -",
+    ],
+)
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="LOGFILE...")
+@click.option("--since", type=Moment(), metavar="TIME", help="First moment: a date or an RFC 3339 time.")
+@click.option("--until", type=Moment(), metavar="TIME", help="End, not included. Written as --since.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", help="Language of the HTML page.")
+@output_option("table", "json", "csv", "html")
+def command(
+    files: tuple[str, ...],
+    since: dt.datetime | None,
+    until: dt.datetime | None,
+    language: Language,
+    output: str,
+) -> int:
+    """Report refusals, exemptions and break-glass from the decision log.
+
+    LOGFILE is the webhook's JSON log, or - for standard input. It may be compressed by gzip, and wrapped
+    by Docker, containerd, Fluent Bit or LTS. Times without an offset are UTC. Exit code 3 means that the
+    report is incomplete.
+    """
     reader = EvidenceReader(since, until)
-    for name in options.files:
+    for name in files:
         try:
             _read(reader, name)
         except (OSError, EOFError, zlib.error) as error:
@@ -46,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     evidence = reader.finish()
     if not evidence.decisions and not evidence.gaps:
         evidence.gaps.append("the log holds no decisions of that time; is it the webhook's JSON log?")
-    _print(evidence, options.output, options.language)
+    _print(evidence, output, language)
     return EXIT_UNKNOWN if evidence.is_partial else EXIT_OK
 
 
@@ -66,13 +85,6 @@ def _read_packed_or_plain(reader: EvidenceReader, stream: BinaryIO) -> None:
             reader.read(cast("BinaryIO", packed))
     else:
         reader.read(buffered)
-
-
-def _moment(text: str | None) -> dt.datetime | None:
-    if text is None:
-        return None
-    moment = dt.datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
 
 
 def _print(evidence: Evidence, output: str, language: Language) -> None:

@@ -1,21 +1,24 @@
 """``swr-trust explain``: why a workload is refused, for its developer.
 
-Needs the rights of Kubernetes' ``view`` role and nothing else: no policy, no credential of SWR. All
-that is said was said before, by the webhook, to a controller that could only write it into an Event.
+Needs only the rights of Kubernetes' ``view`` role, no policy and no credential of SWR. The explanation
+is the webhook's own message, which a controller has written into an Event or a condition.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+import click
+
 from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
+from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.options import cluster_options, namespace_option, output_option
 from webhook.cli.rendering import print_json
 from webhook.cluster.client import FORBIDDEN, connect
 from webhook.cluster.pods import RetryingClient
@@ -52,21 +55,35 @@ class Explanation:
     complaint: CreateFailure | None = None
 
 
-def run(options: argparse.Namespace) -> int:
-    """Explain ``options.workload``."""
-    target = parse_target(options.workload)
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust explain shop/web",
+        "swr-trust explain shop/CronJob/report",
+        "swr-trust explain -n shop web",
+    ],
+)
+@click.argument("workload", metavar="[NAMESPACE/][KIND/]NAME")
+@namespace_option(help="Namespace of the workload, which is then written as [KIND/]NAME.")
+@cluster_options
+@output_option("table", "json")
+def command(
+    workload: str, namespace: str | None, kubeconfig: str | None, context: str | None, output: str
+) -> int:
+    """Explain why a workload is refused and what to do.
+
+    Reads the conditions and Events of a Deployment, Job or other workload, and of its Pods. Needs the
+    rights of the view role, and neither a policy nor a credential of SWR.
+    """
+    target = parse_target(f"{namespace}/{workload}" if namespace else workload)
     if target is None:
-        print(
-            "swr-trust explain: write NAMESPACE/NAME or NAMESPACE/KIND/NAME, with a kind of "
-            + ", ".join(KINDS),
-            file=sys.stderr,
+        form = "NAME or KIND/NAME" if namespace else "NAMESPACE/NAME or NAMESPACE/KIND/NAME"
+        raise click.UsageError(
+            f"{workload!r} is not a workload: write {form}, with a kind of {', '.join(KINDS)}"
         )
-        return EXIT_USAGE
     namespace, kind, name = target
     try:
-        state = read_workload(
-            RetryingClient(connect(options.kubeconfig, options.context)), namespace, kind, name
-        )
+        state = read_workload(RetryingClient(connect(kubeconfig, context)), namespace, kind, name)
     except ClusterError as error:
         if error.status != FORBIDDEN:
             raise
@@ -83,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
             )
         return EXIT_USAGE
     explanation = explain(state)
-    if options.output == "json":
+    if output == "json":
         print_json(_row(state, explanation))
     else:
         _print(state, explanation)
