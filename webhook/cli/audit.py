@@ -80,7 +80,7 @@ def command(
 
 
 def exit_code(report: AuditReport) -> int:
-    """Return 3 for what is partial or unknown, 1 for what would be refused, else 0."""
+    """Return 3 for a partial report, else 1 if Pods would be refused, else 3 if some are unknown, else 0."""
     if report.is_partial:
         return EXIT_UNKNOWN
     if report.refused > report.unknown:
@@ -128,7 +128,7 @@ def _print_tables(report: AuditReport) -> None:
             ],
         )
     if report.endings:
-        print("\nWhat runs only by an exemption that ends within 30 days:")
+        print("\nImages that run only because of an exemption that ends within 30 days:")
         print_table(
             ("ENDS", "EXEMPTION", "NAMESPACE", "WORKLOAD", "IMAGE", "PODS"),
             [
@@ -156,11 +156,11 @@ def _short(digest: str) -> str:
 
 @contextmanager
 def _progress() -> Iterator[AuditProgress]:
-    """Show a bar on standard error where a person looks at it, nothing elsewhere."""
+    """Show a progress bar on standard error if it is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield NullProgress()
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.progress import (  # noqa: PLC0415 - the same
         BarColumn,
         MofNCompleteColumn,
@@ -182,7 +182,7 @@ def _progress() -> Iterator[AuditProgress]:
 
 
 class BarProgress:
-    """Implements ``AuditProgress`` by a bar of ``rich``."""
+    """Implements ``AuditProgress`` as a progress bar."""
 
     def __init__(self, bar: Any) -> None:
         """Draw into ``bar``, a ``rich.progress.Progress``."""
@@ -190,15 +190,15 @@ class BarProgress:
         self._task = bar.add_task("Pods", total=None, rate="", note="")
 
     def pods_judged(self, pods: int, remaining: int | None) -> None:
-        """Move the bar; its length is known where the API server says what follows."""
+        """Move the bar. Its length is known if the API server reports the number of remaining Pods."""
         total = None if remaining is None else pods + remaining
         self._bar.update(self._task, completed=pods, total=total, rate=self._rate())
 
     def images_asked(self, images: int, pause: float) -> None:
-        """Say how many images were asked, and what is waited for."""
-        note = f"{images} images asked"
+        """Show how many images were looked up, and a pause that SWR requests."""
+        note = f"{images} images looked up"
         if pause:
-            note += f", SWR asks for a pause of {pause:.0f} s"
+            note += f", waiting {pause:.0f} s as SWR requests"
         self._bar.update(self._task, note=note, rate=self._rate())
 
     def _rate(self) -> str:

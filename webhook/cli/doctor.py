@@ -125,7 +125,7 @@ def run_checks(
     try:
         api = connect(kubeconfig, context)
     except ClusterError as error:
-        advice = "Give --kubeconfig, or leave the cluster out with --no-cluster."
+        advice = "Use --kubeconfig, or skip the checks of the cluster with --no-cluster."
         yield Check(CLUSTER, "API server", CheckStatus.UNKNOWN, str(error), advice)
         return
     yield from check_cluster(api, webhook_configuration, namespace, policy, dt.datetime.now(dt.UTC))

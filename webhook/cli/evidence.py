@@ -20,7 +20,7 @@ from webhook.cli.options import FILE, Moment, output_option
 from webhook.cli.rendering import print_json, print_table
 
 SHOWN: Final = 20
-"""Rows of each table for a person; all of them are in the other formats."""
+"""Rows of each table; the other formats have all rows."""
 
 _GZIP: Final = b"\x1f\x8b"
 """Source: RFC 1952, 2.3.1, ID1 and ID2."""
@@ -60,11 +60,13 @@ def command(
             reason = getattr(error, "strerror", None) or error
             reader.evidence.gaps.append(f"{name} cannot be read: {reason}")
         except KeyboardInterrupt:
-            reader.evidence.gaps.append(f"it was interrupted in {name}")
+            reader.evidence.gaps.append(f"the command was interrupted in {name}")
             break
     evidence = reader.finish()
     if not evidence.decisions and not evidence.gaps:
-        evidence.gaps.append("the log holds no decisions of that time; is it the webhook's JSON log?")
+        evidence.gaps.append(
+            "the log contains no decisions of that time; check that it is the webhook's JSON log"
+        )
     _print(evidence, output, language)
     return EXIT_UNKNOWN if evidence.is_partial else EXIT_OK
 
@@ -78,7 +80,7 @@ def _read(reader: EvidenceReader, name: str) -> None:
 
 
 def _read_packed_or_plain(reader: EvidenceReader, stream: BinaryIO) -> None:
-    """Read a log. Whether it is packed is seen from its first bytes, because rotation renames files."""
+    """Read a log. Its first bytes say whether it is compressed, because log rotation renames files."""
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast("Any", stream))
     if buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
         with gzip.GzipFile(fileobj=buffered, mode="rb") as packed:
@@ -102,7 +104,7 @@ def _print(evidence: Evidence, output: str, language: Language) -> None:
 
 
 def _gaps_of(evidence: Evidence) -> list[str]:
-    """Return in clauses what is missing from the report."""
+    """Return clauses that say what is missing from the report."""
     gaps = list(evidence.gaps)
     if evidence.unreadable:
         gaps.append(f"{evidence.unreadable} line(s) of the log cannot be read")
@@ -154,4 +156,4 @@ def _print_tables(evidence: Evidence) -> None:
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print_table(header, rows[:SHOWN])
     if len(rows) > SHOWN:
-        print(f"and {len(rows) - SHOWN} more: all rows are in -o csv, json and html")
+        print(f"{len(rows) - SHOWN} more: use -o csv, json or html for all rows")

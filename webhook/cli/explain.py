@@ -33,22 +33,22 @@ _GATE: Final = re.compile(r'failed calling webhook "([^"]*)"')
 
 
 class Verdict(StrEnum):
-    """Why a workload has no Pods, as far as the cluster says."""
+    """Why a workload has no Pods, according to its conditions and Events."""
 
     REFUSED = "refused"
-    """By image trust."""
+    """Image trust refuses them."""
     GATE_SILENT = "gate-silent"
-    """The API server could not ask the webhook."""
+    """The API server could not call the webhook."""
     OTHER = "other"
-    """By something else: a quota, another webhook."""
+    """Another check refuses them, such as a quota."""
     OUTDATED = "outdated"
-    """It was refused, but all its Pods are there by now, or it names other images."""
+    """Its Pods were refused, but now all exist, or the workload names other images."""
     FINE = "fine"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is to be said. ``message`` is the gate's own sentence, or the API server's."""
+    """The result. ``message`` is the webhook's own message, or the API server's."""
 
     verdict: Verdict
     message: str = ""
@@ -94,8 +94,8 @@ def command(
         print(f"swr-trust explain: there is no {what} {name} in the namespace {namespace}", file=sys.stderr)
         if kind in (None, "Pod"):
             print(
-                "A Pod that was refused does not exist: ask for the Deployment, Job or other workload that "
-                "creates it. A Pod created by hand was refused with the reason right then.",
+                "A refused Pod does not exist. Name the Deployment, Job or other workload that creates it. "
+                "For a Pod created by hand, kubectl has shown the reason.",
                 file=sys.stderr,
             )
         return EXIT_USAGE
@@ -122,7 +122,7 @@ def parse_target(text: str) -> tuple[str, str | None, str] | None:
 
 
 def explain(state: WorkloadState) -> Explanation:
-    """Return why a workload has no Pods; the gate's own refusals come first, the newest first."""
+    """Return why a workload has no Pods. Refusals by image trust come first, the newest first."""
     outdated: Explanation | None = None
     for complaint in state.complaints:
         message = find_denial(complaint.message)
@@ -139,7 +139,7 @@ def explain(state: WorkloadState) -> Explanation:
 
 
 def find_denial(text: str) -> str:
-    """Return the gate's sentence within the API server's, or ``""``."""
+    """Return the webhook's message within the API server's, or ``""``."""
     for start in DENIALS:
         place = text.find(start)
         if place >= 0:
@@ -148,7 +148,7 @@ def find_denial(text: str) -> str:
 
 
 def _is_about(message: str, images: tuple[str, ...]) -> bool:
-    """Whether a denial is about an image the workload names now; in doubt it is."""
+    """Whether a denial is about an image of the workload, or may be."""
     named = _IMAGE.findall(message)
     return (
         not named or not images or any(image in named for image in images) or any("..." in n for n in named)
@@ -157,12 +157,12 @@ def _is_about(message: str, images: tuple[str, ...]) -> bool:
 
 _SAY: Final = {
     Verdict.REFUSED: "Its Pods are refused because of an image:",
-    Verdict.GATE_SILENT: "Its Pods are not created because the API server could not ask an admission "
-    "webhook. This is not about your images; tell the people who run this cluster:",
+    Verdict.GATE_SILENT: "Its Pods are not created because the API server could not call an admission "
+    "webhook. Your images are not the cause. Contact your cluster administrators:",
     Verdict.OTHER: "Its Pods are not created, and image trust is not the reason:",
-    Verdict.OUTDATED: "It was refused, but is not any more: its Pods are there, or it names other images "
-    "now. The refusal was:",
-    Verdict.FINE: "Nothing of it is refused, as far as its conditions and Events say. "
+    Verdict.OUTDATED: "Its Pods are no longer refused: they exist, or the workload names other images now. "
+    "The refusal was:",
+    Verdict.FINE: "No condition and no Event says that its Pods are refused. "
     "Events are kept for about an hour.",
 }
 
@@ -180,13 +180,13 @@ def _print(state: WorkloadState, explanation: Explanation) -> None:
     if complaint is not None:
         times = f", {complaint.count} times" if complaint.count > 1 else ""
         last = f", last at {complaint.at}" if complaint.at else ""
-        print(f"\nSaid by {complaint.source}{times}{last}.")
+        print(f"\nReported by {complaint.source}{times}{last}.")
     for gap in state.gaps:
-        print(f"Not known: {printable(gap, MAX_MESSAGE)}.")
+        print(f"Incomplete: {printable(gap, MAX_MESSAGE)}.")
 
 
 def _sentences(message: str) -> list[str]:
-    """Return a message line by line: each image, then what to do."""
+    """Return a message as lines: each image, then what to do."""
     return [line for line in re.split(r"(?<=[.;。])\s+(?=[A-Z\"s])|(?<=。)", message) if line]
 
 

@@ -84,7 +84,7 @@ def command(
     for item in _not_judged(read):
         print(f"swr-trust: {_explain(item)}", file=sys.stderr)
     if not manifests and not _not_judged(read):
-        what = "no Kubernetes object was found" if not read else "no object that holds images was found"
+        what = "no Kubernetes object was found" if not read else "no object with images was found"
         print(f"swr-trust: {what}", file=sys.stderr)
     code = _exit_code(reviewed, fail_on)
     if any(isinstance(item, Unreadable) for item in read) or (not read and not allow_empty):
@@ -103,13 +103,13 @@ def _explain(item: Unreadable | Unjudged) -> str:
         return item.problem
     named = f"{item.kind}/{item.name}" if item.name else item.kind
     return (
-        f"{item.file}:{item.line}: {named} is not judged: the webhook reads no {item.kind}, "
-        "and judges its Pods when they are created"
+        f"{item.file}:{item.line}: {named} is not evaluated: the webhook does not know its kind. "
+        "Its Pods are evaluated when they are created"
     )
 
 
 def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[ReviewedUse]:
-    """Judge each manifest in its namespace, or in ``namespace`` where it names none."""
+    """Evaluate each manifest in its namespace, or in ``namespace`` if it names none."""
     reviewed: list[ReviewedUse] = []
     for manifest in manifests:
         judged = judge.judge(
@@ -147,7 +147,7 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
-    """Return what is wrong with an image and, where it is refused, what to do."""
+    """Return the message of an image and, if it is refused, what to do."""
     what = messages.describe(item.judged)
     advice = messages.advise(item.judged) if is_reported(item) else ""
     return f"{what}. {advice}" if advice else what

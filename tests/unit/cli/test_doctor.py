@@ -78,7 +78,7 @@ def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_pa
         HOST,
         "ShowRepoTag",
         CheckStatus.WARNING,
-        "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead",
+        "SWR does not offer the call for one tag here (404 APIGW.0101), so tag lists are used instead",
         "Grant swr:repo:listRepoTags for all images.",
     )
     assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
@@ -102,7 +102,7 @@ def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_p
     check = swr(emulator, tmp_path)["getRepoTag"]
     assert (check.health, check.found) == (
         CheckStatus.OK,
-        "SWR answers about a made-up image; give --image to ask about a real one",
+        "SWR answers the lookup of an image that does not exist; use --image to look up a real one",
     )
 
 
@@ -110,7 +110,7 @@ def test_a_refused_credential_costs_one_failed_authentication(emulator: Emulator
     """Five lock the account, and the webhook uses it, too."""
     checks = swr(emulator, tmp_path, "shop/web:1.0", token="wrong")
     assert checks["credential"].health is CheckStatus.FAILED
-    assert checks["credential"].advice.startswith("Put a token into the file that has not expired")
+    assert checks["credential"].advice.startswith("Write a token that has not expired to the file.")
     assert "getRepoTag" not in checks
     assert emulator.calls("/tags") == 1
 
@@ -154,12 +154,12 @@ def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: P
         (
             ["secret/app:1"],
             CheckStatus.FAILED,
-            "Grant swr:repo:getRepoTag for swr:*:*:repo:secret/* in IAM, and read access to the organisation in SWR.",
+            "Grant swr:repo:getRepoTag for swr:*:*:repo:secret/* in IAM, and read access to the organization in SWR.",
         ),
         (
             [],
             CheckStatus.UNKNOWN,
-            "Give --image with an image of yours: this was a made-up one, which may be why.",
+            "Use --image to look up one of your images: SWR may have refused because this one does not exist.",
         ),
     ],
     ids=["a real image", "a made-up one"],
@@ -240,16 +240,14 @@ def test_endpoint_that_needs_no_proxy_is_resolved(
     """Fault D3: doctor said that the proxy resolves it."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
     monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
-    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 is 127.0.0.1"
+    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 resolves to 127.0.0.1"
 
 
 def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
     """It says what was tried."""
     check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
     assert check.health is CheckStatus.FAILED
-    assert (
-        check.advice == "Check that the endpoint is right and that nothing on the way refuses the connection."
-    )
+    assert check.advice == "Check the endpoint, and that no firewall or proxy refuses the connection."
 
 
 @pytest.fixture
@@ -268,7 +266,7 @@ def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_
     check = swr(emulator, tmp_path)["TLS"]
     assert check.health is CheckStatus.FAILED
     assert "its certificate is not trusted" in check.found
-    assert check.advice == "Name the authority that signed it as caFile, or stop what opens TLS on the way."
+    assert check.advice == "Set caFile to the CA that signed it, or exclude SWR from TLS inspection."
     assert swr(emulator, tmp_path, ca_file=str(ca))["TLS"].health is CheckStatus.OK
     assert swr(emulator, tmp_path, ca_file="/nowhere.pem")["TLS"].found == (
         "caFile /nowhere.pem: No such file or directory"
@@ -284,7 +282,7 @@ def test_an_image_of_no_registry(emulator: Emulator, tmp_path: Path) -> None:
     """``--image`` names one that the policy knows."""
     checks = list(check_registries(policy(registries=RegistryTable.of([])), ["docker.io/x/y:1"], {}))
     assert [(check.health, check.found) for check in checks] == [
-        (CheckStatus.FAILED, "docker.io/x/y:1: it belongs to no registry of the policy")
+        (CheckStatus.FAILED, "docker.io/x/y:1: its registry is not in the policy")
     ]
 
 
@@ -375,46 +373,51 @@ def test_a_healthy_installation() -> None:
         "serving certificate": "skipped",
         "dry run": "ok",
     }
-    assert checks["namespaces left out"].found == "pods.gate: not asked about Pods in kube-system"
+    assert checks["namespaces left out"].found == "pods.gate: excluded: kube-system"
     assert checks["replicas"].found == "pods.gate: 2 replicas are ready behind Service swr-trust/gate"
 
 
 @pytest.mark.parametrize(
     ("changes", "name", "health", "found"),
     [
-        ({"failurePolicy": "Ignore"}, "failurePolicy", "warning", "pods.gate: Ignore admits Pods unasked"),
+        (
+            {"failurePolicy": "Ignore"},
+            "failurePolicy",
+            "warning",
+            "pods.gate: Ignore admits Pods when the webhook cannot be called",
+        ),
         ({"timeoutSeconds": 3}, "timeoutSeconds", "warning", "pods.gate: 3 s, a lookup takes up to 3 s"),
         (
             {"rules": [{"apiGroups": [""], "operations": ["CREATE"], "resources": ["pods"]}]},
             "rules",
             "failed",
-            "gate is not asked about UPDATE pods, UPDATE pods/ephemeralcontainers",
+            "gate does not cover UPDATE pods, UPDATE pods/ephemeralcontainers",
         ),
         (
             {"rules": [{"apiGroups": ["apps"], "operations": ["*"], "resources": ["*"]}]},
             "rules",
             "failed",
-            "gate is not asked about CREATE pods, UPDATE pods, UPDATE pods/ephemeralcontainers",
+            "gate does not cover CREATE pods, UPDATE pods, UPDATE pods/ephemeralcontainers",
         ),
         ({"rules": [{"apiGroups": ["*"], "operations": ["*"], "resources": ["*/*"]}]}, "rules", "ok", None),
         (
             {"objectSelector": {"matchLabels": {"gate": "on"}}},
             "objectSelector",
             "warning",
-            "pods.gate: Pods are chosen by their own labels",
+            "pods.gate: the labels of a Pod decide whether it is reviewed",
         ),
         (
             {"namespaceSelector": {"matchLabels": {"gate": "on"}}},
             "namespaceSelector",
             "warning",
-            "pods.gate: asked only where gate=on",
+            "pods.gate: called only for namespaces with gate=on",
         ),
-        ({"clientConfig": {"url": "https://127.0.0.1:1/"}}, "caBundle", "failed", "pods.gate: it is empty"),
+        ({"clientConfig": {"url": "https://127.0.0.1:1/"}}, "caBundle", "failed", "pods.gate: empty"),
         (
             {"clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": base64.b64encode(b"x").decode()}},
             "caBundle",
             "failed",
-            "pods.gate: it holds no certificate",
+            "pods.gate: contains no certificate",
         ),
     ],
 )
@@ -453,7 +456,7 @@ def test_replicas_are_counted(ready: int, health: CheckStatus) -> None:
 def test_no_service() -> None:
     """Nothing can be called."""
     check = cluster(hook(), prepare=lambda api: api.objects.pop("/api/v1/namespaces/swr-trust/services/gate"))
-    assert check["replicas"].found == "pods.gate: there is no Service swr-trust/gate"
+    assert check["replicas"].found == "pods.gate: Service swr-trust/gate does not exist"
 
 
 def test_not_installed() -> None:
@@ -461,7 +464,7 @@ def test_not_installed() -> None:
     check = cluster(None)["webhook configuration"]
     assert (check.health, check.found) == (
         CheckStatus.FAILED,
-        "none is labelled app.kubernetes.io/name=swr-trust-webhook",
+        "none has the label app.kubernetes.io/name=swr-trust-webhook",
     )
 
 
@@ -477,31 +480,31 @@ def test_not_installed() -> None:
             ),
             "enforce",
             "failed",
-            "caBundle and serving certificate do not fit: renew the certificate, or its authority there.",
+            "caBundle does not match the serving certificate. Renew the certificate, or correct caBundle.",
         ),
         (
             ClusterError(500, 'failed calling webhook "x": no endpoints available for service "gate"'),
             "enforce",
             "failed",
-            "No replica can be reached: look at the webhook's Pods and Service.",
+            "No replica is reachable. Check the webhook's Pods and Service.",
         ),
         (
             ClusterError(500, 'failed calling webhook "x": context deadline exceeded'),
             "enforce",
             "failed",
-            "Open the webhook's port to the control plane: security groups, network policies.",
+            "Open the webhook's port to the control plane in security groups and network policies.",
         ),
         (
             ClusterError(403, 'pods is forbidden: User "dev" cannot create resource "pods"'),
             "enforce",
             "unknown",
-            "Choose a namespace where you may create Pods, with --probe-namespace.",
+            "Choose a namespace in which you may create Pods, with -n.",
         ),
         (
             ClusterError(422, "something else"),
             "enforce",
             "unknown",
-            "Something refused the Pod before the webhook did.",
+            "Another check refused the Pod before the webhook was called. Choose another namespace with -n.",
         ),
     ],
 )
@@ -548,7 +551,7 @@ def test_the_command_prints_each_check(write_policy: WritePolicy, capsys: Output
     assert f"ok       {HOST}: getRepoTag: {HOST}/shop/web:1.0 is trusted" in lines
     assert lines[-4:] == [
         "unknown  cluster: API server: no access to a cluster: none",
-        "         Give --kubeconfig, or leave the cluster out with --no-cluster.",
+        "         Use --kubeconfig, or skip the checks of the cluster with --no-cluster.",
         "",
         "7 ok, 0 warnings, 0 failed, 1 unknown, 0 skipped",
     ]

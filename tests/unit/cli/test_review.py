@@ -88,7 +88,7 @@ def test_a_folder_for_kustomize(write_policy: WritePolicy, tmp_path: Path, capsy
 def test_a_file_without_a_name(write_policy: WritePolicy, capsys: Output) -> None:
     """A variable that is empty is not the folder that the command runs in."""
     assert review(write_policy(""), "") == 2
-    assert capsys.readouterr().err == "swr-trust: a file without a name: is a variable empty?\n"
+    assert capsys.readouterr().err == "swr-trust: a FILE is empty: check whether a variable is not set\n"
 
 
 def test_nothing_to_judge_is_said(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
@@ -120,7 +120,7 @@ def test_objects_without_images_are_no_failure(
     path = tmp_path / "config.yaml"
     path.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", encoding="utf-8")
     assert review(write_policy(""), str(path)) == 0
-    assert capsys.readouterr().err == "swr-trust: no object that holds images was found\n"
+    assert capsys.readouterr().err == "swr-trust: no object with images was found\n"
 
 
 ROLLOUT = f"""\
@@ -142,8 +142,8 @@ def test_a_kind_that_makes_pods_and_is_not_judged_is_named(
     path.write_text(ROLLOUT, encoding="utf-8")
     assert review(write_policy(""), str(path)) == 3
     assert capsys.readouterr().err == (
-        f"swr-trust: {path}:1: Rollout/web is not judged: the webhook reads no Rollout, "
-        "and judges its Pods when they are created\n"
+        f"swr-trust: {path}:1: Rollout/web is not evaluated: the webhook does not know its kind. "
+        "Its Pods are evaluated when they are created\n"
     )
     assert review(write_policy(""), str(path), "--allow-unjudged") == 0
 
@@ -258,7 +258,7 @@ def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path,
     manifest = tmp_path / "pod.yaml"
     manifest.write_text((DATA / "app" / "trusted.json").read_text(encoding="utf-8"), encoding="utf-8")
     assert review(write_policy(""), "-o", "junit", str(manifest)) == 3
-    assert capsys.readouterr().err == "swr-trust: SWR could not be asked: SWR answered 500\n"
+    assert capsys.readouterr().err == "swr-trust: SWR could not be queried: SWR answered 500\n"
 
 
 MERGED = f"""\
@@ -354,7 +354,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
     ("text", "message"),
     [
         ("a: [", "pod.yaml:2: did not find expected node content"),
-        ("- 1\n", "pod.yaml:1: not a Kubernetes object: no mapping"),
+        ("- 1\n", "pod.yaml:1: not a Kubernetes object: it is not a mapping"),
         ("kind: Pod\n", "pod.yaml:1: not a Kubernetes object: it needs apiVersion and kind"),
         ("\n\napiVersion: v1\nkind: Pod\n", "pod.yaml:3: this Pod has no Pod spec"),
         (
