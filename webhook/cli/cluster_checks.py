@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ from webhook.policy.model import Policy
 from webhook.tls_contexts import client_context
 
 CLUSTER: Final = "cluster"
+
+_check: Final = partial(Check, CLUSTER)
 
 FORBIDDEN: Final = 403
 CONNECT_SECONDS: Final = 5.0
@@ -58,9 +61,9 @@ def check_cluster(
         version = api.get("/version").get("gitVersion", "an unknown version")
     except ClusterError as error:
         advice = "Check the kubeconfig and its context, and that the API server can be reached."
-        yield Check(CLUSTER, "API server", CheckStatus.FAILED, str(error), advice)
+        yield _check("API server", CheckStatus.FAILED, str(error), advice)
         return
-    yield Check(CLUSTER, "API server", CheckStatus.OK, f"Kubernetes {version}")
+    yield _check("API server", CheckStatus.OK, f"Kubernetes {version}")
     yield from _check_configurations(api, configuration, policy, now)
     yield _probe(api, namespace, policy)
 
@@ -79,16 +82,16 @@ def _check_configurations(
             advice = (
                 "Request get and list on validatingwebhookconfigurations, or ask an administrator to run it."
             )
-            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), advice)
+            yield _check(title, CheckStatus.UNKNOWN, str(error), advice)
         elif error.status == NOT_FOUND:
             advice = "Install the chart, or give the name of its configuration with --webhook-configuration."
-            yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name} does not exist", advice)
+            yield _check(title, CheckStatus.FAILED, f"{name} does not exist", advice)
         else:
-            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), "Try again.")
+            yield _check(title, CheckStatus.UNKNOWN, str(error), "Try again.")
         return
     if not found:
         advice = "Install the chart, or give the name of its configuration with --webhook-configuration."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"none has the label {LABEL}", advice)
+        yield _check(title, CheckStatus.FAILED, f"none has the label {LABEL}", advice)
     for obj in found:
         webhooks = [hook for hook in obj.get("webhooks") or () if isinstance(hook, dict)]
         yield _check_rules(str(obj.get("metadata", {}).get("name")), webhooks)
@@ -111,10 +114,10 @@ def _check_rules(name: str, webhooks: Sequence[Mapping[str, Any]]) -> Check:
                     seen.add((operation, resource))
     missing = sorted(wanted - seen)
     if not missing:
-        return Check(CLUSTER, "rules", CheckStatus.OK, f"{name} covers Pods and their debug containers")
+        return _check("rules", CheckStatus.OK, f"{name} covers Pods and their debug containers")
     what = ", ".join(f"{operation} {resource}" for operation, resource in missing)
     advice = "Restore the rules of the chart. Requests that they do not cover are admitted without a review."
-    return Check(CLUSTER, "rules", CheckStatus.FAILED, f"{name} does not cover {what}", advice)
+    return _check("rules", CheckStatus.FAILED, f"{name} does not cover {what}", advice)
 
 
 def _check_webhook(
@@ -142,10 +145,9 @@ def _check_webhook(
 
 def _check_failure_policy(name: str, value: str, *, judges_pods: bool) -> Check:
     if value == "Fail" or not judges_pods:
-        return Check(CLUSTER, "failurePolicy", CheckStatus.OK, f"{name}: {value}")
+        return _check("failurePolicy", CheckStatus.OK, f"{name}: {value}")
     advice = "Set webhook.failurePolicy: Fail. With Ignore, every Pod is admitted while the webhook is down."
-    return Check(
-        CLUSTER,
+    return _check(
         "failurePolicy",
         CheckStatus.WARNING,
         f"{name}: {value} admits Pods when the webhook cannot be called",
@@ -159,10 +161,10 @@ def _check_timeout(name: str, hook: Mapping[str, Any], policy: Policy | None) ->
         return
     found = f"{name}: {seconds} s, a lookup takes up to {policy.lookup.timeout:g} s"
     if seconds > policy.lookup.timeout + 1:
-        yield Check(CLUSTER, "timeoutSeconds", CheckStatus.OK, found)
+        yield _check("timeoutSeconds", CheckStatus.OK, found)
     else:
         advice = "Set webhook.timeoutSeconds to more than one second above lookup.timeout."
-        yield Check(CLUSTER, "timeoutSeconds", CheckStatus.WARNING, found, advice)
+        yield _check("timeoutSeconds", CheckStatus.WARNING, found, advice)
 
 
 def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
@@ -176,29 +178,29 @@ def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
         else:
             others.append(f"{expression.get('key')} {expression.get('operator')} {' '.join(values)}".strip())
     found = f"{name}: excluded: {', '.join(sorted(excluded)) or 'no namespace'}"
-    yield Check(CLUSTER, "namespaces left out", CheckStatus.OK, found)
+    yield _check("namespaces left out", CheckStatus.OK, found)
     if others and not all(other.startswith(NAME_LABEL) for other in others):
         advice = "Allow only administrators to label namespaces: the label can switch the webhook off."
         found = f"{name}: called only for namespaces with {' and '.join(others)}"
-        yield Check(CLUSTER, "namespaceSelector", CheckStatus.WARNING, found, advice)
+        yield _check("namespaceSelector", CheckStatus.WARNING, found, advice)
     objects = hook.get("objectSelector") or {}
     if objects.get("matchLabels") or objects.get("matchExpressions"):
         advice = "Remove objectSelector: the author of a Pod also sets its labels and can avoid the review."
         found = f"{name}: the labels of a Pod decide whether it is reviewed"
-        yield Check(CLUSTER, "objectSelector", CheckStatus.WARNING, found, advice)
+        yield _check("objectSelector", CheckStatus.WARNING, found, advice)
 
 
 def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]:
     title = "caBundle"
     if not bundle:
         advice = "Check the logs of the webhook and cert-manager, one of which writes it. Every call fails."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: empty", advice)
+        yield _check(title, CheckStatus.FAILED, f"{name}: empty", advice)
         return
     try:
         cas = x509.load_pem_x509_certificates(bundle)
     except ValueError:
         advice = "Set it to the certificate of the CA, in PEM."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: contains no certificate", advice)
+        yield _check(title, CheckStatus.FAILED, f"{name}: contains no certificate", advice)
         return
     yield _check_expiry(title, name, max(item.not_valid_after_utc for item in cas), now)
 
@@ -207,11 +209,11 @@ def _check_expiry(title: str, name: str, ends: dt.datetime, now: dt.datetime) ->
     found = f"{name}: valid until {ends:%Y-%m-%d %H:%M} UTC"
     if ends <= now:
         advice = "Renew it now. Until then, the API server cannot call the webhook."
-        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
+        return _check(title, CheckStatus.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
     if ends - now < EXPIRY_NOTICE:
         advice = "Find out why it is not renewed: check the logs of the webhook and of cert-manager."
-        return Check(CLUSTER, title, CheckStatus.WARNING, found, advice)
-    return Check(CLUSTER, title, CheckStatus.OK, found)
+        return _check(title, CheckStatus.WARNING, found, advice)
+    return _check(title, CheckStatus.OK, found)
 
 
 def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[Check]:
@@ -222,15 +224,15 @@ def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[
     try:
         spec = api.get(f"/api/v1{where}/services/{service.get('name')}").get("spec") or {}
         if spec.get("type") == "ExternalName":
-            yield Check(CLUSTER, title, CheckStatus.SKIPPED, f"{name}: {what} is of type ExternalName")
+            yield _check(title, CheckStatus.SKIPPED, f"{name}: {what} is of type ExternalName")
             return
         slices = api.get(f"/apis/discovery.k8s.io/v1{where}/endpointslices", label).get("items") or ()
     except ClusterError as error:
         if error.status == NOT_FOUND:
             advice = "Install the chart again, or correct clientConfig."
-            yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: {what} does not exist", advice)
+            yield _check(title, CheckStatus.FAILED, f"{name}: {what} does not exist", advice)
         else:
-            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), "Request the right to read it.")
+            yield _check(title, CheckStatus.UNKNOWN, str(error), "Request the right to read it.")
         return
     ready = sum(
         len(endpoint.get("addresses") or ())
@@ -240,14 +242,12 @@ def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[
     )
     if not ready:
         advice = "Check the webhook's Pods with kubectl describe and kubectl logs."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: no replica behind {what} is ready", advice)
+        yield _check(title, CheckStatus.FAILED, f"{name}: no replica behind {what} is ready", advice)
     elif ready == 1:
         advice = "Run two or more replicas. While this one is replaced, no Pod can be created."
-        yield Check(
-            CLUSTER, title, CheckStatus.WARNING, f"{name}: one replica is ready behind {what}", advice
-        )
+        yield _check(title, CheckStatus.WARNING, f"{name}: one replica is ready behind {what}", advice)
     else:
-        yield Check(CLUSTER, title, CheckStatus.OK, f"{name}: {ready} replicas are ready behind {what}")
+        yield _check(title, CheckStatus.OK, f"{name}: {ready} replicas are ready behind {what}")
 
 
 def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.datetime) -> Check:
@@ -257,7 +257,7 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
         context = client_context(ca_data=bundle.decode("ascii"))
         context.hostname_checks_common_name = False  # the API server reads subjectAltName alone
     except (ssl.SSLError, UnicodeError):
-        return Check(CLUSTER, title, CheckStatus.SKIPPED, f"{name}: caBundle cannot be used")
+        return _check(title, CheckStatus.SKIPPED, f"{name}: caBundle cannot be used")
     try:
         with (
             socket.create_connection((host, port), CONNECT_SECONDS) as raw,
@@ -266,13 +266,13 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
             certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     except ssl.SSLCertVerificationError as error:
         advice = "The API server refuses it, too. Renew the certificate, or add its CA to caBundle."
-        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: {error.verify_message}", advice)
+        return _check(title, CheckStatus.FAILED, f"{name}: {error.verify_message}", advice)
     except (ssl.SSLError, ValueError):
         advice = "Check the webhook's log."
-        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: the TLS handshake failed", advice)
+        return _check(title, CheckStatus.FAILED, f"{name}: the TLS handshake failed", advice)
     except OSError:
         found = f"{name}: {host}:{port} is not reachable from here; the dry run shows whether it is trusted"
-        return Check(CLUSTER, title, CheckStatus.SKIPPED, found)
+        return _check(title, CheckStatus.SKIPPED, found)
     return _check_expiry(title, name, certificate.not_valid_after_utc, now)
 
 
@@ -290,10 +290,7 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
                 {
                     "name": "probe",
                     "image": PROBE_IMAGE,
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }
             ],
         },
@@ -305,28 +302,27 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
     mode = policy.mode_for(policy.rule_for(namespace, None)) if policy is not None else None
     if mode in (Mode.WARN, Mode.AUDIT):
         found = f"a Pod with an invalid image is admitted in {namespace}, because its mode is {mode}"
-        return Check(CLUSTER, title, CheckStatus.SKIPPED, found)
+        return _check(title, CheckStatus.SKIPPED, found)
     advice = (
         f"If the webhook configuration excludes {namespace}, choose another namespace with -n. Otherwise no "
         "image is checked: correct rules, matchConditions and the running policy."
     )
     found = f"a Pod with an invalid image would be admitted in {namespace}"
-    return Check(CLUSTER, title, CheckStatus.FAILED, found, advice)
+    return _check(title, CheckStatus.FAILED, found, advice)
 
 
 def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
     text = printable(str(error), 600)
     if any(denial in text for denial in DENIALS):
         found = f"a Pod with an invalid image is refused in {namespace}"
-        return Check(CLUSTER, title, CheckStatus.OK, found)
+        return _check(title, CheckStatus.OK, found)
     if "failed calling webhook" in text:
         cause = re.sub(r"^.*failed calling webhook", "failed calling webhook", text)
-        return Check(CLUSTER, title, CheckStatus.FAILED, cause, _advise_call(text))
+        return _check(title, CheckStatus.FAILED, cause, _advise_call(text))
     if error.status in (FORBIDDEN, NOT_FOUND):
         advice = "Choose a namespace in which you may create Pods, with -n."
-        return Check(CLUSTER, title, CheckStatus.UNKNOWN, text, advice)
-    return Check(
-        CLUSTER,
+        return _check(title, CheckStatus.UNKNOWN, text, advice)
+    return _check(
         title,
         CheckStatus.UNKNOWN,
         text,

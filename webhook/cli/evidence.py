@@ -16,7 +16,7 @@ from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, ev
 from webhook.audit.pages import Language, render_evidence
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN
-from webhook.cli.options import FILE, Moment, output_option
+from webhook.cli.options import FILE, output_option
 from webhook.cli.rendering import print_json, print_table
 
 SHOWN: Final = 20
@@ -24,6 +24,16 @@ SHOWN: Final = 20
 
 _GZIP: Final = b"\x1f\x8b"
 """Source: RFC 1952, 2.3.1, ID1 and ID2."""
+
+
+def parse_moment(value: str) -> dt.datetime:
+    """Return a date or a time, in UTC if it has no offset."""
+    try:
+        moment = dt.datetime.fromisoformat(value)
+    except ValueError:
+        example = "a date or an RFC 3339 time, such as 2026-11-01"
+        raise click.BadParameter(f"{value!r} is not a time: write {example}") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
 
 
 @click.command(
@@ -35,8 +45,8 @@ _GZIP: Final = b"\x1f\x8b"
     ],
 )
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="LOGFILE...")
-@click.option("--since", type=Moment(), metavar="TIME", help="First moment: a date or an RFC 3339 time.")
-@click.option("--until", type=Moment(), metavar="TIME", help="End, not included. Written as --since.")
+@click.option("--since", type=parse_moment, metavar="TIME", help="First moment: a date or an RFC 3339 time.")
+@click.option("--until", type=parse_moment, metavar="TIME", help="End, not included. Written as --since.")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", help="Language of the HTML page.")
 @output_option("table", "json", "csv", "html")
 def command(

@@ -1,91 +1,25 @@
-"""Types of values, and the options that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import datetime as dt
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import click
 
-from webhook.policy.quantities import parse_duration
+Decorator = Callable[[Any], Any]
+"""Adds one or more options to a command's function."""
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Decorator(Protocol):
-    """Adds one or more options to a function."""
-
-    def __call__(self, function: F, /) -> F:
-        """Return the function with the options."""
-        ...  # pragma: no cover
+MAX_PORT: Final = 65535
 
 
-class Port(click.IntRange):
-    """A TCP port."""
-
-    name = "port"
-
-    def __init__(self) -> None:
-        """Allow 1 to 65535."""
-        super().__init__(1, 65535)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the port."""
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r} is not a port: write a number from 1 to 65535", param, ctx)
-
-
-class Duration(click.ParamType[float]):
-    """A duration such as ``1h30m``, in seconds."""
-
-    name = "duration"
-
-    def __init__(self, shortest: float) -> None:
-        """Refuse what is shorter than ``shortest`` seconds."""
-        self._shortest = shortest
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the duration in seconds."""
-        try:
-            seconds = parse_duration(value)
-        except ValueError as error:
-            self.fail(f"{value!r} is not a duration: {error}", param, ctx)
-        if seconds < self._shortest:
-            self.fail(f"{value} is too short: write {self._shortest:g}s or longer", param, ctx)
-        return seconds
-
-
-class Moment(click.ParamType[dt.datetime]):
-    """A date or a time, in UTC where it has no offset."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.datetime:
-        """Return the instant."""
-        try:
-            moment = dt.datetime.fromisoformat(value)
-        except ValueError:
-            example = "a date or an RFC 3339 time, such as 2026-11-01"
-            self.fail(f"{value!r} is not a time: write {example}", param, ctx)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-
-
-class NamespacedName(click.ParamType[str]):
-    """The name of an object with its namespace."""
-
-    name = "namespace/name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the value as it was written."""
-        if re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value) is None:
-            self.fail(f"{value!r} has no namespace, or is not a name: write NAMESPACE/NAME", param, ctx)
-        return str(value)
+def parse_port(value: str) -> int:
+    """Return a TCP port."""
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MAX_PORT):
+        raise click.BadParameter(f"{value!r} is not a port: write a number from 1 to {MAX_PORT}")
+    return int(value)
 
 
 FILE: Final = click.Path(readable=False)
@@ -95,7 +29,7 @@ FILE: Final = click.Path(readable=False)
 def join(*options: Decorator) -> Decorator:
     """Return one decorator for several options; the help shows them in this order."""
 
-    def decorate(function: F) -> F:
+    def decorate(function: Any) -> Any:
         for option in reversed(options):
             function = option(function)
         return function
@@ -125,7 +59,7 @@ def listen_options(port: int, purpose: str) -> Decorator:
             metavar="ADDRESS",
             help="Address to listen on.",
         ),
-        click.option("--port", type=Port(), default=port, metavar="PORT", help=purpose),
+        click.option("--port", type=parse_port, default=str(port), metavar="PORT", help=purpose),
     )
 
 

@@ -9,12 +9,24 @@ import click
 from webhook.audit.scanning import EXCLUDED
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK
-from webhook.cli.options import Duration, cluster_options, config_option, listen_options, log_options
+from webhook.cli.options import cluster_options, config_option, listen_options, log_options
 from webhook.errors import WebhookError
+from webhook.policy.quantities import parse_duration
 from webhook.server.rescan import Rescan, RescanOptions
 from webhook.telemetry.logs import Format, configure_logging
 
 SHORTEST_INTERVAL: Final = 10.0
+
+
+def parse_interval(value: str) -> float:
+    """Return a duration such as ``1h30m`` in seconds."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a duration: {error}") from None
+    if seconds < SHORTEST_INTERVAL:
+        raise click.BadParameter(f"{value} is too short: write {SHORTEST_INTERVAL:g}s or longer")
+    return seconds
 
 
 @click.command(
@@ -22,11 +34,7 @@ SHORTEST_INTERVAL: Final = 10.0
 )
 @config_option
 @click.option(
-    "--interval",
-    type=Duration(SHORTEST_INTERVAL),
-    default="1h",
-    metavar="DURATION",
-    help="Time between two rounds.",
+    "--interval", type=parse_interval, default="1h", metavar="DURATION", help="Time between two rounds."
 )
 @click.option(
     "--exclude-namespace",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
 
 from webhook.cli.command import Command
-from webhook.cli.options import FILE, NamespacedName, config_option, listen_options, log_options
+from webhook.cli.options import FILE, config_option, listen_options, log_options
 from webhook.telemetry.logs import Format
+
+
+def parse_secret(value: str) -> str:
+    """Return the namespace and name of a Secret, as they were written."""
+    if re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value) is None:
+        raise click.BadParameter(f"{value!r} has no namespace, or is not a name: write NAMESPACE/NAME")
+    return value
 
 
 @click.command(
@@ -25,7 +33,7 @@ from webhook.telemetry.logs import Format
 @click.option("--tls-key", type=FILE, metavar="FILE", help="Private key, PEM.")
 @click.option(
     "--cert-secret",
-    type=NamespacedName(),
+    type=parse_secret,
     metavar="NAMESPACE/NAME",
     help="Secret of the certificate that all replicas share; created if missing.",
 )
@@ -53,7 +61,7 @@ from webhook.telemetry.logs import Format
 )
 @click.option(
     "--snapshot-secret",
-    type=NamespacedName(),
+    type=parse_secret,
     metavar="NAMESPACE/NAME",
     help="Secret in which replicas keep trusted records across restarts; it must exist.",
 )

@@ -185,10 +185,7 @@ def _endpoints_of(registry: Registry) -> list[str]:
 
 
 def _reach(
-    area: str,
-    endpoint: str,
-    transport: PooledTransport,
-    registry: Registry,
+    area: str, endpoint: str, transport: PooledTransport, registry: Registry
 ) -> tuple[list[Check], HttpResponse | None]:
     checks = []
     host = urlsplit(endpoint).hostname or ""
