@@ -363,7 +363,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         ),
         (
             "apiVersion: v1\nkind: Pod\nx: &x {image: a}\nspec:\n  containers: [{image: b, <<: *x}]\n",
-            "pod.yaml:5: the merge key comes after 'image', which it holds, too: write it first",
+            "pod.yaml:5: the merge key comes after 'image', which it also contains: write << first",
         ),
         ("apiVersion: v1\nkind: Pod\nspec: &x {<<: *x}\n", "pod.yaml:3: a mapping merges itself"),
         (
@@ -382,7 +382,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         *(
             (
                 f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{image: {value}}}]}}\n",
-                f"pod.yaml:4: the tag {tag!r} is read otherwise by kubectl: write the value without it",
+                f"pod.yaml:4: kubectl reads the tag {tag!r} differently: write the value without it",
             )
             for value, tag in [
                 ("!!binary bmdpbng=", "!!binary"),
@@ -393,15 +393,15 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         ),
         (
             "apiVersion: v1\nkind: !!binary UG9k\nspec: {}\n",
-            "pod.yaml:2: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+            "pod.yaml:2: kubectl reads the tag '!!binary' differently: write the value without it",
         ),
         (
             "apiVersion: !!binary djE=\nkind: Pod\nspec: {}\n",
-            "pod.yaml:1: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+            "pod.yaml:1: kubectl reads the tag '!!binary' differently: write the value without it",
         ),
         (
             "apiVersion: v1\nkind: Pod\n!!binary c3BlYw==: {}\n",
-            "pod.yaml:3: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+            "pod.yaml:3: kubectl reads the tag '!!binary' differently: write the value without it",
         ),
         ("[" * 100_000, "pod.yaml:1: exceeded maximum nesting depth"),
         (None, "pod.yaml: No such file or directory"),
