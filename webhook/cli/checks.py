@@ -28,6 +28,6 @@ class Check:
 
     area: str
     name: str
-    health: CheckStatus
+    status: CheckStatus
     found: str
     advice: str = ""

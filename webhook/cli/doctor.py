@@ -80,7 +80,7 @@ def command(output: str, **options: Any) -> int:
         if output != "json":
             _print(check)
             sys.stdout.flush()
-    counts = Counter(check.health for check in checks)
+    counts = Counter(check.status for check in checks)
     if output == "json":
         print_json([_row(check) for check in checks])
     else:
@@ -89,7 +89,7 @@ def command(output: str, **options: Any) -> int:
             f"{counts[CheckStatus.FAILED]} failed, {counts[CheckStatus.UNKNOWN]} unknown, "
             f"{counts[CheckStatus.SKIPPED]} skipped"
         )
-    if any(check.area == CONFIGURATION and check.health is CheckStatus.FAILED for check in checks):
+    if any(check.area == CONFIGURATION and check.status is CheckStatus.FAILED for check in checks):
         return EXIT_USAGE
     if counts[CheckStatus.FAILED]:
         return EXIT_REFUSED
@@ -132,7 +132,7 @@ def run_checks(
 
 
 def _print(check: Check) -> None:
-    mark = _MARKS[check.health]
+    mark = _MARKS[check.status]
     print(f"{mark}  {check.area}: {check.name}: {printable(check.found, MAX_TEXT)}")
     if check.advice:
         print(f"         {printable(check.advice, MAX_TEXT)}")
@@ -142,7 +142,7 @@ def _row(check: Check) -> dict[str, str]:
     return {
         "area": check.area,
         "name": check.name,
-        "health": check.health.value,
+        "health": check.status.value,
         "found": check.found,
         "advice": check.advice,
     }

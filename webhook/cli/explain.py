@@ -29,7 +29,7 @@ MAX_MESSAGE: Final = 4000
 MAX_SHOWN: Final = 3
 
 _IMAGE: Final = re.compile(r'"([^"]{1,300})"')
-_GATE: Final = re.compile(r'failed calling webhook "([^"]*)"')
+_CALL_FAILED: Final = re.compile(r'failed calling webhook "([^"]*)"')
 
 
 class Verdict(StrEnum):
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
     REFUSED = "refused"
     """Image trust refuses them."""
-    GATE_SILENT = "gate-silent"
+    WEBHOOK_UNREACHABLE = "gate-silent"
     """The API server could not call the webhook."""
     OTHER = "other"
     """Another check refuses them, such as a quota."""
@@ -52,7 +52,7 @@ class Explanation:
 
     verdict: Verdict
     message: str = ""
-    complaint: CreateFailure | None = None
+    failure: CreateFailure | None = None
 
 
 @click.command(
@@ -104,7 +104,7 @@ def command(
         print_json(_row(state, explanation))
     else:
         _print(state, explanation)
-    if explanation.verdict in (Verdict.REFUSED, Verdict.GATE_SILENT, Verdict.OTHER):
+    if explanation.verdict in (Verdict.REFUSED, Verdict.WEBHOOK_UNREACHABLE, Verdict.OTHER):
         return EXIT_REFUSED
     return EXIT_UNKNOWN if state.gaps else EXIT_OK
 
@@ -124,16 +124,18 @@ def parse_target(text: str) -> tuple[str, str | None, str] | None:
 def explain(state: WorkloadState) -> Explanation:
     """Return why a workload has no Pods. Refusals by image trust come first, the newest first."""
     outdated: Explanation | None = None
-    for complaint in state.complaints:
-        message = find_denial(complaint.message)
+    for failure in state.complaints:
+        message = find_denial(failure.message)
         if message:
             if not state.is_settled and _is_about(message, state.images):
-                return Explanation(Verdict.REFUSED, message, complaint)
-            outdated = outdated or Explanation(Verdict.OUTDATED, message, complaint)
-    others = [complaint for complaint in state.complaints if not find_denial(complaint.message)]
+                return Explanation(Verdict.REFUSED, message, failure)
+            outdated = outdated or Explanation(Verdict.OUTDATED, message, failure)
+    others = [failure for failure in state.complaints if not find_denial(failure.message)]
     if others and not state.is_settled:
-        silent = [complaint for complaint in others if _GATE.search(complaint.message)]
-        verdict, chosen = (Verdict.GATE_SILENT, silent[0]) if silent else (Verdict.OTHER, others[0])
+        unreachable = [failure for failure in others if _CALL_FAILED.search(failure.message)]
+        verdict, chosen = (
+            (Verdict.WEBHOOK_UNREACHABLE, unreachable[0]) if unreachable else (Verdict.OTHER, others[0])
+        )
         return Explanation(verdict, printable(chosen.message, MAX_MESSAGE), chosen)
     return outdated or Explanation(Verdict.FINE)
 
@@ -155,10 +157,10 @@ def _is_about(message: str, images: tuple[str, ...]) -> bool:
     )
 
 
-_SAY: Final = {
+_HEADLINES: Final = {
     Verdict.REFUSED: "Its Pods are refused because of an image:",
-    Verdict.GATE_SILENT: "Its Pods are not created because the API server could not call an admission "
-    "webhook. Your images are not the cause. Contact your cluster administrators:",
+    Verdict.WEBHOOK_UNREACHABLE: "Its Pods are not created because the API server could not call an "
+    "admission webhook. Your images are not the cause. Contact your cluster administrators:",
     Verdict.OTHER: "Its Pods are not created, and image trust is not the reason:",
     Verdict.OUTDATED: "Its Pods are no longer refused: they exist, or the workload names other images now. "
     "The refusal was:",
@@ -172,15 +174,15 @@ def _print(state: WorkloadState, explanation: Explanation) -> None:
     print(f"{state.kind} {state.namespace}/{state.name}{figures}")
     for image in dict.fromkeys(state.images):
         print(f"  image {printable(image, MAX_MESSAGE)}")
-    print(f"\n{_SAY[explanation.verdict]}")
+    print(f"\n{_HEADLINES[explanation.verdict]}")
     if explanation.message:
         for sentence in _sentences(explanation.message):
             print(f"  {sentence}")
-    complaint = explanation.complaint
-    if complaint is not None:
-        times = f", {complaint.count} times" if complaint.count > 1 else ""
-        last = f", last at {complaint.at}" if complaint.at else ""
-        print(f"\nReported by {complaint.source}{times}{last}.")
+    failure = explanation.failure
+    if failure is not None:
+        times = f", {failure.count} times" if failure.count > 1 else ""
+        last = f", last at {failure.at}" if failure.at else ""
+        print(f"\nReported by {failure.source}{times}{last}.")
     for gap in state.gaps:
         print(f"Incomplete: {printable(gap, MAX_MESSAGE)}.")
 
@@ -191,7 +193,7 @@ def _sentences(message: str) -> list[str]:
 
 
 def _row(state: WorkloadState, explanation: Explanation) -> dict[str, Any]:
-    complaint = explanation.complaint
+    failure = explanation.failure
     return {
         "namespace": state.namespace,
         "kind": state.kind,
@@ -201,7 +203,7 @@ def _row(state: WorkloadState, explanation: Explanation) -> dict[str, Any]:
         "ready": state.ready,
         "verdict": explanation.verdict.value,
         "message": explanation.message,
-        "source": complaint.source if complaint is not None else None,
-        "at": complaint.at if complaint is not None else None,
+        "source": failure.source if failure is not None else None,
+        "at": failure.at if failure is not None else None,
         "gaps": state.gaps,
     }

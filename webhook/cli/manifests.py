@@ -97,11 +97,11 @@ class Unjudged:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class WithoutImages:
     """An object without images: a ConfigMap, a Service."""
 
 
-Read = Manifest | Unreadable | Unjudged | Passed
+Read = Manifest | Unreadable | Unjudged | WithoutImages
 """The result of reading one object."""
 
 
@@ -161,24 +161,24 @@ def _read_text(name: str, data: bytes) -> Iterator[Read]:
         loader.dispose()
 
 
-def _objects_of(name: str, tree: YamlDocument) -> Iterator[Read]:
-    root = tree.root
+def _objects_of(name: str, document: YamlDocument) -> Iterator[Read]:
+    root = document.root
     if isinstance(root, yaml.MappingNode):
-        yield from _object(name, tree, root)
+        yield from _object(name, document, root)
     elif root.tag != NULL:
         line = line_of(root)
         yield Unreadable(name, line, f"{name}:{line}: not a Kubernetes object: it is not a mapping")
 
 
 def _object(
-    name: str, tree: YamlDocument, node: yaml.Node, implied: tuple[str, str] = ("", "")
+    name: str, document: YamlDocument, node: yaml.Node, implied: tuple[str, str] = ("", "")
 ) -> Iterator[Read]:
     """Yield an object, or the items of a List; ``implied`` is the kind and version of a typed item."""
     line = line_of(node)
     try:
-        kind = tree.text(node, "kind") or implied[0]
-        api_version = tree.text(node, "apiVersion") or implied[1]
-        items = tree.child(node, "items")
+        kind = document.text(node, "kind") or implied[0]
+        api_version = document.text(node, "apiVersion") or implied[1]
+        items = document.child(node, "items")
     except ManifestError as error:
         yield Unreadable(name, line, str(error))
         return
@@ -190,22 +190,22 @@ def _object(
         for item in items.value:
             if isinstance(item, yaml.MappingNode):
                 # Items of a typed list (a PodList) need not repeat their kind.
-                yield from _object(name, tree, item, (kind.removesuffix("List"), api_version))
+                yield from _object(name, document, item, (kind.removesuffix("List"), api_version))
         return
     try:
-        yield _read_object(name, tree, node, kind, api_version)
+        yield _read_object(name, document, node, kind, api_version)
     except ManifestError as error:
         yield Unreadable(name, line, str(error))
 
 
-def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
+def _read_object(name: str, document: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
     line = line_of(node)
-    value = tree.to_python(node)
+    value = document.to_python(node)
     subject = _subject_of(kind, api_version)
     if subject is None:
         metadata = value.get("metadata")
         named = metadata.get("name") if isinstance(metadata, dict) else ""
-        return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else Passed()
+        return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else WithoutImages()
     try:
         obj = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:
@@ -224,7 +224,7 @@ def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_
         name=object_name or "",
         namespace=namespace if isinstance(namespace, str) else "",
         uses=tuple(map(_with_pull_policy, uses)),
-        lines=tuple(tree.line(node, use.field) for use in uses),
+        lines=tuple(document.line(node, use.field) for use in uses),
         subject=subject,
     )
 

@@ -14,7 +14,15 @@ from webhook.admission.messages import Messages
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.junit import build_junit
-from webhook.cli.manifests import Manifest, Passed, Read, ReviewedUse, Unjudged, Unreadable, read_manifests
+from webhook.cli.manifests import (
+    Manifest,
+    Read,
+    ReviewedUse,
+    Unjudged,
+    Unreadable,
+    WithoutImages,
+    read_manifests,
+)
 from webhook.cli.options import FILE, config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
 from webhook.cli.sarif import build_sarif, is_reported
@@ -95,7 +103,7 @@ def command(
 
 
 def _not_judged(read: Sequence[Read]) -> list[Unreadable | Unjudged]:
-    return [item for item in read if not isinstance(item, (Manifest, Passed))]
+    return [item for item in read if not isinstance(item, (Manifest, WithoutImages))]
 
 
 def _explain(item: Unreadable | Unjudged) -> str:

@@ -234,8 +234,8 @@ def _check_clock(area: str, endpoint: str, response: HttpResponse, now: float) -
     if abs(skew) < NOTICED_SKEW:
         yield Check(area, "clock", CheckStatus.OK, found)
         return
-    health = CheckStatus.FAILED if abs(skew) > MAX_SKEW else CheckStatus.WARNING
-    yield Check(area, "clock", health, found, _CLOCK_ADVICE)
+    status = CheckStatus.FAILED if abs(skew) > MAX_SKEW else CheckStatus.WARNING
+    yield Check(area, "clock", status, found, _CLOCK_ADVICE)
 
 
 def _open(registry: Registry, transport: PooledTransport, environment: Mapping[str, str]) -> Credential:
