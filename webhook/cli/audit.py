@@ -1,54 +1,86 @@
-"""``swr-trust audit``: what runs now, judged as the webhook would judge it."""
+"""``swr-trust audit``: evaluate running Pods as the webhook would."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
+
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
+from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
+from webhook.cli.options import (
+    cluster_options,
+    config_option,
+    configuration_option,
+    namespace_option,
+    output_option,
+)
 from webhook.cli.rendering import print_json, print_table
 from webhook.cluster.client import connect
-from webhook.cluster.pods import PodReader, ReadApi, RetryingClient
+from webhook.cluster.pods import PodReader, RetryingClient
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
 
 
-def run(options: argparse.Namespace) -> int:
-    """Judge the Pods that ``options`` select and print the report."""
-    policy = with_audit_limits(load_policy(options.config))
-    api = connect(options.kubeconfig, options.context)
-    source = PodReader(api, options.namespace, options.selector)
-    scope = _scope(api, options)
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust audit --config policy.yaml",
+        "swr-trust audit --config policy.yaml -n shop -n pay -o html > audit.html",
+    ],
+)
+@config_option
+@namespace_option(multiple=True, show_default="all", help="Namespace to audit; repeat it for more.")
+@click.option("-l", "--selector", default="", show_default=False, help="Label selector, such as app=web.")
+@click.option(
+    "--exclude-namespace",
+    multiple=True,
+    metavar="GLOB",
+    show_default="those that the webhook configuration excludes",
+    help="Namespaces to leave out; repeat it for more. Has no effect together with -n.",
+)
+@configuration_option
+@cluster_options
+@output_option("table", "json", "csv", "html")
+def command(
+    config: str,
+    namespace: tuple[str, ...],
+    selector: str,
+    exclude_namespace: tuple[str, ...],
+    webhook_configuration: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+) -> int:
+    """Evaluate running Pods: what would enforcing refuse?"""
+    policy = with_audit_limits(load_policy(config))
+    api = connect(kubeconfig, context)
+    if namespace or exclude_namespace:
+        scope = Scope(() if namespace else exclude_namespace)
+    else:
+        scope = read_scope(RetryingClient(api), webhook_configuration)
     with open_engine(policy) as engine, _progress() as progress:
+        source = PodReader(api, namespace, selector)
         report = Audit(policy, engine, scope.excluded, progress).run(source)
     if scope.note:
         report.notes.insert(0, scope.note)
-    print_report(report, options.output, policy.messages)
-    if scope.note and options.output != "table":
+    print_report(report, output, policy.messages)
+    if scope.note and output != "table":
         print(f"swr-trust audit: {scope.note}", file=sys.stderr)
     return exit_code(report)
 
 
-def _scope(api: ReadApi, options: argparse.Namespace) -> Scope:
-    """Return the namespaces to leave out: none where the caller names namespaces."""
-    if options.namespace:
-        return Scope(())
-    if options.exclude_namespace:
-        return Scope(tuple(options.exclude_namespace))
-    return read_scope(RetryingClient(api), options.webhook_configuration)
-
-
 def exit_code(report: AuditReport) -> int:
-    """Return 3 for what is partial or unknown, 1 for what would be refused, else 0."""
+    """Return 3 for a partial report, else 1 if Pods would be refused, else 3 if some are unknown, else 0."""
     if report.is_partial:
         return EXIT_UNKNOWN
     if report.refused > report.unknown:
@@ -75,14 +107,7 @@ def _print_tables(report: AuditReport) -> None:
         print_table(
             ("NAMESPACE", "WORKLOAD", "IMAGE", "FINDING", "PODS", "MESSAGE"),
             [
-                (
-                    row.namespace,
-                    str(row.workload),
-                    row.image,
-                    row.finding.value,
-                    str(row.pods),
-                    row.message,
-                )
+                (row.namespace, str(row.workload), row.image, row.finding.value, str(row.pods), row.message)
                 for row in report.rows
             ],
         )
@@ -103,7 +128,7 @@ def _print_tables(report: AuditReport) -> None:
             ],
         )
     if report.endings:
-        print("\nWhat runs only by an exemption that ends within 30 days:")
+        print("\nImages that run only because of an exemption that ends within 30 days:")
         print_table(
             ("ENDS", "EXEMPTION", "NAMESPACE", "WORKLOAD", "IMAGE", "PODS"),
             [
@@ -131,11 +156,11 @@ def _short(digest: str) -> str:
 
 @contextmanager
 def _progress() -> Iterator[AuditProgress]:
-    """Show a bar on standard error where a person looks at it, nothing elsewhere."""
+    """Show a progress bar on standard error if it is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield NullProgress()
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.progress import (  # noqa: PLC0415 - the same
         BarColumn,
         MofNCompleteColumn,
@@ -157,7 +182,7 @@ def _progress() -> Iterator[AuditProgress]:
 
 
 class BarProgress:
-    """Implements ``AuditProgress`` by a bar of ``rich``."""
+    """Implements ``AuditProgress`` as a progress bar."""
 
     def __init__(self, bar: Any) -> None:
         """Draw into ``bar``, a ``rich.progress.Progress``."""
@@ -165,15 +190,15 @@ class BarProgress:
         self._task = bar.add_task("Pods", total=None, rate="", note="")
 
     def pods_judged(self, pods: int, remaining: int | None) -> None:
-        """Move the bar; its length is known where the API server says what follows."""
+        """Move the bar. Its length is known if the API server reports the number of remaining Pods."""
         total = None if remaining is None else pods + remaining
         self._bar.update(self._task, completed=pods, total=total, rate=self._rate())
 
     def images_asked(self, images: int, pause: float) -> None:
-        """Say how many images were asked, and what is waited for."""
-        note = f"{images} images asked"
+        """Show how many images were looked up, and a pause that SWR requests."""
+        note = f"{images} images looked up"
         if pause:
-            note += f", SWR asks for a pause of {pause:.0f} s"
+            note += f", waiting {pause:.0f} s as SWR requests"
         self._bar.update(self._task, note=note, rate=self._rate())
 
     def _rate(self) -> str:

@@ -1,18 +1,20 @@
-"""``swr-trust check``: what SWR and the policy say about images."""
+"""``swr-trust check``: look up images in SWR and evaluate them against the policy."""
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import time
 from typing import Final
+
+import click
 
 from webhook.admission.decision import JudgedUse
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
 from webhook.admission.uses import ImageUse
-from webhook.cli.exit_codes import exit_code_of
-from webhook.cli.rendering import print_failures, print_json, print_table
+from webhook.cli.command import Command
+from webhook.cli.options import config_option, namespace_option, output_option
+from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
@@ -21,17 +23,32 @@ TIMEOUT: Final = 30.0
 """Seconds for all images together."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Judge ``options.images`` as containers of a Pod in ``options.namespace``."""
-    policy = load_policy(options.config)
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust check --config policy.yaml \\",
+        "    swr.cn-north-4.myhuaweicloud.com/shop/web:1.0",
+        "swr-trust check --config policy.yaml -n shop -o json IMAGE IMAGE",
+    ],
+)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@config_option
+@namespace_option(default="default", help="Namespace whose rules and exemptions apply.")
+@output_option("table", "json")
+def command(images: tuple[str, ...], config: str, namespace: str, output: str) -> int:
+    """Look up images in SWR.
+
+    Evaluates each IMAGE against the policy, as a container of a Pod in the namespace.
+    """
+    policy = load_policy(config)
     uses = [
         ImageUse(f"arguments[{index}]", ("arguments", str(index)), image, "Always")
-        for index, image in enumerate(options.images)
+        for index, image in enumerate(images)
     ]
     with open_engine(policy) as engine:
-        judged = Judge(policy, engine).judge(uses, options.namespace, Deadline.after(TIMEOUT), time.time())
+        judged = Judge(policy, engine).judge(uses, namespace, Deadline.after(TIMEOUT), time.time())
     messages = Messages(policy)
-    if options.output == "json":
+    if output == "json":
         print_json([_row(item, messages) for item in judged])
     else:
         print_table(

@@ -1,4 +1,4 @@
-"""What ``swr-trust doctor`` looks at, one by one."""
+"""The result of one check of ``swr-trust doctor``."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from enum import StrEnum
 
 
 class CheckStatus(StrEnum):
-    """How something fares."""
+    """The status of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and is not as it should be."""
+    """It works, but should be corrected."""
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """It could not be looked at."""
+    """The check could not run."""
     SKIPPED = "skipped"
-    """It was not looked at, because it does not apply or something before it failed."""
+    """The check does not apply, or an earlier one failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
-    ``found`` is a clause, ``advice`` a whole sentence that says what to do, empty where nothing
-    is to be done.
+    ``found`` is a clause. ``advice`` is a sentence that says what to do, empty if there is nothing to do.
     """
 
     area: str
     name: str
-    health: CheckStatus
+    status: CheckStatus
     found: str
     advice: str = ""

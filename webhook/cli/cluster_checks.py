@@ -1,4 +1,4 @@
-"""The gate as the API server sees it: is it registered, trusted, reachable, and does it refuse?"""
+"""Checks of the cluster: is the webhook registered, trusted and reachable, and does it refuse?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -26,17 +27,19 @@ from webhook.tls_contexts import client_context
 
 CLUSTER: Final = "cluster"
 
+_check: Final = partial(Check, CLUSTER)
+
 FORBIDDEN: Final = 403
 CONNECT_SECONDS: Final = 5.0
 EXPIRY_NOTICE: Final = dt.timedelta(days=14)
 HTTPS: Final = 443
 
 PROBE_IMAGE: Final = "swr-trust-doctor/probe:not//an:image"
-"""No image reference at all, so that no registry, rule or exemption can let it in."""
+"""Not a valid image reference, so that no registry, rule or exemption can admit it."""
 
 
 class Api(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
+    """The part of the Kubernetes API that the checks need."""
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return an object or a list."""
@@ -50,7 +53,7 @@ class Api(Protocol):
 def check_cluster(
     api: Api, configuration: str | None, namespace: str, policy: Policy | None, now: dt.datetime
 ) -> Iterator[Check]:
-    """Yield what is found. ``configuration`` is the name of one, ``None`` to find it by its label.
+    """Yield the result of each check. If ``configuration`` is ``None``, it is found by its label.
 
     Nothing is changed: the Pod in ``namespace`` is created as a dry run.
     """
@@ -58,9 +61,9 @@ def check_cluster(
         version = api.get("/version").get("gitVersion", "an unknown version")
     except ClusterError as error:
         advice = "Check the kubeconfig and its context, and that the API server can be reached."
-        yield Check(CLUSTER, "API server", CheckStatus.FAILED, str(error), advice)
+        yield _check("API server", CheckStatus.FAILED, str(error), advice)
         return
-    yield Check(CLUSTER, "API server", CheckStatus.OK, f"Kubernetes {version}")
+    yield _check("API server", CheckStatus.OK, f"Kubernetes {version}")
     yield from _check_configurations(api, configuration, policy, now)
     yield _probe(api, namespace, policy)
 
@@ -76,17 +79,19 @@ def _check_configurations(
             found = api.get(CONFIGURATIONS, {"labelSelector": LABEL}).get("items") or []
     except ClusterError as error:
         if error.status == FORBIDDEN:
-            advice = "Ask for get and list on validatingwebhookconfigurations, or let somebody else look."
-            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), advice)
+            advice = (
+                "Request get and list on validatingwebhookconfigurations, or ask an administrator to run it."
+            )
+            yield _check(title, CheckStatus.UNKNOWN, str(error), advice)
         elif error.status == NOT_FOUND:
-            advice = "Install the chart, or name the configuration it made."
-            yield Check(CLUSTER, title, CheckStatus.FAILED, f"there is none named {name}", advice)
+            advice = "Install the chart, or give the name of its configuration with --webhook-configuration."
+            yield _check(title, CheckStatus.FAILED, f"{name} does not exist", advice)
         else:
-            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), "Try again.")
+            yield _check(title, CheckStatus.UNKNOWN, str(error), "Try again.")
         return
     if not found:
-        advice = "Install the chart, or name its configuration with --webhook-configuration."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"none is labelled {LABEL}", advice)
+        advice = "Install the chart, or give the name of its configuration with --webhook-configuration."
+        yield _check(title, CheckStatus.FAILED, f"none has the label {LABEL}", advice)
     for obj in found:
         webhooks = [hook for hook in obj.get("webhooks") or () if isinstance(hook, dict)]
         yield _check_rules(str(obj.get("metadata", {}).get("name")), webhooks)
@@ -109,12 +114,10 @@ def _check_rules(name: str, webhooks: Sequence[Mapping[str, Any]]) -> Check:
                     seen.add((operation, resource))
     missing = sorted(wanted - seen)
     if not missing:
-        return Check(
-            CLUSTER, "rules", CheckStatus.OK, f"{name} is asked about Pods and their debug containers"
-        )
+        return _check("rules", CheckStatus.OK, f"{name} covers Pods and their debug containers")
     what = ", ".join(f"{operation} {resource}" for operation, resource in missing)
-    advice = "Restore the rules of the chart: what is not asked about is not refused."
-    return Check(CLUSTER, "rules", CheckStatus.FAILED, f"{name} is not asked about {what}", advice)
+    advice = "Restore the rules of the chart. Requests that they do not cover are admitted without a review."
+    return _check("rules", CheckStatus.FAILED, f"{name} does not cover {what}", advice)
 
 
 def _check_webhook(
@@ -142,10 +145,13 @@ def _check_webhook(
 
 def _check_failure_policy(name: str, value: str, *, judges_pods: bool) -> Check:
     if value == "Fail" or not judges_pods:
-        return Check(CLUSTER, "failurePolicy", CheckStatus.OK, f"{name}: {value}")
-    advice = "Set webhook.failurePolicy: Fail, or accept that whoever can stop the webhook opens the gate."
-    return Check(
-        CLUSTER, "failurePolicy", CheckStatus.WARNING, f"{name}: {value} admits Pods unasked", advice
+        return _check("failurePolicy", CheckStatus.OK, f"{name}: {value}")
+    advice = "Set webhook.failurePolicy: Fail. With Ignore, every Pod is admitted while the webhook is down."
+    return _check(
+        "failurePolicy",
+        CheckStatus.WARNING,
+        f"{name}: {value} admits Pods when the webhook cannot be called",
+        advice,
     )
 
 
@@ -155,10 +161,10 @@ def _check_timeout(name: str, hook: Mapping[str, Any], policy: Policy | None) ->
         return
     found = f"{name}: {seconds} s, a lookup takes up to {policy.lookup.timeout:g} s"
     if seconds > policy.lookup.timeout + 1:
-        yield Check(CLUSTER, "timeoutSeconds", CheckStatus.OK, found)
+        yield _check("timeoutSeconds", CheckStatus.OK, found)
     else:
-        advice = "Let the API server wait more than a second longer than lookup.timeout."
-        yield Check(CLUSTER, "timeoutSeconds", CheckStatus.WARNING, found, advice)
+        advice = "Set webhook.timeoutSeconds to more than one second above lookup.timeout."
+        yield _check("timeoutSeconds", CheckStatus.WARNING, found, advice)
 
 
 def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
@@ -171,32 +177,30 @@ def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
             excluded += values
         else:
             others.append(f"{expression.get('key')} {expression.get('operator')} {' '.join(values)}".strip())
-    found = f"{name}: not asked about Pods in {', '.join(sorted(excluded)) or 'no namespace'}"
-    yield Check(CLUSTER, "namespaces left out", CheckStatus.OK, found)
+    found = f"{name}: excluded: {', '.join(sorted(excluded)) or 'no namespace'}"
+    yield _check("namespaces left out", CheckStatus.OK, found)
     if others and not all(other.startswith(NAME_LABEL) for other in others):
-        advice = "See that nobody but administrators may label namespaces: the label turns the gate off."
-        found = f"{name}: asked only where {' and '.join(others)}"
-        yield Check(CLUSTER, "namespaceSelector", CheckStatus.WARNING, found, advice)
+        advice = "Allow only administrators to label namespaces: the label can switch the webhook off."
+        found = f"{name}: called only for namespaces with {' and '.join(others)}"
+        yield _check("namespaceSelector", CheckStatus.WARNING, found, advice)
     objects = hook.get("objectSelector") or {}
     if objects.get("matchLabels") or objects.get("matchExpressions"):
-        advice = "Remove objectSelector: whoever writes a Pod writes its labels, too."
-        found = f"{name}: Pods are chosen by their own labels"
-        yield Check(CLUSTER, "objectSelector", CheckStatus.WARNING, found, advice)
+        advice = "Remove objectSelector: the author of a Pod also sets its labels and can avoid the review."
+        found = f"{name}: the labels of a Pod decide whether it is reviewed"
+        yield _check("objectSelector", CheckStatus.WARNING, found, advice)
 
 
 def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]:
     title = "caBundle"
     if not bundle:
-        advice = (
-            "Look at the webhook's log: it, or cert-manager, has to write it. Without it every call fails."
-        )
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: it is empty", advice)
+        advice = "Check the logs of the webhook and cert-manager, one of which writes it. Every call fails."
+        yield _check(title, CheckStatus.FAILED, f"{name}: empty", advice)
         return
     try:
         cas = x509.load_pem_x509_certificates(bundle)
     except ValueError:
-        advice = "Put the authority's certificate there, in PEM."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: it holds no certificate", advice)
+        advice = "Set it to the certificate of the CA, in PEM."
+        yield _check(title, CheckStatus.FAILED, f"{name}: contains no certificate", advice)
         return
     yield _check_expiry(title, name, max(item.not_valid_after_utc for item in cas), now)
 
@@ -204,12 +208,12 @@ def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]
 def _check_expiry(title: str, name: str, ends: dt.datetime, now: dt.datetime) -> Check:
     found = f"{name}: valid until {ends:%Y-%m-%d %H:%M} UTC"
     if ends <= now:
-        advice = "Renew it now: the API server cannot call the webhook."
-        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
+        advice = "Renew it now. Until then, the API server cannot call the webhook."
+        return _check(title, CheckStatus.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
     if ends - now < EXPIRY_NOTICE:
-        advice = "See why it is not renewed: look at the webhook's log, or at cert-manager."
-        return Check(CLUSTER, title, CheckStatus.WARNING, found, advice)
-    return Check(CLUSTER, title, CheckStatus.OK, found)
+        advice = "Find out why it is not renewed: check the logs of the webhook and of cert-manager."
+        return _check(title, CheckStatus.WARNING, found, advice)
+    return _check(title, CheckStatus.OK, found)
 
 
 def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[Check]:
@@ -220,17 +224,15 @@ def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[
     try:
         spec = api.get(f"/api/v1{where}/services/{service.get('name')}").get("spec") or {}
         if spec.get("type") == "ExternalName":
-            yield Check(
-                CLUSTER, title, CheckStatus.SKIPPED, f"{name}: {what} is a name for something elsewhere"
-            )
+            yield _check(title, CheckStatus.SKIPPED, f"{name}: {what} is of type ExternalName")
             return
         slices = api.get(f"/apis/discovery.k8s.io/v1{where}/endpointslices", label).get("items") or ()
     except ClusterError as error:
         if error.status == NOT_FOUND:
             advice = "Install the chart again, or correct clientConfig."
-            yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: there is no {what}", advice)
+            yield _check(title, CheckStatus.FAILED, f"{name}: {what} does not exist", advice)
         else:
-            yield Check(CLUSTER, title, CheckStatus.UNKNOWN, str(error), "Ask for the right to read it.")
+            yield _check(title, CheckStatus.UNKNOWN, str(error), "Request the right to read it.")
         return
     ready = sum(
         len(endpoint.get("addresses") or ())
@@ -239,25 +241,23 @@ def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[
         if (endpoint.get("conditions") or {}).get("ready", True)
     )
     if not ready:
-        advice = "Look at the webhook's Pods: kubectl describe, kubectl logs."
-        yield Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: no replica behind {what} is ready", advice)
+        advice = "Check the webhook's Pods with kubectl describe and kubectl logs."
+        yield _check(title, CheckStatus.FAILED, f"{name}: no replica behind {what} is ready", advice)
     elif ready == 1:
-        advice = "Run two or more replicas: while this one is replaced no Pod can be created."
-        yield Check(
-            CLUSTER, title, CheckStatus.WARNING, f"{name}: one replica is ready behind {what}", advice
-        )
+        advice = "Run two or more replicas. While this one is replaced, no Pod can be created."
+        yield _check(title, CheckStatus.WARNING, f"{name}: one replica is ready behind {what}", advice)
     else:
-        yield Check(CLUSTER, title, CheckStatus.OK, f"{name}: {ready} replicas are ready behind {what}")
+        yield _check(title, CheckStatus.OK, f"{name}: {ready} replicas are ready behind {what}")
 
 
 def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.datetime) -> Check:
-    """Shake hands as the API server does, where the webhook can be reached from here."""
+    """Make a TLS handshake as the API server does, if the webhook is reachable from here."""
     title = "serving certificate"
     try:
         context = client_context(ca_data=bundle.decode("ascii"))
         context.hostname_checks_common_name = False  # the API server reads subjectAltName alone
     except (ssl.SSLError, UnicodeError):
-        return Check(CLUSTER, title, CheckStatus.SKIPPED, f"{name}: caBundle cannot be used")
+        return _check(title, CheckStatus.SKIPPED, f"{name}: caBundle cannot be used")
     try:
         with (
             socket.create_connection((host, port), CONNECT_SECONDS) as raw,
@@ -265,19 +265,19 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
         ):
             certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     except ssl.SSLCertVerificationError as error:
-        advice = "The API server refuses it, too: renew the certificate, or put its authority into caBundle."
-        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: {error.verify_message}", advice)
+        advice = "The API server refuses it, too. Renew the certificate, or add its CA to caBundle."
+        return _check(title, CheckStatus.FAILED, f"{name}: {error.verify_message}", advice)
     except (ssl.SSLError, ValueError):
-        advice = "Look at the webhook's log."
-        return Check(CLUSTER, title, CheckStatus.FAILED, f"{name}: the TLS handshake failed", advice)
+        advice = "Check the webhook's log."
+        return _check(title, CheckStatus.FAILED, f"{name}: the TLS handshake failed", advice)
     except OSError:
-        found = f"{name}: {host}:{port} cannot be reached from here; the dry run shows whether it is trusted"
-        return Check(CLUSTER, title, CheckStatus.SKIPPED, found)
+        found = f"{name}: {host}:{port} is not reachable from here; the dry run shows whether it is trusted"
+        return _check(title, CheckStatus.SKIPPED, found)
     return _check_expiry(title, name, certificate.not_valid_after_utc, now)
 
 
 def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
-    """Create a Pod that must be refused, as a dry run: the whole way from API server to policy."""
+    """Create a Pod that must be refused, as a dry run: it tests the whole path from API server to policy."""
     title = "dry run"
     pod = {
         "apiVersion": "v1",
@@ -290,10 +290,7 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
                 {
                     "name": "probe",
                     "image": PROBE_IMAGE,
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }
             ],
         },
@@ -304,40 +301,43 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
         return _read_refusal(title, namespace, error)
     mode = policy.mode_for(policy.rule_for(namespace, None)) if policy is not None else None
     if mode in (Mode.WARN, Mode.AUDIT):
-        found = f"a Pod with an invalid image is admitted in {namespace}, as mode {mode} says"
-        return Check(CLUSTER, title, CheckStatus.SKIPPED, found)
+        found = f"a Pod with an invalid image is admitted in {namespace}, because its mode is {mode}"
+        return _check(title, CheckStatus.SKIPPED, found)
     advice = (
-        f"See whether {namespace} is left out of the webhook configuration, and choose another with "
-        "--probe-namespace; else the gate is open: see rules, matchConditions and the running policy."
+        f"If the webhook configuration excludes {namespace}, choose another namespace with -n. Otherwise no "
+        "image is checked: correct rules, matchConditions and the running policy."
     )
     found = f"a Pod with an invalid image would be admitted in {namespace}"
-    return Check(CLUSTER, title, CheckStatus.FAILED, found, advice)
+    return _check(title, CheckStatus.FAILED, found, advice)
 
 
 def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
     text = printable(str(error), 600)
     if any(denial in text for denial in DENIALS):
         found = f"a Pod with an invalid image is refused in {namespace}"
-        return Check(CLUSTER, title, CheckStatus.OK, found)
+        return _check(title, CheckStatus.OK, found)
     if "failed calling webhook" in text:
         cause = re.sub(r"^.*failed calling webhook", "failed calling webhook", text)
-        return Check(CLUSTER, title, CheckStatus.FAILED, cause, _advise_call(text))
+        return _check(title, CheckStatus.FAILED, cause, _advise_call(text))
     if error.status in (FORBIDDEN, NOT_FOUND):
-        advice = "Choose a namespace where you may create Pods, with --probe-namespace."
-        return Check(CLUSTER, title, CheckStatus.UNKNOWN, text, advice)
-    return Check(
-        CLUSTER, title, CheckStatus.UNKNOWN, text, "Something refused the Pod before the webhook did."
+        advice = "Choose a namespace in which you may create Pods, with -n."
+        return _check(title, CheckStatus.UNKNOWN, text, advice)
+    return _check(
+        title,
+        CheckStatus.UNKNOWN,
+        text,
+        "Another check refused the Pod before the webhook was called. Choose another namespace with -n.",
     )
 
 
 def _advise_call(text: str) -> str:
     if "x509" in text or "certificate" in text:
-        return "caBundle and serving certificate do not fit: renew the certificate, or its authority there."
+        return "caBundle does not match the serving certificate. Renew the certificate, or correct caBundle."
     if "no endpoints" in text or "connection refused" in text or "no such host" in text:
-        return "No replica can be reached: look at the webhook's Pods and Service."
+        return "No replica is reachable. Check the webhook's Pods and Service."
     if "deadline exceeded" in text or "timeout" in text.lower():
-        return "Open the webhook's port to the control plane: security groups, network policies."
-    return "Look at the webhook's log."
+        return "Open the webhook's port to the control plane in security groups and network policies."
+    return "Check the webhook's log."
 
 
 def _decode(value: object) -> bytes:

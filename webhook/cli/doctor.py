@@ -1,20 +1,29 @@
-"""``swr-trust doctor``: what is wrong, and what to do about it."""
+"""``swr-trust doctor``: check the installation and say how to fix each problem."""
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import click
 
 from webhook.admission.messages import printable
 from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import CLUSTER, check_cluster
+from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.options import (
+    cluster_options,
+    config_option,
+    configuration_option,
+    namespace_option,
+    output_option,
+)
 from webhook.cli.rendering import print_json
 from webhook.cli.swr_checks import check_registries
 from webhook.cluster.client import connect
@@ -35,20 +44,44 @@ _MARKS: Final = {
 }
 
 
-def run(options: argparse.Namespace) -> int:
-    """Look at everything and print what is found.
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust doctor --config policy.yaml \\\n    --image swr.cn-north-4.myhuaweicloud.com/shop/web:1.0",
+        "swr-trust doctor --config policy.yaml --no-cluster",
+    ],
+)
+@config_option
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="IMAGE",
+    help="Existing image to look up in SWR; repeat it for each registry.",
+)
+@configuration_option
+@namespace_option(
+    "--probe-namespace",
+    default="default",
+    help="Namespace in which a Pod is created as a dry run, to see that it is refused.",
+)
+@click.option("--no-cluster", is_flag=True, help="Do not check the cluster.")
+@cluster_options
+@output_option("table", "json")
+def command(output: str, **options: Any) -> int:
+    """Check configuration, SWR and the cluster.
 
-    2 for a policy that cannot be used, 1 where something failed, 3 where something could not be
-    looked at, else 0; warnings do not count.
+    Each failed check says what to do about it. The exit code is 2 if the policy cannot be used, 1 if a
+    check failed, 3 if a check could not run, else 0. Warnings do not change it.
     """
     checks: list[Check] = []
-    for check in run_checks(options):
+    for check in run_checks(**options):
         checks.append(check)
-        if options.output != "json":
+        if output != "json":
             _print(check)
             sys.stdout.flush()
-    counts = Counter(check.health for check in checks)
-    if options.output == "json":
+    counts = Counter(check.status for check in checks)
+    if output == "json":
         print_json([_row(check) for check in checks])
     else:
         print(
@@ -56,43 +89,50 @@ def run(options: argparse.Namespace) -> int:
             f"{counts[CheckStatus.FAILED]} failed, {counts[CheckStatus.UNKNOWN]} unknown, "
             f"{counts[CheckStatus.SKIPPED]} skipped"
         )
-    if any(check.area == CONFIGURATION and check.health is CheckStatus.FAILED for check in checks):
+    if any(check.area == CONFIGURATION and check.status is CheckStatus.FAILED for check in checks):
         return EXIT_USAGE
     if counts[CheckStatus.FAILED]:
         return EXIT_REFUSED
     return EXIT_UNKNOWN if counts[CheckStatus.UNKNOWN] else EXIT_OK
 
 
-def run_checks(options: argparse.Namespace) -> Iterator[Check]:
-    """Yield each finding as soon as it is there."""
+def run_checks(
+    config: str,
+    images: Sequence[str],
+    webhook_configuration: str | None,
+    namespace: str,
+    kubeconfig: str | None,
+    context: str | None,
+    *,
+    no_cluster: bool,
+) -> Iterator[Check]:
+    """Yield the result of each check when it is known."""
     policy: Policy | None = None
     try:
-        policy = load_policy(options.config)
+        policy = load_policy(config)
     except ConfigError as error:
         for problem in error.problems:
-            yield Check(CONFIGURATION, options.config, CheckStatus.FAILED, str(problem), "Correct the file.")
+            yield Check(CONFIGURATION, config, CheckStatus.FAILED, str(problem), "Correct the file.")
     if policy is not None:
         registries = len(policy.registries.registries)
         found = f"valid, mode {policy.mode}, {registries} registries, version {policy.version}"
-        yield Check(CONFIGURATION, options.config, CheckStatus.OK, found)
+        yield Check(CONFIGURATION, config, CheckStatus.OK, found)
         for problem in lint(policy, time.time()):
-            yield Check(CONFIGURATION, options.config, CheckStatus.WARNING, str(problem))
-        yield from check_registries(policy, options.image, os.environ)
-    if options.no_cluster:
+            yield Check(CONFIGURATION, config, CheckStatus.WARNING, str(problem))
+        yield from check_registries(policy, images, os.environ)
+    if no_cluster:
         return
     try:
-        api = connect(options.kubeconfig, options.context)
+        api = connect(kubeconfig, context)
     except ClusterError as error:
-        advice = "Give --kubeconfig, or leave the cluster out with --no-cluster."
+        advice = "Use --kubeconfig, or skip the checks of the cluster with --no-cluster."
         yield Check(CLUSTER, "API server", CheckStatus.UNKNOWN, str(error), advice)
         return
-    yield from check_cluster(
-        api, options.webhook_configuration, options.probe_namespace, policy, dt.datetime.now(dt.UTC)
-    )
+    yield from check_cluster(api, webhook_configuration, namespace, policy, dt.datetime.now(dt.UTC))
 
 
 def _print(check: Check) -> None:
-    mark = _MARKS[check.health]
+    mark = _MARKS[check.status]
     print(f"{mark}  {check.area}: {check.name}: {printable(check.found, MAX_TEXT)}")
     if check.advice:
         print(f"         {printable(check.advice, MAX_TEXT)}")
@@ -102,7 +142,7 @@ def _row(check: Check) -> dict[str, str]:
     return {
         "area": check.area,
         "name": check.name,
-        "health": check.health.value,
+        "health": check.status.value,
         "found": check.found,
         "advice": check.advice,
     }

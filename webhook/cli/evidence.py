@@ -1,8 +1,7 @@
-"""``swr-trust evidence``: what an auditor asks for, from the decision log."""
+"""``swr-trust evidence``: the report for auditors, from the decision log."""
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import gzip
 import io
@@ -11,42 +10,74 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Final, cast
 
+import click
+
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv, evidence_as_data
 from webhook.audit.pages import Language, render_evidence
-from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.command import Command
+from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN
+from webhook.cli.options import FILE, output_option
 from webhook.cli.rendering import print_json, print_table
 
 SHOWN: Final = 20
-"""Rows of each table for a person; all of them are in the other formats."""
+"""Rows of each table; the other formats have all rows."""
 
 _GZIP: Final = b"\x1f\x8b"
 """Source: RFC 1952, 2.3.1, ID1 and ID2."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Read ``options.files`` and print the report; exit code 3 where something is missing from it."""
+def parse_moment(value: str) -> dt.datetime:
+    """Return a date or a time, in UTC if it has no offset."""
     try:
-        since, until = _moment(options.since), _moment(options.until)
+        moment = dt.datetime.fromisoformat(value)
     except ValueError:
-        print(
-            "swr-trust evidence: write --since and --until as a date or an RFC 3339 time, such as 2026-11-01",
-            file=sys.stderr,
-        )
-        return EXIT_USAGE
+        example = "a date or an RFC 3339 time, such as 2026-11-01"
+        raise click.BadParameter(f"{value!r} is not a time: write {example}") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust evidence --since 2026-11-01 -o html webhook.log > evidence.html",
+        "kubectl logs -n swr-trust -l app.kubernetes.io/name=swr-trust-webhook \\",
+        "    --tail=-1 | swr-trust evidence -",
+    ],
+)
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="LOGFILE...")
+@click.option("--since", type=parse_moment, metavar="TIME", help="First moment: a date or an RFC 3339 time.")
+@click.option("--until", type=parse_moment, metavar="TIME", help="End, not included. Written as --since.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", help="Language of the HTML page.")
+@output_option("table", "json", "csv", "html")
+def command(
+    files: tuple[str, ...],
+    since: dt.datetime | None,
+    until: dt.datetime | None,
+    language: Language,
+    output: str,
+) -> int:
+    """Report refusals, exemptions and break-glass from the decision log.
+
+    LOGFILE is the webhook's JSON log, or - for standard input. It may be compressed by gzip, and wrapped
+    by Docker, containerd, Fluent Bit or LTS. Times without an offset are UTC. Exit code 3 means that the
+    report is incomplete.
+    """
     reader = EvidenceReader(since, until)
-    for name in options.files:
+    for name in files:
         try:
             _read(reader, name)
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             reader.evidence.gaps.append(f"{name} cannot be read: {reason}")
         except KeyboardInterrupt:
-            reader.evidence.gaps.append(f"it was interrupted in {name}")
+            reader.evidence.gaps.append(f"the command was interrupted in {name}")
             break
     evidence = reader.finish()
     if not evidence.decisions and not evidence.gaps:
-        evidence.gaps.append("the log holds no decisions of that time; is it the webhook's JSON log?")
-    _print(evidence, options.output, options.language)
+        evidence.gaps.append(
+            "the log contains no decisions of that time; check that it is the webhook's JSON log"
+        )
+    _print(evidence, output, language)
     return EXIT_UNKNOWN if evidence.is_partial else EXIT_OK
 
 
@@ -59,20 +90,13 @@ def _read(reader: EvidenceReader, name: str) -> None:
 
 
 def _read_packed_or_plain(reader: EvidenceReader, stream: BinaryIO) -> None:
-    """Read a log. Whether it is packed is seen from its first bytes, because rotation renames files."""
+    """Read a log. Its first bytes say whether it is compressed, because log rotation renames files."""
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast("Any", stream))
     if buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
         with gzip.GzipFile(fileobj=buffered, mode="rb") as packed:
             reader.read(cast("BinaryIO", packed))
     else:
         reader.read(buffered)
-
-
-def _moment(text: str | None) -> dt.datetime | None:
-    if text is None:
-        return None
-    moment = dt.datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
 
 
 def _print(evidence: Evidence, output: str, language: Language) -> None:
@@ -90,7 +114,7 @@ def _print(evidence: Evidence, output: str, language: Language) -> None:
 
 
 def _gaps_of(evidence: Evidence) -> list[str]:
-    """Return in clauses what is missing from the report."""
+    """Return clauses that say what is missing from the report."""
     gaps = list(evidence.gaps)
     if evidence.unreadable:
         gaps.append(f"{evidence.unreadable} line(s) of the log cannot be read")
@@ -142,4 +166,4 @@ def _print_tables(evidence: Evidence) -> None:
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print_table(header, rows[:SHOWN])
     if len(rows) > SHOWN:
-        print(f"and {len(rows) - SHOWN} more: all rows are in -o csv, json and html")
+        print(f"{len(rows) - SHOWN} more: use -o csv, json or html for all rows")

@@ -1,21 +1,24 @@
 """``swr-trust explain``: why a workload is refused, for its developer.
 
-Needs the rights of Kubernetes' ``view`` role and nothing else: no policy, no credential of SWR. All
-that is said was said before, by the webhook, to a controller that could only write it into an Event.
+Needs only the rights of Kubernetes' ``view`` role, no policy and no credential of SWR. The explanation
+is the webhook's own message, which a controller has written into an Event or a condition.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+import click
+
 from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
+from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.options import cluster_options, namespace_option, output_option
 from webhook.cli.rendering import print_json
 from webhook.cluster.client import FORBIDDEN, connect
 from webhook.cluster.pods import RetryingClient
@@ -26,47 +29,61 @@ MAX_MESSAGE: Final = 4000
 MAX_SHOWN: Final = 3
 
 _IMAGE: Final = re.compile(r'"([^"]{1,300})"')
-_GATE: Final = re.compile(r'failed calling webhook "([^"]*)"')
+_CALL_FAILED: Final = re.compile(r'failed calling webhook "([^"]*)"')
 
 
 class Verdict(StrEnum):
-    """Why a workload has no Pods, as far as the cluster says."""
+    """Why a workload has no Pods, according to its conditions and Events."""
 
     REFUSED = "refused"
-    """By image trust."""
-    GATE_SILENT = "gate-silent"
-    """The API server could not ask the webhook."""
+    """Image trust refuses them."""
+    WEBHOOK_UNREACHABLE = "gate-silent"
+    """The API server could not call the webhook."""
     OTHER = "other"
-    """By something else: a quota, another webhook."""
+    """Another check refuses them, such as a quota."""
     OUTDATED = "outdated"
-    """It was refused, but all its Pods are there by now, or it names other images."""
+    """Its Pods were refused, but now all exist, or the workload names other images."""
     FINE = "fine"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is to be said. ``message`` is the gate's own sentence, or the API server's."""
+    """The result. ``message`` is the webhook's own message, or the API server's."""
 
     verdict: Verdict
     message: str = ""
-    complaint: CreateFailure | None = None
+    failure: CreateFailure | None = None
 
 
-def run(options: argparse.Namespace) -> int:
-    """Explain ``options.workload``."""
-    target = parse_target(options.workload)
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust explain shop/web",
+        "swr-trust explain shop/CronJob/report",
+        "swr-trust explain -n shop web",
+    ],
+)
+@click.argument("workload", metavar="[NAMESPACE/][KIND/]NAME")
+@namespace_option(help="Namespace of the workload, which is then written as [KIND/]NAME.")
+@cluster_options
+@output_option("table", "json")
+def command(
+    workload: str, namespace: str | None, kubeconfig: str | None, context: str | None, output: str
+) -> int:
+    """Explain why a workload is refused and what to do.
+
+    Reads the conditions and Events of a Deployment, Job or other workload, and of its Pods. Needs the
+    rights of the view role, and neither a policy nor a credential of SWR.
+    """
+    target = parse_target(f"{namespace}/{workload}" if namespace else workload)
     if target is None:
-        print(
-            "swr-trust explain: write NAMESPACE/NAME or NAMESPACE/KIND/NAME, with a kind of "
-            + ", ".join(KINDS),
-            file=sys.stderr,
+        form = "NAME or KIND/NAME" if namespace else "NAMESPACE/NAME or NAMESPACE/KIND/NAME"
+        raise click.UsageError(
+            f"{workload!r} is not a workload: write {form}, with a kind of {', '.join(KINDS)}"
         )
-        return EXIT_USAGE
     namespace, kind, name = target
     try:
-        state = read_workload(
-            RetryingClient(connect(options.kubeconfig, options.context)), namespace, kind, name
-        )
+        state = read_workload(RetryingClient(connect(kubeconfig, context)), namespace, kind, name)
     except ClusterError as error:
         if error.status != FORBIDDEN:
             raise
@@ -77,17 +94,17 @@ def run(options: argparse.Namespace) -> int:
         print(f"swr-trust explain: there is no {what} {name} in the namespace {namespace}", file=sys.stderr)
         if kind in (None, "Pod"):
             print(
-                "A Pod that was refused does not exist: ask for the Deployment, Job or other workload that "
-                "creates it. A Pod created by hand was refused with the reason right then.",
+                "A refused Pod does not exist. Name the Deployment, Job or other workload that creates it. "
+                "For a Pod created by hand, kubectl has shown the reason.",
                 file=sys.stderr,
             )
         return EXIT_USAGE
     explanation = explain(state)
-    if options.output == "json":
+    if output == "json":
         print_json(_row(state, explanation))
     else:
         _print(state, explanation)
-    if explanation.verdict in (Verdict.REFUSED, Verdict.GATE_SILENT, Verdict.OTHER):
+    if explanation.verdict in (Verdict.REFUSED, Verdict.WEBHOOK_UNREACHABLE, Verdict.OTHER):
         return EXIT_REFUSED
     return EXIT_UNKNOWN if state.gaps else EXIT_OK
 
@@ -105,24 +122,26 @@ def parse_target(text: str) -> tuple[str, str | None, str] | None:
 
 
 def explain(state: WorkloadState) -> Explanation:
-    """Return why a workload has no Pods; the gate's own refusals come first, the newest first."""
+    """Return why a workload has no Pods. Refusals by image trust come first, the newest first."""
     outdated: Explanation | None = None
-    for complaint in state.complaints:
-        message = find_denial(complaint.message)
+    for failure in state.complaints:
+        message = find_denial(failure.message)
         if message:
             if not state.is_settled and _is_about(message, state.images):
-                return Explanation(Verdict.REFUSED, message, complaint)
-            outdated = outdated or Explanation(Verdict.OUTDATED, message, complaint)
-    others = [complaint for complaint in state.complaints if not find_denial(complaint.message)]
+                return Explanation(Verdict.REFUSED, message, failure)
+            outdated = outdated or Explanation(Verdict.OUTDATED, message, failure)
+    others = [failure for failure in state.complaints if not find_denial(failure.message)]
     if others and not state.is_settled:
-        silent = [complaint for complaint in others if _GATE.search(complaint.message)]
-        verdict, chosen = (Verdict.GATE_SILENT, silent[0]) if silent else (Verdict.OTHER, others[0])
+        unreachable = [failure for failure in others if _CALL_FAILED.search(failure.message)]
+        verdict, chosen = (
+            (Verdict.WEBHOOK_UNREACHABLE, unreachable[0]) if unreachable else (Verdict.OTHER, others[0])
+        )
         return Explanation(verdict, printable(chosen.message, MAX_MESSAGE), chosen)
     return outdated or Explanation(Verdict.FINE)
 
 
 def find_denial(text: str) -> str:
-    """Return the gate's sentence within the API server's, or ``""``."""
+    """Return the webhook's message within the API server's, or ``""``."""
     for start in DENIALS:
         place = text.find(start)
         if place >= 0:
@@ -131,21 +150,21 @@ def find_denial(text: str) -> str:
 
 
 def _is_about(message: str, images: tuple[str, ...]) -> bool:
-    """Whether a denial is about an image the workload names now; in doubt it is."""
+    """Whether a denial is about an image of the workload, or may be."""
     named = _IMAGE.findall(message)
     return (
         not named or not images or any(image in named for image in images) or any("..." in n for n in named)
     )
 
 
-_SAY: Final = {
+_HEADLINES: Final = {
     Verdict.REFUSED: "Its Pods are refused because of an image:",
-    Verdict.GATE_SILENT: "Its Pods are not created because the API server could not ask an admission "
-    "webhook. This is not about your images; tell the people who run this cluster:",
+    Verdict.WEBHOOK_UNREACHABLE: "Its Pods are not created because the API server could not call an "
+    "admission webhook. Your images are not the cause. Contact your cluster administrators:",
     Verdict.OTHER: "Its Pods are not created, and image trust is not the reason:",
-    Verdict.OUTDATED: "It was refused, but is not any more: its Pods are there, or it names other images "
-    "now. The refusal was:",
-    Verdict.FINE: "Nothing of it is refused, as far as its conditions and Events say. "
+    Verdict.OUTDATED: "Its Pods are no longer refused: they exist, or the workload names other images now. "
+    "The refusal was:",
+    Verdict.FINE: "No condition and no Event says that its Pods are refused. "
     "Events are kept for about an hour.",
 }
 
@@ -155,26 +174,26 @@ def _print(state: WorkloadState, explanation: Explanation) -> None:
     print(f"{state.kind} {state.namespace}/{state.name}{figures}")
     for image in dict.fromkeys(state.images):
         print(f"  image {printable(image, MAX_MESSAGE)}")
-    print(f"\n{_SAY[explanation.verdict]}")
+    print(f"\n{_HEADLINES[explanation.verdict]}")
     if explanation.message:
         for sentence in _sentences(explanation.message):
             print(f"  {sentence}")
-    complaint = explanation.complaint
-    if complaint is not None:
-        times = f", {complaint.count} times" if complaint.count > 1 else ""
-        last = f", last at {complaint.at}" if complaint.at else ""
-        print(f"\nSaid by {complaint.source}{times}{last}.")
+    failure = explanation.failure
+    if failure is not None:
+        times = f", {failure.count} times" if failure.count > 1 else ""
+        last = f", last at {failure.at}" if failure.at else ""
+        print(f"\nReported by {failure.source}{times}{last}.")
     for gap in state.gaps:
-        print(f"Not known: {printable(gap, MAX_MESSAGE)}.")
+        print(f"Incomplete: {printable(gap, MAX_MESSAGE)}.")
 
 
 def _sentences(message: str) -> list[str]:
-    """Return a message line by line: each image, then what to do."""
+    """Return a message as lines: each image, then what to do."""
     return [line for line in re.split(r"(?<=[.;。])\s+(?=[A-Z\"s])|(?<=。)", message) if line]
 
 
 def _row(state: WorkloadState, explanation: Explanation) -> dict[str, Any]:
-    complaint = explanation.complaint
+    failure = explanation.failure
     return {
         "namespace": state.namespace,
         "kind": state.kind,
@@ -184,7 +203,7 @@ def _row(state: WorkloadState, explanation: Explanation) -> dict[str, Any]:
         "ready": state.ready,
         "verdict": explanation.verdict.value,
         "message": explanation.message,
-        "source": complaint.source if complaint is not None else None,
-        "at": complaint.at if complaint is not None else None,
+        "source": failure.source if failure is not None else None,
+        "at": failure.at if failure is not None else None,
         "gaps": state.gaps,
     }

@@ -1,8 +1,8 @@
-"""JUnit XML, as CI servers read it: one test case per image use, one suite per file."""
+"""JUnit XML for CI servers: one test case per image use, one suite per file."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET  # writes only: nothing is parsed
+import xml.etree.ElementTree as ET  # only writes, never parses
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
@@ -15,7 +15,7 @@ MAX_TEXT: Final = 300
 
 
 def build_junit(reviewed: Sequence[ReviewedUse], messages: Messages) -> str:
-    """Return the report: what is refused is a ``failure``, what SWR could not be asked an ``error``."""
+    """Return the report. A refused image is a ``failure``, or an ``error`` if SWR could not be queried."""
     root = ET.Element("testsuites", name="swr-trust review")
     for file, group in groupby(reviewed, lambda item: item.manifest.file):
         items = list(group)
@@ -50,5 +50,5 @@ def _add_case(suite: ET.Element, item: ReviewedUse, messages: Messages) -> str:
 
 
 def _text(text: str) -> str:
-    # XML 1.0 cannot hold control characters at all, escaped or not.
+    # XML 1.0 cannot contain control characters, not even escaped.
     return printable(text, MAX_TEXT * 2)

@@ -1,4 +1,4 @@
-"""Manifests on disk or standard input, with the line of every field.
+"""Reads manifests from files or standard input, with the line of every field.
 
 Reads multi-document YAML and JSON, Lists of any kind, and the output of ``helm template`` and
 ``kustomize build``.
@@ -29,13 +29,13 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 RECIPES: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
-"""Files of a folder that say how objects are made and are none; they need not name a kind."""
+"""Files of a folder that describe how objects are built; they are not objects themselves."""
 
 _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
 
 
 class _Meta(ObjectMeta, rename="camel"):
-    """What is not read is here, too: the API server takes no other types."""
+    """Declares unused fields, too, because the API server refuses other types in them."""
 
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
@@ -49,8 +49,8 @@ class _Object(KubernetesObject):
 class Manifest:
     """One object of a file.
 
-    ``uses`` are its image uses; ``lines`` the line of each, counted from 1. ``namespace`` is empty
-    where the object names none.
+    ``uses`` are its image uses, ``lines`` the line of each, counted from 1. ``namespace`` is empty
+    if the object names none.
     """
 
     file: str
@@ -65,7 +65,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ReviewedUse:
-    """One image use of a manifest, judged; ``line`` is where it stands in the file."""
+    """The evaluated image use of a manifest; ``line`` is its line in the file."""
 
     manifest: Manifest
     line: int
@@ -73,13 +73,13 @@ class ReviewedUse:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether the policy's modes refuse it, or the Pod of its template, today."""
+        """Whether the policy's current mode refuses the object, or the Pods of its template."""
         return self.judged.effect is Effect.DENY or self.judged.mode is Mode.ENFORCE
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file, or an object in one, that cannot be judged: ``problem`` says where and why."""
+    """A file, or an object in it, that cannot be evaluated; ``problem`` says where and why."""
 
     file: str
     line: int
@@ -88,7 +88,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """An object of a kind that the webhook is not asked about, and that makes Pods all the same."""
+    """An object that creates Pods, of a kind that the webhook does not know."""
 
     file: str
     line: int
@@ -97,26 +97,26 @@ class Unjudged:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class WithoutImages:
     """An object without images: a ConfigMap, a Service."""
 
 
-Read = Manifest | Unreadable | Unjudged | Passed
-"""What is read of a file, object by object."""
+Read = Manifest | Unreadable | Unjudged | WithoutImages
+"""The result of reading one object."""
 
 
 def read_manifests(paths: Sequence[str]) -> Iterator[Read]:
     """Yield every object of files, folders and ``-`` for standard input.
 
-    What cannot be read is yielded as such and hides nothing that comes after it, as far as the file
-    can be taken apart.
+    Objects that cannot be read are yielded as ``Unreadable``. Reading continues after them unless the
+    YAML itself is broken.
 
     Raises:
         ManifestError: a path is empty.
     """
     for path in paths:
         if not path:
-            raise ManifestError("a file without a name: is a variable empty?")
+            raise ManifestError("a FILE is empty: check whether a variable is not set")
         if path == "-":
             yield from _read_text("<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1))
         else:
@@ -152,7 +152,7 @@ def _read_text(name: str, data: bytes) -> Iterator[Read]:
                 yield from _objects_of(name, YamlDocument(name, node))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        yield Unreadable(name, line, f"{name}:{line}: {error.problem or 'no YAML'}")
+        yield Unreadable(name, line, f"{name}:{line}: {error.problem or 'not YAML'}")
     except yaml.YAMLError as error:
         yield Unreadable(name, 1, f"{name}: {error}".replace("\n", " "))
     except RecursionError:
@@ -161,24 +161,24 @@ def _read_text(name: str, data: bytes) -> Iterator[Read]:
         loader.dispose()
 
 
-def _objects_of(name: str, tree: YamlDocument) -> Iterator[Read]:
-    root = tree.root
+def _objects_of(name: str, document: YamlDocument) -> Iterator[Read]:
+    root = document.root
     if isinstance(root, yaml.MappingNode):
-        yield from _object(name, tree, root)
+        yield from _object(name, document, root)
     elif root.tag != NULL:
         line = line_of(root)
-        yield Unreadable(name, line, f"{name}:{line}: not a Kubernetes object: no mapping")
+        yield Unreadable(name, line, f"{name}:{line}: not a Kubernetes object: it is not a mapping")
 
 
 def _object(
-    name: str, tree: YamlDocument, node: yaml.Node, implied: tuple[str, str] = ("", "")
+    name: str, document: YamlDocument, node: yaml.Node, implied: tuple[str, str] = ("", "")
 ) -> Iterator[Read]:
-    """Yield an object, or the items of a List; ``implied`` are kind and version of a typed list's items."""
+    """Yield an object, or the items of a List; ``implied`` is the kind and version of a typed item."""
     line = line_of(node)
     try:
-        kind = tree.text(node, "kind") or implied[0]
-        api_version = tree.text(node, "apiVersion") or implied[1]
-        items = tree.child(node, "items")
+        kind = document.text(node, "kind") or implied[0]
+        api_version = document.text(node, "apiVersion") or implied[1]
+        items = document.child(node, "items")
     except ManifestError as error:
         yield Unreadable(name, line, str(error))
         return
@@ -190,22 +190,22 @@ def _object(
         for item in items.value:
             if isinstance(item, yaml.MappingNode):
                 # Items of a typed list (a PodList) need not repeat their kind.
-                yield from _object(name, tree, item, (kind.removesuffix("List"), api_version))
+                yield from _object(name, document, item, (kind.removesuffix("List"), api_version))
         return
     try:
-        yield _read_object(name, tree, node, kind, api_version)
+        yield _read_object(name, document, node, kind, api_version)
     except ManifestError as error:
         yield Unreadable(name, line, str(error))
 
 
-def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
+def _read_object(name: str, document: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
     line = line_of(node)
-    value = tree.to_python(node)
+    value = document.to_python(node)
     subject = _subject_of(kind, api_version)
     if subject is None:
         metadata = value.get("metadata")
         named = metadata.get("name") if isinstance(metadata, dict) else ""
-        return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else Passed()
+        return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else WithoutImages()
     try:
         obj = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:
@@ -224,15 +224,15 @@ def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_
         name=object_name or "",
         namespace=namespace if isinstance(namespace, str) else "",
         uses=tuple(map(_with_pull_policy, uses)),
-        lines=tuple(tree.line(node, use.field) for use in uses),
+        lines=tuple(document.line(node, use.field) for use in uses),
         subject=subject,
     )
 
 
 def _makes_pods(value: Any) -> bool:
-    """Whether an object of an unknown kind holds containers with images anywhere, as Pod templates do.
+    """Whether an object of an unknown kind contains a list of containers with images.
 
-    The schema of a custom resource describes such templates and holds none.
+    The schema of a custom resource only describes such a list and does not contain one.
     """
     pending = [value]
     while pending:
@@ -250,9 +250,9 @@ def _makes_pods(value: Any) -> bool:
 
 
 def _with_pull_policy(use: ImageUse) -> ImageUse:
-    """Return a use with the pull policy that the API server fills in before it asks a webhook.
+    """Return a use with the pull policy that the API server sets before it calls a webhook.
 
-    Source: Kubernetes documentation, Images, Default image pull policy; it goes by the tag alone.
+    Source: Kubernetes documentation, Images, Default image pull policy; it depends on the tag only.
     """
     if use.pull_policy:
         return use

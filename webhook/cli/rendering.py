@@ -1,4 +1,4 @@
-"""Output for people and for programs. Colour only on a terminal."""
+"""Output of the commands, and the exit code of evaluated images. Colour only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from webhook.admission.decision import JudgedUse
 from webhook.admission.messages import printable
+from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.policy.findings import Finding
 
 MAX_FAILURES: Final = 5
@@ -31,7 +32,7 @@ _COLOURS: Final = {
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON, file names that are no text included."""
+    """Print a value as indented JSON. File names that are not valid UTF-8 are escaped."""
     try:
         text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     except UnicodeEncodeError:
@@ -40,19 +41,30 @@ def print_json(value: Any) -> None:
 
 
 def print_failures(judged: Iterable[JudgedUse]) -> None:
-    """Say on standard error why SWR could not be asked, each cause once; nothing if it could."""
+    """Print to standard error why SWR could not be queried, each cause once."""
     failures = (item.judgement.failure for item in judged if item.judgement.finding is Finding.UNKNOWN)
     details = dict.fromkeys(failure.detail for failure in failures if failure is not None)
     for detail in list(details)[:MAX_FAILURES]:
-        print(f"swr-trust: SWR could not be asked: {printable(detail, 300)}", file=sys.stderr)
+        print(f"swr-trust: SWR could not be queried: {printable(detail, 300)}", file=sys.stderr)
     if len(details) > MAX_FAILURES:
-        print(f"swr-trust: and for {len(details) - MAX_FAILURES} more reasons", file=sys.stderr)
+        print(f"swr-trust: {len(details) - MAX_FAILURES} more causes are not shown", file=sys.stderr)
+
+
+def exit_code_of(judged: Iterable[JudgedUse]) -> int:
+    """Return 1 if an image is refused for a known finding, else 3 if SWR could not be queried, else 0."""
+    code = EXIT_OK
+    for item in judged:
+        if item.judgement.finding is Finding.UNKNOWN:
+            code = code or EXIT_UNKNOWN
+        elif item.refused:
+            return EXIT_REFUSED
+    return code
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: coloured and fitted on a terminal, plain and uncut into a pipe.
+    """Print rows in columns: coloured and wrapped on a terminal, plain and in full elsewhere.
 
-    What a manifest or a cluster wrote must not steer the terminal: control characters are escaped.
+    Control characters are escaped, because a manifest or a cluster must not control the terminal.
     """
     rows = [[printable(cell, MAX_CELL) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -65,7 +77,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_rich(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.markup import escape  # noqa: PLC0415 - the same
     from rich.table import Table  # noqa: PLC0415 - the same
 

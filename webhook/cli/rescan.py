@@ -1,49 +1,79 @@
-"""``swr-trust rescan``: the audit again and again, for a Deployment of one replica."""
+"""``swr-trust rescan``: audit repeatedly, as a Deployment of one replica."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from typing import Final
+from typing import Any, Final
+
+import click
 
 from webhook.audit.scanning import EXCLUDED
-from webhook.cli.exit_codes import EXIT_OK, EXIT_USAGE
+from webhook.cli.command import Command
+from webhook.cli.exit_codes import EXIT_OK
+from webhook.cli.options import cluster_options, config_option, listen_options, log_options
+from webhook.errors import WebhookError
 from webhook.policy.quantities import parse_duration
 from webhook.server.rescan import Rescan, RescanOptions
-from webhook.telemetry.logs import configure_logging
+from webhook.telemetry.logs import Format, configure_logging
 
 SHORTEST_INTERVAL: Final = 10.0
 
 
-def run(options: argparse.Namespace) -> int:
-    """Audit until the process is told to stop."""
+def parse_interval(value: str) -> float:
+    """Return a duration such as ``1h30m`` in seconds."""
     try:
-        interval = parse_duration(options.interval)
+        seconds = parse_duration(value)
     except ValueError as error:
-        return _refuse(f"--interval: {error}")
-    if interval < SHORTEST_INTERVAL:
-        return _refuse(f"--interval: {SHORTEST_INTERVAL:.0f}s is the shortest")
-    logs = configure_logging(options.log_format, options.log_level)
-    chosen = RescanOptions(
-        config=options.config,
-        interval=interval,
-        excluded=tuple(options.exclude_namespace or EXCLUDED),
-        kubeconfig=options.kubeconfig,
-        context=options.context,
-        reports=options.reports,
-        report_owner=options.report_owner,
-        events=options.events,
-        host=options.host,
-        port=options.port,
-    )
+        raise click.BadParameter(f"{value!r} is not a duration: {error}") from None
+    if seconds < SHORTEST_INTERVAL:
+        raise click.BadParameter(f"{value} is too short: write {SHORTEST_INTERVAL:g}s or longer")
+    return seconds
+
+
+@click.command(
+    cls=Command, examples=["swr-trust rescan --config policy.yaml --interval 1h --reports --events"]
+)
+@config_option
+@click.option(
+    "--interval", type=parse_interval, default="1h", metavar="DURATION", help="Time between two rounds."
+)
+@click.option(
+    "--exclude-namespace",
+    "excluded",
+    multiple=True,
+    default=EXCLUDED,
+    metavar="GLOB",
+    help="Namespaces to leave out; repeat it for more.",
+)
+@click.option(
+    "--reports",
+    is_flag=True,
+    help="Write policy reports in the API that the cluster serves: openreports.io or wgpolicyk8s.io.",
+)
+@click.option(
+    "--report-owner",
+    default="",
+    metavar="CLUSTERROLE",
+    show_default=False,
+    help="ClusterRole that owns the reports; Kubernetes deletes them with it.",
+)
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Write a Kubernetes Event about each running image that would be refused and was not before.",
+)
+@listen_options(8080, "Port of /metrics, /healthz and /readyz, plain HTTP.")
+@cluster_options
+@log_options
+def command(log_format: Format | None, log_level: str, **options: Any) -> int:
+    """Audit the cluster repeatedly.
+
+    Publishes metrics, and policy reports and Events if asked to. Runs until it is told to stop.
+    """
+    logs = configure_logging(log_format, log_level)
     try:
-        rescan = Rescan(chosen, logs)
+        rescan = Rescan(RescanOptions(**options), logs)
     except OSError as error:
-        return _refuse(f"cannot listen on port {options.port}: {error.strerror or error}")
+        port, reason = options["port"], error.strerror or error
+        raise WebhookError(f"cannot listen on port {port}: {reason}") from None
     rescan.run()
     return EXIT_OK
-
-
-def _refuse(problem: str) -> int:
-    print(f"swr-trust rescan: {problem}", file=sys.stderr)
-    return EXIT_USAGE

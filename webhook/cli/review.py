@@ -1,40 +1,90 @@
-"""``swr-trust review``: manifests judged as the webhook would judge them, before they reach a cluster."""
+"""``swr-trust review``: evaluate manifests as the webhook would, before they reach a cluster."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
+from typing import Final
+
+import click
 
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
-from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, exit_code_of
+from webhook.cli.command import Command
+from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.junit import build_junit
-from webhook.cli.manifests import Manifest, Passed, Read, ReviewedUse, Unjudged, Unreadable, read_manifests
-from webhook.cli.rendering import print_failures, print_json, print_table
+from webhook.cli.manifests import (
+    Manifest,
+    Read,
+    ReviewedUse,
+    Unjudged,
+    Unreadable,
+    WithoutImages,
+    read_manifests,
+)
+from webhook.cli.options import FILE, config_option, namespace_option, output_option
+from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
 from webhook.cli.sarif import build_sarif, is_reported
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine
 
-OBJECT_TIMEOUT = 30.0
-"""Seconds for one object: nobody waits at an API server, so a cold lookup may take its time."""
+OBJECT_TIMEOUT: Final = 30.0
+"""Seconds for one object. Longer than in the webhook, because no API server waits for the answer."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Judge every object of ``options.files``; what cannot be judged is named and hides nothing else."""
-    policy = load_policy(options.config)
-    read = list(read_manifests(options.files))
+@click.command(
+    cls=Command,
+    examples=[
+        "helm template ./chart | swr-trust review --config policy.yaml -",
+        "swr-trust review --config policy.yaml -o sarif deploy/ > findings.sarif",
+    ],
+)
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@config_option
+@namespace_option(default="default", help="Namespace of objects that name none.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["refused", "enforced", "never"]),
+    default="refused",
+    help="What makes the exit code 1: an image that mode enforce would refuse, or only one that the "
+    "policy's modes refuse today.",
+)
+@click.option("--allow-empty", is_flag=True, help="Succeed if there is no object, instead of exit code 2.")
+@click.option(
+    "--allow-unjudged",
+    is_flag=True,
+    help="Succeed if there are custom resources that create Pods, instead of exit code 3. They cannot be "
+    "evaluated.",
+)
+@output_option("table", "json", "sarif", "junit")
+def command(
+    files: tuple[str, ...],
+    config: str,
+    namespace: str,
+    fail_on: str,
+    output: str,
+    *,
+    allow_empty: bool,
+    allow_unjudged: bool,
+) -> int:
+    """Evaluate manifests as the webhook would.
+
+    FILE is a YAML or JSON file, a folder, or - for standard input. Objects that cannot be evaluated are
+    listed; all others are evaluated nevertheless.
+    """
+    policy = load_policy(config)
+    read = list(read_manifests(files))
     manifests = [item for item in read if isinstance(item, Manifest)]
     messages = Messages(policy)
     with open_engine(policy) as engine:
-        reviewed = review(manifests, Judge(policy, engine), options.namespace)
-    if options.output == "json":
+        reviewed = review(manifests, Judge(policy, engine), namespace)
+    if output == "json":
         print_json([_row(item, messages) for item in reviewed])
-    elif options.output == "sarif":
+    elif output == "sarif":
         print_json(build_sarif(reviewed, messages, list(map(_explain, _not_judged(read)))))
-    elif options.output == "junit":
+    elif output == "junit":
         sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
@@ -42,18 +92,18 @@ def run(options: argparse.Namespace) -> int:
     for item in _not_judged(read):
         print(f"swr-trust: {_explain(item)}", file=sys.stderr)
     if not manifests and not _not_judged(read):
-        what = "no Kubernetes object was found" if not read else "no object that holds images was found"
+        what = "no Kubernetes object was found" if not read else "no object with images was found"
         print(f"swr-trust: {what}", file=sys.stderr)
-    code = _exit_code(reviewed, options.fail_on)
-    if any(isinstance(item, Unreadable) for item in read) or (not read and not options.allow_empty):
+    code = _exit_code(reviewed, fail_on)
+    if any(isinstance(item, Unreadable) for item in read) or (not read and not allow_empty):
         return EXIT_USAGE
-    if any(isinstance(item, Unjudged) for item in read) and not options.allow_unjudged:
+    if any(isinstance(item, Unjudged) for item in read) and not allow_unjudged:
         return code or EXIT_UNKNOWN
     return code
 
 
 def _not_judged(read: Sequence[Read]) -> list[Unreadable | Unjudged]:
-    return [item for item in read if not isinstance(item, (Manifest, Passed))]
+    return [item for item in read if not isinstance(item, (Manifest, WithoutImages))]
 
 
 def _explain(item: Unreadable | Unjudged) -> str:
@@ -61,13 +111,13 @@ def _explain(item: Unreadable | Unjudged) -> str:
         return item.problem
     named = f"{item.kind}/{item.name}" if item.name else item.kind
     return (
-        f"{item.file}:{item.line}: {named} is not judged: the webhook reads no {item.kind}, "
-        "and judges its Pods when they are created"
+        f"{item.file}:{item.line}: {named} is not evaluated: the webhook does not know its kind. "
+        "Its Pods are evaluated when they are created"
     )
 
 
 def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[ReviewedUse]:
-    """Judge each manifest in its namespace, or in ``namespace`` where it names none."""
+    """Evaluate each manifest in its namespace, or in ``namespace`` if it names none."""
     reviewed: list[ReviewedUse] = []
     for manifest in manifests:
         judged = judge.judge(
@@ -105,7 +155,7 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
-    """Return what is wrong with an image and, where it is refused, what to do."""
+    """Return the message of an image and, if it is refused, what to do."""
     what = messages.describe(item.judged)
     advice = messages.advise(item.judged) if is_reported(item) else ""
     return f"{what}. {advice}" if advice else what

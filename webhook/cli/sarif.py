@@ -21,7 +21,7 @@ HOME: Final = "https://github.com/swr-trust/swr-trust-webhook"
 MAX_IMAGE: Final = 300
 
 STDIN: Final = "stdin"
-"""The file that standard input is shown as: an artifact's location is a URI and cannot be ``-``."""
+"""Location of standard input, because it must be a URI and cannot be ``-``."""
 
 _RULES: Final = {
     Finding.UNTRUSTED: (
@@ -32,26 +32,26 @@ _RULES: Final = {
     Finding.MISSING: (
         "ImageMissing",
         "The image's tag does not exist in SWR.",
-        "Push the image to SWR, or correct its organisation, name and tag.",
+        "Push the image to SWR, or correct its organization, name and tag.",
     ),
     Finding.DIGEST_MISMATCH: (
         "DigestMismatch",
-        "SWR holds another digest under the tag than is pinned.",
-        "Pin the digest that SWR shows for the tag. If nobody pushed it again, find out who replaced it.",
+        "The pinned digest differs from the digest of the tag in SWR.",
+        "Pin the digest that SWR shows for the tag. If you did not push it again, find out who replaced it.",
     ),
     Finding.INVALID: (
         "ImageInvalid",
-        "The image is no reference that can be judged.",
-        "Write the image as host/organisation/name:tag, and as the rule of its namespace demands.",
+        "The image is not a valid reference.",
+        "Write the image as host/organization/name:tag, and as the rule of its namespace requires.",
     ),
     Finding.UNMANAGED: (
         "RegistryUnmanaged",
-        "The image's registry is none of the cluster's.",
-        "Push the image to a registry of the cluster's policy and use it from there.",
+        "The image's registry is not allowed in the cluster.",
+        "Push the image to a registry of the policy, and use it from there.",
     ),
     Finding.UNKNOWN: (
         "TrustUnknown",
-        "SWR could not be asked about the image.",
+        "SWR could not be queried about the image.",
         "Run the review again. If the problem persists, contact your cluster administrators.",
     ),
 }
@@ -61,11 +61,11 @@ _INDEX: Final = {finding: index for index, finding in enumerate(_RULES)}
 def build_sarif(
     reviewed: Sequence[ReviewedUse], messages: Messages, not_judged: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return a SARIF log of everything that is refused or warned of; what is trusted is no result.
+    """Return a SARIF log of the images that are refused or cause a warning.
 
-    The level is ``error`` for what the policy's modes refuse, ``warning`` for what would be refused
-    under ``enforce``, else ``note``. Fingerprints hold no line, so that a finding that moves in its
-    file stays the same finding. ``not_judged`` are sentences on what could not be judged.
+    The level is ``error`` if the policy's current mode refuses the image, ``warning`` if mode ``enforce``
+    would, else ``note``. Fingerprints do not contain the line, so that a finding stays the same when it
+    moves in its file. ``not_judged`` are sentences about objects that could not be evaluated.
     """
     driver = {
         "name": "swr-trust",
@@ -83,7 +83,7 @@ def build_sarif(
 
 
 def is_reported(item: ReviewedUse) -> bool:
-    """Whether a reviewed use is worth a word."""
+    """Whether a reviewed use is refused or causes a warning."""
     return item.judged.refused or item.judged.effect is not Effect.ALLOW
 
 

@@ -2,47 +2,104 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-from typing import Final
+from typing import Any
 
-from webhook.cli.exit_codes import EXIT_USAGE
+import click
 
-_SECRET: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Hand over to the server."""
-    wrong = check_certificate_options(options) or check_snapshot_option(options)
-    if wrong:
-        print(f"swr-trust serve: {wrong}", file=sys.stderr)
-        return EXIT_USAGE
-    from webhook.server.entry import main  # noqa: PLC0415 - it needs gevent, which other commands do without
-
-    return main(options)
+from webhook.cli.command import Command
+from webhook.cli.options import FILE, config_option, listen_options, log_options
+from webhook.telemetry.logs import Format
 
 
-def check_snapshot_option(options: argparse.Namespace) -> str:
-    """Return what is wrong with where the snapshot should be kept, empty if nothing is."""
-    if options.snapshot_secret and _SECRET.fullmatch(options.snapshot_secret) is None:
-        return "write --snapshot-secret as NAMESPACE/NAME"
-    return ""
+def parse_secret(value: str) -> str:
+    """Return the namespace and name of a Secret, as they were written."""
+    if re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value) is None:
+        raise click.BadParameter(f"{value!r} has no namespace, or is not a name: write NAMESPACE/NAME")
+    return value
 
 
-def check_certificate_options(options: argparse.Namespace) -> str:
-    """Return what is wrong with where the certificate should come from, empty if nothing is."""
-    files = (options.tls_cert, options.tls_key)
-    managed = (options.cert_secret, options.service, options.webhook_configuration)
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust serve --config policy.yaml --tls-cert tls.crt --tls-key tls.key",
+        "swr-trust serve --config policy.yaml --cert-secret swr-trust/tls \\",
+        "    --service swr-trust --webhook-configuration swr-trust",
+    ],
+)
+@config_option
+@listen_options(8443, "Port of /validate, over TLS.")
+@click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate chain, PEM.")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="Private key, PEM.")
+@click.option(
+    "--cert-secret",
+    type=parse_secret,
+    metavar="NAMESPACE/NAME",
+    help="Secret of the certificate that all replicas share; created if missing.",
+)
+@click.option(
+    "--service",
+    metavar="NAME",
+    help="Service that the certificate is issued for, in the namespace of --cert-secret.",
+)
+@click.option(
+    "--webhook-configuration",
+    metavar="NAME",
+    help="ValidatingWebhookConfiguration whose caBundle is maintained.",
+)
+@click.option(
+    "--client-ca",
+    type=FILE,
+    metavar="FILE",
+    help="CA of the API server's client certificate; /validate then requires one.",
+)
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Write a Kubernetes Event about each image that is refused, or would be. "
+    "Needs create and patch on Events.",
+)
+@click.option(
+    "--snapshot-secret",
+    type=parse_secret,
+    metavar="NAMESPACE/NAME",
+    help="Secret in which replicas keep trusted records across restarts; it must exist.",
+)
+@click.option(
+    "--warm-up",
+    is_flag=True,
+    help="After the start, look up the images of running Pods in the background. Needs list on Pods.",
+)
+@log_options
+def command(log_format: Format | None, log_level: str, **options: Any) -> int:
+    """Run the admission webhook.
+
+    The serving certificate comes either from files (--tls-cert and --tls-key, read again when they
+    change) or from the cluster (--cert-secret, --service and --webhook-configuration), where the
+    webhook issues and renews it.
+    """
+    check_certificate_options(options)
+    from webhook.server.entry import main  # noqa: PLC0415 - the help needs neither gevent nor gunicorn
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return main(log_format, log_level, **given)
+
+
+def check_certificate_options(options: dict[str, Any]) -> None:
+    """Check that the options name one source of the serving certificate.
+
+    Raises:
+        UsageError: they name none, both, or one in part.
+    """
+    files = [options[name] for name in ("tls_cert", "tls_key")]
+    managed = [options[name] for name in ("cert_secret", "service", "webhook_configuration")]
     if any(files) and any(managed):
-        return "a certificate comes from files or from the cluster: remove one kind of options"
-    if all(files):
-        return ""
-    if all(managed):
-        if _SECRET.fullmatch(options.cert_secret) is None:
-            return "write --cert-secret as NAMESPACE/NAME"
-        return ""
-    return (
-        "it serves TLS only: give --tls-cert and --tls-key, "
-        "or --cert-secret, --service and --webhook-configuration"
-    )
+        raise click.UsageError(
+            "the certificate comes from files or from the cluster: remove --tls-cert and --tls-key, "
+            "or --cert-secret, --service and --webhook-configuration"
+        )
+    if not all(files) and not all(managed):
+        raise click.UsageError(
+            "a serving certificate is needed: add --tls-cert and --tls-key, "
+            "or --cert-secret, --service and --webhook-configuration"
+        )

@@ -1,6 +1,6 @@
-"""SWR as the doctor looks at it: name, TLS, clock, credential and rights of each registry.
+"""Checks of each registry: DNS, TLS, clock, credential and rights.
 
-One failed authentication is all that a look may cause: an account is locked after five.
+At most one authentication may fail for each credential, because an account is locked after five failures.
 """
 
 from __future__ import annotations
@@ -38,36 +38,38 @@ from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 SECONDS: Final = 10.0
-"""For each look."""
+"""For each check."""
 
 NOTICED_SKEW: Final = 60.0
 
 PROBE: Final = "swr-trust-doctor"
-"""Organisation and repository that are asked about where no image is given; nobody has them."""
+"""Organization and repository that are looked up if no image is given; they do not exist."""
 
 _CLOCK_ADVICE: Final = (
-    "Synchronise the clock (chrony, NTP): signatures count for 15 minutes around their time."
+    "Synchronise the clock (chrony, NTP). SWR accepts signatures for 15 minutes around their time."
 )
-_TRANSIENT_ADVICE: Final = "Try again; if it stays, look at SWR's status and at what stands between."
+_TRANSIENT_ADVICE: Final = (
+    "Try again. If the problem persists, check the status of SWR, proxies and firewalls."
+)
 _BLOCKED_ADVICE: Final = (
-    "Wait for 30 minutes. Find what else calls SWR often with this account (pipelines, nodes that pull again "
-    "and again), and lower lookup.callsPerSecond."
+    "Wait for 30 minutes. Find what else calls SWR often with this account (pipelines, nodes that pull "
+    "repeatedly), and lower lookup.callsPerSecond."
 )
 
 _CREDENTIAL_ADVICE: Final[Mapping[str, str]] = {
     "aksk": "Check that access key and secret key belong together, are enabled and are complete in their "
     "files, and that the clock is right.",
-    "token": "Put a token into the file that has not expired; tokens of IAM live 24 hours.",
-    "iamUser": "Check domain, user and password, and that the user may log in by programs; a HUAWEI ID "
+    "token": "Write a token that has not expired to the file. Tokens of IAM are valid for 24 hours.",
+    "iamUser": "Check domain, user and password, and that the user has programmatic access. A HUAWEI ID "
     "cannot get tokens.",
-    "podIdentity": "Run it in a Pod whose ServiceAccount is bound to an agency by CCE Pod Identity.",
-    "oidc": "Check identity provider, agency and the projected ServiceAccount token's audience.",
+    "podIdentity": "Run doctor in a Pod whose ServiceAccount is bound to an agency by CCE Pod Identity.",
+    "oidc": "Check the identity provider, the agency and the audience of the projected ServiceAccount token.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
-    """One registry under examination. ``synthetic`` says that no real image is asked about."""
+class _Target:
+    """The registry that is checked. ``synthetic`` means that the image of the query does not exist."""
 
     registry: Registry
     client: SwrClient
@@ -80,10 +82,10 @@ class _Subject:
 
 
 class NullRecorder:
-    """Records nothing: the checks report what they see themselves."""
+    """Records nothing, because the checks report their results themselves."""
 
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Take no notes."""
+        """Record nothing."""
 
     def tag_source_changed(self, registry: str, source: str) -> None:
         """Record nothing."""
@@ -95,7 +97,7 @@ def check_registries(
     environment: Mapping[str, str],
     clock: Callable[[], float] = time.time,
 ) -> Iterator[Check]:
-    """Yield what is found of each registry; ``images`` are some that exist, to be asked about."""
+    """Yield the result of each check; ``images`` are existing images to look up."""
     rejected: set[CredentialSettings] = set()
     queries: dict[str, TrustQuery] = {}
     for image in images:
@@ -103,7 +105,11 @@ def check_registries(
             query = _query_of(policy, image)
         except InvalidReferenceError as error:
             yield Check(
-                "arguments", "--image", CheckStatus.FAILED, f"{image[:200]}: {error}", "Write it in full."
+                "arguments",
+                "--image",
+                CheckStatus.FAILED,
+                f"{image[:200]}: {error}",
+                "Write the image in full, with its registry.",
             )
             continue
         queries.setdefault(query.registry.key, query)
@@ -115,7 +121,7 @@ def _query_of(policy: Policy, image: str) -> TrustQuery:
     reference = parse_reference(image)
     registry = policy.registries.find(reference)
     if registry is None:
-        raise InvalidReferenceError("unmanaged", "it belongs to no registry of the policy")
+        raise InvalidReferenceError("unmanaged", "its registry is not in the policy")
     organization, repository = split_path(reference.path)
     check_names(organization, repository)
     return TrustQuery(registry, organization, repository, tag=reference.tag or "latest")
@@ -133,7 +139,7 @@ def _check_registry(
     try:
         transport = PooledTransport(ca_file=registry.ca_file, proxy=registry.proxy)
     except OSError as error:
-        advice = "Name a PEM file with the CA of SWR's certificate."
+        advice = "Set caFile to a PEM file with the CA of SWR's certificate."
         yield Check(area, "TLS", CheckStatus.FAILED, f"caFile {registry.ca_file}: {describe(error)}", advice)
         return
     reached = True
@@ -147,21 +153,25 @@ def _check_registry(
         credential = _open(registry, transport, environment)
     except ConfigError as error:
         problems = "; ".join(problem.message for problem in error.problems)
-        yield Check(area, "credential", CheckStatus.FAILED, problems, "Set what is missing.")
+        yield Check(area, "credential", CheckStatus.FAILED, problems, "Set the missing value.")
         return
     if not reached:
-        yield Check(area, "credential", CheckStatus.SKIPPED, "SWR or IAM cannot be reached")
+        yield Check(
+            area, "credential", CheckStatus.SKIPPED, "not checked, because SWR or IAM is not reachable"
+        )
         return
     if registry.credentials in rejected:
-        found = "not tried again: the same credential was refused above, and five failures lock an account"
+        found = (
+            "not tried again, because the same credential was refused above and five failures lock an account"
+        )
         yield Check(area, "credential", CheckStatus.SKIPPED, found)
         return
     synthetic = query is None
     if query is None:
         organization = min(registry.organizations, default=PROBE)
         query = TrustQuery(registry, organization, PROBE, tag="none")
-    subject = _Subject(registry, SwrClient(registry, transport, credential, NullRecorder()), query, synthetic)
-    failure = yield from _check_rights(policy, subject)
+    target = _Target(registry, SwrClient(registry, transport, credential, NullRecorder()), query, synthetic)
+    failure = yield from _check_rights(policy, target)
     if isinstance(failure, Unauthorized):
         rejected.add(registry.credentials)
 
@@ -175,44 +185,41 @@ def _endpoints_of(registry: Registry) -> list[str]:
 
 
 def _reach(
-    area: str,
-    endpoint: str,
-    transport: PooledTransport,
-    registry: Registry,
+    area: str, endpoint: str, transport: PooledTransport, registry: Registry
 ) -> tuple[list[Check], HttpResponse | None]:
     checks = []
     host = urlsplit(endpoint).hostname or ""
     try:
         proxied = Proxies(registry.proxy).find(endpoint) is not None
     except TrustLookupError:
-        proxied = True  # its URL cannot be read; the next check says so
+        proxied = True  # its URL is invalid, which the next check reports
     if proxied:
         checks.append(Check(area, "DNS", CheckStatus.SKIPPED, f"the proxy resolves {host}"))
     else:
         try:
             found = Resolver().addresses(host, Deadline.after(SECONDS))
         except TrustLookupError as error:
-            advice = "Correct region or endpoint, or see to the DNS of the cluster (CoreDNS, VPC endpoints)."
+            advice = "Correct region or endpoint, or check the DNS of the cluster (CoreDNS, VPC endpoints)."
             return [Check(area, "DNS", CheckStatus.FAILED, error.detail, advice)], None
         addresses = ", ".join(address for _, address in found[:4])
-        checks.append(Check(area, "DNS", CheckStatus.OK, f"{host} is {addresses}"))
+        checks.append(Check(area, "DNS", CheckStatus.OK, f"{host} resolves to {addresses}"))
     try:
         response = transport.send(HttpRequest("GET", endpoint, "/"), Deadline.after(SECONDS))
     except TrustLookupError as error:
         checks.append(Check(area, "TLS", CheckStatus.FAILED, error.detail, _advise_connection(error)))
         return checks, None
-    checks.append(Check(area, "TLS", CheckStatus.OK, f"{endpoint} answers (HTTP {response.status})"))
+    checks.append(Check(area, "TLS", CheckStatus.OK, f"{endpoint} answered with HTTP {response.status}"))
     return checks, response
 
 
 def _advise_connection(error: TrustLookupError) -> str:
     if "certificate" in error.detail:
-        return "Name the authority that signed it as caFile, or stop what opens TLS on the way."
+        return "Set caFile to the CA that signed it, or exclude SWR from TLS inspection."
     if "proxy" in error.detail:
-        return "Check proxy (or HTTPS_PROXY) and that the proxy lets this host through."
+        return "Check proxy (or HTTPS_PROXY), and that the proxy allows this host."
     if isinstance(error, LookupTimeout):
         return "Open port 443 to it in security groups, network policies and firewalls, or set a proxy."
-    return "Check that the endpoint is right and that nothing on the way refuses the connection."
+    return "Check the endpoint, and that no firewall or proxy refuses the connection."
 
 
 def _check_clock(area: str, endpoint: str, response: HttpResponse, now: float) -> Iterator[Check]:
@@ -220,15 +227,15 @@ def _check_clock(area: str, endpoint: str, response: HttpResponse, now: float) -
     try:
         theirs = email.utils.parsedate_to_datetime(stamp or "").timestamp()
     except (ValueError, OverflowError):
-        yield Check(area, "clock", CheckStatus.UNKNOWN, f"{endpoint} does not say what time it is")
+        yield Check(area, "clock", CheckStatus.UNKNOWN, f"{endpoint} sends no Date header")
         return
     skew = now - theirs
     found = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {urlsplit(endpoint).hostname}"
     if abs(skew) < NOTICED_SKEW:
         yield Check(area, "clock", CheckStatus.OK, found)
         return
-    health = CheckStatus.FAILED if abs(skew) > MAX_SKEW else CheckStatus.WARNING
-    yield Check(area, "clock", health, found, _CLOCK_ADVICE)
+    status = CheckStatus.FAILED if abs(skew) > MAX_SKEW else CheckStatus.WARNING
+    yield Check(area, "clock", status, found, _CLOCK_ADVICE)
 
 
 def _open(registry: Registry, transport: PooledTransport, environment: Mapping[str, str]) -> Credential:
@@ -242,20 +249,20 @@ def _open(registry: Registry, transport: PooledTransport, environment: Mapping[s
     )
 
 
-def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, TrustLookupError | None]:
-    """Yield what the credential may do; return why it could not be used, if so."""
-    area, query = subject.area, subject.query
-    kind = subject.registry.credentials.kind
+def _check_rights(policy: Policy, target: _Target) -> Generator[Check, None, TrustLookupError | None]:
+    """Yield the rights of the credential; return the failure that stopped the checks, if any."""
+    area, query = target.area, target.query
+    kind = target.registry.credentials.kind
     try:
-        record = subject.client.show_tag(query, Deadline.after(SECONDS), Unlimited())
+        record = target.client.show_tag(query, Deadline.after(SECONDS), Unlimited())
     except Unauthorized as error:
         advice = _CLOCK_ADVICE if "clock is" in error.detail else _CREDENTIAL_ADVICE[kind]
         yield Check(area, "credential", CheckStatus.FAILED, error.detail, advice)
         return error
     except Forbidden as error:
         yield Check(area, "credential", CheckStatus.OK, f"SWR accepts the {kind} credential")
-        action = "listRepoTags" if subject.client.uses_tag_list else "getRepoTag"
-        yield _forbidden(area, action, error, subject, needed=True)
+        action = "listRepoTags" if target.client.uses_tag_list else "getRepoTag"
+        yield _forbidden(area, action, error, target, needed=True)
         return error
     except TrustLookupError as error:
         blocked = isinstance(error, Throttled) and error.blocks_account
@@ -265,48 +272,48 @@ def _check_rights(policy: Policy, subject: _Subject) -> Generator[Check, None, T
         )
         return error
     yield Check(area, "credential", CheckStatus.OK, f"SWR accepts the {kind} credential")
-    yield _describe_tag(area, record, subject)
-    needed = policy.digest_only == "resolve" or subject.client.uses_tag_list
-    if subject.client.uses_tag_list:
-        found = "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead"
+    yield _describe_tag(area, record, target)
+    needed = policy.digest_only == "resolve" or target.client.uses_tag_list
+    if target.client.uses_tag_list:
+        found = "SWR does not offer the call for one tag here (404 APIGW.0101), so tag lists are used instead"
         yield Check(
             area, "ShowRepoTag", CheckStatus.WARNING, found, "Grant swr:repo:listRepoTags for all images."
         )
     listed = TrustQuery(query.registry, query.organization, query.repository, digest="sha256:" + "0" * 64)
     try:
-        subject.client.find_digest(listed, Deadline.after(SECONDS), Unlimited())
+        target.client.find_digest(listed, Deadline.after(SECONDS), Unlimited())
     except Forbidden as error:
-        yield _forbidden(area, "listRepoTags", error, subject, needed=needed)
+        yield _forbidden(area, "listRepoTags", error, target, needed=needed)
     except TrustLookupError as error:
         yield Check(area, "listRepoTags", CheckStatus.UNKNOWN, error.detail, "Try again.")
     else:
-        yield Check(area, "listRepoTags", CheckStatus.OK, _asked(subject))
+        yield Check(area, "listRepoTags", CheckStatus.OK, _asked(target))
     return None
 
 
-def _describe_tag(area: str, record: TrustRecord, subject: _Subject) -> Check:
-    if subject.synthetic:
-        return Check(area, "getRepoTag", CheckStatus.OK, _asked(subject))
+def _describe_tag(area: str, record: TrustRecord, target: _Target) -> Check:
+    if target.synthetic:
+        return Check(area, "getRepoTag", CheckStatus.OK, _asked(target))
     if record.status is TrustStatus.MISSING:
-        advice = "Name an image that exists: whether its mark can be read is not known like this."
-        return Check(
-            area, "getRepoTag", CheckStatus.WARNING, f"{subject.query} does not exist in SWR", advice
+        advice = "Give an existing image: only then it is known whether its trust can be read."
+        return Check(area, "getRepoTag", CheckStatus.WARNING, f"{target.query} does not exist in SWR", advice)
+    return Check(area, "getRepoTag", CheckStatus.OK, f"{target.query} is {record.status.value}")
+
+
+def _asked(target: _Target) -> str:
+    if target.synthetic:
+        return "SWR answers the lookup of an image that does not exist; use --image to look up a real one"
+    return f"SWR answers the lookup of {target.query}"
+
+
+def _forbidden(area: str, action: str, error: Forbidden, target: _Target, *, needed: bool) -> Check:
+    if target.synthetic:
+        advice = (
+            "Use --image to look up one of your images: SWR may have refused because this one does not exist."
         )
-    return Check(area, "getRepoTag", CheckStatus.OK, f"{subject.query} is {record.status.value}")
-
-
-def _asked(subject: _Subject) -> str:
-    if subject.synthetic:
-        return "SWR answers about a made-up image; give --image to ask about a real one"
-    return f"SWR answers about {subject.query}"
-
-
-def _forbidden(area: str, action: str, error: Forbidden, subject: _Subject, *, needed: bool) -> Check:
-    if subject.synthetic:
-        advice = "Give --image with an image of yours: this was a made-up one, which may be why."
         return Check(area, action, CheckStatus.UNKNOWN, error.detail, advice)
-    where = f"swr:repo:{action} for swr:*:*:repo:{subject.query.organization}/*"
-    advice = f"Grant {where} in IAM, and read access to the organisation in SWR."
+    where = f"swr:repo:{action} for swr:*:*:repo:{target.query.organization}/*"
+    advice = f"Grant {where} in IAM, and read access to the organization in SWR."
     if not needed:
         advice += " It is needed only for digestOnly: resolve."
     return Check(area, action, CheckStatus.FAILED if needed else CheckStatus.WARNING, error.detail, advice)

@@ -1,12 +1,12 @@
-"""YAML documents as trees: plain values, and the line of each.
+"""YAML documents as nodes: the values of a manifest, and the line of each.
 
-Both are built from the same nodes, so that they always agree. Every node is counted, those behind an
-alias each time it stands: a few lines of aliases can stand for billions of values.
+Values and lines come from the same nodes, so that they always agree. Every node is counted, and a node
+behind an alias once for each use, because a few lines of aliases can expand to billions of values.
 
-Merge keys (``<<``, YAML 1.1) are followed, because kubectl, Helm and kustomize follow them. What is
-written out counts before what is merged in. Where a merge comes after a key that it holds, too, readers
-differ (Go's YAML 2, which kubectl uses, takes the later one): such a document is refused, for an image
-must not be judged under another name than the one that is applied.
+Merge keys (``<<``, YAML 1.1) are followed, because kubectl, Helm and kustomize follow them. Keys of the
+mapping itself override merged ones. If a merge comes after a key that it also contains, readers differ
+(Go's YAML 2, which kubectl uses, takes the later one). Such a document is refused, so that the image that
+is evaluated is always the image that is applied.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from webhook.errors import ManifestError
 
 MAX_DEPTH: Final = 200
 MAX_NODES: Final = 500_000
-"""Of one document; the largest custom resource definitions have some ten thousand."""
+"""Of one document. The largest custom resource definitions have about ten thousand."""
 
 _YAML: Final = "tag:yaml.org,2002:"
 _MERGE: Final = f"{_YAML}merge"
@@ -30,14 +30,14 @@ NULL: Final = f"{_YAML}null"
 _READ_ALIKE: Final = frozenset(
     f"{_YAML}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")
 )
-"""Tags whose values every reader takes as they are written."""
+"""Tags whose values every reader takes as written."""
 
 
 class YamlDocument:
     """One document of the file ``name``."""
 
     def __init__(self, name: str, root: yaml.Node) -> None:
-        """Keep the root; nothing is built yet."""
+        """Keep the root. Values are built on demand."""
         self.root = root
         self._name = name
         self._left = MAX_NODES
@@ -47,23 +47,23 @@ class YamlDocument:
     def to_python(self, node: yaml.Node | None = None) -> Any:
         """Return a node, by default the whole document, as dictionaries, lists, text and ``None``.
 
-        What is null in a mapping is left out: to the API server it is absent.
+        Keys whose value is null are omitted, as the API server treats them as absent.
 
         Raises:
-            ManifestError: it is nested too deeply, stands for too much, merges what cannot be, or has
-                an explicit tag that kubectl reads otherwise.
+            ManifestError: it is nested too deeply, has too many nodes, merges a value that is not a
+                mapping, or has an explicit tag that kubectl reads differently.
         """
         return self._plain(node if node is not None else self.root, 0)
 
     def child(self, node: yaml.Node | None, key: str) -> yaml.Node | None:
-        """Return what a mapping holds under a key, ``None`` where there is neither."""
+        """Return the value of a key, ``None`` if the node is not a mapping or has no such key."""
         return self._open(node).get(key) if isinstance(node, yaml.MappingNode) else None
 
     def text(self, node: yaml.Node, key: str) -> str:
-        """Return the text that a mapping holds under a key, empty where there is none.
+        """Return the text of a key, empty if there is none.
 
         Raises:
-            ManifestError: it has an explicit tag that kubectl reads otherwise.
+            ManifestError: it has an explicit tag that kubectl reads differently.
         """
         value = self.child(node, key)
         if value is None or value.tag == NULL:
@@ -72,7 +72,7 @@ class YamlDocument:
         return value.value if isinstance(value, yaml.ScalarNode) else ""
 
     def line(self, node: yaml.Node, field: str) -> int:
-        """Return the line of a path such as ``spec.containers[0].image``, or of what is nearest."""
+        """Return the line of a path such as ``spec.containers[0].image``, or of its nearest parent."""
         place = node
         for name, index in re.findall(r"([A-Za-z]+)|\[(\d+)\]", field):
             inner: yaml.Node | None = None
@@ -101,7 +101,7 @@ class YamlDocument:
         return None if node.tag == NULL else node.value
 
     def _open(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
-        """Return what a mapping holds, merges included, by its keys."""
+        """Return the entries of a mapping by key, merged ones included."""
         known = self._entries.get(id(node))
         if known is not None:
             return known
@@ -112,19 +112,18 @@ class YamlDocument:
         for key, value in node.value:
             if key.tag == _MERGE:
                 if key.value != "<<":
-                    raise self._error(
-                        key, "the tag '!!merge' is read otherwise by kubectl: write << as the key"
-                    )
+                    raise self._error(key, "kubectl reads the tag '!!merge' differently: write << as the key")
                 merged = self._merge(value)
                 twice = next((name for name in merged if name in entries), None)
                 if twice is not None:
                     raise self._error(
-                        key, f"the merge key comes after {twice!r:.80}, which it holds, too: write it first"
+                        key,
+                        f"the merge key comes after {twice!r:.80}, which it also contains: write << first",
                     )
                 entries.update(merged)
             elif isinstance(key, yaml.ScalarNode):
                 self._check_tag(key)
-                # Keys are always names here; a later duplicate wins, as it does for kubectl.
+                # Keys are always names here. A later duplicate wins, as for kubectl.
                 entries[key.value] = value
         self._opening.discard(id(node))
         self._entries[id(node)] = entries
@@ -132,7 +131,7 @@ class YamlDocument:
 
     def _merge(self, value: yaml.Node) -> dict[str, yaml.Node]:
         merged: dict[str, yaml.Node] = {}
-        # Of several mappings the earlier ones count first.
+        # Of several mappings, the first one wins.
         for source in reversed(list(self._sources(value))):
             held = self._open(source)
             self._count(len(held), source)
@@ -146,11 +145,11 @@ class YamlDocument:
             yield source
 
     def _check_tag(self, node: yaml.Node) -> None:
-        """Refuse a tag such as ``!!binary``: kubectl decodes its value, so it applies another text."""
+        """Refuse a tag such as ``!!binary``, because kubectl decodes its value and applies another text."""
         if node.tag not in _READ_ALIKE:
             tag = node.tag.replace(_YAML, "!!")
             raise self._error(
-                node, f"the tag {tag!r:.80} is read otherwise by kubectl: write the value without it"
+                node, f"kubectl reads the tag {tag!r:.80} differently: write the value without it"
             )
 
     def _count(self, nodes: int, where: yaml.Node) -> None:

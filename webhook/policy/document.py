@@ -1,10 +1,9 @@
-"""The configuration file as a YAML document: read as it streams in, bounded, without surprises.
+"""Reads the configuration file as YAML, with bounds, from libyaml's events.
 
-The values are built from libyaml's events and not by a YAML loader, so that nothing is made before
-it is counted: a few lines of aliases can stand for billions of values, and a tag can stand for any
-class. Plain scalars follow the core schema of YAML 1.2 (section 10.3.2) in its plainest spelling:
-``true`` and ``false`` are booleans, decimal digits are numbers, and all else is text. ``yes``, ``off``,
-``0777``, ``12:30:00`` and dates stay what was written.
+A YAML loader is not used, because it builds values before they can be counted: a few lines of aliases can
+expand to billions of values, and a tag can name any class. Plain scalars follow the core schema of
+YAML 1.2 (section 10.3.2) in its simplest spelling: ``true`` and ``false`` are booleans, decimal digits are
+numbers, everything else is text. So ``yes``, ``off``, ``0777``, ``12:30:00`` and dates stay text.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ import yaml
 from webhook.errors import ConfigError, Problem
 
 MAX_BYTES: Final = 1024 * 1024
-"""A ConfigMap holds no more."""
+"""Limit of a ConfigMap."""
 
 MAX_VALUES: Final = 50_000
-"""Values and keys in a file, those behind an alias counted each time it stands."""
+"""Values and keys in a file. Those behind an alias count once for each use."""
 
 MAX_DEPTH: Final = 20
 MAX_KEY_LENGTH: Final = 64
-"""Characters of an unknown key that a message repeats."""
+"""Characters of an unknown key that a message shows."""
 
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
@@ -35,13 +34,13 @@ _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "F
 
 
 def read_document(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the one mapping of a file, and what is wrong with single places of it.
+    """Return the mapping of a file and the problems of single keys.
 
-    Values are dictionaries, lists, text, booleans, whole and decimal numbers. ``None`` stands where
-    a key has no value; such a place is among the problems.
+    Values are dictionaries, lists, text, booleans, integers and decimal numbers. ``None`` is the value of
+    a key without one, which is also among the problems.
 
     Raises:
-        ConfigError: the file is no YAML mapping at all, or too large.
+        ConfigError: the file is not a YAML mapping, or too large.
     """
     if len(raw) > MAX_BYTES:
         raise _whole_file(f"is larger than {MAX_BYTES // 1024} KiB: a ConfigMap holds no more")
@@ -66,7 +65,7 @@ def read_document(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def join_path(path: str, part: str | int) -> str:
-    """Return the path of a key or an index below ``path``, as the reader would write it."""
+    """Return the path of a key or an index below ``path``."""
     if isinstance(part, int):
         return f"{path}[{part}]"
     name = quote_key(part)
@@ -74,14 +73,14 @@ def join_path(path: str, part: str | int) -> str:
 
 
 def quote_key(key: str) -> str:
-    """Return a key as a message may show it: short, and nothing in it that does not print."""
+    """Return a key for a message: shortened, and escaped if it is not printable."""
     if len(key) > MAX_KEY_LENGTH:
         key = f"{key[:MAX_KEY_LENGTH]}..."
     return key if key.isprintable() and key.strip() == key != "" else repr(key)
 
 
 class _Reader:
-    """Builds one document out of events."""
+    """Builds one document from events."""
 
     def __init__(self, text: str) -> None:
         self.problems: list[Problem] = []
@@ -99,7 +98,7 @@ class _Reader:
                 if documents > 1:
                     raise _whole_file(f"holds several documents, from {_line(event)} on: write one file each")
                 first = next(self._events)
-                # A key without a value is a mistake; a document without one is an empty file.
+                # A key without a value is a problem, a document without one an empty file.
                 value = self._value(first, "", 0) if not _is_null(first) else None
         return value
 
@@ -183,7 +182,7 @@ class _Reader:
 
 
 def _is_null(event: Any) -> bool:
-    """Whether it is a plain ``null``, ``~`` or nothing at all."""
+    """Whether the event is a plain ``null``, ``~`` or an empty scalar."""
     return (
         isinstance(event, yaml.ScalarEvent)
         and event.tag is None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from webhook.errors import WebhookError
 from webhook.patching import is_patched
@@ -14,11 +14,11 @@ from webhook.server.native import NativeThreads
 from webhook.server.process import Server
 from webhook.server.resolving import NativeResolver
 from webhook.server.runtime import Runtime, ServeOptions
-from webhook.telemetry.logs import configure_logging
+from webhook.telemetry.logs import Format, configure_logging
 
 
-def main(options: argparse.Namespace) -> int:
-    """Serve until told to stop; returns the exit code.
+def main(log_format: Format | None, log_level: str, **options: Any) -> int:
+    """Serve until told to stop; return the exit code. ``options`` are the fields of ``ServeOptions``.
 
     Raises:
         ConfigError: the policy cannot be used.
@@ -27,21 +27,7 @@ def main(options: argparse.Namespace) -> int:
     """
     if not is_patched():
         raise WebhookError("the server must be started as `swr-trust serve` or `python -m webhook serve`")
-    logs = configure_logging(options.log_format, options.log_level)
-    serve_options = ServeOptions(
-        config=options.config,
-        host=options.host,
-        port=options.port,
-        tls_cert=options.tls_cert or "",
-        tls_key=options.tls_key or "",
-        cert_secret=options.cert_secret or "",
-        service=options.service or "",
-        webhook_configuration=options.webhook_configuration or "",
-        client_ca=options.client_ca,
-        events=options.events,
-        snapshot_secret=options.snapshot_secret or "",
-        warm_up=options.warm_up,
-    )
+    logs = configure_logging(log_format, log_level)
     # Only the process that serves may have the thread that writes: a fork would leave it behind.
     writer: list[BackgroundWriter] = []
 
@@ -51,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
 
     try:
         resolve, aside = NativeResolver(), NativeThreads(1)
-        Server(Runtime(serve_options, os.environ, resolve, aside, logs, open_writer)).run()
+        Server(Runtime(ServeOptions(**options), os.environ, resolve, aside, logs, open_writer)).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     finally:

@@ -246,7 +246,7 @@ def test_a_log_without_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "other.log"
     path.write_text("hello\n", encoding="utf-8")
     assert main(["evidence", str(path)]) == 3
-    assert "the log holds no decisions of that time" in capsys.readouterr().out
+    assert "the log contains no decisions of that time" in capsys.readouterr().out
 
 
 def test_a_period_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,7 +292,7 @@ def test_a_table_that_stops_says_how_many_rows_follow(
     assert out.startswith(TABLES)
     assert out.splitlines()[-4:-1] == [
         out.splitlines()[-4],
-        "and 3 more: all rows are in -o csv, json and html",
+        "3 more: use -o csv, json or html for all rows",
         "",
     ]
     assert "Pod/api-19" in out.splitlines()[-4]

@@ -306,4 +306,4 @@ def test_the_bar_shows_what_is_done_and_what_is_waited_for() -> None:
         shown.pods_judged(250, 750)
         shown.images_asked(64, 3.0)
         assert (bar.tasks[0].completed, bar.tasks[0].total) == (250, 1000)
-        assert bar.tasks[0].fields["note"] == "64 images asked, SWR asks for a pause of 3 s"
+        assert bar.tasks[0].fields["note"] == "64 images looked up, waiting 3 s as SWR requests"

@@ -64,7 +64,7 @@ def swr(
 def test_a_healthy_registry(emulator: Emulator, tmp_path: Path) -> None:
     """Name, TLS, clock, credential and both rights."""
     checks = swr(emulator, tmp_path, "shop/web:1.0")
-    assert {name: check.health for name, check in checks.items()} == dict.fromkeys(
+    assert {name: check.status for name, check in checks.items()} == dict.fromkeys(
         ["DNS", "TLS", "clock", "credential", "getRepoTag", "listRepoTags"], CheckStatus.OK
     )
     assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
@@ -78,7 +78,7 @@ def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_pa
         HOST,
         "ShowRepoTag",
         CheckStatus.WARNING,
-        "SWR does not offer the call for one tag here (404 APIGW.0101): tag lists are used instead",
+        "SWR does not offer the call for one tag here (404 APIGW.0101), so tag lists are used instead",
         "Grant swr:repo:listRepoTags for all images.",
     )
     assert checks["getRepoTag"].found == f"{HOST}/shop/web:1.0 is trusted"
@@ -93,24 +93,24 @@ def test_wrong_endpoint_is_not_such_a_region(emulator: Emulator, tmp_path: Path)
     emulator.break_with("status", match="/manage/", status=404, body='{"error_code":"APIGW.0101"}')
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     found = "the API gateway answered 404 APIGW.0101: is the endpoint right?"
-    assert (checks["credential"].health, checks["credential"].found) == (CheckStatus.UNKNOWN, found)
+    assert (checks["credential"].status, checks["credential"].found) == (CheckStatus.UNKNOWN, found)
     assert "ShowRepoTag" not in checks
 
 
 def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_path: Path) -> None:
     """It says so, because a right may not be needed to hear that nothing is there."""
     check = swr(emulator, tmp_path)["getRepoTag"]
-    assert (check.health, check.found) == (
+    assert (check.status, check.found) == (
         CheckStatus.OK,
-        "SWR answers about a made-up image; give --image to ask about a real one",
+        "SWR answers the lookup of an image that does not exist; use --image to look up a real one",
     )
 
 
 def test_a_refused_credential_costs_one_failed_authentication(emulator: Emulator, tmp_path: Path) -> None:
     """Five lock the account, and the webhook uses it, too."""
     checks = swr(emulator, tmp_path, "shop/web:1.0", token="wrong")
-    assert checks["credential"].health is CheckStatus.FAILED
-    assert checks["credential"].advice.startswith("Put a token into the file that has not expired")
+    assert checks["credential"].status is CheckStatus.FAILED
+    assert checks["credential"].advice.startswith("Write a token that has not expired to the file.")
     assert "getRepoTag" not in checks
     assert emulator.calls("/tags") == 1
 
@@ -128,7 +128,7 @@ def test_a_refused_credential_is_not_tried_for_the_next_registry(emulator: Emula
         [registry(**common, organizations=frozenset({name})) for name in ("shop", "ops", "ml")]
     )
     healths = [
-        check.health
+        check.status
         for check in check_registries(policy(registries=table), [], {})
         if check.name == "credential"
     ]
@@ -140,7 +140,7 @@ def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: P
     """The file is named, and nothing is asked."""
     settings = CredentialSettings("token", token_file=str(tmp_path / "nowhere"))
     check = swr(emulator, tmp_path, credentials=settings)["credential"]
-    assert check.health is CheckStatus.FAILED
+    assert check.status is CheckStatus.FAILED
     assert "nowhere" in check.found
     environment = CredentialSettings("aksk")
     check = swr(emulator, tmp_path, credentials=environment)["credential"]
@@ -154,12 +154,12 @@ def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: P
         (
             ["secret/app:1"],
             CheckStatus.FAILED,
-            "Grant swr:repo:getRepoTag for swr:*:*:repo:secret/* in IAM, and read access to the organisation in SWR.",
+            "Grant swr:repo:getRepoTag for swr:*:*:repo:secret/* in IAM, and read access to the organization in SWR.",
         ),
         (
             [],
             CheckStatus.UNKNOWN,
-            "Give --image with an image of yours: this was a made-up one, which may be why.",
+            "Use --image to look up one of your images: SWR may have refused because this one does not exist.",
         ),
     ],
     ids=["a real image", "a made-up one"],
@@ -169,7 +169,7 @@ def test_a_missing_right(
 ) -> None:
     """It is named as IAM names it."""
     check = swr(emulator, tmp_path, *images, organizations=frozenset({"secret"}))["getRepoTag"]
-    assert (check.health, check.advice) == (health, advice)
+    assert (check.status, check.advice) == (health, advice)
 
 
 def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: 
     emulator.break_with("status", match="/tags", status=403, body=body)
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     assert checks["credential"].found == "SWR answered 403: the account is blocked for too many requests"
-    assert checks["credential"].health is CheckStatus.FAILED
+    assert checks["credential"].status is CheckStatus.FAILED
     assert checks["credential"].advice.startswith("Wait for 30 minutes.")
     assert emulator.calls("/tags") == 1
 
@@ -193,7 +193,7 @@ def test_the_right_to_list_tags_is_needed_for_digests_only(
     body = json.dumps({"errors": [{"errorCode": "SVCSTG.SWR.4039001", "errorMessage": "no"}]})
     emulator.break_with("status", match="/v3/", status=403, body=body)
     check = swr(emulator, tmp_path, "shop/web:1.0", digest_only=digest_only)["listRepoTags"]
-    assert check.health is health
+    assert check.status is health
     assert check.advice.startswith("Grant swr:repo:listRepoTags for swr:*:*:repo:shop/* in IAM")
 
 
@@ -207,7 +207,7 @@ def test_the_clock_is_compared_with_swrs(
 ) -> None:
     """Signatures count for fifteen minutes."""
     moment = dt.datetime.now(dt.UTC).timestamp() + skew
-    assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].health is health
+    assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].status is health
 
 
 def test_signature_that_is_too_old_is_a_matter_of_the_clock(
@@ -219,7 +219,7 @@ def test_signature_that_is_too_old_is_a_matter_of_the_clock(
     monkeypatch.setenv("HUAWEICLOUD_SDK_AK", access)
     monkeypatch.setenv("HUAWEICLOUD_SDK_SK", key["secret"])
     check = swr(emulator, tmp_path, "shop/web:1.0", credentials=CredentialSettings("aksk"))["credential"]
-    assert check.health is CheckStatus.FAILED
+    assert check.status is CheckStatus.FAILED
     assert re.fullmatch(
         r"SWR answered 401 APIGW\.0301: this machine's clock is 3[56][0-9]{2} s behind SWR's", check.found
     )
@@ -229,8 +229,8 @@ def test_signature_that_is_too_old_is_a_matter_of_the_clock(
 def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
     """The credential is not even tried."""
     checks = swr(emulator, tmp_path, endpoint="https://swr-api.nowhere.invalid")
-    assert checks["DNS"].health is CheckStatus.FAILED
-    assert checks["credential"].health is CheckStatus.SKIPPED
+    assert checks["DNS"].status is CheckStatus.FAILED
+    assert checks["credential"].status is CheckStatus.SKIPPED
     assert emulator.calls() == 0
 
 
@@ -240,16 +240,14 @@ def test_endpoint_that_needs_no_proxy_is_resolved(
     """Fault D3: doctor said that the proxy resolves it."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
     monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
-    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 is 127.0.0.1"
+    assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 resolves to 127.0.0.1"
 
 
 def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
     """It says what was tried."""
     check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
-    assert check.health is CheckStatus.FAILED
-    assert (
-        check.advice == "Check that the endpoint is right and that nothing on the way refuses the connection."
-    )
+    assert check.status is CheckStatus.FAILED
+    assert check.advice == "Check the endpoint, and that no firewall or proxy refuses the connection."
 
 
 @pytest.fixture
@@ -266,10 +264,10 @@ def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_
     """With ``caFile`` it is."""
     emulator, ca = over_tls
     check = swr(emulator, tmp_path)["TLS"]
-    assert check.health is CheckStatus.FAILED
+    assert check.status is CheckStatus.FAILED
     assert "its certificate is not trusted" in check.found
-    assert check.advice == "Name the authority that signed it as caFile, or stop what opens TLS on the way."
-    assert swr(emulator, tmp_path, ca_file=str(ca))["TLS"].health is CheckStatus.OK
+    assert check.advice == "Set caFile to the CA that signed it, or exclude SWR from TLS inspection."
+    assert swr(emulator, tmp_path, ca_file=str(ca))["TLS"].status is CheckStatus.OK
     assert swr(emulator, tmp_path, ca_file="/nowhere.pem")["TLS"].found == (
         "caFile /nowhere.pem: No such file or directory"
     )
@@ -283,8 +281,8 @@ def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_
 def test_an_image_of_no_registry(emulator: Emulator, tmp_path: Path) -> None:
     """``--image`` names one that the policy knows."""
     checks = list(check_registries(policy(registries=RegistryTable.of([])), ["docker.io/x/y:1"], {}))
-    assert [(check.health, check.found) for check in checks] == [
-        (CheckStatus.FAILED, "docker.io/x/y:1: it belongs to no registry of the policy")
+    assert [(check.status, check.found) for check in checks] == [
+        (CheckStatus.FAILED, "docker.io/x/y:1: its registry is not in the policy")
     ]
 
 
@@ -364,7 +362,7 @@ def cluster(
 def test_a_healthy_installation() -> None:
     """What cannot be reached from here is skipped, the dry run goes all the way."""
     checks = cluster(hook())
-    assert {name: check.health.value for name, check in checks.items()} == {
+    assert {name: check.status.value for name, check in checks.items()} == {
         "API server": "ok",
         "rules": "ok",
         "failurePolicy": "ok",
@@ -375,46 +373,51 @@ def test_a_healthy_installation() -> None:
         "serving certificate": "skipped",
         "dry run": "ok",
     }
-    assert checks["namespaces left out"].found == "pods.gate: not asked about Pods in kube-system"
+    assert checks["namespaces left out"].found == "pods.gate: excluded: kube-system"
     assert checks["replicas"].found == "pods.gate: 2 replicas are ready behind Service swr-trust/gate"
 
 
 @pytest.mark.parametrize(
     ("changes", "name", "health", "found"),
     [
-        ({"failurePolicy": "Ignore"}, "failurePolicy", "warning", "pods.gate: Ignore admits Pods unasked"),
+        (
+            {"failurePolicy": "Ignore"},
+            "failurePolicy",
+            "warning",
+            "pods.gate: Ignore admits Pods when the webhook cannot be called",
+        ),
         ({"timeoutSeconds": 3}, "timeoutSeconds", "warning", "pods.gate: 3 s, a lookup takes up to 3 s"),
         (
             {"rules": [{"apiGroups": [""], "operations": ["CREATE"], "resources": ["pods"]}]},
             "rules",
             "failed",
-            "gate is not asked about UPDATE pods, UPDATE pods/ephemeralcontainers",
+            "gate does not cover UPDATE pods, UPDATE pods/ephemeralcontainers",
         ),
         (
             {"rules": [{"apiGroups": ["apps"], "operations": ["*"], "resources": ["*"]}]},
             "rules",
             "failed",
-            "gate is not asked about CREATE pods, UPDATE pods, UPDATE pods/ephemeralcontainers",
+            "gate does not cover CREATE pods, UPDATE pods, UPDATE pods/ephemeralcontainers",
         ),
         ({"rules": [{"apiGroups": ["*"], "operations": ["*"], "resources": ["*/*"]}]}, "rules", "ok", None),
         (
             {"objectSelector": {"matchLabels": {"gate": "on"}}},
             "objectSelector",
             "warning",
-            "pods.gate: Pods are chosen by their own labels",
+            "pods.gate: the labels of a Pod decide whether it is reviewed",
         ),
         (
             {"namespaceSelector": {"matchLabels": {"gate": "on"}}},
             "namespaceSelector",
             "warning",
-            "pods.gate: asked only where gate=on",
+            "pods.gate: called only for namespaces with gate=on",
         ),
-        ({"clientConfig": {"url": "https://127.0.0.1:1/"}}, "caBundle", "failed", "pods.gate: it is empty"),
+        ({"clientConfig": {"url": "https://127.0.0.1:1/"}}, "caBundle", "failed", "pods.gate: empty"),
         (
             {"clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": base64.b64encode(b"x").decode()}},
             "caBundle",
             "failed",
-            "pods.gate: it holds no certificate",
+            "pods.gate: contains no certificate",
         ),
     ],
 )
@@ -423,7 +426,7 @@ def test_what_is_wrong_with_a_webhook_configuration(
 ) -> None:
     """Each with what to do about it."""
     check = cluster(hook(**changes))[name]
-    assert check.health.value == health
+    assert check.status.value == health
     assert found is None or check.found == found
     assert bool(check.advice) == (health != "ok")
 
@@ -434,7 +437,7 @@ def test_what_is_wrong_with_a_webhook_configuration(
 def test_an_authority_that_has_ended(years: int, health: CheckStatus) -> None:
     """The API server cannot call the webhook any more."""
     moment = dt.datetime.now(dt.UTC) + dt.timedelta(days=365 * years)
-    assert cluster(hook(), now=moment)["caBundle"].health is health
+    assert cluster(hook(), now=moment)["caBundle"].status is health
 
 
 @pytest.mark.parametrize(
@@ -447,21 +450,21 @@ def test_replicas_are_counted(ready: int, health: CheckStatus) -> None:
         path = "/apis/discovery.k8s.io/v1/namespaces/swr-trust/endpointslices"
         api.collections[path] = [endpoints(ready)]
 
-    assert cluster(hook(), prepare=prepare)["replicas"].health is health
+    assert cluster(hook(), prepare=prepare)["replicas"].status is health
 
 
 def test_no_service() -> None:
     """Nothing can be called."""
     check = cluster(hook(), prepare=lambda api: api.objects.pop("/api/v1/namespaces/swr-trust/services/gate"))
-    assert check["replicas"].found == "pods.gate: there is no Service swr-trust/gate"
+    assert check["replicas"].found == "pods.gate: Service swr-trust/gate does not exist"
 
 
 def test_not_installed() -> None:
     """Nothing is labelled as the chart labels it."""
     check = cluster(None)["webhook configuration"]
-    assert (check.health, check.found) == (
+    assert (check.status, check.found) == (
         CheckStatus.FAILED,
-        "none is labelled app.kubernetes.io/name=swr-trust-webhook",
+        "none has the label app.kubernetes.io/name=swr-trust-webhook",
     )
 
 
@@ -477,44 +480,44 @@ def test_not_installed() -> None:
             ),
             "enforce",
             "failed",
-            "caBundle and serving certificate do not fit: renew the certificate, or its authority there.",
+            "caBundle does not match the serving certificate. Renew the certificate, or correct caBundle.",
         ),
         (
             ClusterError(500, 'failed calling webhook "x": no endpoints available for service "gate"'),
             "enforce",
             "failed",
-            "No replica can be reached: look at the webhook's Pods and Service.",
+            "No replica is reachable. Check the webhook's Pods and Service.",
         ),
         (
             ClusterError(500, 'failed calling webhook "x": context deadline exceeded'),
             "enforce",
             "failed",
-            "Open the webhook's port to the control plane: security groups, network policies.",
+            "Open the webhook's port to the control plane in security groups and network policies.",
         ),
         (
             ClusterError(403, 'pods is forbidden: User "dev" cannot create resource "pods"'),
             "enforce",
             "unknown",
-            "Choose a namespace where you may create Pods, with --probe-namespace.",
+            "Choose a namespace in which you may create Pods, with -n.",
         ),
         (
             ClusterError(422, "something else"),
             "enforce",
             "unknown",
-            "Something refused the Pod before the webhook did.",
+            "Another check refused the Pod before the webhook was called. Choose another namespace with -n.",
         ),
     ],
 )
 def test_what_the_dry_run_tells(refusal: ClusterError | None, mode: str, health: str, advice: str) -> None:
     """From the API server's words to what to do."""
     check = cluster(hook(), refusal, policy(rules=(rule(mode=mode),)))["dry run"]
-    assert (check.health.value, check.advice) == (health, advice)
+    assert (check.status.value, check.advice) == (health, advice)
 
 
 def test_a_gate_that_admits_in_enforce_mode_is_a_failure() -> None:
     """The loudest thing a doctor can say."""
     check = cluster(hook(), None)["dry run"]
-    assert (check.health, check.found) == (
+    assert (check.status, check.found) == (
         CheckStatus.FAILED,
         "a Pod with an invalid image would be admitted in default",
     )
@@ -548,7 +551,7 @@ def test_the_command_prints_each_check(write_policy: WritePolicy, capsys: Output
     assert f"ok       {HOST}: getRepoTag: {HOST}/shop/web:1.0 is trusted" in lines
     assert lines[-4:] == [
         "unknown  cluster: API server: no access to a cluster: none",
-        "         Give --kubeconfig, or leave the cluster out with --no-cluster.",
+        "         Use --kubeconfig, or skip the checks of the cluster with --no-cluster.",
         "",
         "7 ok, 0 warnings, 0 failed, 1 unknown, 0 skipped",
     ]

@@ -24,7 +24,7 @@ def look(site: Site, folder: Path) -> Check:
 @pytest.mark.parametrize("kind", ACCEPTED)
 def test_certificate_that_the_api_server_accepts_is_accepted(kind: str, tmp_path: Path) -> None:
     """Fault A5: on Python 3.13 the doctor reported a failure that the API server does not have."""
-    assert look(ACCEPTED[kind](), tmp_path).health is CheckStatus.OK
+    assert look(ACCEPTED[kind](), tmp_path).status is CheckStatus.OK
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -32,10 +32,10 @@ def test_certificate_that_the_api_server_refuses_is_a_failure(kind: str, tmp_pat
     """Fault A5: with OpenSSL's reason."""
     make, reason = REFUSED[kind]
     check = look(make(), tmp_path)
-    assert (check.health, check.found) == (CheckStatus.FAILED, f"pods.gate: {reason}")
+    assert (check.status, check.found) == (CheckStatus.FAILED, f"pods.gate: {reason}")
 
 
 def test_common_name_is_not_a_name(tmp_path: Path) -> None:
     """As for the API server: only subjectAltName counts."""
     check = look(Site.of(leaf=replace(LEAF, names=(), common_name="127.0.0.1")), tmp_path)
-    assert check.health is CheckStatus.FAILED
+    assert check.status is CheckStatus.FAILED

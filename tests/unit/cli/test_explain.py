@@ -71,7 +71,7 @@ def test_a_refused_deployment(cluster: FakeLists, capsys: Output) -> None:
         f'  denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as trusted.\n'
         "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
         "\n"
-        "Said by ReplicaSet/web-1, 7 times, last at 2026-11-24T12:00:00Z.\n"
+        "Reported by ReplicaSet/web-1, 7 times, last at 2026-11-24T12:00:00Z.\n"
     )
 
 
@@ -87,7 +87,7 @@ def test_a_condition_says_it_when_the_events_are_gone(cluster: FakeLists, capsys
     condition = {"type": "ReplicaFailure", "status": "True", "message": API_SERVER}
     cluster.objects[f"{APPS}/deployments/web"] = deployment(conditions=[condition])
     assert explain() == 1
-    assert "Said by Deployment/web." in capsys.readouterr().out
+    assert "Reported by Deployment/web." in capsys.readouterr().out
 
 
 def test_chinese_denials_are_found(cluster: FakeLists, capsys: Output) -> None:
@@ -136,14 +136,14 @@ def test_a_cron_job_is_explained_by_its_jobs(cluster: FakeLists, capsys: Output)
     ]
     cluster.collections[EVENTS] = [event("quota", "Job", "other-1"), event(API_SERVER, "Job", "report-1")]
     assert explain("shop/report") == 1
-    assert "Said by Job/report-1" in capsys.readouterr().out
+    assert "Reported by Job/report-1" in capsys.readouterr().out
 
 
 def test_a_refusal_of_an_older_image_is_no_news(cluster: FakeLists, capsys: Output) -> None:
     """The developer has changed the image since; the Event is still there."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment("swr.cn-north-4.myhuaweicloud.com/shop/web:3.0")
     assert explain() == 0
-    assert "It was refused, but is not any more" in capsys.readouterr().out
+    assert "Its Pods are no longer refused" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -183,14 +183,14 @@ def test_nothing_wrong(cluster: FakeLists, capsys: Output) -> None:
     """Exit code 0."""
     cluster.collections[EVENTS] = []
     assert explain() == 0
-    assert "Nothing of it is refused" in capsys.readouterr().out
+    assert "No condition and no Event says that its Pods are refused." in capsys.readouterr().out
 
 
 def test_events_that_may_not_be_read_are_a_gap(cluster: FakeLists, capsys: Output) -> None:
     """Exit code 3: nothing was seen, and not all was looked at."""
     cluster.failures[3] = ClusterError(403, 'events is forbidden: User "dev" cannot list')
     assert explain() == 3
-    assert "Not known: its Events cannot be read: events is forbidden" in capsys.readouterr().out
+    assert "Incomplete: its Events cannot be read: events is forbidden" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", ["other/priv", "other/deploy/priv"])
@@ -215,7 +215,7 @@ def test_no_such_workload(cluster: FakeLists, capsys: Output) -> None:
     assert explain("shop/nobody") == 2
     error = capsys.readouterr().err
     assert error.startswith("swr-trust explain: there is no workload nobody in the namespace shop\n")
-    assert "A Pod that was refused does not exist" in error
+    assert "A refused Pod does not exist." in error
 
 
 @pytest.mark.parametrize("target", ["web", "shop/Secret/web", "a/b/c/d", "shop/", "../x", "shop/..%2f"])

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.support.serving import COMMAND
 from webhook import __version__
-from webhook.cli.main import main
+from webhook.cli.main import COMMANDS as COMMANDS_BY_MODULE
+from webhook.cli.main import main, swr_trust
 
 EXAMPLE = Path(__file__).parents[2] / "data" / "policy.yaml"
 GOOD = """\
@@ -137,58 +139,103 @@ def test_a_command_without_the_credential_that_the_policy_names_says_so(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"),
+    ("arguments", "path", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["check", "nginx"], "the following arguments are required: --config"),
-        (["config", "check", "-o", "xml", "f"], "invalid choice: 'xml'"),
-        (["chekc"], "invalid choice: 'chekc'"),
-        (["serve", "--config", "f", "--port", "65536"], "argument --port: write a port from 1 to 65535"),
-        (["serve", "--config", "f", "--port", "-1"], "argument --port: write a port from 1 to 65535"),
-        (["serve", "--config", "f", "--port", "https"], "argument --port: write a port from 1 to 65535"),
-    ],
-    ids=[
-        "nothing",
-        "no policy",
-        "no such format",
-        "no such command",
-        "a port too high",
-        "a port too low",
-        "no port",
+        (["check", "nginx"], "check", "--config is missing"),
+        (["check", "--config", "f"], "check", "IMAGE... is missing"),
+        (
+            ["config", "check", "-o", "xml", "f"],
+            "config check",
+            "--output: 'xml' is not one of 'table', 'json'",
+        ),
+        (["chekc"], "", "there is no command chekc. Did you mean check?"),
+        (["help", "config", "scheme"], "config", "there is no command scheme. Did you mean schema?"),
+        (["review", "--conf", "f"], "review", "there is no option --conf. Did you mean --config?"),
+        (["--versoin"], "", "there is no option --versoin. Did you mean --version?"),
+        (["audit", "-x"], "audit", "there is no option -x"),
+        (["config", "check", "a", "b"], "config check", "got unexpected extra argument (b)"),
+        (["audit", "--config"], "audit", "option '--config' requires an argument"),
+        (["completion", "tcsh"], "completion", "SHELL: 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+        (
+            ["serve", "--config", "f", "--port", "65536"],
+            "serve",
+            "--port: '65536' is not a port: write a number from 1 to 65535",
+        ),
+        (
+            ["serve", "--config", "f", "--port", "-1"],
+            "serve",
+            "--port: '-1' is not a port: write a number from 1 to 65535",
+        ),
+        (
+            ["rescan", "--config", "f", "--port", "https"],
+            "rescan",
+            "--port: 'https' is not a port: write a number from 1 to 65535",
+        ),
+        (
+            ["rescan", "--config", "f", "--interval", "soon"],
+            "rescan",
+            "--interval: 'soon' is not a duration: write a duration with its unit, such as 30s, 10m, 12h or 1h30m",
+        ),
+        (
+            ["rescan", "--config", "f", "--interval", "9s"],
+            "rescan",
+            "--interval: 9s is too short: write 10s or longer",
+        ),
+        (
+            ["evidence", "--until", "yesterday", "log"],
+            "evidence",
+            "--until: 'yesterday' is not a time: write a date or an RFC 3339 time, such as 2026-11-01",
+        ),
+        (
+            ["explain", "-n", "shop", "shop/web"],
+            "explain",
+            "'shop/web' is not a workload: write NAME or KIND/NAME, with a kind of Deployment, StatefulSet, DaemonSet, "
+            "CronJob, Job, ReplicaSet, ReplicationController, Pod",
+        ),
     ],
 )
-def test_wrong_arguments(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and what is wrong."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    assert word in capsys.readouterr().err
+def test_wrong_argument_is_named(
+    arguments: list[str], path: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2: what is wrong, what was probably meant, where to read on. No traceback."""
+    assert main(arguments) == 2
+    command = f"swr-trust {path}".strip()
+    assert capsys.readouterr().err == (
+        f"{command}: {message}\nRun '{command} --help' for options and examples.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["config"]])
+def test_without_a_command_the_help_is_an_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the help on standard error, so that no script takes it for output."""
+    assert main([*arguments, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", text)
+
+
+CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webhook-configuration"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            [],
-            "it serves TLS only: give --tls-cert and --tls-key, "
-            "or --cert-secret, --service and --webhook-configuration",
-        ),
-        (
-            ["--tls-cert", "/c"],
-            "it serves TLS only: give --tls-cert and --tls-key, "
-            "or --cert-secret, --service and --webhook-configuration",
-        ),
+        ([], f"a serving certificate is needed: add {CERTIFICATE}"),
+        (["--tls-cert", "/c"], f"a serving certificate is needed: add {CERTIFICATE}"),
         (
             ["--tls-cert", "/c", "--tls-key", "/k", "--service", "s"],
-            "a certificate comes from files or from the cluster: remove one kind of options",
+            f"the certificate comes from files or from the cluster: remove {CERTIFICATE}",
         ),
         (
             ["--cert-secret", "tls", "--service", "s", "--webhook-configuration", "w"],
-            "write --cert-secret as NAMESPACE/NAME",
+            "--cert-secret: 'tls' has no namespace, or is not a name: write NAMESPACE/NAME",
         ),
         (
             ["--tls-cert", "/c", "--tls-key", "/k", "--snapshot-secret", "snapshot"],
-            "write --snapshot-secret as NAMESPACE/NAME",
+            "--snapshot-secret: 'snapshot' has no namespace, or is not a name: write NAMESPACE/NAME",
         ),
     ],
     ids=["none", "half", "both", "no namespace", "no namespace of the snapshot"],
@@ -198,37 +245,51 @@ def test_where_certificate_and_snapshot_are_kept(
 ) -> None:
     """A certificate comes from files or the cluster, one of them whole; a Secret has its namespace."""
     assert main(["serve", "--config", str(policy), *arguments]) == 2
-    assert capsys.readouterr().err == f"swr-trust serve: {message}\n"
+    assert capsys.readouterr().err == (
+        f"swr-trust serve: {message}\nRun 'swr-trust serve --help' for options and examples.\n"
+    )
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """What to write into a report."""
-    with pytest.raises(SystemExit) as ended:
-        main(["--version"])
-    assert ended.value.code == 0
+@pytest.mark.parametrize("argument", ["--version", "version"])
+def test_version_is_printed(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same line, as an option and as a command."""
+    assert main([argument]) == 0
     assert capsys.readouterr().out == f"swr-trust {__version__}\n"
 
 
-COMMANDS = [
-    ["serve"],
-    ["check"],
-    ["review"],
-    ["audit"],
-    ["evidence"],
-    ["explain"],
-    ["doctor"],
-    ["config", "check"],
-    ["config", "schema"],
-]
+@pytest.mark.parametrize("output", ["-ojson", "-o=json", "--output=json"])
+def test_option_and_value_in_one_word(policy: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As for kubectl. An argument after ``--`` is left as it is."""
+    assert main(["config", "check", output, str(policy)]) == 0
+    assert json.loads(capsys.readouterr().out)["valid"] is True
+    assert main(["config", "check", output, "--", "-o=json"]) == 2
+    assert json.loads(capsys.readouterr().out)["file"] == "-o=json"
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command) for command in COMMANDS])
-def test_each_command_shows_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """``--help`` ends with a line that can be typed."""
-    with pytest.raises(SystemExit) as ended:
-        main([*command, "--help"])
-    assert ended.value.code == 0
-    assert f"  swr-trust {' '.join(command)}" in capsys.readouterr().out.split("example:")[1]
+COMMANDS = [*swr_trust.commands, "config check", "config schema"]
+
+
+@pytest.mark.parametrize("way", ["--help", "-h", "help"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_fits_a_terminal(
+    command: str, way: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns, in all three ways of asking."""
+    monkeypatch.setenv("COLUMNS", "80")
+    words = command.split()
+    assert main(["help", *words] if way == "help" else [*words, way]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: swr-trust {command} ")
+    assert max(map(len, text.splitlines())) <= 80
+    if command != "config":
+        assert f"swr-trust {command}" in text.split("Examples:\n")[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS_BY_MODULE)
+def test_summary_is_the_first_line_of_the_help(name: str) -> None:
+    """The list of commands imports none of them, and agrees with them nevertheless."""
+    command = import_module(f"webhook.cli.{name}").command
+    assert command.help.splitlines()[0] == COMMANDS_BY_MODULE[name]
 
 
 @pytest.mark.slow
@@ -293,12 +354,26 @@ def test_a_closed_output_is_no_traceback(policy: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_help_loads_nothing_heavy() -> None:
-    """The command line answers at once: what a command needs is imported when it runs."""
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["chekc"], ["completion", "bash"]])
+def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
+    """They answer at once, because each command's module is imported only when it is used."""
     script = (
-        "import sys\nfrom webhook.cli.arguments import build_parser\nbuild_parser()\n"
-        "print(sorted({m.partition('.')[0] for m in sys.modules} "
-        "& {'flask', 'gevent', 'kubernetes', 'pydantic', 'rich', 'urllib3', 'yaml', 'jinja2'}))"
+        f"import sys\nfrom webhook.cli.main import main\nmain({arguments})\n"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} & {'flask', 'gevent', 'kubernetes', "
+        "'pydantic', 'rich', 'urllib3', 'yaml', 'jinja2', 'msgspec'}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "[]\n"
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_interrupt_ends_without_a_traceback(
+    policy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 130, as shells report it."""
+
+    def interrupt(path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webhook.cli.config.load_policy", interrupt)
+    assert main(["config", "check", str(policy)]) == 130
+    assert capsys.readouterr().err == ""

@@ -35,21 +35,6 @@ def kubeconfig(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("interval", "message"),
-    [
-        ("soon", "write a duration with its unit, such as 30s, 10m, 12h or 1h30m"),
-        ("9s", "10s is the shortest"),
-    ],
-)
-def test_an_interval_that_is_none(
-    write_policy: WritePolicy, interval: str, message: str, capsys: Output
-) -> None:
-    """Exit code 2 and what to write."""
-    assert main(["rescan", "--config", str(write_policy("")), "--interval", interval]) == 2
-    assert capsys.readouterr().err == f"swr-trust rescan: --interval: {message}\n"
-
-
 def test_a_port_that_is_taken(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
     """Exit code 2 and which."""
     with socket.socket() as taken:
@@ -58,9 +43,7 @@ def test_a_port_that_is_taken(write_policy: WritePolicy, tmp_path: Path, capsys:
         port = str(taken.getsockname()[1])
         arguments = ["rescan", "--config", str(write_policy("")), "--host", "127.0.0.1", "--port", port]
         assert main([*arguments, "--kubeconfig", str(kubeconfig(tmp_path))]) == 2
-    assert (
-        capsys.readouterr().err == f"swr-trust rescan: cannot listen on port {port}: Address already in use\n"
-    )
+    assert capsys.readouterr().err == f"swr-trust: cannot listen on port {port}: Address already in use\n"
 
 
 def test_without_a_cluster(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:

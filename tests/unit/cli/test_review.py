@@ -88,7 +88,7 @@ def test_a_folder_for_kustomize(write_policy: WritePolicy, tmp_path: Path, capsy
 def test_a_file_without_a_name(write_policy: WritePolicy, capsys: Output) -> None:
     """A variable that is empty is not the folder that the command runs in."""
     assert review(write_policy(""), "") == 2
-    assert capsys.readouterr().err == "swr-trust: a file without a name: is a variable empty?\n"
+    assert capsys.readouterr().err == "swr-trust: a FILE is empty: check whether a variable is not set\n"
 
 
 def test_nothing_to_judge_is_said(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
@@ -120,7 +120,7 @@ def test_objects_without_images_are_no_failure(
     path = tmp_path / "config.yaml"
     path.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", encoding="utf-8")
     assert review(write_policy(""), str(path)) == 0
-    assert capsys.readouterr().err == "swr-trust: no object that holds images was found\n"
+    assert capsys.readouterr().err == "swr-trust: no object with images was found\n"
 
 
 ROLLOUT = f"""\
@@ -142,8 +142,8 @@ def test_a_kind_that_makes_pods_and_is_not_judged_is_named(
     path.write_text(ROLLOUT, encoding="utf-8")
     assert review(write_policy(""), str(path)) == 3
     assert capsys.readouterr().err == (
-        f"swr-trust: {path}:1: Rollout/web is not judged: the webhook reads no Rollout, "
-        "and judges its Pods when they are created\n"
+        f"swr-trust: {path}:1: Rollout/web is not evaluated: the webhook does not know its kind. "
+        "Its Pods are evaluated when they are created\n"
     )
     assert review(write_policy(""), str(path), "--allow-unjudged") == 0
 
@@ -258,7 +258,7 @@ def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path,
     manifest = tmp_path / "pod.yaml"
     manifest.write_text((DATA / "app" / "trusted.json").read_text(encoding="utf-8"), encoding="utf-8")
     assert review(write_policy(""), "-o", "junit", str(manifest)) == 3
-    assert capsys.readouterr().err == "swr-trust: SWR could not be asked: SWR answered 500\n"
+    assert capsys.readouterr().err == "swr-trust: SWR could not be queried: SWR answered 500\n"
 
 
 MERGED = f"""\
@@ -354,7 +354,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
     ("text", "message"),
     [
         ("a: [", "pod.yaml:2: did not find expected node content"),
-        ("- 1\n", "pod.yaml:1: not a Kubernetes object: no mapping"),
+        ("- 1\n", "pod.yaml:1: not a Kubernetes object: it is not a mapping"),
         ("kind: Pod\n", "pod.yaml:1: not a Kubernetes object: it needs apiVersion and kind"),
         ("\n\napiVersion: v1\nkind: Pod\n", "pod.yaml:3: this Pod has no Pod spec"),
         (
@@ -363,7 +363,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         ),
         (
             "apiVersion: v1\nkind: Pod\nx: &x {image: a}\nspec:\n  containers: [{image: b, <<: *x}]\n",
-            "pod.yaml:5: the merge key comes after 'image', which it holds, too: write it first",
+            "pod.yaml:5: the merge key comes after 'image', which it also contains: write << first",
         ),
         ("apiVersion: v1\nkind: Pod\nspec: &x {<<: *x}\n", "pod.yaml:3: a mapping merges itself"),
         (
@@ -382,7 +382,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         *(
             (
                 f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{image: {value}}}]}}\n",
-                f"pod.yaml:4: the tag {tag!r} is read otherwise by kubectl: write the value without it",
+                f"pod.yaml:4: kubectl reads the tag {tag!r} differently: write the value without it",
             )
             for value, tag in [
                 ("!!binary bmdpbng=", "!!binary"),
@@ -393,15 +393,15 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         ),
         (
             "apiVersion: v1\nkind: !!binary UG9k\nspec: {}\n",
-            "pod.yaml:2: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+            "pod.yaml:2: kubectl reads the tag '!!binary' differently: write the value without it",
         ),
         (
             "apiVersion: !!binary djE=\nkind: Pod\nspec: {}\n",
-            "pod.yaml:1: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+            "pod.yaml:1: kubectl reads the tag '!!binary' differently: write the value without it",
         ),
         (
             "apiVersion: v1\nkind: Pod\n!!binary c3BlYw==: {}\n",
-            "pod.yaml:3: the tag '!!binary' is read otherwise by kubectl: write the value without it",
+            "pod.yaml:3: kubectl reads the tag '!!binary' differently: write the value without it",
         ),
         ("[" * 100_000, "pod.yaml:1: exceeded maximum nesting depth"),
         (None, "pod.yaml: No such file or directory"),

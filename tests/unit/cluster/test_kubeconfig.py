@@ -137,7 +137,7 @@ def test_a_mistake_of_our_own_shows_no_secret(
     monkeypatch.setattr("webhook.cli.explain.connect", fail)
     assert main(["explain", "shop/web"]) == 3
     error = capsys.readouterr().err
-    assert error.startswith("swr-trust: failed by a mistake of its own: KeyError in explain:")
+    assert error.startswith("swr-trust: internal error: KeyError in explain:")
     assert SECRET not in error
     monkeypatch.setenv("SWR_TRUST_TRACEBACK", "1")
     with pytest.raises(KeyError):
