@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import COMMAND
+from tests.support.serving import COMMAND
 from tests.unit.cli.test_rescan import kubeconfig
 from webhook import __version__
 from webhook.cli.main import PLUGIN, main
@@ -41,10 +41,10 @@ def test_kubectl_runs_the_plugin() -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith("Usage: kubectl swr-trust explain ")
     assert "\n  kubectl swr-trust explain -n shop web\n" in shown.stdout
-    wrong = kubectl("explian", "shop/web")
+    wrong = kubectl("explainn", "shop/web")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == (
-        "kubectl swr-trust: there is no command explian. Did you mean explain?\n"
+        "kubectl swr-trust: there is no command explainn. Did you mean explain?\n"
         "Run 'kubectl swr-trust --help' for options and examples.\n"
     )
     assert kubectl("version").stdout == f"swr-trust {__version__}\n"
