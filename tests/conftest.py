@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from webhook.patching import patch
+
+patch()
+
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -19,8 +19,7 @@ def serves(arguments: Sequence[str]) -> bool:
 
 def main() -> int:
     """Run the command line with the arguments of this process and return its exit code."""
-    if serves(sys.argv[1:]):
-        patch()
+    patch()
     from webhook.cli.main import main as run  # noqa: PLC0415 - only now
 
     return run()
