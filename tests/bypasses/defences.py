@@ -564,8 +564,8 @@ MISTAKES: Final = (
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
         (
             TRANSPORT,
-            "            with abort_at(deadline, call.abort):",
-            "            with contextlib.nullcontext():",
+            "            with timeout_at(Deadline(deadline.at + _GRACE)):",
+            "            if request is not None:",
         ),
     ),
     mistake(

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from cachetools import TTLCache
 
-from webhook.deadlines import Deadline, new_event
+from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
     LookupTimeout,
@@ -89,7 +89,7 @@ class TagList:
 class _Reading:
     """A list being read, and what became of it once ``done`` is set."""
 
-    done: threading.Event = field(default_factory=new_event)
+    done: threading.Event = field(default_factory=threading.Event)
     result: TagList | None = None
     failure: TrustLookupError | None = None
 

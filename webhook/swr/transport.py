@@ -1,13 +1,12 @@
 """HTTP over pooled TLS connections, each exchange with one deadline that ends the work itself.
 
-Time limits of sockets count per operation: a server that sends a byte a second is never late. So
-every exchange is watched from outside, and when its deadline comes the connection is shut down,
-wherever it hangs: connecting, in the TLS handshake, in headers that trickle, in the body.
+Time limits of sockets count per operation: a server that sends one byte per second never exceeds them.
+So every exchange has a deadline of its own (``timeout_at``), which interrupts it wherever it hangs: in
+connecting, in the TLS handshake, in headers that trickle, in the body. Its connection is then closed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
 import ssl
@@ -20,7 +19,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-from webhook.deadlines import Deadline, abort_at
+from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
 from webhook.swr.ca_files import CaFile, CaFileRecorder
 from webhook.swr.connecting import Connector, Endpoint, is_local_limit
@@ -34,12 +33,13 @@ POOL_SIZE: Final = 128
 
 _CHUNK: Final = 64 * 1024
 
-_ROUNDING: Final = 0.01
-"""Seconds before the deadline in which a timeout is that of the deadline: timers are rounded."""
+_GRACE: Final = 0.01
+"""Seconds around the deadline in which a timeout is that of the deadline. What has a limit of its own, a
+connection attempt for instance, ends by that and knows better why; whatever is left is ended after it."""
 
 
 class _Call:
-    """One exchange under way: the connections it uses can be shut down from outside."""
+    """One exchange under way, and the address it uses."""
 
     def __init__(
         self, deadline: Deadline, resolver: Resolver, connector: Connector, traffic: Traffic
@@ -54,23 +54,6 @@ class _Call:
         """The other side of the connection that is used, ``None`` while there is none."""
         self.opened = False
         """Whether the connection was opened for this exchange."""
-        self.aborted = False
-        self._lock = threading.Lock()
-        self._switches: list[socket.socket] = []
-
-    def attach(self, switch: socket.socket) -> None:
-        with self._lock:
-            self._switches.append(switch)
-            late = self.aborted
-        if late:
-            _shut_down(switch)
-
-    def abort(self) -> None:
-        with self._lock:
-            self.aborted = True
-            switches = list(self._switches)
-        for switch in switches:
-            _shut_down(switch)
 
     @property
     def shared_a_busy_line(self) -> bool:
@@ -95,22 +78,12 @@ class _Call:
             self.connector.record_answer(self.endpoint)
 
 
-def _shut_down(switch: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has ended by itself
-        switch.shutdown(socket.SHUT_RDWR)
-
-
 _current: ContextVar[_Call] = ContextVar("_current")
 
 
-class _CutConnection(urllib3.connection.HTTPConnection):
-    """A connection that resolves with our resolver and can be shut down from outside.
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection that is opened by our resolver and connector."""
 
-    ``_switch`` is a duplicate of the descriptor: TLS takes the socket object over, but shutting a
-    duplicate down shuts the connection down, whatever object holds it.
-    """
-
-    _switch: socket.socket | None = None
     _connector: Connector | None = None
     _endpoint: Endpoint | None = None
     _used_at = 0.0
@@ -132,11 +105,9 @@ class _CutConnection(urllib3.connection.HTTPConnection):
             connection = call.connector.connect(addresses, self.port, call.deadline)
             try:
                 connection.settimeout(max(call.deadline.remaining(), 0.001))
-                self._switch = connection.dup()
                 self._endpoint = connection.getpeername()[:2]
             except BaseException:
                 connection.close()
-                self._drop_switch()
                 raise
         except OSError as error:
             if is_local_limit(error):
@@ -144,39 +115,33 @@ class _CutConnection(urllib3.connection.HTTPConnection):
             raise urllib3.exceptions.NewConnectionError(self, str(error.strerror or error)) from None
         self._connector = call.connector
         call.opened = True
-        self._use(call, self._switch)
+        self._use(call)
         return connection
 
-    def _use(self, call: _Call, switch: socket.socket) -> None:
+    def _use(self, call: _Call) -> None:
         self._used_at = call.connector.now()
         call.endpoint = self._endpoint
-        call.attach(switch)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        if self._switch is not None:
-            self._use(_current.get(), self._switch)
+        if self._endpoint is not None:
+            self._use(_current.get())
         super().request(*args, **kwargs)
 
     def close(self) -> None:
-        self._drop_switch()
+        self._endpoint = None
         super().close()
 
-    def _drop_switch(self) -> None:
-        if self._switch is not None:
-            self._switch.close()
-            self._switch = None
 
-
-class _CutTlsConnection(_CutConnection, urllib3.connection.HTTPSConnection):
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _CutConnection
+    ConnectionCls = _Connection
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _CutTlsConnection
+    ConnectionCls = _TlsConnection
 
 
 class PooledTransport:
@@ -235,11 +200,11 @@ class PooledTransport:
         call = _Call(deadline, self._resolver, self._connector, self._traffic)
         token = _current.set(call)
         try:
-            with abort_at(deadline, call.abort):
+            with timeout_at(Deadline(deadline.at + _GRACE)):
                 response = self._exchange(manager, request, deadline)
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             # The kernel reports ETIMEDOUT of a dead connection before the deadline.
-            late = call.aborted or deadline.remaining() < _ROUNDING
+            late = isinstance(error, DeadlineExceeded) or deadline.remaining() < _GRACE
             dead = not late and _is_timeout(error)
             call.avoid_address(dead=dead)
             if late:
@@ -251,10 +216,6 @@ class PooledTransport:
             raise RegistryUnavailable(detail, fault=call.fault, was_sent=was_sent) from None
         finally:
             _current.reset(token)
-        if call.aborted:
-            # Cut in its headers, an answer looks like one with few headers and no body.
-            call.avoid_address(dead=False)
-            raise _late(request, call)
         call.record_answer()
         return response
 

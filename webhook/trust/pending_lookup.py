@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from webhook.deadlines import new_event
 from webhook.errors import TrustLookupError
 from webhook.trust.records import TrustQuery, TrustRecord
 
@@ -24,7 +23,7 @@ class PendingLookup:
     tenants: set[str] = field(default_factory=set)
     started: bool = False
     waiters: int = 0
-    done: threading.Event = field(default_factory=new_event)
+    done: threading.Event = field(default_factory=threading.Event)
     record: TrustRecord | None = None
     failure: TrustLookupError | None = None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from webhook.deadlines import Deadline, new_event, spawn
+from webhook.deadlines import Deadline, spawn
 from webhook.errors import (
     Fault,
     LookupTimeout,
@@ -51,7 +51,7 @@ class Fetched(Generic[SecretT]):
 class _Fetch:
     """One fetch under way."""
 
-    done: threading.Event = field(default_factory=new_event)
+    done: threading.Event = field(default_factory=threading.Event)
     failure: TrustLookupError | None = None
 
 
