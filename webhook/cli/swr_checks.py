@@ -25,6 +25,7 @@ from webhook.errors import (
 )
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
+from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.ca_files import describe
 from webhook.swr.client import SwrClient
@@ -77,16 +78,6 @@ class _Subject:
     @property
     def area(self) -> str:
         return self.registry.name
-
-
-class NullRecorder:
-    """Records nothing: the checks report what they see themselves."""
-
-    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Take no notes."""
-
-    def tag_source_changed(self, registry: str, source: str) -> None:
-        """Record nothing."""
 
 
 def check_registries(
@@ -160,7 +151,7 @@ def _check_registry(
     if query is None:
         organization = min(registry.organizations, default=PROBE)
         query = TrustQuery(registry, organization, PROBE, tag="none")
-    subject = _Subject(registry, SwrClient(registry, transport, credential, NullRecorder()), query, synthetic)
+    subject = _Subject(registry, SwrClient(registry, transport, credential, Recorder()), query, synthetic)
     failure = yield from _check_rights(policy, subject)
     if isinstance(failure, Unauthorized):
         rejected.add(registry.credentials)

@@ -19,12 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from webhook.cluster.ca import CertificateBundle, issue, read_material, renew
 from webhook.cluster.client import NOT_FOUND
 from webhook.cluster.secrets import Api, SharedSecret, StoredSecret
 from webhook.errors import CertificateError, ClusterError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +39,6 @@ PROPAGATION_DELAY: Final = 1.0
 """Seconds between trusting an authority and serving what it signed, where the two come together."""
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-
-
-class CertificateRecorder(Protocol):
-    """Is told how the certificate fares."""
-
-    def certificate_loaded(self, not_after: float) -> None:
-        """Take note of a serving certificate in use, which ends at ``not_after`` (epoch seconds)."""
-        ...  # pragma: no cover
-
-    def certificate_rejected(self) -> None:
-        """Take note of a look at Secret or webhook configuration that failed."""
-        ...  # pragma: no cover
-
-    def ca_loaded(self, not_after: float) -> None:
-        """Take note of the authority in use, which ends at ``not_after`` (epoch seconds)."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +69,7 @@ class ManagedCertificate:
         self,
         options: ManagedCertificateOptions,
         api: Api,
-        recorder: CertificateRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
     ) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from webhook.admission.messages import printable
 from webhook.cluster.client import MERGE_PATCH, NOT_FOUND, TRANSIENT
 from webhook.errors import ClusterError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +58,6 @@ class EventApi(Protocol):
 
     def patch(self, path: str, change: Any, content_type: str = ...) -> dict[str, Any]:
         """Change an object."""
-        ...  # pragma: no cover
-
-
-class EventMetrics(Protocol):
-    """Is told what became of Events."""
-
-    def event_ended(self, outcome: str) -> None:
-        """Take note: ``created``, ``repeated``, ``failed`` or ``dropped``."""
         ...  # pragma: no cover
 
 
@@ -113,7 +106,7 @@ class EventRecorder:
         api: EventApi,
         controller: str,
         instance: str,
-        recorder: EventMetrics,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of ``controller`` and its replica ``instance``."""

@@ -20,12 +20,12 @@ from webhook.admission.uses import Subject
 from webhook.cluster.event_recorder import (
     EventApi,
     EventKey,
-    EventMetrics,
     EventRecorder,
     ObjectReference,
     object_reference,
 )
 from webhook.policy.model import Policy
+from webhook.recorder import Recorder
 
 CONTROLLER: Final = "swr-trust/webhook"
 """``reportingController``: Kubernetes wants a qualified name."""
@@ -45,7 +45,7 @@ class DecisionEvents(EventRecorder):
         api: EventApi,
         policy: Callable[[], Policy],
         instance: str,
-        recorder: EventMetrics,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""

@@ -23,6 +23,7 @@ from webhook.admission.messages import printable
 from webhook.audit.report import AuditReport, FindingRow, NamespaceRow, Result
 from webhook.cluster.client import FORBIDDEN, NOT_FOUND, TRANSIENT
 from webhook.errors import ClusterError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +78,6 @@ class ReportApi(Protocol):
         ...  # pragma: no cover
 
 
-class ReportRecorder(Protocol):
-    """Is told what became of policy reports."""
-
-    def report_api_found(self, api: str) -> None:
-        """Take note of the API that reports are written in, ``none`` where there is none."""
-        ...  # pragma: no cover
-
-    def report_ended(self, outcome: str) -> None:
-        """Take note: ``written``, ``unchanged``, ``deleted`` or ``failed``."""
-        ...  # pragma: no cover
-
-
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One API of policy reports."""
@@ -118,7 +107,7 @@ class PolicyReports:
         self,
         api: ReportApi,
         owner: str,
-        recorder: ReportRecorder,
+        recorder: Recorder,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Write to ``api``.

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import ClusterError, SnapshotError
+from webhook.recorder import Recorder
 from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Key, Merger, TrustEntry
 from webhook.trust.snapshot import MAX_BYTES, sign, verify
 
@@ -66,22 +67,6 @@ class Memory(Protocol):
         ...  # pragma: no cover
 
 
-class SnapshotRecorder(Protocol):
-    """Is told how the snapshot fares."""
-
-    def snapshot_round_ended(self, result: str) -> None:
-        """Take note of a round: ``written``, ``unchanged``, ``conflict`` or ``failed``."""
-        ...  # pragma: no cover
-
-    def snapshot_rejected(self, reason: str) -> None:
-        """Take note of a stored snapshot that was ignored; ``SnapshotError`` has the reasons."""
-        ...  # pragma: no cover
-
-    def snapshot_seen(self, images: int, at: float) -> None:
-        """Take note that at ``at`` (epoch seconds) so many images were known to be stored."""
-        ...  # pragma: no cover
-
-
 @dataclass(frozen=True, slots=True)
 class SnapshotScope:
     """What of a snapshot counts now: how old it may be in seconds, and for which registries' keys."""
@@ -99,7 +84,7 @@ class TrustSnapshot:
         memory: Memory,
         key: Callable[[], bytes | None],
         scope: Callable[[], SnapshotScope],
-        recorder: SnapshotRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
     ) -> None:

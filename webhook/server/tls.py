@@ -12,23 +12,12 @@ from typing import Final, Protocol
 from cryptography import x509
 
 from webhook.errors import CertificateError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 30.0
 """Seconds between looks at the files where nobody connects."""
-
-
-class CertificateRecorder(Protocol):
-    """Is told how the certificate fares."""
-
-    def certificate_loaded(self, not_after: float) -> None:
-        """Take note of a pair in use, which ends at ``not_after`` in epoch seconds."""
-        ...  # pragma: no cover
-
-    def certificate_rejected(self) -> None:
-        """Take note of changed files that cannot be used."""
-        ...  # pragma: no cover
 
 
 class ServingCertificate(Protocol):
@@ -68,9 +57,7 @@ class CertificateFiles:
     Half-replaced files leave the last good pair in use.
     """
 
-    def __init__(
-        self, certificate: str, key: str, client_ca: str | None, recorder: CertificateRecorder
-    ) -> None:
+    def __init__(self, certificate: str, key: str, client_ca: str | None, recorder: Recorder) -> None:
         """Load the pair.
 
         Raises:

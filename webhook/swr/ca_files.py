@@ -10,8 +10,8 @@ import logging
 import os
 import ssl
 import threading
-from typing import Protocol
 
+from webhook.recorder import Recorder
 from webhook.tls_contexts import client_context
 
 logger = logging.getLogger(__name__)
@@ -20,22 +20,10 @@ Fingerprint = tuple[int, int, int] | None
 """Inode, size and modification time in nanoseconds of a file, ``None`` if there is none."""
 
 
-class CaFileRecorder(Protocol):
-    """Records what becomes of a CA file that has changed."""
-
-    def ca_file_loaded(self, path: str) -> None:
-        """Record that the new content is in use."""
-        ...  # pragma: no cover
-
-    def ca_file_rejected(self, path: str, problem: str) -> None:
-        """Record that the new content cannot be used; ``problem`` is a clause."""
-        ...  # pragma: no cover
-
-
 class CaFile:
     """The TLS context of a CA file, or of the system's CAs, which are read once; thread-safe."""
 
-    def __init__(self, path: str | None, recorder: CaFileRecorder | None = None) -> None:
+    def __init__(self, path: str | None, recorder: Recorder | None = None) -> None:
         """Read the file; without ``path``, the CAs of the system are trusted.
 
         Raises:
@@ -43,7 +31,7 @@ class CaFile:
             ssl.SSLError: the file does not contain a certificate.
         """
         self._path = path
-        self._recorder = recorder
+        self._recorder = recorder or Recorder()
         self._lock = threading.Lock()
         self._seen = self._look()
         self._context = client_context(path)
@@ -66,12 +54,10 @@ class CaFile:
         except OSError as error:  # TLS's own errors are among them
             problem = describe(error)
             logger.warning("the changed caFile %s cannot be used; the last good one stays: %s", path, problem)
-            if self._recorder is not None:
-                self._recorder.ca_file_rejected(path, problem)
+            self._recorder.ca_file_rejected(path, problem)
         else:
             logger.info("the caFile %s has changed and was read again", path)
-            if self._recorder is not None:
-                self._recorder.ca_file_loaded(path)
+            self._recorder.ca_file_loaded(path)
 
     def _look(self) -> Fingerprint:
         if self._path is None:

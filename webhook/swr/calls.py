@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
     is_failure,
@@ -22,20 +23,12 @@ from webhook.swr.answers import (
     read_block,
     shows_acceptance,
 )
-from webhook.swr.fallback import FallbackRecorder, TagDetail
+from webhook.swr.fallback import TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import SAMPLES, Silence
 from webhook.trust.records import CallLimiter
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
-
-
-class CallRecorder(FallbackRecorder, Protocol):
-    """Metrics of every HTTP call to SWR, and of which calls are made."""
-
-    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Take note of a call: ``outcome`` is the HTTP status, or the reason of the failure."""
-        ...  # pragma: no cover
 
 
 class Calls:
@@ -46,7 +39,7 @@ class Calls:
         registry: Registry,
         transport: Transport,
         credential: Credential,
-        recorder: CallRecorder,
+        recorder: Recorder,
         detail: TagDetail,
     ) -> None:
         """Call ``registry`` over ``transport`` as ``credential``; ``detail`` makes control requests."""

@@ -17,6 +17,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
     OK,
@@ -32,7 +33,7 @@ from webhook.swr.answers import (
     read_tag,
     shows_acceptance,
 )
-from webhook.swr.calls import CallRecorder, Calls
+from webhook.swr.calls import Calls
 from webhook.swr.fallback import TagDetail, find_in_list
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
@@ -52,7 +53,7 @@ class SwrClient:
         registry: Registry,
         transport: Transport,
         credential: Credential,
-        recorder: CallRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Ask ``registry`` over ``transport`` as ``credential``; ``clock`` is epoch seconds."""

@@ -12,8 +12,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
+from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import read_listed_tag
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -32,19 +33,11 @@ the organisation that something before SWR cuts off."""
 logger = logging.getLogger(__name__)
 
 
-class FallbackRecorder(Protocol):
-    """Metrics of which call answers questions about tags."""
-
-    def tag_source_changed(self, registry: str, source: str) -> None:
-        """Record the call that answers: ``tag``, or ``list`` where a registry does not offer the first."""
-        ...  # pragma: no cover
-
-
 class TagDetail:
     """Whether a registry offers the call for one tag, as far as is known; thread-safe."""
 
     def __init__(
-        self, registry: Registry, recorder: FallbackRecorder, clock: Callable[[], float] | None = None
+        self, registry: Registry, recorder: Recorder, clock: Callable[[], float] | None = None
     ) -> None:
         """Assume that it does. ``clock`` is in monotonic seconds."""
         self._registry = registry

@@ -8,9 +8,9 @@ from typing import Protocol, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
+from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.ca_files import describe
-from webhook.swr.calls import CallRecorder
 from webhook.swr.client import SwrClient
 from webhook.swr.http import Credential, Transport
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord
@@ -43,7 +43,7 @@ class SwrTrustSource:
     """
 
     def __init__(
-        self, open_transport: OpenTransport, open_credential: OpenCredential, recorder: CallRecorder
+        self, open_transport: OpenTransport, open_credential: OpenCredential, recorder: Recorder
     ) -> None:
         """Ask over transports and as credentials that the two functions make."""
         self._open_transport = open_transport

@@ -21,7 +21,8 @@ import urllib3.exceptions
 
 from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
-from webhook.swr.ca_files import CaFile, CaFileRecorder
+from webhook.recorder import Recorder
+from webhook.swr.ca_files import CaFile
 from webhook.swr.connecting import Connector, Endpoint, is_local_limit
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
@@ -156,7 +157,7 @@ class PooledTransport:
         ca_file: str | None = None,
         proxy: str | None = None,
         resolver: Resolver | None = None,
-        recorder: CaFileRecorder | None = None,
+        recorder: Recorder | None = None,
         traffic: Traffic | None = None,
     ) -> None:
         """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.

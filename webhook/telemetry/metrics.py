@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
+from webhook.recorder import Recorder
 from webhook.telemetry.conditions import SwrConditions
 from webhook.telemetry.load_metrics import LoadMetrics
 from webhook.telemetry.registry_metrics import RegistryMetrics
@@ -35,7 +36,7 @@ CALL_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 OPERATIONS: Final = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 
 
-class Metrics:
+class Metrics(Recorder):
     """The metrics of one process."""
 
     def __init__(self, version: str) -> None:

@@ -6,18 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled, TrustLookupError
+from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.cache import RecordCache, is_due
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
-from webhook.trust.registry_queue import QueueRecorder, RegistryQueue
+from webhook.trust.registry_queue import RegistryQueue
 from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -64,14 +65,6 @@ class LookupRequest(msgspec.Struct, frozen=True):
     tenant: str = ""
 
 
-class TrustRecorder(QueueRecorder, Protocol):
-    """Is told how questions were answered."""
-
-    def cache_answered(self, result: str) -> None:
-        """Take note of a question: ``hit``, ``miss``, ``coalesced``, ``stale`` or ``refresh``."""
-        ...  # pragma: no cover
-
-
 class TrustLookup:
     """Answers questions about images from memory, or by one call shared by all who ask.
 
@@ -84,7 +77,7 @@ class TrustLookup:
         source: TrustSource,
         cache: CacheSettings,
         lookup: LookupSettings,
-        recorder: TrustRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         lateness: Callable[[], float] = lambda: 0.0,
         take_turn: Callable[[], None] = lambda: None,

@@ -13,10 +13,11 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.deadlines import Deadline, LargeWork, spawn
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.recorder import Recorder
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.limiter import LONGEST_BLOCK, RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
@@ -45,18 +46,6 @@ RETRY_PAUSE: Final = (0.05, 0.25)
 logger = logging.getLogger(__name__)
 
 
-class QueueRecorder(Protocol):
-    """Is told how a lane fares."""
-
-    def breaker_changed(self, registry: str, state: str) -> None:
-        """Take note of the breaker's state."""
-        ...  # pragma: no cover
-
-    def account_blocked(self, registry: str, seconds: float) -> None:
-        """Record that SWR has blocked the registry's account; no call is made for ``seconds`` from now."""
-        ...  # pragma: no cover
-
-
 class RegistryQueue:
     """Asks one registry, at most ``settings.concurrency`` questions at a time."""
 
@@ -66,7 +55,7 @@ class RegistryQueue:
         source: TrustSource,
         limiter: RateLimiter,
         settings: LookupSettings,
-        recorder: QueueRecorder,
+        recorder: Recorder,
         finish: Callable[[PendingLookup, TrustRecord | TrustLookupError], None],
         lateness: Callable[[], float],
     ) -> None:

@@ -22,7 +22,8 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.swr.credentials.guard import CredentialRecorder, Pause
+from webhook.recorder import Recorder
+from webhook.swr.credentials.guard import Pause
 
 FETCH_TIMEOUT: Final = 10.0
 """Seconds for one fetch, however long its callers can wait."""
@@ -64,7 +65,7 @@ class FetchedSecret(Generic[SecretT]):
         fetch: Callable[[Deadline], Fetched[SecretT]],
         inputs: Callable[[], Hashable],
         pause: Pause,
-        recorder: CredentialRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Fetch with ``fetch``; ``inputs()`` identifies what it logs in with, its password file say.

@@ -15,10 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Unauthorized
+from webhook.recorder import Recorder
 from webhook.swr.credentials.secrets import SecretSource
 from webhook.swr.http import Authorization, HttpRequest
 
@@ -31,35 +32,13 @@ NOTICE: Final = 0.2
 SecretT = TypeVar("SecretT")
 
 
-class CredentialRecorder(Protocol):
-    """Is told how credentials fare; ``kind`` is the kind of the configuration file."""
-
-    def credential_paused(self, kind: str, until: float) -> None:
-        """Take note that a credential is paused until ``until`` in epoch seconds, 0.0 for not paused."""
-        ...  # pragma: no cover
-
-    def credential_fetched(self, kind: str, outcome: str) -> None:
-        """Take note of a login or a fetch of temporary credentials: ``ok`` or the failure's reason."""
-        ...  # pragma: no cover
-
-
-class NullRecorder:
-    """Takes no notes."""
-
-    def credential_paused(self, kind: str, until: float) -> None:
-        """Do nothing."""
-
-    def credential_fetched(self, kind: str, outcome: str) -> None:
-        """Do nothing."""
-
-
 class Pause:
     """A pause after a failed authentication. Not thread-safe: its owner holds a lock."""
 
     def __init__(
         self,
         kind: str,
-        recorder: CredentialRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
