@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cachetools import TTLCache
@@ -24,6 +24,7 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
+from webhook.single_flight import SingleFlight
 from webhook.swr.answers import TagFact
 
 PAGE_SIZE: Final = 1000
@@ -85,15 +86,6 @@ class TagList:
         return max(1, sum(map(len, self.holders.values())))
 
 
-@dataclass(slots=True, eq=False)
-class _Reading:
-    """A list being read, and what became of it once ``done`` is set."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    result: TagList | None = None
-    failure: TrustLookupError | None = None
-
-
 class TagLists:
     """The lists of one registry; thread-safe."""
 
@@ -103,47 +95,36 @@ class TagLists:
         self._lists: TTLCache[Repository, TagList] = TTLCache(
             MAX_TAGS, SECONDS, timer=clock, getsizeof=lambda found: found.size
         )
-        self._under_way: dict[Repository, _Reading] = {}
-        self._turns = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._reads: SingleFlight[TagList] = SingleFlight()
+        self._slots = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     def get(self, repository: Repository, deadline: Deadline, read: Callable[[], TagList]) -> TagList:
-        """Return a repository's list: the one at hand, the one being read, or what ``read`` returns.
+        """Return a repository's list: the cached one, the one being read, or what ``read`` returns.
 
         Raises:
-            TrustLookupError: it was not read to its end; that is shared by all who wait for it, and not kept.
+            TrustLookupError: it was not read to its end; all who wait for it share the error.
         """
         with self._lock:
             known = self._lists.get(repository)
             if known is not None:
                 return known
-            reading = self._under_way.get(repository)
-            leads = reading is None
-            if reading is None:
-                reading = self._under_way[repository] = _Reading()
-        if leads:
-            self._lead(repository, reading, deadline, read)
-        elif not reading.done.wait(deadline.remaining()):
+        call = self._reads.call(repository, lambda: self._read(repository, deadline, read))
+        if not call.wait(deadline.remaining()):
             raise LookupTimeout("the list of tags was not read in time", fault=Fault.IMAGE)
-        if reading.result is not None:
-            return reading.result
-        raise reading.failure or RegistryUnavailable("the list of tags could not be read", fault=Fault.LOCAL)
+        if call.value is not None:
+            return call.value
+        if isinstance(call.error, TrustLookupError):
+            raise call.error
+        detail = f"the list of tags could not be read: {type(call.error).__name__}"
+        raise RegistryUnavailable(detail, fault=Fault.LOCAL) from call.error
 
-    def _lead(
-        self, repository: Repository, reading: _Reading, deadline: Deadline, read: Callable[[], TagList]
-    ) -> None:
-        """Read for all who wait; whatever happens, they are told."""
+    def _read(self, repository: Repository, deadline: Deadline, read: Callable[[], TagList]) -> TagList:
+        if not self._slots.acquire(timeout=deadline.remaining()):
+            raise Throttled("too many lists of tags are being read", fault=Fault.LOCAL)
         try:
-            if not self._turns.acquire(timeout=deadline.remaining()):
-                raise Throttled("too many lists of tags are being read", fault=Fault.LOCAL)
-            try:
-                reading.result = read()
-            finally:
-                self._turns.release()
-        except TrustLookupError as error:
-            reading.failure = error
+            found = read()
         finally:
-            with self._lock:
-                del self._under_way[repository]
-                if reading.result is not None:
-                    self._lists[repository] = reading.result
-            reading.done.set()
+            self._slots.release()
+        with self._lock:
+            self._lists[repository] = found
+        return found

@@ -237,18 +237,17 @@ class TrustLookup:
         self._pending[key] = pending
         if not self._queue_for(pending.query.registry).submit(pending, tenant):
             del self._pending[key]
-            pending.failure = Throttled("too many lookups are waiting already", fault=Fault.LOCAL)
-            pending.done.set()
+            pending.end(Throttled("too many lookups are waiting already", fault=Fault.LOCAL))
 
     def _await(self, question: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
-        answered = pending.done.wait(deadline.remaining())
+        answered = pending.wait(deadline.remaining())
         self._take_turn()
         with self._lock:
             pending.waiters -= 1
-            record, failure = pending.record, pending.failure
+            record, failure = pending.value, pending.error
             if record is not None:
                 return Found(record, Origin.SWR)
-            if failure is None or not answered:
+            if not isinstance(failure, TrustLookupError) or not answered:
                 failure = self._explain_wait(pending)  # the call may still succeed: nothing is known of SWR
             stale_record = self._stale_record(question, failure)
         if stale_record is None:
@@ -305,9 +304,6 @@ class TrustLookup:
         with self._lock:
             if isinstance(outcome, TrustRecord):
                 self._cache.put(pending.query.key, outcome)
-                pending.record = outcome
-            else:
-                pending.failure = outcome
             if self._pending.get(pending.query.key) is pending:
                 del self._pending[pending.query.key]
-        pending.done.set()
+        pending.end(outcome)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from webhook.deadlines import Deadline, spawn
+from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
     LookupTimeout,
@@ -23,6 +23,7 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.recorder import Recorder
+from webhook.single_flight import SharedCall, SingleFlight
 from webhook.swr.credentials.guard import Pause
 
 FETCH_TIMEOUT: Final = 10.0
@@ -46,14 +47,6 @@ class Fetched(Generic[SecretT]):
 
     secret: SecretT = field(repr=False)
     expires_at: float
-
-
-@dataclass(slots=True)
-class _Fetch:
-    """One fetch under way."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    failure: TrustLookupError | None = None
 
 
 class FetchedSecret(Generic[SecretT]):
@@ -82,7 +75,7 @@ class FetchedSecret(Generic[SecretT]):
         self._held: Fetched[SecretT] | None = None
         self._generation = 0
         self._refresh_at = 0.0
-        self._under_way: _Fetch | None = None
+        self._fetches: SingleFlight[None] = SingleFlight()
         self._failed: tuple[float, TrustLookupError] | None = None
         self._after_rejection = False
 
@@ -97,10 +90,10 @@ class FetchedSecret(Generic[SecretT]):
                 return held.secret, self._generation
             if fetch is None:
                 raise self._refusal()
-        if not fetch.done.wait(deadline.remaining()):
+        if not fetch.wait(deadline.remaining()):
             raise LookupTimeout(f"no {self._kind} credential was fetched in time", fault=self._fault())
-        if fetch.failure is not None:
-            raise fetch.failure
+        if fetch.error is not None:
+            raise fetch.error
         with self._lock:
             assert self._held is not None
             return self._held.secret, self._generation
@@ -126,17 +119,16 @@ class FetchedSecret(Generic[SecretT]):
         """Take note that the secret at hand was accepted: a later rejection is news again."""
         self._after_rejection = False
 
-    def _start(self) -> _Fetch | None:
+    def _start(self) -> SharedCall[None] | None:
         """Return the fetch under way, starting one unless the last failure is too fresh."""
-        if self._under_way is not None:
-            return self._under_way
+        fetch = self._fetches.find(self._kind)
+        if fetch is not None:
+            return fetch
         if self._failed is not None and self._clock() - self._failed[0] < BACK_OFF:
             return None
         if self._pause.left(self._identify()):
             return None
-        fetch = self._under_way = _Fetch()
-        spawn(lambda: self._run(fetch), f"fetch-{self._kind}")
-        return fetch
+        return self._fetches.call(self._kind, self._run, background=f"fetch-{self._kind}")
 
     def _refusal(self) -> TrustLookupError:
         left = self._pause.left(self._identify())
@@ -163,7 +155,7 @@ class FetchedSecret(Generic[SecretT]):
         except OSError:
             return None
 
-    def _run(self, fetch: _Fetch) -> None:
+    def _run(self) -> None:
         identity = self._identify()
         fetched: Fetched[SecretT] | None = None
         failure: TrustLookupError | None = None
@@ -180,7 +172,6 @@ class FetchedSecret(Generic[SecretT]):
             )
         self._recorder.credential_fetched(self._kind, "ok" if failure is None else failure.reason)
         with self._lock:
-            self._under_way = None
             if fetched is not None:
                 self._held = fetched
                 self._generation += 1
@@ -190,8 +181,8 @@ class FetchedSecret(Generic[SecretT]):
                 self._refresh_at = fetched.expires_at - max(margin, SKEW)
                 self._pause.end()
             elif failure is not None:
-                fetch.failure = failure
                 self._failed = (self._clock(), failure)
                 if isinstance(failure, Unauthorized):
                     self._pause.begin(identity)
-        fetch.done.set()
+        if failure is not None:
+            raise failure
