@@ -117,7 +117,7 @@ class FakeCredential:
 
 
 class FakeApi:
-    """The Kubernetes API as far as ``webhook.cluster.secrets.Api`` needs it, in memory.
+    """The Kubernetes API as far as Secrets need it, in memory.
 
     ``before_write`` is called once, right before the next write: what it does, somebody else did.
     """

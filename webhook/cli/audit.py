@@ -15,8 +15,8 @@ from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audi
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.cli.rendering import print_json, print_table
-from webhook.cluster.client import connect
-from webhook.cluster.pods import PodReader, ReadApi, RetryingClient
+from webhook.cluster.client import ReadApi, RetryingClient, connect
+from webhook.cluster.pods import PodReader
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine

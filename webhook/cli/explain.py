@@ -17,8 +17,7 @@ from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.rendering import print_json
-from webhook.cluster.client import FORBIDDEN, connect
-from webhook.cluster.pods import RetryingClient
+from webhook.cluster.client import FORBIDDEN, RetryingClient, connect
 from webhook.cluster.workload_status import KINDS, CreateFailure, WorkloadState, find_kind, read_workload
 from webhook.errors import ClusterError
 

@@ -13,7 +13,6 @@ import datetime as dt
 import hmac
 import logging
 import os
-import random
 import ssl
 import threading
 import time
@@ -21,9 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from webhook.backoff import Backoff, jittered
 from webhook.cluster.ca import CertificateBundle, issue, read_material, renew
-from webhook.cluster.client import NOT_FOUND
-from webhook.cluster.secrets import Api, SharedSecret, StoredSecret
+from webhook.cluster.client import NOT_FOUND, KubernetesApi
+from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import CertificateError, ClusterError
 from webhook.recorder import Recorder
 
@@ -68,7 +68,7 @@ class ManagedCertificate:
     def __init__(
         self,
         options: ManagedCertificateOptions,
-        api: Api,
+        api: KubernetesApi,
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
@@ -113,20 +113,21 @@ class ManagedCertificate:
 
     def watch(self, stop: threading.Event) -> None:
         """Check every two seconds until ``stop`` is set."""
-        wait = 0.0
+        backoff, wait = Backoff(INTERVAL, LONGEST_INTERVAL), 0.0
         while not stop.wait(wait):
             try:
                 self.check()
             except ClusterError as error:
                 self._add_problem(str(error))
-                wait = min(LONGEST_INTERVAL, max(INTERVAL, wait * 2))
+                wait = backoff.fail()
             except Exception:
                 logger.exception("failed to look after the certificate")
                 self._add_problem("see the log")
                 wait = LONGEST_INTERVAL
             else:
+                backoff.reset()
                 wait = INTERVAL
-            wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not look in step
+            wait = jittered(wait)
 
     def _agree(self) -> CertificateBundle | None:
         """Return what all replicas serve, ``None`` where another one has just written."""

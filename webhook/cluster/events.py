@@ -17,8 +17,8 @@ from webhook.admission.decision import Decision, Effect, Outcome
 from webhook.admission.messages import Messages, printable
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.uses import Subject
+from webhook.cluster.client import KubernetesApi
 from webhook.cluster.event_recorder import (
-    EventApi,
     EventKey,
     EventRecorder,
     ObjectReference,
@@ -42,7 +42,7 @@ class DecisionEvents(EventRecorder):
 
     def __init__(
         self,
-        api: EventApi,
+        api: KubernetesApi,
         policy: Callable[[], Policy],
         instance: str,
         recorder: Recorder,

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from webhook.cluster.client import FORBIDDEN, NOT_FOUND
-from webhook.cluster.pods import ReadApi
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND, ReadApi
 from webhook.errors import ClusterError
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from webhook.backoff import Backoff, jittered
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import ClusterError, SnapshotError
 from webhook.recorder import Recorder
@@ -122,13 +123,13 @@ class TrustSnapshot:
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop, and once more then."""
         self._ready_deadline = time.monotonic() + START
-        wait, pause = 0.0, FIRST_PAUSE
+        backoff, wait = Backoff(FIRST_PAUSE, ROUND), 0.0
         while not stop.wait(wait):
             if self.check():
-                wait, pause = ROUND, FIRST_PAUSE
+                backoff.reset()
+                wait = jittered(ROUND)
             else:
-                wait, pause = pause, min(ROUND, pause * 2)
-            wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not write in step
+                wait = jittered(backoff.fail())
         self.check(lag=ROUND)
 
     def check(self, lag: float | None = None) -> bool:
