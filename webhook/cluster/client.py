@@ -222,8 +222,7 @@ class KubernetesApi:
 class RetryingClient:
     """A ``ReadApi`` whose calls have a total time limit and are repeated where that may help.
 
-    urllib3 could repeat them, too, but its time limits count from byte to byte: a response that trickles
-    would never end.
+    ``urllib3.Retry`` does not know of the total limit, nor of responses that break while they are read.
     """
 
     def __init__(self, api: ReadApi, sleep: Callable[[float], None] | None = None) -> None:

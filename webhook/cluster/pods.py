@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from cachetools import FIFOCache
 
-from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec, controller_of
 from webhook.admission.uses import MIRROR_ANNOTATION, ImageUse, Subject, find_uses
 from webhook.audit.pods import PodPage, RunningPod, Workload
 from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, ReadApi, RetryingClient, read_pages
@@ -222,10 +222,8 @@ def _key(item: Any) -> str:
 
 
 def _controller_of(meta: _Meta) -> Workload | None:
-    for reference in meta.owner_references or ():
-        if reference.controller and reference.kind and reference.name:
-            return Workload(reference.kind, reference.name, reference.api_version, reference.uid)
-    return None
+    owner = controller_of(meta.owner_references)
+    return None if owner is None else Workload(owner.kind, owner.name, owner.api_version, owner.uid)
 
 
 def _is_static(meta: _Meta) -> bool:

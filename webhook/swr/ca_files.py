@@ -7,21 +7,17 @@ the path leads to, and it is read again when that changes.
 from __future__ import annotations
 
 import logging
-import os
 import ssl
-import threading
 
+from webhook.file_stamps import FileWatcher
 from webhook.recorder import Recorder
 from webhook.tls_contexts import client_context
 
 logger = logging.getLogger(__name__)
 
-Fingerprint = tuple[int, int, int] | None
-"""Inode, size and modification time in nanoseconds of a file, ``None`` if there is none."""
-
 
 class CaFile:
-    """The TLS context of a CA file, or of the system's CAs, which are read once; thread-safe."""
+    """The TLS context of a CA file, or of the system's CAs, which are read once."""
 
     def __init__(self, path: str | None, recorder: Recorder | None = None) -> None:
         """Read the file; without ``path``, the CAs of the system are trusted.
@@ -32,21 +28,14 @@ class CaFile:
         """
         self._path = path
         self._recorder = recorder or Recorder()
-        self._lock = threading.Lock()
-        self._seen = self._look()
+        self._file = FileWatcher([path] if path is not None else [])
         self._context = client_context(path)
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a connection that is used now; another object after a change."""
-        if self._path is None or self._look() == self._seen:
-            return self._context
-        with self._lock:
-            # Before reading: a change that comes meanwhile is seen the next time.
-            seen = self._look()
-            if seen != self._seen:
-                self._seen = seen
-                self._read(self._path)
-            return self._context
+        if self._path is not None and self._file.has_changed():
+            self._read(self._path)
+        return self._context
 
     def _read(self, path: str) -> None:
         try:
@@ -58,15 +47,6 @@ class CaFile:
         else:
             logger.info("the caFile %s has changed and was read again", path)
             self._recorder.ca_file_loaded(path)
-
-    def _look(self) -> Fingerprint:
-        if self._path is None:
-            return None
-        try:
-            status = os.stat(self._path)  # noqa: PTH116 - Path.stat is slower and this runs at every call
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def describe(error: OSError) -> str:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Final
 
+from cachetools import FIFOCache
+
 from webhook.deadlines import Deadline
 from webhook.swr.resolver import Address
 
@@ -63,9 +65,9 @@ class Connector:
         """Measure ages by ``clock``, in seconds; ``time.monotonic`` unless given."""
         self._clock = clock or time.monotonic
         self._lock = threading.Lock()
-        self._failed_at: dict[Endpoint, float] = {}
-        self._dead_at: dict[Endpoint, float] = {}
-        self._answered_at: dict[Endpoint, float] = {}
+        self._failed_at: FIFOCache[Endpoint, float] = FIFOCache(MAX_AVOIDED)
+        self._dead_at: FIFOCache[Endpoint, float] = FIFOCache(MAX_AVOIDED)
+        self._answered_at: FIFOCache[Endpoint, float] = FIFOCache(MAX_AVOIDED)
 
     def connect(self, addresses: Sequence[Address], port: int, deadline: Deadline) -> socket.socket:
         """Return a connected socket, non-blocking; the caller closes it.
@@ -102,9 +104,9 @@ class Connector:
         ``dead`` says that it does not even acknowledge packets: see ``is_dead``.
         """
         with self._lock:
-            _put(self._failed_at, endpoint, self._clock())
+            self._failed_at[endpoint] = self._clock()
             if dead:
-                _put(self._dead_at, endpoint, self._clock())
+                self._dead_at[endpoint] = self._clock()
 
     def record_success(self, endpoint: Endpoint) -> None:
         """Record that an address accepted a connection."""
@@ -114,7 +116,7 @@ class Connector:
     def record_answer(self, endpoint: Endpoint) -> None:
         """Record that a request to an address was answered."""
         with self._lock:
-            _put(self._answered_at, endpoint, self._clock())
+            self._answered_at[endpoint] = self._clock()
 
     def has_answered(self, endpoint: Endpoint, since: float) -> bool:
         """Return whether an address has answered a request at or after ``since``, a time of ``now``."""
@@ -127,13 +129,6 @@ class Connector:
     def now(self) -> float:
         """Return the time by the clock of this object."""
         return self._clock()
-
-
-def _put(times: dict[Endpoint, float], endpoint: Endpoint, now: float) -> None:
-    times.pop(endpoint, None)
-    while len(times) >= MAX_AVOIDED:
-        del times[next(iter(times))]
-    times[endpoint] = now
 
 
 def _watch(connection: socket.socket) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cachetools import TTLCache
+from cachetools import FIFOCache, TTLCache
 
 from webhook.swr.http import HttpRequest
 
@@ -36,7 +36,7 @@ class Organizations:
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         """Measure by ``clock``, in monotonic seconds."""
         self._lock = threading.Lock()
-        self._answered: dict[str, tuple[int, HttpRequest]] = {}
+        self._answered: FIFOCache[str, tuple[int, HttpRequest]] = FIFOCache(MAX_ANSWERED)
         self._refused: TTLCache[str, int] = TTLCache(
             MAX_REFUSED, REFUSED_SECONDS, timer=clock if clock is not None else time.monotonic
         )
@@ -48,8 +48,6 @@ class Organizations:
         with self._lock:
             self._answered.pop(organization, None)
             self._answered[organization] = (generation, request)
-            while len(self._answered) > MAX_ANSWERED:
-                del self._answered[next(iter(self._answered))]
 
     def find_control(self, organization: str, generation: int) -> HttpRequest | None:
         """Return a request about another organisation that was answered 200, if any.
@@ -59,7 +57,7 @@ class Organizations:
         with self._lock:
             others = [
                 (answered == generation, request)
-                for other, (answered, request) in reversed(self._answered.items())
+                for other, (answered, request) in reversed(list(self._answered.items()))
                 if other != organization
             ]
         return max(others, key=lambda other: other[0], default=(False, None))[1]

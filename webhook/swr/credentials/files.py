@@ -7,7 +7,6 @@ never paired with a new secret key that was seen being written.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,12 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
+from webhook.file_stamps import Stamp, read_stamp
 
 MAX_BYTES: Final = 64 * 1024
 """A token is some kilobytes at most."""
 
 _TRIES: Final = 3
-
-Fingerprint = tuple[tuple[int, int, int], ...]
-"""Of each file its inode, size and modification time in nanoseconds."""
 
 
 class SecretFiles:
@@ -32,7 +29,7 @@ class SecretFiles:
         """Watch ``paths``; nothing is read before the first use."""
         self._paths = tuple(paths)
         self._lock = threading.Lock()
-        self._fingerprint: Fingerprint | None = None
+        self._fingerprint: tuple[Stamp, ...] | None = None
         self._values: tuple[str, ...] = ()
         self._generation = 0
 
@@ -58,9 +55,9 @@ class SecretFiles:
         with self._lock:
             return self._values, self._generation
 
-    def fingerprint(self) -> Fingerprint:
+    def fingerprint(self) -> tuple[Stamp, ...]:
         """Return what tells one state of the files from another; raises ``OSError``."""
-        return tuple(_stat(path) for path in self._paths)
+        return tuple(read_stamp(path) for path in self._paths)
 
     def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Whether the files hold another secret than that of ``generation``."""
@@ -84,12 +81,6 @@ class SecretFiles:
                 self._values = values
                 self._generation += 1
             self._fingerprint = before
-
-
-def _stat(path: str) -> tuple[int, int, int]:
-    # Of the file that the symlinks lead to: a Secret volume swaps a link on the way.
-    status = os.stat(path)  # noqa: PTH116 - Path.stat is slower and this runs at every cold lookup
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read_file(path: str) -> str:
