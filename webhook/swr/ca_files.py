@@ -1,8 +1,4 @@
-"""A CA file that may be replaced while the process runs; the last good content stays in use.
-
-A ConfigMap volume replaces its files by a symbolic link on the way to them. So the file is known by what
-the path leads to, and it is read again when that changes.
-"""
+"""CA file that may be replaced while the process runs; the last good content stays in use."""
 
 from __future__ import annotations
 
@@ -32,7 +28,7 @@ class CaFile:
         self._context = client_context(path)
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for a connection that is used now; another object after a change."""
+        """Return the current context; it is another object after a change."""
         if self._path is not None and self._file.has_changed():
             self._read(self._path)
         return self._context
@@ -40,7 +36,7 @@ class CaFile:
     def _read(self, path: str) -> None:
         try:
             self._context = client_context(path)
-        except OSError as error:  # TLS's own errors are among them
+        except OSError as error:  # ssl.SSLError is one
             problem = describe(error)
             logger.warning("the changed caFile %s cannot be used; the last good one stays: %s", path, problem)
             self._recorder.ca_file_rejected(path, problem)

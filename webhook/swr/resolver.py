@@ -1,8 +1,8 @@
-"""Name resolution that one dead name cannot stall.
+"""Name resolution with deadlines and stale addresses.
 
-``getaddrinfo`` has no deadline, and under gevent all of the process shares ten threads for it. So
-each name has at most one resolution under way, whoever waits for it waits only as long as it can,
-and addresses that were good once stand in while the resolver hangs or fails.
+``getaddrinfo`` has no deadline and runs in one of few native threads. So there is at most one resolution of a
+name at a time, callers wait for it until their own deadlines, and earlier addresses are used while the
+resolver hangs or fails.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Address = tuple[socket.AddressFamily, str]
 """An address family and a numeric address."""
 
 DNS_TTL: Final = 30.0
-"""Seconds for which addresses are used without asking again."""
+"""Seconds for which addresses are used without resolving the name again."""
 
 STALE_WAIT: Final = 0.5
-"""Seconds a caller waits for fresh addresses while it holds old ones."""
+"""Seconds that a caller waits for fresh addresses if there are earlier ones."""
 
 MAX_NAMES: Final = 256
-"""Names that are remembered: there are as many as configured endpoints, not images."""
+"""Cached names; there is one per configured endpoint, not per image."""
 
 
 def resolve_by_system(host: str) -> list[Address]:
-    """Ask the system's resolver; may block for as long as it likes."""
+    """Use the system's resolver, without a time limit."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
@@ -47,14 +47,14 @@ class _Name:
 
 
 class Resolver:
-    """Resolves names in the background; numeric addresses never wait."""
+    """Resolves names in the background; numeric addresses need no resolution."""
 
     def __init__(
         self,
         resolve: Callable[[str], list[Address]] = resolve_by_system,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Ask ``resolve``, which may block and may raise ``OSError``, in a thread of its own."""
+        """Call ``resolve``, which may wait long and may raise ``OSError``, in a thread of its own."""
         self._resolve = resolve
         self._clock = clock
         self._lock = threading.Lock()
@@ -62,11 +62,11 @@ class Resolver:
         self._calls: SingleFlight[list[Address]] = SingleFlight()
 
     def addresses(self, host: str, deadline: Deadline) -> list[Address]:
-        """Return the addresses of a host, fresh ones if they can be had.
+        """Return the addresses of a host, fresh ones if possible.
 
         Raises:
-            LookupTimeout: nothing is known by the deadline.
-            RegistryUnavailable: there is no such name and never was.
+            LookupTimeout: there are none by the deadline.
+            RegistryUnavailable: the name cannot be resolved, and never could.
         """
         numeric = _numeric(host)
         if numeric is not None:

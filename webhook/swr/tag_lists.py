@@ -1,8 +1,8 @@
-"""Tag lists: what all tags of a repository say, read to the end, shared and remembered for a moment.
+"""Complete tag lists of repositories, shared by concurrent lookups and cached briefly.
 
-A question about a digest takes the whole list, up to twenty calls, and whoever may create Pods can
-invent as many digests as they like. So lists have limits of their own: all questions about a repository
-share one reading, its list answers the next ones for some seconds, and few are read at a time.
+A lookup of a digest needs the complete list, up to twenty calls, and the author of Pods can invent any number
+of digests. So lists have their own limits: all lookups in a repository share one read, its list is cached for
+a second, and few lists are read at a time.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from webhook.single_flight import SingleFlight
 from webhook.swr.answers import TagFact
 
 PAGE_SIZE: Final = 1000
-"""Tags per page, the most that the API gives (SWR API Reference, Listing Image Tags)."""
+"""Tags per page, the maximum of the API (SWR API Reference, Listing Image Tags)."""
 
 MAX_PAGE: Final = 4 * 1024 * 1024
-"""Bytes of one page: a thousand tags are below 1 MiB."""
+"""Bytes of one page: a thousand tags have less than 1 MiB."""
 
 MAX_PAGES: Final = 20
-"""Pages of one list that are read; a longer list was not read to its end and proves nothing."""
+"""Pages of one list; a longer list is an error, because an incomplete one proves nothing."""
 
 SECONDS: Final = 1.0
-"""For how long a list answers: the shortest ``cache.trusted``. A record is as old as its list."""
+"""Seconds for which a list is cached: the shortest ``cache.trusted``. A record is as old as its list."""
 
 MAX_TAGS: Final = 40_000
-"""Tags in the lists of one registry that are remembered, some ten megabytes."""
+"""Tags in the cached lists of one registry, some ten megabytes."""
 
 MAX_AT_ONCE: Final = 8
-"""Lists of one registry that are read at the same time: tags are asked about meanwhile."""
+"""Lists of one registry that are read at the same time, so that lookups of tags go on."""
 
 Repository = tuple[str, str]
 """Organisation and repository."""
@@ -52,13 +52,13 @@ PageT = TypeVar("PageT")
 
 
 def follow_markers(fetch: Callable[[str | None], tuple[PageT, str | None]], too_long: str) -> Iterator[PageT]:
-    """Yield the pages of a list to its end.
+    """Yield all pages of a list.
 
     ``fetch`` takes the marker of a page, ``None`` for the first, and returns the page and the marker of
     the next one, ``None`` on the last.
 
     Raises:
-        MalformedAnswer: a marker comes again, or more than ``MAX_PAGES`` would follow (``too_long``).
+        MalformedAnswer: a marker is repeated, or there are more than ``MAX_PAGES`` (``too_long``).
     """
     marker: str | None = None
     seen: set[str] = set()
@@ -75,22 +75,22 @@ def follow_markers(fetch: Callable[[str | None], tuple[PageT, str | None]], too_
 
 @dataclass(frozen=True, slots=True)
 class TagList:
-    """A list that was read to its end at ``read_at`` (epoch seconds): its tags by the digest they hold."""
+    """A complete list, read at ``read_at`` (epoch seconds): its tags by digest."""
 
     read_at: float
     holders: Mapping[str, Sequence[TagFact]]
 
     @property
     def size(self) -> int:
-        """How many tags it holds, at least 1."""
+        """The number of tags, at least 1."""
         return max(1, sum(map(len, self.holders.values())))
 
 
 class TagLists:
-    """The lists of one registry; thread-safe."""
+    """The lists of one registry."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Remember by ``clock``, in seconds."""
+        """Cache nothing yet; ``clock`` is in monotonic seconds."""
         self._lock = threading.Lock()
         self._lists: TTLCache[Repository, TagList] = TTLCache(
             MAX_TAGS, SECONDS, timer=clock, getsizeof=lambda found: found.size
@@ -102,7 +102,7 @@ class TagLists:
         """Return a repository's list: the cached one, the one being read, or what ``read`` returns.
 
         Raises:
-            TrustLookupError: it was not read to its end; all who wait for it share the error.
+            TrustLookupError: it could not be read completely; all waiters share the error.
         """
         with self._lock:
             known = self._lists.get(repository)

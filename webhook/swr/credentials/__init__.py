@@ -1,4 +1,4 @@
-"""Identities towards SWR: every kind of the configuration file behind one interface."""
+"""Credentials for SWR: every kind of the configuration file, with one interface."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_credential(
     environment: Mapping[str, str],
     recorder: Recorder | None = None,
 ) -> Credential:
-    """Return the identity that ``settings`` describe; ``environment`` is read now and never again.
+    """Return the credential of ``settings``; ``environment`` is read once, now.
 
     Raises:
         ConfigError: the environment lacks what the kind needs.
