@@ -1,8 +1,7 @@
 """Waiting, cancelling and deadlines, in one place.
 
-The server runs on gevent with the standard library patched; the command line and most tests run
-unpatched. Both are served by the same code, because everything here is built from ``threading``
-primitives alone, which gevent replaces by cooperative ones.
+Every process runs on gevent with the standard library patched (``webhook.patching``), so a thread is a
+greenlet, and work that waits can be ended by raising an exception in it.
 
 A deadline is a point on the monotonic clock, never a duration: it can be handed down through any
 number of calls and every one of them knows what is left.
@@ -16,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Self
+
+import gevent
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,32 +94,33 @@ class LargeWork:
                 self._running.release()
 
 
-@contextmanager
-def abort_at(deadline: Deadline, abort: Callable[[], None]) -> Iterator[None]:
-    """Call ``abort`` from another thread (or greenlet) if the block outlives the deadline.
+class DeadlineExceeded(TimeoutError):
+    """The deadline of a block came before its end; see ``timeout_at``.
 
-    ``abort`` must end the work itself, by shutting its socket down for instance, so that a call
-    that hangs frees its slot: giving up the waiting alone would leave it running. It may run
-    concurrently with the block, must not raise and must not wait. Once the block is left it does
-    not run any more: what it would cut may be somebody else's by then.
+    Subclasses OSError so that libraries close what they have open, as for a socket that timed out.
     """
-    leaving = threading.Lock()
-    left = False
 
-    def abort_unless_left() -> None:
-        with leaving:
-            if not left:
-                abort()
 
-    timer = threading.Timer(deadline.remaining(), abort_unless_left)
-    timer.daemon = True
-    timer.start()
+@contextmanager
+def timeout_at(deadline: Deadline) -> Iterator[None]:
+    """Raise ``DeadlineExceeded`` where the block waits, when the deadline comes.
+
+    The work itself ends, not only the waiting for it. What the block makes of the exception does not
+    matter: the block either ends before the deadline, or ``DeadlineExceeded`` leaves it. A block that
+    never waits is not interrupted.
+    """
+    exceeded = DeadlineExceeded("the deadline was exceeded")
+    timeout = gevent.Timeout.start_new(deadline.remaining(), exceeded)
     try:
         yield
+    except Exception:
+        if timeout.pending:
+            raise
     finally:
-        timer.cancel()
-        with leaving:
-            left = True
+        is_exceeded = not timeout.pending
+        timeout.close()
+    if is_exceeded:
+        raise exceeded from None
 
 
 def new_event() -> threading.Event:

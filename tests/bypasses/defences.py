@@ -564,8 +564,8 @@ MISTAKES: Final = (
         f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
         (
             TRANSPORT,
-            "            with abort_at(deadline, call.abort):",
-            "            with contextlib.nullcontext():",
+            "            with timeout_at(Deadline(deadline.at + _GRACE)):",
+            "            if request is not None:",
         ),
     ),
     mistake(
@@ -594,7 +594,7 @@ MISTAKES: Final = (
         "T40",
         "a review waits for as long as the lookup takes",
         f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
-        (LOOKUP, "pending.done.wait(deadline.remaining())", "pending.done.wait(60)"),
+        (LOOKUP, "pending.wait(deadline.remaining())", "pending.wait(60)"),
     ),
     mistake(
         "T41",
@@ -947,8 +947,7 @@ MISTAKES: Final = (
         "T54",
         "each question about a digest reads the list for itself",
         f"{T_LISTS}::test_who_asks_meanwhile_shares_the_reading",
-        (LISTS, "reading = self._under_way.get(repository)", "reading = None"),
-        (LISTS, "del self._under_way[repository]", "self._under_way.pop(repository, None)"),
+        (LISTS, "self._reads.call(repository, ", "self._reads.call(object(), "),
     ),
     mistake(
         "T54",

@@ -6,13 +6,12 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.support.fakes import FakeApi
-from webhook.cluster.client import CONFLICT, connect
-from webhook.cluster.secrets import Api
+from webhook.cluster.client import CONFLICT, KubernetesApi, connect
 from webhook.errors import ClusterError
 
 
 @pytest.fixture(params=["memory", "API server"])
-def api(request: pytest.FixtureRequest) -> Api:
+def api(request: pytest.FixtureRequest) -> KubernetesApi:
     """An API server that has the ``NAMESPACE`` of the test's module."""
     if request.param == "memory":
         return FakeApi()

@@ -8,8 +8,7 @@ import pytest
 
 from tests.controlplane import ControlPlane
 from tests.unit.cluster.lists import FakeLists
-from webhook.cluster.client import connect
-from webhook.cluster.pods import ReadApi
+from webhook.cluster.client import ReadApi, connect
 from webhook.errors import ClusterError
 
 NAMESPACE = "lists"

@@ -12,8 +12,8 @@ from tests.controlplane import ControlPlane
 from tests.support.fakes import FakeApi, FakeClock, RecorderSpy
 from webhook.cluster.ca import LEAF, issue, read_material, renew
 from webhook.cluster.certificates import CONFIGURATIONS, ManagedCertificate, ManagedCertificateOptions
-from webhook.cluster.client import connect
-from webhook.cluster.secrets import Api, SharedSecret
+from webhook.cluster.client import KubernetesApi, connect
+from webhook.cluster.secrets import SharedSecret
 from webhook.errors import ClusterError
 
 NAMESPACE = "certificates"
@@ -47,7 +47,7 @@ def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest, api: Api) -> str:
+def name(request: pytest.FixtureRequest, api: KubernetesApi) -> str:
     """A name of the test's own, and its webhook configuration with two webhooks."""
     words = request.node.originalname.removeprefix("test_").replace("_", "-")
     api.create(CONFIGURATIONS, configuration(words[:50].strip("-"), None, None))
@@ -57,7 +57,7 @@ def name(request: pytest.FixtureRequest, api: Api) -> str:
 class Replicas:
     """Some replicas that look when they are told to."""
 
-    def __init__(self, api: Api, name: str, count: int = 1) -> None:
+    def __init__(self, api: KubernetesApi, name: str, count: int = 1) -> None:
         self.api, self.options = api, options(name)
         self.clock = FakeClock(dt.datetime.now(dt.UTC).timestamp())
         self.notes = RecorderSpy()
@@ -89,7 +89,7 @@ class Replicas:
         return [replica._material.leaf if replica._material else b"" for replica in self.all]
 
 
-def test_all_replicas_agree_on_one_certificate(api: Api, name: str) -> None:
+def test_all_replicas_agree_on_one_certificate(api: KubernetesApi, name: str) -> None:
     """And every webhook of the configuration trusts it."""
     replicas = Replicas(api, name, 3)
     replicas.check()
@@ -98,7 +98,7 @@ def test_all_replicas_agree_on_one_certificate(api: Api, name: str) -> None:
     assert replicas.bundles == [secret["ca.crt"]] * 2
 
 
-def test_before_the_first_look_a_replica_is_not_ready(api: Api, name: str) -> None:
+def test_before_the_first_look_a_replica_is_not_ready(api: KubernetesApi, name: str) -> None:
     """It serves a certificate that nobody trusts, so that probes are answered."""
     (replica,) = Replicas(api, name).all
     assert (replica.not_after, replica.problem) == (0.0, "there is none from the cluster yet")
@@ -108,7 +108,7 @@ def test_before_the_first_look_a_replica_is_not_ready(api: Api, name: str) -> No
 
 
 @pytest.mark.parametrize("damage", ["emptied", "foreign"])
-def test_a_damaged_bundle_is_put_right(api: Api, damage: str) -> None:
+def test_a_damaged_bundle_is_put_right(api: KubernetesApi, damage: str) -> None:
     """By the next look of any replica, in every webhook."""
     name = f"bundle-{damage}"
     api.create(CONFIGURATIONS, configuration(name, None, None))
@@ -145,7 +145,9 @@ def _corrupt(replicas: Replicas) -> None:
 
 
 @pytest.mark.parametrize("damage", [_delete, _empty, _corrupt])
-def test_a_lost_secret_is_written_back(api: Api, request: pytest.FixtureRequest, damage: Any) -> None:
+def test_a_lost_secret_is_written_back(
+    api: KubernetesApi, request: pytest.FixtureRequest, damage: Any
+) -> None:
     """What is served and trusted stays as it is: nobody notices."""
     name = f"lost{damage.__name__}".replace("_", "-")
     api.create(CONFIGURATIONS, configuration(name, None))
@@ -158,7 +160,7 @@ def test_a_lost_secret_is_written_back(api: Api, request: pytest.FixtureRequest,
     assert replicas.secret["tls.crt"] == served[0]
 
 
-def test_what_somebody_else_keeps_in_the_secret_stays(api: Api, name: str) -> None:
+def test_what_somebody_else_keeps_in_the_secret_stays(api: KubernetesApi, name: str) -> None:
     """Labels, annotations and other entries are not ours."""
     obj = {
         "metadata": {"name": f"{name}-tls", "labels": {"app": "gate"}},
@@ -172,7 +174,7 @@ def test_what_somebody_else_keeps_in_the_secret_stays(api: Api, name: str) -> No
     assert replicas.secret["other"] == b"theirs"
 
 
-def test_a_new_replica_takes_over_what_is_there(api: Api, name: str) -> None:
+def test_a_new_replica_takes_over_what_is_there(api: KubernetesApi, name: str) -> None:
     """A restart of everything changes nothing."""
     first = Replicas(api, name, 2)
     first.check()
@@ -181,7 +183,7 @@ def test_a_new_replica_takes_over_what_is_there(api: Api, name: str) -> None:
     assert second.served == first.served
 
 
-def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: Api, name: str) -> None:
+def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: KubernetesApi, name: str) -> None:
     """By one new one, which the configuration trusts already."""
     old = issue(options(name).names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
     secret = SharedSecret(api, NAMESPACE, f"{name}-tls")
@@ -194,7 +196,7 @@ def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: Api, name:
     assert replicas.bundles == [old.bundle] * 2
 
 
-def test_a_new_authority_is_trusted_beside_the_old_one(api: Api, name: str) -> None:
+def test_a_new_authority_is_trusted_beside_the_old_one(api: KubernetesApi, name: str) -> None:
     """And what is served does not change yet."""
     names = options(name).names
     now = dt.datetime.now(dt.UTC)
@@ -217,14 +219,14 @@ def test_a_new_authority_is_trusted_beside_the_old_one(api: Api, name: str) -> N
     assert replicas.served == [old.leaf] * 2
 
 
-def test_a_configuration_that_is_not_there_holds_nothing_up(api: Api) -> None:
+def test_a_configuration_that_is_not_there_holds_nothing_up(api: KubernetesApi) -> None:
     """Charts create it last, and remove it first."""
     replicas = Replicas(api, "not-installed")
     replicas.check()
     assert replicas.served == [replicas.secret["tls.crt"]]
 
 
-def test_an_api_server_that_is_gone_changes_nothing(api: Api, name: str) -> None:
+def test_an_api_server_that_is_gone_changes_nothing(api: KubernetesApi, name: str) -> None:
     """What is served goes on being served, and the problem is told."""
     replicas = Replicas(api, name)
     replicas.check()

@@ -13,8 +13,8 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.support.builders import DIGEST, registry
 from tests.support.fakes import FakeApi, FakeClock, FakeTrustSource, RecorderSpy
-from webhook.cluster.client import connect
-from webhook.cluster.secrets import Api, SharedSecret
+from webhook.cluster.client import KubernetesApi, connect
+from webhook.cluster.secrets import SharedSecret
 from webhook.cluster.snapshots import ENTRY, FULL, ROUND, SnapshotScope, TrustSnapshot
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import RegistryUnavailable
@@ -33,7 +33,7 @@ DOWN = RegistryUnavailable("down")
 
 
 @pytest.fixture
-def secret(request: pytest.FixtureRequest, api: Api) -> SharedSecret:
+def secret(request: pytest.FixtureRequest, api: KubernetesApi) -> SharedSecret:
     """An empty Secret of the test's own, as the chart makes it."""
     words = request.node.name.removeprefix("test_")
     name = "".join(letter if letter.isalnum() else "-" for letter in words.lower())[:60].strip("-")

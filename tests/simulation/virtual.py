@@ -13,7 +13,6 @@ import itertools
 import random
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from greenlet import getcurrent, greenlet
@@ -21,10 +20,9 @@ from greenlet import getcurrent, greenlet
 from webhook.swr.client import SwrClient
 from webhook.swr.fallback import TagDetail
 from webhook.swr.organizations import Organizations
-from webhook.swr.tag_lists import TagLists, _Reading
+from webhook.swr.tag_lists import TagLists
 from webhook.trust.breaker import CircuitBreaker
 from webhook.trust.limiter import RateLimiter
-from webhook.trust.pending_lookup import PendingLookup
 
 START = 1_000_000.0
 
@@ -84,26 +82,26 @@ class VirtualTime:
         patch.setattr("webhook.trust.registry_queue.spawn", self.spawn)
         patch.setattr("webhook.trust.registry_queue.CircuitBreaker", breaker)
         patch.setattr("webhook.trust.lookup.RateLimiter", limiter)
-        patch.setattr("webhook.trust.lookup.PendingLookup", self._flight)
-        patch.setattr("webhook.swr.tag_lists._Reading", lambda: _Reading(done=self.event()))  # type: ignore[arg-type]
+        patch.setattr("webhook.single_flight.threading", VirtualThreading(self))
         patch.setattr("webhook.swr.tag_lists.threading", VirtualThreading(self))
         patch.setattr("webhook.swr.source.SwrClient", functools.partial(SwrClient, clock=self.time))
         random.seed(seed)
-
-    def _flight(self, *values: Any, **names: Any) -> PendingLookup:
-        return PendingLookup(*values, **names, done=self.event())  # type: ignore[arg-type]
 
     def _at(self, seconds: float, happen: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), happen))
 
 
 class VirtualThreading:
-    """The module ``threading`` on a virtual clock, as far as tag lists need it."""
+    """The module ``threading`` on a virtual clock, as far as lookups need it."""
 
     Lock = staticmethod(threading.Lock)  # nobody waits while holding one
 
     def __init__(self, clock: VirtualTime) -> None:
         self._clock = clock
+
+    def Event(self) -> VirtualEvent:  # noqa: N802 - the name in threading
+        """Return an event."""
+        return self._clock.event()
 
     def BoundedSemaphore(self, count: int) -> VirtualSemaphore:  # noqa: N802 - the name in threading
         """Return a semaphore."""

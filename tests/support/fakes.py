@@ -11,6 +11,7 @@ from typing import Any
 
 from webhook.deadlines import Deadline
 from webhook.errors import ClusterError, Fault, LookupTimeout, TrustLookupError, Unauthorized
+from webhook.recorder import Recorder
 from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus, Unlimited
 
@@ -116,7 +117,7 @@ class FakeCredential:
 
 
 class FakeApi:
-    """The Kubernetes API as far as ``webhook.cluster.secrets.Api`` needs it, in memory.
+    """The Kubernetes API as far as Secrets need it, in memory.
 
     ``before_write`` is called once, right before the next write: what it does, somebody else did.
     """
@@ -174,16 +175,16 @@ class FakeApi:
             raise ClusterError(0, "the API server did not answer")
 
 
-class RecorderSpy:
-    """Implements every recorder protocol by keeping what it was told."""
+class RecorderSpy(Recorder):
+    """Keeps the arguments of every call."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[object, ...]] = []
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *values: self.lines.append((name, *values))
+    def __getattribute__(self, name: str) -> Any:
+        if name in vars(Recorder) and not name.startswith("__"):
+            return lambda *values: self.lines.append((name, *values))
+        return super().__getattribute__(name)
 
     def named(self, name: str) -> list[tuple[object, ...]]:
         """Return the arguments of every call of ``name``."""

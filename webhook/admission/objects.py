@@ -10,6 +10,8 @@ of the request (``webhook.admission.uses``), never by what the object says of it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -21,6 +23,11 @@ class OwnerReference(msgspec.Struct, rename="camel", gc=False):
     name: str = ""
     uid: str = ""
     controller: bool | None = None
+
+
+def controller_of(owners: Iterable[OwnerReference] | None) -> OwnerReference | None:
+    """Return the controller that created an object; the API server allows one."""
+    return next((owner for owner in owners or () if owner.controller and owner.kind and owner.name), None)
 
 
 class ObjectMeta(msgspec.Struct, rename="camel"):

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from cachetools import FIFOCache
+
 from webhook.admission.judging import TrustAnswers
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, TrustLookupError
@@ -51,7 +53,7 @@ class CachingLookup:
         self._answers = answers
         self._notice = notice
         self._sleep = sleep or time.sleep
-        self._known: dict[Key, LookupResult] = {}
+        self._known: FIFOCache[Key, LookupResult] = FIFOCache(MAX_REMEMBERED)
         self._retry_budget = {True: THROTTLING_RETRY_BUDGET, False: OUTAGE_RETRY_BUDGET}
         self.asked = 0
         self.said: dict[str, Counter[TrustStatus]] = {}
@@ -81,8 +83,6 @@ class CachingLookup:
         return [answers[question.query.key] for question in questions]
 
     def _keep(self, question: LookupRequest, answer: LookupResult) -> None:
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.pop(next(iter(self._known)))
         self._known[question.query.key] = answer
         if isinstance(answer, Found):
             said = self.said.setdefault(question.query.registry.name, Counter())

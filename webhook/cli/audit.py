@@ -24,8 +24,8 @@ from webhook.cli.options import (
     output_option,
 )
 from webhook.cli.rendering import print_json, print_table
-from webhook.cluster.client import connect
-from webhook.cluster.pods import PodReader, RetryingClient
+from webhook.cluster.client import RetryingClient, connect
+from webhook.cluster.pods import PodReader
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.server.engine import open_engine

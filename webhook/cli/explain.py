@@ -20,8 +20,7 @@ from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.options import cluster_options, namespace_option, output_option
 from webhook.cli.rendering import print_json
-from webhook.cluster.client import FORBIDDEN, connect
-from webhook.cluster.pods import RetryingClient
+from webhook.cluster.client import FORBIDDEN, RetryingClient, connect
 from webhook.cluster.workload_status import KINDS, CreateFailure, WorkloadState, find_kind, read_workload
 from webhook.errors import ClusterError
 

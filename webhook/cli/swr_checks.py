@@ -25,6 +25,7 @@ from webhook.errors import (
 )
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
+from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.ca_files import describe
 from webhook.swr.client import SwrClient
@@ -79,16 +80,6 @@ class _Target:
     @property
     def area(self) -> str:
         return self.registry.name
-
-
-class NullRecorder:
-    """Records nothing, because the checks report their results themselves."""
-
-    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Record nothing."""
-
-    def tag_source_changed(self, registry: str, source: str) -> None:
-        """Record nothing."""
 
 
 def check_registries(
@@ -170,7 +161,7 @@ def _check_registry(
     if query is None:
         organization = min(registry.organizations, default=PROBE)
         query = TrustQuery(registry, organization, PROBE, tag="none")
-    target = _Target(registry, SwrClient(registry, transport, credential, NullRecorder()), query, synthetic)
+    target = _Target(registry, SwrClient(registry, transport, credential, Recorder()), query, synthetic)
     failure = yield from _check_rights(policy, target)
     if isinstance(failure, Unauthorized):
         rejected.add(registry.credentials)

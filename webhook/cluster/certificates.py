@@ -13,18 +13,19 @@ import datetime as dt
 import hmac
 import logging
 import os
-import random
 import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from webhook.backoff import Backoff, jittered
 from webhook.cluster.ca import CertificateBundle, issue, read_material, renew
-from webhook.cluster.client import NOT_FOUND
-from webhook.cluster.secrets import Api, SharedSecret, StoredSecret
+from webhook.cluster.client import NOT_FOUND, KubernetesApi
+from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import CertificateError, ClusterError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +39,6 @@ PROPAGATION_DELAY: Final = 1.0
 """Seconds between trusting an authority and serving what it signed, where the two come together."""
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-
-
-class CertificateRecorder(Protocol):
-    """Is told how the certificate fares."""
-
-    def certificate_loaded(self, not_after: float) -> None:
-        """Take note of a serving certificate in use, which ends at ``not_after`` (epoch seconds)."""
-        ...  # pragma: no cover
-
-    def certificate_rejected(self) -> None:
-        """Take note of a look at Secret or webhook configuration that failed."""
-        ...  # pragma: no cover
-
-    def ca_loaded(self, not_after: float) -> None:
-        """Take note of the authority in use, which ends at ``not_after`` (epoch seconds)."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +68,8 @@ class ManagedCertificate:
     def __init__(
         self,
         options: ManagedCertificateOptions,
-        api: Api,
-        recorder: CertificateRecorder,
+        api: KubernetesApi,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
     ) -> None:
@@ -128,20 +113,21 @@ class ManagedCertificate:
 
     def watch(self, stop: threading.Event) -> None:
         """Check every two seconds until ``stop`` is set."""
-        wait = 0.0
+        backoff, wait = Backoff(INTERVAL, LONGEST_INTERVAL), 0.0
         while not stop.wait(wait):
             try:
                 self.check()
             except ClusterError as error:
                 self._add_problem(str(error))
-                wait = min(LONGEST_INTERVAL, max(INTERVAL, wait * 2))
+                wait = backoff.fail()
             except Exception:
                 logger.exception("failed to look after the certificate")
                 self._add_problem("see the log")
                 wait = LONGEST_INTERVAL
             else:
+                backoff.reset()
                 wait = INTERVAL
-            wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not look in step
+            wait = jittered(wait)
 
     def _agree(self) -> CertificateBundle | None:
         """Return what all replicas serve, ``None`` where another one has just written."""

@@ -6,10 +6,13 @@ is ours, and a model drops whatever it does not know.
 
 from __future__ import annotations
 
+import itertools
 import json
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import urllib3
 from kubernetes import config
@@ -17,12 +20,22 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException, OpenApiException
 from kubernetes.config import ConfigException
 
+from webhook.backoff import Backoff
+from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
 from webhook.errors import ClusterError
 from webhook.tls_contexts import client_context
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
 """Seconds without a byte; answers of the API server come in one piece."""
+
+CALL_SECONDS: Final = 60.0
+"""For one answer to a ``RetryingClient`` from beginning to end."""
+
+TRIES: Final = 4
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 4.0
+"""Seconds before a call that was not answered is repeated; the pause is doubled each time."""
 
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
@@ -37,6 +50,47 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 SERVER_SIDE_APPLY: Final = "application/apply-patch+yaml"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """What a list is asked for as, where names and annotations are enough."""
+
+
+class ReadApi(Protocol):
+    """Reading access to the Kubernetes API: ``KubernetesApi``, or ``RetryingClient`` around it."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an object or a list."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a list; ``remaining`` is the number of objects behind it, if known."""
+
+    items: Sequence[Any]
+    remaining: int | None
+
+
+def read_pages(
+    get: Callable[[str, Mapping[str, str]], dict[str, Any]],
+    path: str,
+    query: Mapping[str, str],
+    max_pages: int | None = None,
+) -> Iterator[ListPage]:
+    """Yield the pages of a list, read by ``get``; ``query`` has their ``limit``.
+
+    Raises:
+        ClusterError: a page could not be read; 410 if the list has expired meanwhile.
+    """
+    token = ""
+    for _ in range(max_pages) if max_pages is not None else itertools.count():
+        page = get(path, {**query, "continue": token} if token else query)
+        meta = page.get("metadata") or {}
+        token = str(meta.get("continue") or "")
+        remaining = meta.get("remainingItemCount")
+        yield ListPage(
+            items=page.get("items") or (),
+            remaining=remaining if isinstance(remaining, int) else (None if token else 0),
+        )
+        if not token:
+            return
 
 
 class _TlsConnection(urllib3.connection.HTTPSConnection):
@@ -163,6 +217,38 @@ class KubernetesApi:
             if not (sent[name].isascii() and sent[name].isprintable()):
                 raise ClusterError(0, "the token for the API server holds a character that no token has")
         return parts
+
+
+class RetryingClient:
+    """A ``ReadApi`` whose calls have a total time limit and are repeated where that may help.
+
+    ``urllib3.Retry`` does not know of the total limit, nor of responses that break while they are read.
+    """
+
+    def __init__(self, api: ReadApi, sleep: Callable[[float], None] | None = None) -> None:
+        """Call ``api``."""
+        self._api = api
+        self._sleep = sleep or time.sleep
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an object or a list, tried four times where the API server does not answer."""
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        for _ in range(TRIES - 1):
+            try:
+                return self._get_once(path, query)
+            except ClusterError as error:
+                if error.status not in TRANSIENT:
+                    raise
+            self._sleep(backoff.fail())
+        return self._get_once(path, query)
+
+    def _get_once(self, path: str, query: Mapping[str, str] | None) -> dict[str, Any]:
+        try:
+            with timeout_at(Deadline.after(CALL_SECONDS)):
+                return self._api.get(path, query)
+        except DeadlineExceeded:
+            detail = f"the API server did not answer GET {path} within {CALL_SECONDS:.0f} s"
+            raise ClusterError(0, detail) from None
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> KubernetesApi:

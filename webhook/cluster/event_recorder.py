@@ -11,14 +11,16 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from webhook.admission.messages import printable
-from webhook.cluster.client import MERGE_PATCH, NOT_FOUND, TRANSIENT
+from webhook.backoff import Backoff
+from webhook.cluster.client import MERGE_PATCH, NOT_FOUND, TRANSIENT, KubernetesApi
 from webhook.errors import ClusterError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -46,26 +48,6 @@ ROUND: Final = 1.0
 
 MAX_PAUSE: Final = 60.0
 """Seconds that the worker waits at most after an API server that does not answer."""
-
-
-class EventApi(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object in a collection."""
-        ...  # pragma: no cover
-
-    def patch(self, path: str, change: Any, content_type: str = ...) -> dict[str, Any]:
-        """Change an object."""
-        ...  # pragma: no cover
-
-
-class EventMetrics(Protocol):
-    """Is told what became of Events."""
-
-    def event_ended(self, outcome: str) -> None:
-        """Take note: ``created``, ``repeated``, ``failed`` or ``dropped``."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +92,10 @@ class EventRecorder:
 
     def __init__(
         self,
-        api: EventApi,
+        api: KubernetesApi,
         controller: str,
         instance: str,
-        recorder: EventMetrics,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of ``controller`` and its replica ``instance``."""
@@ -133,14 +115,16 @@ class EventRecorder:
 
     def run(self, stop: threading.Event) -> None:
         """Write what is remembered until told to stop; what is left then is lost."""
-        pause = ROUND
+        backoff, pause = Backoff(2 * ROUND, MAX_PAUSE), ROUND
         while not stop.wait(pause):
             try:
                 answered = self.flush()
             except Exception:
                 logger.exception("failed to write Events")
                 answered = False
-            pause = ROUND if answered else min(MAX_PAUSE, pause * 2)
+            if answered:
+                backoff.reset()
+            pause = ROUND if answered else backoff.fail()
 
     def flush(self) -> bool:
         """Write what is due, at most ``WRITES_PER_ROUND``; return whether the API server answered."""

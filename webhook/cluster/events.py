@@ -15,17 +15,18 @@ import msgspec
 
 from webhook.admission.decision import Decision, Effect, Outcome
 from webhook.admission.messages import Messages, printable
+from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.uses import Subject
+from webhook.cluster.client import KubernetesApi
 from webhook.cluster.event_recorder import (
-    EventApi,
     EventKey,
-    EventMetrics,
     EventRecorder,
     ObjectReference,
     object_reference,
 )
 from webhook.policy.model import Policy
+from webhook.recorder import Recorder
 
 CONTROLLER: Final = "swr-trust/webhook"
 """``reportingController``: Kubernetes wants a qualified name."""
@@ -42,10 +43,10 @@ class DecisionEvents(EventRecorder):
 
     def __init__(
         self,
-        api: EventApi,
+        api: KubernetesApi,
         policy: Callable[[], Policy],
         instance: str,
-        recorder: EventMetrics,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""
@@ -94,8 +95,8 @@ def _regarding(request: AdmissionRequest) -> ObjectReference:
     if meta is not None:
         if request.operation == "UPDATE" and meta.name:
             return object_reference("v1", "Pod", meta.name, meta.uid)
-        for owner in meta.owner_references:
-            # A Node has no namespace, an Event about it would belong elsewhere.
-            if owner.controller and owner.name and owner.kind != "Node":
-                return object_reference(owner.api_version, owner.kind, owner.name, owner.uid)
+        owner = controller_of(meta.owner_references)
+        # A Node has no namespace, an Event about it would belong elsewhere.
+        if owner is not None and owner.kind != "Node":
+            return object_reference(owner.api_version, owner.kind, owner.name, owner.uid)
     return ObjectReference("v1", "Namespace", request.namespace)

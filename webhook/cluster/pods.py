@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
+from cachetools import FIFOCache
 
-from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec, controller_of
 from webhook.admission.uses import MIRROR_ANNOTATION, ImageUse, Subject, find_uses
 from webhook.audit.pods import PodPage, RunningPod, Workload
-from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, TRANSIENT
-from webhook.deadlines import spawn
+from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, ReadApi, RetryingClient, read_pages
 from webhook.errors import ClusterError
 
 PAGE_SIZE: Final = 250
 """Pods of one answer: 2 to 5 MB."""
-
-CALL_SECONDS: Final = 60.0
-"""For one answer from beginning to end."""
-
-TRIES: Final = 4
-FIRST_PAUSE: Final = 1.0
-"""Seconds before a call that was not answered is repeated; doubled each time."""
 
 MAX_RESTARTS: Final = 3
 """Times that a list is begun again because its continue token expired."""
@@ -35,19 +25,8 @@ MAX_OWNERS: Final = 16
 
 MAX_PAGES_OF_OWNERS: Final = 40
 
-MAX_LEFT_BEHIND: Final = 16
-"""Calls that did not end in time and may still be under way; with so many, no other is made."""
-
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
 HASH_LABEL: Final = "pod-template-hash"
-
-
-class ReadApi(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object or a list."""
-        ...  # pragma: no cover
 
 
 class _Meta(ObjectMeta, rename="camel"):
@@ -73,13 +52,6 @@ class _Pod(msgspec.Struct):
     metadata: _Meta
     spec: Spec
     status: _Status | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    items: Sequence[Any]
-    token: str
-    remaining: int | None
 
 
 class PodReader:
@@ -114,20 +86,22 @@ class PodReader:
         query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": self._selector} if self._selector else {})
         seen = ""
         found = False
-        token, restarts = "", 0
+        restarts = 0
+        pages = read_pages(self._api.get, f"/api/v1{where}/pods", query)
         while True:
             try:
-                page = _read_page(
-                    self._api, f"/api/v1{where}/pods", query | ({"continue": token} if token else {})
-                )
+                page = next(pages, None)
             except ClusterError as error:
                 if error.status != GONE or restarts >= MAX_RESTARTS:
                     raise
                 # The token was too old. Lists come in the order of the keys in etcd, so this one goes
                 # on behind the last Pod seen.
-                token, restarts = "", restarts + 1
+                restarts += 1
+                pages = read_pages(self._api.get, f"/api/v1{where}/pods", query)
                 yield PodPage(notes=("the list of Pods had to be begun again and is of several moments",))
                 continue
+            if page is None:
+                break
             pods, gaps = [], []
             for item in page.items:
                 pod, gap = self._convert(item)
@@ -139,9 +113,6 @@ class PodReader:
             if page.items:
                 seen = max(seen, _key(page.items[-1]))
             yield PodPage(tuple(pods), page.remaining, tuple(gaps))
-            token = page.token
-            if not token:
-                break
         if namespace and not found:
             yield from self._check_namespace(namespace)
 
@@ -181,10 +152,7 @@ def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse
     Raises:
         ClusterError: the API server refused or did not answer.
     """
-    patient, token = RetryingClient(api), ""
-    while True:
-        query = {"limit": str(page_size)} | ({"continue": token} if token else {})
-        page = _read_page(patient, "/api/v1/pods", query)
+    for page in read_pages(RetryingClient(api).get, "/api/v1/pods", {"limit": str(page_size)}):
         uses: list[tuple[str, ImageUse]] = []
         for item in page.items:
             try:
@@ -195,9 +163,6 @@ def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse
                 found = find_uses(Subject.POD, "Pod", KubernetesObject(spec=pod.spec)) or ()
                 uses += ((pod.metadata.namespace, use) for use in found)
         yield uses
-        token = page.token
-        if not token:
-            return
 
 
 class OwnerReader:
@@ -210,7 +175,7 @@ class OwnerReader:
     def __init__(self, api: ReadApi) -> None:
         """Read nothing yet."""
         self._api = api
-        self._known: dict[tuple[str, str], dict[str, Workload]] = {}
+        self._known: FIFOCache[tuple[str, str], dict[str, Workload]] = FIFOCache(MAX_OWNERS)
         self.failure = ""
 
     def find(self, meta: _Meta) -> Workload:
@@ -232,87 +197,21 @@ class OwnerReader:
         key = (resource, namespace)
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= MAX_OWNERS:
-                self._known.pop(next(iter(self._known)))
             known = self._known[key] = self._read(f"{api}/namespaces/{namespace}/{resource}")
         return known
 
     def _read(self, path: str) -> dict[str, Workload]:
         found: dict[str, Workload] = {}
-        token = ""
         try:
-            for _ in range(MAX_PAGES_OF_OWNERS):
-                page = _read_page(self._api, path, {"limit": "500"} | ({"continue": token} if token else {}))
+            for page in read_pages(self._api.get, path, {"limit": "500"}, MAX_PAGES_OF_OWNERS):
                 for item in page.items:
                     meta = msgspec.convert(item.get("metadata", {}), _Meta)
                     owner = _controller_of(meta)
                     if owner is not None:
                         found[meta.name] = owner
-                token = page.token
-                if not token:
-                    break
         except (ClusterError, msgspec.ValidationError, AttributeError) as error:
             self.failure = f"some workloads are named after their ReplicaSets or Jobs: {error}"
         return found
-
-
-class RetryingClient:
-    """A ``ReadApi`` whose calls end after a minute and are repeated where that may help."""
-
-    def __init__(self, api: ReadApi, sleep: Callable[[float], None] | None = None) -> None:
-        """Call ``api``."""
-        self._api = api
-        self._sleep = sleep or time.sleep
-        self._under_way = threading.BoundedSemaphore(MAX_LEFT_BEHIND)
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object or a list, tried four times where the API server does not answer."""
-        pause = FIRST_PAUSE
-        for _ in range(TRIES - 1):
-            try:
-                return self._get_once(path, query)
-            except ClusterError as error:
-                if error.status not in TRANSIENT:
-                    raise
-            self._sleep(pause)
-            pause *= 2
-        return self._get_once(path, query)
-
-    def _get_once(self, path: str, query: Mapping[str, str] | None) -> dict[str, Any]:
-        # The client's limits count from byte to byte. A call that trickles is left behind in its
-        # thread, of which there are only so many.
-        if not self._under_way.acquire(blocking=False):
-            raise ClusterError(0, f"{MAX_LEFT_BEHIND} calls to the API server hang, GET {path} is not made")
-        done = threading.Event()
-        outcome: list[dict[str, Any] | BaseException] = []
-
-        def call() -> None:
-            try:
-                outcome.append(self._api.get(path, query))
-            except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
-                outcome.append(error)
-            finally:
-                self._under_way.release()
-            done.set()
-
-        spawn(call, "kubernetes")
-        if not done.wait(CALL_SECONDS):
-            raise ClusterError(0, f"the API server did not answer GET {path} within {CALL_SECONDS:.0f} s")
-        result = outcome[0]
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-
-def _read_page(api: ReadApi, path: str, query: Mapping[str, str]) -> _Page:
-    answer = api.get(path, query)
-    meta = answer.get("metadata") or {}
-    remaining = meta.get("remainingItemCount")
-    return _Page(
-        items=answer.get("items") or (),
-        token=str(meta.get("continue") or ""),
-        remaining=remaining if isinstance(remaining, int) else (None if meta.get("continue") else 0),
-    )
 
 
 def _key(item: Any) -> str:
@@ -323,10 +222,8 @@ def _key(item: Any) -> str:
 
 
 def _controller_of(meta: _Meta) -> Workload | None:
-    for reference in meta.owner_references or ():
-        if reference.controller and reference.kind and reference.name:
-            return Workload(reference.kind, reference.name, reference.api_version, reference.uid)
-    return None
+    owner = controller_of(meta.owner_references)
+    return None if owner is None else Workload(owner.kind, owner.name, owner.api_version, owner.uid)
 
 
 def _is_static(meta: _Meta) -> bool:

@@ -12,17 +12,18 @@ import hashlib
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from webhook.admission.messages import printable
 from webhook.audit.report import AuditReport, FindingRow, NamespaceRow, Result
-from webhook.cluster.client import FORBIDDEN, NOT_FOUND, TRANSIENT
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND, TRANSIENT, KubernetesApi, read_pages
 from webhook.errors import ClusterError
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -57,38 +58,6 @@ _SEVERITIES: Final = {Result.FAIL: "high", Result.WARN: "medium", Result.ERROR: 
 _TERMINATING: Final = "being terminated"
 
 
-class ReportApi(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object."""
-        ...  # pragma: no cover
-
-    def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return a list of objects that hold their metadata only."""
-        ...  # pragma: no cover
-
-    def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        """Make an object as ``obj`` says."""
-        ...  # pragma: no cover
-
-    def delete(self, path: str) -> dict[str, Any]:
-        """Delete an object."""
-        ...  # pragma: no cover
-
-
-class ReportRecorder(Protocol):
-    """Is told what became of policy reports."""
-
-    def report_api_found(self, api: str) -> None:
-        """Take note of the API that reports are written in, ``none`` where there is none."""
-        ...  # pragma: no cover
-
-    def report_ended(self, outcome: str) -> None:
-        """Take note: ``written``, ``unchanged``, ``deleted`` or ``failed``."""
-        ...  # pragma: no cover
-
-
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One API of policy reports."""
@@ -116,9 +85,9 @@ class PolicyReports:
 
     def __init__(
         self,
-        api: ReportApi,
+        api: KubernetesApi,
         owner: str,
-        recorder: ReportRecorder,
+        recorder: Recorder,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Write to ``api``.
@@ -194,18 +163,13 @@ class PolicyReports:
         """Return what our reports say of themselves, by namespace."""
         found: dict[str, str] = {}
         query = {"limit": PAGE_SIZE, "labelSelector": SELECTOR}
-        for _ in range(MAX_PAGES):
-            page = self._api.list_metadata(dialect.path(), query)
-            for item in page.get("items") or ():
+        for page in read_pages(self._api.list_metadata, dialect.path(), query, MAX_PAGES):
+            for item in page.items:
                 meta = item.get("metadata") or {}
                 if meta.get("name") == NAME:
                     found[str(meta.get("namespace"))] = str(
                         (meta.get("annotations") or {}).get(FINGERPRINT, "")
                     )
-            token = str((page.get("metadata") or {}).get("continue") or "")
-            if not token:
-                break
-            query["continue"] = token
         return found
 
     def _owners(self) -> list[dict[str, Any]]:

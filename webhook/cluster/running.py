@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from webhook.audit.report import FindingRow
+from webhook.cluster.client import KubernetesApi
 from webhook.cluster.event_recorder import (
-    EventApi,
     EventKey,
-    EventMetrics,
     EventRecorder,
     ObjectReference,
     object_reference,
 )
+from webhook.recorder import Recorder
 
 CONTROLLER: Final = "swr-trust/audit"
 """``reportingController``, which tells them from those of the webhook."""
@@ -26,7 +26,7 @@ class RunningEvents(EventRecorder):
     """Writes an Event on the workload of a running image, or on its namespace where nobody named one."""
 
     def __init__(
-        self, api: EventApi, instance: str, recorder: EventMetrics, clock: Callable[[], float] = time.time
+        self, api: KubernetesApi, instance: str, recorder: Recorder, clock: Callable[[], float] = time.time
     ) -> None:
         """Write to ``api`` in the name of the replica ``instance``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from webhook.cluster.client import FORBIDDEN, NOT_FOUND
-from webhook.cluster.pods import ReadApi
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND, ReadApi, read_pages
 from webhook.errors import ClusterError
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
@@ -104,18 +103,14 @@ def _expressions(selector: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 def _read_namespaces(api: ReadApi) -> dict[str, Mapping[str, str]]:
     """Return the labels of all namespaces by name."""
     found: dict[str, Mapping[str, str]] = {}
-    token = ""
-    for _ in range(MAX_PAGES):
-        query = {"limit": str(PAGE_SIZE)} | ({"continue": token} if token else {})
-        answer = api.get("/api/v1/namespaces", query)
-        for item in answer.get("items") or ():
+    for number, page in enumerate(read_pages(api.get, "/api/v1/namespaces", {"limit": str(PAGE_SIZE)})):
+        if number == MAX_PAGES:
+            raise ClusterError(0, f"the cluster has more than {PAGE_SIZE * MAX_PAGES} namespaces")
+        for item in page.items:
             meta = item.get("metadata") or {}
             name = str(meta.get("name"))
             found[name] = {**(meta.get("labels") or {}), NAME_LABEL: name}
-        token = str((answer.get("metadata") or {}).get("continue") or "")
-        if not token:
-            return found
-    raise ClusterError(0, f"the cluster has more than {PAGE_SIZE * MAX_PAGES} namespaces")
+    return found
 
 
 def _select(

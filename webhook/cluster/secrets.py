@@ -6,30 +6,10 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from webhook.cluster.client import CONFLICT, NOT_FOUND
+from webhook.cluster.client import CONFLICT, NOT_FOUND, KubernetesApi
 from webhook.errors import ClusterError
-
-
-class Api(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object."""
-        ...  # pragma: no cover
-
-    def create(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object."""
-        ...  # pragma: no cover
-
-    def replace(self, path: str, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace an object, if its ``resourceVersion`` is still the one that is given."""
-        ...  # pragma: no cover
-
-    def patch(self, path: str, change: Any, content_type: str = ...) -> dict[str, Any]:
-        """Change parts of an object."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +23,7 @@ class StoredSecret:
 class SharedSecret:
     """One Secret, by namespace and name. Needs ``get``, ``create`` and ``update``."""
 
-    def __init__(self, api: Api, namespace: str, name: str) -> None:
+    def __init__(self, api: KubernetesApi, namespace: str, name: str) -> None:
         """Speak of this Secret only."""
         self._api = api
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
@@ -94,7 +74,7 @@ class SharedSecret:
             else:
                 self._api.replace(f"{self._collection}/{self.name}", {**before.obj, "data": encoded})
         except ClusterError as error:
-            if error.status in (CONFLICT, NOT_FOUND):
+            if error.status in (CONFLICT, NOT_FOUND, KubernetesApi):
                 return False
             raise
         return True

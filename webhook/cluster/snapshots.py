@@ -15,8 +15,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from webhook.backoff import Backoff, jittered
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import ClusterError, SnapshotError
+from webhook.recorder import Recorder
 from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Key, Merger, TrustEntry
 from webhook.trust.snapshot import MAX_BYTES, sign, verify
 
@@ -66,22 +68,6 @@ class Memory(Protocol):
         ...  # pragma: no cover
 
 
-class SnapshotRecorder(Protocol):
-    """Is told how the snapshot fares."""
-
-    def snapshot_round_ended(self, result: str) -> None:
-        """Take note of a round: ``written``, ``unchanged``, ``conflict`` or ``failed``."""
-        ...  # pragma: no cover
-
-    def snapshot_rejected(self, reason: str) -> None:
-        """Take note of a stored snapshot that was ignored; ``SnapshotError`` has the reasons."""
-        ...  # pragma: no cover
-
-    def snapshot_seen(self, images: int, at: float) -> None:
-        """Take note that at ``at`` (epoch seconds) so many images were known to be stored."""
-        ...  # pragma: no cover
-
-
 @dataclass(frozen=True, slots=True)
 class SnapshotScope:
     """What of a snapshot counts now: how old it may be in seconds, and for which registries' keys."""
@@ -99,7 +85,7 @@ class TrustSnapshot:
         memory: Memory,
         key: Callable[[], bytes | None],
         scope: Callable[[], SnapshotScope],
-        recorder: SnapshotRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
     ) -> None:
@@ -137,13 +123,13 @@ class TrustSnapshot:
     def run(self, stop: threading.Event) -> None:
         """Go on until told to stop, and once more then."""
         self._ready_deadline = time.monotonic() + START
-        wait, pause = 0.0, FIRST_PAUSE
+        backoff, wait = Backoff(FIRST_PAUSE, ROUND), 0.0
         while not stop.wait(wait):
             if self.check():
-                wait, pause = ROUND, FIRST_PAUSE
+                backoff.reset()
+                wait = jittered(ROUND)
             else:
-                wait, pause = pause, min(ROUND, pause * 2)
-            wait *= random.uniform(0.75, 1.0)  # noqa: S311 - replicas need not write in step
+                wait = jittered(backoff.fail())
         self.check(lag=ROUND)
 
     def check(self, lag: float | None = None) -> bool:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from webhook.admission.uses import ImageUse
-from webhook.cluster.pods import ReadApi, read_uses
+from webhook.cluster.client import ReadApi
+from webhook.cluster.pods import read_uses
 from webhook.errors import ClusterError
 from webhook.trust.lookup import LookupRequest
 from webhook.trust.records import TrustQuery

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from webhook.cluster.client import FORBIDDEN, NOT_FOUND
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND, ReadApi, read_pages
 from webhook.errors import ClusterError
 
 KINDS: Final[Mapping[str, str]] = {
@@ -44,14 +44,6 @@ FAILURES: Final = frozenset({"FailedCreate", "FailedUpdate"})
 FAILURE_CONDITIONS: Final = frozenset({"ReplicaFailure"})
 MAX_PAGES: Final = 20
 MAX_CHILDREN: Final = 200
-
-
-class ReadApi(Protocol):
-    """What is needed of the Kubernetes API; ``webhook.cluster.client.KubernetesApi`` is one."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object or a list."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +186,8 @@ def _events_of(api: ReadApi, namespace: str, sources: set[tuple[str, str]]) -> I
 
 
 def _list(api: ReadApi, path: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-    token = ""
-    for _ in range(MAX_PAGES):
-        page = api.get(path, {"limit": "500", **query} | ({"continue": token} if token else {}))
-        yield from (item for item in page.get("items") or () if isinstance(item, Mapping))
-        token = str(_mapping(page.get("metadata")).get("continue") or "")
-        if not token:
-            return
+    for page in read_pages(api.get, path, {"limit": "500", **query}, MAX_PAGES):
+        yield from (item for item in page.items if isinstance(item, Mapping))
 
 
 def _is_settled(obj: Mapping[str, Any], kind: str) -> bool:

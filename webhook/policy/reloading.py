@@ -7,12 +7,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.errors import ConfigError, Problem
 from webhook.policy.linting import expiring
 from webhook.policy.loading import parse_policy, read_file
 from webhook.policy.model import Policy
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +27,6 @@ NOTICE_INTERVAL: Final = 86400.0
 """Seconds between two log lines about exemptions that end soon."""
 
 
-class PolicyRecorder(Protocol):
-    """Is told how the configuration fares."""
-
-    def policy_loaded(self, version: str, at: float) -> None:
-        """Take note that the policy of this version is in force since ``at`` in epoch seconds."""
-        ...  # pragma: no cover
-
-    def policy_rejected(self) -> None:
-        """Take note that a changed file cannot be used."""
-        ...  # pragma: no cover
-
-    def exemptions_ending(self, soon: int, ended: int) -> None:
-        """Take note of how many exemptions end within 14 days, and how many have ended."""
-        ...  # pragma: no cover
-
-
 class PolicyFile:
     """Holds the policy in force; ``current`` is replaced as a whole.
 
@@ -51,7 +36,7 @@ class PolicyFile:
     def __init__(
         self,
         path: str,
-        recorder: PolicyRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
         parse: Callable[[bytes], Policy] = parse_policy,

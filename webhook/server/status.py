@@ -16,7 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from webhook.deadlines import Deadline, abort_at, spawn
+from webhook.deadlines import Deadline, DeadlineExceeded, spawn, timeout_at
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            with abort_at(Deadline.after(CONNECTION_SECONDS), lambda: _shut(request)):
+            with contextlib.suppress(DeadlineExceeded), timeout_at(Deadline.after(CONNECTION_SECONDS)):
                 super().process_request_thread(request, client_address)
         finally:
             self._free.release()
@@ -123,8 +123,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's signature
         """Write nothing: probes come every few seconds."""
-
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

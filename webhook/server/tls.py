@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
 import ssl
 import threading
 from typing import Final, Protocol
@@ -12,23 +11,13 @@ from typing import Final, Protocol
 from cryptography import x509
 
 from webhook.errors import CertificateError
+from webhook.file_stamps import FileWatcher
+from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 30.0
 """Seconds between looks at the files where nobody connects."""
-
-
-class CertificateRecorder(Protocol):
-    """Is told how the certificate fares."""
-
-    def certificate_loaded(self, not_after: float) -> None:
-        """Take note of a pair in use, which ends at ``not_after`` in epoch seconds."""
-        ...  # pragma: no cover
-
-    def certificate_rejected(self) -> None:
-        """Take note of changed files that cannot be used."""
-        ...  # pragma: no cover
 
 
 class ServingCertificate(Protocol):
@@ -68,9 +57,7 @@ class CertificateFiles:
     Half-replaced files leave the last good pair in use.
     """
 
-    def __init__(
-        self, certificate: str, key: str, client_ca: str | None, recorder: CertificateRecorder
-    ) -> None:
+    def __init__(self, certificate: str, key: str, client_ca: str | None, recorder: Recorder) -> None:
         """Load the pair.
 
         Raises:
@@ -84,14 +71,12 @@ class CertificateFiles:
         self.not_after = 0.0
         self.problem = ""
         self._secret = b""
-        self._seen = self._stat_files()
+        self._files = FileWatcher([certificate, key, *([client_ca] if client_ca is not None else [])])
         self._context = self._build()
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a handshake that starts now."""
-        seen = self._stat_files()
-        if seen != self._seen:
-            self._seen = seen
+        if self._files.has_changed():
             try:
                 self._context = self._build()
             except CertificateError as error:
@@ -108,12 +93,6 @@ class CertificateFiles:
     def derive_key(self, purpose: bytes) -> bytes | None:
         """Return a key made from the private key in use; see ``ServingCertificate``."""
         return hmac.digest(self._secret, purpose, "sha256")
-
-    def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
-        paths = [self._certificate, self._key]
-        if self._client_ca is not None:
-            paths.append(self._client_ca)
-        return tuple(_stat(path) for path in paths)
 
     def _build(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -136,14 +115,6 @@ class CertificateFiles:
         self.problem = ""
         self._recorder.certificate_loaded(self.not_after)
         return context
-
-
-def _stat(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - Path.stat is slower and this runs at every handshake
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _explain(error: Exception) -> str:

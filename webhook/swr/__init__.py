@@ -1,1 +1,1 @@
-"""SWR and IAM: the calls, how they are authorised, and how strictly their answers are read."""
+"""SWR and IAM: HTTP calls, credentials, and strict parsing of responses."""

@@ -1,7 +1,7 @@
-"""SWR's answers, read strictly from raw bytes.
+"""Strict parsing of SWR's responses, from raw bytes.
 
-The SDK's models are no use here: they turn ``"false"`` and ``1`` into ``True`` and take an HTML
-page for an answer. Sources: SWR API Reference, Querying an Image Tag, Listing Image Tags (v3) and
+The SDK's models are not used, because they turn ``"false"`` and ``1`` into ``True`` and accept an HTML
+page. Sources: SWR API Reference, Querying an Image Tag, Listing Image Tags (v3) and
 Error Codes; API Gateway, error codes of signed requests.
 """
 
@@ -37,25 +37,25 @@ TOO_MANY_REQUESTS: Final = 429
 SERVER_ERRORS: Final = range(500, 600)
 
 MAX_RETRY_AFTER: Final = 60.0
-"""Seconds of a ``Retry-After`` that are believed."""
+"""Maximum seconds of a ``Retry-After``."""
 
 BLOCKED: Final = "Not allow to login, upload or download image"
-"""What SWR answers to an account that it has blocked for too many requests (OTC, SWR, FAQ 33)."""
+"""Message of SWR for an account that is blocked for too many requests (OTC, SWR, FAQ 33)."""
 
 BLOCKED_SECONDS: Final = 1800.0
-"""For how long SWR blocks such an account: "about 30 minutes" (the same FAQ)."""
+"""Seconds for which SWR blocks such an account: "about 30 minutes" (the same FAQ)."""
 
 _UNPUBLISHED: Final = frozenset({"APIGW.0101", "APIG.0101"})
 
 _MAX_BLOCKED: Final = 4096
-"""Bytes of a body up to which it can be this answer: a tag's detail or list need not be read twice."""
+"""Maximum bytes of such a body, so that large responses are not parsed twice."""
 
 THROTTLED_AS_403: Final = frozenset({"4031032", "4031042"})
 CROSS_ACCOUNT: Final = "4011064"
 NOT_AUTHENTICATED: Final = frozenset({"4010000", "4019000", "4001048", "4031043"})
 WRONG_URL: Final = "4040083"
 SIGNATURE_REFUSED: Final = frozenset({"APIGW.0301", "APIG.0301", "APIGW.0303", "APIG.0303"})
-"""A wrong signature, or one of more than 15 minutes ago; 0303 is the latter or a wrong key of an app."""
+"""A wrong signature, or one older than 15 minutes; 0303 is the latter, or a wrong key of an app."""
 
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
 _GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
@@ -65,7 +65,7 @@ _MAX_TEXT: Final = 64
 
 
 class _Tag(msgspec.Struct):
-    """The fields of a tag that count; every type is taken as it comes and checked below."""
+    """The fields of a tag that are used; types are checked below."""
 
     tag: Any = None
     is_trusted: Any = None
@@ -83,7 +83,7 @@ class _Page(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class TagFact:
-    """What a tag list says of one tag."""
+    """One tag of a tag list."""
 
     tag: str
     digest: str | None
@@ -92,7 +92,7 @@ class TagFact:
 
 @dataclass(frozen=True, slots=True)
 class TagPage:
-    """One page of a tag list; ``marker`` asks for the next one and is ``None`` on the last."""
+    """One page of a tag list; ``marker`` is that of the next page, ``None`` on the last."""
 
     facts: tuple[TagFact, ...]
     marker: str | None
@@ -104,13 +104,13 @@ _DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 def read_tag(response: HttpResponse, query: TrustQuery, now: float) -> TrustRecord:
-    """Read the answer to a question about a tag; ``now`` is in seconds since the epoch.
+    """Parse the response to a query about a tag; ``now`` is in epoch seconds.
 
-    Trusted is only a 200 with a JSON object about the very tag whose ``is_trusted`` is JSON
-    ``true``. Missing is only a 404 in SWR's own words: a gateway says 404, too.
+    A tag is trusted only by a 200 with a JSON object about the same tag whose ``is_trusted`` is JSON
+    ``true``. It is missing only by a 404 with an error code of SWR, because a gateway may respond 404, too.
 
     Raises:
-        TrustLookupError: the answer is not known.
+        TrustLookupError: the response is neither.
     """
     if response.status == NOT_FOUND:
         return _read_missing(response, now)
@@ -128,13 +128,13 @@ def read_tag(response: HttpResponse, query: TrustQuery, now: float) -> TrustReco
 def read_listed_tag(
     response: HttpResponse, query: TrustQuery, now: float
 ) -> tuple[TrustRecord | None, str | None]:
-    """Read what a page of a tag list (v3) says of a tag, as strictly as ``read_tag``.
+    """Parse a page of a tag list (v3) for a tag, as strictly as ``read_tag``.
 
-    Returns the record, or ``None`` where the page does not hold the tag; and the marker of the next page, or
+    Returns the record, or ``None`` if the page does not contain the tag, and the marker of the next page,
     ``None`` on the last one.
 
     Raises:
-        TrustLookupError: the page is not known, or says different things about the tag.
+        TrustLookupError: the page is invalid, or contradicts itself about the tag.
     """
     if response.status == NOT_FOUND:
         return _read_missing(response, now), None
@@ -159,10 +159,10 @@ def _to_record(answer: _Tag, query: TrustQuery, now: float) -> TrustRecord:
 
 
 def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
-    """Read one page of a tag list, or the record that says the repository is missing.
+    """Parse one page of a tag list, or return the record of a missing repository.
 
     Raises:
-        TrustLookupError: the page is not known, or does not say whether more follows.
+        TrustLookupError: the page is invalid, or does not show whether it is the last.
     """
     if response.status == NOT_FOUND:
         return _read_missing(response, now)
@@ -173,7 +173,7 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
 
 
 def _read_items(response: HttpResponse) -> tuple[list[_Tag], str | None]:
-    """Return the tags of a page, each with a name, and the marker of the next page."""
+    """Return the tags of a page and the marker of the next page."""
     if response.status != OK:
         raise read_error(response)
     try:
@@ -196,7 +196,7 @@ def _next_marker(page: _Page) -> str | None:
 
 
 def read_error(response: HttpResponse) -> TrustLookupError:
-    """Return what an answer that is neither 200 nor an honest 404 means, nor that of ``read_block``."""
+    """Return the error of a response that is neither 200, nor SWR's 404, nor that of ``read_block``."""
     status = response.status
     codes = read_codes(response.body)
     numbers = _numbers(codes)
@@ -228,10 +228,10 @@ def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
 
 
 def read_block(response: HttpResponse) -> Throttled | None:
-    """Return the error of an answer, under any status, that says that the account is blocked; else ``None``.
+    """Return the error of a response, with any status, that says that the account is blocked; else ``None``.
 
-    The text must be a whole message of an error body, or the whole body: what an answer quotes of the
-    question, which is chosen by the author of a Pod, does not count.
+    The text must be a complete message of an error body, or the complete body. A response may quote the
+    request, which the author of a Pod chose.
     """
     if len(response.body) > _MAX_BLOCKED or not any(map(_is_block, _read_messages(response.body))):
         return None
@@ -248,7 +248,7 @@ def _is_block(message: str) -> bool:
 
 
 def is_failure(response: HttpResponse) -> bool:
-    """Whether an answer says that what is behind the endpoint fails or is not there, whatever was asked."""
+    """Return whether a response means that the service behind the endpoint fails or is missing."""
     if response.status != NOT_FOUND:
         return response.status in SERVER_ERRORS or response.status == REQUEST_TIMEOUT
     codes = read_codes(response.body)
@@ -256,19 +256,19 @@ def is_failure(response: HttpResponse) -> bool:
 
 
 def is_unauthorized(response: HttpResponse) -> bool:
-    """Whether an answer refuses the credential, for what was asked or altogether."""
+    """Return whether a response refuses the credential, in general or for this request."""
     return response.status not in (OK, NOT_FOUND) and isinstance(read_error(response), Unauthorized)
 
 
 def is_unpublished(response: HttpResponse) -> bool:
-    """Whether the gateway says that it does not publish the API (API Gateway, error codes)."""
+    """Return whether the gateway does not publish the API (API Gateway, error codes)."""
     return response.status == NOT_FOUND and not _UNPUBLISHED.isdisjoint(read_codes(response.body))
 
 
 def shows_acceptance(response: HttpResponse) -> bool:
-    """Whether an answer shows that the credential was accepted, whatever it says of what was asked for.
+    """Return whether a response shows that the credential was accepted.
 
-    A gateway's throttling or 404, a redirect, a server error and the block of an account say nothing of it.
+    Throttling or a 404 of the gateway, a redirect, a server error and a blocked account do not show it.
     """
     if response.status in SERVER_ERRORS or is_unauthorized(response) or read_block(response) is not None:
         return False
@@ -278,9 +278,9 @@ def shows_acceptance(response: HttpResponse) -> bool:
 
 
 def names_credential(response: HttpResponse) -> bool:
-    """Whether a 401 says that it is about the credential, and not about what was asked for.
+    """Return whether a 401 is about the credential, and not about the organisation.
 
-    The gateway knows nothing of organisations; of SWR's own codes some are about authentication.
+    The gateway does not know organisations; some codes of SWR are about authentication.
     """
     codes = read_codes(response.body)
     return any(_GATEWAY.fullmatch(code) for code in codes) or not NOT_AUTHENTICATED.isdisjoint(
@@ -296,8 +296,8 @@ def _read_missing(response: HttpResponse, now: float) -> TrustRecord:
     if WRONG_URL in numbers:
         raise RegistryUnavailable(f"SWR answered 404 {codes[0]}: is the endpoint right?")
     if not numbers:
-        # Nobody knows whose 404 this is. Not "unavailable": the author of a Pod could choose an
-        # image that causes it, and onLookupFailure must not let it pass.
+        # The origin of this 404 is not known. It is not "unavailable": the author of a Pod could choose an
+        # image that causes it, and onLookupFailure must not admit it.
         raise MalformedAnswer("a 404 that is not in SWR's words")
     return TrustRecord(TrustStatus.MISSING, fetched_at=now)
 
@@ -305,8 +305,8 @@ def _read_missing(response: HttpResponse, now: float) -> TrustRecord:
 def read_codes(body: bytes) -> list[str]:
     """Return the error codes of an error body, in any of the three documented forms.
 
-    They are an object with ``errors`` and ``error_code``, a bare array of errors, and the
-    gateway's object with ``error_code``. What is none of them has no codes.
+    They are an object with ``errors`` and ``error_code``, an array of errors, and the gateway's object with
+    ``error_code``. Any other body has no codes.
     """
     codes = []
     for entry in _read_errors(body):
@@ -317,7 +317,7 @@ def read_codes(body: bytes) -> list[str]:
 
 
 def _read_messages(body: bytes) -> list[str]:
-    """Return the messages of an error body, of the registry's form, too; a body in plain text is one."""
+    """Return the messages of an error body, also in the registry's form; a plain-text body is one."""
     errors = _read_errors(body)
     if not errors:
         return [body.decode("utf-8", "replace")]
@@ -342,7 +342,7 @@ def _numbers(codes: list[str]) -> set[str]:
 
 
 def read_retry_after(response: HttpResponse) -> float | None:
-    """Return ``Retry-After`` in seconds (RFC 9110, 10.2.3), bounded, ``None`` where there is none."""
+    """Return ``Retry-After`` in seconds (RFC 9110, 10.2.3), limited, ``None`` if there is none."""
     value = response.headers.get("retry-after", "").strip()
     if not value:
         return None

@@ -1,41 +1,21 @@
-"""A CA file that may be replaced while the process runs; the last good content stays in use.
-
-A ConfigMap volume replaces its files by a symbolic link on the way to them. So the file is known by what
-the path leads to, and it is read again when that changes.
-"""
+"""CA file that may be replaced while the process runs; the last good content stays in use."""
 
 from __future__ import annotations
 
 import logging
-import os
 import ssl
-import threading
-from typing import Protocol
 
+from webhook.file_stamps import FileWatcher
+from webhook.recorder import Recorder
 from webhook.tls_contexts import client_context
 
 logger = logging.getLogger(__name__)
 
-Fingerprint = tuple[int, int, int] | None
-"""Inode, size and modification time in nanoseconds of a file, ``None`` if there is none."""
-
-
-class CaFileRecorder(Protocol):
-    """Records what becomes of a CA file that has changed."""
-
-    def ca_file_loaded(self, path: str) -> None:
-        """Record that the new content is in use."""
-        ...  # pragma: no cover
-
-    def ca_file_rejected(self, path: str, problem: str) -> None:
-        """Record that the new content cannot be used; ``problem`` is a clause."""
-        ...  # pragma: no cover
-
 
 class CaFile:
-    """The TLS context of a CA file, or of the system's CAs, which are read once; thread-safe."""
+    """The TLS context of a CA file, or of the system's CAs, which are read once."""
 
-    def __init__(self, path: str | None, recorder: CaFileRecorder | None = None) -> None:
+    def __init__(self, path: str | None, recorder: Recorder | None = None) -> None:
         """Read the file; without ``path``, the CAs of the system are trusted.
 
         Raises:
@@ -43,44 +23,26 @@ class CaFile:
             ssl.SSLError: the file does not contain a certificate.
         """
         self._path = path
-        self._recorder = recorder
-        self._lock = threading.Lock()
-        self._seen = self._look()
+        self._recorder = recorder or Recorder()
+        self._file = FileWatcher([path] if path is not None else [])
         self._context = client_context(path)
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for a connection that is used now; another object after a change."""
-        if self._path is None or self._look() == self._seen:
-            return self._context
-        with self._lock:
-            # Before reading: a change that comes meanwhile is seen the next time.
-            seen = self._look()
-            if seen != self._seen:
-                self._seen = seen
-                self._read(self._path)
-            return self._context
+        """Return the current context; it is another object after a change."""
+        if self._path is not None and self._file.has_changed():
+            self._read(self._path)
+        return self._context
 
     def _read(self, path: str) -> None:
         try:
             self._context = client_context(path)
-        except OSError as error:  # TLS's own errors are among them
+        except OSError as error:  # ssl.SSLError is one
             problem = describe(error)
             logger.warning("the changed caFile %s cannot be used; the last good one stays: %s", path, problem)
-            if self._recorder is not None:
-                self._recorder.ca_file_rejected(path, problem)
+            self._recorder.ca_file_rejected(path, problem)
         else:
             logger.info("the caFile %s has changed and was read again", path)
-            if self._recorder is not None:
-                self._recorder.ca_file_loaded(path)
-
-    def _look(self) -> Fingerprint:
-        if self._path is None:
-            return None
-        try:
-            status = os.stat(self._path)  # noqa: PTH116 - Path.stat is slower and this runs at every call
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+            self._recorder.ca_file_loaded(path)
 
 
 def describe(error: OSError) -> str:

@@ -1,18 +1,19 @@
-"""The calls to one registry: authorised and counted, and whose fault it is that one of them failed.
+"""HTTP calls to one registry: authorisation, metrics, and the fault of failures.
 
-The author of a Pod chooses the image that is asked about, and may know one that SWR, or a firewall before it,
-chokes on. So what fails or is silent about an image is compared with a control request about one that nobody
-chose: only if that fails, too, it is the registry's fault (``docs/decisions/0017``).
+The author of a Pod chooses the image, and may know one that SWR, or a firewall in front of it, fails on. So a
+failure is compared with a control request about a random image: only if that fails, too, it is the registry's
+fault (``docs/decisions/0017``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
     is_failure,
@@ -22,20 +23,12 @@ from webhook.swr.answers import (
     read_block,
     shows_acceptance,
 )
-from webhook.swr.fallback import FallbackRecorder, TagDetail
+from webhook.swr.fallback import TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import SAMPLES, Silence
 from webhook.trust.records import CallLimiter
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
-
-
-class CallRecorder(FallbackRecorder, Protocol):
-    """Metrics of every HTTP call to SWR, and of which calls are made."""
-
-    def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Take note of a call: ``outcome`` is the HTTP status, or the reason of the failure."""
-        ...  # pragma: no cover
 
 
 class Calls:
@@ -46,7 +39,7 @@ class Calls:
         registry: Registry,
         transport: Transport,
         credential: Credential,
-        recorder: CallRecorder,
+        recorder: Recorder,
         detail: TagDetail,
     ) -> None:
         """Call ``registry`` over ``transport`` as ``credential``; ``detail`` makes control requests."""
@@ -76,12 +69,12 @@ class Calls:
     def send(
         self, request: HttpRequest, generation: int, deadline: Deadline, call_limiter: CallLimiter
     ) -> HttpResponse:
-        """Send an authorised request, once its turn has come.
+        """Send an authorised request when the rate allows.
 
         Raises:
-            LookupTimeout: the registry's fault only if the endpoint answers nobody.
+            LookupTimeout: the registry's fault only if the endpoint responds to no call.
             Throttled: the account is blocked, or our own rate does not allow the call.
-            TrustLookupError: there was no answer.
+            TrustLookupError: there was no response.
         """
 
         def ask(until: Deadline, record_sent: Callable[[], None]) -> None:
@@ -96,7 +89,7 @@ class Calls:
                 call_limiter.record_answer()
             blocked = read_block(response)
             if blocked is not None:
-                # Under any status: a 401 or 404 like this is about neither the credential nor the image.
+                # Under any status: a 401 or 404 with this text is about neither the credential nor the image.
                 raise blocked
             return response
 
@@ -107,12 +100,12 @@ class Calls:
         call_limiter: CallLimiter,
         trial: int | None = None,
     ) -> HttpResponse:
-        """Send a request about an image that nobody chose, whose answer tells something of the registry.
+        """Send a control request, about a random image: its response shows the state of the registry.
 
-        ``trial`` is the generation whose trial the caller holds, if any: it ends where that was accepted.
+        ``trial`` is the generation whose trial the caller holds, if any: the trial ends if it was accepted.
 
         Raises:
-            TrustLookupError: there was no answer.
+            TrustLookupError: there was no response.
         """
         request, generation = self.authorize(request, deadline, call_limiter, trial)
         answer = None
@@ -130,13 +123,13 @@ class Calls:
         *,
         of_list: bool = False,
     ) -> RegistryUnavailable:
-        """Return the error as the registry's fault if a control request fails, too, else as the image's.
+        """Return the error as the registry's fault if control requests fail, too, else as the image's.
 
-        That is the call for one tag, or the one for a list where that failed or the first is not offered. Two
-        must fail: now and then one fails by itself, and an author may ask until that is the one.
+        A control request is the call for one tag, or the call for a list if that failed or the first is not
+        offered. Two must fail: a single one fails now and then, and an author may retry until that happens.
 
         Raises:
-            TrustLookupError: a control request was not answered.
+            TrustLookupError: there was no response to a control request.
         """
         if error.fault is Fault.LOCAL:
             return error
@@ -144,13 +137,13 @@ class Calls:
             is_alive = any(self._is_alive(deadline, call_limiter, of_list=of_list) for _ in range(SAMPLES))
         except LookupTimeout as late:
             if late.fault is Fault.LOCAL and not error.was_sent:
-                return error  # nothing of the image was in it, and no time is left to see it again
+                return error  # the request was not sent, so the image cannot matter, and no time is left
             raise
         fault = Fault.IMAGE if is_alive else Fault.REGISTRY
         return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
 
     def _is_alive(self, deadline: Deadline, call_limiter: CallLimiter, *, of_list: bool) -> bool:
-        """Whether a control request is answered; one that fails to be sent is as good as one that fails."""
+        """Return whether a control request succeeds."""
         for control in self._make_controls(of_list=of_list):
             try:
                 answer = self.send_control(control, deadline, call_limiter)
@@ -163,7 +156,7 @@ class Calls:
         return False
 
     def _make_controls(self, *, of_list: bool) -> list[HttpRequest]:
-        """Return what is sent, each where the registry does not offer the call before."""
+        """Return the control requests; each is sent if the registry does not offer the one before."""
         of_tags = self._detail.make_list_control()
         return [of_tags] if of_list else [self._detail.make_control(), of_tags]
 
@@ -175,10 +168,11 @@ class Calls:
         return request.with_headers(authorization.headers), authorization.generation
 
     def _ask_anybody(self, trial: int, deadline: Deadline, record_sent: Callable[[], None]) -> None:
-        """Send a control request while a call waits; only whether it is answered counts for the registry.
+        """Send a control request while a call waits; any response shows that the registry responds.
 
-        For the credential it counts as any call: an author could keep it on trial by names that SWR is slow
-        about, and everybody else waiting. It is beyond the rate: its turn might come when the call has ended.
+        It may also end the trial of a credential: otherwise an author could prolong the trial, and block all
+        other lookups, by names that SWR is slow about. It ignores the rate limit, because the call might have
+        ended before a token is available.
         """
         for control in self._make_controls(of_list=self._detail.is_missing):
             request, generation = self._authorize(control, deadline, trial)
@@ -188,7 +182,7 @@ class Calls:
                 answer = self._exchange(request, deadline)
             finally:
                 if answer is not None and is_unauthorized(answer) and names_credential(answer):
-                    # Five failures lock the account, and each call that waits may send some.
+                    # Five failures lock the account, and each waiting call may send some.
                     self._credential.reject(generation)
                 else:
                     self._settle(generation, trial, answer)
@@ -196,7 +190,7 @@ class Calls:
                 return
 
     def _settle(self, generation: int, trial: int | None, answer: HttpResponse | None) -> None:
-        """Say of a credential what the answer to a control request shows, if there was one."""
+        """Accept or release a credential after the response to a control request, if there was one."""
         if answer is not None and shows_acceptance(answer):
             self._credential.accept(generation)
         elif generation != trial:

@@ -1,4 +1,4 @@
-"""SWR's API: one registry's tag detail and tag list, authorised, one call at a time."""
+"""Client of SWR's API for one registry: details of tags and tag lists."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
     OK,
@@ -32,7 +33,7 @@ from webhook.swr.answers import (
     read_tag,
     shows_acceptance,
 )
-from webhook.swr.calls import CallRecorder, Calls
+from webhook.swr.calls import Calls
 from webhook.swr.fallback import TagDetail, find_in_list
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
@@ -41,21 +42,21 @@ from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLi
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 
 MAX_NAMED: Final = 10
-"""Tags of a digest that a record names."""
+"""Tags of a digest in a record."""
 
 
 class SwrClient:
-    """Asks one registry. Thread-safe as far as its transport and credential are."""
+    """Looks up images in one registry."""
 
     def __init__(
         self,
         registry: Registry,
         transport: Transport,
         credential: Credential,
-        recorder: CallRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Ask ``registry`` over ``transport`` as ``credential``; ``clock`` is epoch seconds."""
+        """Call ``registry`` over ``transport`` with ``credential``; ``clock`` is in epoch seconds."""
         self._registry = registry
         self._credential = credential
         self._clock = clock
@@ -65,10 +66,10 @@ class SwrClient:
         self._calls = Calls(registry, transport, credential, recorder, self._detail)
 
     def show_tag(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
-        """Return what SWR says of a tag (SWR API Reference, Querying an Image Tag).
+        """Return the record of a tag (SWR API Reference, Querying an Image Tag).
 
         Raises:
-            TrustLookupError: the answer is not known.
+            TrustLookupError: there is none.
         """
         assert query.tag is not None
         path = f"/v2{repository_path(query.organization, query.repository)}/tags/{quote(query.tag, safe='')}"
@@ -84,7 +85,7 @@ class SwrClient:
                 return record
         except RegistryUnavailable as error:
             raise self._calls.compare(error, deadline, call_limiter) from None
-        # The list comes first: where the endpoint is wrong, SWR does not answer it.
+        # The list comes first: if the endpoint is wrong, it fails.
         try:
             record = self._find_in_list(query, deadline, call_limiter)
         except Forbidden:
@@ -94,10 +95,10 @@ class SwrClient:
         return record
 
     def _confirm_missing(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> None:
-        """Record that the call for one tag is missing, once that was seen of an image that nobody chose.
+        """Record that the call for one tag is missing, if a control request confirms it.
 
         Raises:
-            MalformedAnswer: it is not: the gateway does not know the path of this image only.
+            MalformedAnswer: it does not: the gateway rejects the path of this image only.
         """
         control = self._detail.make_control(query.organization)
         if not is_unpublished(self._calls.send_control(control, deadline, call_limiter)):
@@ -107,7 +108,7 @@ class SwrClient:
 
     @property
     def uses_tag_list(self) -> bool:
-        """Whether questions about tags are answered from tag lists (``webhook.swr.fallback``)."""
+        """Whether tags are looked up in tag lists (``webhook.swr.fallback``)."""
         return self._detail.is_missing
 
     def _find_in_list(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
@@ -123,12 +124,12 @@ class SwrClient:
             raise self._calls.compare(error, deadline, call_limiter, of_list=True) from None
 
     def find_digest(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
-        """Return what the tags that hold a digest say, from the whole tag list.
+        """Return the record of a digest, from the complete tag list.
 
-        Trusted only if at least one tag holds the digest and every one that does is trusted.
+        It is trusted only if at least one tag has the digest, and all tags that have it are trusted.
 
         Raises:
-            TrustLookupError: the list was not read to its end.
+            TrustLookupError: the list could not be read completely.
         """
         assert query.digest is not None
         repository = (query.organization, query.repository)
@@ -152,10 +153,10 @@ class SwrClient:
         )
 
     def _read_list(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TagList:
-        """Read the list of a repository's tags to its end; one that is missing has none.
+        """Read the complete tag list of a repository; a missing repository has no tags.
 
-        By the markers of API v3: offsets (v2) shift while tags are pushed, so that an untrusted holder
-        could be missed. The list is as old as the question about its first page.
+        It uses the markers of API v3, because offsets (v2) shift while tags are pushed, so that an untrusted
+        tag could be missed. The list is as old as the request for its first page.
         """
         path = f"/v3{repository_path(query.organization, query.repository)}/tags"
         holders: dict[str, list[TagFact]] = {}
@@ -196,8 +197,8 @@ class SwrClient:
     ) -> HttpResponse:
         """Send the request for one page of a list.
 
-        How long a list takes, and whether SWR chokes on it, depends on the repository, which the author of
-        a Pod chooses. So only the timeout of a first page may be the registry's fault, as that of any call.
+        The time of a list, and whether SWR fails on it, depend on the repository, which the author of a Pod
+        chooses. So only the timeout of a first page may be the registry's fault.
         """
         try:
             response = self._get(request, organization, deadline, call_limiter)
@@ -218,7 +219,7 @@ class SwrClient:
 
         Raises:
             Forbidden: SWR refuses the credential for this organisation and accepts it for others.
-            TrustLookupError: there was no answer.
+            TrustLookupError: there was no response.
         """
         again = True
         while True:
@@ -261,15 +262,15 @@ class SwrClient:
         deadline: Deadline,
         call_limiter: CallLimiter,
     ) -> Fault:
-        """Return whose fault a 401 is for which the credential rests.
+        """Return the fault of a 401 after which the credential is paused.
 
-        It is ``registry`` only where the answer says that it is about the credential. Any other may be about
-        what was asked, and its author chose that: if a control request is refused, too, the credential rests
-        to be on the safe side, for five failures lock the account, and that admits nothing.
+        It is ``registry`` only if the response names the credential. Any other 401 may be about the image,
+        which its author chose. If a control request is refused, too, the credential is paused to be safe,
+        because five failures lock the account; the fault is ``local``, so that nothing is admitted.
 
         Raises:
             Forbidden: the credential is accepted for another organisation.
-            Unauthorized: that could not be found out. The image's fault: its author chose the organisation.
+            Unauthorized: that is not known. It is the image's fault: its author chose the organisation.
         """
         if names_credential(response):
             return Fault.REGISTRY

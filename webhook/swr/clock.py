@@ -1,4 +1,4 @@
-"""How far this machine's clock is off, as far as an answer of SWR tells.
+"""Skew of this machine's clock, as shown by a response of SWR.
 
 A signature is valid for 15 minutes around its time (API Request Signing Guide). The gateway refuses an older
 one with 401 and a message such as ``Incorrect IAM authentication information: calc aksk signature
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final
 
 MAX_SKEW: Final = 900.0
-"""Seconds that the time of a signature may be off."""
+"""Seconds by which the time of a signature may differ."""
 
 _TIMES: Final = re.compile(
     r"signature time:\s*([0-9]{8}T[0-9]{6}Z)\s*[,;.]?\s*server time:\s*([0-9]{8}T[0-9]{6}Z)", re.IGNORECASE
@@ -25,8 +25,8 @@ _TIMES: Final = re.compile(
 def find_skew(messages: Iterable[str], date: str | None, now: float) -> float | None:
     """Return by how many seconds this machine's clock is ahead of SWR's, ``None`` if that is not known.
 
-    The two times in a message are the evidence. Without them it is the ``Date`` header of the answer, and
-    only if the signature cannot be valid by it. ``now`` is the time of the answer in epoch seconds.
+    It is computed from the two times in a message. Without them the ``Date`` header is used, but only if
+    the signature cannot be valid at that time. ``now`` is the time of the response in epoch seconds.
     """
     for message in messages:
         match = _TIMES.search(message)
@@ -42,7 +42,7 @@ def find_skew(messages: Iterable[str], date: str | None, now: float) -> float | 
 
 
 def describe_skew(skew: float) -> str:
-    """Return in a clause what is wrong with the clock."""
+    """Describe the skew in a clause."""
     return f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} SWR's"
 
 

@@ -1,8 +1,8 @@
-"""TCP connections to a host with several addresses, of which some may not answer.
+"""TCP connections to a host with several addresses, some of which may not respond.
 
-A firewall or a broken IPv6 route drops packets in silence: a connection attempt then lasts until its time
-limit. So attempts overlap, in the spirit of RFC 8305 (Happy Eyeballs), and the first that connects is
-used. An address can also die while connections to it are open: the kernel watches for that.
+A firewall or a broken IPv6 route may drop packets, and a connection attempt then lasts until its time limit.
+So attempts overlap, as in RFC 8305 (Happy Eyeballs), and the first connection is used. An address can also
+fail while connections to it are open: the kernel watches for that.
 """
 
 from __future__ import annotations
@@ -17,62 +17,64 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Final
 
+from cachetools import FIFOCache
+
 from webhook.deadlines import Deadline
 from webhook.swr.resolver import Address
 
 ATTEMPT_DELAY: Final = 0.25
-"""Seconds after which the next address is tried, too (RFC 8305, section 5)."""
+"""Seconds between the attempts (RFC 8305, section 5)."""
 
 AVOIDED_SECONDS: Final = 120.0
-"""For how long an address that failed or did not answer is tried last."""
+"""Seconds for which an address that failed is tried last."""
 
 MAX_AVOIDED: Final = 256
-"""Addresses that are remembered; endpoints have a handful each."""
+"""Addresses whose failures are kept; an endpoint has a few."""
 
 UNACKNOWLEDGED_MS: Final = 1000
-"""Milliseconds after which a connection is closed if the other side acknowledges nothing (RFC 5482). A server
-that is slow to answer acknowledges the request at once."""
+"""Milliseconds without an acknowledgement after which a connection is closed (RFC 5482). A slow server
+acknowledges a request at once."""
 
 KEEPALIVE_IDLE: Final = 10
-"""Seconds after which an idle connection is probed, and then every ``KEEPALIVE_INTERVAL`` seconds."""
+"""Seconds until an idle connection is probed, and then every ``KEEPALIVE_INTERVAL`` seconds."""
 
 KEEPALIVE_INTERVAL: Final = 5
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
 
 _NO_FAMILY: Final = frozenset({errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EAFNOSUPPORT})
-"""What a machine without IPv6 reports for IPv6: it says nothing while IPv4 fails otherwise."""
+"""Errors of a machine without IPv6 for IPv6 addresses; a failure of IPv4 is more relevant."""
 
 Endpoint = tuple[str, int]
 """A numeric address and a port."""
 
 
 def is_local_limit(error: BaseException) -> bool:
-    """Whether an error says that this process has no descriptor, memory or port left.
+    """Return whether an error means that this process has no descriptor, memory or port left.
 
-    Linux reports used up ports as EADDRNOTAVAIL.
+    Linux reports exhausted ports as EADDRNOTAVAIL.
     """
     code = error.errno if isinstance(error, OSError) else None
     return code in _EXHAUSTED or code == errno.EADDRNOTAVAIL
 
 
 class Connector:
-    """Connects to the first address that answers, and remembers those that do not; thread-safe."""
+    """Connects to the first address that responds, and tries addresses that failed last."""
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         """Measure ages by ``clock``, in seconds; ``time.monotonic`` unless given."""
         self._clock = clock or time.monotonic
         self._lock = threading.Lock()
-        self._failed_at: dict[Endpoint, float] = {}
-        self._dead_at: dict[Endpoint, float] = {}
-        self._answered_at: dict[Endpoint, float] = {}
+        self._failed_at: FIFOCache[Endpoint, float] = FIFOCache(MAX_AVOIDED)
+        self._dead_at: FIFOCache[Endpoint, float] = FIFOCache(MAX_AVOIDED)
+        self._answered_at: FIFOCache[Endpoint, float] = FIFOCache(MAX_AVOIDED)
 
     def connect(self, addresses: Sequence[Address], port: int, deadline: Deadline) -> socket.socket:
         """Return a connected socket, non-blocking; the caller closes it.
 
         Raises:
-            TimeoutError: no address has answered by the deadline.
-            OSError: every address failed; ``is_local_limit`` where that is due to this process.
+            TimeoutError: no address has responded by the deadline.
+            OSError: every address failed; see ``is_local_limit``.
         """
         race = _Race(self, port, deadline)
         try:
@@ -84,7 +86,7 @@ class Connector:
         """Return the addresses in the order of the attempts.
 
         The families alternate, beginning with that of the first address. Addresses that failed within
-        ``AVOIDED_SECONDS`` come last, the one that failed longest ago first.
+        ``AVOIDED_SECONDS`` come last, ordered by the time of the failure.
         """
         families: dict[socket.AddressFamily, list[Address]] = {}
         for address in dict.fromkeys(addresses):
@@ -99,12 +101,12 @@ class Connector:
     def record_failure(self, endpoint: Endpoint, *, dead: bool = False) -> None:
         """Record that an address failed, so that it is tried last for a while.
 
-        ``dead`` says that it does not even acknowledge packets: see ``is_dead``.
+        ``dead`` means that it does not acknowledge packets; see ``is_dead``.
         """
         with self._lock:
-            _put(self._failed_at, endpoint, self._clock())
+            self._failed_at[endpoint] = self._clock()
             if dead:
-                _put(self._dead_at, endpoint, self._clock())
+                self._dead_at[endpoint] = self._clock()
 
     def record_success(self, endpoint: Endpoint) -> None:
         """Record that an address accepted a connection."""
@@ -112,16 +114,16 @@ class Connector:
             self._failed_at.pop(endpoint, None)
 
     def record_answer(self, endpoint: Endpoint) -> None:
-        """Record that a request to an address was answered."""
+        """Record a response from an address."""
         with self._lock:
-            _put(self._answered_at, endpoint, self._clock())
+            self._answered_at[endpoint] = self._clock()
 
     def has_answered(self, endpoint: Endpoint, since: float) -> bool:
-        """Return whether an address has answered a request at or after ``since``, a time of ``now``."""
+        """Return whether an address has responded at or after ``since``, a time of ``now``."""
         return self._answered_at.get(endpoint, float("-inf")) >= since
 
     def is_dead(self, endpoint: Endpoint, since: float) -> bool:
-        """Whether an address was found dead at or after ``since``, a time of ``now``."""
+        """Return whether an address was dead at or after ``since``, a time of ``now``."""
         return self._dead_at.get(endpoint, float("-inf")) >= since
 
     def now(self) -> float:
@@ -129,15 +131,8 @@ class Connector:
         return self._clock()
 
 
-def _put(times: dict[Endpoint, float], endpoint: Endpoint, now: float) -> None:
-    times.pop(endpoint, None)
-    while len(times) >= MAX_AVOIDED:
-        del times[next(iter(times))]
-    times[endpoint] = now
-
-
 def _watch(connection: socket.socket) -> None:
-    """Let the kernel close a connection whose other side is gone, as far as the platform can."""
+    """Let the kernel close a connection whose other side is gone, if the platform can."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
@@ -150,7 +145,7 @@ def _watch(connection: socket.socket) -> None:
 
 
 class _Race:
-    """The overlapping attempts to connect once."""
+    """Overlapping attempts for one connection."""
 
     def __init__(self, connector: Connector, port: int, deadline: Deadline) -> None:
         self._connector = connector
@@ -161,7 +156,7 @@ class _Race:
         self._failures: list[OSError] = []
 
     def run(self, order: Sequence[Address]) -> socket.socket:
-        """Try one address after the other, each at most ``ATTEMPT_DELAY`` after the one before."""
+        """Try the addresses in order, each at most ``ATTEMPT_DELAY`` after the one before."""
         waiting = list(reversed(order))
         next_at = time.monotonic()
         while waiting or self._attempts:
@@ -176,13 +171,13 @@ class _Race:
             if winner is not None:
                 return winner
             if len(self._attempts) < before:
-                next_at = time.monotonic()  # an attempt that failed leaves its time to the next address
+                next_at = time.monotonic()  # the next attempt need not wait after a failure
         for _, address, _ in self._attempts.values():
             self._connector.record_failure((address, self._port), dead=True)
         raise self._failure()
 
     def close(self) -> None:
-        """Close every attempt but the one that is used."""
+        """Close all attempts except the one that is used."""
         for attempt, _, _ in self._attempts.values():
             attempt.close()
         self._attempts.clear()
@@ -209,10 +204,10 @@ class _Race:
         self._poll.register(attempt, select.POLLOUT)
 
     def _wait(self, seconds: float) -> socket.socket | None:
-        """Wait for the attempts under way and return one that has connected, if any."""
+        """Wait for the attempts in progress and return one that has connected, if any."""
         if not self._attempts:
             return None
-        # Rounded up: a poll that ends too soon would be repeated without a pause.
+        # Rounded up, because a poll that ends too early would be repeated without a pause.
         for descriptor, _ in self._poll.poll(max(0, int(seconds * 1000) + 1)):
             attempt, address, _ = self._attempts.pop(descriptor)
             self._poll.unregister(attempt)
@@ -227,7 +222,7 @@ class _Race:
         return None
 
     def _record_slower(self) -> None:
-        """Remember the addresses that had their time before the one that connected."""
+        """Record the addresses that had enough time before the one that connected."""
         now = time.monotonic()
         for _, address, started in self._attempts.values():
             if now - started >= ATTEMPT_DELAY:
@@ -239,7 +234,7 @@ class _Race:
             self._connector.record_failure((address, self._port))
 
     def _failure(self) -> OSError:
-        """Return the error that says most: ours first, because the others did not have a fair chance."""
+        """Return the most relevant error: a local limit first, because the addresses are not to blame."""
         for error in self._failures:
             if error.errno in _EXHAUSTED:
                 return error

@@ -1,8 +1,8 @@
-"""Answers about tags where a registry does not offer the call for one tag (ShowRepoTag).
+"""Lookup of tags in tag lists, for registries that do not offer the call for one tag (ShowRepoTag).
 
-In some regions the API gateway does not publish that call: each one is answered 404 ``APIGW.0101``. The tag
-list (SWR API Reference, Listing Image Tags, v3) is published and says the same of each tag. A wrong endpoint
-answers 404 ``APIGW.0101`` to everything, the list included: an answered list proves that one call is missing.
+In some regions the API gateway does not publish that call and responds 404 ``APIGW.0101`` to it. The tag list
+(SWR API Reference, Listing Image Tags, v3) is published and has the same fields. A wrong endpoint responds
+404 ``APIGW.0101`` to every call: only if the list works, the call for one tag is missing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
+from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import read_listed_tag
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -22,29 +23,21 @@ from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, follow_markers
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
 RETRY_SECONDS: Final = 3600.0
-"""For how long the tag list is used before the call for one tag is tried again."""
+"""Seconds for which tag lists are used before the call for one tag is tried again."""
 
 PROBE: Final = "swr-trust-probe"
-"""How organisation and repository of control requests begin. They need not exist: that SWR answers counts. A
-number that nobody can guess follows: else somebody could push what SWR is slow about under that name, or own
-the organisation that something before SWR cuts off."""
+"""Prefix of organisation and repository of control requests. They need not exist, because any response
+counts. A random number follows, so that an attacker can neither push a slow image under that name nor own the
+organisation."""
 
 logger = logging.getLogger(__name__)
 
 
-class FallbackRecorder(Protocol):
-    """Metrics of which call answers questions about tags."""
-
-    def tag_source_changed(self, registry: str, source: str) -> None:
-        """Record the call that answers: ``tag``, or ``list`` where a registry does not offer the first."""
-        ...  # pragma: no cover
-
-
 class TagDetail:
-    """Whether a registry offers the call for one tag, as far as is known; thread-safe."""
+    """Whether a registry offers the call for one tag, as far as is known."""
 
     def __init__(
-        self, registry: Registry, recorder: FallbackRecorder, clock: Callable[[], float] | None = None
+        self, registry: Registry, recorder: Recorder, clock: Callable[[], float] | None = None
     ) -> None:
         """Assume that it does. ``clock`` is in monotonic seconds."""
         self._registry = registry
@@ -61,7 +54,7 @@ class TagDetail:
 
     @property
     def is_due(self) -> bool:
-        """Whether the call is to be made: it is offered, or was not tried for ``RETRY_SECONDS``."""
+        """Whether to make the call: it is offered, or was not tried for ``RETRY_SECONDS``."""
         return not self._missing or self._clock() >= self._retry_at
 
     def record_missing(self) -> None:
@@ -78,7 +71,7 @@ class TagDetail:
             )
 
     def record_offered(self) -> None:
-        """Record that SWR answered the call."""
+        """Record that SWR offers the call."""
         if not self._missing:
             return
         with self._lock:
@@ -88,23 +81,23 @@ class TagDetail:
             logger.warning("%s offers the call for one tag again", self._registry.name)
 
     def make_control(self, organization: str | None = None) -> HttpRequest:
-        """Return the call for one tag of an image that nobody chose.
+        """Return the call for one tag of a random image.
 
-        It is in an organisation that nobody chose either. That is out of the credential's reach, so it is in
-        another one of the policy than ``organization``, if that is given and the policy names any.
+        Its organisation is random, too. If ``organization`` is given and the policy names others, it is one
+        of them, because the credential may not read a random one.
         """
         path = f"/v2{repository_path(self.other_than(organization), _make_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
     def make_list_control(self) -> HttpRequest:
-        """Return the call for the tag list of a repository that nobody chose, in such an organisation."""
+        """Return the call for the tag list of a random repository in a random organisation."""
         path = f"/v3{repository_path(_make_name(), _make_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     def other_than(self, organization: str | None) -> str:
-        """Return an organisation of the policy but this one, or this one where there is no other.
+        """Return an organisation of the policy other than this one, or this one if there is no other.
 
-        One that nobody chose for ``None``, and where the policy names none.
+        For ``None``, or if the policy names none, return a random one.
         """
         own = self._registry.organizations
         if organization is None or not own:
@@ -113,7 +106,7 @@ class TagDetail:
 
 
 def _make_name() -> str:
-    """Return a name that nobody can have chosen."""
+    """Return a random name that cannot be guessed."""
     return f"{PROBE}-{secrets.token_hex(8)}"
 
 
@@ -123,14 +116,14 @@ def find_in_list(
     read: Callable[[HttpRequest, bool], HttpResponse],
     clock: Callable[[], float],
 ) -> TrustRecord:
-    """Return what a repository's tag list says of the tag of ``query``.
+    """Return the record of the tag of ``query`` from the tag list of its repository.
 
-    ``read`` sends a request; its second argument says whether it is the first page. The list is filtered by
-    ``tag``, which SWR compares loosely, so names are compared here. The tag is missing only if the list was
-    read to its end without it.
+    ``read`` sends a request; its second argument is whether it is for the first page. The list is filtered by
+    ``tag``, which SWR compares loosely, so names are compared here. The tag is missing only if the complete
+    list does not contain it.
 
     Raises:
-        TrustLookupError: the tag was not found, and the list was not read to its end.
+        TrustLookupError: the tag was not found, and the list could not be read completely.
     """
     assert query.tag is not None
     path = f"/v3{repository_path(query.organization, query.repository)}/tags"

@@ -1,4 +1,4 @@
-"""One HTTP exchange with SWR or IAM, as data, and who makes it and signs it."""
+"""HTTP requests and responses of SWR and IAM, and the interfaces that send and authorise them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout
 
 MAX_ANSWER: Final = 256 * 1024
-"""Bytes of an answer: a tag's detail is below 100 KiB, a token some kilobytes. As many as there are calls
-under way may be in memory at once."""
+"""Bytes of a response: the detail of a tag has less than 100 KiB, a token some kilobytes. One per call in
+progress may be in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A request before it is sent. ``path`` is percent-encoded; ``query`` values are not.
 
-    ``base_url`` is scheme, host and port without a trailing slash. The representation leaves
-    headers and body out: they carry secrets.
+    ``base_url`` is scheme, host and port without a trailing slash. ``repr`` omits headers and body, because
+    they contain secrets.
     """
 
     method: str
@@ -29,7 +29,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     max_answer: int = MAX_ANSWER
-    """Bytes of an answer from which it is no answer any more."""
+    """Bytes of a response; a larger one is an error."""
 
     def with_headers(self, headers: Mapping[str, str]) -> HttpRequest:
         """Return a copy with more headers."""
@@ -38,7 +38,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response read to its end. Header names are lower case."""
+    """A complete response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -46,32 +46,31 @@ class HttpResponse:
 
 
 class Transport(Protocol):
-    """Sends one request, without following redirects.
+    """Sends requests, without following redirects.
 
-    It does not try again, unless a kept connection turns out to be dead before a GET has arrived.
+    A request is not repeated, except for a GET over a kept connection that turns out to be dead.
     """
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        """Return the whole answer, whatever its status.
+        """Return the complete response, whatever its status.
 
         Raises:
-            LookupTimeout: it was not complete by the deadline; the connection has been cut.
+            LookupTimeout: it was not complete by the deadline; the connection was closed.
             RegistryUnavailable: no connection, TLS not verified, or the connection broke.
-            MalformedAnswer: larger than allowed, or no HTTP.
+            MalformedAnswer: larger than allowed, or compressed.
         """
         ...  # pragma: no cover
 
     def received(self, base_url: str) -> int:
-        """Return how many bytes of answers have arrived from an endpoint so far, of incomplete ones, too."""
+        """Return the bytes of all responses of an endpoint so far, also of incomplete ones."""
         ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The headers that authorise one request, and which secret they were made from.
+    """The headers that authorise one request, and the generation of the secret they were made from.
 
-    ``generation`` changes whenever the secret does: a 401 is told about the generation that was
-    used, so that an answer to an old secret never counts against a new one.
+    ``generation`` changes with the secret, so that a 401 for an old secret does not count against a new one.
     """
 
     headers: Mapping[str, str] = field(repr=False)
@@ -79,37 +78,37 @@ class Authorization:
 
 
 class Credential(Protocol):
-    """An identity towards SWR, shared by everything that asks with it."""
+    """An identity for SWR, shared by all registries that use it."""
 
     def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         """Return the headers for this request; may log in to IAM first, once for all callers.
 
-        ``trial`` is the generation that another request of the same caller is trying, if any: this one
-        does not wait for its fate.
+        ``trial`` is the generation that another request of the same caller is trying, if any: this request
+        does not wait for the outcome.
 
         Raises:
-            Unauthorized: no secret to be had, or paused after a failed authentication.
-            LookupTimeout: the secret is being tried by somebody else; SWR's fault where that got no answer.
-            TrustLookupError: IAM could not be asked.
+            Unauthorized: there is no secret, or it is paused after a failed authentication.
+            LookupTimeout: another request is trying the secret; SWR's fault if SWR did not respond to it.
+            TrustLookupError: IAM could not be called.
         """
         ...  # pragma: no cover
 
     def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Tell that SWR answered 401 to this generation; return whether to try once more.
+        """Record that SWR responded 401 to this generation; return whether to retry.
 
-        ``fault`` is ``local`` where it is not certain that the 401 is about the credential: a pause that
-        the author of a Pod may have caused admits nothing.
+        ``fault`` is ``local`` if it is not certain that the 401 is about the credential: a pause that the
+        author of a Pod may have caused admits nothing.
 
-        ``True`` only where a fresh secret can be had (one fresh login for ``iamUser``, a file
-        that has changed); otherwise the credential is paused until its file changes or six to
-        ten minutes have passed, jittered: five failures lock an account, over all replicas.
+        A retry needs another secret (one new login for ``iamUser``, a file that has changed). Without one,
+        the credential is paused until its file changes, or for 6 to 10 minutes, because five failures over
+        all replicas lock the account.
         """
         ...  # pragma: no cover
 
     def accept(self, generation: int) -> None:
-        """Tell that this generation was accepted: earlier failures no longer count."""
+        """Record that this generation was accepted; earlier failures no longer count."""
         ...  # pragma: no cover
 
     def release(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
-        """Tell that a request with this generation ended without a word on it: a 5xx, or ``unanswered``."""
+        """Record that a request ended without showing whether the credential is accepted, as a 5xx does."""
         ...  # pragma: no cover

@@ -1,9 +1,9 @@
-"""SWR's names: what an organisation and a repository may be called, and how they travel in a path.
+"""Names in SWR: valid organisations and repositories, and how they are written in a URL path.
 
 Source: SWR API Reference, Querying an Image Tag (parameters ``namespace`` and ``repository``); SWR
 FAQ, multi-level image names, for ``$``. Names are checked before any call, because they become part
-of a URL. Where the reference can be read in two ways (several hyphens in a row), the name passes: a
-wrong refusal would leave its owner no way out, while SWR refuses a wrong name by itself.
+of a URL. Where the reference is ambiguous (several hyphens in a row), the name is accepted: SWR rejects
+an invalid name itself, while the owner of a valid one could not work around a wrong rejection.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from webhook.errors import InvalidReferenceError
 
 MAX_ORGANIZATION: Final = 64
 MAX_REPOSITORY: Final = 128
-"""Characters of the whole name, levels and slashes included."""
+"""Characters of the whole name, with slashes."""
 
 SEPARATOR: Final = "$"
-"""What ``/`` in a repository is sent as. No repository holds one, so nothing collides."""
+"""Replaces ``/`` in a repository. No repository contains it, so names stay distinct."""
 
-# Separators of different kinds are never neighbours. The parts between them make the repetition
+# Separators of different kinds are never adjacent. The parts between them make the repetition
 # unambiguous, so time is linear.
 _REST: Final = r"[a-z0-9]*(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _ORGANIZATION: Final = re.compile(rf"[a-z]{_REST}")
@@ -59,7 +59,7 @@ def check_names(organization: str, repository: str) -> None:
 
 
 def escape_repository(repository: str) -> str:
-    """Return a checked repository name as it stands in a request path."""
+    """Return a checked repository name as it is written in a request path."""
     return repository.replace("/", SEPARATOR)
 
 
@@ -87,10 +87,10 @@ def _repository_rule(name: str) -> str:
 def repository_path(organization: str, repository: str) -> str:
     """Return the path of a repository below ``/v2`` or ``/v3`` of SWR's API, percent-encoded.
 
-    Names are checked again although callers have done so: this is where they become part of a URL.
+    Names are checked again, although callers have done so, because they become part of a URL here.
 
     Raises:
-        InvalidReferenceError: SWR has no such names.
+        InvalidReferenceError: a name is not valid in SWR.
     """
     check_names(organization, repository)
     escaped = quote(escape_repository(repository), safe="$")

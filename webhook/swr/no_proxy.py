@@ -1,6 +1,6 @@
-"""``NO_PROXY``: the hosts that are asked directly.
+"""``NO_PROXY``: the hosts that are called without a proxy.
 
-There is no standard. These are the rules of Go (golang.org/x/net/http/httpproxy), which the kubelet
+There is no standard. The rules are those of Go (golang.org/x/net/http/httpproxy), which the kubelet
 and containerd follow. As in curl, spaces separate entries, too, and ``[IPv6]`` needs no port.
 """
 
@@ -25,7 +25,7 @@ class _Entry:
     network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
     domain: str = ""
     exact: bool = False
-    """Whether the domain itself matches, not only what is below it."""
+    """Whether the domain itself matches, not only its subdomains."""
     port: str = ""
 
     def matches(self, host: str, address: IpAddress | None, port: str) -> bool:
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class NoProxy:
-    """The entries of one ``NO_PROXY``; entries that cannot be read match nothing."""
+    """The entries of one ``NO_PROXY``; entries that cannot be parsed match nothing."""
 
     def __init__(self, entries: tuple[_Entry, ...], *, everything: bool = False) -> None:
         """Match these entries, or everything."""
@@ -53,7 +53,7 @@ class NoProxy:
         return cls(tuple(entry for word in words if (entry := _read_entry(word)) is not None))
 
     def matches(self, host: str, port: int) -> bool:
-        """Whether a host is asked directly; ``host`` is a name or an address without brackets."""
+        """Return whether a host is called directly; ``host`` is a name or an address without brackets."""
         if self._everything:
             return True
         host = host.lower().rstrip(".")

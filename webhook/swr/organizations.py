@@ -1,9 +1,9 @@
-"""Which organisations a credential is refused for while SWR accepts it for others.
+"""Organisations that SWR refuses a credential for, while it accepts the credential for others.
 
-SWR answers 401 to a credential that it does not accept, and may answer 401 about an organisation that
-the credential may not see. The author of a Pod chooses the organisation. So a 401 that does not say that it
-is about the credential pauses nothing before a control request: one that was answered 200 for another
-organisation, with the same secret if there is such a one, is sent once more.
+SWR responds 401 to an invalid credential, and may respond 401 about an organisation that the credential may
+not read. The author of a Pod chooses the organisation. So a 401 that does not name the credential does not
+pause it before a control request was made: a request about another organisation that was answered 200,
+preferably with the same secret, is repeated.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cachetools import TTLCache
+from cachetools import FIFOCache, TTLCache
 
 from webhook.swr.http import HttpRequest
 
 REFUSED_SECONDS: Final = 300.0
-"""For how long an organisation is not asked about again: IAM counts failed authentications."""
+"""Seconds without a call about a refused organisation, because IAM counts failed authentications."""
 
 MAX_REFUSED: Final = 1000
 """Organisations that are remembered as refused."""
@@ -28,38 +28,33 @@ MAX_ANSWERED: Final = 4
 
 
 class Organizations:
-    """What one registry's answers say about organisations; thread-safe.
-
-    A refusal counts for one generation of the secret only.
-    """
+    """The organisations of one registry. A refusal holds for one generation of the secret."""
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         """Measure by ``clock``, in monotonic seconds."""
         self._lock = threading.Lock()
-        self._answered: dict[str, tuple[int, HttpRequest]] = {}
+        self._answered: FIFOCache[str, tuple[int, HttpRequest]] = FIFOCache(MAX_ANSWERED)
         self._refused: TTLCache[str, int] = TTLCache(
             MAX_REFUSED, REFUSED_SECONDS, timer=clock if clock is not None else time.monotonic
         )
         self.checking = threading.Lock()
-        """Held by whoever sends a control request: one is enough for all."""
+        """Held while a control request is in progress: one is enough for all lookups."""
 
     def record_answer(self, organization: str, generation: int, request: HttpRequest) -> None:
-        """Record a request, without the headers that authorise it, that was answered 200."""
+        """Record a request that was answered 200, without its authorisation headers."""
         with self._lock:
             self._answered.pop(organization, None)
             self._answered[organization] = (generation, request)
-            while len(self._answered) > MAX_ANSWERED:
-                del self._answered[next(iter(self._answered))]
 
     def find_control(self, organization: str, generation: int) -> HttpRequest | None:
         """Return a request about another organisation that was answered 200, if any.
 
-        One with this secret, if there is one; else with an earlier one, most likely of the same account.
+        One with this secret is preferred to one with an earlier secret, most likely of the same account.
         """
         with self._lock:
             others = [
                 (answered == generation, request)
-                for other, (answered, request) in reversed(self._answered.items())
+                for other, (answered, request) in reversed(list(self._answered.items()))
                 if other != organization
             ]
         return max(others, key=lambda other: other[0], default=(False, None))[1]
@@ -71,6 +66,6 @@ class Organizations:
             self._answered.pop(organization, None)
 
     def is_refused(self, organization: str, generation: int) -> bool:
-        """Whether the secret was refused for this organisation not long ago."""
+        """Return whether the secret was refused for this organisation recently."""
         with self._lock:
             return self._refused.get(organization) == generation

@@ -1,4 +1,4 @@
-"""Proxies: which one an endpoint is asked through, and how it is logged in to."""
+"""Proxies: which one is used for an endpoint, and its credentials."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ HTTPS_PORT: Final = 443
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy: ``url`` is scheme, host and port; ``authorization`` logs in to it, and is secret."""
+    """A proxy: ``url`` is scheme, host and port; ``authorization`` is a secret header value."""
 
     url: str
     authorization: str | None = field(default=None, repr=False)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers that only the proxy sees."""
+        """The headers for the proxy only."""
         return {"Proxy-Authorization": self.authorization} if self.authorization is not None else {}
 
 
 class Proxies:
     """The proxies of one transport.
 
-    Without a proxy of its own, ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` count, in either case;
-    lower case comes first, as in curl. They are read once. User and password may be part of them, because a
-    Secret can fill the environment. ``HTTP_PROXY`` does not count where ``REQUEST_METHOD`` is set: in a CGI
+    Without a configured proxy, ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` are used, in either case;
+    lower case comes first, as in curl. They are read once. They may contain user and password, because a
+    Secret can fill the environment. ``HTTP_PROXY`` is ignored if ``REQUEST_METHOD`` is set, because in a CGI
     program the client sets it (CVE-2016-5386).
     """
 
     def __init__(self, own: str | None = None) -> None:
-        """Ask through ``own`` whatever the environment says, if it is given."""
+        """Use ``own`` instead of the environment, if it is given."""
         self._own = own
         self._environment = {} if own is not None else urllib.request.getproxies_environment()
         self._no_proxy = NoProxy.parse(self._environment.get("no", ""))
         self._read: dict[str, Proxy] = {}
 
     def find(self, base_url: str) -> Proxy | None:
-        """Return the proxy for an endpoint, ``None`` where it is asked directly.
+        """Return the proxy for an endpoint, or ``None`` if it is called directly.
 
         Raises:
-            RegistryUnavailable: the proxy's URL is none; it is not repeated, for it may hold a password.
+            RegistryUnavailable: the proxy's URL is invalid; the text omits it, as it may contain a password.
         """
         if is_local(urlsplit(base_url).hostname or ""):
             return None
@@ -76,9 +76,9 @@ class Proxies:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine, or an agent on it (CCE Pod Identity), whom no proxy can reach.
+    """Return whether a host is this machine, or an agent on it (CCE Pod Identity).
 
-    What is said to it over plain HTTP, a ServiceAccount's token for one, is not for a proxy to see.
+    A proxy cannot reach it, and must not see what is sent to it over plain HTTP, such as a token.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -88,10 +88,10 @@ def is_local(host: str) -> bool:
 
 
 def read_proxy(text: str) -> Proxy:
-    """Read the URL of a proxy; without a scheme it is ``http``.
+    """Parse the URL of a proxy; without a scheme it is ``http``.
 
     Raises:
-        RegistryUnavailable: it is none, or of another scheme.
+        RegistryUnavailable: it is invalid, or has another scheme.
     """
     try:
         parts = parse_url(text if "://" in text else f"http://{text}")

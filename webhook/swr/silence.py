@@ -1,11 +1,11 @@
-"""Whether an endpoint is silent whoever asks, or only about what one image's author chose.
+"""Whether an endpoint responds to no call at all, or only not to those about one image.
 
-A call that gets no answer may be about a name that SWR, or a firewall before it, is slow about: then its
-timeout says nothing about the endpoint. So where a call waits and nothing has been heard for a quarter of its
-time, a control request about an image that nobody chose is sent beside it, and soon a second one: now and
-then one is lost by itself, and an author may ask until that happens. The endpoint is silent if neither is
-answered, nor any other call, for half of the time that the call had. An answer that is so large that it is
-still arriving is no silence: its bytes count.
+SWR, or a firewall in front of it, may be slow about a name that the author of a Pod chose. The timeout of
+such a call does not tell anything about the endpoint. So if a call waits and the endpoint has not responded
+to any for a quarter of its time, a control request about a random image is sent, and soon a second one: a
+single one is lost now and then, and an author may retry until that happens. The endpoint is silent if it
+responds neither to them nor to any other call for half of the time of the call. The bytes of a large response
+that is still arriving count as a response.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, LookupTimeout, TrustLookupError
 
 CONTROL_DELAY: Final = 1 / 4
-"""The share of a call's time after which a control request is sent, where nothing is heard meanwhile."""
+"""The share of a call's time without any response after which a control request is sent."""
 
 HESITATION: Final = 1 / 12
-"""The share of a call's time after which the next one is sent, until there are ``SAMPLES``."""
+"""The share of a call's time after which the next control request is sent, up to ``SAMPLES``."""
 
 SAMPLES: Final = 2
-"""Control requests, side by side, that are not answered by an endpoint that is silent."""
+"""Concurrent control requests without a response that show a silent endpoint."""
 
 SILENT: Final = 1 / 2
-"""The share of a call's time for which nobody is answered where the endpoint is silent."""
+"""The share of a call's time without any response after which the endpoint is silent."""
 
 SHORTEST: Final = 1.0
-"""Seconds of a control request at least: the calls of a lookup that has begun long ago have less."""
+"""Minimum seconds of a control request; a late call of a lookup may have less."""
 
 ALIVE: Final = 64 * 1024
-"""Bytes of answers, complete or not, that an endpoint does not send which is down."""
+"""Bytes of responses, complete or not, that show that an endpoint is not down."""
 
 Ask = Callable[[Deadline, Callable[[], None]], None]
-"""Sends a control request by a deadline, having called its second argument; returns if it was answered."""
+"""Calls its second argument, sends a control request by a deadline, and returns if there is a response."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A call that waits for its answer since ``began`` (monotonic), for at most ``seconds``."""
+    """A call that waits for its response since ``began`` (monotonic), for at most ``seconds``."""
 
     began: float
     seconds: float
@@ -56,24 +56,24 @@ class _Waiting:
 
     @property
     def seconds_of_control(self) -> float:
-        """The time that a control request beside it has."""
+        """The time limit of a control request for this call."""
         return max(self.seconds, SHORTEST)
 
 
 class Silence:
-    """Watches the calls to one endpoint; thread-safe."""
+    """Watches the calls to one endpoint."""
 
     def __init__(self, received: Callable[[], int]) -> None:
-        """``received`` returns how many bytes of answers the endpoint has sent so far."""
+        """``received`` returns the bytes of responses that the endpoint has sent so far."""
         self._received = received
         self._lock = threading.Lock()
         self._waiting: dict[_Waiting, None] = {}
         self._watchers = 0
         self._heard_at = self._tried_at = float("-inf")
         self._tried = 0
-        """How many control requests were begun since something was heard."""
+        """The number of control requests since the last response."""
         self._unanswered: list[float] = []
-        """When the first ``SAMPLES`` control requests were sent since which nothing has been heard."""
+        """The times of the first ``SAMPLES`` control requests since the last response."""
         self._bytes = 0
 
     @contextmanager
@@ -85,10 +85,10 @@ class Silence:
         *,
         in_doubt: bool = False,
     ) -> Iterator[None]:
-        """Say of a timeout in the block, which is a call, whose fault it is.
+        """Set the fault of a timeout in the block, which is a call.
 
-        ``ask`` is called from other threads, by ``SAMPLES`` at a time. ``hear`` is called once it was
-        answered while this call waits. The first control request is sent at once where it is ``in_doubt``.
+        ``ask`` is called by up to ``SAMPLES`` other threads. ``hear`` is called if there is a response to one
+        while this call waits. If the call is ``in_doubt``, the first control request is sent at once.
         """
         call = _Waiting(time.monotonic(), deadline.remaining(), ask, hear)
         with self._lock:
@@ -116,7 +116,7 @@ class Silence:
                 del self._waiting[call]
 
     def record_answer(self) -> None:
-        """Record that the endpoint has answered something."""
+        """Record a response of the endpoint."""
         with self._lock:
             self._heard_at, self._tried = time.monotonic(), 0
             self._unanswered.clear()
@@ -139,7 +139,7 @@ class Silence:
             return time.monotonic() - max(self._unanswered[-1], call.began) >= call.seconds * SILENT
 
     def _watch(self) -> None:
-        """Send control requests for as long as calls wait and nothing is heard, beside the other watchers."""
+        """Send control requests while calls wait without any response, together with the other watchers."""
         while (waits := self._next_wait()) is not None:
             seconds, call = waits
             if seconds > 0:
@@ -148,9 +148,9 @@ class Silence:
                 self._ask(call)
 
     def _next_wait(self) -> tuple[float, _Waiting] | None:
-        """Return the oldest call, and in how many seconds a control request is due for it.
+        """Return the seconds until a control request is due, and the oldest call.
 
-        Whoever is told that it is due now sends it; ``None`` ends the watcher.
+        If it is due now, the caller sends it; ``None`` ends the watcher.
         """
         with self._lock:
             call = next(iter(self._waiting), None)
@@ -170,10 +170,10 @@ class Silence:
         began = time.monotonic()
         with self._lock:
             if self._received() - self._bytes >= ALIVE:
-                self._unanswered.clear()  # to be seen anew from here
+                self._unanswered.clear()  # count from here again
         is_recorded = False
 
-        def record() -> None:  # of two calls that stand for one control request, the first counts
+        def record() -> None:  # a control request may take two calls; the first one counts
             nonlocal is_recorded
             if not is_recorded:
                 is_recorded = True

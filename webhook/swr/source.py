@@ -1,4 +1,4 @@
-"""The trust source over all registries: who is asked with which identity over which connections."""
+"""The trust source of all registries: their clients, credentials and transports."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Protocol, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
+from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.ca_files import describe
-from webhook.swr.calls import CallRecorder
 from webhook.swr.client import SwrClient
 from webhook.swr.http import Credential, Transport
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord
@@ -20,32 +20,32 @@ V = TypeVar("V")
 
 
 class OpenTransport(Protocol):
-    """Makes the transport of a CA file and a proxy; both ``None`` by default."""
+    """Creates the transport of a CA file and a proxy; both ``None`` by default."""
 
     def __call__(self, *, ca_file: str | None, proxy: str | None) -> Transport:
-        """Return a transport; it is kept and shared."""
+        """Return a transport, which is shared."""
         ...  # pragma: no cover
 
 
 class OpenCredential(Protocol):
-    """Makes an identity; ``webhook.swr.credentials.build_credential`` with its settings bound."""
+    """Creates a credential, as ``webhook.swr.credentials.build_credential`` does."""
 
     def __call__(self, settings: CredentialSettings, registry: Registry, transport: Transport) -> Credential:
-        """Return a credential; it is kept and shared by all registries with the same identity."""
+        """Return a credential, which all registries with the same identity share."""
         ...  # pragma: no cover
 
 
 class SwrTrustSource:
-    """Implements ``TrustSource``. Connections are made on first use, all else by ``open``.
+    """Implements ``TrustSource``. ``open`` creates everything but connections, which are made on first use.
 
-    Registries with equal credential settings and IAM share one identity, because the budget of
-    failed authentications is the account's, not the registry's.
+    Registries with equal credential settings and IAM share one credential, because failed authentications
+    are counted per account, not per registry.
     """
 
     def __init__(
-        self, open_transport: OpenTransport, open_credential: OpenCredential, recorder: CallRecorder
+        self, open_transport: OpenTransport, open_credential: OpenCredential, recorder: Recorder
     ) -> None:
-        """Ask over transports and as credentials that the two functions make."""
+        """Use the two functions for new transports and credentials."""
         self._open_transport = open_transport
         self._open_credential = open_credential
         self._recorder = recorder
@@ -55,7 +55,7 @@ class SwrTrustSource:
         self._clients: dict[str, SwrClient] = {}
 
     def open(self, registries: Iterable[Registry]) -> None:
-        """Make what it takes to ask these registries, so that what is missing shows before a Pod comes.
+        """Create what these registries need, so that problems show before the first request.
 
         Raises:
             ConfigError: the environment lacks a credential, or a CA file cannot be used.
@@ -70,7 +70,7 @@ class SwrTrustSource:
             raise ConfigError(list(problems))
 
     def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
-        """Ask the query's registry; see ``TrustSource``."""
+        """Fetch from the query's registry; see ``TrustSource``."""
         client = self._client(query.registry)
         if query.digest is not None:
             return client.find_digest(query, deadline, call_limiter)
@@ -111,7 +111,7 @@ class SwrTrustSource:
     def _connect(self, registry: Registry) -> Transport:
         try:
             return self._open_transport(ca_file=registry.ca_file, proxy=registry.proxy)
-        except OSError as error:  # of which TLS's own is one
+        except OSError as error:  # ssl.SSLError is one
             problem = f"the caFile {registry.ca_file} of {registry.name} cannot be used: {describe(error)}"
             raise ConfigError([Problem("registries", problem)]) from None
 

@@ -1,8 +1,8 @@
-"""Tag lists: what all tags of a repository say, read to the end, shared and remembered for a moment.
+"""Complete tag lists of repositories, shared by concurrent lookups and cached briefly.
 
-A question about a digest takes the whole list, up to twenty calls, and whoever may create Pods can
-invent as many digests as they like. So lists have limits of their own: all questions about a repository
-share one reading, its list answers the next ones for some seconds, and few are read at a time.
+A lookup of a digest needs the complete list, up to twenty calls, and the author of Pods can invent any number
+of digests. So lists have their own limits: all lookups in a repository share one read, its list is cached for
+a second, and few lists are read at a time.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cachetools import TTLCache
 
-from webhook.deadlines import Deadline, new_event
+from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
     LookupTimeout,
@@ -24,25 +24,26 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
+from webhook.single_flight import SingleFlight
 from webhook.swr.answers import TagFact
 
 PAGE_SIZE: Final = 1000
-"""Tags per page, the most that the API gives (SWR API Reference, Listing Image Tags)."""
+"""Tags per page, the maximum of the API (SWR API Reference, Listing Image Tags)."""
 
 MAX_PAGE: Final = 4 * 1024 * 1024
-"""Bytes of one page: a thousand tags are below 1 MiB."""
+"""Bytes of one page: a thousand tags have less than 1 MiB."""
 
 MAX_PAGES: Final = 20
-"""Pages of one list that are read; a longer list was not read to its end and proves nothing."""
+"""Pages of one list; a longer list is an error, because an incomplete one proves nothing."""
 
 SECONDS: Final = 1.0
-"""For how long a list answers: the shortest ``cache.trusted``. A record is as old as its list."""
+"""Seconds for which a list is cached: the shortest ``cache.trusted``. A record is as old as its list."""
 
 MAX_TAGS: Final = 40_000
-"""Tags in the lists of one registry that are remembered, some ten megabytes."""
+"""Tags in the cached lists of one registry, some ten megabytes."""
 
 MAX_AT_ONCE: Final = 8
-"""Lists of one registry that are read at the same time: tags are asked about meanwhile."""
+"""Lists of one registry that are read at the same time, so that lookups of tags go on."""
 
 Repository = tuple[str, str]
 """Organisation and repository."""
@@ -51,13 +52,13 @@ PageT = TypeVar("PageT")
 
 
 def follow_markers(fetch: Callable[[str | None], tuple[PageT, str | None]], too_long: str) -> Iterator[PageT]:
-    """Yield the pages of a list to its end.
+    """Yield all pages of a list.
 
     ``fetch`` takes the marker of a page, ``None`` for the first, and returns the page and the marker of
     the next one, ``None`` on the last.
 
     Raises:
-        MalformedAnswer: a marker comes again, or more than ``MAX_PAGES`` would follow (``too_long``).
+        MalformedAnswer: a marker is repeated, or there are more than ``MAX_PAGES`` (``too_long``).
     """
     marker: str | None = None
     seen: set[str] = set()
@@ -74,76 +75,56 @@ def follow_markers(fetch: Callable[[str | None], tuple[PageT, str | None]], too_
 
 @dataclass(frozen=True, slots=True)
 class TagList:
-    """A list that was read to its end at ``read_at`` (epoch seconds): its tags by the digest they hold."""
+    """A complete list, read at ``read_at`` (epoch seconds): its tags by digest."""
 
     read_at: float
     holders: Mapping[str, Sequence[TagFact]]
 
     @property
     def size(self) -> int:
-        """How many tags it holds, at least 1."""
+        """The number of tags, at least 1."""
         return max(1, sum(map(len, self.holders.values())))
 
 
-@dataclass(slots=True, eq=False)
-class _Reading:
-    """A list being read, and what became of it once ``done`` is set."""
-
-    done: threading.Event = field(default_factory=new_event)
-    result: TagList | None = None
-    failure: TrustLookupError | None = None
-
-
 class TagLists:
-    """The lists of one registry; thread-safe."""
+    """The lists of one registry."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Remember by ``clock``, in seconds."""
+        """Cache nothing yet; ``clock`` is in monotonic seconds."""
         self._lock = threading.Lock()
         self._lists: TTLCache[Repository, TagList] = TTLCache(
             MAX_TAGS, SECONDS, timer=clock, getsizeof=lambda found: found.size
         )
-        self._under_way: dict[Repository, _Reading] = {}
-        self._turns = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._reads: SingleFlight[TagList] = SingleFlight()
+        self._slots = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     def get(self, repository: Repository, deadline: Deadline, read: Callable[[], TagList]) -> TagList:
-        """Return a repository's list: the one at hand, the one being read, or what ``read`` returns.
+        """Return a repository's list: the cached one, the one being read, or what ``read`` returns.
 
         Raises:
-            TrustLookupError: it was not read to its end; that is shared by all who wait for it, and not kept.
+            TrustLookupError: it could not be read completely; all waiters share the error.
         """
         with self._lock:
             known = self._lists.get(repository)
             if known is not None:
                 return known
-            reading = self._under_way.get(repository)
-            leads = reading is None
-            if reading is None:
-                reading = self._under_way[repository] = _Reading()
-        if leads:
-            self._lead(repository, reading, deadline, read)
-        elif not reading.done.wait(deadline.remaining()):
+        call = self._reads.call(repository, lambda: self._read(repository, deadline, read))
+        if not call.wait(deadline.remaining()):
             raise LookupTimeout("the list of tags was not read in time", fault=Fault.IMAGE)
-        if reading.result is not None:
-            return reading.result
-        raise reading.failure or RegistryUnavailable("the list of tags could not be read", fault=Fault.LOCAL)
+        if call.value is not None:
+            return call.value
+        if isinstance(call.error, TrustLookupError):
+            raise call.error
+        detail = f"the list of tags could not be read: {type(call.error).__name__}"
+        raise RegistryUnavailable(detail, fault=Fault.LOCAL) from call.error
 
-    def _lead(
-        self, repository: Repository, reading: _Reading, deadline: Deadline, read: Callable[[], TagList]
-    ) -> None:
-        """Read for all who wait; whatever happens, they are told."""
+    def _read(self, repository: Repository, deadline: Deadline, read: Callable[[], TagList]) -> TagList:
+        if not self._slots.acquire(timeout=deadline.remaining()):
+            raise Throttled("too many lists of tags are being read", fault=Fault.LOCAL)
         try:
-            if not self._turns.acquire(timeout=deadline.remaining()):
-                raise Throttled("too many lists of tags are being read", fault=Fault.LOCAL)
-            try:
-                reading.result = read()
-            finally:
-                self._turns.release()
-        except TrustLookupError as error:
-            reading.failure = error
+            found = read()
         finally:
-            with self._lock:
-                del self._under_way[repository]
-                if reading.result is not None:
-                    self._lists[repository] = reading.result
-            reading.done.set()
+            self._slots.release()
+        with self._lock:
+            self._lists[repository] = found
+        return found

@@ -1,7 +1,7 @@
-"""How many bytes of answers have arrived, from whom: what waits for its answer may wait for room on the line.
+"""Bytes of responses by endpoint, to recognise timeouts that a busy line causes.
 
-The author of Pods can make SWR send large answers, such as manifests that they have pushed, until the line is
-full. A call that is late then says nothing about the endpoint.
+The author of Pods can make SWR send large responses, such as manifests that they have pushed, until our line
+is saturated. A timeout then does not tell anything about the endpoint.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections import Counter
 from typing import Final
 
 BUSY: Final = 256 * 1024
-"""Bytes a second, from all endpoints together, from which on our own line may be full: 50 answers a second of
-5 KB each are less."""
+"""Bytes per second, of all endpoints, from which on our line may be saturated. 50 responses per second of
+5 KB are less."""
 
 
 class Traffic:
-    """One for all transports of a process, counting since it began. Thread-safe."""
+    """Counts bytes since the start of the process, for all transports together."""
 
     def __init__(self) -> None:
-        """Nothing has arrived yet."""
+        """Start at 0."""
         self._lock = threading.Lock()
         self._bytes: Counter[str] = Counter()
         self.total = 0
         """Bytes of all endpoints."""
 
     def record(self, base_url: str, size: int) -> None:
-        """Record that ``size`` bytes of an answer of the endpoint have arrived."""
+        """Record that ``size`` bytes of a response of the endpoint have arrived."""
         with self._lock:
             self._bytes[base_url] += size
             self.total += size
 
     def received(self, base_url: str) -> int:
-        """Return the bytes of all answers of an endpoint, of those that are not complete, too."""
+        """Return the bytes of all responses of an endpoint, also of incomplete ones."""
         return self._bytes[base_url]

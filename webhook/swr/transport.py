@@ -1,13 +1,12 @@
-"""HTTP over pooled TLS connections, each exchange with one deadline that ends the work itself.
+"""HTTP over pooled TLS connections, with a deadline for each exchange.
 
-Time limits of sockets count per operation: a server that sends a byte a second is never late. So
-every exchange is watched from outside, and when its deadline comes the connection is shut down,
-wherever it hangs: connecting, in the TLS handshake, in headers that trickle, in the body.
+Time limits of sockets count per operation: a server that sends one byte per second never exceeds them.
+So every exchange has a deadline of its own (``timeout_at``), which interrupts it wherever it hangs: in
+connecting, in the TLS handshake, in headers that trickle, in the body. Its connection is then closed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
 import ssl
@@ -20,9 +19,10 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-from webhook.deadlines import Deadline, abort_at
+from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
-from webhook.swr.ca_files import CaFile, CaFileRecorder
+from webhook.recorder import Recorder
+from webhook.swr.ca_files import CaFile
 from webhook.swr.connecting import Connector, Endpoint, is_local_limit
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
@@ -30,16 +30,18 @@ from webhook.swr.resolver import Resolver
 from webhook.swr.traffic import BUSY, Traffic
 
 POOL_SIZE: Final = 128
-"""Idle connections kept per host; ``lookup.concurrency`` bounds how many there are at once."""
+"""Idle connections per host; ``lookup.concurrency`` limits the connections in use."""
 
 _CHUNK: Final = 64 * 1024
 
-_ROUNDING: Final = 0.01
-"""Seconds before the deadline in which a timeout is that of the deadline: timers are rounded."""
+_GRACE: Final = 0.01
+"""Seconds around the deadline in which a timeout is due to the deadline. Steps with a limit of their own,
+such as a connection attempt, end first, because their errors are more precise; the exchange is interrupted
+after."""
 
 
 class _Call:
-    """One exchange under way: the connections it uses can be shut down from outside."""
+    """One exchange in progress, and the address it uses."""
 
     def __init__(
         self, deadline: Deadline, resolver: Resolver, connector: Connector, traffic: Traffic
@@ -51,38 +53,21 @@ class _Call:
         self.connector = connector
         self.fault = Fault.REGISTRY
         self.endpoint: Endpoint | None = None
-        """The other side of the connection that is used, ``None`` while there is none."""
+        """The other side of the connection, ``None`` without one."""
         self.opened = False
         """Whether the connection was opened for this exchange."""
-        self.aborted = False
-        self._lock = threading.Lock()
-        self._switches: list[socket.socket] = []
-
-    def attach(self, switch: socket.socket) -> None:
-        with self._lock:
-            self._switches.append(switch)
-            late = self.aborted
-        if late:
-            _shut_down(switch)
-
-    def abort(self) -> None:
-        with self._lock:
-            self.aborted = True
-            switches = list(self._switches)
-        for switch in switches:
-            _shut_down(switch)
 
     @property
     def shared_a_busy_line(self) -> bool:
-        """Whether so much has arrived since it began that it may have waited for room on our line."""
+        """Whether so many bytes have arrived since the start that our line may have been saturated."""
         return self._traffic.total - self._total >= BUSY * (self.connector.now() - self._began)
 
     def avoid_address(self, *, dead: bool) -> None:
-        """Remember the address of a connection that is dead, or was new and failed.
+        """Record a failure of the address if the connection is dead, or was new and failed.
 
-        Some addresses accept connections and then do not answer: the next connection is made elsewhere. An
-        address that has answered others meanwhile is not one of them: the author of a Pod may name an image
-        that SWR is slow about, and must not choose by that which address everybody is sent to.
+        Some addresses accept connections but do not respond: the next connection is made to another one. An
+        address that has responded to other calls meanwhile is not avoided. Otherwise the author of a Pod
+        could choose the address of all calls, by an image that SWR is slow about.
         """
         if self.endpoint is None or not (dead or self.opened):
             return
@@ -90,36 +75,26 @@ class _Call:
             self.connector.record_failure(self.endpoint, dead=dead)
 
     def record_answer(self) -> None:
-        """Remember that the address has answered."""
+        """Record that the address has responded."""
         if self.endpoint is not None:
             self.connector.record_answer(self.endpoint)
-
-
-def _shut_down(switch: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has ended by itself
-        switch.shutdown(socket.SHUT_RDWR)
 
 
 _current: ContextVar[_Call] = ContextVar("_current")
 
 
-class _CutConnection(urllib3.connection.HTTPConnection):
-    """A connection that resolves with our resolver and can be shut down from outside.
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection that our resolver and connector open."""
 
-    ``_switch`` is a duplicate of the descriptor: TLS takes the socket object over, but shutting a
-    duplicate down shuts the connection down, whatever object holds it.
-    """
-
-    _switch: socket.socket | None = None
     _connector: Connector | None = None
     _endpoint: Endpoint | None = None
     _used_at = 0.0
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection can be used again; urllib3 opens another one if not.
+        """Whether the connection can be used again; otherwise urllib3 opens another one.
 
-        Other connections to an address that is dead are as dead, and would each take the time of a lookup.
+        If an address is dead, all connections to it are, and each would take the time of a lookup.
         """
         if self._connector is None or self._endpoint is None:
             return super().is_connected
@@ -132,11 +107,9 @@ class _CutConnection(urllib3.connection.HTTPConnection):
             connection = call.connector.connect(addresses, self.port, call.deadline)
             try:
                 connection.settimeout(max(call.deadline.remaining(), 0.001))
-                self._switch = connection.dup()
                 self._endpoint = connection.getpeername()[:2]
             except BaseException:
                 connection.close()
-                self._drop_switch()
                 raise
         except OSError as error:
             if is_local_limit(error):
@@ -144,45 +117,39 @@ class _CutConnection(urllib3.connection.HTTPConnection):
             raise urllib3.exceptions.NewConnectionError(self, str(error.strerror or error)) from None
         self._connector = call.connector
         call.opened = True
-        self._use(call, self._switch)
+        self._use(call)
         return connection
 
-    def _use(self, call: _Call, switch: socket.socket) -> None:
+    def _use(self, call: _Call) -> None:
         self._used_at = call.connector.now()
         call.endpoint = self._endpoint
-        call.attach(switch)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        if self._switch is not None:
-            self._use(_current.get(), self._switch)
+        if self._endpoint is not None:
+            self._use(_current.get())
         super().request(*args, **kwargs)
 
     def close(self) -> None:
-        self._drop_switch()
+        self._endpoint = None
         super().close()
 
-    def _drop_switch(self) -> None:
-        if self._switch is not None:
-            self._switch.close()
-            self._switch = None
 
-
-class _CutTlsConnection(_CutConnection, urllib3.connection.HTTPSConnection):
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _CutConnection
+    ConnectionCls = _Connection
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _CutTlsConnection
+    ConnectionCls = _TlsConnection
 
 
 class PooledTransport:
-    """Implements ``Transport`` on urllib3: connections are kept and reused.
+    """Implements ``Transport`` on urllib3, with connection pools.
 
-    Nothing is repeated but a GET over a kept connection whose other side acknowledges nothing any more.
+    Only a GET over a pooled connection that turns out to be dead is repeated.
     """
 
     def __init__(
@@ -191,20 +158,20 @@ class PooledTransport:
         ca_file: str | None = None,
         proxy: str | None = None,
         resolver: Resolver | None = None,
-        recorder: CaFileRecorder | None = None,
+        recorder: Recorder | None = None,
         traffic: Traffic | None = None,
     ) -> None:
-        """Verify TLS by ``ca_file`` alone if given, else by the system's authorities.
+        """Verify TLS by ``ca_file`` alone if given, otherwise by the CAs of the system.
 
-        The file is read again when it changes, and connections from before are not used any more; one
-        that cannot be used is told to ``recorder``, and the last good one stays.
+        The file is read again when it changes, and earlier connections are not used any longer. If it cannot
+        be used, that is reported to ``recorder``, and the last good content stays.
 
-        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment count. ``traffic`` counts for
-        all transports that share the line.
+        Without ``proxy``, ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment are used. ``traffic`` is shared
+        by all transports of the process.
 
         Raises:
             OSError: ``ca_file`` cannot be read.
-            ssl.SSLError: ``ca_file`` holds no certificate.
+            ssl.SSLError: ``ca_file`` contains no certificate.
         """
         self._resolver = resolver if resolver is not None else Resolver()
         self._connector = Connector()
@@ -226,20 +193,20 @@ class PooledTransport:
         return response
 
     def received(self, base_url: str) -> int:
-        """Return the bytes of an endpoint's answers; see ``Transport``."""
+        """Return the bytes of an endpoint's responses; see ``Transport``."""
         return self._traffic.received(base_url)
 
     def _send_once(self, request: HttpRequest, deadline: Deadline, *, is_last: bool) -> HttpResponse | None:
-        """Return the answer, or ``None`` where a kept connection was dead and the request may be repeated."""
+        """Return the response, or ``None`` if a pooled connection was dead and the call may be repeated."""
         manager = self._manager(request.base_url)
         call = _Call(deadline, self._resolver, self._connector, self._traffic)
         token = _current.set(call)
         try:
-            with abort_at(deadline, call.abort):
+            with timeout_at(Deadline(deadline.at + _GRACE)):
                 response = self._exchange(manager, request, deadline)
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             # The kernel reports ETIMEDOUT of a dead connection before the deadline.
-            late = call.aborted or deadline.remaining() < _ROUNDING
+            late = isinstance(error, DeadlineExceeded) or deadline.remaining() < _GRACE
             dead = not late and _is_timeout(error)
             call.avoid_address(dead=dead)
             if late:
@@ -251,17 +218,13 @@ class PooledTransport:
             raise RegistryUnavailable(detail, fault=call.fault, was_sent=was_sent) from None
         finally:
             _current.reset(token)
-        if call.aborted:
-            # Cut in its headers, an answer looks like one with few headers and no body.
-            call.avoid_address(dead=False)
-            raise _late(request, call)
         call.record_answer()
         return response
 
     def _exchange(
         self, manager: urllib3.PoolManager, request: HttpRequest, deadline: Deadline
     ) -> HttpResponse:
-        # Encoded as the signature encodes it, so that what is sent is what was signed.
+        # Encoded as in the signature, so that the signed query is sent.
         query = urlencode(request.query, quote_via=quote, safe="~")
         url = request.base_url + request.path + (f"?{query}" if query else "")
         response = manager.urlopen(
@@ -291,7 +254,7 @@ class PooledTransport:
             raise MalformedAnswer("the answer is compressed although that was not asked for")
         parts: list[bytes] = []
         size = 0
-        # What has arrived, and not when there is so much: an answer that never ends counts as well.
+        # Bytes are counted when they arrive, because a response may never end.
         while chunk := response.read1(_CHUNK, decode_content=False):
             size += len(chunk)
             self._traffic.record(request.base_url, len(chunk))
@@ -305,7 +268,7 @@ class PooledTransport:
         context = self._ca_file.context()
         with self._lock:
             if context is not self._context:
-                # A connection in use goes back to a pool that nobody has any more, and is closed with it.
+                # Connections in use return to the old pools and are closed with them.
                 self._context, self._managers = context, {}
             manager = self._managers.get(proxy)
             if manager is None:
@@ -326,9 +289,9 @@ class PooledTransport:
 
 
 def describe(error: BaseException) -> str:
-    """Return in a clause why an exchange failed; never the URL of a proxy, which may hold a secret."""
+    """Describe in a clause why an exchange failed, without the URL of a proxy, which may contain a secret."""
     cause: BaseException = error
-    # urllib3 keeps what went wrong in TLS as the argument of its own error.
+    # urllib3 keeps errors of TLS as the argument of its own error.
     for candidate in (
         *error.args[:1],
         getattr(error, "reason", None),

@@ -15,6 +15,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
 
+from webhook.recorder import Recorder
 from webhook.telemetry.metrics import Metrics
 
 MAX_NAMESPACES: Final = 300
@@ -66,7 +67,7 @@ class RoundFigures:
     namespaces: tuple[NamespaceFigures, ...]
 
 
-class AuditMetrics:
+class AuditMetrics(Recorder):
     """The metrics of one process that audits; ``shared`` are those of what it has in common."""
 
     def __init__(self, version: str, interval: float, shared: Metrics) -> None:

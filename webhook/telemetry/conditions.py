@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from prometheus_client import Counter
 
+from webhook.recorder import Recorder
 
-class SwrConditions:
+
+class SwrConditions(Recorder):
     """What lasts longer than one call: CA files that cannot be used."""
 
     def __init__(self, certificate_loads: Counter) -> None:

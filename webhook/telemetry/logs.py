@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
+from cachetools import FIFOCache
 
 SUMMARY_INTERVAL: Final = 10.0
 """Seconds in which the same warning is counted instead of repeated."""
@@ -132,7 +133,7 @@ class RepeatFilter(logging.Filter):
         self._interval = interval
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: dict[tuple[str, int, str], _Repeated] = {}
+        self._seen: FIFOCache[tuple[str, int, str], _Repeated] = FIFOCache(MAX_REMEMBERED)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record."""
@@ -148,8 +149,6 @@ class RepeatFilter(logging.Filter):
                 return False
             if entry is not None and entry.held:
                 record.repeated = entry.held
-            if entry is None and len(self._seen) >= MAX_REMEMBERED:
-                self._seen.pop(next(iter(self._seen)))
             self._seen[key] = _Repeated(now, record.levelno, record.name, "")
         return True
 

@@ -1,13 +1,14 @@
 """Every metric, in one registry of its own. ``docs/metrics.md`` explains them one by one.
 
-Labels are bounded: no image, tag, Pod or user, and a namespace never. What every review counts is kept
-in ``webhook.telemetry.tallies``, the rest in ``prometheus_client``'s own metrics.
+Labels are bounded: no image, tag, Pod, user or namespace.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,10 +20,10 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
+from webhook.recorder import Recorder
 from webhook.telemetry.conditions import SwrConditions
 from webhook.telemetry.load_metrics import LoadMetrics
 from webhook.telemetry.registry_metrics import RegistryMetrics
-from webhook.telemetry.tallies import Durations, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,10 +33,12 @@ REVIEW_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 CALL_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of one call to SWR."""
 
+MetricT = TypeVar("MetricT", Counter, Histogram)
+
 OPERATIONS: Final = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 
 
-class Metrics:
+class Metrics(Recorder):
     """The metrics of one process."""
 
     def __init__(self, version: str) -> None:
@@ -50,35 +53,43 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"swr_trust_{name}", text, labels, registry=registry)
 
-        def tally(name: str, text: str, *labels: str) -> Tally:
-            metric = Tally(f"swr_trust_{name}", text, labels)
-            registry.register(metric)
-            return metric
+        def cached(metric: MetricT) -> Callable[..., MetricT]:
+            """Return ``labels``, cached: every review needs the same few series."""
+            return functools.cache(metric.labels)
 
-        self._requests = tally(
-            "admission_requests_total",
-            "Requests decided, by subject, operation, decision and whether they were a dry run.",
-            "subject",
-            "operation",
-            "decision",
-            "dry_run",
+        self._requests = cached(
+            counter(
+                "admission_requests_total",
+                "Requests decided, by subject, operation, decision and whether they were a dry run.",
+                "subject",
+                "operation",
+                "decision",
+                "dry_run",
+            )
         )
-        self._duration = Durations(
-            "swr_trust_admission_duration_seconds", "Time to decide a request.", "decision", REVIEW_BUCKETS
+        self._duration = cached(
+            Histogram(
+                "swr_trust_admission_duration_seconds",
+                "Time to decide a request.",
+                ("decision",),
+                buckets=REVIEW_BUCKETS,
+                registry=registry,
+            )
         )
-        registry.register(self._duration)
         self.deciding = 0
         """Requests that are being decided; a plain number, since one loop decides them all."""
         gauge("admission_requests_in_flight", "Requests that are being decided.").set_function(
             lambda: self.deciding
         )
-        self._findings = tally(
-            "image_findings_total",
-            "Images judged, by finding, reason, mode and what was done.",
-            "finding",
-            "reason",
-            "mode",
-            "effect",
+        self._findings = cached(
+            counter(
+                "image_findings_total",
+                "Images judged, by finding, reason, mode and what was done.",
+                "finding",
+                "reason",
+                "mode",
+                "effect",
+            )
         )
         self._break_glass = counter("break_glass_total", "Requests admitted by the break-glass annotation.")
         self._broken = counter("broken_calls_total", "HTTP calls that were no AdmissionReview.", "code")
@@ -98,8 +109,8 @@ class Metrics:
         self._last_trusted = gauge(
             "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
         )
-        self._cache = tally(
-            "cache_requests_total", "Questions about images, by how they were answered.", "result"
+        self._cache = cached(
+            counter("cache_requests_total", "Questions about images, by how they were answered.", "result")
         )
         self.cache_entries = gauge("cache_entries", "Answers in memory.", "kind")
         self._paused = gauge(
@@ -161,12 +172,12 @@ class Metrics:
     ) -> None:
         """Take note of a decision."""
         known = operation if operation in OPERATIONS else "other"
-        self._requests.count(subject, known, decision, "true" if dry_run else "false")
-        self._duration.observe(decision, seconds)
+        self._requests(subject, known, decision, "true" if dry_run else "false").inc()
+        self._duration(decision).observe(seconds)
 
     def image_judged(self, finding: str, reason: str, mode: str, effect: str) -> None:
         """Take note of one image's finding."""
-        self._findings.count(finding, reason, mode, effect)
+        self._findings(finding, reason, mode, effect).inc()
 
     def break_glass_used(self) -> None:
         """Take note of a request admitted by break-glass."""
@@ -202,7 +213,7 @@ class Metrics:
 
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""
-        self._cache.count(result)
+        self._cache(result).inc()
 
     def credential_paused(self, kind: str, until: float) -> None:
         """Take note of a pause of a credential."""

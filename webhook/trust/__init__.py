@@ -1,1 +1,1 @@
-"""What is known about an image: memory, shared calls, limits, and what stands in while SWR is down."""
+"""Trust of images: cache, shared lookups, limits, and stale records while SWR is down."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: an endpoint that does not answer is left alone, and tried again now and then."""
+"""Circuit breaker: calls to an endpoint that does not respond are rejected, except for probes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from enum import StrEnum
 from typing import Final
 
 FAILURES_TO_OPEN: Final = 8
-"""Failures in a row; one tag that SWR chokes on is not an outage."""
+"""Failures in a row; a single tag that SWR fails on is not an outage."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
-"""Seconds between probes: it doubles from the first to the longest, jittered by a half."""
+"""Seconds between probes, doubling from the first to the longest, with a jitter of 50 %."""
 
 
 class BreakerState(StrEnum):
-    """Whether calls go through."""
+    """Whether calls are allowed."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -26,14 +26,14 @@ class BreakerState(StrEnum):
 
 
 class CircuitBreaker:
-    """Counts failures in a row; thread-safe."""
+    """Counts failures in a row."""
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Measure by ``clock`` in monotonic seconds; ``jitter`` draws from 0 to 1."""
+        """Close the breaker; ``clock`` is in monotonic seconds, ``jitter`` returns 0 to 1."""
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Lock()
@@ -44,10 +44,10 @@ class CircuitBreaker:
         self.state = BreakerState.CLOSED
 
     def admit(self, seconds: float) -> bool:
-        """Whether a call that takes at most ``seconds`` may be made now.
+        """Return whether a call that takes at most ``seconds`` may be made now.
 
-        While half open one call at a time goes through, as a probe; one that never reports back
-        counts as over when its time is.
+        While half open, one call at a time is allowed as a probe. A probe whose outcome is not reported
+        ends after its ``seconds``.
         """
         with self._lock:
             now = self._clock()
@@ -62,14 +62,14 @@ class CircuitBreaker:
             return True
 
     def succeed(self) -> None:
-        """Take note that the endpoint answered, whatever it said."""
+        """Record that the endpoint responded, whatever the response."""
         with self._lock:
             self._failures = 0
             self._pause = 0.0
             self.state = BreakerState.CLOSED
 
     def fail(self) -> None:
-        """Take note that the endpoint did not answer."""
+        """Record that the endpoint did not respond."""
         with self._lock:
             self._failures += 1
             if self.state is BreakerState.CLOSED and self._failures < FAILURES_TO_OPEN:
@@ -81,6 +81,6 @@ class CircuitBreaker:
             self.state = BreakerState.OPEN
 
     def release(self) -> None:
-        """Take note that a call ended without a word on the endpoint: another may probe."""
+        """Record that a call ended without telling anything about the endpoint: another may probe."""
         with self._lock:
             self._probe_ends = 0.0

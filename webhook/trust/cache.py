@@ -1,9 +1,9 @@
-"""The records in memory: bounded, each kept by its own age, trusted and refused apart.
+"""Cache of trust records, bounded by number and age.
 
-What this process heard from SWR answers for a while and stands in for longer. What other processes
-heard, and wrote into the snapshot, only ever stands in: SWR is asked wherever it can be.
+Records that this process fetched are fresh for a while and may be served stale for longer. Records that other
+replicas fetched are only ever served stale.
 
-Not thread-safe: even reading reorders a cachetools cache. ``TrustLookup`` holds one lock around it.
+Not thread-safe: even reading reorders a cachetools cache. ``TrustLookup`` holds a lock around it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from webhook.trust.settings import CacheSettings
 _Kept = TypeVar("_Kept")
 _Store = TLRUCache[Key, Any]
 _Stores = tuple[_Store, _Store, _Store, _Store]
-"""Of what is trusted, refused, recalled and lost."""
+"""Of trusted, refused and imported records, and of tombstones."""
 
 BATCH_SIZE: Final = 200
-"""Records that are filed anew at a time: some milliseconds."""
+"""Records that are moved without a pause: some milliseconds."""
 
 
 class RecordCache:
-    """Records by the key of their query.
+    """Trust records by query key.
 
-    A trusted record answers for ``trusted`` seconds and may stand in for ``stale_if_error``
-    seconds, both counted from SWR's answer and never pushed out by hits. A refusal answers for
-    ``refused`` seconds and erases trust at once; that it was heard is remembered for
-    ``stale_if_error`` seconds, so that no older trust of another replica comes back. A flood of
-    refusals evicts refusals only, and none that ended trust.
+    A trusted record is fresh for ``trusted`` seconds and may be served stale for ``stale_if_error``
+    seconds, both counted from SWR's response, not from the last hit. A refusal is fresh for ``refused``
+    seconds and deletes the trusted record. A tombstone keeps the time of the refusal for
+    ``stale_if_error`` seconds, so that an older trusted record of another replica is not imported.
+    Trusted records, refusals and tombstones have separate size limits.
     """
 
     def __init__(self, settings: CacheSettings, clock: Callable[[], float]) -> None:
@@ -42,11 +42,11 @@ class RecordCache:
         self._clock = clock
         self.settings = settings
         self._touched: set[Key] | None = None
-        """The keys that changed while all is filed anew, ``None`` while it is not."""
+        """The keys that changed while records are moved to new stores, ``None`` if they are not."""
         self._file_in(self._make_stores())
 
     def get(self, key: Key) -> TrustRecord | None:
-        """Return the record that answers now, or ``None``."""
+        """Return the fresh record, or ``None``."""
         record = _find(self._trusted, key)
         if record is not None:
             return record if self._is_fresh(record, self.settings.trusted) else None
@@ -56,7 +56,7 @@ class RecordCache:
         return None
 
     def get_stale(self, key: Key) -> TrustRecord | None:
-        """Return the trusted record that may stand in while SWR cannot be asked, or ``None``."""
+        """Return the trusted record that may be served stale, or ``None``."""
         own, recalled = self._trusted.get(key), self._imported.get(key)
         for record in (recalled, own):
             if record is not None and self._is_fresh(record, self._longest(self.settings.trusted)):
@@ -64,10 +64,10 @@ class RecordCache:
         return None
 
     def put(self, key: Key, record: TrustRecord) -> None:
-        """Keep what SWR said, unless something newer is there already.
+        """Keep a record, unless there is a newer one.
 
-        What seems to come from the future, because the clock was set back, is not newer: it must
-        not outlive what SWR says now.
+        A record from the future, as after the clock was set back, is not newer: it must not outlive what
+        SWR responds now.
         """
         self._touch(key)
         known = self._trusted.get(key) or self._refused.get(key)
@@ -86,7 +86,7 @@ class RecordCache:
         self._imported.pop(key, None)
 
     def import_entry(self, entry: TrustEntry) -> None:
-        """Take in what another process heard, as far as it is not contradicted here."""
+        """Import an entry of another replica, unless a record of this process contradicts it."""
         age = self._clock() - entry.at
         if not -MAX_CLOCK_SKEW <= age < self.settings.stale_if_error:
             return
@@ -97,11 +97,11 @@ class RecordCache:
             self._recall_loss(entry)
 
     def keys(self) -> list[Key]:
-        """Return the keys of all that another process may want to know, some twice; see ``entry``."""
+        """Return the keys of all entries that other replicas may need, some of them twice."""
         return [*_keys(self._trusted), *_keys(self._imported), *_keys(self._tombstones)]
 
     def export_entry(self, key: Key) -> TrustEntry | None:
-        """Return what another process may want to know of an image; is no use of it."""
+        """Return the entry for other replicas; does not count as a use of the record."""
         lost = _peek(self._tombstones, key)
         if lost is not None:
             return TrustEntry(key, math.ceil(lost), trusted=False)
@@ -111,11 +111,10 @@ class RecordCache:
         return TrustEntry(key, math.floor(record.fetched_at), trusted=True, digest=record.digest)
 
     def configure(self, settings: CacheSettings) -> Iterator[None]:
-        """Go on under other settings, keeping what still counts under them; a slice at each step.
+        """Change the settings, keeping the records that they allow; a batch at each step.
 
-        Only where something is to be kept for longer, or another number of records, all of it is
-        filed anew. Between two steps the cache can be used as ever; what changes in it meanwhile is
-        filed at the end.
+        Records are moved to new stores only if a time or the number of records grows or changes. The
+        cache can be used between two steps; what changes meanwhile is moved at the end.
         """
         before, self.settings = self.settings, settings
         if settings.max_entries == before.max_entries and all(
@@ -144,7 +143,7 @@ class RecordCache:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """How many trusted and refused records there are, and how many of other processes."""
+        """The numbers of trusted, refused and imported records."""
         return len(self._trusted), len(self._refused), len(self._imported)
 
     def _recall_trust(self, entry: TrustEntry) -> None:
@@ -153,7 +152,7 @@ class RecordCache:
         refused_at = refused.fetched_at if refused is not None else -math.inf
         heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)
         if heard >= entry.at - MAX_CLOCK_SKEW:
-            # Somebody believes it still: that it was refused must reach them.
+            # Another replica still trusts it and must learn of the refusal.
             self._tombstones[key] = heard
             return
         known = _peek(self._imported, key) or _peek(self._trusted, key)
@@ -171,7 +170,7 @@ class RecordCache:
         self._tombstones[key] = max(entry.at, _peek(self._tombstones, key) or 0.0)
 
     def _longest(self, life: float) -> float:
-        """Return for how long a record is kept that answers for ``life`` seconds."""
+        """Return for how long a record is kept that is fresh for ``life`` seconds."""
         return max(life, self.settings.stale_if_error)
 
     def _is_fresh(self, record: TrustRecord, life: float) -> bool:
@@ -220,7 +219,7 @@ class RecordCache:
 
 
 def _find(store: TLRUCache[Key, TrustRecord], key: Key) -> TrustRecord | None:
-    """Return what is kept under a key, looking once: cachetools' ``get`` looks twice."""
+    """Return the record of a key by one access; cachetools' ``get`` makes two."""
     try:
         return store[key]
     except KeyError:
@@ -228,10 +227,10 @@ def _find(store: TLRUCache[Key, TrustRecord], key: Key) -> TrustRecord | None:
 
 
 def is_due(record: TrustRecord, settings: CacheSettings, now: float) -> bool:
-    """Whether a trusted record that was just used should be refreshed ahead of its end.
+    """Return whether a trusted record that was just used should be refreshed.
 
-    The point lies between 60 and 90 % of its life and differs from record to record, so that what
-    was learnt together is not asked again together.
+    That is between 60 and 90 % of its life and differs between records, so that records that were fetched
+    together are not refreshed together.
     """
     if record.status is not TrustStatus.TRUSTED:
         return False
@@ -240,12 +239,12 @@ def is_due(record: TrustRecord, settings: CacheSettings, now: float) -> bool:
 
 
 def _peek(store: TLRUCache[Key, _Kept], key: Key) -> _Kept | None:
-    """Return what is kept without counting it as used."""
+    """Return the value without counting it as used."""
     return Cache.__getitem__(store, key) if key in store else None
 
 
 def _carry(keys: Iterable[Key], old: _Stores, new: _Stores) -> None:
-    """Let each new store hold of these keys what the old one holds, and nothing else."""
+    """Copy the values of these keys from the old stores to the new ones."""
     for source, target in zip(old, new, strict=True):
         for key in keys:
             kept = _peek(source, key)
@@ -256,5 +255,5 @@ def _carry(keys: Iterable[Key], old: _Stores, new: _Stores) -> None:
 
 
 def _keys(store: TLRUCache[Key, Any]) -> Iterator[Key]:
-    """Return the keys of what is kept, and of what has ended and was not swept out yet: quickly."""
+    """Return all keys quickly, also those of expired values that were not removed yet."""
     return Cache[Key, Any].__iter__(store)

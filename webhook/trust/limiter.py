@@ -1,4 +1,4 @@
-"""How often an endpoint is called: a token bucket, and the pauses that SWR itself asks for."""
+"""Rate limiter of the calls to an endpoint: token buckets, and the pauses that SWR requests."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled
 
 BURST_SECONDS: Final = 4.0
-"""The bucket holds as many calls as this many seconds give: 200 at 50 calls a second."""
+"""Seconds of calls that a bucket holds: 200 calls at 50 calls per second."""
 
 BACKGROUND_SHARE: Final = 0.1
-"""The share of the calls that is kept for refreshes of images in use, whatever else is asked."""
+"""The share of the calls that is reserved for background lookups."""
 
 SHORTEST_BACK_OFF: Final = 0.5
 LONGEST_BACK_OFF: Final = 10.0
-"""Seconds of silence after SWR has said that it is asked too often, and up to half as many again."""
+"""Seconds without a call after SWR has throttled one, plus up to half of them as jitter."""
 
 LONGEST_BLOCK: Final = 1800.0
-"""Seconds of silence after SWR has blocked the account, and up to a tenth as many again."""
-
+"""Seconds without a call after SWR has blocked the account, plus up to a tenth of them as jitter."""
 
 LEAST_LEFT: Final = 0.1
-"""The share of the time that must be left for a call after a wait: it would time out, and nobody see why."""
+"""The share of its time that a call must have left after waiting; with less it would only time out."""
 
 
 class RateLimiter:
-    """Lets calls through at a rate; thread-safe. Cold lookups and refreshes have a bucket each."""
+    """Limits calls to a rate. Requests and background lookups have separate buckets."""
 
     def __init__(
         self,
@@ -38,10 +37,7 @@ class RateLimiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Allow ``rate`` calls a second altogether; ``sleep`` is ``time.sleep`` unless given.
-
-        It is looked up here and not in the signature, which is evaluated when the module is imported.
-        """
+        """Allow ``rate`` calls per second in total."""
         self._clock = clock
         self._sleep = sleep or time.sleep
         self._lock = threading.Lock()
@@ -52,22 +48,22 @@ class RateLimiter:
         self._back_off = 0.0
 
     def reserve(self, *, background: bool = False) -> None:
-        """Take a turn for a call that is chosen once the turn has come, and wait until then."""
+        """Take a token for a lookup that is chosen afterwards, and wait until it is available."""
         with self._lock:
             delay = self._bucket(background).take(self._clock())
         if delay > 0:
             self._sleep(delay)
 
     def cancel(self, *, background: bool = False) -> None:
-        """Give back a turn that was reserved and not used."""
+        """Return a reserved token that was not used."""
         with self._lock:
             self._bucket(background).cancel()
 
     def wait(self, deadline: Deadline, *, background: bool = False, reserved: bool = False) -> None:
-        """Wait until a call may be made, for SWR's pause alone where the turn was ``reserved``.
+        """Wait until a call may be made; with a ``reserved`` token only until the back-off ends.
 
         Raises:
-            Throttled: that would be too late for the call to be answered; the turn is not used up then.
+            Throttled: the call would have too little time left; the token is returned.
         """
         with self._lock:
             now = self._clock()
@@ -89,22 +85,22 @@ class RateLimiter:
             self._sleep(delay)
 
     def has_token(self, *, background: bool = False) -> bool:
-        """Whether a call could be made without waiting for our own limit."""
+        """Whether a token is available now."""
         with self._lock:
             return self._bucket(background).has_token(self._clock())
 
     @property
     def is_backing_off(self) -> bool:
-        """Whether SWR has asked for a pause that is not over."""
+        """Whether SWR has requested a pause that has not ended."""
         return self._clock() < self._backoff_until
 
     @property
     def is_blocked(self) -> bool:
-        """Whether SWR has blocked the account and the pause is not over."""
+        """Whether SWR has blocked the account and the pause has not ended."""
         return self._clock() < self._blocked_until
 
     def back_off(self, retry_after: float | None) -> None:
-        """Be silent for as long as SWR asks, or longer each time it does not say."""
+        """Make no calls for ``retry_after`` seconds, or for a doubling pause without it."""
         with self._lock:
             now = self._clock()
             if now < self._backoff_until:
@@ -112,13 +108,13 @@ class RateLimiter:
             self._back_off = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, self._back_off * 2))
             wanted = self._back_off if retry_after is None else retry_after
             pause = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, wanted))
-            # The bound comes first: replicas must not come back in step, least of all after the longest one.
+            # Jitter comes after the bound, so that replicas do not resume at the same time.
             self._backoff_until = now + pause * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
 
     def block(self, seconds: float) -> float:
-        """Be silent because SWR has blocked the account; return for how many seconds from now.
+        """Make no calls because SWR has blocked the account; return for how many seconds.
 
-        Calls go on at the rate, without a burst: SWR blocks an account that calls too often.
+        Afterwards calls resume without a burst, because SWR blocks an account that calls too often.
         """
         with self._lock:
             now = self._clock()
@@ -131,7 +127,7 @@ class RateLimiter:
             return self._blocked_until - now
 
     def change_rate(self, rate: float) -> None:
-        """Allow ``rate`` calls a second from now on; a pause that SWR asked for stays."""
+        """Allow ``rate`` calls per second from now on; a pause that SWR requested stays."""
         with self._lock:
             now = self._clock()
             self._cold = _Bucket(rate * (1 - BACKGROUND_SHARE), now)
@@ -141,7 +137,7 @@ class RateLimiter:
                     bucket.empty(self._blocked_until)
 
     def reset_backoff(self) -> None:
-        """Take note that SWR answered without complaint."""
+        """Reset the doubling of pauses: SWR has accepted a call."""
         self._back_off = 0.0
 
     def _bucket(self, background: bool) -> _Bucket:  # noqa: FBT001 - which of two
@@ -149,7 +145,7 @@ class RateLimiter:
 
 
 class _Bucket:
-    """Tokens; taking more than there are goes into debt, which is paid by waiting."""
+    """Token bucket. ``take`` may make the balance negative and returns the delay until the token is there."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -158,13 +154,13 @@ class _Bucket:
         self._at = now
 
     def take(self, now: float) -> float:
-        """Take one token and return the seconds to wait for it."""
+        """Take one token and return the delay in seconds."""
         self._fill(now)
         self._tokens -= 1
         return max(0.0, -self._tokens / self._rate)
 
     def has_token(self, now: float) -> bool:
-        """Whether there is one to take without waiting."""
+        """Whether a token is available now."""
         self._fill(now)
         return self._tokens >= 1
 
@@ -174,7 +170,7 @@ class _Bucket:
             self._at = now
 
     def empty(self, until: float) -> None:
-        """Hold nothing, and fill from ``until`` on."""
+        """Remove all tokens, and refill from ``until`` on."""
         self._tokens = 0.0
         self._at = until
 

@@ -1,4 +1,4 @@
-"""Trust lookup: what is cached, what is asked, what stands in while SWR is down."""
+"""Trust lookup: from the cache, from SWR, or from stale records while SWR is down."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled, TrustLookupError
+from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.cache import RecordCache, is_due
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
-from webhook.trust.registry_queue import QueueRecorder, RegistryQueue
+from webhook.trust.registry_queue import RegistryQueue
 from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 YIELD_SECONDS: Final = 0.001
-"""Seconds between two steps of long work, for everybody else."""
+"""Pause between two steps of long work, so that other work goes on."""
 
 
 class Origin(StrEnum):
-    """Where an answer came from; a metric label and part of the decision log."""
+    """Where a record came from; a metric label and part of the decision log."""
 
     CACHE = "cache"
     SWR = "swr"
     STALE = "stale"
-    """SWR could not be asked: an earlier trusted answer stands in (``cache.staleIfError``)."""
+    """SWR could not be queried: an earlier trusted record is served stale (``cache.staleIfError``)."""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A record, and where it came from. ``failure`` is why a stale one had to stand in."""
+    """A record and its origin. ``failure`` is why it is served stale, if it is."""
 
     record: TrustRecord
     origin: Origin
@@ -52,11 +53,11 @@ LookupResult = Found | Failed
 
 
 class LookupRequest(msgspec.Struct, frozen=True):
-    """A query on behalf of somebody.
+    """A query, with its context.
 
-    ``pinned`` is the digest that the reference pins, if any: a cached record that holds another
-    digest never answers it, unless it was fetched less than ``cache.refused`` seconds ago.
-    ``tenant`` is the namespace that asks: cold lookups are shared out fairly among tenants.
+    ``pinned`` is the digest that the reference pins, if any. A cached trusted record with another digest
+    is used for it only if it was fetched less than ``cache.refused`` seconds ago. ``tenant`` is the
+    namespace of the request: lookups are dequeued round-robin by tenant.
     """
 
     query: TrustQuery
@@ -64,19 +65,11 @@ class LookupRequest(msgspec.Struct, frozen=True):
     tenant: str = ""
 
 
-class TrustRecorder(QueueRecorder, Protocol):
-    """Is told how questions were answered."""
-
-    def cache_answered(self, result: str) -> None:
-        """Take note of a question: ``hit``, ``miss``, ``coalesced``, ``stale`` or ``refresh``."""
-        ...  # pragma: no cover
-
-
 class TrustLookup:
-    """Answers questions about images from memory, or by one call shared by all who ask.
+    """Looks images up in the cache, or by one call to SWR that all concurrent requests share.
 
-    A call runs under ``lookup.timeout``, never under the deadline of whoever asked first; each
-    who asks waits no longer than its own deadline. Failures are shared, too, and never kept.
+    A call is limited by ``lookup.timeout``, not by the deadline of the first request. Each request waits
+    until its own deadline. Failures are shared, but never cached.
     """
 
     def __init__(
@@ -84,16 +77,16 @@ class TrustLookup:
         source: TrustSource,
         cache: CacheSettings,
         lookup: LookupSettings,
-        recorder: TrustRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
         lateness: Callable[[], float] = lambda: 0.0,
         take_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """Ask ``source`` for what is not in memory; ``clock`` is in epoch seconds.
+        """Fetch from ``source`` what is not cached; ``clock`` is in epoch seconds.
 
-        ``lateness`` returns for how many seconds this process has been held up since it began; a call
-        that it cost its time says nothing of SWR. Nothing holds up a process that serves nobody.
-        ``take_turn`` lets others go first who wait for longer: many may be woken at the same moment.
+        ``lateness`` returns for how many seconds the event loop has been blocked since the start: a call
+        that timed out because of that does not count against SWR. ``take_turn`` yields to requests that
+        have waited longer, because many may wake up at the same moment.
         """
         self._source = source
         self._settings = lookup
@@ -108,9 +101,9 @@ class TrustLookup:
         self._limiters: dict[tuple[str, CredentialSettings], RateLimiter] = {}
 
     def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
-        """Answer all questions at once, in order, none later than the deadline.
+        """Return the results in the order of the requests, by the deadline.
 
-        Never raises ``TrustLookupError``: a failure is an ``Failed``.
+        Does not raise ``TrustLookupError``: a failure is a ``Failed``.
         """
         answers: list[LookupResult | None] = []
         waiting: list[tuple[int, LookupRequest, PendingLookup]] = []
@@ -136,9 +129,10 @@ class TrustLookup:
     def _look_again(
         self, questions: Sequence[LookupRequest], answers: Sequence[LookupResult]
     ) -> list[LookupResult]:
-        """Return the answers as they are after a wait: what is too old to be used by now is known no more.
+        """Return the results after a wait, without records that have become too old meanwhile.
 
-        Else who names many cold images beside one would see that one admitted for longer than ``trusted``.
+        Otherwise a Pod with many uncached images could use the record of another one for longer than
+        ``trusted``.
         """
         with self._lock:
             now = self._clock()
@@ -150,7 +144,7 @@ class TrustLookup:
     def _renew(self, question: LookupRequest, answer: LookupResult, now: float) -> LookupResult:
         if isinstance(answer, Failed) or answer.origin is Origin.STALE:
             return answer
-        # What this review has asked itself may be as old as a lookup takes, however short ``trusted`` is.
+        # A record that this request has fetched may be as old as a lookup takes, whatever ``trusted`` is.
         asked = self._settings.timeout if answer.origin is Origin.SWR else 0.0
         if now - answer.record.fetched_at <= max(self._cache.settings.trusted, asked):
             return answer
@@ -161,9 +155,9 @@ class TrustLookup:
         return Failed(LookupTimeout(detail, fault=Fault.LOCAL))
 
     def configure(self, cache: CacheSettings, lookup: LookupSettings) -> None:
-        """Go on under other settings; what is known stays as far as it counts under them.
+        """Change the settings; records stay as far as the new settings allow.
 
-        Takes a while where much is known, and holds nobody up. For one caller at a time.
+        May take long for a large cache, but does not block other work. For one caller at a time.
         """
         if cache != self._cache.settings:
             steps = self._cache.configure(cache)
@@ -177,12 +171,12 @@ class TrustLookup:
                     limiter.change_rate(lookup.calls_per_second)
 
     def _take(self, steps: Iterator[None]) -> bool:
-        """Take a step; return whether more may follow."""
+        """Take one step; return whether more may follow."""
         with self._lock:
             return next(steps, self) is None
 
     def retain(self, registries: Collection[Registry]) -> None:
-        """Forget all about registries that are no longer configured as they were."""
+        """Forget everything about registries that are no longer configured in the same way."""
         keys = {registry.key for registry in registries}
         with self._lock:
             self._cache.retain(keys)
@@ -190,31 +184,31 @@ class TrustLookup:
                 del self._queues[key]
 
     def warm(self, queries: Sequence[TrustQuery]) -> None:
-        """Ask about images in the background, as far as the queue takes them."""
+        """Enqueue background lookups, as far as the queues have room."""
         with self._lock:
             for query in queries:
                 if self._cache.get(query.key) is None and query.key not in self._pending:
                     self._launch(query.key, PendingLookup(query, background=True))
 
     def keys(self) -> list[Key]:
-        """Return the keys of all that another process may want to know."""
+        """Return the keys of all entries that other replicas may need."""
         with self._lock:
             return self._cache.keys()
 
     def export_entries(self, keys: Sequence[Key]) -> list[TrustEntry]:
-        """Return what another process may want to know of these images."""
+        """Return the entries of these keys for other replicas."""
         with self._lock:
             return [entry for key in keys if (entry := self._cache.export_entry(key)) is not None]
 
     def import_entries(self, entries: Iterable[TrustEntry]) -> None:
-        """Take in what other processes heard: trust to stand in, and the loss of trust."""
+        """Import entries of other replicas: trust, to be served stale, and revocations."""
         with self._lock:
             for entry in entries:
                 self._cache.import_entry(entry)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """How many trusted and refused records are in memory, and how many of other processes."""
+        """The numbers of trusted, refused and imported records."""
         with self._lock:
             return self._cache.sizes
 
@@ -235,7 +229,7 @@ class TrustLookup:
         pending.waiters += 1
         self._recorder.cache_answered("coalesced")
         if not pending.started and question.tenant not in pending.tenants:
-            # Whoever joins waits in its own queue: the first one's may be as long as its author likes.
+            # Also enqueue it for the second tenant: the queue of the first may be long.
             pending.background = False
             self._queue_for(question.query.registry).submit(pending, question.tenant)
         return pending
@@ -244,19 +238,18 @@ class TrustLookup:
         self._pending[key] = pending
         if not self._queue_for(pending.query.registry).submit(pending, tenant):
             del self._pending[key]
-            pending.failure = Throttled("too many lookups are waiting already", fault=Fault.LOCAL)
-            pending.done.set()
+            pending.end(Throttled("too many lookups are waiting already", fault=Fault.LOCAL))
 
     def _await(self, question: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
-        answered = pending.done.wait(deadline.remaining())
+        answered = pending.wait(deadline.remaining())
         self._take_turn()
         with self._lock:
             pending.waiters -= 1
-            record, failure = pending.record, pending.failure
+            record, failure = pending.value, pending.error
             if record is not None:
                 return Found(record, Origin.SWR)
-            if failure is None or not answered:
-                failure = self._explain_wait(pending)  # the call may still succeed: nothing is known of SWR
+            if not isinstance(failure, TrustLookupError) or not answered:
+                failure = self._explain_wait(pending)
             stale_record = self._stale_record(question, failure)
         if stale_record is None:
             return Failed(failure)
@@ -264,10 +257,10 @@ class TrustLookup:
         return Found(stale_record, Origin.STALE, failure)
 
     def _explain_wait(self, pending: PendingLookup) -> TrustLookupError:
-        """Return why a flight was not over by the deadline of one review.
+        """Return why a lookup had not ended by the deadline of one request.
 
-        Never the registry's fault: when a review comes, how long it may wait and what queues before it
-        are its author's choice. Only the call itself can say that SWR does not answer.
+        It is never the registry's fault. The author of a Pod chooses when a request comes, how long it may
+        wait and what is queued before it. Only the call itself can tell that SWR does not respond.
         """
         if pending.started:
             return LookupTimeout(
@@ -281,7 +274,7 @@ class TrustLookup:
         )
 
     def _stale_record(self, question: LookupRequest, failure: TrustLookupError) -> TrustRecord | None:
-        """Return an earlier trusted record where the failure is such that it may stand in."""
+        """Return an earlier trusted record if it may be served stale after this failure."""
         if not failure.allows_stale:
             return None
         record = self._cache.get_stale(question.query.key)
@@ -312,9 +305,6 @@ class TrustLookup:
         with self._lock:
             if isinstance(outcome, TrustRecord):
                 self._cache.put(pending.query.key, outcome)
-                pending.record = outcome
-            else:
-                pending.failure = outcome
             if self._pending.get(pending.query.key) is pending:
                 del self._pending[pending.query.key]
-        pending.done.set()
+        pending.end(outcome)

@@ -1,34 +1,29 @@
-"""One lookup under way, shared by everybody who asks the same meanwhile."""
+"""A lookup in progress, shared by all reviews that need it."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
-
-from webhook.deadlines import new_event
-from webhook.errors import TrustLookupError
+from webhook.single_flight import SharedCall
 from webhook.trust.records import TrustQuery, TrustRecord
 
 
-@dataclass(slots=True, eq=False)
-class PendingLookup:
-    """A question and, once ``done`` is set, its record or its failure.
+class PendingLookup(SharedCall[TrustRecord]):
+    """A query and, once it has ended, its record or its error.
 
-    ``waiters`` counts who still waits, under the lock of ``TrustLookup``. ``background`` marks a
-    refresh that nobody waits for; ``started`` that a worker has taken it. ``tenants`` are the
-    namespaces in whose queues it waits, under the same lock.
+    ``waiters`` counts the reviews that wait for it. ``background`` marks a refresh, for which none waits.
+    ``started`` says that a worker has taken it. ``tenants`` are the namespaces in whose queues it is. All of
+    them change under the lock of ``TrustLookup``.
     """
 
-    query: TrustQuery
-    background: bool = False
-    tenants: set[str] = field(default_factory=set)
-    started: bool = False
-    waiters: int = 0
-    done: threading.Event = field(default_factory=new_event)
-    record: TrustRecord | None = None
-    failure: TrustLookupError | None = None
+    def __init__(self, query: TrustQuery, *, background: bool = False, waiters: int = 0) -> None:
+        """Look up ``query``."""
+        super().__init__()
+        self.query = query
+        self.background = background
+        self.waiters = waiters
+        self.tenants: set[str] = set()
+        self.started = False
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody still wants the answer."""
+        """Whether the result is still needed."""
         return self.background or self.waiters > 0

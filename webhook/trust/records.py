@@ -1,4 +1,4 @@
-"""What is known about an image, and what can be asked about it."""
+"""Queries about images, and the records that answer them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class TrustStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrustQuery:
-    """One question to one registry: about a tag, or about a digest of a repository.
+    """A query to one registry, about a tag or a digest of a repository.
 
     Exactly one of ``tag`` and ``digest`` is set. ``repository`` is the path below the
-    organisation, with ``/``. All parts have passed ``webhook.swr.naming``.
+    organisation, with ``/``. All parts are valid by ``webhook.swr.naming``.
     """
 
     registry: Registry
@@ -33,10 +33,10 @@ class TrustQuery:
     tag: str | None = None
     digest: str | None = None
     key: tuple[str, str, str, str] = field(init=False, repr=False, compare=False)
-    """The identity of the question: equal keys have equal answers."""
+    """The identity of the query: equal keys have equal records."""
 
     def __post_init__(self) -> None:
-        """Make the key: the same query is asked again and again."""
+        """Compute the key once, because it is used often."""
         object.__setattr__(self, "key", self._make_key())
 
     def _make_key(self) -> tuple[str, str, str, str]:
@@ -44,20 +44,19 @@ class TrustQuery:
         return (self.registry.key, self.organization, self.repository, what)
 
     def __str__(self) -> str:
-        """Return the image as a person would write it, for logs."""
+        """Return the image as users write it, for logs."""
         what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
         return f"{self.registry.name}/{self.organization}/{self.repository}{what}"
 
 
 @dataclass(frozen=True, slots=True)
 class TrustRecord:
-    """One answer of SWR. An answer, never a failure: failures are exceptions and not kept.
+    """A response of SWR about an image. Failures are exceptions and are not kept.
 
-    ``fetched_at`` is wall-clock time in seconds since the epoch, taken before the question was sent: an
-    answer that takes long is no younger for it. ``cache`` ages and ``staleIfError`` are counted from it,
-    and it survives in snapshots. ``digest`` is what SWR holds under the tag (``sha256:...``), ``None``
-    where it said none. ``created`` and ``updated`` are SWR's own times, verbatim. ``tags`` are the
-    tags that hold the digest, for a question about a digest.
+    ``fetched_at`` is in epoch seconds, taken before the request was sent, so that a slow response is not
+    younger. ``cache`` ages and ``staleIfError`` are counted from it, also in snapshots. ``digest`` is the
+    digest of the tag in SWR (``sha256:...``), or ``None`` if SWR sent none. ``created`` and ``updated``
+    are SWR's own times, verbatim. For a query about a digest, ``tags`` are the tags with that digest.
     """
 
     status: TrustStatus
@@ -69,37 +68,37 @@ class TrustRecord:
 
 
 class CallLimiter(Protocol):
-    """Keeps the calls of one lookup within the rate, and knows how much of its time each of them had."""
+    """Keeps the calls of one lookup within the rate, and measures the time of each call."""
 
     def call(self, deadline: Deadline) -> AbstractContextManager[None]:
-        """Wait for the turn of one more call to an endpoint; the block is the call, as in ``timed``.
+        """Wait until one more call to an endpoint is allowed; the block is the call, as in ``timed``.
 
         Raises:
-            Throttled: the turn would come too late.
+            Throttled: that would be too late.
         """
         ...  # pragma: no cover
 
     def timed(self, deadline: Deadline) -> AbstractContextManager[None]:
-        """Let a ``LookupTimeout`` leave the block as SWR's fault only if SWR had the time to answer."""
+        """Make a ``LookupTimeout`` of the block SWR's fault only if SWR had enough time to respond."""
         ...  # pragma: no cover
 
     def record_answer(self) -> None:
-        """Take note that SWR answered a call of this lookup, which may fail all the same."""
+        """Record that SWR responded to a call of this lookup; the lookup may still fail."""
         ...  # pragma: no cover
 
     @property
     def is_probe(self) -> bool:
-        """Whether the lookup is to show if SWR answers again, while nobody else may ask."""
+        """Whether the lookup probes an open circuit breaker, while other lookups are rejected."""
         ...  # pragma: no cover
 
 
 class Unlimited:
-    """Implements ``CallLimiter`` for who makes a few calls alone."""
+    """Implements ``CallLimiter`` without limits, for commands that make few calls."""
 
     is_probe = False
 
     def call(self, deadline: Deadline) -> AbstractContextManager[None]:
-        """Let the call be made at once."""
+        """Allow the call at once."""
         del deadline
         return nullcontext()
 
@@ -110,15 +109,15 @@ class Unlimited:
 
 
 class TrustSource(Protocol):
-    """Where records come from. Implemented by ``webhook.swr.source`` and by fakes."""
+    """Source of records. Implemented by ``webhook.swr.source`` and by fakes."""
 
     def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
-        """Ask once, ending by the deadline; ``call_limiter.call`` is around each HTTP call to SWR.
+        """Fetch the record by the deadline; ``call_limiter.call`` is around each HTTP call to SWR.
 
-        One question about a digest may take many calls (pages of a tag list): the pace is how
-        all of them stay within ``lookup.callsPerSecond``.
+        A query about a digest may take many calls (pages of a tag list), and each of them counts in
+        ``lookup.callsPerSecond``.
 
         Raises:
-            TrustLookupError: the answer is not known; which subclass says why.
+            TrustLookupError: there is no record; the subclass says why.
         """
         ...  # pragma: no cover

@@ -1,8 +1,8 @@
-"""One registry's lane: who is asked next, by how many at once, and when not at all.
+"""Work queue of one registry.
 
-A lane has its own queue, workers and breaker, and shares its rate with lanes of the same account only, so
-that one account's trouble never blocks another's. Namespaces take turns: a flood of cold images from one
-leaves the others their share (``docs/decisions/0013``).
+Each registry has its own queue, workers and circuit breaker, so an outage of one does not block the others.
+Registries of the same account share a rate limiter. Lookups are dequeued round-robin by namespace
+(``docs/decisions/0013``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.deadlines import Deadline, LargeWork, spawn
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.recorder import Recorder
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.limiter import LONGEST_BLOCK, RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
@@ -25,40 +26,28 @@ from webhook.trust.reservation import Reservation
 from webhook.trust.settings import LookupSettings
 
 MAX_WAITING: Final = 10_000
-"""Cold lookups that may queue for one registry."""
+"""Lookups that may be queued for one registry."""
 
 MAX_WAITING_PER_TENANT: Final = 1_000
-"""Cold lookups of one namespace that may queue for one registry: its flood leaves the others places."""
+"""Lookups of one namespace that may be queued for one registry; the rest is left for other namespaces."""
 
 MAX_BACKGROUND: Final = 1_000
-"""Refreshes that may queue for one registry; more are simply not made."""
+"""Background lookups that may be queued for one registry; more are dropped."""
 
 MAX_ABANDONED: Final = 100
-"""Lookups that nobody waits for any more and that are ended at a stretch: less than a millisecond."""
+"""Lookups without waiters that are ended without a pause: less than a millisecond."""
 
 BACKGROUND_TURN: Final = 10
-"""Every so many lookups a refresh goes first, so that images in use do not all go cold."""
+"""One in so many lookups is a background one, so that records of images in use are refreshed."""
 
 RETRY_PAUSE: Final = (0.05, 0.25)
-"""Seconds before a call is repeated, drawn from here."""
+"""Range of the pause before a retry, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
-class QueueRecorder(Protocol):
-    """Is told how a lane fares."""
-
-    def breaker_changed(self, registry: str, state: str) -> None:
-        """Take note of the breaker's state."""
-        ...  # pragma: no cover
-
-    def account_blocked(self, registry: str, seconds: float) -> None:
-        """Record that SWR has blocked the registry's account; no call is made for ``seconds`` from now."""
-        ...  # pragma: no cover
-
-
 class RegistryQueue:
-    """Asks one registry, at most ``settings.concurrency`` questions at a time."""
+    """Makes lookups in one registry, at most ``settings.concurrency`` at a time."""
 
     def __init__(
         self,
@@ -66,13 +55,13 @@ class RegistryQueue:
         source: TrustSource,
         limiter: RateLimiter,
         settings: LookupSettings,
-        recorder: QueueRecorder,
+        recorder: Recorder,
         finish: Callable[[PendingLookup, TrustRecord | TrustLookupError], None],
         lateness: Callable[[], float],
     ) -> None:
-        """Ask ``source``; every flight ends by one call of ``finish``, from a worker.
+        """Fetch from ``source``; a worker calls ``finish`` once for each lookup.
 
-        ``lateness`` returns for how many seconds this process has been held up since it began.
+        ``lateness`` returns for how many seconds the event loop has been blocked since the start.
         """
         self.limiter = limiter
         self.settings = settings
@@ -84,7 +73,7 @@ class RegistryQueue:
         self._lateness = lateness
         self._lock = threading.Lock()
         self._ending = LargeWork()
-        """Lets one worker at a time end what is left of many that nobody waits for."""
+        """Lets one worker at a time end lookups without waiters."""
         self._waiting: OrderedDict[str, deque[PendingLookup]] = OrderedDict()
         self._count = 0
         self._background: deque[PendingLookup] = deque()
@@ -94,7 +83,7 @@ class RegistryQueue:
         self._reported = BreakerState.CLOSED
 
     def submit(self, pending: PendingLookup, tenant: str = "") -> bool:
-        """Queue a flight for a namespace; ``False`` where its queue or all of them together are full."""
+        """Enqueue a lookup for a namespace; return ``False`` if its queue or the whole queue is full."""
         with self._lock:
             if pending.background:
                 if len(self._background) >= MAX_BACKGROUND:
@@ -112,7 +101,7 @@ class RegistryQueue:
 
     @property
     def is_held_back(self) -> bool:
-        """Whether cold lookups wait for our own limit of calls, and not for SWR."""
+        """Whether lookups wait for our own rate limit, not for SWR."""
         return not self.limiter.is_backing_off and not self.limiter.has_token()
 
     def _start_worker(self) -> None:
@@ -120,12 +109,12 @@ class RegistryQueue:
             if self._workers >= self.settings.concurrency:
                 return
             self._workers += 1
-        spawn(self._work, f"lane-{self._name}")
+        spawn(self._work, f"lookups-{self._name}")
 
     def _work(self) -> None:
         while (turn := self._next_reservation()) is not None:
-            # The turn comes first and the choice of whose it is second: what waits, waits in the queue,
-            # where namespaces take turns, and not in the rate, where a flood would be ahead of everybody.
+            # Take a token first and choose the lookup afterwards: lookups wait in the queue, where namespaces
+            # are served round-robin, and not in the rate limiter, where many of one would precede all others.
             turn.reserve()
             pending = self._next_lookup(turn)
             if pending is not None:
@@ -133,7 +122,7 @@ class RegistryQueue:
             turn.cancel()
 
     def _next_reservation(self) -> Reservation | None:
-        """Return what kind of lookup comes next, ``None`` where this worker has nothing to do."""
+        """Return a reservation for the next kind of lookup, ``None`` if there is no work."""
         with self._lock:
             self._served += 1
             refreshes = bool(self._background) and not self._refresh_waits
@@ -142,7 +131,7 @@ class RegistryQueue:
                 if not due or not self.limiter.has_token(background=True):
                     return self._turn(background=False)
             if refreshes:
-                # One waits for the rate of refreshes at a time: the others are there for cold lookups.
+                # Only one worker waits for the background rate; the others serve requests.
                 self._refresh_waits = True
                 return self._turn(background=True)
             self._workers -= 1
@@ -154,7 +143,7 @@ class RegistryQueue:
         )
 
     def _next_lookup(self, turn: Reservation) -> PendingLookup | None:
-        """Return whose turn it is, leaving out what nobody wants any more."""
+        """Return the next lookup that is still needed."""
         pending, is_end = self._find_lookup(turn)
         while not is_end:
             with self._ending.piece(Deadline.after(self.settings.timeout)):
@@ -164,7 +153,7 @@ class RegistryQueue:
         return pending
 
     def _find_lookup(self, turn: Reservation) -> tuple[PendingLookup | None, bool]:
-        """Return whose turn it is, and whether all were looked at that nobody wants any more."""
+        """Return the next lookup, and whether the search for it has ended."""
         abandoned: list[PendingLookup] = []
         with self._lock:
             if turn.background:
@@ -177,7 +166,7 @@ class RegistryQueue:
         return pending, pending is not None or len(abandoned) < MAX_ABANDONED
 
     def _take_from_next_tenant(self, abandoned: list[PendingLookup]) -> PendingLookup | None:
-        """Return the next flight of the namespace whose turn it is; that namespace then comes last."""
+        """Return the next lookup of the first namespace, and move that namespace to the end."""
         while self._waiting and len(abandoned) < MAX_ABANDONED:
             tenant, pending_lookups = next(iter(self._waiting.items()))
             before = len(pending_lookups)
@@ -194,10 +183,10 @@ class RegistryQueue:
     def _take(
         self, pending_lookups: deque[PendingLookup], abandoned: list[PendingLookup]
     ) -> PendingLookup | None:
-        """Return the first flight that is still to be made, marked as started.
+        """Return the first lookup that has not been started, and mark it as started.
 
-        One flight may stand in several queues: a refresh that somebody came to wait for, an image that
-        several namespaces ask about. What was started from another queue costs no turn in this one.
+        A lookup may be in several queues: a background one that a request has joined, or one that several
+        namespaces need. If it was started from another queue, it does not count in this one.
         """
         while pending_lookups and len(abandoned) < MAX_ABANDONED:
             pending = pending_lookups.popleft()
@@ -214,7 +203,7 @@ class RegistryQueue:
             return self._ask(pending, turn)
         except TrustLookupError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
+        except Exception as error:  # noqa: BLE001 - waiters must get a result
             return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}", fault=Fault.LOCAL)
 
     def _ask(self, pending: PendingLookup, turn: Reservation) -> TrustRecord:
@@ -224,7 +213,7 @@ class RegistryQueue:
             try:
                 return self._ask_once(pending, turn, deadline)
             except LookupTimeout as error:
-                # The time that the first attempts took is not there for the last one.
+                # The last attempt had less time, because of the earlier ones.
                 if proven is not None and error.fault is Fault.LOCAL:
                     raise proven from None
                 raise
@@ -264,7 +253,7 @@ class RegistryQueue:
                 self._recorder.breaker_changed(self._name, state.value)
 
     def _back_off(self, failure: Throttled) -> None:
-        """Make no call for a while, on behalf of the whole account."""
+        """Back off for all registries of the account."""
         if not failure.blocks_account:
             self.limiter.back_off(failure.retry_after)
             return
@@ -275,7 +264,7 @@ class RegistryQueue:
             logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
 
     def _tell_breaker(self, failure: TrustLookupError) -> None:
-        """Count a failure of the endpoint, or an answer of it; anything else says nothing about it."""
+        """Record in the circuit breaker whether the endpoint responded, if the failure tells."""
         if isinstance(failure, (LookupTimeout, RegistryUnavailable)):
             if failure.fault is Fault.REGISTRY and not failure.is_counted:
                 failure.is_counted = True

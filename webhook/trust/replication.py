@@ -1,4 +1,4 @@
-"""What processes tell each other about images, and who is right where they disagree."""
+"""Trust entries that replicas exchange, and how conflicts between them are resolved."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ Key = tuple[str, str, str, str]
 """``TrustQuery.key``; its first part is the registry's."""
 
 MAX_CLOCK_SKEW: Final = 5.0
-"""Seconds by which what SWR said may seem to come from the future before it is not believed. Clocks of
-replicas may differ by as much, so a refusal wins over trust that is newer by less."""
+"""Seconds by which clocks of replicas may differ. An entry that is further in the future is ignored, and a
+refusal wins over trust that is newer by less."""
 
 MAX_ENTRIES: Final = 10_000
-"""Facts that are passed on; the newest ones."""
+"""Entries that are exchanged at most; the newest ones."""
 
 BATCH_SIZE: Final = 250
-"""Facts that are handled at a stretch, a few milliseconds' work; then others have their turn."""
+"""Entries handled without a pause: a few milliseconds."""
 
 
 class TrustEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An image that SWR called trusted, or that lost its trust: when, in whole epoch seconds.
+    """An image that SWR marked as trusted, or whose trust was revoked, at ``at`` (whole epoch seconds).
 
-    Trust is rounded down and its loss up, so that rounding never makes anything trusted for longer.
-    ``digest`` is what SWR held under the tag, as in ``TrustRecord``.
+    Times of trust are rounded down and revocations up, so that rounding never extends trust.
+    ``digest`` is the digest of the tag, as in ``TrustRecord``.
     """
 
     key: Key
@@ -36,7 +36,10 @@ class TrustEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 def resolve_conflict(one: TrustEntry | None, other: TrustEntry) -> TrustEntry:
-    """Return which of two facts about the same image holds: the newer one, in doubt the refusal."""
+    """Return the entry that wins a merge: the newer one.
+
+    If one entry revokes trust, the other wins only if it is newer by more than ``MAX_CLOCK_SKEW`` seconds.
+    """
     if one is None:
         return other
     if one.trusted == other.trusted:
@@ -46,9 +49,9 @@ def resolve_conflict(one: TrustEntry | None, other: TrustEntry) -> TrustEntry:
 
 
 class Merger:
-    """Puts what others wrote and what is known here together.
+    """Merges the stored entries with those of this process.
 
-    ``pause`` is called after each slice of work, to let others have their turn.
+    ``pause`` is called after each batch, so that other work goes on.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Merger:
         newest: float,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin with what is stored, less what is not newer than ``oldest`` or newer than ``newest``."""
+        """Begin with the stored entries that are newer than ``oldest`` and not newer than ``newest``."""
         self._pause = pause
         self._oldest, self._newest = oldest, newest
         self._stored: dict[Key, TrustEntry] = {}
@@ -70,7 +73,7 @@ class Merger:
         self._merged = dict(self._stored)
 
     def add(self, entries: Iterable[TrustEntry]) -> None:
-        """Add what is known here."""
+        """Add entries of this process."""
         for entry in entries:
             if self._oldest < entry.at <= self._newest:
                 self._merged[entry.key] = resolve_conflict(self._merged.get(entry.key), entry)
@@ -80,11 +83,11 @@ class Merger:
         return sorted(self._merged.values(), key=attrgetter("at"), reverse=True)[:MAX_ENTRIES]
 
     def has_news(self, lag: float, *, full: bool) -> bool:
-        """Whether anything would be new or contrary to what is stored, or newer by more than ``lag`` seconds.
+        """Whether an entry is missing, contradicted or older by more than ``lag`` seconds in the store.
 
-        Images in use are asked about each minute; what is stored may lag behind, for each write is a
-        new version of the whole in the API server's store. Where what is stored is ``full``, older
-        facts than all of it would not fit in.
+        Images in use are refreshed every minute. The store may lag behind, because each write is a new
+        version of the whole Secret in etcd. If the store is ``full``, entries that are older than all
+        of it do not count: they would not fit.
         """
         oldest = min((entry.at for entry in self._stored.values()), default=0) if full else 0
         for index, entry in enumerate(self._merged.values(), 1):

@@ -1,4 +1,4 @@
-"""One lookup's turn in the rate of calls, and whose fault it is that a call of it was not answered."""
+"""Rate-limiter reservation of a lookup, and the fault of a call that timed out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.limiter import RateLimiter
 
 MAX_LOST: Final = 0.1
-"""The share of ``lookup.timeout`` that may be over when a call begins whose timeout is SWR's fault."""
+"""The share of ``lookup.timeout`` that may have passed when a call begins whose timeout is SWR's fault."""
 
 MAX_HELD_UP: Final = 0.2
-"""The share of ``lookup.timeout`` for which this process may be held up during such a call. Each piece of an
-answer waits for the loop, a page of a list has dozens: many short waits cost a call as much as a long one."""
+"""The share of ``lookup.timeout`` for which the event loop may be blocked during such a call, in total. Each
+piece of a response waits for the loop, and a page of a list has dozens of pieces."""
 
 
 class Reservation:
-    """Implements ``CallLimiter``: a rate-limiter reservation, made before the next lookup is chosen."""
+    """A rate-limiter reservation, made before the next lookup is chosen. Implements ``CallLimiter``.
+
+    The first call of the lookup uses it; each further call waits for a token of its own.
+    """
 
     def __init__(
         self,
@@ -31,11 +34,9 @@ class Reservation:
         *,
         background: bool,
     ) -> None:
-        """Take part in the rate of ``limiter``, for a lookup of at most ``timeout`` seconds.
+        """Use ``limiter`` for a lookup of at most ``timeout`` seconds; record responses in ``breaker``.
 
-        Tells ``breaker`` of every answer, whatever becomes of the lookup.
-
-        ``lateness`` returns for how many seconds this process has been held up since it began.
+        ``lateness`` returns for how many seconds the event loop has been blocked since the start.
         """
         self._limiter = limiter
         self._breaker = breaker
@@ -45,14 +46,14 @@ class Reservation:
         self.background = background
 
     def reserve(self) -> None:
-        """Wait for the turn, unless there is going to be no call: then nobody should wait to hear so."""
+        """Reserve a token, unless the call is going to be rejected anyway."""
         if self._breaker.state is BreakerState.CLOSED and not self._limiter.is_backing_off:
             self._limiter.reserve(background=self.background)
             self._reserved = True
 
     @contextmanager
     def call(self, deadline: Deadline) -> Iterator[None]:
-        """Wait until one more call may be made, by the turn for the first one; see ``CallLimiter``."""
+        """Wait until one more call may be made; the first one uses the reservation."""
         reserved, self._reserved = self._reserved, False
         self._limiter.wait(deadline, background=self.background, reserved=reserved)
         with self.timed(deadline):
@@ -60,10 +61,10 @@ class Reservation:
 
     @contextmanager
     def timed(self, deadline: Deadline) -> Iterator[None]:
-        """Say of a timeout in the block whose fault it is; see ``CallLimiter``.
+        """Set the fault of a timeout in the block; see ``CallLimiter``.
 
-        It stays SWR's only if SWR had the time to answer: what our own rate, earlier calls or a busy
-        loop took from it, the author of a Pod may have caused.
+        It is SWR's only if SWR had enough time. The author of a Pod may have caused what our own rate
+        limit, earlier calls or a busy loop took of it.
         """
         left, late = deadline.remaining(), self._lateness()
         try:
@@ -80,16 +81,16 @@ class Reservation:
             raise LookupTimeout(detail, fault=Fault.LOCAL) from None
 
     def record_answer(self) -> None:
-        """Take note that the endpoint is there; see ``CallLimiter``."""
+        """Record that the endpoint responded; see ``CallLimiter``."""
         self._breaker.succeed()
 
     @property
     def is_probe(self) -> bool:
-        """Whether everybody else is kept from asking meanwhile; see ``CallLimiter``."""
+        """Whether other lookups are rejected meanwhile; see ``CallLimiter``."""
         return self._breaker.state is not BreakerState.CLOSED
 
     def cancel(self) -> None:
-        """Give the turn back if there was no call."""
+        """Return the token if there was no call."""
         if self._reserved:
             self._reserved = False
             self._limiter.cancel(background=self.background)

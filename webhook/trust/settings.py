@@ -1,4 +1,4 @@
-"""How records are kept and how SWR is asked: the ``cache`` and ``lookup`` of a configuration."""
+"""Settings of cache and lookups: ``cache`` and ``lookup`` of a configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """How long answers count; all in seconds but ``max_entries``."""
+    """How long records are used; all in seconds except ``max_entries``."""
 
     trusted: float = 60.0
     refused: float = 10.0
@@ -17,7 +17,7 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True)
 class LookupSettings:
-    """How SWR is asked. ``timeout`` is in seconds and bounds one lookup, retries included."""
+    """Limits of lookups. ``timeout`` is in seconds, for one lookup with its retries."""
 
     timeout: float = 3.0
     concurrency: int = 128

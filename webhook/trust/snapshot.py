@@ -1,9 +1,8 @@
-"""Facts as bytes that nobody else can have written: compressed, bounded and authenticated.
+"""Snapshot of trust entries as bytes: compressed, bounded and signed.
 
-First comes a line with a name and a version, then a message authentication code (HMAC with SHA-256)
-over that line and all that follows, then frames: four bytes of length and a piece of zlib each. The
-code is compared before anything else is looked at: a decompressor and a decoder only ever see what was
-sealed with the key. Each frame is small enough to be handled at a stretch.
+The format is a line with a name and a version, an HMAC with SHA-256 over that line and all that follows, and
+frames of four bytes of length and zlib data. The HMAC is verified first, so that the decompressor and the
+decoder only see signed data. A frame is small enough to be handled without a pause.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ NAME: Final = b"swr-trust snapshot "
 FORM: Final = NAME + b"1\n"
 
 MAX_BYTES: Final = 512 * 1024
-"""Half of what a Secret holds."""
+"""Half of the size limit of a Secret."""
 
 MAX_FRAME: Final = 1024 * 1024
-"""Bytes of a frame once it is unpacked: names of any length that SWR allows fit in."""
+"""Bytes of an unpacked frame; enough for names of any length that SWR allows."""
 
 _CODE_SIZE: Final = 32
 _LENGTH: Final = struct.Struct(">I")
@@ -37,9 +36,9 @@ _DECODER: Final = msgspec.msgpack.Decoder(list[TrustEntry])
 def sign(
     entries: Sequence[TrustEntry], key: bytes, pause: Callable[[], None] = lambda: None
 ) -> tuple[bytes, int]:
-    """Return the facts as bytes, and how many: as many of the first as fit into ``MAX_BYTES``.
+    """Return the first entries that fit into ``MAX_BYTES`` as signed bytes, and their number.
 
-    ``pause`` is called after each frame, to let others have their turn.
+    ``pause`` is called after each frame, so that other work goes on.
     """
     count = 0
     frames: list[bytes] = []
@@ -58,10 +57,10 @@ def sign(
 
 
 def verify(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) -> list[TrustEntry]:
-    """Return the facts of a snapshot.
+    """Return the entries of a snapshot.
 
     Raises:
-        SnapshotError: it was not sealed with this key, or cannot be read.
+        SnapshotError: it was not signed with this key, or cannot be read.
     """
     if len(data) > MAX_BYTES:
         raise SnapshotError("oversized", f"it has {len(data)} bytes, more than {MAX_BYTES}")

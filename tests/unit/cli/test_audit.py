@@ -61,7 +61,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
         }
     )
     monkeypatch.setattr(webhook.cli.audit, "connect", lambda *_: api)
-    monkeypatch.setattr("webhook.cluster.pods.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("webhook.cluster.client.FIRST_PAUSE", 0.0)
     return api
 
 
@@ -263,7 +263,7 @@ def test_an_interrupt(write_policy: WritePolicy, cluster: FakeLists, capsys: Out
     policy = write_policy("")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "webhook.cluster.pods.RetryingClient._get_once",
+            "webhook.cluster.client.RetryingClient._get_once",
             lambda _self, path, query: cluster_get(path, query),
         )
         assert audit(policy) == 3

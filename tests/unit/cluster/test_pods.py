@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import webhook.cluster.pods
+import webhook.cluster.client
 from tests.unit.cluster.lists import FakeLists, owned_by, pod
 from webhook.audit.pods import PodPage, RunningPod
 from webhook.cluster.pods import PodReader
@@ -243,7 +243,7 @@ def test_a_call_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     import threading
 
     release = threading.Event()
-    monkeypatch.setattr(webhook.cluster.pods, "CALL_SECONDS", 0.02)
+    monkeypatch.setattr(webhook.cluster.client, "CALL_SECONDS", 0.02)
     api = FakeLists({})
     api.before = lambda _path: release.wait(30) and None
     (gap,) = gaps(read(api))

@@ -37,7 +37,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
         cluster: Any, answers: FakeAnswers | None, endpoint: str = NOWHERE, **options: Any
     ) -> Rescanner:
         monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: cluster)
-        monkeypatch.setattr("webhook.cluster.pods.FIRST_PAUSE", 0.0)
+        monkeypatch.setattr("webhook.cluster.client.FIRST_PAUSE", 0.0)
         monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
         monkeypatch.setattr("webhook.audit.caching_lookup.THROTTLING_RETRY_BUDGET", 0.0)
         rescanner = Rescanner(tmp_path, endpoint, tmp_path / "none", **options)

@@ -23,9 +23,10 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.recorder import Recorder
 from webhook.swr.answers import BLOCKED
 from webhook.swr.client import SwrClient
-from webhook.swr.credentials.guard import GuardedCredential, NullRecorder, Pause
+from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -382,7 +383,7 @@ def guarded(
     """Return what asks about an image of an organisation, as a real credential, and who is asked."""
     transport = Organizations(**answers)
     credential = GuardedCredential(
-        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", NullRecorder())
+        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", Recorder())
     )
     asked = SwrClient(registry(organizations=organizations), transport, credential, RecorderSpy())
 

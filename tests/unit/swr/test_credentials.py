@@ -350,7 +350,7 @@ class Session:
     def settle(self) -> None:
         """Wait for a fetch in the background."""
         ends = time.monotonic() + 5
-        while self.secret._under_way is not None and time.monotonic() < ends:
+        while self.secret._fetches.find("iamUser") is not None and time.monotonic() < ends:
             time.sleep(0.001)
 
 

@@ -1,4 +1,4 @@
-"""Identities towards SWR: every kind of the configuration file behind one interface."""
+"""Credentials for SWR: every kind of the configuration file, with one interface."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from typing import TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
+from webhook.recorder import Recorder
 from webhook.regions import find_region
 from webhook.registries import CredentialSettings
 from webhook.swr.credentials.fetched import Fetched, FetchedSecret
 from webhook.swr.credentials.files import SecretFiles
-from webhook.swr.credentials.guard import (
-    CredentialRecorder,
-    GuardedCredential,
-    NullRecorder,
-    Pause,
-)
+from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.iam_user import IamUserLogin
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair, SecretSource
 from webhook.swr.credentials.signing import load_signer
@@ -34,14 +30,14 @@ def build_credential(
     project_id: str | None,
     transport: Transport,
     environment: Mapping[str, str],
-    recorder: CredentialRecorder | None = None,
+    recorder: Recorder | None = None,
 ) -> Credential:
-    """Return the identity that ``settings`` describe; ``environment`` is read now and never again.
+    """Return the credential of ``settings``; ``environment`` is read once, now.
 
     Raises:
         ConfigError: the environment lacks what the kind needs.
     """
-    notes = recorder if recorder is not None else NullRecorder()
+    notes = recorder or Recorder()
     kind = settings.kind
     pause = Pause(kind, notes)
     if kind == "token":
@@ -146,4 +142,4 @@ def _from_environment(environment: Mapping[str, str], name: str) -> str:
     return value
 
 
-__all__ = ["CredentialRecorder", "build_credential"]
+__all__ = ["build_credential"]

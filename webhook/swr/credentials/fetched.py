@@ -1,7 +1,7 @@
 """Secrets that are fetched and expire: tokens from IAM, temporary keys from STS and Pod Identity.
 
-One fetch at a time, shared by all who need it; refreshed in the background well before expiry, while
-the secret at hand goes on being used; replaced as a whole, never in parts.
+There is one fetch at a time, shared by all callers. A secret is refreshed in the background well before it
+expires, while it is still used, and is replaced atomically.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from webhook.deadlines import Deadline, new_event, spawn
+from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
     LookupTimeout,
@@ -22,19 +22,21 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.swr.credentials.guard import CredentialRecorder, Pause
+from webhook.recorder import Recorder
+from webhook.single_flight import SharedCall, SingleFlight
+from webhook.swr.credentials.guard import Pause
 
 FETCH_TIMEOUT: Final = 10.0
-"""Seconds for one fetch, however long its callers can wait."""
+"""Seconds for one fetch, independent of the deadlines of its callers."""
 
 REFRESH_SHARE: Final = 0.2
-"""The share of its life before a secret's end in which it is refreshed, jittered to half of that."""
+"""The share of a secret's lifetime that is left when it is refreshed, with a jitter of 50 %."""
 
 BACK_OFF: Final = 2.0
-"""Seconds after a failed fetch in which its failure is shared instead of asking again."""
+"""Seconds after a failed fetch in which its error is returned instead of fetching again."""
 
 SKEW: Final = 60.0
-"""Seconds before its end at which a secret is no longer used: clocks differ."""
+"""Seconds before its expiry from which a secret is no longer used, because clocks differ."""
 
 SecretT = TypeVar("SecretT")
 
@@ -47,16 +49,8 @@ class Fetched(Generic[SecretT]):
     expires_at: float
 
 
-@dataclass(slots=True)
-class _Fetch:
-    """One fetch under way."""
-
-    done: threading.Event = field(default_factory=new_event)
-    failure: TrustLookupError | None = None
-
-
 class FetchedSecret(Generic[SecretT]):
-    """Implements ``SecretSource`` over a fetch function."""
+    """Implements ``SecretSource`` by a fetch function."""
 
     def __init__(
         self,
@@ -64,12 +58,12 @@ class FetchedSecret(Generic[SecretT]):
         fetch: Callable[[Deadline], Fetched[SecretT]],
         inputs: Callable[[], Hashable],
         pause: Pause,
-        recorder: CredentialRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Fetch with ``fetch``; ``inputs()`` identifies what it logs in with, its password file say.
+        """Fetch with ``fetch``; ``inputs()`` identifies what it logs in with, such as its password file.
 
-        A failed login pauses until ``inputs`` change or the pause is over.
+        After a failed login there is a pause, until ``inputs`` change or the pause ends.
         """
         self._kind = kind
         self._fetch = fetch
@@ -81,12 +75,12 @@ class FetchedSecret(Generic[SecretT]):
         self._held: Fetched[SecretT] | None = None
         self._generation = 0
         self._refresh_at = 0.0
-        self._under_way: _Fetch | None = None
+        self._fetches: SingleFlight[None] = SingleFlight()
         self._failed: tuple[float, TrustLookupError] | None = None
         self._after_rejection = False
 
     def current(self, deadline: Deadline) -> tuple[SecretT, int]:
-        """Return a secret that is still good, fetching one if need be."""
+        """Return a valid secret, fetching one if necessary."""
         with self._lock:
             held = self._held
             now = self._clock()
@@ -96,20 +90,19 @@ class FetchedSecret(Generic[SecretT]):
                 return held.secret, self._generation
             if fetch is None:
                 raise self._refusal()
-        if not fetch.done.wait(deadline.remaining()):
+        if not fetch.wait(deadline.remaining()):
             raise LookupTimeout(f"no {self._kind} credential was fetched in time", fault=self._fault())
-        if fetch.failure is not None:
-            raise fetch.failure
+        if fetch.error is not None:
+            raise fetch.error
         with self._lock:
             assert self._held is not None
             return self._held.secret, self._generation
 
     def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Give a rejected secret up; ``True`` if another one may be fetched.
+        """Discard a rejected secret; return whether another one may be fetched.
 
-        A secret that was itself fetched because the one before was rejected, and that nobody
-        accepted since, is not replaced at once: that would be a loop. It is not used again either;
-        after the pause, or with other inputs, there is a fresh login.
+        A secret that was fetched after a rejection, and that SWR has not accepted since, is not replaced at
+        once, because that would be a loop. There is a new login after the pause, or with other inputs.
         """
         with self._lock:
             if generation != self._generation:
@@ -122,20 +115,19 @@ class FetchedSecret(Generic[SecretT]):
             return not self._pause.left(identity)
 
     def confirm(self) -> None:
-        """Take note that the secret at hand was accepted: a later rejection is news again."""
+        """Record that the current secret was accepted: after a later rejection another one is fetched."""
         self._after_rejection = False
 
-    def _start(self) -> _Fetch | None:
-        """Return the fetch under way, starting one unless the last failure is too fresh."""
-        if self._under_way is not None:
-            return self._under_way
+    def _start(self) -> SharedCall[None] | None:
+        """Return the fetch in progress, or start one unless the last failure is too recent."""
+        fetch = self._fetches.find(self._kind)
+        if fetch is not None:
+            return fetch
         if self._failed is not None and self._clock() - self._failed[0] < BACK_OFF:
             return None
         if self._pause.left(self._identify()):
             return None
-        fetch = self._under_way = _Fetch()
-        spawn(lambda: self._run(fetch), f"fetch-{self._kind}")
-        return fetch
+        return self._fetches.call(self._kind, self._run, background=f"fetch-{self._kind}")
 
     def _refusal(self) -> TrustLookupError:
         left = self._pause.left(self._identify())
@@ -148,10 +140,10 @@ class FetchedSecret(Generic[SecretT]):
         return self._failed[1]
 
     def _fault(self) -> Fault:
-        """Return whose fault it is that a fetch takes longer than a lookup waits.
+        """Return the fault of a fetch that takes longer than a lookup waits.
 
-        The author of a Pod may have caused it, by an organisation that the credential is refused for. So it
-        is that of the other side only if the fetch before has failed by it, and none has succeeded since.
+        The author of a Pod may have caused the fetch, by an organisation that the credential is refused for.
+        So the fault is that of the previous fetch if it failed, and otherwise ``local``.
         """
         with self._lock:
             return self._failed[1].fault if self._failed is not None else Fault.LOCAL
@@ -162,24 +154,23 @@ class FetchedSecret(Generic[SecretT]):
         except OSError:
             return None
 
-    def _run(self, fetch: _Fetch) -> None:
+    def _run(self) -> None:
         identity = self._identify()
         fetched: Fetched[SecretT] | None = None
         failure: TrustLookupError | None = None
         try:
             fetched = self._fetch(Deadline.after(FETCH_TIMEOUT))
         except MalformedAnswer as error:
-            # No author of a Pod can cause it, so what was trusted may stand in.
+            # The author of a Pod cannot cause it, so trusted images may be served stale.
             failure = RegistryUnavailable(error.detail)
         except TrustLookupError as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
+        except Exception as error:  # noqa: BLE001 - waiters must get a result
             failure = RegistryUnavailable(
                 f"fetching the {self._kind} credential failed: {type(error).__name__}"
             )
         self._recorder.credential_fetched(self._kind, "ok" if failure is None else failure.reason)
         with self._lock:
-            self._under_way = None
             if fetched is not None:
                 self._held = fetched
                 self._generation += 1
@@ -189,8 +180,8 @@ class FetchedSecret(Generic[SecretT]):
                 self._refresh_at = fetched.expires_at - max(margin, SKEW)
                 self._pause.end()
             elif failure is not None:
-                fetch.failure = failure
                 self._failed = (self._clock(), failure)
                 if isinstance(failure, Unauthorized):
                     self._pause.begin(identity)
-        fetch.done.set()
+        if failure is not None:
+            raise failure

@@ -1,13 +1,12 @@
-"""Secrets in files, read again when they change, several files as one consistent whole.
+"""Secrets in files, read again when they change; several files are read consistently.
 
-A Secret volume swaps all of its files at once by a symlink, but files can also be replaced one by
-one: they are read until their metadata are the same before and after, so that an old access key is
-never paired with a new secret key that was seen being written.
+A Secret volume replaces all of its files at once, but files can also be replaced one by one. They are read
+until their stamps are the same before and after, so that an old access key is not paired with a new secret
+key.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,34 +14,32 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
+from webhook.file_stamps import Stamp, read_stamp
 
 MAX_BYTES: Final = 64 * 1024
-"""A token is some kilobytes at most."""
+"""Bytes of a file; a token has some kilobytes."""
 
 _TRIES: Final = 3
-
-Fingerprint = tuple[tuple[int, int, int], ...]
-"""Of each file its inode, size and modification time in nanoseconds."""
 
 
 class SecretFiles:
     """The contents of one or more files, with a generation that counts their changes."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        """Watch ``paths``; nothing is read before the first use."""
+        """Use ``paths``; nothing is read before the first use."""
         self._paths = tuple(paths)
         self._lock = threading.Lock()
-        self._fingerprint: Fingerprint | None = None
+        self._fingerprint: tuple[Stamp, ...] | None = None
         self._values: tuple[str, ...] = ()
         self._generation = 0
 
     def current(self, deadline: Deadline) -> tuple[tuple[str, ...], int]:
         """Return the stripped contents in the order of the paths, and their generation.
 
-        Files that have become unreadable leave the last good contents in place.
+        If a file becomes unreadable, the last good contents stay.
 
         Raises:
-            Unauthorized: a file cannot be read or is empty, and never was otherwise.
+            Unauthorized: a file cannot be read or is empty, and never could be read.
         """
         del deadline  # local files: nothing to wait for
         try:
@@ -58,18 +55,18 @@ class SecretFiles:
         with self._lock:
             return self._values, self._generation
 
-    def fingerprint(self) -> Fingerprint:
-        """Return what tells one state of the files from another; raises ``OSError``."""
-        return tuple(_stat(path) for path in self._paths)
+    def fingerprint(self) -> tuple[Stamp, ...]:
+        """Return the stamps of the files; raises ``OSError``."""
+        return tuple(read_stamp(path) for path in self._paths)
 
     def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Whether the files hold another secret than that of ``generation``."""
+        """Return whether the files contain another secret than that of ``generation``."""
         del fault
         _, now = self.current(Deadline.after(0))
         return now != generation
 
     def confirm(self) -> None:
-        """Do nothing: files are what they are."""
+        """Do nothing: a file does not depend on it."""
 
     def _read(self) -> None:
         for _ in range(_TRIES):
@@ -84,12 +81,6 @@ class SecretFiles:
                 self._values = values
                 self._generation += 1
             self._fingerprint = before
-
-
-def _stat(path: str) -> tuple[int, int, int]:
-    # Of the file that the symlinks lead to: a Secret volume swaps a link on the way.
-    status = os.stat(path)  # noqa: PTH116 - Path.stat is slower and this runs at every cold lookup
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read_file(path: str) -> str:

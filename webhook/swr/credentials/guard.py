@@ -1,11 +1,8 @@
-"""The guard in front of a secret: an account is locked after five failed authentications.
+"""Limits failed authentications.
 
-Replicas add up, so one failure is all that each of them may cause. Two things see to that. After a
-failure no call is made with the secret until it changes or a pause is over. And a secret that has
-never been accepted is tried by one request alone while all others wait for its fate, or a hundred
-simultaneous cold lookups would be a hundred failures.
-
-Source: API Request Signing Guide, FAQ (lock for 5 minutes after more than 5 failures in a row).
+IAM locks an account for 5 minutes after more than 5 failures in a row, counted over all replicas (API Request
+Signing Guide, FAQ). After a failure, a credential is not used until it changes or a pause of 6 to 10 minutes
+has passed. A credential that has not been accepted yet is used by one request at a time.
 """
 
 from __future__ import annotations
@@ -15,55 +12,34 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Unauthorized
+from webhook.recorder import Recorder
 from webhook.swr.credentials.secrets import SecretSource
 from webhook.swr.http import Authorization, HttpRequest
 
 PAUSE_SECONDS: Final = (360.0, 600.0)
-"""The pause after a failure is drawn from here: longer than the lock, and never in step."""
+"""Range of the pause after a failure in seconds: longer than the lock, and different for each replica."""
 
 NOTICE: Final = 0.2
-"""Seconds after its deadline in which the request on trial tells how it ended; others begin with it."""
+"""Seconds after its deadline in which the request on trial reports its outcome."""
 
 SecretT = TypeVar("SecretT")
 
 
-class CredentialRecorder(Protocol):
-    """Is told how credentials fare; ``kind`` is the kind of the configuration file."""
-
-    def credential_paused(self, kind: str, until: float) -> None:
-        """Take note that a credential is paused until ``until`` in epoch seconds, 0.0 for not paused."""
-        ...  # pragma: no cover
-
-    def credential_fetched(self, kind: str, outcome: str) -> None:
-        """Take note of a login or a fetch of temporary credentials: ``ok`` or the failure's reason."""
-        ...  # pragma: no cover
-
-
-class NullRecorder:
-    """Takes no notes."""
-
-    def credential_paused(self, kind: str, until: float) -> None:
-        """Do nothing."""
-
-    def credential_fetched(self, kind: str, outcome: str) -> None:
-        """Do nothing."""
-
-
 class Pause:
-    """A pause after a failed authentication. Not thread-safe: its owner holds a lock."""
+    """A pause after a failed authentication. Its owner holds a lock."""
 
     def __init__(
         self,
         kind: str,
-        recorder: CredentialRecorder,
+        recorder: Recorder,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """Measure by ``clock`` (monotonic seconds), draw lengths with ``draw``."""
+        """Measure by ``clock`` (monotonic seconds); ``draw`` returns a length between two."""
         self._kind = kind
         self._recorder = recorder
         self._clock = clock
@@ -71,7 +47,7 @@ class Pause:
         self._until = float("-inf")
         self._of: object = None
         self.fault = Fault.REGISTRY
-        """Whose fault it is that the secret is paused."""
+        """The fault of the failed authentication."""
 
     def begin(self, of: object, fault: Fault = Fault.REGISTRY) -> None:
         """Pause the secret that ``of`` identifies."""
@@ -81,7 +57,7 @@ class Pause:
         self._recorder.credential_paused(self._kind, time.time() + length)
 
     def end(self) -> None:
-        """End the pause: the secret was accepted, or is another one."""
+        """End the pause, because the secret was accepted or has changed."""
         if self._of is not None:
             self._until, self._of = float("-inf"), None
             self._recorder.credential_paused(self._kind, 0.0)
@@ -93,7 +69,7 @@ class Pause:
 
 @dataclass(slots=True, eq=False)
 class _Trial:
-    """One request that tries a secret; ``unanswered`` is how it ended, where SWR did not answer it.
+    """One request that tries a secret; ``unanswered`` is its error if SWR did not respond.
 
     ``ends`` is in monotonic seconds.
     """
@@ -104,7 +80,7 @@ class _Trial:
 
 
 class GuardedCredential(Generic[SecretT]):
-    """Implements ``Credential`` over any source of secrets."""
+    """Implements ``Credential`` by any source of secrets."""
 
     def __init__(
         self,
@@ -113,7 +89,7 @@ class GuardedCredential(Generic[SecretT]):
         apply: Callable[[SecretT, HttpRequest], Mapping[str, str]],
         pause: Pause,
     ) -> None:
-        """Authorise requests with ``apply``, which makes headers of a secret and a request."""
+        """Authorise requests with ``apply``, which returns the headers for a secret and a request."""
         self._kind = kind
         self._source = source
         self._apply = apply
@@ -134,7 +110,7 @@ class GuardedCredential(Generic[SecretT]):
                     raise
 
     def accept(self, generation: int) -> None:
-        """Let everybody use a secret that was accepted."""
+        """Allow all requests to use a secret that was accepted."""
         if generation == self._accepted and self._on_trial is None:
             return
         with self._turn:
@@ -144,7 +120,7 @@ class GuardedCredential(Generic[SecretT]):
             self._end_trial(generation)
 
     def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Pause a rejected secret unless another one is to be had; see ``Credential``."""
+        """Pause a rejected secret unless there is another one; see ``Credential``."""
         renewed = self._source.renew(generation, fault)
         with self._turn:
             if self._accepted == generation:
@@ -155,15 +131,15 @@ class GuardedCredential(Generic[SecretT]):
         return renewed
 
     def release(self, generation: int, unanswered: LookupTimeout | None = None) -> None:
-        """Let the next request try a secret whose trial ended without a verdict.
+        """Let the next request try a secret whose trial ended without an outcome.
 
-        Where SWR was silent for a full ``lookup.timeout``, whoever waited meanwhile has its failure.
+        If SWR did not respond for a full ``lookup.timeout``, requests that waited fail with the same error.
         """
         with self._turn:
             self._end_trial(generation, unanswered)
 
     def _take_turn(self, generation: int, deadline: Deadline) -> bool:
-        """Return whether the request may go; ``False`` asks to look at the secret again."""
+        """Return whether the request may be sent; ``False`` means to read the secret again."""
         with self._turn:
             left = self._pause.left(generation)
             if left:
@@ -175,7 +151,7 @@ class GuardedCredential(Generic[SecretT]):
                 return True
             trial = self._on_trial
             if trial is None or trial.generation != generation or trial.ends + NOTICE <= time.monotonic():
-                # The trial ends with its request, which ends by its deadline.
+                # The trial ends with its request, at the latest at its deadline.
                 self._on_trial = _Trial(generation, deadline.at)
                 return True
             self._turn.wait(min(deadline.remaining(), max(0.0, trial.ends - time.monotonic())) + NOTICE)

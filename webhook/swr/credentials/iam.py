@@ -1,4 +1,4 @@
-"""Talking to IAM and STS: one POST, its answer or its failure, and the formats of expiry times."""
+"""Calls to IAM and STS, and the formats of their tokens, keys and times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from webhook.swr.credentials.secrets import KeyPair
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
 
 LOGIN_REFUSED: Final = frozenset({400, 401, 403})
-"""400 and 403 count, too: so IAM and STS refuse a user or an agency that cannot log in this way."""
+"""IAM and STS respond 400 or 403 if a user or an agency cannot log in in this way."""
 
 SUCCESS: Final = frozenset({200, 201})
 
@@ -41,11 +41,11 @@ def post(
     headers: Mapping[str, str] | None = None,
     query: tuple[tuple[str, str], ...] = (),
 ) -> HttpResponse:
-    """Post JSON to IAM; the answer is a success.
+    """Post JSON to IAM and return a successful response.
 
     Raises:
         Unauthorized: the login was refused.
-        TrustLookupError: it could not be asked.
+        TrustLookupError: IAM could not be called, or failed.
     """
     request = HttpRequest(
         "POST",
@@ -68,12 +68,12 @@ def _failure(response: HttpResponse) -> TrustLookupError:
         return Unauthorized(said)
     if response.status == TOO_MANY_REQUESTS:
         return Throttled(said, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
-    # No author of a Pod chooses what IAM is asked: whatever else it says is an outage of ours.
+    # The author of a Pod does not choose requests to IAM: any other response is an outage.
     return RegistryUnavailable(said)
 
 
 def read_subject_token(response: HttpResponse) -> str:
-    """Return the token that a login gave.
+    """Return the token of a login.
 
     Raises:
         MalformedAnswer: there is none.
@@ -85,7 +85,7 @@ def read_subject_token(response: HttpResponse) -> str:
 
 
 def read_temporary_keys(body: bytes) -> Fetched[KeyPair]:
-    """Read temporary keys in any of the spellings that IAM, STS and Pod Identity use.
+    """Parse temporary keys, in the formats of IAM, STS and Pod Identity.
 
     Raises:
         MalformedAnswer: a part is missing.
@@ -118,7 +118,7 @@ def read_time(text: str) -> float:
     """Return a time of IAM (``2026-01-01T00:00:00.000000Z``, fraction optional) in epoch seconds.
 
     Raises:
-        MalformedAnswer: it is no such time.
+        MalformedAnswer: it is not such a time.
     """
     try:
         parsed = dt.datetime.fromisoformat(text)

@@ -15,7 +15,7 @@ from webhook.swr.http import Transport
 
 
 class IamUserLogin:
-    """Logs one IAM user in, scoped to a project."""
+    """Login of an IAM user, scoped to a project."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class IamUserLogin:
         """Return a token with its expiry.
 
         Raises:
-            TrustLookupError: IAM refused or could not be asked.
+            TrustLookupError: IAM refused the login or could not be called.
         """
         (password,), _ = self._password.current(deadline)
         user = {"domain": {"name": self._domain_name}, "name": self._user_name, "password": password}

@@ -1,4 +1,4 @@
-"""Where secrets come from, as the guard sees it."""
+"""Sources of secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SecretT_co = TypeVar("SecretT_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """An access key and its secret, with a security token where they are temporary."""
+    """An access key and its secret, with a security token if they are temporary."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -21,25 +21,25 @@ class KeyPair:
 
 
 class SecretSource(Protocol[SecretT_co]):
-    """Gives a secret and its generation, which changes whenever the secret does."""
+    """Source of a secret and its generation, which changes with the secret."""
 
     def current(self, deadline: Deadline) -> tuple[SecretT_co, int]:
         """Return the secret to use now.
 
         Raises:
-            TrustLookupError: there is none to be had by the deadline.
+            TrustLookupError: there is none by the deadline.
         """
         ...  # pragma: no cover
 
     def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Whether another secret than the rejected one is there, or can be fetched.
+        """Return whether there is another secret than the rejected one, or one can be fetched.
 
         ``fault`` is that of a pause which begins with it; see ``webhook.swr.http.Credential``.
         """
         ...  # pragma: no cover
 
     def confirm(self) -> None:
-        """Take note that the secret at hand was accepted."""
+        """Record that the current secret was accepted."""
         ...  # pragma: no cover
 
 
@@ -47,7 +47,7 @@ class FixedSecret(SecretSource[SecretT_co]):
     """A secret that does not change while the process runs, from the environment."""
 
     def __init__(self, secret: SecretT_co) -> None:
-        """Hold the secret."""
+        """Use this secret."""
         self._secret = secret
 
     def current(self, deadline: Deadline) -> tuple[SecretT_co, int]:

@@ -1,4 +1,4 @@
-"""Signing requests with an access key (API Request Signing Guide, SDK-HMAC-SHA256)."""
+"""Signatures of requests with an access key (API Request Signing Guide, SDK-HMAC-SHA256)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from webhook.swr.http import HttpRequest
 
 
 def load_signer() -> Callable[[KeyPair, HttpRequest], Mapping[str, str]]:
-    """Return what makes the headers that sign a request, by the SDK's own signer.
+    """Load the SDK and return a function for the headers of a signed request.
 
-    The path is signed as it is sent: the signer decodes and encodes it again, which leaves a path
-    of checked names as it was. Loading the SDK takes half a second, which is paid here and not by
-    the first Pod, and only by those who sign. Where the SDK cannot sign with a key, that is
-    ``Unauthorized``; what the SDK says of it is not repeated.
+    The signer decodes and encodes the path again, which does not change a path of checked names. Loading the
+    SDK takes half a second; it is loaded here, not by the first request, and only if it is needed. If the SDK
+    cannot sign with a key, ``Unauthorized`` is raised without the SDK's message.
     """
     from huaweicloudsdkcore.auth.credentials import BasicCredentials  # noqa: PLC0415 - see above
     from huaweicloudsdkcore.sdk_request import SdkRequest  # noqa: PLC0415 - the same

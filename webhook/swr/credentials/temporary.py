@@ -1,8 +1,8 @@
 """Temporary keys for a Pod: CCE Pod Identity, and OIDC with the old IAM or with STS.
 
 Sources: CCE User Guide, Pod Identity (cce_10_1110) and Using OIDC (cce_10_2188); the wire formats
-are those of the SDK (huaweicloudsdkcore 3.1.219, auth/internal.py), whose own providers read a
-rotated token once only, mix old and new keys under concurrency and have no deadline.
+are those of the SDK (huaweicloudsdkcore 3.1.219, auth/internal.py). Its own providers are not used: they
+read a rotated token only once, mix old and new keys under concurrency and have no deadline.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from webhook.swr.credentials.secrets import KeyPair
 from webhook.swr.http import Transport
 
 OIDC_DURATION: Final = 6 * 3600
-"""Seconds that keys from the old IAM are asked for."""
+"""Requested lifetime of keys from the old IAM, in seconds."""
 
 STS_DURATION: Final = 3600
-"""Seconds that keys from STS are asked for."""
+"""Requested lifetime of keys from STS, in seconds."""
 
 SESSION_NAME: Final = "swr-trust-webhook"
 
 
 class PodIdentity:
-    """Keys from the CCE Pod Identity agent, which answers on the node."""
+    """Keys from the CCE Pod Identity agent on the node."""
 
     def __init__(self, transport: Transport, url: str, token: SecretFiles) -> None:
-        """Ask ``url`` (``HC_CONTAINER_CREDENTIALS_FULL_URI``) with the projected token."""
+        """Call ``url`` (``HC_CONTAINER_CREDENTIALS_FULL_URI``) with the projected token."""
         self._transport = transport
         self._url = urlsplit(url)
         self._token = token
@@ -45,7 +45,7 @@ class PodIdentity:
 
 
 class OidcFederation:
-    """Keys from the old IAM: the projected token becomes a token, and that becomes keys."""
+    """Keys from the old IAM: the projected token is exchanged for a token, and that for keys."""
 
     def __init__(self, transport: Transport, iam_endpoint: str, provider: str, token: SecretFiles) -> None:
         """Log in at ``iam_endpoint`` by the identity provider ``provider``."""
@@ -72,7 +72,7 @@ class OidcFederation:
 
 
 class OidcAgency:
-    """Keys from STS: an agency is assumed with the projected token."""
+    """Keys from STS, which assumes an agency with the projected token."""
 
     def __init__(
         self, transport: Transport, sts_endpoint: str, provider_urn: str, agency_urn: str, token: SecretFiles

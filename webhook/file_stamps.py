@@ -1,0 +1,44 @@
+"""Whether files have changed, by what their paths lead to.
+
+A ConfigMap or Secret volume replaces its files by a symbolic link on the way to them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+Stamp = tuple[int, int, int]
+"""Inode, size and modification time in nanoseconds of a file."""
+
+
+def read_stamp(path: str) -> Stamp:
+    """Return the stamp of the file that ``path`` leads to; raises ``OSError``."""
+    status = os.stat(path)  # noqa: PTH116 - Path.stat is slower and this runs at every call and handshake
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class FileWatcher:
+    """Compares the stamps of some files; one that does not exist has none."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Begin with the files as they are now."""
+        self._paths = tuple(paths)
+        self._seen = self._read()
+
+    def has_changed(self) -> bool:
+        """Whether a file has changed since the last call.
+
+        Call it before reading the files: what changes meanwhile is seen by the next call.
+        """
+        before, self._seen = self._seen, self._read()
+        return self._seen != before
+
+    def _read(self) -> list[Stamp | None]:
+        stamps: list[Stamp | None] = []
+        for path in self._paths:
+            try:
+                stamps.append(read_stamp(path))
+            except OSError:
+                stamps.append(None)
+        return stamps
