@@ -27,8 +27,8 @@ T_TURN: Final = "tests/unit/trust/test_reservation.py"
 
 _THROTTLE_ADMITS: Final = (
     ERRORS,
-    '    @property\n    def allows_stale(self) -> bool:\n        """Never."""\n        return False\n\n'
-    '    @property\n    def allows_pass(self) -> bool:\n        """Never."""\n        return False\n',
+    '    @property\n    def allows_stale(self) -> bool:\n        """Return ``False``."""\n        return False\n\n'
+    '    @property\n    def allows_pass(self) -> bool:\n        """Return ``False``."""\n        return False\n',
     "",
 )
 _NO_CONTROL: Final = (

@@ -304,7 +304,7 @@ def test_what_is_not_ours_is_ignored_and_written_anew(
     one = Replica(secret, {WEB: DOWN, API: TRUSTED})
     one.check()
     assert one.rejections() == [reason]
-    assert "the stored snapshot is ignored, and written anew: it" in caplog.text
+    assert "the stored snapshot is ignored and will be replaced: it" in caplog.text
     assert one.look_up() == "unknown: unavailable"
     assert one.snapshot.settled
     one.look_up(API)
