@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.backoff import Backoff, jittered
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import ClusterError, SnapshotError
 from webhook.recorder import Recorder
-from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Key, Merger, TrustEntry
+from webhook.trust.lookup import TrustLookup
+from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Merger, TrustEntry
 from webhook.trust.snapshot import MAX_BYTES, sign, verify
 
 logger = logging.getLogger(__name__)
@@ -51,22 +52,6 @@ YIELD: Final = 0.001
 """Seconds of a pause between two batches."""
 
 
-class Memory(Protocol):
-    """Implemented by ``webhook.trust.lookup.TrustLookup`` and by fakes."""
-
-    def keys(self) -> list[Key]:
-        """Return the keys of all entries that other replicas may need."""
-        ...  # pragma: no cover
-
-    def export_entries(self, keys: Sequence[Key]) -> list[TrustEntry]:
-        """Return the entries of these keys."""
-        ...  # pragma: no cover
-
-    def import_entries(self, entries: Sequence[TrustEntry]) -> None:
-        """Import entries of other replicas."""
-        ...  # pragma: no cover
-
-
 @dataclass(frozen=True, slots=True)
 class SnapshotScope:
     """Which entries of a snapshot are used: their maximum age in seconds, and the registries' keys."""
@@ -81,7 +66,7 @@ class TrustSnapshot:
     def __init__(
         self,
         secret: SharedSecret,
-        memory: Memory,
+        memory: TrustLookup,
         key: Callable[[], bytes | None],
         scope: Callable[[], SnapshotScope],
         recorder: Recorder,
