@@ -1,10 +1,10 @@
-"""Waiting, cancelling and deadlines, in one place.
+"""Deadlines, threads, and long work that must not block other work.
 
 Every process runs on gevent with the standard library patched (``webhook.patching``), so a thread is a
 greenlet, and work that waits can be ended by raising an exception in it.
 
-A deadline is a point on the monotonic clock, never a duration: it can be handed down through any
-number of calls and every one of them knows what is left.
+A deadline is a point on the monotonic clock, not a duration, so that it can be passed through any number of
+calls.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import gevent
 
 @dataclass(frozen=True, slots=True, order=True)
 class Deadline:
-    """A point in time, in seconds on the monotonic clock, at which work must have ended."""
+    """A point in time, in seconds on the monotonic clock."""
 
     at: float
 
     @classmethod
     def after(cls, seconds: float) -> Self:
-        """Return the deadline that lies ``seconds`` from now."""
+        """Return the deadline ``seconds`` from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """Return the seconds that are left, 0.0 when there are none."""
+        """Return the remaining seconds, 0.0 if there are none."""
         return max(0.0, self.at - time.monotonic())
 
     @property
@@ -40,48 +40,48 @@ class Deadline:
         return time.monotonic() >= self.at
 
     def capped(self, seconds: float) -> Deadline:
-        """Return the sooner of this deadline and the one ``seconds`` from now."""
+        """Return the earlier of this deadline and the one ``seconds`` from now."""
         return min(self, Deadline.after(seconds))
 
 
 Pause = Callable[[], None]
-"""Lets others have their turns; called between small pieces of work."""
+"""Lets other work go on; called between small pieces of work."""
 
 
 def no_pause() -> None:
-    """Go on: nobody else waits."""
+    """Do nothing."""
 
 
 PAUSE: Final = 0.001
-"""Seconds after a piece of large work in which everybody else has a turn."""
+"""Seconds after a piece of large work in which other work goes on."""
 
 
 class LargeWork:
-    """Lets one piece of large work run at a time in this process, and everybody else after each piece.
+    """Runs one piece of large work at a time, and lets other work go on after each piece.
 
-    Under gevent one loop runs everything. A hundred pieces of 10 ms that are all ready would keep a small
-    review waiting for a second; one after the other they keep it waiting for one of them.
+    One event loop runs everything. A hundred pieces of 10 ms that are all ready would delay a small review by
+    a second; one at a time, they delay it by one piece.
     """
 
     def __init__(self, take_turn: Callable[[], None] = lambda: None) -> None:
-        """Make one for the process.
+        """Create one for the process.
 
-        ``take_turn`` lets others go first who wait for longer: many may reach their deadlines, without a
-        turn, at the same moment.
+        ``take_turn`` yields to work that has waited longer, because many may miss their deadlines at the same
+        moment.
         """
         self._take_turn = take_turn
         self._running = threading.BoundedSemaphore(1)
 
     @staticmethod
     def pause() -> None:
-        """Let everybody else have a turn, and keep one's own: in the middle of a piece that takes long."""
+        """Let other work go on in the middle of a long piece."""
         time.sleep(PAUSE)
 
     @contextmanager
     def piece(self, deadline: Deadline) -> Iterator[bool]:
-        """Wait for the turn of a piece; yields whether it came before the deadline.
+        """Wait until the piece may run; yield whether that was before the deadline.
 
-        Whoever it did not come for has an answer to write all the same: one after the other, like everybody.
+        After the deadline the block runs, too, in turn, because the caller has to respond.
         """
         granted = self._running.acquire(timeout=deadline.remaining())
         try:
@@ -95,7 +95,7 @@ class LargeWork:
 
 
 class DeadlineExceeded(TimeoutError):
-    """The deadline of a block came before its end; see ``timeout_at``.
+    """A block did not end by its deadline; see ``timeout_at``.
 
     Subclasses OSError so that libraries close what they have open, as for a socket that timed out.
     """
@@ -105,9 +105,8 @@ class DeadlineExceeded(TimeoutError):
 def timeout_at(deadline: Deadline) -> Iterator[None]:
     """Raise ``DeadlineExceeded`` where the block waits, when the deadline comes.
 
-    The work itself ends, not only the waiting for it. What the block makes of the exception does not
-    matter: the block either ends before the deadline, or ``DeadlineExceeded`` leaves it. A block that
-    never waits is not interrupted.
+    The work itself is interrupted. The block either ends before the deadline, or ``DeadlineExceeded`` is
+    raised, even if the block catches it. A block that never waits is not interrupted.
     """
     exceeded = DeadlineExceeded("the deadline was exceeded")
     timeout = gevent.Timeout.start_new(deadline.remaining(), exceeded)
@@ -129,9 +128,9 @@ def new_event() -> threading.Event:
 
 
 def spawn(work: Callable[[], None], name: str) -> threading.Thread:
-    """Run ``work`` in a daemon thread (under gevent: a greenlet) and return it, started.
+    """Run ``work`` in a thread (a greenlet) and return it, started.
 
-    Whoever calls this must bound how many run at once.
+    The caller must limit the number of threads.
     """
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()

@@ -1,15 +1,14 @@
-"""Every exception of this product, and what each one leads to.
+"""All exceptions of this product, and their consequences.
 
-A refusal is never an exception: it is a value (``webhook.policy.findings``). Exceptions are for
-calls that broke::
+A denial is not an exception but a value (``webhook.policy.findings``). Exceptions are for failures::
 
     WebhookError
     ├── ConfigError              exit code 2; on a reload the last good policy stays
-    ├── BadReviewError           HTTP 400, 405, 413 or 415: the body is no AdmissionReview
+    ├── BadReviewError           HTTP 400, 405, 413 or 415: the body is not an AdmissionReview
     ├── InvalidReferenceError    finding ``invalid``
     ├── InvalidPatternError      a problem of the configuration file
     ├── TrustLookupError         finding ``unknown``, its ``reason`` is the finding's reason
-    │   ├── LookupTimeout        ``timeout``; whose fault, its raiser says
+    │   ├── LookupTimeout        ``timeout``; the fault is set where it is raised
     │   ├── Throttled            ``throttled``; the same
     │   ├── RegistryUnavailable  ``unavailable``, by default the registry's fault
     │   ├── Unauthorized         ``unauthorized``, by default the registry's fault
@@ -17,11 +16,10 @@ calls that broke::
     │   └── MalformedAnswer      ``malformed``, always the image's fault
     ├── CertificateError         the last good pair stays; at start, exit code 2
     ├── ManifestError            ``swr-trust review``: exit code 2, names file and line
-    ├── SnapshotError            a snapshot of what was trusted is ignored, and written anew
-    └── ClusterError             the Kubernetes API refused or did not answer
+    ├── SnapshotError            the stored snapshot is ignored and replaced
+    └── ClusterError             the Kubernetes API refused or did not respond
 
-The tree stands apart from the packages that raise it so that importing an exception never
-imports a layer.
+The module is below the packages that raise them, so that importing an exception does not import a layer.
 """
 
 from __future__ import annotations
@@ -32,40 +30,40 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 UnknownReason = Literal["timeout", "throttled", "unavailable", "unauthorized", "forbidden", "malformed"]
-"""Why SWR's answer about an image is not known. Stable: a metric label and an audit annotation."""
+"""Why the trust of an image is not known. Stable: a metric label and an audit annotation."""
 
 
 class WebhookError(Exception):
-    """The root of every exception that this product raises itself."""
+    """Base class of all exceptions of this product."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a configuration file.
+    """One problem of a configuration file.
 
-    ``path`` is where, as the reader would write it (``registries[0].region``; empty for the whole
-    file); ``message`` is what is wrong and what to do, one sentence without a full stop.
+    ``path`` is its place, such as ``registries[0].region``, empty for the whole file. ``message`` says what
+    is wrong and what to do, in one sentence without a full stop.
     """
 
     path: str
     message: str
 
     def __str__(self) -> str:
-        """Return ``path: message``, or the message alone where the whole file is meant."""
+        """Return ``path: message``, or the message alone for the whole file."""
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
 class ConfigError(WebhookError):
-    """The configuration cannot be used; ``problems`` lists everything that is wrong with it."""
+    """The configuration cannot be used; ``problems`` lists all problems."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Keep the problems; the text of the exception is one problem a line."""
+        """Keep the problems; the text has one per line."""
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class BadReviewError(WebhookError):
-    """The request is no AdmissionReview v1; ``status`` is the HTTP status to answer with."""
+    """The request is not an AdmissionReview v1; ``status`` is the HTTP status of the response."""
 
     def __init__(self, status: int, message: str) -> None:
         """Keep the HTTP status and one sentence for the caller."""
@@ -74,112 +72,112 @@ class BadReviewError(WebhookError):
 
 
 class InvalidReferenceError(WebhookError):
-    """A string is no image reference.
+    """A string is not an image reference.
 
-    ``reason`` is stable and safe as a metric label (``uppercase``, ``bad-tag``, ...); the
-    exception's text is one clause for a person and never repeats the whole hostile input.
+    ``reason`` is stable and safe as a metric label (``uppercase``, ``bad-tag``, ...). The text is one clause
+    and does not quote the whole input.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep the stable reason beside the human clause."""
+        """Keep the reason."""
         self.reason = reason
         super().__init__(message)
 
 
 class InvalidPatternError(WebhookError):
-    """A string is no image pattern; the text says what is wrong and what to write instead."""
+    """A string is not an image pattern; the text says what is wrong and what to write instead."""
 
 
 class Fault(StrEnum):
-    """Whose fault a failed lookup is. Stable: a key of the log.
+    """The fault of a failed lookup. Stable: a key of the log.
 
-    Stale trust, ``onLookupFailure``, the retry, the circuit breaker and the message all depend on this
-    one property (``docs/decisions/0017``). A Pod's author can cause the second and the third, so those
-    never lead to an admission. Nor does a throttle, whosever it is (``Throttled``).
+    Stale trust, ``onLookupFailure``, the retry, the circuit breaker and the message depend on it
+    (``docs/decisions/0017``). The author of a Pod can cause ``local`` and ``image``, so they never lead to an
+    admission. Nor does throttling, whatever its fault (``Throttled``).
 
     ======== =========== =================== ================ ==========
     fault    stale trust ``onLookupFailure`` circuit breaker  retry
     ======== =========== =================== ================ ==========
     registry is served   counts if transient counts a failure if SWR failed
-    local    is not      does not count      is not told      no
-    image    is not      does not count      is not told      if SWR failed
+    local    is not      does not count      does not count   no
+    image    is not      does not count      does not count   if SWR failed
     ======== =========== =================== ================ ==========
     """
 
     REGISTRY = "registry"
-    """SWR fails or refuses whoever asks, or is silent to everybody while a call has its full time."""
+    """SWR fails or refuses all calls, or responds to none while a call has its full time."""
 
     LOCAL = "local"
-    """Our own queue, rate limit, deadline or bug. Whoever floods the webhook can cause it."""
+    """Our own queue, rate limit, deadline or bug. Many requests can cause it."""
 
     IMAGE = "image"
-    """It depends on the image asked about. Whoever writes the reference can cause it."""
+    """It depends on the image. The author of the reference can cause it."""
 
 
 class TrustLookupError(WebhookError):
-    """SWR could not be asked, or did not answer properly.
+    """SWR could not be called, or its response is invalid.
 
-    ``detail`` is one clause for an operator's log; it holds no secret and no raw body.
-    ``retry_after`` is in seconds, where the other side named one.
+    ``detail`` is one clause for the log, without secrets and raw bodies. ``retry_after`` is in seconds, if
+    the other side sent one.
     """
 
     reason: ClassVar[UnknownReason] = "unavailable"
 
     def __init__(self, detail: str, *, fault: Fault, retry_after: float | None = None) -> None:
-        """Keep the detail, whose fault it is and, where known, the seconds to wait before the next try."""
+        """Keep the detail, the fault and, if known, the seconds until a retry."""
         self.detail = detail
         self.fault = fault
         self.retry_after = retry_after
         self.is_counted = False
-        """Whether a circuit breaker has counted it: many lookups may fail by the same call."""
+        """Whether a circuit breaker has counted it; many lookups may share the same failed call."""
         super().__init__(detail)
 
     @property
     def allows_stale(self) -> bool:
-        """Whether an earlier trusted answer may be served instead (``cache.staleIfError``)."""
+        """Whether a trusted record may be served stale instead (``cache.staleIfError``)."""
         return self.fault is Fault.REGISTRY
 
     @property
     def allows_pass(self) -> bool:
-        """Whether ``onLookupFailure: allow`` counts for it.
+        """Whether ``onLookupFailure: allow`` applies.
 
-        Not where the credential does not work: that lasts until somebody corrects it, and the webhook
-        would admit everything until then.
+        It does not if the credential is not accepted: the webhook would admit everything until an operator
+        corrects it.
         """
         return self.fault is Fault.REGISTRY and self.transient
 
     @property
     def transient(self) -> bool:
-        """Whether the same request may succeed in a moment, so that the client is told to repeat it.
+        """Whether the same request may succeed later, so that the client is told to retry.
 
-        Whosever fault it is: what SWR is slow about, or fails about, it may answer the next time.
+        It does not depend on the fault: SWR may respond the next time.
         """
         return self.reason in ("timeout", "throttled", "unavailable")
 
 
 class LookupTimeout(TrustLookupError):
-    """No answer within the time that was left."""
+    """There was no response in time."""
 
     reason: ClassVar[UnknownReason] = "timeout"
 
 
 class Throttled(TrustLookupError):
-    """Too many calls: SWR says so (fault ``registry``), or our own limits keep us from asking (``local``).
+    """Too many calls: SWR throttles us (fault ``registry``), or our own limits do (``local``).
 
-    Neither admits anything. An author of Pods can make the account call SWR too often: by names that this
-    replica or another one looks up, or that nodes try to pull.
+    Neither admits anything. The author of Pods can exhaust the account's rate, by names that replicas look up
+    or that nodes try to pull.
     """
 
     reason: ClassVar[UnknownReason] = "throttled"
 
     @property
     def allows_stale(self) -> bool:
-        """Never."""
+        """Return ``False``."""
         return False
 
     @property
     def allows_pass(self) -> bool:
-        """Never."""
+        """Return ``False``."""
         return False
 
     def __init__(
@@ -190,7 +188,7 @@ class Throttled(TrustLookupError):
         retry_after: float | None = None,
         blocks_account: bool = False,
     ) -> None:
-        """Keep, too, whether SWR refuses every call of the account for ``retry_after`` seconds."""
+        """Also keep whether SWR refuses all calls of the account for ``retry_after`` seconds."""
         self.blocks_account = blocks_account
         super().__init__(detail, fault=fault, retry_after=retry_after)
 
@@ -208,13 +206,13 @@ class RegistryUnavailable(TrustLookupError):
         retry_after: float | None = None,
         was_sent: bool = True,
     ) -> None:
-        """Keep, too, whether the request was sent: before, nothing of the image can have mattered."""
+        """Also keep whether the request was sent; before that, the image cannot be the cause."""
         self.was_sent = was_sent
         super().__init__(detail, fault=fault, retry_after=retry_after)
 
 
 class Unauthorized(TrustLookupError):
-    """Our credential is not accepted for anything, or is paused after a failed authentication."""
+    """Our credential is not accepted, or is paused after a failed authentication."""
 
     reason: ClassVar[UnknownReason] = "unauthorized"
 
@@ -224,7 +222,7 @@ class Unauthorized(TrustLookupError):
 
 
 class Forbidden(TrustLookupError):
-    """Our credential is good but may not see this image; it may belong to another account."""
+    """Our credential is valid but may not read this image, which may belong to another account."""
 
     reason: ClassVar[UnknownReason] = "forbidden"
 
@@ -234,7 +232,7 @@ class Forbidden(TrustLookupError):
 
 
 class MalformedAnswer(TrustLookupError):
-    """SWR answered something that is not its documented answer about what was asked."""
+    """SWR's response is not the documented one for the request."""
 
     reason: ClassVar[UnknownReason] = "malformed"
 
@@ -248,29 +246,29 @@ class CertificateError(WebhookError):
 
 
 class ManifestError(WebhookError):
-    """A manifest cannot be read; the text names the file and the line."""
+    """A manifest cannot be parsed; the text names the file and the line."""
 
 
 class SnapshotError(WebhookError):
-    """A snapshot cannot be believed or read.
+    """A snapshot is not authentic, or cannot be read.
 
     ``reason`` is stable and safe as a metric label: ``forged``, ``version``, ``oversized`` or
     ``malformed``.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep the stable reason beside the clause for a person."""
+        """Keep the reason."""
         self.reason = reason
         super().__init__(message)
 
 
 class ClusterError(WebhookError):
-    """The Kubernetes API refused a call or did not answer; the text says which and why.
+    """The Kubernetes API refused a call or did not respond; the text says which and why.
 
-    ``status`` is its HTTP status, 0 where there was no answer.
+    ``status`` is the HTTP status, 0 if there was no response.
     """
 
     def __init__(self, status: int, message: str) -> None:
-        """Keep the status beside the text."""
+        """Keep the status."""
         self.status = status
         super().__init__(message)

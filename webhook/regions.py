@@ -1,10 +1,10 @@
 """The regions of Huawei Cloud and the hosts of SWR, IAM and STS in each.
 
-Source: the region table of Huawei's SDK (huaweicloudsdkswr 3.1.219, swr/v2/region/swr_region.py)
-for the API endpoints; SWR User Guide, pushing an image, for the registry hosts; huaweicloudsdkcore
-3.1.219, auth/endpoint.py, for IAM and STS. The SDK lists IAM for 27 and STS for 12 of these regions,
-all of the form used here; for the others the form is taken over. A region that is missing here, or
-whose hosts are others, is written out in the configuration: hosts, endpoint and iamEndpoint.
+Source: the region table of Huawei's SDK (huaweicloudsdkswr 3.1.219, swr/v2/region/swr_region.py) for the API
+endpoints; SWR User Guide, pushing an image, for the registry hosts; huaweicloudsdkcore 3.1.219,
+auth/endpoint.py, for IAM and STS. The SDK lists IAM for 27 and STS for 12 of these regions, all of the form
+used here; the others are assumed to have the same form. For a region that is missing here, or has other
+hosts, the configuration names hosts, endpoint and iamEndpoint.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ENTERPRISE_SUFFIX: Final = ".swr-pro.myhuaweicloud.com"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One region: where its images are pulled from, and where its services are asked.
+    """One region: the host of its images, and the endpoints of its services.
 
-    ``host`` stands in image references; ``endpoint`` (SWR's API, never the same host),
-    ``iam_endpoint`` and ``sts_endpoint`` are base URLs without a trailing slash.
+    ``host`` is used in image references; ``endpoint`` (SWR's API, always another host), ``iam_endpoint`` and
+    ``sts_endpoint`` are base URLs without a trailing slash.
     """
 
     name: str
@@ -87,23 +87,23 @@ _NAMES: Final = (
 REGIONS: Final[Mapping[str, Region]] = MappingProxyType(
     {name: _region(name) for name in _NAMES} | {"eu-west-101": _region("eu-west-101", _EUROPEAN_DOMAIN)}
 )
-"""Every region by its name."""
+"""All regions by name."""
 
 
 def find_region(name: str) -> Region | None:
-    """Return the region of exactly that name, or ``None`` for one that is not in the table."""
+    """Return the region with that name, or ``None``."""
     return REGIONS.get(name)
 
 
 def suggest_region(name: str) -> str | None:
-    """Return the name of a region that is spelt much like ``name``, for a problem's message."""
+    """Return the name of a region that is similar to ``name``, for error messages."""
     close = difflib.get_close_matches(name.lower(), REGIONS, n=1)
     return close[0] if close else None
 
 
 def is_enterprise_host(host: str) -> bool:
-    """Whether a lower-case registry host, with or without a port, is SWR Enterprise Edition's.
+    """Return whether a lower-case registry host, with or without a port, is of SWR Enterprise Edition.
 
-    Custom domains of Enterprise instances cannot be told by their name.
+    Custom domains of Enterprise instances are not recognised.
     """
     return host.partition(":")[0].endswith(ENTERPRISE_SUFFIX)

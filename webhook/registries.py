@@ -1,9 +1,8 @@
-"""The registries of a configuration as pure data: what belongs to which host.
+"""The registries of a configuration, as data.
 
-A registry is one account's view of one SWR endpoint. Several registries may share a host;
-``organizations`` then says which of them an image belongs to. A host that no registry names is
-unmanaged: nothing is ever asked there, so no image reference can make us call an endpoint that
-nobody chose.
+A registry is the view of one account on one SWR endpoint. Several registries may share a host;
+``organizations`` then selects the registry of an image. A host without a registry is unmanaged: it is never
+called, so that an image reference cannot make us call an unknown endpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CredentialKind = Literal["aksk", "token", "iamUser", "podIdentity", "oidc"]
 
 @dataclass(frozen=True, slots=True)
 class CredentialSettings:
-    """Which identity asks SWR, and where its secrets are read from; never a secret itself.
+    """The identity for SWR and the files of its secrets; contains no secret itself.
 
     Files are absolute paths. ``aksk`` without files reads ``HUAWEICLOUD_SDK_AK``, ``_SK`` and
     ``_SECURITY_TOKEN`` from the environment once, at start.
@@ -49,11 +48,11 @@ class CredentialSettings:
 
 @dataclass(frozen=True)
 class Registry:
-    """One SWR registry: the hosts it is known by and how it is asked.
+    """One SWR registry: its hosts, endpoints and credentials.
 
-    ``hosts`` are lower-case ``host`` or ``host:port`` strings as they appear in image references,
-    aliases included. ``organizations`` is empty when the registry takes every organisation of its
-    hosts. ``endpoint`` and ``iam_endpoint`` are base URLs without a trailing slash.
+    ``hosts`` are lower-case ``host`` or ``host:port`` strings as in image references, with aliases.
+    ``organizations`` is empty if the registry covers all organisations of its hosts. ``endpoint`` and
+    ``iam_endpoint`` are base URLs without a trailing slash.
     """
 
     hosts: tuple[str, ...]
@@ -68,10 +67,10 @@ class Registry:
 
     @cached_property
     def key(self) -> str:
-        """A stable fingerprint of the whole definition, equal across processes and restarts.
+        """A stable fingerprint of the definition, equal in all processes.
 
-        Cached facts and snapshots are filed under it: they outlive a reload exactly when the
-        definition they were learnt under is unchanged.
+        It is part of the keys of cache and snapshot, so that records stay after a reload only if the
+        definition is unchanged.
         """
         parts = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "organizations"]
         parts.append(f"organizations={sorted(self.organizations)!r}")
@@ -79,19 +78,19 @@ class Registry:
 
     @property
     def name(self) -> str:
-        """How people and metrics call it: its first host."""
+        """The name in messages and metrics: the first host."""
         return self.hosts[0]
 
 
 @dataclass(frozen=True)
 class RegistryTable:
-    """All registries of a configuration, in file order."""
+    """All registries of a configuration, in the order of the file."""
 
     registries: tuple[Registry, ...]
     _by_host: Mapping[str, tuple[Registry, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Index the registries by host, keeping their order."""
+        """Index the registries by host, in the same order."""
         by_host: dict[str, tuple[Registry, ...]] = {}
         for registry in self.registries:
             for host in registry.hosts:
@@ -100,18 +99,18 @@ class RegistryTable:
 
     @classmethod
     def of(cls, registries: Iterable[Registry]) -> RegistryTable:
-        """Build the table from any iterable of registries."""
+        """Return the table of these registries."""
         return cls(tuple(registries))
 
     def knows(self, host: str) -> bool:
-        """Whether any registry is known by this host, for whatever organisations."""
+        """Return whether a registry has this host, for any organisation."""
         return host in self._by_host
 
     def find(self, reference: ImageReference) -> Registry | None:
-        """Return the registry an image belongs to, or ``None`` for an unmanaged one.
+        """Return the registry of an image, or ``None`` for an unmanaged one.
 
-        The host is compared as a whole, in lower case, with its port; the first entry that names
-        the image's organisation, or that names none, is the one.
+        The complete host is compared, in lower case, with its port. The first entry that names the image's
+        organisation, or no organisation, is returned.
         """
         organization = reference.path.partition("/")[0]
         for registry in self._by_host.get(reference.domain, ()):

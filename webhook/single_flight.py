@@ -1,4 +1,4 @@
-"""Calls that are shared by everybody who needs the same result at the same time (single-flight)."""
+"""Calls that are shared by all concurrent callers that need the same result (single-flight)."""
 
 from __future__ import annotations
 

@@ -418,7 +418,7 @@ MISTAKES: Final = (
         "T28",
         "memory answers for a tag without regard to its digest",
         f"{T_MEMORY}::test_a_pinned_digest_is_never_answered_by_another_digest_in_memory",
-        (LOOKUP, "if question.pinned is None or record.status is not TrustStatus.TRUSTED:", "if record:"),
+        (LOOKUP, "if request.pinned is None or record.status is not TrustStatus.TRUSTED:", "if record:"),
         (
             EVALUATION,
             "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",

@@ -27,8 +27,8 @@ T_TURN: Final = "tests/unit/trust/test_reservation.py"
 
 _THROTTLE_ADMITS: Final = (
     ERRORS,
-    '    @property\n    def allows_stale(self) -> bool:\n        """Never."""\n        return False\n\n'
-    '    @property\n    def allows_pass(self) -> bool:\n        """Never."""\n        return False\n',
+    '    @property\n    def allows_stale(self) -> bool:\n        """Return ``False``."""\n        return False\n\n'
+    '    @property\n    def allows_pass(self) -> bool:\n        """Return ``False``."""\n        return False\n',
     "",
 )
 _NO_CONTROL: Final = (
@@ -178,7 +178,7 @@ TRUST_FAULTS: Final = (
         "B1",
         "what is known is not looked at again after a wait",
         f"{T_LOOKUP}::test_what_is_known_is_looked_at_again_after_a_wait",
-        (LOOKUP, "self._look_again(questions, found) if waiting else found", "found"),
+        (LOOKUP, "self._look_again(requests, found) if waiting else found", "found"),
     ),
     mistake(
         "B6",
@@ -196,7 +196,7 @@ TRUST_FAULTS: Final = (
         f"{T_AUTHOR}::test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue",
         (
             LOOKUP,
-            "if not pending.started and question.tenant not in pending.tenants:",
+            "if not pending.started and request.tenant not in pending.tenants:",
             "if pending.background and not pending.started:",
         ),
     ),
@@ -409,7 +409,7 @@ TRUST_FAULTS: Final = (
         "B1",
         "what a review has asked itself is not looked at again",
         f"{T_LOOKUP}::test_what_a_review_has_asked_is_looked_at_again_after_a_wait",
-        (LOOKUP, "answer.origin is Origin.STALE:", "answer.origin is not Origin.CACHE:"),
+        (LOOKUP, "result.origin is Origin.STALE:", "result.origin is not Origin.CACHE:"),
     ),
     mistake(
         "B1",

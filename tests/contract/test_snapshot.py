@@ -304,7 +304,7 @@ def test_what_is_not_ours_is_ignored_and_written_anew(
     one = Replica(secret, {WEB: DOWN, API: TRUSTED})
     one.check()
     assert one.rejections() == [reason]
-    assert "the stored snapshot is ignored, and written anew: it" in caplog.text
+    assert "the stored snapshot is ignored and will be replaced: it" in caplog.text
     assert one.look_up() == "unknown: unavailable"
     assert one.snapshot.settled
     one.look_up(API)
@@ -411,7 +411,7 @@ def test_an_api_server_that_is_gone_costs_nothing_but_the_snapshot(caplog: pytes
     one.look_up()
     assert [one.check(), one.check()] == ["failed", "failed"]
     assert one.snapshot.problem == "the API server did not answer"
-    assert caplog.text.count("the snapshot cannot be looked after: the API server did not answer") == 1
+    assert caplog.text.count("cannot maintain the snapshot: the API server did not answer") == 1
     api.down = False
     assert one.check() == "written"
     assert one.snapshot.problem == ""

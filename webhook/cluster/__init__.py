@@ -1,5 +1,5 @@
 """The Kubernetes API: certificates, snapshots, Events and running Pods.
 
-The only importer of the ``kubernetes`` client. Nothing here stands in the way of an answer: the API
-server slow or gone costs what it would have brought, and no review.
+Only this package imports the ``kubernetes`` client. Reviews do not wait for it: if the API server is slow or
+unreachable, only what it would have returned is missing.
 """

@@ -1,8 +1,7 @@
-"""Authorities and serving certificates: made, read and judged. Pure: no clock, no API server.
+"""CAs and serving certificates: creation, validation and renewal. Pure: no clock, no API server.
 
-An authority signs serving certificates of one Service and nothing else. When it is renewed, the new
-one is trusted beside the old one before anything is signed by it, so that at no moment a certificate
-is served that an API server does not trust.
+A CA signs serving certificates of one Service only. When it is renewed, the new CA is trusted beside the old
+one before it signs anything, so that every served certificate is trusted by the API servers.
 """
 
 from __future__ import annotations
@@ -20,17 +19,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_LIFE: Final = dt.timedelta(days=730)
 CA_RENEWAL: Final = dt.timedelta(days=180)
-"""An authority is renewed when it has no longer to live: longer than a serving certificate lives."""
+"""Remaining lifetime at which a CA is renewed; longer than the lifetime of a serving certificate."""
 
 LEAF_LIFE: Final = dt.timedelta(days=90)
 LEAF_RENEWAL: Final = dt.timedelta(days=30)
 
 OVERLAP: Final = dt.timedelta(minutes=10)
-"""For how long a new authority is trusted before anything is signed by it: API servers and replicas
-learn of it within seconds."""
+"""How long a new CA is trusted before it signs anything. API servers and replicas read it within seconds."""
 
 BACKDATED: Final = dt.timedelta(minutes=5)
-"""Clocks of API servers may be behind ours."""
+"""Certificates are valid from this long ago, because clocks of API servers may be behind."""
 
 BUNDLE: Final = "ca.crt"
 CA_KEY: Final = "ca.key"
@@ -40,10 +38,9 @@ LEAF_KEY: Final = "tls.key"
 
 @dataclass(frozen=True, slots=True)
 class CertificateBundle:
-    """What the certificate Secret holds, in PEM; the private parts are not shown.
+    """The content of the certificate Secret, in PEM.
 
-    ``bundle`` is every authority that is trusted, the newest first; ``ca_key`` is the
-    newest's.
+    ``bundle`` has all trusted CAs, the newest first; ``ca_key`` is the key of the newest.
     """
 
     bundle: bytes
@@ -52,8 +49,8 @@ class CertificateBundle:
     leaf_key: bytes
 
     def __repr__(self) -> str:
-        """Return nothing that is secret."""
-        return f"KeyMaterial(authorities={self.bundle.count(b'BEGIN CERTIFICATE')})"
+        """Return a text without secrets."""
+        return f"CertificateBundle(authorities={self.bundle.count(b'BEGIN CERTIFICATE')})"
 
     @property
     def data(self) -> dict[str, bytes]:
@@ -67,19 +64,19 @@ class CertificateBundle:
 
     @property
     def not_after(self) -> float:
-        """When the serving certificate ends, in epoch seconds."""
+        """The expiry of the serving certificate in epoch seconds."""
         return x509.load_pem_x509_certificate(self.leaf).not_valid_after_utc.timestamp()
 
     @property
     def ca_not_after(self) -> float:
-        """When the newest authority ends, in epoch seconds."""
+        """The expiry of the newest CA in epoch seconds."""
         return _split(self.bundle)[0].not_valid_after_utc.timestamp()
 
 
 def issue(names: Sequence[str], now: dt.datetime, trusted: bytes = b"") -> CertificateBundle:
-    """Make an authority and a serving certificate for ``names``.
+    """Create a CA and a serving certificate for ``names``.
 
-    ``trusted`` are authorities that stay trusted beside the new one.
+    ``trusted`` are CAs that stay trusted beside the new one.
     """
     ca, ca_key = _make_ca(now)
     leaf, leaf_key = _make_leaf(ca, ca_key, names, now)
@@ -94,10 +91,10 @@ def issue(names: Sequence[str], now: dt.datetime, trusted: bytes = b"") -> Certi
 def read_material(
     data: Mapping[str, bytes], names: Sequence[str], now: dt.datetime
 ) -> CertificateBundle | None:
-    """Return what a Secret holds if it can be served now, else ``None``.
+    """Return the content of a Secret if it can be served now, else ``None``.
 
-    It can where all parts are there, keys fit their certificates, the serving certificate is for
-    ``names``, has begun and not ended, and is signed by an authority of the bundle.
+    All parts must be present, and keys must match their certificates. The serving certificate must be for
+    ``names``, valid now, and signed by a valid CA of the bundle.
     """
     try:
         material = CertificateBundle(data[BUNDLE], data[CA_KEY], data[LEAF], data[LEAF_KEY])
@@ -116,10 +113,9 @@ def read_material(
 
 
 def renew(material: CertificateBundle, names: Sequence[str], now: dt.datetime) -> CertificateBundle:
-    """Return the next step of renewal, or ``material`` itself where none is due.
+    """Return the next step of renewal, or ``material`` itself if none is due.
 
-    First a new authority is trusted, ``OVERLAP`` later a serving certificate is signed by it, and
-    old authorities leave when they have ended.
+    First a new CA is trusted, ``OVERLAP`` later it signs a serving certificate, and expired CAs are removed.
     """
     cas = _split(material.bundle)
     newest = cas[0]

@@ -1,9 +1,8 @@
-"""A serving certificate that the webhook keeps for itself, in a Secret that all replicas share.
+"""Managed serving certificate, in a Secret that all replicas share.
 
-There is no leader. Every replica looks at the Secret and at the webhook configuration every two
-seconds, takes the same step where one is due, and writes by compare-and-swap: whoever is second reads
-what the first one wrote. What is in memory outlives a Secret that was deleted, emptied or overwritten,
-and is written back.
+There is no leader. Every replica checks the Secret and the webhook configuration every two seconds, takes the
+same step if one is due, and writes by compare-and-swap: the second replica reads what the first one wrote. If
+the Secret was deleted, emptied or overwritten, the certificate in memory is written back.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from webhook.recorder import Recorder
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 2.0
-"""Seconds between two looks: a ``caBundle`` that somebody emptied is put right within five."""
+"""Seconds between two checks: a ``caBundle`` that was emptied is restored within five."""
 
 LONGEST_INTERVAL: Final = 30.0
-"""Seconds between two looks while the API server does not answer."""
+"""Seconds between two checks while the API server does not respond."""
 
 PROPAGATION_DELAY: Final = 1.0
-"""Seconds between trusting an authority and serving what it signed, where the two come together."""
+"""Seconds between trusting a new CA and serving the certificate that it signed."""
 
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedCertificateOptions:
-    """Where the certificate is kept and what it is for."""
+    """The Secret of the certificate, its Service and the webhook configuration."""
 
     namespace: str
     secret: str
@@ -53,16 +52,16 @@ class ManagedCertificateOptions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The DNS names that API servers know the Service by."""
+        """The DNS names of the Service."""
         short = f"{self.service}.{self.namespace}.svc"
         return (short, f"{short}.cluster.local", f"{self.service}.{self.namespace}", self.service)
 
 
 class ManagedCertificate:
-    """Gives the TLS context for the next handshake, as ``CertificateFiles`` does for files.
+    """Provides the TLS context for the next handshake, as ``CertificateFiles`` does for files.
 
-    Until the first look succeeds a certificate is served that nobody trusts, so that probes are
-    answered; ``not_after`` is 0 then, and the replica is not ready.
+    Until the first check succeeds, an untrusted certificate is served, so that probes work; ``not_after`` is
+    0 then, and the replica is not ready.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class ManagedCertificate:
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        """Look at nothing yet; ``clock`` is in epoch seconds, ``pause`` waits for some."""
+        """Check nothing yet; ``clock`` is in epoch seconds, ``pause`` waits for some."""
         self._options = options
         self._api = api
         self._recorder = recorder
@@ -88,11 +87,11 @@ class ManagedCertificate:
         self.problem = "there is none from the cluster yet"
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for a handshake that starts now."""
+        """Return the context for the next handshake."""
         return self._context
 
     def derive_key(self, purpose: bytes) -> bytes | None:
-        """Return a key made from the authority's private key; see ``ServingCertificate``."""
+        """Return a key that is derived from the private key of the CA; see ``ServingCertificate``."""
         material = self._material
         return None if material is None else hmac.digest(material.ca_key, purpose, "sha256")
 
@@ -100,7 +99,7 @@ class ManagedCertificate:
         """Take the steps that are due.
 
         Raises:
-            ClusterError: the API server refused or did not answer; what is served stays.
+            ClusterError: the API server refused or did not respond; the served certificate stays.
         """
         for _ in range(3):
             material = self._agree()
@@ -121,7 +120,7 @@ class ManagedCertificate:
                 self._add_problem(str(error))
                 wait = backoff.fail()
             except Exception:
-                logger.exception("failed to look after the certificate")
+                logger.exception("failed to maintain the certificate")
                 self._add_problem("see the log")
                 wait = LONGEST_INTERVAL
             else:
@@ -130,7 +129,7 @@ class ManagedCertificate:
             wait = jittered(wait)
 
     def _agree(self) -> CertificateBundle | None:
-        """Return what all replicas serve, ``None`` where another one has just written."""
+        """Return the certificate of all replicas, ``None`` if another one has just written it."""
         stored = self._secret.read()
         now = self._now()
         material = read_material(stored.data, self._options.names, now)
@@ -144,7 +143,7 @@ class ManagedCertificate:
         return renewed if self._write(stored, renewed) else None
 
     def _restored(self, now: dt.datetime) -> CertificateBundle:
-        """Return what to write where the Secret holds nothing that can be served."""
+        """Return the certificate to write if that of the Secret cannot be served."""
         known = self._material
         if known is not None and read_material(known.data, self._options.names, now) is not None:
             logger.warning("the certificate Secret was lost and is written again")
@@ -156,20 +155,20 @@ class ManagedCertificate:
         return self._secret.write(stored, {**stored.data, **material.data})
 
     def _trust(self, bundle: bytes) -> None:
-        """Put the authorities into every webhook of the configuration that lacks them."""
+        """Write the CAs to every webhook of the configuration that lacks them."""
         path = f"{CONFIGURATIONS}/{self._options.configuration}"
         try:
             configuration = self._api.get(path)
         except ClusterError as error:
             if error.status == NOT_FOUND:
-                return  # it is not installed yet, or no longer: there is nobody to tell
+                return  # it is not installed, or no longer
             raise
         change = trust_patch(configuration.get("webhooks") or [], bundle)
         if change:
             self._api.patch(path, change)
             logger.info("the webhook configuration trusts the certificate", extra={"configuration": path})
             if self._material is None or self._material.bundle != bundle:
-                # API servers see the configuration a moment later.
+                # API servers read the configuration a moment later.
                 self._pause(PROPAGATION_DELAY)
 
     def _serve(self, material: CertificateBundle) -> None:
@@ -183,7 +182,7 @@ class ManagedCertificate:
 
     def _add_problem(self, problem: str) -> None:
         if problem != self.problem:
-            logger.warning("the certificate cannot be looked after: %s", problem)
+            logger.warning("cannot maintain the serving certificate: %s", problem)
         self.problem = problem
         self._recorder.certificate_rejected()
 
@@ -207,7 +206,7 @@ class ManagedCertificate:
 def trust_patch(webhooks: Sequence[dict[str, Any]], bundle: bytes) -> list[dict[str, Any]]:
     """Return the JSON Patch (RFC 6902) that makes every webhook trust ``bundle``; empty if all do.
 
-    Each step tests the name of the webhook that it changes: the list may have been reordered since.
+    Each step tests the name of the webhook, because the list may have been reordered.
     """
     wanted = base64.b64encode(bundle).decode()
     change: list[dict[str, Any]] = []
@@ -220,7 +219,7 @@ def trust_patch(webhooks: Sequence[dict[str, Any]], bundle: bytes) -> list[dict[
 
 
 def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Load a pair from memory: OpenSSL reads files only, and the key must not touch a disk."""
+    """Load a pair from memory; OpenSSL reads files only, and the key must not be written to a disk."""
     descriptors = [_in_memory(certificate), _in_memory(key)]
     try:
         context.load_cert_chain(*(f"/proc/self/fd/{descriptor}" for descriptor in descriptors))

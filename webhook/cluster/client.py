@@ -1,7 +1,7 @@
-"""Access to the Kubernetes API: JSON in and out, one error, time limits on every call.
+"""Client of the Kubernetes API: JSON in and out, one error class, time limits on every call.
 
-The generated models are not used. What is written back must be what was read but for the part that
-is ours, and a model drops whatever it does not know.
+The generated models are not used, because a model drops unknown fields, and objects are written back with all
+fields of others unchanged.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from webhook.tls_contexts import client_context
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
-"""Seconds without a byte; answers of the API server come in one piece."""
+"""Seconds without a byte."""
 
 CALL_SECONDS: Final = 60.0
-"""For one answer to a ``RetryingClient`` from beginning to end."""
+"""Total seconds of one call of a ``RetryingClient``."""
 
 TRIES: Final = 4
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 4.0
-"""Seconds before a call that was not answered is repeated; the pause is doubled each time."""
+"""Seconds before a retry; the pause is doubled each time."""
 
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
 TRANSIENT: Final = frozenset({0, 429, 500, 502, 503, 504})
-"""Statuses of calls that may succeed a moment later; 0 is no answer."""
+"""Statuses of calls that may succeed a moment later; 0 is no response."""
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 SERVER_SIDE_APPLY: Final = "application/apply-patch+yaml"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-"""What a list is asked for as, where names and annotations are enough."""
+"""Media type of lists with metadata only."""
 
 
 class ReadApi(Protocol):
@@ -94,9 +94,9 @@ def read_pages(
 
 
 class _TlsConnection(urllib3.connection.HTTPSConnection):
-    """Verify the API server as kubectl does; see ``client_context``.
+    """Verifies the API server as kubectl does; see ``client_context``.
 
-    The CA file is read for each connection, because a ServiceAccount's ``ca.crt`` is replaced while
+    The CA file is read for each connection, because a ServiceAccount's ``ca.crt`` may be replaced while
     the process runs.
     """
 
@@ -107,7 +107,7 @@ class _TlsConnection(urllib3.connection.HTTPSConnection):
             context.hostname_checks_common_name = False  # kubectl reads subjectAltName alone
             self.ssl_context = context
             if self.proxy_config is not None and self.proxy_config.ssl_context is None:
-                # As in kubectl, the cluster's CA vouches for a TLS proxy, too.
+                # As in kubectl, a TLS proxy is verified by the cluster's CA, too.
                 self.proxy_config = self.proxy_config._replace(ssl_context=context)
         super().connect()
 
@@ -119,7 +119,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 class KubernetesApi:
     """Calls one API server.
 
-    Every method raises ``ClusterError`` with the HTTP status (0 where there was no answer).
+    Every method raises ``ClusterError`` with the HTTP status (0 if there was no response).
     """
 
     def __init__(self, client: ApiClient) -> None:
@@ -143,11 +143,11 @@ class KubernetesApi:
         return self._call("PATCH", path, change, content_type=content_type)
 
     def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return a list of the objects at ``path`` without anything but their metadata."""
+        """Return a list of the objects at ``path`` with their metadata only."""
         return self._call("GET", path, query=query, accept=METADATA_LIST)
 
     def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        """Make the object at ``path`` as ``obj`` says, in what it says (server-side apply)."""
+        """Create or update the object at ``path`` by server-side apply."""
         query = {"fieldManager": manager, "force": "true"}
         return self._call("PATCH", path, obj, query=query, content_type=SERVER_SIDE_APPLY)
 
@@ -179,7 +179,7 @@ class KubernetesApi:
         except (ApiException, OpenApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterError(0, f"the API server did not answer {method} {path}: {_cause(error)}") from None
         except (ValueError, TypeError) as error:
-            # Of http.client for one, which repeats a header that it refuses, and so the token in it.
+            # The error of http.client for an invalid header quotes the header, and so the token.
             raise ClusterError(0, f"{method} {path} cannot be sent: {type(error).__name__}") from None
         if not 200 <= response.status < 300:  # noqa: PLR2004 - success, as HTTP defines it
             raise ClusterError(response.status, f"{method} {path}: {_message(response.status, data)}")
@@ -199,7 +199,7 @@ class KubernetesApi:
         headers: Mapping[str, str],
         body: Any,
     ) -> tuple[Any, ...]:
-        """Return the call with its headers; the token is read anew where its file says so."""
+        """Return the arguments of the call; the client reads the token again if its file has changed."""
         parts: tuple[Any, ...] = self._client.param_serialize(
             method,
             path,
@@ -212,7 +212,7 @@ class KubernetesApi:
         for name, value in sent.items():
             if name.lower() != "authorization":
                 continue
-            # A file ends with a line end where an editor wrote it; kubectl trims it, too.
+            # Editors end files with a newline; kubectl trims it, too.
             sent[name] = value.strip()
             if not (sent[name].isascii() and sent[name].isprintable()):
                 raise ClusterError(0, "the token for the API server holds a character that no token has")
@@ -220,7 +220,7 @@ class KubernetesApi:
 
 
 class RetryingClient:
-    """A ``ReadApi`` whose calls have a total time limit and are repeated where that may help.
+    """A ``ReadApi`` whose calls have a total time limit and are retried after transient errors.
 
     ``urllib3.Retry`` does not know of the total limit, nor of responses that break while they are read.
     """
@@ -231,7 +231,7 @@ class RetryingClient:
         self._sleep = sleep or time.sleep
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return an object or a list, tried four times where the API server does not answer."""
+        """Return an object or a list, with up to three retries."""
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         for _ in range(TRIES - 1):
             try:
@@ -252,7 +252,7 @@ class RetryingClient:
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> KubernetesApi:
-    """Return access by the Pod's ServiceAccount, or by a kubeconfig where there is none.
+    """Return a client that uses the Pod's ServiceAccount, or else a kubeconfig.
 
     Raises:
         ClusterError: neither can be used.
@@ -271,8 +271,8 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
             client = ApiClient(settings)
         except (ConfigException, OSError) as error:
             cause = str(error)
-        except Exception as error:  # noqa: BLE001 - the loader lets through whatever its parsers raise
-            # What they raise quotes the file, and with it a token or a key.
+        except Exception as error:  # noqa: BLE001 - the loader does not catch errors of its parsers
+            # These errors quote the file, and with it a token or a key.
             path = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
             cause = f"the kubeconfig {path} cannot be read: {type(error).__name__}"
         else:
@@ -283,7 +283,7 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
 
 
 def _message(status: int, data: bytes) -> str:
-    """Return the API server's own sentence (kind Status), or what can be said without one."""
+    """Return the message of the API server (kind Status), or a text without one."""
     try:
         said = json.loads(data)["message"]
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
-"""Writes Events (``events.k8s.io/v1``, Kubernetes API reference) from a bounded memory, slowly.
+"""Asynchronous writer of Kubernetes Events (``events.k8s.io/v1``).
 
-Whoever has something to say puts it into the memory, where repetitions become one; one worker
-writes from there. Nothing waits for it, and what does not fit is counted and forgotten.
+Callers enqueue without blocking. Equal Events become one series. One worker writes at most 10 Events per
+second. When the queue is full, new Events are dropped and counted.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ MAX_NOTE: Final = 1024
 
 MAX_PENDING: Final = 500
 MAX_PENDING_OF_NAMESPACE: Final = 100
-"""Events that wait to be written. One namespace must not take the place of all others."""
+"""Limits of the queue, in total and for one namespace, which must not fill the whole queue."""
 
 MAX_SERIES: Final = 1000
-"""Events that are remembered, so that a repetition is counted and not written anew."""
+"""Written Events that are kept, so that a repetition updates the series."""
 
 SERIES_INTERVAL: Final = 60.0
-"""Seconds between two writes of one Event; what happens in between is counted."""
+"""Seconds between two writes of one Event; repetitions in between are counted."""
 
 SERIES_LIFETIME: Final = 1800.0
-"""Seconds of quiet after which a repetition is news. The API server forgets Events after an hour."""
+"""Seconds after the last write after which a repetition is a new Event. Events expire after an hour."""
 
 WRITES_PER_ROUND: Final = 10
 ROUND: Final = 1.0
-"""Seconds between two rounds of the worker; with the above it is the limit of the rate of calls."""
+"""Seconds between two rounds of the worker; with the above, this limits the rate of calls."""
 
 MAX_PAUSE: Final = 60.0
-"""Seconds that the worker waits at most after an API server that does not answer."""
+"""Longest pause in seconds while the API server does not respond."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
-    """The object that an Event stands on, in the namespace of the Event."""
+    """The object that an Event is about, in the namespace of the Event."""
 
     api_version: str
     kind: str
@@ -62,7 +62,7 @@ class ObjectReference:
 
 @dataclass(frozen=True, slots=True)
 class EventKey:
-    """What an Event says: two that are equal are one Event, seen twice."""
+    """The aggregation key: Events with equal keys are one series."""
 
     namespace: str
     regarding: ObjectReference
@@ -72,7 +72,7 @@ class EventKey:
 
 @dataclass(slots=True)
 class _Seen:
-    """How often a happening was seen since the last write, and when last, in epoch seconds."""
+    """The number of repetitions since the last write, and the time of the last, in epoch seconds."""
 
     count: int
     last: float
@@ -80,7 +80,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Series:
-    """An Event in the cluster: its name, how often it happened, when it was written last."""
+    """An Event in the cluster: its name, its count, and the time of the last write."""
 
     name: str
     count: int
@@ -88,7 +88,7 @@ class _Series:
 
 
 class EventRecorder:
-    """Remembers what happened, and writes it; ``run`` is its worker."""
+    """Queues Events and writes them; ``run`` is its worker."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class EventRecorder:
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``api`` in the name of ``controller`` and its replica ``instance``."""
+        """Write to ``api`` as ``controller`` and its replica ``instance``."""
         self._api = api
         self._controller = controller
         self._instance = instance[:128] or "unknown"
@@ -109,12 +109,12 @@ class EventRecorder:
         self._waiting: Counter[str] = Counter()
         self._series: OrderedDict[EventKey, _Series] = OrderedDict()
 
-    def enqueue(self, happening: EventKey) -> None:
-        """Remember what happened just now; never waits and never calls."""
-        self._remember(happening, _Seen(1, self._clock()))
+    def enqueue(self, key: EventKey) -> None:
+        """Queue an Event that happened now, without waiting."""
+        self._remember(key, _Seen(1, self._clock()))
 
     def run(self, stop: threading.Event) -> None:
-        """Write what is remembered until told to stop; what is left then is lost."""
+        """Write queued Events until ``stop`` is set; the rest is dropped."""
         backoff, pause = Backoff(2 * ROUND, MAX_PAUSE), ROUND
         while not stop.wait(pause):
             try:
@@ -127,11 +127,11 @@ class EventRecorder:
             pause = ROUND if answered else backoff.fail()
 
     def flush(self) -> bool:
-        """Write what is due, at most ``WRITES_PER_ROUND``; return whether the API server answered."""
+        """Write up to ``WRITES_PER_ROUND`` due Events; return whether the API server responded."""
         due = self._take_due()
-        for index, (happening, seen) in enumerate(due):
+        for index, (key, seen) in enumerate(due):
             try:
-                outcome = self._write(happening, seen)
+                outcome = self._write(key, seen)
             except ClusterError as error:
                 if error.status in TRANSIENT:
                     for unwritten in due[index:]:
@@ -143,43 +143,43 @@ class EventRecorder:
             self._recorder.event_ended(outcome)
         return True
 
-    def _remember(self, happening: EventKey, new: _Seen) -> None:
-        namespace = happening.namespace
+    def _remember(self, key: EventKey, new: _Seen) -> None:
+        namespace = key.namespace
         with self._lock:
-            known = self._pending.get(happening)
+            known = self._pending.get(key)
             if known is not None:
                 known.count += new.count
                 known.last = max(known.last, new.last)
                 return
             full = len(self._pending) >= MAX_PENDING or self._waiting[namespace] >= MAX_PENDING_OF_NAMESPACE
             if not full:
-                self._pending[happening] = new
+                self._pending[key] = new
                 self._waiting[namespace] += 1
         if full:
             self._recorder.event_ended("dropped")
 
     def _take_due(self) -> list[tuple[EventKey, _Seen]]:
-        """Take out what may be written now, oldest first."""
+        """Remove and return the Events that may be written now, oldest first."""
         now = self._clock()
         due: list[tuple[EventKey, _Seen]] = []
         with self._lock:
-            for happening, seen in self._pending.items():
-                series = self._series.get(happening)
+            for key, seen in self._pending.items():
+                series = self._series.get(key)
                 if series is None or not 0 <= now - series.written < SERIES_INTERVAL:
-                    due.append((happening, seen))
+                    due.append((key, seen))
                     if len(due) == WRITES_PER_ROUND:
                         break
-            for happening, _ in due:
-                del self._pending[happening]
-                self._waiting[happening.namespace] -= 1
-                if not self._waiting[happening.namespace]:
-                    del self._waiting[happening.namespace]
+            for key, _ in due:
+                del self._pending[key]
+                self._waiting[key.namespace] -= 1
+                if not self._waiting[key.namespace]:
+                    del self._waiting[key.namespace]
         return due
 
-    def _write(self, happening: EventKey, seen: _Seen) -> str:
-        path = f"/apis/events.k8s.io/v1/namespaces/{happening.namespace}/events"
+    def _write(self, key: EventKey, seen: _Seen) -> str:
+        path = f"/apis/events.k8s.io/v1/namespaces/{key.namespace}/events"
         now = self._clock()
-        series = self._series.get(happening)
+        series = self._series.get(key)
         if series is not None and now - series.written < SERIES_LIFETIME:
             count = series.count + seen.count
             change = {"series": {"count": count, "lastObservedTime": _micro_time(seen.last)}}
@@ -192,31 +192,31 @@ class EventRecorder:
                 series.count, series.written = count, now
                 return "repeated"
         name = f"swr-trust.{secrets.token_hex(8)}"
-        self._api.create(path, self._event(happening, seen, name))
-        self._series[happening] = _Series(name, seen.count, now)
-        self._series.move_to_end(happening)
+        self._api.create(path, self._event(key, seen, name))
+        self._series[key] = _Series(name, seen.count, now)
+        self._series.move_to_end(key)
         if len(self._series) > MAX_SERIES:
             self._series.popitem(last=False)
         return "created"
 
-    def _event(self, happening: EventKey, seen: _Seen, name: str) -> dict[str, Any]:
-        regarding = happening.regarding
+    def _event(self, key: EventKey, seen: _Seen, name: str) -> dict[str, Any]:
+        regarding = key.regarding
         event: dict[str, Any] = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": happening.namespace},
+            "metadata": {"name": name, "namespace": key.namespace},
             "type": "Warning",
             "eventTime": _micro_time(seen.last),
             "reportingController": self._controller,
             "reportingInstance": self._instance,
             "action": ACTION,
-            "reason": happening.reason,
-            "note": _cut(happening.note),
+            "reason": key.reason,
+            "note": _cut(key.note),
             "regarding": {
                 "apiVersion": regarding.api_version,
                 "kind": regarding.kind,
                 "name": regarding.name,
-                "namespace": happening.namespace,
+                "namespace": key.namespace,
             },
         }
         if regarding.uid:
@@ -227,7 +227,7 @@ class EventRecorder:
 
 
 def object_reference(api_version: str, kind: str, name: str, uid: str = "") -> ObjectReference:
-    """Return what an Event stands on; names that a stranger chose are made harmless."""
+    """Return a reference to the object of an Event; unprintable characters of names are escaped."""
     return ObjectReference(*(printable(text, 253) for text in (api_version, kind, name, uid)))
 
 
@@ -239,5 +239,5 @@ def _cut(note: str) -> str:
 
 
 def _micro_time(at: float) -> str:
-    """Return a time as ``MicroTime`` has it: RFC 3339, UTC, six decimals."""
+    """Return a time as ``MicroTime``: RFC 3339, UTC, six decimals."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

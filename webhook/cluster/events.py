@@ -1,7 +1,7 @@
-"""Events for those who read Events and not logs: what was refused, and what would have been.
+"""Events about Pods that were refused, or would be refused once enforced.
 
-An Event stands on the controller that wants the Pod, on the Pod where it exists already, and on the
-namespace otherwise. Deciding only puts it into a bounded memory; the log holds every decision.
+An Event is about the controller that creates the Pod, about the Pod if it exists, or about the namespace. It
+is only queued during a review; the log contains every decision.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from webhook.policy.model import Policy
 from webhook.recorder import Recorder
 
 CONTROLLER: Final = "swr-trust/webhook"
-"""``reportingController``: Kubernetes wants a qualified name."""
+"""``reportingController``: Kubernetes requires a qualified name."""
 
 MAX_IMAGES: Final = 3
-"""Images that a note spells out."""
+"""Images that a note names."""
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PODS: Final = frozenset({Subject.POD.value, Subject.MIRROR_POD.value, Subject.UNKNOWN.value})
@@ -49,24 +49,24 @@ class DecisionEvents(EventRecorder):
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""
+        """Write to ``api`` as the replica ``instance``, with the messages of ``policy``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)
         self._policy = policy
 
-    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - how long it took is no matter here
-        """Remember what is worth an Event; never waits and never calls."""
+    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - its time is not needed
+        """Queue an Event for a denial, warning or break-glass use, without waiting."""
         if decision.outcome is Outcome.ALLOW and decision.break_glass is None:
             return
         if request.dry_run or decision.subject not in _PODS:
             return
         if _NAMESPACE.fullmatch(request.namespace) is None:
-            return  # It becomes part of a path, and who sends a review is not always the API server.
+            return  # It becomes part of a path, and a request may come from another client.
         reason, note = _tell(request, decision, Messages(self._policy()))
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
 
 def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
-    """Return the reason, in one word as Events have it, and the note."""
+    """Return the reason and the note of the Event."""
     if decision.break_glass is not None:
         user = printable(request.user_info.username, 100)
         told = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
@@ -90,13 +90,13 @@ def _images(decision: Decision, messages: Messages) -> str:
 
 
 def _regarding(request: AdmissionRequest) -> ObjectReference:
-    """Return what the Event stands on: the Pod if it exists, who wants it, or the namespace."""
+    """Return the object of the Event: the Pod if it exists, its controller, or the namespace."""
     meta = request.object.metadata if request.object is not None else None
     if meta is not None:
         if request.operation == "UPDATE" and meta.name:
             return object_reference("v1", "Pod", meta.name, meta.uid)
         owner = controller_of(meta.owner_references)
-        # A Node has no namespace, an Event about it would belong elsewhere.
+        # A Node has no namespace, so an Event about it would be elsewhere.
         if owner is not None and owner.kind != "Node":
             return object_reference(owner.api_version, owner.kind, owner.name, owner.uid)
     return ObjectReference("v1", "Namespace", request.namespace)

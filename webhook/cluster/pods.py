@@ -15,13 +15,13 @@ from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, ReadApi, Retrying
 from webhook.errors import ClusterError
 
 PAGE_SIZE: Final = 250
-"""Pods of one answer: 2 to 5 MB."""
+"""Pods of one page: 2 to 5 MB."""
 
 MAX_RESTARTS: Final = 3
-"""Times that a list is begun again because its continue token expired."""
+"""How often a list is restarted because its continue token expired."""
 
 MAX_OWNERS: Final = 16
-"""Namespaces whose ReplicaSets and Jobs are remembered: Pods are listed by namespace."""
+"""Namespaces whose ReplicaSets and Jobs are cached; Pods are listed by namespace."""
 
 MAX_PAGES_OF_OWNERS: Final = 40
 
@@ -55,7 +55,7 @@ class _Pod(msgspec.Struct):
 
 
 class PodReader:
-    """Implements ``PodSource``: the Pods that have not ended, of some namespaces or of all."""
+    """Implements ``PodSource``: Pods that have not ended, in some or all namespaces."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class PodReader:
         self._owners = OwnerReader(self._api)
 
     def pages(self) -> Iterator[PodPage]:
-        """Yield the Pods; see ``PodSource``. May be called again, and then reads all anew."""
+        """Yield the Pods; see ``PodSource``. Each call reads them again."""
         self._owners = OwnerReader(self._api)
         for namespace in self._namespaces or ("",):
             try:
@@ -94,8 +94,8 @@ class PodReader:
             except ClusterError as error:
                 if error.status != GONE or restarts >= MAX_RESTARTS:
                     raise
-                # The token was too old. Lists come in the order of the keys in etcd, so this one goes
-                # on behind the last Pod seen.
+                # The token has expired. Lists are in the order of the keys in etcd, so the new one continues
+                # after the last Pod seen.
                 restarts += 1
                 pages = read_pages(self._api.get, f"/api/v1{where}/pods", query)
                 yield PodPage(notes=("the list of Pods had to be begun again and is of several moments",))
@@ -117,7 +117,7 @@ class PodReader:
             yield from self._check_namespace(namespace)
 
     def _check_namespace(self, namespace: str) -> Iterator[PodPage]:
-        """An empty list is all that the API server says of a namespace that is not there."""
+        """Yield a gap if the namespace does not exist; the API server returns an empty list then."""
         try:
             self._api.get(f"/api/v1/namespaces/{namespace}")
         except ClusterError as error:
@@ -145,12 +145,12 @@ class PodReader:
 
 
 def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse]]]:
-    """Yield, page by page, what Pods that have not ended use, with their namespaces.
+    """Yield, page by page, the images of Pods that have not ended, with their namespaces.
 
-    Pods that cannot be read are left out. The list may end early where its token expires.
+    Pods that cannot be parsed are left out.
 
     Raises:
-        ClusterError: the API server refused or did not answer.
+        ClusterError: the API server refused or did not respond, or the list has expired.
     """
     for page in read_pages(RetryingClient(api).get, "/api/v1/pods", {"limit": str(page_size)}):
         uses: list[tuple[str, ImageUse]] = []
@@ -168,8 +168,8 @@ def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse
 class OwnerReader:
     """Finds the workload of a Pod: its ReplicaSet's Deployment, its Job's CronJob.
 
-    One list per namespace instead of one call per ReplicaSet. Without the right to list them the
-    names are guessed as controllers make them, and ``failure`` says so.
+    It makes one list per namespace instead of one call per ReplicaSet. Without the right to list them, names
+    are derived as controllers create them, and ``failure`` says so.
     """
 
     def __init__(self, api: ReadApi) -> None:
@@ -232,10 +232,10 @@ def _is_static(meta: _Meta) -> bool:
 
 
 def _digests(status: _Status) -> dict[tuple[str, str], str]:
-    """Return what the node runs, by place.
+    """Return the digests that the node runs, by list and container.
 
-    An ``imageID`` is ``host/name@sha256:...``, with ``docker-pullable://`` before it on old nodes;
-    the ID of an image without a repository (``sha256:...`` alone) is no manifest's digest.
+    An ``imageID`` is ``host/name@sha256:...``, on old nodes with the prefix ``docker-pullable://``. The ID of
+    an image without a repository (``sha256:...`` alone) is not the digest of a manifest.
     """
     lists = (
         ("containers", status.container_statuses),

@@ -1,9 +1,8 @@
-"""Policy reports: what an audit found, one object a namespace, in the API that the cluster serves.
+"""Policy reports: the results of an audit, one object per namespace.
 
-``openreports.io/v1alpha1`` Report or its forerunner ``wgpolicyk8s.io/v1alpha2`` PolicyReport; both say
-a result in the same words (the definitions of openreports/reports-api and of
-kubernetes-sigs/wg-policy-prototypes). Where both are served the newer one is written and reports of
-ours in the other are removed; where none is, nothing is written.
+``openreports.io/v1alpha1`` Report or its predecessor ``wgpolicyk8s.io/v1alpha2`` PolicyReport; the fields of
+a result are the same (openreports/reports-api and kubernetes-sigs/wg-policy-prototypes). If both are served,
+the newer one is written and our reports in the other are deleted. If none is, nothing is written.
 """
 
 from __future__ import annotations
@@ -28,31 +27,31 @@ from webhook.recorder import Recorder
 logger = logging.getLogger(__name__)
 
 NAME: Final = "swr-trust"
-"""Of a report, in every namespace."""
+"""Name of the report in every namespace."""
 
 MANAGER: Final = "swr-trust-audit"
 SOURCE: Final = "swr-trust"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 SELECTOR: Final = f"{MANAGED_BY}={MANAGER}"
 FINGERPRINT: Final = "swr-trust/content"
-"""Annotation with a hash of what a report says: it is not written again while that is the same."""
+"""Annotation with a hash of the content: an unchanged report is not written again."""
 
 COMPLETE: Final = "swr-trust/complete"
-"""Annotation, ``false`` where the round did not see everything."""
+"""Annotation, ``false`` if the audit was partial."""
 
 OMITTED: Final = "swr-trust/omitted"
 """Annotation with the number of results that did not fit."""
 
 MAX_RESULTS: Final = 1000
 MAX_BYTES: Final = 400_000
-"""Bytes of the results of one report. etcd takes objects of 1.5 MiB, and a reader lists many."""
+"""Bytes of the results of one report. etcd accepts objects of 1.5 MiB, and readers list many."""
 
 MAX_MESSAGE: Final = 500
 PAGE_SIZE: Final = "250"
 MAX_PAGES: Final = 200
 
 PAUSE: Final = 0.1
-"""Seconds between two writes, so that a round asks little of the API server."""
+"""Seconds between two writes, to limit the load of the API server."""
 
 _SEVERITIES: Final = {Result.FAIL: "high", Result.WARN: "medium", Result.ERROR: "low"}
 _TERMINATING: Final = "being terminated"
@@ -77,11 +76,11 @@ DIALECTS: Final = (
     Dialect("openreports.io/v1alpha1", "Report", "reports"),
     Dialect("wgpolicyk8s.io/v1alpha2", "PolicyReport", "policyreports"),
 )
-"""The preferred one first."""
+"""In the order of preference."""
 
 
 class PolicyReports:
-    """Keeps the reports of a cluster as the last audit found it."""
+    """Keeps the reports of a cluster up to date."""
 
     def __init__(
         self,
@@ -92,7 +91,7 @@ class PolicyReports:
     ) -> None:
         """Write to ``api``.
 
-        ``owner`` is the name of a ClusterRole, or empty: Kubernetes deletes the reports with it.
+        ``owner`` is the name of a ClusterRole, or empty. Kubernetes deletes the reports with it.
         """
         self._api = api
         self._owner = owner
@@ -100,12 +99,12 @@ class PolicyReports:
         self._sleep = sleep or time.sleep
 
     def publish(self, report: AuditReport) -> None:
-        """Bring all reports up to date.
+        """Update all reports.
 
-        Of a partial audit only what it saw is written, and nothing is deleted.
+        After a partial audit, only its namespaces are written, and nothing is deleted.
 
         Raises:
-            ClusterError: the API server did not answer or refuses to list; the next round tries again.
+            ClusterError: the API server did not respond, or refused to list; the next audit tries again.
         """
         served = [dialect for dialect in DIALECTS if self._is_served(dialect)]
         self._recorder.report_api_found(served[0].api_version if served else "none")
@@ -160,7 +159,7 @@ class PolicyReports:
         return any(isinstance(one, dict) and one.get("name") == dialect.plural for one in resources)
 
     def _list(self, dialect: Dialect) -> dict[str, str]:
-        """Return what our reports say of themselves, by namespace."""
+        """Return the fingerprints of our reports, by namespace."""
         found: dict[str, str] = {}
         query = {"limit": PAGE_SIZE, "labelSelector": SELECTOR}
         for page in read_pages(self._api.list_metadata, dialect.path(), query, MAX_PAGES):
@@ -187,7 +186,7 @@ class PolicyReports:
 
 
 def _by_namespace(report: AuditReport) -> Iterator[tuple[NamespaceRow, list[FindingRow]]]:
-    """Yield the namespaces that have something to report, with their rows."""
+    """Yield the namespaces with rows, and their rows."""
     rows: defaultdict[str, list[FindingRow]] = defaultdict(list)
     for row in report.rows:
         rows[row.namespace].append(row)
@@ -199,7 +198,7 @@ def _by_namespace(report: AuditReport) -> Iterator[tuple[NamespaceRow, list[Find
 def _build(
     dialect: Dialect, namespace: NamespaceRow, rows: Sequence[FindingRow], report: AuditReport
 ) -> dict[str, Any]:
-    """Return a report but for what changes with every round; ``_complete`` adds that."""
+    """Return a report without the fields that change with every audit; ``_complete`` adds them."""
     results: list[dict[str, Any]] = []
     size = 0
     for row in rows:
@@ -273,5 +272,5 @@ def _complete(
 
 
 def _is_gone(error: ClusterError) -> bool:
-    """Whether the namespace, or the report that was to be deleted, is gone or going."""
+    """Return whether the namespace or the report does not exist, or is being deleted."""
     return error.status == NOT_FOUND or (error.status == FORBIDDEN and _TERMINATING in str(error))

@@ -1,4 +1,4 @@
-"""Events on what runs already and would be refused now: found by the audit in the cluster."""
+"""Events about running images that would be refused now, found by the audit in the cluster."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from webhook.cluster.event_recorder import (
 from webhook.recorder import Recorder
 
 CONTROLLER: Final = "swr-trust/audit"
-"""``reportingController``, which tells them from those of the webhook."""
+"""``reportingController``; Events of the webhook have another one."""
 
 REASON: Final = "RunningImageWouldBeRefused"
 
 
 class RunningEvents(EventRecorder):
-    """Writes an Event on the workload of a running image, or on its namespace where nobody named one."""
+    """Writes an Event about the workload of a running image, or about its namespace without a workload."""
 
     def __init__(
         self, api: KubernetesApi, instance: str, recorder: Recorder, clock: Callable[[], float] = time.time
     ) -> None:
-        """Write to ``api`` in the name of the replica ``instance``."""
+        """Write to ``api`` as the replica ``instance``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)
 
     def record(self, rows: Iterable[FindingRow]) -> None:
-        """Remember an Event for each row; never waits and never calls."""
+        """Enqueue an Event for each row, without waiting."""
         for row in rows:
             self.enqueue(EventKey(row.namespace, _regarding(row), REASON, _note(row)))
 
@@ -45,6 +45,6 @@ def _regarding(row: FindingRow) -> ObjectReference:
 
 
 def _note(row: FindingRow) -> str:
-    # The sentence comes first: what does not fit is cut off at the end.
+    # The sentence comes first, because long notes are truncated.
     told = f"{row.workload} runs an image that would be refused now: {row.image}: {row.message}."
     return f"{told} {row.advice}".strip()

@@ -1,7 +1,7 @@
 """Namespaces whose Pods the API server does not send to the webhook.
 
-Read from the ValidatingWebhookConfiguration of the cluster, so that an audit looks at the namespaces that
-enforcing would concern.
+They are read from the ValidatingWebhookConfiguration of the cluster, so that an audit covers the namespaces
+that enforcing would affect.
 
 Source: Kubernetes documentation, Dynamic Admission Control, Matching requests: namespaceSelector; Labels and
 Selectors, Resources that support set-based requirements.
@@ -20,7 +20,7 @@ CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhook
 LABEL: Final = "app.kubernetes.io/name=swr-trust-webhook"
 
 CHART_DEFAULTS: Final = ("kube-system", "kube-public", "kube-node-lease", "swr-trust")
-"""What the chart leaves out as it is installed by the documentation: its values, and its own namespace."""
+"""Namespaces that the chart excludes by default, and its own namespace as in the documentation."""
 
 PAGE_SIZE: Final = 500
 MAX_PAGES: Final = 40
@@ -30,17 +30,17 @@ NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Names of namespaces that are left out; ``note`` says why they are not certain, or is empty."""
+    """Excluded namespaces; ``note`` says why they are not certain, or is empty."""
 
     excluded: tuple[str, ...]
     note: str = ""
 
 
 def read_scope(api: ReadApi, configuration: str | None) -> Scope:
-    """Return the namespaces that the webhook is not asked about.
+    """Return the namespaces whose Pods are not sent to the webhook.
 
-    ``configuration`` is the name of one configuration, ``None`` to find them by ``LABEL``. The defaults of
-    the chart stand in for what cannot be read, and the note says so.
+    ``configuration`` is the name of one configuration, ``None`` to find them by ``LABEL``. If it cannot be
+    read, the defaults of the chart are used, and the note says so.
 
     Raises:
         ClusterError: the named configuration does not exist.
@@ -74,7 +74,7 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
         {str(value) for expression in _expressions(selector) for value in expression.get("values") or ()}
         for selector in selectors
     ]
-    # A namespace is left out only where no webhook is asked about it.
+    # A namespace is excluded only if its Pods are sent to no webhook.
     return Scope(tuple(sorted(set.intersection(*names))))
 
 
@@ -89,7 +89,7 @@ def _is_asked_about_pods(hook: Mapping[str, Any]) -> bool:
 
 
 def _goes_by_name(selector: Mapping[str, Any]) -> bool:
-    """Whether a selector leaves out namespaces by their names and does nothing else."""
+    """Return whether a selector only excludes namespaces by name."""
     return not selector.get("matchLabels") and all(
         expression.get("key") == NAME_LABEL and expression.get("operator") == "NotIn"
         for expression in _expressions(selector)
@@ -126,7 +126,7 @@ def _select(
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Return whether a label selector matches labels; an unknown operator matches, so nothing is left out."""
+    """Return whether a label selector matches labels; an unknown operator matches, to exclude nothing."""
     wanted = selector.get("matchLabels") or {}
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
         _holds(expression, labels) for expression in _expressions(selector)

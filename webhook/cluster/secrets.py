@@ -1,4 +1,4 @@
-"""A Secret that several replicas write: read, then replaced only if nobody else did meanwhile."""
+"""A Secret that several replicas write by compare-and-swap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webhook.errors import ClusterError
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A Secret as it was read. ``obj`` is ``None`` where it does not exist."""
+    """A Secret as it was read. ``obj`` is ``None`` if it does not exist."""
 
     data: Mapping[str, bytes]
     obj: dict[str, Any] | None
@@ -24,17 +24,17 @@ class SharedSecret:
     """One Secret, by namespace and name. Needs ``get``, ``create`` and ``update``."""
 
     def __init__(self, api: KubernetesApi, namespace: str, name: str) -> None:
-        """Speak of this Secret only."""
+        """Use this Secret only."""
         self._api = api
         self._collection = f"/api/v1/namespaces/{namespace}/secrets"
         self.namespace = namespace
         self.name = name
 
     def read(self) -> StoredSecret:
-        """Return what it holds; entries that are no Base64 are left out.
+        """Return its content, without entries that are not Base64.
 
         Raises:
-            ClusterError: the API server refused or did not answer.
+            ClusterError: the API server refused or did not respond.
         """
         try:
             obj = self._api.get(f"{self._collection}/{self.name}")
@@ -51,12 +51,12 @@ class SharedSecret:
         return StoredSecret(data, obj)
 
     def write(self, before: StoredSecret, data: Mapping[str, bytes]) -> bool:
-        """Put ``data`` in the place of what it held; labels and all else stay as they were.
+        """Replace its data by ``data``; everything else stays.
 
-        Returns ``False`` where somebody else has written since ``before`` was read.
+        Returns ``False`` if another replica has written it since ``before`` was read.
 
         Raises:
-            ClusterError: the API server refused or did not answer.
+            ClusterError: the API server refused or did not respond.
         """
         encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
         try:

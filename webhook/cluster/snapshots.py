@@ -1,8 +1,7 @@
-"""What was trusted, kept in a Secret by all replicas, so that it outlives every one of them.
+"""Snapshot of trusted images in a Secret that all replicas share, so that trust survives restarts.
 
-Each replica reads the Secret about once a minute, takes in what the others heard, and writes where it
-knows more, by compare-and-swap; it does so a last time when it stops. Nothing waits for it: a Secret
-that cannot be read or written costs what it would have brought.
+Each replica reads the Secret about once a minute, imports the entries of the others, and writes by
+compare-and-swap if it has more; it does so a last time when it stops. Reviews do not wait for it.
 """
 
 from __future__ import annotations
@@ -13,76 +12,61 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from webhook.backoff import Backoff, jittered
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import ClusterError, SnapshotError
 from webhook.recorder import Recorder
-from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Key, Merger, TrustEntry
+from webhook.trust.lookup import TrustLookup
+from webhook.trust.replication import BATCH_SIZE, MAX_CLOCK_SKEW, Merger, TrustEntry
 from webhook.trust.snapshot import MAX_BYTES, sign, verify
 
 logger = logging.getLogger(__name__)
 
 ENTRY: Final = "snapshot"
-"""The entry of the Secret."""
+"""The key in the Secret."""
 
 PURPOSE: Final = b"swr-trust snapshot of trusted images"
-"""What the key is derived for."""
+"""The purpose that the signing key is derived for."""
 
 ROUND: Final = 60.0
 """Seconds between two rounds, jittered downwards by a quarter."""
 
 FIRST_PAUSE: Final = 0.25
-"""Seconds between tries until the first one succeeds; they double up to a round."""
+"""Seconds before the first retry; the pause doubles up to a round."""
 
 START: Final = 2.0
-"""Seconds that a new replica waits for the snapshot before it calls itself ready without it."""
+"""Seconds for which a new replica waits for the snapshot before it is ready without it."""
 
 ATTEMPTS: Final = 3
-"""Writes of one round: another replica may write first."""
+"""Attempts of one round; another replica may write first."""
 
 LAG: Final = 1 / 24
-"""By which part of ``staleIfError`` the time of a stored fact may lag behind, half an hour of twelve;
-more seldom than a round anyway."""
+"""The share of ``staleIfError`` by which the time of a stored entry may lag behind: half an hour of
+twelve."""
 
 FULL: Final = MAX_BYTES * 7 // 8
 
 YIELD: Final = 0.001
-"""Seconds of a pause between two slices of work."""
-
-
-class Memory(Protocol):
-    """What is remembered here; ``webhook.trust.lookup.TrustLookup`` is one."""
-
-    def keys(self) -> list[Key]:
-        """Return the keys of all that another process may want to know."""
-        ...  # pragma: no cover
-
-    def export_entries(self, keys: Sequence[Key]) -> list[TrustEntry]:
-        """Return what another process may want to know of these images."""
-        ...  # pragma: no cover
-
-    def import_entries(self, entries: Sequence[TrustEntry]) -> None:
-        """Take in what other processes heard."""
-        ...  # pragma: no cover
+"""Seconds of a pause between two batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotScope:
-    """What of a snapshot counts now: how old it may be in seconds, and for which registries' keys."""
+    """Which entries of a snapshot are used: their maximum age in seconds, and the registries' keys."""
 
     stale_if_error: float
     registries: Collection[str]
 
 
 class TrustSnapshot:
-    """Keeps the snapshot; ``run`` is its worker."""
+    """Maintains the snapshot; ``run`` is its worker."""
 
     def __init__(
         self,
         secret: SharedSecret,
-        memory: Memory,
+        memory: TrustLookup,
         key: Callable[[], bytes | None],
         scope: Callable[[], SnapshotScope],
         recorder: Recorder,
@@ -91,8 +75,8 @@ class TrustSnapshot:
     ) -> None:
         """Read nothing yet.
 
-        ``key`` gives the key of this installation, ``None`` while it is not known yet; ``clock`` is in
-        epoch seconds, ``pause`` waits for some.
+        ``key`` returns the key of this installation, ``None`` while it is not known; ``clock`` is in epoch
+        seconds, ``pause`` waits for some.
         """
         self._secret = secret
         self._memory = memory
@@ -110,18 +94,18 @@ class TrustSnapshot:
 
     @property
     def settled(self) -> bool:
-        """Whether the snapshot was read, or a new replica has waited for it long enough."""
+        """Whether the snapshot was read, or the time to wait for it has passed."""
         return self._loaded or time.monotonic() >= self._ready_deadline
 
     @property
     def state(self) -> str:
-        """How it fares, in words."""
+        """The state in words."""
         if self.problem:
             return self.problem
         return f"{self._images} images, {max(0.0, self._clock() - self._seen_at):.0f} s ago"
 
     def run(self, stop: threading.Event) -> None:
-        """Go on until told to stop, and once more then."""
+        """Make rounds until ``stop`` is set, and a last one then."""
         self._ready_deadline = time.monotonic() + START
         backoff, wait = Backoff(FIRST_PAUSE, ROUND), 0.0
         while not stop.wait(wait):
@@ -133,9 +117,9 @@ class TrustSnapshot:
         self.check(lag=ROUND)
 
     def check(self, lag: float | None = None) -> bool:
-        """Do one round; return whether the API server answered and the snapshot is as it should be.
+        """Make one round; return whether it succeeded.
 
-        A stored fact may lag behind by ``lag`` seconds, by default by ``LAG``.
+        Stored entries may lag behind by ``lag`` seconds, by default by ``LAG``.
         """
         try:
             result = self._exchange(lag)
@@ -143,7 +127,7 @@ class TrustSnapshot:
             result = "failed"
             self._add_problem(str(error))
         except Exception:
-            logger.exception("failed to look after the snapshot")
+            logger.exception("failed to maintain the snapshot")
             result = "failed"
             self._add_problem("see the log")
         if result:
@@ -151,10 +135,10 @@ class TrustSnapshot:
         return result in ("written", "unchanged")
 
     def _exchange(self, lag: float | None) -> str:
-        """Return what became of a round, nothing where it is too early for one."""
+        """Return the result of a round, empty if it is too early for one."""
         key, scope = self._key(), self._scope()
         if key is None:
-            # So it is at every start. Who looks after the certificate warns if it stays so.
+            # This is normal at the start. If it lasts, maintaining the certificate warns of it.
             self.problem = "there is no key yet: the certificate is still missing"
             return ""
         if scope.stale_if_error <= 0:
@@ -163,7 +147,7 @@ class TrustSnapshot:
             return "unchanged"
         for attempt in range(ATTEMPTS):
             if attempt:
-                self._pause(random.uniform(0.05, 0.3))  # noqa: S311 - the others try again, too
+                self._pause(random.uniform(0.05, 0.3))  # noqa: S311 - jitter
             stored = self._secret.read()
             entries = self._read(stored, key)
             self._recall(entries, scope)
@@ -190,7 +174,7 @@ class TrustSnapshot:
         except SnapshotError as error:
             self._recorder.snapshot_rejected(error.reason)
             if error.reason != self._rejected:
-                logger.warning("the stored snapshot is ignored, and written anew: %s", error)
+                logger.warning("the stored snapshot is ignored and will be replaced: %s", error)
             self._rejected = error.reason
             return []
         self._rejected = ""
@@ -212,7 +196,7 @@ class TrustSnapshot:
 
     def _note(self, images: int) -> None:
         if self.problem and self._seen_at:
-            logger.info("the snapshot is looked after again")
+            logger.info("the snapshot is maintained again")
         self.problem = ""
         self._images = images
         self._seen_at = self._clock()
@@ -220,7 +204,7 @@ class TrustSnapshot:
 
     def _add_problem(self, problem: str) -> None:
         if problem != self.problem:
-            logger.warning("the snapshot cannot be looked after: %s", problem)
+            logger.warning("cannot maintain the snapshot: %s", problem)
         self.problem = problem
 
     def _yield(self) -> None:

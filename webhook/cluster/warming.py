@@ -1,8 +1,8 @@
-"""What runs already is asked about once after the start, so that the first Pods of a replica need not wait.
+"""Optional cache warm-up after start.
 
-Politely: small pages with pauses between them, a bounded number of images, and the calls to SWR go the way
-of refreshes, which have a tenth of the rate and never go before a review. Without it, or where it
-fails, the first review of an image waits for SWR, as ever.
+Lists running Pods in small pages and queues background lookups for their images. Background lookups have 10 %
+of the rate limit and never precede a review's. If the warm-up fails, the first review of an image waits for
+SWR.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from webhook.trust.replication import Key
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE: Final = 50
-"""Pods of one answer, up to 1 MB: it is decoded at a stretch."""
+"""Pods of one page, up to 1 MB, which is decoded without a pause."""
 
 PAGE_PAUSE: Final = 0.5
 """Seconds between two pages."""
 
 MAX_PAGES: Final = 400
 MAX_IMAGES: Final = 1000
-"""What is read and asked at most: 20,000 Pods, and as many images as refreshes may wait."""
+"""Limits: 20,000 Pods, and as many images as background lookups may be queued."""
 
 
 class WarmUp:
-    """Reads the images of running Pods once and has them asked about."""
+    """Reads the images of running Pods once and queues lookups for them."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class WarmUp:
         question_for: Callable[[str, ImageUse], LookupRequest | None],
         warm: Callable[[Sequence[TrustQuery]], None],
     ) -> None:
-        """``question_for`` says what is to be asked about a use in a namespace, if anything."""
+        """``question_for`` returns the lookup for a use in a namespace, if one is needed."""
         self._api = api
         self._question_for = question_for
         self._warm = warm
 
     def run(self, stop: threading.Event) -> None:
-        """Do it, unless told to stop before the end."""
+        """Warm up, until done or ``stop`` is set."""
         seen: set[Key] = set()
         try:
             for count, uses in enumerate(read_uses(self._api, PAGE_SIZE), 1):

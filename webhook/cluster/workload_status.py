@@ -1,7 +1,7 @@
-"""Why a workload has no Pods, from what the cluster itself says: conditions and Events.
+"""Why a workload has no Pods, by its conditions and Events.
 
-Reads what anybody with view rights may read. The API server puts a webhook's denial into the Event
-``FailedCreate`` of the controller that tried, and into the condition ``ReplicaFailure``.
+The role ``view`` is sufficient. The denial of a webhook is in the Event ``FailedCreate`` of the controller,
+and in the condition ``ReplicaFailure``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS: Final[Mapping[str, str]] = {
     "ReplicationController": "/api/v1/namespaces/{namespace}/replicationcontrollers",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
 }
-"""Where each kind is read, in the order in which a name without a kind is looked for."""
+"""Paths of the kinds, in the order in which a name without a kind is searched."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "deploy": "Deployment",
@@ -48,9 +48,9 @@ MAX_CHILDREN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class CreateFailure:
-    """One failure to create a Pod, in the API server's words.
+    """One failure to create a Pod, with the message of the API server.
 
-    ``source`` is the object that says it, ``at`` when it did so last (RFC 3339, or empty).
+    ``source`` is the object with the message, ``at`` its last time (RFC 3339, or empty).
     """
 
     source: str
@@ -61,9 +61,9 @@ class CreateFailure:
 
 @dataclass(slots=True)
 class WorkloadState:
-    """A workload as the cluster shows it. ``gaps`` are what could not be read.
+    """The state of a workload. ``gaps`` name what could not be read.
 
-    ``is_settled`` says that every Pod it wants is there, made from its template as it is now.
+    ``is_settled`` means that all wanted Pods exist, from the current template.
     """
 
     namespace: str
@@ -78,7 +78,7 @@ class WorkloadState:
 
 
 def find_kind(text: str) -> str | None:
-    """Return the kind that a person means: ``deploy``, ``deployments`` and ``Deployment`` are one."""
+    """Return the kind of a name that users write: ``deploy``, ``deployments`` or ``Deployment``."""
     lowered = text.lower()
     for kind in KINDS:
         if lowered in (kind.lower(), f"{kind.lower()}s"):
@@ -87,12 +87,12 @@ def find_kind(text: str) -> str | None:
 
 
 def read_workload(api: ReadApi, namespace: str, kind: str | None, name: str) -> WorkloadState | None:
-    """Return what the cluster says of a workload, ``None`` where there is none of that name.
+    """Return the state of a workload, ``None`` if there is none of that name.
 
-    Without a kind the first one that has such a name is taken.
+    Without a kind, the first kind with such a name is used.
 
     Raises:
-        ClusterError: it could not be read, or is of no kind that may be read.
+        ClusterError: it could not be read, or no kind may be read.
     """
     forbidden: dict[str, ClusterError] = {}
     for candidate in KINDS if kind is None else (kind,):
@@ -147,7 +147,7 @@ def _describe(api: ReadApi, namespace: str, kind: str, obj: Mapping[str, Any]) -
 def _children(
     api: ReadApi, namespace: str, child: str, kind: str, name: str
 ) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Return the newest children that are wanted: an old ReplicaSet is no news."""
+    """Return the newest children, without ReplicaSets that are scaled to 0."""
     found = [
         item
         for item in _list(api, KINDS[child].format(namespace=namespace), {})
@@ -196,7 +196,7 @@ def _is_settled(obj: Mapping[str, Any], kind: str) -> bool:
     if not wanted or _number(status, "observedGeneration") < (_get(obj, "metadata", "generation") or 0):
         return False
     ready = _number(status, "readyReplicas", "numberReady")
-    # Pods of an older template are ready, too, while those of the new one are refused.
+    # Pods of an older template may be ready while those of the new one are refused.
     updated = ready if kind in _UNVERSIONED else _number(status, "updatedReplicas", "updatedNumberScheduled")
     return min(ready, updated) >= wanted
 

@@ -18,19 +18,19 @@ from webhook.recorder import Recorder
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 2.0
-"""Seconds between looks at the file."""
+"""Seconds between checks of the file."""
 
 DEBOUNCE: Final = 0.1
-"""Seconds after which a changed file is read again: one that is still being written is let be."""
+"""Seconds after which a changed file is read again; if it differs, it is still being written."""
 
 NOTICE_INTERVAL: Final = 86400.0
-"""Seconds between two log lines about exemptions that end soon."""
+"""Seconds between two log lines about ending exemptions."""
 
 
 class PolicyFile:
-    """Holds the policy in force; ``current`` is replaced as a whole.
+    """The policy in force, in ``current``, which is replaced atomically.
 
-    ``problems`` is why the file as it stands is not the policy in force, empty if it is.
+    ``problems`` says why the content of the file is not in force; it is empty otherwise.
     """
 
     def __init__(
@@ -66,22 +66,21 @@ class PolicyFile:
     def on_change(self, subscriber: Callable[[Policy], None]) -> None:
         """Call ``subscriber`` with each new policy, before it is in force.
 
-        One that cannot follow raises ``ConfigError``, and the last good policy stays.
+        If it raises ``ConfigError``, the last good policy stays.
         """
         self._subscribers.append(subscriber)
 
     def check(self) -> bool:
-        """Look at the file; return whether another policy is in force now.
+        """Check the file; return whether another policy is in force now.
 
-        What counts is its content, for a ConfigMap volume swaps a symlink on the way to it. The same
-        broken content is complained of once.
+        The content is compared. The same invalid content is reported once.
         """
         changed = self._follow()
         self._note_endings()
         return changed
 
     def watch(self, stop: threading.Event, interval: float = INTERVAL) -> None:
-        """Look at the file every ``interval`` seconds until ``stop`` is set."""
+        """Check the file every ``interval`` seconds until ``stop`` is set."""
         while not stop.wait(interval):
             try:
                 self.check()
@@ -103,7 +102,7 @@ class PolicyFile:
                 return False
             seen = fingerprint
             policy = self._parse(data)
-            seen = b""  # what is missing now may be there in a moment, without a change of the file
+            seen = b""  # what is missing may appear without a change of the file
             for subscriber in self._subscribers:
                 subscriber(policy)
         except ConfigError as error:
@@ -118,14 +117,14 @@ class PolicyFile:
         return True
 
     def _restore(self) -> None:
-        """Take note that the file is again what is in force."""
+        """Record that the content of the file is in force again."""
         if self.problems:
             self.problems, self._rejected = (), b""
             self._recorder.policy_loaded(self.current.version, self._clock())
             logger.info("the policy file is again the one in force", extra={"policy": self.current.version})
 
     def _reject(self, seen: bytes, problems: Sequence[Problem]) -> None:
-        """Keep what is in force; ``seen`` is the content that is broken, empty if another look may help."""
+        """Keep the policy; ``seen`` is the fingerprint of the invalid content, empty if a retry may help."""
         known = not seen and tuple(problems) == tuple(self.problems)
         self.problems, self._rejected = tuple(problems), seen
         if known:

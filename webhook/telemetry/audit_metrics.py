@@ -1,8 +1,8 @@
-"""The metrics of the audit in the cluster. ``docs/metrics.md`` explains them one by one.
+"""Metrics of the audit in the cluster. ``docs/metrics.md`` explains them.
 
-The only ones with a namespace as label: bounded by ``MAX_NAMESPACES``, and never an image, workload or Pod.
-The label is ``resource_namespace``, as a scrape puts ``namespace`` on everything. Beside them the process
-shows what it shares with the webhook: SWR, cache, policy, Events.
+Only these have a namespace as label, bounded by ``MAX_NAMESPACES``, but no image, workload or Pod. The label
+is ``resource_namespace``, because a scrape adds ``namespace``. The process also exposes the metrics of the
+parts that it shares with the webhook: SWR, cache, policy, Events.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from webhook.recorder import Recorder
 from webhook.telemetry.metrics import Metrics
 
 MAX_NAMESPACES: Final = 300
-"""Namespaces with series of their own: those with most refused Pods. The others are one."""
+"""Namespaces with series of their own, those with most refused Pods; the others are aggregated."""
 
 OTHERS: Final = "(others)"
-"""The label of the others; no namespace can be called that."""
+"""The label of the others; it is not a valid name of a namespace."""
 
 SHARED: Final = frozenset(
     {
@@ -41,8 +41,8 @@ SHARED: Final = frozenset(
         "swr_trust_events",
     }
 )
-"""What is shown of the webhook's metrics, beside those of the process. Not ``swr_trust_build_info``: it
-counts the replicas that gate."""
+"""The metrics of the webhook that are exposed, besides those of the process. Not ``swr_trust_build_info``,
+which counts replicas of the webhook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NamespaceFigures:
 
 @dataclass(frozen=True, slots=True)
 class RoundFigures:
-    """One round. ``namespaces`` come in the order in which they are worth series of their own."""
+    """One round. ``namespaces`` are in the order of their priority for series of their own."""
 
     complete: bool
     seconds: float
@@ -68,7 +68,7 @@ class RoundFigures:
 
 
 class AuditMetrics(Recorder):
-    """The metrics of one process that audits; ``shared`` are those of what it has in common."""
+    """The metrics of a process that audits; ``shared`` are those of the webhook's parts."""
 
     def __init__(self, version: str, interval: float, shared: Metrics) -> None:
         """Register everything; a round is made every ``interval`` seconds."""
@@ -84,9 +84,7 @@ class AuditMetrics(Recorder):
         gauge("info", "The program that audits.", "version").labels(version).set(1)
         gauge("interval_seconds", "Seconds between two rounds.").set(interval)
         gauge("started_timestamp_seconds", "When the process began to audit.").set(time.time())
-        self._pods = gauge(
-            "pods", "Running Pods by what enforcing would do with them.", "resource_namespace", "state"
-        )
+        self._pods = gauge("pods", "Running Pods, by the effect of enforcing.", "resource_namespace", "state")
         self._uses = gauge(
             "image_uses", "Images of running Pods, by finding.", "resource_namespace", "finding"
         )
@@ -99,21 +97,20 @@ class AuditMetrics(Recorder):
         self._last_complete = gauge(
             "last_complete_timestamp_seconds", "When the last complete round ended; absent until one did."
         )
-        self._complete = gauge("last_round_complete", "0 where the last round did not see everything.")
+        self._complete = gauge("last_round_complete", "0 if the last round was partial.")
         self._seconds = gauge("last_round_duration_seconds", "How long the last round took.")
-        self._round_pods = gauge("last_round_pods", "Pods that the last round judged.")
-        self._round_images = gauge(
-            "last_round_images", "Distinct images that the last round asked SWR about."
-        )
+        self._round_pods = gauge("last_round_pods", "Pods of the last round.")
+        self._round_images = gauge("last_round_images", "Distinct images that the last round looked up.")
         self._news = counter(
-            "newly_refused_total", "Running images that enforcing would refuse and that are new as such."
+            "newly_refused_total",
+            "Running images that enforcing would refuse and that the round before had not found.",
         )
-        self._reports = counter("reports_total", "Policy reports, by what became of them.", "outcome")
+        self._reports = counter("reports_total", "Policy reports, by outcome.", "outcome")
         self._report_api = gauge("report_api_info", "The API that reports are written in.", "api")
         self._api = ""
         self._shown: dict[str, NamespaceFigures] = {}
         self._lock = threading.Lock()
-        """Held while series are replaced, so that no scrape sees half of them."""
+        """Held while series are replaced, so that a scrape is consistent."""
 
     def render(self) -> bytes:
         """Return the exposition (Prometheus text format 0.0.4)."""
@@ -121,10 +118,10 @@ class AuditMetrics(Recorder):
             return generate_latest(self.registry) + generate_latest(_Selection(self._shared.registry))
 
     def round_ended(self, figures: RoundFigures) -> None:
-        """Show a round.
+        """Record a round.
 
-        Of a partial one that saw no Pod only the failure is shown; of another the namespaces that
-        it saw, and the rest as it was.
+        Of a partial round without Pods only the failure is recorded; of another partial round its
+        namespaces, while the others stay.
         """
         self._rounds.labels("complete" if figures.complete else "partial").inc()
         self._complete.set(figures.complete)
@@ -141,23 +138,23 @@ class AuditMetrics(Recorder):
         self._show(figures.namespaces)
 
     def round_failed(self) -> None:
-        """Take note of a round that broke off by a failure of our own."""
+        """Count a round that failed by an error of our own."""
         self._rounds.labels("failed").inc()
         self._complete.set(0)
 
     def newly_refused(self, images: int) -> None:
-        """Take note of so many images that are refused and were not before."""
+        """Count images that would be refused now, and were not before."""
         self._news.inc(images)
 
     def report_api_found(self, api: str) -> None:
-        """Take note of the API that reports are written in, ``none`` where there is none."""
+        """Record the API of policy reports, ``none`` if there is none."""
         if self._api:
             self._report_api.remove(self._api)
         self._api = api
         self._report_api.labels(api).set(1)
 
     def report_ended(self, outcome: str) -> None:
-        """Take note of a report that was ``written``, ``unchanged``, ``deleted`` or ``failed``."""
+        """Count a policy report."""
         self._reports.labels(outcome).inc()
 
     def _show(self, namespaces: Iterable[NamespaceFigures]) -> None:
@@ -182,7 +179,7 @@ class AuditMetrics(Recorder):
 
 
 class _Selection(CollectorRegistry):
-    """A registry seen in part."""
+    """The part of a registry that is exposed."""
 
     def __init__(self, whole: CollectorRegistry) -> None:
         super().__init__()

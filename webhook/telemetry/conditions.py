@@ -1,4 +1,4 @@
-"""Lasting conditions on the way to SWR, for the metrics and for ``/readyz?verbose``."""
+"""Problems with CA files, for metrics and ``/readyz?verbose``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from webhook.recorder import Recorder
 
 
 class SwrConditions(Recorder):
-    """What lasts longer than one call: CA files that cannot be used."""
+    """CA files that cannot be used."""
 
     def __init__(self, certificate_loads: Counter) -> None:
         """Count CA files that were read again in ``certificate_loads``, by result."""
         self.certificate_loads = certificate_loads
         self.ca_file_problems: dict[str, str] = {}
-        """Why the content of a CA file is not the one in use, by path; as many as ``caFile`` names."""
+        """Why the content of a CA file is not in use, by path."""
 
     def ca_file_loaded(self, path: str) -> None:
         """Record that the new content of a CA file is in use."""

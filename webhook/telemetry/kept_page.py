@@ -1,7 +1,6 @@
-"""A page that is made anew for whoever reads it now and then, and kept for whoever never stops.
+"""A page that is rendered for each reader, up to a rate; beyond it, the last one is returned.
 
-Anybody may read the metrics, and a page takes longer to make than to ask for: a millisecond or
-two in which no review is answered, for 34 bytes.
+Every client may read the metrics, and rendering takes a millisecond or two in which no review is answered.
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ from collections.abc import Callable
 from typing import Final
 
 BURST: Final = 50
-"""Pages that are made one after the other: each reader gets what is true now, however many come together."""
+"""Pages that are rendered without a limit of the rate."""
 
 PER_SECOND: Final = 20.0
-"""Pages that are made in a second where that does not end; each is at most a twentieth of a second old."""
+"""Pages that are rendered per second after that; a page is at most a twentieth of a second old."""
 
 
 class KeptPage:
-    """Makes a page, within an allowance; returns the last one where that is used up."""
+    """Renders a page within an allowance, and returns the last one beyond it."""
 
     def __init__(self, make: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
-        """Keep what ``make`` returns, which must not wait; ``clock`` is in monotonic seconds."""
+        """Render by ``make``, which must not wait; ``clock`` is in monotonic seconds."""
         self._make = make
         self._clock = clock
         self._page = b""
@@ -35,5 +34,5 @@ class KeptPage:
         self._at = now
         if self._allowed >= 1:
             self._page = self._make()
-            self._allowed -= 1  # what was not made costs nothing
+            self._allowed -= 1
         return self._page

@@ -1,4 +1,4 @@
-"""Metrics of what this process bears: how long its loop stands still, how many bytes of bodies it holds."""
+"""Metrics of load: stalls of the event loop, bytes of request bodies, and reviews refused because of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class LoadMetrics:
-    """Gauges that are read at each scrape, and a counter of reviews that there was no room for."""
+    """Gauges that are read at each scrape, and a counter of reviews that were refused as too many."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
         self._loop_stall = Gauge(
             "swr_trust_loop_stall_seconds",
-            "The longest time of the last one to two minutes in which nothing was answered.",
+            "The longest stall of the event loop in the last one to two minutes.",
             registry=registry,
         )
         self._bodies = Gauge(
@@ -31,9 +31,9 @@ class LoadMetrics:
         self._loop_stall.set_function(longest)
 
     def watch_bodies(self, held: Callable[[], int]) -> None:
-        """Read how many bytes of bodies are in memory from ``held``."""
+        """Read the bytes of bodies in memory from ``held``."""
         self._bodies.set_function(held)
 
     def review_refused_as_busy(self) -> None:
-        """Count a review that there was no room for."""
+        """Count a review that was refused because too many bodies were in memory."""
         self._busy.inc()

@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line for machines, a short line for people on a terminal.
+"""Logs: one JSON object per line, or a short text line on a terminal.
 
-Collectors cut records of several lines apart, so a traceback travels inside its line. Nothing here
-hides secrets: they are never handed to a log in the first place.
+Collectors split records of several lines, so a traceback is part of its line. Nothing is redacted here:
+secrets must not be logged.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import msgspec
 from cachetools import FIFOCache
 
 SUMMARY_INTERVAL: Final = 10.0
-"""Seconds in which the same warning is counted instead of repeated."""
+"""Seconds in which equal warnings are counted instead of written."""
 
 MAX_REMEMBERED: Final = 256
-"""Different warnings that are told apart at a time."""
+"""Different warnings that are tracked."""
 
 MAX_TEXT: Final = 8192
-"""Characters of a traceback that are kept: its end, which names the error."""
+"""Characters of a traceback, from its end, which names the error."""
 
 Format = Literal["json", "text"]
 
@@ -40,33 +40,32 @@ _LEVEL_NAMES: Final = {
     logging.CRITICAL: "critical",
 }
 _BARE: Final = re.compile(r"[^\s\"'=]+")
-"""A value that cannot be taken for another pair of the same line, and so needs no quotes."""
+"""A value that needs no quotes, because it is unambiguous."""
 
 _encoder: Final = msgspec.json.Encoder()
 
 
 class Stream(Protocol):
-    """Where lines go: standard output, or something that stands in front of it."""
+    """Output of lines: standard output, or a writer in front of it."""
 
     def write(self, text: str, /) -> object:
-        """Take text that ends with a line break."""
+        """Write text that ends with a newline."""
         ...  # pragma: no cover
 
     def flush(self) -> object:
-        """Pass on what was taken."""
+        """Flush the text."""
         ...  # pragma: no cover
 
     def isatty(self) -> bool:
-        """Whether a person reads along."""
+        """Whether it is a terminal."""
         ...  # pragma: no cover
 
 
 class LineLog:
-    """Writes lines of one form at or above one level to one stream.
+    """Writes lines of one format at or above one level to one stream.
 
-    ``stream`` may be replaced while lines are written. The loggers of the standard library end
-    here, and what writes a line for each request comes here directly: a ``LogRecord`` costs more
-    than the rest of the line.
+    ``stream`` may be replaced while lines are written. The loggers of the standard library write here, too.
+    The log of decisions writes here directly, because a ``LogRecord`` costs more than the rest of the line.
     """
 
     def __init__(self, stream: Stream, style: Format, level: int) -> None:
@@ -88,7 +87,7 @@ class LineLog:
 
 
 class LineHandler(logging.Handler):
-    """Brings the records of the standard library's loggers to a ``LineLog``."""
+    """Writes records of the standard library's loggers to a ``LineLog``."""
 
     def __init__(self, lines: LineLog) -> None:
         """Write through ``lines``."""
@@ -103,7 +102,7 @@ class LineHandler(logging.Handler):
                 trace = logging.Formatter().formatException(record.exc_info)
                 fields["error"] = trace[-MAX_TEXT:]
             self._lines.write(record.levelno, record.name, record.getMessage(), fields, record.created)
-        except Exception:  # noqa: BLE001 - as in every handler: a log line must not end what it is about
+        except Exception:  # noqa: BLE001 - as in every handler, an error of the log must not reach the caller
             self.handleError(record)
 
 
@@ -113,16 +112,16 @@ class _Repeated:
     level: int
     logger: str
     message: str
-    """As it would have been written last, with its arguments."""
+    """The last message, with its arguments."""
 
     held: int = 0
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a warning through once per interval and counts the others.
+    """Passes a warning once per interval and counts its repetitions.
 
-    How many were held back is told with the next one that passes, or by ``summarise`` when none
-    comes. Warnings are the same if logger, level and message are, whatever their arguments.
+    Their number is written with the next warning that passes, or by ``summarise``. Warnings are equal if
+    logger, level and message are, without their arguments.
     """
 
     def __init__(
@@ -153,9 +152,9 @@ class RepeatFilter(logging.Filter):
         return True
 
     def summarise(self, lines: LineLog) -> None:
-        """Write how often each warning was held back whose interval is over, and forget it.
+        """Write the number of repetitions of warnings whose interval has ended.
 
-        The message is that of the last one held back.
+        The message is that of the last repetition.
         """
         now = self._clock()
         with self._lock:
@@ -175,7 +174,7 @@ class Logging:
         self._repeats = repeats
 
     def summarise(self) -> None:
-        """Write what was held back and is due; call it every now and then."""
+        """Write summaries that are due; call it periodically."""
         self._repeats.summarise(self.lines)
 
 
@@ -190,7 +189,9 @@ def configure_logging(style: Format | None, level: str, stream: Stream | None = 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each broken connection; we count them
+    logging.getLogger("urllib3").setLevel(
+        logging.ERROR
+    )  # it warns of each broken connection, which metrics count
     return Logging(lines, repeats)
 
 
@@ -203,7 +204,7 @@ def _format(record: logging.LogRecord) -> str:
     """Return the message with its arguments, or without them if they do not fit."""
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - a caller that logs must not see an error of its log
+    except Exception:  # noqa: BLE001 - as above
         return str(record.msg)
 
 
@@ -211,7 +212,7 @@ def _render_json(created: float, level: str, logger: str, message: str, fields: 
     line = {"ts": format_time(created), "level": level, "logger": logger, "message": message, **fields}
     try:
         return _encoder.encode(line).decode()
-    except (TypeError, ValueError):  # something JSON does not know is written as its text
+    except (TypeError, ValueError):  # other types are written as text
         plain = {key: str(value).encode("utf-8", "replace").decode() for key, value in line.items()}
         return _encoder.encode(plain).decode()
 
@@ -237,7 +238,7 @@ def _show(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return text that cannot move the cursor or forge a line: names in it are chosen by strangers."""
+    """Escape unprintable characters, so that names cannot move the cursor or forge a line."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -249,5 +250,5 @@ def format_time(moment: float) -> str:
 
 @lru_cache(maxsize=1)
 def _format_second(moment: int) -> str:
-    """Return all but the fraction, which is the same for hundreds of lines."""
+    """Return the time without the fraction; it is the same for hundreds of lines."""
     return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

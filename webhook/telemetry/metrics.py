@@ -1,4 +1,4 @@
-"""Every metric, in one registry of its own. ``docs/metrics.md`` explains them one by one.
+"""All metrics, in a registry of their own. ``docs/metrics.md`` explains them.
 
 Labels are bounded: no image, tag, Pod, user or namespace.
 """
@@ -28,7 +28,7 @@ from webhook.telemetry.registry_metrics import RegistryMetrics
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 REVIEW_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Seconds: a cached review takes a few milliseconds, a cold one a round trip, ten are the limit."""
+"""Seconds: a review takes a few milliseconds with cached images, else a call to SWR, and at most ten."""
 
 CALL_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of one call to SWR."""
@@ -43,7 +43,7 @@ class Metrics(Recorder):
 
     def __init__(self, version: str) -> None:
         """Register everything; ``version`` is that of the program."""
-        disable_created_metrics()  # type: ignore[no-untyped-call, unused-ignore]  # a second series for each counter, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call, unused-ignore]  # a second series for each counter
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
 
@@ -60,7 +60,7 @@ class Metrics(Recorder):
         self._requests = cached(
             counter(
                 "admission_requests_total",
-                "Requests decided, by subject, operation, decision and whether they were a dry run.",
+                "Requests by subject, operation, decision and whether they were a dry run.",
                 "subject",
                 "operation",
                 "decision",
@@ -70,21 +70,19 @@ class Metrics(Recorder):
         self._duration = cached(
             Histogram(
                 "swr_trust_admission_duration_seconds",
-                "Time to decide a request.",
+                "Time of a request.",
                 ("decision",),
                 buckets=REVIEW_BUCKETS,
                 registry=registry,
             )
         )
         self.deciding = 0
-        """Requests that are being decided; a plain number, since one loop decides them all."""
-        gauge("admission_requests_in_flight", "Requests that are being decided.").set_function(
-            lambda: self.deciding
-        )
+        """Requests in progress."""
+        gauge("admission_requests_in_flight", "Requests in progress.").set_function(lambda: self.deciding)
         self._findings = cached(
             counter(
                 "image_findings_total",
-                "Images judged, by finding, reason, mode and what was done.",
+                "Images by finding, reason, mode and effect.",
                 "finding",
                 "reason",
                 "mode",
@@ -92,7 +90,9 @@ class Metrics(Recorder):
             )
         )
         self._break_glass = counter("break_glass_total", "Requests admitted by the break-glass annotation.")
-        self._broken = counter("broken_calls_total", "HTTP calls that were no AdmissionReview.", "code")
+        self._broken = counter(
+            "broken_calls_total", "HTTP requests that are not an AdmissionReview, by status.", "code"
+        )
         self._calls = counter(
             "swr_requests_total", "Calls to SWR, by HTTP status or reason of failure.", "registry", "code"
         )
@@ -104,15 +104,13 @@ class Metrics(Recorder):
             registry=registry,
         )
         self._last_answer = gauge(
-            "swr_last_success_timestamp_seconds", "When SWR last answered 200 or 404.", "registry"
+            "swr_last_success_timestamp_seconds", "When SWR last responded 200 or 404.", "registry"
         )
         self._last_trusted = gauge(
             "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
         )
-        self._cache = cached(
-            counter("cache_requests_total", "Questions about images, by how they were answered.", "result")
-        )
-        self.cache_entries = gauge("cache_entries", "Answers in memory.", "kind")
+        self._cache = cached(counter("cache_requests_total", "Lookups of images, by result.", "result"))
+        self.cache_entries = gauge("cache_entries", "Records in the cache.", "kind")
         self._paused = gauge(
             "credential_paused_until_timestamp_seconds",
             "Until when a credential is not used after a failed authentication, 0 when it is used.",
@@ -136,31 +134,34 @@ class Metrics(Recorder):
             "certificate_not_after_timestamp_seconds", "When a certificate ends.", "certificate"
         )
         self.conditions = SwrConditions(
-            counter("certificate_reloads_total", "Looks at a changed certificate.", "result")
+            counter(
+                "certificate_reloads_total",
+                "Reloads of a changed certificate or CA file, by result.",
+                "result",
+            )
         )
-        self._cut = counter(
-            "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
-        )
+        self._cut = counter("connections_cut_total", "Connections that the server closed, by stage.", "stage")
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self.load = LoadMetrics(registry)
-        self._lost_log = counter("log_bytes_dropped_total", "Bytes of log that nobody read in time.")
-        self._events = counter("events_total", "Kubernetes Events, by what became of them.", "outcome")
+        self._lost_log = counter(
+            "log_bytes_dropped_total", "Bytes of log that were dropped because the output was blocked."
+        )
+        self._events = counter("events_total", "Kubernetes Events, by outcome.", "outcome")
         self._snapshot_rounds = counter(
-            "snapshot_rounds_total", "Looks at the snapshot of trusted images, by their result.", "result"
+            "snapshot_rounds_total", "Rounds of the snapshot of trusted images, by result.", "result"
         )
         self._snapshot_rejects = counter(
-            "snapshot_rejected_total", "Stored snapshots that were ignored, by what was wrong.", "reason"
+            "snapshot_rejected_total", "Stored snapshots that were ignored, by reason.", "reason"
         )
         self._snapshot_images = gauge("snapshot_images", "Images in the stored snapshot.")
         self._snapshot_at = gauge(
-            "snapshot_last_success_timestamp_seconds", "When the snapshot was last as it should be."
+            "snapshot_last_success_timestamp_seconds", "When the snapshot was last up to date."
         )
         self.answered_at: dict[str, float] = {}
-        """When each registry last answered, in epoch seconds; for the probe, which reads no page."""
-        """Whether a registry is left alone because it does not answer."""
+        """When each registry last responded, in epoch seconds; for the probes."""
         self.paused_until: dict[str, float] = {}
+        """Until when the credential of a kind is paused, in epoch seconds, 0.0 if it is used."""
         self.registries = RegistryMetrics(registry)
-        """Until when the credential of a kind rests, in epoch seconds, 0.0 where it is used."""
         self._policy_version = ""
 
     def render(self) -> bytes:
@@ -170,25 +171,25 @@ class Metrics(Recorder):
     def request_decided(
         self, subject: str, operation: str, decision: str, *, dry_run: bool, seconds: float
     ) -> None:
-        """Take note of a decision."""
+        """Count a decision."""
         known = operation if operation in OPERATIONS else "other"
         self._requests(subject, known, decision, "true" if dry_run else "false").inc()
         self._duration(decision).observe(seconds)
 
     def image_judged(self, finding: str, reason: str, mode: str, effect: str) -> None:
-        """Take note of one image's finding."""
+        """Count the finding of one image."""
         self._findings(finding, reason, mode, effect).inc()
 
     def break_glass_used(self) -> None:
-        """Take note of a request admitted by break-glass."""
+        """Count a request that was admitted by break-glass."""
         self._break_glass.inc()
 
     def call_broken(self, code: int) -> None:
-        """Take note of an HTTP call that was answered with an error."""
+        """Count an HTTP request that was answered with an error."""
         self._broken.labels(str(code)).inc()
 
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
-        """Take note of a call to SWR."""
+        """Count a call to SWR."""
         self._calls.labels(registry, outcome).inc()
         self._call_duration.labels(registry).observe(seconds)
         if outcome in ("200", "404"):
@@ -196,11 +197,11 @@ class Metrics(Recorder):
             self._last_answer.labels(registry).set(now)
 
     def record_trusted(self, registry: str) -> None:
-        """Take note that SWR marked an image of this registry as trusted."""
+        """Record that SWR marked an image of this registry as trusted."""
         self._last_trusted.labels(registry).set(time.time())
 
     def breaker_changed(self, registry: str, state: str) -> None:
-        """Take note of a breaker's state."""
+        """Record the state of a circuit breaker."""
         self.registries.breaker_changed(registry, is_open=state != "closed")
 
     def account_blocked(self, registry: str, seconds: float) -> None:
@@ -212,20 +213,20 @@ class Metrics(Recorder):
         self.registries.tag_list_used(registry, used=source == "list")
 
     def cache_answered(self, result: str) -> None:
-        """Take note of how a question was answered."""
+        """Count the result of a lookup."""
         self._cache(result).inc()
 
     def credential_paused(self, kind: str, until: float) -> None:
-        """Take note of a pause of a credential."""
+        """Record until when a credential is paused."""
         self.paused_until[kind] = until
         self._paused.labels(kind).set(until)
 
     def credential_fetched(self, kind: str, outcome: str) -> None:
-        """Take note of a login."""
+        """Count a login."""
         self._fetches.labels(kind, outcome).inc()
 
     def policy_loaded(self, version: str, at: float) -> None:
-        """Take note of the policy in force."""
+        """Record the policy in force."""
         if self._policy_version:
             self._policy_info.remove(self._policy_version)
         self._policy_version = version
@@ -234,49 +235,49 @@ class Metrics(Recorder):
         self._policy_ok.set(1)
 
     def policy_rejected(self) -> None:
-        """Take note of a changed policy that cannot be used."""
+        """Count a changed policy that cannot be used."""
         self._policy_rejected.inc()
         self._policy_ok.set(0)
 
     def exemptions_ending(self, soon: int, ended: int) -> None:
-        """Take note of exemptions that end soon or have ended."""
+        """Record how many exemptions end soon or have ended."""
         self._exemptions.labels("soon").set(soon)
         self._exemptions.labels("ended").set(ended)
 
     def certificate_loaded(self, not_after: float) -> None:
-        """Take note of a certificate in use, which ends at ``not_after`` in epoch seconds."""
+        """Record the expiry of the serving certificate, in epoch seconds."""
         self._certificate_end.labels("serving").set(not_after)
         self.conditions.certificate_loads.labels("ok").inc()
 
     def ca_loaded(self, not_after: float) -> None:
-        """Take note of the authority of a managed certificate, which ends at ``not_after``."""
+        """Record the expiry of the CA of a managed certificate."""
         self._certificate_end.labels("authority").set(not_after)
 
     def certificate_rejected(self) -> None:
-        """Take note of a certificate that cannot be used."""
+        """Count a certificate that cannot be used."""
         self.conditions.certificate_loads.labels("failed").inc()
 
     def connection_cut(self, stage: str) -> None:
-        """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""
+        """Count a connection that the server closed: ``handshake``, ``request``, ``idle`` or ``full``."""
         self._cut.labels(stage).inc()
 
     def log_dropped(self, size: int) -> None:
-        """Take note of so many bytes of log that were thrown away."""
+        """Count bytes of log that were dropped."""
         self._lost_log.inc(size)
 
     def event_ended(self, outcome: str) -> None:
-        """Take note of an Event that was ``created``, ``repeated``, ``failed`` or ``dropped``."""
+        """Count an Event."""
         self._events.labels(outcome).inc()
 
     def snapshot_round_ended(self, result: str) -> None:
-        """Take note of a round: ``written``, ``unchanged``, ``conflict`` or ``failed``."""
+        """Count a round of the snapshot."""
         self._snapshot_rounds.labels(result).inc()
 
     def snapshot_rejected(self, reason: str) -> None:
-        """Take note of a stored snapshot that was ignored."""
+        """Count a stored snapshot that was ignored."""
         self._snapshot_rejects.labels(reason).inc()
 
     def snapshot_seen(self, images: int, at: float) -> None:
-        """Take note that at ``at``, in epoch seconds, so many images were known to be stored."""
+        """Record the number of stored images and when it was read."""
         self._snapshot_images.set(images)
         self._snapshot_at.set(at)

@@ -1,4 +1,4 @@
-"""Metrics of what a registry cannot do for a while, and the values behind them, which the probes read."""
+"""Metrics of a registry's state, and their values for the probes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from prometheus_client import CollectorRegistry, Gauge
 
 
 class RegistryMetrics:
-    """Gauges with the label ``registry``, absent until what they tell of happens."""
+    """Gauges with the label ``registry``, absent until the state occurs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the gauges."""
         self._breaker = Gauge(
             "swr_trust_swr_circuit_breaker_open",
-            "1 while a registry is left alone because it does not answer.",
+            "1 while the circuit breaker of a registry is open.",
             ("registry",),
             registry=registry,
         )
@@ -34,7 +34,7 @@ class RegistryMetrics:
         self.uses_tag_list: dict[str, bool] = {}
 
     def breaker_changed(self, registry: str, *, is_open: bool) -> None:
-        """Record whether a registry is not called because it does not answer."""
+        """Record whether the circuit breaker of a registry is open."""
         self.breaker_open[registry] = is_open
         self._breaker.labels(registry).set(1 if is_open else 0)
 

@@ -100,34 +100,34 @@ class TrustLookup:
         self._queues: dict[str, RegistryQueue] = {}
         self._limiters: dict[tuple[str, CredentialSettings], RateLimiter] = {}
 
-    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+    def look_up(self, requests: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         """Return the results in the order of the requests, by the deadline.
 
         Does not raise ``TrustLookupError``: a failure is a ``Failed``.
         """
-        answers: list[LookupResult | None] = []
+        results: list[LookupResult | None] = []
         waiting: list[tuple[int, LookupRequest, PendingLookup]] = []
         with self._lock:
             now = self._clock()
-            for index, question in enumerate(questions):
-                key = question.query.key
+            for index, request in enumerate(requests):
+                key = request.query.key
                 record = self._cache.get(key)
-                if record is not None and self._is_answer(record, question, now):
-                    answers.append(Found(record, Origin.CACHE))
+                if record is not None and self._is_usable(record, request, now):
+                    results.append(Found(record, Origin.CACHE))
                     self._recorder.cache_answered("hit")
                     if is_due(record, self._cache.settings, now) and key not in self._pending:
                         self._recorder.cache_answered("refresh")
-                        self._launch(key, PendingLookup(question.query, background=True))
+                        self._launch(key, PendingLookup(request.query, background=True))
                     continue
-                answers.append(None)
-                waiting.append((index, question, self._join(key, question)))
-        for index, question, pending in waiting:
-            answers[index] = self._await(question, pending, deadline)
-        found = [answer for answer in answers if answer is not None]
-        return self._look_again(questions, found) if waiting else found
+                results.append(None)
+                waiting.append((index, request, self._join(key, request)))
+        for index, request, pending in waiting:
+            results[index] = self._await(request, pending, deadline)
+        found = [result for result in results if result is not None]
+        return self._look_again(requests, found) if waiting else found
 
     def _look_again(
-        self, questions: Sequence[LookupRequest], answers: Sequence[LookupResult]
+        self, requests: Sequence[LookupRequest], results: Sequence[LookupResult]
     ) -> list[LookupResult]:
         """Return the results after a wait, without records that have become too old meanwhile.
 
@@ -137,19 +137,18 @@ class TrustLookup:
         with self._lock:
             now = self._clock()
             return [
-                self._renew(question, answer, now)
-                for question, answer in zip(questions, answers, strict=True)
+                self._renew(request, result, now) for request, result in zip(requests, results, strict=True)
             ]
 
-    def _renew(self, question: LookupRequest, answer: LookupResult, now: float) -> LookupResult:
-        if isinstance(answer, Failed) or answer.origin is Origin.STALE:
-            return answer
+    def _renew(self, request: LookupRequest, result: LookupResult, now: float) -> LookupResult:
+        if isinstance(result, Failed) or result.origin is Origin.STALE:
+            return result
         # A record that this request has fetched may be as old as a lookup takes, whatever ``trusted`` is.
-        asked = self._settings.timeout if answer.origin is Origin.SWR else 0.0
-        if now - answer.record.fetched_at <= max(self._cache.settings.trusted, asked):
-            return answer
-        record = self._cache.get(question.query.key)
-        if record is not None and self._is_answer(record, question, now):
+        asked = self._settings.timeout if result.origin is Origin.SWR else 0.0
+        if now - result.record.fetched_at <= max(self._cache.settings.trusted, asked):
+            return result
+        record = self._cache.get(request.query.key)
+        if record is not None and self._is_usable(record, request, now):
             return Found(record, Origin.CACHE)
         detail = "what SWR had said became too old while other images of this review were waited for"
         return Failed(LookupTimeout(detail, fault=Fault.LOCAL))
@@ -212,26 +211,26 @@ class TrustLookup:
         with self._lock:
             return self._cache.sizes
 
-    def _is_answer(self, record: TrustRecord, question: LookupRequest, now: float) -> bool:
-        if question.pinned is None or record.status is not TrustStatus.TRUSTED:
+    def _is_usable(self, record: TrustRecord, request: LookupRequest, now: float) -> bool:
+        if request.pinned is None or record.status is not TrustStatus.TRUSTED:
             return True
-        if record.digest == question.pinned:
+        if record.digest == request.pinned:
             return True
         return now - record.fetched_at < self._cache.settings.refused
 
-    def _join(self, key: Key, question: LookupRequest) -> PendingLookup:
+    def _join(self, key: Key, request: LookupRequest) -> PendingLookup:
         pending = self._pending.get(key)
         if pending is None:
-            pending = PendingLookup(question.query, waiters=1)
+            pending = PendingLookup(request.query, waiters=1)
             self._recorder.cache_answered("miss")
-            self._launch(key, pending, question.tenant)
+            self._launch(key, pending, request.tenant)
             return pending
         pending.waiters += 1
         self._recorder.cache_answered("coalesced")
-        if not pending.started and question.tenant not in pending.tenants:
+        if not pending.started and request.tenant not in pending.tenants:
             # Also enqueue it for the second tenant: the queue of the first may be long.
             pending.background = False
-            self._queue_for(question.query.registry).submit(pending, question.tenant)
+            self._queue_for(request.query.registry).submit(pending, request.tenant)
         return pending
 
     def _launch(self, key: Key, pending: PendingLookup, tenant: str = "") -> None:
@@ -240,7 +239,7 @@ class TrustLookup:
             del self._pending[key]
             pending.end(Throttled("too many lookups are waiting already", fault=Fault.LOCAL))
 
-    def _await(self, question: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
+    def _await(self, request: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
         answered = pending.wait(deadline.remaining())
         self._take_turn()
         with self._lock:
@@ -250,7 +249,7 @@ class TrustLookup:
                 return Found(record, Origin.SWR)
             if not isinstance(failure, TrustLookupError) or not answered:
                 failure = self._explain_wait(pending)
-            stale_record = self._stale_record(question, failure)
+            stale_record = self._stale_record(request, failure)
         if stale_record is None:
             return Failed(failure)
         self._recorder.cache_answered("stale")
@@ -273,12 +272,12 @@ class TrustLookup:
             "the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL
         )
 
-    def _stale_record(self, question: LookupRequest, failure: TrustLookupError) -> TrustRecord | None:
+    def _stale_record(self, request: LookupRequest, failure: TrustLookupError) -> TrustRecord | None:
         """Return an earlier trusted record if it may be served stale after this failure."""
         if not failure.allows_stale:
             return None
-        record = self._cache.get_stale(question.query.key)
-        if record is not None and question.pinned not in (None, record.digest):
+        record = self._cache.get_stale(request.query.key)
+        if record is not None and request.pinned not in (None, record.digest):
             return None
         return record
 

@@ -112,14 +112,14 @@ class RegistryQueue:
         spawn(self._work, f"lookups-{self._name}")
 
     def _work(self) -> None:
-        while (turn := self._next_reservation()) is not None:
+        while (reservation := self._next_reservation()) is not None:
             # Take a token first and choose the lookup afterwards: lookups wait in the queue, where namespaces
             # are served round-robin, and not in the rate limiter, where many of one would precede all others.
-            turn.reserve()
-            pending = self._next_lookup(turn)
+            reservation.reserve()
+            pending = self._next_lookup(reservation)
             if pending is not None:
-                self._finish(pending, self._outcome(pending, turn))
-            turn.cancel()
+                self._finish(pending, self._outcome(pending, reservation))
+            reservation.cancel()
 
     def _next_reservation(self) -> Reservation | None:
         """Return a reservation for the next kind of lookup, ``None`` if there is no work."""
@@ -129,34 +129,34 @@ class RegistryQueue:
             if self._count:
                 due = refreshes and self._served % BACKGROUND_TURN == 0
                 if not due or not self.limiter.has_token(background=True):
-                    return self._turn(background=False)
+                    return self._make_reservation(background=False)
             if refreshes:
                 # Only one worker waits for the background rate; the others serve requests.
                 self._refresh_waits = True
-                return self._turn(background=True)
+                return self._make_reservation(background=True)
             self._workers -= 1
             return None
 
-    def _turn(self, *, background: bool) -> Reservation:
+    def _make_reservation(self, *, background: bool) -> Reservation:
         return Reservation(
             self.limiter, self.breaker, self.settings.timeout, self._lateness, background=background
         )
 
-    def _next_lookup(self, turn: Reservation) -> PendingLookup | None:
+    def _next_lookup(self, reservation: Reservation) -> PendingLookup | None:
         """Return the next lookup that is still needed."""
-        pending, is_end = self._find_lookup(turn)
+        pending, is_end = self._find_lookup(reservation)
         while not is_end:
             with self._ending.piece(Deadline.after(self.settings.timeout)):
-                pending, is_end = self._find_lookup(turn)
-        if turn.background and self._background:
+                pending, is_end = self._find_lookup(reservation)
+        if reservation.background and self._background:
             self._start_worker()
         return pending
 
-    def _find_lookup(self, turn: Reservation) -> tuple[PendingLookup | None, bool]:
+    def _find_lookup(self, reservation: Reservation) -> tuple[PendingLookup | None, bool]:
         """Return the next lookup, and whether the search for it has ended."""
         abandoned: list[PendingLookup] = []
         with self._lock:
-            if turn.background:
+            if reservation.background:
                 self._refresh_waits = False
                 pending = self._take(self._background, abandoned)
             else:
@@ -198,20 +198,20 @@ class RegistryQueue:
             abandoned.append(pending)
         return None
 
-    def _outcome(self, pending: PendingLookup, turn: Reservation) -> TrustRecord | TrustLookupError:
+    def _outcome(self, pending: PendingLookup, reservation: Reservation) -> TrustRecord | TrustLookupError:
         try:
-            return self._ask(pending, turn)
+            return self._fetch(pending, reservation)
         except TrustLookupError as error:
             return error
         except Exception as error:  # noqa: BLE001 - waiters must get a result
             return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}", fault=Fault.LOCAL)
 
-    def _ask(self, pending: PendingLookup, turn: Reservation) -> TrustRecord:
+    def _fetch(self, pending: PendingLookup, reservation: Reservation) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
         proven: RegistryUnavailable | None = None
         for attempt in range(self.settings.retries + 1):
             try:
-                return self._ask_once(pending, turn, deadline)
+                return self._fetch_once(pending, reservation, deadline)
             except LookupTimeout as error:
                 # The last attempt had less time, because of the earlier ones.
                 if proven is not None and error.fault is Fault.LOCAL:
@@ -229,13 +229,15 @@ class RegistryQueue:
                 time.sleep(pause)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def _ask_once(self, pending: PendingLookup, turn: Reservation, deadline: Deadline) -> TrustRecord:
+    def _fetch_once(
+        self, pending: PendingLookup, reservation: Reservation, deadline: Deadline
+    ) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
             raise RegistryUnavailable(f"{self._name} has not answered for a while and is left alone")
         try:
-            record = self._source.fetch(pending.query, deadline, turn)
+            record = self._source.fetch(pending.query, deadline, reservation)
         except TrustLookupError as error:
-            self._tell_breaker(error)
+            self._update_breaker(error)
             if isinstance(error, Throttled) and error.fault is Fault.REGISTRY:
                 self._back_off(error)
             raise
@@ -263,7 +265,7 @@ class RegistryQueue:
         if not known:
             logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
 
-    def _tell_breaker(self, failure: TrustLookupError) -> None:
+    def _update_breaker(self, failure: TrustLookupError) -> None:
         """Record in the circuit breaker whether the endpoint responded, if the failure tells."""
         if isinstance(failure, (LookupTimeout, RegistryUnavailable)):
             if failure.fault is Fault.REGISTRY and not failure.is_counted:

@@ -55,7 +55,7 @@ def test_what_is_made_can_be_served() -> None:
 
 def test_private_keys_are_not_shown() -> None:
     """Neither in a log nor in a traceback."""
-    assert repr(issue(NAMES, NOW)) == "KeyMaterial(authorities=1)"
+    assert repr(issue(NAMES, NOW)) == "CertificateBundle(authorities=1)"
 
 
 GOOD = issue(NAMES, NOW)
