@@ -20,10 +20,10 @@ run: $(STAMP) ## Show verdicts on sample Pods and keep serving; CONFIG=policy.ya
 	@$(BIN)/python -m tests.demo $(if $(CONFIG),--config "$(CONFIG)")
 
 test: $(STAMP) ## The whole suite; with KUBEBUILDER_ASSETS against a real API server, too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.support.parallel
 
 unit: $(STAMP) ## The quick part of the suite
-	$(BIN)/python -m pytest tests/unit -m "not slow"
+	$(BIN)/python -m tests.support.parallel tests/unit -m "not slow"
 
 fuzz: $(STAMP) ## Look for a way round the gate, for FUZZ_EXAMPLES inputs a property (default 20000)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/fuzz --timeout 0
