@@ -19,11 +19,11 @@ FORCE:
 run: $(STAMP) ## Show decisions on sample Pods and keep serving; CONFIG=policy.yaml serves against the real SWR
 	@$(BIN)/python -m tests.demo $(if $(CONFIG),--config "$(CONFIG)")
 
-test: $(STAMP) ## Run the whole suite; with KUBEBUILDER_ASSETS also against a real API server
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run the whole suite in parallel; with KUBEBUILDER_ASSETS also against a real API server
+	$(BIN)/python -m tests.support.parallel
 
 unit: $(STAMP) ## Run the fast part of the suite
-	$(BIN)/python -m pytest tests/unit -m "not slow"
+	$(BIN)/python -m tests.support.parallel tests/unit -m "not slow"
 
 fuzz: $(STAMP) ## Search for a bypass with FUZZ_EXAMPLES inputs per property (default 20000)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/fuzz --timeout 0

@@ -13,7 +13,7 @@ from tests.chaos.matrix import MATRIX, Row
 from tests.chaos.running import MAX_GROWTH, Asking, Outcome, Seen, judge_healthy, run_row
 from tests.support.process_stats import find_worker, look_at
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 FAULT_SECONDS = 5.0
 PAUSE = 0.4

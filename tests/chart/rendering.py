@@ -91,7 +91,7 @@ class Objects:
 
     def __init__(self, manifests: str) -> None:
         """Read a stream of YAML documents."""
-        self.all: list[dict[str, Any]] = [one for one in yaml.safe_load_all(manifests) if one]
+        self.all: list[dict[str, Any]] = [one for one in yaml.load_all(manifests, yaml.CSafeLoader) if one]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.all)

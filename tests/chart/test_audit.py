@@ -13,7 +13,6 @@ from tests.chart.installation import TEAM, UNTRUSTED, Replica, leftovers, run
 from tests.chart.rendering import NAME, NAMESPACE, HelmError, Objects, merged, render
 from tests.controlplane import ControlPlane
 from tests.support.rescanning import rights
-from tests.support.serving import ROOT
 
 AUDIT = f"{NAME}-audit"
 ON: dict[str, Any] = {"audit": {"enabled": True}}
@@ -189,8 +188,6 @@ def test_an_installed_audit_reports_what_runs_and_leaves_nothing_behind(
     prepare: Prepare, cluster: ControlPlane, tmp_path: Path
 ) -> None:
     """Its Pod as rendered, with its own ServiceAccount's token; ``helm uninstall`` takes the reports away."""
-    definition = ROOT / "tests" / "data" / "crds" / "openreports.yaml"
-    cluster.kubectl("apply", "-f", str(definition))
     assert run(cluster, "audited", UNTRUSTED).endswith("created")
     release = prepare("audit-installed", ON)
     release.install()
@@ -209,5 +206,4 @@ def test_an_installed_audit_reports_what_runs_and_leaves_nothing_behind(
     release.uninstall()
     cluster.wait_for("the report to go", lambda: not reported(), seconds=90)
     assert leftovers(cluster, "audit-installed") == []
-    cluster.kubectl("delete", "-f", str(definition))
     cluster.kubectl("delete", "pod", "audited", "-n", TEAM, "--wait=false")

@@ -1,15 +1,26 @@
-"""The webhook's rights are those of the chart: with all of them it complains of nothing, with one fewer it does."""
+"""The webhook's rights are those of the chart: it uses every one of them, and the log names one that is missing.
+
+What was used is read from the audit log of the API server, which names the role that allowed a request.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.chart.conftest import Prepare
-from tests.chart.installation import TEAM, TRUSTED, UNTRUSTED, Installation, Replica, run, wait_until_called
+from tests.chart.installation import (
+    REFUSED,
+    TEAM,
+    TRUSTED,
+    UNTRUSTED,
+    Installation,
+    Replica,
+    run,
+    wait_until_called,
+)
 from tests.chart.rendering import NAME, render
 from tests.controlplane import ControlPlane
 
@@ -19,116 +30,104 @@ NOT_TRIED = {("gates", "guard"), ("events", "patch")}
 patched a minute later, which ``tests/cluster/test_events.py`` does not wait for either."""
 
 
-RIGHTS = [
-    ("Role", f"{NAME}-certificate", 0, "get"),
-    ("Role", f"{NAME}-certificate", 0, "update"),
-    ("Role", f"{NAME}-certificate", 1, "create"),
-    ("Role", f"{NAME}-snapshot", 0, "get"),
-    ("Role", f"{NAME}-snapshot", 0, "update"),
-    ("ClusterRole", NAME, 0, "get"),
-    ("ClusterRole", NAME, 0, "patch"),
-    ("ClusterRole", NAME, 1, "create"),
-]
-"""Every right of the chart: kind and name of the role, number of its rule, verb. Listed here, because tests
-are collected where there is no Helm, too."""
+def granted(cluster: ControlPlane, installation: Installation) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield kind and name of the role, the rule and the verb, of every right that the release grants."""
+    for role in (*render().of("Role"), *render().of("ClusterRole")):
+        kind, name = role["kind"], role["metadata"]["name"]
+        where = () if kind == "ClusterRole" else ("-n", installation.namespace)
+        for rule in cluster.get(kind, name, *where)["rules"]:
+            for verb in rule["verbs"]:
+                if (rule["resources"][0], verb) not in NOT_TRIED:
+                    yield f'{kind} "{name}"', rule, verb
 
 
-def granted() -> list[tuple[str, str, int, str]]:
-    """Return kind and name of the role, the number of its rule and the verb, of every right of the chart."""
-    return [
-        (role["kind"], role["metadata"]["name"], number, verb)
-        for role in [*render().of("Role"), *render().of("ClusterRole")]
-        for number, rule in enumerate(role["rules"])
-        for verb in rule["verbs"]
-        if (rule["resources"][0], verb) not in NOT_TRIED
-    ]
+def uses(request: dict[str, Any], role: str, rule: dict[str, Any], verb: str) -> bool:
+    """Whether this role allowed a request, by this rule and verb."""
+    obj = request.get("objectRef", {})
+    return (
+        f" of {role} to " in request["annotations"]["authorization.k8s.io/reason"]
+        and request["verb"] == verb
+        and obj["resource"] in rule["resources"]
+        and obj.get("apiGroup", "") in rule["apiGroups"]
+        and obj.get("name", "") in rule.get("resourceNames", [obj.get("name", "")])
+    )
+
+
+def account(installation: Installation) -> str:
+    """Return the user that the webhook of a release is."""
+    return f"system:serviceaccount:{installation.namespace}:{NAME}"
 
 
 def take(installation: Installation, kind: str, name: str, number: int, verb: str) -> None:
     """Take one verb out of a role, and wait until the API server's authorizer has heard of it."""
-    where = () if kind == "ClusterRole" else ("-n", installation.namespace)
-    rule = installation.cluster.get(kind, name, *where)["rules"][number]
-    verbs = rule["verbs"]
-    rest = [other for other in verbs if other != verb]
+    cluster, namespace = installation.cluster, installation.namespace
+    where = () if kind == "ClusterRole" else ("-n", namespace)
+    rule = cluster.get(kind, name, *where)["rules"][number]
+    rest = [other for other in rule["verbs"] if other != verb]
     change = {"op": "replace", "path": f"/rules/{number}/verbs", "value": rest or ["none"]}
-    installation.cluster.kubectl("patch", kind, name, *where, "--type=json", "-p", json.dumps([change]))
-    group = rule["apiGroups"][0]
-    resource = f"{rule['resources'][0]}.{group}" if group else rule["resources"][0]
-    question = [verb, "/".join([resource, *rule.get("resourceNames", [])[:1]])]
-    user = f"system:serviceaccount:{installation.namespace}:{NAME}"
-    installation.cluster.wait_for(
-        f"{user} to lose {' '.join(question)}",
-        lambda: (
-            installation.cluster.kubectl(
-                "auth", "can-i", *question, f"--as={user}", "-n", installation.namespace, check=False
-            )
-            .strip()
-            .startswith("no")
-        ),
+    cluster.kubectl("patch", kind, name, *where, "--type=json", "-p", json.dumps([change]))
+    resource, group, named = rule["resources"][0], rule["apiGroups"][0], rule.get("resourceNames", [""])[0]
+    cluster.wait_for(
+        f"the webhook to lose {verb} of {resource}",
+        lambda: not cluster.may(account(installation), verb, resource, group, named, namespace),
     )
 
 
-def live_through(cluster: ControlPlane, installation: Installation, folder: Path) -> str:
-    """Begin anew, lose the certificate's Secret, begin again, admit, refuse and stop; return the log.
-
-    It ends early when something is forbidden.
-    """
+def test_webhook_uses_every_right_of_the_chart_and_needs_no_other(
+    cluster: ControlPlane, prepare: Prepare, tmp_path: Path
+) -> None:
+    """It starts for the first time, loses the certificate's Secret, starts again, admits, denies and stops."""
+    installation = prepare("rights-all")
+    installation.install()
     secret = ("secret", f"{NAME}-tls", "-n", installation.namespace)
-    first, second = (Replica(installation, folder, name) for name in ("replica-1", "replica-2"))
+    first, second = (Replica(installation, tmp_path, name) for name in ("replica-1", "replica-2"))
 
-    def written_or_forbidden() -> bool:
-        found = cluster.kubectl("get", *secret, "-o", "jsonpath={.data}", check=False)
-        return FORBIDDEN in first.logs() or "tls.crt" in found
+    def is_written() -> bool:
+        return "tls.crt" in cluster.kubectl("get", *secret, "-o", "jsonpath={.data}", check=False)
 
     with first:
         # Deleted before the first look, the chart's empty Secret would be created only, and never updated.
-        cluster.wait_for("a certificate, or a complaint", written_or_forbidden)
-        cluster.kubectl("delete", *secret, "--ignore-not-found")
-        cluster.wait_for("the certificate again, or a complaint", written_or_forbidden)
+        cluster.wait_for("a certificate", is_written)
+        cluster.kubectl("delete", *secret)
+        cluster.wait_for("the certificate again", is_written)
         first.stop()
-    if FORBIDDEN in first.logs():
-        return first.logs()
     with second:
         wait_until_called(cluster)
         run(cluster, "rights", UNTRUSTED)
         run(cluster, "rights-trusted", TRUSTED, "--dry-run=server")
-        cluster.wait_for(
-            "the Event, or a complaint",
-            lambda: FORBIDDEN in second.logs() or UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM),
-        )
+        cluster.wait_for("the Event", lambda: UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM))
         second.stop()
-    return second.logs()
+    assert [line for line in (first.logs() + second.logs()).splitlines() if FORBIDDEN in line] == []
+    requests = cluster.requests(account(installation))
+    assert {request["annotations"]["authorization.k8s.io/decision"] for request in requests} == {"allow"}
+    rights = list(granted(cluster, installation))
+    assert len(rights) == 8
+    assert [right for right in rights if not any(uses(request, *right) for request in requests)] == []
 
 
-def complaints(log: str) -> list[dict[str, Any]]:
-    """Return the lines that speak of a missing right."""
-    return [json.loads(line) for line in log.splitlines() if FORBIDDEN in line]
-
-
-def test_with_the_rights_of_the_chart_nothing_is_forbidden(
-    cluster: ControlPlane, prepare: Prepare, tmp_path: Path
-) -> None:
-    """From the first start to the end."""
-    installation = prepare("rights-all")
+def test_log_names_a_right_that_is_missing(cluster: ControlPlane, prepare: Prepare, tmp_path: Path) -> None:
+    """One for each part that asks the API server: certificate, snapshot and Events; the webhook goes on."""
+    installation = prepare("rights-missing")
     installation.install()
-    assert complaints(live_through(cluster, installation, tmp_path)) == []
+    with Replica(installation, tmp_path) as replica:
+        wait_until_called(cluster)
+        for right in (
+            ("ClusterRole", NAME, 0, "get"),
+            ("ClusterRole", NAME, 1, "create"),
+            ("Role", f"{NAME}-snapshot", 0, "get"),
+        ):
+            take(installation, *right)
+        assert REFUSED in run(cluster, "rights-missing", UNTRUSTED)
+        for complaint in (
+            'cannot get resource "validatingwebhookconfigurations" in API group "admissionregistration.k8s.io"',
+            'cannot create resource "events" in API group "events.k8s.io"',
+        ):
+            cluster.wait_for(complaint, lambda complaint=complaint: complaint in decoded(replica.logs()))
+        assert REFUSED in run(cluster, "rights-missing", UNTRUSTED)
+        replica.stop()
+    assert 'cannot get resource "secrets"' in decoded(replica.logs())
 
 
-def test_rights_of_the_chart_are_those_that_are_tried() -> None:
-    """Fault A3: the chart was read while the tests were collected, which ended in an error without Helm."""
-    assert granted() == RIGHTS
-
-
-@pytest.mark.parametrize("right", RIGHTS, ids=["-".join(map(str, right[1:])) for right in RIGHTS])
-def test_without_one_of_them_something_is(
-    cluster: ControlPlane, prepare: Prepare, tmp_path: Path, right: tuple[str, str, int, str]
-) -> None:
-    """So none is granted in vain; the log names the one that is missing."""
-    installation = prepare(f"rights-{RIGHTS.index(right)}")
-    installation.install()
-    take(installation, *right)
-    try:
-        log = live_through(cluster, installation, tmp_path)
-    except AssertionError as error:  # it does not even serve
-        log = str(error)
-    assert f"cannot {right[3]} resource" in log
+def decoded(log: str) -> str:
+    """Return lines of JSON without the escapes of quotation marks."""
+    return log.replace('\\"', '"').replace("\\", "")

@@ -287,6 +287,7 @@ def test_refusal_of_another_webhook_stands_by_itself(stage: Stage, register: Reg
     """We admit, they refuse: their message is shown whole, and our log says that we admitted."""
     register("Validating", "gatekeeper", refuse)
     assert stage.create("ownerless", TRUSTED) == THEIRS
+    assert stage.wait_for_decision("ownerless", 10.0)  # the log is written a moment later
     assert stage.decisions("ownerless") == ["allow"]
 
 
@@ -295,6 +296,7 @@ def test_refusals_of_both_are_whole_sentences(stage: Stage, register: Register) 
     register("Validating", "gatekeeper", refuse)
     output = stage.create("both", UNTRUSTED)
     assert output == THEIRS or output.startswith(untrusted("spec.containers[0].image"))
+    assert stage.wait_for_decision("both", 10.0)  # the log is written a moment later
     assert stage.decisions("both") == ["deny"]
 
 

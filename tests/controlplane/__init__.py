@@ -19,11 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support.private_cas import ACCEPTED
-from tests.support.serving import free_port
+from tests.support.serving import ROOT, free_port
 
 USERS = {
     "admin": ("system:masters",),
@@ -35,6 +36,21 @@ USERS = {
 that no test has granted."""
 
 WEBHOOK = "swr-trust.test.example.com"
+
+CRDS = ROOT / "tests" / "data" / "crds"
+"""The custom resources of policy reports, installed in every control plane."""
+
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts", "gates"]},
+        {"level": "None"},
+    ],
+}
+"""Records the users that have only the rights that a test grants: their requests show which of them they use."""
 
 
 class ControlPlane:
@@ -53,6 +69,7 @@ class ControlPlane:
         """Start everything and wait until it answers."""
         etcd, peer = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
         key, tokens = self._write_key(), self._write_tokens()
+        (self._folder / "audit.yaml").write_text(json.dumps(_AUDIT_POLICY), encoding="utf-8")
         # Fault A5: kubectl accepts this CA, and so must everything that is tested here.
         site = ACCEPTED["CA with nothing but CA:TRUE"]()
         self._ca.write_bytes(site.trusted)
@@ -72,16 +89,23 @@ class ControlPlane:
             f"--service-account-key-file={key} --service-account-signing-key-file={key} "
             "--service-account-issuer=https://kubernetes.default.svc "
             f"--token-auth-file={tokens} --authorization-mode=Node,RBAC "
+            f"--audit-policy-file={self._folder}/audit.yaml --audit-log-path={self._folder}/audit.log "
             "--disable-admission-plugins=ServiceAccount --allow-privileged=true",
         )
-        self.wait_for("the API server", lambda: self._api("/readyz") == b"ok")
+        self.wait_for("the API server", lambda: self.read("/readyz") == b"ok")
+        # Before the controllers: garbage collection would learn of them up to 30 seconds later.
+        self.kubectl("apply", *(f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))))
+        self.kubectl("wait", "crd", "--all", "--for=condition=Established")
         self._run(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig('admin')} --leader-elect=false "
             f"--service-account-private-key-file={key} --use-service-account-credentials=true "
             f"--controllers=*,-node-ipam-controller --secure-port={free_port()} --bind-address=127.0.0.1",
         )
-        self.wait_for("the default ServiceAccount", lambda: bool(self._api("/api/v1/namespaces/default")))
+        self.wait_for("the default ServiceAccount", lambda: bool(self.read("/api/v1/namespaces/default")))
+        for path in CRDS.glob("*.yaml"):
+            definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+            self.wait_for("the custom resources", lambda definition=definition: self.serves(definition))
 
     def stop(self) -> None:
         """End all processes, the API server before its store."""
@@ -113,6 +137,39 @@ class ControlPlane:
     def get(self, *arguments: str) -> Any:
         """Return what ``kubectl get ... -o json`` finds."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def read(self, path: str) -> bytes:
+        """Return the answer of the API server to a GET by the administrator."""
+        return self._api(path)
+
+    def serves(self, definition: dict[str, Any]) -> bool:
+        """Whether a custom resource is discovered and listed. A new one is answered with 429 for a moment."""
+        spec = definition["spec"]
+        path, plural = f"/apis/{spec['group']}/{spec['versions'][0]['name']}", spec["names"]["plural"]
+        try:
+            discovered = json.loads(self.read(path))["resources"]
+            self.read(f"{path}/{plural}")
+        except OSError:
+            return False
+        return any(resource["name"] == plural for resource in discovered)
+
+    def requests(self, user: str) -> list[dict[str, Any]]:
+        """Return the API server's record of the requests of ``user``, a ServiceAccount or ``gate``."""
+        lines = (self._folder / "audit.log").read_text(encoding="utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["user"]["username"] == user]
+
+    def may(
+        self, user: str, verb: str, resource: str, group: str = "", name: str = "", namespace: str = ""
+    ) -> bool:
+        """Whether a user or ServiceAccount has a right; without ``namespace`` in all of them."""
+        asked = {"verb": verb, "resource": resource, "group": group, "name": name, "namespace": namespace}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "groups": list(USERS.get(user, ())), "resourceAttributes": asked},
+        }
+        answer = json.loads(self._api("/apis/authorization.k8s.io/v1/subjectaccessreviews", review))
+        return bool(answer["status"]["allowed"])
 
     def kubeconfig(self, user: str) -> Path:
         """Return the path of a user's kubeconfig."""
@@ -205,12 +262,14 @@ class ControlPlane:
             time.sleep(0.1)
         raise AssertionError(f"waited {seconds:.0f} s for {what} in vain")
 
-    def _api(self, path: str) -> bytes:
-        request = urllib.request.Request(self.url + path, headers={"Authorization": "Bearer admin-token"})
+    def _api(self, path: str, body: object = None) -> bytes:
+        headers = {"Authorization": "Bearer admin-token", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers)
         context = ssl._create_unverified_context()
         with urllib.request.urlopen(request, timeout=5, context=context) as response:
-            body: bytes = response.read()
-            return body
+            content: bytes = response.read()
+            return content
 
     def _run(self, name: str, arguments: str) -> None:
         with (self._folder / f"{name}.log").open("wb") as log:

@@ -172,6 +172,7 @@ def test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory(
     assert len(waited) > 50
 
 
+@pytest.mark.alone
 def test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory(
     emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -272,6 +273,7 @@ def stall_of_a_burst(
     return server.metric("swr_trust_loop_stall_seconds")
 
 
+@pytest.mark.alone
 def test_many_bodies_that_arrive_at_once_are_read_in_turn(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C3: 350 of 200 KB were read at a stretch, and the loop stood still for 1.2 s."""
     body = compact(review({**pod(f"{HOST}/shop/web:1.0"), "metadata": many_annotations(22_000)}))
@@ -291,6 +293,7 @@ def test_many_bodies_that_arrive_at_once_are_read_in_turn(emulator: Emulator, tm
     assert stall < at_a_stretch / 2
 
 
+@pytest.mark.alone
 def test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other(
     emulator: Emulator, tmp_path: Path
 ) -> None:

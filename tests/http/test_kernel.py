@@ -18,7 +18,7 @@ from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.reviews import JSON
 from webhook.server.worker import BUFFER
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MOST = 2 * BUFFER
 MOST_OF_AN_ANSWER = 4 * BUFFER

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from unittest.mock import patch
 
 from tests.emulator.server import Emulator
 from tests.support.fakes import FakeClock
@@ -75,17 +76,20 @@ class Rescanner:
         token = folder / "token"
         token.write_text("emulator-token\n", encoding="utf-8")
         self.config = folder / "policy.yaml"
-        self.config.write_text(POLICY.format(endpoint=endpoint, token=token), encoding="utf-8")
+        policy = POLICY.format(endpoint=endpoint, token=token) + "lookup: {callsPerSecond: 1000}\n"
+        self.config.write_text(policy, encoding="utf-8")
         chosen = {"reports": True, "report_owner": OWNER, "events": True, "port": 0, "host": "127.0.0.1"}
         self._kept = _Kept()
         logger = logging.getLogger("webhook")
         logger.addHandler(self._kept)
         logger.setLevel(logging.INFO)
         logs = Logging(LineLog(io.StringIO(), "json", logging.ERROR), RepeatFilter())
-        self.rescan = Rescan(
-            RescanOptions(str(self.config), 3600.0, kubeconfig=str(kubeconfig), **{**chosen, **options}),
-            logs,
-        )
+        # The rate of rounds is tested elsewhere; here it would be most of the time.
+        with patch("webhook.server.rescan.CALLS_PER_SECOND", 1000.0):
+            self.rescan = Rescan(
+                RescanOptions(str(self.config), 3600.0, kubeconfig=str(kubeconfig), **{**chosen, **options}),
+                logs,
+            )
 
     def round(self) -> bool:
         """Make a round; return whether it saw everything and all reports are written."""

@@ -7,11 +7,13 @@ import datetime as dt
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,15 @@ from typing import Any, Self
 import trustme
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
 COMMAND = [str(Path(sys.executable).with_name("swr-trust"))]
 """The installed program, as users run it."""
+
+_HANDSHAKES = threading.BoundedSemaphore(50)
+"""A thousand handshakes in one loop end together, and that may be after the time that the server gives each."""
+
+_ports = random.Random(os.urandom(16))
+"""Hypothesis seeds the common one, and two processes would draw the same."""
 
 POLICY = """\
 apiVersion: swr-trust/v1
@@ -63,11 +72,15 @@ def write_pair(ca: trustme.CA, files: Certificate, *names: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of the loopback address that nobody listens on.
+
+    It is below those that the kernel gives to connections (32768 and up), and each process draws its own: until
+    the port is listened on, neither a connection nor a test in another process takes it.
+    """
+    while True:
+        port = _ports.randrange(10_000, 32_768)
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:
@@ -181,6 +194,8 @@ class ServerProcess:
         """Return status and body of one request over a connection of its own."""
         connection = self.connect()
         try:
+            with _HANDSHAKES:
+                connection.connect()
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()

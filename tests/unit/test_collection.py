@@ -1,7 +1,8 @@
-"""The suite itself: every test is collected on a machine that has Python and nothing else."""
+"""The suite itself: tests are collected with Python alone, and those of a module are found by its name."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,118 @@ def test_suite_is_collected_without_any_tool(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     collected = {line.partition(":")[0] for line in done.stdout.splitlines() if ".py: " in line}
     assert collected == {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+ELSEWHERE = {
+    "audit/caching_lookup": "unit/audit/test_scanning",
+    "audit/chinese": "unit/audit/test_pages",
+    "audit/pods": "unit/audit/test_scanning",
+    "audit/report": "unit/audit/test_scanning",
+    "audit/schedule": "unit/audit/test_diff",
+    "audit/tables": "unit/audit/test_pages",
+    "cli/arguments": "unit/cli/test_main",
+    "cli/check": "unit/cli/test_review",
+    "cli/cluster_checks": "unit/cli/test_doctor",
+    "cli/config_check": "unit/cli/test_main",
+    "cli/config_schema": "unit/policy/test_documentation",
+    "cli/evidence": "unit/audit/test_evidence",
+    "cli/exit_codes": "unit/cli/test_review",
+    "cli/junit": "unit/cli/test_review",
+    "cli/manifests": "cluster/test_manifest_reading",
+    "cli/rendering": "unit/cli/test_main",
+    "cli/sarif": "unit/cli/test_review",
+    "cli/serve": "unit/cli/test_main",
+    "cli/swr_checks": "unit/cli/test_doctor_tls",
+    "cli/yaml_nodes": "unit/cli/test_review",
+    "cluster/certificates": "contract/test_managed_certificate",
+    "cluster/event_recorder": "unit/cluster/test_events",
+    "cluster/running": "unit/cluster/test_warming",
+    "cluster/scope": "cluster/test_audit",
+    "cluster/secrets": "contract/test_snapshot",
+    "cluster/snapshots": "contract/test_snapshot",
+    "cluster/workload_status": "cluster/test_audit",
+    "deadlines": "unit/swr/test_transport",
+    "admission/objects": "unit/admission/test_kubernetes_fields",
+    "cli/command": "unit/cli/test_main",
+    "cli/config": "unit/cli/test_main",
+    "cli/options": "unit/cli/test_main",
+    "errors": "unit/swr/test_client",
+    "globs": "unit/images/test_patterns",
+    "patching": "http/test_patching",
+    "policy/compiling": "unit/policy/test_loading",
+    "policy/document": "unit/policy/test_loading",
+    "policy/explaining": "unit/cli/test_explain",
+    "policy/quantities": "unit/policy/test_loading",
+    "policy/schema": "unit/policy/test_loading",
+    "policy/shared_domains": "unit/policy/test_linting",
+    "regions": "unit/test_registries",
+    "server/engine": "contract/test_trust_source",
+    "server/entry": "http/test_patching",
+    "server/eviction": "unit/server/test_connections",
+    "server/gunicorn_logs": "unit/telemetry/test_logs",
+    "server/process": "http/test_stopping",
+    "server/resolving": "unit/swr/test_resolver",
+    "server/reviews": "unit/server/test_app",
+    "server/runtime": "unit/server/test_app",
+    "swr/calls": "unit/swr/test_client",
+    "swr/credentials/fetched": "unit/swr/test_credentials",
+    "swr/credentials/files": "unit/swr/test_credentials",
+    "swr/credentials/guard": "unit/swr/test_credentials",
+    "swr/credentials/iam": "unit/swr/test_credentials",
+    "swr/credentials/iam_user": "contract/test_credentials",
+    "swr/credentials/secrets": "unit/swr/test_credentials",
+    "swr/credentials/signing": "unit/swr/test_credentials",
+    "swr/credentials/temporary": "unit/swr/test_credentials",
+    "swr/http": "unit/swr/test_transport",
+    "swr/organizations": "contract/test_lists",
+    "swr/proxies": "unit/swr/test_no_proxy",
+    "swr/traffic": "unit/swr/test_transport",
+    "telemetry/conditions": "unit/server/test_health",
+    "telemetry/load_metrics": "http/test_bodies",
+    "telemetry/metrics": "unit/server/test_recording",
+    "telemetry/registry_metrics": "unit/server/test_recording",
+    "trust/pending_lookup": "unit/trust/test_registry_queue",
+    "trust/records": "unit/trust/test_cache",
+}
+"""Modules whose tests are not found under their name: they are tested together with another module, or only in a
+started program or on an API server. The file is the first one to read."""
+
+
+def defines_behavior(module: Path) -> bool:
+    """Whether a module has a function, or a class with a method that is more than ``...``."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return any(not _is_declaration(function) for function in functions)
+
+
+def _is_declaration(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether there is nothing but a docstring, ``...``, or the assignments of a constructor."""
+    return all(
+        (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))
+        or (function.name == "__init__" and isinstance(step, ast.Assign | ast.AnnAssign))
+        for step in function.body
+    )
+
+
+def test_tests_of_a_module_are_found_by_its_name() -> None:
+    """``webhook/trust/cache.py`` is tested by ``tests/unit/trust/test_cache.py``, or the list says where."""
+    package, tests = ROOT / "webhook", ROOT / "tests"
+    modules = {
+        str(path.relative_to(package).with_suffix(""))
+        for path in package.rglob("*.py")
+        if path.name not in {"__init__.py", "__main__.py"} and defines_behavior(path)
+    }
+
+    def is_named(module: str) -> bool:
+        folder, _, name = module.rpartition("/")
+        return (tests / "unit" / folder / f"test_{name}.py").exists()
+
+    missing = {module for module in modules if not is_named(module)}
+    assert sorted(missing - set(ELSEWHERE)) == [], (
+        "have no tests of their own, and the list does not say where"
+    )
+    assert sorted(set(ELSEWHERE) - missing) == [], "are listed, and are gone or have tests of their own"
+    assert [test for test in ELSEWHERE.values() if not (tests / f"{test}.py").exists()] == []
