@@ -3,7 +3,7 @@
 One superset of shapes serves a Pod and every kind that holds a Pod template, so that a whole
 AdmissionReview is decoded into typed structures in a single pass; unknown fields are skipped, so
 that a newer API does not break us. Which part of the superset is read is decided by the resource
-of the request (``webhook.admission.uses``), never by what the object says of itself.
+of the request (``webhook.admission.extraction``), never by what the object says of itself.
 
 ``null`` is accepted wherever the API server may write it for an empty list, map or struct.
 """

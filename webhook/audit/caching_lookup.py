@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from webhook.admission.judging import TrustAnswers
+from webhook.admission.evaluator import TrustAnswers
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, TrustLookupError
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult

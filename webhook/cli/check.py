@@ -1,4 +1,4 @@
-"""``swr-trust check``: what SWR and the policy say about images."""
+"""``swr-trust check``: evaluate images given on the command line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import datetime as dt
 import time
 from typing import Final
 
-from webhook.admission.decision import JudgedUse
-from webhook.admission.judging import Judge
+from webhook.admission.decision import ImageResult
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import Messages
-from webhook.admission.uses import ImageUse
 from webhook.cli.exit_codes import exit_code_of
 from webhook.cli.rendering import print_failures, print_json, print_table
 from webhook.deadlines import Deadline
@@ -22,55 +22,56 @@ TIMEOUT: Final = 30.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Judge ``options.images`` as containers of a Pod in ``options.namespace``."""
+    """Evaluate ``options.images`` as containers of a Pod in ``options.namespace``."""
     policy = load_policy(options.config)
     uses = [
         ImageUse(f"arguments[{index}]", ("arguments", str(index)), image, "Always")
         for index, image in enumerate(options.images)
     ]
     with open_engine(policy) as engine:
-        judged = Judge(policy, engine).judge(uses, options.namespace, Deadline.after(TIMEOUT), time.time())
-    messages = Messages(policy)
+        evaluator = Evaluator(policy, engine)
+        results = evaluator.evaluate(uses, options.namespace, Deadline.after(TIMEOUT), time.time())
+    messages = evaluator.messages
     if options.output == "json":
-        print_json([_row(item, messages) for item in judged])
+        print_json([_row(item, messages) for item in results])
     else:
         print_table(
             ("IMAGE", "FINDING", "DIGEST", "UPDATED", "MESSAGE"),
             [
                 (
                     item.use.image,
-                    item.judgement.finding.value,
+                    item.check.finding.value,
                     _short(item),
-                    (item.judgement.record.updated if item.judgement.record is not None else None) or "-",
+                    (item.check.record.updated if item.check.record is not None else None) or "-",
                     messages.describe(item),
                 )
-                for item in judged
+                for item in results
             ],
         )
-    print_failures(judged)
-    return exit_code_of(judged)
+    print_failures(results)
+    return exit_code_of(results)
 
 
-def _short(item: JudgedUse) -> str:
-    record = item.judgement.record
+def _short(item: ImageResult) -> str:
+    record = item.check.record
     return record.digest[: len("sha256:") + 12] if record is not None and record.digest else "-"
 
 
-def _row(item: JudgedUse, messages: Messages) -> dict[str, object]:
-    judgement = item.judgement
-    record = judgement.record
+def _row(item: ImageResult, messages: Messages) -> dict[str, object]:
+    check = item.check
+    record = check.record
     row: dict[str, object] = {
         "image": item.use.image,
         "reference": str(item.reference) if item.reference is not None else None,
-        "finding": judgement.finding.value,
-        "reason": judgement.reason,
-        "refused": item.refused,
+        "finding": check.finding.value,
+        "reason": check.reason,
+        "refused": item.would_deny,
         "mode": item.mode.value,
         "rule": item.rule.name if item.rule is not None else None,
         "exemption": item.exemption.name if item.exemption is not None else None,
         "message": messages.describe(item),
         "advice": messages.advise(item),
-        "detail": judgement.failure.detail if judgement.failure is not None else None,
+        "detail": check.failure.detail if check.failure is not None else None,
     }
     if record is not None:
         asked = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)

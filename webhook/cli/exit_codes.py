@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from webhook.admission.decision import JudgedUse
+from webhook.admission.decision import ImageResult
 from webhook.policy.findings import Finding
 
 EXIT_OK: Final = 0
@@ -14,12 +14,12 @@ EXIT_USAGE: Final = 2
 EXIT_UNKNOWN: Final = 3
 
 
-def exit_code_of(judged: Iterable[JudgedUse]) -> int:
-    """Return 1 where an image is refused for what it is, else 3 where one could not be judged."""
+def exit_code_of(results: Iterable[ImageResult]) -> int:
+    """Return 1 if an image would be denied, else 3 if the trust of one is not known, else 0."""
     code = EXIT_OK
-    for item in judged:
-        if item.judgement.finding is Finding.UNKNOWN:
+    for item in results:
+        if item.check.finding is Finding.UNKNOWN:
             code = code or EXIT_UNKNOWN
-        elif item.refused:
+        elif item.would_deny:
             return EXIT_REFUSED
     return code

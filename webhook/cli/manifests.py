@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from webhook.admission.decision import Effect, JudgedUse
+from webhook.admission.decision import Effect, ImageResult
+from webhook.admission.extraction import PODS, WORKLOADS, ImageUse, TargetKind, extract_images
 from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
-from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
 from webhook.cli.yaml_nodes import NULL, YamlDocument, line_of
 from webhook.errors import InvalidReferenceError, ManifestError
 from webhook.images.reference import DEFAULT_TAG, parse_reference
@@ -29,13 +29,13 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 RECIPES: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
-"""Files of a folder that say how objects are made and are none; they need not name a kind."""
+"""Files of a folder that describe how to build objects; they may have no kind."""
 
 _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
 
 
 class _Meta(ObjectMeta, rename="camel"):
-    """What is not read is here, too: the API server takes no other types."""
+    """Includes fields that are not used, because the API server rejects other types of them."""
 
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
@@ -60,26 +60,26 @@ class Manifest:
     namespace: str
     uses: tuple[ImageUse, ...]
     lines: tuple[int, ...]
-    subject: Subject
+    target: TargetKind
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedUse:
-    """One image use of a manifest, judged; ``line`` is where it stands in the file."""
+    """The result of one image use of a manifest; ``line`` is its line in the file."""
 
     manifest: Manifest
     line: int
-    judged: JudgedUse
+    result: ImageResult
 
     @property
     def is_enforced(self) -> bool:
-        """Whether the policy's modes refuse it, or the Pod of its template, today."""
-        return self.judged.effect is Effect.DENY or self.judged.mode is Mode.ENFORCE
+        """Whether the policy's current modes deny it, or the Pod of its template."""
+        return self.result.effect is Effect.DENY or self.result.mode is Mode.ENFORCE
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file, or an object in one, that cannot be judged: ``problem`` says where and why."""
+    """A file, or an object in one, that cannot be read: ``problem`` says where and why."""
 
     file: str
     line: int
@@ -88,7 +88,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """An object of a kind that the webhook is not asked about, and that makes Pods all the same."""
+    """An object that creates Pods and whose kind the webhook does not validate."""
 
     file: str
     line: int
@@ -102,7 +102,7 @@ class Passed:
 
 
 Read = Manifest | Unreadable | Unjudged | Passed
-"""What is read of a file, object by object."""
+"""One object of a file."""
 
 
 def read_manifests(paths: Sequence[str]) -> Iterator[Read]:
@@ -201,8 +201,8 @@ def _object(
 def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
     line = line_of(node)
     value = tree.to_python(node)
-    subject = _subject_of(kind, api_version)
-    if subject is None:
+    target = _target_of(kind, api_version)
+    if target is None:
         metadata = value.get("metadata")
         named = metadata.get("name") if isinstance(metadata, dict) else ""
         return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else Passed()
@@ -210,7 +210,7 @@ def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_
         obj = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:
         raise ManifestError(f"{name}:{line}: this {kind} cannot be read: {error}") from None
-    uses = find_uses(subject, kind, obj)
+    uses = extract_images(target, kind, obj)
     if uses is None:
         raise ManifestError(f"{name}:{line}: this {kind} has no Pod spec")
     metadata = value.get("metadata")
@@ -225,7 +225,7 @@ def _read_object(name: str, tree: YamlDocument, node: yaml.Node, kind: str, api_
         namespace=namespace if isinstance(namespace, str) else "",
         uses=tuple(map(_with_pull_policy, uses)),
         lines=tuple(tree.line(node, use.field) for use in uses),
-        subject=subject,
+        target=target,
     )
 
 
@@ -263,11 +263,11 @@ def _with_pull_policy(use: ImageUse) -> ImageUse:
     return msgspec.structs.replace(use, pull_policy="Always" if latest else "IfNotPresent")
 
 
-def _subject_of(kind: str, api_version: str) -> Subject | None:
+def _target_of(kind: str, api_version: str) -> TargetKind | None:
     group, slash, version = api_version.rpartition("/")
     if version != "v1" or (slash and not group):
         return None
     if kind == "Pod" and group == PODS[0]:
-        return Subject.POD
+        return TargetKind.POD
     resource = _RESOURCE_OF.get(kind)
-    return Subject.WORKLOAD if resource is not None and resource[0] == group else None
+    return TargetKind.WORKLOAD if resource is not None and resource[0] == group else None

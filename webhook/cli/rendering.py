@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from webhook.admission.decision import JudgedUse
+from webhook.admission.decision import ImageResult
 from webhook.admission.messages import printable
 from webhook.policy.findings import Finding
 
@@ -39,9 +39,9 @@ def print_json(value: Any) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_failures(judged: Iterable[JudgedUse]) -> None:
-    """Say on standard error why SWR could not be asked, each cause once; nothing if it could."""
-    failures = (item.judgement.failure for item in judged if item.judgement.finding is Finding.UNKNOWN)
+def print_failures(results: Iterable[ImageResult]) -> None:
+    """Print on standard error why lookups failed, each cause once."""
+    failures = (item.check.failure for item in results if item.check.finding is Finding.UNKNOWN)
     details = dict.fromkeys(failure.detail for failure in failures if failure is not None)
     for detail in list(details)[:MAX_FAILURES]:
         print(f"swr-trust: SWR could not be asked: {printable(detail, 300)}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Events for those who read Events and not logs: what was refused, and what would have been.
+"""Events on Pods that were denied, would have been denied, or were admitted by break-glass.
 
-An Event stands on the controller that wants the Pod, on the Pod where it exists already, and on the
-namespace otherwise. Deciding only puts it into a bounded memory; the log holds every decision.
+An Event regards the Pod's controller, the Pod itself if it exists already, or else its namespace. ``observe``
+only adds to a bounded queue; the log has every decision.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.decision import Decision, Effect, Outcome
+from webhook.admission.decision import Decision, Effect
+from webhook.admission.extraction import TargetKind
 from webhook.admission.messages import Messages, printable
 from webhook.admission.request import AdmissionRequest
-from webhook.admission.uses import Subject
 from webhook.cluster.event_recorder import (
     EventApi,
     EventKey,
@@ -28,17 +28,17 @@ from webhook.cluster.event_recorder import (
 from webhook.policy.model import Policy
 
 CONTROLLER: Final = "swr-trust/webhook"
-"""``reportingController``: Kubernetes wants a qualified name."""
+"""``reportingController``, which must be a qualified name."""
 
 MAX_IMAGES: Final = 3
-"""Images that a note spells out."""
+"""Images that a note lists."""
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PODS: Final = frozenset({Subject.POD.value, Subject.MIRROR_POD.value, Subject.UNKNOWN.value})
+_PODS: Final = frozenset({TargetKind.POD, TargetKind.MIRROR_POD, TargetKind.UNKNOWN})
 
 
 class DecisionEvents(EventRecorder):
-    """Implements ``webhook.admission.gate.DecisionObserver``."""
+    """Implements ``webhook.admission.validator.DecisionObserver``."""
 
     def __init__(
         self,
@@ -48,38 +48,38 @@ class DecisionEvents(EventRecorder):
         recorder: EventMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""
+        """Write to ``api`` as the replica ``instance``, in the language of ``policy``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)
         self._policy = policy
 
-    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - how long it took is no matter here
-        """Remember what is worth an Event; never waits and never calls."""
-        if decision.outcome is Outcome.ALLOW and decision.break_glass is None:
+    def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - Events do not report the duration
+        """Enqueue an Event for a decision that needs one; does not block."""
+        if decision.effect is Effect.ALLOW and decision.break_glass is None:
             return
-        if request.dry_run or decision.subject not in _PODS:
+        if request.dry_run or decision.target not in _PODS:
             return
         if _NAMESPACE.fullmatch(request.namespace) is None:
-            return  # It becomes part of a path, and who sends a review is not always the API server.
-        reason, note = _tell(request, decision, Messages(self._policy()))
+            return  # The name becomes part of a path, and the sender is not always the API server.
+        reason, note = _reason_and_note(request, decision, Messages(self._policy()))
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
 
-def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
-    """Return the reason, in one word as Events have it, and the note."""
+def _reason_and_note(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
+    """Return the reason, one word, and the note of an Event."""
     if decision.break_glass is not None:
         user = printable(request.user_info.username, 100)
-        told = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
-        return "BreakGlassUsed", told.strip()
+        note = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
+        return "BreakGlassUsed", note.strip()
     if not decision.allowed:
         return "ImageRefused", decision.message
-    told = _images(decision, messages) or " ".join(decision.warnings)
-    return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be judged")
+    note = _images(decision, messages) or " ".join(decision.warnings)
+    return "ImageWouldBeRefused", note or decision.annotations["error"]
 
 
 def _images(decision: Decision, messages: Messages) -> str:
     warned = [
         msgspec.structs.replace(item, effect=Effect.WARN)
-        for item in decision.judged
+        for item in decision.results
         if item.effect > Effect.ALLOW
     ]
     lines = messages.warnings(warned[:MAX_IMAGES])
@@ -89,13 +89,13 @@ def _images(decision: Decision, messages: Messages) -> str:
 
 
 def _regarding(request: AdmissionRequest) -> ObjectReference:
-    """Return what the Event stands on: the Pod if it exists, who wants it, or the namespace."""
+    """Return the object of the Event: the Pod if it exists, its controller, or its namespace."""
     meta = request.object.metadata if request.object is not None else None
     if meta is not None:
         if request.operation == "UPDATE" and meta.name:
             return object_reference("v1", "Pod", meta.name, meta.uid)
         for owner in meta.owner_references:
-            # A Node has no namespace, an Event about it would belong elsewhere.
+            # A Node has no namespace, so its Event would not be in this one.
             if owner.controller and owner.name and owner.kind != "Node":
                 return object_reference(owner.api_version, owner.kind, owner.name, owner.uid)
     return ObjectReference("v1", "Namespace", request.namespace)

@@ -5,7 +5,7 @@ refuses the request under failurePolicy Fail.
 
 {{/*
 Whether an object brings in images: it is new, or its Pod spec uses others than before. Takes the
-CEL that leads from an object `o` to its Pod spec. What counts as a use is what webhook/admission/uses.py
+CEL that leads from an object `o` to its Pod spec. What counts as a use is what webhook/admission/extraction.py
 compares: list, name, image and pull policy.
 */}}
 {{- define "swr-trust.bringsInImages" -}}

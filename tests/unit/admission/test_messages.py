@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry
-from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.judging import Judge
+from webhook.admission.decision import Effect, ImageResult
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import ELLIPSIS, Messages, printable
-from webhook.admission.uses import ImageUse
 from webhook.errors import (
     Fault,
     Forbidden,
@@ -49,13 +49,13 @@ AGAIN = "Try again in a minute. If the problem persists, contact your cluster ad
 WRITE = f"Write the image as {HOST}/organisation/name:tag."
 
 
-def judge(*images: str, current: Policy | None = None) -> tuple[JudgedUse, ...]:
+def judge(*images: str, current: Policy | None = None) -> tuple[ImageResult, ...]:
     """Judge the containers of a Pod."""
     uses = [
         ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), image)
         for n, image in enumerate(images)
     ]
-    return Judge(current or policy(), FakeAnswers(FACTS)).judge(uses, "shop", SOON, NOW)
+    return Evaluator(current or policy(), FakeAnswers(FACTS)).evaluate(uses, "shop", SOON, NOW)
 
 
 SENTENCES = [
@@ -74,13 +74,13 @@ SENTENCES = [
     (
         "no tag, untrusted",
         f"{HOST}/shop/web",
-        "without a tag it is latest, which SWR does not mark as trusted",
+        "the tag defaults to latest, which SWR does not mark as trusted",
         "Write name:tag with a tag that is trusted.",
     ),
     (
         "no tag, missing",
         f"{HOST}/shop/api",
-        "without a tag it is latest, which does not exist in SWR",
+        "the tag defaults to latest, which does not exist in SWR",
         "Write name:tag with a tag that exists.",
     ),
     (
@@ -92,8 +92,8 @@ SENTENCES = [
     (
         "another digest",
         f"{HOST}/shop/web:1@{OTHER_DIGEST}",
-        "the pinned digest is not the one that SWR holds under this tag",
-        "Pin the digest that SWR shows for the tag, or write the tag that holds this digest.",
+        "the pinned digest is not the digest of this tag in SWR",
+        "Pin the digest that SWR shows for the tag, or use the tag with this digest.",
     ),
     ("empty", "", "the image is empty", WRITE),
     (
@@ -102,7 +102,7 @@ SENTENCES = [
         "an image name must be lower case",
         "Write the image name in lower case.",
     ),
-    ("white space", f"{HOST}/shop/web:1 ", "the image holds white space", "Remove the white space."),
+    ("white space", f"{HOST}/shop/web:1 ", "the image contains white space", "Remove the white space."),
     (
         "a bad tag",
         f"{HOST}/shop/web:-",
@@ -114,13 +114,13 @@ SENTENCES = [
     (
         "no organisation",
         f"{HOST}/web:1",
-        "names no organisation of SWR",
+        "the image has no SWR organisation",
         f"{WRITE[:-1]}, with its organisation.",
     ),
     (
         "by digest",
         f"{HOST}/shop/web@{DIGEST}",
-        "names a digest without a tag, and SWR keeps trust per tag",
+        "the image has no tag, and SWR marks trust per tag",
         "Write name:tag@sha256:..., with the digest that SWR shows for the tag.",
     ),
     (
@@ -132,10 +132,15 @@ SENTENCES = [
     (
         "enterprise",
         "a-b.swr-pro.myhuaweicloud.com/x/y:1",
-        "SWR Enterprise Edition has no trust mark, so its images cannot be judged",
+        "SWR Enterprise Edition has no trust mark, so its images cannot be evaluated",
         f"Push the image to {HOST} and use it from there.",
     ),
-    ("too slow", f"{HOST}/shop/slow:1", "SWR did not say in time whether it is trusted", MANUAL),
+    (
+        "too slow",
+        f"{HOST}/shop/slow:1",
+        "SWR did not answer in time, so its trust is not known",
+        MANUAL,
+    ),
     (
         "too often",
         f"{HOST}/shop/busy:1",
@@ -145,51 +150,51 @@ SENTENCES = [
     (
         "our queue",
         f"{HOST}/shop/waiting:1",
-        "this webhook was too busy to ask SWR in time whether it is trusted",
+        "the webhook was too busy to query SWR in time, so its trust is not known",
         AGAIN,
     ),
     (
         "our limit of calls",
         f"{HOST}/shop/flooded:1",
-        "this webhook has too many images to ask SWR about",
+        "the webhook has too many images to look up, so its trust is not known",
         AGAIN,
     ),
     (
         "our bug",
         f"{HOST}/shop/broken:1",
-        "this webhook failed to ask SWR whether it is trusted",
+        "the webhook failed to query SWR, so its trust is not known",
         AGAIN,
     ),
     (
         "what SWR is slow about",
         f"{HOST}/shop/long:1",
-        "SWR did not say in time whether it is trusted, but answers about others",
+        "SWR did not answer in time for this image, but does for other images",
         "Try again in a minute. If the image is named by a digest alone, write name:tag@digest.",
     ),
     (
         "what SWR fails about",
         f"{HOST}/shop/heavy:1",
-        "SWR fails when it is asked about this image",
+        "SWR fails for this image, so its trust is not known",
         "Try again in a minute, or use another tag, written name:tag@digest.",
     ),
-    ("down", f"{HOST}/shop/down:1", "SWR cannot be reached to say whether it is trusted", MANUAL),
+    ("down", f"{HOST}/shop/down:1", "SWR cannot be reached, so its trust is not known", MANUAL),
     (
         "not logged in",
         f"{HOST}/shop/key:1",
-        "SWR does not accept the cluster's credential, so trust is not known",
-        "Tell the people who run this cluster.",
+        "SWR does not accept the cluster's credential, so its trust is not known",
+        "Contact your cluster administrators.",
     ),
     (
         "not permitted",
         f"{HOST}/shop/hidden:1",
         "this cluster may not read the image in SWR; it may belong to another account",
-        "Use an image of your own account, or ask the people who run this cluster.",
+        "Use an image of your own account, or contact your cluster administrators.",
     ),
     (
         "not understood",
         f"{HOST}/shop/odd:1",
-        "SWR's answer about it cannot be understood",
-        "Tell the people who run this cluster.",
+        "SWR's response cannot be parsed, so its trust is not known",
+        "Contact your cluster administrators.",
     ),
 ]
 
@@ -208,7 +213,7 @@ def test_an_organisation_of_nobody_is_named() -> None:
     shop = policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))]))
     assert Messages(shop).denial(judge(f"{HOST}/base/web:1", current=shop)) == (
         f'denied by image trust policy: spec.containers[0].image "{HOST}/base/web:1": organisation "base" of '
-        f'"{HOST}" is not one of this cluster\'s. Correct it, or ask the people who run this cluster to add it.'
+        f'"{HOST}" is not one of this cluster\'s. Correct the organisation, or ask your cluster administrators to add it.'
     )
 
 
@@ -219,9 +224,9 @@ def test_a_digest_without_a_tag_has_words_of_its_own() -> None:
         f"{HOST}/shop/web@{DIGEST}", f"{HOST}/shop/web@{OTHER_DIGEST}", current=resolve
     )
     messages = Messages(resolve)
-    assert messages.describe(untrusted) == "not every tag in SWR that holds this digest is trusted"
+    assert messages.describe(untrusted) == "not every tag with this digest in SWR is trusted"
     assert messages.advise(untrusted) == "Write name:tag@digest with a tag that is trusted."
-    assert messages.describe(missing) == "no tag in SWR holds this digest"
+    assert messages.describe(missing) == "no tag in SWR has this digest"
     assert messages.advise(missing) == "Push the image to SWR, or correct its digest."
 
 
@@ -254,19 +259,19 @@ def test_chinese() -> None:
         f'镜像信任策略拒绝：spec.containers[0].image "{HOST}/shop/web:2"：SWR 未将该镜像版本标记为可信。'
         "请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。"
         'spec.containers[1].image "nginx"：本集群不允许使用来自仓库地址 "docker.io" 的镜像。'
-        f"请将镜像推送到 {HOST} 并从那里使用。见 https://wiki.example.com"
+        f"请将镜像推送到 {HOST}，并改用该地址的镜像。见 https://wiki.example.com"
     )
 
 
 TEMPLATE = "spec.template.spec.containers[0].image"
 FOLLOWS = [
-    ("a Pod, warn", {"mode": Mode.WARN}, False, "would be refused once enforced", "强制执行后将被拒绝"),
-    ("a workload", {}, True, "its Pods will be refused", "其 Pod 将被拒绝"),
+    ("a Pod, warn", {"mode": Mode.WARN}, False, "would be denied once enforced", "强制执行后将被拒绝"),
+    ("a workload", {}, True, "its Pods will be denied", "其 Pod 将被拒绝"),
     (
         "a workload, warn",
         {"mode": Mode.WARN},
         True,
-        "its Pods would be refused once enforced",
+        "its Pods would be denied once enforced",
         "强制执行后，其 Pod 将被拒绝",
     ),
 ]
@@ -286,7 +291,7 @@ def test_warning_says_what_follows(
     said = {}
     for language in ("en", "zh"):
         current = policy(messages=language, **changes)
-        judged = Judge(current, FakeAnswers(FACTS)).judge([use], "shop", SOON, NOW)
+        judged = Evaluator(current, FakeAnswers(FACTS)).evaluate([use], "shop", SOON, NOW)
         said[language] = Messages(current).warnings(judged)
     assert said == {
         "en": [
@@ -305,7 +310,7 @@ def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
     current = policy(unmanaged_registries="warn")
     assert Messages(current).warnings(judge("nginx", current=current)) == [
         'image trust policy: spec.containers[0].image "nginx": images from registry "docker.io" are not allowed '
-        "in this cluster; admitted, because the policy only warns about it. "
+        "in this cluster; admitted because the policy only warns about it. "
         f"Push the image to {HOST} and use it from there."
     ]
 
@@ -313,10 +318,10 @@ def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
 def test_warning_of_a_placeholder_says_nothing_of_a_refusal() -> None:
     """It is judged when the Pod is created."""
     use = ImageUse(TEMPLATE, ("containers", "a"), "auto", template=True)
-    judged = Judge(policy(), FakeAnswers({})).judge([use], "shop", SOON, NOW)
+    judged = Evaluator(policy(), FakeAnswers({})).evaluate([use], "shop", SOON, NOW)
     assert Messages(policy()).warnings(judged) == [
-        f'image trust policy: {TEMPLATE} "auto": the image is a placeholder and is judged when the Pod is '
-        "created. Nothing needs to be done if something fills it in before the Pod is created."
+        f'image trust policy: {TEMPLATE} "auto": the image is a placeholder; it is evaluated when the Pod is '
+        "created. No action is needed if a controller or webhook replaces it before the Pod is created."
     ]
 
 
@@ -346,13 +351,13 @@ def test_warning_shortens_a_long_name_before_it_leaves_out_the_remedy() -> None:
     long = f"{HOST}/shop/{'x' * 128}:1"
     fields = ["spec.jobTemplate.spec.template.spec.ephemeralContainers[100].image", "spec." + "a" * 120]
     uses = [ImageUse(where, ("containers", where), long) for where in fields]
-    judged = Judge(warning, FakeAnswers({})).judge(uses, "shop", SOON, NOW)
-    what = "tag does not exist in SWR; would be refused once enforced"
+    judged = Evaluator(warning, FakeAnswers({})).evaluate(uses, "shop", SOON, NOW)
+    what = "tag does not exist in SWR; would be denied once enforced"
     lines = Messages(warning).warnings(judged)
     assert lines == [
         f'image trust policy: {fields[0]} "{long[:25]}...{long[-22:]}": {what}. '
         "Push the image to SWR, or correct its name and tag.",
-        printable(f'image trust policy: {fields[1]} "{long[:18]}...{long[-15:]}": {what}', 256),
+        f'image trust policy: {fields[1]} "{long[:25]}...{long[-22:]}": {what}',
     ]
     assert all(len(line) <= 256 for line in lines)
 
@@ -389,6 +394,6 @@ def test_no_image_breaks_a_message(image: str) -> None:
     """Braces, quotes and anything else in an image are just that."""
     (item,) = judge(image)
     message = Messages(policy()).denial([item])
-    assert item.judgement.finding in (Finding.INVALID, Finding.UNMANAGED)
+    assert item.check.finding in (Finding.INVALID, Finding.UNMANAGED)
     assert message.isprintable()
     assert len(message) < 700
