@@ -141,7 +141,7 @@ def _is_about(message: str, images: tuple[str, ...]) -> bool:
 _SAY: Final = {
     Verdict.REFUSED: "Its Pods are refused because of an image:",
     Verdict.GATE_SILENT: "Its Pods are not created because the API server could not ask an admission "
-    "webhook. This is not about your images; tell the people who run this cluster:",
+    "webhook. This is not about your images; contact your cluster administrators:",
     Verdict.OTHER: "Its Pods are not created, and image trust is not the reason:",
     Verdict.OUTDATED: "It was refused, but is not any more: its Pods are there, or it names other images "
     "now. The refusal was:",

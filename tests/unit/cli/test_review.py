@@ -610,7 +610,7 @@ def test_sarif_has_the_structure_of_its_standard(write_policy: WritePolicy, caps
             "swr-trust/missing",
             "error",
             38,
-            f'spec.jobTemplate.spec.template.spec.containers[0].image "{HOST}/shop/api": without a tag it is '
+            f'spec.jobTemplate.spec.template.spec.containers[0].image "{HOST}/shop/api": the tag defaults to '
             "latest, which does not exist in SWR. Write name:tag with a tag that exists.",
         ),
     ]

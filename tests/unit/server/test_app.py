@@ -423,7 +423,7 @@ def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
     assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
         "uid": UID,
         "allowed": False,
-        "status": {"code": 429, "message": f"busy: {UID}"},
+        "status": {"code": 429, "reason": "TooManyRequests", "message": f"busy: {UID}"},
     }
 
 
