@@ -1,4 +1,4 @@
-"""The configuration file as a YAML document: read as it streams in, bounded, without surprises.
+"""The configuration file as a YAML document, parsed from a stream and with limits.
 
 The values are built from libyaml's events and not by a YAML loader, so that nothing is made before
 it is counted: a few lines of aliases can stand for billions of values, and a tag can stand for any
@@ -18,10 +18,10 @@ import yaml
 from webhook.errors import ConfigError, Problem
 
 MAX_BYTES: Final = 1024 * 1024
-"""A ConfigMap holds no more."""
+"""The maximum size of a ConfigMap."""
 
 MAX_VALUES: Final = 50_000
-"""Values and keys in a file, those behind an alias counted each time it stands."""
+"""Values and keys of a file; those of an alias count at each use."""
 
 MAX_DEPTH: Final = 20
 MAX_KEY_LENGTH: Final = 64
@@ -35,7 +35,7 @@ _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "F
 
 
 def read_document(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the one mapping of a file, and what is wrong with single places of it.
+    """Return the mapping of a file and the problems of single values.
 
     Values are dictionaries, lists, text, booleans, whole and decimal numbers. ``None`` stands where
     a key has no value; such a place is among the problems.
@@ -74,7 +74,7 @@ def join_path(path: str, part: str | int) -> str:
 
 
 def quote_key(key: str) -> str:
-    """Return a key as a message may show it: short, and nothing in it that does not print."""
+    """Return a key for a message: shortened and printable."""
     if len(key) > MAX_KEY_LENGTH:
         key = f"{key[:MAX_KEY_LENGTH]}..."
     return key if key.isprintable() and key.strip() == key != "" else repr(key)
@@ -183,7 +183,7 @@ class _Reader:
 
 
 def _is_null(event: Any) -> bool:
-    """Whether it is a plain ``null``, ``~`` or nothing at all."""
+    """Return whether a node is a plain ``null``, ``~`` or empty."""
     return (
         isinstance(event, yaml.ScalarEvent)
         and event.tag is None

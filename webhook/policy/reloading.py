@@ -1,4 +1,4 @@
-"""The policy of a running process: a changed file takes effect, a broken one changes nothing."""
+"""Reloading of the policy: a valid changed file takes effect, an invalid one is ignored."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from webhook.policy.model import Policy
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 2.0
-"""Seconds between looks at the file."""
+"""Seconds between two checks of the file."""
 
 DEBOUNCE: Final = 0.1
-"""Seconds after which a changed file is read again: one that is still being written is let be."""
+"""Seconds after which a changed file is read again, because it may still be being written."""
 
 NOTICE_INTERVAL: Final = 86400.0
-"""Seconds between two log lines about exemptions that end soon."""
+"""Seconds between two log lines about exemptions that expire soon."""
 
 
 class PolicyRecorder(Protocol):
-    """Is told how the configuration fares."""
+    """Metrics for the configuration."""
 
     def policy_loaded(self, version: str, at: float) -> None:
-        """Take note that the policy of this version is in force since ``at`` in epoch seconds."""
+        """Record that the policy of this version is in force since ``at`` in epoch seconds."""
         ...  # pragma: no cover
 
     def policy_rejected(self) -> None:
-        """Take note that a changed file cannot be used."""
+        """Count a changed file that is not valid."""
         ...  # pragma: no cover
 
     def exemptions_ending(self, soon: int, ended: int) -> None:
-        """Take note of how many exemptions end within 14 days, and how many have ended."""
+        """Record the numbers of exemptions that expire within 14 days and that have expired."""
         ...  # pragma: no cover
 
 
@@ -86,7 +86,7 @@ class PolicyFile:
         self._subscribers.append(subscriber)
 
     def check(self) -> bool:
-        """Look at the file; return whether another policy is in force now.
+        """Check the file; return whether another policy is in force now.
 
         What counts is its content, for a ConfigMap volume swaps a symlink on the way to it. The same
         broken content is complained of once.
@@ -96,7 +96,7 @@ class PolicyFile:
         return changed
 
     def watch(self, stop: threading.Event, interval: float = INTERVAL) -> None:
-        """Look at the file every ``interval`` seconds until ``stop`` is set."""
+        """Check the file every ``interval`` seconds until ``stop`` is set."""
         while not stop.wait(interval):
             try:
                 self.check()
@@ -133,14 +133,14 @@ class PolicyFile:
         return True
 
     def _restore(self) -> None:
-        """Take note that the file is again what is in force."""
+        """Record that the file equals the policy in force again."""
         if self.problems:
             self.problems, self._rejected = (), b""
             self._recorder.policy_loaded(self.current.version, self._clock())
             logger.info("the policy file is again the one in force", extra={"policy": self.current.version})
 
     def _reject(self, seen: bytes, problems: Sequence[Problem]) -> None:
-        """Keep what is in force; ``seen`` is the content that is broken, empty if another look may help."""
+        """Keep the policy in force; ``seen`` is the invalid content, empty if a retry may help."""
         known = not seen and tuple(problems) == tuple(self.problems)
         self.problems, self._rejected = tuple(problems), seen
         if known:
