@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import assume, event, given
+from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 from tests.builders import HOST, NOW, SOON, FakeAnswers, pod, request
@@ -77,6 +77,7 @@ changed = some_keys.flatmap(lambda keys: st.fixed_dictionaries({key: values[key]
 
 @thorough
 @given(changed, st.booleans())
+@example({"mode": "Enforce"}, True)
 def test_a_configuration_is_refused_with_reasons_or_does_what_it_says(
     changes: dict[str, Any], keep: bool
 ) -> None:

@@ -1,8 +1,8 @@
 """The fields of Kubernetes objects that are read, as typed structures.
 
-One superset of fields covers Pods and every kind with a Pod template, so that an AdmissionReview is decoded in
-one pass. Unknown fields are skipped, so that a newer API is accepted. The resource of the request decides which
-fields are read (``webhook.admission.extraction``), never the object itself.
+One superset of fields covers Pods and every kind with a Pod template, so that an AdmissionReview is decoded
+in one pass. Unknown fields are skipped, so that a newer API is accepted. The resource of the request decides
+which fields are read (``webhook.admission.extraction``), never the object itself.
 
 ``null`` is accepted wherever the API server may write it for an empty list, map or struct.
 """
