@@ -66,13 +66,13 @@ class FloorProcess:
 def _make_app() -> Any:
     from flask import Flask, Response, request
 
-    from webhook.admission.decision import Decision, Outcome
+    from webhook.admission.decision import Decision
+    from webhook.admission.extraction import TargetKind
     from webhook.admission.review import read_review, write_review
 
     app = Flask("floor", static_folder=None)
-    allowed = Decision(
-        Outcome.ALLOW,
-        allowed=True,
+    allowed = Decision.allow(
+        TargetKind.POD,
         annotations={"decision": "allow", "mode": "enforce", "policy": "0123456789ab", "findings": "x" * 250},
     )
 

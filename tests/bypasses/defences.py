@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-USES: Final = "webhook/admission/uses.py"
-GATE: Final = "webhook/admission/gate.py"
-JUDGING: Final = "webhook/admission/judging.py"
+EXTRACTION: Final = "webhook/admission/extraction.py"
+VALIDATOR: Final = "webhook/admission/validator.py"
+EVALUATOR: Final = "webhook/admission/evaluator.py"
 OBJECTS: Final = "webhook/admission/objects.py"
 DECISION: Final = "webhook/admission/decision.py"
 REVIEW: Final = "webhook/admission/review.py"
 MODEL: Final = "webhook/policy/model.py"
-EVALUATION: Final = "webhook/policy/evaluation.py"
 REFERENCE: Final = "webhook/images/reference.py"
 PATTERNS: Final = "webhook/images/patterns.py"
 REGISTRIES: Final = "webhook/registries.py"
@@ -37,11 +36,10 @@ RECORDS: Final = "webhook/trust/records.py"
 REVIEWS: Final = "webhook/server/reviews.py"
 RECORDING: Final = "webhook/server/recording.py"
 
-T_GATE: Final = "tests/unit/admission/test_gate.py"
-T_JUDGING: Final = "tests/unit/admission/test_judging.py"
-T_USES: Final = "tests/unit/admission/test_uses.py"
+T_VALIDATOR: Final = "tests/unit/admission/test_validator.py"
+T_EVALUATOR: Final = "tests/unit/admission/test_evaluator.py"
+T_EXTRACTION: Final = "tests/unit/admission/test_extraction.py"
 T_REVIEW: Final = "tests/unit/admission/test_review.py"
-T_EVALUATION: Final = "tests/unit/policy/test_evaluation.py"
 T_REFERENCE: Final = "tests/unit/images/test_reference.py"
 T_PATTERNS: Final = "tests/unit/images/test_patterns.py"
 T_ANSWERS: Final = "tests/unit/swr/test_answers.py"
@@ -60,10 +58,10 @@ FUZZ_ANSWERS: Final = "tests/fuzz/test_answers.py"
 FUZZ_REFERENCES: Final = "tests/fuzz/test_references.py"
 FUZZ_CONFIGURATION: Final = "tests/fuzz/test_configuration.py"
 
-ANYWHERE: Final = f"{T_GATE}::test_an_untrusted_image_anywhere_refuses"
-OBJECT: Final = f"{T_GATE}::test_nothing_in_an_object_makes_it_trusted"
-TABLE: Final = f"{T_JUDGING}::test_each_image_has_one_finding_and_one_effect"
-MIRROR: Final = f"{T_USES}::test_a_mirror_pod_is_its_own_nodes"
+ANYWHERE: Final = f"{T_VALIDATOR}::test_an_untrusted_image_anywhere_refuses"
+OBJECT: Final = f"{T_VALIDATOR}::test_nothing_in_an_object_makes_it_trusted"
+TABLE: Final = f"{T_EVALUATOR}::test_each_image_has_one_finding_and_one_effect"
+MIRROR: Final = f"{T_EXTRACTION}::test_a_mirror_pod_is_its_own_nodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +88,10 @@ def mistake(cases: str, what: str, test: str, *edits: tuple[str, str, str]) -> M
     return Mistake(tuple(cases.split()), what, test, tuple(Edit(*edit) for edit in edits))
 
 
-_IGNORED: Final = "if subject is Subject.IGNORED or"
+_IGNORED: Final = "if target is TargetKind.IGNORED or"
 _TRUST_OWNER: Final = (
     "if request.object and request.object.metadata and request.object.metadata.{what}:\n"
-    "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED
+    "            return Decision.allow(target)\n        " + _IGNORED
 )
 
 MISTAKES: Final = (
@@ -101,38 +99,38 @@ MISTAKES: Final = (
         "T01 T02",
         "init containers and native sidecars are not looked at",
         ANYWHERE,
-        (USES, '        ("initContainers", spec.init_containers),\n', ""),
+        (EXTRACTION, "return spec.containers, spec.init_containers,", "return spec.containers, None,"),
     ),
     mistake(
         "T03",
         "ephemeral containers are not looked at",
         ANYWHERE,
-        (USES, '        ("ephemeralContainers", spec.ephemeral_containers),\n', ""),
+        (EXTRACTION, "spec.init_containers, spec.ephemeral_containers", "spec.init_containers, None"),
     ),
     mistake(
         "T03",
         "the subresource that kubectl debug uses is not judged",
-        f"{T_USES}::test_requests_are_classified",
-        (USES, 'frozenset({"status",', 'frozenset({"ephemeralcontainers", "status",'),
+        f"{T_EXTRACTION}::test_requests_are_classified",
+        (EXTRACTION, 'frozenset({"status",', 'frozenset({"ephemeralcontainers", "status",'),
     ),
     mistake(
         "T04",
         "a debug container answers for all others of its Pod",
-        f"{T_USES}::test_an_added_container_is_judged_alone",
-        (USES, "    if not old:\n        return uses\n", "    return uses\n"),
+        f"{T_EXTRACTION}::test_an_added_container_is_judged_alone",
+        (EXTRACTION, "    if not old:\n        return uses\n", "    return uses\n"),
     ),
     mistake(
         "T05",
         "image volumes are not looked at",
         ANYWHERE,
-        (USES, "        if volume.image is not None:", "        if volume.image is volume:"),
+        (EXTRACTION, "        if volume.image is not None:", "        if volume.image is volume:"),
     ),
     mistake(
         "T06",
         "an update is not judged at all",
-        f"{T_GATE}::test_an_update_answers_for_what_it_changes",
+        f"{T_VALIDATOR}::test_an_update_answers_for_what_it_changes",
         (
-            USES,
+            EXTRACTION,
             'IGNORED_OPERATIONS: Final = frozenset({"DELETE",',
             'IGNORED_OPERATIONS: Final = frozenset({"UPDATE", "DELETE",',
         ),
@@ -140,9 +138,9 @@ MISTAKES: Final = (
     mistake(
         "T06",
         "an image counts as known wherever it stood in the old object",
-        f"{T_USES}::test_images_that_change_places_are_judged",
+        f"{T_EXTRACTION}::test_images_that_change_places_are_judged",
         (
-            USES,
+            EXTRACTION,
             "if before.get(use.place) != (use.image, use.pull_policy)]",
             "if (use.image, use.pull_policy) not in before.values()]",
         ),
@@ -150,20 +148,20 @@ MISTAKES: Final = (
     mistake(
         "T07 T04",
         "an update is judged like a creation",
-        f"{T_GATE}::test_an_update_answers_for_what_it_changes",
-        (GATE, 'if request.operation == "UPDATE":', 'if request.operation == "NEVER":'),
+        f"{T_VALIDATOR}::test_an_update_answers_for_what_it_changes",
+        (VALIDATOR, 'request.operation == "UPDATE"', 'request.operation == "NEVER"'),
     ),
     mistake(
         "T08",
         "scaling down is not judged, whatever else it changes",
-        f"{T_GATE}::test_scaling_down_while_changing_the_image_is_judged",
+        f"{T_VALIDATOR}::test_scaling_down_while_changing_the_image_is_judged",
         (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
         (
-            GATE,
+            VALIDATOR,
             _IGNORED,
             "if request.old_object and request.object and request.object.spec and request.old_object.spec and (\n"
             "            request.object.spec.replicas < request.old_object.spec.replicas\n        ):\n"
-            "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED,
+            "            return Decision.allow(target)\n        " + _IGNORED,
         ),
     ),
     mistake(
@@ -176,69 +174,69 @@ MISTAKES: Final = (
             '    uid: str = ""\n    deletionTimestamp: str | None = None\n\n\nclass Container',
         ),
         (OBJECTS, 'class ObjectMeta(msgspec.Struct, rename="camel")', "class ObjectMeta(msgspec.Struct)"),
-        (GATE, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
+        (VALIDATOR, _IGNORED, _TRUST_OWNER.format(what="deletionTimestamp")),
     ),
     mistake(
         "T10",
         "a workload of no replicas is not judged",
-        f"{T_GATE}::test_a_deployment_of_no_replicas_is_judged",
+        f"{T_VALIDATOR}::test_a_deployment_of_no_replicas_is_judged",
         (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
         (
-            GATE,
+            VALIDATOR,
             _IGNORED,
             "if request.object and request.object.spec and request.object.spec.replicas == 0:\n"
-            "            return Decision(Outcome.ALLOW, allowed=True)\n        " + _IGNORED,
+            "            return Decision.allow(target)\n        " + _IGNORED,
         ),
     ),
     mistake(
         "T11",
         "a placeholder passes in a Pod, too",
         TABLE,
-        (JUDGING, "if use.template and use.image in PLACEHOLDERS:", "if use.image in PLACEHOLDERS:"),
+        (EVALUATOR, "if use.template and use.image in PLACEHOLDERS:", "if use.image in PLACEHOLDERS:"),
     ),
     mistake(
         "T11",
         "a placeholder in a template is refused",
-        f"{T_JUDGING}::test_a_placeholder_in_a_template_is_only_warned_of",
-        (JUDGING, "if use.template and use.image in PLACEHOLDERS:", "if not use.image and not use.place:"),
+        f"{T_EVALUATOR}::test_a_placeholder_in_a_template_is_only_warned_of",
+        (EVALUATOR, "if use.template and use.image in PLACEHOLDERS:", "if not use.image and not use.place:"),
     ),
     mistake(
         "T12",
         "a kind that nobody taught us to read is admitted",
-        f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
-        (GATE, "if subject is Subject.UNKNOWN:", "if subject is None:"),
-        (GATE, _IGNORED, "if subject in (Subject.IGNORED, Subject.UNKNOWN) or"),
+        f"{T_VALIDATOR}::test_what_cannot_be_judged_is_never_waved_through",
+        (VALIDATOR, "if target is TargetKind.UNKNOWN:", "if target is None:"),
+        (VALIDATOR, _IGNORED, "if target in (TargetKind.IGNORED, TargetKind.UNKNOWN) or"),
     ),
     mistake(
         "T12",
         "an object without a Pod spec has no image and is admitted",
-        f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
-        (GATE, "        if uses is None:\n", "        uses = uses or []\n        if uses is None:\n"),
+        f"{T_VALIDATOR}::test_what_cannot_be_judged_is_never_waved_through",
+        (VALIDATOR, "        return None, 0\n", "        return [], 0\n"),
     ),
     mistake(
         "T12 T25",
         "what is no reference is beyond every rule",
-        f"{T_GATE}::test_nobody_gets_past_a_strict_rule_by_being_unreadable",
+        f"{T_VALIDATOR}::test_nobody_gets_past_a_strict_rule_by_being_unreadable",
         (MODEL, "self._index.catching_all & scope.rules", "0"),
     ),
     mistake(
         "T13 T15",
         "a Pod that says who owns it is taken at its word",
         OBJECT,
-        (GATE, _IGNORED, _TRUST_OWNER.format(what="owner_references")),
+        (VALIDATOR, _IGNORED, _TRUST_OWNER.format(what="owner_references")),
     ),
     mistake(
         "T14",
         "an empty list of owners counts as owners that were all approved",
         OBJECT,
-        (GATE, _IGNORED, _TRUST_OWNER.format(what="owner_references == []")),
+        (VALIDATOR, _IGNORED, _TRUST_OWNER.format(what="owner_references == []")),
     ),
     mistake(
         "T16",
         "a result that stands in an annotation is believed",
         OBJECT,
         (
-            GATE,
+            VALIDATOR,
             _IGNORED,
             _TRUST_OWNER.format(what='annotation("swr-trust/verified")'),
         ),
@@ -246,7 +244,7 @@ MISTAKES: Final = (
     mistake(
         "T17",
         "anybody may break the glass",
-        f"{T_GATE}::test_break_glass_is_ignored_for_everybody_else",
+        f"{T_VALIDATOR}::test_break_glass_is_ignored_for_everybody_else",
         (
             MODEL,
             "        return username in self.users or",
@@ -256,25 +254,25 @@ MISTAKES: Final = (
     mistake(
         "T17",
         "a glass that was broken needlessly leaves no record",
-        f"{T_GATE}::test_break_glass_is_on_record_even_if_it_was_not_needed",
+        f"{T_VALIDATOR}::test_break_glass_is_on_record_even_if_it_was_not_needed",
         (
-            GATE,
-            "        if glass is not None:\n            passed",
-            "        if glass is not None and outcome is Outcome.DENY:\n            passed",
+            VALIDATOR,
+            "        if break_glass is not None:\n            used",
+            "        if break_glass is not None and effect is Effect.DENY:\n            used",
         ),
     ),
     mistake(
         "T18",
         "the annotation alone makes a mirror Pod",
         MIRROR,
-        (USES, '        and user.username == f"system:node:{pod.spec.node_name}"\n', ""),
+        (EXTRACTION, '        and user.username == f"system:node:{pod.spec.node_name}"\n', ""),
     ),
     mistake(
         "T18",
         "a node may mirror Pods of another node",
         MIRROR,
         (
-            USES,
+            EXTRACTION,
             'user.username == f"system:node:{pod.spec.node_name}"',
             'user.username.startswith("system:node:")',
         ),
@@ -378,9 +376,9 @@ MISTAKES: Final = (
     mistake(
         "T26",
         "the tag is trusted, whatever digest is pulled",
-        f"{T_EVALUATION}::test_each_answer_has_one_finding",
+        f"{T_EVALUATOR}::test_each_answer_has_one_finding",
         (
-            EVALUATION,
+            EVALUATOR,
             "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
             "case TrustStatus.TRUSTED if reference:",
         ),
@@ -420,7 +418,7 @@ MISTAKES: Final = (
         f"{T_MEMORY}::test_a_pinned_digest_is_never_answered_by_another_digest_in_memory",
         (LOOKUP, "if request.pinned is None or record.status is not TrustStatus.TRUSTED:", "if record:"),
         (
-            EVALUATION,
+            EVALUATOR,
             "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
             "case TrustStatus.TRUSTED if reference:",
         ),
@@ -449,7 +447,7 @@ MISTAKES: Final = (
         "T30",
         "a new policy goes on with what the old one made of it",
         f"{T_MEMORY}::test_a_new_policy_is_not_answered_by_the_old_ones_decisions",
-        (GATE, "if bench is None or bench.policy is not policy:", "if bench is None:"),
+        (VALIDATOR, "if evaluator is None or evaluator.policy is not policy:", "if evaluator is None:"),
     ),
     mistake(
         "T30",
@@ -466,7 +464,7 @@ MISTAKES: Final = (
         "a node may use what it once pulled under a tag where a rule forbids it",
         TABLE,
         (
-            JUDGING,
+            EVALUATOR,
             'if rule is not None and rule.require_pull_always and use.pull_policy != "Always":',
             "if rule is use:",
         ),
@@ -585,9 +583,9 @@ MISTAKES: Final = (
         "not in time is as good as trusted",
         f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
         (
-            EVALUATION,
-            "return Judgement(Finding.UNKNOWN, failure.reason, failure=failure)\n        case Found",
-            "return Judgement(Finding.TRUSTED)\n        case Found",
+            EVALUATOR,
+            "return CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)\n            case Found",
+            "return CheckResult(Finding.TRUSTED)\n            case Found",
         ),
     ),
     mistake(
@@ -601,9 +599,9 @@ MISTAKES: Final = (
         "the images of a Pod are asked about one after the other",
         f"{T_MEMORY}::test_the_images_of_a_pod_are_asked_about_all_at_once",
         (
-            JUDGING,
-            "asked = self._answers.look_up(list(questions.values()), deadline)",
-            "asked = [a for q in questions.values() for a in self._answers.look_up([q], deadline)]",
+            EVALUATOR,
+            "found = self._answers.look_up(list(lookups.values()), deadline)",
+            "found = [a for q in lookups.values() for a in self._answers.look_up([q], deadline)]",
         ),
     ),
     mistake(
@@ -611,34 +609,35 @@ MISTAKES: Final = (
         "SWR is asked about exempt images, too",
         f"{T_MEMORY}::test_an_exempt_image_needs_no_swr",
         (
-            JUDGING,
-            "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
-            "            if reading.query is not None:\n"
-            "                self._answers.look_up([LookupRequest(reading.query, None, namespace)], deadline=Deadline.after(5))\n"
-            "            return _Pending(use, reference, None, exemption, Judgement(Finding.EXEMPT))\n",
+            EVALUATOR,
+            "            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))\n",
+            "            if parsed.query is not None:\n"
+            "                self._answers.look_up([LookupRequest(parsed.query, None, namespace)], deadline=Deadline.after(5))\n"
+            "            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))\n",
         ),
     ),
     mistake(
         "T43",
         "our own exception is left to the web server",
-        f"{T_GATE}::test_our_own_failure_denies_where_anything_is_enforced",
-        (GATE, "            decision = _crashed(bench, request, subject)\n", "            raise\n"),
+        f"{T_VALIDATOR}::test_our_own_failure_denies_where_anything_is_enforced",
+        (VALIDATOR, "            decision = _crash(evaluator, request, target)\n", "            raise\n"),
     ),
     mistake(
         "T43",
         "our own failure admits",
-        f"{T_GATE}::test_our_own_failure_denies_where_anything_is_enforced",
+        f"{T_VALIDATOR}::test_our_own_failure_denies_where_anything_is_enforced",
         (
-            GATE,
-            "        Outcome.ERROR,\n        allowed=not denied,",
-            "        Outcome.ERROR,\n        allowed=True,",
+            VALIDATOR,
+            "    if effect is Effect.DENY:\n        return Decision.deny(target, message, status",
+            "    if effect is Effect.DENY and status is not INTERNAL_ERROR:\n"
+            "        return Decision.deny(target, message, status",
         ),
     ),
     mistake(
         "T44",
         "an old version of the protocol is answered as if it were the new one",
         f"{T_PROTOCOL}::test_a_call_that_is_no_review_is_answered_as_one",
-        (REVIEW, "if api_version != API_VERSION:", "if not api_version:"),
+        (REVIEW, "if review.api_version != API_VERSION:", "if not review.api_version:"),
     ),
     mistake(
         "T44",
@@ -660,7 +659,7 @@ MISTAKES: Final = (
             '    uid: str = ""\n    labels: dict[str, str] | None = None\n\n\nclass Container',
         ),
         (
-            GATE,
+            VALIDATOR,
             _IGNORED,
             _TRUST_OWNER.format(what='labels and "swr-trust/ignore" in request.object.metadata.labels'),
         ),
@@ -669,7 +668,7 @@ MISTAKES: Final = (
         "T46",
         "a namespace that is not known is skipped",
         f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
-        (GATE, _IGNORED, "if not request.namespace or subject is Subject.IGNORED or"),
+        (VALIDATOR, _IGNORED, "if not request.namespace or target is TargetKind.IGNORED or"),
     ),
     mistake(
         "T46",
@@ -685,7 +684,7 @@ MISTAKES: Final = (
         "T50",
         "what a mild mode admits is not counted as refused",
         f"{T_PROTOCOL}::test_what_would_be_refused_is_counted",
-        (DECISION, "return Effect.WARN if mode is Mode.WARN else Effect.RECORD", "return Effect.ALLOW"),
+        (EVALUATOR, "return Effect.WARN if mode is Mode.WARN else Effect.AUDIT", "return Effect.ALLOW"),
     ),
     mistake(
         "T43",
@@ -706,9 +705,9 @@ MISTAKES: Final = (
     mistake(
         "T41",
         "a Pod of tens of thousands of images keeps everybody waiting",
-        f"{T_GATE}::test_what_cannot_be_judged_is_never_waved_through",
-        (GATE, "        if len(uses) > MAX_USES:", "        if not policy:"),
-        (GATE, "        if found > MAX_FOUND:", "        if not policy:"),
+        f"{T_VALIDATOR}::test_what_cannot_be_judged_is_never_waved_through",
+        (VALIDATOR, "        if count > MAX_IMAGES:", "        if not policy:"),
+        (VALIDATOR, "    if count > MAX_EXTRACTED:", "    if count < 0:"),
     ),
     mistake(
         "T31",
@@ -721,20 +720,24 @@ MISTAKES: Final = (
         "T01 T02",
         "only the first two containers of a list are looked at",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
-        (USES, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
+        (EXTRACTION, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
     ),
     mistake(
         "T05",
         "an image volume beside an ordinary one is not looked at",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
-        (USES, "        if volume.image is not None:", "        if volume.image is not None and index == 0:"),
+        (
+            EXTRACTION,
+            "        if volume.image is not None:",
+            "        if volume.image is not None and index == 0:",
+        ),
     ),
     mistake(
         "T06",
         "what stood anywhere in the old object is known",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
         (
-            USES,
+            EXTRACTION,
             "if before.get(use.place) != (use.image, use.pull_policy)]",
             "if (use.image, use.pull_policy) not in before.values()]",
         ),
@@ -754,7 +757,7 @@ MISTAKES: Final = (
         "a pinned digest is not compared",
         f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
         (
-            EVALUATION,
+            EVALUATOR,
             "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
             "case TrustStatus.TRUSTED if reference:",
         ),
@@ -764,7 +767,7 @@ MISTAKES: Final = (
         "white space and a scheme are taken off an image before it is read",
         f"{FUZZ_REFERENCES}::test_a_string_is_trusted_only_letter_by_letter",
         (
-            JUDGING,
+            EVALUATOR,
             "reference = parse_reference(image)",
             'reference = parse_reference(image.strip().removeprefix("http://"))',
         ),

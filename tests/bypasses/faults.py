@@ -134,14 +134,14 @@ FAULTS: Final = (
     mistake(
         "C2",
         "what was decoded lives for as long as its review waits",
-        "tests/unit/admission/test_gate.py::test_what_was_decoded_is_forgotten_before_a_review_waits",
-        ("webhook/admission/gate.py", "        request.keep_identity()\n", ""),
+        "tests/unit/admission/test_validator.py::test_what_was_decoded_is_forgotten_before_a_review_waits",
+        ("webhook/admission/validator.py", "        request.keep_identity()\n", ""),
     ),
     mistake(
         "C2",
         "annotations are decoded, and live for as long as their review waits",
         "tests/http/test_bodies.py::test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory",
-        ("webhook/admission/gate.py", "        request.keep_identity()\n", ""),
+        ("webhook/admission/validator.py", "        request.keep_identity()\n", ""),
         (
             REQUEST,
             "    annotations: msgspec.Raw = _NULL\n",
@@ -156,9 +156,9 @@ FAULTS: Final = (
     mistake(
         "C2",
         "any number of images is awaited",
-        "tests/unit/admission/test_gate.py::test_many_images_are_not_awaited_beside_too_many_others",
+        "tests/unit/admission/test_validator.py::test_many_images_are_not_awaited_beside_too_many_others",
         (
-            "webhook/admission/gate.py",
+            "webhook/admission/validator.py",
             "if count > FEW and self._awaited > MAX_AWAITED else",
             "if count < 0 else",
         ),
@@ -168,7 +168,7 @@ FAULTS: Final = (
         "any number of images is awaited, seen by the memory",
         "tests/http/test_bodies.py::test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory",
         (
-            "webhook/admission/gate.py",
+            "webhook/admission/validator.py",
             "if count > FEW and self._awaited > MAX_AWAITED else",
             "if count < 0 else",
         ),
@@ -200,13 +200,17 @@ FAULTS: Final = (
     mistake(
         "C2",
         "a review that waits keeps long strings of four bytes a character",
-        "tests/unit/admission/test_gate.py::test_no_long_string_is_kept_while_a_review_waits",
-        ("webhook/admission/gate.py", "        uses = [shorten(use) for use in uses]\n", ""),
+        "tests/unit/admission/test_validator.py::test_no_long_string_is_kept_while_a_review_waits",
+        (
+            "webhook/admission/validator.py",
+            "[shorten(use) for use in uses[:MAX_IMAGES]]",
+            "uses[:MAX_IMAGES]",
+        ),
     ),
     mistake(
         "C2",
         "the same, of who asks",
-        "tests/unit/admission/test_gate.py::test_no_long_string_is_kept_while_a_review_waits",
+        "tests/unit/admission/test_validator.py::test_no_long_string_is_kept_while_a_review_waits",
         ("webhook/admission/request.py", "cut(self.user_info.username, MAX_TEXT)", "self.user_info.username"),
     ),
     mistake(
@@ -269,9 +273,9 @@ FAULTS: Final = (
     mistake(
         "C3",
         "answers to many questions are weighed by all at once",
-        "tests/unit/admission/test_judging.py::test_many_answers_are_weighed_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_many_answers_are_weighed_in_turn",
         (
-            "webhook/admission/judging.py",
+            "webhook/admission/evaluator.py",
             "self._large_work is None or not answers or len(pending) <= FEW",
             "True",
         ),
@@ -289,15 +293,15 @@ FAULTS: Final = (
     mistake(
         "C3",
         "a thousand images of one object are judged",
-        "tests/unit/admission/test_gate.py::test_what_cannot_be_judged_is_never_waved_through",
-        ("webhook/admission/gate.py", "MAX_USES: Final = 200", "MAX_USES: Final = 5000"),
-        ("webhook/admission/gate.py", "MAX_FOUND: Final = 1000", "MAX_FOUND: Final = 5000"),
+        "tests/unit/admission/test_validator.py::test_what_cannot_be_judged_is_never_waved_through",
+        ("webhook/admission/validator.py", "MAX_IMAGES: Final = 200", "MAX_IMAGES: Final = 5000"),
+        ("webhook/admission/validator.py", "MAX_EXTRACTED: Final = 1000", "MAX_EXTRACTED: Final = 5000"),
     ),
     mistake(
         "C3",
         "many images are judged at a stretch",
-        "tests/unit/admission/test_judging.py::test_many_images_are_judged_in_pieces_and_in_turn",
-        ("webhook/admission/judging.py", "if len(uses) > FEW:", "if not uses:"),
+        "tests/unit/admission/test_evaluator.py::test_many_images_are_judged_in_pieces_and_in_turn",
+        ("webhook/admission/evaluator.py", "if len(uses) > FEW:", "if not uses:"),
     ),
     mistake(
         "A1",
@@ -477,44 +481,44 @@ FAULTS: Final = (
     mistake(
         "C3",
         "long work of few images is done at a stretch",
-        "tests/unit/admission/test_judging.py::test_long_work_of_few_images_is_done_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_long_work_of_few_images_is_done_in_turn",
         (
-            "webhook/admission/judging.py",
-            "no_pause if work is None else self._stretch.pause",
+            "webhook/admission/time_slices.py",
+            "no_pause if work is None else self._timer.pause",
             "no_pause",
         ),
     ),
     mistake(
         "C3",
         "the comparisons of one image are made at a stretch",
-        "tests/unit/admission/test_judging.py::test_long_work_of_few_images_is_done_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_long_work_of_few_images_is_done_in_turn",
         (
-            "webhook/admission/judging.py",
-            "self._settle(use, namespace, now, turns.pause)",
-            "self._settle(use, namespace, now, no_pause)",
+            "webhook/admission/evaluator.py",
+            "self._evaluate_locally(use, namespace, now, slices.pause)",
+            "self._evaluate_locally(use, namespace, now, no_pause)",
         ),
     ),
     mistake(
         "C3",
         "what a replica asks to warm up is compared at a stretch",
-        "tests/unit/admission/test_judging.py::test_what_a_review_asks_in_the_background_gives_way",
+        "tests/unit/admission/test_evaluator.py::test_what_a_review_asks_in_the_background_gives_way",
         (
-            "webhook/admission/judging.py",
-            "self._settle(use, namespace, now, stretch.pause)",
-            "self._settle(use, namespace, now, no_pause)",
+            "webhook/admission/evaluator.py",
+            "self._evaluate_locally(use, namespace, now, timer.pause)",
+            "self._evaluate_locally(use, namespace, now, no_pause)",
         ),
     ),
     mistake(
         "C3",
         "long work takes the next turn, too, before others can",
-        "tests/unit/admission/test_judging.py::test_long_work_leaves_turns_to_others",
-        ("webhook/admission/judging.py", "            self._work.pause()\n", ""),
+        "tests/unit/admission/test_evaluator.py::test_long_work_leaves_turns_to_others",
+        ("webhook/admission/time_slices.py", "            self._work.pause()\n", ""),
     ),
     mistake(
         "C3",
         "comparing goes on when the time of a review is over",
-        "tests/unit/admission/test_judging.py::test_work_that_takes_longer_than_a_review_has_ends",
-        ("webhook/admission/judging.py", "if self._end.expired:", "if not self._end:"),
+        "tests/unit/admission/test_evaluator.py::test_work_that_takes_longer_than_a_review_has_ends",
+        ("webhook/admission/time_slices.py", "if self._end.expired:", "if not self._end:"),
     ),
     *CONNECTION_FAULTS,
 )

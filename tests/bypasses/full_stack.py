@@ -12,8 +12,8 @@ from typing import Any
 from tests.support.builders import ALIAS, HOST, pod, policy, registry, review
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.admission.decision import Decision
-from webhook.admission.gate import Gate
 from webhook.admission.review import read_review, write_review
+from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry, RegistryTable
@@ -33,13 +33,13 @@ class Remembering:
     clock: FakeClock
     source: FakeTrustSource
     lookup: TrustLookup
-    gate: Gate
+    validator: Validator
     policies: list[Policy]
 
     def decide(self, *images: str, namespace: str = "shop", uid: str = "u") -> Decision:
         """Decide the creation of a Pod of these images."""
         body = review(pod(*images), namespace=namespace, uid=uid)
-        return self.gate.decide(read_review(body), Deadline.after(HANG_GUARD))
+        return self.validator.validate(read_review(body), Deadline.after(HANG_GUARD))
 
 
 def remembering(facts: dict[str, Any], **changes: Any) -> Remembering:
@@ -49,7 +49,7 @@ def remembering(facts: dict[str, Any], **changes: Any) -> Remembering:
     source = FakeTrustSource(facts, clock)
     policies = [policy(**changes)]
     lookup = TrustLookup(source, policies[0].cache, policies[0].lookup, RecorderSpy(), clock)
-    return Remembering(clock, source, lookup, Gate(lambda: policies[-1], lookup, clock=clock), policies)
+    return Remembering(clock, source, lookup, Validator(lambda: policies[-1], lookup, clock=clock), policies)
 
 
 @dataclass(slots=True)
@@ -58,11 +58,11 @@ class Asking:
 
     policy: Policy
     metrics: Metrics
-    gate: Gate
+    validator: Validator
 
     def decision(self, *images: str) -> Decision:
         """Decide the creation of a Pod of these images."""
-        return self.gate.decide(read_review(review(pod(*images))), Deadline.after(5.0))
+        return self.validator.validate(read_review(review(pod(*images))), Deadline.after(5.0))
 
     def decide(self, *images: str) -> dict[str, Any]:
         """Return the ``response`` to the creation of a Pod of these images."""
@@ -77,7 +77,7 @@ def asking(url: str, folder: Path, **changes: Any) -> Asking:
     chosen = policy(**changes)
     metrics = Metrics("test")
     engine = Engine(chosen, metrics, {})
-    return Asking(chosen, metrics, Gate(lambda: chosen, engine))
+    return Asking(chosen, metrics, Validator(lambda: chosen, engine))
 
 
 def asked_at(url: str, folder: Path, **changes: Any) -> Registry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.defences import REVIEW, T_USES, USES, mistake
+from tests.bypasses.defences import EXTRACTION, REVIEW, T_EXTRACTION, mistake
 
 REQUEST: Final = "webhook/admission/request.py"
 
@@ -19,7 +19,7 @@ T_REQUEST: Final = "tests/unit/admission/test_request.py::test_what_is_kept_is_c
 T_NAMES: Final = "tests/unit/admission/test_review.py::test_names_are_bounded"
 _BY_CHARACTERS: Final = (
     (REQUEST, "text[: size if text.isascii() else size // 4]", "text[:size]"),
-    (USES, "if not image.isascii() and len(image) > MAX_ODD_IMAGE:", "if not image:"),
+    (EXTRACTION, "if not image.isascii() and len(image) > MAX_NON_ASCII_LENGTH:", "if not image:"),
 )
 LANE: Final = "webhook/trust/registry_queue.py"
 T_LOST: Final = "tests/unit/trust/test_registry_queue.py::test_what_nobody_waits_for_is_ended_in_pieces"
@@ -78,7 +78,7 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C2",
         "images, and the names of their places, are cut by characters",
-        "tests/unit/admission/test_gate.py::"
+        "tests/unit/admission/test_validator.py::"
         "test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes",
         *_BY_CHARACTERS,
     ),
@@ -97,14 +97,14 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C2",
         "an image loses what makes it invalid",
-        f"{T_USES}::test_an_image_is_shortened_to_what_it_can_be_known_by",
-        (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+        f"{T_EXTRACTION}::test_an_image_is_shortened_to_what_it_can_be_known_by",
+        (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C2",
         "the same, found without a table",
-        f"{T_USES}::test_nothing_becomes_an_image_by_being_shortened",
-        (USES, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+        f"{T_EXTRACTION}::test_nothing_becomes_an_image_by_being_shortened",
+        (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C3",

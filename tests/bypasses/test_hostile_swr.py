@@ -128,10 +128,10 @@ def test_an_answer_without_end_ends_at_the_deadline(
         decisions[image] = gate.decision(image)
 
     at_once([lambda: look_up(WEB), lambda: look_up(f"{HOST}/shop/api:1.4")])
-    judgement = decisions[WEB].judged[0].judgement
-    assert (decisions[WEB].allowed, judgement.reason) == (False, reason)
-    assert judgement.failure is not None
-    assert detail in judgement.failure.detail
+    check = decisions[WEB].results[0].check
+    assert (decisions[WEB].allowed, check.reason) == (False, reason)
+    assert check.failure is not None
+    assert detail in check.failure.detail
     assert decisions[f"{HOST}/shop/api:1.4"].allowed
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.bypasses.full_stack import HANG_GUARD, at_once, remembering
 from tests.support.builders import DIGEST, HOST, OTHER_DIGEST, exemption, pod, policy, registry, review
-from webhook.admission.gate import Gate
 from webhook.admission.review import read_review
+from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import RegistryUnavailable
 from webhook.policy.findings import Mode
@@ -48,7 +48,7 @@ def test_trust_that_is_withdrawn_lives_no_longer_than_its_time() -> None:
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
     whole.clock.tick(5)
     decision = whole.decide(IMAGE)
-    assert (decision.allowed, decision.judged[0].judgement.finding.value) == (False, "untrusted")
+    assert (decision.allowed, decision.results[0].check.finding.value) == (False, "untrusted")
 
 
 def test_a_refresh_that_hears_of_lost_trust_ends_it_at_once() -> None:
@@ -69,7 +69,7 @@ def test_a_pinned_digest_is_never_answered_by_another_digest_in_memory() -> None
     assert whole.decide(IMAGE).allowed
     whole.clock.tick(30)
     decision = whole.decide(f"{IMAGE}@{OTHER_DIGEST}")
-    assert (decision.allowed, decision.judged[0].judgement.finding.value) == (False, "digest-mismatch")
+    assert (decision.allowed, decision.results[0].check.finding.value) == (False, "digest-mismatch")
     assert whole.source.asked == ["shop/web:1", "shop/web:1"]
 
 
@@ -126,9 +126,9 @@ def test_requests_at_the_same_time_do_not_mix() -> None:
 
     def look_up(n: int) -> None:
         decision = whole.decide(f"{HOST}/shop/web:{n}", uid=f"uid-{n}")
-        record = decision.judged[0].judgement.record
+        record = decision.results[0].check.record
         answers[n] = (
-            decision.judged[0].use.image,
+            decision.results[0].use.image,
             decision.allowed,
             record.digest if record is not None else None,
         )
@@ -173,10 +173,10 @@ def test_what_is_remembered_of_images_and_namespaces_is_bounded() -> None:
     whole = remembering({}, exemptions=(exemption("all"),))
     for start in range(0, 10_000, 200):
         whole.decide(*[f"a/b:{n}" for n in range(start, start + 200)], namespace=f"ns-{start}")
-    bench = whole.gate._bench
-    assert bench is not None
-    assert bench.judge._read_and_keep.cache_info().currsize <= 4096
-    assert bench.policy._match.cache_info().currsize <= 4096
+    evaluator = whole.validator._evaluator
+    assert evaluator is not None
+    assert evaluator._parse_cached.cache_info().currsize <= 4096
+    assert evaluator.policy._match.cache_info().currsize <= 4096
 
 
 class Together:
@@ -208,9 +208,9 @@ def test_a_review_is_answered_in_time_whatever_the_lookup_does() -> None:
     whole.source.gate = threading.Event()
     body = read_review(review(pod(IMAGE)))
     began = time.monotonic()
-    decision = whole.gate.decide(body, Deadline.after(0.05))
+    decision = whole.validator.validate(body, Deadline.after(0.05))
     assert time.monotonic() - began < 4
-    assert (decision.allowed, decision.code, decision.judged[0].judgement.reason) == (False, 503, "timeout")
+    assert (decision.allowed, decision.code, decision.results[0].check.reason) == (False, 503, "timeout")
     whole.source.gate.set()
 
 
@@ -234,7 +234,9 @@ def test_an_answer_too_few_denies() -> None:
             return []
 
     current = policy()
-    decision = Gate(lambda: current, Short()).decide(read_review(review(pod(IMAGE))), Deadline.after(5))
+    decision = Validator(lambda: current, Short()).validate(
+        read_review(review(pod(IMAGE))), Deadline.after(5)
+    )
     assert (decision.allowed, decision.code) == (False, 500)
 
 

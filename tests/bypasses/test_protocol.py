@@ -129,8 +129,8 @@ def test_an_object_too_large_is_refused_under_its_uid(server: ServerProcess, siz
     status, answer = post(server, body)
     assert (status, answer["response"]["uid"], answer["response"]["allowed"]) == (200, UID, False)
     assert answer["response"]["status"]["message"] == (
-        "denied by image trust policy: the object cannot be judged: the review is larger than 7 MiB. "
-        "Tell the people who run this cluster."
+        "denied by image trust policy: the object cannot be evaluated: the review is larger than 7 MiB. "
+        "Contact your cluster administrators."
     )
 
 

@@ -18,7 +18,7 @@ REQUESTS_PER_YIELD: Final = "webhook/trust/reservation.py"
 
 T_AUTHOR: Final = "tests/simulation/test_author.py"
 T_CREDENTIALS: Final = "tests/unit/swr/test_credentials.py"
-T_DECISION: Final = "tests/unit/admission/test_decision.py"
+T_EVALUATOR: Final = "tests/unit/admission/test_evaluator.py"
 T_FALLBACK: Final = "tests/unit/swr/test_fallback.py"
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_SILENCE: Final = "tests/unit/swr/test_silence.py"
@@ -90,7 +90,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B3",
         "onLookupFailure counts for our own limits",
-        f"{T_DECISION}::test_a_failed_lookup_passes_only_if_nobody_can_cause_it",
+        f"{T_EVALUATOR}::test_a_failed_lookup_passes_only_if_nobody_can_cause_it",
         (ERRORS, "return self.fault is Fault.REGISTRY and self.transient", "return self.transient"),
     ),
     mistake(

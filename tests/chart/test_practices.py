@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chart.rendering import CHART, NAME, NAMESPACE, ROOT, Objects, render
-from webhook.admission.uses import JUDGED_OPERATIONS, PODS, WORKLOADS
+from webhook.admission.extraction import EVALUATED_OPERATIONS, PODS, WORKLOADS
 from webhook.policy.loading import load_policy
 from webhook.server.reviews import time_to_decide
 from webhook.trust.settings import LookupSettings
@@ -22,7 +22,7 @@ OF_THE_PROGRAM = {
     "r13": "tests/unit/admission/test_review.py::test_a_refusal_carries_status_warnings_and_annotations",
     "r14": "tests/unit/admission/test_messages.py::test_warnings_stay_within_what_the_api_server_shows",
     "r16": "tests/unit/admission/test_review.py::test_unknown_fields_are_skipped",
-    "r18": "tests/unit/admission/test_gate.py::test_a_mirror_pod_of_its_node_is_admitted_and_recorded",
+    "r18": "tests/unit/admission/test_validator.py::test_a_mirror_pod_of_its_node_is_admitted_and_recorded",
     "r21": "tests/chart/test_versions.py::test_objects_are_valid_in_every_version",
 }
 """Requirements that are kept, or kept as well, by something else than the rendered objects."""
@@ -101,7 +101,7 @@ def test_r3_r5_only_what_brings_in_images_is_matched() -> None:
         ("", "pods/ephemeralcontainers", "UPDATE"),
     }
     assert matched(entries["workloads"]) == {
-        (group, resource, operation) for group, resource in WORKLOADS for operation in JUDGED_OPERATIONS
+        (group, resource, operation) for group, resource in WORKLOADS for operation in EVALUATED_OPERATIONS
     }
     assert all(rule["scope"] == "Namespaced" for entry in entries.values() for rule in entry["rules"])
 

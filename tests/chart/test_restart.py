@@ -19,7 +19,7 @@ from webhook.errors import ClusterError
 NEVER_SEEN = TRUSTED.replace("/web:", "/api:")
 """SWR would call it trusted; nobody has asked while it could."""
 
-UNREACHABLE = "SWR cannot be reached to say whether it is trusted"
+UNREACHABLE = "SWR cannot be reached, so trust is not known"
 
 
 @pytest.fixture

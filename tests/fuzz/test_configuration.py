@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import assume, event, given
+from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
 from tests.fuzz.effort import thorough
 from tests.fuzz.inputs import junk
 from tests.support.builders import HOST, NOW, SOON, FakeAnswers, pod, request
-from webhook.admission.gate import Gate
+from webhook.admission.validator import Validator
 from webhook.errors import ConfigError
 from webhook.policy.linting import lint
 from webhook.policy.loading import parse_policy
@@ -77,6 +77,7 @@ changed = some_keys.flatmap(lambda keys: st.fixed_dictionaries({key: values[key]
 
 @thorough
 @given(changed, st.booleans())
+@example({"mode": "Enforce"}, True)
 def test_a_configuration_is_refused_with_reasons_or_does_what_it_says(
     changes: dict[str, Any], keep: bool
 ) -> None:
@@ -87,9 +88,9 @@ def test_a_configuration_is_refused_with_reasons_or_does_what_it_says(
     if current is None:
         return
     lint(current, NOW)
-    decision = Gate(
+    decision = Validator(
         lambda: current, FakeAnswers({"shop/web:2": TrustStatus.UNTRUSTED}), clock=lambda: NOW
-    ).decide(request(pod(IMAGE)), SOON)
+    ).validate(request(pod(IMAGE)), SOON)
     if decision.allowed:
         assert any(key in changes and changes[key] not in ("enforce", "deny") for key in OPENING)
         assert changes.get("mode") in ("warn", "audit") or changes.get("rules") or changes.get("exemptions")

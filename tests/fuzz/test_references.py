@@ -10,8 +10,8 @@ from tests.fuzz.inputs import images, spoilt
 from tests.fuzz.oracle import GOOD, HOSTS, is_trusted
 from tests.support.builders import DIGEST, NOW, SOON, FakeAnswers, exemption, policy
 from tests.support.strategies import near_misses, references
-from webhook.admission.judging import Judge
-from webhook.admission.uses import ImageUse
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
 from webhook.errors import InvalidPatternError, InvalidReferenceError
 from webhook.images.patterns import parse_pattern
 from webhook.images.reference import parse_reference
@@ -21,21 +21,21 @@ from webhook.trust.records import TrustRecord, TrustStatus
 assert DIGEST == GOOD
 TRUST_ALL_OF = {"shop/web:1": TrustRecord(TrustStatus.TRUSTED, NOW, GOOD)}
 TRUST_ALL_OF["shop/tools/web:1"] = TRUST_ALL_OF["shop/web:1"]
-JUDGE = Judge(policy(), FakeAnswers(TRUST_ALL_OF))
-EXEMPTING = Judge(policy(exemptions=(exemption("shop", [f"{HOSTS[0]}/shop/**"]),)), FakeAnswers({}))
+EVALUATOR = Evaluator(policy(), FakeAnswers(TRUST_ALL_OF))
+EXEMPTING = Evaluator(policy(exemptions=(exemption("shop", [f"{HOSTS[0]}/shop/**"]),)), FakeAnswers({}))
 
 
-def find(judge: Judge, image: str) -> Finding:
+def find(evaluator: Evaluator, image: str) -> Finding:
     """Return the finding of an image in a Pod."""
     use = ImageUse("spec.containers[0].image", ("containers", "main"), image)
-    return judge.judge([use], "shop", SOON, NOW)[0].judgement.finding
+    return evaluator.evaluate([use], "shop", SOON, NOW)[0].check.finding
 
 
 @thorough
 @given(images | spoilt())
 def test_a_string_is_trusted_only_letter_by_letter(image: str) -> None:
     """But for the case of its host."""
-    finding = find(JUDGE, image)
+    finding = find(EVALUATOR, image)
     event(finding)
     if finding is Finding.TRUSTED:
         assert is_trusted(image)

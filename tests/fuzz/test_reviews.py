@@ -13,9 +13,9 @@ from tests.fuzz.effort import seeds, thorough
 from tests.fuzz.inputs import Requests, damaged, enclose, junk
 from tests.fuzz.oracle import GOOD, may_be_admitted
 from tests.support.builders import NOW, SOON, FakeAnswers, policy
-from webhook.admission.decision import Outcome
-from webhook.admission.gate import Gate
+from webhook.admission.decision import Effect
 from webhook.admission.review import read_review, write_review
+from webhook.admission.validator import Validator
 from webhook.errors import BadReviewError
 from webhook.trust.records import TrustRecord, TrustStatus
 
@@ -26,7 +26,7 @@ FACTS = {
     "shop/tools/web:1": RECORD,
     "shop/web:2": TrustStatus.UNTRUSTED,
 }
-GATE = Gate(lambda: STRICT, FakeAnswers(FACTS), clock=lambda: NOW)
+VALIDATOR = Validator(lambda: STRICT, FakeAnswers(FACTS), clock=lambda: NOW)
 
 
 HARMLESS = (b'"DELETE"', b'"CONNECT"', b'"subResource": "status"', b'"subResource": "resize"')
@@ -38,8 +38,8 @@ def answer(body: bytes) -> tuple[str, dict[str, Any]] | None:
         request = read_review(body)
     except BadReviewError:
         return None
-    decision = GATE.decide(request, SOON)
-    assert decision.outcome is not Outcome.ERROR, "the gate crashed"
+    decision = VALIDATOR.validate(request, SOON)
+    assert decision.effect is not Effect.ERROR, "the validator crashed"
     response: dict[str, Any] = json.loads(write_review(request.uid, decision))["response"]
     return request.uid, response
 

@@ -340,4 +340,4 @@ def test_pods_of_very_many_images_hold_up_nobody(emulator: Emulator, tmp_path: P
             answers = [answer for body in bodies for answer in at_once(server, body, 20)]
         beside.check()
         assert {answer["allowed"] for answer in answers} == {False}
-        assert json.dumps(answers).count("it has 1000 images, and at most 200 are judged at a time") == 20
+        assert json.dumps(answers).count("it has 1000 images, and the limit is 200") == 20

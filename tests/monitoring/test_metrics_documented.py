@@ -9,8 +9,8 @@ import pytest
 
 from tests.monitoring.registered import families, labels_by_sample
 from tests.support.serving import ROOT
-from webhook.admission.decision import Effect, Outcome
-from webhook.admission.uses import Subject
+from webhook.admission.decision import Effect
+from webhook.admission.extraction import TargetKind
 from webhook.policy.findings import Finding, Mode
 from webhook.telemetry.metrics import OPERATIONS
 
@@ -52,7 +52,7 @@ def test_no_metric_is_explained_twice(text: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("values", [Finding, Mode, Outcome, Subject])
+@pytest.mark.parametrize("values", [Finding, Mode, TargetKind])
 def test_every_label_value_is_named(text: str, values: type[Enum]) -> None:
     """Whoever writes a query finds the words to compare with."""
     assert [value.value for value in values if f"`{value.value}`" not in text] == []
@@ -61,5 +61,6 @@ def test_every_label_value_is_named(text: str, values: type[Enum]) -> None:
 @BOTH
 def test_every_operation_and_effect_is_named(text: str) -> None:
     """The same for what is no text in the code."""
-    words = [*OPERATIONS, *(effect.name.lower() for effect in Effect)]
+    effects = [label for effect in Effect for label in (effect.decision_label, effect.image_label)]
+    words = [*OPERATIONS, *effects]
     assert [word for word in words if f"`{word}`" not in text] == []

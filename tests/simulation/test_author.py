@@ -31,7 +31,7 @@ from tests.simulation.virtual import VirtualTime
 from tests.support.builders import HOST, pod, policy, registry, request
 from tests.support.fakes import FakeCredential, RecorderSpy
 from webhook.admission.decision import Decision
-from webhook.admission.gate import Gate
+from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 from webhook.policy.findings import Finding
@@ -146,7 +146,7 @@ class World:
         )
         source = SwrTrustSource(self._open_transport, lambda *_: FakeCredential(), RecorderSpy())
         self.lookup = TrustLookup(source, self.policy.cache, lookup, RecorderSpy(), clock.time)
-        self.gate = Gate(lambda: self.policy, self.lookup, clock=clock.time)
+        self.validator = Validator(lambda: self.policy, self.lookup, clock=clock.time)
         self.lost_at = math.inf
         self.decisions: list[tuple[float, tuple[str, ...], Decision]] = []
 
@@ -159,7 +159,7 @@ class World:
 
         def decide() -> None:
             deadline = Deadline.after(time_to_decide(f"timeout={timeout}s"))
-            decision = self.gate.decide(review, deadline)
+            decision = self.validator.validate(review, deadline)
             self.decisions.append((self.clock.now, images, decision))
 
         self.clock.spawn(decide)
@@ -393,4 +393,4 @@ def test_one_namespaces_flood_leaves_places_in_the_queue() -> None:
         there.create(*quiet, namespace="quiet", timeout=30)
         there.clock.run(29.0)
         (decision,) = [decision for _, images, decision in there.decisions if images == tuple(quiet)]
-        assert {judged.judgement.finding for judged in decision.judged} == {Finding.MISSING}
+        assert {item.check.finding for item in decision.results} == {Finding.MISSING}

@@ -23,7 +23,7 @@ import pytest
 from tests.simulation.virtual import START, VirtualTime
 from tests.support.builders import HOST, pod, policy, request
 from tests.support.fakes import RecorderSpy
-from webhook.admission.gate import Gate
+from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled
 from webhook.server.reviews import time_to_decide
@@ -66,7 +66,7 @@ class Crowd:
         self.admitted: list[float] = []
         rules, lookup = policy(), LookupSettings()
         self._gates = [
-            Gate(lambda: rules, TrustLookup(source, CacheSettings(), lookup, RecorderSpy(), clock.time))
+            Validator(lambda: rules, TrustLookup(source, CacheSettings(), lookup, RecorderSpy(), clock.time))
             for _ in range(replicas)
         ]
 
@@ -75,7 +75,7 @@ class Crowd:
         while True:
             deadline = Deadline.after(time_to_decide("timeout=5s"))
             began = self._clock.now
-            decision = random.choice(self._gates).decide(request(pod(*images)), deadline)
+            decision = random.choice(self._gates).validate(request(pod(*images)), deadline)
             assert self._clock.now - began <= time_to_decide("timeout=5s") + 0.001
             if decision.allowed:
                 self.admitted.append(self._clock.now - START)

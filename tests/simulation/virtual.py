@@ -69,7 +69,7 @@ class VirtualTime:
         breaker = functools.partial(CircuitBreaker, clock=self.monotonic)
         patch.setattr("webhook.deadlines.time", self)
         patch.setattr("webhook.deadlines.threading", VirtualThreading(self))
-        patch.setattr("webhook.admission.gate.time", self)
+        patch.setattr("webhook.admission.validator.time", self)
         for name, kind in (
             ("TagLists", TagLists),
             ("Organizations", Organizations),

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review
+from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError
 from webhook.images.patterns import parse_pattern
@@ -150,11 +150,11 @@ def request(*args: Any, **kwargs: Any) -> AdmissionRequest:
     return read_review(review(*args, **kwargs))
 
 
-def gate(current: Policy | None = None, **facts: Any) -> tuple[Gate, FakeAnswers]:
-    """Return a gate and the answers it asks; ``facts`` maps images to what SWR says."""
+def make_validator(current: Policy | None = None, **facts: Any) -> tuple[Validator, FakeAnswers]:
+    """Return a validator and the answers it uses; ``facts`` maps images to what SWR says."""
     answers = FakeAnswers(facts.get("facts", {}))
     chosen = current if current is not None else policy()
-    return Gate(lambda: chosen, answers, clock=lambda: NOW), answers
+    return Validator(lambda: chosen, answers, clock=lambda: NOW), answers
 
 
 SOON = Deadline(1e9)

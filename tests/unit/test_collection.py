@@ -52,6 +52,7 @@ ELSEWHERE = {
     "cluster/secrets": "contract/test_snapshot",
     "cluster/snapshots": "contract/test_snapshot",
     "cluster/workload_status": "cluster/test_audit",
+    "admission/time_slices": "unit/admission/test_evaluator",
     "admission/objects": "unit/admission/test_kubernetes_fields",
     "cli/command": "unit/cli/test_main",
     "cli/config": "unit/cli/test_main",

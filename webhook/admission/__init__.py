@@ -1,1 +1,1 @@
-"""AdmissionReviews in and out, and the decision in between: which images, what findings, what to say."""
+"""Validation of AdmissionReviews: decoding, image extraction, evaluation, and the response."""

@@ -1,17 +1,17 @@
-"""Audit annotations: what the API server's audit log keeps of a decision.
+"""Audit annotations: the record of a decision in the API server's audit log.
 
-kube-apiserver puts the webhook's name in front of each key. The keys are stable:
+kube-apiserver prefixes each key with the webhook's name. The keys are stable:
 
 - ``decision``: ``allow``, ``audit``, ``warn``, ``deny`` or ``error``;
 - ``mode``: the strictest mode that applied to an image of the request;
-- ``policy``: the version of the policy that decided;
+- ``policy``: the version of the policy that was applied;
 - ``rule``: the names of the rules that applied;
-- ``findings``: a JSON list of field, image, finding and, where there are any, reason, digest,
-  origin and exemption of each image, at most ``MAX_FINDINGS``, then how many more there were;
+- ``findings``: a JSON list of field, image, finding and, if set, reason, digest, origin and exemption of each
+  image, at most ``MAX_FINDINGS``, then the number of the others;
 - ``break-glass``: the reason that an authorised user gave;
-- ``error``: what kept the request from being judged: ``unknown-kind``, ``unreadable``,
-  ``too-many-images`` or ``crash``;
-- ``mirror-pod``: ``true`` for a static Pod's mirror, which the kubelet runs already.
+- ``error``: why the images could not be evaluated: ``unknown-kind``, ``unreadable``, ``too-many-images``,
+  ``busy`` or ``crash``;
+- ``mirror-pod``: ``true`` for the mirror of a static Pod, which the kubelet already runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.decision import JudgedUse, Outcome
+from webhook.admission.decision import Effect, ImageResult
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
 from webhook.trust.lookup import Origin
@@ -47,25 +47,25 @@ _encoder: Final = msgspec.json.Encoder()
 
 def annotate(
     policy: Policy,
-    outcome: Outcome,
-    judged: Sequence[JudgedUse],
+    effect: Effect,
+    results: Sequence[ImageResult],
     *,
     break_glass: str | None = None,
     error: str = "",
     mode: Mode | None = None,
     mirror: bool = False,
 ) -> dict[str, str]:
-    """Return the audit annotations of one decision; sizes are bounded.
+    """Return the audit annotations of one decision; their sizes are bounded.
 
-    ``mode`` is that of a request without images to be judged; by default the policy's.
+    ``mode`` applies if no image was evaluated; by default it is the policy's.
     """
-    mode = max((item.mode for item in judged), key=_STRICTNESS.__getitem__, default=mode or policy.mode)
-    annotations = {"decision": str(outcome), "mode": str(mode), "policy": policy.version}
-    rules = dict.fromkeys(item.rule.name for item in judged if item.rule is not None)
+    mode = max((item.mode for item in results), key=_STRICTNESS.__getitem__, default=mode or policy.mode)
+    annotations = {"decision": effect.decision_label, "mode": str(mode), "policy": policy.version}
+    rules = dict.fromkeys(item.rule.name for item in results if item.rule is not None)
     if rules:
         annotations["rule"] = ", ".join(list(rules)[:MAX_FINDINGS])
-    if judged:
-        annotations["findings"] = _findings(judged)
+    if results:
+        annotations["findings"] = _findings(results)
     if break_glass is not None:
         annotations["break-glass"] = break_glass
     if error:
@@ -75,22 +75,22 @@ def annotate(
     return annotations
 
 
-def _findings(judged: Sequence[JudgedUse]) -> str:
-    listed = [_finding(item) for item in judged[:MAX_FINDINGS]]
+def _findings(results: Sequence[ImageResult]) -> str:
+    listed = [_finding(item) for item in results[:MAX_FINDINGS]]
     text = _encoder.encode(listed).decode()
-    more = len(judged) - len(listed)
+    more = len(results) - len(listed)
     return text if not more else f"{text} and {more} more"
 
 
-def _finding(item: JudgedUse) -> _Finding:
-    judgement = item.judgement
-    record = judgement.record
+def _finding(item: ImageResult) -> _Finding:
+    check = item.check
+    record = check.record
     return _Finding(
         field=item.use.field,
         image=item.use.image[:MAX_IMAGE_LENGTH],
-        finding=str(judgement.finding),
-        reason=judgement.reason,
+        finding=str(check.finding),
+        reason=check.reason,
         digest=(record.digest or "") if record is not None else "",
-        origin="stale" if judgement.origin is Origin.STALE else "",
+        origin="stale" if check.origin is Origin.STALE else "",
         exemption=item.exemption.name if item.exemption is not None else "",
     )

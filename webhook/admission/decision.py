@@ -1,141 +1,187 @@
-"""Findings into a decision: total, pure, and what is not understood denies."""
+"""Results of images and decisions on requests: plain values, made by the evaluator and the validator."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from enum import IntEnum, StrEnum
-from typing import Final
+from enum import IntEnum
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from webhook.admission.uses import ImageUse
+from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.errors import TrustLookupError
 from webhook.images.reference import ImageReference
-from webhook.policy.evaluation import Judgement
 from webhook.policy.findings import Finding, Mode
-from webhook.policy.model import Exemption, Policy, Rule
-
-FORBIDDEN: Final = (403, "Forbidden")
-TOO_MANY_REQUESTS: Final = (429, "TooManyRequests")
-SERVICE_UNAVAILABLE: Final = (503, "ServiceUnavailable")
-INTERNAL_ERROR: Final = (500, "InternalError")
+from webhook.policy.model import Exemption, Rule
+from webhook.trust.lookup import Origin
+from webhook.trust.records import TrustRecord
 
 MAX_RETRY_AFTER: Final = 5
-"""Seconds; kubectl and controllers wait as long as they are told, so it stays short."""
+"""Seconds. kubectl and controllers wait as long as the answer says, so the value stays small."""
+
+CRASHED: Final = (
+    "denied by image trust policy: the webhook failed, and a request that it cannot evaluate is denied"
+)
+"""The denial after an internal error, where the policy's language is not known."""
 
 
 class Effect(IntEnum):
-    """What a finding does to the request, weakest first."""
+    """What is done about one image, or about a request; the strongest effect of its images, weakest first.
+
+    The names of both are public: metric labels, audit annotations and keys of the log.
+    """
 
     ALLOW = 0
-    RECORD = 1
-    """It would have been refused, or warned of, but its mode is ``audit``."""
+    AUDIT = 1
+    """Allowed; ``enforce`` would have denied it or warned about it."""
     WARN = 2
-    DENY = 3
-
-
-class Outcome(StrEnum):
-    """The decision in one word: a metric label, an audit annotation and a field of the log."""
-
-    ALLOW = "allow"
-    AUDIT = "audit"
-    """Allowed; ``enforce`` would have refused it."""
-    WARN = "warn"
     """Allowed with warnings."""
-    DENY = "deny"
-    ERROR = "error"
-    """Our own failure; whether it was allowed depends on the mode."""
+    DENY = 3
+    ERROR = 4
+    """Of requests only: an internal error. The mode decides whether the request is allowed."""
+
+    @property
+    def decision_label(self) -> str:
+        """The name of the effect on a request."""
+        return _DECISION_LABELS[self]
+
+    @property
+    def image_label(self) -> str:
+        """The name of the effect on one image."""
+        return "record" if self is Effect.AUDIT else _DECISION_LABELS[self]
 
 
-OUTCOMES: Final[Mapping[Effect, Outcome]] = {
-    Effect.ALLOW: Outcome.ALLOW,
-    Effect.RECORD: Outcome.AUDIT,
-    Effect.WARN: Outcome.WARN,
-    Effect.DENY: Outcome.DENY,
-}
-"""The decision that the strongest effect of a request makes."""
+_DECISION_LABELS: Final = {effect: effect.name.lower() for effect in Effect}
 
 
-class JudgedUse(msgspec.Struct, frozen=True):
-    """One image use with all that was found out about it.
+class CheckResult(msgspec.Struct, frozen=True):
+    """The finding of an image and its cause.
 
-    ``refused`` says that the finding refuses where the mode is ``enforce``; ``effect`` is what
-    really happens. ``reference`` is ``None`` for a string that is none.
+    ``reason`` is stable, safe as a metric label, and empty where the finding needs none. ``record`` and
+    ``origin`` are set if SWR's answer is known. ``failure`` is set if the lookup failed, also if a stale
+    answer is used instead.
+    """
+
+    finding: Finding
+    reason: str = ""
+    record: TrustRecord | None = None
+    origin: Origin | None = None
+    failure: TrustLookupError | None = None
+
+
+class ImageResult(msgspec.Struct, frozen=True):
+    """The result of evaluating one image use.
+
+    ``would_deny`` is true if the finding denies under the mode ``enforce``; ``effect`` is what is done.
+    ``reference`` is ``None`` if the image is not a valid reference.
     """
 
     use: ImageUse
-    judgement: Judgement
+    check: CheckResult
     effect: Effect
-    refused: bool
+    would_deny: bool
     mode: Mode
     reference: ImageReference | None = None
     rule: Rule | None = None
     exemption: Exemption | None = None
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """The answer to one request, ready to be written, with what records of it need.
+class Status(NamedTuple):
+    """HTTP code and reason of a denial; ``retry_after_seconds`` is 0 if a retry cannot help."""
 
-    ``code`` and ``status_reason`` are the HTTP code and the reason of the Status that refuses;
-    ``retry_after_seconds`` is 0 where trying again changes nothing. ``break_glass`` is the reason
-    that an authorised user gave, ``None`` where no glass was broken.
+    code: int
+    reason: str
+    retry_after_seconds: int = 0
+
+
+FORBIDDEN: Final = Status(403, "Forbidden")
+TOO_MANY_REQUESTS: Final = Status(429, "TooManyRequests")
+INTERNAL_ERROR: Final = Status(500, "InternalError")
+SERVICE_UNAVAILABLE: Final = Status(503, "ServiceUnavailable")
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The response to one request, with the values that metrics, log and Events record.
+
+    Use ``allow``, ``deny`` or ``error`` to make one. ``code`` and ``status_reason`` are those of the denial's
+    Status. ``break_glass`` is the reason that an authorised user gave, ``None`` if break-glass was not used.
     """
 
-    outcome: Outcome
+    effect: Effect
     allowed: bool
-    judged: tuple[JudgedUse, ...] = ()
+    target: TargetKind = TargetKind.UNKNOWN
+    results: tuple[ImageResult, ...] = ()
     code: int = 0
     status_reason: str = ""
     message: str = ""
     retry_after_seconds: int = 0
     warnings: Sequence[str] = ()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
-    subject: str = ""
     break_glass: str | None = None
 
+    @classmethod
+    def allow(
+        cls,
+        target: TargetKind,
+        effect: Effect = Effect.ALLOW,
+        *,
+        results: tuple[ImageResult, ...] = (),
+        warnings: Sequence[str] = (),
+        annotations: Mapping[str, str] | None = None,
+        break_glass: str | None = None,
+    ) -> Self:
+        """Return a decision that admits the request."""
+        return cls(
+            effect,
+            allowed=True,
+            target=target,
+            results=results,
+            warnings=warnings,
+            annotations=annotations or {},
+            break_glass=break_glass,
+        )
 
-def refuses(judgement: Judgement, policy: Policy) -> Effect:
-    """Return what a finding does where the mode is ``enforce``."""
-    match judgement.finding:
-        case Finding.TRUSTED | Finding.EXEMPT:
-            return Effect.ALLOW
-        case Finding.UNMANAGED:
-            return {"allow": Effect.ALLOW, "warn": Effect.WARN}.get(policy.unmanaged_registries, Effect.DENY)
-        case Finding.UNKNOWN:
-            failure = judgement.failure
-            may_pass = failure is not None and failure.allows_pass
-            return Effect.WARN if may_pass and policy.on_lookup_failure == "allow" else Effect.DENY
-        case _:
-            return Effect.DENY
+    @classmethod
+    def deny(
+        cls,
+        target: TargetKind,
+        message: str,
+        status: Status = FORBIDDEN,
+        *,
+        effect: Effect = Effect.DENY,
+        results: tuple[ImageResult, ...] = (),
+        annotations: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return a decision that denies the request with ``message``."""
+        return cls(
+            effect,
+            allowed=False,
+            target=target,
+            results=results,
+            code=status.code,
+            status_reason=status.reason,
+            message=message,
+            retry_after_seconds=status.retry_after_seconds,
+            annotations=annotations or {},
+        )
+
+    @classmethod
+    def error(cls, target: TargetKind = TargetKind.UNKNOWN) -> Self:
+        """Return the denial after an internal error for which the mode is not known."""
+        annotations = {"decision": Effect.ERROR.decision_label, "error": "crash"}
+        return cls.deny(target, CRASHED, INTERNAL_ERROR, effect=Effect.ERROR, annotations=annotations)
 
 
-def temper(enforced: Effect, mode: Mode) -> Effect:
-    """Return the effect that remains under a mode: ``warn`` warns, ``audit`` only records."""
-    if enforced is Effect.ALLOW or mode is Mode.ENFORCE:
-        return enforced
-    return Effect.WARN if mode is Mode.WARN else Effect.RECORD
-
-
-def outcome_of(judged: Sequence[JudgedUse]) -> Outcome:
-    """Return the decision of a list of judged uses: the strongest effect among them."""
-    return OUTCOMES[max((item.effect for item in judged), default=Effect.ALLOW)]
-
-
-def status_of(
-    judged: Sequence[JudgedUse], jitter: Callable[[], float] = random.random
-) -> tuple[int, str, int]:
-    """Return code, reason and seconds to wait for a denial.
-
-    Where every use that denies is one that may pass by itself, the answer invites another try:
-    kubectl and controllers then repeat it on their own.
-    """
-    failures = [item.judgement.failure for item in judged if item.effect is Effect.DENY]
+def status_of(results: Sequence[ImageResult], jitter: Callable[[], float] = random.random) -> Status:
+    """Return the Status of a denial; it asks for a retry if every denied image has a transient failure."""
+    failures = [item.check.failure for item in results if item.effect is Effect.DENY]
     transient = [failure for failure in failures if failure is not None and failure.transient]
     if not transient or len(transient) < len(failures):
-        return (*FORBIDDEN, 0)
+        return FORBIDDEN
     asked = max((failure.retry_after or 0.0 for failure in transient), default=0.0)
     spread = 1 + math.floor(jitter() * (MAX_RETRY_AFTER - 1))
     seconds = max(1, min(MAX_RETRY_AFTER, max(math.ceil(asked), spread)))
     throttled = all(failure.reason == "throttled" for failure in transient)
-    return (*(TOO_MANY_REQUESTS if throttled else SERVICE_UNAVAILABLE), seconds)
+    return (TOO_MANY_REQUESTS if throttled else SERVICE_UNAVAILABLE)._replace(retry_after_seconds=seconds)

@@ -1,9 +1,8 @@
-"""What a developer reads: denials, warnings and the sentences in audit annotations.
+"""Messages for developers: denials, warnings, and the notes of Events.
 
-One catalogue per language (``webhook.admission.catalogues``), complete in both. A denial says per
-image which field, which image, what is wrong and what to do, then the operator's hint. A warning
-also says what follows, because the request it belongs to was admitted.
-Everything that comes out of an object is shortened and made printable first.
+There is one catalogue per language (``webhook.admission.catalogues``). A denial names for each image its
+field, the image, the problem and the remedy, then the operator's hint. A warning also says what follows,
+because its request was admitted. All text from an object is first shortened and made printable.
 """
 
 from __future__ import annotations
@@ -12,33 +11,33 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from webhook.admission.catalogues import CATALOGUES, Catalogue
-from webhook.admission.decision import Effect, JudgedUse
+from webhook.admission.decision import Effect, ImageResult
 from webhook.errors import Fault
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 
 MAX_DENIAL: Final = 4096
-"""Characters of a denial that images are named in; the rest of them is counted. The operator's hint comes
-on top. kube-apiserver sets no limit of its own below the megabytes of an answer; a terminal does."""
+"""Characters of a denial for images; the other images are counted. The operator's hint is added to these.
+kube-apiserver limits only the whole response, to megabytes; the limit is for the reader at a terminal."""
 
 MAX_IMAGE_LENGTH: Final = 200
 
 IMAGE_LENGTHS_IN_WARNING: Final = (100, 70, 50, 36)
-"""Characters of an image; the first length that leaves room for the advice is taken."""
+"""Characters of an image in a warning; the first length that leaves room for the advice is used."""
 
 MAX_WARNING: Final = 256
-"""Characters; kube-apiserver cuts longer ones (Dynamic Admission Control, response)."""
+"""Characters; kube-apiserver truncates longer warnings (Dynamic Admission Control, response)."""
 
 MAX_WARNINGS: Final = 4096
-"""Characters of all warnings together; kube-apiserver drops what is above."""
+"""Characters of all warnings together; kube-apiserver drops the rest."""
 
 ELLIPSIS: Final = "..."
 
 
 def printable(text: str, limit: int) -> str:
-    """Return ``text`` with what is not printable escaped, shortened in its middle to ``limit``.
+    """Return ``text`` with unprintable characters escaped, shortened in the middle to ``limit`` characters.
 
-    The end is kept because that is where the tag stands.
+    The end is kept because it has the tag.
     """
     if len(text) > limit:
         head = limit // 2
@@ -51,26 +50,26 @@ def printable(text: str, limit: int) -> str:
 
 
 class Messages:
-    """Writes the sentences of one policy's language."""
+    """Writes messages in the language of one policy."""
 
     def __init__(self, policy: Policy) -> None:
-        """Choose the catalogue, and the registry that images should be moved to."""
+        """Use the policy's language, hint and first registry, which images should be pushed to."""
         self._catalogue: Catalogue = CATALOGUES[policy.messages]
         self._hint = policy.hint
         registries = policy.registries.registries
         self._home = registries[0].name if registries else "SWR"
 
-    def describe(self, item: JudgedUse) -> str:
-        """Return what is wrong with one image, a clause without a full stop."""
-        return self._what(item)
+    def describe(self, item: ImageResult) -> str:
+        """Return the problem of one image, a clause without a full stop."""
+        return self._catalogue.what[self._key(item)].format(**self._names(item))
 
-    def advise(self, item: JudgedUse) -> str:
-        """Return what to do about one image, a whole sentence, or ``""``."""
+    def advise(self, item: ImageResult) -> str:
+        """Return the remedy for one image, a sentence, or ``""``."""
         return self._catalogue.advice[self._key(item)].format(**self._names(item))
 
-    def denial(self, judged: Sequence[JudgedUse], notes: Iterable[str] = ()) -> str:
-        """Return the message of a refusal; ``notes`` are whole sentences to add before the hint."""
-        denied = [item for item in judged if item.effect is Effect.DENY]
+    def denial(self, results: Sequence[ImageResult], notes: Iterable[str] = ()) -> str:
+        """Return the message of a denial; ``notes`` are sentences to add before the hint."""
+        denied = [item for item in results if item.effect is Effect.DENY]
         catalogue = self._catalogue
         sentences: list[str] = []
         total = len(catalogue.denied)
@@ -84,13 +83,13 @@ class Messages:
         sentences += [sentence for sentence in (*notes, self._hint) if sentence]
         return catalogue.denied + catalogue.space.join(sentences)
 
-    def warnings(self, judged: Sequence[JudgedUse], note: str = "") -> list[str]:
-        """Return one warning per image that is warned of, within kube-apiserver's limits.
+    def warnings(self, results: Sequence[ImageResult], note: str = "") -> list[str]:
+        """Return one warning per image with the effect ``WARN``, within kube-apiserver's limits.
 
-        Each says what is wrong, what follows and, where there is room for it, what to do. ``note``
-        comes first, a clause that is about the request as a whole.
+        Each gives the problem, what follows and, if there is room, the remedy. ``note``, a clause about the
+        whole request, comes first.
         """
-        warned = [item for item in judged if item.effect is Effect.WARN]
+        warned = [item for item in results if item.effect is Effect.WARN]
         lines = [self.warning(note)] if note else []
         total = sum(map(len, lines))
         for index, item in enumerate(warned):
@@ -105,25 +104,25 @@ class Messages:
         return lines
 
     def warning(self, clause: str) -> str:
-        """Return one warning: the gate's name, a clause, shortened to what kube-apiserver shows."""
+        """Return one warning: the policy's name and a clause, shortened to what kube-apiserver shows."""
         return printable(self._catalogue.warned + clause, MAX_WARNING)
 
-    def refusal_as_warning(self, refusal: str, *, workload: bool) -> str:
-        """Return a ``refusal`` of the whole request as the warning of a request that is admitted."""
-        what = refusal.removeprefix(self._catalogue.denied).removesuffix(self._catalogue.stop)
-        follows = self.note("pods-refused" if workload else "once-enforced")
+    def denial_as_warning(self, denial: str, *, workload: bool) -> str:
+        """Return the warning of an admitted request that ``denial`` would have denied."""
+        what = denial.removeprefix(self._catalogue.denied).removesuffix(self._catalogue.stop)
+        follows = self.note("pods-denied" if workload else "once-enforced")
         line = f"{self._catalogue.warned}{what}{self._catalogue.stop}{self._catalogue.space}{follows}"
         return printable(line, MAX_WARNING)
 
     def note(self, name: str, **values: object) -> str:
-        """Return one of the catalogue's whole sentences, by name."""
+        """Return a sentence of the catalogue by its name."""
         return self._catalogue.notes[name].format(**values)
 
-    def refusal(self, name: str, **values: object) -> str:
-        """Return a denial that is about the request as a whole and no single image."""
+    def denial_message(self, name: str, **values: object) -> str:
+        """Return the message of a denial of the whole request."""
         return self._catalogue.denied + self.note(name, **values)
 
-    def _warning_of(self, item: JudgedUse) -> str:
+    def _warning_of(self, item: ImageResult) -> str:
         catalogue = self._catalogue
         consequence = _consequence(item)
         follows = catalogue.between + catalogue.consequences[consequence] if consequence else ""
@@ -135,32 +134,28 @@ class Messages:
                 return line
         return printable(clauses[-1], MAX_WARNING)
 
-    def _advised(self, clause: str, item: JudgedUse) -> str:
-        """Return a clause as a sentence, with what to do about the image behind it."""
+    def _advised(self, clause: str, item: ImageResult) -> str:
+        """Return a clause as a sentence, followed by the remedy for the image."""
         advice = self.advise(item)
         catalogue = self._catalogue
         return f"{clause}{catalogue.stop}{catalogue.space}{advice}" if advice else clause + catalogue.stop
 
-    def _clause(self, item: JudgedUse, limit: int) -> str:
-        return (
-            f'{item.use.field} "{printable(item.use.image, limit)}"{self._catalogue.colon}{self._what(item)}'
-        )
+    def _clause(self, item: ImageResult, limit: int) -> str:
+        image = printable(item.use.image, limit)
+        return f'{item.use.field} "{image}"{self._catalogue.colon}{self.describe(item)}'
 
-    def _what(self, item: JudgedUse) -> str:
-        return self._catalogue.what[self._key(item)].format(**self._names(item))
-
-    def _key(self, item: JudgedUse) -> str:
-        finding, reason = item.judgement.finding, item.judgement.reason
+    def _key(self, item: ImageResult) -> str:
+        finding, reason = item.check.finding, item.check.reason
         if finding in (Finding.UNTRUSTED, Finding.MISSING):
             reason = _how_named(item)
-        elif item.judgement.failure is not None and item.judgement.failure.fault is not Fault.REGISTRY:
-            by_fault = f"{finding}/{reason}/{item.judgement.failure.fault}"
+        elif item.check.failure is not None and item.check.failure.fault is not Fault.REGISTRY:
+            by_fault = f"{finding}/{reason}/{item.check.failure.fault}"
             if by_fault in self._catalogue.what:
                 return by_fault
         key = f"{finding}/{reason}" if reason else str(finding)
         return key if key in self._catalogue.what else str(finding)
 
-    def _names(self, item: JudgedUse) -> dict[str, str]:
+    def _names(self, item: ImageResult) -> dict[str, str]:
         reference = item.reference
         return {
             "host": printable(reference.domain, 100) if reference is not None else "",
@@ -169,18 +164,18 @@ class Messages:
         }
 
 
-def _consequence(item: JudgedUse) -> str:
-    """Return the key of what follows for an image that is warned of, ``""`` where nothing does."""
-    if not item.refused:
-        return "only-warned" if item.judgement.finding in (Finding.UNMANAGED, Finding.UNKNOWN) else ""
+def _consequence(item: ImageResult) -> str:
+    """Return the catalogue's key for what follows from a warning about an image, ``""`` if nothing does."""
+    if not item.would_deny:
+        return "only-warned" if item.check.finding in (Finding.UNMANAGED, Finding.UNKNOWN) else ""
     enforced = item.mode is Mode.ENFORCE
     if item.use.template:
-        return "pods-refused" if enforced else "pods-once-enforced"
+        return "pods-denied" if enforced else "pods-once-enforced"
     return "break-glass" if enforced else "once-enforced"
 
 
-def _how_named(item: JudgedUse) -> str:
-    """Return how an image was named: ``digest`` without a tag, ``implied`` by no tag, or by its tag."""
+def _how_named(item: ImageResult) -> str:
+    """Return ``digest`` if only a digest was given, ``implied`` if neither tag nor digest, else ``""``."""
     reference = item.reference
     if reference is None:
         return ""

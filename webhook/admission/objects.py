@@ -1,9 +1,8 @@
-"""The parts of Kubernetes objects that matter here, as typed structures.
+"""The fields of Kubernetes objects that are read, as typed structures.
 
-One superset of shapes serves a Pod and every kind that holds a Pod template, so that a whole
-AdmissionReview is decoded into typed structures in a single pass; unknown fields are skipped, so
-that a newer API does not break us. Which part of the superset is read is decided by the resource
-of the request (``webhook.admission.uses``), never by what the object says of itself.
+One superset of fields covers Pods and every kind with a Pod template, so that an AdmissionReview is decoded
+in one pass. Unknown fields are skipped, so that a newer API is accepted. The resource of the request decides
+which fields are read (``webhook.admission.extraction``), never the object itself.
 
 ``null`` is accepted wherever the API server may write it for an empty list, map or struct.
 """
@@ -16,7 +15,7 @@ import msgspec
 
 
 class OwnerReference(msgspec.Struct, rename="camel", gc=False):
-    """Who created an object, by its own word: for Events only, it never makes anything trusted."""
+    """An owner of an object, as the object claims. Used for records only, never for a decision."""
 
     api_version: str = ""
     kind: str = ""
@@ -31,7 +30,7 @@ def controller_of(owners: Iterable[OwnerReference] | None) -> OwnerReference | N
 
 
 class ObjectMeta(msgspec.Struct, rename="camel"):
-    """The metadata that every reader of an object needs."""
+    """The metadata that every decoder of an object needs."""
 
     name: str = ""
     generate_name: str = ""
@@ -54,32 +53,32 @@ class ImageVolumeSource(msgspec.Struct, rename="camel", gc=False):
 
 
 class Volume(msgspec.Struct, gc=False):
-    """A volume; every other source than an image is of no interest."""
+    """A volume; only image sources are read."""
 
     name: str = ""
     image: ImageVolumeSource | None = None
 
 
 class PodTemplate(msgspec.Struct):
-    """The Pod that a workload's controller will create."""
+    """The template of the Pods that a workload's controller creates."""
 
     spec: Spec | None = None
 
 
 class JobSpec(msgspec.Struct):
-    """The Job that a CronJob will create."""
+    """The spec of the Jobs that a CronJob creates."""
 
     template: PodTemplate | None = None
 
 
 class JobTemplate(msgspec.Struct):
-    """The wrapper around a CronJob's Job."""
+    """The template of the Jobs that a CronJob creates."""
 
     spec: JobSpec | None = None
 
 
 class Spec(msgspec.Struct, rename="camel"):
-    """A Pod's spec, and the two places where other kinds keep theirs."""
+    """A Pod's spec, with the two fields for the Pod templates of other kinds."""
 
     containers: list[Container] | None = None
     init_containers: list[Container] | None = None
@@ -91,7 +90,7 @@ class Spec(msgspec.Struct, rename="camel"):
 
 
 class KubernetesObject(msgspec.Struct):
-    """An object of any kind that is judged."""
+    """An object of any evaluated kind."""
 
     metadata: ObjectMeta | None = None
     spec: Spec | None = None

@@ -1,29 +1,31 @@
-"""The request of an AdmissionReview, typed."""
+"""The request of an AdmissionReview (Kubernetes documentation: Dynamic Admission Control)."""
 
 from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
 from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
 
 T = TypeVar("T")
+ObjectT = TypeVar("ObjectT")
 
 MAX_NAME: Final = 253
 """Characters of an object's name (RFC 1123, DNS subdomain), all of them ASCII."""
 
 Short = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
-"""A name as the API server limits it. It ends up in logs and in memories that are counted by entries, and who
-sends a review is not always the API server."""
+"""A name as the API server limits it. Names are logged, and kept in caches that are bounded by entries; the
+sender of a review is not always the API server."""
 
 MAX_TEXT: Final = 512
-"""Bytes of whatever else is kept of an object, or of who asks, for records that are shorter still."""
+"""Bytes of any other text of an object or user that is kept for records, which are shorter."""
 
 MAX_LIST: Final = 256 * 1024
-"""Bytes of a user's groups, or of an object's owners, else there are none: 2,000 names of 128 characters."""
+"""Bytes of a user's groups or an object's owners: 2,000 names of 128 characters. A longer list counts as
+empty."""
 
 _NULL: Final = msgspec.Raw(b"null")
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeError)
@@ -32,15 +34,15 @@ _owners_decoder: Final = msgspec.json.Decoder(list[OwnerReference] | None)
 
 
 def cut(text: str, size: int) -> str:
-    """Return the beginning of a text that takes ``size`` bytes in memory, and some more for its head.
+    """Return the beginning of a text, at most ``size`` bytes in memory without the header of the string.
 
-    All characters of a string take as much as the largest: 1, 2 or 4 bytes, and 1 if all are ASCII.
+    All characters of a string take as many bytes as the largest one: 1, 2 or 4, and 1 if all are ASCII.
     """
     return text[: size if text.isascii() else size // 4]
 
 
 def _read_list(written: msgspec.Raw, decoder: msgspec.json.Decoder[list[T] | None]) -> list[T]:
-    """Return a list that stands in a review, an empty one for what is none or far too long."""
+    """Decode a list of a review; return an empty one if it is not a list or too long."""
     if len(written) > MAX_LIST:
         return []
     try:
@@ -50,7 +52,7 @@ def _read_list(written: msgspec.Raw, decoder: msgspec.json.Decoder[list[T] | Non
 
 
 class GroupKind(msgspec.Struct, gc=False):
-    """The kind of the object that is judged."""
+    """The kind of the object."""
 
     group: Short = ""
     version: Short = ""
@@ -66,11 +68,11 @@ class GroupResource(msgspec.Struct, gc=False):
 
 
 class UserInfo(msgspec.Struct, gc=False):
-    """Who asked, as the API server authenticated them."""
+    """The requester, as the API server authenticated it."""
 
     username: str = ""
     written_groups: msgspec.Raw = msgspec.field(default=_NULL, name="groups")
-    """As they stand in the review: hardly any is asked about them, and 7 MiB of them take long to decode."""
+    """Undecoded: few reviews need the groups, and 7 MiB of them take long to decode."""
 
     @property
     def groups(self) -> list[str]:
@@ -80,15 +82,15 @@ class UserInfo(msgspec.Struct, gc=False):
 
 @lru_cache(maxsize=8)
 def _decoder_of_annotation(key: str) -> msgspec.json.Decoder[Any]:
-    """Return what decodes one annotation and skips all others."""
+    """Return a decoder of one annotation that skips all others."""
     field = ("value", str | None, msgspec.field(default=None, name=key))
     return msgspec.json.Decoder(msgspec.defstruct("Annotations", [field]))
 
 
 class ReviewedMeta(ObjectMeta, rename="camel"):
-    """The metadata of an object under review, of which a part is as it stands in the review.
+    """The metadata of an object under review, in part undecoded.
 
-    Of 100,000 annotations in 7 MiB one is read, and to decode all of them takes a tenth of a second.
+    At most one annotation is read; decoding 100,000 of them (7 MiB) takes a tenth of a second.
     """
 
     annotations: msgspec.Raw = _NULL
@@ -100,7 +102,7 @@ class ReviewedMeta(ObjectMeta, rename="camel"):
         return _read_list(self.written_owners, _owners_decoder)
 
     def annotation(self, key: str) -> str | None:
-        """Return an annotation, ``None`` where it is not there."""
+        """Return an annotation, or ``None`` if it is not set."""
         try:
             value: str | None = _decoder_of_annotation(key).decode(self.annotations).value
         except _DECODE_ERRORS:  # null, above all
@@ -114,11 +116,11 @@ class ReviewedObject(KubernetesObject):
     metadata: ReviewedMeta | None = None
 
 
-class AdmissionRequest(msgspec.Struct, rename="camel"):
-    """The request of an AdmissionReview.
+class Request(msgspec.Struct, Generic[ObjectT], rename="camel"):
+    """The request of an AdmissionReview; ``ObjectT`` is the type of its objects, decoded or raw.
 
-    ``unreadable`` is ours: it says what is wrong with ``object`` where it could not be decoded,
-    in one clause, and is empty otherwise. Such a request has ``object`` ``None``.
+    ``unreadable`` is not part of the protocol. It is a clause that says why ``object`` could not be decoded,
+    and ``object`` is then ``None``.
     """
 
     uid: str
@@ -130,13 +132,13 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
     name: Short = ""
     namespace: Short = ""
     dry_run: bool | None = None
-    object: ReviewedObject | None = None
-    old_object: ReviewedObject | None = None
+    object: ObjectT = None  # type: ignore[assignment]  # absent is null, also of a raw object
+    old_object: ObjectT = None  # type: ignore[assignment]  # the same
     unreadable: str = msgspec.field(default="", name="-")
 
     @property
-    def object_name(self) -> str:
-        """The object's name, its ``generateName`` with ``*`` where it has none yet, or ``""``."""
+    def object_name(self: AdmissionRequest) -> str:
+        """The object's name, its ``generateName`` with ``*`` if it has no name yet, or ``""``."""
         if self.name:
             return self.name
         meta = self.object.metadata if self.object is not None else None
@@ -145,14 +147,14 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
         name = meta.name or (f"{meta.generate_name}*" if meta.generate_name else "")
         return name[:MAX_NAME]
 
-    def keep_identity(self) -> None:
-        """Forget of both objects, and of who asks, all but what records of the decision name.
+    def keep_identity(self: AdmissionRequest) -> None:
+        """Drop all of the objects and the user except what records of the decision name.
 
-        A review may wait for SWR for seconds, and what was decoded takes up to ten times its bytes in the
-        body, which are all that the budget of bodies counts: each of 87,000 empty annotations is 9 bytes
-        there and 84 here, and one character beyond the BMP makes four bytes of each other one of its string.
-        So whatever is read of the content is read before the wait, and names are cut to what records show.
-        Of the controllers the first is kept; the API server allows one.
+        A review may wait seconds for SWR. A decoded object takes up to ten times its bytes in the body, which
+        the body budget counts: each of 87,000 empty annotations takes 9 bytes there and 84 here, and one
+        character beyond the BMP makes every character of its string take four bytes. The content is therefore
+        read before the wait, and names are cut to what records show. Only the first controller is kept; the
+        API server allows one.
         """
         self.old_object = None
         self.user_info = UserInfo(cut(self.user_info.username, MAX_TEXT))
@@ -164,6 +166,10 @@ class AdmissionRequest(msgspec.Struct, rename="camel"):
         kept = msgspec.Raw(msgspec.json.encode([_cut_owner(owner) for owner in itertools.islice(owners, 1)]))
         name, prefix, uid = (cut(text, MAX_TEXT) for text in (meta.name, meta.generate_name, meta.uid))
         self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, written_owners=kept))
+
+
+AdmissionRequest = Request[ReviewedObject | None]
+"""A request whose objects are decoded."""
 
 
 def _is_controller(owner: OwnerReference) -> bool:

@@ -1,23 +1,16 @@
-"""AdmissionReview v1, in and out (Kubernetes documentation: Dynamic Admission Control)."""
+"""Decoding and encoding of AdmissionReview v1 (Kubernetes documentation: Dynamic Admission Control)."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from typing import Final
+from typing import Final, Generic, cast
 
 import msgspec
 
 from webhook.admission.bounds import Structure, find_excess
 from webhook.admission.decision import Decision
-from webhook.admission.request import (
-    AdmissionRequest,
-    GroupKind,
-    GroupResource,
-    ReviewedObject,
-    Short,
-    UserInfo,
-)
+from webhook.admission.request import AdmissionRequest, ObjectT, Request, ReviewedObject
 from webhook.deadlines import Pause, no_pause
 from webhook.errors import BadReviewError
 
@@ -25,35 +18,13 @@ API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 
 MAX_UID_LENGTH: Final = 256
-"""A uid is a UUID of 36 characters; it is echoed, so it is bounded."""
+"""Characters of a uid, which is a UUID of 36. The response repeats it, so it is bounded."""
 
 
-class _Review(msgspec.Struct, rename="camel"):
+class _Review(msgspec.Struct, Generic[ObjectT], rename="camel"):
     api_version: str
     kind: str
-    request: AdmissionRequest | None = None
-
-
-class _RawRequest(msgspec.Struct, rename="camel"):
-    """The same request with its objects left undecoded, for when they cannot be."""
-
-    uid: str
-    kind: GroupKind
-    resource: GroupResource
-    operation: Short
-    user_info: UserInfo
-    sub_resource: Short = ""
-    name: Short = ""
-    namespace: Short = ""
-    dry_run: bool | None = None
-    object: msgspec.Raw = msgspec.Raw(b"null")
-    old_object: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _RawReview(msgspec.Struct, rename="camel"):
-    api_version: str
-    kind: str
-    request: _RawRequest | None = None
+    request: Request[ObjectT] | None = None
 
 
 class _Details(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
@@ -75,7 +46,7 @@ class _Response(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
     audit_annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class _AnsweredReview(msgspec.Struct, rename="camel", gc=False):
+class _ReviewResponse(msgspec.Struct, rename="camel", gc=False):
     api_version: str
     kind: str
     response: _Response
@@ -86,14 +57,15 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 _OBJECT: Final = re.compile(rb',\s*"object":')
 _USER_INFO: Final = re.compile(rb',\s*"userInfo":')
 _MAX_OBJECTS: Final = 8
-"""Places at which the object may begin: the user's extra fields can hold a key of that name."""
+"""Candidates for the beginning of the object: the user's extra fields can have a key of the same name."""
 
 _MAX_BEGINNING: Final = 32 * 1024
-"""Bytes in which the object, or else the user, must begin. Names and a user with all groups have some KB; so
-many bytes of anything are read in two milliseconds, for whoever has had no turn reads them, too."""
+"""Bytes in which the object, or else the user, must begin. Names and a user with all groups take some KB. Any
+32 KiB are read in two milliseconds, which matters because they are also read without a time slice."""
 
-_review_decoder: Final = msgspec.json.Decoder(_Review)
-_raw_decoder: Final = msgspec.json.Decoder(_RawReview)
+_NULL: Final = msgspec.Raw(b"null")
+_review_decoder: Final = msgspec.json.Decoder(_Review[ReviewedObject | None])
+_raw_decoder: Final = msgspec.json.Decoder(_Review[msgspec.Raw])
 _object_decoder: Final = msgspec.json.Decoder(ReviewedObject | None)
 _encoder: Final = msgspec.json.Encoder()
 
@@ -101,46 +73,44 @@ _encoder: Final = msgspec.json.Encoder()
 def read_review(body: bytes, pause: Pause = no_pause) -> AdmissionRequest:
     """Decode the body of a call to ``/validate``; ``pause`` is called between steps that take milliseconds.
 
-    An object that cannot be decoded is no broken call: the request is returned with ``unreadable``
-    set, so that it can be refused under its uid. An ``oldObject`` that cannot be decoded counts
-    as absent, which makes every image of the object a new one.
+    An object that cannot be decoded is not a bad request: the returned request has ``unreadable`` set, so
+    that it can be denied under its uid. An ``oldObject`` that cannot be decoded counts as absent, so that
+    every image of the object is new.
 
     Raises:
-        BadReviewError: the body is no AdmissionReview v1 with a request and a uid.
+        BadReviewError: the body is not an AdmissionReview v1 with a request and a uid.
     """
     excess = find_excess(body, pause)
     if excess:
         return _read_broken(body, excess, pause)
     try:
-        review = _review_decoder.decode(body)
+        request = _checked(_review_decoder.decode(body))
     except msgspec.ValidationError as error:
         return _read_loosely(body, str(error), pause)
     except _DECODE_ERRORS as error:
         return _read_broken(body, f"is not JSON: {error}", pause)
-    request = review.request
-    _check_envelope(review.api_version, review.kind, request)
-    assert request is not None
     request.unreadable = ""
     return request
 
 
 def _read_loosely(body: bytes, why: str, pause: Pause) -> AdmissionRequest:
+    """Decode a review whose objects do not have the expected types; ``why`` is the error."""
     pause()
     try:
-        review = _raw_decoder.decode(body)
+        raw = _checked(_raw_decoder.decode(body))
     except msgspec.ValidationError as error:
-        raise BadReviewError(400, f"the body is no AdmissionReview: {error}") from None
+        raise BadReviewError(400, f"the body is not an AdmissionReview: {error}") from None
     except _DECODE_ERRORS as error:
         return _read_broken(body, f"is not JSON: {error}", pause)
-    request, raw = _read_envelope(review)
+    request = _without_objects(raw)
     pause()
     try:
-        request.object = _object_decoder.decode(raw.object)
+        request.object = _object_decoder.decode(raw.object or _NULL)
     except _DECODE_ERRORS:
         request.unreadable = why
     pause()
     try:
-        request.old_object = _object_decoder.decode(raw.old_object)
+        request.old_object = _object_decoder.decode(raw.old_object or _NULL)
     except _DECODE_ERRORS:
         request.old_object = None
     return request
@@ -149,19 +119,18 @@ def _read_loosely(body: bytes, why: str, pause: Pause) -> AdmissionRequest:
 def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
     """Return the request of a review whose objects cannot be read; ``unreadable`` says why.
 
-    The author of a Pod can make one so: ``metadata.managedFields`` nests as deeply as they like, and
-    each ``<`` in an argument takes six bytes in the API server's JSON. That must not become a broken
-    call, which a failure policy of ``Ignore`` lets pass. kube-apiserver writes the objects last, and before
-    them who asked, which is left out where it is too large or was cut off. ``None`` where the rest does not
-    come before them.
+    The author of a Pod can cause this: ``metadata.managedFields`` can nest to any depth, and each ``<`` in an
+    argument takes six bytes in the API server's JSON. It must not become a bad request, which a failure
+    policy of ``Ignore`` admits. kube-apiserver writes the objects last and the user before them; a user that
+    is too large or cut off is left out. Returns ``None`` if the other fields do not come before the objects.
 
     Raises:
-        BadReviewError: it is no AdmissionReview v1 with a request and a uid.
+        BadReviewError: the body is not an AdmissionReview v1 with a request and a uid.
     """
     structure, looked = Structure(), 0
     for match in itertools.islice(_OBJECT.finditer(body, 0, _MAX_BEGINNING), _MAX_OBJECTS):
         start = match.start()
-        structure.add(body[looked:start])  # each byte once, however many tries there are
+        structure.add(body[looked:start])  # each byte once, whatever the number of candidates
         looked = start
         if structure.excess:
             break
@@ -178,13 +147,13 @@ def _read_start(beginning: bytes, unreadable: str) -> AdmissionRequest | None:
         review = _raw_decoder.decode(beginning)
     except _DECODE_ERRORS:
         return None
-    request, _ = _read_envelope(review)
+    request = _without_objects(_checked(review))
     request.unreadable = unreadable
     return request
 
 
 def _read_broken(body: bytes, what: str, pause: Pause) -> AdmissionRequest:
-    """Read what can be read of a body that as a whole cannot; ``what`` says what is wrong with it."""
+    """Decode the readable part of a body; ``what`` says what is wrong with the body."""
     pause()
     request = read_beginning(body, f"it {what}")
     if request is None:
@@ -192,37 +161,27 @@ def _read_broken(body: bytes, what: str, pause: Pause) -> AdmissionRequest:
     return request
 
 
-def _read_envelope(review: _RawReview) -> tuple[AdmissionRequest, _RawRequest]:
-    raw = review.request
-    _check_envelope(review.api_version, review.kind, raw)
-    assert raw is not None
-    request = AdmissionRequest(
-        uid=raw.uid,
-        kind=raw.kind,
-        resource=raw.resource,
-        operation=raw.operation,
-        user_info=raw.user_info,
-        sub_resource=raw.sub_resource,
-        name=raw.name,
-        namespace=raw.namespace,
-        dry_run=raw.dry_run,
-    )
-    return request, raw
+def _without_objects(raw: Request[msgspec.Raw]) -> AdmissionRequest:
+    return cast("AdmissionRequest", msgspec.structs.replace(raw, object=None, old_object=None, unreadable=""))
 
 
-def _check_envelope(api_version: str, kind: str, request: AdmissionRequest | _RawRequest | None) -> None:
-    if kind != KIND:
-        raise BadReviewError(400, f"the body is no AdmissionReview: its kind is {kind[:64]!r}")
-    if api_version != API_VERSION:
-        raise BadReviewError(400, f"apiVersion is {api_version[:64]!r}; this webhook speaks {API_VERSION}")
+def _checked(review: _Review[ObjectT]) -> Request[ObjectT]:
+    """Return the request of a review, after checking kind, version and uid."""
+    request = review.request
+    if review.kind != KIND:
+        raise BadReviewError(400, f"the body is not an AdmissionReview: its kind is {review.kind[:64]!r}")
+    if review.api_version != API_VERSION:
+        given = review.api_version[:64]
+        raise BadReviewError(400, f"apiVersion is {given!r}; this webhook accepts {API_VERSION}")
     if request is None:
         raise BadReviewError(400, "the AdmissionReview has no request")
     if not request.uid or len(request.uid) > MAX_UID_LENGTH:
         raise BadReviewError(400, f"request.uid must have 1 to {MAX_UID_LENGTH} characters")
+    return request
 
 
 def write_review(uid: str, decision: Decision) -> bytes:
-    """Encode the answer: an AdmissionReview v1 that carries the request's uid."""
+    """Encode the response: an AdmissionReview v1 with the request's uid."""
     status = None
     if not decision.allowed:
         details = _Details(decision.retry_after_seconds) if decision.retry_after_seconds else None
@@ -234,4 +193,4 @@ def write_review(uid: str, decision: Decision) -> bytes:
         warnings=list(decision.warnings),
         audit_annotations=dict(decision.annotations),
     )
-    return _encoder.encode(_AnsweredReview(API_VERSION, KIND, response))
+    return _encoder.encode(_ReviewResponse(API_VERSION, KIND, response))

@@ -9,7 +9,7 @@ from typing import Final
 
 from cachetools import FIFOCache
 
-from webhook.admission.judging import TrustAnswers
+from webhook.admission.evaluator import TrustAnswers
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, TrustLookupError
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult

@@ -191,7 +191,7 @@ class EvidenceReader:
             reason = {"finding": "not judged", "image": _text(record, "reason"), "effect": "deny"}
             self._take_finding(record, reason, at)
         if "breakGlass" in record:
-            self._take_glass(record, findings, at)
+            self._take_break_glass(record, findings, at)
 
     def _take_finding(self, record: Mapping[str, Any], finding: Mapping[str, Any], at: str) -> None:
         namespace, image = _text(record, "namespace"), _text(finding, "image")
@@ -214,7 +214,7 @@ class EvidenceReader:
             key = (namespace, refused.kind, refused.object, image, refused.finding, refused.user)
             self._count(rows, key, refused, at)
 
-    def _take_glass(self, record: Mapping[str, Any], findings: list[dict[str, Any]], at: str) -> None:
+    def _take_break_glass(self, record: Mapping[str, Any], findings: list[dict[str, Any]], at: str) -> None:
         images = tuple(f"{_text(item, 'image')} ({_text(item, 'finding')})" for item in findings)
         row = BreakGlassRow(
             at,
@@ -313,18 +313,18 @@ def evidence_as_csv(evidence: Evidence) -> str:
     rows += [
         (
             "break-glass",
-            glass.namespace,
-            f"{glass.kind}/{glass.object}",
-            ", ".join(glass.images),
+            row.namespace,
+            f"{row.kind}/{row.object}",
+            ", ".join(row.images),
             "",
             "",
-            glass.user,
+            row.user,
             1,
-            glass.at,
-            glass.at,
-            glass.reason,
+            row.at,
+            row.at,
+            row.reason,
         )
-        for glass in evidence.glass
+        for row in evidence.glass
     ]
     return write_csv(COLUMNS, rows)
 

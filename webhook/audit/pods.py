@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from webhook.admission.uses import ImageUse
+from webhook.admission.extraction import ImageUse
 
 
 @dataclass(frozen=True, slots=True, order=True)

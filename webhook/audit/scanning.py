@@ -1,4 +1,4 @@
-"""The audit itself: pages of Pods in, a report out, in memory that does not grow with the Pods."""
+"""The audit: evaluates Pods page by page into a report. Its memory does not grow with the number of Pods."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
-from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.judging import Judge, TrustAnswers
-from webhook.admission.messages import Messages, printable
-from webhook.admission.uses import ImageUse
+from webhook.admission.decision import Effect, ImageResult
+from webhook.admission.evaluator import Evaluator, TrustAnswers
+from webhook.admission.extraction import ImageUse
+from webhook.admission.messages import printable
 from webhook.audit.caching_lookup import CachingLookup
 from webhook.audit.pods import PodPage, PodSource, RunningPod
 from webhook.audit.report import (
@@ -33,10 +33,10 @@ from webhook.policy.namespaces import NamespacePatterns
 from webhook.trust.records import TrustStatus
 
 EXCLUDED: Final = ("kube-system", "kube-public", "kube-node-lease")
-"""Namespaces that the webhook leaves out as it is installed."""
+"""Namespaces that the webhook excludes by default."""
 
 ENDING_DAYS: Final = 30
-"""An exemption that ends within so many days is spoken of."""
+"""The report lists exemptions that expire within so many days."""
 
 DAY: Final = 86400.0
 
@@ -46,10 +46,10 @@ MAX_NOTES: Final = 50
 MAX_SHOWN_FAILURES: Final = 5
 
 LOOKUP_SECONDS: Final = 10.0
-"""For one lookup: nobody waits at an API server, so SWR may take its time."""
+"""Seconds of one lookup; no API server waits for it, so it may be slow."""
 
 LOOKUP_CONCURRENCY: Final = 16
-"""Lookups at a time: the webhook asks the same SWR meanwhile."""
+"""Concurrent lookups; the webhook queries the same SWR at the same time."""
 
 _NEVER: Final = Deadline(float("inf"))
 
@@ -79,7 +79,7 @@ class NullProgress:
 
 
 def with_audit_limits(policy: Policy) -> Policy:
-    """Return the policy with lookups as an audit makes them; what it decides is the same."""
+    """Return the policy with the lookup limits of an audit; results are the same."""
     lookup = replace(
         policy.lookup,
         timeout=max(policy.lookup.timeout, LOOKUP_SECONDS),
@@ -100,11 +100,10 @@ class Audit:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Judge by ``policy``, asking ``answers``; ``excluded`` are globs of namespaces to leave out."""
+        """Evaluate under ``policy`` with lookups by ``answers``; ``excluded`` are globs of namespaces."""
         self._progress = progress if progress is not None else NullProgress()
         self._answers = CachingLookup(answers, self._progress.images_asked, sleep)
-        self._judge = Judge(policy, self._answers)
-        self._messages = Messages(policy)
+        self._evaluator = Evaluator(policy, self._answers)
         self._excluded = NamespacePatterns(tuple(excluded))
         self._clock = clock
         self._started = clock()
@@ -121,7 +120,7 @@ class Audit:
         self._images: set[str] = set()
 
     def run(self, source: PodSource) -> AuditReport:
-        """Judge all Pods of ``source``. An interrupt ends it early and leaves a partial report."""
+        """Evaluate all Pods of ``source``. An interrupt ends the audit early; the report is then partial."""
         try:
             for page in source.pages():
                 if page.remaining is not None:
@@ -147,15 +146,15 @@ class Audit:
             else:
                 by_namespace[pod.namespace].append(pod)
         for namespace, pods in by_namespace.items():
-            self._judge_pods(namespace, pods)
+            self._evaluate_pods(namespace, pods)
 
-    def _judge_pods(self, namespace: str, pods: Sequence[RunningPod]) -> None:
+    def _evaluate_pods(self, namespace: str, pods: Sequence[RunningPod]) -> None:
         now = self._clock()
-        judged = self._judge_uses(namespace, [use for pod in pods for use in pod.uses], now)
+        results = self._evaluate(namespace, [use for pod in pods for use in pod.uses], now)
         start = 0
-        ending: list[tuple[RunningPod, JudgedUse]] = []
+        ending: list[tuple[RunningPod, ImageResult]] = []
         for pod in pods:
-            mine = judged[start : start + len(pod.uses)]
+            mine = results[start : start + len(pod.uses)]
             start += len(pod.uses)
             self._count(pod, mine)
             counted: set[tuple[object, ...]] = set()
@@ -165,79 +164,77 @@ class Audit:
                     ending.append((pod, item))
         self._record_endings(namespace, ending, now)
 
-    def _judge_uses(self, namespace: str, uses: Sequence[ImageUse], now: float) -> tuple[JudgedUse, ...]:
-        return self._judge.judge(uses, namespace, _NEVER, now) if uses else ()
+    def _evaluate(self, namespace: str, uses: Sequence[ImageUse], now: float) -> tuple[ImageResult, ...]:
+        return self._evaluator.evaluate(uses, namespace, _NEVER, now) if uses else ()
 
-    def _count(self, pod: RunningPod, judged: Sequence[JudgedUse]) -> None:
+    def _count(self, pod: RunningPod, results: Sequence[ImageResult]) -> None:
         report = self.report
         space = self._namespaces.setdefault(pod.namespace, NamespaceRow(pod.namespace))
-        refused = [item for item in judged if item.refused]
+        denied = [item for item in results if item.would_deny]
         report.pods += 1
         space.pods += 1
-        if refused:
+        if denied:
             report.refused += 1
             space.refused += 1
-            if all(item.judgement.finding is Finding.UNKNOWN for item in refused):
+            if all(item.check.finding is Finding.UNKNOWN for item in denied):
                 report.unknown += 1
                 space.unknown += 1
-        if any(item.effect is Effect.DENY for item in judged):
+        if any(item.effect is Effect.DENY for item in results):
             report.enforced += 1
             space.enforced += 1
-        for item in judged:
-            report.findings[item.judgement.finding] += 1
-            space.findings[item.judgement.finding] += 1
+        for item in results:
+            report.findings[item.check.finding] += 1
+            space.findings[item.check.finding] += 1
             space.results[_result_of(item)] += 1
 
-    def _record(self, pod: RunningPod, item: JudgedUse, counted: set[tuple[object, ...]]) -> None:
-        """Keep what is worth a row; ``counted`` holds the rows in which this Pod stands already."""
-        judgement = item.judgement
+    def _record(self, pod: RunningPod, item: ImageResult, counted: set[tuple[object, ...]]) -> None:
+        """Add the rows of one image; ``counted`` are the rows that count this Pod already."""
+        check = item.check
         image = printable(item.use.image, MAX_IMAGE)
         if len(self._images) < MAX_IMAGES:
             self._images.add(image)
-        if item.refused or item.effect is not Effect.ALLOW:
+        if item.would_deny or item.effect is not Effect.ALLOW:
             row = FindingRow(
                 namespace=pod.namespace,
                 workload=pod.workload,
                 field=item.use.field,
                 image=image,
-                finding=judgement.finding,
-                reason=judgement.reason,
+                finding=check.finding,
+                reason=check.reason,
                 mode=item.mode,
-                refused=item.refused,
+                refused=item.would_deny,
                 enforced=item.effect is Effect.DENY,
-                message=self._messages.describe(item),
-                advice=self._messages.advise(item),
+                message=self._evaluator.messages.describe(item),
+                advice=self._evaluator.messages.advise(item),
                 example=pod.name,
             )
-            self._count_in(self._rows, row, (judgement.finding, judgement.reason), counted)
-        running, record = pod.digests.get(item.use.place), judgement.record
+            self._count_in(self._rows, row, (check.finding, check.reason), counted)
+        running, record = pod.digests.get(item.use.place), check.record
         current = record.digest if record is not None else None
         if running is not None and current is not None and running != current:
-            drift = DriftRow(
-                pod.namespace, pod.workload, image, running, current, judgement.finding, pod.name
-            )
+            drift = DriftRow(pod.namespace, pod.workload, image, running, current, check.finding, pod.name)
             self._count_in(self._drift, drift, (running, "runs"), counted)
 
     def _record_endings(
-        self, namespace: str, ending: Sequence[tuple[RunningPod, JudgedUse]], now: float
+        self, namespace: str, ending: Sequence[tuple[RunningPod, ImageResult]], now: float
     ) -> None:
-        """Judge what an exemption lets in as it will be judged once that has ended."""
+        """Evaluate the images of exemptions that expire soon as if these had expired."""
         then = now + ENDING_DAYS * DAY
-        later = self._judge_uses(namespace, [item.use for _, item in ending], then)
+        later = self._evaluate(namespace, [item.use for _, item in ending], then)
         counted: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
         for (pod, item), future in zip(ending, later, strict=True):
             exemption = item.exemption
             assert exemption is not None
             assert exemption.expires is not None
-            if future.refused:
+            if future.would_deny:
                 row = ExpiringExemptionRow(
                     pod.namespace,
                     pod.workload,
                     printable(item.use.image, MAX_IMAGE),
                     exemption.name,
                     exemption.expires,
-                    future.judgement.finding,
-                    self._messages.describe(future),
+                    future.check.finding,
+                    self._evaluator.messages.describe(future),
                 )
                 self._count_in(self._endings, row, (exemption.name, "ends"), counted[pod.name])
 
@@ -248,7 +245,7 @@ class Audit:
         what: tuple[object, ...],
         counted: set[tuple[object, ...]],
     ) -> None:
-        """Count a Pod in the row that is like ``row``, once however many of its containers are."""
+        """Count a Pod in the row equal to ``row``, once for all of its containers."""
         key = (row.namespace, row.workload, row.image, *what)
         if key in counted:
             return
@@ -288,17 +285,17 @@ class Audit:
             lines.append(line)
 
 
-def _result_of(item: JudgedUse) -> Result:
-    finding = item.judgement.finding
+def _result_of(item: ImageResult) -> Result:
+    finding = item.check.finding
     if finding is Finding.UNKNOWN:
         return Result.ERROR
     if item.effect is Effect.DENY:
         return Result.FAIL
-    if item.refused or item.effect is not Effect.ALLOW:
+    if item.would_deny or item.effect is not Effect.ALLOW:
         return Result.WARN
     return Result.SKIP if finding is Finding.EXEMPT else Result.PASS
 
 
-def _ends_soon(item: JudgedUse, now: float) -> bool:
+def _ends_soon(item: ImageResult, now: float) -> bool:
     exemption = item.exemption
     return exemption is not None and not exemption.active(now + ENDING_DAYS * DAY)

@@ -8,10 +8,10 @@ from typing import Final
 
 import click
 
-from webhook.admission.decision import JudgedUse
-from webhook.admission.judging import Judge
+from webhook.admission.decision import ImageResult
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import Messages
-from webhook.admission.uses import ImageUse
 from webhook.cli.command import Command
 from webhook.cli.options import config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
@@ -46,48 +46,48 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
         for index, image in enumerate(images)
     ]
     with open_engine(policy) as engine:
-        judged = Judge(policy, engine).judge(uses, namespace, Deadline.after(TIMEOUT), time.time())
+        results = Evaluator(policy, engine).evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
     messages = Messages(policy)
     if output == "json":
-        print_json([_row(item, messages) for item in judged])
+        print_json([_row(item, messages) for item in results])
     else:
         print_table(
             ("IMAGE", "FINDING", "DIGEST", "UPDATED", "MESSAGE"),
             [
                 (
                     item.use.image,
-                    item.judgement.finding.value,
+                    item.check.finding.value,
                     _short(item),
-                    (item.judgement.record.updated if item.judgement.record is not None else None) or "-",
+                    (item.check.record.updated if item.check.record is not None else None) or "-",
                     messages.describe(item),
                 )
-                for item in judged
+                for item in results
             ],
         )
-    print_failures(judged)
-    return exit_code_of(judged)
+    print_failures(results)
+    return exit_code_of(results)
 
 
-def _short(item: JudgedUse) -> str:
-    record = item.judgement.record
+def _short(item: ImageResult) -> str:
+    record = item.check.record
     return record.digest[: len("sha256:") + 12] if record is not None and record.digest else "-"
 
 
-def _row(item: JudgedUse, messages: Messages) -> dict[str, object]:
-    judgement = item.judgement
-    record = judgement.record
+def _row(item: ImageResult, messages: Messages) -> dict[str, object]:
+    check = item.check
+    record = check.record
     row: dict[str, object] = {
         "image": item.use.image,
         "reference": str(item.reference) if item.reference is not None else None,
-        "finding": judgement.finding.value,
-        "reason": judgement.reason,
-        "refused": item.refused,
+        "finding": check.finding.value,
+        "reason": check.reason,
+        "refused": item.would_deny,
         "mode": item.mode.value,
         "rule": item.rule.name if item.rule is not None else None,
         "exemption": item.exemption.name if item.exemption is not None else None,
         "message": messages.describe(item),
         "advice": messages.advise(item),
-        "detail": judgement.failure.detail if judgement.failure is not None else None,
+        "detail": check.failure.detail if check.failure is not None else None,
     }
     if record is not None:
         asked = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)

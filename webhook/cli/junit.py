@@ -29,23 +29,23 @@ def build_junit(reviewed: Sequence[ReviewedUse], messages: Messages) -> str:
 
 
 def _add_case(suite: ET.Element, item: ReviewedUse, messages: Messages) -> str:
-    judged, manifest = item.judged, item.manifest
+    result, manifest = item.result, item.manifest
     case = ET.SubElement(
         suite,
         "testcase",
         classname=_text(f"{manifest.kind}/{manifest.name}"),
-        name=_text(f"{judged.use.field} {judged.use.image}"),
+        name=_text(f"{result.use.field} {result.use.image}"),
         file=_text(manifest.file),
         line=str(item.line),
     )
-    if not judged.refused:
+    if not result.would_deny:
         return ""
-    finding = judged.judgement.finding
+    finding = result.check.finding
     verdict = "error" if finding is Finding.UNKNOWN else "failure"
-    what = messages.describe(judged)
+    what = messages.describe(result)
     trouble = ET.SubElement(case, verdict, type=finding.value, message=_text(what))
-    where = f"{manifest.file}:{item.line}: {judged.use.field}"
-    trouble.text = _text(f"{where}: {what}. {messages.advise(judged)}")
+    where = f"{manifest.file}:{item.line}: {result.use.field}"
+    trouble.text = _text(f"{where}: {what}. {messages.advise(result)}")
     return verdict
 
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from webhook.admission.decision import Effect, JudgedUse
+from webhook.admission.decision import Effect, ImageResult
+from webhook.admission.extraction import PODS, WORKLOADS, ImageUse, TargetKind, extract_images
 from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
-from webhook.admission.uses import PODS, WORKLOADS, ImageUse, Subject, find_uses
 from webhook.cli.yaml_nodes import NULL, YamlDocument, line_of
 from webhook.errors import InvalidReferenceError, ManifestError
 from webhook.images.reference import DEFAULT_TAG, parse_reference
@@ -60,7 +60,7 @@ class Manifest:
     namespace: str
     uses: tuple[ImageUse, ...]
     lines: tuple[int, ...]
-    subject: Subject
+    target: TargetKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ class ReviewedUse:
 
     manifest: Manifest
     line: int
-    judged: JudgedUse
+    result: ImageResult
 
     @property
     def is_enforced(self) -> bool:
         """Whether the policy's current mode refuses the object, or the Pods of its template."""
-        return self.judged.effect is Effect.DENY or self.judged.mode is Mode.ENFORCE
+        return self.result.effect is Effect.DENY or self.result.mode is Mode.ENFORCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +201,8 @@ def _object(
 def _read_object(name: str, document: YamlDocument, node: yaml.Node, kind: str, api_version: str) -> Read:
     line = line_of(node)
     value = document.to_python(node)
-    subject = _subject_of(kind, api_version)
-    if subject is None:
+    target = _target_of(kind, api_version)
+    if target is None:
         metadata = value.get("metadata")
         named = metadata.get("name") if isinstance(metadata, dict) else ""
         return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else WithoutImages()
@@ -210,7 +210,7 @@ def _read_object(name: str, document: YamlDocument, node: yaml.Node, kind: str, 
         obj = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:
         raise ManifestError(f"{name}:{line}: this {kind} cannot be read: {error}") from None
-    uses = find_uses(subject, kind, obj)
+    uses = extract_images(target, kind, obj)
     if uses is None:
         raise ManifestError(f"{name}:{line}: this {kind} has no Pod spec")
     metadata = value.get("metadata")
@@ -225,7 +225,7 @@ def _read_object(name: str, document: YamlDocument, node: yaml.Node, kind: str, 
         namespace=namespace if isinstance(namespace, str) else "",
         uses=tuple(map(_with_pull_policy, uses)),
         lines=tuple(document.line(node, use.field) for use in uses),
-        subject=subject,
+        target=target,
     )
 
 
@@ -263,11 +263,11 @@ def _with_pull_policy(use: ImageUse) -> ImageUse:
     return msgspec.structs.replace(use, pull_policy="Always" if latest else "IfNotPresent")
 
 
-def _subject_of(kind: str, api_version: str) -> Subject | None:
+def _target_of(kind: str, api_version: str) -> TargetKind | None:
     group, slash, version = api_version.rpartition("/")
     if version != "v1" or (slash and not group):
         return None
     if kind == "Pod" and group == PODS[0]:
-        return Subject.POD
+        return TargetKind.POD
     resource = _RESOURCE_OF.get(kind)
-    return Subject.WORKLOAD if resource is not None and resource[0] == group else None
+    return TargetKind.WORKLOAD if resource is not None and resource[0] == group else None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from webhook.admission.decision import JudgedUse
+from webhook.admission.decision import ImageResult
 from webhook.admission.messages import printable
 from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
 from webhook.policy.findings import Finding
@@ -40,9 +40,9 @@ def print_json(value: Any) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_failures(judged: Iterable[JudgedUse]) -> None:
+def print_failures(results: Iterable[ImageResult]) -> None:
     """Print to standard error why SWR could not be queried, each cause once."""
-    failures = (item.judgement.failure for item in judged if item.judgement.finding is Finding.UNKNOWN)
+    failures = (item.check.failure for item in results if item.check.finding is Finding.UNKNOWN)
     details = dict.fromkeys(failure.detail for failure in failures if failure is not None)
     for detail in list(details)[:MAX_FAILURES]:
         print(f"swr-trust: SWR could not be queried: {printable(detail, 300)}", file=sys.stderr)
@@ -50,13 +50,13 @@ def print_failures(judged: Iterable[JudgedUse]) -> None:
         print(f"swr-trust: {len(details) - MAX_FAILURES} more causes are not shown", file=sys.stderr)
 
 
-def exit_code_of(judged: Iterable[JudgedUse]) -> int:
+def exit_code_of(results: Iterable[ImageResult]) -> int:
     """Return 1 if an image is refused for a known finding, else 3 if SWR could not be queried, else 0."""
     code = EXIT_OK
-    for item in judged:
-        if item.judgement.finding is Finding.UNKNOWN:
+    for item in results:
+        if item.check.finding is Finding.UNKNOWN:
             code = code or EXIT_UNKNOWN
-        elif item.refused:
+        elif item.would_deny:
             return EXIT_REFUSED
     return code
 

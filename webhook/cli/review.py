@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from webhook.admission.judging import Judge
+from webhook.admission.evaluator import Evaluator
 from webhook.admission.messages import Messages
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
@@ -79,7 +79,7 @@ def command(
     manifests = [item for item in read if isinstance(item, Manifest)]
     messages = Messages(policy)
     with open_engine(policy) as engine:
-        reviewed = review(manifests, Judge(policy, engine), namespace)
+        reviewed = review(manifests, Evaluator(policy, engine), namespace)
     if output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif output == "sarif":
@@ -88,7 +88,7 @@ def command(
         sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
-    print_failures(item.judged for item in reviewed)
+    print_failures(item.result for item in reviewed)
     for item in _not_judged(read):
         print(f"swr-trust: {_explain(item)}", file=sys.stderr)
     if not manifests and not _not_judged(read):
@@ -116,15 +116,15 @@ def _explain(item: Unreadable | Unjudged) -> str:
     )
 
 
-def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[ReviewedUse]:
+def review(manifests: Sequence[Manifest], evaluator: Evaluator, namespace: str) -> list[ReviewedUse]:
     """Evaluate each manifest in its namespace, or in ``namespace`` if it names none."""
     reviewed: list[ReviewedUse] = []
     for manifest in manifests:
-        judged = judge.judge(
+        results = evaluator.evaluate(
             manifest.uses, manifest.namespace or namespace, Deadline.after(OBJECT_TIMEOUT), time.time()
         )
         reviewed += [
-            ReviewedUse(manifest, line, item) for line, item in zip(manifest.lines, judged, strict=True)
+            ReviewedUse(manifest, line, item) for line, item in zip(manifest.lines, results, strict=True)
         ]
     return reviewed
 
@@ -132,32 +132,32 @@ def review(manifests: Sequence[Manifest], judge: Judge, namespace: str) -> list[
 def _exit_code(reviewed: Sequence[ReviewedUse], fail_on: str) -> int:
     if fail_on == "never":
         return EXIT_OK
-    return exit_code_of(item.judged for item in reviewed if fail_on == "refused" or item.is_enforced)
+    return exit_code_of(item.result for item in reviewed if fail_on == "refused" or item.is_enforced)
 
 
 def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
-    judgement = item.judged.judgement
+    check = item.result.check
     return {
         "file": item.manifest.file,
         "line": item.line,
         "kind": item.manifest.kind,
         "name": item.manifest.name,
         "namespace": item.manifest.namespace,
-        "field": item.judged.use.field,
-        "image": item.judged.use.image,
-        "finding": judgement.finding.value,
-        "reason": judgement.reason,
-        "refused": item.judged.refused,
-        "mode": item.judged.mode.value,
-        "message": messages.describe(item.judged),
-        "advice": messages.advise(item.judged),
+        "field": item.result.use.field,
+        "image": item.result.use.image,
+        "finding": check.finding.value,
+        "reason": check.reason,
+        "refused": item.result.would_deny,
+        "mode": item.result.mode.value,
+        "message": messages.describe(item.result),
+        "advice": messages.advise(item.result),
     }
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
     """Return the message of an image and, if it is refused, what to do."""
-    what = messages.describe(item.judged)
-    advice = messages.advise(item.judged) if is_reported(item) else ""
+    what = messages.describe(item.result)
+    advice = messages.advise(item.result) if is_reported(item) else ""
     return f"{what}. {advice}" if advice else what
 
 
@@ -166,14 +166,14 @@ def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) ->
         (
             f"{item.manifest.file}:{item.line}",
             f"{item.manifest.kind}/{item.manifest.name}",
-            item.judged.use.image,
-            item.judged.judgement.finding.value,
+            item.result.use.image,
+            item.result.check.finding.value,
             _advised(item, messages),
         )
         for item in reviewed
     ]
     if rows:
         print_table(("WHERE", "OBJECT", "IMAGE", "FINDING", "MESSAGE"), rows)
-    refused = sum(item.judged.refused for item in reviewed)
+    refused = sum(item.result.would_deny for item in reviewed)
     summary = f"{len(reviewed)} image(s) in {objects} object(s), {refused} refused"
     print(summary if sys.stdout.isatty() else f"\n{summary}")

@@ -84,7 +84,7 @@ def build_sarif(
 
 def is_reported(item: ReviewedUse) -> bool:
     """Whether a reviewed use is refused or causes a warning."""
-    return item.judged.refused or item.judged.effect is not Effect.ALLOW
+    return item.result.would_deny or item.result.effect is not Effect.ALLOW
 
 
 def _rule(finding: Finding) -> dict[str, Any]:
@@ -102,15 +102,15 @@ def _rule(finding: Finding) -> dict[str, Any]:
 
 
 def _result(item: ReviewedUse, messages: Messages) -> dict[str, Any]:
-    judged, manifest = item.judged, item.manifest
-    finding = judged.judgement.finding
-    image = printable(judged.use.image, MAX_IMAGE)
-    text = f'{judged.use.field} "{image}": {messages.describe(judged)}.'
-    advice = messages.advise(judged)
+    result, manifest = item.result, item.manifest
+    finding = result.check.finding
+    image = printable(result.use.image, MAX_IMAGE)
+    text = f'{result.use.field} "{image}": {messages.describe(result)}.'
+    advice = messages.advise(result)
     where = f"{manifest.file}\n{manifest.kind}\n{manifest.namespace}\n{manifest.name}"
-    identity = f"{where}\n{judged.use.field}\n{judged.use.image}"
+    identity = f"{where}\n{result.use.field}\n{result.use.image}"
     level = "note"
-    if judged.refused:
+    if result.would_deny:
         level = "error" if item.is_enforced else "warning"
     return {
         "ruleId": f"swr-trust/{finding.value}",
@@ -124,7 +124,7 @@ def _result(item: ReviewedUse, messages: Messages) -> dict[str, Any]:
                     "region": {"startLine": item.line},
                 },
                 "logicalLocations": [
-                    {"fullyQualifiedName": f"{manifest.kind}/{manifest.name}.{judged.use.field}"}
+                    {"fullyQualifiedName": f"{manifest.kind}/{manifest.name}.{result.use.field}"}
                 ],
             }
         ],

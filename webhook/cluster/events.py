@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.decision import Decision, Effect, Outcome
+from webhook.admission.decision import Decision, Effect
+from webhook.admission.extraction import TargetKind
 from webhook.admission.messages import Messages, printable
 from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
-from webhook.admission.uses import Subject
 from webhook.cluster.client import KubernetesApi
 from webhook.cluster.event_recorder import (
     EventKey,
@@ -35,11 +35,11 @@ MAX_IMAGES: Final = 3
 """Images that a note names."""
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PODS: Final = frozenset({Subject.POD.value, Subject.MIRROR_POD.value, Subject.UNKNOWN.value})
+_PODS: Final = frozenset({TargetKind.POD, TargetKind.MIRROR_POD, TargetKind.UNKNOWN})
 
 
 class DecisionEvents(EventRecorder):
-    """Implements ``webhook.admission.gate.DecisionObserver``."""
+    """Implements ``webhook.admission.validator.DecisionObserver``."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class DecisionEvents(EventRecorder):
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - its time is not needed
         """Queue an Event for a denial, warning or break-glass use, without waiting."""
-        if decision.outcome is Outcome.ALLOW and decision.break_glass is None:
+        if decision.effect is Effect.ALLOW and decision.break_glass is None:
             return
-        if request.dry_run or decision.subject not in _PODS:
+        if request.dry_run or decision.target not in _PODS:
             return
         if _NAMESPACE.fullmatch(request.namespace) is None:
             return  # It becomes part of a path, and a request may come from another client.
@@ -69,18 +69,18 @@ def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> 
     """Return the reason and the note of the Event."""
     if decision.break_glass is not None:
         user = printable(request.user_info.username, 100)
-        told = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
-        return "BreakGlassUsed", told.strip()
+        note = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
+        return "BreakGlassUsed", note.strip()
     if not decision.allowed:
         return "ImageRefused", decision.message
-    told = _images(decision, messages) or " ".join(decision.warnings)
-    return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be judged")
+    note = _images(decision, messages) or " ".join(decision.warnings)
+    return "ImageWouldBeRefused", note or decision.annotations["error"]
 
 
 def _images(decision: Decision, messages: Messages) -> str:
     warned = [
         msgspec.structs.replace(item, effect=Effect.WARN)
-        for item in decision.judged
+        for item in decision.results
         if item.effect > Effect.ALLOW
     ]
     lines = messages.warnings(warned[:MAX_IMAGES])

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from webhook.admission.uses import ImageUse
+from webhook.admission.extraction import ImageUse
 from webhook.cluster.client import ReadApi
 from webhook.cluster.pods import read_uses
 from webhook.errors import ClusterError

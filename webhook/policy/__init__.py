@@ -1,1 +1,1 @@
-"""The configuration file: read, checked, watched, compiled; and what it makes of one image."""
+"""The configuration file: loading, validation, reloading, and the compiled policy."""

@@ -1,4 +1,4 @@
-"""From the file as it is written to the policy that decides. All has been checked: nothing can fail."""
+"""Compilation of a validated configuration file into a policy. Cannot fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the schema finds wrong, in words for whoever wrote the file."""
+"""Messages for the errors of the configuration schema."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SECRETS: Final = ("secret", "password", "token", "accesskey")
 
 
 def explain(error: ValidationError) -> Iterator[Problem]:
-    """Return the problems that stand in an error of the schema."""
+    """Return the problems that a validation error reports."""
     for detail in error.errors(include_url=False, include_input=False):
         if detail["type"] == "problems":
             for part, message in detail["ctx"]["problems"]:

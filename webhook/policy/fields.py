@@ -1,4 +1,4 @@
-"""The types of single values in the configuration file: what a host, a URL or a pattern looks like.
+"""Types of single values in the configuration file: hosts, URLs, patterns and others.
 
 Each type says in one clause what is wrong with a value and what to write. No message repeats a
 value that might be a secret in the wrong place.
@@ -45,10 +45,10 @@ BROAD_GROUPS: Final = frozenset(
         "system:bootstrappers",
     }
 )
-"""Groups of everybody or of every machine: a glass that all may break protects nothing."""
+"""Groups of all users or all machines, which may not be allowed to use break-glass."""
 
 CONTROLLERS: Final = ("system:kube-controller-manager", "system:kube-scheduler", "system:apiserver")
-"""Users that act for others: what they create was asked for by somebody else."""
+"""Users that act for others: another user caused what they create."""
 
 
 def _text(value: object) -> str:
@@ -65,7 +65,7 @@ def _parsed(parse: Callable[[str], Any], **schema: Any) -> Any:
 
 
 def _line(maximum: int, least: int = 1) -> Callable[[str], str]:
-    """Return the check of a text of one line, without the white space around it."""
+    """Return a validator of one line of text, which also strips white space."""
 
     def check(text: str) -> str:
         text = text.strip()

@@ -1,4 +1,4 @@
-"""The findings: what can be said about one use of an image."""
+"""Findings of images, and modes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Finding(StrEnum):
-    """Exactly one per image use; the values are stable names in metrics, logs and output."""
+    """The finding of one image use. The values are public: metrics, logs and command output."""
 
     TRUSTED = "trusted"
     UNTRUSTED = "untrusted"
@@ -19,7 +19,7 @@ class Finding(StrEnum):
 
 
 class Mode(StrEnum):
-    """What is done about a finding that refuses."""
+    """The enforcement mode: deny, warn about or only record an image that fails evaluation."""
 
     ENFORCE = "enforce"
     WARN = "warn"

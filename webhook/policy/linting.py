@@ -1,4 +1,4 @@
-"""What is legal in a policy but dangerous or useless."""
+"""Warnings about valid policies that are dangerous or have unused parts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from webhook.policy.shared_domains import shared_domain
 from webhook.registries import Registry
 
 EXPIRY_NOTICE: Final = 14 * 86400.0
-"""Seconds before its end from which an exemption is warned of."""
+"""Seconds before its expiry from which an exemption causes a warning."""
 
 LONG_TRUST: Final = 600.0
-"""Seconds of ``cache.trusted`` from which on the time that a withdrawn trust lives on is worth a word."""
+"""Seconds of ``cache.trusted`` above which a warning names how long revoked trust stays cached."""
 
 
 SERVICE_ACCOUNT: Final = "system:serviceaccount:"
-"""What the user name of a ServiceAccount begins with."""
+"""The prefix of a ServiceAccount's user name."""
 
 
 def lint(policy: Policy, now: float) -> list[Problem]:
@@ -40,7 +40,7 @@ def lint(policy: Policy, now: float) -> list[Problem]:
 
 
 def expiring(policy: Policy, now: float) -> list[tuple[Exemption, float]]:
-    """Return the exemptions that end within the notice or have ended, with the seconds left."""
+    """Return the exemptions that expire within the notice period or have expired, with the seconds left."""
     return [(policy.exemptions[index], left) for index, left in _ending(policy, now)]
 
 
@@ -177,7 +177,7 @@ def _lint_patterns(policy: Policy) -> Iterator[Problem]:
 
 
 def _lint_shared_domains(policy: Policy) -> Iterator[Problem]:
-    """Warn of wildcard hosts wherever a match makes the policy milder."""
+    """Warn about wildcard hosts where a match makes the policy less strict."""
     order = STRICTEST_FIRST.index
     items = [
         (f"rules[{index}]", rule.images)

@@ -1,4 +1,4 @@
-"""Reading the configuration file: every problem at once, each with its path."""
+"""Loading of the configuration file; reports all problems at once, each with its path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhook.policy.schema import PolicyModel
 from webhook.regions import find_region, suggest_region
 
 MAX_PROBLEMS: Final = 100
-"""Problems that are listed; the rest is counted."""
+"""Problems that are listed; others are counted."""
 
 
 def load_policy(path: str) -> Policy:
@@ -66,7 +66,7 @@ def parse_policy(data: bytes | str) -> Policy:
 
 
 def _first_of_each(problems: Iterable[Problem]) -> list[Problem]:
-    """Return one problem per place: what is no value at all need not be called a wrong one, too."""
+    """Return one problem per path: a missing value is not reported as a wrong one, too."""
     first: dict[str, Problem] = {}
     for problem in problems:
         first.setdefault(problem.path, problem)

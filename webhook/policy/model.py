@@ -1,4 +1,4 @@
-"""The policy: a configuration file, checked and compiled. Immutable; one request sees one policy."""
+"""The policy: a validated and compiled configuration file. Immutable; each request is evaluated under one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from webhook.registries import RegistryTable
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 MAX_REMEMBERED: Final = 4096
-"""Pairs of namespace and image for which a policy remembers what matches."""
+"""Pairs of namespace and image whose matches are cached for each policy."""
 
 
 STRICTEST_FIRST: Final = (Mode.ENFORCE, Mode.WARN, Mode.AUDIT)
-"""The modes in the order in which ``Policy.rule_for`` prefers them in doubt."""
+"""The modes in the order of preference of ``Policy.rule_for`` between rules that may match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A mode, and stricter demands, for some images in some namespaces."""
+    """A mode and stricter requirements for some images in some namespaces."""
 
     name: str
     namespaces: NamespacePatterns
@@ -38,15 +38,15 @@ class Rule:
 
     @property
     def is_about_all(self) -> bool:
-        """Whether it is about every image of its namespaces."""
+        """Whether the rule covers every image of its namespaces."""
         return any(pattern.is_everything for pattern in self.images)
 
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """Images that are admitted without asking SWR, and why.
+    """Images that are admitted without a lookup, with the reason.
 
-    ``expires`` is the instant in UTC from which it no longer counts; ``None`` for never.
+    ``expires`` is the time in UTC from which the exemption no longer applies; ``None`` means never.
     """
 
     name: str
@@ -56,38 +56,39 @@ class Exemption:
     expires: dt.datetime | None = None
 
     def active(self, now: float) -> bool:
-        """Whether it still counts at ``now``, in seconds since the epoch."""
+        """Return whether the exemption applies at ``now``, in seconds since the epoch."""
         return self.expires is None or now < self.expires.timestamp()
 
 
 @dataclass(frozen=True, slots=True)
 class BreakGlass:
-    """Who may pass by annotation in an emergency; nobody by default."""
+    """Users and groups that may use break-glass; none by default."""
 
     annotation: str = "swr-trust/break-glass"
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
 
     def allows(self, username: str, groups: Sequence[str]) -> bool:
-        """Whether this user may break the glass."""
+        """Return whether this user may use break-glass."""
         return username in self.users or not self.groups.isdisjoint(groups)
 
 
 @dataclass(slots=True)
 class _Matches:
-    """All that a policy says about one image in one namespace, whatever the time is; filled in later."""
+    """Cached matches of one image in one namespace, independent of the time; filled in on first use."""
 
     known: bool = False
     rule: Rule | None = None
     exemptions: int = 0
-    """Those that match, as a set of positions: a list for each pair could be a thousand long."""
+    """The positions of matching exemptions, as a bit set: a list could have a thousand entries for each
+    pair."""
 
 
 @dataclass(slots=True)
 class _Scope:
-    """Which rules and exemptions are about one namespace, as sets of positions; filled in later.
+    """The rules and exemptions of one namespace, as bit sets of positions; filled in on first use.
 
-    No more than that: an author may create namespaces without end, and a policy may be long.
+    Nothing larger is cached: users may create any number of namespaces, and a policy may be long.
     """
 
     known: bool = False
@@ -97,28 +98,28 @@ class _Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """What finds rules and exemptions; one for the whole policy, whatever the namespace."""
+    """The indexes of rules and exemptions of a policy, for all namespaces."""
 
     rules: PatternIndex
     exemptions: PatternIndex
     namespaces_of_rules: NamespaceIndex
     namespaces_of_exemptions: NamespaceIndex
     catching_all: int
-    """Rules that are about what cannot be read."""
+    """Rules that apply to unreadable images and objects."""
     lasting: int
-    """Exemptions without an end: none below one that matches is ever reached."""
+    """Exemptions that do not expire: if one matches, later exemptions are never reached."""
 
 
 MAX_SCOPES: Final = 1024
-"""Namespaces for which a policy remembers what is about them."""
+"""Namespaces whose rules and exemptions are cached for each policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The whole configuration. ``version`` is a fingerprint of the file, for logs and metrics.
+    """The configuration. ``version`` is a fingerprint of the file, for logs and metrics.
 
-    What matches an image in a namespace never changes under one policy, so it is worked out once
-    and remembered, within bounds. Only the time is looked at for each request.
+    The matches of an image in a namespace do not change under one policy, so they are cached, within limits.
+    Only expiry is checked for each request.
     """
 
     version: str
@@ -141,7 +142,7 @@ class Policy:
     _scope: Callable[[str], _Scope] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the index, here because a policy is read beside the loop, and start with an empty memory."""
+        """Build the indexes, which takes long, here: a policy is parsed outside of the event loop."""
         index = _Index(
             rules=PatternIndex(rule.images for rule in self.rules),
             exemptions=PatternIndex(item.images for item in self.exemptions),
@@ -153,7 +154,7 @@ class Policy:
             lasting=_set_of(item.expires is None for item in self.exemptions),
         )
         object.__setattr__(self, "_index", index)
-        # What is remembered is made empty, and filled in by whoever finds it so, who may give way meanwhile.
+        # Entries are created empty and filled in by the first user, which may pause in between.
         object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(lambda *_: _Matches()))
         object.__setattr__(self, "_scope", lru_cache(maxsize=MAX_SCOPES)(lambda _: _Scope()))
 
@@ -166,7 +167,7 @@ class Policy:
     ) -> Exemption | None:
         """Return the first exemption that matches and has not expired at ``now`` (epoch seconds).
 
-        ``pause`` is called between comparisons; what is remembered needs none.
+        ``pause`` is called between comparisons; cached matches need none.
         """
         matching = self._matches_of(namespace, reference, pause).exemptions
         for position in positions_in(matching) if matching else ():
@@ -180,27 +181,27 @@ class Policy:
         reference: ImageReference | None,
         pause: Pause = no_pause,
     ) -> Rule | None:
-        """Return the first rule of the file that matches.
+        """Return the first rule that matches.
 
-        Where a rule names tags and the image pins a digest, or the other way round, the rule only
-        may match. The rules that may match and stand above the first that certainly does, or above
-        the policy's own mode, are then candidates like it, and the strictest of them counts.
+        If a rule names tags and the image pins a digest, or the reverse, the rule may match. All rules that
+        may match and come before the first certain match, or before the policy's own mode, are candidates.
+        The strictest candidate is returned.
 
-        ``None`` stands for what cannot be read: a string that is no reference, an object without a
-        Pod spec. It could be any image, so the first rule of the namespace that is about every
-        image or that enforces is the one: nobody gets past a strict rule by being unreadable.
+        If ``reference`` is ``None``, the image or Pod spec could not be parsed and may be any image. Then the
+        first rule of the namespace that covers every image or enforces is returned, so that an unreadable
+        object cannot bypass a strict rule.
 
-        ``pause`` is called between comparisons; what is remembered needs none.
+        ``pause`` is called between comparisons; cached matches need none.
         """
         return self._matches_of(namespace, reference, pause).rule
 
     def mode_for(self, rule: Rule | None) -> Mode:
-        """Return the mode that a rule leads to: its own, or the policy's."""
+        """Return the mode of a rule, which defaults to the policy's."""
         return self.mode if rule is None or rule.mode is None else rule.mode
 
     @property
     def may_enforce(self) -> bool:
-        """Whether any image anywhere could be refused under this policy."""
+        """Whether the policy or one of its rules enforces."""
         return self.mode is Mode.ENFORCE or any(rule.mode is Mode.ENFORCE for rule in self.rules)
 
     def _matches_of(self, namespace: str, reference: ImageReference | None, pause: Pause) -> _Matches:
@@ -234,7 +235,7 @@ class Policy:
         return candidates[0] if len(candidates) == 1 else self._strictest(candidates)
 
     def _strictest(self, candidates: Sequence[Rule | None]) -> Rule | None:
-        """Return the first candidate of the strictest mode, with the demands of all of that mode."""
+        """Return the first candidate of the strictest mode, with the requirements of all of that mode."""
         strictest = min((self.mode_for(rule) for rule in candidates), key=STRICTEST_FIRST.index)
         equals = [rule for rule in candidates if rule is not None and self.mode_for(rule) is strictest]
         if not equals:
@@ -247,5 +248,5 @@ class Policy:
 
 
 def _set_of(chosen: Iterable[bool]) -> int:
-    """Return the positions of what is chosen, as a set."""
+    """Return the positions of the true values, as a bit set."""
     return sum(1 << position for position, is_chosen in enumerate(chosen) if is_chosen)

@@ -10,7 +10,7 @@ from webhook.globs import WILDCARD, matches_glob
 
 @dataclass(frozen=True)
 class NamespacePatterns:
-    """A list of globs, compared with the whole name of a namespace; ``*`` is any run of characters.
+    """A list of globs that match whole names of namespaces; ``*`` matches any characters.
 
     An empty list matches nothing: only what is left out altogether means every namespace.
     """
@@ -26,9 +26,9 @@ class NamespacePatterns:
         return tuple(glob for glob in self.globs if WILDCARD in glob)
 
     def match(self, namespace: str) -> bool:
-        """Whether any of the globs is the whole name."""
+        """Return whether one of the globs matches the name."""
         return namespace in self._names or any(matches_glob(glob, namespace) for glob in self._wild)
 
     def covers(self, other: NamespacePatterns) -> bool:
-        """Whether every namespace of ``other`` is certainly one of these; ``False`` in doubt."""
+        """Return whether these globs certainly match every namespace of ``other``; ``False`` if not known."""
         return all(any(matches_glob(mine, theirs) for mine in self.globs) for theirs in other.globs)

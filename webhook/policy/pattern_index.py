@@ -1,4 +1,4 @@
-"""Which rules or exemptions are about an image, and about a namespace: by what their patterns begin with.
+"""Indexes of rules and exemptions by image and by namespace, using the literal beginnings of patterns.
 
 A policy may hold thousands of patterns, and a Pod hundreds of images. Comparing all with all took seconds.
 A pattern is only compared with what begins as it does up to its first wildcard, and patterns that several
@@ -49,7 +49,7 @@ def _find_holders(items: Iterable[Iterable[H]]) -> dict[H, int]:
 
 
 class _Beginnings(Generic[T]):
-    """Values found by the literal beginning of a glob: whatever may match a text, and little else."""
+    """Values by the literal beginning of a glob: returns all that may match a text, and few others."""
 
     def __init__(self) -> None:
         self._whole: dict[str, list[T]] = {}
@@ -72,7 +72,7 @@ class _Beginnings(Generic[T]):
 
 
 class PatternIndex:
-    """Items found by their image patterns; immutable."""
+    """Index of items by their image patterns; immutable."""
 
     def __init__(self, items: Iterable[Iterable[ImagePattern]]) -> None:
         """Index items by the patterns of each."""
@@ -86,7 +86,7 @@ class PatternIndex:
                 self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))
 
     def candidates(self, reference: ImageReference) -> Iterator[tuple[ImagePattern, int]]:
-        """Yield the patterns that are compared with this image, each with the items that hold it."""
+        """Yield the patterns to compare with an image, each with its items."""
         yield from self._of_host.find(f"{reference.domain}/{reference.path}")
         yield from self._of_any_host.find(reference.path)
 
@@ -97,7 +97,7 @@ class PatternIndex:
         last: int = EVERY,
         pause: Pause = no_pause,
     ) -> tuple[int, int]:
-        """Return the items that may be about this image and those that certainly are.
+        """Return the items that may match an image and those that certainly do.
 
         Only those ``among`` count, and none behind the first of ``last`` that certainly is about it.
         ``pause`` is called before each comparison.
@@ -117,7 +117,7 @@ class PatternIndex:
 
 
 class NamespaceIndex:
-    """Items found by the globs of their namespaces; immutable."""
+    """Index of items by the globs of their namespaces; immutable."""
 
     def __init__(self, items: Iterable[Iterable[str]]) -> None:
         """Index items by the globs of each."""
@@ -126,7 +126,7 @@ class NamespaceIndex:
             self._globs.add(glob, (glob, held))
 
     def match(self, namespace: str, pause: Pause = no_pause) -> int:
-        """Return the items that are about this namespace; ``pause`` is called before each comparison."""
+        """Return the items that match a namespace; ``pause`` is called before each comparison."""
         found = 0
         for glob, held in self._globs.find(namespace):
             # What is found already needs no second reason.

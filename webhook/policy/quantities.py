@@ -1,4 +1,4 @@
-"""Durations and expiry dates as they are written in the configuration file."""
+"""Parsing of durations and expiry dates in the configuration file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a number of seconds as the file would say it; ``parse_duration`` reads it back."""
+    """Return a number of seconds as a duration of the file, the reverse of ``parse_duration``."""
     text = ""
     for unit, length in _UNITS:
         count, seconds = divmod(seconds, length)
@@ -44,7 +44,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_expiry(value: object) -> dt.datetime:
-    """Return the instant in UTC at which something ends: a date's last, or an RFC 3339 time.
+    """Return the time of an expiry in UTC: the end of a date, or an RFC 3339 time.
 
     The instant itself is over the end: a date counts up to the midnight that follows it.
 

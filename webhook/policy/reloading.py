@@ -1,4 +1,4 @@
-"""The policy of a running process: a changed file takes effect, a broken one changes nothing."""
+"""Reloading of the policy: a valid changed file takes effect, an invalid one is ignored."""
 
 from __future__ import annotations
 

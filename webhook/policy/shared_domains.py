@@ -1,4 +1,4 @@
-"""Domains below which strangers can have a host of their own."""
+"""Domains below which anyone can register a host."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SHARED_DOMAINS: Final = (
     "nip.io",
     "xip.io",
 )
-"""Not complete, and cannot be: a domain that is missing here only goes without a warning."""
+"""Not complete. A domain that is missing causes no warning."""
 
 
 def shared_domain(pattern: ImagePattern) -> str | None:

@@ -19,10 +19,12 @@ _SENTENCES: Final = {
 }
 
 
-def create_app(gate: Decider, health: Health, metrics: Metrics, large_work: LargeWork | None = None) -> Flask:
+def create_app(
+    validator: Decider, health: Health, metrics: Metrics, large_work: LargeWork | None = None
+) -> Flask:
     """Return the application; all it needs is handed in, nothing is global.
 
-    ``large_work`` is the process's own, which ``gate`` shares.
+    ``large_work`` is the process's own, which ``validator`` shares.
     """
     app = Flask("swr-trust-webhook", static_folder=None)
 
@@ -54,5 +56,5 @@ def create_app(gate: Decider, health: Health, metrics: Metrics, large_work: Larg
         metrics.call_broken(code)
         return Response(error_body(_SENTENCES.get(code, error.name)), status=code, mimetype=JSON)
 
-    app.wsgi_app = Reviews(app.wsgi_app, gate, health, metrics, large_work or LargeWork())  # type: ignore[method-assign]
+    app.wsgi_app = Reviews(app.wsgi_app, validator, health, metrics, large_work or LargeWork())  # type: ignore[method-assign]
     return app

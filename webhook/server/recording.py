@@ -1,11 +1,12 @@
-"""What is kept of each decision: metrics and one line of log."""
+"""The record of each decision: metrics and one line of the decision log."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any, Final
 
-from webhook.admission.decision import Decision, Effect, JudgedUse, Outcome
+from webhook.admission.decision import Decision, Effect, ImageResult
+from webhook.admission.extraction import TargetKind
 from webhook.admission.request import AdmissionRequest
 from webhook.telemetry.logs import LineLog
 from webhook.telemetry.metrics import Metrics
@@ -13,12 +14,10 @@ from webhook.telemetry.metrics import Metrics
 LOGGER: Final = "webhook.decisions"
 
 MAX_FINDINGS: Final = 20
-"""Images of one request that the log spells out."""
+"""Images of one request that the log lists."""
 
 MAX_NAME: Final = 300
 """Characters of a user's name; Kubernetes has no limit of its own."""
-
-_EFFECTS = {effect: effect.name.lower() for effect in Effect}
 
 
 class DecisionRecorder:
@@ -33,17 +32,15 @@ class DecisionRecorder:
         """Count a decision and write its line."""
         metrics = self._metrics
         metrics.request_decided(
-            decision.subject or "unknown",
+            decision.target.value,
             request.operation,
-            decision.outcome.value,
+            decision.effect.decision_label,
             dry_run=bool(request.dry_run),
             seconds=seconds,
         )
-        for item in decision.judged:
-            judgement = item.judgement
-            metrics.image_judged(
-                judgement.finding.value, judgement.reason, item.mode.value, _EFFECTS[item.effect]
-            )
+        for item in decision.results:
+            check = item.check
+            metrics.image_judged(check.finding.value, check.reason, item.mode.value, item.effect.image_label)
         if decision.break_glass is not None and not request.dry_run:
             metrics.break_glass_used()
         level = _level_of(decision)
@@ -52,9 +49,9 @@ class DecisionRecorder:
 
 
 def _level_of(decision: Decision) -> int:
-    if decision.outcome is Outcome.ERROR:
+    if decision.effect is Effect.ERROR:
         return logging.ERROR
-    if decision.subject == "ignored":
+    if decision.target is TargetKind.IGNORED:
         return logging.DEBUG
     return logging.INFO
 
@@ -62,7 +59,7 @@ def _level_of(decision: Decision) -> int:
 def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "uid": request.uid,
-        "decision": decision.outcome.value,
+        "decision": decision.effect.decision_label,
         "allowed": decision.allowed,
         "operation": request.operation,
         "kind": request.kind.kind,
@@ -70,10 +67,10 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
         "object": request.object_name,
         "user": request.user_info.username[:MAX_NAME],
         "milliseconds": round(seconds * 1000, 2),
-        "findings": [_finding(item) for item in decision.judged[:MAX_FINDINGS]],
+        "findings": [_finding(item) for item in decision.results[:MAX_FINDINGS]],
     }
-    if len(decision.judged) > MAX_FINDINGS:
-        fields["more"] = len(decision.judged) - MAX_FINDINGS
+    if len(decision.results) > MAX_FINDINGS:
+        fields["more"] = len(decision.results) - MAX_FINDINGS
     owner = _owner_of(request)
     if owner:
         fields["owner"] = owner
@@ -83,13 +80,13 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
         fields["dryRun"] = True
     if decision.break_glass is not None:
         fields["breakGlass"] = decision.break_glass
-    if decision.message and not decision.judged:
+    if decision.message and not decision.results:
         fields["reason"] = decision.message
     return fields
 
 
 def _owner_of(request: AdmissionRequest) -> str:
-    """Return ``Kind/name`` of the controller that creates the object, by the object's own word."""
+    """Return ``Kind/name`` of the object's controller, as its owner references claim."""
     meta = request.object.metadata if request.object is not None else None
     for reference in meta.owner_references if meta is not None else ():
         if reference.controller and reference.kind and reference.name:
@@ -97,21 +94,21 @@ def _owner_of(request: AdmissionRequest) -> str:
     return ""
 
 
-def _finding(item: JudgedUse) -> dict[str, Any]:
-    judgement = item.judgement
+def _finding(item: ImageResult) -> dict[str, Any]:
+    check = item.check
     finding: dict[str, Any] = {
         "field": item.use.field,
         "image": item.use.image[:300],
-        "finding": judgement.finding.value,
-        "effect": _EFFECTS[item.effect],
+        "finding": check.finding.value,
+        "effect": item.effect.image_label,
     }
-    if judgement.reason:
-        finding["reason"] = judgement.reason
-    if judgement.origin is not None:
-        finding["from"] = judgement.origin.value
-    if judgement.failure is not None:
-        finding["detail"] = judgement.failure.detail
-        finding["fault"] = judgement.failure.fault.value
+    if check.reason:
+        finding["reason"] = check.reason
+    if check.origin is not None:
+        finding["from"] = check.origin.value
+    if check.failure is not None:
+        finding["detail"] = check.failure.detail
+        finding["fault"] = check.failure.fault.value
     if item.rule is not None:
         finding["rule"] = item.rule.name
     if item.exemption is not None:

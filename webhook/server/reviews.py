@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from webhook.admission.decision import INTERNAL_ERROR, Decision, Outcome
+from webhook.admission.decision import Decision
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_beginning, read_review, write_review
 from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
@@ -50,14 +50,14 @@ _MEDIA_TYPE: Final = ("Content-Type", JSON)
 
 
 class Decider(Protocol):
-    """Decides requests; ``webhook.admission.gate.Gate`` is one."""
+    """Validates requests; ``webhook.admission.validator.Validator`` is one."""
 
-    def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
+    def validate(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
         """Return the decision; never raises."""
         ...  # pragma: no cover
 
-    def refuse_as_busy(self, request: AdmissionRequest) -> Decision:
-        """Return the decision for a review that there is no room for now; never raises."""
+    def deny_as_busy(self, request: AdmissionRequest) -> Decision:
+        """Return the decision on a request that the webhook has no capacity for; never raises."""
         ...  # pragma: no cover
 
 
@@ -91,15 +91,15 @@ class Reviews:
     def __init__(
         self,
         others: Application,
-        gate: Decider,
+        validator: Decider,
         callers: CallerCheck,
         metrics: Metrics,
         large_work: LargeWork,
     ) -> None:
-        """Answer by ``gate``; ``others`` is what stands behind all other paths."""
+        """Answer reviews by ``validator``; ``others`` serves all other paths."""
         self._large_work = large_work
         self._others = others
-        self._gate = gate
+        self._validator = validator
         self._callers = callers
         self._metrics = metrics
 
@@ -112,12 +112,12 @@ class Reviews:
         try:
             body = self._answer(environ)
         except BadReviewError as error:
-            status, body = self._refuse(error.status, str(error))
+            status, body = self._error_response(error.status, str(error))
             if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 headers.append(("Allow", "POST"))
         except Exception:
             logger.exception("failed to read a call")
-            status, body = self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+            status, body = self._error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
         headers.append(("Content-Length", str(len(body))))
         start_response(status, headers)
         return (body,)
@@ -155,27 +155,17 @@ class Reviews:
         try:
             if is_busy:
                 self._metrics.load.review_refused_as_busy()
-                return write_review(review.uid, self._gate.refuse_as_busy(review))
-            return write_review(review.uid, self._gate.decide(review, deadline))
+                return write_review(review.uid, self._validator.deny_as_busy(review))
+            return write_review(review.uid, self._validator.validate(review, deadline))
         except Exception:
             logger.exception("failed to answer a request", extra={"uid": review.uid})
-            return write_review(review.uid, _FAILED)
+            return write_review(review.uid, Decision.error())
         finally:
             self._metrics.deciding -= 1
 
-    def _refuse(self, code: int, message: str) -> tuple[str, bytes]:
+    def _error_response(self, code: int, message: str) -> tuple[str, bytes]:
         self._metrics.call_broken(code)
         return f"{code} {HTTPStatus(code).phrase}", error_body(message)
-
-
-_FAILED: Final = Decision(
-    Outcome.ERROR,
-    allowed=False,
-    code=INTERNAL_ERROR[0],
-    status_reason=INTERNAL_ERROR[1],
-    message="denied by image trust policy: the webhook failed and admits nothing it has not judged",
-    annotations={"decision": str(Outcome.ERROR), "error": "crash"},
-)
 
 
 def error_body(message: str) -> bytes:

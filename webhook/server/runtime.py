@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from flask import Flask
 
 from webhook import __version__
-from webhook.admission.gate import DecisionObserver, Gate
-from webhook.admission.judging import Judge
-from webhook.admission.uses import ImageUse
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
+from webhook.admission.validator import DecisionObserver, Validator
 from webhook.deadlines import LargeWork, spawn
 from webhook.policy.loading import parse_policy
 from webhook.policy.reloading import PolicyFile
@@ -132,14 +132,14 @@ class Runtime:
             observers.append(events)
             self._write_events = lambda: events.run(self._stop)
         large_work = LargeWork(lambda: self.turns.take(Line.WOKEN))
-        self.gate = Gate(lambda: self.policy.current, self.engine, observers, large_work=large_work)
+        self.validator = Validator(lambda: self.policy.current, self.engine, observers, large_work=large_work)
         self._snapshot = _open_snapshot(options, self.policy, self.engine, self.certificate, self.metrics)
         self._snapshot_thread: threading.Thread | None = None
         self._warm_up = _open_warm_up(self.policy, self.engine) if options.warm_up else None
         health = Health(
             self.certificate, self.policy, lambda: self.engine.lookup.sizes, self.metrics, self._snapshot
         )
-        self.app: Flask = create_app(self.gate, health, self.metrics, large_work)
+        self.app: Flask = create_app(self.validator, health, self.metrics, large_work)
 
     def serving(self) -> None:
         """Start what runs beside the requests; called once the listening sockets are open."""
@@ -240,6 +240,6 @@ def _open_warm_up(policy: PolicyFile, engine: Engine) -> WarmUp:
     from webhook.cluster.warming import WarmUp  # noqa: PLC0415 - as above
 
     def question_for(namespace: str, use: ImageUse) -> LookupRequest | None:
-        return Judge(policy.current, engine).question_for(use, namespace, time.time())
+        return Evaluator(policy.current, engine).lookup_request_for(use, namespace, time.time())
 
     return WarmUp(connect(), question_for, engine.lookup.warm)

@@ -5,7 +5,7 @@ a failed condition denies the request.
 
 {{/*
 True if an object uses new images: it is created, or its Pod spec uses other images than before. The
-argument is the CEL path from an object `o` to its Pod spec. The compared fields are those that webhook/admission/uses.py
+argument is the CEL path from an object `o` to its Pod spec. The compared fields are those that webhook/admission/extraction.py
 compares: list, name, image and pull policy.
 */}}
 {{- define "swr-trust.bringsInImages" -}}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.support.builders import DIGEST, HOST, NOW, SOON, FakeAnswers, exemption, policy, rule
 from webhook.admission.annotations import MAX_FINDINGS, MAX_IMAGE_LENGTH, annotate
-from webhook.admission.decision import JudgedUse, Outcome
-from webhook.admission.judging import Judge
-from webhook.admission.uses import ImageUse
+from webhook.admission.decision import Effect, ImageResult
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
 from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
@@ -30,10 +30,10 @@ FACTS: dict[str, Any] = {
 }
 
 
-def judge(current: Policy, *images: str) -> tuple[JudgedUse, ...]:
+def judge(current: Policy, *images: str) -> tuple[ImageResult, ...]:
     """Judge some images."""
     uses = [ImageUse(f"f{n}", ("containers", str(n)), image) for n, image in enumerate(images)]
-    return Judge(current, FakeAnswers(FACTS)).judge(uses, "shop", SOON, NOW)
+    return Evaluator(current, FakeAnswers(FACTS)).evaluate(uses, "shop", SOON, NOW)
 
 
 FINDINGS = [
@@ -52,7 +52,7 @@ FINDINGS = [
 def test_a_finding_says_what_an_auditor_asks(image: str, expected: dict[str, str]) -> None:
     """Field, image, finding, and only what there is of the rest."""
     current = policy(exemptions=(exemption("quay", ["quay.io/**"]),))
-    annotations = annotate(current, Outcome.DENY, judge(current, image))
+    annotations = annotate(current, Effect.DENY, judge(current, image))
     assert json.loads(annotations["findings"]) == [{"field": "f0", "image": image, **expected}]
 
 
@@ -63,7 +63,7 @@ def test_the_strictest_mode_and_every_rule_are_named() -> None:
         rules=(rule("web", [f"{HOST}/shop/web"], mode="enforce"), rule("rest", ["**"], mode="warn")),
     )
     judged = judge(current, "nginx", f"{HOST}/shop/web:1", f"{HOST}/shop/web:2")
-    annotations = annotate(current, Outcome.DENY, judged)
+    annotations = annotate(current, Effect.DENY, judged)
     assert (annotations["decision"], annotations["mode"], annotations["rule"], annotations["policy"]) == (
         "deny",
         "enforce",
@@ -74,7 +74,7 @@ def test_the_strictest_mode_and_every_rule_are_named() -> None:
 
 def test_what_was_not_judged_by_images_says_why() -> None:
     """No findings, but the error and the mode that it was treated by."""
-    assert annotate(policy(), Outcome.AUDIT, (), error="unreadable", mode=Mode.AUDIT) == {
+    assert annotate(policy(), Effect.AUDIT, (), error="unreadable", mode=Mode.AUDIT) == {
         "decision": "audit",
         "mode": "audit",
         "policy": "v1",
@@ -84,15 +84,15 @@ def test_what_was_not_judged_by_images_says_why() -> None:
 
 def test_break_glass_and_mirror_pods_are_marked() -> None:
     """The reason as it was given, and a flag."""
-    assert annotate(policy(), Outcome.ALLOW, (), break_glass="incident 7")["break-glass"] == "incident 7"
-    assert annotate(policy(), Outcome.ALLOW, (), mirror=True)["mirror-pod"] == "true"
+    assert annotate(policy(), Effect.ALLOW, (), break_glass="incident 7")["break-glass"] == "incident 7"
+    assert annotate(policy(), Effect.ALLOW, (), mirror=True)["mirror-pod"] == "true"
 
 
 @given(st.lists(st.text(max_size=2000), max_size=30))
 def test_whatever_the_images_are_the_annotations_are_bounded(images: list[str]) -> None:
     """In number and in length, and the list is JSON."""
     current = policy()
-    annotations = annotate(current, Outcome.DENY, judge(current, *images))
+    annotations = annotate(current, Effect.DENY, judge(current, *images))
     if not images:
         assert "findings" not in annotations
         return

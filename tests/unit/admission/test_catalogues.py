@@ -43,18 +43,20 @@ def invalid_reasons() -> set[str]:
     reasons = {reason for call in raised for reason in strings(call.args[0])}
     said = {
         reason
-        for call in calls("say")
-        if ast.unparse(call.args[0]) == "Finding.INVALID" and len(call.args) > 1
+        for call in calls("result")
+        if len(call.args) > 1 and ast.unparse(call.args[0]) == "Finding.INVALID"
         for reason in strings(call.args[1])
     }
     return reasons | said | {"placeholder"}
 
 
 def unmanaged_reasons() -> set[str]:
-    """Return what ``Judge._why_unmanaged`` can return."""
-    tree = ast.parse((WEBHOOK / "admission" / "judging.py").read_text(encoding="utf-8"))
+    """Return what ``Evaluator._unmanaged_reason`` can return."""
+    tree = ast.parse((WEBHOOK / "admission" / "evaluator.py").read_text(encoding="utf-8"))
     (function,) = (
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_why_unmanaged"
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "_unmanaged_reason"
     )
     found = {
         reason
@@ -116,7 +118,10 @@ def test_everything_that_can_be_said_has_words(catalogue: Catalogue) -> None:
 def test_every_note_is_used_and_every_used_note_is_there() -> None:
     """In both languages."""
     used = {
-        name for called in ("note", "refusal") for call in calls(called) for name in strings(call.args[0])
+        name
+        for called in ("note", "denial_message")
+        for call in calls(called)
+        for name in strings(call.args[0])
     }
     assert used | {"break-glass-used", "break-glass-unneeded"} == set(ENGLISH.notes) == set(CHINESE.notes)
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.builders import request
 from tests.support.kubernetes_versions import SUPPORTED
-from webhook.admission.uses import WORKLOADS, Subject, find_uses
+from webhook.admission.extraction import WORKLOADS, TargetKind, extract_images
 
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
 VERSIONS = [f"v{version}.0-local" for version in SUPPORTED]
@@ -96,5 +96,5 @@ def test_the_newest_version_has_image_volumes() -> None:
     paths = set(walk(definitions(VERSIONS[-1]), POD_SPEC))
     assert {"volumes.image.reference", "volumes.image.pullPolicy"} <= paths
     obj = {"spec": {"volumes": [{"name": "v", "image": {"reference": "a:1", "pullPolicy": "Always"}}]}}
-    (use,) = find_uses(Subject.POD, "Pod", request(obj).object) or ()
+    (use,) = extract_images(TargetKind.POD, "Pod", request(obj).object) or ()
     assert (use.field, use.image, use.pull_policy) == ("spec.volumes[0].image.reference", "a:1", "Always")

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry
-from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.judging import Judge
+from webhook.admission.catalogues import CATALOGUES
+from webhook.admission.decision import CheckResult, Effect, ImageResult
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import ELLIPSIS, Messages, printable
-from webhook.admission.uses import ImageUse
 from webhook.errors import (
     Fault,
     Forbidden,
@@ -22,6 +23,7 @@ from webhook.errors import (
     Throttled,
     Unauthorized,
 )
+from webhook.images.reference import parse_reference
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
@@ -49,13 +51,13 @@ AGAIN = "Try again in a minute. If the problem persists, contact your cluster ad
 WRITE = f"Write the image as {HOST}/organisation/name:tag."
 
 
-def judge(*images: str, current: Policy | None = None) -> tuple[JudgedUse, ...]:
+def judge(*images: str, current: Policy | None = None) -> tuple[ImageResult, ...]:
     """Judge the containers of a Pod."""
     uses = [
         ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), image)
         for n, image in enumerate(images)
     ]
-    return Judge(current or policy(), FakeAnswers(FACTS)).judge(uses, "shop", SOON, NOW)
+    return Evaluator(current or policy(), FakeAnswers(FACTS)).evaluate(uses, "shop", SOON, NOW)
 
 
 SENTENCES = [
@@ -74,13 +76,13 @@ SENTENCES = [
     (
         "no tag, untrusted",
         f"{HOST}/shop/web",
-        "without a tag it is latest, which SWR does not mark as trusted",
+        "the tag defaults to latest, which SWR does not mark as trusted",
         "Write name:tag with a tag that is trusted.",
     ),
     (
         "no tag, missing",
         f"{HOST}/shop/api",
-        "without a tag it is latest, which does not exist in SWR",
+        "the tag defaults to latest, which does not exist in SWR",
         "Write name:tag with a tag that exists.",
     ),
     (
@@ -92,8 +94,8 @@ SENTENCES = [
     (
         "another digest",
         f"{HOST}/shop/web:1@{OTHER_DIGEST}",
-        "the pinned digest is not the one that SWR holds under this tag",
-        "Pin the digest that SWR shows for the tag, or write the tag that holds this digest.",
+        "the pinned digest is not the digest of this tag in SWR",
+        "Pin the digest that SWR shows for the tag, or use the tag with this digest.",
     ),
     ("empty", "", "the image is empty", WRITE),
     (
@@ -102,7 +104,7 @@ SENTENCES = [
         "an image name must be lower case",
         "Write the image name in lower case.",
     ),
-    ("white space", f"{HOST}/shop/web:1 ", "the image holds white space", "Remove the white space."),
+    ("white space", f"{HOST}/shop/web:1 ", "the image contains white space", "Remove the white space."),
     (
         "a bad tag",
         f"{HOST}/shop/web:-",
@@ -114,13 +116,13 @@ SENTENCES = [
     (
         "no organisation",
         f"{HOST}/web:1",
-        "names no organisation of SWR",
+        "the image has no SWR organisation",
         f"{WRITE[:-1]}, with its organisation.",
     ),
     (
         "by digest",
         f"{HOST}/shop/web@{DIGEST}",
-        "names a digest without a tag, and SWR keeps trust per tag",
+        "the image has no tag, and SWR marks trust per tag",
         "Write name:tag@sha256:..., with the digest that SWR shows for the tag.",
     ),
     (
@@ -132,10 +134,15 @@ SENTENCES = [
     (
         "enterprise",
         "a-b.swr-pro.myhuaweicloud.com/x/y:1",
-        "SWR Enterprise Edition has no trust mark, so its images cannot be judged",
+        "SWR Enterprise Edition has no trust mark, so its images cannot be evaluated",
         f"Push the image to {HOST} and use it from there.",
     ),
-    ("too slow", f"{HOST}/shop/slow:1", "SWR did not say in time whether it is trusted", MANUAL),
+    (
+        "too slow",
+        f"{HOST}/shop/slow:1",
+        "SWR did not answer in time, so trust is not known",
+        MANUAL,
+    ),
     (
         "too often",
         f"{HOST}/shop/busy:1",
@@ -145,51 +152,51 @@ SENTENCES = [
     (
         "our queue",
         f"{HOST}/shop/waiting:1",
-        "this webhook was too busy to ask SWR in time whether it is trusted",
+        "the webhook was too busy to query SWR in time, so trust is not known",
         AGAIN,
     ),
     (
         "our limit of calls",
         f"{HOST}/shop/flooded:1",
-        "this webhook has too many images to ask SWR about",
+        "the webhook has too many images to look up, so trust is not known",
         AGAIN,
     ),
     (
         "our bug",
         f"{HOST}/shop/broken:1",
-        "this webhook failed to ask SWR whether it is trusted",
+        "the webhook failed to query SWR, so trust is not known",
         AGAIN,
     ),
     (
         "what SWR is slow about",
         f"{HOST}/shop/long:1",
-        "SWR did not say in time whether it is trusted, but answers about others",
+        "SWR did not answer in time for this image, but does for other images",
         "Try again in a minute. If the image is named by a digest alone, write name:tag@digest.",
     ),
     (
         "what SWR fails about",
         f"{HOST}/shop/heavy:1",
-        "SWR fails when it is asked about this image",
+        "SWR fails for this image, so its trust is not known",
         "Try again in a minute, or use another tag, written name:tag@digest.",
     ),
-    ("down", f"{HOST}/shop/down:1", "SWR cannot be reached to say whether it is trusted", MANUAL),
+    ("down", f"{HOST}/shop/down:1", "SWR cannot be reached, so trust is not known", MANUAL),
     (
         "not logged in",
         f"{HOST}/shop/key:1",
         "SWR does not accept the cluster's credential, so trust is not known",
-        "Tell the people who run this cluster.",
+        "Contact your cluster administrators.",
     ),
     (
         "not permitted",
         f"{HOST}/shop/hidden:1",
         "this cluster may not read the image in SWR; it may belong to another account",
-        "Use an image of your own account, or ask the people who run this cluster.",
+        "Use an image of your own account, or contact your cluster administrators.",
     ),
     (
         "not understood",
         f"{HOST}/shop/odd:1",
-        "SWR's answer about it cannot be understood",
-        "Tell the people who run this cluster.",
+        "SWR's response cannot be parsed, so trust is not known",
+        "Contact your cluster administrators.",
     ),
 ]
 
@@ -208,7 +215,7 @@ def test_an_organisation_of_nobody_is_named() -> None:
     shop = policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))]))
     assert Messages(shop).denial(judge(f"{HOST}/base/web:1", current=shop)) == (
         f'denied by image trust policy: spec.containers[0].image "{HOST}/base/web:1": organisation "base" of '
-        f'"{HOST}" is not one of this cluster\'s. Correct it, or ask the people who run this cluster to add it.'
+        f'"{HOST}" is not one of this cluster\'s. Correct the organisation, or ask your cluster administrators to add it.'
     )
 
 
@@ -219,9 +226,9 @@ def test_a_digest_without_a_tag_has_words_of_its_own() -> None:
         f"{HOST}/shop/web@{DIGEST}", f"{HOST}/shop/web@{OTHER_DIGEST}", current=resolve
     )
     messages = Messages(resolve)
-    assert messages.describe(untrusted) == "not every tag in SWR that holds this digest is trusted"
+    assert messages.describe(untrusted) == "not every tag with this digest in SWR is trusted"
     assert messages.advise(untrusted) == "Write name:tag@digest with a tag that is trusted."
-    assert messages.describe(missing) == "no tag in SWR holds this digest"
+    assert messages.describe(missing) == "no tag in SWR has this digest"
     assert messages.advise(missing) == "Push the image to SWR, or correct its digest."
 
 
@@ -254,19 +261,19 @@ def test_chinese() -> None:
         f'镜像信任策略拒绝：spec.containers[0].image "{HOST}/shop/web:2"：SWR 未将该镜像版本标记为可信。'
         "请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。"
         'spec.containers[1].image "nginx"：本集群不允许使用来自仓库地址 "docker.io" 的镜像。'
-        f"请将镜像推送到 {HOST} 并从那里使用。见 https://wiki.example.com"
+        f"请将镜像推送到 {HOST}，并改用该地址的镜像。见 https://wiki.example.com"
     )
 
 
 TEMPLATE = "spec.template.spec.containers[0].image"
 FOLLOWS = [
-    ("a Pod, warn", {"mode": Mode.WARN}, False, "would be refused once enforced", "强制执行后将被拒绝"),
-    ("a workload", {}, True, "its Pods will be refused", "其 Pod 将被拒绝"),
+    ("a Pod, warn", {"mode": Mode.WARN}, False, "would be denied once enforced", "强制执行后将被拒绝"),
+    ("a workload", {}, True, "its Pods will be denied", "其 Pod 将被拒绝"),
     (
         "a workload, warn",
         {"mode": Mode.WARN},
         True,
-        "its Pods would be refused once enforced",
+        "its Pods would be denied once enforced",
         "强制执行后，其 Pod 将被拒绝",
     ),
 ]
@@ -286,7 +293,7 @@ def test_warning_says_what_follows(
     said = {}
     for language in ("en", "zh"):
         current = policy(messages=language, **changes)
-        judged = Judge(current, FakeAnswers(FACTS)).judge([use], "shop", SOON, NOW)
+        judged = Evaluator(current, FakeAnswers(FACTS)).evaluate([use], "shop", SOON, NOW)
         said[language] = Messages(current).warnings(judged)
     assert said == {
         "en": [
@@ -305,7 +312,7 @@ def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
     current = policy(unmanaged_registries="warn")
     assert Messages(current).warnings(judge("nginx", current=current)) == [
         'image trust policy: spec.containers[0].image "nginx": images from registry "docker.io" are not allowed '
-        "in this cluster; admitted, because the policy only warns about it. "
+        "in this cluster; admitted because the policy only warns about it. "
         f"Push the image to {HOST} and use it from there."
     ]
 
@@ -313,10 +320,10 @@ def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
 def test_warning_of_a_placeholder_says_nothing_of_a_refusal() -> None:
     """It is judged when the Pod is created."""
     use = ImageUse(TEMPLATE, ("containers", "a"), "auto", template=True)
-    judged = Judge(policy(), FakeAnswers({})).judge([use], "shop", SOON, NOW)
+    judged = Evaluator(policy(), FakeAnswers({})).evaluate([use], "shop", SOON, NOW)
     assert Messages(policy()).warnings(judged) == [
-        f'image trust policy: {TEMPLATE} "auto": the image is a placeholder and is judged when the Pod is '
-        "created. Nothing needs to be done if something fills it in before the Pod is created."
+        f'image trust policy: {TEMPLATE} "auto": the image is a placeholder; it is evaluated when the Pod is '
+        "created. No action is needed if a controller or webhook replaces it before the Pod is created."
     ]
 
 
@@ -346,13 +353,13 @@ def test_warning_shortens_a_long_name_before_it_leaves_out_the_remedy() -> None:
     long = f"{HOST}/shop/{'x' * 128}:1"
     fields = ["spec.jobTemplate.spec.template.spec.ephemeralContainers[100].image", "spec." + "a" * 120]
     uses = [ImageUse(where, ("containers", where), long) for where in fields]
-    judged = Judge(warning, FakeAnswers({})).judge(uses, "shop", SOON, NOW)
-    what = "tag does not exist in SWR; would be refused once enforced"
+    judged = Evaluator(warning, FakeAnswers({})).evaluate(uses, "shop", SOON, NOW)
+    what = "tag does not exist in SWR; would be denied once enforced"
     lines = Messages(warning).warnings(judged)
     assert lines == [
         f'image trust policy: {fields[0]} "{long[:25]}...{long[-22:]}": {what}. '
         "Push the image to SWR, or correct its name and tag.",
-        printable(f'image trust policy: {fields[1]} "{long[:18]}...{long[-15:]}": {what}', 256),
+        f'image trust policy: {fields[1]} "{long[:25]}...{long[-22:]}": {what}',
     ]
     assert all(len(line) <= 256 for line in lines)
 
@@ -389,6 +396,260 @@ def test_no_image_breaks_a_message(image: str) -> None:
     """Braces, quotes and anything else in an image are just that."""
     (item,) = judge(image)
     message = Messages(policy()).denial([item])
-    assert item.judgement.finding in (Finding.INVALID, Finding.UNMANAGED)
+    assert item.check.finding in (Finding.INVALID, Finding.UNMANAGED)
     assert message.isprintable()
     assert len(message) < 700
+
+
+def result_for(key: str, current: Policy, *, warn: bool = False) -> ImageResult:
+    """Return the result of an image with a finding, by its key in the catalogues."""
+    finding, _, reason = key.partition("/")
+    reason, _, fault = reason.partition("/")
+    image = {"digest": f"{HOST}/shop/web@{DIGEST}", "implied": f"{HOST}/shop/web"}.get(
+        reason, f"{HOST}/shop/web:1"
+    )
+    failure = RegistryUnavailable("x", fault=Fault(fault or "registry")) if finding == "unknown" else None
+    reference = parse_reference(image)
+    effect = Effect.WARN if warn else Effect.DENY
+    mode = Mode.WARN if warn else Mode.ENFORCE
+    use = ImageUse("spec.containers[0].image", ("containers", "web"), image)
+    check = CheckResult(Finding(finding), reason, failure=failure)
+    return ImageResult(use, check, effect, would_deny=True, mode=mode, reference=reference)
+
+
+WHOLE: dict[str, tuple[str, str]] = {
+    "untrusted": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not mark this tag as trusted. Mark this tag as trusted in SWR, or use a tag that already is.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未将该镜像版本标记为可信。请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。',
+    ),
+    "untrusted/implied": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web": the tag defaults to latest, which SWR does not mark as trusted. Write name:tag with a tag that is trusted.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web"：未写镜像版本时默认为 latest，而 SWR 未将其标记为可信。请写成 name:tag，并使用可信的镜像版本。',
+    ),
+    "untrusted/digest": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": not every tag with this digest in SWR is trusted. Write name:tag@digest with a tag that is trusted.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"：SWR 中具有该摘要的镜像版本并非全部可信。请写成 name:tag@digest，并使用可信的镜像版本。',
+    ),
+    "missing": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": tag does not exist in SWR. Push the image to SWR, or correct its name and tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 中不存在该镜像版本。请将该镜像推送到 SWR，或更正其名称和镜像版本。',
+    ),
+    "missing/implied": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web": the tag defaults to latest, which does not exist in SWR. Write name:tag with a tag that exists.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web"：未写镜像版本时默认为 latest，而 SWR 中不存在该镜像版本。请写成 name:tag，并使用已存在的镜像版本。',
+    ),
+    "missing/digest": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": no tag in SWR has this digest. Push the image to SWR, or correct its digest.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"：SWR 中没有具有该摘要的镜像版本。请将该镜像推送到 SWR，或更正其摘要。',
+    ),
+    "digest-mismatch": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the pinned digest is not the digest of this tag in SWR. Pin the digest that SWR shows for the tag, or use the tag with this digest.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：指定的摘要与 SWR 中该镜像版本的摘要不一致。请使用 SWR 中该镜像版本的摘要，或改用具有该摘要的镜像版本。',
+    ),
+    "invalid": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is not a valid image reference. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：不是有效的镜像引用。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/empty": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is empty. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像为空。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/uppercase": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": an image name must be lower case. Write the image name in lower case.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像名称必须为小写。请用小写书写镜像名称。',
+    ),
+    "invalid/bad-tag": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the tag is not valid. Use up to 128 letters, digits, dots, hyphens and underscores.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像版本无效。镜像版本最多 128 个字符，只能使用字母、数字、点、连字符和下划线。',
+    ),
+    "invalid/bad-digest": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the digest is not sha256: and 64 hexadecimal digits. Copy the whole digest from SWR.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：摘要不是 sha256: 加 64 位十六进制数。请从 SWR 完整复制摘要。',
+    ),
+    "invalid/digest-algorithm": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the digest is not a sha256 digest. Copy the sha256 digest from SWR.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：摘要不是 sha256 摘要。请从 SWR 复制 sha256 摘要。',
+    ),
+    "invalid/image-id": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is the ID of an image on a node, not a name. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：是节点上镜像的 ID，而不是镜像名称。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/scheme": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image starts with a scheme such as https://. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像以 https:// 之类的协议开头。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/whitespace": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains white space. Remove the white space.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中含有空白字符。请删除空白字符。',
+    ),
+    "invalid/control-character": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains a control character. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中含有控制字符。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/non-ascii": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains a character that is not ASCII. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中含有非 ASCII 字符。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/too-long": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image name is too long. Use a shorter image name.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像名称过长。请使用更短的镜像名称。',
+    ),
+    "invalid/bad-host": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the registry host is not valid. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：仓库地址无效。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/bad-path": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image name is not valid. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像名称无效。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
+    ),
+    "invalid/organization": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not allow such an organisation name. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag, with its organisation.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 不允许使用这样的组织名称。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本，并使用 SWR 中的组织名称。',
+    ),
+    "invalid/no-organization": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no SWR organisation. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag, with its organisation.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中缺少 SWR 组织。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本，并写出组织。',
+    ),
+    "invalid/repository": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not allow such a repository name. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag, with its name in SWR.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 不允许使用这样的镜像仓库名称。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本，并使用 SWR 中的镜像名称。',
+    ),
+    "invalid/placeholder": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is a placeholder; it is evaluated when the Pod is created. No action is needed if a controller or webhook replaces it before the Pod is created.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像是占位符，将在创建 Pod 时评估。如果控制器或 Webhook 会在创建 Pod 之前替换该占位符，则无需处理。',
+    ),
+    "invalid/digest-only": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no tag, and SWR marks trust per tag. Write name:tag@sha256:..., with the digest that SWR shows for the tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：只写了摘要，未写镜像版本，而 SWR 按镜像版本标记可信。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准。',
+    ),
+    "invalid/digest-required": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires images pinned to a digest. Write name:tag@sha256:..., with the digest that SWR shows for the tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该命名空间要求镜像指定摘要。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准。',
+    ),
+    "invalid/pull-policy": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires imagePullPolicy Always. Set imagePullPolicy: Always.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该命名空间要求 imagePullPolicy 为 Always。请设置 imagePullPolicy: Always。',
+    ),
+    "unmanaged": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": images from registry "swr.cn-north-4.myhuaweicloud.com" are not allowed in this cluster. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群不允许使用来自仓库地址 "swr.cn-north-4.myhuaweicloud.com" 的镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像。',
+    ),
+    "unmanaged/organization": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": organisation "shop" of "swr.cn-north-4.myhuaweicloud.com" is not one of this cluster\'s. Correct the organisation, or ask your cluster administrators to add it.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：仓库地址 "swr.cn-north-4.myhuaweicloud.com" 的组织 "shop" 不属于本集群。请更正组织名称，或联系集群管理员添加该组织。',
+    ),
+    "unmanaged/enterprise": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR Enterprise Edition has no trust mark, so its images cannot be evaluated. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 企业版没有可信标记，无法评估其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像。',
+    ),
+    "unknown": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR could not be queried, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法查询 SWR，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/timeout": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR did not answer in time, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未及时响应，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/timeout/local": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook was too busy to query SWR in time, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 繁忙，未能及时查询 SWR，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/timeout/image": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR did not answer in time for this image, but does for other images. Try again in a minute. If the image is named by a digest alone, write name:tag@digest.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未及时响应对该镜像的查询，但其他镜像的查询正常。请稍后重试；如仅以摘要引用该镜像，请写成 name:tag@digest。',
+    ),
+    "unknown/throttled": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR is rate-limiting requests, so the trust of this image is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 正在限流，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/throttled/local": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook has too many images to look up, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 等待查询的镜像过多，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/unavailable": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR cannot be reached, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法连接 SWR，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/unavailable/local": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook failed to query SWR, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 查询 SWR 时发生故障，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+    ),
+    "unknown/unavailable/image": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR fails for this image, so its trust is not known. Try again in a minute, or use another tag, written name:tag@digest.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 在查询该镜像时出错，因此无法得知其是否可信。请稍后重试，或改用其他镜像版本，写成 name:tag@digest。',
+    ),
+    "unknown/unauthorized": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not accept the cluster\'s credential, so trust is not known. Contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 不接受本集群的凭证，因此无法得知该镜像是否可信。请联系集群管理员。',
+    ),
+    "unknown/forbidden": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this cluster may not read the image in SWR; it may belong to another account. Use an image of your own account, or contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群无权在 SWR 中读取该镜像，它可能属于其他账号。请使用自己账号的镜像，或联系集群管理员。',
+    ),
+    "unknown/malformed": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR\'s response cannot be parsed, so trust is not known. Contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法解析 SWR 的响应，因此无法得知该镜像是否可信。请联系集群管理员。',
+    ),
+}
+"""The whole denial in English and in Chinese, by key."""
+
+
+@pytest.mark.parametrize("key", WHOLE)
+def test_whole_denial_in_both_languages(key: str) -> None:
+    """Problem and remedy of each finding."""
+    denials = []
+    for language in ("en", "zh"):
+        current = policy(messages=language)
+        denials.append(Messages(current).denial([result_for(key, current)]))
+    assert tuple(denials) == WHOLE[key]
+
+
+def test_every_finding_has_a_whole_denial() -> None:
+    """Only what is admitted has none."""
+    assert set(WHOLE) == set(CATALOGUES["en"].what) - {"trusted", "exempt"}
+
+
+@pytest.mark.parametrize("key", WHOLE)
+def test_whole_warning_says_what_follows_in_both_languages(key: str) -> None:
+    """Between problem and remedy; the remedy may be left out, the consequence never."""
+    for language, follows in (("en", "; would be denied once enforced"), ("zh", "；强制执行后将被拒绝")):
+        current = policy(messages=language)
+        messages, item = Messages(current), result_for(key, current, warn=True)
+        (warning,) = messages.warnings([item])
+        assert f"{messages.describe(item)}{follows}" in warning
+        assert len(warning) <= 256
+
+
+REQUESTS: dict[str, tuple[str, str]] = {
+    "unknown-kind": (
+        "denied by image trust policy: the webhook cannot read CREATE batch/jobs; its rules must not match this kind. Contact your cluster administrators.",
+        "镜像信任策略拒绝：Webhook 无法读取 CREATE batch/jobs，其规则不应匹配该类型。请联系集群管理员。",
+    ),
+    "unreadable": (
+        "denied by image trust policy: the object cannot be evaluated: x. Contact your cluster administrators.",
+        "镜像信任策略拒绝：无法评估该对象：x。请联系集群管理员。",
+    ),
+    "busy": (
+        "denied by image trust policy: the webhook is reading too many large objects at the moment. Try again in a minute. If the problem persists, contact your cluster administrators.",
+        "镜像信任策略拒绝：Webhook 正在读取过多的大型对象。请稍后重试；如仍失败，请联系集群管理员。",
+    ),
+    "crash": (
+        "denied by image trust policy: the webhook failed, and a request that it cannot evaluate is denied. Try again in a minute. If the problem persists, contact your cluster administrators.",
+        "镜像信任策略拒绝：Webhook 发生故障，无法评估的请求一律拒绝。请稍后重试；如仍失败，请联系集群管理员。",
+    ),
+}
+"""The whole denial of a request without images, by the name of its sentence."""
+
+VALUES: dict[str, dict[str, Any]] = {
+    "unknown-kind": {"resource": "CREATE batch/jobs"},
+    "unreadable": {"detail": "x"},
+    "busy": {},
+    "crash": {},
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_whole_denial_of_a_request_in_both_languages(name: str) -> None:
+    """What happened, what follows and the remedy."""
+    denials = [Messages(policy(messages=lang)).denial_message(name, **VALUES[name]) for lang in ("en", "zh")]
+    assert tuple(denials) == REQUESTS[name]

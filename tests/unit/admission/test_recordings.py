@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.builders import DIGEST, NOW, SOON, FakeAnswers, policy
-from webhook.admission.gate import Gate
 from webhook.admission.review import read_review, write_review
+from webhook.admission.validator import Validator
 from webhook.policy.model import BreakGlass
 from webhook.trust.records import TrustRecord, TrustStatus
 
@@ -44,7 +44,7 @@ POLICY = policy(
 def test_the_whole_answer(path: Path) -> None:
     """To the letter."""
     request = read_review(path.read_bytes())
-    decision = Gate(lambda: POLICY, FakeAnswers(FACTS), clock=lambda: NOW).decide(request, SOON)
+    decision = Validator(lambda: POLICY, FakeAnswers(FACTS), clock=lambda: NOW).validate(request, SOON)
     answer = json.loads(write_review(request.uid, decision))
     golden = DECISIONS / path.name
     if os.environ.get("UPDATE_GOLDEN"):

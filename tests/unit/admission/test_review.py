@@ -10,23 +10,23 @@ import pytest
 from tests.support.builders import UID, container, pod, review
 from webhook.admission import review as review_module
 from webhook.admission.bounds import Structure
-from webhook.admission.decision import Decision, Outcome
+from webhook.admission.decision import Decision, Effect
 from webhook.admission.review import MAX_UID_LENGTH, read_beginning, read_review, write_review
 from webhook.errors import BadReviewError
 
 BROKEN = [
     (b"", "the body is not JSON: Input data was truncated"),
     (b"{", "the body is not JSON: Input data was truncated"),
-    (b"[]", "the body is no AdmissionReview: Expected `object`, got `array`"),
-    (b"null", "the body is no AdmissionReview: Expected `object`, got `null`"),
-    (b"{}", "the body is no AdmissionReview: Object missing required field `apiVersion`"),
+    (b"[]", "the body is not an AdmissionReview: Expected `object`, got `array`"),
+    (b"null", "the body is not an AdmissionReview: Expected `object`, got `null`"),
+    (b"{}", "the body is not an AdmissionReview: Object missing required field `apiVersion`"),
     (
         b'{"apiVersion":"admission.k8s.io/v1","kind":"Pod"}',
-        "the body is no AdmissionReview: its kind is 'Pod'",
+        "the body is not an AdmissionReview: its kind is 'Pod'",
     ),
     (
         b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}',
-        "apiVersion is 'admission.k8s.io/v1beta1'; this webhook speaks admission.k8s.io/v1",
+        "apiVersion is 'admission.k8s.io/v1beta1'; this webhook accepts admission.k8s.io/v1",
     ),
     (b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}', "the AdmissionReview has no request"),
     (
@@ -247,7 +247,7 @@ def test_unreadable_cannot_be_set_from_outside() -> None:
 
 def test_an_allowed_answer_is_as_small_as_can_be() -> None:
     """Nothing that is not said is written."""
-    answer = write_review(UID, Decision(Outcome.ALLOW, allowed=True))
+    answer = write_review(UID, Decision(Effect.ALLOW, allowed=True))
     assert json.loads(answer) == {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -258,7 +258,7 @@ def test_an_allowed_answer_is_as_small_as_can_be() -> None:
 def test_a_refusal_carries_status_warnings_and_annotations() -> None:
     """The whole answer of a refusal that invites another try."""
     decision = Decision(
-        Outcome.DENY,
+        Effect.DENY,
         allowed=False,
         code=503,
         status_reason="ServiceUnavailable",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.support.builders import HOST, NOW, FakeAnswers, policy
-from webhook.admission.uses import ImageUse
+from webhook.admission.extraction import ImageUse
 from webhook.audit.pods import PodPage, RunningPod, Workload
 from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit

@@ -603,14 +603,14 @@ def test_sarif_has_the_structure_of_its_standard(write_policy: WritePolicy, caps
             "swr-trust/invalid",
             "note",
             25,
-            'spec.template.spec.containers[1].image "auto": the image is a placeholder and is judged when the '
-            "Pod is created. Nothing needs to be done if something fills it in before the Pod is created.",
+            'spec.template.spec.containers[1].image "auto": the image is a placeholder; it is evaluated when the '
+            "Pod is created. No action is needed if a controller or webhook replaces it before the Pod is created.",
         ),
         (
             "swr-trust/missing",
             "error",
             38,
-            f'spec.jobTemplate.spec.template.spec.containers[0].image "{HOST}/shop/api": without a tag it is '
+            f'spec.jobTemplate.spec.template.spec.containers[0].image "{HOST}/shop/api": the tag defaults to '
             "latest, which does not exist in SWR. Write name:tag with a tag that exists.",
         ),
     ]

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
 from tests.support.fakes import FakeClock, RecorderSpy
-from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
+from webhook.admission.validator import Validator
 from webhook.cluster.event_recorder import (
     MAX_NOTE,
     MAX_PENDING,
@@ -65,11 +65,11 @@ class Watched:
         self.api, self.notes, self.clock = FakeEventApi(), RecorderSpy(), FakeClock(NOW)
         chosen = current if current is not None else policy()
         self.events = DecisionEvents(self.api, lambda: chosen, "pod-1", self.notes, self.clock)
-        self._gate = Gate(lambda: chosen, FakeAnswers(FACTS), [self.events], clock=lambda: NOW)
+        self._validator = Validator(lambda: chosen, FakeAnswers(FACTS), [self.events], clock=lambda: NOW)
 
     def decide(self, body: AdmissionRequest, times: int = 1) -> None:
         for _ in range(times):
-            self._gate.decide(copy.deepcopy(body), SOON)
+            self._validator.validate(copy.deepcopy(body), SOON)
 
     def written(self) -> list[Mapping[str, Any]]:
         """Flush until nothing is due, and return every Event that was created."""
@@ -130,7 +130,7 @@ def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
     (event,) = watched.written()
     assert (event["reason"], event["note"]) == (
         "ImageWouldBeRefused",
-        f"image trust policy: {WHAT}; would be refused once enforced. {ADVICE}",
+        f"image trust policy: {WHAT}; would be denied once enforced. {ADVICE}",
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.builders import HOST, NOW, FakeAnswers, exemption, policy
 from tests.unit.cluster.lists import FakeLists
-from webhook.admission.judging import Judge
+from webhook.admission.evaluator import Evaluator
 from webhook.cluster import warming
 from webhook.cluster.warming import PAGE_SIZE, WarmUp
 from webhook.errors import ClusterError
@@ -33,11 +33,11 @@ class Watched:
 
     def __init__(self, *pods: Any, current: Policy | None = None) -> None:
         self.api = FakeLists({"/api/v1/pods": list(pods)})
-        judge = Judge(current or policy(), FakeAnswers({}))
+        evaluator = Evaluator(current or policy(), FakeAnswers({}))
         self.rounds: list[list[str]] = []
         self.stop = threading.Event()
         self.warm_up = WarmUp(
-            self.api, lambda namespace, use: judge.question_for(use, namespace, NOW), self._warm
+            self.api, lambda namespace, use: evaluator.lookup_request_for(use, namespace, NOW), self._warm
         )
 
     def _warm(self, queries: Sequence[TrustQuery]) -> None:

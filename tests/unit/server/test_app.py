@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.builders import HOST, UID, gate, pod, review
+from tests.support.builders import HOST, UID, make_validator, pod, review
 from webhook.admission.bounds import PIECE
-from webhook.admission.decision import Decision, Outcome
+from webhook.admission.decision import TOO_MANY_REQUESTS, Decision
+from webhook.admission.extraction import TargetKind
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline, LargeWork
 from webhook.server.app import create_app
@@ -23,7 +24,7 @@ from webhook.telemetry.kept_page import BURST
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.records import TrustStatus
 
-ALLOWED = Decision(Outcome.ALLOW, allowed=True, annotations={"decision": "allow"})
+ALLOWED = Decision.allow(TargetKind.POD, annotations={"decision": "allow"})
 JSON = {"Content-Type": "application/json"}
 
 
@@ -48,25 +49,25 @@ class FakeHealth:
         return self.admits
 
 
-class FakeGate:
+class FakeValidator:
     """Decides by a function, and keeps the deadlines that it was given."""
 
     def __init__(self, decide: Callable[[AdmissionRequest], Decision] = lambda _: ALLOWED) -> None:
         self._decide = decide
         self.remaining: list[float] = []
 
-    def decide(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
+    def validate(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
         self.remaining.append(deadline.remaining())
         return self._decide(request)
 
-    def refuse_as_busy(self, request: AdmissionRequest) -> Decision:
-        return Decision(Outcome.DENY, allowed=False, code=429, message=f"busy: {request.uid}")
+    def deny_as_busy(self, request: AdmissionRequest) -> Decision:
+        return Decision.deny(TargetKind.POD, f"busy: {request.uid}", TOO_MANY_REQUESTS)
 
 
 def client(decider: Any = None, health: Any = None, metrics: Metrics | None = None) -> FlaskClient:
     """Return a client of an application made of fakes."""
     chosen = metrics if metrics is not None else Metrics("test")
-    return create_app(decider or FakeGate(), health or FakeHealth(), chosen).test_client()
+    return create_app(decider or FakeValidator(), health or FakeHealth(), chosen).test_client()
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,8 @@ def test_a_second_or_half_of_the_time_is_kept_back(query: str, expected_seconds:
 
 @pytest.mark.parametrize(("query", "expected_at_most"), [("?timeout=2s", 1.0), ("", 9.0)])
 def test_a_review_is_decided_within_the_callers_time(query: str, expected_at_most: float) -> None:
-    """The deadline that the gate is given is that of the query string."""
-    decider = FakeGate()
+    """The deadline that the validator is given is that of the query string."""
+    decider = FakeValidator()
     assert client(decider).post(f"/validate{query}", data=review(pod()), headers=JSON).status_code == 200
     assert expected_at_most - 0.5 < decider.remaining[0] <= expected_at_most
 
@@ -121,8 +122,8 @@ def test_a_review_is_answered_under_its_uid() -> None:
 
 
 def test_a_refused_review_is_an_http_success() -> None:
-    """A refusal is an answer; the whole of it, through the real gate."""
-    decider, _ = gate(facts={"shop/web:2": TrustStatus.UNTRUSTED})
+    """A refusal is an answer; the whole of it, through the real validator."""
+    decider, _ = make_validator(facts={"shop/web:2": TrustStatus.UNTRUSTED})
     answer = client(decider).post("/validate", data=review(pod(f"{HOST}/shop/web:2")), headers=JSON)
     response = answer.get_json()["response"]
     assert answer.status_code == 200
@@ -204,7 +205,7 @@ BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
         b"null",
         JSON,
         400,
-        "the body is no AdmissionReview: Expected `object`, got `null`",
+        "the body is not an AdmissionReview: Expected `object`, got `null`",
     ),
     (
         "POST",
@@ -212,7 +213,7 @@ BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
         b"{}",
         JSON,
         400,
-        "the body is no AdmissionReview: Object missing required field `apiVersion`",
+        "the body is not an AdmissionReview: Object missing required field `apiVersion`",
     ),
     (
         "POST",
@@ -228,7 +229,7 @@ BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
         review(pod()).replace(b"k8s.io/v1", b"k8s.io/v1beta1"),
         JSON,
         400,
-        "apiVersion is 'admission.k8s.io/v1beta1'; this webhook speaks admission.k8s.io/v1",
+        "apiVersion is 'admission.k8s.io/v1beta1'; this webhook accepts admission.k8s.io/v1",
     ),
     (
         "POST",
@@ -236,7 +237,7 @@ BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
         review(pod()).replace(b'"AdmissionReview"', b'"Pod"'),
         JSON,
         400,
-        "the body is no AdmissionReview: its kind is 'Pod'",
+        "the body is not an AdmissionReview: its kind is 'Pod'",
     ),
     ("POST", "/validate", review(pod(), uid=""), JSON, 400, "request.uid must have 1 to 256 characters"),
     (
@@ -275,7 +276,7 @@ def test_a_body_of_the_greatest_size_is_read() -> None:
 
 def test_without_the_client_certificate_that_is_asked_for_nothing_is_decided() -> None:
     """403, before the body is looked at; probes stay open."""
-    decider = FakeGate()
+    decider = FakeValidator()
     browser = client(decider, FakeHealth(admits=False))
     answer = browser.post("/validate", data=b"whatever", headers=JSON)
     assert answer.status_code == 403
@@ -291,10 +292,10 @@ def _crash(_: AdmissionRequest) -> Decision:
 @pytest.mark.parametrize(
     "decide",
     [
-        pytest.param(_crash, id="the gate raises"),
-        pytest.param(lambda _: None, id="the gate returns nothing"),
+        pytest.param(_crash, id="the validator raises"),
+        pytest.param(lambda _: None, id="the validator returns nothing"),
         pytest.param(
-            lambda _: Decision(Outcome.ALLOW, allowed=True, annotations={"image": object()}),  # type: ignore[dict-item]
+            lambda _: Decision.allow(TargetKind.POD, annotations={"image": object()}),  # type: ignore[dict-item]
             id="the answer cannot be written",
         ),
     ],
@@ -302,7 +303,9 @@ def _crash(_: AdmissionRequest) -> Decision:
 def test_our_own_failure_refuses_under_the_uid(decide: Callable[[AdmissionRequest], Decision]) -> None:
     """Never an HTTP error, which `failurePolicy: Ignore` would let pass; nothing of the cause leaks."""
     metrics = Metrics("test")
-    answer = client(FakeGate(decide), metrics=metrics).post("/validate", data=review(pod()), headers=JSON)
+    answer = client(FakeValidator(decide), metrics=metrics).post(
+        "/validate", data=review(pod()), headers=JSON
+    )
     assert answer.status_code == 200
     assert answer.get_json() == {
         "apiVersion": "admission.k8s.io/v1",
@@ -313,7 +316,7 @@ def test_our_own_failure_refuses_under_the_uid(decide: Callable[[AdmissionReques
             "status": {
                 "code": 500,
                 "reason": "InternalError",
-                "message": "denied by image trust policy: the webhook failed and admits nothing it has not judged",
+                "message": "denied by image trust policy: the webhook failed, and a request that it cannot evaluate is denied",
             },
             "auditAnnotations": {"decision": "error", "error": "crash"},
         },
@@ -330,7 +333,7 @@ def test_requests_in_flight_are_counted() -> None:
         seen.append(metrics.deciding)
         return ALLOWED
 
-    client(FakeGate(decide), metrics=metrics).post("/validate", data=review(pod()), headers=JSON)
+    client(FakeValidator(decide), metrics=metrics).post("/validate", data=review(pod()), headers=JSON)
     assert (seen, metrics.deciding) == ([1], 0)
 
 
@@ -392,7 +395,7 @@ def test_applications_share_nothing() -> None:
     assert second.registry.get_sample_value(name, labels) is None
 
 
-def call(decider: FakeGate, body: Body, query: str = "timeout=5s") -> dict[str, Any]:
+def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[str, Any]:
     """Return the response to a body as the worker hands it on."""
     environ = {
         "PATH_INFO": "/validate",
@@ -409,7 +412,7 @@ def call(decider: FakeGate, body: Body, query: str = "timeout=5s") -> dict[str, 
 
 def test_the_time_that_a_body_took_is_taken_from_the_review() -> None:
     """Fault C2: the API server waits since it began to send; a wait in our own budget must not outlast it."""
-    decider = FakeGate()
+    decider = FakeValidator()
     call(decider, Body(review(pod("a")), began=time.monotonic() - 1.5))
     assert 2.0 < decider.remaining[0] <= 2.5
 
@@ -417,17 +420,17 @@ def test_the_time_that_a_body_took_is_taken_from_the_review() -> None:
 def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
     """Fault C2: an HTTP error would be an admission where the failure policy is Ignore."""
     beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
-    assert call(FakeGate(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
+    assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
         "uid": UID,
         "allowed": False,
-        "status": {"code": 429, "message": f"busy: {UID}"},
+        "status": {"code": 429, "reason": "TooManyRequests", "message": f"busy: {UID}"},
     }
 
 
 @pytest.mark.parametrize("size", [0, 40_000])
 def test_a_review_that_may_not_wait_has_no_time(size: int) -> None:
     """Fault C2: what is known is answered all the same, whatever the size of the body."""
-    decider = FakeGate()
+    decider = FakeValidator()
     obj = {"metadata": {"annotations": {"a": "x" * size}}}
     assert call(decider, Body(review(obj), began=time.monotonic(), may_wait=False))["allowed"]
     assert decider.remaining == [0.0]
@@ -438,7 +441,7 @@ def test_others_have_their_turns_while_a_large_body_is_read(monkeypatch: pytest.
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda _: pauses.append(None))
     obj = {"metadata": {"annotations": {"a": "x" * (3 * PIECE)}, "name": 5}}
-    call(FakeGate(), Body(review(obj), began=time.monotonic()))
+    call(FakeValidator(), Body(review(obj), began=time.monotonic()))
     assert len(pauses) == 3 + 3
 
 
@@ -454,7 +457,7 @@ def test_a_large_body_whose_turn_does_not_come_is_refused_under_its_uid() -> Non
         "wsgi.input": body,
     }
     with work.piece(Deadline.after(10)):
-        (answer,) = Reviews(lambda *_: (), FakeGate(), FakeHealth(), Metrics("test"), work)(
+        (answer,) = Reviews(lambda *_: (), FakeValidator(), FakeHealth(), Metrics("test"), work)(
             environ, lambda *_: None
         )
     assert json.loads(answer)["response"]["status"]["code"] == 429

@@ -23,8 +23,8 @@ from tests.support.builders import (
     request,
     rule,
 )
-from webhook.admission.gate import Gate
 from webhook.admission.request import AdmissionRequest
+from webhook.admission.validator import Validator
 from webhook.errors import Fault, LookupTimeout, Unauthorized
 from webhook.policy.model import BreakGlass, Policy
 from webhook.server.recording import MAX_FINDINGS, DecisionRecorder
@@ -48,10 +48,10 @@ class Recorded:
         self.metrics = Metrics("test")
         recorder = DecisionRecorder(self.metrics, LineLog(self.stream, "json", level))
         chosen = current if current is not None else policy()
-        self._gate = Gate(lambda: chosen, FakeAnswers(FACTS), [recorder], clock=lambda: NOW)
+        self._validator = Validator(lambda: chosen, FakeAnswers(FACTS), [recorder], clock=lambda: NOW)
 
     def decide(self, body: AdmissionRequest) -> None:
-        self._gate.decide(body, SOON)
+        self._validator.validate(body, SOON)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -21,21 +22,22 @@ from tests.support.builders import (
     FakeAnswers,
     container,
     exemption,
-    gate,
+    make_validator,
     pod,
     policy,
     request,
     review,
     rule,
 )
-from webhook.admission import gate as gate_module
-from webhook.admission.decision import Decision, Outcome, status_of
-from webhook.admission.gate import Gate
-from webhook.admission.judging import FEW
+from webhook.admission import validator as validator_module
+from webhook.admission.decision import Decision, Effect, status_of
+from webhook.admission.evaluator import FEW
+from webhook.admission.extraction import TargetKind
 from webhook.admission.messages import printable
 from webhook.admission.objects import KubernetesObject, ObjectMeta, Spec
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_review, write_review
+from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, Unauthorized
 from webhook.policy.findings import Mode
@@ -55,8 +57,8 @@ def decide(
     body: AdmissionRequest, current: Policy | None = None, facts: dict[str, Any] | None = None
 ) -> Decision:
     """Decide a request under a policy."""
-    chosen, _ = gate(current, facts=FACTS if facts is None else facts)
-    return chosen.decide(body, SOON)
+    chosen, _ = make_validator(current, facts=FACTS if facts is None else facts)
+    return chosen.validate(body, SOON)
 
 
 def deployment(*images: str, replicas: int = 1) -> dict[str, Any]:
@@ -70,8 +72,8 @@ def deployment(*images: str, replicas: int = 1) -> dict[str, Any]:
 def test_a_trusted_pod_is_admitted() -> None:
     """The whole decision."""
     decision = decide(request(pod(TRUSTED)))
-    assert (decision.outcome, decision.allowed, decision.message, decision.warnings) == (
-        Outcome.ALLOW,
+    assert (decision.effect, decision.allowed, decision.message, decision.warnings) == (
+        Effect.ALLOW,
         True,
         "",
         (),
@@ -87,8 +89,8 @@ def test_a_trusted_pod_is_admitted() -> None:
 def test_an_untrusted_pod_is_refused() -> None:
     """Code, reason and the whole sentence."""
     decision = decide(request(pod(TRUSTED, UNTRUSTED)))
-    assert (decision.outcome, decision.allowed, decision.code, decision.status_reason) == (
-        Outcome.DENY,
+    assert (decision.effect, decision.allowed, decision.code, decision.status_reason) == (
+        Effect.DENY,
         False,
         403,
         "Forbidden",
@@ -132,9 +134,9 @@ KINDS_OF_USE: dict[str, Callable[[str, str], dict[str, Any]]] = {
 }
 DEMANDS = [
     (PINNED, "Always", ""),
-    (TRUSTED, "Always", "this namespace demands images that are pinned to a digest"),
-    (PINNED, "IfNotPresent", "this namespace demands imagePullPolicy Always"),
-    (PINNED, "", "this namespace demands imagePullPolicy Always"),
+    (TRUSTED, "Always", "this namespace requires images pinned to a digest"),
+    (PINNED, "IfNotPresent", "this namespace requires imagePullPolicy Always"),
+    (PINNED, "", "this namespace requires imagePullPolicy Always"),
 ]
 
 
@@ -161,8 +163,8 @@ def test_an_update_answers_for_what_it_changes() -> None:
 
 def test_an_unchanged_image_costs_no_lookup() -> None:
     """SWR is not asked about what is not judged."""
-    chosen, answers = gate(facts=FACTS)
-    chosen.decide(request(pod(UNTRUSTED), old=pod(UNTRUSTED), operation="UPDATE"), SOON)
+    chosen, answers = make_validator(facts=FACTS)
+    chosen.validate(request(pod(UNTRUSTED), old=pod(UNTRUSTED), operation="UPDATE"), SOON)
     assert answers.asked == []
 
 
@@ -185,17 +187,17 @@ def test_a_deployment_of_no_replicas_is_judged() -> None:
 def test_workloads_are_warned_of_by_default() -> None:
     """The author sees the sentence at once; the Pods are refused later."""
     decision = decide(request(deployment(UNTRUSTED), **DEPLOYMENT))
-    assert (decision.outcome, decision.allowed) == (Outcome.WARN, True)
+    assert (decision.effect, decision.allowed) == (Effect.WARN, True)
     assert decision.warnings == [
         f'image trust policy: spec.template.spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}; '
-        f"its Pods will be refused. {ADVICE}"
+        f"its Pods will be denied. {ADVICE}"
     ]
 
 
 def test_workloads_may_be_left_alone() -> None:
     """``workloads: off`` asks nothing."""
-    chosen, answers = gate(policy(workloads="off"), facts=FACTS)
-    assert chosen.decide(request(deployment(UNTRUSTED), **DEPLOYMENT), SOON).allowed is True
+    chosen, answers = make_validator(policy(workloads="off"), facts=FACTS)
+    assert chosen.validate(request(deployment(UNTRUSTED), **DEPLOYMENT), SOON).allowed is True
     assert answers.asked == []
 
 
@@ -225,7 +227,7 @@ def test_a_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
     obj = pod(UNTRUSTED, nodeName="n1")
     obj["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
     decision = decide(request(obj, user="system:node:n1", groups=["system:nodes"]))
-    assert (decision.allowed, decision.subject, decision.annotations["mirror-pod"]) == (
+    assert (decision.allowed, decision.target, decision.annotations["mirror-pod"]) == (
         True,
         "mirror-pod",
         "true",
@@ -237,40 +239,40 @@ def volumes(count: int) -> list[dict[str, Any]]:
     return [{"name": f"v{n}", "image": {"reference": f"a/b:{n}"}} for n in range(count)]
 
 
-TELL = "Tell the people who run this cluster."
+TELL = "Contact your cluster administrators."
 NOT_JUDGED = [
     (
         "unknown kind",
         request(None, resource=("apps.kruise.io", "v1", "clonesets"), kind="CloneSet"),
         "unknown-kind",
-        f"CREATE apps.kruise.io/clonesets is not a kind this webhook can read; its rules must not name it. {TELL}",
+        f"the webhook cannot read CREATE apps.kruise.io/clonesets; its rules must not match this kind. {TELL}",
     ),
     (
         "unknown subresource",
         request(pod(TRUSTED), subresource="newthing"),
         "unknown-kind",
-        f"CREATE pods/newthing is not a kind this webhook can read; its rules must not name it. {TELL}",
+        f"the webhook cannot read CREATE pods/newthing; its rules must not match this kind. {TELL}",
     ),
     (
         "unknown operation",
         request(pod(TRUSTED), operation="PA\nTCH"),
         "unknown-kind",
-        f"PA\\nTCH pods is not a kind this webhook can read; its rules must not name it. {TELL}",
+        f"the webhook cannot read PA\\nTCH pods; its rules must not match this kind. {TELL}",
     ),
-    ("no object", request(None), "unreadable", f"the object cannot be judged: it has no Pod spec. {TELL}"),
-    ("no spec", request({}), "unreadable", f"the object cannot be judged: it has no Pod spec. {TELL}"),
+    ("no object", request(None), "unreadable", f"the object cannot be evaluated: it has no Pod spec. {TELL}"),
+    ("no spec", request({}), "unreadable", f"the object cannot be evaluated: it has no Pod spec. {TELL}"),
     (
         "unreadable",
         request({"spec": {"containers": 5}}),
         "unreadable",
-        "the object cannot be judged: Expected `array | null`, got `int` - at `$.request.object.spec.containers`. "
+        "the object cannot be evaluated: Expected `array | null`, got `int` - at `$.request.object.spec.containers`. "
         f"{TELL}",
     ),
     (
         "too many images",
         request(pod(TRUSTED, volumes=volumes(1000))),
         "too-many-images",
-        f"the object cannot be judged: it has 1001 images, and at most 200 are judged at a time. {TELL}",
+        f"the object cannot be evaluated: it has 1001 images, and the limit is 200. {TELL}",
     ),
 ]
 
@@ -283,19 +285,19 @@ def test_what_cannot_be_judged_is_never_waved_through(
 ) -> None:
     """Fault C3: it is refused in words (T12, T44), warned of or recorded, as the mode is (T50)."""
     refused = decide(body)
-    assert (refused.outcome, refused.allowed, refused.code, refused.message) == (
-        Outcome.DENY,
+    assert (refused.effect, refused.allowed, refused.code, refused.message) == (
+        Effect.DENY,
         False,
         403,
         DENIED + message,
     )
     assert refused.annotations == {"decision": "deny", "mode": "enforce", "policy": "v1", "error": error}
     warned = decide(body, policy(mode=Mode.WARN))
-    assert (warned.outcome, warned.allowed, warned.message) == (Outcome.WARN, True, "")
-    follows = "This would be refused once enforced."
+    assert (warned.effect, warned.allowed, warned.message) == (Effect.WARN, True, "")
+    follows = "This would be denied once enforced."
     assert warned.warnings == (printable(f"image trust policy: {message} {follows}", 256),)
     recorded = decide(body, policy(mode=Mode.AUDIT))
-    assert (recorded.outcome, recorded.allowed, recorded.warnings) == (Outcome.AUDIT, True, ())
+    assert (recorded.effect, recorded.allowed, recorded.warnings) == (Effect.AUDIT, True, ())
     assert (recorded.annotations["mode"], recorded.annotations["error"]) == ("audit", error)
 
 
@@ -307,34 +309,34 @@ def test_the_images_of_an_update_are_counted_as_far_as_they_are_judged() -> None
 
 
 @pytest.mark.parametrize(
-    ("workloads", "outcome"), [("off", Outcome.ALLOW), ("warn", Outcome.WARN), ("enforce", Outcome.DENY)]
+    ("workloads", "outcome"), [("off", Effect.ALLOW), ("warn", Effect.WARN), ("enforce", Effect.DENY)]
 )
 def test_a_workload_that_cannot_be_read_is_treated_as_mildly_as_one_that_can(
-    workloads: str, outcome: Outcome
+    workloads: str, outcome: Effect
 ) -> None:
     """Advice does not stop a Deployment: its Pods are judged for themselves."""
     decision = decide(request({"spec": {}}, **DEPLOYMENT), policy(workloads=workloads))
-    assert decision.outcome is outcome
+    assert decision.effect is outcome
 
 
 PROD = rule("prod", namespaces=["prod"], mode="enforce")
 SANDBOX = rule("sandbox", namespaces=["sandbox"], mode="audit")
 STRICT_SHOP = rule("shop", [f"{HOST}/shop/**"], mode="enforce")
 MILD_SHOP = rule("shop", [f"{HOST}/shop/**"], mode="audit")
-UNREADABLE: list[tuple[str, str, Policy, Outcome]] = [
-    ("enforced by rule", "prod", policy(mode=Mode.AUDIT, rules=(PROD,)), Outcome.DENY),
-    ("elsewhere", "dev", policy(mode=Mode.AUDIT, rules=(PROD,)), Outcome.AUDIT),
-    ("watched by rule", "sandbox", policy(rules=(SANDBOX,)), Outcome.AUDIT),
-    ("elsewhere than watched", "dev", policy(rules=(SANDBOX,)), Outcome.DENY),
-    ("perhaps one that is enforced", "dev", policy(mode=Mode.AUDIT, rules=(STRICT_SHOP,)), Outcome.DENY),
-    ("perhaps one that is watched", "dev", policy(rules=(MILD_SHOP,)), Outcome.DENY),
-    ("watched before enforced", "sandbox", policy(rules=(SANDBOX, STRICT_SHOP)), Outcome.AUDIT),
-    ("enforced before watched", "sandbox", policy(rules=(STRICT_SHOP, SANDBOX)), Outcome.DENY),
+UNREADABLE: list[tuple[str, str, Policy, Effect]] = [
+    ("enforced by rule", "prod", policy(mode=Mode.AUDIT, rules=(PROD,)), Effect.DENY),
+    ("elsewhere", "dev", policy(mode=Mode.AUDIT, rules=(PROD,)), Effect.AUDIT),
+    ("watched by rule", "sandbox", policy(rules=(SANDBOX,)), Effect.AUDIT),
+    ("elsewhere than watched", "dev", policy(rules=(SANDBOX,)), Effect.DENY),
+    ("perhaps one that is enforced", "dev", policy(mode=Mode.AUDIT, rules=(STRICT_SHOP,)), Effect.DENY),
+    ("perhaps one that is watched", "dev", policy(rules=(MILD_SHOP,)), Effect.DENY),
+    ("watched before enforced", "sandbox", policy(rules=(SANDBOX, STRICT_SHOP)), Effect.AUDIT),
+    ("enforced before watched", "sandbox", policy(rules=(STRICT_SHOP, SANDBOX)), Effect.DENY),
     (
         "a tag of everything is not everything",
         "sandbox",
         policy(rules=(rule("latest", ["**:latest"], mode="audit"),)),
-        Outcome.DENY,
+        Effect.DENY,
     ),
 ]
 
@@ -350,10 +352,10 @@ UNREADABLE: list[tuple[str, str, Policy, Outcome]] = [
     ids=[case[0] for case in UNREADABLE],
 )
 def test_nobody_gets_past_a_strict_rule_by_being_unreadable(
-    namespace: str, current: Policy, outcome: Outcome, obj: dict[str, Any]
+    namespace: str, current: Policy, outcome: Effect, obj: dict[str, Any]
 ) -> None:
     """A node runs an image by its ID: what is no reference could be the image a rule is about (T25, T12)."""
-    assert decide(request(obj, namespace=namespace), current).outcome is outcome
+    assert decide(request(obj, namespace=namespace), current).effect is outcome
 
 
 @pytest.mark.parametrize(
@@ -367,25 +369,25 @@ def test_nobody_gets_past_a_strict_rule_by_being_unreadable(
 )
 def test_what_brings_in_no_image_is_admitted_without_a_look(arguments: dict[str, Any]) -> None:
     """Deleting always works (T44)."""
-    assert decide(request(None, **arguments)) == Decision(Outcome.ALLOW, allowed=True, subject="ignored")
+    assert decide(request(None, **arguments)) == Decision.allow(TargetKind.IGNORED)
 
 
 MODES = [
-    (Mode.ENFORCE, Outcome.DENY, False, 0),
-    (Mode.WARN, Outcome.WARN, True, 1),
-    (Mode.AUDIT, Outcome.AUDIT, True, 0),
+    (Mode.ENFORCE, Effect.DENY, False, 0),
+    (Mode.WARN, Effect.WARN, True, 1),
+    (Mode.AUDIT, Effect.AUDIT, True, 0),
 ]
 
 
 @pytest.mark.parametrize(("mode", "outcome", "allowed", "warnings"), MODES)
 def test_the_mode_decides_what_a_finding_does(
-    mode: Mode, outcome: Outcome, allowed: bool, warnings: int
+    mode: Mode, outcome: Effect, allowed: bool, warnings: int
 ) -> None:
     """What would have been refused is always recorded (T50)."""
     decision = decide(request(pod(UNTRUSTED)), policy(mode=mode))
-    assert (decision.outcome, decision.allowed, len(decision.warnings)) == (outcome, allowed, warnings)
-    assert (decision.annotations["decision"], decision.annotations["mode"]) == (outcome, mode)
-    assert decision.judged[0].refused
+    assert (decision.effect, decision.allowed, len(decision.warnings)) == (outcome, allowed, warnings)
+    assert (decision.annotations["decision"], decision.annotations["mode"]) == (outcome.decision_label, mode)
+    assert decision.results[0].would_deny
 
 
 def test_a_warning_says_what_the_denial_says() -> None:
@@ -393,7 +395,7 @@ def test_a_warning_says_what_the_denial_says() -> None:
     clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
     assert f"{clause}. {ADVICE}" in decide(request(pod(UNTRUSTED))).message
     assert decide(request(pod(UNTRUSTED)), policy(mode=Mode.WARN)).warnings == [
-        f"image trust policy: {clause}; would be refused once enforced. {ADVICE}"
+        f"image trust policy: {clause}; would be denied once enforced. {ADVICE}"
     ]
 
 
@@ -405,6 +407,18 @@ def test_one_strict_rule_among_mild_ones_refuses() -> None:
     assert MISSING in decision.message
     assert UNTRUSTED not in decision.message
     assert decision.annotations["rule"] == "strict"
+
+
+DEGREES = ("allow", "audit", "warn", "enforce")
+
+
+@pytest.mark.parametrize("degrees", list(itertools.product(DEGREES, repeat=2)))
+def test_the_strongest_effect_decides(degrees: tuple[str, str]) -> None:
+    """In whatever order the images come."""
+    rules = tuple(rule(mode, [f"{HOST}/{mode}/web"], mode=mode) for mode in DEGREES[1:])
+    facts = {"allow/web:1": TrustStatus.TRUSTED}
+    decision = decide(request(pod(*(f"{HOST}/{name}/web:1" for name in degrees))), policy(rules=rules), facts)
+    assert decision.effect == max(map(DEGREES.index, degrees))
 
 
 GLASS = policy(break_glass=BreakGlass(users=frozenset({"alice"}), groups=frozenset({"platform-oncall"})))
@@ -473,7 +487,7 @@ def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
 
     before = count_decoded()
     body = request(obj, old=pod(TRUSTED), operation="UPDATE", groups=["platform-oncall"])
-    decision = Gate(lambda: GLASS, EvictionQueue(FACTS), clock=lambda: NOW).decide(body, SOON)
+    decision = Validator(lambda: GLASS, EvictionQueue(FACTS), clock=lambda: NOW).validate(body, SOON)
     assert decision.break_glass == "incident 7"
     ((waiting, after),) = seen
     assert waiting["object"]["spec"] is waiting["object"]["metadata"]["annotations"] is None
@@ -491,10 +505,10 @@ def decide_and_weigh(body: bytes) -> tuple[Decision, int]:
             kept.append(tracemalloc.get_traced_memory()[0])
             return super().look_up(questions, deadline)
 
-    gate = Gate(lambda: GLASS, EvictionQueue(FACTS), clock=lambda: NOW)
+    validator = Validator(lambda: GLASS, EvictionQueue(FACTS), clock=lambda: NOW)
     tracemalloc.start()
     try:
-        decision = gate.decide(read_review(body), SOON)
+        decision = validator.validate(read_review(body), SOON)
     finally:
         tracemalloc.stop()
     return decision, kept[0]
@@ -534,13 +548,13 @@ def test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes() -> 
     ]
     body = json.dumps(json.loads(review(obj, user=odd(512))), ensure_ascii=False).encode()
     decision, kept = decide_and_weigh(body)
-    assert {item.judgement.reason for item in decision.judged[1:]} == {"non-ascii"}
+    assert {item.check.reason for item in decision.results[1:]} == {"non-ascii"}
     assert kept < 200 * 2048 + 64 * 1024
 
 
 def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C2: what reviews of 200 images know of them while they wait; a review of few waits all the same."""
-    monkeypatch.setattr(gate_module, "MAX_AWAITED", 2 * FEW)
+    monkeypatch.setattr(validator_module, "MAX_AWAITED", 2 * FEW)
     waited: list[tuple[str, bool]] = []
 
     def many(name: str) -> AdmissionRequest:
@@ -551,14 +565,14 @@ def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.
             organization = questions[0].query.organization
             waited.append((organization, not deadline.expired))
             if organization == "first":
-                it.decide(many("second"), SOON)
-                it.decide(request(pod(f"{HOST}/third/n:1")), SOON)
+                it.validate(many("second"), SOON)
+                it.validate(request(pod(f"{HOST}/third/n:1")), SOON)
             return super().look_up(questions, deadline)
 
     chosen = policy()
-    it = Gate(lambda: chosen, Nested({}), clock=lambda: NOW)
-    it.decide(many("first"), SOON)
-    it.decide(many("fourth"), SOON)
+    it = Validator(lambda: chosen, Nested({}), clock=lambda: NOW)
+    it.validate(many("first"), SOON)
+    it.validate(many("fourth"), SOON)
     assert waited == [("first", True), ("second", False), ("third", True), ("fourth", True)]
 
 
@@ -567,7 +581,7 @@ def test_an_update_without_a_new_image_breaks_no_glass() -> None:
     obj = pod(UNTRUSTED)
     obj["metadata"]["annotations"] = NOTE
     decision = decide(request(obj, old=obj, operation="UPDATE", user="alice"), GLASS)
-    assert (decision.outcome, decision.break_glass, decision.warnings) == (Outcome.ALLOW, None, ())
+    assert (decision.effect, decision.break_glass, decision.warnings) == (Effect.ALLOW, None, ())
 
 
 def test_the_warnings_of_a_broken_glass_stay_within_what_the_api_server_shows() -> None:
@@ -629,7 +643,7 @@ def test_the_pause_is_short_and_jittered(retry_after: float | None, jitter: floa
     """One to five seconds, at least what SWR asked for."""
     failure = LookupTimeout("x", fault=Fault.REGISTRY, retry_after=retry_after)
     decision = decide(request(pod(f"{HOST}/a/b:1")), facts={"a/b:1": failure})
-    assert status_of(decision.judged, lambda: jitter)[2] == seconds
+    assert status_of(decision.results, lambda: jitter)[2] == seconds
 
 
 def test_a_mixture_of_passing_and_lasting_refusals_is_forbidden() -> None:
@@ -669,8 +683,8 @@ def test_our_own_failure_denies_where_anything_is_enforced(
 ) -> None:
     """A crash is a decision, too (T43)."""
     body = request(pod(TRUSTED), namespace=namespace)
-    decision = Gate(lambda: current, Broken({})).decide(body, SOON)
-    assert (decision.outcome, decision.allowed, decision.code) == (Outcome.ERROR, allowed, code)
+    decision = Validator(lambda: current, Broken({})).validate(body, SOON)
+    assert (decision.effect, decision.allowed, decision.code) == (Effect.ERROR, allowed, code)
     assert (decision.annotations["error"], len(decision.warnings)) == ("crash", warnings)
     assert json.loads(write_review(UID, decision))["response"]["uid"] == UID
 
@@ -679,15 +693,15 @@ def test_a_failure_while_failing_denies() -> None:
     """Even if the mode itself cannot be told (T43)."""
     current = policy(mode=Mode.AUDIT)
     object.__setattr__(current, "_index", None)
-    decision = Gate(lambda: current, FakeAnswers(FACTS)).decide(request(pod(TRUSTED)), SOON)
-    assert (decision.outcome, decision.allowed, decision.code) == (Outcome.ERROR, False, 500)
+    decision = Validator(lambda: current, FakeAnswers(FACTS)).validate(request(pod(TRUSTED)), SOON)
+    assert (decision.effect, decision.allowed, decision.code) == (Effect.ERROR, False, 500)
 
 
 def test_a_crash_over_a_workload_is_no_more_than_advice() -> None:
     """Its Pods are judged for themselves."""
     current = policy()
     body = request(deployment(TRUSTED), **DEPLOYMENT)
-    assert Gate(lambda: current, Broken({})).decide(body, SOON).allowed is True
+    assert Validator(lambda: current, Broken({})).validate(body, SOON).allowed is True
 
 
 def test_a_policy_that_cannot_be_had_denies() -> None:
@@ -696,8 +710,8 @@ def test_a_policy_that_cannot_be_had_denies() -> None:
     def gone() -> Policy:
         raise RuntimeError
 
-    decision = Gate(gone, FakeAnswers({})).decide(request(pod(TRUSTED)), SOON)
-    assert (decision.outcome, decision.allowed) == (Outcome.ERROR, False)
+    decision = Validator(gone, FakeAnswers({})).validate(request(pod(TRUSTED)), SOON)
+    assert (decision.effect, decision.allowed) == (Effect.ERROR, False)
 
 
 class Failing:
@@ -711,7 +725,9 @@ def test_an_observer_that_fails_changes_no_decision() -> None:
     """Records are never in the way of the answer."""
     current = policy()
     assert (
-        Gate(lambda: current, FakeAnswers(FACTS), [Failing()]).decide(request(pod(TRUSTED)), SOON).allowed
+        Validator(lambda: current, FakeAnswers(FACTS), [Failing()])
+        .validate(request(pod(TRUSTED)), SOON)
+        .allowed
         is True
     )
 
@@ -726,10 +742,10 @@ def test_a_request_is_decided_by_one_policy() -> None:
             current[0] = mild
             return super().look_up(questions, deadline)
 
-    chosen = Gate(lambda: current[0], Reloading(FACTS))
-    decision = chosen.decide(request(pod(UNTRUSTED)), SOON)
+    chosen = Validator(lambda: current[0], Reloading(FACTS))
+    decision = chosen.validate(request(pod(UNTRUSTED)), SOON)
     assert (decision.allowed, decision.annotations["policy"]) == (False, "strict")
-    assert chosen.decide(request(pod(UNTRUSTED)), SOON).annotations["policy"] == "mild"
+    assert chosen.validate(request(pod(UNTRUSTED)), SOON).annotations["policy"] == "mild"
 
 
 def test_exemptions_are_named_in_the_audit_log() -> None:
@@ -783,7 +799,7 @@ def test_what_a_real_api_server_sent_is_decided(path: Path) -> None:
     """Recorded reviews, with an SWR that knows no image at all."""
     body = read_review(path.read_bytes())
     decision = decide(body, facts={})
-    assert (decision.outcome.value, body.unreadable) == (EXPECTED[path.stem], "")
+    assert (decision.effect.decision_label, body.unreadable) == (EXPECTED[path.stem], "")
     assert json.loads(write_review(body.uid, decision))["response"]["uid"] == body.uid
 
 
@@ -803,7 +819,7 @@ def test_a_busy_moment_refuses_where_anything_is_enforced(mode: str, allowed: bo
         def observe(self, request: Any, decision: Decision, seconds: float) -> None:
             seen.append(decision)
 
-    decision = Gate(lambda: policy(mode=Mode(mode)), FakeAnswers({}), [Observer()]).refuse_as_busy(
+    decision = Validator(lambda: policy(mode=Mode(mode)), FakeAnswers({}), [Observer()]).deny_as_busy(
         request(pod(TRUSTED))
     )
     assert (decision.allowed, decision.code, bool(decision.retry_after_seconds)) == (
@@ -815,6 +831,6 @@ def test_a_busy_moment_refuses_where_anything_is_enforced(mode: str, allowed: bo
     assert seen == [decision]
     if not allowed:
         assert decision.message == (
-            "denied by image trust policy: this webhook is reading too many large objects at this moment. "
+            "denied by image trust policy: the webhook is reading too many large objects at the moment. "
             "Try again in a minute. If the problem persists, contact your cluster administrators."
         )

@@ -9,42 +9,58 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import container, pod, request
-from webhook.admission.uses import WORKLOADS, ImageUse, Subject, changed_uses, classify, find_uses, shorten
+from webhook.admission.extraction import (
+    WORKLOADS,
+    ImageUse,
+    TargetKind,
+    changed_images,
+    classify,
+    extract_images,
+    shorten,
+)
 from webhook.errors import InvalidReferenceError
 from webhook.images.reference import parse_reference
 
 DEPLOYMENTS = ("apps", "v1", "deployments")
 
-CLASSES: list[tuple[str, dict[str, Any], Subject]] = [
-    ("a Pod is created", {}, Subject.POD),
-    ("a Pod is updated", {"operation": "UPDATE"}, Subject.POD),
-    ("kubectl debug", {"operation": "UPDATE", "subresource": "ephemeralcontainers"}, Subject.POD),
-    ("a Pod is deleted", {"operation": "DELETE"}, Subject.IGNORED),
-    ("kubectl exec", {"operation": "CONNECT", "subresource": "exec"}, Subject.IGNORED),
-    ("status", {"operation": "UPDATE", "subresource": "status"}, Subject.IGNORED),
-    ("resize", {"operation": "UPDATE", "subresource": "resize"}, Subject.IGNORED),
-    ("binding", {"subresource": "binding"}, Subject.IGNORED),
-    ("eviction", {"subresource": "eviction"}, Subject.IGNORED),
+CLASSES: list[tuple[str, dict[str, Any], TargetKind]] = [
+    ("a Pod is created", {}, TargetKind.POD),
+    ("a Pod is updated", {"operation": "UPDATE"}, TargetKind.POD),
+    ("kubectl debug", {"operation": "UPDATE", "subresource": "ephemeralcontainers"}, TargetKind.POD),
+    ("a Pod is deleted", {"operation": "DELETE"}, TargetKind.IGNORED),
+    ("kubectl exec", {"operation": "CONNECT", "subresource": "exec"}, TargetKind.IGNORED),
+    ("status", {"operation": "UPDATE", "subresource": "status"}, TargetKind.IGNORED),
+    ("resize", {"operation": "UPDATE", "subresource": "resize"}, TargetKind.IGNORED),
+    ("binding", {"subresource": "binding"}, TargetKind.IGNORED),
+    ("eviction", {"subresource": "eviction"}, TargetKind.IGNORED),
     (
         "scale",
         {"resource": DEPLOYMENTS, "kind": "Scale", "subresource": "scale", "operation": "UPDATE"},
-        Subject.IGNORED,
+        TargetKind.IGNORED,
     ),
-    ("a subresource of tomorrow", {"operation": "UPDATE", "subresource": "newcontainers"}, Subject.UNKNOWN),
-    ("an operation of tomorrow", {"operation": "PATCH"}, Subject.UNKNOWN),
-    ("an operation in lower case", {"operation": "delete"}, Subject.UNKNOWN),
-    ("a version of tomorrow", {"resource": ("", "v2", "pods")}, Subject.UNKNOWN),
-    ("another group's pods", {"resource": ("example.com", "v1", "pods")}, Subject.UNKNOWN),
-    ("a kind that is no Pod", {"kind": "PodTemplate"}, Subject.UNKNOWN),
-    ("a PodTemplate", {"resource": ("", "v1", "podtemplates"), "kind": "PodTemplate"}, Subject.UNKNOWN),
-    ("a CloneSet", {"resource": ("apps.kruise.io", "v1", "clonesets"), "kind": "CloneSet"}, Subject.UNKNOWN),
+    (
+        "a subresource of tomorrow",
+        {"operation": "UPDATE", "subresource": "newcontainers"},
+        TargetKind.UNKNOWN,
+    ),
+    ("an operation of tomorrow", {"operation": "PATCH"}, TargetKind.UNKNOWN),
+    ("an operation in lower case", {"operation": "delete"}, TargetKind.UNKNOWN),
+    ("a version of tomorrow", {"resource": ("", "v2", "pods")}, TargetKind.UNKNOWN),
+    ("another group's pods", {"resource": ("example.com", "v1", "pods")}, TargetKind.UNKNOWN),
+    ("a kind that is no Pod", {"kind": "PodTemplate"}, TargetKind.UNKNOWN),
+    ("a PodTemplate", {"resource": ("", "v1", "podtemplates"), "kind": "PodTemplate"}, TargetKind.UNKNOWN),
+    (
+        "a CloneSet",
+        {"resource": ("apps.kruise.io", "v1", "clonesets"), "kind": "CloneSet"},
+        TargetKind.UNKNOWN,
+    ),
     (
         "a Deployment's unknown subresource",
         {"resource": DEPLOYMENTS, "kind": "Deployment", "subresource": "x"},
-        Subject.UNKNOWN,
+        TargetKind.UNKNOWN,
     ),
     *(
-        (f"a {kind}", {"resource": (group, "v1", plural), "kind": kind}, Subject.WORKLOAD)
+        (f"a {kind}", {"resource": (group, "v1", plural), "kind": kind}, TargetKind.WORKLOAD)
         for (group, plural), kind in WORKLOADS.items()
     ),
 ]
@@ -53,20 +69,32 @@ CLASSES: list[tuple[str, dict[str, Any], Subject]] = [
 @pytest.mark.parametrize(
     ("arguments", "subject"), [case[1:] for case in CLASSES], ids=[case[0] for case in CLASSES]
 )
-def test_requests_are_classified(arguments: dict[str, Any], subject: Subject) -> None:
+def test_requests_are_classified(arguments: dict[str, Any], subject: TargetKind) -> None:
     """What is known to be harmless is ignored, what nobody taught us is unknown."""
     assert classify(request(pod("a:1"), **arguments)) is subject
 
 
 MIRROR: dict[str, Any] = {"user": "system:node:n1", "groups": ["system:nodes"]}
-MIRROR_CASES: list[tuple[str, dict[str, Any], dict[str, str], str, Subject]] = [
-    ("its own node", MIRROR, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.MIRROR_POD),
-    ("another node", MIRROR, {"kubernetes.io/config.mirror": "x"}, "n2", Subject.POD),
-    ("no node", {**MIRROR, "user": "system:node:"}, {"kubernetes.io/config.mirror": "x"}, "", Subject.POD),
-    ("not in the group", {**MIRROR, "groups": []}, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.POD),
-    ("a person", {"user": "dev"}, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.POD),
-    ("no annotation", MIRROR, {}, "n1", Subject.POD),
-    ("an update", {**MIRROR, "operation": "UPDATE"}, {"kubernetes.io/config.mirror": "x"}, "n1", Subject.POD),
+MIRROR_CASES: list[tuple[str, dict[str, Any], dict[str, str], str, TargetKind]] = [
+    ("its own node", MIRROR, {"kubernetes.io/config.mirror": "x"}, "n1", TargetKind.MIRROR_POD),
+    ("another node", MIRROR, {"kubernetes.io/config.mirror": "x"}, "n2", TargetKind.POD),
+    ("no node", {**MIRROR, "user": "system:node:"}, {"kubernetes.io/config.mirror": "x"}, "", TargetKind.POD),
+    (
+        "not in the group",
+        {**MIRROR, "groups": []},
+        {"kubernetes.io/config.mirror": "x"},
+        "n1",
+        TargetKind.POD,
+    ),
+    ("a person", {"user": "dev"}, {"kubernetes.io/config.mirror": "x"}, "n1", TargetKind.POD),
+    ("no annotation", MIRROR, {}, "n1", TargetKind.POD),
+    (
+        "an update",
+        {**MIRROR, "operation": "UPDATE"},
+        {"kubernetes.io/config.mirror": "x"},
+        "n1",
+        TargetKind.POD,
+    ),
 ]
 
 
@@ -76,7 +104,7 @@ MIRROR_CASES: list[tuple[str, dict[str, Any], dict[str, str], str, Subject]] = [
     ids=[case[0] for case in MIRROR_CASES],
 )
 def test_a_mirror_pod_is_its_own_nodes(
-    who: dict[str, Any], annotations: dict[str, str], node: str, subject: Subject
+    who: dict[str, Any], annotations: dict[str, str], node: str, subject: TargetKind
 ) -> None:
     """The mirror annotation counts only from the node that runs the static Pod (T18)."""
     obj = pod("a:1", nodeName=node)
@@ -84,9 +112,11 @@ def test_a_mirror_pod_is_its_own_nodes(
     assert classify(request(obj, **who)) is subject
 
 
-def fields(obj: dict[str, Any], subject: Subject = Subject.POD, kind: str = "Pod") -> list[tuple[str, str]]:
+def fields(
+    obj: dict[str, Any], subject: TargetKind = TargetKind.POD, kind: str = "Pod"
+) -> list[tuple[str, str]]:
     """Return field and image of every use of an object."""
-    uses = find_uses(subject, kind, request(obj).object)
+    uses = extract_images(subject, kind, request(obj).object)
     return [(use.field, use.image) for use in uses or []]
 
 
@@ -115,7 +145,7 @@ def test_a_template_has_the_same_places() -> None:
             "template": {"spec": pod("a:1", volumes=[{"name": "m", "image": {"reference": "b:1"}}])["spec"]},
         }
     }
-    assert fields(obj, Subject.WORKLOAD, "Deployment") == [
+    assert fields(obj, TargetKind.WORKLOAD, "Deployment") == [
         ("spec.template.spec.containers[0].image", "a:1"),
         ("spec.template.spec.volumes[0].image.reference", "b:1"),
     ]
@@ -124,7 +154,7 @@ def test_a_template_has_the_same_places() -> None:
 def test_a_cron_job_keeps_its_template_deeper() -> None:
     """A CronJob's template stands below its job template."""
     obj = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod("a:1")["spec"]}}}}}
-    assert fields(obj, Subject.WORKLOAD, "CronJob") == [
+    assert fields(obj, TargetKind.WORKLOAD, "CronJob") == [
         ("spec.jobTemplate.spec.template.spec.containers[0].image", "a:1")
     ]
 
@@ -134,15 +164,17 @@ def test_a_cron_job_keeps_its_template_deeper() -> None:
 )
 def test_a_workload_without_a_pod_spec_is_not_read_as_one_without_images(obj: Any) -> None:
     """Not to find the Pod spec is told apart from finding no image in it."""
-    assert find_uses(Subject.WORKLOAD, "Deployment", request(obj).object) is None
+    assert extract_images(TargetKind.WORKLOAD, "Deployment", request(obj).object) is None
 
 
 def changed(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:
     """Return the fields of the uses that an update has to answer for."""
     decoded = request(new, old=old, operation="UPDATE")
-    uses = find_uses(Subject.POD, "Pod", decoded.object)
+    uses = extract_images(TargetKind.POD, "Pod", decoded.object)
     assert uses is not None
-    return [use.field for use in changed_uses(uses, find_uses(Subject.POD, "Pod", decoded.old_object))]
+    return [
+        use.field for use in changed_images(uses, extract_images(TargetKind.POD, "Pod", decoded.old_object))
+    ]
 
 
 def test_an_update_without_another_image_has_nothing_to_answer_for() -> None:

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.builders import (
     ALIAS,
@@ -23,17 +25,28 @@ from tests.support.builders import (
     registry,
     rule,
 )
-from webhook.admission import judging
-from webhook.admission.decision import Effect, JudgedUse
-from webhook.admission.judging import FEW, Judge, Reading
-from webhook.admission.uses import ImageUse
+from webhook.admission import evaluator as evaluator_module
+from webhook.admission import time_slices
+from webhook.admission.decision import CheckResult, Effect, ImageResult
+from webhook.admission.evaluator import FEW, Evaluator, ParsedImage
+from webhook.admission.extraction import ImageUse
 from webhook.deadlines import Deadline, LargeWork
-from webhook.errors import Fault, Forbidden, LookupTimeout, RegistryUnavailable, Throttled
+from webhook.errors import (
+    Fault,
+    Forbidden,
+    LookupTimeout,
+    MalformedAnswer,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+    Unauthorized,
+)
+from webhook.images.reference import ImageReference
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
-from webhook.trust.lookup import LookupRequest, LookupResult
-from webhook.trust.records import TrustStatus
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
+from webhook.trust.records import TrustRecord, TrustStatus
 
 FACTS: dict[str, Any] = {
     "shop/web:1": TrustStatus.TRUSTED,
@@ -52,10 +65,12 @@ def use(image: str, *, template: bool = False, pull_policy: str = "") -> ImageUs
     return ImageUse("spec.containers[0].image", ("containers", "main"), image, pull_policy, template)
 
 
-def judge(image: str, current: Policy, namespace: str = "shop", **how: Any) -> tuple[JudgedUse, FakeAnswers]:
+def judge(
+    image: str, current: Policy, namespace: str = "shop", **how: Any
+) -> tuple[ImageResult, FakeAnswers]:
     """Judge one image."""
     answers = FakeAnswers(FACTS)
-    (item,) = Judge(current, answers).judge([use(image, **how)], namespace, SOON, NOW)
+    (item,) = Evaluator(current, answers).evaluate([use(image, **how)], namespace, SOON, NOW)
     return item, answers
 
 
@@ -175,14 +190,14 @@ CASES: list[tuple[str, Policy, str, Finding, str, Effect]] = [
         Effect.DENY,
     ),
     (f"{HOST}/shop/web:2", policy(mode=Mode.WARN), "warn", Finding.UNTRUSTED, "", Effect.WARN),
-    (f"{HOST}/shop/web:2", policy(mode=Mode.AUDIT), "audit", Finding.UNTRUSTED, "", Effect.RECORD),
+    (f"{HOST}/shop/web:2", policy(mode=Mode.AUDIT), "audit", Finding.UNTRUSTED, "", Effect.AUDIT),
     (
         f"{HOST}/shop/web:2",
         policy(rules=(rule("r", mode="audit"),)),
         "audit by rule",
         Finding.UNTRUSTED,
         "",
-        Effect.RECORD,
+        Effect.AUDIT,
     ),
     (
         f"{HOST}/shop/web:2",
@@ -282,7 +297,7 @@ def test_each_image_has_one_finding_and_one_effect(
 ) -> None:
     """The whole table of verdicts (T19 to T27, T35, T39, T50)."""
     item, _ = judge(image, current)
-    assert (item.judgement.finding, item.judgement.reason, item.effect) == (finding, reason, effect)
+    assert (item.check.finding, item.check.reason, item.effect) == (finding, reason, effect)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +324,7 @@ def test_always_pulled_satisfies_the_rule() -> None:
     item, _ = judge(
         f"{HOST}/shop/web:1", policy(rules=(rule("r", require_pull_always=True),)), pull_policy="Always"
     )
-    assert item.judgement.finding is Finding.TRUSTED
+    assert item.check.finding is Finding.TRUSTED
 
 
 @pytest.mark.parametrize("image", ["", "auto"])
@@ -317,23 +332,23 @@ def test_a_placeholder_in_a_template_is_only_warned_of(image: str) -> None:
     """Something fills it in before the Pod is judged (T11)."""
     for workloads in ("warn", "enforce"):
         item, _ = judge(image, policy(workloads=workloads), template=True)
-        assert (item.judgement.reason, item.effect, item.refused) == ("placeholder", Effect.WARN, False)
+        assert (item.check.reason, item.effect, item.would_deny) == ("placeholder", Effect.WARN, False)
 
 
 @pytest.mark.parametrize(("workloads", "effect"), [("warn", Effect.WARN), ("enforce", Effect.DENY)])
 def test_templates_are_judged_as_mildly_as_the_policy_says(workloads: str, effect: Effect) -> None:
     """Early feedback is a warning unless the policy wants more."""
     item, _ = judge(f"{HOST}/shop/web:2", policy(workloads=workloads), template=True)
-    assert (item.effect, item.refused) == (effect, True)
+    assert (item.effect, item.would_deny) == (effect, True)
 
 
 def test_an_image_used_twice_is_asked_about_once() -> None:
     """All questions of a Pod go out at once, each image's once (T41)."""
     answers = FakeAnswers(FACTS)
     images = [f"{HOST}/shop/web:1", f"{ALIAS}/shop/web:1", f"{HOST}/shop/web:2", "nginx"]
-    judged = Judge(DEFAULT, answers).judge([use(image) for image in images], "shop", SOON, NOW)
+    judged = Evaluator(DEFAULT, answers).evaluate([use(image) for image in images], "shop", SOON, NOW)
     assert answers.asked == ["shop/web:1", "shop/web:2"]
-    assert [item.judgement.finding.value for item in judged] == [
+    assert [item.check.finding.value for item in judged] == [
         "trusted",
         "trusted",
         "untrusted",
@@ -346,7 +361,7 @@ def test_accounts_behind_one_host_are_told_apart_by_organisation() -> None:
     shop = registry(organizations=frozenset({"shop"}), project_id="p1")
     rest = registry(project_id="p2")
     answers = FakeAnswers({})
-    Judge(policy(registries=RegistryTable.of([shop, rest])), answers).judge(
+    Evaluator(policy(registries=RegistryTable.of([shop, rest])), answers).evaluate(
         [use(f"{HOST}/shop/a:1"), use(f"{HOST}/base/a:1")], "ns", SOON, NOW
     )
     assert [question.query.registry.project_id for question in answers.questions] == ["p1", "p2"]
@@ -355,23 +370,23 @@ def test_accounts_behind_one_host_are_told_apart_by_organisation() -> None:
 def test_what_an_image_says_is_remembered_but_an_expiry_is_not() -> None:
     """An exemption ends on time although the judge has seen the image before."""
     current = policy(exemptions=(exemption("e", expires=MAX_CLOCK_SKEW),))
-    engine = Judge(current, FakeAnswers({}))
-    assert engine.judge([use("nginx")], "shop", SOON, NOW)[0].judgement.finding is Finding.EXEMPT
-    assert engine.judge([use("nginx")], "shop", SOON, NOW + 2)[0].judgement.finding is Finding.UNMANAGED
+    evaluator = Evaluator(current, FakeAnswers({}))
+    assert evaluator.evaluate([use("nginx")], "shop", SOON, NOW)[0].check.finding is Finding.EXEMPT
+    assert evaluator.evaluate([use("nginx")], "shop", SOON, NOW + 2)[0].check.finding is Finding.UNMANAGED
 
 
 def test_a_hostile_string_is_not_remembered() -> None:
     """Megabytes of image do not stay in memory."""
-    engine = Judge(DEFAULT, FakeAnswers({}))
-    engine.judge([use("x" * 100_000)], "shop", SOON, NOW)
-    assert engine._read_and_keep.cache_info().currsize == 0
+    evaluator = Evaluator(DEFAULT, FakeAnswers({}))
+    evaluator.evaluate([use("x" * 100_000)], "shop", SOON, NOW)
+    assert evaluator._parse_cached.cache_info().currsize == 0
 
 
 def test_throttled_by_ourselves_is_unknown() -> None:
     """Our own limit refuses with a word to come back."""
     answers = FakeAnswers({"shop/web:1": Throttled("full", fault=Fault.LOCAL)})
-    (item,) = Judge(DEFAULT, answers).judge([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
-    assert (item.judgement.finding, item.judgement.reason) == (Finding.UNKNOWN, "throttled")
+    (item,) = Evaluator(DEFAULT, answers).evaluate([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
+    assert (item.check.finding, item.check.reason) == (Finding.UNKNOWN, "throttled")
 
 
 def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
@@ -382,15 +397,15 @@ def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
         for n in range(FEW + 1)
     ]
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
-    judge = Judge(policy(), answers, work)
+    evaluator = Evaluator(policy(), answers, work)
     with work.piece(SOON):
-        refused = judge.judge(uses, "shop", Deadline.after(0.01), NOW)
-        few = judge.judge(uses[:FEW], "shop", Deadline.after(0.01), NOW)
-    assert {item.judgement.finding for item in few} == {Finding.TRUSTED}
-    assert {(item.judgement.finding, item.refused) for item in refused} == {(Finding.UNKNOWN, True)}
-    assert {item.judgement.failure.fault for item in refused if item.judgement.failure} == {Fault.LOCAL}
-    judged = judge.judge(uses, "shop", SOON, NOW)
-    assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}
+        refused = evaluator.evaluate(uses, "shop", Deadline.after(0.01), NOW)
+        few = evaluator.evaluate(uses[:FEW], "shop", Deadline.after(0.01), NOW)
+    assert {item.check.finding for item in few} == {Finding.TRUSTED}
+    assert {(item.check.finding, item.would_deny) for item in refused} == {(Finding.UNKNOWN, True)}
+    assert {item.check.failure.fault for item in refused if item.check.failure} == {Fault.LOCAL}
+    judged = evaluator.evaluate(uses, "shop", SOON, NOW)
+    assert {item.check.finding for item in judged} == {Finding.TRUSTED}
 
 
 def long_policy() -> Policy:
@@ -400,7 +415,7 @@ def long_policy() -> Policy:
 
 def test_long_work_of_few_images_is_done_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: a policy can make one image long work. Others have their turns between its comparisons."""
-    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     work = LargeWork()
     uses = [ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")]
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
@@ -412,47 +427,47 @@ def test_long_work_of_few_images_is_done_in_turn(monkeypatch: pytest.MonkeyPatch
         return piece(deadline)
 
     monkeypatch.setattr(work, "piece", count)
-    judge = Judge(long_policy(), answers, work)
+    evaluator = Evaluator(long_policy(), answers, work)
     with piece(SOON):
-        (refused,) = judge.judge(uses, "shop", Deadline.after(0.01), NOW)
-    assert (refused.judgement.finding, refused.refused) == (Finding.UNKNOWN, True)
-    assert refused.judgement.failure is not None
-    assert refused.judgement.failure.fault is Fault.LOCAL
+        (refused,) = evaluator.evaluate(uses, "shop", Deadline.after(0.01), NOW)
+    assert (refused.check.finding, refused.would_deny) == (Finding.UNKNOWN, True)
+    assert refused.check.failure is not None
+    assert refused.check.failure.fault is Fault.LOCAL
     turns.clear()
-    (judged,) = judge.judge(uses, "shop", SOON, NOW)
-    assert judged.judgement.finding is Finding.TRUSTED
+    (judged,) = evaluator.evaluate(uses, "shop", SOON, NOW)
+    assert judged.check.finding is Finding.TRUSTED
     assert len(turns) > 100
     turns.clear()
-    monkeypatch.setattr(judging, "STRETCH", 60.0)
-    judge.judge(uses, "other", SOON, NOW)
+    monkeypatch.setattr(time_slices, "SLICE_SECONDS", 60.0)
+    evaluator.evaluate(uses, "other", SOON, NOW)
     assert not turns
 
 
 def test_what_a_review_asks_in_the_background_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: while a replica warms up, too, there are reviews to answer."""
-    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda: pauses.append(None))
     use = ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")
-    assert Judge(long_policy(), FakeAnswers({})).question_for(use, "shop", NOW) is not None
+    assert Evaluator(long_policy(), FakeAnswers({})).lookup_request_for(use, "shop", NOW) is not None
     assert len(pauses) >= 100
 
 
 def test_long_work_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: whoever waits for a turn has it after one stretch, and not when all is done."""
-    monkeypatch.setattr(judging, "STRETCH", 0.0)
+    monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     work, others_wait, other_had_it = LargeWork(), threading.Event(), threading.Event()
     left: list[int] = []
     uses = [ImageUse(f"f[{n}]", ("containers", str(n)), f"{HOST}/shop/web:{n}") for n in range(FEW + 1)]
-    judge = Judge(long_policy(), FakeAnswers({"shop/web:*": TrustStatus.TRUSTED}), work)
-    read = judge.read
+    evaluator = Evaluator(long_policy(), FakeAnswers({"shop/web:*": TrustStatus.TRUSTED}), work)
+    read = evaluator.parse
 
-    def watch(image: str) -> Reading:
+    def watch(image: str) -> ParsedImage:
         left.append(1)
         others_wait.set()
         return read(image)
 
-    monkeypatch.setattr(judge, "read", watch)
+    monkeypatch.setattr(evaluator, "parse", watch)
 
     def wait() -> None:
         assert others_wait.wait(60)
@@ -462,7 +477,7 @@ def test_long_work_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> No
 
     thread = threading.Thread(target=wait)
     thread.start()
-    judge.judge(uses, "shop", SOON, NOW)
+    evaluator.evaluate(uses, "shop", SOON, NOW)
     assert other_had_it.wait(60)
     thread.join()
     assert left.index(0) < len(uses)
@@ -470,13 +485,13 @@ def test_long_work_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_work_that_takes_longer_than_a_review_has_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: a deadline ends the comparing, too, and what was not compared is not admitted."""
-    monkeypatch.setattr(judging, "STRETCH", 0.0)
-    monkeypatch.setattr(judging, "LEAST", 0.0)
-    judge = Judge(long_policy(), FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}), LargeWork())
-    (item,) = judge.judge(
+    monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(time_slices, "MIN_SECONDS", 0.0)
+    evaluator = Evaluator(long_policy(), FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}), LargeWork())
+    (item,) = evaluator.evaluate(
         [ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")], "shop", Deadline.after(0), NOW
     )
-    assert (item.judgement.finding, item.refused) == (Finding.UNKNOWN, True)
+    assert (item.check.finding, item.would_deny) == (Finding.UNKNOWN, True)
 
 
 def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,11 +507,11 @@ def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
             asked.set()
             return super().look_up(questions, deadline)
 
-    judge = Judge(policy(), Answers({"shop/web:1": TrustStatus.TRUSTED}), work)
-    monkeypatch.setattr(judging, "WEIGHING", 60.0)
+    evaluator = Evaluator(policy(), Answers({"shop/web:1": TrustStatus.TRUSTED}), work)
+    monkeypatch.setattr(evaluator_module, "RESULTS_WAIT", 60.0)
 
     def review() -> None:
-        judge.judge(uses, "shop", Deadline.after(60), NOW)
+        evaluator.evaluate(uses, "shop", Deadline.after(60), NOW)
         weighed.set()
 
     thread = threading.Thread(target=review)
@@ -507,6 +522,169 @@ def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
     assert weighed.wait(60)
     thread.join()
     turn = work.piece(SOON)
-    monkeypatch.setattr(judging, "WEIGHING", 0.01)
-    judged = judge.judge(uses, "shop", Deadline.after(60), NOW)
-    assert {item.judgement.finding for item in judged} == {Finding.TRUSTED}
+    monkeypatch.setattr(evaluator_module, "RESULTS_WAIT", 0.01)
+    judged = evaluator.evaluate(uses, "shop", Deadline.after(60), NOW)
+    assert {item.check.finding for item in judged} == {Finding.TRUSTED}
+
+
+D, E = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+TAGGED = ImageReference("h", "a/b", "1", None)
+PINNED = ImageReference("h", "a/b", "1", D)
+DIGEST_ONLY = ImageReference("h", "a/b", None, D)
+DOWN = RegistryUnavailable("down")
+
+
+def found(status: TrustStatus, digest: str | None = D, origin: Origin = Origin.SWR) -> Found:
+    """Return an answer of SWR."""
+    failure = DOWN if origin is Origin.STALE else None
+    return Found(TrustRecord(status, 1.0, digest), origin, failure)
+
+
+ANSWERS = [
+    ("trusted", TAGGED, found(TrustStatus.TRUSTED), Finding.TRUSTED),
+    ("untrusted", TAGGED, found(TrustStatus.UNTRUSTED), Finding.UNTRUSTED),
+    ("missing", TAGGED, found(TrustStatus.MISSING, None), Finding.MISSING),
+    ("pinned and equal", PINNED, found(TrustStatus.TRUSTED), Finding.TRUSTED),
+    ("pinned to another digest", PINNED, found(TrustStatus.TRUSTED, E), Finding.DIGEST_MISMATCH),
+    ("pinned, and SWR names no digest", PINNED, found(TrustStatus.TRUSTED, None), Finding.DIGEST_MISMATCH),
+    ("pinned and untrusted", PINNED, found(TrustStatus.UNTRUSTED, E), Finding.UNTRUSTED),
+    ("by digest alone", DIGEST_ONLY, found(TrustStatus.TRUSTED), Finding.TRUSTED),
+    ("stale and trusted", TAGGED, found(TrustStatus.TRUSTED, D, Origin.STALE), Finding.TRUSTED),
+    ("stale and pinned", PINNED, found(TrustStatus.TRUSTED, D, Origin.STALE), Finding.TRUSTED),
+    (
+        "stale with another digest proves nothing",
+        PINNED,
+        found(TrustStatus.TRUSTED, E, Origin.STALE),
+        Finding.UNKNOWN,
+    ),
+    ("unknown", TAGGED, Failed(DOWN), Finding.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "finding"), [case[1:] for case in ANSWERS], ids=[case[0] for case in ANSWERS]
+)
+def test_each_answer_has_one_finding(
+    reference: ImageReference, answer: LookupResult, finding: Finding
+) -> None:
+    """The table of verdicts (T26)."""
+    assert Evaluator.check_trust(reference, answer).finding is finding
+
+
+REASONS = [
+    (LookupTimeout("x", fault=Fault.REGISTRY), "timeout", True),
+    (Throttled("x", fault=Fault.REGISTRY), "throttled", True),
+    (RegistryUnavailable("x"), "unavailable", True),
+    (Throttled("x", fault=Fault.LOCAL), "throttled", True),
+    (LookupTimeout("x", fault=Fault.IMAGE), "timeout", True),
+    (Unauthorized("x"), "unauthorized", False),
+    (Forbidden("x"), "forbidden", False),
+    (MalformedAnswer("x"), "malformed", False),
+]
+
+
+@pytest.mark.parametrize(("failure", "reason", "passes"), REASONS)
+def test_a_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
+    """Only what may be over in a moment is worth another try."""
+    assert Evaluator.check_trust(TAGGED, Failed(failure)) == CheckResult(
+        Finding.UNKNOWN, reason, failure=failure
+    )
+    assert failure.transient is passes
+
+
+answers = st.builds(
+    found, st.sampled_from(TrustStatus), st.sampled_from([D, E, None]), st.sampled_from(Origin)
+) | st.sampled_from([Failed(case[0]) for case in REASONS])
+
+
+@given(st.sampled_from([TAGGED, PINNED, DIGEST_ONLY]), answers)
+def test_trusted_means_trusted_and_the_very_digest(reference: ImageReference, answer: LookupResult) -> None:
+    """No combination is trusted but the one."""
+    if Evaluator.check_trust(reference, answer).finding is Finding.TRUSTED:
+        assert isinstance(answer, Found)
+        assert answer.record.status is TrustStatus.TRUSTED
+        assert reference is not PINNED or answer.record.digest == D
+
+
+TRANSIENT = [
+    LookupTimeout("x", fault=Fault.REGISTRY),
+    RegistryUnavailable("x"),
+]
+OF_AN_AUTHOR = [
+    *(
+        cause("x", fault=fault)
+        for cause in (LookupTimeout, Throttled, RegistryUnavailable)
+        for fault in (Fault.LOCAL, Fault.IMAGE)
+    ),
+    Throttled("x", fault=Fault.REGISTRY),
+    Unauthorized("x", fault=Fault.LOCAL),
+    Forbidden("x"),
+    MalformedAnswer("x"),
+]
+LASTING = [Unauthorized("x"), *OF_AN_AUTHOR]
+
+
+def enforced(check: CheckResult, **settings: Any) -> Effect:
+    """Return the effect of a finding under the mode ``enforce``."""
+    return Evaluator(policy(**settings), FakeAnswers({})).enforced_effect(check)
+
+
+ADMITTING: dict[Finding, Effect] = {Finding.TRUSTED: Effect.ALLOW, Finding.EXEMPT: Effect.ALLOW}
+
+
+@pytest.mark.parametrize("finding", Finding)
+def test_every_finding_has_an_effect_and_only_two_admit(finding: Finding) -> None:
+    """Under the defaults; a finding of tomorrow denies."""
+    assert enforced(CheckResult(finding)) is ADMITTING.get(finding, Effect.DENY)
+
+
+@pytest.mark.parametrize(
+    ("setting", "effect"),
+    [("deny", Effect.DENY), ("warn", Effect.WARN), ("allow", Effect.ALLOW), ("?", Effect.DENY)],
+)
+def test_unmanaged_images_are_treated_as_the_policy_says(setting: Any, effect: Effect) -> None:
+    """And denied where it says something that nobody knows."""
+    assert enforced(CheckResult(Finding.UNMANAGED), unmanaged_registries=setting) is effect
+
+
+@pytest.mark.parametrize(
+    "failure", [*TRANSIENT, *LASTING], ids=lambda failure: f"{type(failure).__name__}-{failure.fault}"
+)
+@pytest.mark.parametrize("setting", ["deny", "allow"])
+def test_a_failed_lookup_passes_only_if_nobody_can_cause_it(setting: Any, failure: Any) -> None:
+    """Fault B3: ``onLookupFailure: allow`` is about outages, not about what an author can cause."""
+    check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
+    passes = setting == "allow" and failure in TRANSIENT
+    assert enforced(check, on_lookup_failure=setting) is (Effect.WARN if passes else Effect.DENY)
+
+
+def test_an_unknown_without_a_failure_denies() -> None:
+    """What is unknown and does not say why is denied."""
+    assert enforced(CheckResult(Finding.UNKNOWN), on_lookup_failure="allow") is Effect.DENY
+
+
+MODES = [
+    (Effect.ALLOW, Mode.ENFORCE, Effect.ALLOW),
+    (Effect.ALLOW, Mode.WARN, Effect.ALLOW),
+    (Effect.ALLOW, Mode.AUDIT, Effect.ALLOW),
+    (Effect.WARN, Mode.ENFORCE, Effect.WARN),
+    (Effect.WARN, Mode.WARN, Effect.WARN),
+    (Effect.WARN, Mode.AUDIT, Effect.AUDIT),
+    (Effect.DENY, Mode.ENFORCE, Effect.DENY),
+    (Effect.DENY, Mode.WARN, Effect.WARN),
+    (Effect.DENY, Mode.AUDIT, Effect.AUDIT),
+]
+
+
+@pytest.mark.parametrize(("enforced", "mode", "effect"), MODES)
+def test_a_mode_makes_an_effect_milder_and_never_stricter(
+    enforced: Effect, mode: Mode, effect: Effect
+) -> None:
+    """``warn`` warns, ``audit`` only records (T50)."""
+    assert Evaluator.apply_mode(enforced, mode) is effect
+
+
+def test_a_failure_about_one_image_is_worth_another_try_and_admits_nothing() -> None:
+    """SWR may have failed for a moment only: the client is told to repeat it, and kubectl does."""
+    failure = RegistryUnavailable("SWR answered 503", fault=Fault.IMAGE)
+    assert (failure.transient, failure.allows_stale, failure.allows_pass) == (True, False, False)

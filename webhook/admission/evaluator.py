@@ -1,0 +1,292 @@
+"""Evaluation of images under one policy, the same for the webhook, ``check``, ``review`` and ``audit``.
+
+The order of the checks is fixed: invalid, exempt, unmanaged, requirements of the rule, digest without a tag,
+lookup. Requirements of a rule also apply to unmanaged images if the policy admits those. All local checks
+come first. Then one call looks up all other images, each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Protocol, assert_never
+
+import msgspec
+
+from webhook.admission.decision import CheckResult, Effect, ImageResult
+from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.admission.messages import Messages
+from webhook.admission.time_slices import SliceTimeout, SliceTimer, TimeSlices
+from webhook.deadlines import Deadline, LargeWork, Pause
+from webhook.errors import Fault, InvalidReferenceError, LookupTimeout, RegistryUnavailable
+from webhook.images.reference import ImageReference, parse_reference
+from webhook.policy.findings import Finding, Mode
+from webhook.policy.model import Exemption, Policy, Rule
+from webhook.regions import is_enterprise_host
+from webhook.registries import Registry
+from webhook.swr.naming import check_names, split_path
+from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
+from webhook.trust.records import TrustQuery, TrustStatus
+
+PLACEHOLDERS: Final = frozenset({"", "auto"})
+"""Images in templates that are replaced before a Pod is created (a sidecar injector replaces ``auto``)."""
+
+PLACEHOLDER: Final = "placeholder"
+"""The reason of the finding for a placeholder."""
+
+FEW: Final = 10
+"""Images of one object that are evaluated without waiting for a time slice; few Pods have more."""
+
+RESULTS_WAIT: Final = 0.3
+"""Seconds to wait for a time slice before the answers to many lookups are evaluated. Many reviews reach their
+deadlines at the same moment; the time comes from the reserve behind the deadline."""
+
+MAX_CACHED: Final = 4096
+"""Parsed images that are cached for each policy."""
+
+MAX_CACHED_LENGTH: Final = 512
+"""Characters of an image that is cached: megabytes of an attacker are not kept."""
+
+
+class TrustAnswers(Protocol):
+    """Looks up the trust of images; ``webhook.trust.lookup.TrustLookup`` is one implementation."""
+
+    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+        """Return the results of all lookups in their order, before the deadline."""
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedImage:
+    """An image string, parsed.
+
+    ``reference`` is ``None`` if ``invalid``, the reason, is set. ``query`` is ``None`` if the image is not in
+    a configured registry.
+    """
+
+    reference: ImageReference | None
+    query: TrustQuery | None
+    invalid: str = ""
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """An image use after the local checks, with either their result or the lookup that is still needed."""
+
+    use: ImageUse
+    reference: ImageReference | None
+    rule: Rule | None = None
+    exemption: Exemption | None = None
+    check: CheckResult | None = None
+    lookup: LookupRequest | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The identity of the lookup: the image and the digest that it is pinned to."""
+        assert self.lookup is not None
+        return self.lookup.query.key, self.lookup.pinned
+
+
+class Evaluator:
+    """Evaluates images under one policy; a new policy needs a new evaluator."""
+
+    def __init__(self, policy: Policy, answers: TrustAnswers, large_work: LargeWork | None = None) -> None:
+        """Use ``answers`` for lookups.
+
+        ``large_work`` shares the process between long evaluations; ``None`` if there is only one.
+        """
+        self.policy = policy
+        self.messages = Messages(policy)
+        self._answers = answers
+        self._large_work = large_work
+        self._parse_cached = lru_cache(maxsize=MAX_CACHED)(self._parse)
+
+    def evaluate(
+        self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
+    ) -> tuple[ImageResult, ...]:
+        """Return the result of each image use of one object; ``now`` is in seconds since the epoch."""
+        pending: list[_Pending] = []
+        lookups: dict[tuple[object, ...], LookupRequest] = {}
+        with suppress(SliceTimeout), closing(TimeSlices(self._large_work, deadline)) as slices:
+            if len(uses) > FEW:
+                slices.take()
+            for use in uses:
+                slices.pause()
+                item = self._evaluate_locally(use, namespace, now, slices.pause)
+                pending.append(item)
+                if item.lookup is not None:
+                    lookups.setdefault(item.key, item.lookup)
+        pending += self._time_out(uses[len(pending) :], namespace)
+        answers: dict[tuple[object, ...], LookupResult] = {}
+        if lookups:
+            found = self._answers.look_up(list(lookups.values()), deadline)
+            answers = dict(zip(lookups, found, strict=True))
+        if self._large_work is None or not answers or len(pending) <= FEW:
+            return tuple(self._to_result(item, answers) for item in pending)
+        # Also if the slice is not granted: the response is due, and this takes less time than the local
+        # checks.
+        with self._large_work.piece(Deadline.after(RESULTS_WAIT)):
+            return tuple(self._to_result(item, answers) for item in pending)
+
+    def effect_without_images(self, namespace: str, target: TargetKind) -> tuple[Mode, Effect]:
+        """Return mode and effect for a request whose images cannot be evaluated."""
+        mode = self.policy.mode_for(self.policy.rule_for(namespace, None))
+        effect = self.apply_mode(Effect.DENY, mode)
+        return mode, self._limit_template(effect) if target is TargetKind.WORKLOAD else effect
+
+    def lookup_request_for(self, use: ImageUse, namespace: str, now: float) -> LookupRequest | None:
+        """Return the lookup that a review of this image use needs, ``None`` if it needs none."""
+        # Called in the background, without a deadline: it pauses between slices and does not wait for them.
+        timer = SliceTimer(LargeWork.pause)
+        return self._evaluate_locally(use, namespace, now, timer.pause).lookup
+
+    def parse(self, image: str) -> ParsedImage:
+        """Parse an image string; the result is cached."""
+        return self._parse_cached(image) if len(image) <= MAX_CACHED_LENGTH else self._parse(image)
+
+    def enforced_effect(self, check: CheckResult) -> Effect:
+        """Return the effect of a finding under the mode ``enforce``; an unexpected value denies."""
+        match check.finding:
+            case Finding.TRUSTED | Finding.EXEMPT:
+                return Effect.ALLOW
+            case Finding.UNMANAGED:
+                effects = {"allow": Effect.ALLOW, "warn": Effect.WARN}
+                return effects.get(self.policy.unmanaged_registries, Effect.DENY)
+            case Finding.UNKNOWN:
+                may_pass = check.failure is not None and check.failure.allows_pass
+                return Effect.WARN if may_pass and self.policy.on_lookup_failure == "allow" else Effect.DENY
+            case _:
+                return Effect.DENY
+
+    @staticmethod
+    def apply_mode(enforced: Effect, mode: Mode) -> Effect:
+        """Return the effect under a mode: ``warn`` warns instead of denying, ``audit`` only records."""
+        if enforced is Effect.ALLOW or mode is Mode.ENFORCE:
+            return enforced
+        return Effect.WARN if mode is Mode.WARN else Effect.AUDIT
+
+    @staticmethod
+    def check_trust(reference: ImageReference, answer: LookupResult) -> CheckResult:
+        """Return the finding of an image that was looked up.
+
+        A reference that pins a digest is trusted only if SWR has exactly that digest under the tag: a runtime
+        pulls the digest and ignores the tag. A tag that is not trusted is untrusted, whatever its digest.
+        """
+        match answer:
+            case Failed(failure):
+                return CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
+            case Found(record):
+                pass
+            case _:
+                assert_never(answer)
+        match record.status:
+            case TrustStatus.MISSING:
+                finding = Finding.MISSING
+            case TrustStatus.UNTRUSTED:
+                finding = Finding.UNTRUSTED
+            case TrustStatus.TRUSTED if reference.digest in (None, record.digest):
+                finding = Finding.TRUSTED
+            case TrustStatus.TRUSTED if answer.origin is Origin.STALE:
+                # A stale record does not prove that SWR still has another digest.
+                failure = answer.failure or RegistryUnavailable(
+                    "SWR could not be queried for the tag's digest"
+                )
+                return CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
+            case TrustStatus.TRUSTED:
+                finding = Finding.DIGEST_MISMATCH
+            case _:
+                assert_never(record.status)
+        return CheckResult(finding, "", record, answer.origin, answer.failure)
+
+    def _parse(self, image: str) -> ParsedImage:
+        reference: ImageReference | None = None
+        try:
+            reference = parse_reference(image)
+            registry = self.policy.registries.find(reference)
+            query = _query_for(reference, registry) if registry is not None else None
+        except InvalidReferenceError as error:
+            return ParsedImage(reference, None, error.reason)
+        return ParsedImage(reference, query)
+
+    def _evaluate_locally(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _Pending:
+        """Run the checks that need no lookup."""
+        parsed = self.parse(use.image)
+        reference = parsed.reference
+        rule = self.policy.rule_for(namespace, reference, pause)
+
+        def result(finding: Finding, reason: str = "") -> _Pending:
+            return _Pending(use, reference, rule, check=CheckResult(finding, reason))
+
+        if use.template and use.image in PLACEHOLDERS:
+            return result(Finding.INVALID, PLACEHOLDER)
+        if reference is None or parsed.invalid:
+            return result(Finding.INVALID, parsed.invalid)
+        exemption = self.policy.exemption_for(namespace, reference, now, pause)
+        if exemption is not None:
+            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))
+        query = parsed.query
+        if query is None and self.policy.unmanaged_registries == "deny":
+            return result(Finding.UNMANAGED, self._unmanaged_reason(reference))
+        if rule is not None and rule.require_digest and reference.digest is None:
+            return result(Finding.INVALID, "digest-required")
+        if rule is not None and rule.require_pull_always and use.pull_policy != "Always":
+            return result(Finding.INVALID, "pull-policy")
+        if query is None:
+            return result(Finding.UNMANAGED, self._unmanaged_reason(reference))
+        if query.tag is None and self.policy.digest_only != "resolve":
+            return result(Finding.INVALID, "digest-only")
+        pinned = reference.digest if query.tag is not None else None
+        return _Pending(use, reference, rule, lookup=LookupRequest(query, pinned, namespace))
+
+    def _unmanaged_reason(self, reference: ImageReference) -> str:
+        if is_enterprise_host(reference.domain):
+            return "enterprise"
+        return "organization" if self.policy.registries.knows(reference.domain) else ""
+
+    def _time_out(self, uses: Sequence[ImageUse], namespace: str) -> list[_Pending]:
+        failure = LookupTimeout("the review got no time slice before its deadline", fault=Fault.LOCAL)
+        check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
+        rule = self.policy.rule_for(namespace, None)
+        return [_Pending(use, None, rule, check=check) for use in uses]
+
+    def _to_result(self, item: _Pending, answers: Mapping[tuple[object, ...], LookupResult]) -> ImageResult:
+        check = item.check
+        if check is None:
+            assert item.reference is not None
+            check = self.check_trust(item.reference, answers[item.key])
+        mode = self.policy.mode_for(item.rule)
+        enforced = self.enforced_effect(check)
+        effect = self.apply_mode(enforced, mode)
+        placeholder = check.reason == PLACEHOLDER
+        if placeholder:
+            effect = min(effect, Effect.WARN)
+        elif item.use.template:
+            effect = self._limit_template(effect)
+        return ImageResult(
+            use=item.use,
+            check=check,
+            effect=effect,
+            would_deny=enforced is Effect.DENY and not placeholder,
+            mode=mode,
+            reference=item.reference,
+            rule=item.rule,
+            exemption=item.exemption,
+        )
+
+    def _limit_template(self, effect: Effect) -> Effect:
+        """Return the effect on a workload: a warning at most, unless the policy enforces workloads."""
+        return effect if self.policy.workloads == "enforce" else min(effect, Effect.WARN)
+
+
+def _query_for(reference: ImageReference, registry: Registry) -> TrustQuery:
+    """Return the query for an image of a configured registry.
+
+    Raises:
+        InvalidReferenceError: the image's path does not follow SWR's naming rules.
+    """
+    organization, repository = split_path(reference.path)
+    check_names(organization, repository)
+    if reference.tag is None:
+        return TrustQuery(registry, organization, repository, digest=reference.digest)
+    return TrustQuery(registry, organization, repository, tag=reference.tag)
