@@ -86,6 +86,7 @@ def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
         )
     install(control_plane, OPEN, WG)
     yield control_plane
+    install(control_plane, OPEN, WG)
     control_plane.kubectl("delete", "namespace", NAMESPACE, OTHER, "--wait=false")
     control_plane.kubectl("delete", "clusterrole,clusterrolebinding", "grant-gate", "--ignore-not-found")
 

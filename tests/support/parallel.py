@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ _FOLDER: Final = "TEST_QUEUE"
 _NAME: Final = "TEST_WORKER"
 _MAX_SILENCE: Final = 600.0
 """Seconds without a result after which a worker hangs; a test has 120 unless it says otherwise."""
+
+_MAX_END: Final = 15.0
+"""Seconds that a worker has to end after its last test. It waits for threads that a test has left."""
 
 _MAX_STOP: Final = 30.0
 """Seconds that an interrupted worker has to end its servers and its control plane."""
@@ -100,6 +104,13 @@ class Worker:
             text="" if skipped or not report.failed else report.longreprtext,
             sections=[list(section) for section in report.sections] if report.failed else [],
         )
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Name the threads that the process waits for before it ends."""
+        left = [thread for thread in threading.enumerate() if not thread.daemon]
+        left.remove(threading.main_thread())
+        self._write(left=[f"{thread.name} of {getattr(thread, '_target', None)}" for thread in left])
 
     def _take(self, name: str) -> bool:
         self._end_with_parent()
@@ -177,6 +188,7 @@ class Run:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._running: dict[str, str] = {}
         self._heard: dict[str, float] = {}
+        self._ending: dict[str, tuple[float, list[str]]] = {}
         self._read: dict[str, int] = {}
         environment = dict(os.environ)
         # Hundreds of processes start, and each would compile the program again.
@@ -210,6 +222,9 @@ class Run:
                     _end_group(process)
                     (self._folder / f"{name}.ended").touch()
                     self._end(name, code)
+                elif name in self._ending and time.monotonic() - self._ending[name][0] > _MAX_END:
+                    self._problems.append(f"worker {name} does not end, threads: {self._ending[name][1]}")
+                    _end_group(process)
                 elif time.monotonic() - self._heard[name] > _MAX_SILENCE:
                     process.send_signal(
                         signal.SIGABRT
@@ -263,6 +278,8 @@ class Run:
                 self._collected = max(self._collected, count)
             case {"waiting": _}:
                 self._heard[name] = float("inf")
+            case {"left": left}:
+                self._ending[name] = (time.monotonic(), left)
             case {"begun": test}:
                 self._running[name] = test
             case {"entry": entry, "seconds": seconds}:
@@ -291,7 +308,7 @@ class Run:
                         print(content)
 
     def _end(self, name: str, code: int) -> None:
-        if code in _EXPECTED:
+        if code in _EXPECTED or any(f"worker {name} does not end" in problem for problem in self._problems):
             return
         test = self._running.get(name)
         self._problems.append(f"worker {name} ended with {code}" + (f" during {test}" if test else ""))

@@ -102,6 +102,20 @@ def test_worker_that_dies_fails_the_run_and_is_named_with_its_test(tmp_path: Pat
     assert "7 tests were collected, 5 have run" in output
 
 
+def test_worker_that_does_not_end_fails_the_run_and_names_the_thread(tmp_path: Path) -> None:
+    """A plain run of pytest would wait for it for ever."""
+    leaves = """\
+        import threading, time
+        def wait_for_ever():
+            while True: time.sleep(1)
+        def test_leaves(): threading.Thread(target=wait_for_ever).start()
+    """
+    code, output = run(tmp_path, leaves=leaves)
+    assert code == 1, output
+    assert re.search(r"^worker \d does not end, threads: .*wait_for_ever", output, re.MULTILINE)
+    assert "1 passed" in output
+
+
 def test_tests_marked_alone_run_when_nothing_else_does(tmp_path: Path) -> None:
     """And all of them in one process."""
     note = """\
