@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+# isort: off
+from webhook.patching import patch
+
+patch()  # as every command of the program does, before anything of the product is imported
+# isort: on
+
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,26 +1,19 @@
-"""Where the program begins, however it is started: ``swr-trust``, ``python -m webhook``, the image's command.
+"""Where the program starts, however it is called: ``swr-trust``, ``python -m webhook``, the image's command.
 
-Nothing else of the product may be imported before ``main`` has looked at the arguments: the server runs on a
-patched standard library (``webhook.patching``).
+Every command runs on the patched standard library (``webhook.patching``, docs/decisions/0018), so nothing else
+of the product is imported before ``main`` has patched it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from webhook.patching import patch
 
 
-def serves(arguments: Sequence[str]) -> bool:
-    """Whether the first word that is no option is the command ``serve``."""
-    return next((word for word in arguments if not word.startswith("-")), "") == "serve"
-
-
 def main() -> int:
     """Run the command line with the arguments of this process and return its exit code."""
-    if serves(sys.argv[1:]):
-        patch()
+    patch()
     from webhook.cli.main import main as run  # noqa: PLC0415 - only now
 
     return run()

@@ -1,8 +1,8 @@
-"""The patch that lets the server's one loop wait: gevent's, before anything of the product is imported.
+"""gevent's patch of the standard library, made before anything of the product is imported.
 
-A module that was imported earlier may keep what the patch replaces, ``time.sleep`` as the default value of an
-argument for one. Such a call stops the loop, and with it everybody who waits for an answer. So the order is
-checked where the patch is made and where the server starts, and not left to the way the program is started.
+A module that was imported before the patch may keep an original, for example ``time.sleep`` as the default
+value of an argument. Such a call blocks the loop, and with it every request in progress. The order is therefore
+checked when the patch is made and when a command starts; it does not depend on how the program is called.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-_OWN: Final = frozenset({"webhook", "webhook.patching", "webhook.__main__"})
-"""What may be imported before: none of it keeps anything of the standard library."""
+_EARLY: Final = frozenset({"webhook", "webhook.patching", "webhook.__main__"})
+"""Modules that may be imported before the patch: they keep nothing of the standard library."""
 
 _state: Final[set[str]] = set()
 
 
 def patch() -> None:
-    """Replace what blocks in the standard library by what waits in the loop.
+    """Replace the blocking calls of the standard library by cooperative ones. Patching again does nothing.
 
     Raises:
         RuntimeError: modules of the product have been imported already.
     """
-    early = sorted(name for name in sys.modules if name.startswith("webhook.") and name not in _OWN)
+    if _state:
+        return
+    early = sorted(name for name in sys.modules if name.startswith("webhook.") and name not in _EARLY)
     if early:
         raise RuntimeError(f"the standard library must be patched before {early[0]} is imported")
-    from gevent import monkey  # noqa: PLC0415 - the server alone needs it
+    from gevent import monkey  # noqa: PLC0415 - importing this module must not import gevent
 
     monkey.patch_all()
     _state.add("patched")
 
 
 def is_patched() -> bool:
-    """Whether this process was patched before anything of the product was imported."""
+    """Return whether the standard library was patched before the rest of the product was imported."""
     return bool(_state)

@@ -32,8 +32,8 @@ _SILENT: Final = (CONNECTIONS, "if self._silent > MAX_SILENT_RECORDS:", "if self
 _IMPORTS_FIRST: Final = (
     (
         START,
-        "from webhook.patching import patch\n",
-        "import webhook.trust.limiter\nfrom webhook.patching import patch\n",
+        "    patch()\n",
+        "    import webhook.trust.limiter\n    patch()\n",
     ),
     (PATCHING, "    if early:\n", "    if not early:\n"),
 )

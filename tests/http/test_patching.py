@@ -18,7 +18,6 @@ from tests.emulator.server import Emulator
 from tests.process_stats import wait_until
 from tests.serving import COMMAND, ROOT, ServerProcess, make_certificate
 from tests.support.originals import DELIBERATE, REPORT
-from webhook.__main__ import serves
 
 pytestmark = pytest.mark.slow
 
@@ -78,23 +77,6 @@ def test_no_source_keeps_what_the_patch_replaces() -> None:
         if not names.isdisjoint(ast.unparse(part) for part in ast.walk(value))
     ]
     assert found == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["serve"], True),
-        (["serve", "--config", "check"], True),
-        (["--verbose", "serve"], True),
-        (["check", "--config", "f", "serve"], False),
-        (["rescan"], False),
-        (["--help"], False),
-        ([], False),
-    ],
-)
-def test_the_server_alone_is_patched(arguments: list[str], expected: bool) -> None:
-    """The other commands run as they are written."""
-    assert serves(arguments) is expected
 
 
 WAYS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from gevent.socket import wait_read
+from gevent.threadpool import ThreadPool
 
 from tests.builders import registry
 from tests.fakes import FakeClock, FakeTrustSource, RecorderSpy
@@ -51,9 +51,9 @@ class Loop:
             finally:
                 gevent.get_hub().destroy()
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
+        pool = ThreadPool(1)
+        pool.apply(run)
+        pool.kill()
         if failures:
             raise failures[0]
         return self.done
