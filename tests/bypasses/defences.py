@@ -35,7 +35,7 @@ SNAPSHOT: Final = "webhook/trust/snapshot.py"
 SNAPSHOTS: Final = "webhook/cluster/snapshots.py"
 RECORDS: Final = "webhook/trust/records.py"
 REVIEWS: Final = "webhook/server/reviews.py"
-RECORDING: Final = "webhook/server/recording.py"
+RECORDING: Final = "webhook/app/decision_recorder.py"
 
 T_GATE: Final = "tests/unit/admission/test_gate.py"
 T_JUDGING: Final = "tests/unit/admission/test_judging.py"

@@ -93,6 +93,8 @@ class Decision(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     subject: str = ""
     break_glass: str | None = None
+    policy: Policy | None = None
+    """The policy that decided, ``None`` if it failed to load; Events use its language."""
 
 
 def refuses(judgement: Judgement, policy: Policy) -> Effect:

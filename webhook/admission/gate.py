@@ -138,7 +138,7 @@ class Gate:
         try:
             bench = self._current_bench()
             subject = classify(request)
-            decision = decide(bench, subject)
+            decision = msgspec.structs.replace(decide(bench, subject), policy=bench.policy)
         except Exception:
             logger.exception("failed to decide a request", extra={"uid": request.uid})
             decision = _crashed(bench, request, subject)

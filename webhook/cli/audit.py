@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from webhook.app.trust_service import open_lookup
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
@@ -19,7 +20,6 @@ from webhook.cluster.client import connect
 from webhook.cluster.pods import PodReader, ReadApi, RetryingClient
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
-from webhook.server.engine import open_engine
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,8 +28,8 @@ def run(options: argparse.Namespace) -> int:
     api = connect(options.kubeconfig, options.context)
     source = PodReader(api, options.namespace, options.selector)
     scope = _scope(api, options)
-    with open_engine(policy) as engine, _progress() as progress:
-        report = Audit(policy, engine, scope.excluded, progress).run(source)
+    with _progress() as progress:
+        report = Audit(policy, open_lookup(policy), scope.excluded, progress).run(source)
     if scope.note:
         report.notes.insert(0, scope.note)
     print_report(report, options.output, policy.messages)

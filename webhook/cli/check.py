@@ -11,11 +11,11 @@ from webhook.admission.decision import JudgedUse
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
 from webhook.admission.uses import ImageUse
+from webhook.app.trust_service import open_lookup
 from webhook.cli.exit_codes import exit_code_of
 from webhook.cli.rendering import print_failures, print_json, print_table
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
-from webhook.server.engine import open_engine
 
 TIMEOUT: Final = 30.0
 """Seconds for all images together."""
@@ -28,8 +28,8 @@ def run(options: argparse.Namespace) -> int:
         ImageUse(f"arguments[{index}]", ("arguments", str(index)), image, "Always")
         for index, image in enumerate(options.images)
     ]
-    with open_engine(policy) as engine:
-        judged = Judge(policy, engine).judge(uses, options.namespace, Deadline.after(TIMEOUT), time.time())
+    judge = Judge(policy, open_lookup(policy))
+    judged = judge.judge(uses, options.namespace, Deadline.after(TIMEOUT), time.time())
     messages = Messages(policy)
     if options.output == "json":
         print_json([_row(item, messages) for item in judged])

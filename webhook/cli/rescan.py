@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import Final
 
+from webhook.app.audit_process import AuditProcess, RescanOptions
 from webhook.audit.scanning import EXCLUDED
 from webhook.cli.exit_codes import EXIT_OK, EXIT_USAGE
 from webhook.policy.quantities import parse_duration
-from webhook.server.rescan import Rescan, RescanOptions
 from webhook.telemetry.logs import configure_logging
 
 SHORTEST_INTERVAL: Final = 10.0
@@ -37,10 +37,10 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
     )
     try:
-        rescan = Rescan(chosen, logs)
+        process = AuditProcess(chosen, logs)
     except OSError as error:
         return _refuse(f"cannot listen on port {options.port}: {error.strerror or error}")
-    rescan.run()
+    process.run()
     return EXIT_OK
 
 

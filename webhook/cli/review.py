@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from webhook.admission.judging import Judge
 from webhook.admission.messages import Messages
+from webhook.app.trust_service import open_lookup
 from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE, exit_code_of
 from webhook.cli.junit import build_junit
 from webhook.cli.manifests import Manifest, Passed, Read, ReviewedUse, Unjudged, Unreadable, read_manifests
@@ -16,7 +17,6 @@ from webhook.cli.rendering import print_failures, print_json, print_table
 from webhook.cli.sarif import build_sarif, is_reported
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
-from webhook.server.engine import open_engine
 
 OBJECT_TIMEOUT = 30.0
 """Seconds for one object: nobody waits at an API server, so a cold lookup may take its time."""
@@ -28,8 +28,7 @@ def run(options: argparse.Namespace) -> int:
     read = list(read_manifests(options.files))
     manifests = [item for item in read if isinstance(item, Manifest)]
     messages = Messages(policy)
-    with open_engine(policy) as engine:
-        reviewed = review(manifests, Judge(policy, engine), options.namespace)
+    reviewed = review(manifests, Judge(policy, open_lookup(policy)), options.namespace)
     if options.output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif options.output == "sarif":

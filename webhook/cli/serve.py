@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from typing import Final
 
 from webhook.cli.exit_codes import EXIT_USAGE
+from webhook.telemetry.logs import configure_logging
 
 _SECRET: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hand over to the server."""
+    """Serve until the process is told to stop."""
     wrong = check_certificate_options(options) or check_snapshot_option(options)
     if wrong:
         print(f"swr-trust serve: {wrong}", file=sys.stderr)
         return EXIT_USAGE
-    from webhook.server.entry import main  # noqa: PLC0415 - it needs gevent, which other commands do without
+    from webhook.app.webhook_process import ServeOptions, WebhookProcess  # noqa: PLC0415 - only if it serves
 
-    return main(options)
+    chosen = ServeOptions(
+        config=options.config,
+        host=options.host,
+        port=options.port,
+        tls_cert=options.tls_cert or "",
+        tls_key=options.tls_key or "",
+        cert_secret=options.cert_secret or "",
+        service=options.service or "",
+        webhook_configuration=options.webhook_configuration or "",
+        client_ca=options.client_ca,
+        events=options.events,
+        snapshot_secret=options.snapshot_secret or "",
+        warm_up=options.warm_up,
+    )
+    return WebhookProcess(chosen, os.environ, configure_logging(options.log_format, options.log_level)).run()
 
 
 def check_snapshot_option(options: argparse.Namespace) -> str:

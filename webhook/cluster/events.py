@@ -25,7 +25,6 @@ from webhook.cluster.event_recorder import (
     ObjectReference,
     object_reference,
 )
-from webhook.policy.model import Policy
 
 CONTROLLER: Final = "swr-trust/webhook"
 """``reportingController``: Kubernetes wants a qualified name."""
@@ -43,14 +42,12 @@ class DecisionEvents(EventRecorder):
     def __init__(
         self,
         api: EventApi,
-        policy: Callable[[], Policy],
         instance: str,
         recorder: EventMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``api`` in the name of the replica ``instance``, in the words of ``policy``."""
+        """Write to ``api`` in the name of the replica ``instance``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)
-        self._policy = policy
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - how long it took is no matter here
         """Remember what is worth an Event; never waits and never calls."""
@@ -60,29 +57,32 @@ class DecisionEvents(EventRecorder):
             return
         if _NAMESPACE.fullmatch(request.namespace) is None:
             return  # It becomes part of a path, and who sends a review is not always the API server.
-        reason, note = _tell(request, decision, Messages(self._policy()))
+        reason, note = _tell(request, decision)
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
 
-def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
+def _tell(request: AdmissionRequest, decision: Decision) -> tuple[str, str]:
     """Return the reason, in one word as Events have it, and the note."""
     if decision.break_glass is not None:
         user = printable(request.user_info.username, 100)
-        told = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
+        told = " ".join((f"{user}: {decision.break_glass}", _images(decision)))
         return "BreakGlassUsed", told.strip()
     if not decision.allowed:
         return "ImageRefused", decision.message
-    told = _images(decision, messages) or " ".join(decision.warnings)
+    told = _images(decision) or " ".join(decision.warnings)
     return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be judged")
 
 
-def _images(decision: Decision, messages: Messages) -> str:
+def _images(decision: Decision) -> str:
+    """Return the images that were refused, or would have been, in the words of the policy that decided."""
+    if decision.policy is None:
+        return ""
     warned = [
         msgspec.structs.replace(item, effect=Effect.WARN)
         for item in decision.judged
         if item.effect > Effect.ALLOW
     ]
-    lines = messages.warnings(warned[:MAX_IMAGES])
+    lines = Messages(decision.policy).warnings(warned[:MAX_IMAGES])
     if len(warned) > MAX_IMAGES:
         lines.append(f"(+{len(warned) - MAX_IMAGES})")
     return " ".join(lines)

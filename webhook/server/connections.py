@@ -82,9 +82,9 @@ class Connection:
 
     idle = False
     """Whether nothing of a request has arrived yet."""
-    is_regular = False
+    is_reused = False
     """Whether it has brought a request before."""
-    given_up = False
+    aborted = False
     """Whether we have cut it, and counted that."""
     request_began = 0.0
     """When the first byte of the request arrived, in monotonic seconds."""
@@ -131,7 +131,7 @@ class Connection:
             if not self._missing:
                 take_turn()
                 self._left()
-            if self.given_up:
+            if self.aborted:
                 raise ConnectionResetError
             if after > CHANGE_CIPHER_SPEC:
                 is_half()
@@ -296,7 +296,7 @@ class Connection:
     def start_idle_timer(self, idle_seconds: float) -> None:
         """Wait for another request, for at most ``idle_seconds``."""
         self._idle_seconds = idle_seconds
-        self.is_regular = True
+        self.is_reused = True
         self._expect_request()
 
     def _expect_request(self) -> None:
@@ -305,9 +305,9 @@ class Connection:
         self._turn_began = float("inf")  # what may come before a request is too little for a turn
         self._ends = time.monotonic() + self._idle_seconds
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End the connection at once; whoever waits for it gets an ``OSError`` or the end of the data."""
-        self.given_up = True
+        self.aborted = True
         # The raw connection: an orderly end of TLS would wait for the client.
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final, Protocol
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import msgspec
 
@@ -20,6 +21,7 @@ from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_beginning, read_review, write_review
 from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
 from webhook.errors import BadReviewError
+from webhook.server.tls import ServingCertificate, has_required_certificate
 from webhook.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -61,38 +63,14 @@ class Decider(Protocol):
         ...  # pragma: no cover
 
 
-class CallerCheck(Protocol):
-    """Knows who may call; ``webhook.server.health.Health`` does."""
-
-    def admits_caller(self, environ: dict[str, Any]) -> bool:
-        """Whether the caller has shown the certificate that is asked for, if any."""
-        ...  # pragma: no cover
-
-
-class StartResponse(Protocol):
-    """PEP 3333's ``start_response``, as far as it is used here."""
-
-    def __call__(self, status: str, headers: list[tuple[str, str]], /) -> Any:
-        """Begin an answer."""
-        ...  # pragma: no cover
-
-
-class Application(Protocol):
-    """A WSGI application."""
-
-    def __call__(self, environ: dict[str, Any], start_response: Any, /) -> Iterable[bytes]:
-        """Answer one call."""
-        ...  # pragma: no cover
-
-
 class Reviews:
     """A WSGI application that answers reviews, and hands on whatever is for another path."""
 
     def __init__(
         self,
-        others: Application,
+        others: WSGIApplication,
         gate: Decider,
-        callers: CallerCheck,
+        certificate: ServingCertificate,
         metrics: Metrics,
         large_work: LargeWork,
     ) -> None:
@@ -100,10 +78,10 @@ class Reviews:
         self._large_work = large_work
         self._others = others
         self._gate = gate
-        self._callers = callers
+        self._certificate = certificate
         self._metrics = metrics
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one call."""
         if environ["PATH_INFO"] != PATH:
             return self._others(environ, start_response)
@@ -125,7 +103,7 @@ class Reviews:
     def _answer(self, environ: dict[str, Any]) -> bytes:
         if environ["REQUEST_METHOD"] != "POST":
             raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
-        if not self._callers.admits_caller(environ):
+        if not has_required_certificate(self._certificate, environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
         _check_media_type(environ)
         # The worker has read all of it, and no more than a byte above the limit.

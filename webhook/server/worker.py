@@ -26,10 +26,10 @@ from gunicorn.workers.ggevent import GeventWorker
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
 from webhook.server.connections import Body, ClientTimeout, Connection
 from webhook.server.eviction import EvictionQueue
+from webhook.server.gunicorn_server import Service
 from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
-from webhook.server.runtime import Runtime
-from webhook.server.turns import Line
+from webhook.server.scheduler import WaitReason
 
 ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
@@ -76,7 +76,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def init_process(self) -> None:
         """Start what the application needs once this is the process that serves."""
-        self.runtime: Runtime = self.app.runtime
+        self.service: Service = self.app.service
         self._pool = Pool(self.worker_connections)
         self._waiting: EvictionQueue[Connection] = EvictionQueue()
         self._halves: EvictionQueue[Connection] = EvictionQueue()
@@ -84,8 +84,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         """Those that have a place. In the pool are those, too, whose turn has not come, or who were cut."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
-        self.runtime.turns.start()
-        self.runtime.metrics.load.watch_bodies(lambda: self._bodies.held)
+        self.service.scheduler.start()
+        self.service.metrics.load.watch_bodies(lambda: self._bodies.held)
         self._quit_requested = False
         # A client that goes away is no error of ours, and a traceback for each stops the loop.
         hub = gevent.hub.Hub
@@ -112,7 +112,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             server = StreamServer(listener, handle=self._serve_on(listener), spawn=self._pool)
             server.start()
             servers.append(server)
-        self.runtime.serving()
+        self.service.start()
         beat = 0.0
         while self.alive:
             if time.monotonic() - beat >= 1.0:
@@ -120,7 +120,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 beat = time.monotonic()
             gevent.sleep(TICK)
         self._finish(servers)
-        self.runtime.stop()
+        self.service.stop()
 
     def _finish(self, servers: list[StreamServer]) -> None:
         # Whose answer is not made yet hears by it that the connection ends. A client that was told otherwise
@@ -141,7 +141,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 is_backing_off = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
                 if is_backing_off or (passed >= REQUEST_GRACE and not connection.sends):
                     self._waiting.remove(connection)
-                    connection.cut()
+                    connection.abort()
             gevent.sleep(TICK)
         self._pool.kill(timeout=1)
 
@@ -150,7 +150,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
         def serve(client: Any, address: Any) -> None:
             self._make_room()
-            connection = Connection(client, self.runtime.certificate.context())
+            connection = Connection(client, self.service.certificate.context())
             self._served.add(connection)
             self._waiting.add(connection, reused=False)
             try:
@@ -175,17 +175,18 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _evict(self, connection: Connection) -> None:
         self._waiting.remove(connection)
         self._served.discard(connection)
-        self.runtime.metrics.connection_cut("full")
-        connection.cut()
+        self.service.metrics.connection_cut("full")
+        connection.abort()
 
     def _await(self, connection: Connection, *, reused: bool) -> None:
-        if not connection.given_up:
+        if not connection.aborted:
             self._waiting.add(connection, reused=reused)
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
             connection.handshake(
-                lambda: self.runtime.turns.take(Line.HANDSHAKE), lambda: self._add_half(connection)
+                lambda: self.service.scheduler.checkpoint(WaitReason.HANDSHAKE),
+                lambda: self._add_half(connection),
             )
         except OSError:
             # Silence on the wire, too: nothing in plain text is ever written to the port.
@@ -202,9 +203,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _serve_connection(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
-        turns = self.runtime.turns
+        scheduler = self.service.scheduler
         request = None
-        looks = -1  # whoever comes straight from the handshake is new
+        iteration = -1  # the first request of a connection is not pipelined
         lease = self._bodies.lease(lambda: self._evict(connection))
         try:
             while True:  # to the first answer that said that the connection ends, for which it raises
@@ -212,14 +213,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 request = next(parser)
                 if request is None:
                     return
-                if turns.looks == looks:
-                    turns.stale_record(Line.AGAIN)
+                if scheduler.iterations == iteration:
+                    scheduler.wait(WaitReason.PIPELINED)
                 self._take_body(request, connection, lease)
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
                 try:
                     # Not before the body is there: large ones would all be halves, and find no room.
-                    turns.take(Line.ARRIVED)
+                    scheduler.checkpoint(WaitReason.ARRIVED)
                     self.handle_request(name, request, connection, address)
                 finally:
                     self._in_flight.discard(request)
@@ -228,7 +229,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self._flush(connection)
                 self._await(connection, reused=True)
                 connection.start_idle_timer(self.cfg.keepalive)
-                looks = turns.looks
+                iteration = scheduler.iterations
         except ClientTimeout:
             self._count_cut(connection, "idle" if connection.idle else "request")
         except (NoMoreData, StopIteration):
@@ -253,7 +254,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._flush(connection)
-            self._await(connection, reused=connection.is_regular)
+            self._await(connection, reused=connection.is_reused)
         lease.expect_answer_within(time_to_decide(request.query))
         parts: list[bytes] = []
         size = 0
@@ -295,7 +296,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             return lease.grow(size)
         finally:
             self._in_flight.discard(request)
-            self._await(connection, reused=connection.is_regular)
+            self._await(connection, reused=connection.is_reused)
 
     def _is_crowded(self) -> bool:
         most: float = self.worker_connections * CROWDED
@@ -320,8 +321,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._waiting.remove(connection)
 
     def _count_cut(self, connection: Connection, stage: str) -> None:
-        if not connection.given_up:
-            self.runtime.metrics.connection_cut(stage)
+        if not connection.aborted:
+            self.service.metrics.connection_cut(stage)
 
 
 def _allow_descriptors(count: int) -> None:

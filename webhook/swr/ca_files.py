@@ -21,14 +21,14 @@ Fingerprint = tuple[int, int, int] | None
 
 
 class CaFileRecorder(Protocol):
-    """Records what becomes of a CA file that has changed."""
+    """Metrics of CA files that have changed."""
 
-    def ca_file_loaded(self, path: str) -> None:
-        """Record that the new content is in use."""
+    def ca_file_loaded(self) -> None:
+        """Count new content that is in use."""
         ...  # pragma: no cover
 
-    def ca_file_rejected(self, path: str, problem: str) -> None:
-        """Record that the new content cannot be used; ``problem`` is a clause."""
+    def ca_file_rejected(self) -> None:
+        """Count new content that cannot be used."""
         ...  # pragma: no cover
 
 
@@ -42,6 +42,8 @@ class CaFile:
             OSError: the file cannot be read.
             ssl.SSLError: the file does not contain a certificate.
         """
+        self.problem = ""
+        """Why the content of the file is not the one in use, empty if it is."""
         self._path = path
         self._recorder = recorder
         self._lock = threading.Lock()
@@ -64,14 +66,17 @@ class CaFile:
         try:
             self._context = client_context(path)
         except OSError as error:  # TLS's own errors are among them
-            problem = describe(error)
-            logger.warning("the changed caFile %s cannot be used; the last good one stays: %s", path, problem)
+            self.problem = describe(error)
+            logger.warning(
+                "the changed caFile %s cannot be used; the last good one stays: %s", path, self.problem
+            )
             if self._recorder is not None:
-                self._recorder.ca_file_rejected(path, problem)
+                self._recorder.ca_file_rejected()
         else:
+            self.problem = ""
             logger.info("the caFile %s has changed and was read again", path)
             if self._recorder is not None:
-                self._recorder.ca_file_loaded(path)
+                self._recorder.ca_file_loaded()
 
     def _look(self) -> Fingerprint:
         if self._path is None:

@@ -51,6 +51,11 @@ class Transport(Protocol):
     It does not try again, unless a kept connection turns out to be dead before a GET has arrived.
     """
 
+    @property
+    def ca_file_problem(self) -> str:
+        """Why the content of the CA file is not the one in use, empty if it is."""
+        ...  # pragma: no cover
+
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Return the whole answer, whatever its status.
 
@@ -80,6 +85,11 @@ class Authorization:
 
 class Credential(Protocol):
     """An identity towards SWR, shared by everything that asks with it."""
+
+    @property
+    def paused_for(self) -> float:
+        """The seconds for which it is paused after a failed authentication, 0.0 if it is not."""
+        ...  # pragma: no cover
 
     def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         """Return the headers for this request; may log in to IAM first, once for all callers.

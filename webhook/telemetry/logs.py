@@ -175,6 +175,11 @@ class Logging:
         self.lines = lines
         self._repeats = repeats
 
+    def run(self, stop: threading.Event) -> None:
+        """Write what was held back, until ``stop`` is set."""
+        while not stop.wait(SUMMARY_INTERVAL):
+            self.summarise()
+
     def summarise(self) -> None:
         """Write what was held back and is due; call it every now and then."""
         self._repeats.summarise(self.lines)

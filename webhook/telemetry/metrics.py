@@ -7,6 +7,7 @@ in ``webhook.telemetry.tallies``, the rest in ``prometheus_client``'s own metric
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
@@ -19,9 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
-from webhook.telemetry.conditions import SwrConditions
 from webhook.telemetry.load_metrics import LoadMetrics
-from webhook.telemetry.registry_metrics import RegistryMetrics
 from webhook.telemetry.tallies import Durations, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -101,7 +100,7 @@ class Metrics:
         self._cache = tally(
             "cache_requests_total", "Questions about images, by how they were answered.", "result"
         )
-        self.cache_entries = gauge("cache_entries", "Answers in memory.", "kind")
+        self._cache_entries = gauge("cache_entries", "Answers in memory.", "kind")
         self._paused = gauge(
             "credential_paused_until_timestamp_seconds",
             "Until when a credential is not used after a failed authentication, 0 when it is used.",
@@ -124,8 +123,8 @@ class Metrics:
         self._certificate_end = gauge(
             "certificate_not_after_timestamp_seconds", "When a certificate ends.", "certificate"
         )
-        self.conditions = SwrConditions(
-            counter("certificate_reloads_total", "Looks at a changed certificate.", "result")
+        self._certificate_loads = counter(
+            "certificate_reloads_total", "Looks at a changed certificate.", "result"
         )
         self._cut = counter(
             "connections_cut_total", "Connections closed by us, by what they were doing.", "stage"
@@ -144,13 +143,28 @@ class Metrics:
         self._snapshot_at = gauge(
             "snapshot_last_success_timestamp_seconds", "When the snapshot was last as it should be."
         )
-        self.answered_at: dict[str, float] = {}
-        """When each registry last answered, in epoch seconds; for the probe, which reads no page."""
-        """Whether a registry is left alone because it does not answer."""
-        self.paused_until: dict[str, float] = {}
-        self.registries = RegistryMetrics(registry)
-        """Until when the credential of a kind rests, in epoch seconds, 0.0 where it is used."""
+        self._breaker = gauge(
+            "swr_circuit_breaker_open",
+            "1 while a registry is left alone because it does not answer.",
+            "registry",
+        )
+        self._blocked = gauge(
+            "swr_account_blocked_until_timestamp_seconds",
+            "Until when a registry is not called because SWR has blocked the account for too many requests.",
+            "registry",
+        )
+        self._tag_list = gauge(
+            "swr_tag_list_used",
+            "1 while tag lists are read because a registry does not offer the call for one tag.",
+            "registry",
+        )
         self._policy_version = ""
+
+    def watch_cache(self, sizes: Callable[[], tuple[int, int, int]]) -> None:
+        """Read the sizes of the cache from ``sizes``: trusted, refused and imported records."""
+        self._cache_entries.labels("trusted").set_function(lambda: sizes()[0])
+        self._cache_entries.labels("refused").set_function(lambda: sizes()[1])
+        self._cache_entries.labels("recalled").set_function(lambda: sizes()[2])
 
     def render(self) -> bytes:
         """Return the exposition (Prometheus text format 0.0.4)."""
@@ -181,32 +195,30 @@ class Metrics:
         self._calls.labels(registry, outcome).inc()
         self._call_duration.labels(registry).observe(seconds)
         if outcome in ("200", "404"):
-            now = self.answered_at[registry] = time.time()
-            self._last_answer.labels(registry).set(now)
+            self._last_answer.labels(registry).set(time.time())
 
     def record_trusted(self, registry: str) -> None:
         """Take note that SWR marked an image of this registry as trusted."""
         self._last_trusted.labels(registry).set(time.time())
 
     def breaker_changed(self, registry: str, state: str) -> None:
-        """Take note of a breaker's state."""
-        self.registries.breaker_changed(registry, is_open=state != "closed")
+        """Record the state of a registry's circuit breaker."""
+        self._breaker.labels(registry).set(state != "closed")
 
     def account_blocked(self, registry: str, seconds: float) -> None:
         """Record that no call to a registry is made for ``seconds`` because SWR has blocked the account."""
-        self.registries.account_blocked(registry, time.time() + seconds)
+        self._blocked.labels(registry).set(time.time() + seconds)
 
     def tag_source_changed(self, registry: str, source: str) -> None:
         """Record which call answers about tags: ``tag`` or ``list``."""
-        self.registries.tag_list_used(registry, used=source == "list")
+        self._tag_list.labels(registry).set(source == "list")
 
     def cache_answered(self, result: str) -> None:
         """Take note of how a question was answered."""
         self._cache.count(result)
 
     def credential_paused(self, kind: str, until: float) -> None:
-        """Take note of a pause of a credential."""
-        self.paused_until[kind] = until
+        """Record until when a credential is paused."""
         self._paused.labels(kind).set(until)
 
     def credential_fetched(self, kind: str, outcome: str) -> None:
@@ -235,7 +247,15 @@ class Metrics:
     def certificate_loaded(self, not_after: float) -> None:
         """Take note of a certificate in use, which ends at ``not_after`` in epoch seconds."""
         self._certificate_end.labels("serving").set(not_after)
-        self.conditions.certificate_loads.labels("ok").inc()
+        self._certificate_loads.labels("ok").inc()
+
+    def ca_file_loaded(self) -> None:
+        """Count new content of a CA file that is in use."""
+        self._certificate_loads.labels("ok").inc()
+
+    def ca_file_rejected(self) -> None:
+        """Count new content of a CA file that cannot be used."""
+        self._certificate_loads.labels("failed").inc()
 
     def ca_loaded(self, not_after: float) -> None:
         """Take note of the authority of a managed certificate, which ends at ``not_after``."""
@@ -243,7 +263,7 @@ class Metrics:
 
     def certificate_rejected(self) -> None:
         """Take note of a certificate that cannot be used."""
-        self.conditions.certificate_loads.labels("failed").inc()
+        self._certificate_loads.labels("failed").inc()
 
     def connection_cut(self, stage: str) -> None:
         """Take note of a connection that we closed: ``handshake``, ``request``, ``idle``, ``full``."""

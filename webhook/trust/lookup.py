@@ -13,6 +13,7 @@ import msgspec
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled, TrustLookupError
 from webhook.registries import CredentialSettings, Registry
+from webhook.trust.breaker import BreakerState
 from webhook.trust.cache import RecordCache, is_due
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
@@ -65,7 +66,11 @@ class LookupRequest(msgspec.Struct, frozen=True):
 
 
 class TrustRecorder(QueueRecorder, Protocol):
-    """Is told how questions were answered."""
+    """Metrics of lookups."""
+
+    def record_trusted(self, registry: str) -> None:
+        """Record that SWR marked an image of this registry as trusted."""
+        ...  # pragma: no cover
 
     def cache_answered(self, result: str) -> None:
         """Take note of a question: ``hit``, ``miss``, ``coalesced``, ``stale`` or ``refresh``."""
@@ -218,6 +223,18 @@ class TrustLookup:
         with self._lock:
             return self._cache.sizes
 
+    def is_breaker_open(self, registry: Registry) -> bool:
+        """Return whether a registry is not called because it did not answer."""
+        with self._lock:
+            queue = self._queues.get(registry.key)
+        return queue is not None and queue.breaker.state is not BreakerState.CLOSED
+
+    def blocked_for(self, registry: Registry) -> float:
+        """Return the seconds for which SWR has blocked the account of a registry, 0.0 if it has not."""
+        with self._lock:
+            limiter = self._limiters.get((registry.endpoint, registry.credentials))
+        return limiter.blocked_for if limiter is not None else 0.0
+
     def _is_answer(self, record: TrustRecord, question: LookupRequest, now: float) -> bool:
         if question.pinned is None or record.status is not TrustStatus.TRUSTED:
             return True
@@ -317,4 +334,6 @@ class TrustLookup:
                 pending.failure = outcome
             if self._pending.get(pending.query.key) is pending:
                 del self._pending[pending.query.key]
+        if pending.record is not None and pending.record.status is TrustStatus.TRUSTED:
+            self._recorder.record_trusted(pending.query.registry.name)
         pending.done.set()

@@ -64,7 +64,7 @@ class Watched:
     def __init__(self, current: Policy | None = None) -> None:
         self.api, self.notes, self.clock = FakeEventApi(), RecorderSpy(), FakeClock(NOW)
         chosen = current if current is not None else policy()
-        self.events = DecisionEvents(self.api, lambda: chosen, "pod-1", self.notes, self.clock)
+        self.events = DecisionEvents(self.api, "pod-1", self.notes, self.clock)
         self._gate = Gate(lambda: chosen, FakeAnswers(FACTS), [self.events], clock=lambda: NOW)
 
     def decide(self, body: AdmissionRequest, times: int = 1) -> None:

@@ -306,7 +306,9 @@ def test_facts_are_trust_and_its_loss_and_no_refusal_of_what_never_was_trusted()
     kept.put(TrustStatus.UNTRUSTED, lost)
     kept.put(TrustStatus.MISSING, ("registry", "shop", "never", ":1"))
     kept.import_entry(100, heard)
-    assert sorted(filter(None, map(kept.cache.export_entry, kept.cache.keys())), key=lambda entry: entry.key) == [
+    assert sorted(
+        filter(None, map(kept.cache.export_entry, kept.cache.keys())), key=lambda entry: entry.key
+    ) == [
         TrustEntry(heard, 999_900, trusted=True),
         TrustEntry(lost, 1_000_001, trusted=False),
         TrustEntry(KEY, 1_000_000, trusted=True),

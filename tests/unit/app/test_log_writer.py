@@ -7,10 +7,11 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from webhook.server.log_writer import BackgroundWriter
+from webhook.app.log_writer import BackgroundWriter
 
 PIPE = 4096
 LINE = "x" * 99 + "\n"
@@ -129,6 +130,7 @@ def test_a_reader_that_has_gone_is_counted(pipe: Pipe) -> None:
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append)
     pipe.close()
+    wait_until(lambda: not Path(f"/proc/self/fd/{pipe.reader}").exists())  # gevent closes it in its loop
     writer.write("lost\n")
     assert writer.drain(20)
     assert dropped == [5]

@@ -7,7 +7,7 @@ from typing import Final
 
 from gevent.monkey import get_original
 
-from webhook.server.native import NativeThreads
+from webhook.app.native_threads import NativeThreads
 from webhook.swr.resolver import Address
 
 THREADS: Final = 16
