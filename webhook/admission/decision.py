@@ -94,7 +94,7 @@ class Decision(msgspec.Struct, frozen=True):
     subject: str = ""
     break_glass: str | None = None
     policy: Policy | None = None
-    """The policy that decided, ``None`` if it failed to load; Events use its language."""
+    """The policy that evaluated the images, ``None`` if none were; Events use its language."""
 
 
 def refuses(judgement: Judgement, policy: Policy) -> Effect:

@@ -138,7 +138,7 @@ class Gate:
         try:
             bench = self._current_bench()
             subject = classify(request)
-            decision = msgspec.structs.replace(decide(bench, subject), policy=bench.policy)
+            decision = decide(bench, subject)
         except Exception:
             logger.exception("failed to decide a request", extra={"uid": request.uid})
             decision = _crashed(bench, request, subject)
@@ -241,6 +241,7 @@ class Gate:
                 annotations=annotations,
                 subject=subject.value,
                 break_glass=glass,
+                policy=policy,
             )
         if outcome is not Outcome.DENY:
             return Decision(
@@ -250,6 +251,7 @@ class Gate:
                 warnings=messages.warnings(judged) if outcome is Outcome.WARN else (),
                 annotations=annotations,
                 subject=subject.value,
+                policy=policy,
             )
         code, reason, seconds = status_of(judged)
         return Decision(
@@ -262,6 +264,7 @@ class Gate:
             retry_after_seconds=seconds,
             annotations=annotations,
             subject=subject.value,
+            policy=policy,
         )
 
 

@@ -37,7 +37,10 @@ class PlainServer(WSGIServer):  # type: ignore[misc]  # gevent ships no types
         """
         dual = not host and socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual or ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
+        try:
+            listener = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
+        except OSError as error:  # it repeats the address
+            raise OSError(error.errno, str(error.strerror).partition(" (while ")[0]) from None
         pool = Pool(MAX_CONNECTIONS)
         super().__init__(listener, app, spawn=pool, log=None, error_log=None, handler_class=_Handler)
 

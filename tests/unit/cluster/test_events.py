@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,8 +23,11 @@ from webhook.cluster.event_recorder import (
     WRITES_PER_ROUND,
 )
 from webhook.cluster.events import DecisionEvents
+from webhook.deadlines import Deadline
 from webhook.errors import ClusterError
+from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Policy
+from webhook.trust.lookup import LookupRequest, LookupResult
 from webhook.trust.records import TrustStatus
 
 FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
@@ -313,3 +316,20 @@ def test_the_worker_ends_when_told() -> None:
     stop.set()
     worker.join(30)
     assert not worker.is_alive()
+
+
+def test_an_event_uses_the_language_of_the_policy_that_decided() -> None:
+    """The policy may change while a review waits for SWR."""
+    current = [policy(mode=Mode.WARN)]
+
+    class Reloading(FakeAnswers):
+        def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+            current[:] = [policy(mode=Mode.WARN, messages="zh")]
+            return super().look_up(questions, deadline)
+
+    api = FakeEventApi()
+    events = DecisionEvents(api, "pod-1", RecorderSpy(), FakeClock(NOW))
+    Gate(lambda: current[0], Reloading(FACTS), [events], clock=lambda: NOW).decide(request(pod(BAD)), SOON)
+    events.flush()
+    ((_, event),) = api.created
+    assert WHAT in event["note"]
