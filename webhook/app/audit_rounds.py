@@ -22,7 +22,7 @@ from webhook.telemetry.audit_metrics import AuditMetrics, NamespaceFigures, Roun
 logger = logging.getLogger(__name__)
 
 CALLS_PER_SECOND: Final = 10.0
-"""Calls to SWR in a round, at most. 2,000 images take three minutes; the rest of the rate is for the webhook."""
+"""Calls to SWR in a round, at most. 2,000 images take three minutes; the rest is for the webhook."""
 
 MAX_LOGGED: Final = 20
 

@@ -1,4 +1,4 @@
-"""What is kept of each decision: metrics and one line of log."""
+"""Records each decision in metrics and in one log line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from webhook.telemetry.metrics import Metrics
 LOGGER: Final = "webhook.decisions"
 
 MAX_FINDINGS: Final = 20
-"""Images of one request that the log spells out."""
+"""Images of one request that the log line contains."""
 
 MAX_NAME: Final = 300
-"""Characters of a user's name; Kubernetes has no limit of its own."""
+"""Characters of a user name; Kubernetes has no limit."""
 
 _EFFECTS = {effect: effect.name.lower() for effect in Effect}
 
@@ -30,7 +30,7 @@ class DecisionRecorder:
         self._lines = lines
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
-        """Count a decision and write its line."""
+        """Count a decision and write its log line."""
         metrics = self._metrics
         metrics.request_decided(
             decision.subject or "unknown",
@@ -89,7 +89,7 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
 
 
 def _owner_of(request: AdmissionRequest) -> str:
-    """Return ``Kind/name`` of the controller that creates the object, by the object's own word."""
+    """Return ``Kind/name`` of the controller that creates the object, according to the object itself."""
     meta = request.object.metadata if request.object is not None else None
     for reference in meta.owner_references if meta is not None else ():
         if reference.controller and reference.kind and reference.name:
