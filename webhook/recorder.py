@@ -22,17 +22,20 @@ class Recorder:
 
     # -- SWR
 
+    def record_trusted(self, registry: str) -> None:
+        """Record that SWR marked an image of this registry as trusted."""
+
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Count a call to SWR: ``outcome`` is the HTTP status, or the reason of the failure."""
 
     def tag_source_changed(self, registry: str, source: str) -> None:
         """Record the call that answers about tags: ``tag``, or ``list`` if a registry does not offer it."""
 
-    def ca_file_loaded(self, path: str) -> None:
-        """Record that the new content of a CA file is in use."""
+    def ca_file_loaded(self) -> None:
+        """Count new content of a CA file that is in use."""
 
-    def ca_file_rejected(self, path: str, problem: str) -> None:
-        """Record that the new content of a CA file cannot be used; ``problem`` is a clause."""
+    def ca_file_rejected(self) -> None:
+        """Count new content of a CA file that cannot be used."""
 
     def credential_paused(self, kind: str, until: float) -> None:
         """Record that a credential is not used until ``until``, 0.0 if it is used."""

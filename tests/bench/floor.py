@@ -89,11 +89,11 @@ def _serve_ours(options: argparse.Namespace) -> None:
 
     monkey.patch_all()
 
-    from webhook.server.process import Server
+    from webhook.server.gunicorn_server import GunicornServer, Service
+    from webhook.server.scheduler import FairScheduler
     from webhook.server.tls import CertificateFiles
-    from webhook.server.turns import Turns
 
-    silent = SimpleNamespace(
+    silent: Any = SimpleNamespace(
         certificate_loaded=lambda not_after: None,
         certificate_rejected=lambda: None,
         connection_cut=lambda stage: None,
@@ -104,16 +104,15 @@ def _serve_ours(options: argparse.Namespace) -> None:
         gc.collect()
         gc.freeze()
 
-    runtime: Any = SimpleNamespace(
-        options=SimpleNamespace(host="127.0.0.1", port=options.port),
-        certificate=CertificateFiles(options.cert, options.key, None, silent),
-        metrics=silent,
+    service = Service(
         app=_make_app(),
-        turns=Turns(),
-        serving=freeze,
+        certificate=CertificateFiles(options.cert, options.key, None, silent),
+        scheduler=FairScheduler(),
+        metrics=silent,
+        start=freeze,
         stop=lambda: None,
     )
-    Server(runtime).run()
+    GunicornServer(service, "127.0.0.1", options.port).run()
 
 
 def _serve_threads(options: argparse.Namespace) -> None:

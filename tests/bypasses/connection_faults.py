@@ -51,8 +51,8 @@ CONNECTION_FAULTS: Final = (
         f"{T_WORKER}::test_who_was_cut_is_waited_for_no_more",
         (
             WORKER,
-            "        self._served.discard(connection)\n        self.runtime.metrics",
-            "        self.runtime.metrics",
+            "        self._served.discard(connection)\n        self.service.metrics",
+            "        self.service.metrics",
         ),
     ),
     mistake(
@@ -61,7 +61,7 @@ CONNECTION_FAULTS: Final = (
         f"{T_WORKER}::test_who_was_cut_is_waited_for_no_more",
         (
             WORKER,
-            "        if not connection.given_up:\n            self._waiting",
+            "        if not connection.aborted:\n            self._waiting",
             "        if True:\n            self._waiting",
         ),
     ),

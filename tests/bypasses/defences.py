@@ -34,7 +34,7 @@ SNAPSHOT: Final = "webhook/trust/snapshot.py"
 SNAPSHOTS: Final = "webhook/cluster/snapshots.py"
 RECORDS: Final = "webhook/trust/records.py"
 REVIEWS: Final = "webhook/server/reviews.py"
-RECORDING: Final = "webhook/server/recording.py"
+RECORDING: Final = "webhook/app/decision_recorder.py"
 
 T_VALIDATOR: Final = "tests/unit/admission/test_validator.py"
 T_EVALUATOR: Final = "tests/unit/admission/test_evaluator.py"

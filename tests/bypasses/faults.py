@@ -12,12 +12,12 @@ from tests.bypasses.trust_faults import TRUST_FAULTS
 LIMITER: Final = "webhook/trust/limiter.py"
 START: Final = "webhook/__main__.py"
 PATCHING: Final = "webhook/patching.py"
-TURNS: Final = "webhook/server/turns.py"
+SCHEDULER: Final = "webhook/server/scheduler.py"
 HEADS: Final = "webhook/server/heads.py"
 REQUEST: Final = "webhook/admission/request.py"
 
 T_APP: Final = "tests/unit/server/test_app.py"
-T_TURNS: Final = "tests/unit/server/test_turns.py"
+T_SCHEDULER: Final = "tests/unit/server/test_scheduler.py"
 T_BURSTS: Final = "tests/http/test_turns.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_HEADS: Final = "tests/unit/server/test_heads.py"
@@ -384,33 +384,33 @@ FAULTS: Final = (
     mistake(
         "C3",
         "a request is begun however long ago the loop looked at its sockets",
-        f"{T_TURNS}::test_a_crowd_that_is_woken_at_once_takes_many_passes",
-        (TURNS, "if self._clock() - self._looked > PASS:", "if self._looked < 0:"),
+        f"{T_SCHEDULER}::test_a_crowd_that_is_woken_at_once_takes_many_passes",
+        (SCHEDULER, "if self._clock() - self._polled_at > ITERATION_BUDGET:", "if self._polled_at < 0:"),
     ),
     mistake(
         "C3",
         "all who wait for a turn stand in one line",
-        f"{T_TURNS}::test_the_heads_of_the_lines_go_on_in_turn",
-        (TURNS, "self._lines[line].append(waiter)", "self._lines[0].append(waiter)"),
+        f"{T_SCHEDULER}::test_the_heads_of_the_lines_go_on_in_turn",
+        (SCHEDULER, "self._queues[reason].append(waiter)", "self._queues[0].append(waiter)"),
     ),
     mistake(
         "C3",
         "a review that is woken goes on at once",
-        f"{T_TURNS}::test_a_review_that_is_woken_takes_its_turn",
+        f"{T_SCHEDULER}::test_a_review_that_is_woken_takes_its_turn",
         (LOOKUP, "        self._take_turn()\n", ""),
     ),
     mistake(
         "C3",
         "whoever sends the next request before the answer goes on at once",
         f"{T_BURSTS}::test_a_burst_of_small_requests_holds_up_nobody",
-        (WORKER, "turns.take(Line.ARRIVED)", "pass"),
-        (WORKER, "turns.stale_record(Line.AGAIN)", "pass"),
+        (WORKER, "scheduler.checkpoint(WaitReason.ARRIVED)", "pass"),
+        (WORKER, "scheduler.wait(WaitReason.PIPELINED)", "pass"),
     ),
     mistake(
         "C3",
         "handshakes take no turns",
         f"{T_BURSTS}::test_a_burst_of_handshakes_holds_up_nobody",
-        (WORKER, "self.runtime.turns.take(Line.HANDSHAKE)", "None"),
+        (WORKER, "self.service.scheduler.checkpoint(WaitReason.HANDSHAKE)", "None"),
     ),
     mistake(
         "C3",
@@ -428,7 +428,7 @@ FAULTS: Final = (
         "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_that_was_given_up_in_line",
         (
             CONNECTIONS,
-            "            if self.given_up:\n                raise ConnectionResetError\n",
+            "            if self.aborted:\n                raise ConnectionResetError\n",
             "",
         ),
     ),

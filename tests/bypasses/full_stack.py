@@ -14,10 +14,10 @@ from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.admission.decision import Decision
 from webhook.admission.review import read_review, write_review
 from webhook.admission.validator import Validator
+from webhook.app.trust_service import TrustService
 from webhook.deadlines import Deadline
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry, RegistryTable
-from webhook.server.engine import Engine
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.lookup import TrustLookup
 from webhook.trust.settings import LookupSettings
@@ -76,8 +76,8 @@ def asking(url: str, folder: Path, **changes: Any) -> Asking:
     changes.setdefault("lookup", LookupSettings(timeout=1.0, retries=0, calls_per_second=1000.0))
     chosen = policy(**changes)
     metrics = Metrics("test")
-    engine = Engine(chosen, metrics, {})
-    return Asking(chosen, metrics, Validator(lambda: chosen, engine))
+    trust = TrustService(chosen, metrics, {})
+    return Asking(chosen, metrics, Validator(lambda: chosen, trust.lookup))
 
 
 def asked_at(url: str, folder: Path, **changes: Any) -> Registry:

@@ -9,7 +9,7 @@ from tests.bypasses.defences import EXTRACTION, REVIEW, T_EXTRACTION, mistake
 REQUEST: Final = "webhook/admission/request.py"
 
 DEADLINES: Final = "webhook/deadlines.py"
-RUNTIME: Final = "webhook/server/runtime.py"
+PROCESS: Final = "webhook/app/webhook_process.py"
 
 T_BEGINNING: Final = (
     "tests/unit/admission/test_review.py::test_a_beginning_is_looked_through_once_and_is_short"
@@ -28,14 +28,14 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C3",
         "whoever had no turn is refused out of turn",
-        "tests/unit/server/test_turns.py::test_a_crowd_without_turns_of_large_work_takes_many_passes",
+        "tests/unit/server/test_scheduler.py::test_a_crowd_without_turns_of_large_work_takes_many_passes",
         (DEADLINES, "                self._take_turn()\n", "                pass\n"),
     ),
     mistake(
         "C3",
         "the same, seen by the loop of the process",
         "tests/http/test_bodies.py::test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other",
-        (RUNTIME, "LargeWork(lambda: self.turns.take(Line.WOKEN))", "LargeWork()"),
+        (PROCESS, "LargeWork(take_turn)", "LargeWork()"),
     ),
     mistake(
         "C3",

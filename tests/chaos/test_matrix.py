@@ -84,10 +84,10 @@ def test_the_probe_says_who_does_not_answer_and_which_credential_rests(run: Run)
     """A person who looks sees it at once, and that it is over."""
     during = "".join(report for _, report in run.probes)
     assert re.search(
-        r"^\[!\] swr refused\.swr\.test: last answered \d+ s ago, left alone", during, re.MULTILINE
+        r"^\[!\] swr refused\.swr\.test: last answered \d+ s ago, circuit breaker open", during, re.MULTILINE
     )
     for kind in ("aksk", "token"):
-        assert re.search(rf"^\[!\] credential {kind}: rests for \d+ s more", during, re.MULTILINE)
+        assert re.search(rf"^\[!\] credential {kind}: paused for \d+ s more", during, re.MULTILINE)
         assert f"[+] credential {kind}: in use" in run.after
 
 

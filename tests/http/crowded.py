@@ -14,4 +14,4 @@ def _shrink(process: Any) -> None:
     process._SETTINGS["worker_connections"] = PLACES
 
 
-HOOKS: Final = {"webhook.server.process": _shrink}
+HOOKS: Final = {"webhook.server.gunicorn_server": _shrink}

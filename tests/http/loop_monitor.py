@@ -4,7 +4,7 @@
 another, the watch asks how much processor time the first one took, and writes down what was long. It is
 the thread's processor time and not that of the clock: on a busy machine a thread may wait for its turn
 for any time, through no fault of what it runs. What only waits takes no processor time: the program's own
-watch (``webhook.server.loop_watch``) goes by the clock, and tests of the loop ask both.
+watch (``webhook.app.loop_watch``) goes by the clock, and tests of the loop ask both.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tests.emulator.server import Emulator
 from tests.http.wire import connect
 from tests.support.process_stats import find_worker, look_at, wait_until
 from tests.support.serving import ServerProcess, make_certificate
-from webhook.server.process import CONNECTIONS
+from webhook.server.gunicorn_server import CONNECTIONS
 from webhook.server.worker import HALVES
 
 pytestmark = pytest.mark.slow

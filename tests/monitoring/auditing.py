@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import webhook.server.rescan
+import webhook.app.audit_process
 from tests.emulator.server import Emulator
 from tests.support.builders import HOST
 from tests.support.rescanning import Rescanner, marked
@@ -24,13 +24,12 @@ def audited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rescanner
     cluster = FakeCluster(
         [pod(name, "shop", f"{HOST}/{image}") for name, image in images.items()], reports=True
     )
-    monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: cluster)
+    monkeypatch.setattr(webhook.app.audit_process, "connect", lambda *_: cluster)
     with Emulator() as emulator, Rescanner(folder, emulator.url, folder / "none", report_owner="") as made:
-        made.rescan.status.start()
+        made.process.server.start()
         assert made.round(), made.said()
         with marked(emulator, "shop/web:1.0", trusted=False):
             made.forget()
             assert made.round(), made.said()
         made.write_events()
         yield made
-        made.rescan.status._server.shutdown()

@@ -131,7 +131,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             "job_name": "swr-trust-webhook-audit",
             "static_configs": [
                 {
-                    "targets": [f"127.0.0.1:{rescanner.rescan.status.port}"],
+                    "targets": [f"127.0.0.1:{rescanner.process.server.server_port}"],
                     "labels": {"namespace": "swr-trust", "pod": "audit-0"},
                 }
             ],

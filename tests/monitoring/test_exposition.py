@@ -31,7 +31,7 @@ def test_promtool_has_nothing_to_say(server: ServerProcess) -> None:
 def test_promtool_has_nothing_to_say_about_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for the process that audits."""
     with audited(tmp_path, monkeypatch) as rescanner:
-        _check(rescanner.rescan.metrics.render())
+        _check(rescanner.process.metrics.render())
 
 
 def _check(body: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import webhook.server.rescan
+import webhook.app.audit_process
 from tests.support.builders import HOST, FakeAnswers
 from tests.support.rescanning import Rescanner
 from tests.unit.cluster.lists import pod
@@ -52,7 +52,7 @@ def test_memory_is_flat_over_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     facts: dict[str, TrustStatus] = {
         f"shop/app-{n}:1": TrustStatus.TRUSTED for n in range(Many.IMAGES) if n % 10
     }
-    monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: Many())
+    monkeypatch.setattr(webhook.app.audit_process, "connect", lambda *_: Many())
     with Rescanner(tmp_path, "http://127.0.0.1:9", tmp_path / "none", reports=False, events=False) as made:
         check(made, facts)
 
@@ -63,10 +63,10 @@ def check(rescanner: Rescanner, facts: dict[str, TrustStatus]) -> None:
     tracemalloc.start()
     try:
         for _ in range(4):
-            rescanner.rescan._engine = FakeAnswers(facts)  # type: ignore[assignment]
+            rescanner.process.rounds._answers = FakeAnswers(facts)
             rescanner._kept.lines.clear()
             assert rescanner.round()
-            rescanner.rescan._engine = FakeAnswers({})  # type: ignore[assignment]
+            rescanner.process.rounds._answers = FakeAnswers({})
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
         peak = tracemalloc.get_traced_memory()[1]

@@ -77,6 +77,7 @@ class FakeTransport:
 
     answers: list[HttpResponse | TrustLookupError]
     sent: list[HttpRequest] = field(default_factory=list)
+    ca_file_problem: str = ""
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         self.sent.append(request)
@@ -97,6 +98,7 @@ class FakeCredential:
     told: list[str] = field(default_factory=list)
     generation: int = 1
     rests: bool = False
+    paused_for: float = 0.0
 
     def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         if self.rests:

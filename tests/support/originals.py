@@ -33,8 +33,8 @@ MODULES: Final = (
 
 DELIBERATE: Final = frozenset(
     {
-        "webhook.server.log_writer",  # a native thread writes the log
-        "webhook.server.resolving",  # native threads resolve names
+        "webhook.app.log_writer",  # a native thread writes the log
+        "webhook.app.native_resolver",  # native threads resolve names
         "tests.chaos.serve",
     }
 )

@@ -15,8 +15,8 @@ from unittest.mock import patch
 from tests.emulator.server import Emulator
 from tests.support.fakes import FakeClock
 from tests.support.serving import POLICY
+from webhook.app.audit_process import AuditProcess, RescanOptions
 from webhook.cluster.event_recorder import SERIES_INTERVAL
-from webhook.server.rescan import Rescan, RescanOptions
 from webhook.telemetry.logs import LineLog, Logging, RepeatFilter
 
 OWNER: Final = "grant-gate"
@@ -69,7 +69,7 @@ class _Kept(logging.Handler):
 
 
 class Rescanner:
-    """A ``Rescan`` whose rounds a test makes itself."""
+    """An ``AuditProcess`` whose rounds a test makes itself."""
 
     def __init__(self, folder: Path, endpoint: str, kubeconfig: Path, **options: Any) -> None:
         """Ask SWR at ``endpoint``; keep the policy in ``folder``."""
@@ -84,35 +84,35 @@ class Rescanner:
         logger.addHandler(self._kept)
         logger.setLevel(logging.INFO)
         logs = Logging(LineLog(io.StringIO(), "json", logging.ERROR), RepeatFilter())
-        # The rate of rounds is tested elsewhere; here it would be most of the time.
-        with patch("webhook.server.rescan.CALLS_PER_SECOND", 1000.0):
-            self.rescan = Rescan(
+        # The rate of rounds is tested elsewhere. Here it would be most of the time.
+        with patch("webhook.app.audit_rounds.CALLS_PER_SECOND", 1000.0):
+            self.process = AuditProcess(
                 RescanOptions(str(self.config), 3600.0, kubeconfig=str(kubeconfig), **{**chosen, **options}),
                 logs,
             )
 
     def round(self) -> bool:
         """Make a round; return whether it saw everything and all reports are written."""
-        return self.rescan.round()
+        return self.process.rounds.run(self.process.policy.current)
 
     def forget(self) -> None:
         """Forget what SWR said: an hour passes between two rounds."""
-        self.rescan._engine.lookup.retain(())
+        self.process.trust.lookup.retain(())
 
     def forget_fresh(self) -> None:
         """Let what SWR said be too old to answer by itself, and young enough to stand in."""
-        lookup = self.rescan._engine.lookup
+        lookup = self.process.trust.lookup
         now = time.time()
         lookup._clock = lookup._cache._clock = lambda: now + 3600.0
 
     def write_events(self) -> None:
         """Write the Events that wait."""
-        assert self.rescan._events is not None
-        self.rescan._events.flush()
+        assert self.process.events is not None
+        self.process.events.flush()
 
     def repeat_events(self) -> None:
         """Write the last Events again, a minute later."""
-        writer = self.rescan._events
+        writer = self.process.events
         assert writer is not None
         for key in list(writer._series):
             writer.enqueue(key)
@@ -124,7 +124,7 @@ class Rescanner:
         """Return the sum of a metric's samples that have these labels, 0.0 where there is none."""
         return sum(
             float(line.rpartition(" ")[2])
-            for line in self.rescan.metrics.render().decode().splitlines()
+            for line in self.process.metrics.render().decode().splitlines()
             if line.startswith((f"{name} ", f"{name}{{"))
             and all(f'{key}="{value}"' in line for key, value in labels.items())
         )
@@ -142,4 +142,4 @@ class Rescanner:
         logger = logging.getLogger("webhook")
         logger.removeHandler(self._kept)
         logger.setLevel(logging.NOTSET)
-        self.rescan.status._server.server_close()
+        self.process.server.stop()

@@ -25,7 +25,7 @@ from webhook.cluster import events
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
-from webhook.server import recording
+from webhook.app import decision_recorder
 from webhook.trust.lookup import Origin
 
 VALUES: dict[type[Enum], set[str]] = {
@@ -57,7 +57,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
         {"break-glass", "decision", "error", "findings", "mirror-pod", "mode", "policy", "rule"},
     ),
     "decision log": (
-        recording._fields,
+        decision_recorder._fields,
         {
             "allowed",
             "breakGlass",
@@ -78,7 +78,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
         },
     ),
     "findings in the decision log": (
-        recording._finding,
+        decision_recorder._finding,
         {"detail", "effect", "exemption", "fault", "field", "finding", "from", "image", "reason", "rule"},
     ),
     "check -o json": (

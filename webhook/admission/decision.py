@@ -14,7 +14,7 @@ from webhook.admission.extraction import ImageUse, TargetKind
 from webhook.errors import TrustLookupError
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Finding, Mode
-from webhook.policy.model import Exemption, Rule
+from webhook.policy.model import Exemption, Policy, Rule
 from webhook.trust.lookup import Origin
 from webhook.trust.records import TrustRecord
 
@@ -120,6 +120,8 @@ class Decision(msgspec.Struct, frozen=True):
     warnings: Sequence[str] = ()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     break_glass: str | None = None
+    policy: Policy | None = None
+    """The policy that evaluated the images, ``None`` if none were; Events use its language."""
 
     @classmethod
     def allow(
@@ -131,6 +133,7 @@ class Decision(msgspec.Struct, frozen=True):
         warnings: Sequence[str] = (),
         annotations: Mapping[str, str] | None = None,
         break_glass: str | None = None,
+        policy: Policy | None = None,
     ) -> Self:
         """Return a decision that admits the request."""
         return cls(
@@ -141,6 +144,7 @@ class Decision(msgspec.Struct, frozen=True):
             warnings=warnings,
             annotations=annotations or {},
             break_glass=break_glass,
+            policy=policy,
         )
 
     @classmethod
@@ -153,6 +157,7 @@ class Decision(msgspec.Struct, frozen=True):
         effect: Effect = Effect.DENY,
         results: tuple[ImageResult, ...] = (),
         annotations: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
     ) -> Self:
         """Return a decision that denies the request with ``message``."""
         return cls(
@@ -165,6 +170,7 @@ class Decision(msgspec.Struct, frozen=True):
             message=message,
             retry_after_seconds=status.retry_after_seconds,
             annotations=annotations or {},
+            policy=policy,
         )
 
     @classmethod

@@ -192,14 +192,27 @@ class Validator:
                 warnings=messages.warnings(results, note),
                 annotations=annotations,
                 break_glass=break_glass,
+                policy=evaluator.policy,
             )
         if effect is Effect.DENY:
             message = messages.denial(results, notes)
             return Decision.deny(
-                target, message, status_of(results), results=results, annotations=annotations
+                target,
+                message,
+                status_of(results),
+                results=results,
+                annotations=annotations,
+                policy=evaluator.policy,
             )
         warnings = messages.warnings(results) if effect is Effect.WARN else ()
-        return Decision.allow(target, effect, results=results, warnings=warnings, annotations=annotations)
+        return Decision.allow(
+            target,
+            effect,
+            results=results,
+            warnings=warnings,
+            annotations=annotations,
+            policy=evaluator.policy,
+        )
 
     @contextmanager
     def _awaiting(self, count: int, deadline: Deadline) -> Iterator[Deadline]:

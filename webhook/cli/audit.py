@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from webhook.app.trust_service import open_lookup
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
@@ -28,7 +29,6 @@ from webhook.cluster.client import RetryingClient, connect
 from webhook.cluster.pods import PodReader
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
-from webhook.server.engine import open_engine
 
 
 @click.command(
@@ -68,9 +68,9 @@ def command(
         scope = Scope(() if namespace else exclude_namespace)
     else:
         scope = read_scope(RetryingClient(api), webhook_configuration)
-    with open_engine(policy) as engine, _progress() as progress:
+    with _progress() as progress:
         source = PodReader(api, namespace, selector)
-        report = Audit(policy, engine, scope.excluded, progress).run(source)
+        report = Audit(policy, open_lookup(policy), scope.excluded, progress).run(source)
     if scope.note:
         report.notes.insert(0, scope.note)
     print_report(report, output, policy.messages)

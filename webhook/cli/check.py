@@ -12,12 +12,12 @@ from webhook.admission.decision import ImageResult
 from webhook.admission.evaluator import Evaluator
 from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import Messages
+from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.options import config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
-from webhook.server.engine import open_engine
 
 TIMEOUT: Final = 30.0
 """Seconds for all images together."""
@@ -45,8 +45,8 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
         ImageUse(f"arguments[{index}]", ("arguments", str(index)), image, "Always")
         for index, image in enumerate(images)
     ]
-    with open_engine(policy) as engine:
-        results = Evaluator(policy, engine).evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
+    evaluator = Evaluator(policy, open_lookup(policy))
+    results = evaluator.evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
     messages = Messages(policy)
     if output == "json":
         print_json([_row(item, messages) for item in results])

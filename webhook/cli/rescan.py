@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import click
 
+from webhook.app.audit_process import AuditProcess, RescanOptions
 from webhook.audit.scanning import EXCLUDED
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK
 from webhook.cli.options import cluster_options, config_option, listen_options, log_options
 from webhook.errors import WebhookError
 from webhook.policy.quantities import parse_duration
-from webhook.server.rescan import Rescan, RescanOptions
 from webhook.telemetry.logs import Format, configure_logging
 
 SHORTEST_INTERVAL: Final = 10.0
@@ -71,9 +71,9 @@ def command(log_format: Format | None, log_level: str, **options: Any) -> int:
     """
     logs = configure_logging(log_format, log_level)
     try:
-        rescan = Rescan(RescanOptions(**options), logs)
+        process = AuditProcess(RescanOptions(**options), logs)
     except OSError as error:
         port, reason = options["port"], error.strerror or error
         raise WebhookError(f"cannot listen on port {port}: {reason}") from None
-    rescan.run()
+    process.run()
     return EXIT_OK

@@ -11,6 +11,7 @@ import click
 
 from webhook.admission.evaluator import Evaluator
 from webhook.admission.messages import Messages
+from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.junit import build_junit
@@ -28,7 +29,6 @@ from webhook.cli.rendering import exit_code_of, print_failures, print_json, prin
 from webhook.cli.sarif import build_sarif, is_reported
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
-from webhook.server.engine import open_engine
 
 OBJECT_TIMEOUT: Final = 30.0
 """Seconds for one object. Longer than in the webhook, because no API server waits for the answer."""
@@ -78,8 +78,7 @@ def command(
     read = list(read_manifests(files))
     manifests = [item for item in read if isinstance(item, Manifest)]
     messages = Messages(policy)
-    with open_engine(policy) as engine:
-        reviewed = review(manifests, Evaluator(policy, engine), namespace)
+    reviewed = review(manifests, Evaluator(policy, open_lookup(policy)), namespace)
     if output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif output == "sarif":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from webhook.cli.command import Command
 from webhook.cli.options import FILE, config_option, listen_options, log_options
-from webhook.telemetry.logs import Format
+from webhook.telemetry.logs import Format, configure_logging
 
 
 def parse_secret(value: str) -> str:
@@ -79,10 +80,10 @@ def command(log_format: Format | None, log_level: str, **options: Any) -> int:
     webhook issues and renews it.
     """
     check_certificate_options(options)
-    from webhook.server.entry import main  # noqa: PLC0415 - the help needs neither gevent nor gunicorn
+    from webhook.app.webhook_process import ServeOptions, WebhookProcess  # noqa: PLC0415 - only if it serves
 
     given = {name: value for name, value in options.items() if value is not None}
-    return main(log_format, log_level, **given)
+    return WebhookProcess(ServeOptions(**given), os.environ, configure_logging(log_format, log_level)).run()
 
 
 def check_certificate_options(options: dict[str, Any]) -> None:

@@ -25,7 +25,6 @@ from webhook.cluster.event_recorder import (
     ObjectReference,
     object_reference,
 )
-from webhook.policy.model import Policy
 from webhook.recorder import Recorder
 
 CONTROLLER: Final = "swr-trust/webhook"
@@ -44,14 +43,12 @@ class DecisionEvents(EventRecorder):
     def __init__(
         self,
         api: KubernetesApi,
-        policy: Callable[[], Policy],
         instance: str,
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``api`` as the replica ``instance``, with the messages of ``policy``."""
+        """Write to ``api`` in the name of the replica ``instance``."""
         super().__init__(api, CONTROLLER, instance, recorder, clock)
-        self._policy = policy
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - its time is not needed
         """Queue an Event for a denial, warning or break-glass use, without waiting."""
@@ -60,30 +57,33 @@ class DecisionEvents(EventRecorder):
         if request.dry_run or decision.target not in _PODS:
             return
         if _NAMESPACE.fullmatch(request.namespace) is None:
-            return  # It becomes part of a path, and a request may come from another client.
-        reason, note = _tell(request, decision, Messages(self._policy()))
+            return  # It becomes part of a path, and who sends a review is not always the API server.
+        reason, note = _tell(request, decision)
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
 
-def _tell(request: AdmissionRequest, decision: Decision, messages: Messages) -> tuple[str, str]:
-    """Return the reason and the note of the Event."""
+def _tell(request: AdmissionRequest, decision: Decision) -> tuple[str, str]:
+    """Return the reason, in one word as Events have it, and the note."""
     if decision.break_glass is not None:
         user = printable(request.user_info.username, 100)
-        note = " ".join((f"{user}: {decision.break_glass}", _images(decision, messages)))
-        return "BreakGlassUsed", note.strip()
+        told = " ".join((f"{user}: {decision.break_glass}", _images(decision)))
+        return "BreakGlassUsed", told.strip()
     if not decision.allowed:
         return "ImageRefused", decision.message
-    note = _images(decision, messages) or " ".join(decision.warnings)
-    return "ImageWouldBeRefused", note or decision.annotations["error"]
+    told = _images(decision) or " ".join(decision.warnings)
+    return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be judged")
 
 
-def _images(decision: Decision, messages: Messages) -> str:
+def _images(decision: Decision) -> str:
+    """Return the images that were refused, or would have been, in the words of the policy that decided."""
+    if decision.policy is None:
+        return ""
     warned = [
         msgspec.structs.replace(item, effect=Effect.WARN)
         for item in decision.results
         if item.effect > Effect.ALLOW
     ]
-    lines = messages.warnings(warned[:MAX_IMAGES])
+    lines = Messages(decision.policy).warnings(warned[:MAX_IMAGES])
     if len(warned) > MAX_IMAGES:
         lines.append(f"(+{len(warned) - MAX_IMAGES})")
     return " ".join(lines)

@@ -1,1 +1,1 @@
-"""The serving process: HTTP over TLS, probes, metrics, and the place where all parts are wired."""
+"""The HTTP surface of a process: TLS, reviews, probes and metrics."""

@@ -1,60 +1,73 @@
-"""The HTTP surface: one admission path, two probes, one page of metrics."""
+"""The Flask applications: two probes and a page of metrics for each process, and reviews for the webhook."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.deadlines import LargeWork
-from webhook.server.health import Health
+from webhook.server.health import Probes, Report
 from webhook.server.reviews import JSON, WRONG_METHOD, Decider, Reviews, error_body
+from webhook.server.tls import ServingCertificate
 from webhook.telemetry.kept_page import KeptPage
 from webhook.telemetry.metrics import CONTENT_TYPE, Metrics
 
-_SENTENCES: Final = {
-    404: "there is /validate, /healthz, /readyz and /metrics",
-    405: WRONG_METHOD,
-}
+_PATHS: Final = "/healthz, /readyz and /metrics"
 
 
 def create_app(
-    validator: Decider, health: Health, metrics: Metrics, large_work: LargeWork | None = None
+    probes: Probes,
+    render: Callable[[], bytes],
+    record_error: Callable[[int], None],
+    not_found: str = f"there is {_PATHS}",
+    wrong_method: str = "everything takes GET",
 ) -> Flask:
-    """Return the application; all it needs is handed in, nothing is global.
+    """Return an application for ``probes`` and the metrics that ``render`` returns; it shares no state.
 
-    ``large_work`` is the process's own, which ``validator`` shares.
+    ``record_error`` counts an error by its status.
     """
     app = Flask("swr-trust-webhook", static_folder=None)
+    exposition = KeptPage(render)
+    sentences = {404: not_found, 405: wrong_method}
 
     @app.get("/healthz")
     def healthz() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+        return _answer(probes.live())
 
     @app.get("/readyz")
     def readyz() -> Response:
-        report = health.report()
-        text = "ok\n" if report.ready else "not ready\n"
-        if not report.ready or "verbose" in request.args:
-            text = "".join(f"{line}\n" for line in report.lines) + text
-        return Response(text, status=200 if report.ready else 503, mimetype="text/plain")
-
-    def render() -> bytes:
-        health.refresh()
-        return metrics.render()
-
-    exposition = KeptPage(render)
+        return _answer(probes.ready(verbose="verbose" in request.args), "not ready\n")
 
     @app.get("/metrics")
     def expose() -> Response:
         return Response(exposition.read(), content_type=CONTENT_TYPE)
 
     @app.errorhandler(HTTPException)
-    def refuse(error: HTTPException) -> Response:
+    def report_error(error: HTTPException) -> Response:
         code = error.code if error.code is not None else 500
-        metrics.call_broken(code)
-        return Response(error_body(_SENTENCES.get(code, error.name)), status=code, mimetype=JSON)
+        record_error(code)
+        return Response(error_body(sentences.get(code, error.name)), status=code, mimetype=JSON)
 
-    app.wsgi_app = Reviews(app.wsgi_app, validator, health, metrics, large_work or LargeWork())  # type: ignore[method-assign]
     return app
+
+
+def create_webhook_app(
+    validator: Decider,
+    certificate: ServingCertificate,
+    probes: Probes,
+    metrics: Metrics,
+    large_work: LargeWork | None = None,
+) -> Flask:
+    """Return the application of the webhook, which shares ``large_work`` with ``validator``."""
+    not_found = f"there is /validate, {_PATHS}"
+    app = create_app(probes, metrics.render, metrics.call_broken, not_found, WRONG_METHOD)
+    app.wsgi_app = Reviews(app.wsgi_app, validator, certificate, metrics, large_work or LargeWork())  # type: ignore[method-assign]
+    return app
+
+
+def _answer(report: Report, failed: str = "") -> Response:
+    text = "".join(f"{line}\n" for line in report.lines) + ("ok\n" if report.ok else failed)
+    return Response(text, status=200 if report.ok else 503, mimetype="text/plain")

@@ -1,4 +1,4 @@
-"""Connections whose every wait has an end."""
+"""TLS connections with a time limit on every wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 import gevent
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""For a TLS handshake, as kube-apiserver allows itself."""
+"""For a TLS handshake; kube-apiserver has the same limit."""
 
 FIRST_BYTE_SECONDS: Final = 10.0
 """For the first byte of a new connection. Later requests may wait for the keep-alive time."""
@@ -22,70 +22,74 @@ REQUEST_SECONDS: Final = 20.0
 """For headers and body together, from the first byte; a review is sent in one piece."""
 
 WRITE_SECONDS: Final = 10.0
-"""For an answer, which is smaller than the buffers of a connection whose client reads."""
+"""For an answer; if the client reads, it fits into the buffers of the connection."""
 
 CLOSED_SECONDS: Final = 4
-"""For a client to take what it has not taken when we close. The kernel would offer it for two minutes."""
+"""For a client to read the rest of an answer after the close. The kernel would retry for two minutes."""
 
 MAX_BUSY_SECONDS: Final = 0.005
-"""For reading what a client sends so quickly that it never has to be waited for."""
+"""For reading from a client that sends so fast that reading never blocks."""
 
 PIECE: Final = 4096
-"""Bytes that are read, or encrypted, at a time. A ``MemoryBIO`` keeps the size of the largest piece that went
-through it for as long as the connection is open."""
+"""Bytes that are read, or encrypted, at a time. A ``MemoryBIO`` keeps a buffer of the size of the largest
+piece until the connection is closed."""
 
 RECORD_HEADER: Final = 5
 MAX_RECORD: Final = 16 * 1024 + 2048
 """Bytes of the longest record that TLS allows."""
 
 MAX_SILENT_RECORDS: Final = 32
-"""TLS records without data for one request: updates of keys, warnings, empty records. A client that has its
-reasons sends one now and then; each costs what a review does not, and OpenSSL reads them without end."""
+"""TLS records without data during one request: key updates, warnings, empty records. A legitimate client
+sends few of them. Each costs processor time, and OpenSSL reads any number of them."""
 
 HANDSHAKE: Final = 22
 CLIENT_HELLO: Final = 1
 MESSAGE_HEADER: Final = 4
-"""Type and length of a message of the handshake. OpenSSL takes memory for whatever length is declared."""
+"""Type and length of a handshake message. OpenSSL allocates memory for any declared length."""
 
 MAX_HELLO: Final = 8 * 1024
-"""Bytes of a ClientHello. It has 200 to 2,000, less than 4,000 with keys for the time of quantum computers.
-OpenSSL compares each key in it with each kind of key in it: 64 KB take 0.1 s, 8 KB a millisecond."""
+"""Bytes of a ClientHello. It has 200 to 2,000, and less than 4,000 with post-quantum keys. OpenSSL compares
+each key share with each group: 64 KB take 0.1 s, 8 KB a millisecond."""
 
 MAX_HANDSHAKE: Final = 16 * 1024
-"""Bytes of a handshake. A client's chain of certificates has some kilobytes, and each takes its time."""
+"""Bytes of a handshake. The certificate chain of a client has some kilobytes; each takes processor time."""
 
 CHANGE_CIPHER_SPEC: Final = 6
-"""Bytes of the record that says nothing, which most clients send before what follows their hello."""
+"""Bytes of the ChangeCipherSpec record, which most clients send after their hello without any meaning."""
 
 
 def yield_to_loop() -> None:
-    """Let all others have their turn; a sleep of no time at all would leave the sockets of others unseen."""
+    """Let other greenlets run. A sleep of zero seconds would not poll the sockets."""
     gevent.sleep(0.0001)
 
 
 class ClientTimeout(ConnectionResetError):
-    """A client used up its time; gunicorn takes the error for a reset connection and is silent."""
+    """The client missed a read or write deadline.
+
+    Subclasses ConnectionResetError so that gunicorn closes the connection without logging.
+    """
 
 
 class Connection:
-    """A TLS connection whose reads share one budget per request, however slowly bytes drip.
+    """A TLS connection whose reads share one time limit per request, however slowly data arrives.
 
-    What is sent is kept until ``flush``, so that head and body of an answer leave in one TLS record
-    and one system call.
+    Sent data is buffered until ``flush``, so that head and body of an answer leave in one TLS record and one
+    system call.
 
-    OpenSSL never sees the socket. Given one, it reads records that bring no data for as long as there are
-    any, within one call that no budget of ours ends: an update of keys has 27 bytes, and a few megabytes of
-    them would stop everybody for seconds. Here it gets one record at a time.
+    OpenSSL never sees the socket. With a socket it would read records without data for as long as there are
+    any, in one call that no time limit ends: a key update has 27 bytes, and a few megabytes of them would
+    block the loop for seconds. Here it gets one record at a time.
 
-    For gunicorn this is a socket, of which it has what it uses; nothing can be written past the encryption.
+    gunicorn uses this object as a socket. It has only the methods that gunicorn calls, so that no data can
+    bypass the encryption.
     """
 
     idle = False
-    """Whether nothing of a request has arrived yet."""
-    is_regular = False
-    """Whether it has brought a request before."""
-    given_up = False
-    """Whether we have cut it, and counted that."""
+    """Whether no part of a request has arrived yet."""
+    is_reused = False
+    """Whether it has sent a complete request before."""
+    aborted = False
+    """Whether it was aborted, and that was counted."""
     request_began = 0.0
     """When the first byte of the request arrived, in monotonic seconds."""
     sends = False
@@ -99,24 +103,24 @@ class Connection:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._ahead = b""
-        """What was read from the socket and not given to OpenSSL yet."""
+        """Data that was read from the socket and not passed to OpenSSL yet."""
         self._missing = 0
-        """Bytes of the record that OpenSSL is in the middle of, 0 between two records."""
+        """Bytes that OpenSSL still needs of the current record, 0 between two records."""
         self._look_at = RECORD_HEADER + MESSAGE_HEADER
-        """Bytes of a record that are looked at before OpenSSL gets any of it."""
+        """Bytes of a record that are checked before any of it is passed to OpenSSL."""
         self._has_answered = False
-        """Whether we have said anything in the handshake."""
+        """Whether the server has sent anything in the handshake."""
         self._silent = 0
         """Records without data since the last request."""
         self._unsent: list[bytes] = []
 
     def handshake(self, take_turn: Callable[[], None], is_half: Callable[[], None]) -> None:
-        """Do the TLS handshake; raises ``OSError`` for whatever is none, or too slow a one.
+        """Do the TLS handshake; raises ``OSError`` if it fails or is too slow.
 
-        ``take_turn`` is called before OpenSSL gets to work on a record: it signs, or looks at the client's
-        certificate, which takes from a tenth of a millisecond to several, by the kind and size of the key.
-        ``is_half`` is called where OpenSSL may take 100 KB for what the client only declares: it has answered
-        the hello, and what comes then is encrypted, or may be another hello, and cannot be looked at before.
+        ``take_turn`` is called before OpenSSL processes a record: it signs, or verifies the client's
+        certificate, which takes from a tenth of a millisecond to several, depending on the key. ``is_half``
+        is called when OpenSSL may allocate 100 KB for what the client only declares: the server has answered
+        the hello, and the following records are encrypted, or a second hello, and cannot be checked first.
         """
         self._ends = time.monotonic() + HANDSHAKE_SECONDS
         size = after = 0
@@ -126,12 +130,12 @@ class Connection:
             after += piece if self._has_answered else 0
             if size > MAX_HANDSHAKE:
                 raise ConnectionResetError
-            if size > PIECE:  # a flood; who takes turns earlier gets up together with all others that do
+            if size > PIECE:  # a flood; waiting in the scheduler earlier would wake all of them together
                 yield_to_loop()
             if not self._missing:
                 take_turn()
                 self._left()
-            if self.given_up:
+            if self.aborted:
                 raise ConnectionResetError
             if after > CHANGE_CIPHER_SPEC:
                 is_half()
@@ -155,18 +159,18 @@ class Connection:
         return is_done
 
     def _say_why(self) -> None:
-        """Send the alert that OpenSSL left, unless the client does not even take that."""
+        """Send the TLS alert, unless the client does not read it."""
         with contextlib.suppress(OSError):
             self._socket.settimeout(0)
             self._socket.send(self._outgoing.read())
 
     def getpeercert(self) -> dict[str, Any] | None:
-        """Return the certificate that the client showed and that was verified, if any."""
+        """Return the verified certificate of the client, if any."""
         certificate: dict[str, Any] | None = self._tls.getpeercert()
         return certificate
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """Read within the budget; raises ``ClientTimeout`` once it is used up."""
+        """Read within the time limit; raises ``ClientTimeout`` after it."""
         del flags
         data = None
         if self._tls.pending():  # the record was longer than what was asked for
@@ -186,7 +190,7 @@ class Connection:
         return data
 
     def _try_read(self, size: int) -> bytes | None:
-        """Return data, ``b""`` at their end, ``None`` where another record is needed."""
+        """Return data, ``b""`` at the end, ``None`` if another record is needed."""
         try:
             return self._tls.read(size)
         except ssl.SSLWantReadError:
@@ -198,7 +202,7 @@ class Connection:
             raise
 
     def _feed(self) -> int:
-        """Give OpenSSL a piece of the record that it is in the middle of, or of the next; return its size."""
+        """Pass a piece of the current or next record to OpenSSL; return its size."""
         while len(self._ahead) < (1 if self._missing else self._look_at):
             self._socket.settimeout(self._left())
             piece = self._socket.recv(PIECE)
@@ -219,10 +223,10 @@ class Connection:
         return size
 
     def _look_at_hello(self, length: int) -> None:
-        """Look at the first record of a handshake, whose content has ``length`` bytes.
+        """Check the first record of a handshake, whose content has ``length`` bytes.
 
-        Nine bytes that declare a long ClientHello would make OpenSSL take 150 KB. Clients send it in one
-        record. Whatever is no ClientHello is refused by OpenSSL, with an alert.
+        Nine bytes that declare a long ClientHello would make OpenSSL allocate 150 KB. Clients send it in one
+        record. OpenSSL rejects other messages with an alert.
         """
         if self._ahead[RECORD_HEADER] != CLIENT_HELLO:
             return
@@ -232,14 +236,14 @@ class Connection:
         self._look_at = RECORD_HEADER
 
     def start_request_timer(self) -> None:
-        """Start the budget of a request, unless it runs already."""
+        """Start the time limit of a request, unless it is running."""
         if self.idle:
             self.idle = False
             self.request_began = self._turn_began = time.monotonic()
             self._ends = self._turn_began + REQUEST_SECONDS
 
     def has_arrived(self) -> bool:
-        """Whether something has arrived that no request was read from yet; the data stay where they are."""
+        """Return whether data has arrived that is not read yet; the data is left there."""
         if self._ahead or self._missing:
             return True
         waits = self._socket.gettimeout()
@@ -252,7 +256,7 @@ class Connection:
             self._socket.settimeout(waits)
 
     def _left(self) -> float:
-        """Return the seconds that are left of the budget, also where there is always something to read."""
+        """Return the seconds left of the time limit, and yield to the loop if reading never blocks."""
         now = time.monotonic()
         if now - self._turn_began > MAX_BUSY_SECONDS:
             yield_to_loop()
@@ -267,11 +271,11 @@ class Connection:
         self._unsent.append(data)
 
     def gettimeout(self) -> float:
-        """Tell gunicorn that sending does not wait, as it does not before ``flush``."""
+        """Return 0: for gunicorn, sending never blocks, because ``flush`` sends."""
         return 0.0
 
     def flush(self) -> None:
-        """Send what was kept; raises ``ClientTimeout`` where the client does not take it."""
+        """Send the buffered data; raises ``ClientTimeout`` if the client does not read it."""
         if not self._unsent:
             return
         records = self._encrypt_unsent()
@@ -296,45 +300,45 @@ class Connection:
     def start_idle_timer(self, idle_seconds: float) -> None:
         """Wait for another request, for at most ``idle_seconds``."""
         self._idle_seconds = idle_seconds
-        self.is_regular = True
+        self.is_reused = True
         self._expect_request()
 
     def _expect_request(self) -> None:
         self.idle = True
         self._silent = 0
-        self._turn_began = float("inf")  # what may come before a request is too little for a turn
+        self._turn_began = float("inf")  # what may arrive before a request is too little to block the loop
         self._ends = time.monotonic() + self._idle_seconds
 
-    def cut(self) -> None:
-        """End the connection at once; whoever waits for it gets an ``OSError`` or the end of the data."""
-        self.given_up = True
-        # The raw connection: an orderly end of TLS would wait for the client.
+    def abort(self) -> None:
+        """Abort the connection; a greenlet that waits for it gets an ``OSError`` or the end of the data."""
+        self.aborted = True
+        # Of TCP: an orderly end of TLS would wait for the client.
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
 
     def shutdown(self, how: int) -> None:
-        """End the TCP connection; TLS is not told."""
+        """Shut down the TCP connection without ending TLS."""
         self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Give back the socket; what the client does not take is thrown away soon."""
+        """Close the socket; data that the client does not read is discarded soon."""
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, CLOSED_SECONDS * 1000)
         self._socket.close()
 
 
 class Body(io.BytesIO):
-    """The body of a request, dropped once it has been read as a whole.
+    """The body of a request, discarded once it was read completely.
 
-    gunicorn's parser and the WSGI environment refer to it until the next request has come: without this, a
-    review that waits for SWR and an idle connection would keep up to 7 MiB each.
+    gunicorn's parser and the WSGI environment refer to it until the next request arrives. Without this, a
+    review that waits for SWR and an idle connection would hold up to 7 MiB each.
     """
 
     def __init__(self, data: bytes, *, began: float, is_cut: bool = False, may_wait: bool = True) -> None:
-        """Hold ``data`` of a request that began to arrive at ``began``, in monotonic seconds.
+        """Hold ``data`` of a request whose first byte arrived at ``began``, in monotonic seconds.
 
-        ``is_cut`` says that it is the beginning of a body that there was no room for. Without ``may_wait``
-        too many requests wait already, and this one is to be answered at once.
+        ``is_cut`` says that it is only the beginning of a body, because there was no room for more. Without
+        ``may_wait`` too many requests wait already, and this one must be answered at once.
         """
         super().__init__(data)
         self.began = began
@@ -342,13 +346,13 @@ class Body(io.BytesIO):
         self.may_wait = may_wait
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return up to ``size`` bytes, or all that are left, which are kept no longer."""
+        """Return up to ``size`` bytes, or all that are left, which are then discarded."""
         data = super().read(size)
         if size is None or size < 0:
             self.drop()
         return data
 
     def drop(self) -> None:
-        """Keep nothing; later reads return ``b""``."""
+        """Discard the data; later reads return ``b""``."""
         self.seek(0)
         self.truncate()

@@ -1,4 +1,4 @@
-"""Which connection gives way when there are too many."""
+"""The order in which connections are evicted when there are too many."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ T = TypeVar("T")
 
 
 class EvictionQueue(Generic[T]):
-    """Connections that a whole request is awaited from, in the order in which they give way.
+    """Connections without a request in progress, in eviction order.
 
-    A connection that never brought a request goes first, the oldest of them before the others:
-    whoever fills the server with connections that say nothing, or speak ever so slowly, crowds out
-    such connections and not those that kube-apiserver keeps open between two reviews.
+    Connections that have never sent a complete request come first, oldest first. A client that opens many
+    idle or slow connections therefore evicts its own, not those of kube-apiserver.
     """
 
     def __init__(self) -> None:
@@ -21,20 +20,20 @@ class EvictionQueue(Generic[T]):
         self._reused: dict[T, None] = {}
 
     def add(self, connection: T, *, reused: bool) -> None:
-        """Await a request; ``reused`` says that the connection has brought one before."""
+        """Add a connection; ``reused`` says that it has sent a complete request before."""
         (self._reused if reused else self._new)[connection] = None
 
     def remove(self, connection: T) -> None:
-        """Await none any more, because it has come or never will."""
+        """Remove a connection, if it is there."""
         self._new.pop(connection, None)
         self._reused.pop(connection, None)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of connections."""
         return len(self._new) + len(self._reused)
 
     def evict(self) -> T | None:
-        """Remove and return the connection that gives way, ``None`` where there is none."""
+        """Remove and return the next connection to evict, ``None`` if there is none."""
         for connections in (self._new, self._reused):
             for connection in connections:
                 del connections[connection]

@@ -1,39 +1,49 @@
-"""Whether this replica can serve: its certificate and its configuration, never SWR.
+"""Reports for the probes of the webhook.
 
-A replica that went unready because SWR is down would take the gate away from the cluster exactly
-when its memory of trusted images is needed.
+A replica is ready if its certificate and its policy can be used. An outage of SWR does not make it unready:
+the cached trust of images is needed most then.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from webhook.policy.reloading import PolicyFile
-from webhook.telemetry.metrics import Metrics
+from webhook.registries import Registry
+
+if TYPE_CHECKING:
+    from webhook.server.tls import ServingCertificate
 
 _DAYS_FROM: Final = 3 * 86400
-"""Seconds from which on the rest of a validity is told in days."""
+"""Seconds from which the remaining validity is given in days."""
 
 
-class Certificate(Protocol):
-    """The serving certificate, as far as health is concerned."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to a probe: whether it succeeds, and the lines to show."""
 
-    not_after: float
-    """When it ends, in epoch seconds."""
+    ok: bool
+    lines: tuple[str, ...] = ()
 
-    problem: str
-    """Why the files on disk are not the ones in use, empty if they are."""
 
-    requires_client: bool
-    """Whether ``/validate`` is for callers with a client certificate only."""
+class Probes(Protocol):
+    """What the probes ask: the health of the webhook, or of the audit."""
+
+    def live(self) -> Report:
+        """Return whether the process works; if not, it is restarted."""
+        ...  # pragma: no cover
+
+    def ready(self, *, verbose: bool) -> Report:
+        """Return whether the process can serve; ``verbose`` asks for lines also if it can."""
+        ...  # pragma: no cover
 
 
 class Snapshot(Protocol):
-    """What was trusted before this replica started, as far as health is concerned."""
+    """The stored trust from before this replica started, as far as the report shows it."""
 
     @property
     def settled(self) -> bool:
@@ -42,7 +52,7 @@ class Snapshot(Protocol):
 
     @property
     def state(self) -> str:
-        """How it fares, in words."""
+        """Its state, in words."""
         ...  # pragma: no cover
 
     @property
@@ -52,99 +62,109 @@ class Snapshot(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Whether to be called ready, and one line per check."""
+class RegistryStatus:
+    """The state of one registry. Times are in seconds; ``answered_at`` is since the epoch."""
 
-    ready: bool
-    lines: tuple[str, ...]
+    answered_at: float | None = None
+    uses_tag_list: bool = False
+    breaker_open: bool = False
+    blocked_for: float = 0.0
+    ca_file_problem: str = ""
+    credential_paused_for: float = 0.0
+
+
+class TrustStatus(Protocol):
+    """The state of the lookups in SWR; ``webhook.app.trust_service.TrustService`` knows it."""
+
+    def status(self, registry: Registry) -> RegistryStatus:
+        """Return the state of a registry."""
+        ...  # pragma: no cover
+
+    @property
+    def cache_sizes(self) -> tuple[int, int, int]:
+        """The numbers of trusted, refused and imported records in the cache."""
+        ...  # pragma: no cover
 
 
 class Health:
-    """Answers the probes."""
+    """The health of the webhook, from its parts."""
 
     def __init__(
         self,
-        certificate: Certificate,
+        certificate: ServingCertificate,
         policy: PolicyFile,
-        sizes: Callable[[], tuple[int, int, int]],
-        metrics: Metrics,
+        trust: TrustStatus,
         snapshot: Snapshot | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Look at the parts; ``sizes`` are those of the cache: trusted, refused, recalled."""
+        """Report on these parts; ``clock`` is in epoch seconds."""
         self._certificate = certificate
         self._policy = policy
-        self._sizes = sizes
-        self._metrics = metrics
+        self._trust = trust
         self._snapshot = snapshot
         self._clock = clock
 
-    def report(self) -> Report:
-        """Return the state of readiness."""
+    def live(self) -> Report:
+        """Return that the process works: it answers."""
+        return Report(ok=True)
+
+    def ready(self, *, verbose: bool) -> Report:
+        """Return whether the certificate is valid and the snapshot was read."""
         now = self._clock()
-        certificate_good = self._certificate.not_after > now
-        mark = "[+]" if certificate_good else "[-]"
-        lines = [f"{mark} certificate: {_describe_validity(self._certificate.not_after, now)}"]
+        is_valid = self._certificate.not_after > now
+        settled = self._snapshot is None or self._snapshot.settled
+        ok = is_valid and settled
+        return Report(ok, tuple(self._lines(now, is_valid=is_valid)) if verbose or not ok else ())
+
+    def _lines(self, now: float, *, is_valid: bool) -> Iterator[str]:
+        mark = "[+]" if is_valid else "[-]"
+        yield f"{mark} certificate: {_describe_validity(self._certificate.not_after, now)}"
         if self._certificate.problem:
-            lines.append(f"[!] certificate: {self._certificate.problem}")
-        lines.append(f"[+] policy: {self._policy.current.version}, mode {self._policy.current.mode}")
-        lines += [f"[!] policy file: {problem}" for problem in self._policy.problems]
-        lines += self._swr()
-        lines += self._credentials()
-        trusted, refused, recalled = self._sizes()
-        lines.append(f"[+] cache: {trusted} trusted, {refused} refused, {recalled} recalled")
-        settled = True
+            yield f"[!] certificate: {self._certificate.problem}"
+        policy = self._policy.current
+        yield f"[+] policy: {policy.version}, mode {policy.mode}"
+        for problem in self._policy.problems:
+            yield f"[!] policy file: {problem}"
+        statuses = [(registry, self._trust.status(registry)) for registry in policy.registries.registries]
+        for registry, status in statuses:
+            yield _describe_registry(registry.name, status, now)
+            if status.ca_file_problem:
+                yield f"[!] caFile {registry.ca_file}: {status.ca_file_problem}; the last good one stays"
+        yield from _credentials(statuses)
+        trusted, refused, imported = self._trust.cache_sizes
+        yield f"[+] cache: {trusted} trusted, {refused} refused, {imported} recalled"
         if self._snapshot is not None:
-            settled = self._snapshot.settled
-            mark = "[-]" if not settled else "[!]" if self._snapshot.problem else "[+]"
-            lines.append(f"{mark} snapshot: {self._snapshot.state}")
-        return Report(certificate_good and settled, tuple(lines))
+            mark = "[-]" if not self._snapshot.settled else "[!]" if self._snapshot.problem else "[+]"
+            yield f"{mark} snapshot: {self._snapshot.state}"
 
-    def refresh(self) -> None:
-        """Bring gauges up to date before they are read."""
-        for kind, size in zip(("trusted", "refused", "recalled"), self._sizes(), strict=True):
-            self._metrics.cache_entries.labels(kind).set(size)
 
-    def admits_caller(self, environ: Mapping[str, Any]) -> bool:
-        """Whether the caller of ``/validate`` has shown the certificate that is asked for, if any."""
-        if not self._certificate.requires_client:
-            return True
-        connection = environ.get("gunicorn.socket")
-        return connection is not None and bool(connection.getpeercert())
+def _describe_registry(name: str, status: RegistryStatus, now: float) -> str:
+    text = "has not answered yet"
+    if status.answered_at is not None:
+        text = f"last answered {max(0.0, now - status.answered_at):.0f} s ago"
+    if status.uses_tag_list:
+        text += ", tag lists are used: it does not offer the call for one tag"
+    if status.blocked_for > 0:
+        return f"[!] swr {name}: {text}, SWR has blocked the account: no calls for {status.blocked_for:.0f} s"
+    if status.breaker_open:
+        return f"[!] swr {name}: {text}, circuit breaker open after failures"
+    return f"[+] swr {name}: {text}"
 
-    def _swr(self) -> Iterator[str]:
-        for registry in self._policy.current.registries.registries:
-            answered = self._metrics.answered_at.get(registry.name)
-            if answered is None:
-                text = "has not answered yet"
-            else:
-                text = f"last answered {max(0.0, self._clock() - answered):.0f} s ago"
-            if self._metrics.registries.uses_tag_list.get(registry.name, False):
-                text += ", tag lists are used: it does not offer the call for one tag"
-            blocked = self._metrics.registries.blocked_until.get(registry.name, 0.0) - self._clock()
-            if blocked > 0:
-                text += f", SWR has blocked the account: no calls for {blocked:.0f} s"
-                yield f"[!] swr {registry.name}: {text}"
-            elif self._metrics.registries.breaker_open.get(registry.name, False):
-                yield f"[!] swr {registry.name}: {text}, left alone after failures"
-            else:
-                yield f"[+] swr {registry.name}: {text}"
-            problem = self._metrics.conditions.ca_file_problems.get(registry.ca_file or "")
-            if problem:
-                yield f"[!] caFile {registry.ca_file}: {problem}; the last good one stays"
 
-    def _credentials(self) -> Iterator[str]:
-        registries = self._policy.current.registries.registries
-        for kind in sorted({registry.credentials.kind for registry in registries}):
-            left = self._metrics.paused_until.get(kind, 0.0) - self._clock()
-            if left > 0:
-                yield f"[!] credential {kind}: rests for {left:.0f} s more after a failed authentication"
-            else:
-                yield f"[+] credential {kind}: in use"
+def _credentials(statuses: Sequence[tuple[Registry, RegistryStatus]]) -> Iterator[str]:
+    paused_for: dict[str, float] = {}
+    for registry, status in statuses:
+        kind = registry.credentials.kind
+        paused_for[kind] = max(paused_for.get(kind, 0.0), status.credential_paused_for)
+    for name, seconds in sorted(paused_for.items()):
+        if seconds > 0:
+            yield f"[!] credential {name}: paused for {seconds:.0f} s more after a failed authentication"
+        else:
+            yield f"[+] credential {name}: in use"
 
 
 def _describe_validity(not_after: float, now: float) -> str:
-    """Return until when a certificate is valid; both moments are in epoch seconds, 0.0 is no certificate."""
+    """Return until when a certificate is valid. Times are in epoch seconds; 0.0 means no certificate."""
     if not not_after:
         return "none yet"
     end = dt.datetime.fromtimestamp(not_after, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,7 @@
-"""``POST /validate``: the one path whose every microsecond is paid by a Pod.
+"""WSGI application for POST /validate.
 
-Plain WSGI (PEP 3333) in front of Flask, which serves everything else: matching a route, and making a
-request and a response object, takes Flask as long as it takes us to judge a cached image.
+Runs in front of Flask because Flask's routing and request objects cost as much as evaluating a cached image
+(docs/decisions/0015). Other paths are passed to Flask.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final, Protocol
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import msgspec
 
@@ -20,6 +21,7 @@ from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_beginning, read_review, write_review
 from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
 from webhook.errors import BadReviewError
+from webhook.server.tls import ServingCertificate, has_required_certificate
 from webhook.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -32,14 +34,14 @@ MAX_BODY: Final = 7 * 1024 * 1024
 object twice, and the rest of the review is below 1 MB (controller-runtime uses the same bound)."""
 
 LARGE: Final = 32 * 1024
-"""Bytes from which reading a body is large work: one at a time, with everybody else between. Ordinary reviews
-have 2 to 20 KB; so many bytes full of annotations take 0.2 ms."""
+"""Bytes from which reading a body is large work: one at a time, with other requests in between. Ordinary
+reviews have 2 to 20 KB; this many bytes of annotations take 0.2 ms."""
 
 BUSY: Final = "too many large reviews are being read"
 
 DEFAULT_TIMEOUT: Final = 10.0
 MAX_TIMEOUT: Final = 30.0
-"""Seconds that a webhook may take: Kubernetes' default and its maximum."""
+"""Seconds that a webhook may take: the default and the maximum of Kubernetes."""
 
 WRONG_METHOD: Final = "/validate takes POST, everything else GET"
 TOO_LARGE: Final = f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB"
@@ -61,49 +63,25 @@ class Decider(Protocol):
         ...  # pragma: no cover
 
 
-class CallerCheck(Protocol):
-    """Knows who may call; ``webhook.server.health.Health`` does."""
-
-    def admits_caller(self, environ: dict[str, Any]) -> bool:
-        """Whether the caller has shown the certificate that is asked for, if any."""
-        ...  # pragma: no cover
-
-
-class StartResponse(Protocol):
-    """PEP 3333's ``start_response``, as far as it is used here."""
-
-    def __call__(self, status: str, headers: list[tuple[str, str]], /) -> Any:
-        """Begin an answer."""
-        ...  # pragma: no cover
-
-
-class Application(Protocol):
-    """A WSGI application."""
-
-    def __call__(self, environ: dict[str, Any], start_response: Any, /) -> Iterable[bytes]:
-        """Answer one call."""
-        ...  # pragma: no cover
-
-
 class Reviews:
-    """A WSGI application that answers reviews, and hands on whatever is for another path."""
+    """Answers reviews, and passes calls of other paths on."""
 
     def __init__(
         self,
-        others: Application,
+        others: WSGIApplication,
         validator: Decider,
-        callers: CallerCheck,
+        certificate: ServingCertificate,
         metrics: Metrics,
         large_work: LargeWork,
     ) -> None:
-        """Answer reviews by ``validator``; ``others`` serves all other paths."""
+        """Answer reviews by ``validator`` and calls of other paths by ``others``."""
         self._large_work = large_work
         self._others = others
         self._validator = validator
-        self._callers = callers
+        self._certificate = certificate
         self._metrics = metrics
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one call."""
         if environ["PATH_INFO"] != PATH:
             return self._others(environ, start_response)
@@ -125,13 +103,13 @@ class Reviews:
     def _answer(self, environ: dict[str, Any]) -> bytes:
         if environ["REQUEST_METHOD"] != "POST":
             raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
-        if not self._callers.admits_caller(environ):
+        if not has_required_certificate(self._certificate, environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
         _check_media_type(environ)
         # The worker has read all of it, and no more than a byte above the limit.
         stream = environ["wsgi.input"]
         is_cut = getattr(stream, "is_cut", False)
-        # The API server waits since it began to send: what the body took, in our budget too, is lost.
+        # The API server's timeout started when it began to send, so the time that the body took counts.
         began = getattr(stream, "began", None) or time.monotonic()
         deadline = Deadline(began + time_to_decide(environ.get("QUERY_STRING", "")))
         if not getattr(stream, "may_wait", True):
@@ -147,9 +125,9 @@ class Reviews:
         return self._decide(review, deadline, is_busy=is_cut)
 
     def _decide(self, review: AdmissionRequest, deadline: Deadline, *, is_busy: bool) -> bytes:
-        """Return the answer to a review, under its uid whatever breaks.
+        """Return the answer to a review, with its uid even if an error occurs.
 
-        An HTTP error would be a failed call, which a ``failurePolicy`` of ``Ignore`` lets pass.
+        An HTTP error would be a failed call, which is admitted if the ``failurePolicy`` is ``Ignore``.
         """
         self._metrics.deciding += 1
         try:
@@ -169,15 +147,15 @@ class Reviews:
 
 
 def error_body(message: str) -> bytes:
-    """Return what a broken call is answered."""
+    """Return the body of the answer to a malformed call."""
     return msgspec.json.encode({"error": message})
 
 
 def time_to_decide(query: str) -> float:
-    """Return the seconds that a review may take, by the query string of its call.
+    """Return the seconds that a review may take, from the query string of its call.
 
-    kube-apiserver's ``timeout`` parameter is what it will wait, rounded up to whole seconds. So a
-    second is kept back for the rounding and the way back, or half of a short time.
+    The ``timeout`` parameter is how long kube-apiserver waits, rounded up to whole seconds. A second is
+    reserved for the rounding and the network, or half of a short timeout.
     """
     match = _TIMEOUT.search(query)
     seconds = min(float(match[1]), MAX_TIMEOUT) if match is not None else DEFAULT_TIMEOUT
@@ -192,7 +170,7 @@ def _check_media_type(environ: dict[str, Any]) -> None:
 
 
 def _read_review(body: bytes, *, is_cut: bool, pause: Pause) -> AdmissionRequest:
-    """Read a review; of one that ``is_cut``, whose it is."""
+    """Read a review; if it ``is_cut``, only what identifies it."""
     if is_cut:
         review = read_beginning(body, BUSY)
         if review is None:

@@ -6,7 +6,8 @@ import hmac
 import logging
 import ssl
 import threading
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from cryptography import x509
 
@@ -115,6 +116,17 @@ class CertificateFiles:
         self.problem = ""
         self._recorder.certificate_loaded(self.not_after)
         return context
+
+
+def has_required_certificate(certificate: ServingCertificate, environ: Mapping[str, Any]) -> bool:
+    """Return whether the caller has shown the client certificate that is required, if any is.
+
+    OpenSSL has verified it. Only ``/validate`` requires one, because a kubelet's probe has none.
+    """
+    if not certificate.requires_client:
+        return True
+    connection = environ.get("gunicorn.socket")
+    return connection is not None and bool(connection.getpeercert())
 
 
 def _explain(error: Exception) -> str:

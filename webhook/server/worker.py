@@ -1,9 +1,8 @@
-"""The gunicorn worker: one gevent loop whose every connection has a deadline.
+"""gunicorn worker class: gevent, with a deadline on every connection.
 
-gunicorn's own gevent worker waits in a handshake or in headers for as long as a client likes, writes
-errors in plain text on a TLS port, and at its end waits for idle connections until it cuts what
-runs. kube-apiserver always holds idle connections. So the way from an accepted socket to a parsed
-request, and the end of the worker, are written anew here; parsing and WSGI stay gunicorn's.
+Differs from gunicorn's GeventWorker in three ways. Handshakes, headers and bodies have time limits. No
+plaintext error is written to the TLS port. On shutdown, idle keep-alive connections, which kube-apiserver
+always holds, are closed first. Request parsing and WSGI are gunicorn's.
 """
 
 from __future__ import annotations
@@ -26,84 +25,86 @@ from gunicorn.workers.ggevent import GeventWorker
 from webhook.server.body_budget import BEGINNING, SMALL, BodyBudget, Lease
 from webhook.server.connections import Body, ClientTimeout, Connection
 from webhook.server.eviction import EvictionQueue
+from webhook.server.gunicorn_server import Service
 from webhook.server.heads import Parser
 from webhook.server.reviews import MAX_BODY, time_to_decide
-from webhook.server.runtime import Runtime
-from webhook.server.turns import Line
+from webhook.server.scheduler import WaitReason
 
 ALMOST_FULL: Final = 0.9
-"""The share of ``worker_connections`` from which a waiting connection gives way to each new one."""
+"""The share of ``worker_connections`` from which each new connection evicts a waiting one."""
 
 CROWDED: Final = 0.75
-"""The share of ``worker_connections`` in flight from which a request waits for nothing: what is known is
-answered, the rest is told to come back, and the place is free again. Requests in flight give way to nobody:
-if they had all places for as long as SWR takes, the API server's next call would not even be accepted."""
+"""The share of ``worker_connections`` in flight from which a request does not wait: cached images are
+evaluated, other reviews are told to retry, and the place is free again. Requests in flight are never
+evicted. If they held all places while SWR answers, the next call of the API server would not be accepted."""
 
 HALVES: Final = 0.25
-"""The share of ``worker_connections`` that may have sent half of what follows a hello. OpenSSL takes 42 KiB
-for a handshake, and 160 KiB where a client declares a long certificate, or another hello, and stops."""
+"""The share of ``worker_connections`` that may have sent part of what follows a ClientHello. OpenSSL
+allocates 42 KiB for a handshake, and 160 KiB if a client declares a long certificate, or a second hello, and
+stops."""
 
 BUFFER: Final = 16 * 1024
-"""Bytes that the kernel may keep of what a client sends and nobody reads yet, and as many of an answer. With
-what it needs besides, 32 KiB of the first and 55 KiB of the second count as memory of the container: 170 MiB
-for 2,000 connections with both.
-By itself the kernel kept 121 KiB of what was sent behind a small review, and 0.8 MiB behind a large one."""
+"""Bytes of each kernel buffer: of data that is not read yet, and of an answer that is not sent yet. With the
+kernel's overhead, 32 KiB and 55 KiB count as memory of the container: 170 MiB for 2,000 connections with
+both. Without the limit the kernel kept 121 KiB of what was sent after a small review, and 0.8 MiB after a
+large one."""
 
 ACCEPT_GRACE: Final = 2.0
-"""Seconds after the stop signal for which new connections are taken: not every node has heard by then
-that this endpoint leaves."""
+"""Seconds after the stop signal in which new connections are accepted: some nodes do not know yet that this
+endpoint is being removed."""
 
 IDLE_GRACE: Final = 1.5
-"""Seconds after the stop signal for which idle connections stay open. A request may be on its way, and what
-is closed at that moment fails; whoever is in use is told to close by its next answer, long before that."""
+"""Seconds after the stop signal in which idle connections stay open. A request may be in transit, and would
+fail if its connection was closed. A connection in use is told to close by its next answer, long before
+that."""
 
 READ_AT_ONCE: Final = 64 * 1024
 MAX_DRAINED: Final = 40 * 1024 * 1024
-"""Bytes of a body too large that are read and thrown away. An object of 3 MB (the API server's limit) takes
-at most six times that in its JSON, and an update carries it twice."""
+"""Bytes of an oversized body that are read and discarded. An object of 3 MB (the API server's limit) has at
+most six times as many bytes in JSON, and an update carries it twice."""
 
 REQUEST_GRACE: Final = 4.0
-"""Seconds after the stop signal in which a request that has begun must have arrived."""
+"""Seconds after the stop signal in which a request that has started must arrive completely."""
 
 SPARE_DESCRIPTORS: Final = 1000
-"""Files and connections to SWR beside those that are served."""
+"""Files and connections to SWR, in addition to the served connections."""
 
 TICK: Final = 0.1
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """Serves until told to stop, then finishes what is in flight and goes."""
+    """Serves until the stop signal, then finishes the requests in flight."""
 
     def init_process(self) -> None:
-        """Start what the application needs once this is the process that serves."""
-        self.runtime: Runtime = self.app.runtime
+        """Prepare to serve; called after the fork."""
+        self.service: Service = self.app.service
         self._pool = Pool(self.worker_connections)
         self._waiting: EvictionQueue[Connection] = EvictionQueue()
         self._halves: EvictionQueue[Connection] = EvictionQueue()
         self._served: set[Connection] = set()
-        """Those that have a place. In the pool are those, too, whose turn has not come, or who were cut."""
+        """Connections that hold a place. The pool also holds those not started yet and those aborted."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
-        self.runtime.turns.start()
-        self.runtime.metrics.load.watch_bodies(lambda: self._bodies.held)
+        self.service.scheduler.start()
+        self.service.metrics.load.watch_bodies(lambda: self._bodies.held)
         self._quit_requested = False
-        # A client that goes away is no error of ours, and a traceback for each stops the loop.
+        # A client that disconnects is not an error, and a traceback for each would block the loop.
         hub = gevent.hub.Hub
         hub.NOT_ERROR = (*hub.NOT_ERROR, ConnectionError, ssl.SSLError)
         _allow_descriptors(self.worker_connections + SPARE_DESCRIPTORS)
         super().init_process()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """End at once: Ctrl-C, which a terminal sends to every process, or SIGQUIT.
+        """Stop at once: Ctrl-C, which a terminal sends to every process, or SIGQUIT.
 
-        What gunicorn does, to exit within the signal's handler, ends in a traceback here.
+        gunicorn exits within the signal handler, which ends in a traceback under gevent.
         """
         del sig, frame
         self._quit_requested = True
         self.alive = False
 
     def run(self) -> None:
-        """Serve until the stop signal, then end in order."""
+        """Serve until the stop signal, then shut down in order."""
         servers = []
         for listener in self.sockets:
             listener.setblocking(1)
@@ -112,7 +113,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             server = StreamServer(listener, handle=self._serve_on(listener), spawn=self._pool)
             server.start()
             servers.append(server)
-        self.runtime.serving()
+        self.service.start()
         beat = 0.0
         while self.alive:
             if time.monotonic() - beat >= 1.0:
@@ -120,12 +121,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 beat = time.monotonic()
             gevent.sleep(TICK)
         self._finish(servers)
-        self.runtime.stop()
+        self.service.stop()
 
     def _finish(self, servers: list[StreamServer]) -> None:
-        # Whose answer is not made yet hears by it that the connection ends. A client that was told otherwise
-        # could send its next request at the moment in which we close, and would not send it twice. So not in
-        # the signal's handler: that interrupts whoever has just said so.
+        # Answers that are not written yet announce that the connection closes. A client that was told
+        # otherwise could send its next request just when the connection is closed, and would not send it
+        # again. This is not done in the signal handler, which may interrupt an answer right after its header
+        # was written.
         for request in self._in_flight:
             request.force_close()
         started = time.monotonic()
@@ -137,11 +139,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 while servers:
                     servers.pop().close()
             for connection in self._waiting.all():
-                # What came while the loop was held up is a request, too, although nobody has read it yet.
+                # Data that arrived while the loop was blocked is a request, although it is not read yet.
                 is_backing_off = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
                 if is_backing_off or (passed >= REQUEST_GRACE and not connection.sends):
                     self._waiting.remove(connection)
-                    connection.cut()
+                    connection.abort()
             gevent.sleep(TICK)
         self._pool.kill(timeout=1)
 
@@ -150,7 +152,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
         def serve(client: Any, address: Any) -> None:
             self._make_room()
-            connection = Connection(client, self.runtime.certificate.context())
+            connection = Connection(client, self.service.certificate.context())
             self._served.add(connection)
             self._waiting.add(connection, reused=False)
             try:
@@ -175,20 +177,21 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _evict(self, connection: Connection) -> None:
         self._waiting.remove(connection)
         self._served.discard(connection)
-        self.runtime.metrics.connection_cut("full")
-        connection.cut()
+        self.service.metrics.connection_cut("full")
+        connection.abort()
 
     def _await(self, connection: Connection, *, reused: bool) -> None:
-        if not connection.given_up:
+        if not connection.aborted:
             self._waiting.add(connection, reused=reused)
 
     def _shake_hands(self, connection: Connection) -> bool:
         try:
             connection.handshake(
-                lambda: self.runtime.turns.take(Line.HANDSHAKE), lambda: self._add_half(connection)
+                lambda: self.service.scheduler.checkpoint(WaitReason.HANDSHAKE),
+                lambda: self._add_half(connection),
             )
         except OSError:
-            # Silence on the wire, too: nothing in plain text is ever written to the port.
+            # Nothing is sent: plaintext is never written to the TLS port.
             self._count_cut(connection, "handshake")
             return False
         finally:
@@ -202,9 +205,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _serve_connection(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
-        turns = self.runtime.turns
+        scheduler = self.service.scheduler
         request = None
-        looks = -1  # whoever comes straight from the handshake is new
+        iteration = -1  # the first request of a connection is not pipelined
         lease = self._bodies.lease(lambda: self._evict(connection))
         try:
             while True:  # to the first answer that said that the connection ends, for which it raises
@@ -212,14 +215,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 request = next(parser)
                 if request is None:
                     return
-                if turns.looks == looks:
-                    turns.stale_record(Line.AGAIN)
+                if scheduler.iterations == iteration:
+                    scheduler.wait(WaitReason.PIPELINED)
                 self._take_body(request, connection, lease)
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
                 try:
-                    # Not before the body is there: large ones would all be halves, and find no room.
-                    turns.take(Line.ARRIVED)
+                    # Only once the body is complete: else large bodies would all be partial, and none fit.
+                    scheduler.checkpoint(WaitReason.ARRIVED)
                     self.handle_request(name, request, connection, address)
                 finally:
                     self._in_flight.discard(request)
@@ -228,38 +231,39 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self._flush(connection)
                 self._await(connection, reused=True)
                 connection.start_idle_timer(self.cfg.keepalive)
-                looks = turns.looks
+                iteration = scheduler.iterations
         except ClientTimeout:
             self._count_cut(connection, "idle" if connection.idle else "request")
         except (NoMoreData, StopIteration):
             pass
         except OSError:
             pass  # the client has gone
-        except Exception as error:  # noqa: BLE001 - what is no HTTP gets gunicorn's own answer
+        except Exception as error:  # noqa: BLE001 - gunicorn answers what is not HTTP
             self._answer_error(request, connection, address, error)
         finally:
             lease.release()
 
     def _take_body(self, request: Any, connection: Connection, lease: Lease) -> None:
-        """Read the body while the request's budget runs, so that the application never waits.
+        """Read the body within the time limit of the request, so that the application never waits.
 
-        One byte more than is allowed is enough for the application to refuse it. The rest is read and
-        thrown away: a caller whose bytes are left unread may see its connection reset and no answer. The
-        same is done where the process holds too many bodies already: the beginning says whose review it is.
+        One byte more than allowed is enough for the application to deny the review. The rest is read and
+        discarded: a client whose data is left unread may see a connection reset and no answer. The same is
+        done if the process holds too many bodies already; the beginning of the body contains the uid of the
+        review.
         """
-        # At the latest now: the headers may have come with the request before.
+        # At the latest now: the headers may have arrived with the previous request.
         connection.start_request_timer()
         if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it after the body
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._flush(connection)
-            self._await(connection, reused=connection.is_regular)
+            self._await(connection, reused=connection.is_reused)
         lease.expect_answer_within(time_to_decide(request.query))
         parts: list[bytes] = []
         size = 0
         is_cut = False
         while size <= MAX_BODY:
-            # In small pieces at first: what a piece has brought so far is not in the budget yet.
+            # In small pieces at first: the budget does not count a piece until it is complete.
             at_once = BEGINNING if size < SMALL else READ_AT_ONCE
             part = request.body.read(min(at_once, MAX_BODY + 1 - size))
             if not part:
@@ -282,10 +286,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         request.body = Body(b"".join(parts), began=began, is_cut=is_cut, may_wait=may_wait)
 
     def _take_room(self, request: Any, connection: Connection, lease: Lease, size: int) -> bool:
-        """Return whether there is room for ``size`` bytes more.
+        """Return whether there is room for ``size`` more bytes.
 
-        Whoever waits here waits for us: it is one of the crowd, and does not give way to those who have come
-        since.
+        A request that waits here counts as in flight, and its connection is not evicted for newer ones.
         """
         if self._is_crowded():
             lease.expect_answer_within(0)
@@ -295,7 +298,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             return lease.grow(size)
         finally:
             self._in_flight.discard(request)
-            self._await(connection, reused=connection.is_regular)
+            self._await(connection, reused=connection.is_reused)
 
     def _is_crowded(self) -> bool:
         most: float = self.worker_connections * CROWDED
@@ -308,9 +311,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
-        """Send the answer. A client that does not read it gives way as if it had never brought a request.
+        """Send the answer. A client that does not read it is evicted like one that never sent a request.
 
-        Nobody else runs, and sees it there, unless it has to be waited for.
+        No other greenlet runs, and sees the connection in the queue, unless the client has to be waited for.
         """
         self._waiting.remove(connection)
         self._await(connection, reused=False)
@@ -320,8 +323,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._waiting.remove(connection)
 
     def _count_cut(self, connection: Connection, stage: str) -> None:
-        if not connection.given_up:
-            self.runtime.metrics.connection_cut(stage)
+        if not connection.aborted:
+            self.service.metrics.connection_cut(stage)
 
 
 def _allow_descriptors(count: int) -> None:

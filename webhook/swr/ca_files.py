@@ -22,6 +22,8 @@ class CaFile:
             OSError: the file cannot be read.
             ssl.SSLError: the file does not contain a certificate.
         """
+        self.problem = ""
+        """Why the content of the file is not the one in use, empty if it is."""
         self._path = path
         self._recorder = recorder or Recorder()
         self._file = FileWatcher([path] if path is not None else [])
@@ -37,12 +39,15 @@ class CaFile:
         try:
             self._context = client_context(path)
         except OSError as error:  # ssl.SSLError is one
-            problem = describe(error)
-            logger.warning("the changed caFile %s cannot be used; the last good one stays: %s", path, problem)
-            self._recorder.ca_file_rejected(path, problem)
+            self.problem = describe(error)
+            logger.warning(
+                "the changed caFile %s cannot be used; the last good one stays: %s", path, self.problem
+            )
+            self._recorder.ca_file_rejected()
         else:
+            self.problem = ""
             logger.info("the caFile %s has changed and was read again", path)
-            self._recorder.ca_file_loaded(path)
+            self._recorder.ca_file_loaded()
 
 
 def describe(error: OSError) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
@@ -43,6 +44,8 @@ class Calls:
         detail: TagDetail,
     ) -> None:
         """Call ``registry`` over ``transport`` as ``credential``; ``detail`` makes control requests."""
+        self.answered_at: float | None = None
+        """When the registry last answered 200 or 404, in epoch seconds."""
         self._name = registry.name
         self._transport = transport
         self._credential = credential
@@ -202,6 +205,8 @@ class Calls:
         try:
             response = self._transport.send(request, deadline)
             outcome = str(response.status)
+            if response.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                self.answered_at = time.time()
         except TrustLookupError as error:
             outcome = error.reason
             raise

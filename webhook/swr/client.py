@@ -58,6 +58,7 @@ class SwrClient:
     ) -> None:
         """Call ``registry`` over ``transport`` with ``credential``; ``clock`` is in epoch seconds."""
         self._registry = registry
+        self._transport = transport
         self._credential = credential
         self._clock = clock
         self._lists = TagLists()
@@ -110,6 +111,21 @@ class SwrClient:
     def uses_tag_list(self) -> bool:
         """Whether tags are looked up in tag lists (``webhook.swr.fallback``)."""
         return self._detail.is_missing
+
+    @property
+    def answered_at(self) -> float | None:
+        """When the registry last answered 200 or 404, in epoch seconds."""
+        return self._calls.answered_at
+
+    @property
+    def ca_file_problem(self) -> str:
+        """Why the content of the CA file is not the one in use, empty if it is."""
+        return self._transport.ca_file_problem
+
+    @property
+    def credential_paused_for(self) -> float:
+        """The seconds for which the credential is paused after a failed authentication, 0.0 if it is not."""
+        return self._credential.paused_for
 
     def _find_in_list(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         def read(request: HttpRequest, first: bool) -> HttpResponse:  # noqa: FBT001 - see find_in_list

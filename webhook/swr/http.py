@@ -51,6 +51,11 @@ class Transport(Protocol):
     A request is not repeated, except for a GET over a kept connection that turns out to be dead.
     """
 
+    @property
+    def ca_file_problem(self) -> str:
+        """Why the content of the CA file is not the one in use, empty if it is."""
+        ...  # pragma: no cover
+
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Return the complete response, whatever its status.
 
@@ -79,6 +84,11 @@ class Authorization:
 
 class Credential(Protocol):
     """An identity for SWR, shared by all registries that use it."""
+
+    @property
+    def paused_for(self) -> float:
+        """The seconds for which it is paused after a failed authentication, 0.0 if it is not."""
+        ...  # pragma: no cover
 
     def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         """Return the headers for this request; may log in to IAM first, once for all callers.

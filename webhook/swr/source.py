@@ -76,6 +76,10 @@ class SwrTrustSource:
             return client.find_digest(query, deadline, call_limiter)
         return client.show_tag(query, deadline, call_limiter)
 
+    def client(self, registry: Registry) -> SwrClient | None:
+        """Return the client of a registry, ``None`` where it was not opened."""
+        return self._clients.get(registry.key)
+
     def retain(self, registries: Iterable[Registry]) -> None:
         """Forget everything about registries that are no longer configured."""
         kept = list(registries)

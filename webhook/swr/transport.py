@@ -192,6 +192,11 @@ class PooledTransport:
         assert response is not None
         return response
 
+    @property
+    def ca_file_problem(self) -> str:
+        """Why the content of the CA file is not the one in use; see ``Transport``."""
+        return self._ca_file.problem
+
     def received(self, base_url: str) -> int:
         """Return the bytes of an endpoint's responses; see ``Transport``."""
         return self._traffic.received(base_url)

@@ -173,6 +173,11 @@ class Logging:
         self.lines = lines
         self._repeats = repeats
 
+    def run(self, stop: threading.Event) -> None:
+        """Write what was held back, until ``stop`` is set."""
+        while not stop.wait(SUMMARY_INTERVAL):
+            self.summarise()
+
     def summarise(self) -> None:
         """Write summaries that are due; call it periodically."""
         self._repeats.summarise(self.lines)

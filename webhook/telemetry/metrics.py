@@ -21,9 +21,7 @@ from prometheus_client import (
 from prometheus_client.process_collector import ProcessCollector
 
 from webhook.recorder import Recorder
-from webhook.telemetry.conditions import SwrConditions
 from webhook.telemetry.load_metrics import LoadMetrics
-from webhook.telemetry.registry_metrics import RegistryMetrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -110,7 +108,7 @@ class Metrics(Recorder):
             "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
         )
         self._cache = cached(counter("cache_requests_total", "Lookups of images, by result.", "result"))
-        self.cache_entries = gauge("cache_entries", "Records in the cache.", "kind")
+        self._cache_entries = gauge("cache_entries", "Records in the cache.", "kind")
         self._paused = gauge(
             "credential_paused_until_timestamp_seconds",
             "Until when a credential is not used after a failed authentication, 0 when it is used.",
@@ -133,12 +131,8 @@ class Metrics(Recorder):
         self._certificate_end = gauge(
             "certificate_not_after_timestamp_seconds", "When a certificate ends.", "certificate"
         )
-        self.conditions = SwrConditions(
-            counter(
-                "certificate_reloads_total",
-                "Reloads of a changed certificate or CA file, by result.",
-                "result",
-            )
+        self._certificate_loads = counter(
+            "certificate_reloads_total", "Reloads of a changed certificate or CA file, by result.", "result"
         )
         self._cut = counter("connections_cut_total", "Connections that the server closed, by stage.", "stage")
         gauge("build_info", "The program.", "version").labels(version).set(1)
@@ -157,12 +151,28 @@ class Metrics(Recorder):
         self._snapshot_at = gauge(
             "snapshot_last_success_timestamp_seconds", "When the snapshot was last up to date."
         )
-        self.answered_at: dict[str, float] = {}
-        """When each registry last responded, in epoch seconds; for the probes."""
-        self.paused_until: dict[str, float] = {}
-        """Until when the credential of a kind is paused, in epoch seconds, 0.0 if it is used."""
-        self.registries = RegistryMetrics(registry)
+        self._breaker = gauge(
+            "swr_circuit_breaker_open",
+            "1 while the circuit breaker of a registry is open.",
+            "registry",
+        )
+        self._blocked = gauge(
+            "swr_account_blocked_until_timestamp_seconds",
+            "Until when a registry is not called because SWR has blocked the account for too many requests.",
+            "registry",
+        )
+        self._tag_list = gauge(
+            "swr_tag_list_used",
+            "1 while tag lists are read because a registry does not offer the call for one tag.",
+            "registry",
+        )
         self._policy_version = ""
+
+    def watch_cache(self, sizes: Callable[[], tuple[int, int, int]]) -> None:
+        """Read the sizes of the cache from ``sizes``: trusted, refused and imported records."""
+        self._cache_entries.labels("trusted").set_function(lambda: sizes()[0])
+        self._cache_entries.labels("refused").set_function(lambda: sizes()[1])
+        self._cache_entries.labels("recalled").set_function(lambda: sizes()[2])
 
     def render(self) -> bytes:
         """Return the exposition (Prometheus text format 0.0.4)."""
@@ -193,8 +203,7 @@ class Metrics(Recorder):
         self._calls.labels(registry, outcome).inc()
         self._call_duration.labels(registry).observe(seconds)
         if outcome in ("200", "404"):
-            now = self.answered_at[registry] = time.time()
-            self._last_answer.labels(registry).set(now)
+            self._last_answer.labels(registry).set(time.time())
 
     def record_trusted(self, registry: str) -> None:
         """Record that SWR marked an image of this registry as trusted."""
@@ -202,15 +211,15 @@ class Metrics(Recorder):
 
     def breaker_changed(self, registry: str, state: str) -> None:
         """Record the state of a circuit breaker."""
-        self.registries.breaker_changed(registry, is_open=state != "closed")
+        self._breaker.labels(registry).set(state != "closed")
 
     def account_blocked(self, registry: str, seconds: float) -> None:
         """Record that no call to a registry is made for ``seconds`` because SWR has blocked the account."""
-        self.registries.account_blocked(registry, time.time() + seconds)
+        self._blocked.labels(registry).set(time.time() + seconds)
 
     def tag_source_changed(self, registry: str, source: str) -> None:
         """Record which call answers about tags: ``tag`` or ``list``."""
-        self.registries.tag_list_used(registry, used=source == "list")
+        self._tag_list.labels(registry).set(source == "list")
 
     def cache_answered(self, result: str) -> None:
         """Count the result of a lookup."""
@@ -218,7 +227,6 @@ class Metrics(Recorder):
 
     def credential_paused(self, kind: str, until: float) -> None:
         """Record until when a credential is paused."""
-        self.paused_until[kind] = until
         self._paused.labels(kind).set(until)
 
     def credential_fetched(self, kind: str, outcome: str) -> None:
@@ -247,7 +255,15 @@ class Metrics(Recorder):
     def certificate_loaded(self, not_after: float) -> None:
         """Record the expiry of the serving certificate, in epoch seconds."""
         self._certificate_end.labels("serving").set(not_after)
-        self.conditions.certificate_loads.labels("ok").inc()
+        self._certificate_loads.labels("ok").inc()
+
+    def ca_file_loaded(self) -> None:
+        """Count new content of a CA file that is in use."""
+        self._certificate_loads.labels("ok").inc()
+
+    def ca_file_rejected(self) -> None:
+        """Count new content of a CA file that cannot be used."""
+        self._certificate_loads.labels("failed").inc()
 
     def ca_loaded(self, not_after: float) -> None:
         """Record the expiry of the CA of a managed certificate."""
@@ -255,7 +271,7 @@ class Metrics(Recorder):
 
     def certificate_rejected(self) -> None:
         """Count a certificate that cannot be used."""
-        self.conditions.certificate_loads.labels("failed").inc()
+        self._certificate_loads.labels("failed").inc()
 
     def connection_cut(self, stage: str) -> None:
         """Count a connection that the server closed: ``handshake``, ``request``, ``idle`` or ``full``."""

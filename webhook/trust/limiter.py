@@ -95,9 +95,9 @@ class RateLimiter:
         return self._clock() < self._backoff_until
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether SWR has blocked the account and the pause has not ended."""
-        return self._clock() < self._blocked_until
+    def blocked_for(self) -> float:
+        """The seconds for which no call is made because SWR has blocked the account, 0.0 if it has not."""
+        return max(0.0, self._blocked_until - self._clock())
 
     def back_off(self, retry_after: float | None) -> None:
         """Make no calls for ``retry_after`` seconds, or for a doubling pause without it."""

@@ -14,6 +14,7 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled, TrustLookupError
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
+from webhook.trust.breaker import BreakerState
 from webhook.trust.cache import RecordCache, is_due
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
@@ -211,6 +212,18 @@ class TrustLookup:
         with self._lock:
             return self._cache.sizes
 
+    def is_breaker_open(self, registry: Registry) -> bool:
+        """Return whether a registry is not called because it did not answer."""
+        with self._lock:
+            queue = self._queues.get(registry.key)
+        return queue is not None and queue.breaker.state is not BreakerState.CLOSED
+
+    def blocked_for(self, registry: Registry) -> float:
+        """Return the seconds for which SWR has blocked the account of a registry, 0.0 if it has not."""
+        with self._lock:
+            limiter = self._limiters.get((registry.endpoint, registry.credentials))
+        return limiter.blocked_for if limiter is not None else 0.0
+
     def _is_usable(self, record: TrustRecord, request: LookupRequest, now: float) -> bool:
         if request.pinned is None or record.status is not TrustStatus.TRUSTED:
             return True
@@ -306,4 +319,6 @@ class TrustLookup:
                 self._cache.put(pending.query.key, outcome)
             if self._pending.get(pending.query.key) is pending:
                 del self._pending[pending.query.key]
+        if isinstance(outcome, TrustRecord) and outcome.status is TrustStatus.TRUSTED:
+            self._recorder.record_trusted(pending.query.registry.name)
         pending.end(outcome)

@@ -259,7 +259,7 @@ class RegistryQueue:
         if not failure.blocks_account:
             self.limiter.back_off(failure.retry_after)
             return
-        known = self.limiter.is_blocked
+        known = self.limiter.blocked_for > 0
         seconds = self.limiter.block(failure.retry_after or LONGEST_BLOCK)
         self._recorder.account_blocked(self._name, seconds)
         if not known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,8 +23,11 @@ from webhook.cluster.event_recorder import (
     WRITES_PER_ROUND,
 )
 from webhook.cluster.events import DecisionEvents
+from webhook.deadlines import Deadline
 from webhook.errors import ClusterError
+from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Policy
+from webhook.trust.lookup import LookupRequest, LookupResult
 from webhook.trust.records import TrustStatus
 
 FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
@@ -64,10 +67,10 @@ class Watched:
     def __init__(self, current: Policy | None = None) -> None:
         self.api, self.notes, self.clock = FakeEventApi(), RecorderSpy(), FakeClock(NOW)
         chosen = current if current is not None else policy()
-        self.events = DecisionEvents(self.api, lambda: chosen, "pod-1", self.notes, self.clock)
+        self.events = DecisionEvents(self.api, "pod-1", self.notes, self.clock)
         self._validator = Validator(lambda: chosen, FakeAnswers(FACTS), [self.events], clock=lambda: NOW)
 
-    def decide(self, body: AdmissionRequest, times: int = 1) -> None:
+    def validate(self, body: AdmissionRequest, times: int = 1) -> None:
         for _ in range(times):
             self._validator.validate(copy.deepcopy(body), SOON)
 
@@ -95,7 +98,7 @@ def owned(*images: str, owner: Mapping[str, Any] = OWNER) -> dict[str, Any]:
 def test_a_refused_pod_makes_an_event_on_the_workload_that_wants_it() -> None:
     """The whole Event, as Kubernetes wants it."""
     watched = Watched()
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     (event,) = watched.written()
     name = event["metadata"]["name"]
     assert name.startswith("swr-trust.")
@@ -126,7 +129,7 @@ def test_a_refused_pod_makes_an_event_on_the_workload_that_wants_it() -> None:
 def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
     """Nobody sees the warning that a controller receives."""
     watched = Watched(policy(rules=(rule(mode=mode),)))
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     (event,) = watched.written()
     assert (event["reason"], event["note"]) == (
         "ImageWouldBeRefused",
@@ -139,7 +142,7 @@ def test_break_glass_makes_an_event_that_names_the_person_and_the_reason() -> No
     watched = Watched(policy(break_glass=BreakGlass("swr-trust/break-glass", groups=frozenset({"oncall"}))))
     obj = pod(BAD)
     obj["metadata"]["annotations"] = {"swr-trust/break-glass": "incident 7"}
-    watched.decide(request(obj, user="alice", groups=["oncall"]))
+    watched.validate(request(obj, user="alice", groups=["oncall"]))
     (event,) = watched.written()
     assert event["reason"] == "BreakGlassUsed"
     assert event["note"].startswith("alice: incident 7 image trust policy: ")
@@ -149,7 +152,7 @@ def test_break_glass_makes_an_event_that_names_the_person_and_the_reason() -> No
 def test_a_pod_without_a_controller_makes_an_event_on_its_namespace() -> None:
     """A refused Pod does not exist: nothing could be described."""
     watched = Watched()
-    watched.decide(request(pod(BAD)))
+    watched.validate(request(pod(BAD)))
     assert watched.written()[0]["regarding"] == {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -163,7 +166,7 @@ def test_an_updated_pod_carries_the_event_itself() -> None:
     watched = Watched()
     obj = pod(BAD)
     obj["metadata"] = {"name": "web", "uid": "u-2"}
-    watched.decide(request(obj, old=pod(GOOD), operation="UPDATE"))
+    watched.validate(request(obj, old=pod(GOOD), operation="UPDATE"))
     assert watched.written()[0]["regarding"]["name"] == "web"
 
 
@@ -181,17 +184,17 @@ def test_an_updated_pod_carries_the_event_itself() -> None:
 def test_what_is_no_news_or_no_real_request_makes_no_event(body: AdmissionRequest) -> None:
     """Nothing is written; a stranger's namespace reaches no path of the API server."""
     watched = Watched()
-    watched.decide(body)
+    watched.validate(body)
     assert watched.written() == []
 
 
 def test_repetitions_become_one_event_with_a_count() -> None:
     """A ReplicaSet that retries all day is one Event."""
     watched = Watched()
-    watched.decide(request(owned(BAD)), times=3)
+    watched.validate(request(owned(BAD)), times=3)
     (event,) = watched.written()
     assert event["series"] == {"count": 3, "lastObservedTime": "2027-01-15T08:00:00.000000Z"}
-    watched.decide(request(owned(BAD)), times=2)
+    watched.validate(request(owned(BAD)), times=2)
     assert len(watched.written()) == 1
     assert watched.api.patched == []
     watched.clock.tick(SERIES_INTERVAL)
@@ -205,21 +208,21 @@ def test_repetitions_become_one_event_with_a_count() -> None:
 def test_after_a_long_quiet_a_repetition_is_news() -> None:
     """The API server forgets Events after an hour."""
     watched = Watched()
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     watched.written()
     watched.clock.tick(SERIES_LIFETIME)
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     assert len(watched.written()) == 2
 
 
 def test_an_event_that_is_gone_is_written_anew() -> None:
     """Somebody deleted it, or its hour was over."""
     watched = Watched()
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     watched.written()
     watched.clock.tick(SERIES_INTERVAL)
     watched.api.patch_error = ClusterError(404, "not found")
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     assert len(watched.written()) == 2
 
 
@@ -227,7 +230,7 @@ def test_one_round_writes_so_many_and_no_more() -> None:
     """The rate of calls has a limit."""
     watched = Watched()
     for number in range(WRITES_PER_ROUND + 5):
-        watched.decide(request(pod(f"{HOST}/shop/gone:{number}")))
+        watched.validate(request(pod(f"{HOST}/shop/gone:{number}")))
     assert watched.events.flush()
     assert len(watched.api.created) == WRITES_PER_ROUND
 
@@ -236,8 +239,8 @@ def test_one_namespace_does_not_take_the_place_of_all() -> None:
     """A flood of different images in one namespace leaves room for another's Event."""
     watched = Watched()
     for number in range(MAX_PENDING_OF_NAMESPACE + 7):
-        watched.decide(request(pod(f"{HOST}/shop/gone:{number}"), namespace="noisy"))
-    watched.decide(request(pod(BAD), namespace="quiet"))
+        watched.validate(request(pod(f"{HOST}/shop/gone:{number}"), namespace="noisy"))
+    watched.validate(request(pod(BAD), namespace="quiet"))
     assert watched.outcomes == ["dropped"] * 7
     assert watched.written()[-1]["metadata"]["namespace"] == "quiet"
 
@@ -246,7 +249,7 @@ def test_the_memory_is_bounded() -> None:
     """What does not fit is counted and forgotten."""
     watched = Watched()
     for number in range(MAX_PENDING + 3):
-        watched.decide(request(pod(BAD), namespace=f"n{number}"))
+        watched.validate(request(pod(BAD), namespace=f"n{number}"))
     assert watched.outcomes == ["dropped"] * 3
 
 
@@ -254,11 +257,11 @@ def test_the_memory_of_written_events_is_bounded() -> None:
     """The oldest series is forgotten."""
     watched = Watched()
     for number in range(MAX_SERIES + 1):
-        watched.decide(request(pod(BAD), namespace=f"n{number}"))
+        watched.validate(request(pod(BAD), namespace=f"n{number}"))
         watched.events.flush()
     watched.clock.tick(SERIES_INTERVAL)
-    watched.decide(request(pod(BAD), namespace="n0"))
-    watched.decide(request(pod(BAD), namespace=f"n{MAX_SERIES}"))
+    watched.validate(request(pod(BAD), namespace="n0"))
+    watched.validate(request(pod(BAD), namespace=f"n{MAX_SERIES}"))
     watched.written()
     assert watched.outcomes[-2:] == ["created", "repeated"]
 
@@ -267,8 +270,8 @@ def test_the_memory_of_written_events_is_bounded() -> None:
 def test_an_api_server_that_is_away_is_asked_again_later(status: int) -> None:
     """Nothing is lost, and nothing hammers."""
     watched = Watched()
-    watched.decide(request(owned(BAD)))
-    watched.decide(request(pod(BAD)))
+    watched.validate(request(owned(BAD)))
+    watched.validate(request(pod(BAD)))
     watched.api.error = ClusterError(status, "away")
     assert not watched.events.flush()
     watched.api.error = None
@@ -280,7 +283,7 @@ def test_an_api_server_that_is_away_is_asked_again_later(status: int) -> None:
 def test_an_event_that_the_api_server_does_not_take_is_counted_and_forgotten(status: int) -> None:
     """No rights, a namespace that is being deleted, or an Event that is none."""
     watched = Watched()
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     watched.api.error = ClusterError(status, "no")
     assert watched.events.flush()
     watched.api.error = None
@@ -291,7 +294,7 @@ def test_an_event_that_the_api_server_does_not_take_is_counted_and_forgotten(sta
 def test_a_note_fits_into_an_event() -> None:
     """Whole characters, so many bytes."""
     watched = Watched(policy(hint="信" * 500))
-    watched.decide(request(owned(BAD)))
+    watched.validate(request(owned(BAD)))
     (event,) = watched.written()
     assert len(event["note"].encode()) <= MAX_NOTE
     assert event["note"].endswith("信...")
@@ -300,7 +303,7 @@ def test_a_note_fits_into_an_event() -> None:
 def test_a_node_is_no_owner_that_an_event_of_the_namespace_could_stand_on() -> None:
     """Nodes have no namespace."""
     watched = Watched()
-    watched.decide(request(owned(BAD, owner={**OWNER, "kind": "Node"})))
+    watched.validate(request(owned(BAD, owner={**OWNER, "kind": "Node"})))
     assert watched.written()[0]["regarding"]["kind"] == "Namespace"
 
 
@@ -313,3 +316,22 @@ def test_the_worker_ends_when_told() -> None:
     stop.set()
     worker.join(30)
     assert not worker.is_alive()
+
+
+def test_an_event_uses_the_language_of_the_policy_that_decided() -> None:
+    """The policy may change while a review waits for SWR."""
+    current = [policy(mode=Mode.WARN)]
+
+    class Reloading(FakeAnswers):
+        def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+            current[:] = [policy(mode=Mode.WARN, messages="zh")]
+            return super().look_up(questions, deadline)
+
+    api = FakeEventApi()
+    events = DecisionEvents(api, "pod-1", RecorderSpy(), FakeClock(NOW))
+    Validator(lambda: current[0], Reloading(FACTS), [events], clock=lambda: NOW).validate(
+        request(pod(BAD)), SOON
+    )
+    events.flush()
+    ((_, event),) = api.created
+    assert WHAT in event["note"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from webhook.admission.decision import TOO_MANY_REQUESTS, Decision
 from webhook.admission.extraction import TargetKind
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline, LargeWork
-from webhook.server.app import create_app
+from webhook.server.app import create_webhook_app
 from webhook.server.connections import Body
 from webhook.server.health import Report
 from webhook.server.reviews import MAX_BODY, Reviews, time_to_decide
@@ -28,25 +29,35 @@ ALLOWED = Decision.allow(TargetKind.POD, annotations={"decision": "allow"})
 JSON = {"Content-Type": "application/json"}
 
 
-class FakeHealth:
-    """Ready, and open to every caller, unless told otherwise."""
+class FakeProbes:
+    """Ready unless told otherwise."""
 
-    def __init__(self, *, ready: bool = True, admits: bool = True) -> None:
-        self.ready = ready
-        self.admits = admits
-        self.refreshed = 0
+    def __init__(self, *, is_ready: bool = True) -> None:
+        self.is_ready = is_ready
 
-    def report(self) -> Report:
-        return Report(
-            self.ready,
-            ("[+] certificate: valid until 2026-07-18T00:00:00Z (9 days)", "[!] swr x: has not answered yet"),
+    def live(self) -> Report:
+        return Report(ok=True)
+
+    def ready(self, *, verbose: bool) -> Report:
+        lines = (
+            "[+] certificate: valid until 2026-07-18T00:00:00Z (9 days)",
+            "[!] swr x: has not answered yet",
         )
+        return Report(self.is_ready, lines if verbose or not self.is_ready else ())
 
-    def refresh(self) -> None:
-        self.refreshed += 1
 
-    def admits_caller(self, environ: Any) -> bool:
-        return self.admits
+class CountingMetrics(Metrics):
+    """Counts how often the page is made."""
+
+    rendered = 0
+
+    def render(self) -> bytes:
+        self.rendered += 1
+        return super().render()
+
+
+OPEN: Any = SimpleNamespace(requires_client=False)
+"""A certificate whose server answers every caller."""
 
 
 class FakeValidator:
@@ -64,10 +75,14 @@ class FakeValidator:
         return Decision.deny(TargetKind.POD, f"busy: {request.uid}", TOO_MANY_REQUESTS)
 
 
-def client(decider: Any = None, health: Any = None, metrics: Metrics | None = None) -> FlaskClient:
+def client(
+    decider: Any = None, probes: Any = None, metrics: Metrics | None = None, certificate: Any = OPEN
+) -> FlaskClient:
     """Return a client of an application made of fakes."""
     chosen = metrics if metrics is not None else Metrics("test")
-    return create_app(decider or FakeValidator(), health or FakeHealth(), chosen).test_client()
+    return create_webhook_app(
+        decider or FakeValidator(), certificate, probes or FakeProbes(), chosen
+    ).test_client()
 
 
 @pytest.mark.parametrize(
@@ -277,7 +292,7 @@ def test_a_body_of_the_greatest_size_is_read() -> None:
 def test_without_the_client_certificate_that_is_asked_for_nothing_is_decided() -> None:
     """403, before the body is looked at; probes stay open."""
     decider = FakeValidator()
-    browser = client(decider, FakeHealth(admits=False))
+    browser = client(decider, certificate=SimpleNamespace(requires_client=True))
     answer = browser.post("/validate", data=b"whatever", headers=JSON)
     assert answer.status_code == 403
     assert answer.get_json() == {"error": "a client certificate of the API server is required"}
@@ -359,7 +374,7 @@ def test_requests_in_flight_are_counted() -> None:
 )
 def test_the_probes(path: str, ready: bool, expected_status: int, expected_body: str) -> None:
     """Alive is whoever answers; ready is what the report says, with its lines on request or in trouble."""
-    answer = client(health=FakeHealth(ready=ready)).get(path)
+    answer = client(probes=FakeProbes(is_ready=ready)).get(path)
     assert (answer.status_code, answer.mimetype, answer.text) == (
         expected_status,
         "text/plain",
@@ -367,22 +382,20 @@ def test_the_probes(path: str, ready: bool, expected_status: int, expected_body:
     )
 
 
-def test_metrics_are_refreshed_and_exposed() -> None:
-    """In Prometheus' text format, with gauges brought up to date first."""
-    health = FakeHealth()
-    answer = client(health=health).get("/metrics")
+def test_metrics_are_exposed() -> None:
+    """In Prometheus' text format."""
+    answer = client().get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'swr_trust_build_info{version="test"} 1.0\n' in answer.text
-    assert health.refreshed == 1
 
 
 def test_the_page_of_metrics_is_not_made_for_each_of_a_flood() -> None:
     """Fault C3: 4,000 GETs of 34 bytes took six seconds of the loop."""
-    health = FakeHealth()
-    reader = client(health=health)
+    metrics = CountingMetrics("test")
+    reader = client(metrics=metrics)
     answers = [reader.get("/metrics") for _ in range(10 * BURST)]
     assert all(answer.status_code == 200 and "swr_trust_build_info" in answer.text for answer in answers)
-    assert BURST <= health.refreshed < 5 * BURST  # some are made anew meanwhile, by the clock
+    assert BURST <= metrics.rendered < 5 * BURST  # some are made anew meanwhile, by the clock
 
 
 def test_applications_share_nothing() -> None:
@@ -404,7 +417,7 @@ def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[
         "CONTENT_TYPE": "application/json",
         "wsgi.input": body,
     }
-    reviews = Reviews(lambda *_: (), decider, FakeHealth(), Metrics("test"), LargeWork())
+    reviews = Reviews(lambda *_: (), decider, OPEN, Metrics("test"), LargeWork())
     (answer,) = reviews(environ, lambda *_: None)
     response: dict[str, Any] = json.loads(answer)["response"]
     return response
@@ -457,7 +470,7 @@ def test_a_large_body_whose_turn_does_not_come_is_refused_under_its_uid() -> Non
         "wsgi.input": body,
     }
     with work.piece(Deadline.after(10)):
-        (answer,) = Reviews(lambda *_: (), FakeValidator(), FakeHealth(), Metrics("test"), work)(
+        (answer,) = Reviews(lambda *_: (), FakeValidator(), OPEN, Metrics("test"), work)(
             environ, lambda *_: None
         )
     assert json.loads(answer)["response"]["status"]["code"] == 429

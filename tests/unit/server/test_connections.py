@@ -235,7 +235,7 @@ def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -
     say_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ConnectionResetError):
-        connection.handshake(connection.cut, no_turn)
+        connection.handshake(connection.abort, no_turn)
     assert pair.far.recv(1) == b""
 
 
@@ -300,7 +300,7 @@ def test_what_has_arrived_is_seen_before_it_is_read(pair: Pair) -> None:
 def test_the_end_of_a_connection_is_nothing_that_has_arrived(pair: Pair) -> None:
     """Whoever has gone waits for no answer."""
     connection, _ = pair.open()
-    connection.cut()
+    connection.abort()
     assert not connection.has_arrived()
 
 
@@ -331,10 +331,10 @@ def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
     """Whoever waits for it goes on at once; the accepted socket itself has been taken over by then."""
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
-    connection.cut()
+    connection.abort()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on what was read before
         connection.handshake(no_turn, no_turn)
-    assert connection.given_up
+    assert connection.aborted
 
 
 def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:

@@ -7,6 +7,8 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trustme
@@ -14,7 +16,7 @@ import trustme
 from tests.support.fakes import RecorderSpy
 from tests.support.serving import Certificate, make_certificate, write_pair
 from webhook.errors import CertificateError
-from webhook.server.tls import CertificateFiles
+from webhook.server.tls import CertificateFiles, has_required_certificate
 
 
 def load(
@@ -184,3 +186,31 @@ def test_a_replaced_client_authority_is_picked_up(tmp_path: Path) -> None:
     after = certificate.context()
     assert after is not before
     assert after.get_ca_certs() != before.get_ca_certs()
+
+
+class FakeConnection:
+    """A TLS connection, as far as the certificate of its client goes."""
+
+    def __init__(self, certificate: dict[str, Any]) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self) -> dict[str, Any]:
+        return self._certificate
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, False),
+        ({"gunicorn.socket": FakeConnection({})}, False),
+        ({"gunicorn.socket": FakeConnection({"subject": ((("commonName", "kube-apiserver"),),)})}, True),
+        # What a client writes into headers is not a certificate.
+        ({"HTTP_X_CLIENT_CERT": "kube-apiserver", "SSL_CLIENT_VERIFY": "SUCCESS"}, False),
+    ],
+)
+def test_a_client_certificate_is_that_of_the_connection(environ: dict[str, Any], expected: bool) -> None:
+    """OpenSSL has verified it by then; that there is one is what remains."""
+    requiring: Any = SimpleNamespace(requires_client=True)
+    assert has_required_certificate(requiring, environ) is expected
+    requiring.requires_client = False
+    assert has_required_certificate(requiring, environ)

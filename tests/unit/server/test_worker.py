@@ -20,11 +20,11 @@ PLACES = 100
 class Stranger:
     """A connection that has brought nothing, and ends a while after it was cut."""
 
-    given_up: bool = False
+    aborted: bool = False
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Take note."""
-        self.given_up = True
+        self.aborted = True
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ def worker() -> Worker:
     """A worker with a hundred places and nobody in them."""
     made: Worker = Worker.__new__(Worker)
     made.worker_connections = PLACES
-    made.runtime = SimpleNamespace(metrics=Counter())
+    made.service = SimpleNamespace(metrics=Counter())
     made._served, made._pool = set(), []
     made._waiting, made._halves = EvictionQueue(), EvictionQueue()
     return made
@@ -63,7 +63,7 @@ def arrive(worker: Worker, count: int) -> list[Stranger]:
 def test_no_more_are_cut_than_there_is_no_room_for(worker: Worker) -> None:
     """Fault C1: a burst of 1,990 cut 1,100, for each made room for all that had come with it."""
     strangers = arrive(worker, PLACES)
-    assert sum(stranger.given_up for stranger in strangers) == PLACES // 10
+    assert sum(stranger.aborted for stranger in strangers) == PLACES // 10
 
 
 def test_who_was_cut_is_waited_for_no_more(worker: Worker) -> None:
@@ -81,7 +81,7 @@ def test_the_oldest_half_of_a_handshake_gives_way(worker: Worker) -> None:
     strangers = arrive(worker, PLACES // 4 + 1)
     for stranger in (*strangers, strangers[1]):
         worker._add_half(cast("Connection", stranger))
-    assert [stranger.given_up for stranger in strangers] == [True] + [False] * (PLACES // 4)
+    assert [stranger.aborted for stranger in strangers] == [True] + [False] * (PLACES // 4)
 
 
 @dataclass(eq=False, slots=True)

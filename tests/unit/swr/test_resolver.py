@@ -168,7 +168,7 @@ socket.getaddrinfo = getaddrinfo
 from gevent import monkey; monkey.patch_all()
 import gevent, os
 from webhook.deadlines import Deadline
-from webhook.server.resolving import NativeResolver
+from webhook.app.native_resolver import NativeResolver
 from webhook.swr.resolver import Resolver
 resolver = Resolver(NativeResolver())
 began = time.monotonic()

@@ -39,7 +39,7 @@ def build_credential(
     """
     notes = recorder or Recorder()
     kind = settings.kind
-    pause = Pause(kind, notes)
+    pause, login_pause = Pause(kind, notes), Pause(kind, notes)
     if kind == "token":
         token = SecretFiles([_need(settings.token_file, "tokenFile")])
         return GuardedCredential(kind, token, _token_of_file, pause)
@@ -48,7 +48,7 @@ def build_credential(
 
     def fetched(fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles) -> FetchedSecret[SecretT]:
         inputs: Callable[[], Hashable] = file.fingerprint
-        return FetchedSecret(kind, fetch, inputs, Pause(kind, notes), notes)
+        return FetchedSecret(kind, fetch, inputs, login_pause, notes)
 
     if kind == "iamUser":
         password = SecretFiles([_need(settings.password_file, "passwordFile")])
@@ -61,9 +61,9 @@ def build_credential(
             password,
             project,
         )
-        return GuardedCredential(kind, fetched(login, password), _token_header, pause)
+        return GuardedCredential(kind, fetched(login, password), _token_header, pause, login_pause)
     keys = _temporary_keys(settings, region, iam_endpoint, transport, environment)
-    return GuardedCredential(kind, fetched(*keys), load_signer(), pause)
+    return GuardedCredential(kind, fetched(*keys), load_signer(), pause, login_pause)
 
 
 def _temporary_keys(

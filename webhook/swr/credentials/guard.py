@@ -64,7 +64,12 @@ class Pause:
 
     def left(self, of: object) -> float:
         """Return the seconds for which the secret ``of`` is still paused, 0.0 if it is not."""
-        return max(0.0, self._until - self._clock()) if self._of == of else 0.0
+        return self.remaining if self._of == of else 0.0
+
+    @property
+    def remaining(self) -> float:
+        """The seconds that are left of it, whatever secret is paused."""
+        return max(0.0, self._until - self._clock())
 
 
 @dataclass(slots=True, eq=False)
@@ -88,15 +93,26 @@ class GuardedCredential(Generic[SecretT]):
         source: SecretSource[SecretT],
         apply: Callable[[SecretT, HttpRequest], Mapping[str, str]],
         pause: Pause,
+        login_pause: Pause | None = None,
     ) -> None:
-        """Authorise requests with ``apply``, which returns the headers for a secret and a request."""
+        """Authorise requests with ``apply``, which makes headers of a secret and a request.
+
+        ``login_pause`` is the pause of what the secret is fetched with, if it is fetched.
+        """
         self._kind = kind
         self._source = source
         self._apply = apply
         self._pause = pause
+        self._login_pause = login_pause
         self._turn = threading.Condition()
         self._accepted = 0
         self._on_trial: _Trial | None = None
+
+    @property
+    def paused_for(self) -> float:
+        """The seconds for which the secret, or what it is fetched with, is paused; see ``Credential``."""
+        login = self._login_pause
+        return max(self._pause.remaining, login.remaining if login is not None else 0.0)
 
     def authorize(self, request: HttpRequest, deadline: Deadline, trial: int | None = None) -> Authorization:
         """Return the headers for a request; see ``Credential``."""

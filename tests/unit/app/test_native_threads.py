@@ -5,7 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from webhook.server.native import NativeThreads
+from webhook.app.native_threads import NativeThreads
 
 
 def test_the_result_is_returned() -> None:

@@ -1,18 +1,17 @@
-"""The engine that answers questions of trust: SWR behind a cache, wired for one policy after another.
+"""The trust lookup over SWR, opened for one policy and reconfigured for the next.
 
-The webhook holds one for its life; each command of the command line opens one for itself.
+The webhook and the audit have one each for their lifetime. Other commands open one for themselves.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from webhook import __version__
-from webhook.deadlines import Deadline
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
+from webhook.server.health import RegistryStatus
 from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, Transport
 from webhook.swr.resolver import Address, Resolver, resolve_by_system
@@ -20,12 +19,11 @@ from webhook.swr.source import SwrTrustSource
 from webhook.swr.traffic import Traffic
 from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
-from webhook.trust.lookup import LookupRequest, LookupResult, TrustLookup
-from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.lookup import TrustLookup
 
 
-class Engine:
-    """Implements ``TrustAnswers`` over SWR; follows the policy."""
+class TrustService:
+    """Owns the lookup, and everything that it needs to query SWR."""
 
     def __init__(
         self,
@@ -36,13 +34,12 @@ class Engine:
         lateness: Callable[[], float] = lambda: 0.0,
         take_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make the parts; nothing is asked yet. ``environment`` may hold credentials.
+        """Open the lookup for ``policy``; nothing is queried yet. ``environment`` may hold credentials.
 
-        ``lateness`` returns for how many seconds this process has been held up since it began;
-        ``take_turn`` lets others go first who wait for longer.
+        ``lateness`` and ``take_turn`` are those of ``TrustLookup``.
 
         Raises:
-            ConfigError: a credential or a CA file that the policy needs is not there.
+            ConfigError: a credential or a CA file of the policy is missing.
         """
         self._metrics = metrics
         self._environment = environment
@@ -51,25 +48,14 @@ class Engine:
         self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
         self._source.open(policy.registries.registries)
         self.lookup = TrustLookup(
-            self, policy.cache, policy.lookup, metrics, lateness=lateness, take_turn=take_turn
+            self._source, policy.cache, policy.lookup, metrics, lateness=lateness, take_turn=take_turn
         )
 
-    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
-        """Answer questions; see ``TrustLookup.look_up``."""
-        return self.lookup.look_up(questions, deadline)
-
-    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
-        """Ask SWR, noting when it last marked an image as trusted."""
-        record = self._source.fetch(query, deadline, call_limiter)
-        if record.status is TrustStatus.TRUSTED:
-            self._metrics.record_trusted(query.registry.name)
-        return record
-
-    def follow(self, policy: Policy) -> None:
-        """Go on under another policy: what is known stays for registries that are unchanged.
+    def reconfigure(self, policy: Policy) -> None:
+        """Use another policy; the cache keeps the records of unchanged registries.
 
         Raises:
-            ConfigError: the other policy needs what is not there; all goes on as before.
+            ConfigError: a credential or a CA file of the policy is missing; nothing has changed.
         """
         registries = policy.registries.registries
         self._source.open(registries)
@@ -77,12 +63,31 @@ class Engine:
         self.lookup.retain(registries)
         self.lookup.configure(policy.cache, policy.lookup)
 
+    def status(self, registry: Registry) -> RegistryStatus:
+        """Return the state of a registry for the probes."""
+        client = self._source.client(registry)
+        if client is None:
+            return RegistryStatus()
+        return RegistryStatus(
+            answered_at=client.answered_at,
+            uses_tag_list=client.uses_tag_list,
+            breaker_open=self.lookup.is_breaker_open(registry),
+            blocked_for=self.lookup.blocked_for(registry),
+            ca_file_problem=client.ca_file_problem,
+            credential_paused_for=client.credential_paused_for,
+        )
+
+    @property
+    def cache_sizes(self) -> tuple[int, int, int]:
+        """The numbers of trusted, refused and imported records in the cache."""
+        return self.lookup.sizes
+
     def _open_transport(self, *, ca_file: str | None, proxy: str | None) -> Transport:
         return PooledTransport(
             ca_file=ca_file,
             proxy=proxy,
             resolver=self._resolver,
-            recorder=self._metrics.conditions,
+            recorder=self._metrics,
             traffic=self._traffic,
         )
 
@@ -100,7 +105,10 @@ class Engine:
         )
 
 
-@contextmanager
-def open_engine(policy: Policy) -> Iterator[Engine]:
-    """Open an engine for one command."""
-    yield Engine(policy, Metrics(__version__), os.environ)
+def open_lookup(policy: Policy) -> TrustLookup:
+    """Return a lookup for one command.
+
+    Raises:
+        ConfigError: a credential or a CA file of the policy is missing.
+    """
+    return TrustService(policy, Metrics(__version__), os.environ).lookup

@@ -1,4 +1,4 @@
-"""Name resolution for a gevent process: in native threads of its own, not in those of the hub."""
+"""Name resolution for a gevent process, in native threads of its own."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Final
 
 from gevent.monkey import get_original
 
-from webhook.server.native import NativeThreads
+from webhook.app.native_threads import NativeThreads
 from webhook.swr.resolver import Address
 
 THREADS: Final = 16
-"""Names that may hang at the same time; each has at most one resolution under way."""
+"""Names that may hang at the same time; each has at most one resolution in progress."""
 
 
 class NativeResolver:
-    """Asks the system's resolver without holding up the loop."""
+    """Calls the resolver of the system without blocking the loop."""
 
     def __init__(self) -> None:
-        """Make nothing yet."""
+        """Start no thread yet."""
         self._threads = NativeThreads(THREADS)
 
     def __call__(self, host: str) -> list[Address]:

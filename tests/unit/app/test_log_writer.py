@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.server.log_writer import BackgroundWriter
+from webhook.app.log_writer import BackgroundWriter
 
 PIPE = 4096
 LINE = "x" * 99 + "\n"

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.support.fakes import FakeClock
-from webhook.server.loop_watch import INTERVAL, LONG, WINDOW, LoopWatch
+from webhook.app.loop_watch import INTERVAL, LONG, WINDOW, LoopWatch
 
 
 def test_the_longest_stall_is_kept_for_one_to_two_windows() -> None:

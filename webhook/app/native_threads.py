@@ -1,4 +1,4 @@
-"""Native threads for a gevent process: for what blocks, or takes long while the loop must go on."""
+"""Native threads for a gevent process, for work that blocks or uses the processor for long."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 class NativeThreads:
-    """A few native threads, apart from those of the hub that everything else shares."""
+    """A pool of native threads, separate from the pool of the hub."""
 
     def __init__(self, count: int) -> None:
-        """Make nothing yet: native threads do not survive the fork of the worker."""
+        """Start no thread yet: native threads do not survive the fork of the worker."""
         self._count = count
         self._pool: Any = None
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do ``work`` in one of the threads; return or raise what it does."""
+        """Run ``work`` in one of the threads; return its result or raise its error."""
         if self._pool is None:
             self._pool = ThreadPool(self._count)
         result, error = self._pool.apply(_catch, (work,))
@@ -30,7 +30,7 @@ class NativeThreads:
 
 
 def _catch(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """Make a value of an exception: gevent would print a traceback for each one that leaves a thread."""
+    """Return an exception as a value: gevent would print a traceback if it left the thread."""
     try:
         return work(), None
     except Exception as error:  # noqa: BLE001 - raised again where it is waited for

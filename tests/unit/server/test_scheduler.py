@@ -15,7 +15,7 @@ from gevent.threadpool import ThreadPool
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline, LargeWork
-from webhook.server.turns import PASS, SHARE, Line, Turns
+from webhook.server.scheduler import ITERATION_BUDGET, QUEUE_BUDGET, FairScheduler, WaitReason
 from webhook.trust.lookup import LookupRequest, TrustLookup
 from webhook.trust.records import TrustQuery, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
@@ -34,7 +34,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.turns = Turns(lambda: self.now)
+        self.scheduler = FairScheduler(lambda: self.now)
         self.done: list[tuple[str, int]] = []
 
     def run(self, main: Callable[[Loop], Any]) -> list[tuple[str, int]]:
@@ -43,7 +43,7 @@ class Loop:
 
         def run() -> None:
             try:
-                self.turns.start()
+                self.scheduler.start()
                 with gevent.Timeout(GUARD):
                     gevent.spawn(main, self).get()
             except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
@@ -58,11 +58,11 @@ class Loop:
             raise failures[0]
         return self.done
 
-    def work(self, name: str, line: Line = Line.ARRIVED) -> None:
+    def work(self, name: str, reason: WaitReason = WaitReason.ARRIVED) -> None:
         """Take a turn and work."""
-        self.turns.take(line)
+        self.scheduler.checkpoint(reason)
         self.now += WORK
-        self.done.append((name, self.turns.looks))
+        self.done.append((name, self.scheduler.iterations))
 
     def wake(self, crowd: list[Callable[[], None]]) -> list[gevent.Greenlet]:
         """Let all of these be woken in one pass: those who sit on one socket, when it can be read."""
@@ -81,9 +81,9 @@ def by_look(done: list[tuple[str, int]]) -> Counter[int]:
 
 def test_without_a_loop_nobody_waits() -> None:
     """The command line has nobody who would wake it."""
-    turns = Turns()
-    for line in Line:
-        turns.take(line)
+    scheduler = FairScheduler()
+    for reason in WaitReason:
+        scheduler.checkpoint(reason)
 
 
 def test_a_crowd_that_is_woken_at_once_takes_many_passes() -> None:
@@ -95,20 +95,20 @@ def test_a_crowd_that_is_woken_at_once_takes_many_passes() -> None:
 
     done = Loop().run(main)
     assert len({name for name, _ in done}) == CROWD
-    assert max(by_look(done).values()) <= PASS / WORK + 1
+    assert max(by_look(done).values()) <= ITERATION_BUDGET / WORK + 1
 
 
 def test_a_crowd_without_turns_of_large_work_takes_many_passes() -> None:
     """Fault C3: hundreds of large reviews reached their deadlines together, and were refused within one pass."""
 
     def main(loop: Loop) -> None:
-        work = LargeWork(lambda: loop.turns.take(Line.WOKEN))
+        work = LargeWork(lambda: loop.scheduler.checkpoint(WaitReason.WOKEN))
 
         def be_refused(number: int) -> None:
             with work.piece(Deadline.after(0)) as granted:
                 assert not granted
                 loop.now += WORK
-                loop.done.append((str(number), loop.turns.looks))
+                loop.done.append((str(number), loop.scheduler.iterations))
 
         with work.piece(Deadline.after(GUARD)):
             crowd = [lambda number=number: be_refused(number) for number in range(CROWD)]
@@ -116,7 +116,7 @@ def test_a_crowd_without_turns_of_large_work_takes_many_passes() -> None:
 
     done = Loop().run(main)
     assert len({name for name, _ in done}) == CROWD
-    assert max(by_look(done).values()) <= PASS / WORK + 1
+    assert max(by_look(done).values()) <= ITERATION_BUDGET / WORK + 1
 
 
 def test_whoever_stands_in_line_goes_on_in_order() -> None:
@@ -124,15 +124,15 @@ def test_whoever_stands_in_line_goes_on_in_order() -> None:
 
     def main(loop: Loop) -> None:
         def do(number: int) -> None:
-            loop.turns.stale_record(Line.AGAIN)
+            loop.scheduler.wait(WaitReason.PIPELINED)
             loop.now += WORK
-            loop.done.append((str(number), loop.turns.looks))
+            loop.done.append((str(number), loop.scheduler.iterations))
 
         gevent.joinall([gevent.spawn(do, number) for number in range(CROWD)])
 
     done = Loop().run(main)
     assert [name for name, _ in done] == [str(number) for number in range(CROWD)]
-    assert max(by_look(done).values()) <= SHARE / WORK + 1
+    assert max(by_look(done).values()) <= QUEUE_BUDGET / WORK + 1
 
 
 def test_sockets_and_timers_are_served_between() -> None:
@@ -146,17 +146,17 @@ def test_sockets_and_timers_are_served_between() -> None:
             loop.work("new")
 
         def crowd(number: int) -> None:
-            loop.turns.stale_record(Line.AGAIN)
+            loop.scheduler.wait(WaitReason.PIPELINED)
             loop.now += WORK
             if number == CROWD // 2:
                 near.send(b"x")
                 gevent.spawn_later(0, loop.work, "due")
-                loop.done.append(("sent", loop.turns.looks))
+                loop.done.append(("sent", loop.scheduler.iterations))
 
         listener = gevent.spawn(listen)
         gevent.sleep(0.01)
         gevent.joinall([listener, *(gevent.spawn(crowd, number) for number in range(CROWD))])
-        loop.done.append(("all", loop.turns.looks))
+        loop.done.append(("all", loop.scheduler.iterations))
         near.close()
         far.close()
 
@@ -170,14 +170,14 @@ def test_the_heads_of_the_lines_go_on_in_turn() -> None:
     """Fault C3: a single review waits with its own kind, and not behind those who send one after the other."""
 
     def main(loop: Loop) -> None:
-        def do(name: str, line: Line) -> None:
-            loop.turns.stale_record(line)
+        def do(name: str, reason: WaitReason) -> None:
+            loop.scheduler.wait(reason)
             loop.now += WORK
-            loop.done.append((name, loop.turns.looks))
+            loop.done.append((name, loop.scheduler.iterations))
 
-        crowd = [gevent.spawn(do, "again", Line.AGAIN) for _ in range(CROWD)]
-        crowd += [gevent.spawn(do, "arrived", Line.ARRIVED) for _ in range(CROWD)]
-        gevent.joinall([*crowd, gevent.spawn(do, "woken", Line.WOKEN)])
+        crowd = [gevent.spawn(do, "again", WaitReason.PIPELINED) for _ in range(CROWD)]
+        crowd += [gevent.spawn(do, "arrived", WaitReason.ARRIVED) for _ in range(CROWD)]
+        gevent.joinall([*crowd, gevent.spawn(do, "woken", WaitReason.WOKEN)])
 
     names = [name for name, _ in Loop().run(main)]
     assert names.index("woken") < CROWD // 4
@@ -190,8 +190,8 @@ def test_whoever_is_killed_in_line_holds_up_nobody() -> None:
 
     def main(loop: Loop) -> None:
         def do(name: str) -> None:
-            loop.turns.stale_record(Line.ARRIVED)
-            loop.done.append((name, loop.turns.looks))
+            loop.scheduler.wait(WaitReason.ARRIVED)
+            loop.done.append((name, loop.scheduler.iterations))
 
         first, second = gevent.spawn(do, "first"), gevent.spawn(do, "second")
         started = Event()
@@ -207,11 +207,11 @@ def test_a_loop_without_lines_rests() -> None:
     """After the last has gone on the loop waits for its sockets again."""
 
     def main(loop: Loop) -> None:
-        gevent.joinall([gevent.spawn(loop.turns.stale_record, Line.AGAIN) for _ in range(10)])
+        gevent.joinall([gevent.spawn(loop.scheduler.wait, WaitReason.PIPELINED) for _ in range(10)])
         gevent.sleep(0.01)
-        before = loop.turns.looks
+        before = loop.scheduler.iterations
         gevent.sleep(0.1)
-        loop.done.append(("looks", loop.turns.looks - before))
+        loop.done.append(("looks", loop.scheduler.iterations - before))
 
     ((_, looks),) = Loop().run(main)
     assert looks < 20

@@ -25,9 +25,9 @@ from tests.support.builders import (
 )
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.validator import Validator
+from webhook.app.decision_recorder import MAX_FINDINGS, DecisionRecorder
 from webhook.errors import Fault, LookupTimeout, Unauthorized
 from webhook.policy.model import BreakGlass, Policy
-from webhook.server.recording import MAX_FINDINGS, DecisionRecorder
 from webhook.telemetry.logs import LineLog
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.records import TrustStatus

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-import webhook.server.rescan
+import webhook.app.audit_process
 from tests.emulator.server import Emulator
 from tests.support.builders import FakeAnswers, policy
 from tests.support.rescanning import Rescanner
 from tests.unit.cluster.lists import FakeCluster, pod
+from webhook.app.audit_rounds import with_background_limits
 from webhook.errors import ClusterError, Fault, RegistryUnavailable, Throttled, Unauthorized
-from webhook.server.rescan import with_background_limits
 from webhook.trust.records import TrustStatus
 from webhook.trust.settings import LookupSettings
 
@@ -36,13 +36,13 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
     def build(
         cluster: Any, answers: FakeAnswers | None, endpoint: str = NOWHERE, **options: Any
     ) -> Rescanner:
-        monkeypatch.setattr(webhook.server.rescan, "connect", lambda *_: cluster)
+        monkeypatch.setattr(webhook.app.audit_process, "connect", lambda *_: cluster)
         monkeypatch.setattr("webhook.cluster.client.FIRST_PAUSE", 0.0)
         monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
         monkeypatch.setattr("webhook.audit.caching_lookup.THROTTLING_RETRY_BUDGET", 0.0)
         rescanner = Rescanner(tmp_path, endpoint, tmp_path / "none", **options)
         if answers is not None:
-            rescanner.rescan._engine = answers  # type: ignore[assignment]
+            rescanner.process.rounds._answers = answers
         made.append(rescanner)
         return rescanner
 
@@ -160,12 +160,13 @@ def test_a_defect_ends_a_round_and_not_the_process(make: Make) -> None:
     """It is counted and logged, and the next round is made."""
     cluster = FakeCluster([web()])
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
-    answers = rescanner.rescan._engine
-    rescanner.rescan._engine = None  # type: ignore[assignment]
+    rounds = rescanner.process.rounds
+    answers = rounds._answers
+    rounds._answers = None  # type: ignore[assignment]
     assert not rescanner.round()
     assert rescanner.metric("swr_trust_audit_rounds_total", result="failed") == 1
     assert "a round failed" in rescanner.said()
-    rescanner.rescan._engine = answers
+    rounds._answers = answers
     assert rescanner.round()
 
 
@@ -188,13 +189,13 @@ def test_reports_that_cannot_be_written_make_the_next_round_come_sooner(make: Ma
 
 def test_a_changed_policy_does_not_wait_for_the_interval(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop: a round, a change, a round, and an end when told."""
-    monkeypatch.setattr(webhook.server.rescan, "MIN_ROUND_GAP", 0.01)
-    monkeypatch.setattr(webhook.server.rescan, "INTERVAL", 0.01)
+    monkeypatch.setattr(webhook.app.audit_process, "MIN_ROUND_GAP", 0.01)
+    monkeypatch.setattr(webhook.app.audit_process, "INTERVAL", 0.01)
     monkeypatch.setattr("webhook.policy.reloading.DEBOUNCE", 0.0)
     rescanner = make(FakeCluster([web()]), FakeAnswers({}))
-    rescan = rescanner.rescan
-    monkeypatch.setattr(rescan._policy, "_subscribers", [])
-    for work in (rescan._audit_again_and_again, rescan._watch_policy):
+    process = rescanner.process
+    monkeypatch.setattr(process.policy, "_subscribers", [])
+    for work in (process._run_rounds, process._watch_policy):
         threading.Thread(target=work, daemon=True).start()
 
     def rounds(count: int) -> None:
@@ -207,29 +208,28 @@ def test_a_changed_policy_does_not_wait_for_the_interval(make: Make, monkeypatch
     text = rescanner.config.read_text(encoding="utf-8")
     rescanner.config.write_text(text + "mode: audit\n", encoding="utf-8")
     rounds(2)
-    rescan._stop.set()
+    process._stop.set()
 
 
 def test_a_process_in_which_nothing_happens_calls_itself_dead(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For half an hour; every page of Pods and every batch of images is a sign of life."""
-    rescan = make(FakeCluster([]), FakeAnswers({})).rescan
-    assert rescan._healthz()[0] == 200
-    rescan._beat -= webhook.server.rescan.STUCK_SECONDS + 1
-    assert rescan._healthz()[0] == 503
-    rescan.images_asked(64, 0.0)
-    assert rescan._healthz()[0] == 200
-    rescan._beat -= webhook.server.rescan.STUCK_SECONDS + 1
-    rescan.pods_judged(250, None)
-    assert rescan._healthz()[0] == 200
+    process = make(FakeCluster([]), FakeAnswers({})).process
+    assert process.live().ok
+    process._progress_at -= webhook.app.audit_process.STUCK_SECONDS + 1
+    assert not process.live().ok
+    process.images_asked(64, 0.0)
+    assert process.live().ok
+    process._progress_at -= webhook.app.audit_process.STUCK_SECONDS + 1
+    process.pods_judged(250, None)
+    assert process.live().ok
 
 
 def test_it_is_ready_whatever_a_round_found(make: Make) -> None:
     """A rollout never waits for SWR."""
-    rescan = make(FakeCluster([]), FakeAnswers({})).rescan
-    status, _, body = rescan._readyz()
-    assert (status, body.decode().splitlines()[0]) == (200, "no round has ended yet")
+    report = make(FakeCluster([]), FakeAnswers({})).process.ready(verbose=False)
+    assert (report.ok, report.lines[0]) == (True, "no round has ended yet")
 
 
 def test_a_round_leaves_swr_to_the_webhook() -> None:

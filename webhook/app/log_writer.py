@@ -1,9 +1,8 @@
-"""Standard output that never holds up the loop.
+"""Standard output that never blocks the loop.
 
-Whoever collects the logs may stop reading for a while; a pipe that is full then blocks every
-write to it, and with one loop for everything that would stop the gate. So lines are queued and a
-native thread writes them, many at a time. What does not fit into the queue is dropped and counted,
-and so is what the descriptor refuses.
+A log collector may stop reading for a while. The pipe is full then and blocks every write, which would block
+the loop and with it all reviews. Lines are therefore queued, and a native thread writes them in batches.
+Lines that do not fit into the queue, or cannot be written, are dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,30 +16,30 @@ from typing import Final
 from gevent.monkey import get_original
 
 MAX_QUEUED: Final = 8 * 1024 * 1024
-"""Bytes that wait for a reader: some ten thousand decisions."""
+"""Bytes in the queue: some ten thousand decisions."""
 
 FLUSH_SECONDS: Final = 1.0
-"""How long the end of the process waits for a reader."""
+"""Seconds that the end of the process waits for the reader."""
 
 _POLL_SECONDS: Final = 0.005
 
 _BATCH_SECONDS: Final = 0.02
-"""Seconds between two writes. A thread that woke up for each line would take the interpreter's lock
-from the loop each time, which costs more than the decision that the line is about."""
+"""Seconds between two writes. A thread that woke up for each line would take the interpreter lock from the
+loop each time, which costs more than the review that the line is about."""
 
 _BATCH_LINES: Final = 512
-"""Lines of one write; more would hold the interpreter's lock while they are joined."""
+"""Lines of one write; joining more would hold the interpreter lock for too long."""
 
 
 class BackgroundWriter:
-    """A text stream over a file descriptor; ``write`` never waits.
+    """A text stream over a file descriptor; ``write`` never blocks.
 
-    ``write`` and ``drain`` belong to the loop, everything else to the thread. Each counter has one
-    writer, so none of them needs a lock.
+    The loop calls ``write`` and ``drain``; everything else runs in the thread. Each counter is written by one
+    of the two, so that none needs a lock.
     """
 
     def __init__(self, descriptor: int, dropped: Callable[[int], None], limit: int = MAX_QUEUED) -> None:
-        """Start the thread; ``dropped`` is told of bytes that were thrown away, by the loop."""
+        """Start the thread; the loop calls ``dropped`` with the number of dropped bytes."""
         self._descriptor = descriptor
         self._dropped = dropped
         self._limit = limit
@@ -55,7 +54,7 @@ class BackgroundWriter:
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def write(self, text: str, /) -> int:
-        """Queue text, or drop it where too much waits already."""
+        """Queue text, or drop it if the queue is full."""
         data = text.encode("utf-8", "replace")
         if self._refused > self._refused_told:
             self._tell_refused()
@@ -73,11 +72,11 @@ class BackgroundWriter:
         """Do nothing: the thread writes as soon as it can."""
 
     def isatty(self) -> bool:
-        """Whether a person reads along."""
+        """Return whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
     def drain(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait until all is written, for at most ``seconds``; return whether it is."""
+        """Wait until everything is written, for at most ``seconds``; return whether it is."""
         ends = time.monotonic() + seconds
         while self._done < self._taken and time.monotonic() < ends:
             time.sleep(_POLL_SECONDS)
@@ -97,7 +96,7 @@ class BackgroundWriter:
                 self._write_out(b"".join([self._queue.popleft() for _ in range(count)]))
                 self._pause(_BATCH_SECONDS)
             self._asleep = True
-            if not self._queue:  # else something came in between, and perhaps nobody will wake us
+            if not self._queue:  # else a line was queued meanwhile, perhaps without waking this thread
                 os.read(self._woken, 64)
 
     def _write_out(self, data: bytes) -> None:
@@ -105,10 +104,10 @@ class BackgroundWriter:
         while rest:
             try:
                 written = os.write(self._descriptor, rest)
-            except BlockingIOError:  # whoever shares the descriptor with us has made it non-blocking
+            except BlockingIOError:  # another process that shares the descriptor has made it non-blocking
                 self._pause(_BATCH_SECONDS)
                 continue
-            except OSError:  # the reader has gone, the disk is full: nobody will ever read it
+            except OSError:  # the reader has exited, or the disk is full
                 written = len(rest)
                 self._refused += written
             rest = rest[written:]

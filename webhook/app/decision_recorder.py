@@ -1,4 +1,4 @@
-"""The record of each decision: metrics and one line of the decision log."""
+"""Records each decision in metrics and in one log line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_FINDINGS: Final = 20
 """Images of one request that the log lists."""
 
 MAX_NAME: Final = 300
-"""Characters of a user's name; Kubernetes has no limit of its own."""
+"""Characters of a user name; Kubernetes has no limit."""
 
 
 class DecisionRecorder:
@@ -29,7 +29,7 @@ class DecisionRecorder:
         self._lines = lines
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
-        """Count a decision and write its line."""
+        """Count a decision and write its log line."""
         metrics = self._metrics
         metrics.request_decided(
             decision.target.value,

@@ -1,7 +1,7 @@
-"""A watch over the loop that answers everybody: for how long did nothing else run?
+"""Measures for how long the event loop was blocked.
 
-It goes by the clock and not by processor time: a call that only waits, and that nothing has patched, stops
-the loop without using the processor.
+It uses the clock and not processor time: an unpatched call that only waits blocks the loop without using the
+processor.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 0.05
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 
 WINDOW: Final = 60.0
-"""Seconds of one window. The longest stall of this window and of the one before it is kept, so that a scrape
-each minute sees every stall."""
+"""Seconds of one window. The longest stall of the current and the previous window is kept, so that a scrape
+every minute sees each stall."""
 
 LONG: Final = 1.0
-"""Seconds from which a stall is written to the log, at most once a window."""
+"""Seconds from which a stall is logged, at most once per window."""
 
 
 class LoopWatch:
-    """Measures by how much its own waits come late."""
+    """Measures how late its own waits end."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Measure by ``clock``, in monotonic seconds."""
@@ -38,7 +38,7 @@ class LoopWatch:
         self._due = float("inf")
 
     def run(self, stop: threading.Event) -> None:
-        """Watch until ``stop`` is set; in the loop, as everything that it speaks for."""
+        """Measure until ``stop`` is set; runs in the loop that it measures."""
         while True:
             self._due = self._clock() + INTERVAL
             if stop.wait(INTERVAL):
@@ -46,7 +46,7 @@ class LoopWatch:
             self.record(self._clock() - self._due)
 
     def record(self, seconds: float) -> None:
-        """Record that a wait came ``seconds`` late."""
+        """Record that a wait ended ``seconds`` late."""
         self._rotate()
         self._current = max(self._current, seconds)
         self._lost += max(0.0, seconds)
@@ -57,9 +57,9 @@ class LoopWatch:
 
     @property
     def lost(self) -> float:
-        """The seconds for which the loop has been held up since the watch began, all stalls together.
+        """The seconds of all stalls since the start.
 
-        With the one that is on: whoever asks may have been woken by its end before the watch was.
+        The current stall is included: the caller may have been woken by its end before this watch was.
         """
         return self._lost + max(0.0, self._clock() - self._due)
 

@@ -1,0 +1,1 @@
+"""The composition roots: every part of a process is made and connected here, once."""

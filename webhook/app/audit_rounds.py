@@ -1,0 +1,155 @@
+"""The rounds of the audit in the cluster, with their metrics, log lines, Events and policy reports."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from webhook.admission.evaluator import TrustAnswers
+from webhook.audit.diff import FindingDiff
+from webhook.audit.pods import PodSource
+from webhook.audit.report import AuditReport, FindingRow, NamespaceRow
+from webhook.audit.scanning import Audit, AuditProgress, with_audit_limits
+from webhook.cluster.reports import PolicyReports
+from webhook.cluster.running import RunningEvents
+from webhook.errors import ClusterError
+from webhook.policy.model import Policy
+from webhook.telemetry.audit_metrics import AuditMetrics, NamespaceFigures, RoundFigures
+
+logger = logging.getLogger(__name__)
+
+CALLS_PER_SECOND: Final = 10.0
+"""Calls to SWR in a round, at most. 2,000 images take three minutes; the rest is for the webhook."""
+
+MAX_LOGGED: Final = 20
+
+
+def with_background_limits(policy: Policy) -> Policy:
+    """Return the policy with lookups as a round makes them; its decisions are the same.
+
+    No stale record is used. A round retries instead while SWR does not answer, and is then partial.
+    """
+    policy = with_audit_limits(policy)
+    calls = min(policy.lookup.calls_per_second, CALLS_PER_SECOND)
+    return replace(
+        policy,
+        lookup=replace(policy.lookup, calls_per_second=calls),
+        cache=replace(policy.cache, stale_if_error=0.0),
+    )
+
+
+class AuditRounds:
+    """Audits the cluster, and publishes what is new since the last round."""
+
+    def __init__(
+        self,
+        pods: PodSource,
+        answers: TrustAnswers,
+        metrics: AuditMetrics,
+        progress: AuditProgress,
+        *,
+        excluded: tuple[str, ...] = (),
+        events: RunningEvents | None = None,
+        reports: PolicyReports | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Evaluate ``pods`` by ``answers``; ``excluded`` are namespaces to leave out, as globs."""
+        self._pods = pods
+        self._answers = answers
+        self._metrics = metrics
+        self._progress = progress
+        self._excluded = excluded
+        self._events = events
+        self._reports = reports
+        self._clock = clock
+        self._diff = FindingDiff()
+        self.last = "no round has ended yet"
+        """The result of the last round, in words."""
+
+    def run(self, policy: Policy) -> bool:
+        """Make one round; return whether it was complete and is published. Never raises."""
+        try:
+            return self._run(with_background_limits(policy))
+        except Exception:
+            logger.exception("a round failed")
+            self._metrics.round_failed()
+            self.last = "the last round failed"
+            return False
+
+    def _run(self, policy: Policy) -> bool:
+        report = Audit(policy, self._answers, self._excluded, self._progress, self._clock).run(self._pods)
+        self._metrics.round_ended(_figures(report))
+        news = self._diff.update(report)
+        self._metrics.newly_refused(len(news))
+        if self._events is not None:
+            self._events.record(news)
+        if news:
+            # One line for all: of similar lines, only the first one in ten seconds is written.
+            logger.warning(
+                "running images would be refused now",
+                extra={"images": [_loggable(row) for row in news[:MAX_LOGGED]], "count": len(news)},
+            )
+        published = self._publish(report)
+        self._log(report)
+        return published and not report.is_partial
+
+    def _publish(self, report: AuditReport) -> bool:
+        if self._reports is None or (report.is_partial and not report.pods):
+            return True
+        try:
+            self._reports.publish(report)
+        except ClusterError as error:
+            self._metrics.report_ended("failed")
+            logger.warning("policy reports are not up to date", extra={"detail": str(error)})
+            return False
+        return True
+
+    def _log(self, report: AuditReport) -> None:
+        self.last = f"{report.verdict}{' (PARTIAL)' if report.is_partial else ''}"
+        logger.log(
+            logging.WARNING if report.is_partial else logging.INFO,
+            "a round ended",
+            extra={
+                "verdict": self.last,
+                "partial": report.is_partial,
+                "seconds": round(report.seconds, 1),
+                "pods": report.pods,
+                "refused": report.refused,
+                "images": report.images_asked,
+                "gaps": report.gaps[:MAX_LOGGED],
+                "notes": report.notes[:MAX_LOGGED],
+            },
+        )
+
+
+def _loggable(row: FindingRow) -> dict[str, str]:
+    return {
+        "namespace": row.namespace,
+        "workload": str(row.workload),
+        "image": row.image,
+        "finding": row.finding.value,
+    }
+
+
+def _figures(report: AuditReport) -> RoundFigures:
+    return RoundFigures(
+        complete=not report.is_partial,
+        seconds=report.seconds,
+        pods=report.pods,
+        images=report.images_asked,
+        other_digest=sum(row.pods for row in report.drift),
+        ending_exemptions=sum(row.pods for row in report.endings),
+        namespaces=tuple(_namespace_figures(row) for row in report.namespaces),
+    )
+
+
+def _namespace_figures(row: NamespaceRow) -> NamespaceFigures:
+    pods = {
+        "admitted": row.pods - row.refused,
+        "refused": row.refused - row.unknown,
+        "unknown": row.unknown,
+    }
+    return NamespaceFigures(row.name, pods, {finding.value: uses for finding, uses in row.findings.items()})
