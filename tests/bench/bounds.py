@@ -40,12 +40,12 @@ def measure_bounds(folder: Path, certificate: Certificate, emulator: Emulator) -
     with ServerProcess(folder, emulator.url, certificate, policy) as server:
         assert server.process is not None
         worker = worker_of(server.process.pid)
-        alone = _beside(server, certificate, worker, "")
+        alone = _measure_under_load(server, certificate, worker, "")
         figures.append(
             Figure("without load, median and slowest", f"{alone.median:.1f}, {alone.slowest:.1f} ms")
         )
         for what in LOADS:
-            seen = _beside(server, certificate, worker, what)
+            seen = _measure_under_load(server, certificate, worker, what)
             figures += [
                 Figure(f"during {what}, median", f"{seen.median:.1f} ms"),
                 at_most("  99th percentile", seen.late, SLOWEST, " ms"),
@@ -70,17 +70,17 @@ def _wide() -> bytes:
     return review(pod(*(f"{HOST}/shop/n{next(NAMES)}:1" for _ in range(200))), namespace="noisy")
 
 
-def _crumbs(metadata: dict[str, Any]) -> bytes:
+def _with_metadata(metadata: dict[str, Any]) -> bytes:
     obj = {**pod(f"{HOST}/shop/n{next(NAMES)}:1"), "metadata": metadata}
     return json.dumps(json.loads(review(obj, namespace="noisy")), separators=(",", ":")).encode()
 
 
 def _annotated() -> bytes:
-    return _crumbs({"annotations": {f"{n:x}": "" for n in range(80_000)}})
+    return _with_metadata({"annotations": {f"{n:x}": "" for n in range(80_000)}})
 
 
 def _owned() -> bytes:
-    return _crumbs({"ownerReferences": [{"name": "o", "uid": f"{n:x}"} for n in range(30_000)]})
+    return _with_metadata({"ownerReferences": [{"name": "o", "uid": f"{n:x}"} for n in range(30_000)]})
 
 
 LOADS: dict[str, Callable[[], bytes]] = {
@@ -103,7 +103,7 @@ class _Seen:
         self.memory = memory
 
 
-def _beside(server: ServerProcess, certificate: Certificate, worker: int, what: str) -> _Seen:
+def _measure_under_load(server: ServerProcess, certificate: Certificate, worker: int, what: str) -> _Seen:
     small = prepare(review(pod(f"{HOST}/shop/web:1.0")))
     client = connect(server.port, certificate.ca)
     took: list[float] = []

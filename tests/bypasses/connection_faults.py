@@ -13,7 +13,7 @@ T_CONNECTIONS: Final = "tests/unit/server/test_connections.py"
 T_WORKER: Final = "tests/unit/server/test_worker.py"
 T_HANDSHAKES: Final = "tests/http/test_handshakes.py"
 T_KERNEL: Final = "tests/http/test_kernel.py"
-T_PLACES: Final = "tests/http/test_places.py"
+T_PLACES: Final = "tests/http/test_connection_limits.py"
 
 _ANY_HALVES: Final = (
     WORKER,
@@ -26,7 +26,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C1",
         "whoever reads no answer gives way to nobody",
-        f"{T_PLACES}::test_whoever_reads_no_answer_gives_way_first",
+        f"{T_PLACES}::test_client_that_does_not_read_is_evicted_first",
         (
             WORKER,
             "        self._await(connection, reused=False)\n        try:\n            connection.flush()\n",
@@ -36,19 +36,19 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C1",
         "at the end of the process an answer has no more time than a request",
-        "tests/http/test_stopping.py::test_an_answer_on_its_way_is_finished",
+        "tests/http/test_stopping.py::test_response_in_progress_is_completed_after_sigterm",
         (WORKER, " and not connection.sends", ""),
     ),
     mistake(
         "C1",
         "each makes room for all that have come with it",
-        f"{T_WORKER}::test_no_more_are_cut_than_there_is_no_room_for",
+        f"{T_WORKER}::test_burst_evicts_only_as_many_connections_as_needed",
         (WORKER, "if len(self._served) >= self.worker", "if len(self._pool) > self.worker"),
     ),
     mistake(
         "C1",
         "who was cut has a place until it has ended",
-        f"{T_WORKER}::test_who_was_cut_is_waited_for_no_more",
+        f"{T_WORKER}::test_evicted_connection_leaves_eviction_queue",
         (
             WORKER,
             "        self._served.discard(connection)\n        self.service.metrics",
@@ -58,7 +58,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C1",
         "who was cut is waited for again",
-        f"{T_WORKER}::test_who_was_cut_is_waited_for_no_more",
+        f"{T_WORKER}::test_evicted_connection_leaves_eviction_queue",
         (
             WORKER,
             "        if not connection.aborted:\n            self._waiting",
@@ -68,49 +68,49 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C2",
         "a hello may declare any length",
-        f"{T_CONNECTIONS}::test_nothing_is_taken_for_what_a_hello_declares",
+        f"{T_CONNECTIONS}::test_declared_size_of_client_hello_does_not_reserve_memory",
         (CONNECTIONS, "if not MESSAGE_HEADER + declared == length <= MAX_HELLO:", "if length > MAX_HELLO:"),
     ),
     mistake(
         "C2",
         "nobody knows of halves of handshakes",
-        f"{T_CONNECTIONS}::test_half_of_what_follows_a_hello_is_said_to_be_so",
+        f"{T_CONNECTIONS}::test_partial_record_after_client_hello_is_reported",
         (CONNECTIONS, "if after > CHANGE_CIPHER_SPEC:", "if after < 0:"),
     ),
     mistake(
         "C2",
         "any number of connections may have half of a handshake",
-        f"{T_WORKER}::test_the_oldest_half_of_a_handshake_gives_way",
+        f"{T_WORKER}::test_oldest_incomplete_handshake_is_evicted",
         _ANY_HALVES,
     ),
     mistake(
         "C2",
         "the same, seen by the memory of the process",
-        f"{T_HANDSHAKES}::test_halves_of_handshakes_stay_within_the_memory",
+        f"{T_HANDSHAKES}::test_partial_handshakes_stay_within_memory_limit",
         _ANY_HALVES,
     ),
     mistake(
         "C2",
         "the kernel keeps as much as it likes of what nobody reads",
-        f"{T_KERNEL}::test_little_is_kept_of_what_nobody_reads_yet",
+        f"{T_KERNEL}::test_unread_request_data_in_kernel_is_bounded",
         _ANY_BUFFERS,
     ),
     mistake(
         "C2",
         "the kernel keeps as much as it likes of an answer",
-        f"{T_KERNEL}::test_little_is_kept_of_answers_that_nobody_reads_any_more",
+        f"{T_KERNEL}::test_unsent_responses_after_large_reads_are_bounded",
         _ANY_BUFFERS,
     ),
     mistake(
         "C2",
         "a client may take an answer long after the connection was closed",
-        f"{T_KERNEL}::test_what_nobody_takes_is_thrown_away_soon_after_the_end",
+        f"{T_KERNEL}::test_unsent_response_is_discarded_soon_after_close",
         (CONNECTIONS, "CLOSED_SECONDS * 1000", "0"),
     ),
     mistake(
         "C2",
         "a body has its room until its answer is read",
-        f"{T_PLACES}::test_whoever_reads_no_answer_keeps_no_room_of_others",
+        f"{T_PLACES}::test_unread_response_does_not_hold_body_budget",
         (
             WORKER,
             "lease.release()  # whoever reads no answer would keep the room of a body that is gone",
@@ -120,7 +120,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C2",
         "bodies that wait for room may take all places",
-        f"{T_PLACES}::test_bodies_that_wait_for_room_leave_places_for_others",
+        f"{T_PLACES}::test_bodies_waiting_for_budget_leave_connections_for_others",
         (
             WORKER,
             "        self._in_flight.add(request)\n        try:\n            return lease.grow(size)\n",
@@ -130,7 +130,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C2",
         "bodies that have a part of the share each wait for each other",
-        "tests/unit/server/test_body_budget.py::test_bodies_that_have_a_part_each_do_not_wait_for_each_other",
+        "tests/unit/server/test_body_budget.py::test_partly_received_bodies_do_not_deadlock",
         (
             "webhook/server/body_budget.py",
             "if waited >= PART_WAIT and self._is_in_the_way(lease):",
@@ -140,7 +140,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C3",
         "a hello has any size",
-        f"{T_CONNECTIONS}::test_a_hello_has_a_size",
+        f"{T_CONNECTIONS}::test_client_hello_size_is_limited",
         (CONNECTIONS, "declared == length <= MAX_HELLO:", "declared == length:"),
     ),
 )

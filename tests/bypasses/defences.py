@@ -46,7 +46,7 @@ T_ANSWERS: Final = "tests/unit/swr/test_answers.py"
 T_CLIENT: Final = "tests/unit/swr/test_client.py"
 T_LISTS: Final = "tests/unit/swr/test_tag_lists.py"
 T_CLI: Final = "tests/unit/cli/test_review.py"
-T_MEMORY: Final = "tests/bypasses/test_memory.py"
+T_MEMORY: Final = "tests/bypasses/test_cache.py"
 T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
 T_CACHE: Final = "tests/unit/trust/test_cache.py"
 T_FACTS: Final = "tests/unit/trust/test_replication.py"
@@ -58,10 +58,10 @@ FUZZ_ANSWERS: Final = "tests/fuzz/test_answers.py"
 FUZZ_REFERENCES: Final = "tests/fuzz/test_references.py"
 FUZZ_CONFIGURATION: Final = "tests/fuzz/test_configuration.py"
 
-ANYWHERE: Final = f"{T_VALIDATOR}::test_an_untrusted_image_anywhere_refuses"
-OBJECT: Final = f"{T_VALIDATOR}::test_nothing_in_an_object_makes_it_trusted"
+ANYWHERE: Final = f"{T_VALIDATOR}::test_untrusted_image_in_any_place_is_denied"
+OBJECT: Final = f"{T_VALIDATOR}::test_metadata_does_not_make_object_trusted"
 TABLE: Final = f"{T_EVALUATOR}::test_each_image_has_one_finding_and_one_effect"
-MIRROR: Final = f"{T_EXTRACTION}::test_a_mirror_pod_is_its_own_nodes"
+MIRROR: Final = f"{T_EXTRACTION}::test_mirror_pod_is_accepted_from_its_own_node_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ MISTAKES: Final = (
     mistake(
         "T04",
         "a debug container answers for all others of its Pod",
-        f"{T_EXTRACTION}::test_an_added_container_is_judged_alone",
+        f"{T_EXTRACTION}::test_only_added_container_is_evaluated",
         (EXTRACTION, "    if not old:\n        return uses\n", "    return uses\n"),
     ),
     mistake(
@@ -128,7 +128,7 @@ MISTAKES: Final = (
     mistake(
         "T06",
         "an update is not judged at all",
-        f"{T_VALIDATOR}::test_an_update_answers_for_what_it_changes",
+        f"{T_VALIDATOR}::test_update_is_evaluated_for_changed_images_only",
         (
             EXTRACTION,
             'IGNORED_OPERATIONS: Final = frozenset({"DELETE",',
@@ -138,7 +138,7 @@ MISTAKES: Final = (
     mistake(
         "T06",
         "an image counts as known wherever it stood in the old object",
-        f"{T_EXTRACTION}::test_images_that_change_places_are_judged",
+        f"{T_EXTRACTION}::test_swapped_images_are_evaluated",
         (
             EXTRACTION,
             "if before.get(use.place) != (use.image, use.pull_policy)]",
@@ -148,13 +148,13 @@ MISTAKES: Final = (
     mistake(
         "T07 T04",
         "an update is judged like a creation",
-        f"{T_VALIDATOR}::test_an_update_answers_for_what_it_changes",
+        f"{T_VALIDATOR}::test_update_is_evaluated_for_changed_images_only",
         (VALIDATOR, 'request.operation == "UPDATE"', 'request.operation == "NEVER"'),
     ),
     mistake(
         "T08",
         "scaling down is not judged, whatever else it changes",
-        f"{T_VALIDATOR}::test_scaling_down_while_changing_the_image_is_judged",
+        f"{T_VALIDATOR}::test_image_change_with_scale_down_is_evaluated",
         (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
         (
             VALIDATOR,
@@ -179,7 +179,7 @@ MISTAKES: Final = (
     mistake(
         "T10",
         "a workload of no replicas is not judged",
-        f"{T_VALIDATOR}::test_a_deployment_of_no_replicas_is_judged",
+        f"{T_VALIDATOR}::test_deployment_with_zero_replicas_is_evaluated",
         (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
         (
             VALIDATOR,
@@ -197,26 +197,26 @@ MISTAKES: Final = (
     mistake(
         "T11",
         "a placeholder in a template is refused",
-        f"{T_EVALUATOR}::test_a_placeholder_in_a_template_is_only_warned_of",
+        f"{T_EVALUATOR}::test_placeholder_in_template_causes_warning_only",
         (EVALUATOR, "if use.template and use.image in PLACEHOLDERS:", "if not use.image and not use.place:"),
     ),
     mistake(
         "T12",
         "a kind that nobody taught us to read is admitted",
-        f"{T_VALIDATOR}::test_what_cannot_be_judged_is_never_waved_through",
+        f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         (VALIDATOR, "if target is TargetKind.UNKNOWN:", "if target is None:"),
         (VALIDATOR, _IGNORED, "if target in (TargetKind.IGNORED, TargetKind.UNKNOWN) or"),
     ),
     mistake(
         "T12",
         "an object without a Pod spec has no image and is admitted",
-        f"{T_VALIDATOR}::test_what_cannot_be_judged_is_never_waved_through",
+        f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         (VALIDATOR, "        return None, 0\n", "        return [], 0\n"),
     ),
     mistake(
         "T12 T25",
         "what is no reference is beyond every rule",
-        f"{T_VALIDATOR}::test_nobody_gets_past_a_strict_rule_by_being_unreadable",
+        f"{T_VALIDATOR}::test_unreadable_image_does_not_bypass_strict_rule",
         (MODEL, "self._index.catching_all & scope.rules", "0"),
     ),
     mistake(
@@ -244,7 +244,7 @@ MISTAKES: Final = (
     mistake(
         "T17",
         "anybody may break the glass",
-        f"{T_VALIDATOR}::test_break_glass_is_ignored_for_everybody_else",
+        f"{T_VALIDATOR}::test_break_glass_of_unauthorized_user_is_ignored",
         (
             MODEL,
             "        return username in self.users or",
@@ -254,7 +254,7 @@ MISTAKES: Final = (
     mistake(
         "T17",
         "a glass that was broken needlessly leaves no record",
-        f"{T_VALIDATOR}::test_break_glass_is_on_record_even_if_it_was_not_needed",
+        f"{T_VALIDATOR}::test_break_glass_is_recorded_even_if_not_needed",
         (
             VALIDATOR,
             "        if break_glass is not None:\n            used",
@@ -318,7 +318,7 @@ MISTAKES: Final = (
     mistake(
         "T22",
         "a dollar passes into the path, where it stands for a slash",
-        f"{T_SWR}::test_levels_of_a_name_are_sent_as_swr_wants_them",
+        f"{T_SWR}::test_nested_repository_is_sent_with_dollar_separators",
         (
             REFERENCE,
             '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+',
@@ -329,7 +329,7 @@ MISTAKES: Final = (
     mistake(
         "T23",
         "names are checked by SWR alone",
-        f"{T_SWR}::test_a_hostile_name_reaches_nobody",
+        f"{T_SWR}::test_hostile_name_is_denied_without_call",
         (
             REFERENCE,
             '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+',
@@ -360,13 +360,13 @@ MISTAKES: Final = (
     mistake(
         "T25",
         "a digest without a tag is taken for latest",
-        f"{T_SWR}::test_a_digest_alone_is_trusted_by_all_its_tags",
+        f"{T_SWR}::test_digest_only_image_requires_all_tags_trusted",
         (REFERENCE, "    if tag is None and not at:", "    if tag is None:"),
     ),
     mistake(
         "T25",
         "one trusted tag vouches for a digest that an untrusted one holds, too",
-        f"{T_CLIENT}::test_a_digest_is_trusted_if_all_its_tags_are",
+        f"{T_CLIENT}::test_digest_is_trusted_if_all_its_tags_are",
         (
             CLIENT,
             "trusted = all(fact.trusted for fact in holders)",
@@ -376,7 +376,7 @@ MISTAKES: Final = (
     mistake(
         "T26",
         "the tag is trusted, whatever digest is pulled",
-        f"{T_EVALUATOR}::test_each_answer_has_one_finding",
+        f"{T_EVALUATOR}::test_each_lookup_result_has_one_finding",
         (
             EVALUATOR,
             "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
@@ -401,7 +401,7 @@ MISTAKES: Final = (
     mistake(
         "T28",
         "using an answer makes it last longer",
-        f"{T_MEMORY}::test_trust_that_is_withdrawn_lives_no_longer_than_its_time",
+        f"{T_MEMORY}::test_revoked_image_is_denied_after_cache_trusted",
         (
             CACHE,
             "            return record if self._is_fresh(record, self.settings.trusted) else None\n",
@@ -415,7 +415,7 @@ MISTAKES: Final = (
     mistake(
         "T28",
         "memory answers for a tag without regard to its digest",
-        f"{T_MEMORY}::test_a_pinned_digest_is_never_answered_by_another_digest_in_memory",
+        f"{T_MEMORY}::test_cached_record_does_not_apply_to_other_digest",
         (LOOKUP, "if request.pinned is None or record.status is not TrustStatus.TRUSTED:", "if record:"),
         (
             EVALUATOR,
@@ -426,7 +426,7 @@ MISTAKES: Final = (
     mistake(
         "T29",
         "a refusal is remembered as long as trust is",
-        f"{T_MEMORY}::test_an_image_that_becomes_trusted_is_admitted_within_seconds",
+        f"{T_MEMORY}::test_newly_trusted_image_is_admitted_after_cache_refused",
         (
             CACHE,
             "self._is_fresh(record, self.settings.refused)",
@@ -436,7 +436,7 @@ MISTAKES: Final = (
     mistake(
         "T29",
         "a failure is remembered like an answer",
-        f"{T_MEMORY}::test_a_failure_is_never_remembered",
+        f"{T_MEMORY}::test_failed_lookup_is_not_cached",
         (
             LOOKUP,
             "            if self._pending.get(pending.query.key) is pending:",
@@ -446,13 +446,13 @@ MISTAKES: Final = (
     mistake(
         "T30",
         "a new policy goes on with what the old one made of it",
-        f"{T_MEMORY}::test_a_new_policy_is_not_answered_by_the_old_ones_decisions",
+        f"{T_MEMORY}::test_decision_of_old_policy_is_not_reused",
         (VALIDATOR, "if evaluator is None or evaluator.policy is not policy:", "if evaluator is None:"),
     ),
     mistake(
         "T30",
         "memory is shared by registries of the same host",
-        f"{T_MEMORY}::test_a_registry_that_is_defined_anew_starts_without_memory",
+        f"{T_MEMORY}::test_redefined_registry_starts_with_empty_cache",
         (
             RECORDS,
             "return (self.registry.key, self.organization",
@@ -472,7 +472,7 @@ MISTAKES: Final = (
     mistake(
         "T32",
         "answers are filed under the repository alone",
-        f"{T_MEMORY}::test_requests_at_the_same_time_do_not_mix",
+        f"{T_MEMORY}::test_concurrent_requests_get_own_results",
         (
             RECORDS,
             "return (self.registry.key, self.organization, self.repository, what)",
@@ -482,7 +482,7 @@ MISTAKES: Final = (
     mistake(
         "T33",
         "everybody asks for themselves",
-        f"{T_MEMORY}::test_a_crowd_asks_once",
+        f"{T_MEMORY}::test_concurrent_lookups_of_one_image_make_one_call",
         (
             LOOKUP,
             "        pending = self._pending.get(key)\n        if pending is None:",
@@ -492,25 +492,25 @@ MISTAKES: Final = (
     mistake(
         "T34",
         "the memory of answers has no bound",
-        f"{T_MEMORY}::test_memory_does_not_grow_with_what_is_asked",
+        f"{T_MEMORY}::test_cache_size_is_bounded",
         (CACHE, "TLRUCache(maxsize=self.settings.max_entries,", "TLRUCache(maxsize=10**9,"),
     ),
     mistake(
         "T34",
         "the memory of what matches has no bound",
-        f"{T_MEMORY}::test_what_is_remembered_of_images_and_namespaces_is_bounded",
+        f"{T_MEMORY}::test_parse_and_match_caches_are_bounded",
         (MODEL, "lru_cache(maxsize=MAX_REMEMBERED)", "lru_cache(maxsize=None)"),
     ),
     mistake(
         "T34",
         "a namespace may be megabytes long",
-        f"{T_REVIEW}::test_names_are_bounded",
+        f"{T_REVIEW}::test_too_long_request_names_are_bad_request",
         ("webhook/admission/request.py", "msgspec.Meta(max_length=MAX_NAME)", "msgspec.Meta(min_length=0)"),
     ),
     mistake(
         "T35",
         "whatever is true enough is trust",
-        f"{T_SWR}::test_only_json_true_is_trust",
+        f"{T_SWR}::test_only_json_true_is_trusted",
         (
             ANSWERS,
             "TrustStatus.TRUSTED if answer.is_trusted is True else",
@@ -520,19 +520,19 @@ MISTAKES: Final = (
     mistake(
         "T36",
         "an answer about another tag is taken",
-        f"{T_SWR}::test_an_answer_about_something_else_is_none",
+        f"{T_SWR}::test_response_about_other_image_is_not_accepted",
         (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
     ),
     mistake(
         "T36",
         "an answer about another image is taken",
-        f"{T_SWR}::test_an_answer_about_something_else_is_none",
+        f"{T_SWR}::test_response_about_other_image_is_not_accepted",
         (ANSWERS, 'answer.path.partition("/")[2] != image:', "not answer.path:"),
     ),
     mistake(
         "T36",
         "certificates are not verified",
-        f"{T_SWR}::test_a_server_that_cannot_prove_who_it_is_is_not_believed",
+        f"{T_SWR}::test_server_certificate_of_unknown_ca_is_rejected",
         (
             "webhook/tls_contexts.py",
             "    context.minimum_version",
@@ -543,7 +543,7 @@ MISTAKES: Final = (
     mistake(
         "T37",
         "a redirect is followed",
-        f"{T_SWR}::test_a_redirect_is_not_followed",
+        f"{T_SWR}::test_redirect_is_not_followed",
         (
             TRANSPORT,
             "            redirect=False,\n            retries=False,",
@@ -553,13 +553,13 @@ MISTAKES: Final = (
     mistake(
         "T38",
         "an answer may be as large as it likes",
-        f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
+        f"{T_SWR}::test_endless_response_is_aborted_at_deadline",
         (TRANSPORT, "if size > request.max_answer:", "if size < 0:"),
     ),
     mistake(
         "T38",
         "only the single read has a time limit",
-        f"{T_SWR}::test_an_answer_without_end_ends_at_the_deadline",
+        f"{T_SWR}::test_endless_response_is_aborted_at_deadline",
         (
             TRANSPORT,
             "            with timeout_at(Deadline(deadline.at + _GRACE)):",
@@ -569,19 +569,19 @@ MISTAKES: Final = (
     mistake(
         "T39",
         "any 404 says that the image does not exist",
-        f"{T_SWR}::test_each_failure_has_its_own_word_and_none_admits",
+        f"{T_SWR}::test_each_failure_status_has_own_reason_and_denies",
         (ANSWERS, "    if not numbers:\n", "    if numbers == codes:\n"),
     ),
     mistake(
         "T39",
         "another account's image passes as an outage",
-        f"{T_SWR}::test_a_lenient_policy_lets_pass_only_what_no_author_can_cause",
+        f"{T_SWR}::test_lenient_policy_admits_only_during_outages",
         ("webhook/errors.py", "return self.fault is Fault.REGISTRY and self.transient", "return True"),
     ),
     mistake(
         "T40",
         "not in time is as good as trusted",
-        f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
+        f"{T_MEMORY}::test_review_with_hanging_lookup_is_denied_at_deadline",
         (
             EVALUATOR,
             "return CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)\n            case Found",
@@ -591,13 +591,13 @@ MISTAKES: Final = (
     mistake(
         "T40",
         "a review waits for as long as the lookup takes",
-        f"{T_MEMORY}::test_a_review_is_answered_in_time_whatever_the_lookup_does",
+        f"{T_MEMORY}::test_review_with_hanging_lookup_is_denied_at_deadline",
         (LOOKUP, "pending.wait(deadline.remaining())", "pending.wait(60)"),
     ),
     mistake(
         "T41",
         "the images of a Pod are asked about one after the other",
-        f"{T_MEMORY}::test_the_images_of_a_pod_are_asked_about_all_at_once",
+        f"{T_MEMORY}::test_images_of_pod_are_looked_up_concurrently",
         (
             EVALUATOR,
             "found = self._answers.look_up(list(lookups.values()), deadline)",
@@ -607,7 +607,7 @@ MISTAKES: Final = (
     mistake(
         "T42",
         "SWR is asked about exempt images, too",
-        f"{T_MEMORY}::test_an_exempt_image_needs_no_swr",
+        f"{T_MEMORY}::test_exempt_image_is_not_looked_up",
         (
             EVALUATOR,
             "            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))\n",
@@ -619,13 +619,13 @@ MISTAKES: Final = (
     mistake(
         "T43",
         "our own exception is left to the web server",
-        f"{T_VALIDATOR}::test_our_own_failure_denies_where_anything_is_enforced",
+        f"{T_VALIDATOR}::test_internal_error_is_denied_if_any_rule_enforces",
         (VALIDATOR, "            decision = _crash(evaluator, request, target)\n", "            raise\n"),
     ),
     mistake(
         "T43",
         "our own failure admits",
-        f"{T_VALIDATOR}::test_our_own_failure_denies_where_anything_is_enforced",
+        f"{T_VALIDATOR}::test_internal_error_is_denied_if_any_rule_enforces",
         (
             VALIDATOR,
             "    if effect is Effect.DENY:\n        return Decision.deny(target, message, status",
@@ -636,13 +636,13 @@ MISTAKES: Final = (
     mistake(
         "T44",
         "an old version of the protocol is answered as if it were the new one",
-        f"{T_PROTOCOL}::test_a_call_that_is_no_review_is_answered_as_one",
+        f"{T_PROTOCOL}::test_call_without_valid_review_gets_error",
         (REVIEW, "if review.api_version != API_VERSION:", "if not review.api_version:"),
     ),
     mistake(
         "T44",
         "an object of the wrong shape breaks the call",
-        f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
+        f"{T_PROTOCOL}::test_every_review_is_answered_with_its_uid",
         (
             REVIEW,
             "        return _read_loosely(body, str(error), pause)",
@@ -652,7 +652,7 @@ MISTAKES: Final = (
     mistake(
         "T45",
         "a label decides whether an object is judged",
-        f"{T_PROTOCOL}::test_a_label_on_a_namespace_changes_nothing",
+        f"{T_PROTOCOL}::test_namespace_label_does_not_admit_untrusted_image",
         (
             OBJECTS,
             '    uid: str = ""\n\n\nclass Container',
@@ -667,13 +667,13 @@ MISTAKES: Final = (
     mistake(
         "T46",
         "a namespace that is not known is skipped",
-        f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
+        f"{T_PROTOCOL}::test_every_review_is_answered_with_its_uid",
         (VALIDATOR, _IGNORED, "if not request.namespace or target is TargetKind.IGNORED or"),
     ),
     mistake(
         "T46",
         "a glob matches any part of a namespace's name",
-        f"{T_PROTOCOL}::test_every_review_is_answered_under_its_uid",
+        f"{T_PROTOCOL}::test_every_review_is_answered_with_its_uid",
         (
             "webhook/policy/pattern_index.py",
             "self._globs.add(glob, (glob, held))",
@@ -683,19 +683,19 @@ MISTAKES: Final = (
     mistake(
         "T50",
         "what a mild mode admits is not counted as refused",
-        f"{T_PROTOCOL}::test_what_would_be_refused_is_counted",
+        f"{T_PROTOCOL}::test_admitted_untrusted_image_is_counted",
         (EVALUATOR, "return Effect.WARN if mode is Mode.WARN else Effect.AUDIT", "return Effect.ALLOW"),
     ),
     mistake(
         "T43",
         "an object that nests too deeply breaks the call",
-        f"{T_REVIEW}::test_what_is_nested_too_deeply_is_refused_under_its_uid",
+        f"{T_REVIEW}::test_too_deeply_nested_object_is_unreadable_but_keeps_uid",
         (REVIEW, 'request = read_beginning(body, f"it {what}")', "request = None"),
     ),
     mistake(
         "T43 T44",
         "an object that is too large breaks the call",
-        f"{T_PROTOCOL}::test_an_object_too_large_is_refused_under_its_uid",
+        f"{T_PROTOCOL}::test_too_large_object_is_denied_with_its_uid",
         (
             REVIEWS,
             "    if review is None:\n        raise BadReviewError(413",
@@ -705,27 +705,27 @@ MISTAKES: Final = (
     mistake(
         "T41",
         "a Pod of tens of thousands of images keeps everybody waiting",
-        f"{T_VALIDATOR}::test_what_cannot_be_judged_is_never_waved_through",
+        f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         (VALIDATOR, "        if count > MAX_IMAGES:", "        if not policy:"),
         (VALIDATOR, "    if count > MAX_EXTRACTED:", "    if count < 0:"),
     ),
     mistake(
         "T31",
         "an audit believes that a node runs what its tag names",
-        "tests/unit/audit/test_scanning.py::test_a_node_that_runs_another_digest_is_reported",
+        "tests/unit/audit/test_scanning.py::test_node_with_another_digest_is_reported",
         ("webhook/audit/scanning.py", "and running != current:", "and running == current:"),
     ),
     # The same kind of mistake, found by inputs that nobody wrote down.
     mistake(
         "T01 T02",
         "only the first two containers of a list are looked at",
-        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (EXTRACTION, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
     ),
     mistake(
         "T05",
         "an image volume beside an ordinary one is not looked at",
-        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             EXTRACTION,
             "        if volume.image is not None:",
@@ -735,7 +735,7 @@ MISTAKES: Final = (
     mistake(
         "T06",
         "what stood anywhere in the old object is known",
-        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             EXTRACTION,
             "if before.get(use.place) != (use.image, use.pull_policy)]",
@@ -745,7 +745,7 @@ MISTAKES: Final = (
     mistake(
         "T12",
         "an object that cannot be read is one without images",
-        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             REVIEW,
             "        request.unreadable = why\n",
@@ -755,7 +755,7 @@ MISTAKES: Final = (
     mistake(
         "T26",
         "a pinned digest is not compared",
-        f"{FUZZ_REVIEWS}::test_no_request_brings_in_an_untrusted_image",
+        f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             EVALUATOR,
             "case TrustStatus.TRUSTED if reference.digest in (None, record.digest):",
@@ -765,7 +765,7 @@ MISTAKES: Final = (
     mistake(
         "T19",
         "white space and a scheme are taken off an image before it is read",
-        f"{FUZZ_REFERENCES}::test_a_string_is_trusted_only_letter_by_letter",
+        f"{FUZZ_REFERENCES}::test_image_is_trusted_only_on_exact_match",
         (
             EVALUATOR,
             "reference = parse_reference(image)",
@@ -775,7 +775,7 @@ MISTAKES: Final = (
     mistake(
         "T20",
         "an exemption is compared by its beginning",
-        f"{FUZZ_REFERENCES}::test_an_exemption_reaches_no_further_than_it_says",
+        f"{FUZZ_REFERENCES}::test_exemption_covers_only_matching_images",
         (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
         # The index of patterns would not even find it.
         (
@@ -787,7 +787,7 @@ MISTAKES: Final = (
     mistake(
         "T23",
         "a name may hold anything but a slash",
-        f"{FUZZ_REFERENCES}::test_what_is_read_is_what_is_written",
+        f"{FUZZ_REFERENCES}::test_parsed_reference_round_trips",
         (
             REFERENCE,
             '_PATH_COMPONENT: Final = re.compile(r"[a-z0-9]+',
@@ -797,7 +797,7 @@ MISTAKES: Final = (
     mistake(
         "T35",
         "what is true enough is trust",
-        f"{FUZZ_ANSWERS}::test_only_one_answer_is_trust",
+        f"{FUZZ_ANSWERS}::test_only_exact_response_is_trusted",
         (
             ANSWERS,
             "TrustStatus.TRUSTED if answer.is_trusted is True else",
@@ -807,13 +807,13 @@ MISTAKES: Final = (
     mistake(
         "T36",
         "whatever tag an answer is about, it counts",
-        f"{FUZZ_ANSWERS}::test_only_one_answer_is_trust",
+        f"{FUZZ_ANSWERS}::test_only_exact_response_is_trusted",
         (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
     ),
     mistake(
         "T25",
         "one trusted holder of a digest is enough",
-        f"{FUZZ_ANSWERS}::test_a_digest_is_trusted_by_a_whole_list_only",
+        f"{FUZZ_ANSWERS}::test_digest_is_trusted_only_by_complete_list",
         (
             CLIENT,
             "trusted = all(fact.trusted for fact in holders)",
@@ -823,7 +823,7 @@ MISTAKES: Final = (
     mistake(
         "T50",
         "a mode that nobody knows is a mild one",
-        f"{FUZZ_CONFIGURATION}::test_a_configuration_is_refused_with_reasons_or_does_what_it_says",
+        f"{FUZZ_CONFIGURATION}::test_changed_configuration_is_rejected_or_applied_as_written",
         (
             "webhook/policy/schema.py",
             '_Mode = Literal["enforce", "warn", "audit"]',
@@ -838,13 +838,13 @@ MISTAKES: Final = (
     mistake(
         "T52",
         "a snapshot is believed whoever wrote it",
-        f"{T_KEPT}::test_what_is_not_ours_is_ignored_and_written_anew",
+        f"{T_KEPT}::test_invalid_snapshot_is_ignored_and_replaced",
         (SNAPSHOT, "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
     ),
     mistake(
         "T52",
         "the code of a snapshot is compared once it is unpacked",
-        f"{T_SNAPSHOT}::test_nothing_that_is_not_authentic_is_unpacked",
+        f"{T_SNAPSHOT}::test_forged_snapshot_is_not_decompressed",
         (
             SNAPSHOT,
             "    if not hmac.compare_digest(",
@@ -854,13 +854,13 @@ MISTAKES: Final = (
     mistake(
         "T52",
         "a snapshot is unpacked without a bound",
-        f"{T_SNAPSHOT}::test_a_bomb_costs_little_even_if_its_code_fits",
+        f"{T_SNAPSHOT}::test_authentic_zip_bomb_is_rejected_with_little_memory",
         (SNAPSHOT, "unpacker.decompress(frame, MAX_FRAME)", "unpacker.decompress(frame)"),
     ),
     mistake(
         "T52",
         "what a snapshot holds answers while SWR can be asked",
-        f"{T_KEPT}::test_while_swr_answers_it_is_asked",
+        f"{T_KEPT}::test_snapshot_is_not_used_while_swr_answers",
         (
             CACHE,
             "        record = _find(self._trusted, key)\n",
@@ -870,7 +870,7 @@ MISTAKES: Final = (
     mistake(
         "T52",
         "a snapshot makes trust last longer",
-        f"{T_KEPT}::test_nothing_older_than_stale_if_error_is_kept",
+        f"{T_KEPT}::test_records_older_than_stale_if_error_are_dropped",
         (
             CACHE,
             "TrustRecord(TrustStatus.TRUSTED, entry.at, entry.digest)",
@@ -886,7 +886,7 @@ MISTAKES: Final = (
     mistake(
         "T52",
         "a snapshot from the future is believed",
-        f"{T_KEPT}::test_nothing_from_the_future_counts",
+        f"{T_KEPT}::test_records_from_future_are_ignored",
         (
             CACHE,
             "if not -MAX_CLOCK_SKEW <= age < self.settings.stale_if_error:",
@@ -901,14 +901,14 @@ MISTAKES: Final = (
     mistake(
         "T52",
         "a snapshot counts for a registry that is defined otherwise",
-        f"{T_KEPT}::test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone",
+        f"{T_KEPT}::test_records_of_redefined_registry_are_kept_and_not_used",
         (SNAPSHOTS, " if entry.key[0] in scope.registries\n", "\n"),
         (RECORDS, "return (self.registry.key, self.organization", 'return ("", self.organization'),
     ),
     mistake(
         "T53",
         "the loss of trust is not passed on",
-        f"{T_KEPT}::test_a_refusal_that_one_replica_heard_reaches_all",
+        f"{T_KEPT}::test_refusal_reaches_all_replicas",
         (
             CACHE,
             "            if had_trust:\n                self._tombstones[key] = record.fetched_at\n",
@@ -919,49 +919,49 @@ MISTAKES: Final = (
     mistake(
         "T53",
         "older trust of another replica undoes a refusal",
-        f"{T_KEPT}::test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before",
+        f"{T_KEPT}::test_refusal_wins_over_older_trust_written_later",
         (CACHE, "if heard >= entry.at - MAX_CLOCK_SKEW:", "if heard >= entry.at + 1e9:"),
     ),
     mistake(
         "T53",
         "a refusal that ended trust is forgotten in a flood of others",
-        f"{T_CACHE}::test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten",
+        f"{T_CACHE}::test_refusals_beyond_limit_do_not_evict_tombstones",
         (CACHE, "heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)", "heard = refused_at"),
     ),
     mistake(
         "T53",
         "whoever writes last is right",
-        f"{T_FACTS}::test_an_older_trust_does_not_undo_a_stored_refusal",
+        f"{T_FACTS}::test_older_trust_does_not_override_stored_refusal",
         (FACTS, "return trust if trust.at > loss.at + MAX_CLOCK_SKEW else loss", "return other"),
     ),
     mistake(
         "T53",
         "a clock that is ahead wins over a refusal",
-        f"{T_FACTS}::test_the_newer_fact_holds_and_in_doubt_the_refusal",
+        f"{T_FACTS}::test_newer_entry_wins_and_refusal_wins_within_clock_skew",
         (FACTS, "trust.at > loss.at + MAX_CLOCK_SKEW", "trust.at > loss.at"),
     ),
     mistake(
         "T54",
         "the list of a repository is read anew for each digest",
-        f"{T_LISTS}::test_a_list_answers_for_some_seconds",
+        f"{T_LISTS}::test_tag_list_is_cached_for_some_seconds",
         (LISTS, "            if known is not None:\n                return known\n", ""),
     ),
     mistake(
         "T54",
         "each question about a digest reads the list for itself",
-        f"{T_LISTS}::test_who_asks_meanwhile_shares_the_reading",
+        f"{T_LISTS}::test_concurrent_callers_share_tag_list_read",
         (LISTS, "self._reads.call(repository, ", "self._reads.call(object(), "),
     ),
     mistake(
         "T54",
         "any number of lists is read at a time",
-        f"{T_LISTS}::test_few_lists_are_read_at_a_time",
+        f"{T_LISTS}::test_concurrent_tag_list_reads_are_limited",
         (LISTS, "threading.BoundedSemaphore(MAX_AT_ONCE)", "threading.BoundedSemaphore(1000)"),
     ),
     mistake(
         "T54",
         "a record made of a list is as new as its question",
-        f"{T_LISTS}::test_another_digest_of_the_same_repository_costs_no_call",
+        f"{T_LISTS}::test_another_digest_is_answered_from_cached_tag_list",
         (
             CLIENT,
             "TrustRecord(TrustStatus.MISSING, found.read_at)",
@@ -971,19 +971,19 @@ MISTAKES: Final = (
     mistake(
         "T55",
         "a merge key is a key like any other",
-        f"{T_CLI}::test_aliases_and_merge_keys_are_followed",
+        f"{T_CLI}::test_yaml_aliases_and_merge_keys_are_resolved",
         (TREES, "if key.tag == _MERGE:", 'if key.value == "":'),
     ),
     mistake(
         "T55",
         "the first of two keys counts",
-        f"{T_CLI}::test_of_a_key_that_stands_twice_the_later_counts",
+        f"{T_CLI}::test_last_of_duplicate_keys_is_used",
         (TREES, "entries[key.value] = value", "entries.setdefault(key.value, value)"),
     ),
     mistake(
         "T55",
         "a merge that readers differ on is read as the standard says",
-        f"{T_CLI}::test_what_cannot_be_read_is_named_with_file_and_line",
+        f"{T_CLI}::test_unreadable_manifest_is_named_with_file_and_line",
         (TREES, "if twice is not None:", "if not merged:"),
         (TREES, "entries.update(merged)", "entries = merged | entries"),
     ),

@@ -18,7 +18,7 @@ REQUEST: Final = "webhook/admission/request.py"
 
 T_APP: Final = "tests/unit/server/test_app.py"
 T_SCHEDULER: Final = "tests/unit/server/test_scheduler.py"
-T_BURSTS: Final = "tests/http/test_turns.py"
+T_BURSTS: Final = "tests/http/test_request_bursts.py"
 T_PATCHING: Final = "tests/http/test_patching.py"
 T_HEADS: Final = "tests/unit/server/test_heads.py"
 T_RECORDS: Final = "tests/http/test_records.py"
@@ -44,33 +44,33 @@ FAULTS: Final = (
     mistake(
         "A1",
         "a default argument keeps what the patch replaces",
-        f"{T_PATCHING}::test_no_source_keeps_what_the_patch_replaces",
+        f"{T_PATCHING}::test_source_keeps_no_unpatched_originals",
         _SLEEPS,
     ),
     mistake(
         "A1",
         "the product is imported before the patch",
-        f"{T_PATCHING}::test_a_patch_that_comes_too_late_is_refused",
+        f"{T_PATCHING}::test_patch_after_import_of_webhook_raises_error",
         _IMPORTS_FIRST[1],
     ),
     mistake(
         "A1",
         "the program as it was: imported first, and a call kept that blocks",
-        f"{T_PATCHING}::test_nothing_in_the_running_program_keeps_what_the_patch_replaces",
+        f"{T_PATCHING}::test_running_program_keeps_no_unpatched_originals",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),
     mistake(
         "A1",
         "the same, seen by whoever waits beside it",
-        f"{T_PATCHING}::test_a_pod_of_many_cold_images_holds_up_nobody",
+        f"{T_PATCHING}::test_pod_with_many_uncached_images_does_not_delay_others",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),
     mistake(
         "C2",
         "a body is kept beside what was decoded from it",
-        "tests/unit/server/test_connections.py::test_body_read_as_a_whole_is_kept_no_longer",
+        "tests/unit/server/test_connections.py::test_completely_read_body_is_released",
         ("webhook/server/connections.py", "            self.drop()\n", "            pass\n"),
     ),
     mistake(
@@ -82,7 +82,7 @@ FAULTS: Final = (
     mistake(
         "C2",
         "bodies take whatever they want",
-        "tests/unit/server/test_body_budget.py::test_what_is_over_the_share_is_refused",
+        "tests/unit/server/test_body_budget.py::test_bytes_over_budget_are_rejected",
         (
             "webhook/server/body_budget.py",
             "if is_first and not short_of_small and large <= self._large_left:",
@@ -92,13 +92,13 @@ FAULTS: Final = (
     mistake(
         "C2",
         "a small body that waits pushes out another that waits",
-        "tests/unit/server/test_body_budget.py::test_only_a_stalled_half_gives_way",
+        "tests/unit/server/test_body_budget.py::test_only_stalled_partial_body_is_evicted",
         ("webhook/server/body_budget.py", "if lease.small and last <= since)", "if lease.small)"),
     ),
     mistake(
         "C2",
         "the beginning of a body needs a share, too",
-        "tests/unit/server/test_body_budget.py::test_the_beginning_of_a_body_is_taken_whatever_others_hold",
+        "tests/unit/server/test_body_budget.py::test_beginning_of_body_is_always_accepted",
         (
             "webhook/server/body_budget.py",
             "beginning = min(size, BEGINNING - self.beginning)",
@@ -108,13 +108,13 @@ FAULTS: Final = (
     mistake(
         "C2",
         "a body that has arrived counts as one that stalls",
-        "tests/http/test_bodies.py::test_many_small_reviews_that_wait_for_swr_cut_off_nobody",
+        "tests/http/test_bodies.py::test_small_reviews_waiting_for_swr_do_not_abort_connections",
         (WORKER, "        lease.arrived()\n", ""),
     ),
     mistake(
         "C2",
         "a review may take as long as ever after its body had to wait",
-        "tests/unit/server/test_app.py::test_the_time_that_a_body_took_is_taken_from_the_review",
+        "tests/unit/server/test_app.py::test_body_read_time_is_deducted_from_review_deadline",
         (
             "webhook/server/reviews.py",
             "Deadline(began + time_to_decide",
@@ -124,7 +124,7 @@ FAULTS: Final = (
     mistake(
         "C2",
         "a body that there is no room for is a broken call",
-        "tests/unit/server/test_app.py::test_a_body_that_there_was_no_room_for_is_refused_under_its_uid",
+        "tests/unit/server/test_app.py::test_truncated_body_is_denied_with_uid",
         (
             "webhook/server/reviews.py",
             "    if is_cut:\n        review = read_beginning(body, BUSY)\n",
@@ -134,13 +134,13 @@ FAULTS: Final = (
     mistake(
         "C2",
         "what was decoded lives for as long as its review waits",
-        "tests/unit/admission/test_validator.py::test_what_was_decoded_is_forgotten_before_a_review_waits",
+        "tests/unit/admission/test_validator.py::test_decoded_objects_are_released_before_review_waits",
         ("webhook/admission/validator.py", "        request.keep_identity()\n", ""),
     ),
     mistake(
         "C2",
         "annotations are decoded, and live for as long as their review waits",
-        "tests/http/test_bodies.py::test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory",
+        "tests/http/test_bodies.py::test_many_element_reviews_waiting_for_swr_stay_within_memory_limit",
         ("webhook/admission/validator.py", "        request.keep_identity()\n", ""),
         (
             REQUEST,
@@ -156,7 +156,7 @@ FAULTS: Final = (
     mistake(
         "C2",
         "any number of images is awaited",
-        "tests/unit/admission/test_validator.py::test_many_images_are_not_awaited_beside_too_many_others",
+        "tests/unit/admission/test_validator.py::test_review_of_many_images_does_not_wait_beyond_image_limit",
         (
             "webhook/admission/validator.py",
             "if count > FEW and self._awaited > MAX_AWAITED else",
@@ -166,7 +166,7 @@ FAULTS: Final = (
     mistake(
         "C2",
         "any number of images is awaited, seen by the memory",
-        "tests/http/test_bodies.py::test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory",
+        "tests/http/test_bodies.py::test_many_image_reviews_waiting_for_swr_stay_within_memory_limit",
         (
             "webhook/admission/validator.py",
             "if count > FEW and self._awaited > MAX_AWAITED else",
@@ -176,31 +176,31 @@ FAULTS: Final = (
     mistake(
         "C2",
         "reviews that wait may take all places",
-        "tests/http/test_places.py::test_reviews_that_wait_leave_places_for_others",
+        "tests/http/test_connection_limits.py::test_waiting_reviews_leave_connections_for_others",
         (WORKER, "return len(self._in_flight) >= most", "return False"),
     ),
     mistake(
         "C2",
         "a review that may not wait waits",
-        "tests/unit/server/test_app.py::test_a_review_that_may_not_wait_has_no_time",
+        "tests/unit/server/test_app.py::test_review_that_may_not_wait_has_expired_deadline",
         ("webhook/server/reviews.py", "            deadline = Deadline.after(0)\n", "            pass\n"),
     ),
     mistake(
         "C2",
         "a body waits for room for as long as its call may take, or longer",
-        "tests/http/test_places.py::test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call",
+        "tests/http/test_connection_limits.py::test_body_waiting_for_budget_is_denied_before_call_timeout",
         (WORKER, "        lease.expect_answer_within(time_to_decide(request.query))\n", ""),
     ),
     mistake(
         "C2",
         "the same, of its lease",
-        "tests/unit/server/test_body_budget.py::test_a_body_waits_for_half_of_its_time_at_most",
+        "tests/unit/server/test_body_budget.py::test_body_waits_for_half_of_its_time_at_most",
         ("webhook/server/body_budget.py", "min(WAIT, seconds / 2)", "WAIT"),
     ),
     mistake(
         "C2",
         "a review that waits keeps long strings of four bytes a character",
-        "tests/unit/admission/test_validator.py::test_no_long_string_is_kept_while_a_review_waits",
+        "tests/unit/admission/test_validator.py::test_long_strings_are_not_kept_while_review_waits",
         (
             "webhook/admission/validator.py",
             "[shorten(use) for use in uses[:MAX_IMAGES]]",
@@ -210,13 +210,13 @@ FAULTS: Final = (
     mistake(
         "C2",
         "the same, of who asks",
-        "tests/unit/admission/test_validator.py::test_no_long_string_is_kept_while_a_review_waits",
+        "tests/unit/admission/test_validator.py::test_long_strings_are_not_kept_while_review_waits",
         ("webhook/admission/request.py", "cut(self.user_info.username, MAX_TEXT)", "self.user_info.username"),
     ),
     mistake(
         "C1",
         "elements are not counted before they are decoded",
-        "tests/unit/admission/test_bounds.py::test_a_body_full_of_elements_is_refused_at_once_under_its_uid",
+        "tests/unit/admission/test_bounds.py::test_body_with_too_many_elements_is_unreadable_but_keeps_uid",
         (
             "webhook/admission/bounds.py",
             "        if self.elements > MAX_ELEMENTS:\n            return f",
@@ -226,44 +226,44 @@ FAULTS: Final = (
     mistake(
         "A4",
         "how deep an object may be is the interpreter's",
-        "tests/unit/admission/test_bounds.py::test_the_bound_of_levels_is_our_own",
+        "tests/unit/admission/test_bounds.py::test_nesting_limit_does_not_depend_on_python_version",
         ("webhook/admission/bounds.py", "if self.deepest > MAX_DEPTH else", "if self.deepest < 0 else"),
     ),
     mistake(
         "C1",
         "commas in strings count as elements",
-        "tests/unit/admission/test_bounds.py::test_a_large_object_that_is_honest_passes",
+        "tests/unit/admission/test_bounds.py::test_large_legitimate_object_is_accepted",
         ("webhook/admission/bounds.py", "[within_string::2]", ""),
     ),
     mistake(
         "C1 A4",
         "where a piece of a body ends, a string ends, too",
-        "tests/unit/admission/test_bounds.py::test_depth_and_elements_are_those_of_the_document",
+        "tests/unit/admission/test_bounds.py::test_counted_depth_and_elements_equal_those_of_document",
         ("webhook/admission/bounds.py", "within_string = self._quotes % 2", "within_string = 0"),
     ),
     mistake(
         "C3",
         "a body is looked through at a stretch",
-        "tests/unit/admission/test_bounds.py::test_others_have_their_turns_after_each_piece_of_a_body",
+        "tests/unit/admission/test_bounds.py::test_body_check_yields_after_each_piece",
         ("webhook/admission/bounds.py", "split_into_pieces(body, PIECE)", "[body]"),
     ),
     mistake(
         "C3",
         "the same, seen by the loop of the process",
-        "tests/http/test_loop.py::test_no_turn_of_the_loop_is_long",
+        "tests/http/test_loop.py::test_event_under_load_does_not_stall_loop",
         ("webhook/admission/bounds.py", "split_into_pieces(body, PIECE)", "[body]"),
         ("webhook/admission/bounds.py", "        if self._quotes > _MAX_QUOTES:", "        if not piece:"),
     ),
     mistake(
         "C3",
         "only bodies of 256 KiB and more take turns",
-        "tests/unit/server/test_app.py::test_a_large_body_whose_turn_does_not_come_is_refused_under_its_uid",
+        "tests/unit/server/test_app.py::test_large_body_that_waits_too_long_is_denied_with_uid",
         ("webhook/server/reviews.py", "LARGE: Final = 32 * 1024", "LARGE: Final = 256 * 1024"),
     ),
     mistake(
         "C3",
         "a large body is read without a pause",
-        "tests/unit/server/test_app.py::test_others_have_their_turns_while_a_large_body_is_read",
+        "tests/unit/server/test_app.py::test_large_body_read_yields_to_loop",
         (
             "webhook/server/reviews.py",
             "is_cut=is_cut, pause=self._large_work.pause)",
@@ -273,7 +273,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "answers to many questions are weighed by all at once",
-        "tests/unit/admission/test_evaluator.py::test_many_answers_are_weighed_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_results_of_many_lookups_are_evaluated_in_turn",
         (
             "webhook/admission/evaluator.py",
             "self._large_work is None or not answers or len(pending) <= FEW",
@@ -283,7 +283,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "every rule is compared with every image",
-        "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
+        "tests/unit/policy/test_pattern_index.py::test_index_compares_few_of_many_patterns",
         (
             "webhook/policy/pattern_index.py",
             'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
@@ -293,76 +293,76 @@ FAULTS: Final = (
     mistake(
         "C3",
         "a thousand images of one object are judged",
-        "tests/unit/admission/test_validator.py::test_what_cannot_be_judged_is_never_waved_through",
+        "tests/unit/admission/test_validator.py::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         ("webhook/admission/validator.py", "MAX_IMAGES: Final = 200", "MAX_IMAGES: Final = 5000"),
         ("webhook/admission/validator.py", "MAX_EXTRACTED: Final = 1000", "MAX_EXTRACTED: Final = 5000"),
     ),
     mistake(
         "C3",
         "many images are judged at a stretch",
-        "tests/unit/admission/test_evaluator.py::test_many_images_are_judged_in_pieces_and_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_many_images_are_evaluated_in_pieces",
         ("webhook/admission/evaluator.py", "if len(uses) > FEW:", "if not uses:"),
     ),
     mistake(
         "A1",
         "the program as it was, on a real API server",
-        "tests/cluster/test_author.py::test_an_untrusted_image_among_many_cold_ones_is_not_created",
+        "tests/cluster/test_author.py::test_untrusted_image_among_many_uncached_ones_is_not_admitted",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),
     mistake(
         "C1",
         "records without data cost neither a budget nor a turn",
-        f"{T_RECORDS}::test_updates_of_keys_without_end_hold_up_nobody",
+        f"{T_RECORDS}::test_endless_tls_key_updates_do_not_stall_loop",
         _SILENT,
         (CONNECTIONS, "if now - self._turn_began > MAX_BUSY_SECONDS:", "if now < 0:"),
     ),
     mistake(
         "C1",
         "records without data cost no budget, only turns",
-        f"{T_RECORDS}::test_updates_of_keys_without_end_hold_up_nobody",
+        f"{T_RECORDS}::test_endless_tls_key_updates_do_not_stall_loop",
         _SILENT,
     ),
     mistake(
         "C1",
         "a connection may bring few records without data, all its requests together",
-        f"{T_RECORDS}::test_a_client_that_updates_its_keys_now_and_then_is_served",
+        f"{T_RECORDS}::test_client_with_occasional_key_updates_is_served",
         (CONNECTIONS, "        self.idle = True\n        self._silent = 0\n", "        self.idle = True\n"),
     ),
     mistake(
         "C1",
         "a handshake has any size",
-        "tests/unit/server/test_connections.py::test_a_handshake_has_a_size",
+        "tests/unit/server/test_connections.py::test_handshake_size_is_limited",
         (CONNECTIONS, "if size > MAX_HANDSHAKE:", "if size < 0:"),
     ),
     mistake(
         "C2",
         "header fields have no bound together while they arrive",
-        "tests/http/test_heads.py::test_heads_without_an_end_stay_within_their_budget",
+        "tests/http/test_heads.py::test_unterminated_request_heads_stay_within_memory_budget",
         (HEADS, "self.max_buffer_headers = MAX_HEAD", "self.max_buffer_headers = MAX_FIELDS * MAX_FIELD"),
     ),
     mistake(
         "C2",
         "header fields that arrive at once have no bound together",
-        f"{T_HEADS}::test_fields_are_bounded_together",
+        f"{T_HEADS}::test_total_size_of_header_fields_is_limited",
         (HEADS, "if len(data) > MAX_HEAD:", "if not data:"),
     ),
     mistake(
         "C2",
         "trailer fields have no bound together",
-        f"{T_HEADS}::test_trailers_are_bounded_together",
+        f"{T_HEADS}::test_total_size_of_trailers_is_limited",
         (HEADS, "if len(data) > MAX_HEAD:", "if len(data) > MAX_HEAD and not from_trailer:"),
     ),
     mistake(
         "C2",
         "a review that waits keeps all that was said in its head",
-        f"{T_HEADS}::test_what_nobody_reads_is_forgotten",
+        f"{T_HEADS}::test_unused_headers_and_trailers_are_dropped",
         (HEADS, " if field[0] in KEPT", ""),
     ),
     mistake(
         "C2",
         "a review that waits for room gives way to whoever connects",
-        "tests/http/test_places.py::test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd",
+        "tests/http/test_connection_limits.py::test_body_waiting_for_budget_is_not_evicted",
         (
             WORKER,
             "        self._waiting.remove(connection)\n        self._in_flight.add(request)\n        try:\n            return",
@@ -372,50 +372,50 @@ FAULTS: Final = (
     mistake(
         "C3",
         "the page of metrics is made for each who reads it",
-        f"{T_APP}::test_the_page_of_metrics_is_not_made_for_each_of_a_flood",
+        f"{T_APP}::test_metrics_page_is_cached_for_frequent_requests",
         ("webhook/server/app.py", "Response(exposition.read(),", "Response(render(),"),
     ),
     mistake(
         "C3",
         "the page of metrics is made however much that takes",
-        "tests/unit/telemetry/test_kept_page.py::test_a_flood_gets_the_last_page",
+        "tests/unit/telemetry/test_kept_page.py::test_frequent_reads_return_cached_page",
         ("webhook/telemetry/kept_page.py", "if self._allowed >= 1:", "if self._make:"),
     ),
     mistake(
         "C3",
         "a request is begun however long ago the loop looked at its sockets",
-        f"{T_SCHEDULER}::test_a_crowd_that_is_woken_at_once_takes_many_passes",
+        f"{T_SCHEDULER}::test_simultaneous_wakeups_are_spread_over_many_passes",
         (SCHEDULER, "if self._clock() - self._polled_at > ITERATION_BUDGET:", "if self._polled_at < 0:"),
     ),
     mistake(
         "C3",
         "all who wait for a turn stand in one line",
-        f"{T_SCHEDULER}::test_the_heads_of_the_lines_go_on_in_turn",
+        f"{T_SCHEDULER}::test_queues_of_greenlets_are_served_round_robin",
         (SCHEDULER, "self._queues[reason].append(waiter)", "self._queues[0].append(waiter)"),
     ),
     mistake(
         "C3",
         "a review that is woken goes on at once",
-        f"{T_SCHEDULER}::test_a_review_that_is_woken_takes_its_turn",
+        f"{T_SCHEDULER}::test_woken_review_takes_turn_without_lock",
         (LOOKUP, "        self._take_turn()\n", ""),
     ),
     mistake(
         "C3",
         "whoever sends the next request before the answer goes on at once",
-        f"{T_BURSTS}::test_a_burst_of_small_requests_holds_up_nobody",
+        f"{T_BURSTS}::test_burst_of_small_requests_does_not_stall_loop",
         (WORKER, "scheduler.checkpoint(WaitReason.ARRIVED)", "pass"),
         (WORKER, "scheduler.wait(WaitReason.PIPELINED)", "pass"),
     ),
     mistake(
         "C3",
         "handshakes take no turns",
-        f"{T_BURSTS}::test_a_burst_of_handshakes_holds_up_nobody",
+        f"{T_BURSTS}::test_burst_of_handshakes_does_not_stall_loop",
         (WORKER, "self.service.scheduler.checkpoint(WaitReason.HANDSHAKE)", "None"),
     ),
     mistake(
         "C3",
         "a handshake takes its turn after OpenSSL's work",
-        "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_before_its_turn",
+        "tests/unit/server/test_connections.py::test_handshake_does_not_start_before_its_turn",
         (
             CONNECTIONS,
             "                take_turn()\n",
@@ -425,7 +425,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "a connection that was cut in line gets its handshake",
-        "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_that_was_given_up_in_line",
+        "tests/unit/server/test_connections.py::test_handshake_aborted_in_queue_does_not_start",
         (
             CONNECTIONS,
             "            if self.aborted:\n                raise ConnectionResetError\n",
@@ -435,7 +435,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "a handshake that stood in line for too long is done",
-        "tests/unit/server/test_connections.py::test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line",
+        "tests/unit/server/test_connections.py::test_handshake_timed_out_in_queue_does_not_start",
         (
             CONNECTIONS,
             "                take_turn()\n                self._left()\n",
@@ -445,7 +445,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "rules are only told apart by the first component of a path",
-        "tests/unit/policy/test_pattern_index.py::test_few_of_many_are_compared",
+        "tests/unit/policy/test_pattern_index.py::test_index_compares_few_of_many_patterns",
         (
             "webhook/policy/pattern_index.py",
             'self._of_host.add(f"{pattern.domain}/{path}", (pattern, held))',
@@ -455,7 +455,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "what many rules say of namespaces is compared for each of them",
-        "tests/unit/policy/test_pattern_index.py::test_few_namespaces_of_many_are_compared",
+        "tests/unit/policy/test_pattern_index.py::test_index_compares_few_of_many_namespace_globs",
         (
             "webhook/policy/pattern_index.py",
             "self._globs.add(glob, (glob, held))",
@@ -465,7 +465,7 @@ FAULTS: Final = (
     mistake(
         "C2",
         "the policy is kept once more for each namespace",
-        "tests/unit/policy/test_pattern_index.py::test_what_is_remembered_of_namespaces_is_little",
+        "tests/unit/policy/test_pattern_index.py::test_memoized_matches_use_little_memory_per_namespace",
         (
             "webhook/policy/model.py",
             "    known: bool = False\n    rules: int = 0\n",
@@ -481,7 +481,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "long work of few images is done at a stretch",
-        "tests/unit/admission/test_evaluator.py::test_long_work_of_few_images_is_done_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_long_evaluation_of_few_images_is_done_in_pieces",
         (
             "webhook/admission/time_slices.py",
             "no_pause if work is None else self._timer.pause",
@@ -491,7 +491,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "the comparisons of one image are made at a stretch",
-        "tests/unit/admission/test_evaluator.py::test_long_work_of_few_images_is_done_in_turn",
+        "tests/unit/admission/test_evaluator.py::test_long_evaluation_of_few_images_is_done_in_pieces",
         (
             "webhook/admission/evaluator.py",
             "self._evaluate_locally(use, namespace, now, slices.pause)",
@@ -501,7 +501,7 @@ FAULTS: Final = (
     mistake(
         "C3",
         "what a replica asks to warm up is compared at a stretch",
-        "tests/unit/admission/test_evaluator.py::test_what_a_review_asks_in_the_background_gives_way",
+        "tests/unit/admission/test_evaluator.py::test_background_evaluation_yields_to_reviews",
         (
             "webhook/admission/evaluator.py",
             "self._evaluate_locally(use, namespace, now, timer.pause)",
@@ -511,13 +511,13 @@ FAULTS: Final = (
     mistake(
         "C3",
         "long work takes the next turn, too, before others can",
-        "tests/unit/admission/test_evaluator.py::test_long_work_leaves_turns_to_others",
+        "tests/unit/admission/test_evaluator.py::test_long_evaluation_yields_to_other_reviews",
         ("webhook/admission/time_slices.py", "            self._work.pause()\n", ""),
     ),
     mistake(
         "C3",
         "comparing goes on when the time of a review is over",
-        "tests/unit/admission/test_evaluator.py::test_work_that_takes_longer_than_a_review_has_ends",
+        "tests/unit/admission/test_evaluator.py::test_evaluation_beyond_deadline_is_aborted_and_denied",
         ("webhook/admission/time_slices.py", "if self._end.expired:", "if not self._end:"),
     ),
     *CONNECTION_FAULTS,

@@ -27,7 +27,7 @@ HANG_GUARD = 30.0
 
 
 @dataclass(slots=True)
-class Remembering:
+class CachedStack:
     """A gate over the real memory, with time that passes when told to."""
 
     clock: FakeClock
@@ -42,18 +42,18 @@ class Remembering:
         return self.validator.validate(read_review(body), Deadline.after(HANG_GUARD))
 
 
-def remembering(facts: dict[str, Any], **changes: Any) -> Remembering:
+def cached_stack(facts: dict[str, Any], **changes: Any) -> CachedStack:
     """Return a gate over the real memory; ``facts`` are by ``organisation/repository:tag``."""
     changes.setdefault("lookup", LookupSettings(calls_per_second=1000.0, retries=0))
     clock = FakeClock()
     source = FakeTrustSource(facts, clock)
     policies = [policy(**changes)]
     lookup = TrustLookup(source, policies[0].cache, policies[0].lookup, RecorderSpy(), clock)
-    return Remembering(clock, source, lookup, Validator(lambda: policies[-1], lookup, clock=clock), policies)
+    return CachedStack(clock, source, lookup, Validator(lambda: policies[-1], lookup, clock=clock), policies)
 
 
 @dataclass(slots=True)
-class Asking:
+class WireStack:
     """A gate that asks an SWR over the wire."""
 
     policy: Policy
@@ -70,14 +70,14 @@ class Asking:
         return answer
 
 
-def asking(url: str, folder: Path, **changes: Any) -> Asking:
+def wire_stack(url: str, folder: Path, **changes: Any) -> WireStack:
     """Return a gate whose registry is asked at ``url``."""
     changes.setdefault("registries", RegistryTable.of([asked_at(url, folder)]))
     changes.setdefault("lookup", LookupSettings(timeout=1.0, retries=0, calls_per_second=1000.0))
     chosen = policy(**changes)
     metrics = Metrics("test")
     trust = TrustService(chosen, metrics, {})
-    return Asking(chosen, metrics, Validator(lambda: chosen, trust.lookup))
+    return WireStack(chosen, metrics, Validator(lambda: chosen, trust.lookup))
 
 
 def asked_at(url: str, folder: Path, **changes: Any) -> Registry:
@@ -93,7 +93,7 @@ def asked_at(url: str, folder: Path, **changes: Any) -> Registry:
     return registry(**{**values, **changes})
 
 
-def at_once(work: Sequence[Callable[[], None]]) -> None:
+def run_concurrently(work: Sequence[Callable[[], None]]) -> None:
     """Run everything at the same time and wait for all of it."""
     threads = [threading.Thread(target=job, daemon=True) for job in work]
     for thread in threads:

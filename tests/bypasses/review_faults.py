@@ -12,29 +12,29 @@ DEADLINES: Final = "webhook/deadlines.py"
 PROCESS: Final = "webhook/app/webhook_process.py"
 
 T_BEGINNING: Final = (
-    "tests/unit/admission/test_review.py::test_a_beginning_is_looked_through_once_and_is_short"
+    "tests/unit/admission/test_review.py::test_beginning_of_review_is_scanned_once_up_to_limit"
 )
-T_UNREAD: Final = "tests/unit/admission/test_request.py::test_nothing_is_made_of_what_nobody_reads"
-T_REQUEST: Final = "tests/unit/admission/test_request.py::test_what_is_kept_is_cut_by_bytes"
-T_NAMES: Final = "tests/unit/admission/test_review.py::test_names_are_bounded"
+T_UNREAD: Final = "tests/unit/admission/test_request.py::test_unused_fields_are_not_decoded"
+T_REQUEST: Final = "tests/unit/admission/test_request.py::test_kept_identity_is_truncated_by_bytes"
+T_NAMES: Final = "tests/unit/admission/test_review.py::test_too_long_request_names_are_bad_request"
 _BY_CHARACTERS: Final = (
     (REQUEST, "text[: size if text.isascii() else size // 4]", "text[:size]"),
     (EXTRACTION, "if not image.isascii() and len(image) > MAX_NON_ASCII_LENGTH:", "if not image:"),
 )
 LANE: Final = "webhook/trust/registry_queue.py"
-T_LOST: Final = "tests/unit/trust/test_registry_queue.py::test_what_nobody_waits_for_is_ended_in_pieces"
+T_LOST: Final = "tests/unit/trust/test_registry_queue.py::test_abandoned_lookups_are_ended_in_batches"
 
 REVIEW_FAULTS: Final = (
     mistake(
         "C3",
         "whoever had no turn is refused out of turn",
-        "tests/unit/server/test_scheduler.py::test_a_crowd_without_turns_of_large_work_takes_many_passes",
+        "tests/unit/server/test_scheduler.py::test_simultaneous_timeouts_of_large_work_are_spread_over_passes",
         (DEADLINES, "                self._take_turn()\n", "                pass\n"),
     ),
     mistake(
         "C3",
         "the same, seen by the loop of the process",
-        "tests/http/test_bodies.py::test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other",
+        "tests/http/test_bodies.py::test_burst_of_expired_reviews_does_not_stall_loop",
         (PROCESS, "LargeWork(take_turn)", "LargeWork()"),
     ),
     mistake(
@@ -52,8 +52,7 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C3",
         "the beginning of a broken review is read at the same stretch",
-        "tests/unit/admission/test_review.py::"
-        "test_others_have_their_turns_before_a_broken_review_is_read_again",
+        "tests/unit/admission/test_review.py::test_broken_review_yields_before_second_read",
         (REVIEW, "    pause()\n    request = read_beginning(", "    request = read_beginning("),
     ),
     mistake(
@@ -78,8 +77,7 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C2",
         "images, and the names of their places, are cut by characters",
-        "tests/unit/admission/test_validator.py::"
-        "test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes",
+        "tests/unit/admission/test_validator.py::test_bytes_kept_per_image_while_review_waits_are_bounded",
         *_BY_CHARACTERS,
     ),
     mistake(
@@ -97,13 +95,13 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C2",
         "an image loses what makes it invalid",
-        f"{T_EXTRACTION}::test_an_image_is_shortened_to_what_it_can_be_known_by",
+        f"{T_EXTRACTION}::test_overlong_image_is_shortened_to_identifiable_part",
         (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C2",
         "the same, found without a table",
-        f"{T_EXTRACTION}::test_nothing_becomes_an_image_by_being_shortened",
+        f"{T_EXTRACTION}::test_shortening_does_not_create_valid_reference",
         (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
@@ -115,7 +113,7 @@ REVIEW_FAULTS: Final = (
     mistake(
         "C3",
         "what one namespace has left is ended at a stretch, and so are refreshes",
-        "tests/unit/trust/test_registry_queue.py::test_refreshes_that_nobody_waits_for_are_ended_in_pieces",
+        "tests/unit/trust/test_registry_queue.py::test_abandoned_refreshes_are_ended_in_batches",
         (LANE, "while pending_lookups and len(abandoned) < MAX_ABANDONED:", "while flights:"),
     ),
 )

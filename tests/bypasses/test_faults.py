@@ -50,20 +50,20 @@ def numbers_in(docstring: str) -> set[str]:
     }
 
 
-def test_every_fault_stands_in_one_document() -> None:
+def test_every_fault_is_in_one_document() -> None:
     """What an attacker could use in the threat model, the rest in the report on resilience."""
     assert set(read_rows("threat-model.md")) == set(BROKEN)
     assert set(read_rows("resilience.md")) == set(FAULTS) - set(BROKEN)
 
 
 @pytest.mark.parametrize("name", ["threat-model", "resilience"])
-def test_both_languages_name_the_same_tests(name: str) -> None:
+def test_translations_name_same_tests(name: str) -> None:
     """Fault by fault, in the same order."""
     assert list(read_rows(f"{name}.zh-CN.md").items()) == list(read_rows(f"{name}.md").items())
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_tests_of_a_fault_name_it(fault: str) -> None:
+def test_docstrings_of_fault_tests_name_fault(fault: str) -> None:
     """In their docstrings, so that whoever sees one fail finds the row."""
     assert ROWS[fault]
     for path, name in ROWS[fault]:

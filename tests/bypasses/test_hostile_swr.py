@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.bypasses.full_stack import asked_at, asking, at_once
+from tests.bypasses.full_stack import asked_at, run_concurrently, wire_stack
 from tests.emulator.server import Emulator
 from tests.support.builders import HOST, exemption, rule
 from webhook.admission.decision import Decision
@@ -44,11 +44,11 @@ SAYS = [
 
 
 @pytest.mark.parametrize(("image", "allowed", "expected"), SAYS, ids=[case[0] for case in SAYS])
-def test_only_json_true_is_trust(
+def test_only_json_true_is_trusted(
     emulator: Emulator, tmp_path: Path, image: str, allowed: bool, expected: str
 ) -> None:
     """Over the wire as in memory (T35, T22)."""
-    response = asking(emulator.url, tmp_path).decide(f"{HOST}/shop/{image}")
+    response = wire_stack(emulator.url, tmp_path).decide(f"{HOST}/shop/{image}")
     assert (response["allowed"], finding(response)) == (allowed, expected)
 
 
@@ -62,16 +62,16 @@ LIES = [
 
 
 @pytest.mark.parametrize(("answer", "expected"), [case[1:] for case in LIES], ids=[case[0] for case in LIES])
-def test_an_answer_about_something_else_is_none(
+def test_response_about_other_image_is_not_accepted(
     emulator: Emulator, tmp_path: Path, answer: dict[str, Any], expected: str
 ) -> None:
     """A proxy that mixes up answers is no witness (T36)."""
     emulator.state.set_tag("shop/web:1.0", is_trusted=True, answer=answer)
-    response = asking(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
+    response = wire_stack(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
     assert (response["allowed"], finding(response)) == (False, expected)
 
 
-def test_a_server_that_cannot_prove_who_it_is_is_not_believed(tmp_path: Path) -> None:
+def test_server_certificate_of_unknown_ca_is_rejected(tmp_path: Path) -> None:
     """TLS is verified, and there is no key that switches that off (T36)."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -79,17 +79,17 @@ def test_a_server_that_cannot_prove_who_it_is_is_not_believed(tmp_path: Path) ->
     known = tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(known)
     with Emulator(context=context) as emulator:
-        stranger = asking(emulator.url, tmp_path).decide(WEB)
+        stranger = wire_stack(emulator.url, tmp_path).decide(WEB)
         assert (stranger["allowed"], finding(stranger), emulator.calls()) == (False, "unknown/unavailable", 0)
         trusting = RegistryTable.of([asked_at(emulator.url, tmp_path, ca_file=str(known))])
-        assert asking(emulator.url, tmp_path, registries=trusting).decide(WEB)["allowed"]
+        assert wire_stack(emulator.url, tmp_path, registries=trusting).decide(WEB)["allowed"]
 
 
-def test_a_redirect_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
+def test_redirect_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
     """Nobody else ever sees the credential, or answers for SWR (T37)."""
     with Emulator() as elsewhere:
         emulator.break_with("redirect", body=f"{elsewhere.url}/v2/manage/namespaces/shop/repos/web/tags/1.0")
-        response = asking(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
+        response = wire_stack(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
         assert (response["allowed"], finding(response)) == (False, "unknown/malformed")
         assert elsewhere.calls() == 0
 
@@ -109,13 +109,13 @@ FLOODS = [
 
 
 @pytest.mark.parametrize(("kind", "values", "reason", "detail"), FLOODS, ids=[case[0] for case in FLOODS])
-def test_an_answer_without_end_ends_at_the_deadline(
+def test_endless_response_is_aborted_at_deadline(
     emulator: Emulator, tmp_path: Path, kind: str, values: dict[str, Any], reason: str, detail: str
 ) -> None:
     """It is cut off and refused, and another image is not kept waiting (T38, T40)."""
     emulator.break_with(kind, match="/web/", **values)
     timeout = 1.5 if reason == "timeout" else 15.0  # what fails by itself must do so on a busy machine, too
-    gate = asking(
+    gate = wire_stack(
         emulator.url,
         tmp_path,
         lookup=LookupSettings(timeout=timeout, retries=0, concurrency=2, calls_per_second=1000.0),
@@ -127,7 +127,7 @@ def test_an_answer_without_end_ends_at_the_deadline(
     def look_up(image: str) -> None:
         decisions[image] = gate.decision(image)
 
-    at_once([lambda: look_up(WEB), lambda: look_up(f"{HOST}/shop/api:1.4")])
+    run_concurrently([lambda: look_up(WEB), lambda: look_up(f"{HOST}/shop/api:1.4")])
     check = decisions[WEB].results[0].check
     assert (decisions[WEB].allowed, check.reason) == (False, reason)
     assert check.failure is not None
@@ -150,12 +150,12 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("status", "body", "expected", "code"), STATUSES)
-def test_each_failure_has_its_own_word_and_none_admits(
+def test_each_failure_status_has_own_reason_and_denies(
     emulator: Emulator, tmp_path: Path, status: int, body: str, expected: str, code: int
 ) -> None:
     """Missing, not permitted, not believed, not there: told apart, all refused (T39)."""
     emulator.break_with("status", status=status, body=body)
-    response = asking(emulator.url, tmp_path).decide(WEB)
+    response = wire_stack(emulator.url, tmp_path).decide(WEB)
     assert (response["allowed"], finding(response), response["status"]["code"]) == (False, expected, code)
 
 
@@ -163,16 +163,16 @@ LENIENT = [("unknown/unavailable", 500, True), ("unknown/forbidden", 403, False)
 
 
 @pytest.mark.parametrize(("expected", "status", "allowed"), LENIENT)
-def test_a_lenient_policy_lets_pass_only_what_no_author_can_cause(
+def test_lenient_policy_admits_only_during_outages(
     emulator: Emulator, tmp_path: Path, expected: str, status: int, allowed: bool
 ) -> None:
     """``onLookupFailure: allow`` is about outages (T39)."""
     emulator.break_with("status", status=status)
-    response = asking(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
+    response = wire_stack(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
     assert (response["allowed"], finding(response)) == (allowed, expected)
 
 
-def test_another_regions_image_is_asked_in_its_region(emulator: Emulator, tmp_path: Path) -> None:
+def test_image_of_other_region_is_looked_up_in_its_region(emulator: Emulator, tmp_path: Path) -> None:
     """The same name elsewhere is another image (T21)."""
     other = "swr.cn-south-1.myhuaweicloud.com"
     with Emulator() as south:
@@ -183,16 +183,16 @@ def test_another_regions_image_is_asked_in_its_region(emulator: Emulator, tmp_pa
                 asked_at(south.url, tmp_path, hosts=(other,), region="cn-south-1"),
             ]
         )
-        gate = asking(emulator.url, tmp_path, registries=registries)
+        gate = wire_stack(emulator.url, tmp_path, registries=registries)
         assert gate.decide(WEB)["allowed"]
         assert not gate.decide(f"{other}/shop/web:1.0")["allowed"]
         assert (emulator.calls("/web/"), south.calls("/web/")) == (1, 1)
 
 
-def test_levels_of_a_name_are_sent_as_swr_wants_them(emulator: Emulator, tmp_path: Path) -> None:
+def test_nested_repository_is_sent_with_dollar_separators(emulator: Emulator, tmp_path: Path) -> None:
     """``a/b/c`` is asked about as ``a$b$c``, which nobody can write (T22)."""
     emulator.state.set_tag("shop/a/b/c:1", is_trusted=True)
-    gate = asking(emulator.url, tmp_path)
+    gate = wire_stack(emulator.url, tmp_path)
     assert gate.decide(f"{HOST}/shop/a/b/c:1")["allowed"]
     assert not gate.decide(f"{HOST}/shop/a$b/c:1")["allowed"]
     assert emulator.state.calls == {"/v2/manage/namespaces/shop/repos/a$b$c/tags/1": 1}
@@ -213,48 +213,48 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=[ascii(name[:20]) for name in HOSTILE])
-def test_a_hostile_name_reaches_nobody(emulator: Emulator, tmp_path: Path, name: str) -> None:
+def test_hostile_name_is_denied_without_call(emulator: Emulator, tmp_path: Path, name: str) -> None:
     """It is refused before any call (T23)."""
-    response = asking(emulator.url, tmp_path).decide(f"{HOST}/shop/{name}:1.0")
+    response = wire_stack(emulator.url, tmp_path).decide(f"{HOST}/shop/{name}:1.0")
     assert (response["allowed"], emulator.calls()) == (False, 0)
 
 
-def test_a_pinned_digest_must_be_the_tags_own(emulator: Emulator, tmp_path: Path) -> None:
+def test_pinned_digest_must_match_tag(emulator: Emulator, tmp_path: Path) -> None:
     """The node pulls the digest, whatever the tag says (T26)."""
-    gate = asking(emulator.url, tmp_path)
+    gate = wire_stack(emulator.url, tmp_path)
     assert gate.decide(f"{WEB}@{FIRST}")["allowed"]
     response = gate.decide(f"{WEB}@{SECOND}")
     assert (response["allowed"], finding(response)) == (False, "digest-mismatch")
 
 
-def test_a_digest_alone_is_trusted_by_all_its_tags(emulator: Emulator, tmp_path: Path) -> None:
+def test_digest_only_image_requires_all_tags_trusted(emulator: Emulator, tmp_path: Path) -> None:
     """Never taken for ``latest``; refused, or resolved with every holder trusted (T25)."""
     emulator.state.set_tag("shop/web:latest", is_trusted=True, digest=SECOND)
     by_digest = f"{HOST}/shop/web@"
-    assert finding(asking(emulator.url, tmp_path).decide(by_digest + FIRST)) == "invalid/digest-only"
-    gate = asking(emulator.url, tmp_path, digest_only="resolve")
+    assert finding(wire_stack(emulator.url, tmp_path).decide(by_digest + FIRST)) == "invalid/digest-only"
+    gate = wire_stack(emulator.url, tmp_path, digest_only="resolve")
     assert gate.decide(by_digest + FIRST)["allowed"]
     assert finding(gate.decide(by_digest + SECOND)) == "untrusted"
     assert finding(gate.decide(by_digest + "sha256:" + "0" * 64)) == "missing"
 
 
-def test_exempt_images_work_with_swr_down(emulator: Emulator, tmp_path: Path) -> None:
+def test_exempt_image_is_admitted_while_swr_is_down(emulator: Emulator, tmp_path: Path) -> None:
     """And cost no call (T42)."""
     emulator.break_with("reset")
-    gate = asking(emulator.url, tmp_path, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
+    gate = wire_stack(emulator.url, tmp_path, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
     assert gate.decide(WEB)["allowed"]
     assert emulator.calls() == 0
 
 
-def test_a_watching_gate_admits_and_counts_what_it_would_refuse(emulator: Emulator, tmp_path: Path) -> None:
+def test_audit_and_warn_modes_admit_untrusted_image(emulator: Emulator, tmp_path: Path) -> None:
     """The response of each mode, over the wire (T50)."""
     image = f"{HOST}/shop/web:2.0"
-    watching = asking(emulator.url, tmp_path, rules=(rule("all", mode="audit"),))
+    watching = wire_stack(emulator.url, tmp_path, rules=(rule("all", mode="audit"),))
     response = watching.decide(image)
     assert (response["allowed"], response["auditAnnotations"]["decision"], "warnings" in response) == (
         True,
         "audit",
         False,
     )
-    warned = asking(emulator.url, tmp_path, rules=(rule("all", mode="warn"),)).decide(image)
+    warned = wire_stack(emulator.url, tmp_path, rules=(rule("all", mode="warn"),)).decide(image)
     assert (warned["allowed"], len(warned["warnings"])) == (True, 1)

@@ -62,7 +62,7 @@ BROKEN = [
 @pytest.mark.parametrize(
     ("body", "headers", "status"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
 )
-def test_a_call_that_is_no_review_is_answered_as_one(
+def test_call_without_valid_review_gets_error(
     server: ServerProcess, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     """Never ``allowed``: the failure policy decides (T44)."""
@@ -88,7 +88,7 @@ ANSWERED: list[tuple[str, bytes, bool, int]] = [
 @pytest.mark.parametrize(
     ("body", "allowed", "code"), [case[1:] for case in ANSWERED], ids=[case[0] for case in ANSWERED]
 )
-def test_every_review_is_answered_under_its_uid(
+def test_every_review_is_answered_with_its_uid(
     server: ServerProcess, body: bytes, allowed: bool, code: int
 ) -> None:
     """With 200 and a verdict, whatever is in it (T43, T44, T46)."""
@@ -99,7 +99,7 @@ def test_every_review_is_answered_under_its_uid(
     assert response.get("status", {}).get("code", 0) == code
 
 
-def test_a_label_on_a_namespace_changes_nothing(server: ServerProcess) -> None:
+def test_namespace_label_does_not_admit_untrusted_image(server: ServerProcess) -> None:
     """Who may edit a namespace may label it: only its name counts (T45)."""
     labels = {"swr-trust/ignore": "true", "kubernetes.io/metadata.name": "sandbox-1"}
     obj = pod(UNTRUSTED)
@@ -109,7 +109,7 @@ def test_a_label_on_a_namespace_changes_nothing(server: ServerProcess) -> None:
     assert answer["response"]["allowed"] is False
 
 
-def test_the_largest_object_is_judged(server: ServerProcess) -> None:
+def test_largest_object_is_evaluated(server: ServerProcess) -> None:
     """An update near the limit of the API server carries its object twice (T44)."""
     old, new = pod(TRUSTED), pod(UNTRUSTED)
     for obj in (old, new):
@@ -121,7 +121,7 @@ def test_the_largest_object_is_judged(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("size", [7, 20, 39])
-def test_an_object_too_large_is_refused_under_its_uid(server: ServerProcess, size: int) -> None:
+def test_too_large_object_is_denied_with_its_uid(server: ServerProcess, size: int) -> None:
     """Each ``<`` of a Pod takes six bytes in a review, so its author can make one too large (T43, T44)."""
     obj = pod(UNTRUSTED)
     obj["spec"]["containers"][0]["args"] = ["<" * (size * 2**20 // 6 + 1)]
@@ -134,7 +134,7 @@ def test_an_object_too_large_is_refused_under_its_uid(server: ServerProcess, siz
     )
 
 
-def test_a_dry_run_leaves_no_trace_that_alarms(server: ServerProcess) -> None:
+def test_dry_run_is_counted_without_break_glass(server: ServerProcess) -> None:
     """It is judged and counted as a dry run, and nothing else happens (T44)."""
     before = server.metric("swr_trust_break_glass_total")
     post(server, review(pod(UNTRUSTED), dryRun=True))
@@ -146,7 +146,7 @@ def test_a_dry_run_leaves_no_trace_that_alarms(server: ServerProcess) -> None:
     ("namespace", "decision", "effect", "warnings"),
     [("watched", "audit", "record", 0), ("warned", "warn", "warn", 1)],
 )
-def test_what_would_be_refused_is_counted(
+def test_admitted_untrusted_image_is_counted(
     server: ServerProcess, namespace: str, decision: str, effect: str, warnings: int
 ) -> None:
     """A mode that admits is no mode that looks away (T50)."""

@@ -37,18 +37,18 @@ def read_rows(name: str = "threat-model.md") -> dict[str, tuple[str, list[tuple[
     return rows
 
 
-def test_every_case_has_a_row() -> None:
+def test_every_case_has_row() -> None:
     """In order, none twice, none missing."""
     assert list(read_rows()) == CASES
 
 
-def test_both_languages_name_the_same_defences_and_tests() -> None:
+def test_translations_name_same_defenses_and_tests() -> None:
     """Case by case, in the same order."""
     assert list(read_rows("threat-model.zh-CN.md").items()) == list(read_rows().items())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_a_row_names_exists(case: str) -> None:
+def test_module_and_tests_of_row_exist(case: str) -> None:
     """The module that defends, and at least one test, by its name."""
     module, tests = read_rows()[case]
     assert (ROOT / module).is_file()
@@ -58,7 +58,7 @@ def test_what_a_row_names_exists(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_case_has_a_mistake_that_is_seen(case: str) -> None:
+def test_every_case_has_mistake_caught_by_test(case: str) -> None:
     """And the row names the test that sees it."""
     tests = {f"{path}::{name}" for path, name in read_rows()[case][1]}
     seeing = {item.test for item in ALL if case in item.cases}
@@ -67,7 +67,7 @@ def test_every_case_has_a_mistake_that_is_seen(case: str) -> None:
 
 
 @pytest.mark.parametrize("item", ALL, ids=[item.mistake for item in ALL])
-def test_every_mistake_can_still_be_made(item: Mistake) -> None:
+def test_every_mistake_applies_to_source(item: Mistake) -> None:
     """The source that an edit replaces is there, once: ``make defences`` makes the edit."""
     for edit in item.edits:
         assert (ROOT / edit.path).read_text(encoding="utf-8").count(edit.old) == 1

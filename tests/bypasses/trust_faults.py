@@ -50,7 +50,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B7",
         "a digest leads around a rule for tags",
-        "tests/unit/policy/test_rules_and_digests.py::test_rule_in_doubt_the_strictest_counts",
+        "tests/unit/policy/test_rules_and_digests.py::test_strictest_of_possible_rules_applies",
         (
             "webhook/policy/pattern_index.py",
             "if pattern.may_match(reference):",
@@ -60,7 +60,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B1",
         "the deadline of a review counts as SWR's failure",
-        f"{T_LOOKUP}::test_the_deadline_of_a_review_brings_no_old_trust_back",
+        f"{T_LOOKUP}::test_review_deadline_does_not_serve_stale_trust",
         (
             LOOKUP,
             '"SWR had not answered when the time of this review was over", fault=Fault.LOCAL',
@@ -70,7 +70,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B1",
         "the same, seen by who tries it at any moment",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         (
             LOOKUP,
             '"SWR had not answered when the time of this review was over", fault=Fault.LOCAL',
@@ -80,7 +80,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B2",
         "waiting in our queue counts as SWR's failure",
-        f"{T_LOOKUP}::test_a_lookup_that_is_still_queued_brings_no_old_trust_back",
+        f"{T_LOOKUP}::test_queued_lookup_does_not_serve_stale_trust",
         (
             LOOKUP,
             '"the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL',
@@ -90,31 +90,31 @@ TRUST_FAULTS: Final = (
     mistake(
         "B3",
         "onLookupFailure counts for our own limits",
-        f"{T_EVALUATOR}::test_a_failed_lookup_passes_only_if_nobody_can_cause_it",
+        f"{T_EVALUATOR}::test_failed_lookup_is_admitted_only_if_no_author_can_cause_it",
         (ERRORS, "return self.fault is Fault.REGISTRY and self.transient", "return self.transient"),
     ),
     mistake(
         "B4",
         "a long list counts as an endpoint that does not answer",
-        f"{T_CLIENT}::test_what_becomes_of_a_list_is_the_fault_of_its_repository",
+        f"{T_CLIENT}::test_failed_tag_list_is_image_fault_unless_control_list_fails",
         (CLIENT, "raise LookupTimeout(detail, fault=Fault.IMAGE) from None", "raise"),
     ),
     mistake(
         "B4",
         "the breaker counts what is not the registry's fault",
-        f"{T_LOOKUP}::test_what_is_not_the_registrys_fault_opens_no_breaker",
+        f"{T_LOOKUP}::test_local_and_image_faults_do_not_open_breaker",
         (LANE, "if failure.fault is Fault.REGISTRY and not failure.is_counted:", "if failure.fault:"),
     ),
     mistake(
         "B1",
         "a call counts however little of its time was left",
-        f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
+        f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
         (REQUESTS_PER_YIELD, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
     ),
     mistake(
         "B1",
         "a call counts although this process was held up",
-        f"{T_TURN}::test_a_timeout_is_swrs_fault_only_if_swr_had_the_time",
+        f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
         (
             REQUESTS_PER_YIELD,
             "elif self._lateness() - late > self._timeout * MAX_HELD_UP:",
@@ -124,7 +124,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B2",
         "waiting for the trial of a credential counts as SWR's failure",
-        f"{T_CREDENTIALS}::test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline",
+        f"{T_CREDENTIALS}::test_wait_for_trial_ends_at_deadline_of_caller",
         (
             GUARD,
             "raise LookupTimeout(detail, fault=Fault.LOCAL)",
@@ -134,56 +134,56 @@ TRUST_FAULTS: Final = (
     mistake(
         "B3",
         "a throttle of SWR counts as its failure",
-        f"{T_LOOKUP}::test_a_throttle_of_swr_admits_nothing",
+        f"{T_LOOKUP}::test_throttling_by_swr_does_not_serve_stale_trust",
         _THROTTLE_ADMITS,
     ),
     mistake(
         "B3",
         "the same, seen by who floods SWR through us",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _THROTTLE_ADMITS,
     ),
     mistake(
         "B4",
         "a tag that SWR chokes on counts as an outage",
-        f"{T_CLIENT}::test_what_fails_about_one_image_only_is_the_fault_of_the_image",
+        f"{T_CLIENT}::test_failure_about_one_image_is_image_fault",
         _NO_CONTROL,
     ),
     mistake(
         "B4",
         "the same, seen by who names such tags",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _NO_CONTROL,
     ),
     mistake(
         "B4",
         "an answer does not end an outage if its lookup fails",
-        f"{T_LOOKUP}::test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup",
+        f"{T_LOOKUP}::test_answer_closes_breaker_even_if_lookup_fails",
         (REQUESTS_PER_YIELD, "        self._breaker.succeed()\n", "        pass\n"),
     ),
     mistake(
         "B4",
         "the same, seen by who names what SWR chokes on after an outage",
-        f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
+        f"{T_AUTHOR}::test_failing_image_names_do_not_prolong_outage",
         (CALLS, "                call_limiter.record_answer()\n", "                pass\n"),
         (CALLS, ", in_doubt=call_limiter.is_probe", ""),
     ),
     mistake(
         "B4",
         "the control request is about an organisation of the author",
-        f"{T_FALLBACK}::test_control_asks_about_another_organisation_of_the_policy",
+        f"{T_FALLBACK}::test_control_request_uses_another_organization_of_policy",
         (FALLBACK, "if name != organization), organization)", "if name), organization)"),
     ),
     mistake(
         "B1",
         "what is known is not looked at again after a wait",
-        f"{T_LOOKUP}::test_what_is_known_is_looked_at_again_after_a_wait",
+        f"{T_LOOKUP}::test_cached_record_is_checked_again_after_wait",
         (LOOKUP, "self._look_again(requests, found) if waiting else found", "found"),
     ),
     mistake(
         "B6",
         "an organisation that is refused is still compared with",
-        f"{T_CLIENT}::test_an_organisation_that_is_refused_is_compared_with_no_more",
+        f"{T_CLIENT}::test_organization_with_401_is_not_used_as_control",
         (
             "webhook/swr/organizations.py",
             "            self._answered.pop(organization, None)\n\n    def is",
@@ -193,7 +193,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B5",
         "a joined lookup stays in the queue of whoever asked first",
-        f"{T_AUTHOR}::test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue",
+        f"{T_AUTHOR}::test_image_shared_with_long_pod_is_answered_by_own_namespace_queue",
         (
             LOOKUP,
             "if not pending.started and request.tenant not in pending.tenants:",
@@ -203,7 +203,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B6",
         "every 401 pauses the credential",
-        f"{T_CLIENT}::test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others",
+        f"{T_CLIENT}::test_401_about_one_organization_does_not_pause_working_credential",
         (
             CLIENT,
             "fault = self._attribute_refusal(\n                        response, organization, generation, deadline, call_limiter\n                    )",
@@ -213,7 +213,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B6",
         "while nothing was answered yet every 401 is about the credential",
-        f"{T_CLIENT}::test_a_pause_that_is_a_guess_admits_nothing",
+        f"{T_CLIENT}::test_pause_after_unexplained_401_is_not_registry_fault",
         (
             CLIENT,
             "return Fault.REGISTRY if names_credential(answer)",
@@ -223,7 +223,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B6",
         "what an earlier secret was answered is forgotten",
-        f"{T_CLIENT}::test_a_request_that_an_earlier_secret_was_answered_is_compared_with",
+        f"{T_CLIENT}::test_request_answered_with_earlier_secret_is_used_as_control",
         (
             "webhook/swr/organizations.py",
             "if other != organization\n",
@@ -233,37 +233,37 @@ TRUST_FAULTS: Final = (
     mistake(
         "B9",
         "one namespace may fill the whole queue",
-        f"{T_AUTHOR}::test_one_namespaces_flood_leaves_places_in_the_queue",
+        f"{T_AUTHOR}::test_flood_of_one_namespace_does_not_fill_queue",
         (LANE, " or own >= MAX_WAITING_PER_TENANT", ""),
     ),
     mistake(
         "B4",
         "any timeout is the endpoint's fault",
-        f"{T_SILENCE}::test_image_that_swr_is_slow_about_says_nothing_of_the_endpoint",
+        f"{T_SILENCE}::test_timeout_is_image_fault_if_control_request_is_answered",
         _NEVER_IN_DOUBT,
     ),
     mistake(
         "B4",
         "the same, seen by who names what SWR never answers about",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _NEVER_IN_DOUBT,
     ),
     mistake(
         "B4",
         "the same, in the program that ships",
-        "tests/http/test_slow_names.py::test_names_that_swr_is_slow_about_are_no_outage",
+        "tests/http/test_slow_names.py::test_slow_image_names_are_not_treated_as_outage",
         _NEVER_IN_DOUBT,
     ),
     mistake(
         "B4",
         "a moment of silence is enough",
-        f"{T_SILENCE}::test_answer_shortly_before_the_end_leaves_too_little_silence",
+        f"{T_SILENCE}::test_late_answer_to_other_call_prevents_outage",
         (SILENCE, ">= call.seconds * SILENT", ">= 0"),
     ),
     mistake(
         "B4",
         "silence is remembered when nobody asks any more",
-        f"{T_SILENCE}::test_silence_ends_with_the_calls_that_saw_it",
+        f"{T_SILENCE}::test_earlier_outage_does_not_affect_later_timeout",
         (
             SILENCE,
             "                self._tried = 0\n                self._unanswered.clear()\n                return None",
@@ -278,19 +278,19 @@ TRUST_FAULTS: Final = (
     mistake(
         "B4",
         "a probe is sent without a control request beside it",
-        f"{T_AUTHOR}::test_names_that_swr_chokes_on_keep_no_outage_alive",
+        f"{T_AUTHOR}::test_failing_image_names_do_not_prolong_outage",
         (CALLS, ", in_doubt=call_limiter.is_probe", ""),
     ),
     mistake(
         "B4",
         "one call counts as often as lookups fail by it",
-        f"{T_LOOKUP}::test_a_failure_that_many_lookups_share_counts_once",
+        f"{T_LOOKUP}::test_failure_shared_by_lookups_counts_once_for_breaker",
         (LANE, " and not failure.is_counted", ""),
     ),
     mistake(
         "B4",
         "where the call for one tag is missing, control requests fail always",
-        f"{T_FALLBACK}::test_control_is_a_list_where_the_call_for_one_tag_is_missing",
+        f"{T_FALLBACK}::test_control_request_is_tag_list_if_tag_call_is_missing",
         (
             CALLS,
             "            if not is_unpublished(answer):\n                return not is_failure(answer)\n",
@@ -300,49 +300,49 @@ TRUST_FAULTS: Final = (
     mistake(
         "B4",
         "anybody knows the name that control requests ask about",
-        f"{T_FALLBACK}::test_control_asks_about_a_name_that_nobody_can_push_to",
+        f"{T_FALLBACK}::test_control_request_uses_unpredictable_names",
         (FALLBACK, 'return f"{PROBE}-{secrets.token_hex(8)}"', 'return f"{PROBE}-{16 * chr(48)}"'),
     ),
     mistake(
         "B4",
         "control requests are about an organisation of the policy",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         (FALLBACK, "if organization is None or not own:", "if not own:"),
     ),
     mistake(
         "B4",
         "one control request that fails is enough",
-        f"{T_CLIENT}::test_one_control_request_that_fails_by_itself_proves_nothing",
+        f"{T_CLIENT}::test_single_failed_control_request_is_not_registry_fault",
         _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "one control request that is not answered is a silence",
-        f"{T_SILENCE}::test_one_control_request_that_is_lost_is_no_outage",
+        f"{T_SILENCE}::test_single_lost_control_request_is_not_outage",
         _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "the same, in the program that ships",
-        "tests/http/test_slow_names.py::test_one_control_request_that_is_lost_is_no_outage",
+        "tests/http/test_slow_names.py::test_single_lost_control_request_is_not_outage",
         _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "the same, by what authors can do",
-        f"{T_AUTHOR}::test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted",
+        f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _ONE_SAMPLE,
     ),
     mistake(
         "B4",
         "two calls for one control request count twice",
-        f"{T_SILENCE}::test_two_calls_may_stand_for_one_control_request",
+        f"{T_SILENCE}::test_two_calls_of_one_control_request_are_one_sample",
         (SILENCE, "            if not is_recorded:\n", "            if True:\n"),
     ),
     mistake(
         "B6",
         "a login that takes long is the registry's fault",
-        f"{T_CREDENTIALS}::test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline",
+        f"{T_CREDENTIALS}::test_wait_for_login_ends_at_deadline_of_caller",
         (
             FETCHED,
             "if self._failed is not None else Fault.LOCAL",
@@ -352,31 +352,31 @@ TRUST_FAULTS: Final = (
     mistake(
         "B6",
         "control requests that are refused pause no credential",
-        f"{T_CLIENT}::test_a_control_request_that_is_refused_pauses_the_credential",
+        f"{T_CLIENT}::test_control_request_with_401_pauses_credential",
         (CALLS, "self._credential.reject(generation)", "pass"),
     ),
     mistake(
         "B6",
         "control requests that are answered accept no credential",
-        f"{T_CLIENT}::test_a_control_request_that_is_answered_ends_the_trial_of_a_credential",
+        f"{T_CLIENT}::test_answered_control_request_accepts_credential_on_trial",
         _NO_ACCEPTANCE,
     ),
     mistake(
         "B6",
         "the same, seen by whoever waits for the trial",
-        "tests/http/test_slow_names.py::test_slow_name_keeps_no_credential_on_trial",
+        "tests/http/test_slow_names.py::test_slow_image_does_not_block_unproven_credential",
         _NO_ACCEPTANCE,
     ),
     mistake(
         "B6",
         "any answer to a control request accepts a credential",
-        f"{T_CLIENT}::test_a_control_request_whose_answer_says_nothing_of_a_credential_accepts_none",
+        f"{T_CLIENT}::test_control_answer_before_authentication_does_not_accept_credential",
         (CALLS, _ACCEPTS, "if answer is not None:"),
     ),
     mistake(
         "B2",
         "answers that fill the line count as silence",
-        f"{T_SILENCE}::test_large_answers_that_are_still_arriving_are_no_silence",
+        f"{T_SILENCE}::test_incoming_bytes_of_large_answers_are_not_outage",
         (
             SILENCE,
             "if len(self._unanswered) < SAMPLES or self._received() - self._bytes >= ALIVE:",
@@ -386,19 +386,19 @@ TRUST_FAULTS: Final = (
     mistake(
         "B2",
         "bytes of an answer count once it is complete",
-        f"{T_TRANSPORT}::test_bytes_count_before_an_answer_is_complete",
+        f"{T_TRANSPORT}::test_received_bytes_are_counted_before_answer_is_complete",
         (TRANSPORT, "response.read1(", "response.read("),
     ),
     mistake(
         "B2",
         "a timeout on a line that is full is the endpoint's fault",
-        f"{T_TRANSPORT}::test_timeout_while_much_else_arrives_is_ours",
+        f"{T_TRANSPORT}::test_timeout_during_heavy_traffic_is_local_fault",
         (TRANSPORT, "if call.fault is Fault.REGISTRY and call.shared_a_busy_line:", "if not call:"),
     ),
     mistake(
         "B4",
         "a slow name chooses the address of all others",
-        "tests/unit/swr/test_connecting.py::test_slow_image_does_not_choose_the_address_of_the_others",
+        "tests/unit/swr/test_connecting.py::test_slow_image_does_not_change_address_of_other_lookups",
         (
             TRANSPORT,
             "if dead or not self.connector.has_answered(self.endpoint, self._began):",
@@ -408,13 +408,13 @@ TRUST_FAULTS: Final = (
     mistake(
         "B1",
         "what a review has asked itself is not looked at again",
-        f"{T_LOOKUP}::test_what_a_review_has_asked_is_looked_at_again_after_a_wait",
+        f"{T_LOOKUP}::test_fetched_record_is_checked_again_after_wait",
         (LOOKUP, "result.origin is Origin.STALE:", "result.origin is not Origin.CACHE:"),
     ),
     mistake(
         "B1",
         "an answer is as young as its last byte",
-        f"{T_CLIENT}::test_an_answer_is_as_old_as_its_question",
+        f"{T_CLIENT}::test_record_time_is_that_of_request",
         (
             CLIENT,
             "record = read_tag(response, query, asked_at)",

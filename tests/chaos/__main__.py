@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.environment import REVIEW_SECONDS, open_world
+from tests.chaos.environment import REVIEW_SECONDS, open_environment
 from tests.chaos.matrix import MATRIX
-from tests.chaos.running import MAX_GROWTH, Asking, Outcome, Seen, judge_healthy, run_row
+from tests.chaos.running import MAX_GROWTH, Outcome, ReviewLoad, Seen, check_healthy, run_row
 
 CLIENTS = 6
 HEALTHY_CLIENTS = 2
@@ -40,11 +40,11 @@ def main() -> int:
         "",
     ):
         table.add_column(name, overflow="fold")
-    with tempfile.TemporaryDirectory() as path, open_world(Path(path), rows) as world:
+    with tempfile.TemporaryDirectory() as path, open_environment(Path(path), rows) as world:
         for row in rows:
-            with Asking(world, world.healthy, HEALTHY_CLIENTS, pause=HEALTHY_PAUSE) as asking:
+            with ReviewLoad(world, world.healthy, HEALTHY_CLIENTS, pause=HEALTHY_PAUSE) as asking:
                 outcome = run_row(world, row, options.seconds, CLIENTS)
-            problems = [*outcome.problems, *judge_healthy(asking.seen)]
+            problems = [*outcome.problems, *check_healthy(asking.seen)]
             if outcome.growth > MAX_GROWTH:
                 problems.append(f"grew by {outcome.growth:.0f} MiB")
             if asking.seen.slowest > REVIEW_SECONDS / 2:

@@ -15,7 +15,7 @@ from typing import Any
 
 import trustme
 
-from tests.chaos.line import Line
+from tests.chaos.forwarder import Forwarder
 from tests.chaos.matrix import Row
 from tests.chaos.serve import DOMAIN, GREENLETS, NAMES
 from tests.emulator.server import Emulator
@@ -77,14 +77,14 @@ class Client:
 class Account:
     """Implements ``Site``: an organisation, an endpoint name and a secret of its own."""
 
-    def __init__(self, key: str, world: World, *, signed: bool = False) -> None:
+    def __init__(self, key: str, world: SwrEnvironment, *, signed: bool = False) -> None:
         """Make the account known to the emulator."""
         self.key = key
         self._world = world
         self._signed = signed
         self._generation = 0
         self._files = [world.folder / f"{key}.{name}" for name in ("token", "secret")]
-        self._line = Line(world.emulator.port) if key in ("refused", "hole") else None
+        self._line = Forwarder(world.emulator.port) if key in ("refused", "hole") else None
         self._count = 0
         self._lock = threading.Lock()
         for name, trusted in (("earlier", True), ("bad", False)):
@@ -117,14 +117,14 @@ class Account:
         self._world.emulator.state.set_tag(f"{self.key}/{name}:1", is_trusted=True)
         return self.image(name)
 
-    def strike(self, kind: str, **values: Any) -> None:
+    def inject_fault(self, kind: str, **values: Any) -> None:
         self._world.emulator.break_with(kind, match=self._match, **values)
 
-    def cut_line(self) -> None:
+    def refuse_connections(self) -> None:
         assert self._line is not None
         self._line.cut()
 
-    def swallow_line(self) -> None:
+    def hang_connections(self) -> None:
         assert self._line is not None
         self._line.swallow()
 
@@ -166,8 +166,8 @@ class Account:
         return f"{self.key}-{self._generation}"
 
 
-class World:
-    """Everything that runs; made by ``open_world``."""
+class SwrEnvironment:
+    """Everything that runs; made by ``open_environment``."""
 
     def __init__(self, folder: Path, emulator: Emulator, ca: trustme.CA, rows: Sequence[Row]) -> None:
         self.folder = folder
@@ -210,13 +210,13 @@ class World:
 
 
 @contextlib.contextmanager
-def open_world(folder: Path, rows: Sequence[Row]) -> Iterator[World]:
+def open_environment(folder: Path, rows: Sequence[Row]) -> Iterator[SwrEnvironment]:
     """Start everything; the webhook is ready and has asked SWR nothing yet."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(f"*{DOMAIN}").configure_cert(context)
     with Emulator(context=context) as emulator:
-        world = World(folder, emulator, ca, rows)
+        world = SwrEnvironment(folder, emulator, ca, rows)
         try:
             with world.server:
                 yield world

@@ -10,15 +10,15 @@ from typing import Any, Protocol
 class Site(Protocol):
     """What a fault is done to: one account of SWR, of its own, that images are asked of."""
 
-    def strike(self, kind: str, **values: Any) -> None:
+    def inject_fault(self, kind: str, **values: Any) -> None:
         """Let the emulator show a fault for this account; see ``Fault`` of the emulator."""
         ...
 
-    def cut_line(self) -> None:
+    def refuse_connections(self) -> None:
         """Let the account's endpoint refuse connections."""
         ...
 
-    def swallow_line(self) -> None:
+    def hang_connections(self) -> None:
         """Let the account's endpoint take connections and say nothing."""
         ...
 
@@ -55,7 +55,7 @@ class Row:
 
     name: str
     key: str
-    strike: Callable[[Site], None]
+    inject_fault: Callable[[Site], None]
     cold: tuple[str, int]
     earlier: str
     mixed: bool = False
@@ -65,7 +65,7 @@ class Row:
 
 
 def _status(status: int, body: str = "", **headers: str) -> Callable[[Site], None]:
-    return lambda site: site.strike("status", status=status, body=body, headers=headers)
+    return lambda site: site.inject_fault("status", status=status, body=body, headers=headers)
 
 
 def _code(number: str) -> str:
@@ -73,7 +73,7 @@ def _code(number: str) -> str:
 
 
 def _kind(kind: str, **values: Any) -> Callable[[Site], None]:
-    return lambda site: site.strike(kind, **values)
+    return lambda site: site.inject_fault(kind, **values)
 
 
 STALE = "trusted/stale"
@@ -86,9 +86,9 @@ FORBIDDEN = ("unknown/forbidden", 403)
 MISSING = ("missing", 403)
 
 MATRIX = (
-    Row("connections refused", "refused", lambda site: site.cut_line(), UNAVAILABLE, STALE),
+    Row("connections refused", "refused", lambda site: site.refuse_connections(), UNAVAILABLE, STALE),
     Row("connections reset", "reset", _kind("reset"), UNAVAILABLE, STALE),
-    Row("connections accepted, no response", "hole", lambda site: site.swallow_line(), TIMEOUT, STALE),
+    Row("connections accepted, no response", "hole", lambda site: site.hang_connections(), TIMEOUT, STALE),
     Row("no response after the request", "silence", _kind("hang"), TIMEOUT, STALE),
     Row("slow response headers", "headers", _kind("trickle-headers", latency=0.05), TIMEOUT, STALE),
     Row("slow response body", "body", _kind("trickle-body", latency=0.05), TIMEOUT, STALE),

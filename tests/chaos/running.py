@@ -9,9 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.chaos.environment import REVIEW_SECONDS, Account, Client, Verdict, World
+from tests.chaos.environment import REVIEW_SECONDS, Account, Client, SwrEnvironment, Verdict
 from tests.chaos.matrix import THROTTLED, TIMEOUT, UNAVAILABLE, Row
-from tests.support.process_stats import find_worker, look_at
+from tests.support.process_stats import find_worker, read_process_stats
 from webhook.trust.limiter import LONGEST_BACK_OFF
 
 EXPIRY = 1.3
@@ -50,11 +50,17 @@ class Seen:
         return ", ".join(sorted({item.finding for item in self.verdicts[kind]}))
 
 
-class Asking:
+class ReviewLoad:
     """Asks about images of one account, by several clients, for as long as it is entered."""
 
     def __init__(
-        self, world: World, account: Account, clients: int, *, earlier: bool = True, pause: float = PAUSE
+        self,
+        world: SwrEnvironment,
+        account: Account,
+        clients: int,
+        *,
+        earlier: bool = True,
+        pause: float = PAUSE,
     ) -> None:
         self._world = world
         self._account = account
@@ -100,7 +106,7 @@ class Outcome:
     problems: tuple[str, ...]
 
 
-def run_row(world: World, row: Row, seconds: float, clients: int, pause: float = PAUSE) -> Outcome:
+def run_row(world: SwrEnvironment, row: Row, seconds: float, clients: int, pause: float = PAUSE) -> Outcome:
     """Show a fault for so many seconds, to reviews of so many clients, and wait for the recovery."""
     account = world.accounts[row.key]
     client = Client(world.server)
@@ -110,11 +116,11 @@ def run_row(world: World, row: Row, seconds: float, clients: int, pause: float =
         if not before.allowed:
             problems.append(f"before the fault: {before.finding}")
         time.sleep(EXPIRY)
-    resident = look_at(find_worker(world.server)).resident
-    row.strike(account)
-    with Asking(world, account, clients, earlier=not row.new, pause=pause) as asking:
+    resident = read_process_stats(find_worker(world.server)).resident
+    row.inject_fault(account)
+    with ReviewLoad(world, account, clients, earlier=not row.new, pause=pause) as asking:
         time.sleep(seconds)
-    growth = look_at(find_worker(world.server)).resident - resident
+    growth = read_process_stats(find_worker(world.server)).resident - resident
     account.mend()
     if row.rotates:
         account.rotate()
@@ -170,7 +176,7 @@ def _is_known_bad(row: Row, kind: str, item: Verdict) -> bool:
     return row.mixed and kind == "bad" and (item.finding, item.allowed) == ("untrusted", False)
 
 
-def judge_healthy(seen: Seen) -> list[str]:
+def check_healthy(seen: Seen) -> list[str]:
     """Return what is wrong with the verdicts of an account that had no fault, beside one that had."""
     wanted = {"earlier": (True, "trusted"), "cold": (True, "trusted"), "bad": (False, "untrusted")}
     problems = list(seen.failures)

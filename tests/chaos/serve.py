@@ -21,7 +21,7 @@ HANG_SECONDS: Final = 60.0
 COUNT_SECONDS: Final = 2.0
 
 
-def _tell_resolver(socket: Any) -> None:
+def _configure_resolver(socket: Any) -> None:
     """Put names below ``chaos.test`` before the system's; ``socket`` is not patched yet, so it is the original."""
     resolve, pause = socket.getaddrinfo, time.sleep
 
@@ -69,4 +69,4 @@ def _count(worker: Any) -> None:
     worker.Worker.run = run_counted
 
 
-HOOKS: Final = {"socket": _tell_resolver, "webhook.server.worker": _count}
+HOOKS: Final = {"socket": _configure_resolver, "webhook.server.worker": _count}

@@ -21,11 +21,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.environment import World, open_world
+from tests.chaos.environment import SwrEnvironment, open_environment
 from tests.chaos.matrix import MATRIX, Row
-from tests.chaos.running import Asking, judge_healthy, run_row
+from tests.chaos.running import ReviewLoad, check_healthy, run_row
 from tests.http.wire import HELLO, connect, handshake, reset
-from tests.support.process_stats import find_worker, look_at
+from tests.support.process_stats import find_worker, read_process_stats
 from tests.support.serving import write_pair
 
 ROWS = tuple(row for row in MATRIX if not row.new)
@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=240.0, help="for how long, at least four rounds")
     seconds = parser.parse_args().seconds
     console, rounds, problems = Console(width=110), [], []
-    with tempfile.TemporaryDirectory() as path, open_world(Path(path), ROWS) as world:
+    with tempfile.TemporaryDirectory() as path, open_environment(Path(path), ROWS) as world:
         _warm_up(world)
         ends = time.monotonic() + seconds
         while len(rounds) < MIN_ROUNDS or time.monotonic() < ends:
@@ -77,14 +77,14 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def _warm_up(world: World) -> None:
+def _warm_up(world: SwrEnvironment) -> None:
     """Let every account be asked by as many clients as a fault is watched by, so that its pool is filled."""
     for account in world.accounts.values():
-        with Asking(world, account, 4, pause=0.01):
+        with ReviewLoad(world, account, 4, pause=0.01):
             time.sleep(WARM_UP_SECONDS)
 
 
-def _run_round(world: World) -> tuple[Round, list[str]]:
+def _run_round(world: SwrEnvironment) -> tuple[Round, list[str]]:
     problems: list[str] = []
     counts = {"reviews": 0, "faults": 0}
     rows = list(ROWS)
@@ -101,17 +101,17 @@ def _run_round(world: World) -> tuple[Round, list[str]]:
 
         return step
 
-    with Asking(world, world.healthy, 3, pause=0.02) as asking, contextlib.ExitStack() as stack:
+    with ReviewLoad(world, world.healthy, 3, pause=0.02) as asking, contextlib.ExitStack() as stack:
         stack.enter_context(_again(break_things(rows[:half]), 0.1))
         stack.enter_context(_again(break_things(rows[half:]), 0.1))
         stack.enter_context(_again(lambda: world.write_policy(_more_policy()), 5.0))
         stack.enter_context(_again(lambda: write_pair(world.ca, world.certificate), 3.0))
-        stack.enter_context(_again(lambda: _be_rude(world), 1.0))
+        stack.enter_context(_again(lambda: _open_and_reset_connections(world), 1.0))
         stack.enter_context(_again(lambda: problems.extend(_look_at_probes(world)), 2.0))
         time.sleep(ROUND_SECONDS)
-    problems += judge_healthy(asking.seen)
+    problems += check_healthy(asking.seen)
     time.sleep(CALM_SECONDS)
-    vitals = look_at(find_worker(world.server))
+    vitals = read_process_stats(find_worker(world.server))
     taken = {
         "MiB": vitals.resident,
         "threads": float(vitals.threads),
@@ -156,7 +156,7 @@ def _more_policy() -> str:
     return f'hint: "{mark}"\nrules:\n{rules}'
 
 
-def _be_rude(world: World) -> None:
+def _open_and_reset_connections(world: SwrEnvironment) -> None:
     """Be a crowd of clients that say little and vanish."""
     crowd = [connect(world.server) for _ in range(30)]
     for connection in crowd:
@@ -169,7 +169,7 @@ def _be_rude(world: World) -> None:
         reset(connection)
 
 
-def _look_at_probes(world: World) -> list[str]:
+def _look_at_probes(world: SwrEnvironment) -> list[str]:
     world.server.get("/metrics")
     status, report = world.server.get("/readyz?verbose")
     return [] if status == 200 else [f"not ready: {report.decode()}"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.chaos.environment import REVIEW_SECONDS, open_world
+from tests.chaos.environment import REVIEW_SECONDS, open_environment
 from tests.chaos.matrix import MATRIX, Row
-from tests.chaos.running import MAX_GROWTH, Asking, Outcome, Seen, judge_healthy, run_row
-from tests.support.process_stats import find_worker, look_at
+from tests.chaos.running import MAX_GROWTH, Outcome, ReviewLoad, Seen, check_healthy, run_row
+from tests.support.process_stats import find_worker, read_process_stats
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -35,15 +35,15 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Show all faults at once."""
     done = Run()
-    with open_world(tmp_path_factory.mktemp("chaos"), MATRIX) as world:
+    with open_environment(tmp_path_factory.mktemp("chaos"), MATRIX) as world:
 
         def show(key: str) -> None:
             row = next(row for row in MATRIX if row.key == key)
             done.outcomes[key] = run_row(world, row, FAULT_SECONDS, 2, PAUSE)
 
-        resident = look_at(find_worker(world.server)).resident
+        resident = read_process_stats(find_worker(world.server)).resident
         threads = [threading.Thread(target=show, args=(row.key,)) for row in MATRIX]
-        with Asking(world, world.healthy, 1, pause=PAUSE / 4) as asking:
+        with ReviewLoad(world, world.healthy, 1, pause=PAUSE / 4) as asking:
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
@@ -54,33 +54,33 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             for thread in threads:
                 thread.join(60)
         done.healthy = asking.seen
-        done.growth = look_at(find_worker(world.server)).resident - resident
+        done.growth = read_process_stats(find_worker(world.server)).resident - resident
         done.logs = world.server.logs()
         done.after = world.server.get("/readyz?verbose")[1].decode()
     return done
 
 
 @pytest.mark.parametrize("row", MATRIX, ids=[row.name for row in MATRIX])
-def test_each_fault_gets_its_verdict_and_passes(run: Run, row: Row) -> None:
+def test_fault_gets_expected_findings_and_recovers(run: Run, row: Row) -> None:
     """Answers in time, nothing admitted that SWR does not vouch for, trust from earlier, recovery."""
     outcome = run.outcomes[row.key]
     assert outcome.seen.count >= 2
     assert outcome.problems == ()
 
 
-def test_an_account_without_a_fault_notices_nothing(run: Run) -> None:
+def test_account_without_fault_is_not_affected(run: Run) -> None:
     """Right verdicts, in time, whatever hangs beside it."""
     assert run.healthy.count > 20
-    assert judge_healthy(run.healthy) == []
+    assert check_healthy(run.healthy) == []
     assert run.healthy.slowest < REVIEW_SECONDS / 2
 
 
-def test_the_replica_stays_ready(run: Run) -> None:
+def test_replica_stays_ready_during_faults(run: Run) -> None:
     """Readiness is about its own certificate and configuration, never about SWR."""
     assert {status for status, _ in run.probes} == {200}
 
 
-def test_the_probe_says_who_does_not_answer_and_which_credential_rests(run: Run) -> None:
+def test_probe_names_unavailable_registry_and_paused_credential(run: Run) -> None:
     """A person who looks sees it at once, and that it is over."""
     during = "".join(report for _, report in run.probes)
     assert re.search(
@@ -91,7 +91,7 @@ def test_the_probe_says_who_does_not_answer_and_which_credential_rests(run: Run)
         assert f"[+] credential {kind}: in use" in run.after
 
 
-def test_memory_stays_flat_and_the_log_without_a_traceback(run: Run) -> None:
+def test_memory_is_bounded_and_log_has_no_traceback(run: Run) -> None:
     """Under bombs and floods and all the rest."""
     assert run.growth < 2 * MAX_GROWTH
     assert "Traceback" not in run.logs

@@ -29,12 +29,12 @@ def pod_of(objects: Objects) -> dict[str, Any]:
     return spec
 
 
-def test_it_is_off_by_default() -> None:
+def test_audit_is_disabled_by_default() -> None:
     """Nothing of it is rendered."""
     assert [one["metadata"]["name"] for one in render() if "audit" in one["metadata"]["name"]] == []
 
 
-def test_it_changes_nothing_of_the_webhook() -> None:
+def test_audit_does_not_change_webhook_objects() -> None:
     """Each object that was there without it is the same: no rollout waits for it."""
     without = {(one["kind"], one["metadata"]["name"]): one for one in render()}
     objects = {(one["kind"], one["metadata"]["name"]): one for one in audit()}
@@ -42,7 +42,7 @@ def test_it_changes_nothing_of_the_webhook() -> None:
     assert {name for _, name in objects.keys() - without.keys()} == {AUDIT}
 
 
-def test_there_is_one_at_a_time_with_the_webhooks_policy_and_identity() -> None:
+def test_audit_is_one_replica_with_policy_and_identity_of_webhook() -> None:
     """The same ConfigMap and Secret, mounted at the same places."""
     objects = audit()
     spec = objects.one("Deployment", AUDIT)["spec"]
@@ -68,7 +68,7 @@ def test_there_is_one_at_a_time_with_the_webhooks_policy_and_identity() -> None:
     ]
 
 
-def test_its_rights_are_those_that_a_real_api_server_was_seen_to_demand() -> None:
+def test_audit_rights_are_those_required_by_api_server() -> None:
     """No other, and under a ServiceAccount of its own."""
     objects = audit()
     assert objects.one("ClusterRole", AUDIT)["rules"] == rights(AUDIT)
@@ -91,21 +91,21 @@ def test_its_rights_are_those_that_a_real_api_server_was_seen_to_demand() -> Non
     ],
     ids=["no reports", "no Events"],
 )
-def test_what_is_switched_off_needs_no_right(changes: dict[str, Any], groups: list[str], absent: str) -> None:
+def test_disabled_feature_has_no_right(changes: dict[str, Any], groups: list[str], absent: str) -> None:
     """Neither the option nor the rule is there."""
     objects = audit({"audit": changes})
     assert [rule["apiGroups"][0] for rule in objects.one("ClusterRole", AUDIT)["rules"]] == groups
     assert absent not in pod_of(objects)["containers"][0]["args"]
 
 
-def test_without_roles_of_the_chart_reports_have_no_owner() -> None:
+def test_reports_without_chart_roles_have_no_owner() -> None:
     """There is no ClusterRole to name."""
     objects = audit({"rbac": {"create": False}})
     assert objects.of("ClusterRole") == []
     assert not [arg for arg in pod_of(objects)["containers"][0]["args"] if arg.startswith("--report-owner")]
 
 
-def test_its_pod_satisfies_the_restricted_standard() -> None:
+def test_audit_pod_satisfies_restricted_standard() -> None:
     """As the webhook's does."""
     objects = audit()
     webhook = objects.one("Deployment", NAME)["spec"]["template"]["spec"]
@@ -116,7 +116,7 @@ def test_its_pod_satisfies_the_restricted_standard() -> None:
     assert pod["containers"][0]["resources"]["limits"].keys() == {"memory"}
 
 
-def test_its_probes_go_to_the_one_port() -> None:
+def test_audit_probes_use_http_port() -> None:
     """Ready says that it runs, not that SWR answers."""
     container = pod_of(audit())["containers"][0]
     paths = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
@@ -126,7 +126,7 @@ def test_its_probes_go_to_the_one_port() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
-def test_it_is_scraped_as_a_job_of_its_own(kind: str) -> None:
+def test_audit_is_scraped_as_separate_job(kind: str) -> None:
     """Alerts on replicas do not count it."""
     value = kind[0].lower() + kind[1:]
     objects = audit({value: {"enabled": True, "labels": {"release": "prometheus"}}})
@@ -143,14 +143,14 @@ def test_it_is_scraped_as_a_job_of_its_own(kind: str) -> None:
     assert selected["app.kubernetes.io/component"] == "audit"
 
 
-def test_it_is_scraped_by_annotations() -> None:
+def test_audit_is_scraped_by_annotations() -> None:
     """Plain HTTP at its own port."""
     objects = audit({"scrapeAnnotations": {"prometheus": True}})
     annotations = objects.one("Deployment", AUDIT)["spec"]["template"]["metadata"]["annotations"]
     assert (annotations["prometheus.io/scheme"], annotations["prometheus.io/port"]) == ("http", "8080")
 
 
-def test_a_network_policy_covers_it() -> None:
+def test_network_policy_covers_audit() -> None:
     """Who may read the metrics is a matter of its own, where it may connect to is not."""
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     objects = audit({"networkPolicy": {"enabled": True}, "audit": {"ingressFrom": [peer]}})
@@ -160,7 +160,7 @@ def test_a_network_policy_covers_it() -> None:
     assert policy["egress"] == objects.one("NetworkPolicy", NAME)["spec"]["egress"]
 
 
-def test_a_serviceaccount_that_exists_can_be_used() -> None:
+def test_audit_can_use_existing_service_account() -> None:
     """IAM knows identities by their names."""
     objects = audit({"audit": {"serviceAccount": {"name": "auditor"}}})
     assert pod_of(objects)["serviceAccountName"] == "auditor"
@@ -169,13 +169,13 @@ def test_a_serviceaccount_that_exists_can_be_used() -> None:
 
 
 @pytest.mark.parametrize("interval", ["10", "1h30", "0.5h", "", "30s"])
-def test_an_interval_is_hours_and_minutes(interval: str) -> None:
+def test_invalid_audit_interval_is_rejected(interval: str) -> None:
     """The schema says so before anything is installed."""
     with pytest.raises(HelmError, match="audit"):
         audit({"audit": {"interval": interval}})
 
 
-def test_the_rules_take_the_label_that_cces_prometheus_wants() -> None:
+def test_prometheus_rule_has_labels_for_cce() -> None:
     """It evaluates no other."""
     labels = {"role": "operator-prometheus"}
     objects = audit({"prometheusRule": {"enabled": True, "labels": labels}})
@@ -184,7 +184,7 @@ def test_the_rules_take_the_label_that_cces_prometheus_wants() -> None:
     assert f'job="{AUDIT}"' in str(rule["spec"]["groups"])
 
 
-def test_an_installed_audit_reports_what_runs_and_leaves_nothing_behind(
+def test_installed_audit_writes_reports_and_uninstall_deletes_them(
     prepare: Prepare, cluster: ControlPlane, tmp_path: Path
 ) -> None:
     """Its Pod as rendered, with its own ServiceAccount's token; ``helm uninstall`` takes the reports away."""

@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_chart_of_the_bundle_is_the_chart(made: Path) -> None:
+def test_bundled_chart_equals_chart(made: Path) -> None:
     """Under the name that CCE's My Charts wants."""
     with tarfile.open(made / f"{NAME}-{__version__}.tgz") as chart:
         names = {name.partition("/")[2] for name in chart.getnames()}
@@ -51,7 +51,7 @@ def test_the_chart_of_the_bundle_is_the_chart(made: Path) -> None:
     assert names == {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
 
 
-def test_a_whole_bundle_is_verified(made: Path) -> None:
+def test_complete_bundle_passes_verification(made: Path) -> None:
     """Each file is in the list."""
     done = verify(made)
     assert (done.returncode, done.stdout) == (0, "all 3 files are as they were\n")
@@ -67,7 +67,9 @@ def test_a_whole_bundle_is_verified(made: Path) -> None:
     ],
     ids=["another file", "no file", "a file more", "no sums"],
 )
-def test_harm_is_seen(made: Path, tmp_path: Path, harm: Callable[[Path], object], words: str) -> None:
+def test_modified_bundle_fails_verification(
+    made: Path, tmp_path: Path, harm: Callable[[Path], object], words: str
+) -> None:
     """Whatever was changed, lost or added on the way."""
     folder = tmp_path / "copy"
     shutil.copytree(made, folder)
@@ -77,13 +79,13 @@ def test_harm_is_seen(made: Path, tmp_path: Path, harm: Callable[[Path], object]
     assert words in done.stdout + done.stderr
 
 
-def test_a_part_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_unknown_bundle_part_is_rejected(tmp_path: Path) -> None:
     """A misspelt part is not a part that was made."""
     done = make(tmp_path, "charts")
     assert (done.returncode, done.stderr) == (2, "no such part: charts\n")
 
 
-def test_its_readme_speaks_of_this_version() -> None:
+def test_bundle_readme_names_current_version() -> None:
     """The commands can be copied."""
     text = (BUNDLE / "README.md").read_text(encoding="utf-8")
     assert f"{NAME}-{__version__}.oci.tar" in text

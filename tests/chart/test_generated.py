@@ -27,7 +27,7 @@ def leaves(value: Any, path: str = "") -> set[str]:
     return {path}
 
 
-def test_every_value_is_documented_by_a_comment() -> None:
+def test_every_value_has_comment() -> None:
     """A mapping may be documented as a whole."""
     documented = {path for path, _, _ in describe_values(VALUES_TEXT)}
     values = leaves(yaml.safe_load(VALUES_TEXT))
@@ -36,17 +36,17 @@ def test_every_value_is_documented_by_a_comment() -> None:
     ] == []
 
 
-def test_the_readme_is_written_from_the_values() -> None:
+def test_chart_readme_is_generated_from_values() -> None:
     """``python -m tests.chart.generating`` writes it."""
     assert (CHART / "README.md").read_text(encoding="utf-8") == build_readme(VALUES_TEXT)
 
 
-def test_the_schema_of_the_policy_is_the_programs_own() -> None:
+def test_chart_policy_schema_equals_program_schema() -> None:
     """A key that the program reads is one that Helm accepts, and the other way round."""
     assert build_values_schema(SCHEMA) == SCHEMA
 
 
-def test_no_mapping_of_the_schema_takes_unknown_keys() -> None:
+def test_schema_mappings_reject_unknown_keys() -> None:
     """But where Kubernetes' own structures are passed on."""
 
     def open_mappings(schema: Any, path: str) -> set[str]:
@@ -63,14 +63,14 @@ def test_no_mapping_of_the_schema_takes_unknown_keys() -> None:
     assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
 
 
-def test_the_chart_is_of_the_programs_version() -> None:
+def test_chart_version_equals_program_version() -> None:
     """One release has one number."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == chart["version"] == __version__
     assert f":{__version__}\n" in chart["annotations"]["artifacthub.io/images"]
 
 
-def test_chart_metadata_is_what_artifact_hub_reads() -> None:
+def test_chart_metadata_is_valid_for_artifact_hub() -> None:
     """Its annotations are YAML in strings."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     annotations = chart["annotations"]
@@ -82,7 +82,7 @@ def test_chart_metadata_is_what_artifact_hub_reads() -> None:
     assert all(int(number) <= 99 for number in chart["version"].split("."))
 
 
-def test_the_base_is_written_from_the_chart() -> None:
+def test_kustomize_base_is_generated_from_chart() -> None:
     """``python -m tests.chart.generating`` writes it; no file is left over from before."""
     written = render_manifests(find_helm())
     for path, content in written.items():
@@ -129,7 +129,7 @@ def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
         ("cert-manager", {"certificates": {"mode": "certManager"}}),
     ],
 )
-def test_an_overlay_renders_to_the_objects_of_the_chart(overlay: str, changes: dict[str, Any]) -> None:
+def test_overlay_renders_same_objects_as_chart(overlay: str, changes: dict[str, Any]) -> None:
     """Whoever has no Helm gets the same, and the namespace on top."""
     manifests = named(kustomize(DEPLOY / "overlays" / overlay))
     namespace = manifests.pop(("Namespace", "swr-trust"))
@@ -138,7 +138,7 @@ def test_an_overlay_renders_to_the_objects_of_the_chart(overlay: str, changes: d
     assert manifests == chart
 
 
-def test_the_component_adds_the_audit_to_any_overlay(tmp_path: Any) -> None:
+def test_rescan_component_adds_audit_to_overlay(tmp_path: Any) -> None:
     """As docs/audit.md shows it: the objects of the chart with ``audit.enabled``."""
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     (tmp_path / "kustomization.yaml").write_text(
@@ -150,7 +150,7 @@ def test_the_component_adds_the_audit_to_any_overlay(tmp_path: Any) -> None:
     assert manifests == named(Objects(template(values, "--skip-tests", kubernetes=OLDEST)))
 
 
-def test_an_overlay_of_the_users_own_replaces_the_policy(tmp_path: Any) -> None:
+def test_user_overlay_replaces_policy(tmp_path: Any) -> None:
     """As docs/install.md shows it."""
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     text = "apiVersion: swr-trust/v1\n"

@@ -50,13 +50,13 @@ def says(cluster: ControlPlane, image: str, words: str) -> bool:
     return words in run(cluster, "gitops", image, "--dry-run=server")
 
 
-def is_at_work(cluster: ControlPlane) -> bool:
+def is_enforcing(cluster: ControlPlane) -> bool:
     """Whether the webhook is called over TLS that is verified, and decides."""
     created = "created (server dry run)"
     return says(cluster, TRUSTED, created) and says(cluster, UNTRUSTED, REFUSED)
 
 
-def test_replacing_every_object_takes_nothing_away_for_longer_than_five_seconds(
+def test_replaced_object_recovers_within_five_seconds(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path
 ) -> None:
     """``Replace=true``: certificate, caBundle and snapshot are rendered empty, and filled in again."""
@@ -68,13 +68,13 @@ def test_replacing_every_object_takes_nothing_away_for_longer_than_five_seconds(
         random.Random(1).shuffle(objects)
         for one in objects:
             cluster.kubectl("replace", "-f", "-", stdin=one)
-            cluster.wait_for(f"{one['kind']} to do no harm", lambda: is_at_work(cluster), seconds=5)
+            cluster.wait_for(f"{one['kind']} to do no harm", lambda: is_enforcing(cluster), seconds=5)
         for entry in cluster.get("validatingwebhookconfiguration", NAME)["webhooks"]:
             assert entry["clientConfig"]["caBundle"]
 
 
 @pytest.mark.parametrize("how", HEAL)
-def test_what_somebody_changed_is_healed_and_what_the_webhook_owns_is_left_alone(
+def test_sync_reverts_manual_changes_and_keeps_certificate(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path, how: str
 ) -> None:
     """A failurePolicy, a namespace that was taken out and a milder mode do not last; the certificate does."""
@@ -98,7 +98,7 @@ def test_what_somebody_changed_is_healed_and_what_the_webhook_owns_is_left_alone
         cluster.wait_for("the gate to be open", lambda: not says(cluster, UNTRUSTED, REFUSED))
         cluster.kubectl(*HEAL[how], stdin=manifests)
         replica.mount()
-        cluster.wait_for("the gate to be closed again", lambda: is_at_work(cluster))
+        cluster.wait_for("the gate to be closed again", lambda: is_enforcing(cluster))
         after = cluster.get("validatingwebhookconfiguration", NAME)
         assert after["webhooks"] == before["webhooks"]
         assert cluster.get("secret", f"{NAME}-tls", "-n", installation.namespace)["data"] == certificate
@@ -117,7 +117,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_however_it_is_pruned_the_gate_is_open_in_the_end(
+def test_pruning_in_any_order_ends_admission_control(
     cluster: ControlPlane, prepare: Prepare, order: str
 ) -> None:
     """With no replica any more. The gate closes at most until configuration and binding are gone, either of them."""

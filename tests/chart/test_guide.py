@@ -68,7 +68,7 @@ class Gate:
         """Wait until the answer holds these words."""
         self._cluster.wait_for(f"{words!r} in {namespace}", lambda: words in self.answer(namespace))
 
-    def expect_silence(self, namespace: str = TEAM) -> None:
+    def expect_no_warning(self, namespace: str = TEAM) -> None:
         """Wait until an untrusted Pod is admitted without a word."""
         created = "pod/guided created (server dry run)"
         self._cluster.wait_for(f"silence in {namespace}", lambda: self.answer(namespace) == created)
@@ -79,9 +79,9 @@ class Gate:
         return str(next(entry["failurePolicy"] for entry in found if entry["name"].startswith("pods.")))
 
 
-def comes_to_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
+def reach_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
     """Audit, warn, one namespace, all of them."""
-    gate.expect_silence()
+    gate.expect_no_warning()
     steps = reader.follow("Roll out enforcement")
     run(cluster, "recorded", UNTRUSTED)
     cluster.wait_for("the Event", lambda: UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM))
@@ -98,7 +98,7 @@ def comes_to_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> N
     assert list(steps) == []
 
 
-def survives_an_emergency(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
+def disable_and_enable_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
     """From everything that enforces at once, to audit by one command, to nothing by another, and back."""
     strict = "presets.stage=enforce,policy.mode=enforce,webhook.failurePolicy=Fail"
     reader.type(f'helm upgrade {NAME} "$CHART" -n {NAMESPACE} -f values.yaml -f enforced.yaml --set {strict}')
@@ -107,8 +107,8 @@ def survives_an_emergency(reader: Reader, cluster: ControlPlane, gate: Gate) -> 
     steps = reader.follow("Disable in an emergency")
     next(steps)
     assert gate.failure_policy() == "Ignore"
-    gate.expect_silence()
-    gate.expect_silence(OTHER_TEAM)
+    gate.expect_no_warning()
+    gate.expect_no_warning(OTHER_TEAM)
     next(steps)
     assert "NotFound" in cluster.kubectl("get", "validatingwebhookconfiguration", NAME, check=False)
     next(steps)
@@ -117,7 +117,7 @@ def survives_an_emergency(reader: Reader, cluster: ControlPlane, gate: Gate) -> 
 
 
 @pytest.mark.timeout(400)
-def test_an_operator_comes_from_nothing_to_enforcement_and_back_to_nothing(
+def test_install_guide_works_from_installation_to_removal(
     cluster: ControlPlane, swr: Emulator, tmp_path: Path
 ) -> None:
     """Every block of the guide that is not marked is run, and has the effect that the guide speaks of."""
@@ -138,13 +138,13 @@ def test_an_operator_comes_from_nothing_to_enforcement_and_back_to_nothing(
             list(reader.follow("Verify the installation"))
             assert "policy.yaml: valid" in kubelet.output
             assert kubelet.output.rstrip().endswith("\nok")
-            comes_to_enforcement(reader, cluster, gate)
+            reach_enforcement(reader, cluster, gate)
             list(reader.follow("Private clouds"))
             private = Objects((home / "rendered.yaml").read_text(encoding="utf-8"))
             assert private.policy["registries"][0]["caFile"] == "/etc/ssl/private/ca.pem"
             list(reader.follow("Upgrade and roll back"))
             assert gate.answer(image=TRUSTED).endswith("created (server dry run)")
-            survives_an_emergency(reader, cluster, gate)
+            disable_and_enable_enforcement(reader, cluster, gate)
         removal = reader.follow("Uninstall")
         next(removal)
         assert leftovers(cluster, NAMESPACE) == []
@@ -157,7 +157,7 @@ def test_an_operator_comes_from_nothing_to_enforcement_and_back_to_nothing(
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"{one.section}-{one.file}" for one in SNIPPETS])
-def test_values_that_the_guide_shows_are_values_of_the_chart(snippet: Block) -> None:
+def test_values_in_guide_render_with_chart(snippet: Block) -> None:
     """Each Helm renders them; the schema knows every key."""
     values = yaml.safe_load(snippet.text)
     kind = values.get("credentials", {}).get("kind", "")
@@ -168,7 +168,7 @@ def test_values_that_the_guide_shows_are_values_of_the_chart(snippet: Block) -> 
         assert Objects(template(merged(merged(VALUES, of_the_kind), values), helm=helm)).policy["registries"]
 
 
-def test_the_policies_for_iam_grant_reading_of_tags_and_nothing_else() -> None:
+def test_iam_policies_grant_only_tag_reading() -> None:
     """Both forms the same two actions."""
     policies = [json.loads(block.text) for block in BLOCKS if block.language == "json"]
     assert [policy["Version"] for policy in policies] == ["5.0", "1.1"]
@@ -178,7 +178,7 @@ def test_the_policies_for_iam_grant_reading_of_tags_and_nothing_else() -> None:
         assert statement["Action"] == ["swr:repo:getRepoTag", "swr:repo:listRepoTags"]
 
 
-def test_the_objects_for_gitops_name_the_chart_as_it_is() -> None:
+def test_gitops_objects_name_current_chart() -> None:
     """The release, the version, and the fields that others than the chart own."""
     text = "---\n".join(
         block.text for block in BLOCKS if block.file in ("application.yaml", "helmrelease.yaml")

@@ -22,26 +22,26 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
 
 
-def test_both_stages_use_one_base_that_is_pinned_by_digest() -> None:
+def test_build_stages_use_one_base_pinned_by_digest() -> None:
     """The environment finds its interpreter at the same path, and nobody swaps it."""
     assert re.search(r"^ARG PYTHON_IMAGE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}", "${PYTHON_IMAGE}"]
 
 
-def test_the_process_is_a_numeric_user_that_is_not_root() -> None:
+def test_image_user_is_numeric_and_not_root() -> None:
     """The one that the chart runs it as."""
     user = re.findall(r"^USER (\d+):(\d+)$", FINAL, re.MULTILINE)
     assert user == [("65532", "65532")]
     assert render().pod["securityContext"]["runAsUser"] == 65532
 
 
-def test_the_entry_point_is_the_command_in_exec_form() -> None:
+def test_entry_point_is_in_exec_form() -> None:
     """No shell takes the signal that stops it."""
     assert '\nENTRYPOINT ["swr-trust"]\n' in FINAL
     assert "\nSTOPSIGNAL SIGTERM\n" in FINAL
 
 
-def test_the_final_stage_takes_the_environment_and_nothing_else() -> None:
+def test_final_stage_copies_only_environment() -> None:
     """No build tools, no sources, no emulator."""
     assert re.findall(r"^(?:COPY|ADD) (.+)$", FINAL, re.MULTILINE) == ["--from=build /app /app"]
 
@@ -49,13 +49,13 @@ def test_the_final_stage_takes_the_environment_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "label", ["title", "description", "source", "documentation", "licenses", "version", "revision", "created"]
 )
-def test_the_image_says_what_it_is(label: str) -> None:
+def test_image_has_oci_label(label: str) -> None:
     """By the labels of the OCI image specification."""
     assert f"org.opencontainers.image.{label}=" in FINAL
 
 
 @pytest.mark.parametrize("name", ["runtime.txt", "build.txt"])
-def test_what_is_installed_is_locked_by_hash(name: str) -> None:
+def test_requirements_are_locked_by_hash(name: str) -> None:
     """Each requirement is one version with its hashes."""
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ")
     requirements = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
@@ -64,7 +64,7 @@ def test_what_is_installed_is_locked_by_hash(name: str) -> None:
         assert re.match(r"[a-z0-9-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", requirement), requirement
 
 
-def test_the_build_context_holds_only_what_the_image_is_made_of() -> None:
+def test_build_context_excludes_files_by_default() -> None:
     """All else is left out by name: what is new does not slip in."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(line for line in lines if line and not line.startswith("#")) == "*"
@@ -85,7 +85,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_wheel_holds_just_the_product(packages: Path) -> None:
+def test_wheel_contains_only_product(packages: Path) -> None:
     """One package and its metadata, with the licence and the mark that it is typed."""
     with zipfile.ZipFile(packages / f"swr_trust_webhook-{__version__}-py3-none-any.whl") as wheel:
         names = wheel.namelist()
@@ -98,7 +98,7 @@ def test_the_wheel_holds_just_the_product(packages: Path) -> None:
     assert [name for name in names if "emulator" in name or "tests" in name] == []
 
 
-def test_the_source_distribution_holds_just_the_product(packages: Path) -> None:
+def test_source_distribution_contains_only_product(packages: Path) -> None:
     """What the wheel is built from, and what a reader needs."""
     root = f"swr_trust_webhook-{__version__}"
     with tarfile.open(packages / f"{root}.tar.gz") as archive:

@@ -109,7 +109,7 @@ def lay_out(folder: Path, changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_walk_through_refuses_and_admits_as_it_says(
+def test_kind_walkthrough_denies_and_admits_as_documented(
     cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The emulator from its ConfigMap, over its own TLS, asked by the webhook from its chart."""

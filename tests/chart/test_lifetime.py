@@ -78,7 +78,7 @@ class Stream:
 
 
 @pytest.mark.parametrize("mode", ["self", "existingSecret"])
-def test_upgrade_and_rollback_lose_no_admission_and_change_the_policy(
+def test_admissions_succeed_during_upgrade_and_rollback(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path, mode: str
 ) -> None:
     """Under a stream of Pods: mode audit and back, by Helm 4, and nothing is left in the end."""
@@ -106,7 +106,7 @@ def test_upgrade_and_rollback_lose_no_admission_and_change_the_policy(
     assert leftovers(cluster, installation.namespace) == []
 
 
-def test_certificates_come_back_within_seconds_and_rotate_without_a_lost_admission(
+def test_certificates_are_restored_and_rotated_without_failed_admission(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path
 ) -> None:
     """Whatever GitOps replaces and whoever empties it; the owner of certificates is the webhook."""
@@ -148,7 +148,7 @@ def test_certificates_come_back_within_seconds_and_rotate_without_a_lost_admissi
         cluster.wait_for("the Secret", is_whole, seconds=5)
 
 
-def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
+def test_pods_without_replica_are_denied_and_other_objects_admitted(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
     """Fail closed, and no deadlock: own and system namespaces, labels, finalizers, status, deletion."""
@@ -177,7 +177,7 @@ def test_without_a_replica_pods_are_refused_but_everything_else_goes_on(
         cluster.kubectl("delete", "deployment", "d", "-n", TEAM, "--ignore-not-found")
 
 
-def test_deleting_the_namespace_opens_the_gate_at_once(cluster: ControlPlane, prepare: Prepare) -> None:
+def test_namespace_deletion_ends_admission_control(cluster: ControlPlane, prepare: Prepare) -> None:
     """What is left of the webhook configuration outlives its Service, but is not called any more."""
     installation = prepare("chart-deleted")
     installation.use_certificate()
@@ -188,7 +188,9 @@ def test_deleting_the_namespace_opens_the_gate_at_once(cluster: ControlPlane, pr
     assert f"ValidatingWebhookConfiguration/{NAME}" in leftovers(cluster, "default")
 
 
-def test_without_the_binding_the_gate_would_stay_shut(cluster: ControlPlane, prepare: Prepare) -> None:
+def test_namespace_deletion_without_binding_keeps_pods_denied(
+    cluster: ControlPlane, prepare: Prepare
+) -> None:
     """The condition is what the test above rests on."""
     installation = prepare("chart-shut", {"webhook": {"standDownWithNamespace": False}})
     installation.use_certificate()
@@ -204,7 +206,7 @@ def test_without_the_binding_the_gate_would_stay_shut(cluster: ControlPlane, pre
     assert AWAY in run(cluster, "late", TRUSTED, "--dry-run=server")
 
 
-def test_gitops_applies_again_and_again_and_prunes_the_gate_first(
+def test_gitops_reapply_is_idempotent_and_prunes_webhook_first(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
     """Rendered without the cluster, applied twice without a change, pruned by waves without a blocked Pod."""

@@ -82,14 +82,14 @@ def _by_alias(manifests: str) -> dict[str, str]:
     return result
 
 
-def test_defaults_and_regions_are_those_of_the_values_and_the_program() -> None:
+def test_generated_defaults_and_regions_are_current() -> None:
     """``python -m tests.chart.generating`` writes them."""
     files = CHART / "files"
     assert (files / "defaults.json").read_text(encoding="utf-8") == build_defaults(VALUES_TEXT)
     assert (files / "regions.json").read_text(encoding="utf-8") == build_regions()
 
 
-def test_every_key_that_is_null_has_its_default(tmp_path: Path) -> None:
+def test_null_value_uses_default(tmp_path: Path) -> None:
     """Fault E9: a null is never a nil pointer, and changes nothing.
 
     The parent has a dependency for each key, in which that key is null, and one without a null. One
@@ -109,7 +109,7 @@ def test_every_key_that_is_null_has_its_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", NEEDED)
-def test_what_must_be_given_and_is_null_is_asked_for(key: str) -> None:
+def test_required_null_value_is_rejected_with_instruction(key: str) -> None:
     """Fault E9: where no default works, a sentence says what to set."""
     with pytest.raises(HelmError) as caught:
         template(put(key, None))
@@ -117,7 +117,7 @@ def test_what_must_be_given_and_is_null_is_asked_for(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", OPEN)
-def test_null_empties_a_mapping_that_is_passed_on(key: str) -> None:
+def test_null_empties_passed_through_mapping(key: str) -> None:
     """Fault E9: there, null is how a default is removed."""
     values = put(key, None)
     values["audit"] = {**values.get("audit", {}), "enabled": True}
@@ -133,14 +133,14 @@ def test_null_empties_a_mapping_that_is_passed_on(key: str) -> None:
     assert removed[key] not in text
 
 
-def test_one_key_of_a_mapping_that_is_passed_on_can_be_removed() -> None:
+def test_null_removes_key_of_passed_through_mapping() -> None:
     """Fault E9: the limit is gone, the reservation stays."""
     pod = Objects(template(put("resources", {"limits": {"memory": None}}))).container
     assert pod["resources"] == {"limits": {}, "requests": {"cpu": "100m", "memory": "192Mi"}}
 
 
 @pytest.mark.parametrize(("enabled", "kinds"), [(True, True), (False, False)])
-def test_chart_is_a_conditional_dependency(tmp_path: Path, enabled: bool, kinds: bool) -> None:
+def test_parent_condition_enables_chart(tmp_path: Path, enabled: bool, kinds: bool) -> None:
     """Fault E9: ``condition: swr-trust-webhook.enabled``, with global values and tags."""
     parent = _write_parent(tmp_path, [{"condition": f"{NAME}.enabled"}])
     values = {NAME: {**VALUES, "enabled": enabled}, "global": {"site": "a"}, "tags": {"security": True}}
@@ -148,13 +148,13 @@ def test_chart_is_a_conditional_dependency(tmp_path: Path, enabled: bool, kinds:
         assert ("ValidatingWebhookConfiguration" in _render(helm, parent, values)) is kinds
 
 
-def test_chart_is_switched_by_tags_of_its_parent(tmp_path: Path) -> None:
+def test_parent_tags_disable_chart(tmp_path: Path) -> None:
     """Fault E9: the other way to make a dependency conditional."""
     parent = _write_parent(tmp_path, [{"tags": ["security"]}])
     assert _render(find_helm(), parent, {NAME: VALUES, "tags": {"security": False}}).strip() == ""
 
 
-def test_enabled_false_without_a_parent_is_refused() -> None:
+def test_enabled_false_without_parent_is_rejected() -> None:
     """Fault E9: it would not switch anything off."""
     with pytest.raises(HelmError) as caught:
         template({**VALUES, "enabled": False})

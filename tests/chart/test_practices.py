@@ -18,11 +18,11 @@ from webhook.server.reviews import time_to_decide
 from webhook.trust.settings import LookupSettings
 
 OF_THE_PROGRAM = {
-    "r10": "tests/bypasses/test_protocol.py::test_a_dry_run_leaves_no_trace_that_alarms",
-    "r13": "tests/unit/admission/test_review.py::test_a_refusal_carries_status_warnings_and_annotations",
-    "r14": "tests/unit/admission/test_messages.py::test_warnings_stay_within_what_the_api_server_shows",
+    "r10": "tests/bypasses/test_protocol.py::test_dry_run_is_counted_without_break_glass",
+    "r13": "tests/unit/admission/test_review.py::test_denial_has_status_warnings_and_annotations",
+    "r14": "tests/unit/admission/test_messages.py::test_warnings_stay_within_api_server_limits",
     "r16": "tests/unit/admission/test_review.py::test_unknown_fields_are_skipped",
-    "r18": "tests/unit/admission/test_validator.py::test_a_mirror_pod_of_its_node_is_admitted_and_recorded",
+    "r18": "tests/unit/admission/test_validator.py::test_mirror_pod_of_its_node_is_admitted_and_recorded",
     "r21": "tests/chart/test_versions.py::test_objects_are_valid_in_every_version",
 }
 """Requirements that are kept, or kept as well, by something else than the rendered objects."""
@@ -62,7 +62,7 @@ def matched(entry: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("number", range(1, 24))
-def test_every_requirement_has_its_test(number: int) -> None:
+def test_every_requirement_has_test(number: int) -> None:
     """Here by its name, or elsewhere by a name that exists."""
     path, _, name = OF_THE_PROGRAM.get(f"r{number}", "").partition("::")
     if path:
@@ -71,7 +71,7 @@ def test_every_requirement_has_its_test(number: int) -> None:
         assert [test for test in globals() if re.match(rf"test_(r\d+_)*r{number}_", test)]
 
 
-def test_r1_the_timeout_is_short_and_the_webhook_answers_within_it() -> None:
+def test_r1_lookup_and_answer_fit_within_timeout() -> None:
     """The API server waits 5 s; one lookup with its retries ends before the webhook's own deadline."""
     for entry in render().webhooks.values():
         seconds = entry["timeoutSeconds"]
@@ -79,7 +79,7 @@ def test_r1_the_timeout_is_short_and_the_webhook_answers_within_it() -> None:
         assert LookupSettings().timeout < time_to_decide(f"timeout={seconds}s") < seconds
 
 
-def test_r2_two_replicas_behind_a_cluster_service_keep_apart() -> None:
+def test_r2_replicas_are_spread_over_nodes_and_zones() -> None:
     """One node or one drain never takes both."""
     objects = render()
     assert objects.one("Deployment")["spec"]["replicas"] == 2
@@ -92,7 +92,7 @@ def test_r2_two_replicas_behind_a_cluster_service_keep_apart() -> None:
     assert rolling == {"maxSurge": 1, "maxUnavailable": 0}
 
 
-def test_r3_r5_only_what_brings_in_images_is_matched() -> None:
+def test_r3_r5_rules_match_only_resources_with_images() -> None:
     """No status, no lease, no wildcard: the node and the control plane recover without the webhook."""
     entries = render().webhooks
     assert matched(entries["pods"]) == {
@@ -106,14 +106,14 @@ def test_r3_r5_only_what_brings_in_images_is_matched() -> None:
     assert all(rule["scope"] == "Namespaced" for entry in entries.values() for rule in entry["rules"])
 
 
-def test_r4_system_namespaces_are_excluded_by_a_label_that_nobody_can_set() -> None:
+def test_r4_system_namespaces_are_excluded_by_immutable_label() -> None:
     """By the name that the API server itself writes."""
     for entry in render().webhooks.values():
         assert excluded(entry) == [*SYSTEM, NAMESPACE]
 
 
 @pytest.mark.parametrize("namespace", [NAMESPACE, "security"])
-def test_r6_the_webhooks_own_namespace_is_excluded_whatever_the_values_say(namespace: str) -> None:
+def test_r6_release_namespace_is_always_excluded(namespace: str) -> None:
     """Its own Pods come up while it is down."""
     for entry in render(OWN_ONLY, namespace=namespace).webhooks.values():
         assert excluded(entry) == [namespace]
@@ -126,14 +126,14 @@ def test_r7_further_namespaces_can_be_excluded() -> None:
         assert excluded(entry) == ["cert-manager", *SYSTEM, NAMESPACE]
 
 
-def test_r8_updates_that_change_no_image_are_not_sent() -> None:
+def test_r8_updates_without_image_change_are_not_sent() -> None:
     """By conditions, well below the limit of 64; what they do is seen on the API server."""
     for entry in render().webhooks.values():
         names = [condition["name"] for condition in entry["matchConditions"]]
         assert names == ["stands-guard", "brings-in-images"]
 
 
-def test_r9_other_versions_of_the_api_are_converted() -> None:
+def test_r9_other_api_versions_are_converted() -> None:
     """An older or newer API version cannot walk past."""
     for entry in render().webhooks.values():
         assert entry["matchPolicy"] == "Equivalent"
@@ -147,12 +147,12 @@ def test_r10_side_effects_are_declared(events: bool, expected: str) -> None:
         assert entry["sideEffects"] == expected
 
 
-def test_r11_no_label_takes_an_object_out() -> None:
+def test_r11_object_labels_do_not_exclude_objects() -> None:
     """There is no object selector unless one is asked for."""
     assert all("objectSelector" not in entry for entry in render().webhooks.values())
 
 
-def test_r12_the_service_is_called_by_the_name_in_the_certificate() -> None:
+def test_r12_service_name_matches_certificate() -> None:
     """Cert-manager is asked for exactly the name that the API server verifies."""
     objects = render({"certificates": {"mode": "certManager"}})
     for entry in objects.webhooks.values():
@@ -163,7 +163,7 @@ def test_r12_the_service_is_called_by_the_name_in_the_certificate() -> None:
     assert f"{NAME}.{NAMESPACE}.svc" in names
 
 
-def test_r13_reviews_are_asked_for_in_the_version_that_is_spoken() -> None:
+def test_r13_only_supported_review_version_is_requested() -> None:
     """The only one is v1."""
     assert all(entry["admissionReviewVersions"] == ["v1"] for entry in render().webhooks.values())
 
@@ -177,14 +177,14 @@ def test_r15_names_are_unique_and_qualified() -> None:
 @pytest.mark.parametrize(
     "field", ["containers", "initContainers", "ephemeralContainers", "volumes", "image", "imagePullPolicy"]
 )
-def test_r16_the_conditions_look_at_every_field_that_the_program_reads(field: str) -> None:
+def test_r16_conditions_cover_every_evaluated_field(field: str) -> None:
     """And at none that must be there: an API that grows breaks nothing."""
     for entry in render().webhooks.values():
         expression = entry["matchConditions"][-1]["expression"]
         assert f".{field})" in expression
 
 
-def test_r17_the_final_state_is_judged() -> None:
+def test_r17_final_state_is_evaluated() -> None:
     """Validating webhooks run after all mutation."""
     assert [one["kind"] for one in render(EVERYTHING) if "Webhook" in one["kind"]] == [
         "ValidatingWebhookConfiguration"
@@ -195,21 +195,21 @@ def test_r17_the_final_state_is_judged() -> None:
     ("stage", "mode", "failure_policy"),
     [("audit", "audit", "Ignore"), ("warn", "warn", "Ignore"), ("enforce", "enforce", "Fail")],
 )
-def test_r19_enforcement_is_reached_in_steps(stage: str, mode: str, failure_policy: str) -> None:
+def test_r19_stage_sets_mode_and_failure_policy(stage: str, mode: str, failure_policy: str) -> None:
     """One value goes from watching to refusing."""
     objects = render({"presets": {"stage": stage}})
     assert objects.policy["mode"] == mode
     assert objects.webhooks["pods"]["failurePolicy"] == failure_policy
 
 
-def test_advice_never_blocks_a_deployment() -> None:
+def test_workload_webhook_fails_open() -> None:
     """Workload kinds are an entry of their own that fails open, whatever the Pods' entry does."""
     for stage in ("audit", "enforce"):
         assert render({"presets": {"stage": stage}}).webhooks["workloads"]["failurePolicy"] == "Ignore"
     assert list(render({"policy": {"workloads": "off"}}).webhooks) == ["pods"]
 
 
-def test_r20_no_right_is_wider_than_its_use() -> None:
+def test_r20_rights_are_minimal() -> None:
     """What exists is named, nothing is listed or deleted, and no rule holds a wildcard."""
     for role in [*render().of("Role"), *render().of("ClusterRole")]:
         for rule in role["rules"]:
@@ -219,7 +219,7 @@ def test_r20_no_right_is_wider_than_its_use() -> None:
 
 
 @pytest.mark.parametrize("mode", ["certManager", "existingSecret"])
-def test_r20_without_certificates_of_its_own_it_may_not_write_them(mode: str) -> None:
+def test_r20_external_certificates_need_no_api_rights(mode: str) -> None:
     """And with no use of the API at all it has no token."""
     changes = {
         "certificates": {"mode": mode, "existingSecret": "tls" if mode == "existingSecret" else ""},
@@ -232,7 +232,7 @@ def test_r20_without_certificates_of_its_own_it_may_not_write_them(mode: str) ->
     assert objects.pod["automountServiceAccountToken"] is False
 
 
-def test_r22_the_alerts_watch_the_api_servers_side() -> None:
+def test_r22_alerts_use_metrics_of_api_server() -> None:
     """What the webhook cannot see itself: calls that failed, and calls that were let through."""
     rules = str(render(EVERYTHING).one("PrometheusRule")["spec"]["groups"])
     assert "apiserver_admission_webhook_rejection_count" in rules
@@ -241,12 +241,12 @@ def test_r22_the_alerts_watch_the_api_servers_side() -> None:
     assert "__" not in rules
 
 
-def test_r23_the_documents_say_why_it_is_a_webhook() -> None:
+def test_r23_install_guide_names_validating_admission_policy() -> None:
     """CEL cannot ask SWR."""
     assert "ValidatingAdmissionPolicy" in (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 
 
-def test_the_pod_satisfies_the_restricted_standard() -> None:
+def test_webhook_pod_satisfies_restricted_standard() -> None:
     """Pod Security Standards, restricted; and more: read-only root, no CPU limit, no service links."""
     objects = render()
     assert objects.pod["securityContext"] == {
@@ -271,7 +271,7 @@ def test_the_pod_satisfies_the_restricted_standard() -> None:
     assert all("emptyDir" not in volume for volume in objects.pod["volumes"])
 
 
-def test_probes_go_to_the_one_tls_port() -> None:
+def test_probes_use_tls_port() -> None:
     """There is no second listener."""
     container = render().container
     assert [port["name"] for port in container["ports"]] == ["https"]
@@ -281,14 +281,14 @@ def test_probes_go_to_the_one_tls_port() -> None:
 
 
 @pytest.mark.parametrize(("kubernetes", "how"), [("1.28.0", "exec"), ("1.29.9", "exec"), ("1.30.0", "sleep")])
-def test_a_pod_serves_on_until_nobody_sends_to_it(kubernetes: str, how: str) -> None:
+def test_pre_stop_keeps_pod_serving_before_shutdown(kubernetes: str, how: str) -> None:
     """By the action of Kubernetes 1.30, by a process before; within the grace period."""
     objects = render(kubernetes=kubernetes)
     assert list(objects.container["lifecycle"]["preStop"]) == [how]
     assert objects.pod["terminationGracePeriodSeconds"] >= 10 + 20 + 5
 
 
-def test_the_rendered_policy_is_one_that_the_program_reads(tmp_path: Any) -> None:
+def test_rendered_policy_is_valid_for_program(tmp_path: Any) -> None:
     """As the file that is mounted."""
     path = tmp_path / "policy.yaml"
     path.write_text(render().policy_text, encoding="utf-8")
@@ -299,7 +299,7 @@ def test_the_rendered_policy_is_one_that_the_program_reads(tmp_path: Any) -> Non
     ]
 
 
-def test_objects_and_the_chart_keep_the_names_that_cce_accepts() -> None:
+def test_chart_name_and_version_are_valid_for_cce() -> None:
     """My Charts: at most 64 characters, numbers of the version below 100."""
     text = (CHART / "Chart.yaml").read_text(encoding="utf-8")
     assert f"name: {NAME}\nde" in text.replace("\ndescription", "\nde")
@@ -310,7 +310,7 @@ def _version(text: str) -> str:
     return next(line.split()[1] for line in text.splitlines() if line.startswith("version:"))
 
 
-def test_every_object_is_labelled_and_named_after_the_release() -> None:
+def test_every_object_has_release_label_and_name() -> None:
     """What belongs together can be found, and removed, by label."""
     objects: Objects = render(EVERYTHING)
     for one in objects:

@@ -11,7 +11,7 @@ from tests.support.serving import ROOT
 
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md"])
-def test_webhook_in_the_readme_has_the_name_of_the_chart(document: str) -> None:
+def test_webhook_name_in_readme_matches_chart(document: str) -> None:
     """Fault E12: for the release and the namespace of the README's own ``helm install``."""
     text = (ROOT / document).read_text(encoding="utf-8")
     assert f"helm install {NAME} charts/swr-trust-webhook -n {NAMESPACE} " in text
@@ -22,7 +22,7 @@ def test_webhook_in_the_readme_has_the_name_of_the_chart(document: str) -> None:
 @pytest.mark.parametrize(
     "document", ["README.md", "README.zh-CN.md", "docs/runbook.md", "docs/runbook.zh-CN.md"]
 )
-def test_configuration_that_documents_delete_is_that_of_the_chart(document: str) -> None:
+def test_webhook_configuration_in_delete_commands_matches_chart(document: str) -> None:
     """Fault E12: the command that switches the gate off must name what is there."""
     text = (ROOT / document).read_text(encoding="utf-8")
     shown = set(re.findall(r"delete validatingwebhookconfiguration ([a-z0-9-]+)", text))

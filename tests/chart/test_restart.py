@@ -68,7 +68,7 @@ def _restart(
 
 
 @pytest.mark.parametrize("certificates", ["self", "existingSecret"])
-def test_what_ran_before_is_admitted_and_nothing_else(
+def test_only_images_in_snapshot_are_admitted_after_restart(
     cluster: ControlPlane, swr: Emulator, tmp_path: Path, down: Any, certificates: str
 ) -> None:
     """By the rights of the chart, with a certificate of its own or a given one."""
@@ -89,7 +89,7 @@ def test_what_ran_before_is_admitted_and_nothing_else(
         installation.uninstall()
 
 
-def test_without_the_snapshot_it_is_refused(
+def test_image_without_snapshot_is_denied_after_restart(
     cluster: ControlPlane, swr: Emulator, tmp_path: Path, down: Any
 ) -> None:
     """The switch is what the test above rests on."""

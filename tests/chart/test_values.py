@@ -104,7 +104,9 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("changes", "words"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS]
 )
-def test_what_is_missing_or_contradicts_is_refused_in_a_sentence(changes: dict[str, Any], words: str) -> None:
+def test_missing_or_contradictory_values_are_rejected_with_message(
+    changes: dict[str, Any], words: str
+) -> None:
     """Each Helm says what to set, and nothing is rendered."""
     for helm in find_helms():
         with pytest.raises(HelmError) as refused:
@@ -133,9 +135,7 @@ def test_what_is_missing_or_contradicts_is_refused_in_a_sentence(changes: dict[s
         ({"credentials": {"kind": "password"}}, "/credentials/kind"),
     ],
 )
-def test_unknown_keys_and_wrong_values_are_refused_with_their_place(
-    changes: dict[str, Any], place: str
-) -> None:
+def test_invalid_values_are_rejected_with_path(changes: dict[str, Any], place: str) -> None:
     """By the schema, before anything is rendered."""
     for helm in find_helms():
         with pytest.raises(HelmError) as refused:
@@ -192,7 +192,7 @@ def test_unknown_keys_and_wrong_values_are_refused_with_their_place(
         ),
     ],
 )
-def test_each_identity_is_written_into_the_policy_by_its_files(
+def test_policy_names_files_of_each_credential_kind(
     changes: dict[str, Any], expected: dict[str, Any], tmp_path: Path
 ) -> None:
     """No secret is in the policy, and the program reads it."""
@@ -203,7 +203,7 @@ def test_each_identity_is_written_into_the_policy_by_its_files(
     assert load_policy(str(path)).registries.registries[0].credentials.kind == expected["kind"]
 
 
-def test_the_files_of_the_identity_are_mounted_from_the_secret() -> None:
+def test_credential_files_are_mounted_from_secret() -> None:
     """Readable by the group of the process, and by nobody else."""
     objects = render({"credentials": {"extraSecrets": ["other.account"]}})
     volumes = {volume["name"]: volume for volume in objects.pod["volumes"]}
@@ -216,7 +216,7 @@ def test_the_files_of_the_identity_are_mounted_from_the_secret() -> None:
     assert all("subPath" not in mount for mount in mounts.values())
 
 
-def test_an_oidc_token_is_projected_for_its_audience() -> None:
+def test_oidc_token_is_projected_for_audience() -> None:
     """The ServiceAccount's own token is for nobody but the API server."""
     (volume,) = [one for one in render(merged(OIDC, AGENCY)).pod["volumes"] if one["name"] == "oidc"]
     assert volume["projected"]["sources"] == [
@@ -224,7 +224,7 @@ def test_an_oidc_token_is_projected_for_its_audience() -> None:
     ]
 
 
-def test_plain_secrets_reach_the_secret_and_nothing_else() -> None:
+def test_insecure_values_are_rendered_only_into_secret() -> None:
     """Asked for by name, they still stand in no ConfigMap, argument or environment variable."""
     changes = {"credentials": {"existingSecret": "", "insecureValues": {"ak": "PLAINAK", "sk": "PLAINSK"}}}
     objects = render(changes)
@@ -235,7 +235,7 @@ def test_plain_secrets_reach_the_secret_and_nothing_else() -> None:
     assert "PLAINSK" not in others
 
 
-def test_registries_with_identities_of_their_own_need_no_other() -> None:
+def test_registries_with_own_credentials_need_no_global_credentials() -> None:
     """Nothing is rendered for nobody."""
     own = {"kind": "token", "tokenFile": "/etc/swr-trust/secrets/a/token"}
     changes = {
@@ -246,7 +246,7 @@ def test_registries_with_identities_of_their_own_need_no_other() -> None:
 
 
 @pytest.mark.parametrize("mode", ["self", "certManager"])
-def test_the_ca_bundle_is_left_to_its_owner(mode: str) -> None:
+def test_ca_bundle_is_not_rendered(mode: str) -> None:
     """Rendered nowhere, not even empty: Helm and GitOps would take it away from who fills it in."""
     objects = render({"certificates": {"mode": mode}})
     assert all("caBundle" not in entry["clientConfig"] for entry in objects.webhooks.values())
@@ -259,14 +259,14 @@ def test_the_ca_bundle_is_left_to_its_owner(mode: str) -> None:
         (f"{NAME}-snapshot", {"snapshot": {"enabled": False}}),
     ],
 )
-def test_what_the_webhook_fills_in_is_rendered_without_data(name: str, off: dict[str, Any]) -> None:
+def test_managed_secrets_are_rendered_without_data(name: str, off: dict[str, Any]) -> None:
     """So that it is removed with the rest, and whoever applies it owns nothing in it."""
     secret = render().one("Secret", name)
     assert {"data", "stringData"} & set(secret) == set()
     assert name not in [one["metadata"]["name"] for one in render(off).of("Secret")]
 
 
-def test_the_snapshot_may_be_read_and_replaced_and_no_other_secret() -> None:
+def test_snapshot_role_covers_only_snapshot_secret() -> None:
     """Whoever makes the certificate; and without it there is neither right nor argument."""
     for mode in ("self", "certManager"):
         objects = render({"certificates": {"mode": mode}})
@@ -285,7 +285,7 @@ def test_the_snapshot_may_be_read_and_replaced_and_no_other_secret() -> None:
     assert "snapshot" not in str(off.container["args"]) + str(off.of("Role"))
 
 
-def test_cert_manager_is_told_to_fill_in_the_ca_bundle() -> None:
+def test_cert_manager_annotation_injects_ca_bundle() -> None:
     """By its annotation, from its own certificate authority or an issuer that is named."""
     objects = render({"certificates": {"mode": "certManager"}})
     annotations = objects.one("ValidatingWebhookConfiguration")["metadata"]["annotations"]
@@ -297,7 +297,7 @@ def test_cert_manager_is_told_to_fill_in_the_ca_bundle() -> None:
     assert named.one("Certificate")["spec"]["issuerRef"] == issuer
 
 
-def test_an_existing_certificate_comes_with_its_authority() -> None:
+def test_existing_certificate_is_rendered_with_ca_bundle() -> None:
     """In PEM as values, in base64 as the API wants it."""
     changes = {
         "certificates": {
@@ -312,7 +312,7 @@ def test_an_existing_certificate_comes_with_its_authority() -> None:
     assert "--tls-cert=/etc/swr-trust/tls/tls.crt" in objects.container["args"]
 
 
-def test_the_preset_knows_the_host_of_every_region() -> None:
+def test_preset_covers_host_of_every_region() -> None:
     """The template and the program agree."""
     registries = [{"region": region} for region in REGIONS]
     addons, agents = render({"policy": {"registries": registries}}).policy["exemptions"]
@@ -320,7 +320,7 @@ def test_the_preset_knows_the_host_of_every_region() -> None:
     assert agents["images"] == [f"{region.host}/op_svc_apm/**" for region in REGIONS.values()]
 
 
-def test_the_preset_covers_hosts_and_aliases_and_comes_last() -> None:
+def test_preset_covers_hosts_and_aliases_after_own_exemptions() -> None:
     """The operator's own exemptions are found first; an alias is covered as it is listed."""
     own = {"name": "own", "images": ["docker.io/library/busybox"], "reason": "trial", "expires": "2027-06-30"}
     changes = {
@@ -341,7 +341,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("mode", ["audit", "warn"])
-def test_one_value_takes_the_gate_back_whatever_else_enforces(mode: str) -> None:
+def test_override_replaces_mode_of_all_rules(mode: str) -> None:
     """In an emergency nobody looks up which of stage, mode, rules and failurePolicy it was."""
     strict = {
         "presets": {"stage": "enforce", "override": mode},
@@ -356,7 +356,7 @@ def test_one_value_takes_the_gate_back_whatever_else_enforces(mode: str) -> None
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_every_helm_renders_the_same_objects(options: str) -> None:
+def test_helm_versions_render_same_objects(options: str) -> None:
     """Helm 4 and what HELM3 names; the schemas and templates keep to what both know."""
     helms = find_helms()
     if len(helms) == 1:
@@ -371,12 +371,12 @@ def test_every_helm_renders_the_same_objects(options: str) -> None:
     assert all(other == first for other in others)
 
 
-def test_the_preset_can_be_switched_off() -> None:
+def test_preset_can_be_disabled() -> None:
     """By one value, and nothing is exempt."""
     assert "exemptions" not in render({"presets": {"cceAddons": False}}).policy
 
 
-def test_large_numbers_stay_numbers() -> None:
+def test_large_numbers_have_no_exponent() -> None:
     """Neither Helm writes a million as 1e+06, which is no number to the program."""
     changes = {"policy": {"cache": {"maxEntries": 1_000_000}, "lookup": {"callsPerSecond": 0.5}}}
     for helm in find_helms():
@@ -419,7 +419,7 @@ def test_optional_objects_are_rendered_on_demand() -> None:
     )
 
 
-def test_the_gate_stands_down_only_by_a_binding_that_is_rendered() -> None:
+def test_namespace_condition_requires_rendered_binding() -> None:
     """Without the RoleBinding the condition would switch the gate off for good."""
     for changes in ({"rbac": {"create": False}}, {"webhook": {"standDownWithNamespace": False}}):
         objects = render(changes)
@@ -433,7 +433,7 @@ def test_one_replica_has_no_disruption_budget() -> None:
     assert render({"replicaCount": 1}).of("PodDisruptionBudget") == []
 
 
-def test_running_pods_may_be_listed_only_to_warm_up() -> None:
+def test_right_to_list_pods_requires_warm_up() -> None:
     """It is off unless somebody wants it."""
     listing = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
     off, on = render(), render({"warmUp": {"enabled": True}})

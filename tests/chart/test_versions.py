@@ -71,14 +71,14 @@ def test_objects_are_valid_in_every_version(options: str, version: str) -> None:
 
 @pytest.mark.parametrize("version", SUPPORTED)
 @pytest.mark.parametrize("overlay", ["audit", "cert-manager", "enforce"])
-def test_objects_of_an_overlay_are_valid_in_every_version(overlay: str, version: str) -> None:
+def test_overlay_objects_are_valid_in_every_version(overlay: str, version: str) -> None:
     """They are the same in every version, and so must leave out what the oldest one lacks."""
     for one in kustomize(DEPLOY / "overlays" / overlay):
         if not one["apiVersion"].startswith(_FOREIGN):
             kubernetes_validate.validate(one, version, strict=True)
 
 
-def test_supported_versions_are_those_that_the_documents_name() -> None:
+def test_documented_versions_match_supported_versions() -> None:
     """A newer kubernetes-validate brings newer schemas."""
     assert f"schemas of {SUPPORTED[0]} to {SUPPORTED[-1]} " in (ROOT / "docs/install.md").read_text("utf-8")
     assert f"按 {SUPPORTED[0]} 至 {SUPPORTED[-1]} 的 Schema" in (ROOT / "docs/install.zh-CN.md").read_text(
@@ -86,7 +86,7 @@ def test_supported_versions_are_those_that_the_documents_name() -> None:
     )
 
 
-def test_a_mistake_would_be_seen() -> None:
+def test_invalid_objects_are_rejected_by_schemas() -> None:
     """The schemas refuse an unknown field, and the new preStop action in a version that lacks it."""
     objects = render(kubernetes="1.30.0")
     with pytest.raises(kubernetes_validate.ValidationError):

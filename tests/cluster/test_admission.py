@@ -45,7 +45,7 @@ def cluster(
 
 
 @pytest.fixture(autouse=True)
-def _mended(emulator: Emulator) -> Iterator[None]:
+def _without_faults(emulator: Emulator) -> Iterator[None]:
     """Each test starts and ends with an SWR that works."""
     yield
     emulator.mend()
@@ -69,7 +69,7 @@ def apply(cluster: ControlPlane, spec: dict[str, Any], name: str) -> str:
     return cluster.kubectl("create", "-f", "-", stdin=pod, check=False).strip()
 
 
-def test_a_trusted_image_is_admitted(cluster: ControlPlane) -> None:
+def test_trusted_image_is_admitted(cluster: ControlPlane) -> None:
     """SWR says true: the Pod is created."""
     assert run(cluster, "trusted", TRUSTED) == "pod/trusted created"
 
@@ -97,7 +97,7 @@ def test_a_trusted_image_is_admitted(cluster: ControlPlane) -> None:
         ),
     ],
 )
-def test_what_is_not_trusted_is_refused_in_words(
+def test_untrusted_image_is_denied_with_full_message(
     cluster: ControlPlane, name: str, image: str, message: str
 ) -> None:
     """Kubectl shows the developer the whole sentence."""
@@ -120,7 +120,7 @@ def test_what_is_not_trusted_is_refused_in_words(
         ),
     ],
 )
-def test_images_are_found_wherever_they_are(
+def test_untrusted_image_in_any_field_is_denied(
     cluster: ControlPlane, name: str, spec: dict[str, Any], field: str
 ) -> None:
     """An untrusted image beside a trusted container is refused (T01, T02, T05)."""
@@ -128,14 +128,14 @@ def test_images_are_found_wherever_they_are(
     assert f'{PREFIX}{field} "{UNTRUSTED}": ' in apply(cluster, spec, name)
 
 
-def test_debugging_with_an_untrusted_image_is_refused(cluster: ControlPlane) -> None:
+def test_untrusted_debug_container_is_denied(cluster: ControlPlane) -> None:
     """``kubectl debug`` reaches the webhook through the subresource (T03)."""
     run(cluster, "debugged", TRUSTED)
     output = cluster.kubectl("debug", "debugged", f"--image={UNTRUSTED}", "-n", NAMESPACE, check=False)
     assert f'spec.ephemeralContainers[0].image "{UNTRUSTED}": SWR does not mark' in output
 
 
-def test_a_pod_whose_image_lost_its_trust_can_be_labelled_and_debugged(
+def test_pod_with_revoked_image_can_be_labeled_and_debugged(
     cluster: ControlPlane, emulator: Emulator
 ) -> None:
     """Unchanged images have nothing to answer for (T04, T07)."""
@@ -146,7 +146,7 @@ def test_a_pod_whose_image_lost_its_trust_can_be_labelled_and_debugged(
     cluster.kubectl("debug", "fading", f"--image={HOST}/ops/debug:1", "-n", NAMESPACE)
 
 
-def test_an_update_to_an_untrusted_image_is_refused(cluster: ControlPlane) -> None:
+def test_update_to_untrusted_image_is_denied(cluster: ControlPlane) -> None:
     """``kubectl set image`` is judged (T06)."""
     run(cluster, "updated", TRUSTED)
     output = cluster.kubectl(
@@ -155,12 +155,12 @@ def test_an_update_to_an_untrusted_image_is_refused(cluster: ControlPlane) -> No
     assert f'spec.containers[0].image "{UNTRUSTED}"' in output
 
 
-def test_a_dry_run_is_judged_like_the_real_thing(cluster: ControlPlane) -> None:
+def test_dry_run_is_evaluated(cluster: ControlPlane) -> None:
     """``--dry-run=server`` shows the refusal."""
     assert "denied by image trust policy" in run(cluster, "dry", UNTRUSTED, "--dry-run=server")
 
 
-def test_the_refusal_of_a_deployments_pods_stands_in_an_event(cluster: ControlPlane) -> None:
+def test_denial_of_deployment_pods_is_in_event(cluster: ControlPlane) -> None:
     """The ReplicaSet's Event carries our sentence to whoever runs ``kubectl describe``."""
     cluster.kubectl("create", "deployment", "refused", f"--image={UNTRUSTED}", "-n", NAMESPACE)
     expected = f'denied by image trust policy: spec.containers[0].image "{UNTRUSTED}": SWR does not mark'
@@ -172,16 +172,14 @@ def test_the_refusal_of_a_deployments_pods_stands_in_an_event(cluster: ControlPl
     cluster.wait_for("the Event", seen)
 
 
-def test_kubectl_tries_again_by_itself_when_swr_was_away_for_a_moment(
-    cluster: ControlPlane, emulator: Emulator
-) -> None:
+def test_kubectl_retries_after_short_swr_outage(cluster: ControlPlane, emulator: Emulator) -> None:
     """A passing trouble answers 503 with a pause, which kubectl obeys: the second try succeeds."""
     emulator.state.set_tag("shop/retried:1", is_trusted=True)
     emulator.break_with("status", match="retried", status=503, times=2)
     assert run(cluster, "retried", f"{HOST}/shop/retried:1") == "pod/retried created"
 
 
-def test_a_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emulator: Emulator) -> None:
+def test_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emulator: Emulator) -> None:
     """A controller told to come back does so each few seconds instead of backing off for minutes."""
     emulator.state.set_tag("shop/scaled:1", is_trusted=True)
     emulator.break_with("status", match="shop/repos/scaled", status=500)
@@ -196,7 +194,7 @@ def test_a_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emu
     cluster.wait_for("the Pod", running, seconds=20)
 
 
-def test_break_glass_is_for_those_who_may(cluster: ControlPlane) -> None:
+def test_break_glass_requires_authorized_user(cluster: ControlPlane) -> None:
     """The annotation counts by the user that the API server authenticated, not by being there (T17)."""
     note = "--annotations=swr-trust/break-glass=incident 7"
     refused = run(cluster, "glass", UNTRUSTED, note, user="dev")

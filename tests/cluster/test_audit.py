@@ -25,7 +25,7 @@ DIGEST = "sha256:" + "1" * 64
 
 
 @dataclass
-class Stage:
+class ClusterSetup:
     """A cluster with things in it, and the command line in front of it."""
 
     cluster: ControlPlane
@@ -69,12 +69,12 @@ def deployment(name: str, image: str, namespace: str = NAMESPACE) -> dict[str, A
 
 
 @pytest.fixture(scope="module")
-def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
     """Pods that were there before the gate, then the gate, then a Deployment that it refuses."""
     folder = tmp_path_factory.mktemp("audited")
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
-        made = Stage(control_plane, server, emulator)
+        made = ClusterSetup(control_plane, server, emulator)
         for namespace in (NAMESPACE, OTHER):
             control_plane.make_namespace(namespace)
         made.create(deployment("good", "shop/web:1.0"))
@@ -101,13 +101,13 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
 
 
-def audit(stage: Stage, *arguments: str, user: str = "admin") -> tuple[int, dict[str, Any]]:
+def audit(stage: ClusterSetup, *arguments: str, user: str = "admin") -> tuple[int, dict[str, Any]]:
     """Audit the two namespaces as JSON."""
     code, output, _ = stage.run("audit", "-n", NAMESPACE, "-n", OTHER, "-o", "json", *arguments, user=user)
     return code, json.loads(output)
 
 
-def test_what_runs_is_audited_by_deployment(stage: Stage) -> None:
+def test_running_pods_are_audited_by_deployment(stage: ClusterSetup) -> None:
     """ReplicaSets are followed to their Deployments; the verdict counts Pods and namespaces."""
     code, report = audit(stage)
     assert code == 1
@@ -118,13 +118,13 @@ def test_what_runs_is_audited_by_deployment(stage: Stage) -> None:
     assert report["images"] == {"seen": 3, "asked": 3}
 
 
-def test_a_selector(stage: Stage) -> None:
+def test_selector_limits_audited_pods(stage: ClusterSetup) -> None:
     """Only what it selects."""
     code, report = audit(stage, "-l", "app=good")
     assert (code, report["pods"]) == (0, 2)
 
 
-def test_a_digest_that_a_node_reports(stage: Stage) -> None:
+def test_other_running_digest_is_reported(stage: ClusterSetup) -> None:
     """There is no kubelet here: its status is written for it."""
     (name, *_) = (
         item["metadata"]["name"]
@@ -158,7 +158,7 @@ def test_a_digest_that_a_node_reports(stage: Stage) -> None:
     ]
 
 
-def test_rights_that_are_missing_make_the_report_partial(stage: Stage) -> None:
+def test_missing_rights_make_report_partial(stage: ClusterSetup) -> None:
     """One namespace may be read, and not its ReplicaSets: exit code 3, and what was seen stays."""
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
     stage.cluster.grant("gate", NAMESPACE, rules)
@@ -170,7 +170,7 @@ def test_rights_that_are_missing_make_the_report_partial(stage: Stage) -> None:
     assert [row["workload"] for row in report["findings"]] == ["Deployment/bad"]
 
 
-def test_a_namespace_that_does_not_exist(stage: Stage) -> None:
+def test_missing_namespace_makes_report_partial(stage: ClusterSetup) -> None:
     """The API server answers an empty list, the report does not look clean."""
     code, output, _ = stage.run("audit", "-n", "no-such", "-o", "json")
     assert (code, json.loads(output)["gaps"]) == (
@@ -179,7 +179,7 @@ def test_a_namespace_that_does_not_exist(stage: Stage) -> None:
     )
 
 
-def test_the_whole_cluster_as_a_page(stage: Stage) -> None:
+def test_all_namespaces_are_audited_as_html(stage: ClusterSetup) -> None:
     """All namespaces, self-contained."""
     code, output, error = stage.run("audit", "-o", "html")
     assert code == 1
@@ -188,7 +188,7 @@ def test_the_whole_cluster_as_a_page(stage: Stage) -> None:
     assert error.startswith("enforcing now would refuse ")
 
 
-def test_an_api_server_that_is_gone(stage: Stage, tmp_path: Path) -> None:
+def test_unreachable_api_server_makes_report_partial(stage: ClusterSetup, tmp_path: Path) -> None:
     """Partial, exit code 3, and the cause."""
     config = json.loads(stage.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
@@ -199,7 +199,7 @@ def test_an_api_server_that_is_gone(stage: Stage, tmp_path: Path) -> None:
     assert "This report is PARTIAL: Pods in all namespaces could not be read to the end: " in output
 
 
-def test_ctrl_c_while_swr_hangs_prints_what_was_seen(stage: Stage) -> None:
+def test_sigint_while_swr_hangs_prints_partial_report(stage: ClusterSetup) -> None:
     """The report is partial, and it comes at once."""
     # A tag that the webhook is not asked about again: it keeps on judging what Deployments try.
     before = stage.emulator.calls("/tags/9.9")
@@ -222,7 +222,7 @@ def test_ctrl_c_while_swr_hangs_prints_what_was_seen(stage: Stage) -> None:
     assert "This report is PARTIAL: it was interrupted." in output
 
 
-def test_a_developer_is_told_why(stage: Stage) -> None:
+def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
     """With the rights of Kubernetes' role ``view``, no policy and no credential of SWR."""
     stage.cluster.kubectl(
         "create", "rolebinding", "look", "--clusterrole=view", "--user=gate", "-n", NAMESPACE, check=False
@@ -243,13 +243,15 @@ def test_a_developer_is_told_why(stage: Stage) -> None:
     )
 
 
-def test_a_deployment_without_refusals(stage: Stage) -> None:
+def test_explain_of_deployment_without_denials_exits_0(stage: ClusterSetup) -> None:
     """Exit code 0: its Pods wait for a node, which is not our concern."""
     code, output, _ = stage.run("explain", f"{NAMESPACE}/Deployment/good", policy=False)
     assert (code, "Nothing of it is refused" in output) == (0, True)
 
 
-def doctor(stage: Stage, *arguments: str, user: str = "admin") -> tuple[int, dict[str, tuple[str, str]]]:
+def doctor(
+    stage: ClusterSetup, *arguments: str, user: str = "admin"
+) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run the doctor; return the exit code and health and finding by name."""
     code, output, error = stage.run(
         "doctor",
@@ -266,7 +268,7 @@ def doctor(stage: Stage, *arguments: str, user: str = "admin") -> tuple[int, dic
     return code, {row["name"]: (row["health"], row["found"]) for row in json.loads(output)}
 
 
-def test_a_healthy_gate(stage: Stage) -> None:
+def test_doctor_passes_on_working_installation(stage: ClusterSetup) -> None:
     """From the API server through the certificate to a refusal."""
     code, checks = doctor(stage, "--image", f"{HOST}/shop/web:1.0")
     assert code == 0
@@ -277,7 +279,7 @@ def test_a_healthy_gate(stage: Stage) -> None:
     assert checks["getRepoTag"] == ("ok", f"{HOST}/shop/web:1.0 is trusted")
 
 
-def test_nothing_is_left_behind_by_the_probe(stage: Stage) -> None:
+def test_doctor_dry_run_leaves_no_pod(stage: ClusterSetup) -> None:
     """It is a dry run, even where it is admitted."""
     stage.cluster.make_namespace("open")
     code, checks = doctor(stage, "--probe-namespace", "open")
@@ -286,7 +288,7 @@ def test_nothing_is_left_behind_by_the_probe(stage: Stage) -> None:
     assert stage.cluster.get("pods", "-n", "open")["items"] == []
 
 
-def test_a_certificate_that_the_api_server_does_not_trust(stage: Stage, tmp_path: Path) -> None:
+def test_doctor_reports_untrusted_certificate(stage: ClusterSetup, tmp_path: Path) -> None:
     """The handshake from here and the dry run through the API server both say so."""
     before = stage.cluster.get("validatingwebhookconfiguration", CONFIGURATION)
     other = make_certificate(tmp_path)
@@ -307,7 +309,7 @@ def test_a_certificate_that_the_api_server_does_not_trust(stage: Stage, tmp_path
     stage.cluster.wait_for("the bundle", lambda: doctor(stage)[1]["dry run"][0] == "ok")
 
 
-def test_a_doctor_without_rights(stage: Stage) -> None:
+def test_doctor_without_rights_exits_3(stage: ClusterSetup) -> None:
     """Exit code 3: nothing is wrong that could be seen."""
     code, checks = doctor(stage, "--probe-namespace", OTHER, user="gate")
     assert code == 3

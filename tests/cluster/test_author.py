@@ -138,7 +138,7 @@ def author(
         control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
+def test_author_cannot_get_untrusted_image_admitted(
     author: tuple[Author, Emulator],
 ) -> None:
     """Faults B1 to B4: floods, timing, digests and cancelled reviews, each shorter than what waits before it."""
@@ -170,7 +170,7 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
 
 
 @pytest.mark.parametrize("trouble", ["our own limit of calls", "SWR asks for a pause"])
-def test_an_untrusted_image_among_many_cold_ones_is_not_created(
+def test_untrusted_image_among_many_uncached_ones_is_not_admitted(
     author: tuple[Author, Emulator], trouble: str
 ) -> None:
     """Fault A1: the loop stood still, the API server gave up, and ``failurePolicy: Ignore`` let the Pod in."""

@@ -81,9 +81,7 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("metadata", [case[1] for case in CLAIMS], ids=[case[0] for case in CLAIMS])
-def test_nothing_that_a_pod_says_of_itself_lets_it_in(
-    cluster: ControlPlane, metadata: dict[str, Any]
-) -> None:
+def test_pod_metadata_does_not_bypass_policy(cluster: ControlPlane, metadata: dict[str, Any]) -> None:
     """Whoever creates it, and be it an administrator (T09, T13, T14, T16, T17, T18)."""
     assert "denied by image trust policy" in create(cluster, UNTRUSTED, metadata=metadata, nodeName="n1")
 
@@ -110,19 +108,19 @@ IMAGES = [
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=ascii)
-def test_no_spelling_of_an_image_lets_it_in(cluster: ControlPlane, image: str) -> None:
+def test_image_spelling_does_not_bypass_policy(cluster: ControlPlane, image: str) -> None:
     """Whatever the API server lets through is refused here, also where only a rule enforces (T19 to T26)."""
     output = create(cluster, image)
     assert "denied by image trust policy" in output or "is invalid" in output
 
 
-def test_the_namespace_is_the_one_that_is_asked_for(cluster: ControlPlane) -> None:
+def test_namespace_labels_do_not_bypass_policy(cluster: ControlPlane) -> None:
     """Its labels change nothing (T45)."""
     cluster.kubectl("label", "namespace", NAMESPACE, "swr-trust/ignore=true", "--overwrite")
     assert "denied by image trust policy" in create(cluster, UNTRUSTED)
 
 
-def test_a_pod_that_is_held_answers_for_a_changed_image_and_can_go(
+def test_terminating_pod_is_denied_new_image_and_can_be_removed(
     cluster: ControlPlane, emulator: Emulator
 ) -> None:
     """Its tag has lost its trust since: the finalizer can be removed, the image not changed (T07, T09)."""
@@ -152,7 +150,7 @@ def patch(cluster: ControlPlane, name: str, changes: list[dict[str, Any]]) -> st
     )
 
 
-def test_a_deployment_that_starts_with_no_replicas_gets_no_pods(cluster: ControlPlane) -> None:
+def test_untrusted_deployment_scaled_from_zero_gets_no_pods(cluster: ControlPlane) -> None:
     """It is created, it is scaled, and its Pods are refused (T10, T15)."""
     cluster.kubectl("create", "deployment", "empty", f"--image={UNTRUSTED}", "--replicas=0", "-n", NAMESPACE)
     cluster.kubectl("scale", "deployment", "empty", "--replicas=5", "-n", NAMESPACE)
@@ -185,9 +183,7 @@ BROKEN = [
 @pytest.mark.parametrize(
     ("argument", "fields"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
 )
-def test_no_object_turns_a_review_into_a_broken_call(
-    cluster: ControlPlane, argument: str, fields: str
-) -> None:
+def test_unusual_object_does_not_break_call(cluster: ControlPlane, argument: str, fields: str) -> None:
     """A failure policy of ``Ignore`` would let it pass (T12, T43, T44)."""
     pod = {
         "apiVersion": "v1",

@@ -145,13 +145,13 @@ class Stream:
         self._thread.join(60)
 
 
-def test_an_untrusted_pod_is_refused_through_the_service(cluster: ControlPlane) -> None:
+def test_untrusted_pod_is_denied_through_service(cluster: ControlPlane) -> None:
     """Nobody made a certificate by hand, and nothing was configured but names."""
     assert "SWR does not mark this tag as trusted" in run(cluster, "untrusted", f"{HOST}/shop/web:2.0")
     assert run(cluster, "trusted", f"{HOST}/shop/web:1.0").startswith("pod/trusted created")
 
 
-def test_an_emptied_bundle_is_put_right_within_five_seconds(cluster: ControlPlane) -> None:
+def test_removed_ca_bundle_is_restored_within_five_seconds(cluster: ControlPlane) -> None:
     """As after ``kubectl replace`` or a sync that knows nothing of it."""
     before = bundle(cluster)
     change = '[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]'
@@ -162,7 +162,7 @@ def test_an_emptied_bundle_is_put_right_within_five_seconds(cluster: ControlPlan
     cluster.wait_for("admission", lambda: "created" in run(cluster, "mended", f"{HOST}/shop/web:1.0"), 5)
 
 
-def test_no_admission_fails_while_the_certificate_is_renewed(cluster: ControlPlane) -> None:
+def test_admissions_succeed_during_certificate_renewal(cluster: ControlPlane) -> None:
     """One that ends in 25 days is replaced, and the API server notices nothing."""
     secret = SharedSecret(connect(str(cluster.kubeconfig("admin"))), HOME, SECRET)
     names = ManagedCertificateOptions(HOME, SECRET, SERVICE, CONFIGURATION).names
@@ -182,7 +182,7 @@ def test_no_admission_fails_while_the_certificate_is_renewed(cluster: ControlPla
     assert set(stream.answers) == {"pod/stream created (server dry run)"}
 
 
-def test_no_admission_fails_when_the_secret_is_deleted(cluster: ControlPlane) -> None:
+def test_admissions_succeed_after_secret_deletion(cluster: ControlPlane) -> None:
     """It is written back from memory."""
     before = cluster.get("secret", SECRET, "-n", HOME)["data"]
     with Stream(cluster) as stream:

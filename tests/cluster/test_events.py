@@ -60,7 +60,7 @@ def ours(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
     return [event for event in events if event["reportingController"] == "swr-trust/webhook"]
 
 
-def test_the_refused_pods_of_a_deployment_make_an_event_on_its_replica_set(
+def test_denied_pods_of_deployment_create_event_on_replica_set(
     control_plane: ControlPlane, server: ServerProcess
 ) -> None:
     """``kubectl describe`` says which image, and why."""
@@ -84,7 +84,7 @@ def test_the_refused_pods_of_a_deployment_make_an_event_on_its_replica_set(
     assert server.metric("swr_trust_events_total", outcome="failed") == 0
 
 
-def test_a_pod_that_would_be_refused_makes_an_event_on_its_namespace(
+def test_audit_mode_finding_creates_event_on_namespace(
     control_plane: ControlPlane, server: ServerProcess
 ) -> None:
     """Mode audit admits and says so."""
@@ -97,7 +97,7 @@ def test_a_pod_that_would_be_refused_makes_an_event_on_its_namespace(
     assert server.metric("swr_trust_events_total", outcome="failed") == 0
 
 
-def test_a_dry_run_makes_no_event(control_plane: ControlPlane, server: ServerProcess) -> None:
+def test_dry_run_creates_no_event(control_plane: ControlPlane, server: ServerProcess) -> None:
     """It has no side effect: the real one that follows is written, and nothing else."""
     run(control_plane, NAMESPACE, "dry", f"{HOST}/shop/dry:1", "--dry-run=server")
     run(control_plane, NAMESPACE, "wet", f"{HOST}/shop/wet:1")

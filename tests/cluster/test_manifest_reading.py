@@ -149,7 +149,7 @@ def reviewed_images(path: Path) -> list[str] | None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_manifest_that_kubectl_sends_is_read_alike_or_refused(
+def test_manifest_is_read_like_kubectl_or_rejected(
     control_plane: ControlPlane, tmp_path: Path, name: str
 ) -> None:
     """Fault E2: each image that kubectl sends is reviewed, or the manifest is refused."""
@@ -161,7 +161,7 @@ def test_manifest_that_kubectl_sends_is_read_alike_or_refused(
     assert reviewed is None or not applied or reviewed == applied
 
 
-def test_null_is_absent_for_the_api_server_and_for_review(
+def test_null_is_treated_as_absent_by_api_server_and_review(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     """Fault E1: the API server accepts the Pod, and both see the same images."""

@@ -31,7 +31,7 @@ FIRST_IMAGE = "/spec/containers/0/image"
 
 
 @dataclass
-class Stage:
+class ClusterSetup:
     """Our webhook, registered for one namespace, and the API server that calls it."""
 
     cluster: ControlPlane
@@ -61,7 +61,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
     """With ``failurePolicy: Fail`` and three seconds for us."""
     folder = tmp_path_factory.mktemp("beside")
     certificate = make_certificate(folder)
@@ -70,7 +70,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         control_plane.register_webhook(
             server.url, certificate.ca, [NAMESPACE], CONFIGURATION, timeoutSeconds=3
         )
-        stage = Stage(control_plane, server, emulator)
+        stage = ClusterSetup(control_plane, server, emulator)
         control_plane.wait_for("our webhook", lambda: DENIED in stage.create("probe", UNTRUSTED))
         yield stage
         control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
@@ -79,7 +79,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 class Register:
     """Registers other webhooks until the test ends."""
 
-    def __init__(self, stage: Stage, folder: Path, registered: ExitStack) -> None:
+    def __init__(self, stage: ClusterSetup, folder: Path, registered: ExitStack) -> None:
         self._stage = stage
         self._folder = folder
         self._registered = registered
@@ -92,7 +92,7 @@ class Register:
 
 
 @pytest.fixture
-def register(stage: Stage, tmp_path: Path) -> Iterator[Register]:
+def register(stage: ClusterSetup, tmp_path: Path) -> Iterator[Register]:
     """Nothing that a test registers is in the way of the next one; SWR works again, too."""
     with ExitStack() as registered:
         yield Register(stage, tmp_path, registered)
@@ -132,13 +132,13 @@ def adding(section: str, image: str) -> Answer:
 # A webhook that changes images.
 
 
-def test_image_that_a_webhook_rewrites_is_the_one_that_is_judged(stage: Stage, register: Register) -> None:
+def test_image_rewritten_by_webhook_is_evaluated(stage: ClusterSetup, register: Register) -> None:
     """The image that the author wrote would have been trusted."""
     register("Mutating", "rewriting", rewriting(UNTRUSTED))
     assert stage.create("rewritten", TRUSTED).startswith(untrusted("spec.containers[0].image"))
 
 
-def test_image_that_a_webhook_replaces_by_a_trusted_one_is_admitted(stage: Stage, register: Register) -> None:
+def test_image_rewritten_to_trusted_one_is_admitted(stage: ClusterSetup, register: Register) -> None:
     """As webhooks do that redirect images to a mirror."""
     register("Mutating", "mirroring", rewriting(TRUSTED))
     assert stage.create("mirrored", "nginx") == "pod/mirrored created"
@@ -152,22 +152,22 @@ def test_image_that_a_webhook_replaces_by_a_trusted_one_is_admitted(stage: Stage
         ("initContainers", "spec.initContainers[0].image"),
     ],
 )
-def test_untrusted_container_that_a_webhook_adds_is_refused(
-    stage: Stage, register: Register, section: str, field: str
+def test_untrusted_container_added_by_webhook_is_denied(
+    stage: ClusterSetup, register: Register, section: str, field: str
 ) -> None:
     """As service meshes and agents add theirs."""
     register("Mutating", "adding", adding(section, UNTRUSTED))
     assert stage.create("sidecar", TRUSTED).startswith(untrusted(field))
 
 
-def test_trusted_container_that_a_webhook_adds_is_admitted(stage: Stage, register: Register) -> None:
+def test_trusted_container_added_by_webhook_is_admitted(stage: ClusterSetup, register: Register) -> None:
     """The sidecar's image is judged like any other."""
     register("Mutating", "adding", adding("containers", TRUSTED))
     assert stage.create("meshed", TRUSTED) == "pod/meshed created"
     assert stage.images("meshed") == [TRUSTED, TRUSTED]
 
 
-def test_change_of_a_reinvoked_webhook_is_judged(stage: Stage, register: Register) -> None:
+def test_change_by_reinvoked_webhook_is_evaluated(stage: ClusterSetup, register: Register) -> None:
     """``reinvocationPolicy: IfNeeded``: it is called again after a later webhook, and only then we are, once."""
 
     def downgrade(request: dict[str, Any]) -> dict[str, Any]:
@@ -185,8 +185,8 @@ def test_change_of_a_reinvoked_webhook_is_judged(stage: Stage, register: Registe
     assert stage.decisions("reinvoked") == ["deny"]
 
 
-def test_mutating_webhook_that_fails_and_is_ignored_leaves_the_image_to_us(
-    stage: Stage, register: Register
+def test_image_is_evaluated_after_ignored_mutating_webhook_failure(
+    stage: ClusterSetup, register: Register
 ) -> None:
     """The API server goes on with the Pod as its author wrote it."""
     register("Mutating", "failing", lambda _: {"allowed": "neither"}, failurePolicy="Ignore")
@@ -197,7 +197,7 @@ def test_mutating_webhook_that_fails_and_is_ignored_leaves_the_image_to_us(
 # A slow one.
 
 
-def after_our_decision(stage: Stage, decided: dict[str, bool]) -> Answer:
+def after_our_decision(stage: ClusterSetup, decided: dict[str, bool]) -> Answer:
     """Return a webhook that allows a Pod only after we have decided about it, or after 8 seconds."""
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -216,8 +216,8 @@ def after_our_decision(stage: Stage, decided: dict[str, bool]) -> Answer:
         ("slow-untrusted", UNTRUSTED, untrusted("spec.containers[0].image")),
     ],
 )
-def test_slow_validating_webhook_does_not_delay_our_decision(
-    stage: Stage, register: Register, name: str, image: str, expected: str
+def test_slow_validating_webhook_does_not_delay_decision(
+    stage: ClusterSetup, register: Register, name: str, image: str, expected: str
 ) -> None:
     """It answers only after we have: called one after another, one of the two would run into its timeout."""
     decided: dict[str, bool] = {}
@@ -226,7 +226,7 @@ def test_slow_validating_webhook_does_not_delay_our_decision(
     assert decided == {name: True}
 
 
-def test_our_deadline_is_our_own_beside_a_slow_webhook(stage: Stage, register: Register) -> None:
+def test_deadline_is_independent_of_slow_webhook(stage: ClusterSetup, register: Register) -> None:
     """SWR hangs: we refuse after our three seconds, although the other one has ten; kubectl tries again."""
     decided: dict[str, bool] = {}
 
@@ -245,8 +245,8 @@ def test_our_deadline_is_our_own_beside_a_slow_webhook(stage: Stage, register: R
 
 
 @pytest.mark.parametrize(("policy", "image"), [("Ignore", TRUSTED), ("Ignore", UNTRUSTED), ("Fail", TRUSTED)])
-def test_webhook_that_never_answers_changes_nothing_about_our_decision(
-    stage: Stage, register: Register, policy: str, image: str
+def test_unresponsive_webhook_does_not_change_decision(
+    stage: ClusterSetup, register: Register, policy: str, image: str
 ) -> None:
     """Its own ``failurePolicy`` says what its silence means, and the error names it."""
     ended = threading.Event()
@@ -283,7 +283,7 @@ def refuse(request: dict[str, Any]) -> dict[str, Any]:
     return {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": GATEKEEPER}}
 
 
-def test_refusal_of_another_webhook_stands_by_itself(stage: Stage, register: Register) -> None:
+def test_denial_by_other_webhook_is_shown_unchanged(stage: ClusterSetup, register: Register) -> None:
     """We admit, they refuse: their message is shown whole, and our log says that we admitted."""
     register("Validating", "gatekeeper", refuse)
     assert stage.create("ownerless", TRUSTED) == THEIRS
@@ -291,7 +291,7 @@ def test_refusal_of_another_webhook_stands_by_itself(stage: Stage, register: Reg
     assert stage.decisions("ownerless") == ["allow"]
 
 
-def test_refusals_of_both_are_whole_sentences(stage: Stage, register: Register) -> None:
+def test_denial_by_both_webhooks_shows_complete_message(stage: ClusterSetup, register: Register) -> None:
     """The API server shows the one that comes first; our log has ours either way."""
     register("Validating", "gatekeeper", refuse)
     output = stage.create("both", UNTRUSTED)
@@ -300,7 +300,7 @@ def test_refusals_of_both_are_whole_sentences(stage: Stage, register: Register) 
     assert stage.decisions("both") == ["deny"]
 
 
-def test_warnings_of_another_webhook_stand_beside_our_refusal(stage: Stage, register: Register) -> None:
+def test_warning_of_other_webhook_is_shown_with_denial(stage: ClusterSetup, register: Register) -> None:
     """They admit with a warning, we refuse: kubectl shows both."""
     register("Validating", "gatekeeper", refuse)
     pod = {

@@ -101,7 +101,7 @@ def rescanner(cluster: ControlPlane, emulator: Emulator, tmp_path: Path) -> Iter
         yield made
 
 
-def test_a_round_shows_in_metrics_and_reports(cluster: ControlPlane, rescanner: Rescanner) -> None:
+def test_audit_round_updates_metrics_and_reports(cluster: ControlPlane, rescanner: Rescanner) -> None:
     """Figures by namespace, one report each in the newer API, nothing in the older one, no Event yet."""
     assert rescanner.round(), rescanner.said()
     assert rescanner.metric("swr_trust_audit_pods", resource_namespace=NAMESPACE, state="refused") == 2
@@ -123,7 +123,7 @@ def test_a_round_shows_in_metrics_and_reports(cluster: ControlPlane, rescanner: 
     assert events(cluster) == []
 
 
-def test_a_round_that_finds_the_same_writes_nothing(cluster: ControlPlane, rescanner: Rescanner) -> None:
+def test_round_with_unchanged_findings_writes_no_report(cluster: ControlPlane, rescanner: Rescanner) -> None:
     """The object is not even sent."""
     rescanner.round()
     before = reports(cluster, OPEN)[NAMESPACE]["metadata"]["resourceVersion"]
@@ -134,7 +134,7 @@ def test_a_round_that_finds_the_same_writes_nothing(cluster: ControlPlane, resca
     assert rescanner.metric("swr_trust_audit_reports_total", outcome="unchanged") >= 2
 
 
-def test_an_image_that_loses_its_trust_makes_an_event_and_a_report(
+def test_revoked_image_creates_event_and_report(
     cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator
 ) -> None:
     """On the workload, once; when it is trusted again the report goes."""
@@ -166,7 +166,7 @@ def test_an_image_that_loses_its_trust_makes_an_event_and_a_report(
         assert rescanner.metric("swr_trust_audit_reports_total", outcome="deleted") >= 1  # the same
 
 
-def test_reports_go_with_the_role_that_owns_them(cluster: ControlPlane, rescanner: Rescanner) -> None:
+def test_reports_are_deleted_with_owning_role(cluster: ControlPlane, rescanner: Rescanner) -> None:
     """Switching the audit off removes its ClusterRole, and Kubernetes the rest."""
     rescanner.round()
     assert NAMESPACE in reports(cluster, OPEN)
@@ -201,9 +201,7 @@ def use_everything(rescanner: Rescanner, emulator: Emulator) -> None:
         rescanner.repeat_events()
 
 
-def test_all_rights_together_are_enough(
-    cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator
-) -> None:
+def test_all_rights_are_sufficient(cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator) -> None:
     """The same as above with nothing taken away: no complaint."""
     use_everything(rescanner, emulator)
     assert "forbidden" not in rescanner.said()
@@ -229,7 +227,7 @@ def job(cluster: ControlPlane) -> None:
 
 @pytest.mark.parametrize(("group", "resource", "verb"), EACH_RIGHT)
 @pytest.mark.usefixtures("job")
-def test_every_right_is_needed_and_its_absence_is_said(
+def test_missing_right_is_logged(
     cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator, group: str, resource: str, verb: str
 ) -> None:
     """With one verb fewer a call is refused, which the log says; the process goes on."""
@@ -245,9 +243,7 @@ def test_every_right_is_needed_and_its_absence_is_said(
     assert complaint in said, said
 
 
-def test_the_older_api_is_written_where_it_is_the_only_one(
-    cluster: ControlPlane, rescanner: Rescanner
-) -> None:
+def test_older_report_api_is_used_as_fallback(cluster: ControlPlane, rescanner: Rescanner) -> None:
     """The same report, in the words of its kind."""
     install(cluster, WG)
     assert rescanner.round(), rescanner.said()
@@ -259,9 +255,7 @@ def test_the_older_api_is_written_where_it_is_the_only_one(
     assert (reports(cluster, WG), NAMESPACE in reports(cluster, OPEN)) == ({}, True)
 
 
-def test_without_either_api_nothing_is_written_and_nothing_is_wrong(
-    cluster: ControlPlane, rescanner: Rescanner
-) -> None:
+def test_round_without_report_api_succeeds(cluster: ControlPlane, rescanner: Rescanner) -> None:
     """Metrics and Events are all there is."""
     install(cluster)
     assert rescanner.round(), rescanner.said()

@@ -39,7 +39,7 @@ def kubeconfig(folder: Path, url: str) -> Path:
 
 
 @pytest.fixture
-def black_hole() -> Iterator[str]:
+def silent_api_server() -> Iterator[str]:
     """An API server that takes connections and never says a word."""
     taken: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -75,8 +75,8 @@ def server(folder: Path, emulator: Emulator, config: Path, certificate: Certific
     return ServerProcess(folder, emulator.url, certificate, "", arguments, environment)
 
 
-@pytest.mark.parametrize("api", ["black_hole", "nobody"])
-def test_an_api_server_that_does_not_answer_holds_up_neither_start_nor_serving_nor_end(
+@pytest.mark.parametrize("api", ["silent_api_server", "nobody"])
+def test_unresponsive_api_server_does_not_delay_start_or_shutdown(
     api: str, request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path
 ) -> None:
     """It becomes ready, judges Pods and stops in order, all within seconds; and says what is missing."""
@@ -93,7 +93,7 @@ def test_an_api_server_that_does_not_answer_holds_up_neither_start_nor_serving_n
     assert "Traceback" not in running.logs()
 
 
-def test_a_webhook_that_stops_leaves_what_it_knows(
+def test_snapshot_is_written_at_shutdown(
     control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
 ) -> None:
     """Before its first minute is over; metrics and the report of readiness tell of it."""

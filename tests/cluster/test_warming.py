@@ -22,7 +22,7 @@ def server(folder: Path, emulator: Emulator, cluster: ControlPlane) -> ServerPro
     )
 
 
-def test_images_of_running_pods_are_known_before_anybody_asks(
+def test_images_of_running_pods_are_cached_before_first_review(
     control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
 ) -> None:
     """With the chart's right, which is enough and needed."""

@@ -69,7 +69,7 @@ def authorize(credential: Credential) -> tuple[dict[str, str], int]:
     return dict(authorization.headers), authorization.generation
 
 
-def test_a_secret_stays_while_it_is_accepted(identities: Identities) -> None:
+def test_accepted_secret_is_kept(identities: Identities) -> None:
     """The same headers and the same generation, request after request."""
     for credential in (identities.renewable, identities.fixed):
         first = authorize(credential)
@@ -79,7 +79,7 @@ def test_a_secret_stays_while_it_is_accepted(identities: Identities) -> None:
             assert authorize(credential) == first
 
 
-def test_a_request_without_a_verdict_changes_nothing(identities: Identities) -> None:
+def test_released_request_does_not_change_secret(identities: Identities) -> None:
     """A timeout of SWR says nothing about the secret."""
     for credential in (identities.renewable, identities.fixed):
         first = authorize(credential)
@@ -87,7 +87,7 @@ def test_a_request_without_a_verdict_changes_nothing(identities: Identities) -> 
         assert authorize(credential) == first
 
 
-def test_a_rejected_secret_is_replaced_where_that_can_be(identities: Identities) -> None:
+def test_rejected_renewable_secret_is_replaced(identities: Identities) -> None:
     """Another secret, another generation."""
     headers, generation = authorize(identities.renewable)
     assert identities.renewable.reject(generation) is True
@@ -96,7 +96,7 @@ def test_a_rejected_secret_is_replaced_where_that_can_be(identities: Identities)
     assert later != generation
 
 
-def test_a_rejected_secret_that_cannot_be_replaced_rests(identities: Identities) -> None:
+def test_rejected_fixed_secret_is_paused(identities: Identities) -> None:
     """Nothing is sent with it again: five failures lock the account."""
     _, generation = authorize(identities.fixed)
     assert identities.fixed.reject(generation) is False

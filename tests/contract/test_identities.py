@@ -80,7 +80,7 @@ def source(emulator: Emulator, folder: Path, settings: CredentialSettings) -> tu
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_accepted(emulator: Emulator, tmp_path: Path, kind: str) -> None:
+def test_each_credential_kind_is_accepted(emulator: Emulator, tmp_path: Path, kind: str) -> None:
     """SWR answers a request of this identity, multi-level repository names included."""
     asked, chosen = source(emulator, tmp_path, KINDS[kind](tmp_path))
     query = TrustQuery(chosen, "shop", "tools/migrate", tag="2024.11")
@@ -105,7 +105,7 @@ WRONG: dict[str, Settings] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_wrong_secret_is_sent_once(emulator: Emulator, tmp_path: Path, kind: str) -> None:
+def test_wrong_secret_is_sent_once(emulator: Emulator, tmp_path: Path, kind: str) -> None:
     """Twenty lookups with a wrong secret are one failed authentication."""
     asked, chosen = source(emulator, tmp_path, WRONG[kind](tmp_path))
     for number in range(20):
@@ -114,7 +114,7 @@ def test_a_wrong_secret_is_sent_once(emulator: Emulator, tmp_path: Path, kind: s
     assert emulator.calls() == 1
 
 
-def test_an_expired_token_is_replaced_within_the_lookup(emulator: Emulator, tmp_path: Path) -> None:
+def test_expired_token_is_replaced_within_lookup(emulator: Emulator, tmp_path: Path) -> None:
     """IAM may end a token early: one login, one more call."""
     asked, chosen = source(emulator, tmp_path, KINDS["iamUser"](tmp_path))
     query = TrustQuery(chosen, "shop", "web", tag="1.0")
@@ -124,9 +124,7 @@ def test_an_expired_token_is_replaced_within_the_lookup(emulator: Emulator, tmp_
     assert emulator.calls("/v3/auth/tokens") == 2
 
 
-def test_a_token_that_expires_under_load_costs_one_login_and_no_lookup(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_token_expiry_under_load_costs_one_login(emulator: Emulator, tmp_path: Path) -> None:
     """Everybody who was refused with the old token goes on with the new one."""
     asked, chosen = source(emulator, tmp_path, KINDS["iamUser"](tmp_path))
     query = TrustQuery(chosen, "shop", "web", tag="1.0")
@@ -150,7 +148,7 @@ def test_a_token_that_expires_under_load_costs_one_login_and_no_lookup(
     assert emulator.calls("/v3/auth/tokens") == 2
 
 
-def test_a_user_whose_fresh_token_is_refused_rests_until_its_password_changes(
+def test_user_with_rejected_new_token_pauses_until_password_change(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     """Two failed authentications, then silence; another password is another login, at once."""
@@ -173,7 +171,7 @@ def test_a_user_whose_fresh_token_is_refused_rests_until_its_password_changes(
     assert asked.fetch(query, Deadline.after(10), free).status is TrustStatus.TRUSTED
 
 
-def test_what_the_registry_no_longer_defines_is_forgotten(emulator: Emulator, tmp_path: Path) -> None:
+def test_clients_of_removed_registry_are_dropped(emulator: Emulator, tmp_path: Path) -> None:
     """Clients, identities and connections go with their registry."""
     asked, chosen = source(emulator, tmp_path, KINDS["token"](tmp_path))
     asked.fetch(TrustQuery(chosen, "shop", "web", tag="1.0"), Deadline.after(10), free)

@@ -48,7 +48,7 @@ def names(answer: dict[str, object]) -> list[str]:
     return [item["metadata"]["name"] for item in items]
 
 
-def test_a_list_comes_in_pages(api: ReadApi) -> None:
+def test_list_is_returned_in_pages(api: ReadApi) -> None:
     """Each names the next one and says how many objects are left; the last does neither."""
     pages: list[list[str]] = []
     left: list[object] = []
@@ -67,26 +67,26 @@ def test_a_list_comes_in_pages(api: ReadApi) -> None:
     assert len(pages) >= 3
 
 
-def test_a_list_without_a_limit_comes_whole(api: ReadApi) -> None:
+def test_list_without_limit_is_returned_in_one_page(api: ReadApi) -> None:
     """And names no next page."""
     answer = api.get(PATH, SELECTOR)
     assert names(answer) == NAMES
     assert not answer["metadata"].get("continue")
 
 
-def test_one_object_by_its_path(api: ReadApi) -> None:
+def test_object_is_returned_by_path(api: ReadApi) -> None:
     """As the API server holds it."""
     assert api.get(f"{PATH}/c")["metadata"]["name"] == "c"
 
 
-def test_an_object_that_is_missing(api: ReadApi) -> None:
+def test_missing_object_raises_404(api: ReadApi) -> None:
     """Is a failure with its status."""
     with pytest.raises(ClusterError) as caught:
         api.get(f"{PATH}/z")
     assert caught.value.status == 404
 
 
-def test_a_collection_without_objects(api: ReadApi) -> None:
+def test_empty_collection_returns_empty_list(api: ReadApi) -> None:
     """Is an empty list and no failure."""
     answer = api.get("/api/v1/namespaces/nowhere/pods", {"limit": "2"})
     assert names(answer) == []

@@ -89,7 +89,7 @@ class Replicas:
         return [replica._material.leaf if replica._material else b"" for replica in self.all]
 
 
-def test_all_replicas_agree_on_one_certificate(api: KubernetesApi, name: str) -> None:
+def test_replicas_share_one_certificate(api: KubernetesApi, name: str) -> None:
     """And every webhook of the configuration trusts it."""
     replicas = Replicas(api, name, 3)
     replicas.check()
@@ -98,7 +98,7 @@ def test_all_replicas_agree_on_one_certificate(api: KubernetesApi, name: str) ->
     assert replicas.bundles == [secret["ca.crt"]] * 2
 
 
-def test_before_the_first_look_a_replica_is_not_ready(api: KubernetesApi, name: str) -> None:
+def test_replica_is_not_ready_before_first_check(api: KubernetesApi, name: str) -> None:
     """It serves a certificate that nobody trusts, so that probes are answered."""
     (replica,) = Replicas(api, name).all
     assert (replica.not_after, replica.problem) == (0.0, "there is none from the cluster yet")
@@ -108,7 +108,7 @@ def test_before_the_first_look_a_replica_is_not_ready(api: KubernetesApi, name: 
 
 
 @pytest.mark.parametrize("damage", ["emptied", "foreign"])
-def test_a_damaged_bundle_is_put_right(api: KubernetesApi, damage: str) -> None:
+def test_damaged_ca_bundle_is_restored(api: KubernetesApi, damage: str) -> None:
     """By the next look of any replica, in every webhook."""
     name = f"bundle-{damage}"
     api.create(CONFIGURATIONS, configuration(name, None, None))
@@ -145,9 +145,7 @@ def _corrupt(replicas: Replicas) -> None:
 
 
 @pytest.mark.parametrize("damage", [_delete, _empty, _corrupt])
-def test_a_lost_secret_is_written_back(
-    api: KubernetesApi, request: pytest.FixtureRequest, damage: Any
-) -> None:
+def test_lost_secret_is_restored(api: KubernetesApi, request: pytest.FixtureRequest, damage: Any) -> None:
     """What is served and trusted stays as it is: nobody notices."""
     name = f"lost{damage.__name__}".replace("_", "-")
     api.create(CONFIGURATIONS, configuration(name, None))
@@ -160,7 +158,7 @@ def test_a_lost_secret_is_written_back(
     assert replicas.secret["tls.crt"] == served[0]
 
 
-def test_what_somebody_else_keeps_in_the_secret_stays(api: KubernetesApi, name: str) -> None:
+def test_foreign_entries_of_secret_are_kept(api: KubernetesApi, name: str) -> None:
     """Labels, annotations and other entries are not ours."""
     obj = {
         "metadata": {"name": f"{name}-tls", "labels": {"app": "gate"}},
@@ -174,7 +172,7 @@ def test_what_somebody_else_keeps_in_the_secret_stays(api: KubernetesApi, name: 
     assert replicas.secret["other"] == b"theirs"
 
 
-def test_a_new_replica_takes_over_what_is_there(api: KubernetesApi, name: str) -> None:
+def test_new_replica_uses_existing_certificate(api: KubernetesApi, name: str) -> None:
     """A restart of everything changes nothing."""
     first = Replicas(api, name, 2)
     first.check()
@@ -183,7 +181,7 @@ def test_a_new_replica_takes_over_what_is_there(api: KubernetesApi, name: str) -
     assert second.served == first.served
 
 
-def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: KubernetesApi, name: str) -> None:
+def test_expiring_certificate_is_replaced_on_every_replica(api: KubernetesApi, name: str) -> None:
     """By one new one, which the configuration trusts already."""
     old = issue(options(name).names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
     secret = SharedSecret(api, NAMESPACE, f"{name}-tls")
@@ -196,7 +194,7 @@ def test_a_certificate_near_its_end_is_replaced_by_every_replica(api: Kubernetes
     assert replicas.bundles == [old.bundle] * 2
 
 
-def test_a_new_authority_is_trusted_beside_the_old_one(api: KubernetesApi, name: str) -> None:
+def test_new_ca_is_trusted_beside_old_ca(api: KubernetesApi, name: str) -> None:
     """And what is served does not change yet."""
     names = options(name).names
     now = dt.datetime.now(dt.UTC)
@@ -219,14 +217,14 @@ def test_a_new_authority_is_trusted_beside_the_old_one(api: KubernetesApi, name:
     assert replicas.served == [old.leaf] * 2
 
 
-def test_a_configuration_that_is_not_there_holds_nothing_up(api: KubernetesApi) -> None:
+def test_missing_webhook_configuration_does_not_block_certificate(api: KubernetesApi) -> None:
     """Charts create it last, and remove it first."""
     replicas = Replicas(api, "not-installed")
     replicas.check()
     assert replicas.served == [replicas.secret["tls.crt"]]
 
 
-def test_an_api_server_that_is_gone_changes_nothing(api: KubernetesApi, name: str) -> None:
+def test_unreachable_api_server_keeps_served_certificate(api: KubernetesApi, name: str) -> None:
     """What is served goes on being served, and the problem is told."""
     replicas = Replicas(api, name)
     replicas.check()
@@ -241,7 +239,7 @@ def test_an_api_server_that_is_gone_changes_nothing(api: KubernetesApi, name: st
     assert replica.context() is before
 
 
-def test_whoever_is_second_takes_what_the_first_one_wrote() -> None:
+def test_second_writer_uses_certificate_of_first() -> None:
     """Two replicas that find nothing at the same moment do not both prevail."""
     api = FakeApi()
     api.put(f"{CONFIGURATIONS}/race", configuration("race", None))
@@ -278,7 +276,7 @@ GRANTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def _live(control_plane: ControlPlane, name: str, without: str) -> None:
+def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> None:
     """Make, damage and mend with the rights of the chart, less one."""
     admin = connect(str(control_plane.kubeconfig("admin")))
     api = connect(str(control_plane.kubeconfig("gate")))
@@ -305,16 +303,16 @@ def certificates(control_plane: ControlPlane) -> ControlPlane:
     return control_plane
 
 
-def test_the_rights_of_the_chart_are_enough(certificates: ControlPlane) -> None:
+def test_rights_of_chart_are_sufficient(certificates: ControlPlane) -> None:
     """Authorization is on, and the user may do nothing else."""
-    _live(certificates, "rights-all", "")
+    _run_with_rights(certificates, "rights-all", "")
 
 
 @pytest.mark.parametrize("missing", [title for title, _ in GRANTS])
-def test_each_right_is_needed(certificates: ControlPlane, missing: str) -> None:
+def test_each_right_is_required(certificates: ControlPlane, missing: str) -> None:
     """One verb fewer, and it is said which."""
     with pytest.raises(ClusterError) as caught:
-        _live(certificates, f"rights-{missing.replace(' ', '-')}", missing)
+        _run_with_rights(certificates, f"rights-{missing.replace(' ', '-')}", missing)
     assert caught.value.status == 403
     resource, verb = missing.split()
     assert f'cannot {verb} resource "' in str(caught.value)

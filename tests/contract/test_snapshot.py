@@ -102,7 +102,7 @@ def stored(secret: SharedSecret) -> dict[str, TrustEntry]:
     return {f"{entry.key[1]}/{entry.key[2]}{entry.key[3]}": entry for entry in entries}
 
 
-def test_what_was_trusted_outlives_every_replica(secret: SharedSecret) -> None:
+def test_trust_survives_restart_of_all_replicas(secret: SharedSecret) -> None:
     """SWR is down when the new one starts: what ran before stands in, what never did stays out."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
@@ -114,7 +114,7 @@ def test_what_was_trusted_outlives_every_replica(secret: SharedSecret) -> None:
     assert new.look_up(API) == "unknown: unavailable"
 
 
-def test_a_snapshot_keeps_the_digest(secret: SharedSecret) -> None:
+def test_snapshot_keeps_digest(secret: SharedSecret) -> None:
     """A stand-in vouches for the digest that SWR held, and for no other."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
@@ -126,7 +126,7 @@ def test_a_snapshot_keeps_the_digest(secret: SharedSecret) -> None:
     assert [isinstance(answer, Found) for answer in answers] == [True, False]
 
 
-def test_while_swr_answers_it_is_asked(secret: SharedSecret) -> None:
+def test_snapshot_is_not_used_while_swr_answers(secret: SharedSecret) -> None:
     """A snapshot a second old answers nothing, so trust that was withdrawn meanwhile is no trust."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
@@ -136,7 +136,7 @@ def test_while_swr_answers_it_is_asked(secret: SharedSecret) -> None:
     assert new.look_up() == "untrusted from swr"
 
 
-def test_replicas_put_together_what_they_know(secret: SharedSecret) -> None:
+def test_replicas_merge_their_records(secret: SharedSecret) -> None:
     """And tell each other: each may stand in for what another one heard."""
     one, two = Replica(secret, {WEB: TRUSTED, API: DOWN}), Replica(secret, {API: TRUSTED, WEB: DOWN})
     one.look_up(WEB)
@@ -151,7 +151,7 @@ def test_replicas_put_together_what_they_know(secret: SharedSecret) -> None:
     assert (one.look_up(API), two.look_up(WEB)) == ("trusted from stale", "trusted from stale")
 
 
-def test_a_refusal_that_one_replica_heard_reaches_all(secret: SharedSecret) -> None:
+def test_refusal_reaches_all_replicas(secret: SharedSecret) -> None:
     """And the older trust of another one does not bring the image back."""
     clock = FakeClock()
     one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: TRUSTED}, clock)
@@ -174,7 +174,7 @@ def test_a_refusal_that_one_replica_heard_reaches_all(secret: SharedSecret) -> N
     assert not stored(secret)[WEB].trusted
 
 
-def test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before(secret: SharedSecret) -> None:
+def test_refusal_wins_over_older_trust_written_later(secret: SharedSecret) -> None:
     """A replica that knew of no trust heard the refusal; then another one writes what it heard before."""
     clock = FakeClock()
     one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: UNTRUSTED}, clock)
@@ -190,7 +190,7 @@ def test_a_refusal_wins_over_trust_that_was_written_after_it_and_heard_before(se
     assert [one.look_up(), two.look_up()] == ["unknown: unavailable"] * 2
 
 
-def test_trust_that_was_regained_is_passed_on(secret: SharedSecret) -> None:
+def test_regained_trust_is_replicated(secret: SharedSecret) -> None:
     """A newer answer of SWR counts."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
@@ -202,7 +202,7 @@ def test_trust_that_was_regained_is_passed_on(secret: SharedSecret) -> None:
         clock.tick(70)
 
 
-def test_images_in_use_alone_are_not_written_each_minute(secret: SharedSecret) -> None:
+def test_unchanged_records_are_not_written_each_round(secret: SharedSecret) -> None:
     """Each write is a new version of the whole; the stored times lag behind by half an hour at most."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
@@ -215,7 +215,7 @@ def test_images_in_use_alone_are_not_written_each_minute(secret: SharedSecret) -
     assert (results[0], results[30]) == ("written", "written")
 
 
-def test_a_last_write_is_up_to_date(secret: SharedSecret) -> None:
+def test_final_write_has_current_times(secret: SharedSecret) -> None:
     """Whoever stops leaves what it knows."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
@@ -227,7 +227,7 @@ def test_a_last_write_is_up_to_date(secret: SharedSecret) -> None:
     assert stored(secret)[WEB].at == clock.now
 
 
-def test_nothing_older_than_stale_if_error_is_kept(secret: SharedSecret) -> None:
+def test_records_older_than_stale_if_error_are_dropped(secret: SharedSecret) -> None:
     """Counted from SWR's answer."""
     clock = FakeClock()
     settings = CacheSettings(stale_if_error=3600)
@@ -250,7 +250,7 @@ def test_nothing_older_than_stale_if_error_is_kept(secret: SharedSecret) -> None
     assert sorted(stored(secret)) == ["shop/new:1", WEB]
 
 
-def test_nothing_from_the_future_counts(secret: SharedSecret) -> None:
+def test_records_from_future_are_ignored(secret: SharedSecret) -> None:
     """A clock that was set back must not make trust last longer."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
@@ -260,7 +260,7 @@ def test_nothing_from_the_future_counts(secret: SharedSecret) -> None:
     assert new.look_up() == "unknown: unavailable"
 
 
-def test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone(secret: SharedSecret) -> None:
+def test_records_of_redefined_registry_are_kept_and_not_used(secret: SharedSecret) -> None:
     """They count for whoever has that definition still: in a rollout both are at work."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
@@ -273,7 +273,7 @@ def test_facts_of_a_registry_that_is_defined_otherwise_are_left_alone(secret: Sh
     assert sorted(stored(secret)) == [API, WEB]
 
 
-def test_without_stale_if_error_there_is_no_snapshot(secret: SharedSecret) -> None:
+def test_snapshot_is_disabled_without_stale_if_error(secret: SharedSecret) -> None:
     """Nothing may stand in: nothing is written or believed."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
@@ -296,7 +296,7 @@ def test_without_stale_if_error_there_is_no_snapshot(secret: SharedSecret) -> No
     ],
     ids=["garbage", "too large", "another version", "forged"],
 )
-def test_what_is_not_ours_is_ignored_and_written_anew(
+def test_invalid_snapshot_is_ignored_and_replaced(
     secret: SharedSecret, data: bytes, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a word in log and metric; other entries and labels of the Secret stay."""
@@ -316,7 +316,7 @@ def test_what_is_not_ours_is_ignored_and_written_anew(
     assert after.obj["metadata"]["labels"] == {"app": "gate"}
 
 
-def test_an_emptied_secret_is_filled_again(secret: SharedSecret) -> None:
+def test_emptied_secret_is_written_again(secret: SharedSecret) -> None:
     """As after a sync that replaces it by what the chart says."""
     one = Replica(secret, {WEB: TRUSTED})
     one.look_up()
@@ -326,7 +326,7 @@ def test_an_emptied_secret_is_filled_again(secret: SharedSecret) -> None:
     assert list(stored(secret)) == [WEB]
 
 
-def test_a_new_key_makes_a_new_snapshot(secret: SharedSecret) -> None:
+def test_new_key_rewrites_snapshot(secret: SharedSecret) -> None:
     """The certificate was renewed: running replicas write what they remember under the new one."""
     one, two = Replica(secret, {WEB: TRUSTED}), Replica(secret, {})
     one.look_up()
@@ -341,7 +341,7 @@ def test_a_new_key_makes_a_new_snapshot(secret: SharedSecret) -> None:
     assert new.look_up() == "trusted from stale"
 
 
-def test_without_a_key_nothing_is_read_or_written(secret: SharedSecret) -> None:
+def test_snapshot_without_key_is_not_read_or_written(secret: SharedSecret) -> None:
     """The certificate is not there yet; it is no failed round."""
     one = Replica(secret, {WEB: TRUSTED}, key=None)
     one.look_up()
@@ -352,7 +352,7 @@ def test_without_a_key_nothing_is_read_or_written(secret: SharedSecret) -> None:
     assert one.check() == "written"
 
 
-def test_ten_thousand_images_fit_as_far_as_there_is_room(secret: SharedSecret) -> None:
+def test_snapshot_keeps_newest_records_within_size_limit(secret: SharedSecret) -> None:
     """The newest ones; and what did not fit is no reason to write again."""
     clock = FakeClock()
     one = Replica(secret, {}, clock)
@@ -373,7 +373,7 @@ def test_ten_thousand_images_fit_as_far_as_there_is_room(secret: SharedSecret) -
     assert one.check() == "unchanged"
 
 
-def test_whoever_is_second_merges_and_writes_again() -> None:
+def test_second_writer_merges_and_retries() -> None:
     """Two replicas that write at the same moment lose nothing."""
     api = FakeApi()
     api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
@@ -386,7 +386,7 @@ def test_whoever_is_second_merges_and_writes_again() -> None:
     assert sorted(stored(secret)) == [API, WEB]
 
 
-def test_whoever_is_always_second_gives_up_for_a_while() -> None:
+def test_repeated_write_conflict_ends_round() -> None:
     """A crowd of replicas does not write for ever."""
     api = FakeApi()
     api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
@@ -402,7 +402,7 @@ def test_whoever_is_always_second_gives_up_for_a_while() -> None:
     assert one.check() == "conflict"
 
 
-def test_an_api_server_that_is_gone_costs_nothing_but_the_snapshot(caplog: pytest.LogCaptureFixture) -> None:
+def test_unreachable_api_server_is_logged_once_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, and what comes back is written."""
     api = FakeApi()
     api.put(f"{SECRETS}/gone", {"metadata": {"name": "gone"}})
@@ -439,7 +439,7 @@ def eventually(check: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_replica_waits_for_the_snapshot_no_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_snapshot_does_not_block_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is ready without, and takes it in when it comes."""
     monkeypatch.setattr("webhook.cluster.snapshots.START", 0.2)
     api = SlowApi()
@@ -460,7 +460,7 @@ def test_a_replica_waits_for_the_snapshot_no_longer_than_a_moment(monkeypatch: p
     assert not thread.is_alive()
 
 
-def test_a_replica_that_stops_writes_once_more() -> None:
+def test_stopping_replica_writes_snapshot() -> None:
     """At once, without waiting for its next round."""
     api = FakeApi()
     api.put(f"{SECRETS}/stopping", {"metadata": {"name": "stopping"}})
@@ -481,7 +481,7 @@ GRANTS = [
 ]
 
 
-def _live(control_plane: ControlPlane, name: str, without: str) -> Replica:
+def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> Replica:
     """Do a round with the rights of the chart, less one."""
     control_plane.kubectl("create", "namespace", NAMESPACE, check=False)
     control_plane.kubectl("create", "secret", "generic", name, "-n", NAMESPACE)
@@ -496,15 +496,15 @@ def _live(control_plane: ControlPlane, name: str, without: str) -> Replica:
     return one
 
 
-def test_the_rights_of_the_chart_are_enough(control_plane: ControlPlane) -> None:
+def test_rights_of_chart_are_sufficient(control_plane: ControlPlane) -> None:
     """Authorization is on, and the user may do nothing else."""
-    one = _live(control_plane, "rights-all", "")
+    one = _run_with_rights(control_plane, "rights-all", "")
     assert one.notes.named("snapshot_round_ended") == [("written",)]
 
 
 @pytest.mark.parametrize("missing", [verb for verb, _ in GRANTS])
-def test_each_right_is_needed(control_plane: ControlPlane, missing: str) -> None:
+def test_each_right_is_required(control_plane: ControlPlane, missing: str) -> None:
     """One verb fewer, and it is said which."""
-    one = _live(control_plane, f"rights-{missing}", missing)
+    one = _run_with_rights(control_plane, f"rights-{missing}", missing)
     assert one.notes.named("snapshot_round_ended") == [("failed",)]
     assert f'cannot {missing} resource "secrets"' in one.snapshot.problem

@@ -49,7 +49,7 @@ ANSWERS: dict[type[TrustLookupError], tuple[int, str]] = {
 """How SWR says each of them."""
 
 
-class World(Protocol):
+class SwrEnvironment(Protocol):
     """A source, and what can be done to the SWR behind it."""
 
     source: TrustSource
@@ -66,7 +66,7 @@ class World(Protocol):
         """How often SWR was asked."""
 
 
-class FakeWorld:
+class FakeEnvironment:
     """The fake."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class FakeWorld:
         return len(self._fake.asked)
 
 
-class SwrWorld:
+class ClientEnvironment:
     """SWR's client before the emulator."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
@@ -110,7 +110,7 @@ class SwrWorld:
         return self._emulator.calls()
 
 
-class ListWorld(SwrWorld):
+class TagListEnvironment(ClientEnvironment):
     """SWR in a region that does not offer the call for one tag (fault D5)."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
@@ -137,16 +137,16 @@ def _open_credential(settings: CredentialSettings, registry: Registry, transport
 
 
 @pytest.fixture(params=["fake", "SWR", "SWR without the call for one tag"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwrEnvironment]:
     """The fake, or SWR's client, in both kinds of regions."""
     if request.param == "fake":
-        yield FakeWorld()
+        yield FakeEnvironment()
         return
     with Emulator() as emulator:
-        yield (SwrWorld if request.param == "SWR" else ListWorld)(emulator, tmp_path)
+        yield (ClientEnvironment if request.param == "SWR" else TagListEnvironment)(emulator, tmp_path)
 
 
-def tag(world: World, repository: str = "tools/web", name: str = "1.0") -> TrustQuery:
+def tag(world: SwrEnvironment, repository: str = "tools/web", name: str = "1.0") -> TrustQuery:
     """Return a question about a tag, of one that is trusted by default."""
     return TrustQuery(world.registry, "shop", repository, tag=name)
 
@@ -162,20 +162,22 @@ STATUSES = [
 @pytest.mark.parametrize(
     ("repository", "name", "status"), STATUSES, ids=[f"{case[0]}:{case[1]}" for case in STATUSES]
 )
-def test_a_tag_has_one_status(world: World, repository: str, name: str, status: TrustStatus) -> None:
+def test_tag_has_expected_status(
+    world: SwrEnvironment, repository: str, name: str, status: TrustStatus
+) -> None:
     """What is not there is a record, too, and no failure."""
     record = world.source.fetch(tag(world, repository, name), Deadline.after(10), free)
     assert record.status is status
 
 
-def test_a_record_is_as_old_as_its_answer(world: World) -> None:
+def test_record_has_time_of_response(world: SwrEnvironment) -> None:
     """Wall-clock time, in seconds since the epoch: what the times to live are counted from."""
     before = time.time()
     record = world.source.fetch(tag(world), Deadline.after(10), free)
     assert before <= record.fetched_at <= time.time()
 
 
-def test_what_is_there_has_a_digest_and_what_is_missing_has_none(world: World) -> None:
+def test_only_existing_image_has_digest(world: SwrEnvironment) -> None:
     """A pinned digest is compared with it."""
     there = world.source.fetch(tag(world), Deadline.after(10), free)
     missing = world.source.fetch(tag(world, name="9.9"), Deadline.after(10), free)
@@ -187,7 +189,7 @@ def test_what_is_there_has_a_digest_and_what_is_missing_has_none(world: World) -
 @pytest.mark.parametrize(
     ("digest", "status"), [(DIGEST, TrustStatus.TRUSTED), ("sha256:" + "0" * 64, TrustStatus.MISSING)]
 )
-def test_a_digest_has_a_status_of_its_own(world: World, digest: str, status: TrustStatus) -> None:
+def test_digest_query_has_expected_status(world: SwrEnvironment, digest: str, status: TrustStatus) -> None:
     """A question about a digest names no tag."""
     query = TrustQuery(world.registry, "shop", "web", digest=digest)
     assert world.source.fetch(query, Deadline.after(10), free).status is status
@@ -204,7 +206,9 @@ FAILURES = [
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.reason)
 @pytest.mark.parametrize("by", ["tag", "digest"])
-def test_what_is_not_known_is_an_exception(world: World, failure: TrustLookupError, by: str) -> None:
+def test_failed_lookup_raises_exception_of_its_reason(
+    world: SwrEnvironment, failure: TrustLookupError, by: str
+) -> None:
     """Each failure has its own class, whichever way the question was asked."""
     world.fail_with(failure)
     query = tag(world) if by == "tag" else TrustQuery(world.registry, "shop", "web", digest=DIGEST)
@@ -215,7 +219,7 @@ def test_what_is_not_known_is_an_exception(world: World, failure: TrustLookupErr
         assert caught.value.fault is failure.fault
 
 
-def test_a_question_ends_by_its_deadline(world: World) -> None:
+def test_lookup_ends_at_deadline(world: SwrEnvironment) -> None:
     """A source that hangs must not hold its caller."""
     world.hang()
     started = time.monotonic()
@@ -224,7 +228,7 @@ def test_a_question_ends_by_its_deadline(world: World) -> None:
     assert time.monotonic() - started < 5.0
 
 
-def test_every_call_waits_for_its_turn(world: World) -> None:
+def test_every_call_waits_for_call_limiter(world: SwrEnvironment) -> None:
     """The pace is asked once before each call, with the deadline of the question."""
     turns: list[tuple[Deadline, int]] = []
     deadline = Deadline.after(10)
@@ -233,7 +237,7 @@ def test_every_call_waits_for_its_turn(world: World) -> None:
     assert world.calls == 1
 
 
-def test_a_call_that_may_not_be_made_is_not_made(world: World) -> None:
+def test_call_rejected_by_limiter_is_not_made(world: SwrEnvironment) -> None:
     """What the pace raises is the failure."""
 
     def full(deadline: Deadline) -> None:
@@ -244,7 +248,7 @@ def test_a_call_that_may_not_be_made_is_not_made(world: World) -> None:
     assert world.calls == 0
 
 
-def test_many_may_ask_at_the_same_time(world: World) -> None:
+def test_concurrent_lookups_get_own_results(world: SwrEnvironment) -> None:
     """Each is told of what it asked about."""
     answers: dict[int, TrustStatus] = {}
 

@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.calls[self.path.partition("?")[0]] += 1
         fault = state.find_fault(f"//{self.headers.get('Host', '')}{self.path}")
-        if fault is not None and self._strike(fault):
+        if fault is not None and self._inject_fault(fault):
             return
         time.sleep(self.server.latency)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
 
-    def _strike(self, fault: Fault) -> bool:
+    def _inject_fault(self, fault: Fault) -> bool:
         """Show the fault; ``False`` where the call goes on to be answered."""
         if fault.kind in ("trickle-headers", "trickle-body"):
             self._trickle(fault)

@@ -73,7 +73,7 @@ def ask(query: TrustQuery, *answers: HttpResponse) -> TrustRecord | None:
 
 @thorough
 @given(STATUSES, HEADERS, (tag | tag | error | junk | st.binary(max_size=60)).map(body))
-def test_only_one_answer_is_trust(status: int, headers: dict[str, str], raw: bytes) -> None:
+def test_only_exact_response_is_trusted(status: int, headers: dict[str, str], raw: bytes) -> None:
     """200, a JSON object, about the very tag, JSON ``true``."""
     record = ask(TrustQuery(registry(), "shop", "tools/web", tag="1"), HttpResponse(status, headers, raw))
     if record is not None and record.status is TrustStatus.TRUSTED:
@@ -112,7 +112,7 @@ def make_list(random: Random) -> list[tuple[int, Any]]:
     return pages
 
 
-def test_a_digest_is_trusted_by_a_whole_list_only() -> None:
+def test_digest_is_trusted_only_by_complete_list() -> None:
     """Every holder on every page, and the last page says that it is the last."""
     for seed in seeds(20):
         random = Random(seed)

@@ -78,9 +78,7 @@ changed = some_keys.flatmap(lambda keys: st.fixed_dictionaries({key: values[key]
 @thorough
 @given(changed, st.booleans())
 @example({"mode": "Enforce"}, True)
-def test_a_configuration_is_refused_with_reasons_or_does_what_it_says(
-    changes: dict[str, Any], keep: bool
-) -> None:
+def test_changed_configuration_is_rejected_or_applied_as_written(changes: dict[str, Any], keep: bool) -> None:
     """An untrusted image comes in only where a key that may admit it says something."""
     value = {**START, **changes}
     text = yaml.safe_dump(value, allow_unicode=keep)
@@ -98,14 +96,14 @@ def test_a_configuration_is_refused_with_reasons_or_does_what_it_says(
 
 @thorough
 @given(st.binary(max_size=120) | st.text(max_size=120).map(lambda text: text.encode(errors="surrogatepass")))
-def test_any_bytes_are_a_configuration_or_refused(data: bytes) -> None:
+def test_random_bytes_are_parsed_or_rejected(data: bytes) -> None:
     """Nothing else is ever raised."""
     parse(data)
 
 
 @thorough
 @given(st.data())
-def test_a_damaged_configuration_is_refused_or_says_what_it_says(data: st.DataObject) -> None:
+def test_damaged_configuration_is_rejected_or_enforces(data: st.DataObject) -> None:
     """A file that lost or gained some characters is no surprise."""
     text = yaml.safe_dump(START)
     position = data.draw(st.integers(0, len(text)))

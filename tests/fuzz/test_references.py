@@ -33,7 +33,7 @@ def find(evaluator: Evaluator, image: str) -> Finding:
 
 @thorough
 @given(images | spoilt())
-def test_a_string_is_trusted_only_letter_by_letter(image: str) -> None:
+def test_image_is_trusted_only_on_exact_match(image: str) -> None:
     """But for the case of its host."""
     finding = find(EVALUATOR, image)
     event(finding)
@@ -43,7 +43,7 @@ def test_a_string_is_trusted_only_letter_by_letter(image: str) -> None:
 
 @thorough
 @given(images | spoilt())
-def test_an_exemption_reaches_no_further_than_it_says(image: str) -> None:
+def test_exemption_covers_only_matching_images(image: str) -> None:
     """Whatever is exempt begins with the host and the organisation, whole."""
     if find(EXEMPTING, image) is Finding.EXEMPT:
         assert image.lower().startswith(f"{HOSTS[0]}/shop/")
@@ -51,7 +51,7 @@ def test_an_exemption_reaches_no_further_than_it_says(image: str) -> None:
 
 @thorough
 @given(images | references() | near_misses() | st.text(max_size=600))
-def test_what_is_read_is_what_is_written(text: str) -> None:
+def test_parsed_reference_round_trips(text: str) -> None:
     """The canonical form parses to itself, and nothing that a URL could misread is in it."""
     try:
         reference = parse_reference(text)
@@ -68,7 +68,7 @@ def test_what_is_read_is_what_is_written(text: str) -> None:
     st.text(max_size=40)
     | st.lists(st.sampled_from(["*", "**", "a", "/", ":", "@", ".", "-", "h.io"]), max_size=9).map("".join)
 )
-def test_any_text_is_a_pattern_or_none(text: str) -> None:
+def test_random_text_is_pattern_or_rejected(text: str) -> None:
     """And a pattern answers for any image."""
     try:
         pattern = parse_pattern(text)

@@ -68,7 +68,7 @@ def check(body: bytes) -> None:
     assert all(len(warning) <= 256 and warning.isprintable() for warning in response.get("warnings", ()))
 
 
-def test_no_request_brings_in_an_untrusted_image() -> None:
+def test_generated_request_does_not_admit_untrusted_image() -> None:
     """Whatever is called an image anywhere in the raw object is trusted, or all is refused."""
     for seed in seeds(20):
         maker = Requests(Random(seed))
@@ -78,13 +78,13 @@ def test_no_request_brings_in_an_untrusted_image() -> None:
 
 @thorough
 @given(damaged())
-def test_no_damaged_body_brings_in_an_untrusted_image(body: bytes) -> None:
+def test_damaged_body_does_not_admit_untrusted_image(body: bytes) -> None:
     """A body is read as any reader of JSON reads it, or not at all."""
     check(body)
 
 
 @thorough
 @given(st.binary(max_size=200) | junk.map(enclose) | junk.map(lambda value: json.dumps(value).encode()))
-def test_no_bytes_break_the_reader(body: bytes) -> None:
+def test_random_bytes_do_not_crash_reader(body: bytes) -> None:
     """Anything at all is a review or a broken call."""
     check(body)

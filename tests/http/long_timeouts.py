@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.http import crowded
+from tests.http import few_connections
 
 WAIT: Final = 20.0
 LARGE_SHARE: Final = 32 * 1024
@@ -19,4 +19,4 @@ def _wait_long(body_budget: Any) -> None:
     body_budget.BodyBudget.__init__.__defaults__ = (body_budget.SMALL_SHARE, LARGE_SHARE)
 
 
-HOOKS: Final = {**crowded.HOOKS, "webhook.server.body_budget": _wait_long}
+HOOKS: Final = {**few_connections.HOOKS, "webhook.server.body_budget": _wait_long}

@@ -18,7 +18,7 @@ import yaml
 
 from tests.emulator.server import Emulator
 from tests.support.builders import HOST, UID, pod, review
-from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ROOT, ServerProcess, make_certificate
 from webhook.admission.review import read_beginning, read_review
 from webhook.server.reviews import JSON, MAX_BODY
@@ -54,7 +54,7 @@ def large(image: str = f"{HOST}/shop/web:1.0", **obj: Any) -> bytes:
     return review(parsed)
 
 
-class Beside:
+class BackgroundReviews:
     """Asks for a cached review again and again, and looks at the memory of the process."""
 
     def __init__(self, server: ServerProcess) -> None:
@@ -75,7 +75,7 @@ class Beside:
             except (OSError, AssertionError) as error:
                 self.wrong.append(error)
             self.slowest = max(self.slowest, time.monotonic() - began)
-            self.resident = max(self.resident, look_at(self._worker).resident)
+            self.resident = max(self.resident, read_process_stats(self._worker).resident)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -92,7 +92,7 @@ class Beside:
         assert self.resident < LIMIT
 
 
-def at_once(
+def send_concurrently(
     server: ServerProcess, body: bytes | Iterator[bytes], count: int = CROWD, timeout: str = "10s"
 ) -> list[dict[str, Any]]:
     """Send a review, or the next one each time, over so many connections at the same time; return the responses."""
@@ -109,13 +109,13 @@ def at_once(
     return answers
 
 
-def test_large_reviews_that_wait_for_swr_stay_within_the_memory(
+def test_large_reviews_waiting_for_swr_stay_within_memory_limit(
     server: ServerProcess, emulator: Emulator
 ) -> None:
     """Fault C2: 60 of 6.9 MB took 650 to 740 MiB. Who is over the budget is told to come back, under its uid."""
     emulator.set_latency(2.0)
-    with Beside(server) as beside:
-        answers = at_once(server, large(f"{HOST}/shop/api:1.4"))
+    with BackgroundReviews(server) as beside:
+        answers = send_concurrently(server, large(f"{HOST}/shop/api:1.4"))
     beside.check()
     assert {answer["uid"] for answer in answers} == {UID}
     refused = [answer["status"] for answer in answers if not answer["allowed"]]
@@ -158,14 +158,14 @@ COLD = f"{HOST}/shop/api:1.4"
 
 
 @pytest.mark.parametrize("what", ELEMENTS)
-def test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory(
+def test_many_element_reviews_waiting_for_swr_stay_within_memory_limit(
     server: ServerProcess, emulator: Emulator, what: str
 ) -> None:
     """Fault C2: 93 reviews of 787 kB have room in the budget; what was decoded of them took up to 1,070 MiB."""
     emulator.set_latency(6.0)
     body = compact(ELEMENTS[what]())
-    with Beside(server) as beside:
-        answers = at_once(server, body, 110, "5s")
+    with BackgroundReviews(server) as beside:
+        answers = send_concurrently(server, body, 110, "5s")
     beside.check()
     assert {answer["uid"] for answer in answers} == {UID}
     waited = [answer for answer in answers if "too many large objects" not in answer["status"]["message"]]
@@ -173,7 +173,7 @@ def test_reviews_of_many_elements_that_wait_for_swr_stay_within_the_memory(
 
 
 @pytest.mark.alone
-def test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory(
+def test_many_image_reviews_waiting_for_swr_stay_within_memory_limit(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     """Fault C2: 1,400 reviews of 18 KB and 200 images each took 689 MiB, and stopped the loop for 0.9 s."""
@@ -184,22 +184,22 @@ def test_reviews_of_many_cold_images_that_wait_for_swr_stay_within_the_memory(
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
         assert server.validate(SMALL)["allowed"]
         emulator.set_latency(15.0)
-        with Beside(server) as beside:
-            answers = at_once(server, iter(bodies), count, "30s")
+        with BackgroundReviews(server) as beside:
+            answers = send_concurrently(server, iter(bodies), count, "30s")
     beside.check(prompt=10.0)  # SWR takes 15 s, and 1,400 threads of this process have their turns, too
     assert len(answers) == count
     assert {(answer["uid"], answer["allowed"]) for answer in answers} == {(UID, False)}
 
 
-def test_many_small_reviews_that_wait_for_swr_cut_off_nobody(
+def test_small_reviews_waiting_for_swr_do_not_abort_connections(
     server: ServerProcess, emulator: Emulator
 ) -> None:
     """Fault C2: 512 of 64 KiB took the whole share, and the calls beside them were cut off: failed calls."""
     emulator.set_latency(8.0)
     parsed = pod(f"{HOST}/shop/api:1.4")
     parsed["metadata"]["annotations"] = {"padding": "x" * 65_000}
-    with Beside(server) as beside:
-        answers = at_once(server, review(parsed), 900)
+    with BackgroundReviews(server) as beside:
+        answers = send_concurrently(server, review(parsed), 900)
     beside.check()
     assert len(answers) == 900
     assert {answer["uid"] for answer in answers} == {UID}
@@ -221,7 +221,7 @@ def open_raw(server: ServerProcess, head: bytes) -> socket.socket:
     [(CROWD, MAX_BODY - 100_000), (900, 64 * 1024)],
     ids=["of large bodies", "of many bodies"],
 )
-def test_halves_of_bodies_stay_within_the_memory(server: ServerProcess, count: int, sent: int) -> None:
+def test_partial_bodies_stay_within_memory_limit(server: ServerProcess, count: int, sent: int) -> None:
     """Fault C2: half-sent bodies took as much as whole ones, for as long as a request may take."""
     head = (
         b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -230,7 +230,7 @@ def test_halves_of_bodies_stay_within_the_memory(server: ServerProcess, count: i
     part = head + large()[:sent]
     opened: list[socket.socket] = []
     threads = [threading.Thread(target=lambda: opened.append(open_raw(server, part))) for _ in range(count)]
-    with Beside(server) as beside:
+    with BackgroundReviews(server) as beside:
         for start in range(0, count, 50):
             for thread in threads[start : start + 50]:
                 thread.start()
@@ -242,19 +242,19 @@ def test_halves_of_bodies_stay_within_the_memory(server: ServerProcess, count: i
         connection.close()
 
 
-def test_bodies_full_of_elements_stay_within_the_memory(server: ServerProcess) -> None:
+def test_bodies_of_many_elements_stay_within_memory_limit(server: ServerProcess) -> None:
     """Fault C1: 7 MiB of empty containers took 748 MiB and 1.4 s of the loop."""
     shell = review({"spec": "HERE"}).decode()
     room = (MAX_BODY - len(shell)) // 3 - 10
     body = shell.replace('"HERE"', '{"containers":[' + "{}," * room + "{}]}").encode()
-    with Beside(server) as beside:
-        answers = at_once(server, body, 20)
+    with BackgroundReviews(server) as beside:
+        answers = send_concurrently(server, body, 20)
     beside.check()
     assert {answer["allowed"] for answer in answers} == {False}
     assert server.metric("swr_trust_loop_stall_seconds") < PROMPT
 
 
-def stall_of_a_burst(
+def measure_burst_stall(
     server: ServerProcess, body: bytes, count: int, timeout: str = "10s", end: int = 100
 ) -> float:
     """Let the ends of so many calls, of ``end`` bytes, arrive at the same moment; return how long the loop stood still."""
@@ -274,7 +274,7 @@ def stall_of_a_burst(
 
 
 @pytest.mark.alone
-def test_many_bodies_that_arrive_at_once_are_read_in_turn(emulator: Emulator, tmp_path: Path) -> None:
+def test_burst_of_bodies_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C3: 350 of 200 KB were read at a stretch, and the loop stood still for 1.2 s."""
     body = compact(review({**pod(f"{HOST}/shop/web:1.0"), "metadata": many_annotations(22_000)}))
     count = 350
@@ -287,16 +287,14 @@ def test_many_bodies_that_arrive_at_once_are_read_in_turn(emulator: Emulator, tm
             for _ in range(count):
                 read_review(body)
             at_a_stretch = time.thread_time() - began
-            stall = stall_of_a_burst(server, body, count)
+            stall = measure_burst_stall(server, body, count)
         if stall < at_a_stretch / 2:  # a busy machine makes a stall long once, the code each time
             break
     assert stall < at_a_stretch / 2
 
 
 @pytest.mark.alone
-def test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_burst_of_expired_reviews_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C3: 250 reached their deadlines together, and the loop stood still for five seconds."""
     extra = "[" + "[[]]," * 6_000 + "0]" + ', "object": 1' * 8
     obj = {"spec": "DEEP", "metadata": {"annotations": {"a": "x" * 10_000}}}
@@ -311,14 +309,14 @@ def test_bodies_whose_turn_does_not_come_are_refused_one_after_the_other(
             for _ in range(100):
                 assert read_beginning(body.encode(), "why") is not None
             each = (time.thread_time() - began) / 100
-            stall = stall_of_a_burst(server, body.encode(), 400, "1s", MAX_BODY)
+            stall = measure_burst_stall(server, body.encode(), 400, "1s", MAX_BODY)
             at_a_stretch = each * server.metric("swr_trust_busy_reviews_total")
         if stall < at_a_stretch / 2:  # a busy machine makes a stall long once, the code each time
             break
     assert stall < at_a_stretch / 2
 
 
-def test_pods_of_very_many_images_hold_up_nobody(emulator: Emulator, tmp_path: Path) -> None:
+def test_pod_with_too_many_images_does_not_delay_other_reviews(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C3: a Pod of 1,000 names under 200 rules and 200 exemptions held the loop for up to three seconds."""
     rules = "".join(
         f'  - {{name: "r{n}", mode: audit, namespaces: ["team-{n}-*"], images: ["{HOST}/t{n}/**"]}}\n'
@@ -336,8 +334,8 @@ def test_pods_of_very_many_images_hold_up_nobody(emulator: Emulator, tmp_path: P
             review(pod(*(f"{HOST}/shop/n{pods}-{index}:1" for index in range(images))), namespace="noisy")
             for pods, images in enumerate([1000, 200, 200, 200])
         ]
-        with Beside(server) as beside:
-            answers = [answer for body in bodies for answer in at_once(server, body, 20)]
+        with BackgroundReviews(server) as beside:
+            answers = [answer for body in bodies for answer in send_concurrently(server, body, 20)]
         beside.check()
         assert {answer["allowed"] for answer in answers} == {False}
         assert json.dumps(answers).count("it has 1000 images, and the limit is 200") == 20

@@ -73,7 +73,7 @@ def site(running_site: Site) -> Iterator[Site]:
 
 
 @NAMES
-def test_a_replaced_pair_is_shown_at_the_next_handshake(site: Site, name: str | None) -> None:
+def test_replaced_certificate_is_served_at_next_handshake(site: Site, name: str | None) -> None:
     """An open connection goes on with what it began with."""
     before = site.shown(name)
     open_already = site.server.connect()
@@ -96,7 +96,7 @@ HALVES: list[tuple[str, Callable[[Certificate, Certificate], object]]] = [
 
 @NAMES
 @pytest.mark.parametrize("damage", [case[1] for case in HALVES], ids=[case[0] for case in HALVES])
-def test_half_a_pair_breaks_no_connection(
+def test_incomplete_certificate_pair_keeps_last_valid_pair(
     site: Site, tmp_path: Path, name: str | None, damage: Callable[[Certificate, Certificate], object]
 ) -> None:
     """The last good pair is shown until the other half is there, and the metric and the probe say so."""
@@ -115,7 +115,7 @@ def test_half_a_pair_breaks_no_connection(
     assert "Traceback" not in site.server.logs()
 
 
-def test_no_review_fails_while_pairs_come_and_go(site: Site) -> None:
+def test_reviews_succeed_during_certificate_replacements(site: Site) -> None:
     """Thirty replacements, file by file, under clients that open a connection for each review."""
     body = review(pod(f"{HOST}/shop/web:1.0"))
     stop = threading.Event()
@@ -147,7 +147,7 @@ def test_no_review_fails_while_pairs_come_and_go(site: Site) -> None:
 @pytest.mark.parametrize(
     ("year", "expected_status"), [(2100, 200), (2020, 503)], ids=["far away", "in the past"]
 )
-def test_the_end_of_the_certificate_is_a_metric(site: Site, year: int, expected_status: int) -> None:
+def test_certificate_expiry_is_in_metric_and_readiness(site: Site, year: int, expected_status: int) -> None:
     """In epoch seconds, of the pair in use; a replica whose certificate has ended leaves the Service."""
     ends = dt.datetime(year, 1, 2, tzinfo=dt.UTC)
     issued = site.ca.issue_cert("localhost", "127.0.0.1", not_after=ends)
@@ -180,7 +180,9 @@ VERSIONS = [
 @pytest.mark.parametrize(
     ("version", "expected"), [case[1:] for case in VERSIONS], ids=[c[0] for c in VERSIONS]
 )
-def test_tls_1_2_is_the_least(site: Site, version: ssl.TLSVersion, expected: str | None) -> None:
+def test_tls_versions_before_1_2_are_rejected(
+    site: Site, version: ssl.TLSVersion, expected: str | None
+) -> None:
     """By a client that speaks that version alone, with every cipher that there is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -195,7 +197,7 @@ def test_tls_1_2_is_the_least(site: Site, version: ssl.TLSVersion, expected: str
     assert spoken == expected
 
 
-def test_http_1_1_is_what_is_spoken(site: Site) -> None:
+def test_http_1_1_is_negotiated_by_alpn(site: Site) -> None:
     """kube-apiserver asks for nothing else; whoever offers HTTP/2 as well gets 1.1."""
     context = site.server.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -213,7 +215,7 @@ CALLERS = [
 @pytest.mark.parametrize(
     ("who", "expected"), [case[1:] for case in CALLERS], ids=[case[0] for case in CALLERS]
 )
-def test_a_client_certificate_can_be_asked_for(
+def test_client_ca_requires_client_certificate_for_reviews(
     emulator: Emulator, tmp_path: Path, who: str | None, expected: int | None
 ) -> None:
     """By ``--client-ca``: reviews are for whoever shows one, probes for everybody, a false one gets nothing."""

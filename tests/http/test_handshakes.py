@@ -13,7 +13,7 @@ import pytest
 
 from tests.emulator.server import Emulator
 from tests.http.wire import connect
-from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.gunicorn_server import CONNECTIONS
 from webhook.server.worker import HALVES
@@ -39,7 +39,7 @@ def make_hello() -> bytes:
     return outgoing.read()
 
 
-def stop_in_the_middle(server: ServerProcess, hello: bytes) -> socket.socket:
+def send_partial_handshake(server: ServerProcess, hello: bytes) -> socket.socket:
     """Begin a handshake, and say how long the certificate is."""
     connection = connect(server)
     connection.sendall(hello)
@@ -48,17 +48,17 @@ def stop_in_the_middle(server: ServerProcess, hello: bytes) -> socket.socket:
     return connection
 
 
-def test_halves_of_handshakes_stay_within_the_memory(emulator: Emulator, tmp_path: Path) -> None:
+def test_partial_handshakes_stay_within_memory_limit(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: no budget saw them; 1,700 connections held 230 MiB with nine bytes each after the hello."""
     files = make_certificate(tmp_path)
     arguments, hello = ("--client-ca", str(files.ca)), make_hello()
     with ServerProcess(tmp_path, emulator.url, files, arguments=arguments) as server:
         worker = find_worker(server)
-        before = look_at(worker).resident
+        before = read_process_stats(worker).resident
         with ThreadPoolExecutor(8) as threads:
-            opened = list(threads.map(lambda _: stop_in_the_middle(server, hello), range(CROWD)))
+            opened = list(threads.map(lambda _: send_partial_handshake(server, hello), range(CROWD)))
         cut = CROWD - CONNECTIONS * HALVES
         assert wait_until(lambda: server.metric("swr_trust_connections_cut_total", stage="full") >= cut)
-        assert look_at(worker).resident - before < MOST
+        assert read_process_stats(worker).resident - before < MOST
         for connection in opened:
             connection.close()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.emulator.server import Emulator
 from tests.http.wire import handshake
-from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.heads import MAX_FIELD, MAX_FIELDS, MAX_HEAD
 
@@ -39,14 +39,14 @@ def head(fields: int, size: int) -> bytes:
     ],
     ids=["long fields", "the most fields", "what may be sent"],
 )
-def test_heads_without_an_end_stay_within_their_budget(
+def test_unterminated_request_heads_stay_within_memory_budget(
     emulator: Emulator, tmp_path: Path, part: bytes, is_cut: bool
 ) -> None:
     """Fault C2: 800 connections with 46 fields of 8 kB and no end held 732 MiB, for as long as a request may take."""
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path)) as server:
         worker, context = find_worker(server), server.context()
         assert server.get("/healthz")[0] == 200
-        before = look_at(worker).resident
+        before = read_process_stats(worker).resident
 
         def send(_: int) -> socket.socket:
             connection = handshake(server, context)
@@ -56,10 +56,10 @@ def test_heads_without_an_end_stay_within_their_budget(
 
         with ThreadPoolExecutor(8) as threads:
             opened = list(threads.map(send, range(CROWD)))
-        held = look_at(worker).resident - before
+        held = read_process_stats(worker).resident - before
         if is_cut:
             wait_until(lambda: server.metric(CUT, stage="malformed") == CROWD)
-        assert max(held, look_at(worker).resident - before) < MOST
+        assert max(held, read_process_stats(worker).resident - before) < MOST
         assert server.metric(CUT, stage="malformed") == (CROWD if is_cut else 0)
         for connection in opened:
             connection.close()

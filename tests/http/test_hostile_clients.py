@@ -18,7 +18,7 @@ from tests.emulator.server import Emulator
 from tests.http import short_timeouts
 from tests.http.wire import HELLO, connect, handshake, read_to_end, reset
 from tests.support.builders import HOST, pod, review
-from tests.support.process_stats import find_worker, look_at, wait_until
+from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ SLACK = 2.0
 """Seconds by which a busy machine may delay anything; a stuck answer takes ten or comes never."""
 
 
-class Crowd:
+class StuckClients:
     """Connections that will never bring a whole request."""
 
     def __init__(self, server: ServerProcess) -> None:
@@ -43,13 +43,13 @@ class Crowd:
         self._thread = threading.Thread(target=self._drip)
         self.connections: list[socket.socket] = []
 
-    def say(self, data: bytes, count: int) -> None:
+    def send(self, data: bytes, count: int) -> None:
         """Open connections that send these bytes over TCP and stop."""
         for _ in range(count):
             self.connections.append(connect(self._server))
             self.connections[-1].sendall(data)
 
-    def say_over_tls(self, data: bytes, count: int) -> None:
+    def send_over_tls(self, data: bytes, count: int) -> None:
         """Open connections that send these bytes after the handshake and stop."""
         for _ in range(count):
             self.connections.append(handshake(self._server, self._context))
@@ -57,7 +57,7 @@ class Crowd:
 
     def drip(self, data: bytes, count: int, *, tls: bool) -> None:
         """Open connections that send these bytes one by one, four a second."""
-        self.say_over_tls(b"", count) if tls else self.say(b"", count)
+        self.send_over_tls(b"", count) if tls else self.send(b"", count)
         self._dripping += [(connection, data) for connection in self.connections[-count:]]
 
     def _drip(self) -> None:
@@ -97,35 +97,35 @@ def slowest(server: ServerProcess, count: int = 30) -> float:
     return max(took)
 
 
-def test_fifteen_hundred_stuck_clients_delay_nobody(server: ServerProcess) -> None:
+def test_1500_stuck_clients_do_not_delay_reviews(server: ServerProcess) -> None:
     """One byte, half a hello, half the headers, half a body, dripping: neither then nor when they vanish."""
     before = slowest(server)
-    pid, calm = find_worker(server), look_at(find_worker(server))
-    with Crowd(server) as crowd:
+    pid, calm = find_worker(server), read_process_stats(find_worker(server))
+    with StuckClients(server) as crowd:
         crowd.drip(HELLO, 150, tls=False)
         crowd.drip(HALF_HEADERS, 150, tls=True)
-        crowd.say(HELLO[:1], 400)
-        crowd.say(HELLO, 300)
-        crowd.say_over_tls(HALF_HEADERS, 350)
-        crowd.say_over_tls(HALF_BODY, 150)
+        crowd.send(HELLO[:1], 400)
+        crowd.send(HELLO, 300)
+        crowd.send_over_tls(HALF_HEADERS, 350)
+        crowd.send_over_tls(HALF_BODY, 150)
         meanwhile = slowest(server)
-        assert look_at(pid).sockets - calm.sockets > 300
+        assert read_process_stats(pid).sockets - calm.sockets > 300
     assert meanwhile < before * 20 + SLACK
     assert slowest(server) < before * 20 + SLACK
-    assert wait_until(lambda: look_at(pid).sockets <= calm.sockets + 5)
+    assert wait_until(lambda: read_process_stats(pid).sockets <= calm.sockets + 5)
     assert server.metric("swr_trust_connections_cut_total", stage="handshake") >= 700
     assert "Traceback" not in server.logs()
 
 
-def test_more_clients_than_there_is_room_for_crowd_out_each_other(server: ServerProcess) -> None:
+def test_clients_above_connection_limit_evict_each_other(server: ServerProcess) -> None:
     """The newest connection is always taken; the oldest that brought no request makes room for it."""
     regular = server.connect()
     regular.request("GET", "/healthz")
     assert regular.getresponse().read() == b"ok\n"
-    with Crowd(server) as crowd:
-        crowd.say(HELLO, 2300)
+    with StuckClients(server) as crowd:
+        crowd.send(HELLO, 2300)
         assert slowest(server, 5) < SLACK + 1.0
-        assert look_at(find_worker(server)).sockets <= 2050
+        assert read_process_stats(find_worker(server)).sockets <= 2050
     regular.request("GET", "/healthz")
     assert regular.getresponse().read() == b"ok\n"
     regular.close()
@@ -133,7 +133,7 @@ def test_more_clients_than_there_is_room_for_crowd_out_each_other(server: Server
 
 
 @pytest.fixture
-def hasty(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
+def short_timeout_server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
     """The webhook with deadlines of a second or two."""
     certificate = make_certificate(tmp_path)
     with ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.short_timeouts") as running:
@@ -158,29 +158,33 @@ STUCK = [
 ]
 
 
-def test_whoever_is_stuck_is_cut_off_in_silence_and_counted(hasty: ServerProcess) -> None:
+def test_stuck_connection_is_closed_without_plaintext_and_counted(
+    short_timeout_server: ServerProcess,
+) -> None:
     """After the deadline of its stage, without a byte in plain text, and nothing of it stays open."""
-    pid, calm = find_worker(hasty), look_at(find_worker(hasty))
-    context = hasty.context()
+    pid, calm = find_worker(short_timeout_server), read_process_stats(find_worker(short_timeout_server))
+    context = short_timeout_server.context()
     opened = []
     for what, tls, data, _, _ in STUCK:
-        connection = handshake(hasty, context) if tls else connect(hasty)
+        connection = handshake(short_timeout_server, context) if tls else connect(short_timeout_server)
         connection.sendall(data)
         opened.append((what, connection))
     seen = {what: read_to_end(connection) for what, connection in opened}
     assert seen == {what: b"" for what, _ in opened}
     for _, connection in opened:
         connection.close()
-    assert wait_until(lambda: look_at(pid).descriptors <= calm.descriptors)
+    assert wait_until(lambda: read_process_stats(pid).descriptors <= calm.descriptors)
     stages = ("handshake", "idle", "request")
-    cut = {stage: hasty.metric("swr_trust_connections_cut_total", stage=stage) for stage in stages}
+    cut = {
+        stage: short_timeout_server.metric("swr_trust_connections_cut_total", stage=stage) for stage in stages
+    }
     assert cut == {stage: sum(case[3] == stage for case in STUCK) for stage in stages}
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["in the handshake", "in the headers"])
-def test_dripping_does_not_extend_a_deadline(hasty: ServerProcess, tls: bool) -> None:
+def test_slow_bytes_do_not_extend_deadline(short_timeout_server: ServerProcess, tls: bool) -> None:
     """A byte each quarter of a second, of a header or a hello that would take a minute."""
-    with Crowd(hasty) as crowd:
+    with StuckClients(short_timeout_server) as crowd:
         crowd.drip(b"x" if tls else HELLO + b"\0" * 189, 20, tls=tls)
         started = time.monotonic()
         for connection in crowd.connections:
@@ -189,7 +193,7 @@ def test_dripping_does_not_extend_a_deadline(hasty: ServerProcess, tls: bool) ->
         assert time.monotonic() - started < short_timeouts.REQUEST + short_timeouts.FIRST_BYTE + 2 * SLACK
 
 
-def test_clients_that_vanish_in_the_handshake_cost_a_counter(server: ServerProcess) -> None:
+def test_clients_gone_during_handshake_are_counted_not_logged(server: ServerProcess) -> None:
     """A load balancer's probe, a scanner, a killed process: a number, and not a line of log."""
     before = server.logs()
     for said in (b"", HELLO[:1], HELLO, b"\x15\x03\x01\x00\x02\x02\x28"):
@@ -212,7 +216,7 @@ PLAIN = [
 ]
 
 
-def test_nothing_in_plain_text_is_ever_said(server: ServerProcess) -> None:
+def test_plaintext_request_gets_no_plaintext_response(server: ServerProcess) -> None:
     """Whoever speaks no TLS gets an alert record of seven bytes at the most, or nothing."""
     for data in PLAIN:
         connection = connect(server)
@@ -223,7 +227,7 @@ def test_nothing_in_plain_text_is_ever_said(server: ServerProcess) -> None:
     assert server.metric("swr_trust_connections_cut_total", stage="handshake") == len(PLAIN)
 
 
-def test_a_client_that_does_not_read_holds_up_nobody(server: ServerProcess) -> None:
+def test_client_that_does_not_read_does_not_delay_others(server: ServerProcess) -> None:
     """It fills its own buffers, and is left to itself."""
     connection = handshake(server)
     connection.settimeout(0.5)
@@ -245,7 +249,7 @@ FLOODS = [
 
 
 @pytest.mark.parametrize(("first", "then"), [case[1:] for case in FLOODS], ids=[case[0] for case in FLOODS])
-def test_a_client_that_never_has_to_be_waited_for_holds_up_nobody(
+def test_client_that_sends_without_pause_does_not_delay_others(
     server: ServerProcess, first: bytes, then: bytes
 ) -> None:
     """Without a pause over one connection: others have their turns in between."""

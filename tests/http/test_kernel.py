@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.http.sloth import ESTABLISHED, FIN_WAIT_1, connect_sloth, look_at_queues, send_what_is_taken
+from tests.http.slow_reader import (
+    ESTABLISHED,
+    FIN_WAIT_1,
+    connect_slow_reader,
+    read_socket_queues,
+    send_until_blocked,
+)
 from tests.http.wire import handshake
 from tests.support.builders import HOST, pod, review
 from tests.support.process_stats import wait_until
@@ -28,7 +34,7 @@ PAGE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSING = PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
-def test_little_is_kept_of_what_nobody_reads_yet(emulator: Emulator, tmp_path: Path) -> None:
+def test_unread_request_data_in_kernel_is_bounded(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: a review that waited for SWR had 121 KiB behind it, a large one 0.8 MiB, and no budget saw them."""
     body = review(pod(f"{HOST}/shop/web:1.0"))
     head = (
@@ -44,19 +50,19 @@ def test_little_is_kept_of_what_nobody_reads_yet(emulator: Emulator, tmp_path: P
                 raw.settimeout(0.5)
                 for _ in range(1000):
                     raw.sendall(b"\x17\x03\x03\x40\x00" + b"x" * 16384)
-            unread = max(queues.unread for queues in look_at_queues(server))
+            unread = max(queues.unread for queues in read_socket_queues(server))
     assert 0 < unread <= MOST
 
 
-def test_little_is_kept_of_answers_that_nobody_reads(server: ServerProcess) -> None:
+def test_unsent_responses_in_kernel_are_bounded(server: ServerProcess) -> None:
     """Fault C2: the kernel took as much as a connection that reads would take in a second."""
-    with connect_sloth(server, server.context()) as connection:
-        send_what_is_taken(connection, PAGE, 2000)
-        unsent = max(queues.unsent for queues in look_at_queues(server) if queues.state == ESTABLISHED)
+    with connect_slow_reader(server, server.context()) as connection:
+        send_until_blocked(connection, PAGE, 2000)
+        unsent = max(queues.unsent for queues in read_socket_queues(server) if queues.state == ESTABLISHED)
     assert 0 < unsent <= MOST
 
 
-def test_little_is_kept_of_answers_that_nobody_reads_any_more(server: ServerProcess) -> None:
+def test_unsent_responses_after_large_reads_are_bounded(server: ServerProcess) -> None:
     """Fault C2: the kernel takes more for a client that has read much: 1 MB and more."""
     with handshake(server) as connection:
         connection.sendall(PAGE * 20)
@@ -64,18 +70,18 @@ def test_little_is_kept_of_answers_that_nobody_reads_any_more(server: ServerProc
         with contextlib.suppress(TimeoutError):
             while connection.recv(65536):
                 pass
-        send_what_is_taken(connection, PAGE, 20_000)
-        unsent = max(queues.unsent for queues in look_at_queues(server) if queues.state == ESTABLISHED)
+        send_until_blocked(connection, PAGE, 20_000)
+        unsent = max(queues.unsent for queues in read_socket_queues(server) if queues.state == ESTABLISHED)
     assert 0 < unsent <= MOST_OF_AN_ANSWER
 
 
-def test_what_nobody_takes_is_thrown_away_soon_after_the_end(server: ServerProcess) -> None:
+def test_unsent_response_is_discarded_soon_after_close(server: ServerProcess) -> None:
     """Fault C2: whoever asked, let us close and read nothing had a page kept for two minutes, and no place taken."""
-    with connect_sloth(server, server.context()) as connection:
+    with connect_slow_reader(server, server.context()) as connection:
         connection.sendall(CLOSING)
 
         def is_kept() -> bool:
-            return any(queues.state == FIN_WAIT_1 and queues.unsent for queues in look_at_queues(server))
+            return any(queues.state == FIN_WAIT_1 and queues.unsent for queues in read_socket_queues(server))
 
         assert wait_until(is_kept, 10)
         assert wait_until(lambda: not is_kept(), 15)

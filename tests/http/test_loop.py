@@ -51,7 +51,7 @@ def large_policy(mark: str) -> str:
 
 
 @dataclass(slots=True)
-class Watched:
+class MonitoredServer:
     """A webhook whose loop is watched."""
 
     server: ServerProcess
@@ -67,7 +67,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredServer]:
     """One for the whole module, warm."""
     folder = tmp_path_factory.mktemp("loop")
     report = folder / "turns"
@@ -91,7 +91,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for first in range(0, 3000, 100):
             images = [f"{HOST}/shop/many-{index}:1" for index in range(first, first + 100)]
             assert server.validate(review(pod(*images)))["allowed"]
-        it = Watched(server, report, ca)
+        it = MonitoredServer(server, report, ca)
         with load(server):
             time.sleep(1)
         it.longest()
@@ -134,14 +134,14 @@ def load(server: ServerProcess) -> Iterator[None]:
     assert failures == []
 
 
-def read_metrics(watched: Watched) -> None:
+def read_metrics(watched: MonitoredServer) -> None:
     """Scrape, and look at the probe, as Prometheus and a person do."""
     for _ in range(10):
         assert watched.server.get("/metrics")[0] == 200
         assert watched.server.get("/readyz?verbose")[0] == 200
 
 
-def replace_certificate(watched: Watched) -> None:
+def replace_certificate(watched: MonitoredServer) -> None:
     """Replace the pair ten times, each picked up by a handshake."""
     files = watched.server.certificate
     before = watched.server.metric("swr_trust_certificate_reloads_total", result="ok")
@@ -151,7 +151,7 @@ def replace_certificate(watched: Watched) -> None:
     assert watched.server.metric("swr_trust_certificate_reloads_total", result="ok") >= before + 10
 
 
-def reload_policy(watched: Watched) -> None:
+def reload_policy(watched: MonitoredServer) -> None:
     """Let a large policy follow upon a large policy."""
     loaded = "swr_trust_config_last_reload_success_timestamp_seconds"
     for mark in ("second", "third"):
@@ -160,7 +160,7 @@ def reload_policy(watched: Watched) -> None:
         assert wait_until(lambda before=before: watched.server.metric(loaded) > before)  # type: ignore[misc]
 
 
-def keep_for_longer(watched: Watched) -> None:
+def extend_stale_time(watched: MonitoredServer) -> None:
     """Let 3,000 answers be filed anew, because they may stand in for longer each time."""
     loaded = "swr_trust_config_last_reload_success_timestamp_seconds"
     before = watched.server.metric(loaded)
@@ -170,7 +170,7 @@ def keep_for_longer(watched: Watched) -> None:
     assert wait_until(lambda: watched.server.metric(loaded) > before)
 
 
-def break_policy(watched: Watched) -> None:
+def break_policy(watched: MonitoredServer) -> None:
     """Write a large policy that is wrong in a hundred places, and a good one."""
     failed = watched.server.metric("swr_trust_config_reload_failures_total")
     good = watched.server.config.read_text(encoding="utf-8")
@@ -180,7 +180,7 @@ def break_policy(watched: Watched) -> None:
     assert wait_until(lambda: watched.server.metric("swr_trust_config_last_reload_successful") == 1)
 
 
-def vanish_in_crowds(watched: Watched) -> None:
+def reset_many_handshakes(watched: MonitoredServer) -> None:
     """Let 1,200 clients go away in the handshake, all at once."""
     crowd = [connect(watched.server) for _ in range(1200)]
     for connection in crowd:
@@ -190,7 +190,7 @@ def vanish_in_crowds(watched: Watched) -> None:
     assert watched.server.get("/healthz")[0] == 200
 
 
-def send_large_reviews(watched: Watched) -> None:
+def send_large_reviews(watched: MonitoredServer) -> None:
     """Send an object of 1.5 MiB, the largest that etcd holds, and its predecessor with it."""
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * 1_500_000}
@@ -199,7 +199,7 @@ def send_large_reviews(watched: Watched) -> None:
         assert watched.server.validate(body)["allowed"]
 
 
-def send_hostile_bodies(watched: Watched) -> None:
+def send_hostile_bodies(watched: MonitoredServer) -> None:
     """Send what takes long to look through: 7 MiB of it, or 2 MB of owners with all their fields."""
     obj = pod(f"{HOST}/shop/web:1.0")
     owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}
@@ -216,16 +216,18 @@ EVENTS = [
     read_metrics,
     replace_certificate,
     reload_policy,
-    keep_for_longer,
+    extend_stale_time,
     break_policy,
-    vanish_in_crowds,
+    reset_many_handshakes,
     send_large_reviews,
     send_hostile_bodies,
 ]
 
 
 @pytest.mark.parametrize("happen", EVENTS, ids=["nothing", *(event.__name__ for event in EVENTS[1:])])
-def test_no_turn_of_the_loop_is_long(watched: Watched, happen: Callable[[object], None]) -> None:
+def test_event_under_load_does_not_stall_loop(
+    watched: MonitoredServer, happen: Callable[[object], None]
+) -> None:
     """Under load, whatever happens meanwhile (fault C3). A busy machine makes a turn long once, the code each time."""
     for _ in range(TRIES):
         with load(watched.server):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulator.server import Emulator
 from tests.support.builders import HOST, pod, review
-from tests.support.process_stats import find_worker, look_at
+from tests.support.process_stats import find_worker, read_process_stats
 from tests.support.serving import ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def test_idle_connection_after_large_request_keeps_no_body(
             connection.request(method, path, body, {"Content-Type": "application/json"})
             connection.getresponse().read()
             if index == 0:
-                before = look_at(worker).resident
-        kept = look_at(worker).resident - before
+                before = read_process_stats(worker).resident
+        kept = read_process_stats(worker).resident - before
 
     assert kept < CONNECTIONS * LARGE / 2**20 / 4

@@ -25,9 +25,7 @@ CACHED = 1.0
 """Seconds in which a cached review is answered, on any machine; the fault was many seconds."""
 
 
-def test_nothing_in_the_running_program_keeps_what_the_patch_replaces(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_running_program_keeps_no_unpatched_originals(emulator: Emulator, tmp_path: Path) -> None:
     """Fault A1: no default argument, class attribute, closure or constant, in no module that is loaded."""
     report = tmp_path / "originals.json"
     with ServerProcess(
@@ -67,7 +65,7 @@ def kept(tree: ast.Module) -> Iterator[ast.expr]:
                 yield node.value
 
 
-def test_no_source_keeps_what_the_patch_replaces() -> None:
+def test_source_keeps_no_unpatched_originals() -> None:
     """Fault A1: whatever is imported first, a default argument is evaluated when its module is."""
     names = replaced()
     found = [
@@ -86,7 +84,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_server_starts_however_it_is_called(way: str, tmp_path: Path) -> None:
+def test_server_starts_by_script_and_by_module(way: str, tmp_path: Path) -> None:
     """As far as its configuration, which is missing here."""
     certificate = make_certificate(tmp_path)
     files = ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
@@ -103,7 +101,7 @@ def test_the_server_starts_however_it_is_called(way: str, tmp_path: Path) -> Non
     )
 
 
-def test_a_server_that_was_not_patched_first_does_not_start(tmp_path: Path) -> None:
+def test_unpatched_server_does_not_start(tmp_path: Path) -> None:
     """Fault A1: a program that embeds the command line is told how to start it."""
     certificate = make_certificate(tmp_path)
     script = (
@@ -120,7 +118,7 @@ def test_a_server_that_was_not_patched_first_does_not_start(tmp_path: Path) -> N
     )
 
 
-def test_a_patch_that_comes_too_late_is_refused() -> None:
+def test_patch_after_import_of_webhook_raises_error() -> None:
     """Fault A1: whatever was imported before may keep an original."""
     script = "import webhook.trust.limiter, webhook.patching\nwebhook.patching.patch()"
     done = subprocess.run(
@@ -133,7 +131,9 @@ def test_a_patch_that_comes_too_late_is_refused() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["our own limit of calls", "SWR asks for a pause"])
-def test_a_pod_of_many_cold_images_holds_up_nobody(emulator: Emulator, tmp_path: Path, trouble: str) -> None:
+def test_pod_with_many_uncached_images_does_not_delay_others(
+    emulator: Emulator, tmp_path: Path, trouble: str
+) -> None:
     """Fault A1: a cached image of another namespace and the probe are answered, and the loop never stands still."""
     certificate = make_certificate(tmp_path)
     policy = "lookup: {callsPerSecond: 10}\ncache: {trusted: 5m}\n"

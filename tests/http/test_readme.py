@@ -81,13 +81,13 @@ def demo() -> Iterator[Demo]:
         yield running
 
 
-def test_commands_of_the_readme_are_those_that_the_first_run_prints(demo: Demo) -> None:
+def test_readme_commands_match_output_of_make_run(demo: Demo) -> None:
     """Fault E12: verbatim on the usual port, with another port where that one is taken."""
     assert demo.commands[0].replace(demo.port, USUAL_PORT) == shown("sh", "curl ")
     assert shown("sh", "make run") == "make run"
 
 
-def test_second_run_keeps_its_files_and_port_apart(demo: Demo) -> None:
+def test_second_run_uses_own_files_and_port(demo: Demo) -> None:
     """Fault E12: it overwrote the certificate of the first one, which then loaded it."""
     before = (ROOT / ".run" / demo.port / "ca.crt").read_bytes()
     with demonstration() as second:
@@ -99,7 +99,7 @@ def test_second_run_keeps_its_files_and_port_apart(demo: Demo) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("name", READMES)
-def test_answer_in_the_readme_is_that_of_the_webhook(demo: Demo, name: str) -> None:
+def test_readme_response_matches_webhook(demo: Demo, name: str) -> None:
     """Fault E12: an ellipsis stands for any text, everything else is compared."""
     command = shown("sh", "curl ", name).replace(USUAL_PORT, demo.port)
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -111,7 +111,7 @@ def test_answer_in_the_readme_is_that_of_the_webhook(demo: Demo, name: str) -> N
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("name", READMES)
-def test_refusal_in_the_readme_is_that_of_the_webhook(demo: Demo, name: str) -> None:
+def test_readme_denial_matches_webhook(demo: Demo, name: str) -> None:
     """Fault E12: kubectl prints this message after the name of the webhook."""
     done = subprocess.run(
         f"{demo.commands[0]} --silent", shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60

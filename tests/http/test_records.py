@@ -45,7 +45,7 @@ def server(emulator: Emulator, tmp_path: Path, report: Path) -> Iterator[ServerP
 
 
 @pytest.mark.parametrize("beginning", [b"", PROBE[:5]], ids=["before a request", "within a request"])
-def test_updates_of_keys_without_end_hold_up_nobody(
+def test_endless_tls_key_updates_do_not_stall_loop(
     server: ServerProcess, report: Path, tmp_path: Path, beginning: bytes
 ) -> None:
     """Fault C1: a connection that sent nothing but updates of keys stopped the loop for 1.2 s, five for 6.8 s."""
@@ -69,7 +69,7 @@ def test_updates_of_keys_without_end_hold_up_nobody(
     assert not turns or turns[0][0] < LONGEST, turns[0]
 
 
-def test_a_client_that_updates_its_keys_now_and_then_is_served(server: ServerProcess, tmp_path: Path) -> None:
+def test_client_with_occasional_key_updates_is_served(server: ServerProcess, tmp_path: Path) -> None:
     """Fault C1: within a request and between two, and with the server asked to do the same."""
     client = Client(server, tmp_path)
     for _ in range(MAX_SILENT_RECORDS // 2):

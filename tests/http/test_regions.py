@@ -22,7 +22,7 @@ def outcome(server: ServerProcess, image: str) -> tuple[bool, int]:
     return response["allowed"], response.get("status", {}).get("code", 0)
 
 
-def test_region_without_the_call_for_one_tag_is_served_from_tag_lists(tmp_path: Path) -> None:
+def test_region_without_single_tag_call_uses_tag_lists(tmp_path: Path) -> None:
     """Fault D5: an image is admitted if the list calls its very tag trusted; probe and metric say so."""
     with Emulator() as emulator:
         emulator.state.offers_tag_detail = False
@@ -36,7 +36,7 @@ def test_region_without_the_call_for_one_tag_is_served_from_tag_lists(tmp_path: 
             assert server.metric("swr_trust_swr_tag_list_used", registry=HOST) == 1
 
 
-def test_blocked_account_is_left_alone_and_no_image_is_blamed(tmp_path: Path) -> None:
+def test_blocked_account_pauses_calls_and_denies_with_429(tmp_path: Path) -> None:
     """Fault D6: the client is told to try again, and SWR is called once."""
     with (
         Emulator() as emulator,

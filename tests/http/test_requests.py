@@ -96,7 +96,9 @@ ODD: list[tuple[str, bytes, list[int]]] = [
 
 
 @pytest.mark.parametrize(("data", "expected"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
-def test_each_oddity_has_its_answer(server: ServerProcess, data: bytes, expected: list[int]) -> None:
+def test_unusual_request_gets_defined_response(
+    server: ServerProcess, data: bytes, expected: list[int]
+) -> None:
     """And where a request was refused as no HTTP, what follows it is never read as another one."""
     connection = handshake(server)
     connection.settimeout(10)
@@ -106,7 +108,7 @@ def test_each_oddity_has_its_answer(server: ServerProcess, data: bytes, expected
     assert "Traceback" not in server.logs()
 
 
-def test_answers_come_in_the_order_of_the_requests(server: ServerProcess) -> None:
+def test_pipelined_responses_are_in_request_order(server: ServerProcess) -> None:
     """Twenty reviews in one piece, by turns trusted and not."""
     bodies = [
         body.replace(b"000000000001", b"%012d" % index)
@@ -123,7 +125,7 @@ def test_answers_come_in_the_order_of_the_requests(server: ServerProcess) -> Non
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["with a length", "in chunks"])
-def test_a_body_too_large_is_refused_and_the_connection_ends(server: ServerProcess, announced: bool) -> None:
+def test_too_large_body_gets_413_and_closes_connection(server: ServerProcess, announced: bool) -> None:
     """24 MiB of blanks: the answer arrives although the rest is thrown away."""
     body = b" " * (3 * 2**23)
     data = post(body) if announced else post(chunked(body), "Transfer-Encoding: chunked", length=False)
@@ -134,7 +136,7 @@ def test_a_body_too_large_is_refused_and_the_connection_ends(server: ServerProce
     assert [(answer.status, answer.headers.get("connection")) for answer in answers] == [(413, "close")]
 
 
-def test_what_strangers_send_is_counted_and_not_written_down(server: ServerProcess) -> None:
+def test_malformed_request_is_counted_and_not_logged(server: ServerProcess) -> None:
     """Their text has no business in our log."""
     before = server.metric("swr_trust_connections_cut_total", stage="malformed")
     connection = handshake(server)

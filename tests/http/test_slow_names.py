@@ -32,7 +32,7 @@ def admit(server: ServerProcess, body: bytes, admitted: list[bool]) -> None:
     admitted.append(server.validate(body)["allowed"])
 
 
-def ask_about_slow_names(server: ServerProcess) -> list[bool]:
+def look_up_slow_names(server: ServerProcess) -> list[bool]:
     """Ask about enough of them to open a breaker, at the same time; return whether each was admitted."""
     admitted: list[bool] = []
     threads = [
@@ -53,22 +53,22 @@ def check_that_nothing_is_admitted(emulator: Emulator, folder: Path, faults: lis
         emulator.state.set_tag("shop/web:1.0", is_trusted=False)
         emulator.state.faults.extend(faults)
         time.sleep(1.1)  # the cache's time of what is trusted
-        assert not any(ask_about_slow_names(server))
+        assert not any(look_up_slow_names(server))
         assert not server.validate(LOST)["allowed"]
 
 
-def test_names_that_swr_is_slow_about_are_no_outage(emulator: Emulator, tmp_path: Path) -> None:
+def test_slow_image_names_are_not_treated_as_outage(emulator: Emulator, tmp_path: Path) -> None:
     """Fault B4: neither they nor what has lost its trust are admitted, however lenient the policy."""
     check_that_nothing_is_admitted(emulator, tmp_path, [Fault("hang", match="/slow/")])
 
 
-def test_one_control_request_that_is_lost_is_no_outage(emulator: Emulator, tmp_path: Path) -> None:
+def test_single_lost_control_request_is_not_outage(emulator: Emulator, tmp_path: Path) -> None:
     """Fault B4: an author may keep slow names in flight until one answer is lost by itself."""
     faults = [Fault("hang", match="/slow/"), Fault("hang", match=PROBE, times=1)]
     check_that_nothing_is_admitted(emulator, tmp_path, faults)
 
 
-def test_slow_name_keeps_no_credential_on_trial(emulator: Emulator, tmp_path: Path) -> None:
+def test_slow_image_does_not_block_unproven_credential(emulator: Emulator, tmp_path: Path) -> None:
     """Fault B6: everybody waited for its end after each start and each new secret, and then for the next one."""
     policy = "lookup: {timeout: 6s, retries: 0}\n"
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
@@ -83,7 +83,7 @@ def test_slow_name_keeps_no_credential_on_trial(emulator: Emulator, tmp_path: Pa
         assert admitted == [False]
 
 
-def test_silence_to_everybody_is_an_outage(emulator: Emulator, tmp_path: Path) -> None:
+def test_swr_without_any_response_is_treated_as_outage(emulator: Emulator, tmp_path: Path) -> None:
     """And lets be admitted what the policy says."""
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
         assert server.validate(LOST)["allowed"]

@@ -16,7 +16,7 @@ from typing import Self
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.http.sloth import connect_sloth, look_at_queues
+from tests.http.slow_reader import connect_slow_reader, read_socket_queues
 from tests.http.wire import handshake, read_answers, read_to_end
 from tests.support.balancer import ApiServerClient, Balancer
 from tests.support.builders import HOST, pod, review
@@ -62,12 +62,12 @@ def ask_all(server: ServerProcess, images: list[str]) -> tuple[list[threading.Th
     return threads, answers
 
 
-def test_an_answer_on_its_way_is_finished(server: ServerProcess) -> None:
+def test_response_in_progress_is_completed_after_sigterm(server: ServerProcess) -> None:
     """Fault C1: whoever is slow to take it has the time that it has at other times, and not that of a request."""
     assert server.process is not None
-    with connect_sloth(server, server.context()) as sloth:
+    with connect_slow_reader(server, server.context()) as sloth:
         sloth.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
-        assert wait_until(lambda: any(queues.unsent > BUFFER // 2 for queues in look_at_queues(server)))
+        assert wait_until(lambda: any(queues.unsent > BUFFER // 2 for queues in read_socket_queues(server)))
         server.process.send_signal(signal.SIGTERM)
         time.sleep(REQUEST_GRACE + 0.5)
         answers = read_answers(sloth)
@@ -77,9 +77,7 @@ def test_an_answer_on_its_way_is_finished(server: ServerProcess) -> None:
     assert server.process.wait(20) == 0
 
 
-def test_sigterm_answers_what_is_in_flight_and_closes_what_is_idle(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_sigterm_completes_reviews_and_closes_idle_connections(emulator: Emulator, tmp_path: Path) -> None:
     """25 idle clients and 50 reviews that wait for SWR: all answered right, gone in 5 s more, exit code 0."""
     expected = {f"slow/image-{index}:1": index % 3 > 0 for index in range(IN_FLIGHT)}
     for image, trusted in expected.items():
@@ -110,7 +108,7 @@ def test_sigterm_answers_what_is_in_flight_and_closes_what_is_idle(
         assert took < LATENCY + 5
 
 
-def test_ctrl_c_ends_at_once_and_without_a_traceback(server: ServerProcess) -> None:
+def test_sigint_stops_at_once_without_traceback(server: ServerProcess) -> None:
     """A terminal sends it to every process of the group, also while connections are open."""
     assert server.process is not None
     open_one = server.connect()
@@ -125,7 +123,7 @@ def test_ctrl_c_ends_at_once_and_without_a_traceback(server: ServerProcess) -> N
     assert server.log_lines()[-1]["message"] == "stopped"
 
 
-def test_stuck_clients_do_not_hold_up_the_end(server: ServerProcess) -> None:
+def test_stuck_clients_do_not_delay_shutdown(server: ServerProcess) -> None:
     """Half a request has four seconds to become a whole one; silence has one and a half."""
     stuck = [handshake(server) for _ in range(20)]
     for connection in stuck[:10]:
@@ -139,7 +137,7 @@ def test_stuck_clients_do_not_hold_up_the_end(server: ServerProcess) -> None:
         connection.close()
 
 
-def test_a_request_that_arrives_after_the_signal_is_answered(server: ServerProcess) -> None:
+def test_request_after_sigterm_is_answered(server: ServerProcess) -> None:
     """On an open connection and on a new one: the endpoint may be known for a moment longer."""
     assert server.process is not None
     waiting = server.connect()
@@ -158,7 +156,7 @@ def test_a_request_that_arrives_after_the_signal_is_answered(server: ServerProce
     assert server.process.wait(30) == 0
 
 
-def test_a_request_that_arrived_while_the_process_was_held_up_is_answered(server: ServerProcess) -> None:
+def test_request_received_while_worker_is_suspended_is_answered(server: ServerProcess) -> None:
     """Until after the moment in which idle connections end, when nobody has looked at the socket yet."""
     assert server.process is not None
     connection = server.connect()
@@ -178,7 +176,7 @@ def test_a_request_that_arrived_while_the_process_was_held_up_is_answered(server
     assert server.process.wait(30) == 0
 
 
-def test_no_connection_in_use_ends_untold(server: ServerProcess) -> None:
+def test_busy_connections_end_with_connection_close(server: ServerProcess) -> None:
     """Twenty clients that ask without a pause: each hears by an answer that its connection ends."""
     body = review(pod(f"{HOST}/shop/web:1.0"))
     server.validate(body)
@@ -275,9 +273,7 @@ LEAVES = [("during the pause", -PRE_STOP / 2), ("a moment after the signal", 0.5
 
 
 @pytest.mark.parametrize("offset", [case[1] for case in LEAVES], ids=[case[0] for case in LEAVES])
-def test_no_call_fails_while_every_replica_is_replaced(
-    emulator: Emulator, tmp_path: Path, offset: float
-) -> None:
+def test_calls_succeed_during_rolling_update(emulator: Emulator, tmp_path: Path, offset: float) -> None:
     """Two replicas under load, one after the other; ``offset`` is when an endpoint leaves, by its SIGTERM.
 
     As the chart does it: a new replica joins once it is ready, the old one is deleted, its endpoint

@@ -31,20 +31,20 @@ def _run(*arguments: str, folder: Path) -> None:
 
 
 @needs_promtool
-def test_prometheus_understands_the_alerts(tmp_path: Path) -> None:
+def test_alert_rules_are_valid_for_promtool(tmp_path: Path) -> None:
     """Every expression and every template parses."""
     (tmp_path / "alerts.yaml").write_text(render_alerts(), encoding="utf-8")
     _run("check", "rules", "alerts.yaml", folder=tmp_path)
 
 
-def test_the_plain_rule_file_is_the_charts() -> None:
+def test_plain_rule_file_matches_chart() -> None:
     """``python -m tests.monitoring.rules`` writes it."""
     assert PLAIN.read_text(encoding="utf-8") == render_plain()
     assert "__" not in re.sub(r"__name__", "", render_plain())
 
 
 @needs_promtool
-def test_the_alerts_fire_and_are_quiet_as_their_cases_say(tmp_path: Path) -> None:
+def test_alerts_evaluate_as_in_test_cases(tmp_path: Path) -> None:
     """Prometheus's own evaluation of alerts.test.yaml."""
     (tmp_path / "alerts.yaml").write_text(render_alerts(), encoding="utf-8")
     shutil.copy(CASES, tmp_path)
@@ -56,7 +56,7 @@ def _named(text: str) -> set[str]:
     return {name for name in NAMES for pattern in patterns if re.fullmatch(pattern, name)}
 
 
-def test_every_alert_has_a_firing_and_a_quiet_case() -> None:
+def test_every_alert_has_firing_and_inactive_case() -> None:
     """A case with samples fires by their names; one without is quiet by its question's."""
     firing: set[str] = set()
     quiet: set[str] = set()
@@ -71,13 +71,13 @@ def test_every_alert_has_a_firing_and_a_quiet_case() -> None:
     assert [name for name in NAMES if name not in quiet] == []
 
 
-def test_no_two_alerts_share_a_name() -> None:
+def test_alert_names_are_unique() -> None:
     """A page leads to one section of the runbook."""
     assert sorted(set(NAMES)) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
-def test_an_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on(alert: dict[str, Any]) -> None:
+def test_alert_has_severity_annotations_and_runbook_link(alert: dict[str, Any]) -> None:
     """Severity, summary, description and the runbook's section."""
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
     assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
@@ -85,7 +85,7 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on(alert: d
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
-def test_an_alert_asks_for_metrics_and_labels_that_exist(alert: dict[str, Any]) -> None:
+def test_alert_uses_existing_metrics_and_labels(alert: dict[str, Any]) -> None:
     """A metric that is renamed does not leave an alert behind that never fires."""
     known = labels_by_sample()
     for name, matchers in re.findall(r"\b(swr_trust_\w+)(?:\{([^}]*)\})?", alert["expr"]):

@@ -23,7 +23,7 @@ def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
     """The labels of the API server's samples, by metric, after calls that failed both ways."""
     ca = make_certificate(tmp_path_factory.mktemp("nobody")).ca
     for policy in ("Fail", "Ignore"):
-        _call_nobody(control_plane, ca, policy)
+        _call_closed_port(control_plane, ca, policy)
     text = control_plane.kubectl("get", "--raw", "/metrics")
     samples: Samples = {}
     # By hand: prometheus_client's parser adds a _total to counters that lack it.
@@ -35,7 +35,7 @@ def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
     control_plane.kubectl("delete", "validatingwebhookconfiguration", CONFIGURATION)
 
 
-def _call_nobody(control_plane: ControlPlane, ca: Path, policy: str) -> None:
+def _call_closed_port(control_plane: ControlPlane, ca: Path, policy: str) -> None:
     """Create Pods until the API server has called a port that nobody listens on."""
     namespace = f"monitoring-{policy.lower()}"
     control_plane.make_namespace(namespace)
@@ -68,7 +68,7 @@ def _asked() -> Iterator[tuple[str, str]]:
         yield from re.findall(r"\b(apiserver_\w+)\{([^}]*)\}", expression)
 
 
-def test_the_api_server_has_every_metric_and_label_that_is_asked_for(counted: Samples) -> None:
+def test_api_server_has_every_metric_and_label_of_alerts(counted: Samples) -> None:
     """Names of metrics and labels are those of this Kubernetes."""
     asked = set(_asked())
     assert {name for name, _ in asked} == {
@@ -82,13 +82,13 @@ def test_the_api_server_has_every_metric_and_label_that_is_asked_for(counted: Sa
         assert all(labels <= sample.keys() for sample in counted[name]), (name, labels)
 
 
-def test_failed_calls_are_told_from_refusals(counted: Samples) -> None:
+def test_failed_calls_are_distinguished_from_denials(counted: Samples) -> None:
     """A call that nobody answered is not ``no_error``, which is what a refusal is."""
     samples = counted["apiserver_admission_webhook_rejection_count"]
     assert {sample["error_type"] for sample in samples} == {"calling_webhook_error"}
 
 
-def test_the_pattern_of_the_chart_finds_the_webhook() -> None:
+def test_webhook_pattern_of_chart_matches_only_own_webhooks() -> None:
     """As Prometheus compares: the whole value."""
     assert re.fullmatch(WORDS["__WEBHOOKS__"], "pods.swr-trust-webhook.swr-trust.svc")
     assert re.fullmatch("pods[.].*", PODS)

@@ -89,7 +89,7 @@ def _load(server: ServerProcess) -> None:
         server.validate(review(sample.spec))
 
 
-def _go_wrong(server: ServerProcess, emulator: Emulator) -> None:
+def _cause_failures(server: ServerProcess, emulator: Emulator) -> None:
     """Call what is not there, speak no HTTP, and open the breaker."""
     server.get("/nothing")
     connection = server.connect()
@@ -139,7 +139,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with Prometheus(tmp_path, [webhook, api, audit_job]) as prometheus:
             prometheus.wait_for("count_over_time(swr_trust_audit_newly_refused_total[1m]) > 1")
             prometheus.wait_for("count_over_time(swr_trust_build_info[1m]) > 1")
-            _go_wrong(server, emulator)
+            _cause_failures(server, emulator)
             _load(server)
             prometheus.wait_for("swr_trust_swr_circuit_breaker_open")
             prometheus.wait_for("count_over_time(swr_trust_connections_cut_total[1m]) > 1")
@@ -160,7 +160,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert prometheus.query('up{job="swr-trust-webhook"}')[0]["value"][1] == "1"
 
 
-def test_every_metric_of_the_product_is_on_the_dashboard() -> None:
+def test_dashboard_shows_every_metric() -> None:
     """A new metric is thought about; marks of changes count."""
     marks = [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
     shown = " ".join([*marks, *(expression for _, expression in _expressions())])
@@ -168,13 +168,13 @@ def test_every_metric_of_the_product_is_on_the_dashboard() -> None:
     assert [name for name in names if name not in shown] == []
 
 
-def test_the_dashboard_asks_for_metrics_and_labels_that_exist() -> None:
+def test_dashboard_uses_existing_metrics() -> None:
     """Nothing on it is misspelt."""
     asked = set(re.findall(r"\b(?:swr_trust|process)_\w+", " ".join(e for _, e in _expressions())))
     assert asked - sample_names() == set()
 
 
-def test_panels_do_not_overlap_and_explain_themselves() -> None:
+def test_panels_do_not_overlap_and_have_legends() -> None:
     """Each square of the grid is one panel's; ids are unique; each panel has a title and a legend or one value."""
     taken: dict[tuple[int, int], str] = {}
     for panel in DASHBOARD["panels"]:
@@ -193,7 +193,7 @@ def test_panels_do_not_overlap_and_explain_themselves() -> None:
     ] == []
 
 
-def test_every_variable_that_is_used_is_defined() -> None:
+def test_every_used_dashboard_variable_is_defined() -> None:
     """Grafana's own aside."""
     defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD)))

@@ -18,7 +18,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 @needs_promtool
-def test_promtool_has_nothing_to_say(server: ServerProcess) -> None:
+def test_webhook_metrics_pass_promtool(server: ServerProcess) -> None:
     """Names, units, types and help, with samples in them."""
     for sample in SAMPLES:
         server.validate(review(sample.spec))
@@ -28,7 +28,7 @@ def test_promtool_has_nothing_to_say(server: ServerProcess) -> None:
 
 
 @needs_promtool
-def test_promtool_has_nothing_to_say_about_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_metrics_pass_promtool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for the process that audits."""
     with audited(tmp_path, monkeypatch) as rescanner:
         _check(rescanner.process.metrics.render())

@@ -39,13 +39,13 @@ def _documented(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 @BOTH
-def test_every_metric_is_documented_with_its_type_and_labels(text: str) -> None:
+def test_every_metric_is_documented_with_type_and_labels(text: str) -> None:
     """Nothing is missing, nothing is made up, and the labels stand in the code's order."""
     assert _documented(text) == _in_code()
 
 
 @BOTH
-def test_no_metric_is_explained_twice(text: str) -> None:
+def test_metrics_are_documented_once(text: str) -> None:
     """One row a metric."""
     names = [row["name"] for row in ROW.finditer(text)]
     assert sorted(names) == sorted(set(names))
@@ -53,13 +53,13 @@ def test_no_metric_is_explained_twice(text: str) -> None:
 
 @BOTH
 @pytest.mark.parametrize("values", [Finding, Mode, TargetKind])
-def test_every_label_value_is_named(text: str, values: type[Enum]) -> None:
+def test_every_label_value_is_documented(text: str, values: type[Enum]) -> None:
     """Whoever writes a query finds the words to compare with."""
     assert [value.value for value in values if f"`{value.value}`" not in text] == []
 
 
 @BOTH
-def test_every_operation_and_effect_is_named(text: str) -> None:
+def test_every_operation_and_effect_is_documented(text: str) -> None:
     """The same for what is no text in the code."""
     effects = [label for effect in Effect for label in (effect.decision_label, effect.image_label)]
     words = [*OPERATIONS, *effects]

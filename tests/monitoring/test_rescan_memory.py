@@ -47,7 +47,7 @@ class Many:
 
 
 @pytest.mark.slow
-def test_memory_is_flat_over_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_over_audit_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 Pods, 2,000 images, 200 namespaces: the fourth round holds what the second one held."""
     facts: dict[str, TrustStatus] = {
         f"shop/app-{n}:1": TrustStatus.TRUSTED for n in range(Many.IMAGES) if n % 10

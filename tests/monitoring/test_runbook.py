@@ -44,9 +44,7 @@ def _anchors(text: str) -> set[str]:
 
 @BOTH
 @pytest.mark.parametrize("alert", [alert["alert"] for alert in read_alerts()])
-def test_every_alert_has_a_section_with_meaning_impact_diagnosis_and_mitigation(
-    text: str, alert: str
-) -> None:
+def test_every_alert_has_runbook_section_with_all_parts(text: str, alert: str) -> None:
     """The parts stand in the same order everywhere, so that an operator finds them at once."""
     parts = re.findall(r"^\*\*(.+?)\*\*", _section(text, alert), re.MULTILINE)
     if text is TEXTS["runbook.md"]:
@@ -56,7 +54,7 @@ def test_every_alert_has_a_section_with_meaning_impact_diagnosis_and_mitigation(
 
 
 @BOTH
-def test_every_section_named_like_an_alert_is_one(text: str) -> None:
+def test_every_alert_section_has_alert(text: str) -> None:
     """No alert that was removed is explained."""
     named = [heading for heading in _headings(text) if heading.startswith("SwrTrust")]
     assert named == [alert["alert"] for alert in read_alerts()]
@@ -64,31 +62,31 @@ def test_every_section_named_like_an_alert_is_one(text: str) -> None:
 
 @BOTH
 @pytest.mark.parametrize("finding", list(Finding))
-def test_every_finding_has_a_section_with_its_reasons(text: str, finding: Finding) -> None:
+def test_every_finding_has_section_with_its_reasons(text: str, finding: Finding) -> None:
     """The words of a refusal lead to a row, in the catalogue's order, and no row is made up."""
     keys = [key for key in CATALOGUES["en"].what if key.partition("/")[0] == finding]
     assert _rows(_section(text, finding)) == keys
 
 
 @BOTH
-def test_every_cause_of_an_unknown_answer_has_a_row(text: str) -> None:
+def test_every_unknown_reason_has_row(text: str) -> None:
     """The reasons of the exceptions, too."""
     assert [reason for reason in get_args(UnknownReason) if f"unknown/{reason}" not in _rows(text)] == []
 
 
 @BOTH
-def test_what_refuses_a_whole_request_has_a_row(text: str) -> None:
+def test_every_request_error_has_row(text: str) -> None:
     """The values of the audit annotation ``error``."""
     assert [error for error in WHOLE_REQUESTS if error not in _rows(text)] == []
 
 
 @BOTH
-def test_links_within_the_runbook_lead_somewhere(text: str) -> None:
+def test_runbook_link_anchors_exist(text: str) -> None:
     """No anchor is missing."""
     assert sorted(set(re.findall(r"\]\(#([^)]+)\)", text)) - _anchors(text)) == []
 
 
-def test_both_languages_have_the_same_shape() -> None:
+def test_translations_have_same_structure() -> None:
     """As many sections, the same anchors, the same rows and the same commands."""
     english, chinese = TEXTS.values()
     assert len(_headings(english)) == len(_headings(chinese))

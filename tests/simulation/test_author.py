@@ -74,7 +74,7 @@ class HealthySwr:
         self._losing = False
         self._lost_at = -math.inf
 
-    def lose_a_control(self) -> None:
+    def lose_control_request(self) -> None:
         """Do not answer the next control request, where none was lost a moment ago."""
         self._losing = self._clock.now >= self._lost_at + BETWEEN_LOSSES
 
@@ -130,7 +130,7 @@ class Limits:
     organizations: frozenset[str] = frozenset()
 
 
-class World:
+class SwrEnvironment:
     """One replica, its authors and what they got."""
 
     def __init__(self, clock: VirtualTime, limits: Limits) -> None:
@@ -185,13 +185,13 @@ class World:
 
 
 @contextmanager
-def world(limits: Limits) -> Iterator[World]:
+def world(limits: Limits) -> Iterator[SwrEnvironment]:
     """A replica on virtual time."""
     before = random.getstate()
     with pytest.MonkeyPatch.context() as patch:
         clock = VirtualTime()
         clock.install(patch, seed=5)
-        yield World(clock, limits)
+        yield SwrEnvironment(clock, limits)
     random.setstate(before)
 
 
@@ -210,7 +210,7 @@ Action = tuple[Any, ...]
 timeout, names before it, namespace), ``wait`` (seconds)."""
 
 
-def act(there: World, action: Action) -> None:
+def act(there: SwrEnvironment, action: Action) -> None:
     """Do one thing that authors can do."""
     match action:
         case ("flood", pods, names, namespace):
@@ -226,7 +226,7 @@ def act(there: World, action: Action) -> None:
                 there.create(*new_names(names), image, namespace=namespace, timeout=timeout)
                 there.clock.run(pause)
         case ("lose",):
-            there.swr.lose_a_control()
+            there.swr.lose_control_request()
         case ("wait", seconds):
             there.clock.run(seconds)
         case _:
@@ -321,9 +321,7 @@ B4_BY_ONE_LIST = (
 @example(*B4_BY_A_LOSS)
 @example(*B4_BY_ONE_LOSS)
 @example(*B4_BY_ONE_LIST)
-def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
-    limits: Limits, actions: list[Action]
-) -> None:
+def test_author_cannot_get_untrusted_image_admitted(limits: Limits, actions: list[Action]) -> None:
     """Faults B1 to B4: not by floods, timing, names, digests or namespaces, however lenient the policy."""
     with world(limits) as there:
         there.lose_trust()
@@ -333,7 +331,7 @@ def test_no_author_gets_an_image_admitted_that_swr_does_not_call_trusted(
         there.check()
 
 
-def test_digests_of_a_long_list_open_no_breaker() -> None:
+def test_digests_of_long_list_do_not_open_breaker() -> None:
     """Fault B4: what depends on the image's repository says nothing about the endpoint."""
     with world(Limits(seconds=0.3)) as there:
         there.lose_trust()
@@ -351,7 +349,7 @@ def test_digests_of_a_long_list_open_no_breaker() -> None:
 
 
 @pytest.mark.parametrize("organization", ["choke", "hang"])
-def test_names_that_swr_chokes_on_keep_no_outage_alive(organization: str) -> None:
+def test_failing_image_names_do_not_prolong_outage(organization: str) -> None:
     """Fault B4: after a real outage every probe of the breaker could be one of them."""
     with world(Limits(lenient=True)) as there:
         there.lose_trust()
@@ -370,7 +368,7 @@ def test_names_that_swr_chokes_on_keep_no_outage_alive(organization: str) -> Non
         there.check()
 
 
-def test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue() -> None:
+def test_image_shared_with_long_pod_is_answered_by_own_namespace_queue() -> None:
     """Fault B5: whoever joins a lookup waits in a queue of their own and not in that of who asked first."""
     with world(Limits(calls_per_second=10)) as there:
         for _ in range(5):
@@ -383,7 +381,7 @@ def test_an_image_named_last_in_a_long_pod_is_answered_in_the_own_queue() -> Non
         assert [decision.allowed for _, images, decision in there.decisions if images == (KEPT,)] == [True]
 
 
-def test_one_namespaces_flood_leaves_places_in_the_queue() -> None:
+def test_flood_of_one_namespace_does_not_fill_queue() -> None:
     """Fault B9: a namespace has a bound of its own below the one for all."""
     quiet = new_names(5, "quiet")
     with world(Limits(calls_per_second=2)) as there:

@@ -45,7 +45,7 @@ class Quick:
         return TrustRecord(status, self._clock.now, "sha256:" + "a" * 64)
 
 
-def test_nothing_is_left_of_three_thousand_lookups_but_what_the_cache_may_hold(clock: VirtualTime) -> None:
+def test_completed_lookups_leave_only_bounded_cache(clock: VirtualTime) -> None:
     """No flight, no queue, no namespace, no worker."""
     settings = CacheSettings(max_entries=100)
     source = Quick(clock)
@@ -82,7 +82,7 @@ def grow(count: int, settings: CacheSettings, mark: int, measure: Callable[[], i
     return before, measure()
 
 
-def test_a_full_cache_does_not_grow() -> None:
+def test_full_cache_does_not_grow() -> None:
     """Neither with trusted nor with refused images, nor with what other replicas heard."""
     tracemalloc.start()
     try:
@@ -102,7 +102,7 @@ def resident() -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_million_images_take_no_more_memory_than_the_first_ones() -> None:
+def test_million_images_do_not_increase_memory() -> None:
     """With the default bound of ten thousand of each kind."""
     before, after = grow(1_000_000, CacheSettings(), 200_000, resident)
     assert after - before < 10_000_000

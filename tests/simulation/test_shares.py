@@ -102,7 +102,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     random.setstate(before)
 
 
-def test_one_namespaces_flood_leaves_the_others_their_share(cluster: Cluster) -> None:
+def test_flood_of_one_namespace_leaves_others_their_share(cluster: Cluster) -> None:
     """A cold image of a quiet namespace is known within a second, whatever the noisy one asks for."""
     answers: list[tuple[LookupResult, float]] = []
     cluster.flood("noisy")
@@ -115,7 +115,7 @@ def test_one_namespaces_flood_leaves_the_others_their_share(cluster: Cluster) ->
 
 
 @pytest.mark.slow
-def test_images_in_use_do_not_go_cold_in_a_flood(cluster: Cluster) -> None:
+def test_images_in_use_stay_fresh_during_flood(cluster: Cluster) -> None:
     """A tenth of the calls is theirs: a hundred images are refreshed ahead, and nobody waits for them."""
     late: list[float] = []
 
@@ -132,7 +132,7 @@ def test_images_in_use_do_not_go_cold_in_a_flood(cluster: Cluster) -> None:
     assert max(late) == 0.0
 
 
-def test_a_flood_brings_no_old_trust_back(cluster: Cluster) -> None:
+def test_flood_does_not_cause_stale_results(cluster: Cluster) -> None:
     """Whoever can use up our own limit could choose when SWR is not asked: nothing stands in for that."""
     cluster.ask_now("noisy", "revoked")
     cluster.clock.run(120)
@@ -144,7 +144,7 @@ def test_a_flood_brings_no_old_trust_back(cluster: Cluster) -> None:
     assert answer.failure.fault is Fault.LOCAL
 
 
-def test_a_wedged_endpoint_delays_no_cached_answer(cluster: Cluster) -> None:
+def test_unresponsive_endpoint_does_not_delay_cached_answers(cluster: Cluster) -> None:
     """With a thousand reviews waiting for it, and as many behind them."""
     other = registry(endpoint="https://other.example.com")
     cluster.ask_now("quiet", "used")
@@ -160,7 +160,7 @@ def test_a_wedged_endpoint_delays_no_cached_answer(cluster: Cluster) -> None:
     assert took == [0.0] * 10
 
 
-def test_every_review_that_waits_for_a_wedged_endpoint_ends_in_time(cluster: Cluster) -> None:
+def test_reviews_waiting_for_unresponsive_endpoint_end_at_deadline(cluster: Cluster) -> None:
     """And none is forgotten."""
     cluster.source.seconds = 1e9
     took: list[float] = []
@@ -172,9 +172,7 @@ def test_every_review_that_waits_for_a_wedged_endpoint_ends_in_time(cluster: Clu
 
 
 @pytest.mark.parametrize("trouble", ["flood", "throttled"])
-def test_one_accounts_trouble_leaves_another_at_the_same_endpoint_alone(
-    cluster: Cluster, trouble: str
-) -> None:
+def test_accounts_at_one_endpoint_do_not_affect_each_other(cluster: Cluster, trouble: str) -> None:
     """Two accounts share a host: each has its own rate and its own pauses."""
     other = registry(credentials=CredentialSettings("token", token_file="/etc/swr/other"))
     if trouble == "flood":

@@ -11,7 +11,7 @@ from tests.support.serving import ServerProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class ProcessStats:
     """One look at a process; ``resident`` is in MiB."""
 
     resident: float
@@ -29,7 +29,7 @@ def find_worker(server: ServerProcess) -> int:
     return int(children[0])
 
 
-def look_at(pid: int) -> Vitals:
+def read_process_stats(pid: int) -> ProcessStats:
     """Return what a process takes now."""
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
@@ -40,7 +40,7 @@ def look_at(pid: int) -> Vitals:
             links.append(str(entry.readlink()))
         except FileNotFoundError:  # closed meanwhile
             continue
-    return Vitals(
+    return ProcessStats(
         resident=int(status["VmRSS"].split()[0]) / 1024,
         threads=int(status["Threads"]),
         descriptors=len(links),

@@ -61,7 +61,7 @@ def english(twin: Path) -> Path:
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)
-def test_a_translation_has_the_shape_of_its_original(twin: Path) -> None:
+def test_translation_has_same_structure_as_original(twin: Path) -> None:
     """As many headings of each level in the same order, as many rows of tables, as many points."""
 
     def shape(path: Path) -> tuple[list[int], int, int]:
@@ -73,7 +73,7 @@ def test_a_translation_has_the_shape_of_its_original(twin: Path) -> None:
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)
-def test_a_translation_shows_the_same_commands_and_files(twin: Path) -> None:
+def test_translation_has_same_commands_and_files(twin: Path) -> None:
     """Comments apart."""
     languages = {"sh", "yaml", "json"}
     shown, original = (
@@ -82,7 +82,7 @@ def test_a_translation_shows_the_same_commands_and_files(twin: Path) -> None:
     assert shown == original
 
 
-def test_what_users_read_is_there_in_both_languages() -> None:
+def test_user_documents_exist_in_both_languages() -> None:
     """Decisions, and what contributors read, are English."""
     users = [path for path in DOCUMENTS if path.parent in (Path(), Path("docs")) and path not in TWINS]
     assert [
@@ -92,7 +92,7 @@ def test_what_users_read_is_there_in_both_languages() -> None:
     ] == []
 
 
-def test_each_document_leads_to_its_twin() -> None:
+def test_each_document_links_to_its_translation() -> None:
     """Near its top, both ways."""
     for twin in TWINS:
         for path, other in ((twin, english(twin)), (english(twin), twin)):

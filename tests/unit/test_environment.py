@@ -85,7 +85,7 @@ def test_versions_of_pyenv_are_listed(folder: Path) -> None:
     assert pythons(folder, PYENV_ROOT=str(root)) == [("3.13.0", "../pyenv/versions/3.13.0/bin/python")]
 
 
-def test_machine_without_a_python_is_told_what_to_do(folder: Path) -> None:
+def test_missing_python_is_reported_with_instructions(folder: Path) -> None:
     """Nothing is built."""
     done = run("environment", folder, str(folder.parent / "venv"))
     assert (done.returncode, done.stderr) == (

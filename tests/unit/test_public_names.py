@@ -20,12 +20,12 @@ from tests.support.serving import ROOT
 from webhook.admission import annotations, validator
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
+from webhook.app import decision_recorder
 from webhook.cli import check, review
 from webhook.cluster import events
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
-from webhook.app import decision_recorder
 from webhook.trust.lookup import Origin
 
 VALUES: dict[type[Enum], set[str]] = {

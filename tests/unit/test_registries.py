@@ -26,7 +26,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("image", "project"), FOUND)
-def test_an_image_belongs_to_the_first_registry_that_takes_it(image: str, project: str | None) -> None:
+def test_image_belongs_to_first_matching_registry(image: str, project: str | None) -> None:
     """By whole host and organisation; the first entry of the file wins."""
     found = TABLE.find(parse_reference(image))
     assert found is not None
@@ -47,12 +47,12 @@ def test_an_image_belongs_to_the_first_registry_that_takes_it(image: str, projec
         "nginx",
     ],
 )
-def test_nothing_but_the_very_host_is_managed(image: str) -> None:
+def test_only_exact_host_is_managed(image: str) -> None:
     """No prefix, suffix, other port or other region is taken for a configured one (T19, T21, T24)."""
     assert TABLE.find(parse_reference(image)) is None
 
 
-def test_the_key_of_a_registry_is_its_whole_definition() -> None:
+def test_registry_key_covers_whole_definition() -> None:
     """Equal definitions share what is known, and the smallest change shares nothing."""
     assert registry().key == registry().key
     changes = [
@@ -66,7 +66,7 @@ def test_the_key_of_a_registry_is_its_whole_definition() -> None:
     assert len({registry().key, *(changed.key for changed in changes)}) == 7
 
 
-def test_the_table_of_regions_is_complete() -> None:
+def test_region_table_is_complete() -> None:
     """35 regions, one of them European."""
     assert len(REGIONS) == 35
     north = find_region("cn-north-4")
@@ -90,6 +90,6 @@ def test_the_table_of_regions_is_complete() -> None:
         (HOST, False),
     ],
 )
-def test_enterprise_hosts_are_known(host: str, expected: bool) -> None:
+def test_enterprise_hosts_are_recognized(host: str, expected: bool) -> None:
     """SWR Enterprise Edition is told apart, because its API has no trust mark."""
     assert is_enterprise_host(host) is expected

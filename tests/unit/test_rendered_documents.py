@@ -65,7 +65,7 @@ def inline(tokens: list[Token]) -> Iterator[Token]:
         yield from token.children or ()
 
 
-def test_row_that_a_blank_line_parts_from_its_table_is_found() -> None:
+def test_row_outside_of_table_is_found() -> None:
     """So is a row with a cell too many, which renderers drop, and a paragraph that becomes a row."""
     assert stray_rows("| a | b |\n|---|---|\n\n| 1 | 2 |\n") == ["| 1 | 2 |"]
     assert stray_rows("| a | b |\n|---|---|\n| 1 | `x|y` |\n") == ["| 1 | `x|y` |"]

@@ -51,16 +51,14 @@ def test_given_file_replaces_the_cas_of_the_system(tmp_path: Path) -> None:
     assert len(client_context(site.write_trusted(tmp_path)).get_ca_certs()) == 1
 
 
-def test_without_file_the_cas_of_the_system_are_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_cas_are_trusted_without_ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL reads them where SSL_CERT_FILE says."""
     site = Site.of()
     monkeypatch.setenv("SSL_CERT_FILE", site.write_trusted(tmp_path))
     assert handshake(site, tmp_path, client_context()) == "TLSv1.3"
 
 
-def test_tls_before_1_2_is_refused() -> None:
+def test_tls_before_1_2_is_rejected() -> None:
     """Whatever the system's OpenSSL allows."""
     assert client_context().minimum_version is ssl.TLSVersion.TLSv1_2
 

@@ -32,7 +32,7 @@ def test_every_action_is_pinned_by_its_commit(path: Path) -> None:
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", rest), action
 
 
-def test_an_action_is_the_same_everywhere() -> None:
+def test_each_action_has_same_commit_everywhere() -> None:
     """One commit for each."""
     found: dict[str, set[str]] = {}
     for path in WORKFLOWS:
@@ -42,7 +42,7 @@ def test_an_action_is_the_same_everywhere() -> None:
 
 
 @EACH
-def test_a_workflow_reads_unless_a_job_needs_more(path: Path) -> None:
+def test_workflow_has_read_permission_by_default(path: Path) -> None:
     """And leaves no token behind in the checkout."""
     workflow = read(path)
     assert workflow["permissions"] == {"contents": "read"}
@@ -53,14 +53,14 @@ def test_a_workflow_reads_unless_a_job_needs_more(path: Path) -> None:
 
 
 @EACH
-def test_no_expression_is_pasted_into_a_script(path: Path) -> None:
+def test_workflow_scripts_do_not_contain_expressions(path: Path) -> None:
     """What a branch or a title is called must not become a command: values come by environment variables."""
     for job in read(path)["jobs"].values():
         for step in job.get("steps", []):
             assert "${{" not in step.get("run", "")
 
 
-def test_only_a_release_signs_and_publishes() -> None:
+def test_only_release_workflow_signs_and_publishes() -> None:
     """By the identity that docs/install.md tells to verify, on tags, after the tests."""
     release = read(ROOT / ".github" / "workflows" / "release.yaml")
     assert release[True] == {"push": {"tags": ["v*"]}}
@@ -77,7 +77,7 @@ def test_only_a_release_signs_and_publishes() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["linux/amd64", "linux/arm64"])
-def test_the_image_is_built_for_both_architectures_with_contents_and_provenance(architecture: str) -> None:
+def test_image_is_built_for_both_architectures_with_sbom(architecture: str) -> None:
     """As the chart says on Artifact Hub."""
     (build,) = [
         step

@@ -49,14 +49,14 @@ FINDINGS = [
 
 
 @pytest.mark.parametrize(("image", "expected"), FINDINGS, ids=[case[0] or "empty" for case in FINDINGS])
-def test_a_finding_says_what_an_auditor_asks(image: str, expected: dict[str, str]) -> None:
+def test_finding_annotation_has_only_known_fields(image: str, expected: dict[str, str]) -> None:
     """Field, image, finding, and only what there is of the rest."""
     current = policy(exemptions=(exemption("quay", ["quay.io/**"]),))
     annotations = annotate(current, Effect.DENY, judge(current, image))
     assert json.loads(annotations["findings"]) == [{"field": "f0", "image": image, **expected}]
 
 
-def test_the_strictest_mode_and_every_rule_are_named() -> None:
+def test_annotations_name_strictest_mode_and_every_rule() -> None:
     """Each rule once, in the order in which they applied."""
     current = policy(
         mode=Mode.AUDIT,
@@ -72,7 +72,7 @@ def test_the_strictest_mode_and_every_rule_are_named() -> None:
     )
 
 
-def test_what_was_not_judged_by_images_says_why() -> None:
+def test_unevaluated_request_has_error_and_mode_annotations() -> None:
     """No findings, but the error and the mode that it was treated by."""
     assert annotate(policy(), Effect.AUDIT, (), error="unreadable", mode=Mode.AUDIT) == {
         "decision": "audit",
@@ -82,14 +82,14 @@ def test_what_was_not_judged_by_images_says_why() -> None:
     }
 
 
-def test_break_glass_and_mirror_pods_are_marked() -> None:
+def test_break_glass_and_mirror_pods_are_annotated() -> None:
     """The reason as it was given, and a flag."""
     assert annotate(policy(), Effect.ALLOW, (), break_glass="incident 7")["break-glass"] == "incident 7"
     assert annotate(policy(), Effect.ALLOW, (), mirror=True)["mirror-pod"] == "true"
 
 
 @given(st.lists(st.text(max_size=2000), max_size=30))
-def test_whatever_the_images_are_the_annotations_are_bounded(images: list[str]) -> None:
+def test_annotations_of_any_images_are_bounded(images: list[str]) -> None:
     """In number and in length, and the list is JSON."""
     current = policy()
     annotations = annotate(current, Effect.DENY, judge(current, *images))

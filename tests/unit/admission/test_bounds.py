@@ -50,7 +50,9 @@ def count(body: bytes, size: int) -> Structure:
 
 
 @given(documents, st.booleans(), st.integers(1, 40))
-def test_depth_and_elements_are_those_of_the_document(document: Any, ascii_only: bool, size: int) -> None:
+def test_counted_depth_and_elements_equal_those_of_document(
+    document: Any, ascii_only: bool, size: int
+) -> None:
     """Faults A4 and C1: whatever strings hold, escapes and brackets included, and wherever a piece ends."""
     structure = count(json.dumps(document, ensure_ascii=ascii_only).encode(), size)
     assert structure.deepest == naive_depth(document)
@@ -58,7 +60,7 @@ def test_depth_and_elements_are_those_of_the_document(document: Any, ascii_only:
 
 
 @given(documents, st.binary(max_size=12).map(lambda end: end.translate(None, b" \n")), st.integers(1, 40))
-def test_what_follows_an_error_hides_nothing_before_it(document: Any, end: bytes, size: int) -> None:
+def test_depth_and_elements_before_syntax_error_are_counted(document: Any, end: bytes, size: int) -> None:
     """Faults A4 and C1: a decoder makes objects of all before the error."""
     structure = count(json.dumps([document]).encode()[:-1] + end, size)
     assert structure.deepest >= naive_depth([document])
@@ -66,7 +68,7 @@ def test_what_follows_an_error_hides_nothing_before_it(document: Any, end: bytes
 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
-def test_pieces_are_the_whole(body: bytes, size: int) -> None:
+def test_pieces_join_to_whole_body(body: bytes, size: int) -> None:
     """None is lost, and none ends within an escape."""
     pieces = list(split_into_pieces(body, size))
     assert b"".join(pieces) == body
@@ -78,7 +80,9 @@ def test_pieces_are_the_whole(body: bytes, size: int) -> None:
     ("levels", "excess"),
     [(MAX_DEPTH, ""), (MAX_DEPTH + 1, "is nested too deeply"), (100_000, "is nested too deeply")],
 )
-def test_the_bound_of_levels_is_our_own(brackets: tuple[str, str], levels: int, excess: str) -> None:
+def test_nesting_limit_does_not_depend_on_python_version(
+    brackets: tuple[str, str], levels: int, excess: str
+) -> None:
     """Fault A4: 998 levels on Python 3.11, 1,498 on 3.12 and 9,999 on 3.13 were the interpreter's."""
     body = brackets[0] * levels + "1" + brackets[1] * levels
     assert find_excess(body.encode()) == excess
@@ -105,7 +109,7 @@ FULL: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("case", FULL)
-def test_a_body_full_of_elements_is_refused_at_once_under_its_uid(case: str) -> None:
+def test_body_with_too_many_elements_is_unreadable_but_keeps_uid(case: str) -> None:
     """Fault C1: nothing is made of them."""
     tracemalloc.start()
     request = read_review(FULL[case])
@@ -116,20 +120,20 @@ def test_a_body_full_of_elements_is_refused_at_once_under_its_uid(case: str) -> 
     assert most < 2 * MAX_BODY
 
 
-def test_an_old_object_full_of_elements_is_refused_too() -> None:
+def test_old_object_with_too_many_elements_is_unreadable() -> None:
     """Fault C1: an update carries the object twice."""
     body = FULL["containers"].replace(b'"oldObject": null', b'"oldObject": {"spec":{"containers":[{}]}}')
     assert read_review(body).unreadable == f"it has more than {MAX_ELEMENTS} elements"
 
 
-def test_groups_of_a_user_are_counted_with_the_rest() -> None:
+def test_user_groups_count_toward_element_limit() -> None:
     """Fault C1: they are left out, and the review is refused under its uid, not as a failed call."""
     request = read_review(review(pod("a"), groups=["g"] * 300_000))
     assert (request.uid, request.object, request.user_info.groups) == (UID, None, [])
     assert request.unreadable == f"it has more than {MAX_ELEMENTS} elements"
 
 
-def test_the_most_that_passes_is_decoded_in_bounded_memory() -> None:
+def test_largest_accepted_body_is_decoded_in_bounded_memory() -> None:
     """Fault C1: with the bound at its limit, twice."""
     containers = [{} for _ in range(MAX_ELEMENTS // 4)]
     body = review(
@@ -147,7 +151,7 @@ def test_the_most_that_passes_is_decoded_in_bounded_memory() -> None:
     assert most < 32 * 2**20
 
 
-def test_a_large_object_that_is_honest_passes() -> None:
+def test_large_legitimate_object_is_accepted() -> None:
     """Fault C1 is none of theirs: 1.5 MiB with thousands of variables and managed fields, and its predecessor."""
     obj = pod("a")
     obj["spec"]["containers"][0]["env"] = [{"name": f"N{n}", "value": "v" * 100} for n in range(5_000)]
@@ -170,9 +174,7 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("case", [*HOSTILE, *FULL])
-def test_others_have_their_turns_after_each_piece_of_a_body(
-    case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_body_check_yields_after_each_piece(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: no more than a piece is looked through at a stretch, and no more than the bounds allow is listed."""
     stretches = [0]
     add = Structure.add

@@ -97,7 +97,7 @@ SAYABLE = {
 }
 
 
-def test_the_source_was_found() -> None:
+def test_message_keys_are_found_in_source() -> None:
     """The scan sees what it is for."""
     assert {
         "invalid/bad-tag",
@@ -109,13 +109,13 @@ def test_the_source_was_found() -> None:
 
 
 @pytest.mark.parametrize("catalogue", [ENGLISH, CHINESE], ids=["en", "zh"])
-def test_everything_that_can_be_said_has_words(catalogue: Catalogue) -> None:
+def test_every_message_key_has_text(catalogue: Catalogue) -> None:
     """No finding, reason or failure without an entry, and no entry that nothing says."""
     assert set(catalogue.what) == SAYABLE
     assert set(catalogue.advice) == SAYABLE
 
 
-def test_every_note_is_used_and_every_used_note_is_there() -> None:
+def test_used_notes_equal_defined_notes() -> None:
     """In both languages."""
     used = {
         name
@@ -132,7 +132,7 @@ def placeholders(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_both_languages_say_the_same_things(part: str) -> None:
+def test_both_languages_have_same_keys_and_placeholders(part: str) -> None:
     """The same keys, and the same values filled in."""
     english, chinese = getattr(ENGLISH, part), getattr(CHINESE, part)
     assert list(english) == list(chinese)
@@ -142,7 +142,7 @@ def test_both_languages_say_the_same_things(part: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(SAYABLE))
-def test_a_clause_is_followed_by_advice(key: str) -> None:
+def test_message_has_clause_and_advice_sentence(key: str) -> None:
     """``what`` is a clause without a stop, ``advice`` a whole sentence, unless all is well."""
     for catalogue in (ENGLISH, CHINESE):
         what, advice = catalogue.what[key], catalogue.advice[key]
@@ -152,7 +152,7 @@ def test_a_clause_is_followed_by_advice(key: str) -> None:
         assert not advice or advice.endswith(catalogue.stop)
 
 
-def test_the_chinese_catalogue_is_chinese() -> None:
+def test_chinese_catalog_texts_are_chinese() -> None:
     """Every text holds Chinese characters, and no text was forgotten in English."""
     for part in PARTS:
         for key, text in getattr(CHINESE, part).items():

@@ -313,13 +313,13 @@ def test_each_image_has_one_finding_and_one_effect(
         ("a-b.swr-pro.myhuaweicloud.com/shop/web:1", DEFAULT),
     ],
 )
-def test_what_needs_no_lookup_costs_none(image: str, current: Policy) -> None:
+def test_image_that_needs_no_lookup_is_not_looked_up(image: str, current: Policy) -> None:
     """Exempt images work with SWR down, and no image can make us call where nobody chose (T42)."""
     _, answers = judge(image, current)
     assert answers.asked == []
 
 
-def test_always_pulled_satisfies_the_rule() -> None:
+def test_pull_policy_always_satisfies_require_pull_always() -> None:
     """``imagePullPolicy: Always`` is what the rule asks for: the node may not use what it holds (T31)."""
     item, _ = judge(
         f"{HOST}/shop/web:1", policy(rules=(rule("r", require_pull_always=True),)), pull_policy="Always"
@@ -328,7 +328,7 @@ def test_always_pulled_satisfies_the_rule() -> None:
 
 
 @pytest.mark.parametrize("image", ["", "auto"])
-def test_a_placeholder_in_a_template_is_only_warned_of(image: str) -> None:
+def test_placeholder_in_template_causes_warning_only(image: str) -> None:
     """Something fills it in before the Pod is judged (T11)."""
     for workloads in ("warn", "enforce"):
         item, _ = judge(image, policy(workloads=workloads), template=True)
@@ -336,13 +336,13 @@ def test_a_placeholder_in_a_template_is_only_warned_of(image: str) -> None:
 
 
 @pytest.mark.parametrize(("workloads", "effect"), [("warn", Effect.WARN), ("enforce", Effect.DENY)])
-def test_templates_are_judged_as_mildly_as_the_policy_says(workloads: str, effect: Effect) -> None:
+def test_template_effect_follows_workloads_setting(workloads: str, effect: Effect) -> None:
     """Early feedback is a warning unless the policy wants more."""
     item, _ = judge(f"{HOST}/shop/web:2", policy(workloads=workloads), template=True)
     assert (item.effect, item.would_deny) == (effect, True)
 
 
-def test_an_image_used_twice_is_asked_about_once() -> None:
+def test_image_used_twice_is_looked_up_once() -> None:
     """All questions of a Pod go out at once, each image's once (T41)."""
     answers = FakeAnswers(FACTS)
     images = [f"{HOST}/shop/web:1", f"{ALIAS}/shop/web:1", f"{HOST}/shop/web:2", "nginx"]
@@ -356,7 +356,7 @@ def test_an_image_used_twice_is_asked_about_once() -> None:
     ]
 
 
-def test_accounts_behind_one_host_are_told_apart_by_organisation() -> None:
+def test_accounts_of_one_host_are_selected_by_organization() -> None:
     """Each image is asked about with the identity of its own account."""
     shop = registry(organizations=frozenset({"shop"}), project_id="p1")
     rest = registry(project_id="p2")
@@ -367,7 +367,7 @@ def test_accounts_behind_one_host_are_told_apart_by_organisation() -> None:
     assert [question.query.registry.project_id for question in answers.questions] == ["p1", "p2"]
 
 
-def test_what_an_image_says_is_remembered_but_an_expiry_is_not() -> None:
+def test_exemption_expiry_is_checked_for_cached_image() -> None:
     """An exemption ends on time although the judge has seen the image before."""
     current = policy(exemptions=(exemption("e", expires=MAX_CLOCK_SKEW),))
     evaluator = Evaluator(current, FakeAnswers({}))
@@ -375,21 +375,21 @@ def test_what_an_image_says_is_remembered_but_an_expiry_is_not() -> None:
     assert evaluator.evaluate([use("nginx")], "shop", SOON, NOW + 2)[0].check.finding is Finding.UNMANAGED
 
 
-def test_a_hostile_string_is_not_remembered() -> None:
+def test_oversized_image_string_is_not_cached() -> None:
     """Megabytes of image do not stay in memory."""
     evaluator = Evaluator(DEFAULT, FakeAnswers({}))
     evaluator.evaluate([use("x" * 100_000)], "shop", SOON, NOW)
     assert evaluator._parse_cached.cache_info().currsize == 0
 
 
-def test_throttled_by_ourselves_is_unknown() -> None:
+def test_lookup_throttled_by_own_limit_is_unknown() -> None:
     """Our own limit refuses with a word to come back."""
     answers = FakeAnswers({"shop/web:1": Throttled("full", fault=Fault.LOCAL)})
     (item,) = Evaluator(DEFAULT, answers).evaluate([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
     assert (item.check.finding, item.check.reason) == (Finding.UNKNOWN, "throttled")
 
 
-def test_many_images_are_judged_in_pieces_and_in_turn() -> None:
+def test_many_images_are_evaluated_in_pieces() -> None:
     """Fault C3: others have their turns between the pieces, and a turn that does not come in time refuses."""
     work = LargeWork()
     uses = [
@@ -413,7 +413,7 @@ def long_policy() -> Policy:
     return policy(rules=[rule(f"r{n}", [f"{HOST}/**/{n}/x"], mode="audit") for n in range(100)])
 
 
-def test_long_work_of_few_images_is_done_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_evaluation_of_few_images_is_done_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: a policy can make one image long work. Others have their turns between its comparisons."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     work = LargeWork()
@@ -443,7 +443,7 @@ def test_long_work_of_few_images_is_done_in_turn(monkeypatch: pytest.MonkeyPatch
     assert not turns
 
 
-def test_what_a_review_asks_in_the_background_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_background_evaluation_yields_to_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: while a replica warms up, too, there are reviews to answer."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     pauses: list[None] = []
@@ -453,7 +453,7 @@ def test_what_a_review_asks_in_the_background_gives_way(monkeypatch: pytest.Monk
     assert len(pauses) >= 100
 
 
-def test_long_work_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_evaluation_yields_to_other_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: whoever waits for a turn has it after one stretch, and not when all is done."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     work, others_wait, other_had_it = LargeWork(), threading.Event(), threading.Event()
@@ -483,7 +483,7 @@ def test_long_work_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> No
     assert left.index(0) < len(uses)
 
 
-def test_work_that_takes_longer_than_a_review_has_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_beyond_deadline_is_aborted_and_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: a deadline ends the comparing, too, and what was not compared is not admitted."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(time_slices, "MIN_SECONDS", 0.0)
@@ -494,7 +494,7 @@ def test_work_that_takes_longer_than_a_review_has_ends(monkeypatch: pytest.Monke
     assert (item.check.finding, item.would_deny) == (Finding.UNKNOWN, True)
 
 
-def test_many_answers_are_weighed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_many_lookups_are_evaluated_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: many reviews reach their deadlines at once. Whose turn does not come is answered all the same."""
     work = LargeWork()
     uses = [ImageUse(f"f[{n}]", ("containers", str(n)), f"{HOST}/shop/web:1") for n in range(FEW + 1)]
@@ -564,7 +564,7 @@ ANSWERS = [
 @pytest.mark.parametrize(
     ("reference", "answer", "finding"), [case[1:] for case in ANSWERS], ids=[case[0] for case in ANSWERS]
 )
-def test_each_answer_has_one_finding(
+def test_each_lookup_result_has_one_finding(
     reference: ImageReference, answer: LookupResult, finding: Finding
 ) -> None:
     """The table of verdicts (T26)."""
@@ -584,7 +584,7 @@ REASONS = [
 
 
 @pytest.mark.parametrize(("failure", "reason", "passes"), REASONS)
-def test_a_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
+def test_lookup_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
     """Only what may be over in a moment is worth another try."""
     assert Evaluator.check_trust(TAGGED, Failed(failure)) == CheckResult(
         Finding.UNKNOWN, reason, failure=failure
@@ -598,7 +598,9 @@ answers = st.builds(
 
 
 @given(st.sampled_from([TAGGED, PINNED, DIGEST_ONLY]), answers)
-def test_trusted_means_trusted_and_the_very_digest(reference: ImageReference, answer: LookupResult) -> None:
+def test_trusted_finding_requires_trusted_record_and_same_digest(
+    reference: ImageReference, answer: LookupResult
+) -> None:
     """No combination is trusted but the one."""
     if Evaluator.check_trust(reference, answer).finding is Finding.TRUSTED:
         assert isinstance(answer, Found)
@@ -633,7 +635,7 @@ ADMITTING: dict[Finding, Effect] = {Finding.TRUSTED: Effect.ALLOW, Finding.EXEMP
 
 
 @pytest.mark.parametrize("finding", Finding)
-def test_every_finding_has_an_effect_and_only_two_admit(finding: Finding) -> None:
+def test_every_finding_has_effect_and_only_two_admit(finding: Finding) -> None:
     """Under the defaults; a finding of tomorrow denies."""
     assert enforced(CheckResult(finding)) is ADMITTING.get(finding, Effect.DENY)
 
@@ -642,7 +644,7 @@ def test_every_finding_has_an_effect_and_only_two_admit(finding: Finding) -> Non
     ("setting", "effect"),
     [("deny", Effect.DENY), ("warn", Effect.WARN), ("allow", Effect.ALLOW), ("?", Effect.DENY)],
 )
-def test_unmanaged_images_are_treated_as_the_policy_says(setting: Any, effect: Effect) -> None:
+def test_unmanaged_image_has_effect_of_policy(setting: Any, effect: Effect) -> None:
     """And denied where it says something that nobody knows."""
     assert enforced(CheckResult(Finding.UNMANAGED), unmanaged_registries=setting) is effect
 
@@ -651,14 +653,14 @@ def test_unmanaged_images_are_treated_as_the_policy_says(setting: Any, effect: E
     "failure", [*TRANSIENT, *LASTING], ids=lambda failure: f"{type(failure).__name__}-{failure.fault}"
 )
 @pytest.mark.parametrize("setting", ["deny", "allow"])
-def test_a_failed_lookup_passes_only_if_nobody_can_cause_it(setting: Any, failure: Any) -> None:
+def test_failed_lookup_is_admitted_only_if_no_author_can_cause_it(setting: Any, failure: Any) -> None:
     """Fault B3: ``onLookupFailure: allow`` is about outages, not about what an author can cause."""
     check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
     passes = setting == "allow" and failure in TRANSIENT
     assert enforced(check, on_lookup_failure=setting) is (Effect.WARN if passes else Effect.DENY)
 
 
-def test_an_unknown_without_a_failure_denies() -> None:
+def test_unknown_finding_without_failure_is_denied() -> None:
     """What is unknown and does not say why is denied."""
     assert enforced(CheckResult(Finding.UNKNOWN), on_lookup_failure="allow") is Effect.DENY
 
@@ -677,14 +679,12 @@ MODES = [
 
 
 @pytest.mark.parametrize(("enforced", "mode", "effect"), MODES)
-def test_a_mode_makes_an_effect_milder_and_never_stricter(
-    enforced: Effect, mode: Mode, effect: Effect
-) -> None:
+def test_mode_weakens_but_does_not_strengthen_effect(enforced: Effect, mode: Mode, effect: Effect) -> None:
     """``warn`` warns, ``audit`` only records (T50)."""
     assert Evaluator.apply_mode(enforced, mode) is effect
 
 
-def test_a_failure_about_one_image_is_worth_another_try_and_admits_nothing() -> None:
+def test_image_fault_is_transient_but_not_admitted() -> None:
     """SWR may have failed for a moment only: the client is told to repeat it, and kubectl does."""
     failure = RegistryUnavailable("SWR answered 503", fault=Fault.IMAGE)
     assert (failure.transient, failure.allows_stale, failure.allows_pass) == (True, False, False)

@@ -103,7 +103,7 @@ MIRROR_CASES: list[tuple[str, dict[str, Any], dict[str, str], str, TargetKind]] 
     [case[1:] for case in MIRROR_CASES],
     ids=[case[0] for case in MIRROR_CASES],
 )
-def test_a_mirror_pod_is_its_own_nodes(
+def test_mirror_pod_is_accepted_from_its_own_node_only(
     who: dict[str, Any], annotations: dict[str, str], node: str, subject: TargetKind
 ) -> None:
     """The mirror annotation counts only from the node that runs the static Pod (T18)."""
@@ -120,7 +120,7 @@ def fields(
     return [(use.field, use.image) for use in uses or []]
 
 
-def test_a_pod_has_images_in_four_places() -> None:
+def test_images_are_extracted_from_four_places_of_pod() -> None:
     """Containers, init containers (native sidecars too), ephemeral containers, image volumes (T01-T05)."""
     obj = pod(
         "a:1",
@@ -137,7 +137,7 @@ def test_a_pod_has_images_in_four_places() -> None:
     ]
 
 
-def test_a_template_has_the_same_places() -> None:
+def test_images_are_extracted_from_same_places_of_template() -> None:
     """A workload's fields are named as its author wrote them."""
     obj = {
         "spec": {
@@ -151,7 +151,7 @@ def test_a_template_has_the_same_places() -> None:
     ]
 
 
-def test_a_cron_job_keeps_its_template_deeper() -> None:
+def test_images_are_extracted_from_cron_job_template() -> None:
     """A CronJob's template stands below its job template."""
     obj = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod("a:1")["spec"]}}}}}
     assert fields(obj, TargetKind.WORKLOAD, "CronJob") == [
@@ -162,7 +162,7 @@ def test_a_cron_job_keeps_its_template_deeper() -> None:
 @pytest.mark.parametrize(
     "obj", [None, {}, {"spec": None}, {"spec": {"template": None}}, {"spec": {"template": {}}}]
 )
-def test_a_workload_without_a_pod_spec_is_not_read_as_one_without_images(obj: Any) -> None:
+def test_workload_without_pod_spec_is_not_read_as_without_images(obj: Any) -> None:
     """Not to find the Pod spec is told apart from finding no image in it."""
     assert extract_images(TargetKind.WORKLOAD, "Deployment", request(obj).object) is None
 
@@ -177,23 +177,23 @@ def changed(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def test_an_update_without_another_image_has_nothing_to_answer_for() -> None:
+def test_update_without_new_image_has_no_changed_images() -> None:
     """A finalizer or a label can be changed on a Pod whose image has lost its trust (T07)."""
     assert changed(pod("a:1", hostname="new"), pod("a:1")) == []
 
 
-def test_an_added_container_is_judged_alone() -> None:
+def test_only_added_container_is_evaluated() -> None:
     """A debug container is judged, the containers that ran before are not (T04)."""
     new = pod("a:1", ephemeralContainers=[container("d:1", "debug")])
     assert changed(new, pod("a:1")) == ["spec.ephemeralContainers[0].image"]
 
 
-def test_a_changed_image_is_judged() -> None:
+def test_changed_image_is_evaluated() -> None:
     """The same container with another image is a changed use (T06)."""
     assert changed(pod("a:1", "b:2"), pod("a:1", "b:1")) == ["spec.containers[1].image"]
 
 
-def test_images_that_change_places_are_judged() -> None:
+def test_swapped_images_are_evaluated() -> None:
     """An image that another container had is new to this one: uses are keyed by list and name."""
     assert changed(pod("b:1", "a:1"), pod("a:1", "b:1")) == [
         "spec.containers[0].image",
@@ -201,26 +201,26 @@ def test_images_that_change_places_are_judged() -> None:
     ]
 
 
-def test_a_container_that_moves_to_another_list_is_judged() -> None:
+def test_container_moved_to_another_list_is_evaluated() -> None:
     """The key holds the list: an init container's image is no container's."""
     old = pod(initContainers=[container("a:1", "x")])
     new = pod(ephemeralContainers=[container("a:1", "x")])
     assert changed(new, old) == ["spec.ephemeralContainers[0].image"]
 
 
-def test_a_name_that_occurs_twice_in_the_old_object_proves_nothing() -> None:
+def test_duplicate_name_in_old_object_does_not_count_as_unchanged() -> None:
     """Two old containers of one name cannot vouch for a new one."""
     old = pod(initContainers=[container("a:1", "x"), container("b:1", "x")])
     assert changed(pod(initContainers=[container("a:1", "x")]), old) == ["spec.initContainers[0].image"]
 
 
 @pytest.mark.parametrize("old", [None, {"spec": {"containers": 5}}, {}])
-def test_without_an_old_object_all_is_new(old: Any) -> None:
+def test_all_images_without_old_object_are_evaluated(old: Any) -> None:
     """An absent or unreadable old object makes every use a new one."""
     assert changed(pod("a:1"), old) == ["spec.containers[0].image"]
 
 
-def test_a_pod_being_deleted_is_judged_by_what_it_changes() -> None:
+def test_pod_in_deletion_is_evaluated_for_changed_images_only() -> None:
     """A deletion timestamp neither frees a changed image nor catches an unchanged one (T09)."""
     dying = pod("b:1")
     dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -251,7 +251,7 @@ LONGEST = "r.io/" + "a" * 250 + ":" + "t" * 128 + "@sha256:" + "0" * 64
         ("a" * 512 + "\u00e9", "a" * 512),
     ],
 )
-def test_an_image_is_shortened_to_what_it_can_be_known_by(image: str, shortened: str) -> None:
+def test_overlong_image_is_shortened_to_identifiable_part(image: str, shortened: str) -> None:
     """Fault C2: what no image can have is not kept while a review waits, and one that can be is kept whole."""
     use = ImageUse("f", ("containers", "c"), image, "Always", template=True)
     assert shorten(use) == ImageUse("f", ("containers", "c"), shortened, "Always", template=True)
@@ -262,7 +262,7 @@ some = st.text(max_size=3) | st.text("a:@/\u00e9\u2026", max_size=3)
 
 
 @given(some, st.integers(0, 300), some, st.integers(0, 300), some)
-def test_nothing_becomes_an_image_by_being_shortened(
+def test_shortening_does_not_create_valid_reference(
     start: str, more: int, middle: str, most: int, end: str
 ) -> None:
     """Fault C2: nothing is judged under another name than that of the Pod, whatever is cut out of it."""

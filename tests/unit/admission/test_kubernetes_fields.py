@@ -66,7 +66,7 @@ def references(schema: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_field_that_names_an_image_is_read(version: str) -> None:
+def test_every_image_field_of_pod_is_read(version: str) -> None:
     """In every version of Kubernetes that we know, a Pod has images in the four places and nowhere else."""
     found = {
         path
@@ -78,7 +78,7 @@ def test_every_field_that_names_an_image_is_read(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_kind_that_holds_a_pod_is_known(version: str) -> None:
+def test_every_kind_with_pod_template_is_known(version: str) -> None:
     """A built-in kind that brings in Pods of its own is judged, or named here with the reason why not."""
     schemas = definitions(version)
     kinds = {
@@ -91,7 +91,7 @@ def test_every_kind_that_holds_a_pod_is_known(version: str) -> None:
     assert kinds - {"Pod", "PodTemplate"} == set(WORKLOADS.values())
 
 
-def test_the_newest_version_has_image_volumes() -> None:
+def test_image_volumes_of_newest_version_are_read() -> None:
     """They are read where they stand in the schema, so the walk above does find what it looks for."""
     paths = set(walk(definitions(VERSIONS[-1]), POD_SPEC))
     assert {"volumes.image.reference", "volumes.image.pullPolicy"} <= paths

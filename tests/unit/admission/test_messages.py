@@ -204,13 +204,13 @@ SENTENCES = [
 @pytest.mark.parametrize(
     ("image", "what", "advice"), [case[1:] for case in SENTENCES], ids=[case[0] for case in SENTENCES]
 )
-def test_a_refusal_says_where_which_what_and_what_to_do(image: str, what: str, advice: str) -> None:
+def test_denial_states_field_image_cause_and_remedy(image: str, what: str, advice: str) -> None:
     """In that order, as a developer needs it."""
     message = Messages(policy()).denial(judge(image))
     assert message == f'denied by image trust policy: spec.containers[0].image "{image}": {what}. {advice}'
 
 
-def test_an_organisation_of_nobody_is_named() -> None:
+def test_unconfigured_organization_is_named_in_denial() -> None:
     """It is not said to move the image to the registry where it is already."""
     shop = policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))]))
     assert Messages(shop).denial(judge(f"{HOST}/base/web:1", current=shop)) == (
@@ -219,7 +219,7 @@ def test_an_organisation_of_nobody_is_named() -> None:
     )
 
 
-def test_a_digest_without_a_tag_has_words_of_its_own() -> None:
+def test_digest_without_tag_has_specific_message() -> None:
     """Where digests are resolved."""
     resolve = policy(digest_only="resolve")
     untrusted, missing = judge(
@@ -245,7 +245,7 @@ def test_denial_holds_cause_and_remedy_of_each_image_together() -> None:
     )
 
 
-def test_denial_of_very_many_images_says_how_many_more_and_where_they_are_listed() -> None:
+def test_denial_of_many_images_states_number_of_omitted_images() -> None:
     """Fault E10: 4096 characters of them, then the number of the rest."""
     message = Messages(policy()).denial(judge(*[f"nginx:{number}" for number in range(1000)]))
     named = message.count("spec.containers[")
@@ -254,7 +254,7 @@ def test_denial_of_very_many_images_says_how_many_more_and_where_they_are_listed
     assert len(message) < 4096 + 100
 
 
-def test_chinese() -> None:
+def test_denial_is_in_chinese_if_configured() -> None:
     """Fault E10: the same in Chinese, by ``messages: zh``."""
     chinese = policy(messages="zh", hint="见 https://wiki.example.com")
     assert Messages(chinese).denial(judge(f"{HOST}/shop/web:2", "nginx", current=chinese)) == (
@@ -284,7 +284,7 @@ FOLLOWS = [
     [row[1:] for row in FOLLOWS],
     ids=[row[0] for row in FOLLOWS],
 )
-def test_warning_says_what_follows(
+def test_warning_states_consequence(
     changes: dict[str, Any], template: bool, english: str, chinese: str
 ) -> None:
     """Fault E10: the request was admitted, so the words of a refusal alone would mislead."""
@@ -307,7 +307,7 @@ def test_warning_says_what_follows(
     }
 
 
-def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
+def test_warning_of_image_that_is_always_admitted_states_so() -> None:
     """Fault E10: "are not allowed", then "created", were the words before."""
     current = policy(unmanaged_registries="warn")
     assert Messages(current).warnings(judge("nginx", current=current)) == [
@@ -317,7 +317,7 @@ def test_warning_of_an_image_that_is_never_refused_says_so() -> None:
     ]
 
 
-def test_warning_of_a_placeholder_says_nothing_of_a_refusal() -> None:
+def test_warning_of_placeholder_does_not_mention_denial() -> None:
     """It is judged when the Pod is created."""
     use = ImageUse(TEMPLATE, ("containers", "a"), "auto", template=True)
     judged = Evaluator(policy(), FakeAnswers({})).evaluate([use], "shop", SOON, NOW)
@@ -327,14 +327,14 @@ def test_warning_of_a_placeholder_says_nothing_of_a_refusal() -> None:
     ]
 
 
-def test_only_what_refuses_stands_in_a_denial() -> None:
+def test_denial_names_denied_images_only() -> None:
     """Trusted images beside it are not named."""
     message = Messages(policy()).denial(judge(f"{HOST}/shop/web:1", "nginx"))
     assert "shop/web" not in message
     assert 'spec.containers[1].image "nginx"' in message
 
 
-def test_warnings_stay_within_what_the_api_server_shows() -> None:
+def test_warnings_stay_within_api_server_limits() -> None:
     """256 characters each, 4096 in all, the rest counted."""
     warning = policy(mode=Mode.WARN)
     judged = judge(*[f"{HOST}/shop/{'x' * 100}:{n}" for n in range(100)], current=warning)
@@ -347,7 +347,7 @@ def test_warnings_stay_within_what_the_api_server_shows() -> None:
     )
 
 
-def test_warning_shortens_a_long_name_before_it_leaves_out_the_remedy() -> None:
+def test_warning_shortens_long_name_before_omitting_remedy() -> None:
     """Fault E10: each image has its own; only a field that fills the line leaves no room."""
     warning = policy(mode=Mode.WARN)
     long = f"{HOST}/shop/{'x' * 128}:1"
@@ -377,7 +377,7 @@ def test_warning_shortens_a_long_name_before_it_leaves_out_the_remedy() -> None:
         ("é中", 10, "é中"),
     ],
 )
-def test_what_comes_out_of_an_object_is_made_printable(text: str, limit: int, expected: str) -> None:
+def test_text_from_object_is_made_printable(text: str, limit: int, expected: str) -> None:
     """No control characters, no reversed text, no flood; the end of an image, its tag, is kept."""
     assert printable(text, limit) == expected
 
@@ -392,7 +392,7 @@ def test_printable_text_is_printable_and_bounded(text: str, limit: int) -> None:
 
 
 @given(st.text(max_size=600).filter(lambda text: text != f"{HOST}/shop/web:1"))
-def test_no_image_breaks_a_message(image: str) -> None:
+def test_any_image_yields_bounded_printable_message(image: str) -> None:
     """Braces, quotes and anything else in an image are just that."""
     (item,) = judge(image)
     message = Messages(policy()).denial([item])

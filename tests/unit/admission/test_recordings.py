@@ -41,7 +41,7 @@ POLICY = policy(
 
 
 @pytest.mark.parametrize("path", REVIEWS, ids=[path.stem for path in REVIEWS])
-def test_the_whole_answer(path: Path) -> None:
+def test_recorded_review_has_recorded_answer(path: Path) -> None:
     """To the letter."""
     request = read_review(path.read_bytes())
     decision = Validator(lambda: POLICY, FakeAnswers(FACTS), clock=lambda: NOW).validate(request, SOON)
@@ -52,6 +52,6 @@ def test_the_whole_answer(path: Path) -> None:
     assert answer == json.loads(golden.read_text(encoding="utf-8"))
 
 
-def test_no_answer_is_left_over() -> None:
+def test_every_recorded_answer_has_recorded_review() -> None:
     """No recording without its answer, no answer without its recording."""
     assert [path.name for path in sorted(DECISIONS.glob("*"))] == [path.name for path in REVIEWS]

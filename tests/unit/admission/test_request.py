@@ -26,7 +26,7 @@ from webhook.admission.review import read_review
         ("", {"name": "x" * 100_000}, "x" * 253),
     ],
 )
-def test_an_object_is_called_by_its_name_or_the_beginning_of_it(
+def test_object_name_falls_back_to_generate_name(
     name: str, metadata: dict[str, Any] | None, expected: str
 ) -> None:
     """A Pod of a controller has no name yet when it is judged."""
@@ -34,13 +34,13 @@ def test_an_object_is_called_by_its_name_or_the_beginning_of_it(
     assert request(obj, name=name).object_name == expected
 
 
-def test_without_an_object_there_is_no_name() -> None:
+def test_object_name_without_object_is_that_of_request() -> None:
     """The name of a deleted object stands in the request."""
     assert request(None, operation="DELETE", name="web").object_name == "web"
     assert request(None, name="").object_name == ""
 
 
-def test_what_identifies_an_object_is_kept_and_nothing_else() -> None:
+def test_keep_identity_keeps_identifying_fields_only() -> None:
     """Fault C2: what records of a decision name; the rest is forgotten before the review waits."""
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u", "controller": True}
     obj = pod("a")
@@ -71,7 +71,7 @@ FACE = "\N{GRINNING FACE}"
 
 
 @pytest.mark.parametrize("text", ["x" * 253, "x" * 1000, FACE, FACE + "x" * 252, "\u540d" * 1000])
-def test_what_is_kept_is_cut_by_bytes(text: str) -> None:
+def test_kept_identity_is_truncated_by_bytes(text: str) -> None:
     """Fault C2: cut by characters, 600 bytes of a body were kept as 2 KB. What Kubernetes allows is kept whole."""
     owner = {"apiVersion": text, "kind": text, "name": text, "uid": text, "controller": True}
     obj = pod("a") | {
@@ -103,7 +103,7 @@ def test_what_is_kept_is_cut_by_bytes(text: str) -> None:
         ("a/b", None),
     ],
 )
-def test_an_annotation_is_read_by_its_key(annotations: Any, value: str | None) -> None:
+def test_annotation_is_read_by_its_key(annotations: Any, value: str | None) -> None:
     """The one of the object itself, if it is a text; what is something else is none."""
     obj = pod("a") | {"metadata": {"annotations": annotations}}
     meta = request(obj).object
@@ -116,7 +116,7 @@ def test_an_annotation_is_read_by_its_key(annotations: Any, value: str | None) -
     ("groups", "expected"),
     [(["a", "b"], ["a", "b"]), ([], []), ([5], []), (["g" * 128] * 1500, ["g" * 128] * 1500)],
 )
-def test_a_user_is_in_groups(groups: Any, expected: list[str]) -> None:
+def test_user_groups_are_read_if_well_formed(groups: Any, expected: list[str]) -> None:
     """Whatever else stands there is none."""
     assert request(pod("a"), groups=groups).user_info.groups == expected
 
@@ -126,7 +126,7 @@ def long_texts(count: int) -> list[str]:
     return [f"{number:05}" + "\n" * 28 + FACE for number in range(count)]
 
 
-def test_nothing_is_made_of_what_nobody_reads() -> None:
+def test_unused_fields_are_not_decoded() -> None:
     """Fault C3: 190,000 keys and values of annotations were decoded at a stretch, for a tenth of a second."""
     texts = long_texts(30_000)
     obj = pod("a")
@@ -149,7 +149,7 @@ def test_nothing_is_made_of_what_nobody_reads() -> None:
 
 
 @pytest.mark.parametrize("obj", [None, {"spec": {}}])
-def test_an_object_without_metadata_has_no_identity(obj: Any) -> None:
+def test_object_without_metadata_has_no_identity(obj: Any) -> None:
     """Nothing of it is kept."""
     review = request(obj)
     review.keep_identity()

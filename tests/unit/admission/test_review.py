@@ -37,7 +37,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("body", "message"), BROKEN, ids=range(len(BROKEN)))
-def test_a_body_that_is_no_review_is_a_broken_call(body: bytes, message: str) -> None:
+def test_body_that_is_not_admission_review_is_bad_request(body: bytes, message: str) -> None:
     """What is no AdmissionReview v1 with a request is answered with 400 and one sentence."""
     with pytest.raises(BadReviewError) as caught:
         read_review(body)
@@ -45,14 +45,14 @@ def test_a_body_that_is_no_review_is_a_broken_call(body: bytes, message: str) ->
 
 
 @pytest.mark.parametrize("uid", ["", "x" * (MAX_UID_LENGTH + 1)])
-def test_a_uid_must_be_there_and_bounded(uid: str) -> None:
+def test_missing_or_too_long_uid_is_bad_request(uid: str) -> None:
     """A uid is echoed, so it is neither empty nor endless."""
     with pytest.raises(BadReviewError, match=r"request\.uid must have 1 to 256 characters"):
         read_review(review(pod("a"), uid=uid))
 
 
 @pytest.mark.parametrize("field", ["namespace", "name", "operation", "subResource"])
-def test_names_are_bounded(field: str) -> None:
+def test_too_long_request_names_are_bad_request(field: str) -> None:
     """Fault C2: they are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
     key = "subresource" if field == "subResource" else field
     assert read_review(review(pod("a"), **{key: "x" * 253})).unreadable == ""
@@ -60,7 +60,7 @@ def test_names_are_bounded(field: str) -> None:
         read_review(review(pod("a"), **{key: "x" * 254}))
 
 
-def test_deeply_nested_json_is_a_broken_call_or_skipped() -> None:
+def test_deeply_nested_json_is_bad_request() -> None:
     """Nesting cannot exhaust the stack."""
     body = b'{"apiVersion":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     with pytest.raises(BadReviewError):
@@ -90,7 +90,7 @@ def fields(image: str) -> dict[str, Any]:
         deep(fields("a"), userInfo={"username": "dev", "extra": {"a": ["b"], "object": ["c"]}}),
     ],
 )
-def test_what_is_nested_too_deeply_is_refused_under_its_uid(body: bytes) -> None:
+def test_too_deeply_nested_object_is_unreadable_but_keeps_uid(body: bytes) -> None:
     """A Pod's author can cause that, and must not get away with a broken call (T43)."""
     request = read_review(body)
     assert (request.uid, request.namespace, request.user_info.username) == (UID, "shop", "dev")
@@ -98,7 +98,7 @@ def test_what_is_nested_too_deeply_is_refused_under_its_uid(body: bytes) -> None
     assert request.unreadable == "it is nested too deeply"
 
 
-def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
+def test_deep_review_with_object_first_is_bad_request() -> None:
     """No API server writes the objects first."""
     body = deep(fields("a"))
     before, _, rest = body.partition(b', "object": ')
@@ -120,7 +120,7 @@ def test_a_deep_review_in_another_order_is_a_broken_call() -> None:
         ("[1", "it is not JSON: JSON is malformed: "),
     ],
 )
-def test_an_object_that_is_not_json_is_refused_under_its_uid(written: str, problem: str) -> None:
+def test_object_with_malformed_json_is_unreadable_but_keeps_uid(written: str, problem: str) -> None:
     """A reader of JSON that is stricter than the API server's breaks no call (T43)."""
     body = review(pod("a") | {"metadata": {"x": "HERE"}}).decode().replace('"HERE"', written).encode()
     request = read_review(body)
@@ -128,7 +128,7 @@ def test_an_object_that_is_not_json_is_refused_under_its_uid(written: str, probl
     assert request.unreadable.startswith(problem)
 
 
-def test_a_review_cut_off_within_its_user_is_refused_under_its_uid() -> None:
+def test_review_truncated_in_user_is_unreadable_but_keeps_uid() -> None:
     """Fault C2: a user of many groups fills all that is kept of a body that there is no room for."""
     body = review(pod("a"), namespace="shop", groups=["group"] * 10_000)
     request = read_beginning(body[: 16 * 1024], "there is no room")
@@ -137,7 +137,7 @@ def test_a_review_cut_off_within_its_user_is_refused_under_its_uid() -> None:
     assert (request.object, request.user_info.groups, request.unreadable) == (None, [], "there is no room")
 
 
-def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
+def test_beginning_of_review_is_sufficient_for_denial() -> None:
     """Cut off in the middle of an object that is too large (T43, T44)."""
     body = review(pod("a" * 100_000))
     request = read_beginning(body[:50_000], "the review is too large")
@@ -147,7 +147,7 @@ def test_the_beginning_of_a_review_is_enough_to_refuse_it() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b" " * 100, review(pod("a"))[:300], b', "object":' * 100])
-def test_a_beginning_that_says_too_little_is_none(body: bytes) -> None:
+def test_beginning_without_required_fields_is_none(body: bytes) -> None:
     """Without uid, kind, user and namespace there is nothing to refuse under."""
     assert read_beginning(body, "x") is None
 
@@ -161,7 +161,7 @@ def hostile_beginning(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [30_000, 120_000])
-def test_a_beginning_is_looked_through_once_and_is_short(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beginning_of_review_is_scanned_once_up_to_limit(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: eight tries over 128 KiB took 40 ms, for each of hundreds whose turn had not come."""
     body, looked, read = hostile_beginning(size), [0], [0]
     add, read_start = Structure.add, review_module._read_start
@@ -183,7 +183,7 @@ def test_a_beginning_is_looked_through_once_and_is_short(size: int, monkeypatch:
     assert read[0] <= 9 * 32 * 1024
 
 
-def test_others_have_their_turns_before_a_broken_review_is_read_again(
+def test_broken_review_yields_before_second_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fault C3: looking it through, or decoding it, has taken its time already."""
@@ -201,7 +201,7 @@ def test_others_have_their_turns_before_a_broken_review_is_read_again(
         assert steps[-2:] == ["pause", "beginning"]
 
 
-def test_the_request_is_typed() -> None:
+def test_review_is_decoded_into_typed_request() -> None:
     """Everything a decision needs is read in one go."""
     obj = pod("a:1", initContainers=[container("b:1", restartPolicy="Always")])
     request = read_review(review(obj, user="u", groups=["g"]))
@@ -222,7 +222,7 @@ def test_unknown_fields_are_skipped() -> None:
     assert request.unreadable == ""
 
 
-def test_an_object_of_the_wrong_shape_is_unreadable_and_keeps_its_uid() -> None:
+def test_object_of_wrong_shape_is_unreadable_but_keeps_uid() -> None:
     """A wrong shape inside the object is refused under the uid instead of failing the call."""
     request = read_review(review({"metadata": {}, "spec": {"containers": [{"image": 5}]}}))
     assert request.uid == UID
@@ -230,7 +230,7 @@ def test_an_object_of_the_wrong_shape_is_unreadable_and_keeps_its_uid() -> None:
     assert request.unreadable == "Expected `str`, got `int` - at `$.request.object.spec.containers[0].image`"
 
 
-def test_an_unreadable_old_object_counts_as_absent() -> None:
+def test_unreadable_old_object_counts_as_absent() -> None:
     """An old object that cannot be read never makes an image an unchanged one."""
     request = read_review(review(pod("a:1"), old={"spec": {"containers": 5}}, operation="UPDATE"))
     assert request.old_object is None
@@ -238,14 +238,14 @@ def test_an_unreadable_old_object_counts_as_absent() -> None:
     assert request.unreadable == ""
 
 
-def test_unreadable_cannot_be_set_from_outside() -> None:
+def test_unreadable_cannot_be_set_by_request() -> None:
     """The field that says what is wrong is the decoder's alone."""
     body = json.loads(review(pod("a:1")))
     body["request"]["-"] = body["request"]["unreadable"] = "forged"
     assert read_review(json.dumps(body).encode()).unreadable == ""
 
 
-def test_an_allowed_answer_is_as_small_as_can_be() -> None:
+def test_allowed_answer_has_minimal_fields() -> None:
     """Nothing that is not said is written."""
     answer = write_review(UID, Decision(Effect.ALLOW, allowed=True))
     assert json.loads(answer) == {
@@ -255,7 +255,7 @@ def test_an_allowed_answer_is_as_small_as_can_be() -> None:
     }
 
 
-def test_a_refusal_carries_status_warnings_and_annotations() -> None:
+def test_denial_has_status_warnings_and_annotations() -> None:
     """The whole answer of a refusal that invites another try."""
     decision = Decision(
         Effect.DENY,

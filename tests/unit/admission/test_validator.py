@@ -69,7 +69,7 @@ def deployment(*images: str, replicas: int = 1) -> dict[str, Any]:
     }
 
 
-def test_a_trusted_pod_is_admitted() -> None:
+def test_trusted_pod_is_admitted() -> None:
     """The whole decision."""
     decision = decide(request(pod(TRUSTED)))
     assert (decision.effect, decision.allowed, decision.message, decision.warnings) == (
@@ -86,7 +86,7 @@ def test_a_trusted_pod_is_admitted() -> None:
     }
 
 
-def test_an_untrusted_pod_is_refused() -> None:
+def test_untrusted_pod_is_denied() -> None:
     """Code, reason and the whole sentence."""
     decision = decide(request(pod(TRUSTED, UNTRUSTED)))
     assert (decision.effect, decision.allowed, decision.code, decision.status_reason) == (
@@ -99,7 +99,7 @@ def test_an_untrusted_pod_is_refused() -> None:
     assert decision.message == f'{DENIED}spec.containers[1].image "{UNTRUSTED}": {UNTRUSTED_TEXT}. {ADVICE}'
 
 
-def test_the_example_of_a_missing_tag() -> None:
+def test_missing_tag_is_named_in_denial() -> None:
     """The sentence that users know."""
     image = f"{HOST}/shop/api:1.4"
     message = decide(request(pod(TRUSTED, image))).message
@@ -115,7 +115,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("spec", [case[1] for case in PLACES], ids=[case[0] for case in PLACES])
-def test_an_untrusted_image_anywhere_refuses(spec: dict[str, Any]) -> None:
+def test_untrusted_image_in_any_place_is_denied(spec: dict[str, Any]) -> None:
     """Beside a trusted container (T01, T02, T03, T05)."""
     assert decide(request(pod(TRUSTED, **spec))).allowed is False
 
@@ -144,9 +144,7 @@ DEMANDS = [
 @pytest.mark.parametrize(
     ("image", "pull", "message"), DEMANDS, ids=["met", "no digest", "not pulled", "unset"]
 )
-def test_the_demands_of_a_rule_count_wherever_an_image_is(
-    place: str, image: str, pull: str, message: str
-) -> None:
+def test_rule_demands_apply_to_image_in_any_place(place: str, image: str, pull: str, message: str) -> None:
     """A node uses what it once pulled under a tag: no place is left open for that."""
     spec: dict[str, Any] = {"containers": [], **KINDS_OF_USE[place](image, pull)}
     decision = decide(request({"spec": spec}), STRICT)
@@ -154,21 +152,21 @@ def test_the_demands_of_a_rule_count_wherever_an_image_is(
     assert message in decision.message
 
 
-def test_an_update_answers_for_what_it_changes() -> None:
+def test_update_is_evaluated_for_changed_images_only() -> None:
     """Labels and finalizers pass, images do not (T06, T07)."""
     old = pod(UNTRUSTED)
     assert decide(request(pod(UNTRUSTED, hostname="x"), old=old, operation="UPDATE")).allowed is True
     assert decide(request(pod(MISSING), old=old, operation="UPDATE")).allowed is False
 
 
-def test_an_unchanged_image_costs_no_lookup() -> None:
+def test_unchanged_image_is_not_looked_up() -> None:
     """SWR is not asked about what is not judged."""
     chosen, answers = make_validator(facts=FACTS)
     chosen.validate(request(pod(UNTRUSTED), old=pod(UNTRUSTED), operation="UPDATE"), SOON)
     assert answers.asked == []
 
 
-def test_scaling_down_while_changing_the_image_is_judged() -> None:
+def test_image_change_with_scale_down_is_evaluated() -> None:
     """Fewer replicas excuse nothing (T08)."""
     body = request(
         deployment(UNTRUSTED, replicas=0), old=deployment(TRUSTED), operation="UPDATE", **DEPLOYMENT
@@ -176,7 +174,7 @@ def test_scaling_down_while_changing_the_image_is_judged() -> None:
     assert decide(body, policy(workloads="enforce")).allowed is False
 
 
-def test_a_deployment_of_no_replicas_is_judged() -> None:
+def test_deployment_with_zero_replicas_is_evaluated() -> None:
     """It will be scaled one day (T10)."""
     assert (
         decide(request(deployment(UNTRUSTED, replicas=0), **DEPLOYMENT), policy(workloads="enforce")).allowed
@@ -184,7 +182,7 @@ def test_a_deployment_of_no_replicas_is_judged() -> None:
     )
 
 
-def test_workloads_are_warned_of_by_default() -> None:
+def test_untrusted_workload_is_admitted_with_warning_by_default() -> None:
     """The author sees the sentence at once; the Pods are refused later."""
     decision = decide(request(deployment(UNTRUSTED), **DEPLOYMENT))
     assert (decision.effect, decision.allowed) == (Effect.WARN, True)
@@ -194,7 +192,7 @@ def test_workloads_are_warned_of_by_default() -> None:
     ]
 
 
-def test_workloads_may_be_left_alone() -> None:
+def test_workloads_off_skips_evaluation() -> None:
     """``workloads: off`` asks nothing."""
     chosen, answers = make_validator(policy(workloads="off"), facts=FACTS)
     assert chosen.validate(request(deployment(UNTRUSTED), **DEPLOYMENT), SOON).allowed is True
@@ -215,14 +213,14 @@ def test_workloads_may_be_left_alone() -> None:
         {"deletionTimestamp": "2026-01-01T00:00:00Z"},
     ],
 )
-def test_nothing_in_an_object_makes_it_trusted(metadata: dict[str, Any]) -> None:
+def test_metadata_does_not_make_object_trusted(metadata: dict[str, Any]) -> None:
     """Owners, labels and annotations are their author's word (T09, T13, T14, T15, T16, T18)."""
     obj = pod(UNTRUSTED)
     obj["metadata"].update(metadata)
     assert decide(request(obj)).allowed is False
 
 
-def test_a_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
+def test_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
     """The kubelet runs it already (T18)."""
     obj = pod(UNTRUSTED, nodeName="n1")
     obj["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
@@ -280,7 +278,7 @@ NOT_JUDGED = [
 @pytest.mark.parametrize(
     ("body", "error", "message"), [case[1:] for case in NOT_JUDGED], ids=[case[0] for case in NOT_JUDGED]
 )
-def test_what_cannot_be_judged_is_never_waved_through(
+def test_request_that_cannot_be_evaluated_is_treated_by_mode(
     body: AdmissionRequest, error: str, message: str
 ) -> None:
     """Fault C3: it is refused in words (T12, T44), warned of or recorded, as the mode is (T50)."""
@@ -301,7 +299,7 @@ def test_what_cannot_be_judged_is_never_waved_through(
     assert (recorded.annotations["mode"], recorded.annotations["error"]) == ("audit", error)
 
 
-def test_the_images_of_an_update_are_counted_as_far_as_they_are_judged() -> None:
+def test_unchanged_images_do_not_count_toward_image_limit() -> None:
     """What did not change costs nothing."""
     old = pod(TRUSTED, volumes=volumes(5000))
     new = pod(TRUSTED, volumes=volumes(5000), hostname="x")
@@ -311,9 +309,7 @@ def test_the_images_of_an_update_are_counted_as_far_as_they_are_judged() -> None
 @pytest.mark.parametrize(
     ("workloads", "outcome"), [("off", Effect.ALLOW), ("warn", Effect.WARN), ("enforce", Effect.DENY)]
 )
-def test_a_workload_that_cannot_be_read_is_treated_as_mildly_as_one_that_can(
-    workloads: str, outcome: Effect
-) -> None:
+def test_unreadable_workload_follows_workloads_setting(workloads: str, outcome: Effect) -> None:
     """Advice does not stop a Deployment: its Pods are judged for themselves."""
     decision = decide(request({"spec": {}}, **DEPLOYMENT), policy(workloads=workloads))
     assert decision.effect is outcome
@@ -351,7 +347,7 @@ UNREADABLE: list[tuple[str, str, Policy, Effect]] = [
     [case[1:] for case in UNREADABLE],
     ids=[case[0] for case in UNREADABLE],
 )
-def test_nobody_gets_past_a_strict_rule_by_being_unreadable(
+def test_unreadable_image_does_not_bypass_strict_rule(
     namespace: str, current: Policy, outcome: Effect, obj: dict[str, Any]
 ) -> None:
     """A node runs an image by its ID: what is no reference could be the image a rule is about (T25, T12)."""
@@ -367,7 +363,7 @@ def test_nobody_gets_past_a_strict_rule_by_being_unreadable(
         {"subresource": "binding"},
     ],
 )
-def test_what_brings_in_no_image_is_admitted_without_a_look(arguments: dict[str, Any]) -> None:
+def test_request_without_images_is_admitted_without_evaluation(arguments: dict[str, Any]) -> None:
     """Deleting always works (T44)."""
     assert decide(request(None, **arguments)) == Decision.allow(TargetKind.IGNORED)
 
@@ -380,9 +376,7 @@ MODES = [
 
 
 @pytest.mark.parametrize(("mode", "outcome", "allowed", "warnings"), MODES)
-def test_the_mode_decides_what_a_finding_does(
-    mode: Mode, outcome: Effect, allowed: bool, warnings: int
-) -> None:
+def test_mode_determines_effect_of_finding(mode: Mode, outcome: Effect, allowed: bool, warnings: int) -> None:
     """What would have been refused is always recorded (T50)."""
     decision = decide(request(pod(UNTRUSTED)), policy(mode=mode))
     assert (decision.effect, decision.allowed, len(decision.warnings)) == (outcome, allowed, warnings)
@@ -390,7 +384,7 @@ def test_the_mode_decides_what_a_finding_does(
     assert decision.results[0].would_deny
 
 
-def test_a_warning_says_what_the_denial_says() -> None:
+def test_warning_has_same_text_as_denial() -> None:
     """The same words in both, and what follows."""
     clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
     assert f"{clause}. {ADVICE}" in decide(request(pod(UNTRUSTED))).message
@@ -399,7 +393,7 @@ def test_a_warning_says_what_the_denial_says() -> None:
     ]
 
 
-def test_one_strict_rule_among_mild_ones_refuses() -> None:
+def test_image_of_enforced_rule_is_denied_beside_audited_images() -> None:
     """Each image has its own mode."""
     current = policy(mode=Mode.AUDIT, rules=(rule("strict", [MISSING], mode="enforce"),))
     decision = decide(request(pod(UNTRUSTED, MISSING)), current)
@@ -413,7 +407,7 @@ DEGREES = ("allow", "audit", "warn", "enforce")
 
 
 @pytest.mark.parametrize("degrees", list(itertools.product(DEGREES, repeat=2)))
-def test_the_strongest_effect_decides(degrees: tuple[str, str]) -> None:
+def test_strongest_effect_determines_outcome(degrees: tuple[str, str]) -> None:
     """In whatever order the images come."""
     rules = tuple(rule(mode, [f"{HOST}/{mode}/web"], mode=mode) for mode in DEGREES[1:])
     facts = {"allow/web:1": TrustStatus.TRUSTED}
@@ -433,7 +427,7 @@ def glass(annotations: dict[str, str], image: str = UNTRUSTED, **who: Any) -> De
 
 
 @pytest.mark.parametrize("who", [{"user": "alice"}, {"groups": ["x", "platform-oncall"]}])
-def test_break_glass_admits_those_who_may_and_is_on_record(who: dict[str, Any]) -> None:
+def test_break_glass_of_authorized_user_admits_and_is_recorded(who: dict[str, Any]) -> None:
     """With its reason, in annotation and warning (T17)."""
     decision = glass(NOTE, **who)
     assert (decision.allowed, decision.break_glass, decision.annotations["break-glass"]) == (
@@ -449,7 +443,7 @@ def test_break_glass_admits_those_who_may_and_is_on_record(who: dict[str, Any]) 
     )
 
 
-def test_break_glass_is_on_record_even_if_it_was_not_needed() -> None:
+def test_break_glass_is_recorded_even_if_not_needed() -> None:
     """A trusted image with the annotation is recorded all the same (T17)."""
     decision = glass(NOTE, TRUSTED, user="alice")
     assert decision.annotations["break-glass"] == "incident 7"
@@ -459,7 +453,7 @@ def test_break_glass_is_on_record_even_if_it_was_not_needed() -> None:
     ]
 
 
-def test_break_glass_is_ignored_for_everybody_else() -> None:
+def test_break_glass_of_unauthorized_user_is_ignored() -> None:
     """And the denial says so (T17)."""
     decision = glass(NOTE, user="mallory")
     assert decision.allowed is False
@@ -474,7 +468,7 @@ def count_decoded() -> int:
     return sum(isinstance(obj, (KubernetesObject, ObjectMeta, Spec)) for obj in gc.get_objects())
 
 
-def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
+def test_decoded_objects_are_released_before_review_waits() -> None:
     """Fault C2: 93 decoded objects of 7 MB waited for SWR at the same time. The glass breaks all the same."""
     obj = pod(UNTRUSTED)
     obj["metadata"]["annotations"] = {**NOTE, "padding": "x"}
@@ -495,7 +489,7 @@ def test_what_was_decoded_is_forgotten_before_a_review_waits() -> None:
     assert after - before <= 2
 
 
-def decide_and_weigh(body: bytes) -> tuple[Decision, int]:
+def decide_and_measure(body: bytes) -> tuple[Decision, int]:
     """Decide a review; return how many bytes were kept of it, too, while it waited for the answers."""
     kept: list[int] = []
 
@@ -515,7 +509,7 @@ def decide_and_weigh(body: bytes) -> tuple[Decision, int]:
 
 
 @pytest.mark.parametrize("where", ["image", "name", "pullPolicy", "generateName", "owner", "user"])
-def test_no_long_string_is_kept_while_a_review_waits(where: str) -> None:
+def test_long_strings_are_not_kept_while_review_waits(where: str) -> None:
     """Fault C2: 1,300 reviews of 62 kB, with a character of four bytes each, took 542 MiB."""
     text, obj = "x" * 100_000 + "\N{GRINNING FACE}", pod(UNTRUSTED, "a")
     odd, meta = obj["spec"]["containers"][1], obj["metadata"]
@@ -531,12 +525,12 @@ def test_no_long_string_is_kept_while_a_review_waits(where: str) -> None:
         case "owner":
             meta["ownerReferences"] = [{"name": "o", "uid": text, "controller": True}]
     body = review(obj, user=text if where == "user" else "alice")
-    decision, kept = decide_and_weigh(body)
+    decision, kept = decide_and_measure(body)
     assert not decision.allowed
     assert kept < len(text)
 
 
-def test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes() -> None:
+def test_bytes_kept_per_image_while_review_waits_are_bounded() -> None:
     """Fault C2: 245 reviews of 200 odd images and 1,150 smaller ones took 494 MiB: 5 KB for each image."""
 
     def odd(size: int, number: int = 0) -> str:
@@ -547,12 +541,12 @@ def test_what_is_kept_of_an_image_while_a_review_waits_is_bounded_by_bytes() -> 
         container(odd(512, n), name=odd(253, n), imagePullPolicy=odd(253, n)) for n in range(199)
     ]
     body = json.dumps(json.loads(review(obj, user=odd(512))), ensure_ascii=False).encode()
-    decision, kept = decide_and_weigh(body)
+    decision, kept = decide_and_measure(body)
     assert {item.check.reason for item in decision.results[1:]} == {"non-ascii"}
     assert kept < 200 * 2048 + 64 * 1024
 
 
-def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_review_of_many_images_does_not_wait_beyond_image_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C2: what reviews of 200 images know of them while they wait; a review of few waits all the same."""
     monkeypatch.setattr(validator_module, "MAX_AWAITED", 2 * FEW)
     waited: list[tuple[str, bool]] = []
@@ -576,7 +570,7 @@ def test_many_images_are_not_awaited_beside_too_many_others(monkeypatch: pytest.
     assert waited == [("first", True), ("second", False), ("third", True), ("fourth", True)]
 
 
-def test_an_update_without_a_new_image_breaks_no_glass() -> None:
+def test_update_without_new_image_does_not_use_break_glass() -> None:
     """The annotation stays on the Pod: whoever labels it later has admitted nothing."""
     obj = pod(UNTRUSTED)
     obj["metadata"]["annotations"] = NOTE
@@ -584,7 +578,7 @@ def test_an_update_without_a_new_image_breaks_no_glass() -> None:
     assert (decision.effect, decision.break_glass, decision.warnings) == (Effect.ALLOW, None, ())
 
 
-def test_the_warnings_of_a_broken_glass_stay_within_what_the_api_server_shows() -> None:
+def test_break_glass_warnings_stay_within_api_server_limit() -> None:
     """All of them together, the one about the glass first."""
     obj = pod(*[f"{HOST}/shop/{'x' * 60}:{n}" for n in range(200)])
     obj["metadata"]["annotations"] = NOTE
@@ -594,7 +588,7 @@ def test_the_warnings_of_a_broken_glass_stay_within_what_the_api_server_shows() 
     assert warnings[-1].startswith("image trust policy: and 1")
 
 
-def test_break_glass_needs_a_reason() -> None:
+def test_break_glass_without_reason_is_ignored() -> None:
     """An empty value admits nothing."""
     decision = glass({"swr-trust/break-glass": " "}, user="alice")
     assert decision.allowed is False
@@ -603,7 +597,7 @@ def test_break_glass_needs_a_reason() -> None:
     )
 
 
-def test_a_reason_is_shortened_and_made_printable() -> None:
+def test_break_glass_reason_is_shortened_and_made_printable() -> None:
     """What a person writes ends up in audit logs."""
     decision = glass({"swr-trust/break-glass": "a\n" + "b" * 1000}, user="alice")
     assert decision.break_glass is not None
@@ -626,7 +620,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failures", "code", "reason"), FAILURES)
-def test_what_may_pass_invites_another_try(failures: list[Any], code: int, reason: str) -> None:
+def test_denial_for_transient_failure_is_retryable(failures: list[Any], code: int, reason: str) -> None:
     """503 or 429 with a pause where every denial may pass, else 403 (T40)."""
     facts = {f"shop/f{index}:1": failure for index, failure in enumerate(failures)}
     images = [f"{HOST}/{name}" for name in facts]
@@ -639,20 +633,22 @@ def test_what_may_pass_invites_another_try(failures: list[Any], code: int, reaso
     ("retry_after", "jitter", "seconds"),
     [(None, 0.0, 1), (None, 0.999, 4), (3.2, 0.0, 4), (60.0, 0.0, 5), (0.0, 0.5, 3)],
 )
-def test_the_pause_is_short_and_jittered(retry_after: float | None, jitter: float, seconds: int) -> None:
+def test_retry_after_of_denial_is_short_and_jittered(
+    retry_after: float | None, jitter: float, seconds: int
+) -> None:
     """One to five seconds, at least what SWR asked for."""
     failure = LookupTimeout("x", fault=Fault.REGISTRY, retry_after=retry_after)
     decision = decide(request(pod(f"{HOST}/a/b:1")), facts={"a/b:1": failure})
     assert status_of(decision.results, lambda: jitter)[2] == seconds
 
 
-def test_a_mixture_of_passing_and_lasting_refusals_is_forbidden() -> None:
+def test_transient_and_permanent_denials_together_are_forbidden() -> None:
     """Trying again would not help."""
     facts = {**FACTS, "shop/slow:1": LookupTimeout("x", fault=Fault.REGISTRY)}
     assert decide(request(pod(UNTRUSTED, f"{HOST}/shop/slow:1")), facts=facts).code == 403
 
 
-def test_an_answer_that_stands_in_is_marked() -> None:
+def test_stale_answer_is_marked_in_annotation() -> None:
     """The audit log tells a stale answer from a fresh one."""
     stale = Found(TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down"))
     decision = decide(request(pod(TRUSTED)), facts={"shop/web:1": stale})
@@ -678,7 +674,7 @@ CRASHES: list[tuple[Policy, str, bool, int, int]] = [
 
 
 @pytest.mark.parametrize(("current", "namespace", "allowed", "code", "warnings"), CRASHES)
-def test_our_own_failure_denies_where_anything_is_enforced(
+def test_internal_error_is_denied_if_any_rule_enforces(
     current: Policy, namespace: str, allowed: bool, code: int, warnings: int
 ) -> None:
     """A crash is a decision, too (T43)."""
@@ -689,7 +685,7 @@ def test_our_own_failure_denies_where_anything_is_enforced(
     assert json.loads(write_review(UID, decision))["response"]["uid"] == UID
 
 
-def test_a_failure_while_failing_denies() -> None:
+def test_internal_error_with_unknown_mode_is_denied() -> None:
     """Even if the mode itself cannot be told (T43)."""
     current = policy(mode=Mode.AUDIT)
     object.__setattr__(current, "_index", None)
@@ -697,14 +693,14 @@ def test_a_failure_while_failing_denies() -> None:
     assert (decision.effect, decision.allowed, decision.code) == (Effect.ERROR, False, 500)
 
 
-def test_a_crash_over_a_workload_is_no_more_than_advice() -> None:
+def test_internal_error_about_workload_is_admitted() -> None:
     """Its Pods are judged for themselves."""
     current = policy()
     body = request(deployment(TRUSTED), **DEPLOYMENT)
     assert Validator(lambda: current, Broken({})).validate(body, SOON).allowed is True
 
 
-def test_a_policy_that_cannot_be_had_denies() -> None:
+def test_request_without_policy_is_denied() -> None:
     """Without a policy nothing is admitted."""
 
     def gone() -> Policy:
@@ -721,7 +717,7 @@ class Failing:
         raise RuntimeError
 
 
-def test_an_observer_that_fails_changes_no_decision() -> None:
+def test_failing_observer_does_not_change_decision() -> None:
     """Records are never in the way of the answer."""
     current = policy()
     assert (
@@ -732,7 +728,7 @@ def test_an_observer_that_fails_changes_no_decision() -> None:
     )
 
 
-def test_a_request_is_decided_by_one_policy() -> None:
+def test_request_is_evaluated_by_one_policy_during_reload() -> None:
     """A reload in the middle of a request does not mix two policies."""
     strict, mild = policy(version="strict"), policy(version="mild", mode=Mode.AUDIT)
     current = [strict]
@@ -748,13 +744,13 @@ def test_a_request_is_decided_by_one_policy() -> None:
     assert chosen.validate(request(pod(UNTRUSTED)), SOON).annotations["policy"] == "mild"
 
 
-def test_exemptions_are_named_in_the_audit_log() -> None:
+def test_exemption_is_named_in_audit_annotation() -> None:
     """An auditor sees by which exemption an image came in."""
     decision = decide(request(pod("nginx")), policy(exemptions=(exemption("base images", ["nginx"]),)))
     assert json.loads(decision.annotations["findings"])[0]["exemption"] == "base images"
 
 
-def test_annotations_are_bounded() -> None:
+def test_finding_annotation_of_many_images_is_bounded() -> None:
     """Two hundred containers do not flood the audit log."""
     findings = decide(request(pod(*[f"{HOST}/a/b:{n}" for n in range(200)]))).annotations["findings"]
     assert findings.endswith(" and 180 more")
@@ -795,7 +791,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
-def test_what_a_real_api_server_sent_is_decided(path: Path) -> None:
+def test_recorded_review_has_expected_outcome(path: Path) -> None:
     """Recorded reviews, with an SWR that knows no image at all."""
     body = read_review(path.read_bytes())
     decision = decide(body, facts={})
@@ -803,7 +799,7 @@ def test_what_a_real_api_server_sent_is_decided(path: Path) -> None:
     assert json.loads(write_review(body.uid, decision))["response"]["uid"] == body.uid
 
 
-def test_every_recording_is_expected() -> None:
+def test_every_recording_has_expected_outcome() -> None:
     """No recording without its decision, no decision without its recording."""
     assert {path.stem for path in RECORDED} == set(EXPECTED)
 
@@ -811,7 +807,7 @@ def test_every_recording_is_expected() -> None:
 @pytest.mark.parametrize(
     ("mode", "allowed", "code"), [("enforce", False, 429), ("warn", True, 0), ("audit", True, 0)]
 )
-def test_a_busy_moment_refuses_where_anything_is_enforced(mode: str, allowed: bool, code: int) -> None:
+def test_busy_webhook_denies_with_429_if_any_rule_enforces(mode: str, allowed: bool, code: int) -> None:
     """Fault C2: with 429, so that kubectl and controllers try again; and it is observed like any decision."""
     seen: list[Decision] = []
 

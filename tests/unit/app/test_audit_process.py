@@ -56,7 +56,7 @@ def web(name: str = "web", namespace: str = "shop", image: str = "shop/web:1") -
     return pod(name, namespace, f"{HOST}/{image}", uid="u-1")
 
 
-def test_an_image_that_lost_its_trust_is_counted_logged_and_made_an_event(make: Make) -> None:
+def test_revoked_image_is_counted_logged_and_reported_as_event(make: Make) -> None:
     """In the second round, and on the Pod where nothing owns it."""
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
     cluster = FakeCluster([web()])
@@ -94,7 +94,7 @@ def test_an_image_that_lost_its_trust_is_counted_logged_and_made_an_event(make: 
     ],
     ids=["gone", "no right", "expired tokens", "away in the middle"],
 )
-def test_an_api_server_in_a_bad_way_makes_a_partial_round_and_the_next_may_be_whole(
+def test_api_server_failure_makes_round_partial(
     make: Make, failures: dict[int, ClusterError], gap: str
 ) -> None:
     """Marked in metrics and log; what an earlier round showed stays."""
@@ -121,7 +121,7 @@ def test_an_api_server_in_a_bad_way_makes_a_partial_round_and_the_next_may_be_wh
     [Throttled("slow down", fault=Fault.REGISTRY), RegistryUnavailable("500"), Unauthorized("401")],
     ids=["throttling", "an outage", "a credential that is not accepted"],
 )
-def test_an_swr_that_does_not_answer_makes_a_partial_round_and_no_news(make: Make, failure: Any) -> None:
+def test_swr_failure_makes_round_partial_without_new_denials(make: Make, failure: Any) -> None:
     """That SWR could not be asked is not a refusal."""
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
     rescanner = make(FakeCluster([web()]), answers)
@@ -134,7 +134,7 @@ def test_an_swr_that_does_not_answer_makes_a_partial_round_and_no_news(make: Mak
     assert "SWR gave no answer about 1 image" in rescanner.said()
 
 
-def test_an_earlier_answer_does_not_stand_in_for_swr(emulator: Emulator, tmp_path: Path, make: Make) -> None:
+def test_audit_round_does_not_use_stale_answers(emulator: Emulator, tmp_path: Path, make: Make) -> None:
     """The webhook would admit by it; a round that could not ask says so."""
     rescanner = make(FakeCluster([web(image="shop/web:1.0")]), None, endpoint=emulator.url)
     assert rescanner.round(), rescanner.said()
@@ -145,7 +145,7 @@ def test_an_earlier_answer_does_not_stand_in_for_swr(emulator: Emulator, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_pod_with_thousands_of_images(make: Make) -> None:
+def test_pod_with_thousands_of_images_is_audited(make: Make) -> None:
     """One Pod, a row for each, and the next round finds nothing new."""
     obj = web()
     obj["spec"]["containers"] = [{"name": f"c{n}", "image": f"{HOST}/shop/app-{n}:1"} for n in range(3000)]
@@ -156,7 +156,7 @@ def test_a_pod_with_thousands_of_images(make: Make) -> None:
     assert rescanner.metric("swr_trust_audit_newly_refused_total") == 0
 
 
-def test_a_defect_ends_a_round_and_not_the_process(make: Make) -> None:
+def test_exception_ends_round_but_not_process(make: Make) -> None:
     """It is counted and logged, and the next round is made."""
     cluster = FakeCluster([web()])
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
@@ -170,14 +170,14 @@ def test_a_defect_ends_a_round_and_not_the_process(make: Make) -> None:
     assert rescanner.round()
 
 
-def test_excluded_namespaces_are_left_out(make: Make) -> None:
+def test_excluded_namespaces_are_not_audited(make: Make) -> None:
     """As the webhook leaves them out."""
     rescanner = make(FakeCluster([web(namespace="kube-system")]), FakeAnswers({}), excluded=("kube-*",))
     assert rescanner.round()
     assert rescanner.metric("swr_trust_audit_last_round_pods") == 0
 
 
-def test_reports_that_cannot_be_written_make_the_next_round_come_sooner(make: Make) -> None:
+def test_failed_report_write_makes_next_round_sooner(make: Make) -> None:
     """The round itself was whole."""
     cluster = FakeCluster([web()])
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
@@ -187,7 +187,7 @@ def test_reports_that_cannot_be_written_make_the_next_round_come_sooner(make: Ma
     assert rescanner.metric("swr_trust_audit_reports_total", outcome="failed") == 1
 
 
-def test_a_changed_policy_does_not_wait_for_the_interval(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_policy_starts_round_before_interval(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop: a round, a change, a round, and an end when told."""
     monkeypatch.setattr(webhook.app.audit_process, "MIN_ROUND_GAP", 0.01)
     monkeypatch.setattr(webhook.app.audit_process, "INTERVAL", 0.01)
@@ -211,9 +211,7 @@ def test_a_changed_policy_does_not_wait_for_the_interval(make: Make, monkeypatch
     process._stop.set()
 
 
-def test_a_process_in_which_nothing_happens_calls_itself_dead(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stuck_process_fails_liveness_probe(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """For half an hour; every page of Pods and every batch of images is a sign of life."""
     process = make(FakeCluster([]), FakeAnswers({})).process
     assert process.live().ok
@@ -226,13 +224,13 @@ def test_a_process_in_which_nothing_happens_calls_itself_dead(
     assert process.live().ok
 
 
-def test_it_is_ready_whatever_a_round_found(make: Make) -> None:
+def test_readiness_does_not_depend_on_rounds(make: Make) -> None:
     """A rollout never waits for SWR."""
     report = make(FakeCluster([]), FakeAnswers({})).process.ready(verbose=False)
     assert (report.ok, report.lines[0]) == (True, "no round has ended yet")
 
 
-def test_a_round_leaves_swr_to_the_webhook() -> None:
+def test_background_limits_cap_calls_per_second() -> None:
     """Ten calls a second, or what the policy allows if that is less."""
     assert with_background_limits(policy()).lookup.calls_per_second == 10
     slow = policy(lookup=LookupSettings(calls_per_second=3))

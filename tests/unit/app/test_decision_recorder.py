@@ -102,7 +102,7 @@ REFUSED = finding(image=f"{HOST}/shop/web:2", finding="untrusted", effect="deny"
 GLASS = BreakGlass(groups=frozenset({"devs"}))
 
 
-def broken_glass() -> dict[str, Any]:
+def break_glass_pod() -> dict[str, Any]:
     """Return a Pod with an untrusted image and the break-glass annotation."""
     obj = pod(f"{HOST}/shop/web:2")
     obj["metadata"]["annotations"] = {GLASS.annotation: "incident 7"}
@@ -183,7 +183,7 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
     (
         "broken glass",
         policy(break_glass=GLASS),
-        request(broken_glass()),
+        request(break_glass_pod()),
         line(decision="warn", breakGlass="incident 7", findings=[{**REFUSED, "effect": "warn"}]),
     ),
     (
@@ -204,7 +204,7 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("current", "body", "expected_line"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_a_decision_is_one_line(
+def test_decision_is_logged_as_one_line(
     current: Policy, body: AdmissionRequest, expected_line: dict[str, Any]
 ) -> None:
     """The whole line."""
@@ -240,7 +240,7 @@ def test_line_names_the_controller_that_creates_the_pod(
     assert seen.get("owner") == owner
 
 
-def test_a_request_that_concerns_us_not_is_no_line() -> None:
+def test_ignored_request_is_logged_at_debug_level_only() -> None:
     """Unless the level is debug; a cluster deletes Pods all day."""
     deletion = request(None, old=pod(f"{HOST}/shop/web:1"), operation="DELETE")
     quiet, talkative = Recorded(), Recorded(level=logging.DEBUG)
@@ -250,7 +250,7 @@ def test_a_request_that_concerns_us_not_is_no_line() -> None:
     assert talkative.lines == [line(level="debug", operation="DELETE", findings=[])]
 
 
-def test_a_line_spells_out_so_many_images_and_no_more() -> None:
+def test_images_in_decision_line_are_limited() -> None:
     """A Pod of hundreds of containers is one line of bounded length."""
     obj = pod()
     obj["spec"]["containers"] = [
@@ -262,7 +262,7 @@ def test_a_line_spells_out_so_many_images_and_no_more() -> None:
     assert (len(seen["findings"]), seen["more"]) == (MAX_FINDINGS, 5)
 
 
-def test_what_a_stranger_writes_forges_no_line_and_no_field() -> None:
+def test_text_of_author_cannot_forge_line_or_field() -> None:
     """Names and images are chosen by whoever makes the Pod; they stay inside their strings."""
     evil = 'a:1\n{"message":"decided","allowed":true}\r\u2028"},"allowed":true,"x":{"y":"'
     recorded = Recorded()
@@ -272,14 +272,14 @@ def test_what_a_stranger_writes_forges_no_line_and_no_field() -> None:
     assert (seen["allowed"], seen["user"], seen["findings"][0]["image"]) == (False, evil, evil)
 
 
-def test_an_endless_image_is_cut() -> None:
+def test_overlong_image_in_decision_line_is_truncated() -> None:
     """A string of a megabyte is no reference, and its start is enough to find it."""
     recorded = Recorded()
     recorded.decide(request(pod("x" * 1_000_000)))
     assert len(recorded.stream.getvalue()) < 1500
 
 
-def test_endless_names_are_cut() -> None:
+def test_overlong_names_in_decision_line_are_truncated() -> None:
     """Whoever reaches the port can invent a user and an object of any length."""
     recorded = Recorded()
     obj = pod("a:1")
@@ -288,7 +288,7 @@ def test_endless_names_are_cut() -> None:
     assert len(recorded.stream.getvalue()) < 1500
 
 
-def test_no_secret_gets_into_a_line() -> None:
+def test_decision_line_does_not_contain_secrets() -> None:
     """Neither those of the Pod nor those that a failure has seen."""
     obj = pod(f"{HOST}/shop/locked:1")
     obj["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
@@ -299,7 +299,7 @@ def test_no_secret_gets_into_a_line() -> None:
     assert recorded.lines[0]["findings"][0]["detail"] == "the token is not accepted"
 
 
-def test_our_own_failure_is_an_error() -> None:
+def test_internal_error_is_logged_at_error_level() -> None:
     """An operator who looks for errors finds it, by its uid."""
     broken = policy()
     object.__setattr__(broken, "_index", None)  # a policy that cannot be: every decision crashes
@@ -337,14 +337,14 @@ def test_decisions_and_images_are_counted() -> None:
 
 
 @pytest.mark.parametrize(("dry_run", "expected"), [(False, 1), (True, 0)])
-def test_broken_glass_is_counted_unless_it_is_a_dry_run(dry_run: bool, expected: int) -> None:
+def test_break_glass_is_counted_except_in_dry_run(dry_run: bool, expected: int) -> None:
     """A dry run breaks no glass."""
     recorded = Recorded(policy(break_glass=GLASS))
-    recorded.decide(request(broken_glass(), dryRun=dry_run))
+    recorded.decide(request(break_glass_pod(), dryRun=dry_run))
     assert recorded.count("break_glass_total") == expected
 
 
-def test_an_operation_that_a_stranger_invents_is_no_label() -> None:
+def test_unknown_operation_is_counted_as_other() -> None:
     """Whoever can reach the port can invent any number of them."""
     recorded = Recorded()
     recorded.decide(request(pod(f"{HOST}/shop/web:1"), operation="INVENTED"))

@@ -62,7 +62,7 @@ def test_lines_arrive_in_order(pipe: Pipe) -> None:
     assert pipe.read(len(expected)) == expected
 
 
-def test_a_line_after_silence_arrives_by_itself(pipe: Pipe) -> None:
+def test_line_written_to_idle_writer_is_flushed(pipe: Pipe) -> None:
     """The thread that sleeps is woken, time and again."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     for index in range(20):
@@ -71,7 +71,7 @@ def test_a_line_after_silence_arrives_by_itself(pipe: Pipe) -> None:
         assert pipe.read(3) == f"{index:02}\n".encode()
 
 
-def test_a_full_pipe_blocks_nobody_and_is_counted(pipe: Pipe) -> None:
+def test_full_pipe_does_not_block_and_dropped_bytes_are_counted(pipe: Pipe) -> None:
     """What fits into pipe and queue waits; the rest is dropped to the byte."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append, limit=10_000)
@@ -84,7 +84,7 @@ def test_a_full_pipe_blocks_nobody_and_is_counted(pipe: Pipe) -> None:
     assert writer.drain(20)
 
 
-def test_writing_goes_on_when_the_reader_does(pipe: Pipe) -> None:
+def test_writing_continues_after_reader_resumes(pipe: Pipe) -> None:
     """After a stop the queue has room again."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append, limit=10_000)
@@ -99,7 +99,7 @@ def test_writing_goes_on_when_the_reader_does(pipe: Pipe) -> None:
     assert sum(dropped) == before
 
 
-def test_a_line_that_could_never_fit_is_dropped(pipe: Pipe) -> None:
+def test_line_larger_than_queue_is_dropped(pipe: Pipe) -> None:
     """And those after it are not."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append, limit=100)
@@ -109,7 +109,7 @@ def test_a_line_that_could_never_fit_is_dropped(pipe: Pipe) -> None:
     assert dropped == [101]
 
 
-def test_the_end_waits_for_what_is_queued(pipe: Pipe) -> None:
+def test_drain_waits_for_queued_lines(pipe: Pipe) -> None:
     """``drain`` returns once all is out."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     for _ in range(30):
@@ -118,14 +118,14 @@ def test_the_end_waits_for_what_is_queued(pipe: Pipe) -> None:
     assert pipe.read(3000) == LINE.encode() * 30
 
 
-def test_the_end_does_not_wait_for_a_reader_that_has_stopped(pipe: Pipe) -> None:
+def test_drain_does_not_wait_for_stopped_reader(pipe: Pipe) -> None:
     """A process that is told to end ends."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     writer.write("x" * 2 * PIPE)
     assert not writer.drain(0.01)
 
 
-def test_a_reader_that_has_gone_is_counted(pipe: Pipe) -> None:
+def test_bytes_for_closed_reader_are_counted_as_dropped(pipe: Pipe) -> None:
     """Nobody will ever read it; the process serves on."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append)
@@ -139,7 +139,7 @@ def test_a_reader_that_has_gone_is_counted(pipe: Pipe) -> None:
     assert dropped == [5, 10]
 
 
-def test_a_descriptor_that_does_not_block_loses_nothing(pipe: Pipe) -> None:
+def test_non_blocking_descriptor_does_not_lose_lines(pipe: Pipe) -> None:
     """Another process that shares the pipe may have made it so."""
     os.set_blocking(pipe.writer, False)
     dropped: list[int] = []
@@ -151,14 +151,14 @@ def test_a_descriptor_that_does_not_block_loses_nothing(pipe: Pipe) -> None:
     assert dropped == []
 
 
-def test_what_has_no_encoding_is_replaced(pipe: Pipe) -> None:
+def test_unencodable_character_is_replaced(pipe: Pipe) -> None:
     """A lone surrogate from a strange name ends no thread."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     writer.write("a\udcffb\n")
     assert pipe.read(4) == b"a?b\n"
 
 
-def test_a_pipe_is_no_terminal(pipe: Pipe) -> None:
+def test_pipe_is_not_a_terminal(pipe: Pipe) -> None:
     """So that the lines are JSON."""
     assert not BackgroundWriter(pipe.writer, lambda _: None).isatty()
 
@@ -175,7 +175,7 @@ class Late(BackgroundWriter):
         super().__setattr__(name, value)
 
 
-def test_nothing_is_lost_between_falling_asleep_and_being_woken(pipe: Pipe) -> None:
+def test_line_written_before_thread_sleeps_is_not_lost(pipe: Pipe) -> None:
     """The thread looks once more after it has said that it sleeps."""
     writer = Late(pipe.writer, lambda _: None)
     wait_until(lambda: writer._asleep)

@@ -11,7 +11,7 @@ from tests.support.fakes import FakeClock
 from webhook.app.loop_watch import INTERVAL, LONG, WINDOW, LoopWatch
 
 
-def test_the_longest_stall_is_kept_for_one_to_two_windows() -> None:
+def test_longest_stall_is_kept_for_one_to_two_windows() -> None:
     """A scrape each minute sees every stall, and none for ever."""
     clock = FakeClock()
     watch = LoopWatch(clock)
@@ -24,7 +24,7 @@ def test_the_longest_stall_is_kept_for_one_to_two_windows() -> None:
     assert seen == [0.3, 0.3, 0.0, 0.0]
 
 
-def test_a_long_time_without_a_look_forgets_what_was_before() -> None:
+def test_longest_stall_expires_after_two_windows_without_records() -> None:
     """Two windows that nobody recorded in are empty."""
     clock = FakeClock()
     watch = LoopWatch(clock)
@@ -33,7 +33,7 @@ def test_a_long_time_without_a_look_forgets_what_was_before() -> None:
     assert watch.longest == 0.0
 
 
-def test_a_long_stall_is_logged_once_a_window(caplog: pytest.LogCaptureFixture) -> None:
+def test_long_stall_is_logged_once_per_window(caplog: pytest.LogCaptureFixture) -> None:
     """The log says so even where nobody scrapes."""
     clock = FakeClock()
     watch = LoopWatch(clock)
@@ -49,7 +49,7 @@ def test_a_long_stall_is_logged_once_a_window(caplog: pytest.LogCaptureFixture) 
     ]
 
 
-def test_a_wait_that_comes_late_is_measured() -> None:
+def test_late_wakeup_is_recorded_as_stall() -> None:
     """By the clock, whatever the processor did meanwhile."""
     clock = FakeClock()
     watch = LoopWatch(clock)
@@ -63,7 +63,7 @@ def test_a_wait_that_comes_late_is_measured() -> None:
     assert watch.longest == pytest.approx(0.4)
 
 
-def test_what_was_lost_is_the_sum_of_all_stalls() -> None:
+def test_lost_time_is_sum_of_all_stalls() -> None:
     """Many short ones cost a call as much as a long one; who is early has lost nothing."""
     watch = LoopWatch(FakeClock())
     for seconds in (0.1, -0.01, 0.2):
@@ -71,7 +71,7 @@ def test_what_was_lost_is_the_sum_of_all_stalls() -> None:
     assert watch.lost == pytest.approx(0.3)
 
 
-def test_a_stall_counts_as_lost_before_the_watch_itself_has_woken() -> None:
+def test_current_stall_is_included_in_lost_time() -> None:
     """Whoever asks may be the first to run after it."""
     clock = FakeClock()
     watch = LoopWatch(clock)

@@ -8,12 +8,12 @@ import pytest
 from webhook.app.native_threads import NativeThreads
 
 
-def test_the_result_is_returned() -> None:
+def test_result_of_native_thread_is_returned() -> None:
     """As if it had been called here."""
     assert NativeThreads(1).run(lambda: 6 * 7) == 42
 
 
-def test_an_error_is_raised_where_it_is_waited_for_and_printed_nowhere(
+def test_exception_of_native_thread_is_raised_and_not_printed(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Gevent prints a traceback for each exception that leaves one of its threads."""
@@ -26,7 +26,7 @@ def _fail() -> None:
     raise OSError("Name or service not known")
 
 
-def test_others_go_on_meanwhile() -> None:
+def test_loop_runs_while_native_thread_works() -> None:
     """The loop turns while the thread waits for it."""
     from gevent.monkey import get_original
 

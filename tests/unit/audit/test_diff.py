@@ -61,12 +61,12 @@ def told(*rounds: AuditReport) -> list[list[str]]:
         "a partial round forgets nothing",
     ],
 )
-def test_news_is_what_no_earlier_round_refused(rounds: list[AuditReport], expected: list[list[str]]) -> None:
+def test_diff_holds_denials_of_no_earlier_round(rounds: list[AuditReport], expected: list[list[str]]) -> None:
     """By namespace, workload and image."""
     assert told(*rounds) == expected
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals and namespaces."""
     monkeypatch.setattr("webhook.audit.diff.MAX_KNOWN", 3)
     news = FindingDiff()
@@ -74,14 +74,14 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(news._known), len(news._namespaces)) == (3, 3)
 
 
-def test_rounds_are_an_interval_apart_and_not_in_step() -> None:
+def test_round_interval_has_jitter() -> None:
     """A tenth more or less."""
     pauses = {Schedule(3600.0).next_pause(complete=True) for _ in range(50)}
     assert len(pauses) > 1
     assert all(3240 <= pause <= 3960 for pause in pauses)
 
 
-def test_a_round_that_was_cut_short_is_made_again_sooner_and_then_less_often() -> None:
+def test_partial_rounds_are_repeated_with_growing_pauses() -> None:
     """A minute, two, four, up to the interval; a complete round ends that."""
     pace = Schedule(600.0, lambda low, high: (low + high) / 2)
     pauses = [pace.next_pause(complete=False) for _ in range(6)]

@@ -56,7 +56,7 @@ def read(*records: dict[str, Any] | bytes, **period: Any) -> Evidence:
     return reader.finish()
 
 
-def test_a_refusal_that_is_repeated_is_one_row() -> None:
+def test_repeated_denial_is_one_row() -> None:
     """A ReplicaSet tries again each second; first, last and how often are kept."""
     evidence = read(line(), line(ts="2026-11-10T09:00:00.000Z"), line(ts="2026-11-10T08:30:00.000Z"))
     assert [(row.image, row.finding, row.count, row.first, row.last) for row in evidence.refused] == [
@@ -65,7 +65,7 @@ def test_a_refusal_that_is_repeated_is_one_row() -> None:
     assert evidence.outcomes == {"deny": 3}
 
 
-def test_an_exemption_is_named_with_what_it_let_in() -> None:
+def test_exemption_row_names_admitted_image() -> None:
     """By exemption, namespace and image."""
     evidence = read(line(decision="allow", findings=finding("exempt", "allow", exemption="CCE add-ons")))
     assert [(row.exemption, row.namespace, row.image, row.count) for row in evidence.exempted] == [
@@ -73,7 +73,7 @@ def test_an_exemption_is_named_with_what_it_let_in() -> None:
     ]
 
 
-def test_break_glass_says_who_when_and_why() -> None:
+def test_break_glass_row_has_user_time_and_reason() -> None:
     """Each use for itself; its images are no refusals."""
     evidence = read(
         line(decision="warn", user="alice", breakGlass="incident 7", findings=finding("untrusted", "warn"))
@@ -84,14 +84,14 @@ def test_break_glass_says_who_when_and_why() -> None:
     assert (evidence.refused, evidence.watched) == ([], [])
 
 
-def test_what_a_mode_let_in_stands_apart() -> None:
+def test_image_admitted_by_mode_is_not_listed_as_denied() -> None:
     """Warned of or recorded is not refused."""
     evidence = read(line(decision="audit", findings=finding("missing", "record")))
     assert [row.finding for row in evidence.watched] == ["missing"]
     assert evidence.refused == []
 
 
-def test_a_refusal_without_images_is_one() -> None:
+def test_denial_without_images_is_listed() -> None:
     """An object that could not be read."""
     evidence = read(line(findings=[], reason="the object cannot be judged"))
     assert [(row.finding, row.image) for row in evidence.refused] == [
@@ -99,13 +99,13 @@ def test_a_refusal_without_images_is_one() -> None:
     ]
 
 
-def test_dry_runs_are_counted_apart() -> None:
+def test_dry_runs_are_counted_separately() -> None:
     """Nothing came of them."""
     evidence = read(line(dryRun=True))
     assert (evidence.decisions, evidence.dry_runs, evidence.refused) == (0, 1, [])
 
 
-def test_the_period() -> None:
+def test_period_includes_since_and_excludes_until() -> None:
     """From the first moment of ``since`` to right before ``until``."""
     stamps = [
         "2026-10-31T23:59:59.999Z",
@@ -121,7 +121,7 @@ def test_the_period() -> None:
     assert (evidence.decisions, evidence.first, evidence.last) == (2, stamps[1], stamps[2])
 
 
-def test_what_is_no_record_is_passed_over_and_what_is_broken_is_counted() -> None:
+def test_other_lines_are_skipped_and_truncated_records_are_counted() -> None:
     """Other lines are no gap; a record that was cut off is one. A collector's prefix is removed."""
     evidence = read(
         b"Traceback (most recent call last):\n",
@@ -137,7 +137,7 @@ def test_what_is_no_record_is_passed_over_and_what_is_broken_is_counted() -> Non
     )
 
 
-def test_hostile_records_are_no_crash() -> None:
+def test_records_with_wrong_types_do_not_raise() -> None:
     """Any JSON where text is expected."""
     evidence = read(line(findings=[1, {"image": {}}], user=[], ts=3, breakGlass=None))
     assert evidence.decisions == 1
@@ -154,7 +154,7 @@ FIELDS = st.sampled_from(["ts", "decision", "findings", "breakGlass", "dryRun", 
 @pytest.mark.slow
 @settings(max_examples=60)
 @given(st.binary(max_size=60), st.dictionaries(FIELDS, JSON), st.lists(st.dictionaries(st.text(), JSON)))
-def test_no_line_is_a_crash(raw: bytes, fields: dict[str, Any], findings: list[Any]) -> None:
+def test_any_line_is_read_without_exception(raw: bytes, fields: dict[str, Any], findings: list[Any]) -> None:
     """Logs pass through many hands; whatever comes out can be written as CSV."""
     evidence = read(raw, line(**fields), line(findings=findings, breakGlass=fields.get("user")))
     assert evidence_as_csv(evidence)
@@ -181,13 +181,13 @@ DAEMON_SETS = "system:serviceaccount:kube-system:daemon-set-controller"
         ({"object": "web-1", "user": "alice", "owner": "CloneSet/web"}, "CloneSet/web"),
     ],
 )
-def test_a_refusal_is_listed_by_its_workload(fields: dict[str, Any], row: str) -> None:
+def test_denial_is_listed_by_workload(fields: dict[str, Any], row: str) -> None:
     """Fault E5: the owner that the log names, else the one that the controller's user and the name tell."""
     (refused,) = read(line(**fields)).refused
     assert f"{refused.kind}/{refused.object}" == row
 
 
-def test_the_retries_of_a_workload_are_one_row() -> None:
+def test_retries_of_workload_are_one_row() -> None:
     """Fault E5: a ReplicaSet tries again for hours, each time under another name."""
     names = [f"api-7d4b9c-{a}{b}{c}xz" for a in "bcdfgh" for b in "2456789" for c in "bcdfghjklm"]
     evidence = read(*(line(object=name) for name in names))
@@ -196,7 +196,7 @@ def test_the_retries_of_a_workload_are_one_row() -> None:
     ]
 
 
-def test_rows_beyond_the_room_for_text_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_beyond_text_limit_are_counted_but_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C4: the sum of what is kept is bounded, not the number of rows alone."""
     monkeypatch.setattr("webhook.audit.evidence.MAX_KEPT", 2000)
     many = [{"image": f"{number}/{'x' * 250}", "finding": "untrusted"} for number in range(10)]
@@ -204,13 +204,13 @@ def test_rows_beyond_the_room_for_text_are_counted_and_not_kept(monkeypatch: pyt
     assert (len(evidence.refused), evidence.glass, evidence.omitted, evidence.is_partial) == (1, [], 1, True)
 
 
-def test_invented_decisions_are_counted_together() -> None:
+def test_unknown_decisions_are_counted_as_other() -> None:
     """Fault C4: what is counted apart is bounded, too."""
     evidence = read(*(line(decision=f"d{number}", findings=[]) for number in range(100)))
     assert (len(evidence.outcomes), evidence.outcomes["other"]) == (33, 68)
 
 
-def test_csv() -> None:
+def test_evidence_csv_is_one_table() -> None:
     """One table for all."""
     text = evidence_as_csv(read(line(), line(decision="warn", breakGlass="=1", findings=[])))
     assert text.splitlines()[0] == ("kind,namespace,object,image,finding,name,user,count,first,last,reason")
@@ -218,7 +218,7 @@ def test_csv() -> None:
     assert text.splitlines()[2].endswith(",'=1")
 
 
-def test_the_command_reads_packed_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evidence_command_reads_gzip_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rotated logs are gzip files."""
     path = tmp_path / "webhook.log.gz"
     path.write_bytes(gzip.compress(json.dumps(line()).encode()))
@@ -229,7 +229,7 @@ def test_the_command_reads_packed_logs(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv", "html"])
-def test_a_file_that_is_missing_makes_the_report_partial(
+def test_missing_log_file_makes_report_partial(
     tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 3, and it says which."""
@@ -241,7 +241,7 @@ def test_a_file_that_is_missing_makes_the_report_partial(
     assert IMAGE in said.out
 
 
-def test_a_log_without_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_without_decisions_exits_with_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Most likely the wrong file."""
     path = tmp_path / "other.log"
     path.write_text("hello\n", encoding="utf-8")
@@ -249,15 +249,13 @@ def test_a_log_without_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "the log contains no decisions of that time" in capsys.readouterr().out
 
 
-def test_a_period_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_period_exits_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 and how to write it."""
     assert main(["evidence", "--since", "November", "x"]) == 2
     assert "such as 2026-11-01" in capsys.readouterr().err
 
 
-def test_a_log_that_is_wrapped_in_part_loses_no_decision(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_partly_wrapped_log_loses_no_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fault E5: six decisions, of which a collector wrapped four."""
     path = tmp_path / "webhook.log"
     text = json.dumps(line())
@@ -280,7 +278,7 @@ Refused:
 """
 
 
-def test_a_table_that_stops_says_how_many_rows_follow(
+def test_truncated_table_states_number_of_omitted_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault E5: nobody takes twenty rows for all."""
@@ -299,7 +297,7 @@ def test_a_table_that_stops_says_how_many_rows_follow(
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv", "html"])
-def test_lines_that_cannot_be_read_are_counted_in_every_form(
+def test_unreadable_lines_are_counted_in_every_format(
     tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault E5: PARTIAL with a count, exit code 3."""
@@ -311,7 +309,7 @@ def test_lines_that_cannot_be_read_are_counted_in_every_form(
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
-def test_a_line_without_end_takes_no_memory(
+def test_line_without_end_is_skipped_in_bounded_memory(
     tmp_path: Path, packed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault C4: it is passed over in pieces and makes the report PARTIAL; the lines around it count."""
@@ -339,7 +337,7 @@ def test_a_line_without_end_takes_no_memory(
 
 
 @pytest.mark.slow
-def test_a_packed_line_of_a_gigabyte_takes_no_memory(tmp_path: Path) -> None:
+def test_gzip_line_of_one_gigabyte_is_skipped_in_bounded_memory(tmp_path: Path) -> None:
     """Fault C4: the program itself, on an archive of some megabytes."""
     path = tmp_path / "webhook.log.gz"
     piece = gzip.compress(b"{" * 2**24)
@@ -355,7 +353,7 @@ def test_a_packed_line_of_a_gigabyte_takes_no_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["webhook.log", "webhook.log.gz", "webhook.log.1"])
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
-def test_a_packed_log_is_known_by_what_it_holds(
+def test_gzip_log_is_detected_by_content(
     tmp_path: Path, name: str, packed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault C4: rotation and downloads rename files; several archives in one file are one log."""
@@ -387,7 +385,7 @@ def broken(kind: str) -> bytes:
         ("something behind it", "Not a gzipped file"),
     ],
 )
-def test_a_damaged_archive_makes_the_report_partial(
+def test_damaged_archive_makes_report_partial(
     tmp_path: Path, kind: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault C4: what came before counts, and what is missing is said."""

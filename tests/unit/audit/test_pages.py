@@ -64,7 +64,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_loads_nothing_and_runs_nothing(report: AuditReport) -> None:
+def test_page_has_no_scripts_and_no_external_resources(report: AuditReport) -> None:
     """It can be mailed, opened without a network, and trusted."""
     page = Page(render_audit(report))
     assert page.open == []
@@ -76,7 +76,7 @@ def test_the_page_loads_nothing_and_runs_nothing(report: AuditReport) -> None:
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
 
-def test_what_comes_from_the_cluster_is_shown_and_never_obeyed(report: AuditReport) -> None:
+def test_names_from_cluster_are_escaped(report: AuditReport) -> None:
     """Names of images and namespaces are chosen by strangers."""
     text = render_audit(report)
     assert "<script>" not in text
@@ -84,7 +84,7 @@ def test_what_comes_from_the_cluster_is_shown_and_never_obeyed(report: AuditRepo
     assert HOSTILE in Page(text).text
 
 
-def test_the_page_says_first_what_counts(report: AuditReport) -> None:
+def test_page_shows_verdict_before_details(report: AuditReport) -> None:
     """The verdict, and that it is partial; then charts and why."""
     text = Page(render_audit(report)).text
     order = [
@@ -107,7 +107,7 @@ def test_charts_are_drawn_to_scale(report: AuditReport) -> None:
     assert 210.0 in widths
 
 
-def test_an_empty_report_is_a_page() -> None:
+def test_empty_report_is_rendered() -> None:
     """A cluster without Pods."""
     assert "no Pods were seen" in Page(render_audit(audit())).text.lower().replace("no pods", "no Pods")
 
@@ -125,12 +125,12 @@ def test_csv_holds_every_row(report: AuditReport) -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_a_spreadsheet_is_given_no_formulas(text: str) -> None:
+def test_csv_cell_with_formula_is_quoted(text: str) -> None:
     """An image named ``=cmd|...`` must not run on the auditor's machine."""
     assert next(csv.reader([write_csv(("a",), [(text,)]).splitlines()[1]]))[0] == f"'{text}"
 
 
-def test_json_holds_what_the_others_do(report: AuditReport) -> None:
+def test_json_holds_same_figures_as_page(report: AuditReport) -> None:
     """For programs, under a schema that is named."""
     data = audit_as_data(report)
     assert {key: data[key] for key in ("schema", "partial", "verdict", "pods", "refused", "uses")} == {
@@ -144,7 +144,7 @@ def test_json_holds_what_the_others_do(report: AuditReport) -> None:
     assert data["otherDigest"][0]["current"] == DIGEST
 
 
-def test_the_page_of_an_evidence_report() -> None:
+def test_evidence_page_escapes_names_from_log() -> None:
     """Closed elements, nothing obeyed."""
     reader = EvidenceReader()
     reader.read(
@@ -160,7 +160,7 @@ def test_the_page_of_an_evidence_report() -> None:
     assert "<i>eve</i>" in page.text
 
 
-def test_the_templates_are_part_of_the_package() -> None:
+def test_templates_are_part_of_package() -> None:
     """They stand beside the code that is installed."""
     folder = Path(webhook.audit.__file__).parent / "templates"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -174,7 +174,7 @@ def test_the_templates_are_part_of_the_package() -> None:
 TEXT = re.compile(r"t\(\"([^\"]+)\"")
 
 
-def test_every_text_of_the_templates_is_in_the_chinese_catalogue() -> None:
+def test_every_template_text_is_in_chinese_catalog() -> None:
     """Fault E11: and the catalogue holds no other; both languages have the same placeholders."""
     folder = Path(webhook.audit.__file__).parent / "templates"
     texts = {text for path in folder.iterdir() for text in TEXT.findall(path.read_text(encoding="utf-8"))}
@@ -182,7 +182,7 @@ def test_every_text_of_the_templates_is_in_the_chinese_catalogue() -> None:
     assert [text for text in texts if text.count("{}") != HEADINGS[text].count("{}")] == []
 
 
-def test_audit_page_is_whole_in_chinese() -> None:
+def test_audit_page_is_completely_in_chinese() -> None:
     """Fault E11: language, headings, verdict and remarks, as ``messages: zh`` asks for."""
     report = audit(
         running("shop/api:1"),
@@ -199,7 +199,7 @@ def test_audit_page_is_whole_in_chinese() -> None:
     assert dict(Page(render_audit(report)).seen)["html"] == {"lang": "en"}
 
 
-def test_chinese_remarks_are_those_of_the_report() -> None:
+def test_chinese_remarks_correspond_to_english_ones() -> None:
     """Fault E11: one for each, in their order."""
     row = Ns(pods=3)
     report = AuditReport(
@@ -212,7 +212,7 @@ def test_chinese_remarks_are_those_of_the_report() -> None:
         assert sorted(re.findall(r"\d+", ours)) == sorted(re.findall(r"\d+", theirs))
 
 
-def test_evidence_page_is_whole_in_chinese() -> None:
+def test_evidence_page_is_completely_in_chinese() -> None:
     """Fault E11: by ``--language zh``, because a log does not name the policy's language."""
     page = Page(render_evidence(EvidenceReader().finish(), "zh"))
     assert dict(page.seen)["html"] == {"lang": "zh-CN"}

@@ -35,7 +35,7 @@ from webhook.trust.settings import LookupSettings
 SOON = Deadline(1e12)
 
 
-def test_the_verdict_counts_pods_and_namespaces() -> None:
+def test_verdict_counts_pods_and_namespaces() -> None:
     """Two refused Pods of four, in two namespaces."""
     report = audit(
         running(),
@@ -60,7 +60,7 @@ def test_the_verdict_counts_pods_and_namespaces() -> None:
     ],
     ids=["none", "all trusted", "one", "partial"],
 )
-def test_the_verdict_in_words(pods: list[Any], verdict: str) -> None:
+def test_verdict_text_covers_only_pods_seen(pods: list[Any], verdict: str) -> None:
     """A sentence that holds for what was seen."""
     assert audit(*pods).verdict == verdict
 
@@ -81,7 +81,7 @@ def test_pods_are_grouped_by_namespace_workload_and_image() -> None:
     ]
 
 
-def test_the_words_are_those_of_a_denial() -> None:
+def test_audit_row_has_message_of_denial() -> None:
     """Message and advice come from the webhook's catalogue."""
     (row,) = audit(running("nginx.example.com/x:1")).rows
     assert (row.message, row.advice) == (
@@ -90,14 +90,14 @@ def test_the_words_are_those_of_a_denial() -> None:
     )
 
 
-def test_refused_is_what_enforcement_would_do_whatever_the_mode_is_today() -> None:
+def test_audit_counts_effect_of_enforcement_in_any_mode() -> None:
     """An audit looks ahead; what the modes do today is said beside it."""
     report = audit(running("shop/api:1"), current=policy(rules=(rule(mode="audit"),)))
     assert (report.refused, report.enforced) == (1, 0)
     assert "With the policy's modes as they are (mode enforce), 0 Pods would be refused." in report.remarks
 
 
-def test_a_node_that_runs_another_digest_is_reported() -> None:
+def test_node_with_another_digest_is_reported() -> None:
     """The tag was pushed again: SWR's word is about another image than the one that runs."""
     report = audit(running(digest=OTHER_DIGEST), running(name="same", digest=DIGEST))
     assert [(row.running, row.current, row.example, row.pods) for row in report.drift] == [
@@ -110,7 +110,7 @@ def test_a_node_that_runs_another_digest_is_reported() -> None:
     ]
 
 
-def test_what_runs_only_by_an_exemption_that_ends_soon() -> None:
+def test_pod_that_depends_on_ending_exemption_is_listed() -> None:
     """Judged as it will be judged then: a trusted image and one of another exemption are no news."""
 
     def ending(days: float, name: str, images: Sequence[str]) -> Any:
@@ -137,7 +137,7 @@ def test_what_runs_only_by_an_exemption_that_ends_soon() -> None:
     assert "Running only by an exemption that ends within 30 days: 1 Pod." in report.remarks
 
 
-def test_excluded_namespaces_and_static_pods_are_counted_and_not_asked() -> None:
+def test_excluded_namespaces_and_static_pods_are_not_looked_up() -> None:
     """What admission does not stop is no refusal."""
     report = audit(
         running("shop/api:1", namespace="kube-system"),
@@ -156,16 +156,14 @@ def test_excluded_namespaces_and_static_pods_are_counted_and_not_asked() -> None
     ],
     ids=["none trusted", "one trusted", "nothing there"],
 )
-def test_an_account_without_any_trusted_image_is_spoken_of_loudly(
-    facts: Any, loud: list[tuple[str, int]]
-) -> None:
+def test_account_without_trusted_images_is_reported(facts: Any, loud: list[tuple[str, int]]) -> None:
     """SWR documents nowhere what sets the mark: it may be that nothing ever does."""
     report = audit(running(), running("shop/api:1"), facts=facts)
     assert report.never_trusted == loud
     assert any(remark.startswith("NO IMAGE IS TRUSTED: ") for remark in report.remarks) == bool(loud)
 
 
-def test_an_interrupt_leaves_a_partial_report() -> None:
+def test_interrupt_produces_partial_report() -> None:
     """What was judged until then is kept and marked."""
 
     def interrupt() -> None:
@@ -179,7 +177,7 @@ def test_an_interrupt_leaves_a_partial_report() -> None:
     )
 
 
-def test_swr_away_is_told_from_refusals() -> None:
+def test_failed_lookups_are_counted_as_unknown() -> None:
     """Pods that are refused only as unknown."""
     report = audit(
         running("shop/api:1"),
@@ -190,13 +188,13 @@ def test_swr_away_is_told_from_refusals() -> None:
     assert "SWR could not be asked about 1 image: another account's." in report.remarks
 
 
-def test_a_pod_with_thousands_of_images() -> None:
+def test_pod_with_thousands_of_images_is_audited() -> None:
     """Asked in batches, counted as one Pod, a row for each image."""
     report = audit(running([f"shop/app-{number}:1" for number in range(3000)]))
     assert (report.pods, report.refused, report.images_asked, len(report.rows)) == (1, 1, 3000, 3000)
 
 
-def test_more_rows_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_beyond_limit_are_counted_but_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report stays within bounds and says so; the figures of the verdict stay whole."""
     monkeypatch.setattr("webhook.audit.scanning.MAX_ROWS", 2)
     report = audit(*(running("shop/api:1", f"p{number}", f"n{number}") for number in range(5)))
@@ -237,7 +235,7 @@ def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
 
 
 @pytest.mark.slow
-def test_ten_thousand_pods_cost_one_call_per_distinct_image() -> None:
+def test_audit_makes_one_call_per_distinct_image() -> None:
     """2,000 distinct images: 2,000 questions, each once."""
     report, answers, _ = scan(10_000, 2_000)
     assert (report.pods, report.images_seen, report.images_asked) == (10_000, 2_000, 2_000)
@@ -245,7 +243,7 @@ def test_ten_thousand_pods_cost_one_call_per_distinct_image() -> None:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_pods() -> None:
+def test_audit_memory_does_not_grow_with_number_of_pods() -> None:
     """Three times the Pods of the same images and workloads take about the same memory."""
     _, _, small = scan(4_000, 200)
     _, _, large = scan(12_000, 200)
@@ -283,7 +281,7 @@ class Failing:
     ],
     ids=["throttled", "as long as SWR asks", "away for a moment", "down", "credential", "another account"],
 )
-def test_what_may_pass_is_waited_for(
+def test_transient_failures_are_retried(
     failure: TrustLookupError, times: int, pauses: list[float], known: bool
 ) -> None:
     """With throttling for minutes, with an outage for seconds, with anything else not at all."""
@@ -294,7 +292,7 @@ def test_what_may_pass_is_waited_for(
     assert isinstance(answer, Found) is known
 
 
-def test_patience_is_that_of_the_whole_audit() -> None:
+def test_retry_time_is_limited_for_whole_audit() -> None:
     """A thousand images of an SWR that is down are not waited for one after another."""
     slept: list[float] = []
     answers = CachingLookup(Failing(RegistryUnavailable("500"), 10**9), sleep=slept.append)
@@ -302,7 +300,7 @@ def test_patience_is_that_of_the_whole_audit() -> None:
     assert sum(slept) <= OUTAGE_RETRY_BUDGET < THROTTLING_RETRY_BUDGET
 
 
-def test_a_failure_is_remembered_like_an_answer() -> None:
+def test_lookup_failure_is_cached_for_audit() -> None:
     """The next Pod with the image does not wait again."""
     source = Failing(Unauthorized("401"), 10**9)
     answers = CachingLookup(source)
@@ -311,14 +309,14 @@ def test_a_failure_is_remembered_like_an_answer() -> None:
     assert source.sizes == [1, 1]
 
 
-def test_questions_go_out_in_batches() -> None:
+def test_lookups_are_made_in_batches() -> None:
     """As few at a time as the limit of calls lets through within a lookup's time."""
     source = Failing(Unauthorized(""), 0)
     CachingLookup(source).look_up([question(number) for number in range(BATCH * 2 + 1)], SOON)
     assert source.sizes == [BATCH, BATCH, 1]
 
 
-def test_an_audit_is_patient_and_leaves_the_webhook_its_share() -> None:
+def test_audit_limits_raise_timeout_and_lower_concurrency() -> None:
     """Longer lookups, fewer at a time, and the policy's own rate."""
     changed = with_audit_limits(
         policy(lookup=LookupSettings(timeout=3, concurrency=128, calls_per_second=20))

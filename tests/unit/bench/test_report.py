@@ -16,7 +16,7 @@ from tests.bench.report import (
 )
 
 
-def test_a_ratio_is_taken_within_each_round() -> None:
+def test_ratio_is_computed_within_each_round() -> None:
     """A machine that is three times slower in one round changes no ratio."""
     seen = Rounds({"ours": [8.0, 24.0, 9.0], "floor": [10.0, 30.0, 10.0]})
     assert (seen.ratio("ours", "floor"), seen.median("ours")) == (0.8, 9.0)
@@ -31,7 +31,7 @@ def test_a_ratio_is_taken_within_each_round() -> None:
         (at_least("share", 0.79, 0.8), Figure("share", "0.79", ">= 0.8", good=False)),
     ],
 )
-def test_a_figure_says_whether_it_is_as_wanted(figure: Figure, expected: Figure) -> None:
+def test_figure_states_whether_target_is_met(figure: Figure, expected: Figure) -> None:
     """At the limit it is."""
     assert figure == expected
 
@@ -52,7 +52,7 @@ def test_tables_are_written_as_markdown() -> None:
     ]
 
 
-def test_tables_replace_those_of_the_run_before() -> None:
+def test_tables_replace_those_of_previous_run() -> None:
     """And leave everything else as it is."""
     text = f"# A\n\n{BEGINS}\nold\n{ENDS}\n\nB\n"
     once = put_between_marks(text, "new\n")
@@ -60,7 +60,7 @@ def test_tables_replace_those_of_the_run_before() -> None:
     assert put_between_marks(once, "new\n") == once
 
 
-def test_a_page_without_marks_is_left_alone() -> None:
+def test_page_without_marks_is_rejected() -> None:
     """Rather than written over."""
     with pytest.raises(ValueError, match="there are no two lines"):
         put_between_marks("# A\n", "new\n")

@@ -70,9 +70,7 @@ def audit(policy: Path, *arguments: str) -> int:
     return main(["audit", "--config", str(policy), *arguments])
 
 
-def test_the_table_ends_with_the_verdict(
-    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
-) -> None:
+def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeLists, capsys: Output) -> None:
     """Exit code 1: something would be refused."""
     assert audit(write_policy("")) == 1
     said = capsys.readouterr()
@@ -95,7 +93,7 @@ def test_the_table_ends_with_the_verdict(
 
 
 @pytest.mark.parametrize("output", ["json", "csv", "html"])
-def test_other_forms_say_the_verdict_on_standard_error(
+def test_other_formats_print_verdict_on_standard_error(
     write_policy: WritePolicy, cluster: FakeLists, output: str, capsys: Output
 ) -> None:
     """Whoever writes a file sees the result."""
@@ -110,14 +108,16 @@ def test_other_forms_say_the_verdict_on_standard_error(
         assert said.out.startswith("<!DOCTYPE html>")
 
 
-def test_a_clean_cluster(write_policy: WritePolicy, cluster: FakeLists, capsys: Output) -> None:
+def test_audit_without_denials_exits_with_code_0(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
     """Exit code 0."""
     cluster.collections[PODS].pop()
     assert audit(write_policy("")) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "enforcing now would refuse none of 1 Pods"
 
 
-def test_a_named_namespace_is_never_excluded(write_policy: WritePolicy, cluster: FakeLists) -> None:
+def test_named_namespace_is_not_excluded(write_policy: WritePolicy, cluster: FakeLists) -> None:
     """Who names kube-system means it."""
     cluster.collections["/api/v1/namespaces/kube-system/pods"] = cluster.collections[PODS][:1]
     assert audit(write_policy(""), "-n", "kube-system") == 1
@@ -154,7 +154,7 @@ def left_out(capsys: Output) -> list[str]:
         ([{"matchExpressions": [{"key": "trust", "operator": "Resembles"}]}], []),
     ],
 )
-def test_namespaces_that_the_webhook_is_not_asked_about_are_left_out(
+def test_namespaces_outside_webhook_selector_are_excluded(
     write_policy: WritePolicy,
     cluster: FakeLists,
     selectors: list[dict[str, Any]],
@@ -171,7 +171,7 @@ def test_namespaces_that_the_webhook_is_not_asked_about_are_left_out(
     assert left_out(capsys) == names
 
 
-def test_named_configuration_says_what_is_left_out(
+def test_named_configuration_defines_excluded_namespaces(
     write_policy: WritePolicy, cluster: FakeLists, capsys: Output
 ) -> None:
     """Fault E7: for an installation under another name."""
@@ -211,7 +211,7 @@ def test_named_configuration_that_does_not_exist_is_an_error(
     ids=["configurations", "namespaces", "none"],
 )
 @pytest.mark.parametrize("output", ["table", "csv"])
-def test_scope_that_cannot_be_read_is_said_and_the_defaults_of_the_chart_are_used(
+def test_unreadable_scope_is_reported_and_chart_defaults_are_used(
     write_policy: WritePolicy,
     cluster: FakeLists,
     selector: dict[str, Any] | None,
@@ -237,7 +237,7 @@ def test_scope_that_cannot_be_read_is_said_and_the_defaults_of_the_chart_are_use
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv", "html"])
-def test_a_partial_report_is_marked_in_every_form(
+def test_partial_report_is_marked_in_every_format(
     write_policy: WritePolicy, cluster: FakeLists, output: str, capsys: Output
 ) -> None:
     """Exit code 3, whatever was found."""
@@ -249,7 +249,9 @@ def test_a_partial_report_is_marked_in_every_form(
     assert output == "table" or said.err.endswith(" (PARTIAL)\n")
 
 
-def test_an_interrupt(write_policy: WritePolicy, cluster: FakeLists, capsys: Output) -> None:
+def test_interrupted_audit_exits_with_code_3(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
     """Ctrl-C: the report of what was seen, exit code 3."""
 
     def interrupt(_path: str) -> None:
@@ -270,7 +272,7 @@ def test_an_interrupt(write_policy: WritePolicy, cluster: FakeLists, capsys: Out
     assert "This report is PARTIAL: it was interrupted." in capsys.readouterr().out
 
 
-def test_swr_away(
+def test_swr_outage_exits_with_code_3(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 3: refused only as unknown."""
@@ -280,7 +282,7 @@ def test_swr_away(
 
 
 @pytest.mark.slow
-def test_throttling_in_the_middle_is_waited_for(
+def test_throttled_audit_waits_and_completes(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SWR's 429 delays an audit and does not spoil it."""
@@ -289,13 +291,15 @@ def test_throttling_in_the_middle_is_waited_for(
     assert audit(write_policy("")) == 1
 
 
-def test_no_cluster(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_audit_without_cluster_exits_with_code_2(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
     """Exit code 2 and what is missing."""
     assert audit(write_policy(""), "--kubeconfig", str(tmp_path / "none")) == 2
     assert capsys.readouterr().err.startswith("swr-trust: no access to a cluster: ")
 
 
-def test_the_bar_shows_what_is_done_and_what_is_waited_for() -> None:
+def test_progress_bar_shows_pods_images_and_pause() -> None:
     """Pods done of all, images asked, a pause that SWR asks for."""
     with Progress(
         "{task.completed}/{task.total} {task.fields[note]}", console=Console(file=io.StringIO())

@@ -61,7 +61,7 @@ def swr(
     return {check.name: check for check in found}
 
 
-def test_a_healthy_registry(emulator: Emulator, tmp_path: Path) -> None:
+def test_healthy_registry_passes_all_checks(emulator: Emulator, tmp_path: Path) -> None:
     """Name, TLS, clock, credential and both rights."""
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     assert {name: check.status for name, check in checks.items()} == dict.fromkeys(
@@ -88,7 +88,7 @@ def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_pa
     assert check.advice.startswith("Grant swr:repo:listRepoTags for swr:*:*:repo:shop/* in IAM")
 
 
-def test_wrong_endpoint_is_not_such_a_region(emulator: Emulator, tmp_path: Path) -> None:
+def test_wrong_endpoint_is_not_reported_as_missing_tag_call(emulator: Emulator, tmp_path: Path) -> None:
     """Fault D5: it answers the same to everything."""
     emulator.break_with("status", match="/manage/", status=404, body='{"error_code":"APIGW.0101"}')
     checks = swr(emulator, tmp_path, "shop/web:1.0")
@@ -97,7 +97,7 @@ def test_wrong_endpoint_is_not_such_a_region(emulator: Emulator, tmp_path: Path)
     assert "ShowRepoTag" not in checks
 
 
-def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_path: Path) -> None:
+def test_doctor_without_image_uses_made_up_image(emulator: Emulator, tmp_path: Path) -> None:
     """It says so, because a right may not be needed to hear that nothing is there."""
     check = swr(emulator, tmp_path)["getRepoTag"]
     assert (check.status, check.found) == (
@@ -106,7 +106,7 @@ def test_without_an_image_a_made_up_one_is_asked_about(emulator: Emulator, tmp_p
     )
 
 
-def test_a_refused_credential_costs_one_failed_authentication(emulator: Emulator, tmp_path: Path) -> None:
+def test_rejected_credential_causes_one_failed_authentication(emulator: Emulator, tmp_path: Path) -> None:
     """Five lock the account, and the webhook uses it, too."""
     checks = swr(emulator, tmp_path, "shop/web:1.0", token="wrong")
     assert checks["credential"].status is CheckStatus.FAILED
@@ -115,7 +115,7 @@ def test_a_refused_credential_costs_one_failed_authentication(emulator: Emulator
     assert emulator.calls("/tags") == 1
 
 
-def test_a_refused_credential_is_not_tried_for_the_next_registry(emulator: Emulator, tmp_path: Path) -> None:
+def test_rejected_credential_is_not_tried_for_next_registry(emulator: Emulator, tmp_path: Path) -> None:
     """The budget is the account's."""
     path = tmp_path / "token"
     path.write_text("wrong\n", encoding="utf-8")
@@ -136,7 +136,7 @@ def test_a_refused_credential_is_not_tried_for_the_next_registry(emulator: Emula
     assert emulator.calls("/tags") == 1
 
 
-def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: Path) -> None:
+def test_missing_secret_is_failed_credential_check(emulator: Emulator, tmp_path: Path) -> None:
     """The file is named, and nothing is asked."""
     settings = CredentialSettings("token", token_file=str(tmp_path / "nowhere"))
     check = swr(emulator, tmp_path, credentials=settings)["credential"]
@@ -164,7 +164,7 @@ def test_a_missing_secret_is_a_failed_credential(emulator: Emulator, tmp_path: P
     ],
     ids=["a real image", "a made-up one"],
 )
-def test_a_missing_right(
+def test_missing_permission_is_named_with_advice(
     emulator: Emulator, tmp_path: Path, images: list[str], health: CheckStatus, advice: str
 ) -> None:
     """It is named as IAM names it."""
@@ -186,7 +186,7 @@ def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: 
 @pytest.mark.parametrize(
     ("digest_only", "health"), [("resolve", CheckStatus.FAILED), ("deny", CheckStatus.WARNING)]
 )
-def test_the_right_to_list_tags_is_needed_for_digests_only(
+def test_permission_to_list_tags_is_required_for_digests_only(
     emulator: Emulator, tmp_path: Path, digest_only: str, health: CheckStatus
 ) -> None:
     """A warning where the policy does without it."""
@@ -202,7 +202,7 @@ def test_the_right_to_list_tags_is_needed_for_digests_only(
     [(0, CheckStatus.OK), (-120, CheckStatus.WARNING), (3600, CheckStatus.FAILED)],
     ids=["right", "two minutes", "an hour"],
 )
-def test_the_clock_is_compared_with_swrs(
+def test_clock_is_compared_with_that_of_swr(
     emulator: Emulator, tmp_path: Path, skew: float, health: CheckStatus
 ) -> None:
     """Signatures count for fifteen minutes."""
@@ -210,7 +210,7 @@ def test_the_clock_is_compared_with_swrs(
     assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].status is health
 
 
-def test_signature_that_is_too_old_is_a_matter_of_the_clock(
+def test_expired_signature_is_reported_as_clock_skew(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault D4: the advice was to look at the access key."""
@@ -226,7 +226,7 @@ def test_signature_that_is_too_old_is_a_matter_of_the_clock(
     assert check.advice.startswith("Synchronise the clock (chrony, NTP)")
 
 
-def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
+def test_unresolvable_endpoint_skips_credential_check(emulator: Emulator, tmp_path: Path) -> None:
     """The credential is not even tried."""
     checks = swr(emulator, tmp_path, endpoint="https://swr-api.nowhere.invalid")
     assert checks["DNS"].status is CheckStatus.FAILED
@@ -234,7 +234,7 @@ def test_a_name_that_does_not_exist(emulator: Emulator, tmp_path: Path) -> None:
     assert emulator.calls() == 0
 
 
-def test_endpoint_that_needs_no_proxy_is_resolved(
+def test_endpoint_in_no_proxy_is_resolved(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault D3: doctor said that the proxy resolves it."""
@@ -243,7 +243,7 @@ def test_endpoint_that_needs_no_proxy_is_resolved(
     assert swr(emulator, tmp_path)["DNS"].found == "127.0.0.1 resolves to 127.0.0.1"
 
 
-def test_a_port_that_refuses(emulator: Emulator, tmp_path: Path) -> None:
+def test_refused_connection_is_failed_tls_check(emulator: Emulator, tmp_path: Path) -> None:
     """It says what was tried."""
     check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
     assert check.status is CheckStatus.FAILED
@@ -260,7 +260,7 @@ def over_tls(tmp_path: Path) -> Iterator[tuple[Emulator, Path]]:
         yield running, files.ca
 
 
-def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_path: Path) -> None:
+def test_untrusted_certificate_is_failed_tls_check(over_tls: tuple[Emulator, Path], tmp_path: Path) -> None:
     """With ``caFile`` it is."""
     emulator, ca = over_tls
     check = swr(emulator, tmp_path)["TLS"]
@@ -278,7 +278,7 @@ def test_a_certificate_that_is_not_trusted(over_tls: tuple[Emulator, Path], tmp_
     )
 
 
-def test_an_image_of_no_registry(emulator: Emulator, tmp_path: Path) -> None:
+def test_image_of_unknown_registry_is_failed_check(emulator: Emulator, tmp_path: Path) -> None:
     """``--image`` names one that the policy knows."""
     checks = list(check_registries(policy(registries=RegistryTable.of([])), ["docker.io/x/y:1"], {}))
     assert [(check.status, check.found) for check in checks] == [
@@ -359,7 +359,7 @@ def cluster(
     return {check.name: check for check in checks}
 
 
-def test_a_healthy_installation() -> None:
+def test_healthy_installation_passes_all_checks() -> None:
     """What cannot be reached from here is skipped, the dry run goes all the way."""
     checks = cluster(hook())
     assert {name: check.status.value for name, check in checks.items()} == {
@@ -421,7 +421,7 @@ def test_a_healthy_installation() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_webhook_configuration(
+def test_webhook_configuration_problem_is_reported_with_advice(
     changes: dict[str, Any], name: str, health: str, found: str | None
 ) -> None:
     """Each with what to do about it."""
@@ -434,7 +434,7 @@ def test_what_is_wrong_with_a_webhook_configuration(
 @pytest.mark.parametrize(
     ("years", "health"), [(0, CheckStatus.OK), (1000, CheckStatus.FAILED)], ids=["now", "in a thousand years"]
 )
-def test_an_authority_that_has_ended(years: int, health: CheckStatus) -> None:
+def test_expired_ca_is_failed_check(years: int, health: CheckStatus) -> None:
     """The API server cannot call the webhook any more."""
     moment = dt.datetime.now(dt.UTC) + dt.timedelta(days=365 * years)
     assert cluster(hook(), now=moment)["caBundle"].status is health
@@ -453,13 +453,13 @@ def test_replicas_are_counted(ready: int, health: CheckStatus) -> None:
     assert cluster(hook(), prepare=prepare)["replicas"].status is health
 
 
-def test_no_service() -> None:
+def test_missing_service_is_reported() -> None:
     """Nothing can be called."""
     check = cluster(hook(), prepare=lambda api: api.objects.pop("/api/v1/namespaces/swr-trust/services/gate"))
     assert check["replicas"].found == "pods.gate: Service swr-trust/gate does not exist"
 
 
-def test_not_installed() -> None:
+def test_missing_webhook_configuration_is_failed_check() -> None:
     """Nothing is labelled as the chart labels it."""
     check = cluster(None)["webhook configuration"]
     assert (check.status, check.found) == (
@@ -508,13 +508,15 @@ def test_not_installed() -> None:
         ),
     ],
 )
-def test_what_the_dry_run_tells(refusal: ClusterError | None, mode: str, health: str, advice: str) -> None:
+def test_dry_run_error_determines_health_and_advice(
+    refusal: ClusterError | None, mode: str, health: str, advice: str
+) -> None:
     """From the API server's words to what to do."""
     check = cluster(hook(), refusal, policy(rules=(rule(mode=mode),)))["dry run"]
     assert (check.status.value, check.advice) == (health, advice)
 
 
-def test_a_gate_that_admits_in_enforce_mode_is_a_failure() -> None:
+def test_dry_run_admitted_in_enforce_mode_is_failed_check() -> None:
     """The loudest thing a doctor can say."""
     check = cluster(hook(), None)["dry run"]
     assert (check.status, check.found) == (
@@ -523,7 +525,7 @@ def test_a_gate_that_admits_in_enforce_mode_is_a_failure() -> None:
     )
 
 
-def test_the_probe_is_a_dry_run() -> None:
+def test_doctor_creates_pod_as_dry_run_only() -> None:
     """Nothing is ever created."""
     api = Cluster(hook(), None)
     list(check_cluster(api, None, "shop", None, NOW))
@@ -542,7 +544,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_cluster")
-def test_the_command_prints_each_check(write_policy: WritePolicy, capsys: Output) -> None:
+def test_doctor_prints_each_check_and_summary(write_policy: WritePolicy, capsys: Output) -> None:
     """One line each, what to do below it, a sum at the end; exit code 3 for what is not known."""
     path = write_policy("")
     assert main(["doctor", "--config", str(path), "--image", f"{HOST}/shop/web:1.0"]) == 3
@@ -557,7 +559,9 @@ def test_the_command_prints_each_check(write_policy: WritePolicy, capsys: Output
     ]
 
 
-def test_exit_codes(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path) -> None:
+def test_doctor_exit_code_follows_checks(
+    write_policy: WritePolicy, emulator: Emulator, tmp_path: Path
+) -> None:
     """0 all well, 1 something failed, 2 a policy that cannot be used."""
     path = write_policy("")
     assert main(["doctor", "--no-cluster", "--config", str(path)]) == 0
@@ -567,7 +571,9 @@ def test_exit_codes(write_policy: WritePolicy, emulator: Emulator, tmp_path: Pat
     assert main(["doctor", "--no-cluster", "--config", str(path)]) == 2
 
 
-def test_no_secret_is_ever_shown(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_doctor_output_does_not_contain_secrets(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
     """Not in a failure either."""
     path = write_policy("")
     (tmp_path / "token").write_text("very-secret-token\n", encoding="utf-8")

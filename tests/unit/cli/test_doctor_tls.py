@@ -35,7 +35,7 @@ def test_certificate_that_the_api_server_refuses_is_a_failure(kind: str, tmp_pat
     assert (check.status, check.found) == (CheckStatus.FAILED, f"pods.gate: {reason}")
 
 
-def test_common_name_is_not_a_name(tmp_path: Path) -> None:
+def test_common_name_does_not_count_as_host_name(tmp_path: Path) -> None:
     """As for the API server: only subjectAltName counts."""
     check = look(Site.of(leaf=replace(LEAF, names=(), common_name="127.0.0.1")), tmp_path)
     assert check.status is CheckStatus.FAILED

@@ -60,7 +60,7 @@ def explain(target: str = "shop/web") -> int:
     return main(["explain", target])
 
 
-def test_a_refused_deployment(cluster: FakeLists, capsys: Output) -> None:
+def test_denied_deployment_is_explained(cluster: FakeLists, capsys: Output) -> None:
     """Which image, why, what to do, and who said so when; exit code 1."""
     assert explain() == 1
     assert capsys.readouterr().out == (
@@ -75,13 +75,13 @@ def test_a_refused_deployment(cluster: FakeLists, capsys: Output) -> None:
     )
 
 
-def test_only_what_view_rights_allow_is_read(cluster: FakeLists) -> None:
+def test_explain_reads_only_objects_of_role_view(cluster: FakeLists) -> None:
     """No Secrets, nothing outside of the namespace, no configuration of webhooks."""
     explain()
     assert set(cluster.calls) == {f"{APPS}/deployments/web", f"{APPS}/replicasets", EVENTS}
 
 
-def test_a_condition_says_it_when_the_events_are_gone(cluster: FakeLists, capsys: Output) -> None:
+def test_condition_is_used_if_events_are_gone(cluster: FakeLists, capsys: Output) -> None:
     """Events are kept for an hour, the condition for as long as it holds."""
     cluster.collections[EVENTS] = []
     condition = {"type": "ReplicaFailure", "status": "True", "message": API_SERVER}
@@ -111,7 +111,7 @@ def test_chinese_denials_are_found(cluster: FakeLists, capsys: Output) -> None:
         ("shop/rc/web", "/api/v1/namespaces/shop/replicationcontrollers/web"),
     ],
 )
-def test_every_kind_of_workload(cluster: FakeLists, target: str, path: str) -> None:
+def test_every_kind_of_workload_is_explained(cluster: FakeLists, target: str, path: str) -> None:
     """By the Events of the object itself."""
     kind = {"statefulset": "StatefulSet", "rs": "ReplicaSet", "rc": "ReplicationController"}
     named = target.split("/")[1]
@@ -120,7 +120,7 @@ def test_every_kind_of_workload(cluster: FakeLists, target: str, path: str) -> N
     assert explain(target) == 1
 
 
-def test_a_cron_job_is_explained_by_its_jobs(cluster: FakeLists, capsys: Output) -> None:
+def test_cron_job_is_explained_by_its_jobs(cluster: FakeLists, capsys: Output) -> None:
     """The Events are on the Job."""
     batch = "/apis/batch/v1/namespaces/shop"
     template = {"spec": {"containers": [{"name": "c", "image": IMAGE}]}}
@@ -139,7 +139,7 @@ def test_a_cron_job_is_explained_by_its_jobs(cluster: FakeLists, capsys: Output)
     assert "Reported by Job/report-1" in capsys.readouterr().out
 
 
-def test_a_refusal_of_an_older_image_is_no_news(cluster: FakeLists, capsys: Output) -> None:
+def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output) -> None:
     """The developer has changed the image since; the Event is still there."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment("swr.cn-north-4.myhuaweicloud.com/shop/web:3.0")
     assert explain() == 0
@@ -155,7 +155,9 @@ def test_a_refusal_of_an_older_image_is_no_news(cluster: FakeLists, capsys: Outp
     ],
     ids=["all there", "old Pods are ready, new ones refused", "one is missing"],
 )
-def test_whether_it_still_holds(cluster: FakeLists, status: dict[str, int], code: int) -> None:
+def test_denial_is_current_unless_all_updated_pods_are_ready(
+    cluster: FakeLists, status: dict[str, int], code: int
+) -> None:
     """A workload with all its Pods of its present template is refused no more."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment(**status)
     assert explain() == code
@@ -169,7 +171,7 @@ def test_whether_it_still_holds(cluster: FakeLists, status: dict[str, int], code
         ('admission webhook "other.example.com" denied the request: no', "other"),
     ],
 )
-def test_what_is_not_about_images_is_said_to_be_so(
+def test_failure_unrelated_to_images_is_reported_as_such(
     cluster: FakeLists, message: str, verdict: str, capsys: Output
 ) -> None:
     """A quota or a webhook that does not answer is somebody else's to mend."""
@@ -179,14 +181,14 @@ def test_what_is_not_about_images_is_said_to_be_so(
     assert (said["verdict"], said["message"]) == (verdict, message)
 
 
-def test_nothing_wrong(cluster: FakeLists, capsys: Output) -> None:
+def test_healthy_workload_exits_with_code_0(cluster: FakeLists, capsys: Output) -> None:
     """Exit code 0."""
     cluster.collections[EVENTS] = []
     assert explain() == 0
     assert "No condition and no Event says that its Pods are refused." in capsys.readouterr().out
 
 
-def test_events_that_may_not_be_read_are_a_gap(cluster: FakeLists, capsys: Output) -> None:
+def test_forbidden_events_exit_with_code_3(cluster: FakeLists, capsys: Output) -> None:
     """Exit code 3: nothing was seen, and not all was looked at."""
     cluster.failures[3] = ClusterError(403, 'events is forbidden: User "dev" cannot list')
     assert explain() == 3
@@ -194,7 +196,9 @@ def test_events_that_may_not_be_read_are_a_gap(cluster: FakeLists, capsys: Outpu
 
 
 @pytest.mark.parametrize("target", ["other/priv", "other/deploy/priv"])
-def test_what_may_not_be_read_is_said_to_be_so(cluster: FakeLists, target: str, capsys: Output) -> None:
+def test_forbidden_workload_exits_with_code_3_and_names_role(
+    cluster: FakeLists, target: str, capsys: Output
+) -> None:
     """Fault E6: without rights there is nothing that could be said of what there is."""
     denied = ClusterError(403, 'GET /x: 403 deployments is forbidden: User "dev" cannot get resource')
     cluster.failures = dict.fromkeys(range(1, 20), denied)
@@ -210,7 +214,7 @@ def test_what_may_not_be_read_is_said_to_be_so(cluster: FakeLists, target: str, 
     )
 
 
-def test_no_such_workload(cluster: FakeLists, capsys: Output) -> None:
+def test_unknown_workload_exits_with_code_2(cluster: FakeLists, capsys: Output) -> None:
     """Exit code 2, and why a refused Pod cannot be found."""
     assert explain("shop/nobody") == 2
     error = capsys.readouterr().err
@@ -219,7 +223,7 @@ def test_no_such_workload(cluster: FakeLists, capsys: Output) -> None:
 
 
 @pytest.mark.parametrize("target", ["web", "shop/Secret/web", "a/b/c/d", "shop/", "../x", "shop/..%2f"])
-def test_what_names_no_workload(cluster: FakeLists, target: str, capsys: Output) -> None:
+def test_invalid_target_exits_with_code_2(cluster: FakeLists, target: str, capsys: Output) -> None:
     """Exit code 2 and how to write it; nothing is asked."""
     assert explain(target) == 2
     assert "write NAMESPACE/NAME or NAMESPACE/KIND/NAME" in capsys.readouterr().err
@@ -227,12 +231,12 @@ def test_what_names_no_workload(cluster: FakeLists, target: str, capsys: Output)
 
 
 @pytest.mark.parametrize("kind", ["deploy", "Deployment", "deployments", "DEPLOYMENT"])
-def test_kinds_as_people_write_them(kind: str) -> None:
+def test_kind_is_accepted_in_kubectl_spellings(kind: str) -> None:
     """As for kubectl."""
     assert parse_target(f"shop/{kind}/web") == ("shop", "Deployment", "web")
 
 
-def test_an_event_cannot_move_the_cursor(cluster: FakeLists, capsys: Output) -> None:
+def test_control_characters_of_event_are_escaped(cluster: FakeLists, capsys: Output) -> None:
     """Anybody may write Events."""
     cluster.collections[EVENTS] = [event(f"{API_SERVER}\x1b[2J")]
     explain()

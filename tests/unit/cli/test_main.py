@@ -33,13 +33,17 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_good_policy_is_valid(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_check_of_valid_policy_exits_with_code_0(
+    policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit code 0 and one line."""
     assert main(["config", "check", str(policy)]) == 0
     assert capsys.readouterr().out == f"{policy}: valid\n"
 
 
-def test_warnings_do_not_fail_a_policy(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_check_with_warnings_exits_with_code_0(
+    policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is doubtful is said, and the file can be used."""
     policy.write_text(GOOD + "onLookupFailure: allow\n", encoding="utf-8")
     assert main(["config", "check", str(policy)]) == 0
@@ -50,7 +54,7 @@ def test_warnings_do_not_fail_a_policy(policy: Path, capsys: pytest.CaptureFixtu
     )
 
 
-def test_every_problem_is_listed(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_check_lists_every_problem(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, one line a problem, each with its path."""
     policy.write_text(GOOD + "mode: block\nlookup: {retries: 9}\n", encoding="utf-8")
     assert main(["config", "check", str(policy)]) == 2
@@ -61,7 +65,7 @@ def test_every_problem_is_listed(policy: Path, capsys: pytest.CaptureFixture[str
     )
 
 
-def test_problems_as_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_check_prints_problems_as_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same for machines."""
     policy.write_text(GOOD + "mode: block\n", encoding="utf-8")
     assert main(["config", "check", "-o", "json", str(policy)]) == 2
@@ -73,7 +77,7 @@ def test_problems_as_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> N
     }
 
 
-def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_policy_file_exits_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     """The path and the cause, no traceback."""
     assert main(["config", "check", "/nowhere.yaml"]) == 2
     assert capsys.readouterr().out == (
@@ -82,7 +86,7 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_the_schema_is_json_and_describes_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_schema_prints_json_schema_of_policy(capsys: pytest.CaptureFixture[str]) -> None:
     """For editors: every key at the top level of the file."""
     assert main(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
@@ -99,7 +103,7 @@ def test_the_schema_is_json_and_describes_the_file(capsys: pytest.CaptureFixture
     ],
     ids=["check", "review", "serve"],
 )
-def test_a_command_with_a_broken_policy_lists_its_problems(
+def test_command_with_invalid_policy_lists_problems(
     policy: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 2 and the problems on standard error, whatever the command."""
@@ -122,7 +126,7 @@ def test_a_command_with_a_broken_policy_lists_its_problems(
     )
 
 
-def test_a_command_without_the_credential_that_the_policy_names_says_so(
+def test_command_with_missing_credential_exits_with_code_2(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is asked: no image is refused, or let pass, for a mistake of its operator."""
@@ -240,7 +244,7 @@ CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webho
     ],
     ids=["none", "half", "both", "no namespace", "no namespace of the snapshot"],
 )
-def test_where_certificate_and_snapshot_are_kept(
+def test_serve_rejects_inconsistent_certificate_and_secret_options(
     policy: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A certificate comes from files or the cluster, one of them whole; a Secret has its namespace."""
@@ -294,7 +298,7 @@ def test_summary_is_the_first_line_of_the_help(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("action", [["schema"], ["check", str(EXAMPLE)]], ids=["much", "little"])
-def test_a_reader_that_goes_away_is_no_traceback(action: list[str]) -> None:
+def test_closed_pipe_does_not_cause_traceback(action: list[str]) -> None:
     """``swr-trust config schema | head -1`` ends quietly."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -316,7 +320,7 @@ STRANGE = [
 @pytest.mark.parametrize(
     ("environment", "lines", "image", "output", "shown"), STRANGE, ids=["locale", "table", "json"]
 )
-def test_what_cannot_be_written_is_escaped(
+def test_unencodable_output_is_escaped(
     policy: Path, environment: dict[str, str], lines: str, image: str, output: str, shown: str
 ) -> None:
     """Chinese in an ASCII locale, bytes that are no text: no traceback, the usual exit code."""
@@ -338,7 +342,7 @@ def test_what_cannot_be_written_is_escaped(
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_no_traceback(policy: Path) -> None:
+def test_full_disk_does_not_cause_traceback(policy: Path) -> None:
     """Exit code 2 and the cause."""
     command = [*COMMAND, "config", "check", str(policy)]
     with Path("/dev/full").open("w", encoding="utf-8") as full:
@@ -347,7 +351,7 @@ def test_a_full_disk_is_no_traceback(policy: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_closed_output_is_no_traceback(policy: Path) -> None:
+def test_closed_standard_output_does_not_cause_traceback(policy: Path) -> None:
     """``>&-``: the exit code is all that is wanted."""
     command = f"exec {COMMAND[0]} check --config {policy} nginx >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)

@@ -35,7 +35,7 @@ def kubeconfig(folder: Path) -> Path:
     return path
 
 
-def test_a_port_that_is_taken(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_occupied_port_exits_with_code_2(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
     """Exit code 2 and which."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -46,7 +46,9 @@ def test_a_port_that_is_taken(write_policy: WritePolicy, tmp_path: Path, capsys:
     assert capsys.readouterr().err == f"swr-trust: cannot listen on port {port}: Address already in use\n"
 
 
-def test_without_a_cluster(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_rescan_without_cluster_exits_with_code_2(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
     """Exit code 2 and what is missing."""
     arguments = ["rescan", "--config", str(write_policy("")), "--kubeconfig", str(tmp_path / "none")]
     assert main(arguments) == 2
@@ -54,7 +56,7 @@ def test_without_a_cluster(write_policy: WritePolicy, tmp_path: Path, capsys: Ou
 
 
 @pytest.mark.slow
-def test_the_process_serves_while_the_api_server_is_gone_and_ends_when_told(
+def test_rescan_serves_probes_without_api_server_until_sigterm(
     write_policy: WritePolicy, tmp_path: Path
 ) -> None:
     """No crash loop: probes are answered in the middle of a round, and the end is at once."""

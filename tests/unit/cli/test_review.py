@@ -50,22 +50,22 @@ RENDERED_FINDINGS = [
 ]
 
 
-def test_every_image_of_a_rendered_chart_is_found_with_its_line(
-    write_policy: WritePolicy, capsys: Output
-) -> None:
+def test_images_of_rendered_chart_are_found_with_lines(write_policy: WritePolicy, capsys: Output) -> None:
     """Documents that hold no images are passed over, zero replicas are not."""
     assert review(write_policy(""), "-o", "json", RENDERED) == 1
     assert found(capsys.readouterr().out) == RENDERED_FINDINGS
 
 
-def test_standard_input(write_policy: WritePolicy, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_reviewed(
+    write_policy: WritePolicy, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``helm template ... | swr-trust review -``."""
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(Path(RENDERED).read_bytes())))
     assert review(write_policy(""), "-o", "json", "-") == 1
     assert found(capsys.readouterr().out) == [("<stdin>", *row[1:]) for row in RENDERED_FINDINGS]
 
 
-def test_a_folder_with_lists(write_policy: WritePolicy, capsys: Output) -> None:
+def test_folder_with_lists_is_reviewed(write_policy: WritePolicy, capsys: Output) -> None:
     """YAML and JSON files of a folder, items of Lists and of typed lists; other files are left alone."""
     assert review(write_policy(""), "-o", "json", str(DATA / "app")) == 1
     assert found(capsys.readouterr().out) == [
@@ -75,7 +75,7 @@ def test_a_folder_with_lists(write_policy: WritePolicy, capsys: Output) -> None:
     ]
 
 
-def test_a_folder_for_kustomize(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_kustomization_file_is_skipped(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
     """A kustomization makes objects and is none, whether it says so or not."""
     (tmp_path / "k").mkdir()
     (tmp_path / "k" / "kustomization.yaml").write_text("resources: [pod.json]\n", encoding="utf-8")
@@ -85,13 +85,15 @@ def test_a_folder_for_kustomize(write_policy: WritePolicy, tmp_path: Path, capsy
     assert len(found(capsys.readouterr().out)) == 1
 
 
-def test_a_file_without_a_name(write_policy: WritePolicy, capsys: Output) -> None:
+def test_empty_file_name_exits_with_code_2(write_policy: WritePolicy, capsys: Output) -> None:
     """A variable that is empty is not the folder that the command runs in."""
     assert review(write_policy(""), "") == 2
     assert capsys.readouterr().err == "swr-trust: a FILE is empty: check whether a variable is not set\n"
 
 
-def test_nothing_to_judge_is_said(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_folder_without_objects_exits_with_code_2(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
     """A gate in CI that looks at the wrong folder must not look like one that is content."""
     (tmp_path / "empty").mkdir()
     assert review(write_policy(""), str(tmp_path / "empty")) == 2
@@ -103,7 +105,7 @@ def test_nothing_to_judge_is_said(write_policy: WritePolicy, tmp_path: Path, cap
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n---\n", "null\n"])
-def test_a_review_of_nothing_fails(
+def test_empty_input_exits_with_code_2(
     write_policy: WritePolicy, tmp_path: Path, text: str, capsys: Output
 ) -> None:
     """Fault E3: ``helm template`` that failed leaves an empty pipe."""
@@ -113,7 +115,7 @@ def test_a_review_of_nothing_fails(
     assert capsys.readouterr().err == "swr-trust: no Kubernetes object was found\n"
 
 
-def test_objects_without_images_are_no_failure(
+def test_objects_without_images_exit_with_code_0(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """A folder of ConfigMaps is not nothing."""
@@ -134,7 +136,7 @@ spec:
 """
 
 
-def test_a_kind_that_makes_pods_and_is_not_judged_is_named(
+def test_unsupported_workload_kind_exits_with_code_3(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """Fault E3: an Argo Rollout, an OpenKruise CloneSet; exit code 3 unless told otherwise."""
@@ -164,7 +166,7 @@ spec:
 """
 
 
-def test_null_is_absent(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
+def test_null_fields_count_as_absent(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
     """Fault E1: as for the API server, in every field."""
     path = tmp_path / "pod.yaml"
     path.write_text(NULLS, encoding="utf-8")
@@ -175,7 +177,7 @@ def test_null_is_absent(write_policy: WritePolicy, tmp_path: Path, capsys: Outpu
     ]
 
 
-def test_what_cannot_be_read_hides_nothing_else(
+def test_unreadable_object_does_not_hide_other_objects(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """Fault E1: the other objects of the file, of a List and of other files are judged and shown."""
@@ -200,7 +202,7 @@ def test_what_cannot_be_read_hides_nothing_else(
     ]
 
 
-def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
+def test_review_table_has_rows_and_summary(write_policy: WritePolicy, capsys: Output) -> None:
     """Where, what, the finding and the webhook's words; a sum at the end."""
     assert review(write_policy(""), str(DATA / "app" / "list.yaml")) == 1
     file = DATA / "app" / "list.yaml"
@@ -238,12 +240,14 @@ def test_the_table(write_policy: WritePolicy, capsys: Output) -> None:
         ("", "never", 0),
     ],
 )
-def test_what_fails_a_build(write_policy: WritePolicy, policy: str, fail_on: str, code: int) -> None:
+def test_fail_on_option_determines_exit_code(
+    write_policy: WritePolicy, policy: str, fail_on: str, code: int
+) -> None:
     """``refused`` looks ahead to enforcement, ``enforced`` goes by the modes, ``never`` only reports."""
     assert review(write_policy(policy), "--fail-on", fail_on, RENDERED) == code
 
 
-def test_the_namespace_of_objects_that_name_none(write_policy: WritePolicy) -> None:
+def test_namespace_option_applies_to_objects_without_namespace(write_policy: WritePolicy) -> None:
     """Exemptions count by namespace."""
     policy = write_policy(
         "exemptions: [{name: all of ci, namespaces: [ci], images: ['**'], reason: throw-away}]\n"
@@ -252,7 +256,9 @@ def test_the_namespace_of_objects_that_name_none(write_policy: WritePolicy) -> N
     assert review(policy, "--namespace", "ci", str(DATA / "app")) == 0
 
 
-def test_swr_away(write_policy: WritePolicy, emulator: Emulator, tmp_path: Path, capsys: Output) -> None:
+def test_swr_outage_exits_with_code_3(
+    write_policy: WritePolicy, emulator: Emulator, tmp_path: Path, capsys: Output
+) -> None:
     """Exit code 3: nothing is refused for what it is, and nothing is known; the cause is told once."""
     emulator.break_with("status", status=500)
     manifest = tmp_path / "pod.yaml"
@@ -277,7 +283,7 @@ spec:
 """
 
 
-def test_aliases_and_merge_keys_are_followed(
+def test_yaml_aliases_and_merge_keys_are_resolved(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """As kubectl follows them: an image cannot hide behind an anchor; its line is where it is written."""
@@ -293,9 +299,7 @@ def test_aliases_and_merge_keys_are_followed(
     ]
 
 
-def test_of_a_key_that_stands_twice_the_later_counts(
-    write_policy: WritePolicy, tmp_path: Path, capsys: Output
-) -> None:
+def test_last_of_duplicate_keys_is_used(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
     """As for kubectl: what is judged is what is applied."""
     path = tmp_path / "pod.yaml"
     pod = f"apiVersion: v1\nkind: Pod\nspec:\n  containers: [{{image: {HOST}/shop/web:1.0}}]\n"
@@ -317,7 +321,7 @@ PULLED = [
 
 
 @pytest.mark.parametrize(("image", "line", "reason"), PULLED, ids=[" ".join(case[:2]) for case in PULLED])
-def test_the_pull_policy_is_the_one_that_the_webhook_would_see(
+def test_default_pull_policy_is_that_of_api_server(
     write_policy: WritePolicy,
     emulator: Emulator,
     tmp_path: Path,
@@ -337,7 +341,7 @@ def test_the_pull_policy_is_the_one_that_the_webhook_would_see(
     assert row["reason"] == reason
 
 
-def test_what_a_manifest_holds_does_not_steer_the_terminal(
+def test_control_characters_of_manifest_are_escaped(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """Control characters of names and images are shown escaped."""
@@ -428,7 +432,7 @@ def test_what_a_manifest_holds_does_not_steer_the_terminal(
         "no file",
     ],
 )
-def test_what_cannot_be_read_is_named_with_file_and_line(
+def test_unreadable_manifest_is_named_with_file_and_line(
     write_policy: WritePolicy, tmp_path: Path, text: str | None, message: str, capsys: Output
 ) -> None:
     """Fault E2: exit code 2; what cannot be judged, or is read otherwise by kubectl, is never passed over."""
@@ -575,7 +579,7 @@ SARIF: dict[str, Any] = {
 }
 
 
-def test_sarif_has_the_structure_of_its_standard(write_policy: WritePolicy, capsys: Output) -> None:
+def test_sarif_output_is_valid_against_schema(write_policy: WritePolicy, capsys: Output) -> None:
     """Version 2.1.0, every rule that a result names, and one result per refused image at its line."""
     assert review(write_policy(""), "-o", "sarif", RENDERED) == 1
     log = json.loads(capsys.readouterr().out)
@@ -617,14 +621,14 @@ def test_sarif_has_the_structure_of_its_standard(write_policy: WritePolicy, caps
 
 
 @pytest.mark.parametrize(("mode", "level"), [("enforce", "error"), ("warn", "warning"), ("audit", "warning")])
-def test_the_level_follows_the_mode(write_policy: WritePolicy, mode: str, level: str, capsys: Output) -> None:
+def test_sarif_level_follows_mode(write_policy: WritePolicy, mode: str, level: str, capsys: Output) -> None:
     """What would be refused under enforcement is a warning until it is enforced."""
     review(write_policy(f"mode: {mode}\n"), "-o", "sarif", str(DATA / "app"))
     results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
     assert [result["level"] for result in results] == [level, level]
 
 
-def test_a_finding_that_moves_in_its_file_keeps_its_fingerprint(
+def test_moved_finding_keeps_its_fingerprint(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """A code host does not report it again."""
@@ -639,7 +643,7 @@ def test_a_finding_that_moves_in_its_file_keeps_its_fingerprint(
     assert prints[0] == prints[1]
 
 
-def test_junit(write_policy: WritePolicy, emulator: Emulator, capsys: Output) -> None:
+def test_junit_has_one_case_per_image(write_policy: WritePolicy, emulator: Emulator, capsys: Output) -> None:
     """A case per image; refused ones fail, those SWR could not be asked about are errors."""
     emulator.break_with("status", match="ml/", status=500)
     assert review(write_policy(""), "-o", "junit", str(DATA / "app")) == 1
@@ -655,7 +659,7 @@ def test_junit(write_policy: WritePolicy, emulator: Emulator, capsys: Output) ->
     ]
 
 
-def test_junit_stays_xml_whatever_an_image_holds(
+def test_junit_output_is_valid_xml_for_any_image(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
     """Control characters, which XML cannot hold, are shown escaped."""
@@ -677,15 +681,13 @@ def test_junit_stays_xml_whatever_an_image_holds(
     ],
     ids=["trusted", "untrusted", "unknown", "both"],
 )
-def test_check_says_by_its_exit_code_what_it_found(
-    write_policy: WritePolicy, images: list[str], code: int
-) -> None:
+def test_check_exit_code_follows_findings(write_policy: WritePolicy, images: list[str], code: int) -> None:
     """0 all trusted, 1 some refused, 3 some unknown; refused is the stronger word."""
     names = [f"{HOST}/{image}" for image in images]
     assert main(["check", "--config", str(write_policy("")), *names]) == code
 
 
-def test_check_prints_all_there_is_to_know(write_policy: WritePolicy, capsys: Output) -> None:
+def test_check_prints_all_fields_as_json(write_policy: WritePolicy, capsys: Output) -> None:
     """As JSON, one object an image, in the order asked."""
     main(["check", "--config", str(write_policy("")), "-o", "json", f"{HOST}/shop/web:2.0"])
     (row,) = json.loads(capsys.readouterr().out)

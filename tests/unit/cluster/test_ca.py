@@ -44,7 +44,7 @@ def verifies(material: CertificateBundle, bundle: bytes, moment: dt.datetime) ->
     return True
 
 
-def test_what_is_made_can_be_served() -> None:
+def test_issued_certificate_is_valid() -> None:
     """By the strict rules of RFC 5280, for the names of the Service."""
     material = issue(NAMES, NOW)
     assert read_material(material.data, NAMES, NOW) == material
@@ -91,18 +91,18 @@ OTHER = issue(NAMES, NOW)
         "not begun",
     ],
 )
-def test_what_cannot_be_served_is_told(broken: dict[str, bytes], moment: dt.datetime) -> None:
+def test_unusable_certificate_bundle_is_rejected(broken: dict[str, bytes], moment: dt.datetime) -> None:
     """Whoever may write the Secret may write anything into it."""
     assert read_material(broken, NAMES, moment) is None
 
 
-def test_nothing_is_due_at_first() -> None:
+def test_fresh_certificate_is_not_renewed() -> None:
     """The very same value comes back: there is nothing to write."""
     assert renew(GOOD, NAMES, NOW) is GOOD
     assert renew(GOOD, NAMES, NOW + 59 * DAY) is GOOD
 
 
-def test_a_serving_certificate_is_renewed_a_month_before_its_end() -> None:
+def test_serving_certificate_is_renewed_a_month_before_expiry() -> None:
     """By the same authority."""
     moment = NOW + 61 * DAY
     renewed = renew(GOOD, NAMES, moment)
@@ -112,7 +112,7 @@ def test_a_serving_certificate_is_renewed_a_month_before_its_end() -> None:
     assert renew(renewed, NAMES, moment) is renewed
 
 
-def test_a_new_authority_is_trusted_before_it_signs() -> None:
+def test_new_ca_is_trusted_before_it_signs() -> None:
     """First the bundle grows, then the certificate changes, and at each step both sides agree."""
     moment = NOW
     material = GOOD
@@ -134,7 +134,7 @@ def test_a_new_authority_is_trusted_before_it_signs() -> None:
     assert verifies(signed, grown.bundle, later)
 
 
-def test_an_authority_that_has_ended_leaves() -> None:
+def test_expired_ca_is_removed_from_bundle() -> None:
     """The bundle does not grow for ever."""
     moment, material, longest = NOW, GOOD, 0
     for _ in range(400):
@@ -147,14 +147,14 @@ def test_an_authority_that_has_ended_leaves() -> None:
     assert longest == 2
 
 
-def test_authorities_that_were_trusted_stay_so_beside_one_that_is_made_anew() -> None:
+def test_new_bundle_keeps_trusted_cas() -> None:
     """What other replicas serve goes on being accepted while they learn of it."""
     fresh = issue(NAMES, NOW + DAY, GOOD.bundle)
     assert serials(fresh.bundle)[1:] == serials(GOOD.bundle)
     assert verifies(GOOD, fresh.bundle, NOW + DAY)
 
 
-def test_openssl_takes_what_is_made() -> None:
+def test_openssl_accepts_issued_certificate() -> None:
     """The library that serves it is another one than the library that made it."""
     from webhook.cluster.certificates import _load_pair
 

@@ -59,7 +59,7 @@ def test_certificate_that_kubectl_refuses_is_refused(kind: str, tmp_path: Path) 
     assert caught.value.status == 0
 
 
-def test_common_name_is_not_a_name(tmp_path: Path) -> None:
+def test_common_name_does_not_count_as_host_name(tmp_path: Path) -> None:
     """As for kubectl: only subjectAltName counts."""
     site = Site.of(leaf=replace(LEAF, names=(), common_name="127.0.0.1"))
     with (

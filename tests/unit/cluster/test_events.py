@@ -95,7 +95,7 @@ def owned(*images: str, owner: Mapping[str, Any] = OWNER) -> dict[str, Any]:
     return obj
 
 
-def test_a_refused_pod_makes_an_event_on_the_workload_that_wants_it() -> None:
+def test_denied_pod_creates_event_on_its_owner() -> None:
     """The whole Event, as Kubernetes wants it."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
@@ -126,7 +126,7 @@ def test_a_refused_pod_makes_an_event_on_the_workload_that_wants_it() -> None:
 
 
 @pytest.mark.parametrize("mode", ["warn", "audit"])
-def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
+def test_pod_that_would_be_denied_creates_event(mode: str) -> None:
     """Nobody sees the warning that a controller receives."""
     watched = Watched(policy(rules=(rule(mode=mode),)))
     watched.validate(request(owned(BAD)))
@@ -137,7 +137,7 @@ def test_a_pod_that_would_be_refused_makes_an_event(mode: str) -> None:
     )
 
 
-def test_break_glass_makes_an_event_that_names_the_person_and_the_reason() -> None:
+def test_break_glass_event_names_user_and_reason() -> None:
     """What was admitted by hand is seen by others."""
     watched = Watched(policy(break_glass=BreakGlass("swr-trust/break-glass", groups=frozenset({"oncall"}))))
     obj = pod(BAD)
@@ -149,7 +149,7 @@ def test_break_glass_makes_an_event_that_names_the_person_and_the_reason() -> No
     assert WHAT in event["note"]
 
 
-def test_a_pod_without_a_controller_makes_an_event_on_its_namespace() -> None:
+def test_denied_pod_without_controller_creates_event_on_namespace() -> None:
     """A refused Pod does not exist: nothing could be described."""
     watched = Watched()
     watched.validate(request(pod(BAD)))
@@ -161,7 +161,7 @@ def test_a_pod_without_a_controller_makes_an_event_on_its_namespace() -> None:
     }
 
 
-def test_an_updated_pod_carries_the_event_itself() -> None:
+def test_denied_update_creates_event_on_pod() -> None:
     """It is there to be described."""
     watched = Watched()
     obj = pod(BAD)
@@ -181,14 +181,14 @@ def test_an_updated_pod_carries_the_event_itself() -> None:
     ],
     ids=["trusted", "dry run", "a path for a namespace", "no namespace", "DELETE"],
 )
-def test_what_is_no_news_or_no_real_request_makes_no_event(body: AdmissionRequest) -> None:
+def test_request_without_denial_or_valid_namespace_creates_no_event(body: AdmissionRequest) -> None:
     """Nothing is written; a stranger's namespace reaches no path of the API server."""
     watched = Watched()
     watched.validate(body)
     assert watched.written() == []
 
 
-def test_repetitions_become_one_event_with_a_count() -> None:
+def test_repeated_event_becomes_series_with_count() -> None:
     """A ReplicaSet that retries all day is one Event."""
     watched = Watched()
     watched.validate(request(owned(BAD)), times=3)
@@ -205,7 +205,7 @@ def test_repetitions_become_one_event_with_a_count() -> None:
     assert watched.outcomes == ["created", "repeated"]
 
 
-def test_after_a_long_quiet_a_repetition_is_news() -> None:
+def test_repetition_after_series_lifetime_creates_new_event() -> None:
     """The API server forgets Events after an hour."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
@@ -215,7 +215,7 @@ def test_after_a_long_quiet_a_repetition_is_news() -> None:
     assert len(watched.written()) == 2
 
 
-def test_an_event_that_is_gone_is_written_anew() -> None:
+def test_deleted_event_is_created_again() -> None:
     """Somebody deleted it, or its hour was over."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
@@ -226,7 +226,7 @@ def test_an_event_that_is_gone_is_written_anew() -> None:
     assert len(watched.written()) == 2
 
 
-def test_one_round_writes_so_many_and_no_more() -> None:
+def test_event_writes_per_round_are_limited() -> None:
     """The rate of calls has a limit."""
     watched = Watched()
     for number in range(WRITES_PER_ROUND + 5):
@@ -235,7 +235,7 @@ def test_one_round_writes_so_many_and_no_more() -> None:
     assert len(watched.api.created) == WRITES_PER_ROUND
 
 
-def test_one_namespace_does_not_take_the_place_of_all() -> None:
+def test_pending_events_per_namespace_are_limited() -> None:
     """A flood of different images in one namespace leaves room for another's Event."""
     watched = Watched()
     for number in range(MAX_PENDING_OF_NAMESPACE + 7):
@@ -245,7 +245,7 @@ def test_one_namespace_does_not_take_the_place_of_all() -> None:
     assert watched.written()[-1]["metadata"]["namespace"] == "quiet"
 
 
-def test_the_memory_is_bounded() -> None:
+def test_pending_events_are_limited() -> None:
     """What does not fit is counted and forgotten."""
     watched = Watched()
     for number in range(MAX_PENDING + 3):
@@ -253,7 +253,7 @@ def test_the_memory_is_bounded() -> None:
     assert watched.outcomes == ["dropped"] * 3
 
 
-def test_the_memory_of_written_events_is_bounded() -> None:
+def test_remembered_event_series_are_limited() -> None:
     """The oldest series is forgotten."""
     watched = Watched()
     for number in range(MAX_SERIES + 1):
@@ -267,7 +267,7 @@ def test_the_memory_of_written_events_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])
-def test_an_api_server_that_is_away_is_asked_again_later(status: int) -> None:
+def test_event_is_retried_after_api_server_outage(status: int) -> None:
     """Nothing is lost, and nothing hammers."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
@@ -280,7 +280,7 @@ def test_an_api_server_that_is_away_is_asked_again_later(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])
-def test_an_event_that_the_api_server_does_not_take_is_counted_and_forgotten(status: int) -> None:
+def test_rejected_event_is_counted_and_dropped(status: int) -> None:
     """No rights, a namespace that is being deleted, or an Event that is none."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
@@ -291,7 +291,7 @@ def test_an_event_that_the_api_server_does_not_take_is_counted_and_forgotten(sta
     assert watched.outcomes == ["failed"]
 
 
-def test_a_note_fits_into_an_event() -> None:
+def test_event_note_is_truncated_to_limit() -> None:
     """Whole characters, so many bytes."""
     watched = Watched(policy(hint="信" * 500))
     watched.validate(request(owned(BAD)))
@@ -300,14 +300,14 @@ def test_a_note_fits_into_an_event() -> None:
     assert event["note"].endswith("信...")
 
 
-def test_a_node_is_no_owner_that_an_event_of_the_namespace_could_stand_on() -> None:
+def test_denied_pod_owned_by_node_creates_event_on_namespace() -> None:
     """Nodes have no namespace."""
     watched = Watched()
     watched.validate(request(owned(BAD, owner={**OWNER, "kind": "Node"})))
     assert watched.written()[0]["regarding"]["kind"] == "Namespace"
 
 
-def test_the_worker_ends_when_told() -> None:
+def test_event_worker_stops_on_request() -> None:
     """It does not outlive the server."""
     watched = Watched()
     stop = threading.Event()

@@ -61,7 +61,7 @@ def write_kubeconfig(folder: Path, server: str, **user: Any) -> Path:
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "  \n\n"])
-def test_the_line_end_of_a_token_file_is_no_part_of_the_token(tmp_path: Path, ending: str) -> None:
+def test_line_end_of_token_file_is_stripped(tmp_path: Path, ending: str) -> None:
     """Fault E4: as for kubectl."""
     token = tmp_path / "token"
     token.write_text(SECRET + ending, encoding="ascii")
@@ -71,7 +71,7 @@ def test_the_line_end_of_a_token_file_is_no_part_of_the_token(tmp_path: Path, en
 
 
 @pytest.mark.parametrize("text", [f"{SECRET}\nx", f"{SECRET}\0", f"{SECRET}é"])
-def test_a_token_that_is_none_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+def test_invalid_token_is_rejected_and_not_shown(tmp_path: Path, text: str) -> None:
     """Fault E4: no traceback, and no token in the message."""
     token = tmp_path / "token"
     token.write_text(text, encoding="utf-8")
@@ -99,7 +99,7 @@ def test_a_token_that_is_none_is_refused_and_not_shown(tmp_path: Path, text: str
     ],
     ids=["empty", "cut off", "a tab", "a list", "a word", "odd parts", "odd user", "NUL"],
 )
-def test_a_kubeconfig_that_cannot_be_used_is_a_sentence(
+def test_unusable_kubeconfig_is_reported_in_one_line(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault E4: exit code 2, one line, and nothing of what the file holds."""
@@ -112,7 +112,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_a_sentence(
     assert SECRET not in error
 
 
-def test_kubeconfig_with_a_proxy_that_is_not_a_url_is_a_sentence(
+def test_kubeconfig_with_invalid_proxy_url_is_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fault E4: what the client refuses when it is made, not when the file is read."""
@@ -126,7 +126,7 @@ def test_kubeconfig_with_a_proxy_that_is_not_a_url_is_a_sentence(
     )
 
 
-def test_a_mistake_of_our_own_shows_no_secret(
+def test_internal_error_message_does_not_contain_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault E4: the text of an exception may hold what it failed on. Where it happened is said."""

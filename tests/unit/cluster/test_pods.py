@@ -37,14 +37,14 @@ def one(**changes: Any) -> RunningPod:
     return read(FakeLists({PODS: [pod("a", **changes)]}))[0].pods[0]
 
 
-def test_all_pages_are_read_with_what_remains() -> None:
+def test_all_pod_pages_are_read_with_remaining_count() -> None:
     """Five Pods in pages of two."""
     pages = read(FakeLists({PODS: [pod(name) for name in "abcde"]}))
     assert names(pages) == [f"shop/{name}" for name in "abcde"]
     assert [page.remaining for page in pages] == [3, 1, 0]
 
 
-def test_some_namespaces_and_a_selector() -> None:
+def test_each_namespace_is_listed_once_with_selector() -> None:
     """Each namespace is listed for itself, each once."""
     api = FakeLists(
         {"/api/v1/namespaces/a/pods": [pod("x", "a")], "/api/v1/namespaces/b/pods": [pod("y", "b")]}
@@ -53,7 +53,7 @@ def test_some_namespaces_and_a_selector() -> None:
     assert [query["labelSelector"] for query in api.queries] == ["app=web", "app=web"]
 
 
-def test_pods_that_have_ended_are_left_out() -> None:
+def test_ended_pods_are_skipped() -> None:
     """They run nothing any more."""
     api = FakeLists(
         {
@@ -75,13 +75,13 @@ def test_pods_that_have_ended_are_left_out() -> None:
     ],
     ids=["containerd", "docker", "an image ID", "not started yet"],
 )
-def test_the_digest_that_a_node_runs(image_id: str, digests: Any) -> None:
+def test_running_digest_is_read_from_image_id(image_id: str, digests: Any) -> None:
     """Only a manifest's digest can be compared with SWR's."""
     statuses = [{"name": "main", "imageID": image_id}]
     assert one(status={"containerStatuses": statuses}).digests == digests
 
 
-def test_digests_of_init_and_ephemeral_containers_are_told_apart() -> None:
+def test_running_digests_are_keyed_by_container_list_and_name() -> None:
     """A container and an init container may have one name."""
     status = {
         "initContainerStatuses": [{"name": "main", "imageID": f"a@{DIGEST}"}],
@@ -90,7 +90,7 @@ def test_digests_of_init_and_ephemeral_containers_are_told_apart() -> None:
     assert set(one(status=status).digests) == {("initContainers", "main"), ("ephemeralContainers", "debug")}
 
 
-def test_a_static_pod_is_one_that_its_node_owns() -> None:
+def test_static_pod_is_recognized_by_node_owner() -> None:
     """The annotation alone is anybody's to write."""
     mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
     assert one(**mirror, **owned_by("Node", "n1")).is_static
@@ -108,7 +108,7 @@ def test_a_static_pod_is_one_that_its_node_owns() -> None:
         (("Rollout", "x"), "Rollout/x"),
     ],
 )
-def test_a_pod_belongs_to_what_a_person_would_change(owner: tuple[str, str], workload: str) -> None:
+def test_workload_of_pod_is_its_top_level_owner(owner: tuple[str, str], workload: str) -> None:
     """The owner's owner where that is a controller of Kubernetes, else the owner."""
     api = FakeLists(
         {
@@ -125,7 +125,7 @@ def test_a_pod_belongs_to_what_a_person_would_change(owner: tuple[str, str], wor
     assert str(read(api)[0].pods[0].workload) == workload
 
 
-def test_a_pod_without_owner_is_its_own_workload() -> None:
+def test_pod_without_owner_is_its_own_workload() -> None:
     """A bare Pod."""
     assert str(one().workload) == "Pod/a"
 
@@ -138,7 +138,7 @@ def test_replica_sets_are_listed_once_per_namespace() -> None:
     assert api.calls.count(REPLICA_SETS) == 1
 
 
-def test_without_the_right_to_list_replica_sets_names_are_guessed() -> None:
+def test_workload_is_guessed_without_permission_to_list_replica_sets() -> None:
     """By the hash that the Deployment's controller puts into label and name; it is said once."""
     labels = {"labels": {"pod-template-hash": "5d4f"}}
     api = FakeLists({PODS: [pod("p", **owned_by("ReplicaSet", "web-5d4f"), **labels)]})
@@ -149,7 +149,7 @@ def test_without_the_right_to_list_replica_sets_names_are_guessed() -> None:
     assert gaps(pages) == []
 
 
-def test_an_expired_token_begins_the_list_again_behind_the_last_pod() -> None:
+def test_expired_continue_token_restarts_list_after_last_pod() -> None:
     """410 Gone: no Pod is lost and none is counted twice, and the report says it is of two moments."""
     keys = [("a-b", "x"), ("a", "y"), ("a", "z"), ("b", "w")]
     api = FakeLists({PODS: [pod(name, namespace) for namespace, name in keys]})
@@ -161,7 +161,7 @@ def test_an_expired_token_begins_the_list_again_behind_the_last_pod() -> None:
     ]
 
 
-def test_a_token_that_expires_again_and_again_ends_it() -> None:
+def test_repeatedly_expired_continue_token_leaves_gap() -> None:
     """Not for ever: what is missing makes the report partial."""
     api = FakeLists({PODS: [pod(name) for name in "abcd"]})
     api.failures = {call: ClusterError(410, "too old") for call in (2, 4, 6, 8, 10)}
@@ -173,7 +173,7 @@ def test_a_token_that_expires_again_and_again_ends_it() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])
-def test_a_call_that_may_succeed_is_repeated(status: int) -> None:
+def test_transient_list_failure_is_retried(status: int) -> None:
     """An API server that is updated is away for some seconds."""
     api = FakeLists({PODS: [pod(name) for name in "abc"]})
     api.failures = {call: ClusterError(status, "away") for call in (2, 3, 4)}
@@ -181,7 +181,7 @@ def test_a_call_that_may_succeed_is_repeated(status: int) -> None:
     assert (names(pages), gaps(pages)) == (["shop/a", "shop/b", "shop/c"], [])
 
 
-def test_an_api_server_that_stays_away_leaves_a_gap() -> None:
+def test_lasting_api_server_outage_leaves_gap() -> None:
     """What was read before is kept."""
     api = FakeLists({PODS: [pod(name) for name in "abc"]})
     api.failures = {call: ClusterError(0, "refused") for call in range(2, 99)}
@@ -190,7 +190,7 @@ def test_an_api_server_that_stays_away_leaves_a_gap() -> None:
     assert gaps(pages) == ["Pods in all namespaces could not be read to the end: refused"]
 
 
-def test_a_missing_right_says_what_to_ask_for() -> None:
+def test_missing_permission_to_list_pods_is_named() -> None:
     """403: the other namespaces are read all the same."""
     api = FakeLists({"/api/v1/namespaces/b/pods": [pod("y", "b")]})
     api.failures[1] = ClusterError(403, "no")
@@ -206,7 +206,7 @@ def test_a_missing_right_says_what_to_ask_for() -> None:
     ]
 
 
-def test_a_namespace_that_is_not_there_is_a_gap() -> None:
+def test_unknown_namespace_is_reported_as_gap() -> None:
     """The API server answers an empty list: a name with a typing error must not look clean."""
     api = FakeLists({})
     api.objects["/api/v1/namespaces/empty"] = {}
@@ -214,7 +214,7 @@ def test_a_namespace_that_is_not_there_is_a_gap() -> None:
     assert gaps(read(api, "shpo")) == ["the namespace shpo does not exist, or not any more"]
 
 
-def test_a_namespace_that_is_deleted_while_it_is_read() -> None:
+def test_namespace_deleted_during_list_keeps_pods_seen() -> None:
     """Its last pages come up empty; what was seen stays."""
     api = FakeLists({"/api/v1/namespaces/shop/pods": [pod(name) for name in "abc"]})
 
@@ -226,7 +226,7 @@ def test_a_namespace_that_is_deleted_while_it_is_read() -> None:
     assert names(read(api, "shop")) == ["shop/a", "shop/b"]
 
 
-def test_a_pod_that_cannot_be_read_is_a_gap() -> None:
+def test_unreadable_pod_is_reported_as_gap() -> None:
     """It is not passed over in silence."""
     broken = pod("b")
     broken["spec"] = {"containers": 1}
@@ -238,7 +238,7 @@ def test_a_pod_that_cannot_be_read_is_a_gap() -> None:
     ]
 
 
-def test_a_call_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_list_call_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is on the whole answer, not between two bytes of it."""
     import threading
 

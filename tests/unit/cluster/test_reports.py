@@ -90,7 +90,7 @@ class Published:
 BAD = running("shop/api:1", workload="Deployment/api")
 
 
-def test_a_report_says_what_is_wrong_with_which_workload() -> None:
+def test_report_lists_findings_by_workload() -> None:
     """The whole object."""
     published = Published(owner="audit")
     published.publish(audit(running(), BAD))
@@ -151,7 +151,7 @@ def test_a_report_says_what_is_wrong_with_which_workload() -> None:
     ],
     ids=["a mode lets it through", "SWR could not be asked"],
 )
-def test_a_result_is_called_what_reports_call_it(
+def test_finding_is_mapped_to_report_result_and_severity(
     pods: Any, changes: Any, facts: Any, summary: str, result: str, severity: str
 ) -> None:
     """Only what is refused today is a failure that is scored."""
@@ -162,7 +162,7 @@ def test_a_result_is_called_what_reports_call_it(
     assert published.of()["summary"][summary] == 1
 
 
-def test_exempt_images_are_skipped() -> None:
+def test_exempt_images_are_counted_as_skipped() -> None:
     """Counted, not listed."""
     published = Published()
     exempt = policy(exemptions=(exemption("e", [f"{HOST}/shop/web"]),))
@@ -170,7 +170,7 @@ def test_exempt_images_are_skipped() -> None:
     assert published.of()["summary"] == {"pass": 0, "skip": 1, "warn": 0, "fail": 1, "error": 0}
 
 
-def test_a_namespace_without_findings_has_no_report() -> None:
+def test_report_of_namespace_without_findings_is_deleted() -> None:
     """What there was is deleted."""
     published = Published()
     published.publish(audit(BAD, running("shop/api:1", namespace="other")))
@@ -179,7 +179,7 @@ def test_a_namespace_without_findings_has_no_report() -> None:
     assert list(published.api.kept) == [f"{OPEN}/namespaces/other/reports/swr-trust"]
 
 
-def test_all_pages_of_reports_are_read() -> None:
+def test_all_report_pages_are_read() -> None:
     """Five namespaces at two a page."""
     published = Published()
     published.publish(audit(*(running("shop/api:1", namespace=f"n{n}") for n in range(5))))
@@ -187,7 +187,7 @@ def test_all_pages_of_reports_are_read() -> None:
     assert (published.outcomes, published.api.kept) == (["deleted"] * 5, {})
 
 
-def test_a_partial_round_deletes_nothing_and_says_so_in_what_it_writes() -> None:
+def test_partial_round_deletes_no_reports_and_is_annotated() -> None:
     """A namespace that was not seen is not a clean one."""
     published = Published()
     published.publish(audit(BAD, running("shop/api:1", namespace="other")))
@@ -207,7 +207,7 @@ def test_a_partial_round_deletes_nothing_and_says_so_in_what_it_writes() -> None
     ],
     ids=["both", "the newer", "the older", "neither"],
 )
-def test_reports_are_written_in_the_api_that_is_served(
+def test_reports_are_written_to_newest_served_api(
     served: tuple[str, ...], written: str | None, api: str
 ) -> None:
     """The newer one where there are both."""
@@ -220,7 +220,7 @@ def test_reports_are_written_in_the_api_that_is_served(
     assert published.notes.named("report_api_found") == [(api,)]
 
 
-def test_reports_in_the_older_api_go_when_the_newer_one_comes() -> None:
+def test_reports_of_older_api_are_deleted_if_newer_is_served() -> None:
     """No finding is counted twice."""
     published = Published(WG)
     published.publish(audit(BAD))
@@ -229,7 +229,7 @@ def test_reports_in_the_older_api_go_when_the_newer_one_comes() -> None:
     assert list(published.api.kept) == [f"{OPEN}/namespaces/shop/reports/swr-trust"]
 
 
-def test_a_report_is_bounded_in_results_and_says_how_many_are_missing() -> None:
+def test_report_results_are_limited_and_omitted_ones_counted() -> None:
     """The summary counts all of them."""
     published = Published()
     images = [f"shop/app-{number}:1" for number in range(MAX_RESULTS + 500)]
@@ -241,7 +241,7 @@ def test_a_report_is_bounded_in_results_and_says_how_many_are_missing() -> None:
     assert report["summary"]["fail"] == MAX_RESULTS + 500
 
 
-def test_a_report_is_bounded_in_bytes() -> None:
+def test_report_size_is_limited() -> None:
     """Whatever lengths strangers choose, etcd's 1.5 MiB are far."""
     published = Published()
     images = [f"example.com/{number}/{'x' * 180}/{'y' * 400}:1" for number in range(MAX_RESULTS)]
@@ -261,7 +261,7 @@ def test_a_report_is_bounded_in_bytes() -> None:
     ],
     ids=["being deleted", "deleted", "no right", "invalid", "too large"],
 )
-def test_a_report_that_cannot_be_written_costs_no_other(error: ClusterError, outcomes: list[str]) -> None:
+def test_failed_report_does_not_affect_other_reports(error: ClusterError, outcomes: list[str]) -> None:
     """A namespace that is deleted meanwhile is nobody's fault."""
     published = Published()
     published.api.errors["APPLY", "/shop/"] = error
@@ -271,7 +271,7 @@ def test_a_report_that_cannot_be_written_costs_no_other(error: ClusterError, out
 
 @pytest.mark.parametrize("status", [0, 429, 503])
 @pytest.mark.parametrize("method", ["GET", "LIST", "APPLY"])
-def test_an_api_server_that_is_away_is_not_hammered(status: int, method: str) -> None:
+def test_api_server_outage_ends_report_writing(status: int, method: str) -> None:
     """The rest is left for the next round."""
     published = Published()
     published.api.errors[method, "openreports"] = ClusterError(status, "away")
@@ -280,7 +280,7 @@ def test_an_api_server_that_is_away_is_not_hammered(status: int, method: str) ->
     assert len([call for call in published.api.calls if call.startswith(method)]) == 1
 
 
-def test_an_owner_that_cannot_be_read_leaves_reports_without_one() -> None:
+def test_unreadable_owner_leaves_reports_without_owner() -> None:
     """They are written all the same."""
     published = Published(owner="audit")
     published.api.errors["GET", "clusterroles"] = ClusterError(403, "forbidden")
@@ -288,7 +288,7 @@ def test_an_owner_that_cannot_be_read_leaves_reports_without_one() -> None:
     assert "ownerReferences" not in published.of()["metadata"]
 
 
-def test_a_new_owner_is_written_into_reports_that_say_the_same() -> None:
+def test_changed_owner_is_written_to_unchanged_reports() -> None:
     """A ClusterRole that was made anew would leave orphans behind."""
     published = Published()
     published.publish(audit(BAD))
@@ -297,7 +297,7 @@ def test_a_new_owner_is_written_into_reports_that_say_the_same() -> None:
     assert published.outcomes == ["written"]
 
 
-def test_names_that_a_stranger_chose_stay_text() -> None:
+def test_workload_names_are_not_used_in_paths() -> None:
     """A workload's kind and name are parts of an object, never of a path."""
     published = Published()
     published.publish(audit(running("shop/api:1", workload="../x/..")))

@@ -50,11 +50,11 @@ class Watched:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_page_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warming, "PAGE_PAUSE", 0.0)
 
 
-def test_each_image_that_runs_is_asked_about_once() -> None:
+def test_warm_up_looks_up_each_running_image_once() -> None:
     """Wherever it is in a Pod, and however many Pods use it."""
     pods = [
         running(f"{HOST}/shop/web:1", f"{HOST}/shop/api:1"),
@@ -64,7 +64,7 @@ def test_each_image_that_runs_is_asked_about_once() -> None:
     assert Watched(*pods).run() == ["shop/web:1", "shop/api:1", "shop/init:1", "shop/log:latest"]
 
 
-def test_what_a_review_would_not_ask_is_not_asked() -> None:
+def test_warm_up_skips_images_that_need_no_lookup() -> None:
     """Ended Pods, other registries, exempt images, no references, digests alone, and Pods that cannot be read."""
     pods = [
         running(f"{HOST}/shop/done:1", phase="Succeeded"),
@@ -77,7 +77,7 @@ def test_what_a_review_would_not_ask_is_not_asked() -> None:
     assert Watched(*pods, current=current).run() == ["shop/web:1"]
 
 
-def test_it_reads_in_small_pages() -> None:
+def test_warm_up_reads_small_pages() -> None:
     """A page is decoded at a stretch, and others wait for it."""
     watched = Watched(*(running(f"{HOST}/shop/web:{index}") for index in range(5)))
     watched.run()
@@ -86,7 +86,9 @@ def test_it_reads_in_small_pages() -> None:
 
 
 @pytest.mark.parametrize(("bound", "value"), [("MAX_IMAGES", 3), ("MAX_PAGES", 2)])
-def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
+def test_warm_up_is_limited_in_images_and_pages(
+    monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
     """A large cluster is not read to its end."""
     monkeypatch.setattr(warming, bound, value)
     watched = Watched(*(running(f"{HOST}/shop/web:{index}") for index in range(10)))
@@ -94,14 +96,14 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) 
     assert len(watched.api.calls) == 2
 
 
-def test_it_ends_with_the_process() -> None:
+def test_warm_up_stops_with_process() -> None:
     """After the page that it is at."""
     watched = Watched(*(running(f"{HOST}/shop/web:{index}") for index in range(10)))
     watched.stop.set()
     assert len(watched.run()) == 2
 
 
-def test_without_the_right_to_list_it_says_so_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_warm_up_without_permission_is_logged_and_ends(caplog: pytest.LogCaptureFixture) -> None:
     """The webhook serves as it would without."""
     watched = Watched(running(f"{HOST}/shop/web:1"))
     watched.api.failures[1] = ClusterError(403, 'cannot list resource "pods"')

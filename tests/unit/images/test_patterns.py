@@ -82,7 +82,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("pattern", "message"), INVALID)
-def test_a_bad_pattern_is_explained(pattern: str, message: str) -> None:
+def test_invalid_pattern_error_names_the_fix(pattern: str, message: str) -> None:
     """The message says what to write instead."""
     with pytest.raises(InvalidPatternError) as caught:
         parse_pattern(pattern)
@@ -103,13 +103,13 @@ COVERS = [
 
 
 @pytest.mark.parametrize(("wide", "narrow", "expected"), COVERS)
-def test_covering_is_claimed_only_when_certain(wide: str, narrow: str, expected: bool) -> None:
+def test_pattern_covers_another_only_if_certain(wide: str, narrow: str, expected: bool) -> None:
     """A rule is called unreachable only where that is certain."""
     assert parse_pattern(wide).covers(parse_pattern(narrow)) is expected
 
 
 @given(references())
-def test_every_reference_is_a_pattern_that_matches_itself(text: str) -> None:
+def test_reference_as_pattern_matches_itself(text: str) -> None:
     """A whole name without wildcard is the plainest pattern."""
     reference = parse_reference(text)
     name = (
@@ -120,7 +120,7 @@ def test_every_reference_is_a_pattern_that_matches_itself(text: str) -> None:
     assert parse_pattern(name).matches(reference)
 
 
-def test_many_stars_do_not_backtrack() -> None:
+def test_pattern_with_many_stars_does_not_backtrack() -> None:
     """A glob of many stars against a long name ends at once."""
     pattern = parse_pattern(f"{H}/" + "a*" * 60 + "b")
     assert not pattern.matches(parse_reference(f"{H}/" + "a" * 200))

@@ -42,7 +42,7 @@ VALID = [
 
 
 @pytest.mark.parametrize(("text", "domain", "path", "tag", "digest"), VALID, ids=[case[0] for case in VALID])
-def test_references_are_parsed_and_normalised(
+def test_references_are_parsed_and_normalized(
     text: str, domain: str, path: str, tag: str | None, digest: str | None
 ) -> None:
     """Domain, path, tag and digest as a container runtime reads them."""
@@ -112,14 +112,14 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("text", "reason"), INVALID, ids=[repr(case[0][:40]) for case in INVALID])
-def test_what_is_no_reference_is_told_apart(text: str, reason: str) -> None:
+def test_invalid_reference_has_specific_reason(text: str, reason: str) -> None:
     """Each way to be wrong has a reason of its own (T23, T25)."""
     with pytest.raises(InvalidReferenceError) as caught:
         parse_reference(text)
     assert caught.value.reason == reason
 
 
-def test_an_error_never_repeats_a_hostile_input() -> None:
+def test_reference_error_does_not_quote_input() -> None:
     """The text of an error is ours alone."""
     with pytest.raises(InvalidReferenceError) as caught:
         parse_reference("evil\x1b[31m/x")
@@ -127,14 +127,14 @@ def test_an_error_never_repeats_a_hostile_input() -> None:
 
 
 @given(references())
-def test_the_canonical_form_parses_to_itself(text: str) -> None:
+def test_canonical_reference_parses_to_itself(text: str) -> None:
     """``parse(str(parse(text))) == parse(text)`` for every valid reference."""
     reference = parse_reference(text)
     assert parse_reference(str(reference)) == reference
 
 
 @given(st.one_of(near_misses(), st.text(max_size=300)))
-def test_any_text_is_a_reference_or_an_invalid_one(text: str) -> None:
+def test_any_text_is_parsed_or_rejected_as_invalid(text: str) -> None:
     """Nothing else is ever raised, and what is accepted is safe to put into a URL path."""
     try:
         reference = parse_reference(text)
@@ -149,7 +149,7 @@ def test_any_text_is_a_reference_or_an_invalid_one(text: str) -> None:
     st.sampled_from(["a", "a_", "a.", "a-", "a/", "_", ":", "@", "a__"]),
     st.sampled_from(["", "!", "_", ":x@"]),
 )
-def test_work_grows_no_faster_than_the_text(unit: str, end: str) -> None:
+def test_parsing_work_is_linear_in_text_length(unit: str, end: str) -> None:
     """Four times the text is about four times the work, counted in executed lines, not in seconds."""
     short, long = (_lines(unit * count + end) for count in (60 // len(unit), 240 // len(unit)))
     assert long <= 8 * short + 50
@@ -174,7 +174,7 @@ def _lines(text: str) -> int:
     return count
 
 
-def test_a_long_text_is_refused_before_it_is_looked_at() -> None:
+def test_too_long_reference_is_rejected_before_parsing() -> None:
     """The regular expressions never see more than the longest reference has."""
     with pytest.raises(InvalidReferenceError, match=f"at most {MAX_LENGTH} characters"):
         parse_reference("a_" * 5000 + "!")

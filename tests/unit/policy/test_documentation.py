@@ -65,7 +65,7 @@ def schema_keys() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", PAGES)
-def test_every_key_is_explained_with_its_default(language: str) -> None:
+def test_every_schema_key_is_documented_with_its_default(language: str) -> None:
     """No key without a row, no row without a key, and the default is the program's own."""
     written = {
         key: "required" if default == REQUIRED[language] else default
@@ -86,7 +86,7 @@ def test_both_pages_have_the_same_tables_and_examples() -> None:
 
 
 @pytest.mark.parametrize("text", BLOCK.findall(PAGES["en"]), ids=lambda text: text.partition("\n")[0])
-def test_every_example_is_a_policy(text: str) -> None:
+def test_every_documented_example_is_valid_policy(text: str) -> None:
     """Taken as it is, or with the keys that must be given."""
     rest = {key: value for key, value in REST.items() if f"\n{key}:" not in f"\n{text}"}
     parse_policy(text + (yaml.safe_dump(rest) if rest else ""))
@@ -95,13 +95,13 @@ def test_every_example_is_a_policy(text: str) -> None:
 EXAMPLES = PATTERN_ROW.findall(PAGES["en"])
 
 
-def test_the_examples_of_patterns_were_found() -> None:
+def test_pattern_examples_are_found() -> None:
     """All rows of the table."""
     assert len(EXAMPLES) == 10
 
 
 @pytest.mark.parametrize(("pattern", "match", "other"), EXAMPLES)
-def test_every_example_of_a_pattern_does_what_the_page_says(pattern: str, match: str, other: str) -> None:
+def test_pattern_examples_match_as_documented(pattern: str, match: str, other: str) -> None:
     """It matches the one and not the other."""
     compiled = parse_pattern(pattern)
     assert compiled.matches(parse_reference(match))
@@ -109,7 +109,7 @@ def test_every_example_of_a_pattern_does_what_the_page_says(pattern: str, match:
 
 
 @pytest.mark.parametrize("language", PAGES)
-def test_every_link_leads_somewhere(language: str) -> None:
+def test_every_link_has_existing_target(language: str) -> None:
     """Files that exist, and headings of this page."""
     page = PAGES[language]
     anchors = {

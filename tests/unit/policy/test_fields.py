@@ -142,7 +142,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("section", "key", "value", "message"), REFUSED)
-def test_a_value_that_cannot_be_right_is_refused_with_what_to_write(
+def test_invalid_value_is_rejected_with_instruction(
     section: str, key: str, value: object, message: str
 ) -> None:
     """The first problem says where, what and what instead; a secret is never repeated (T17)."""
@@ -171,7 +171,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("section", "key", "value"), TAKEN)
-def test_what_is_right_is_taken(section: str, key: str, value: object) -> None:
+def test_valid_value_is_accepted(section: str, key: str, value: object) -> None:
     """As it is written."""
     read(section, key, value)
 

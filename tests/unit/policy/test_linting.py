@@ -200,7 +200,7 @@ CASES: list[tuple[str, Policy, list[str]]] = [
 @pytest.mark.parametrize(
     ("checked", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_doubtful_policies_are_warned_of(checked: Policy, expected: list[str]) -> None:
+def test_lint_warns_of_dangerous_or_useless_policy(checked: Policy, expected: list[str]) -> None:
     """The warning says what happens, not only what is written."""
     assert [str(problem) for problem in lint(checked, NOW)] == expected
 

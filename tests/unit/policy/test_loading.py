@@ -31,7 +31,7 @@ def problems(text: str | bytes) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_the_whole_example_is_read() -> None:
+def test_example_file_is_read_completely() -> None:
     """Every key of the example file ends up where it belongs."""
     policy = load_policy(str(EXAMPLE))
     first, second = policy.registries.registries
@@ -56,7 +56,7 @@ def test_the_whole_example_is_read() -> None:
     assert policy.hint == "How to get an image trusted: https://wiki.example.com/trust"
 
 
-def test_the_defaults_are_the_strict_ones() -> None:
+def test_policy_defaults_are_strict() -> None:
     """Only registries and credentials must be given."""
     policy = parse_policy(MINIMAL)
     assert policy == Policy(policy.version, policy.registries)
@@ -71,7 +71,7 @@ def test_the_defaults_are_the_strict_ones() -> None:
     )
 
 
-def test_all_problems_are_listed_in_one_go() -> None:
+def test_all_problems_are_reported_together() -> None:
     """Types, unknown keys and meanings alike, each with its path."""
     text = """\
 apiVersion: swr-trust/v1
@@ -314,25 +314,25 @@ BROKEN: list[tuple[str, str, list[str]]] = [
 @pytest.mark.parametrize(
     ("text", "expected"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
 )
-def test_what_is_wrong_is_said_with_its_path(text: str, expected: list[str]) -> None:
+def test_problem_is_reported_with_its_path(text: str, expected: list[str]) -> None:
     """What is wrong, where, and what to write instead."""
     assert problems(text) == expected
 
 
-def test_loopback_endpoints_may_be_plain() -> None:
+def test_loopback_endpoint_may_use_plain_http() -> None:
     """An emulator on this machine needs no TLS."""
     for host in ("127.0.0.1:9", "localhost:9", "[::1]:9"):
         parse_policy(START + TOKEN + E.replace("https://e", f"'http://{host}'"))
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_missing_policy_file_is_named_in_error() -> None:
     """The path and the cause."""
     with pytest.raises(ConfigError) as caught:
         load_policy("/nowhere/policy.yaml")
     assert str(caught.value) == "/nowhere/policy.yaml cannot be read: No such file or directory"
 
 
-def test_a_bomb_of_aliases_is_refused() -> None:
+def test_yaml_alias_bomb_is_rejected() -> None:
     """A few lines cannot stand for billions of values."""
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
     for before, name in zip("abcdefgh", "bcdefghi", strict=True):
@@ -340,7 +340,7 @@ def test_a_bomb_of_aliases_is_refused() -> None:
     assert problems("\n".join(lines)) == ["the file holds more than 50000 values, from line 5 on"]
 
 
-def test_a_file_larger_than_a_config_map_is_refused() -> None:
+def test_file_larger_than_config_map_is_rejected() -> None:
     """Nothing larger can come from a cluster."""
     assert problems(b"#" * (1024 * 1024 + 1)) == [
         "the file is larger than 1024 KiB: a ConfigMap holds no more"
@@ -351,7 +351,7 @@ def test_a_file_larger_than_a_config_map_is_refused() -> None:
     ("text", "seconds"),
     [("1s", 1), ("90s", 90), ("10m", 600), ("1h", 3600), ("40m30s", 2430), ("1.5s", 1.5), ("0h1m", 60)],
 )
-def test_durations(text: str, seconds: float) -> None:
+def test_durations_are_parsed_with_units(text: str, seconds: float) -> None:
     """Numbers with units, largest first."""
     assert parse_policy(MINIMAL + f"cache: {{trusted: {text}}}\n").cache.trusted == seconds
 
@@ -364,7 +364,7 @@ def test_durations(text: str, seconds: float) -> None:
         ("2027-06-30T10:00:00Z", "2027-06-30T10:00:00+00:00"),
     ],
 )
-def test_expiry(text: str, moment: str) -> None:
+def test_expiry_date_includes_whole_day_in_utc(text: str, moment: str) -> None:
     """A date counts to its end in UTC; a time is what it says."""
     policy = parse_policy(MINIMAL + f"exemptions: [{{name: a, reason: b, images: [a], expires: {text}}}]\n")
     expires = policy.exemptions[0].expires
@@ -373,7 +373,7 @@ def test_expiry(text: str, moment: str) -> None:
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200))
-def test_any_file_is_a_policy_or_has_problems(text: str | bytes) -> None:
+def test_any_file_content_is_policy_or_config_error(text: str | bytes) -> None:
     """Nothing but ``ConfigError`` is ever raised."""
     with contextlib.suppress(ConfigError):
         parse_policy(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
@@ -402,7 +402,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(keys, values, max_size=4))
-def test_any_structure_is_a_policy_or_has_problems(value: dict[str, Any]) -> None:
+def test_any_yaml_structure_is_policy_or_config_error(value: dict[str, Any]) -> None:
     """Wrong types at any depth are problems, not crashes."""
     import yaml
 
@@ -411,7 +411,7 @@ def test_any_structure_is_a_policy_or_has_problems(value: dict[str, Any]) -> Non
         parse_policy(text)
 
 
-def test_every_key_is_described_for_editors() -> None:
+def test_json_schema_describes_every_key() -> None:
     """The JSON Schema explains each key and refuses others."""
     schema = build_json_schema()
     bare = [
@@ -424,7 +424,7 @@ def test_every_key_is_described_for_editors() -> None:
     assert all(definition["additionalProperties"] is False for definition in schema["$defs"].values())
 
 
-def test_the_example_holds_every_key_of_the_top_level() -> None:
+def test_example_file_holds_every_top_level_key() -> None:
     """The example is complete."""
     import yaml
 

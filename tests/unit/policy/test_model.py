@@ -100,7 +100,7 @@ questions = st.lists(
 
 
 @given(rules(), exemptions(), st.sampled_from(Mode), questions)
-def test_what_is_remembered_is_what_would_be_worked_out(
+def test_memoized_matches_equal_computed_matches(
     some_rules: tuple[Rule, ...],
     some_exemptions: tuple[Exemption, ...],
     mode: Mode,
@@ -115,7 +115,7 @@ def test_what_is_remembered_is_what_would_be_worked_out(
             assert current.exemption_for(namespace, image, now) is expected
 
 
-def test_two_policies_share_no_memory() -> None:
+def test_policies_do_not_share_memoized_matches() -> None:
     """Equal ones neither."""
     image = parse_reference("nginx")
     first, second = policy(rules=(rule("a", mode="audit"),)), policy(rules=(rule("b", mode="warn"),))
@@ -123,7 +123,7 @@ def test_two_policies_share_no_memory() -> None:
     assert [item.name if item is not None else None for item in found] == ["a", "b", "a"]
 
 
-def test_an_exemption_ends_for_images_that_are_remembered() -> None:
+def test_exemption_ends_for_memoized_images() -> None:
     """At its very instant, and the next one in the file takes over."""
     ending = exemption("ending", expires=dt.datetime.fromtimestamp(NOW, dt.UTC))
     current = policy(exemptions=(ending, exemption("lasting")))
@@ -136,7 +136,7 @@ def test_an_exemption_ends_for_images_that_are_remembered() -> None:
     assert names == ["ending", "lasting", "ending"]
 
 
-def test_memory_is_bounded() -> None:
+def test_memoized_matches_are_bounded() -> None:
     """Whatever namespaces and images are asked about."""
     current = policy(rules=(rule("a", mode="audit"),))
     for number in range(MAX_REMEMBERED + 100):
@@ -158,12 +158,14 @@ def test_memory_is_bounded() -> None:
         ("", [], False),
     ],
 )
-def test_users_and_groups_are_compared_whole(username: str, groups: list[str], allowed: bool) -> None:
+def test_break_glass_users_and_groups_match_whole_names(
+    username: str, groups: list[str], allowed: bool
+) -> None:
     """A user is no group, and no name is a pattern (T17)."""
     glass = BreakGlass(users=frozenset({"alice"}), groups=frozenset({"oncall"}))
     assert glass.allows(username, groups) is allowed
 
 
-def test_by_default_nobody_breaks_the_glass() -> None:
+def test_break_glass_is_not_allowed_by_default() -> None:
     """Not even whoever may do anything else."""
     assert not BreakGlass().allows("admin", ["system:masters"])

@@ -27,6 +27,6 @@ from webhook.policy.namespaces import NamespacePatterns
         (("x", "y"), "z", False),
     ],
 )
-def test_globs(globs: tuple[str, ...], namespace: str, expected: bool) -> None:
+def test_namespace_glob_matches_whole_name(globs: tuple[str, ...], namespace: str, expected: bool) -> None:
     """``*`` is any run of characters, everything else is itself."""
     assert NamespacePatterns(globs).match(namespace) is expected

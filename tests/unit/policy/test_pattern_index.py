@@ -60,7 +60,7 @@ namespaces = st.lists(st.sampled_from(["*", "shop", "team-*", "dev"]), min_size=
 
 
 @given(st.lists(lists, max_size=20), references)
-def test_whatever_matches_is_found(items: list[list[str]], reference: ImageReference) -> None:
+def test_index_finds_every_matching_pattern(items: list[list[str]], reference: ImageReference) -> None:
     """What certainly matches and what only may, as if all were compared with all."""
     compiled = [tuple(map(parse_pattern, texts)) for texts in items]
     index = PatternIndex(compiled)
@@ -79,7 +79,7 @@ def test_whatever_matches_is_found(items: list[list[str]], reference: ImageRefer
     st.lists(st.lists(st.text("ab*-", min_size=1, max_size=5), max_size=3), max_size=20),
     st.text("ab-", min_size=1, max_size=6),
 )
-def test_whatever_is_about_a_namespace_is_found(items: list[list[str]], namespace: str) -> None:
+def test_namespace_index_finds_every_matching_glob(items: list[list[str]], namespace: str) -> None:
     """As if its name were compared with all globs."""
     expected = [
         position for position, globs in enumerate(items) if NamespacePatterns(tuple(globs)).match(namespace)
@@ -113,7 +113,7 @@ def naive(chosen: Policy) -> Policy:
     references,
     st.sampled_from(["shop", "team-1", "dev", "other"]),
 )
-def test_a_policy_decides_as_if_it_compared_all_with_all(
+def test_indexed_policy_equals_exhaustive_comparison(
     rules: list[tuple[list[str], list[str], str | None]],
     exemptions: list[tuple[list[str], list[str]]],
     reference: ImageReference,
@@ -143,7 +143,7 @@ def test_a_policy_decides_as_if_it_compared_all_with_all(
         ("shop/team/x{}-*/**", "shop/team/x7-a/web:1"),
     ],
 )
-def test_few_of_many_are_compared(pattern: str, image: str) -> None:
+def test_index_compares_few_of_many_patterns(pattern: str, image: str) -> None:
     """Fault C3: of two hundred rules about as many names one is compared, wherever in the path they differ."""
     index = PatternIndex([[parse_pattern(f"{HOSTS[0]}/{pattern.format(n)}")] for n in range(200)])
     found = list(index.candidates(parse_reference(f"{HOSTS[0]}/{image}")))
@@ -151,7 +151,7 @@ def test_few_of_many_are_compared(pattern: str, image: str) -> None:
     assert [list(positions_in(held)) for _, held in found] == [[7]]
 
 
-def test_few_namespaces_of_many_are_compared() -> None:
+def test_index_compares_few_of_many_namespace_globs() -> None:
     """Fault C3: what many rules say of namespaces is compared once, and only where it begins alike."""
     globs = [[f"team-{n % 100}-*", "*-dev"] for n in range(1000)]
     pauses: list[None] = []
@@ -160,7 +160,7 @@ def test_few_namespaces_of_many_are_compared() -> None:
     assert len(pauses) == 2
 
 
-def test_nothing_below_the_first_that_counts_is_compared() -> None:
+def test_index_does_not_compare_after_first_certain_match() -> None:
     """Neither rules below one that certainly matches, nor exemptions below one without an end."""
     reference = parse_reference(f"{HOSTS[0]}/shop/web:1")
     index = PatternIndex([[parse_pattern(f"*.{n}.example.com/**")] for n in range(9)])
@@ -174,7 +174,7 @@ def test_nothing_below_the_first_that_counts_is_compared() -> None:
     assert first.match(reference, last=EVERY ^ 1, pause=lambda: pauses.append(None)) == (5, 5)
 
 
-def test_what_is_remembered_of_namespaces_is_little() -> None:
+def test_memoized_matches_use_little_memory_per_namespace() -> None:
     """Fault C2: an author creates a thousand namespaces. The policy is not kept once more for each."""
     current = policy(
         rules=[rule(f"r{n}", [f"{HOSTS[0]}/o{n}-{i}/**" for i in range(3)], mode="audit") for n in range(200)]

@@ -30,7 +30,7 @@ class Watched:
         return self.file.check()
 
 
-def test_a_changed_file_takes_effect(tmp_path: Path) -> None:
+def test_changed_policy_file_takes_effect(tmp_path: Path) -> None:
     """Subscribers hear of it before it is in force."""
     watched = Watched(tmp_path)
     heard: list[tuple[Policy, bool]] = []
@@ -41,7 +41,7 @@ def test_a_changed_file_takes_effect(tmp_path: Path) -> None:
     assert watched.file.check() is False
 
 
-def test_a_config_map_is_followed_through_its_symlink(tmp_path: Path) -> None:
+def test_config_map_symlink_swap_is_detected(tmp_path: Path) -> None:
     """Kubernetes swaps ``..data``."""
     for name, mode in (("a", "warn"), ("b", "audit")):
         (tmp_path / name).mkdir()
@@ -56,7 +56,7 @@ def test_a_config_map_is_followed_through_its_symlink(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "mode: [", MINIMAL + "mood: warn\n", MINIMAL[: len(MINIMAL) // 2]])
-def test_a_broken_file_changes_nothing(tmp_path: Path, text: str) -> None:
+def test_invalid_policy_file_keeps_last_policy(tmp_path: Path, text: str) -> None:
     """The last good policy stays, and the problem is counted and kept for the probe."""
     watched = Watched(tmp_path)
     before = watched.file.current
@@ -66,7 +66,7 @@ def test_a_broken_file_changes_nothing(tmp_path: Path, text: str) -> None:
     assert len(watched.notes.named("policy_rejected")) == 1
 
 
-def test_a_broken_file_is_complained_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_policy_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log lists all problems, and not again each two seconds."""
     watched = Watched(tmp_path)
     with caplog.at_level(logging.ERROR):
@@ -77,9 +77,7 @@ def test_a_broken_file_is_complained_of_once(tmp_path: Path, caplog: pytest.LogC
     assert record.problems[0].startswith("mood: there is no such key, did you mean mode?")  # type: ignore[attr-defined]
 
 
-def test_a_policy_that_cannot_be_followed_changes_nothing_until_it_can(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_policy_that_cannot_be_applied_is_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A CA file that is mounted a moment later for one; it is complained of once."""
     watched = Watched(tmp_path)
     missing = [Problem("registries", "the caFile is not there")]
@@ -101,7 +99,7 @@ def test_a_policy_that_cannot_be_followed_changes_nothing_until_it_can(
     assert watched.file.problems == ()
 
 
-def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:
+def test_missing_policy_file_keeps_last_policy(tmp_path: Path) -> None:
     """A file that is away for a moment is no reason to stop."""
     watched = Watched(tmp_path)
     watched.path.unlink()
@@ -111,7 +109,7 @@ def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:
     assert watched.file.problems == ()
 
 
-def test_a_file_that_is_mended_to_what_it_was_clears_the_problem(tmp_path: Path) -> None:
+def test_restored_policy_file_clears_problems(tmp_path: Path) -> None:
     """Undoing a mistake is a success, too."""
     watched = Watched(tmp_path)
     watched.write("broken")
@@ -119,15 +117,13 @@ def test_a_file_that_is_mended_to_what_it_was_clears_the_problem(tmp_path: Path)
     assert watched.file.problems == ()
 
 
-def test_a_broken_file_at_the_start_is_an_error(tmp_path: Path) -> None:
+def test_invalid_policy_file_at_start_is_error(tmp_path: Path) -> None:
     """There is no last good policy yet."""
     with pytest.raises(ConfigError):
         Watched(tmp_path, "broken: [")
 
 
-def test_exemptions_that_end_are_reported_once_a_day(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ending_exemptions_are_reported_once_a_day(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Two weeks ahead, in log and metric."""
     ending = "exemptions: [{name: soon, reason: r, images: [a], expires: 2027-01-20}, {name: gone, reason: r, images: [b], expires: 2026-01-01}]\n"
     with caplog.at_level(logging.WARNING):

@@ -43,7 +43,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("mode", "rules", "image", "expected"), CASES)
-def test_rule_in_doubt_the_strictest_counts(
+def test_strictest_of_possible_rules_applies(
     mode: str, rules: list[tuple[str, str]], image: str, expected: str
 ) -> None:
     """Fault B7: a digest beside or instead of the tag does not lead around a stricter rule."""
@@ -52,7 +52,7 @@ def test_rule_in_doubt_the_strictest_counts(
     assert current.mode_for(current.rule_for("shop", parse_reference(image))) == expected
 
 
-def test_rules_in_doubt_of_the_same_mode_demands_add_up() -> None:
+def test_demands_of_possible_rules_with_same_mode_are_combined() -> None:
     """Fault B7: which of the two counts is unknown, so both sets of demands do."""
     first = rule("first", [f"{X}:v*"], require_pull_always=True)
     second = rule("second", [X], require_digest=True)
@@ -93,7 +93,7 @@ def rule_of_content(current: Policy, tag: str, digest: str) -> Rule | None:
 
 
 @given(some_rules(), st.sampled_from(Mode), st.sampled_from(IMAGES))
-def test_rule_is_as_strict_as_that_of_every_content_the_image_may_have(
+def test_rule_is_at_least_as_strict_as_for_every_possible_content(
     rules: tuple[Rule, ...], mode: Mode, image: str
 ) -> None:
     """Fault B7: no way to write an image is judged more mildly than what it may run."""

@@ -112,20 +112,20 @@ def client(
         ("timeout=٣s", 9.0),
     ],
 )
-def test_a_second_or_half_of_the_time_is_kept_back(query: str, expected_seconds: float) -> None:
+def test_review_deadline_reserves_time_for_answer(query: str, expected_seconds: float) -> None:
     """The parameter is rounded up by kube-apiserver, and the answer has a way to go."""
     assert time_to_decide(query) == expected_seconds
 
 
 @pytest.mark.parametrize(("query", "expected_at_most"), [("?timeout=2s", 1.0), ("", 9.0)])
-def test_a_review_is_decided_within_the_callers_time(query: str, expected_at_most: float) -> None:
+def test_review_deadline_is_that_of_query_string(query: str, expected_at_most: float) -> None:
     """The deadline that the validator is given is that of the query string."""
     decider = FakeValidator()
     assert client(decider).post(f"/validate{query}", data=review(pod()), headers=JSON).status_code == 200
     assert expected_at_most - 0.5 < decider.remaining[0] <= expected_at_most
 
 
-def test_a_review_is_answered_under_its_uid() -> None:
+def test_review_is_answered_with_its_uid() -> None:
     """The whole answer of an admitted Pod."""
     answer = client().post("/validate", data=review(pod()), headers=JSON)
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
@@ -136,7 +136,7 @@ def test_a_review_is_answered_under_its_uid() -> None:
     }
 
 
-def test_a_refused_review_is_an_http_success() -> None:
+def test_denied_review_has_http_status_200() -> None:
     """A refusal is an answer; the whole of it, through the real validator."""
     decider, _ = make_validator(facts={"shop/web:2": TrustStatus.UNTRUSTED})
     answer = client(decider).post("/validate", data=review(pod(f"{HOST}/shop/web:2")), headers=JSON)
@@ -155,7 +155,7 @@ def test_a_refused_review_is_an_http_success() -> None:
     "content_type",
     ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/json;"],
 )
-def test_json_may_be_said_in_several_ways(content_type: str) -> None:
+def test_json_media_type_is_accepted_in_any_spelling(content_type: str) -> None:
     """The media type counts, not its spelling or parameters."""
     answer = client().post("/validate", data=review(pod()), headers={"Content-Type": content_type})
     assert answer.status_code == 200
@@ -267,7 +267,7 @@ BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "headers", "expected_status", "expected_error"), BROKEN)
-def test_a_broken_call_gets_its_status_and_a_sentence(
+def test_bad_request_has_status_and_error_sentence(
     method: str, path: str, body: bytes, headers: dict[str, str], expected_status: int, expected_error: str
 ) -> None:
     """The whole answer is one JSON object with one sentence, and it is counted by status."""
@@ -281,7 +281,7 @@ def test_a_broken_call_gets_its_status_and_a_sentence(
     assert counted == 1
 
 
-def test_a_body_of_the_greatest_size_is_read() -> None:
+def test_body_of_maximum_size_is_read() -> None:
     """7 MiB to the byte are no broken call."""
     body = review(pod())
     body = body[:-1] + b" " * (MAX_BODY - len(body)) + body[-1:]
@@ -289,7 +289,7 @@ def test_a_body_of_the_greatest_size_is_read() -> None:
     assert client().post("/validate", data=body, headers=JSON).status_code == 200
 
 
-def test_without_the_client_certificate_that_is_asked_for_nothing_is_decided() -> None:
+def test_review_without_required_client_certificate_is_rejected() -> None:
     """403, before the body is looked at; probes stay open."""
     decider = FakeValidator()
     browser = client(decider, certificate=SimpleNamespace(requires_client=True))
@@ -315,7 +315,7 @@ def _crash(_: AdmissionRequest) -> Decision:
         ),
     ],
 )
-def test_our_own_failure_refuses_under_the_uid(decide: Callable[[AdmissionRequest], Decision]) -> None:
+def test_internal_error_is_denied_with_uid(decide: Callable[[AdmissionRequest], Decision]) -> None:
     """Never an HTTP error, which `failurePolicy: Ignore` would let pass; nothing of the cause leaks."""
     metrics = Metrics("test")
     answer = client(FakeValidator(decide), metrics=metrics).post(
@@ -372,7 +372,9 @@ def test_requests_in_flight_are_counted() -> None:
         ),
     ],
 )
-def test_the_probes(path: str, ready: bool, expected_status: int, expected_body: str) -> None:
+def test_probes_have_expected_status_and_body(
+    path: str, ready: bool, expected_status: int, expected_body: str
+) -> None:
     """Alive is whoever answers; ready is what the report says, with its lines on request or in trouble."""
     answer = client(probes=FakeProbes(is_ready=ready)).get(path)
     assert (answer.status_code, answer.mimetype, answer.text) == (
@@ -389,7 +391,7 @@ def test_metrics_are_exposed() -> None:
     assert 'swr_trust_build_info{version="test"} 1.0\n' in answer.text
 
 
-def test_the_page_of_metrics_is_not_made_for_each_of_a_flood() -> None:
+def test_metrics_page_is_cached_for_frequent_requests() -> None:
     """Fault C3: 4,000 GETs of 34 bytes took six seconds of the loop."""
     metrics = CountingMetrics("test")
     reader = client(metrics=metrics)
@@ -398,7 +400,7 @@ def test_the_page_of_metrics_is_not_made_for_each_of_a_flood() -> None:
     assert BURST <= metrics.rendered < 5 * BURST  # some are made anew meanwhile, by the clock
 
 
-def test_applications_share_nothing() -> None:
+def test_applications_do_not_share_metrics() -> None:
     """Two of them in one process count each for itself."""
     first, second = Metrics("a"), Metrics("b")
     client(metrics=first).get("/nowhere")
@@ -423,14 +425,14 @@ def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[
     return response
 
 
-def test_the_time_that_a_body_took_is_taken_from_the_review() -> None:
+def test_body_read_time_is_deducted_from_review_deadline() -> None:
     """Fault C2: the API server waits since it began to send; a wait in our own budget must not outlast it."""
     decider = FakeValidator()
     call(decider, Body(review(pod("a")), began=time.monotonic() - 1.5))
     assert 2.0 < decider.remaining[0] <= 2.5
 
 
-def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
+def test_truncated_body_is_denied_with_uid() -> None:
     """Fault C2: an HTTP error would be an admission where the failure policy is Ignore."""
     beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
     assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
@@ -441,7 +443,7 @@ def test_a_body_that_there_was_no_room_for_is_refused_under_its_uid() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 40_000])
-def test_a_review_that_may_not_wait_has_no_time(size: int) -> None:
+def test_review_that_may_not_wait_has_expired_deadline(size: int) -> None:
     """Fault C2: what is known is answered all the same, whatever the size of the body."""
     decider = FakeValidator()
     obj = {"metadata": {"annotations": {"a": "x" * size}}}
@@ -449,7 +451,7 @@ def test_a_review_that_may_not_wait_has_no_time(size: int) -> None:
     assert decider.remaining == [0.0]
 
 
-def test_others_have_their_turns_while_a_large_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_body_read_yields_to_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: between its pieces, and before each of the tries that a broken object takes."""
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda _: pauses.append(None))
@@ -458,7 +460,7 @@ def test_others_have_their_turns_while_a_large_body_is_read(monkeypatch: pytest.
     assert len(pauses) == 3 + 3
 
 
-def test_a_large_body_whose_turn_does_not_come_is_refused_under_its_uid() -> None:
+def test_large_body_that_waits_too_long_is_denied_with_uid() -> None:
     """Fault C3: large bodies are read one at a time; 350 of 200 KB at once held the loop for a second."""
     work = LargeWork()
     body = Body(review({"metadata": {"annotations": {"a": "x" * 40_000}}}), began=time.monotonic() - 4.0)

@@ -30,7 +30,7 @@ def lease_of(it: BodyBudget) -> Lease:
     return it.lease(lambda: pytest.fail("a connection was ended"))
 
 
-def test_what_is_over_the_share_is_refused() -> None:
+def test_bytes_over_budget_are_rejected() -> None:
     """Fault C2: the sum is bounded, and a refused piece takes nothing."""
     it = budget()
     first, second = lease_of(it), lease_of(it)
@@ -46,7 +46,7 @@ def test_small_bodies_do_not_wait_for_large_ones() -> None:
     assert lease_of(it).grow(SMALL)
 
 
-def test_a_body_takes_as_its_bytes_arrive() -> None:
+def test_body_reserves_budget_as_bytes_arrive() -> None:
     """Its first bytes from the small share, the rest from the large one."""
     it = budget()
     lease = lease_of(it)
@@ -54,7 +54,7 @@ def test_a_body_takes_as_its_bytes_arrive() -> None:
     assert (lease.beginning, lease.small, lease.large) == (BEGINNING, REST, 2 * SMALL)
 
 
-def test_what_was_taken_is_given_back() -> None:
+def test_reserved_bytes_are_released_once() -> None:
     """Once, however often that is said."""
     it = budget()
     lease = lease_of(it)
@@ -66,7 +66,7 @@ def test_what_was_taken_is_given_back() -> None:
     assert it.held == 0
 
 
-def test_whoever_waits_gets_what_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_body_gets_released_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the time that a body waits."""
     monkeypatch.setattr(body_budget, "WAIT", 10.0)
     it = budget()
@@ -78,7 +78,7 @@ def test_whoever_waits_gets_what_is_given_back(monkeypatch: pytest.MonkeyPatch) 
     timer.join()
 
 
-def test_bodies_that_have_a_part_each_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partly_received_bodies_do_not_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C2: of a crowd that arrived piece by piece each had its part, and all were refused."""
     monkeypatch.setattr(body_budget, "WAIT", 20.0)
     monkeypatch.setattr(body_budget, "PART_WAIT", 1.0)
@@ -101,7 +101,7 @@ def test_bodies_that_have_a_part_each_do_not_wait_for_each_other(monkeypatch: py
     assert min(crowd[0].patience, crowd[1].patience) > 10.0  # else their time was nearly over
 
 
-def test_a_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C2: a call with ``timeoutSeconds: 2`` was over before its review was refused."""
     monkeypatch.setattr(body_budget, "WAIT", 60.0)
     it = budget()
@@ -114,7 +114,7 @@ def test_a_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPat
     assert hasty.patience == 60.0
 
 
-def test_the_beginning_of_a_body_is_taken_whatever_others_hold() -> None:
+def test_beginning_of_body_is_always_accepted() -> None:
     """Fault C2: a review of which nothing is kept cannot be refused under its uid."""
     it = budget()
     assert all(lease_of(it).grow(SMALL) for _ in range(2))
@@ -127,7 +127,7 @@ def test_the_beginning_of_a_body_is_taken_whatever_others_hold() -> None:
     [(0.0, False, 1), (60.0, False, 0), (0.0, True, 0)],
     ids=["stalled", "still arriving", "waiting for its answer"],
 )
-def test_only_a_stalled_half_gives_way(
+def test_only_stalled_partial_body_is_evicted(
     stalled: float, has_arrived: bool, ended: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault C2: reviews that waited for SWR had new ones cut off, which is a failed call."""
@@ -147,7 +147,7 @@ def test_only_a_stalled_half_gives_way(
     assert len(evicted) == ended
 
 
-def test_a_half_that_gives_nothing_back_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_body_without_reserved_bytes_is_not_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C2: its beginning is not of the share that is short."""
     monkeypatch.setattr(body_budget, "STALLED", 0.0)
     it = budget(small=0)

@@ -24,7 +24,7 @@ def evict(waiting: EvictionQueue[str], count: int) -> list[str | None]:
     return [waiting.evict() for _ in range(count)]
 
 
-def test_the_oldest_stranger_gives_way_first() -> None:
+def test_oldest_new_connection_is_evicted_first() -> None:
     """Connections that brought a request go last, in the order in which they fell silent."""
     waiting: EvictionQueue[str] = EvictionQueue()
     waiting.add("api server", reused=True)
@@ -34,7 +34,7 @@ def test_the_oldest_stranger_gives_way_first() -> None:
     assert evict(waiting, 5) == ["first", "second", "api server", "other api server", None]
 
 
-def test_a_connection_that_is_served_does_not_give_way() -> None:
+def test_connection_in_progress_is_not_evicted() -> None:
     """It waits for us, not we for it."""
     waiting: EvictionQueue[str] = EvictionQueue()
     waiting.add("in flight", reused=False)
@@ -44,7 +44,7 @@ def test_a_connection_that_is_served_does_not_give_way() -> None:
     assert evict(waiting, 2) == ["silent", None]
 
 
-def test_a_served_connection_is_a_regular_and_joins_the_end() -> None:
+def test_served_connection_moves_to_end_of_eviction_queue() -> None:
     """Whoever speaks now and then outlasts whoever does not."""
     waiting: EvictionQueue[str] = EvictionQueue()
     for name in ("a", "b"):
@@ -54,7 +54,7 @@ def test_a_served_connection_is_a_regular_and_joins_the_end() -> None:
     assert evict(waiting, 2) == ["b", "a"]
 
 
-def test_removing_what_is_not_there_is_no_error() -> None:
+def test_removing_unknown_connection_is_not_an_error() -> None:
     """A connection that gave way ends a moment later."""
     waiting: EvictionQueue[str] = EvictionQueue()
     waiting.remove("gone")
@@ -117,7 +117,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     made.close()
 
 
-def test_a_request_may_not_drip_for_ever(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_time_is_not_extended_by_later_bytes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its budget starts with its first byte; no later byte extends it, not even one that is here already."""
     connection, client = pair.open()
     assert connection.idle
@@ -129,7 +129,7 @@ def test_a_request_may_not_drip_for_ever(pair: Pair, monkeypatch: pytest.MonkeyP
         connection.recv(8192)
 
 
-def test_silence_has_an_end(pair: Pair) -> None:
+def test_idle_connection_times_out(pair: Pair) -> None:
     """The time between two requests, and before the first."""
     connection, _ = pair.open()
     connection.start_idle_timer(0.01)
@@ -138,7 +138,7 @@ def test_silence_has_an_end(pair: Pair) -> None:
     assert connection.idle
 
 
-def test_a_handshake_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handshake_times_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """One byte of it, and then nothing."""
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.01)
     connection = pair.take_over()
@@ -167,12 +167,12 @@ def make_hello(names: int = 0) -> bytes:
     return outgoing.read()
 
 
-def say_hello(pair: Pair) -> None:
+def send_client_hello(pair: Pair) -> None:
     """Send what a handshake begins with, and wait for nothing."""
     pair.far.sendall(make_hello())
 
 
-def test_a_handshake_has_a_size(pair: Pair) -> None:
+def test_handshake_size_is_limited(pair: Pair) -> None:
     """Fault C1 and C3: after the hello there may be a long chain of certificates, each of which takes time."""
     connection = pair.take_over()
     pair.far.sendall(make_hello() + record(b"\0" * (MAX_RECORD - 2000), APPLICATION_DATA))
@@ -181,7 +181,7 @@ def test_a_handshake_has_a_size(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(("names", "is_cut"), [(0, False), (900, False), (1100, True)])
-def test_a_hello_has_a_size(pair: Pair, names: int, is_cut: bool) -> None:
+def test_client_hello_size_is_limited(pair: Pair, names: int, is_cut: bool) -> None:
     """Fault C3: OpenSSL compares all its keys with each other, so that one of 64 KB took 0.1 s."""
     connection = pair.take_over()
     pair.far.sendall(make_hello(names))
@@ -204,7 +204,7 @@ def interrupt() -> None:
     ],
     ids=["nine bytes", "in two records", "behind another", "half of it"],
 )
-def test_nothing_is_taken_for_what_a_hello_declares(
+def test_declared_size_of_client_hello_does_not_reserve_memory(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     """Fault C2: nine bytes made OpenSSL take 150 KB, and 1,800 connections 290 MiB."""
@@ -215,9 +215,9 @@ def test_nothing_is_taken_for_what_a_hello_declares(
         connection.handshake(no_turn, no_turn)
 
 
-def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
+def test_handshake_does_not_start_before_its_turn(pair: Pair) -> None:
     """Fault C3: a thousand that arrive at the same moment were one pass of the loop."""
-    say_hello(pair)
+    send_client_hello(pair)
     connection = pair.take_over()
 
     def take_turn() -> None:
@@ -230,21 +230,19 @@ def test_no_work_is_done_for_a_handshake_before_its_turn(pair: Pair) -> None:
         connection.handshake(take_turn, no_turn)
 
 
-def test_no_work_is_done_for_a_handshake_that_was_given_up_in_line(pair: Pair) -> None:
+def test_handshake_aborted_in_queue_does_not_start(pair: Pair) -> None:
     """Fault C3: whoever had to make room for others would take their time all the same."""
-    say_hello(pair)
+    send_client_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ConnectionResetError):
         connection.handshake(connection.abort, no_turn)
     assert pair.far.recv(1) == b""
 
 
-def test_no_work_is_done_for_a_handshake_whose_time_was_over_in_line(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_handshake_timed_out_in_queue_does_not_start(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: its client has given up, and those behind it wait."""
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
-    say_hello(pair)
+    send_client_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ClientTimeout):
         connection.handshake(lambda: time.sleep(0.3), no_turn)
@@ -257,7 +255,7 @@ CHANGE = record(b"\1", CHANGE_CIPHER_SPEC)
 @pytest.mark.parametrize(
     ("said", "is_half"), [(b"", False), (CHANGE, False), (CHANGE + b"\x17\3\3\1\0", True)]
 )
-def test_half_of_what_follows_a_hello_is_said_to_be_so(
+def test_partial_record_after_client_hello_is_reported(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes, is_half: bool
 ) -> None:
     """Fault C2: OpenSSL takes what its encrypted beginning declares, up to 100 KB for a certificate."""
@@ -270,7 +268,7 @@ def test_half_of_what_follows_a_hello_is_said_to_be_so(
     assert bool(halves) == is_half
 
 
-def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_time_is_not_extended_by_later_records(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C1: no record extends it, as a wait of its own for each would."""
     connection, client = pair.open()
     connection.start_idle_timer(20)
@@ -280,7 +278,7 @@ def test_the_time_before_a_request_is_one_budget(pair: Pair, monkeypatch: pytest
         connection.recv(8192)
 
 
-def test_what_has_arrived_is_seen_before_it_is_read(pair: Pair) -> None:
+def test_arrived_bytes_are_detected_before_read(pair: Pair) -> None:
     """Also a part of a record, of which OpenSSL makes nothing yet."""
     connection, client = pair.open()
     client.sendall(b"x")
@@ -297,14 +295,14 @@ def test_what_has_arrived_is_seen_before_it_is_read(pair: Pair) -> None:
     assert connection.has_arrived()
 
 
-def test_the_end_of_a_connection_is_nothing_that_has_arrived(pair: Pair) -> None:
+def test_closed_connection_has_no_arrived_bytes(pair: Pair) -> None:
     """Whoever has gone waits for no answer."""
     connection, _ = pair.open()
     connection.abort()
     assert not connection.has_arrived()
 
 
-def test_an_answer_leaves_in_one_record(pair: Pair) -> None:
+def test_answer_is_sent_in_one_tls_record(pair: Pair) -> None:
     """Head and body together, once they are complete."""
     connection, client = pair.open()
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -318,7 +316,7 @@ def test_an_answer_leaves_in_one_record(pair: Pair) -> None:
     assert client.recv(100) == b"HTTP/1.1 200 OK\r\n\r\nok\n"
 
 
-def test_an_answer_that_nobody_takes_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unread_answer_times_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not read holds a connection for so long and no longer."""
     monkeypatch.setattr(connections, "WRITE_SECONDS", 0.01)
     connection, _ = pair.open()
@@ -327,7 +325,7 @@ def test_an_answer_that_nobody_takes_has_an_end(pair: Pair, monkeypatch: pytest.
         connection.flush()
 
 
-def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
+def test_connection_in_handshake_can_be_aborted(pair: Pair) -> None:
     """Whoever waits for it goes on at once; the accepted socket itself has been taken over by then."""
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
@@ -337,7 +335,7 @@ def test_a_connection_in_its_handshake_can_be_cut(pair: Pair) -> None:
     assert connection.aborted
 
 
-def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
+def test_disconnected_client_raises_os_error(pair: Pair) -> None:
     """And never another exception, which would be a traceback."""
     pair.far.send(b"\x16")
     pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -346,7 +344,7 @@ def test_a_client_that_has_gone_is_an_os_error(pair: Pair) -> None:
         pair.take_over().handshake(no_turn, no_turn)
 
 
-def test_body_read_as_a_whole_is_kept_no_longer() -> None:
+def test_completely_read_body_is_released() -> None:
     """Fault C2: a review that waited for SWR kept its body beside what was decoded from it."""
     body = Body(b"abc", began=0.0)
 

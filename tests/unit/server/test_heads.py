@@ -22,14 +22,14 @@ def parse(*fields: str, rest: bytes = b"") -> Any:
     return next(Parser(config, iter([head + rest]), ("127.0.0.1", 1)))
 
 
-def test_fields_are_bounded_together() -> None:
+def test_total_size_of_header_fields_is_limited() -> None:
     """Fault C2: each within its bound, and all of them 130 KB."""
     assert parse(*(f"X-{n}: {KIBIBYTE}" for n in range(7)))
     with pytest.raises(LimitRequestHeaders):
         parse(*(f"X-{n}: {KIBIBYTE}" for n in range(9)))
 
 
-def test_trailers_are_bounded_together() -> None:
+def test_total_size_of_trailers_is_limited() -> None:
     """Fault C2: they come after the body, and gunicorn keeps them as well."""
     trailers = "\r\n".join(f"X-{n}: {KIBIBYTE}" for n in range(9)).encode()
     request = parse("Transfer-Encoding: chunked", rest=b"0\r\n" + trailers + b"\r\n\r\n")
@@ -37,7 +37,7 @@ def test_trailers_are_bounded_together() -> None:
         request.body.read()
 
 
-def test_what_nobody_reads_is_forgotten() -> None:
+def test_unused_headers_and_trailers_are_dropped() -> None:
     """Fault C2: a review that waits for SWR keeps no token, and no trailer."""
     request = parse(
         "Authorization: Bearer secret",
@@ -50,13 +50,13 @@ def test_what_nobody_reads_is_forgotten() -> None:
     assert names == ["HOST", "CONTENT-TYPE", "TRANSFER-ENCODING"]
 
 
-def test_a_service_accounts_token_fits() -> None:
+def test_header_with_service_account_token_is_accepted() -> None:
     """Prometheus sends one, and a proxy adds fields of its own."""
     token = "x" * 3000
     assert parse(f"Authorization: Bearer {token}", *(f"X-{n}: {n}" for n in range(20)))
     assert MAX_HEAD >= 2 * MAX_FIELD
 
 
-def test_nobody_speaks_for_others() -> None:
+def test_forwarded_proto_header_is_ignored() -> None:
     """Not even from this machine, as gunicorn's default would allow."""
     assert parse("X-Forwarded-Proto: https").scheme == "http"

@@ -49,7 +49,7 @@ def report(
     return Health(*parts, FakeTrust(RegistryStatus(**status)), clock=lambda: NOW).ready(verbose=True)
 
 
-def test_a_healthy_replica_is_ready() -> None:
+def test_healthy_replica_is_ready() -> None:
     """The whole report."""
     assert report() == Report(
         True,
@@ -75,7 +75,7 @@ def test_a_healthy_replica_is_ready() -> None:
         (-NOW, False, "[-] certificate: none yet"),
     ],
 )
-def test_only_an_ended_certificate_makes_a_replica_unready(
+def test_only_expired_certificate_makes_replica_unready(
     left: float, expected_ready: bool, expected_line: str
 ) -> None:
     """Fault E12: the report names the date; ``355414.3 days left`` was unreadable.
@@ -86,7 +86,7 @@ def test_only_an_ended_certificate_makes_a_replica_unready(
     assert (found.ok, found.lines[0]) == (expected_ready, expected_line)
 
 
-def test_what_is_wrong_on_disk_is_told_and_changes_nothing() -> None:
+def test_unusable_files_are_reported_and_replica_stays_ready() -> None:
     """The last good pair and policy serve on."""
     found = report(
         FakeCertificate(problem="the key is not that of the certificate"),
@@ -107,7 +107,7 @@ def test_what_is_wrong_on_disk_is_told_and_changes_nothing() -> None:
     )
 
 
-def test_swr_being_down_is_told_and_leaves_the_replica_ready() -> None:
+def test_swr_outage_is_reported_and_replica_stays_ready() -> None:
     """A gate that closes because SWR is down would take its memory of trusted images away."""
     found = report(breaker_open=True)
     assert found.ok
@@ -127,7 +127,7 @@ def test_use_of_tag_lists_is_shown() -> None:
     assert report(uses_tag_list=True).lines[2] == line
 
 
-def test_the_last_answer_of_swr_is_told() -> None:
+def test_time_of_last_swr_answer_is_reported() -> None:
     """In seconds."""
     assert report(answered_at=NOW - 42).lines[2] == f"[+] swr {HOST}: last answered 42 s ago"
 
@@ -139,7 +139,7 @@ def test_paused_credential_is_shown_and_leaves_the_replica_ready() -> None:
     assert (found.ok, found.lines[3]) == (True, line)
 
 
-def test_ca_file_that_cannot_be_used_is_visible() -> None:
+def test_unusable_ca_file_is_reported_and_replica_stays_ready() -> None:
     """Fault D2: the replica stays ready with the last good one."""
     using = policy(registries=RegistryTable.of([registry(ca_file="/etc/ca.pem")]))
     found = report(file=FakePolicyFile(using), ca_file_problem="no certificate in PEM")

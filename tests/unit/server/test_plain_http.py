@@ -81,14 +81,14 @@ def test_pages_are_served_by_path(server: PlainServer) -> None:
     assert get(server, "/readyz") == (503, b"the last round failed\nnot ready\n")
 
 
-def test_everything_else_is_refused(server: PlainServer) -> None:
+def test_unknown_path_and_method_are_rejected(server: PlainServer) -> None:
     """There is no other path and no other method."""
     assert get(server, "/etc/passwd") == (404, b'{"error":"there is /healthz, /readyz and /metrics"}')
     assert get(server, "/validate", "POST") == (404, b'{"error":"there is /healthz, /readyz and /metrics"}')
     assert get(server, "/healthz", "POST") == (405, b'{"error":"everything takes GET"}')
 
 
-def test_a_page_that_fails_says_so_and_the_next_one_is_served(server: PlainServer) -> None:
+def test_failing_page_returns_500_and_next_one_is_served(server: PlainServer) -> None:
     """Without its traceback."""
     assert get(server, "/metrics") == (500, b'{"error":"Internal Server Error"}')
     assert get(server, "/healthz") == (200, b"ok\n")
@@ -137,7 +137,9 @@ def test_one_connection_brings_one_request(server: PlainServer) -> None:
 
 
 @pytest.mark.parametrize("data", [b"GET /healthz HT", b"POST /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n"])
-def test_a_connection_ends_after_its_time(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_status_connection_is_closed_after_its_time(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However slowly it sends, and a probe is answered meanwhile."""
     monkeypatch.setattr(webhook.server.plain_http, "CONNECTION_SECONDS", 0.3)
     with serving() as running, socket.create_connection(("127.0.0.1", running.server_port), 10) as slow:
@@ -147,7 +149,7 @@ def test_a_connection_ends_after_its_time(data: bytes, monkeypatch: pytest.Monke
             pass
 
 
-def test_only_so_many_connections_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is accepted when a place is free again."""
     monkeypatch.setattr(webhook.server.plain_http, "MAX_CONNECTIONS", 2)
     with serving() as running:
@@ -165,7 +167,7 @@ def test_only_so_many_connections_are_held(monkeypatch: pytest.MonkeyPatch) -> N
         held[1].close()
 
 
-def test_every_address_is_both_families() -> None:
+def test_wildcard_address_listens_on_ipv4_and_ipv6() -> None:
     """Pods of IPv6 clusters are probed over IPv6."""
     with serving("") as running:
         with socket.create_connection(("127.0.0.1", running.server_port), timeout=10):

@@ -79,14 +79,14 @@ def by_look(done: list[tuple[str, int]]) -> Counter[int]:
     return Counter(look for _, look in done)
 
 
-def test_without_a_loop_nobody_waits() -> None:
+def test_turns_without_loop_do_not_wait() -> None:
     """The command line has nobody who would wake it."""
     scheduler = FairScheduler()
     for reason in WaitReason:
         scheduler.checkpoint(reason)
 
 
-def test_a_crowd_that_is_woken_at_once_takes_many_passes() -> None:
+def test_simultaneous_wakeups_are_spread_over_many_passes() -> None:
     """Fault C3: 1,400 small reviews that arrived, or came to their deadlines, together held the loop for a second."""
 
     def main(loop: Loop) -> None:
@@ -98,20 +98,20 @@ def test_a_crowd_that_is_woken_at_once_takes_many_passes() -> None:
     assert max(by_look(done).values()) <= ITERATION_BUDGET / WORK + 1
 
 
-def test_a_crowd_without_turns_of_large_work_takes_many_passes() -> None:
+def test_simultaneous_timeouts_of_large_work_are_spread_over_passes() -> None:
     """Fault C3: hundreds of large reviews reached their deadlines together, and were refused within one pass."""
 
     def main(loop: Loop) -> None:
         work = LargeWork(lambda: loop.scheduler.checkpoint(WaitReason.WOKEN))
 
-        def be_refused(number: int) -> None:
+        def time_out(number: int) -> None:
             with work.piece(Deadline.after(0)) as granted:
                 assert not granted
                 loop.now += WORK
                 loop.done.append((str(number), loop.scheduler.iterations))
 
         with work.piece(Deadline.after(GUARD)):
-            crowd = [lambda number=number: be_refused(number) for number in range(CROWD)]
+            crowd = [lambda number=number: time_out(number) for number in range(CROWD)]
             gevent.joinall(loop.wake(crowd))
 
     done = Loop().run(main)
@@ -119,7 +119,7 @@ def test_a_crowd_without_turns_of_large_work_takes_many_passes() -> None:
     assert max(by_look(done).values()) <= ITERATION_BUDGET / WORK + 1
 
 
-def test_whoever_stands_in_line_goes_on_in_order() -> None:
+def test_queued_greenlets_resume_in_order() -> None:
     """For half of a pass after each look: nobody is passed by for ever."""
 
     def main(loop: Loop) -> None:
@@ -135,7 +135,7 @@ def test_whoever_stands_in_line_goes_on_in_order() -> None:
     assert max(by_look(done).values()) <= QUEUE_BUDGET / WORK + 1
 
 
-def test_sockets_and_timers_are_served_between() -> None:
+def test_sockets_and_timers_are_served_between_queued_greenlets() -> None:
     """Whoever is new is seen after the next look, and need not wait for the end of a line."""
 
     def main(loop: Loop) -> None:
@@ -166,7 +166,7 @@ def test_sockets_and_timers_are_served_between() -> None:
     assert done["all"] > done["sent"] + 5
 
 
-def test_the_heads_of_the_lines_go_on_in_turn() -> None:
+def test_queues_of_greenlets_are_served_round_robin() -> None:
     """Fault C3: a single review waits with its own kind, and not behind those who send one after the other."""
 
     def main(loop: Loop) -> None:
@@ -185,7 +185,7 @@ def test_the_heads_of_the_lines_go_on_in_turn() -> None:
     assert names[: CROWD // 2].count("again") >= CROWD // 8
 
 
-def test_whoever_is_killed_in_line_holds_up_nobody() -> None:
+def test_killed_greenlet_does_not_block_its_queue() -> None:
     """A connection whose process ends."""
 
     def main(loop: Loop) -> None:
@@ -203,7 +203,7 @@ def test_whoever_is_killed_in_line_holds_up_nobody() -> None:
     assert [name for name, _ in Loop().run(main)] == ["second"]
 
 
-def test_a_loop_without_lines_rests() -> None:
+def test_loop_without_queued_greenlets_is_idle() -> None:
     """After the last has gone on the loop waits for its sockets again."""
 
     def main(loop: Loop) -> None:
@@ -217,7 +217,7 @@ def test_a_loop_without_lines_rests() -> None:
     assert looks < 20
 
 
-def test_a_review_that_is_woken_takes_its_turn() -> None:
+def test_woken_review_takes_turn_without_lock() -> None:
     """Fault C3: with no lock held, since others need it meanwhile; what is in memory takes none here."""
     clock = FakeClock()
     source = FakeTrustSource({"shop/web:1.0": TrustStatus.TRUSTED}, clock)

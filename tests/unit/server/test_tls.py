@@ -55,7 +55,7 @@ def serial(context: ssl.SSLContext, *, version: ssl.TLSVersion = ssl.TLSVersion.
         server.join(20)
 
 
-def test_the_end_of_the_certificate_is_known_and_told(tmp_path: Path) -> None:
+def test_certificate_expiry_is_recorded(tmp_path: Path) -> None:
     """In epoch seconds, for readiness and the metric."""
     ca = trustme.CA()
     files = Certificate(tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt")
@@ -74,7 +74,7 @@ def test_unchanged_files_are_read_once(tmp_path: Path) -> None:
     assert certificate.context() is certificate.context()
 
 
-def test_a_replaced_pair_serves_the_next_handshake(tmp_path: Path) -> None:
+def test_replaced_certificate_is_used_for_next_handshake(tmp_path: Path) -> None:
     """Without a restart."""
     files = make_certificate(tmp_path)
     notes = RecorderSpy()
@@ -87,7 +87,7 @@ def test_a_replaced_pair_serves_the_next_handshake(tmp_path: Path) -> None:
     assert len(notes.named("certificate_loaded")) == 2
 
 
-def test_files_are_followed_through_links(tmp_path: Path) -> None:
+def test_certificate_symlink_swap_is_detected(tmp_path: Path) -> None:
     """A Secret volume swaps a link to a folder; the files themselves stay what they were."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -132,7 +132,7 @@ def test_files_are_followed_through_links(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_half_replaced_files_leave_the_last_good_pair_in_use(
+def test_half_replaced_certificate_keeps_last_valid_pair(
     tmp_path: Path, damage: object, expected_problem: str
 ) -> None:
     """Handshakes go on with the old pair, and once both files are there with the new one."""
@@ -152,7 +152,7 @@ def test_half_replaced_files_leave_the_last_good_pair_in_use(
     assert certificate.problem == ""
 
 
-def test_a_pair_that_cannot_be_used_at_the_start_is_an_error(tmp_path: Path) -> None:
+def test_unusable_certificate_at_start_is_error(tmp_path: Path) -> None:
     """One sentence that names the files and the cause."""
     files = make_certificate(tmp_path)
     files.key.unlink()
@@ -161,14 +161,14 @@ def test_a_pair_that_cannot_be_used_at_the_start_is_an_error(tmp_path: Path) -> 
     assert str(error.value) == f"{files.certificate} and {files.key}: No such file or directory"
 
 
-def test_tls_1_1_is_refused(tmp_path: Path) -> None:
+def test_tls_1_1_is_rejected(tmp_path: Path) -> None:
     """1.2 is the minimum, 1.3 is spoken."""
     context = load(make_certificate(tmp_path)).context()
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert serial(context, version=ssl.TLSVersion.TLSv1_2) == serial(context)
 
 
-def test_a_client_certificate_is_asked_for_and_not_demanded(tmp_path: Path) -> None:
+def test_client_certificate_is_requested_but_not_required(tmp_path: Path) -> None:
     """A kubelet's probe has none; `/validate` is where it is demanded."""
     files = make_certificate(tmp_path)
     certificate = load(files, client_ca=files.ca)
@@ -177,7 +177,7 @@ def test_a_client_certificate_is_asked_for_and_not_demanded(tmp_path: Path) -> N
     assert serial(certificate.context())
 
 
-def test_a_replaced_client_authority_is_picked_up(tmp_path: Path) -> None:
+def test_replaced_client_ca_is_loaded(tmp_path: Path) -> None:
     """It is rotated like the rest."""
     files = make_certificate(tmp_path)
     certificate = load(files, client_ca=files.ca)
@@ -208,7 +208,7 @@ class FakeConnection:
         ({"HTTP_X_CLIENT_CERT": "kube-apiserver", "SSL_CLIENT_VERIFY": "SUCCESS"}, False),
     ],
 )
-def test_a_client_certificate_is_that_of_the_connection(environ: dict[str, Any], expected: bool) -> None:
+def test_client_certificate_is_read_from_connection_only(environ: dict[str, Any], expected: bool) -> None:
     """OpenSSL has verified it by then; that there is one is what remains."""
     requiring: Any = SimpleNamespace(requires_client=True)
     assert has_required_certificate(requiring, environ) is expected

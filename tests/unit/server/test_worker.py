@@ -17,7 +17,7 @@ PLACES = 100
 
 
 @dataclass(eq=False, slots=True)
-class Stranger:
+class NewConnection:
     """A connection that has brought nothing, and ends a while after it was cut."""
 
     aborted: bool = False
@@ -49,9 +49,9 @@ def worker() -> Worker:
     return made
 
 
-def arrive(worker: Worker, count: int) -> list[Stranger]:
+def arrive(worker: Worker, count: int) -> list[NewConnection]:
     """Let so many arrive at the same moment: all are in the pool before the first is served, and nobody ends."""
-    strangers = [Stranger() for _ in range(count)]
+    strangers = [NewConnection() for _ in range(count)]
     worker._pool += strangers
     for stranger in strangers:
         worker._make_room()
@@ -60,13 +60,13 @@ def arrive(worker: Worker, count: int) -> list[Stranger]:
     return strangers
 
 
-def test_no_more_are_cut_than_there_is_no_room_for(worker: Worker) -> None:
+def test_burst_evicts_only_as_many_connections_as_needed(worker: Worker) -> None:
     """Fault C1: a burst of 1,990 cut 1,100, for each made room for all that had come with it."""
     strangers = arrive(worker, PLACES)
     assert sum(stranger.aborted for stranger in strangers) == PLACES // 10
 
 
-def test_who_was_cut_is_waited_for_no_more(worker: Worker) -> None:
+def test_evicted_connection_leaves_eviction_queue(worker: Worker) -> None:
     """Fault C1: the half of a body that gave way to another would have been cut for a connection, too."""
     (stranger,) = (cast("Connection", one) for one in arrive(worker, 1))
     worker._evict(stranger)
@@ -76,7 +76,7 @@ def test_who_was_cut_is_waited_for_no_more(worker: Worker) -> None:
     assert worker._waiting.all() == []
 
 
-def test_the_oldest_half_of_a_handshake_gives_way(worker: Worker) -> None:
+def test_oldest_incomplete_handshake_is_evicted(worker: Worker) -> None:
     """Fault C2: a quarter of the places may have one."""
     strangers = arrive(worker, PLACES // 4 + 1)
     for stranger in (*strangers, strangers[1]):
@@ -95,7 +95,7 @@ class Request:
         self.is_last = True
 
 
-def test_the_stop_signal_changes_no_answer_that_is_being_made(worker: Worker) -> None:
+def test_stop_signal_does_not_change_answer_in_progress(worker: Worker) -> None:
     """It interrupts whoever has just said that the connection stays; the next request would be lost."""
     request = Request()
     worker._in_flight, worker._pool = {request}, Pool()

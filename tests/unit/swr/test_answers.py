@@ -38,18 +38,18 @@ def read(status: int, body: Any, **headers: str) -> TrustRecord:
     return read_tag(respond(status, body, **headers), QUERY, 5.0)
 
 
-def test_trust_is_a_json_true_about_the_very_tag() -> None:
+def test_trusted_answer_is_json_true_for_same_tag() -> None:
     """The whole record of a good answer."""
     assert read(200, GOOD) == TrustRecord(TrustStatus.TRUSTED, 5.0, DIGEST, "c", "u")
 
 
 @pytest.mark.parametrize("value", [False, None, 1, 1.0, "true", "True", [True], {"a": True}, 0, "", "false"])
-def test_any_other_value_of_is_trusted_is_no_trust(value: object) -> None:
+def test_other_value_of_is_trusted_is_untrusted(value: object) -> None:
     """Nothing is coerced (T35)."""
     assert read(200, {**GOOD, "is_trusted": value}).status is TrustStatus.UNTRUSTED
 
 
-def test_an_absent_is_trusted_is_no_trust() -> None:
+def test_absent_is_trusted_is_untrusted() -> None:
     """The default is not to trust (T35)."""
     assert read(200, {"tag": "1.0"}).status is TrustStatus.UNTRUSTED
 
@@ -86,20 +86,20 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("status", "body"), MALFORMED, ids=[f"{s} {str(b)[:50]}" for s, b in MALFORMED])
-def test_what_is_no_documented_answer_is_malformed(status: int, body: Any) -> None:
+def test_undocumented_answer_is_malformed(status: int, body: Any) -> None:
     """A success that is none, another image's answer, a redirect, a 404 of nobody (T35, T36, T37)."""
     with pytest.raises(MalformedAnswer):
         read(status, body)
 
 
-def test_the_path_of_the_image_is_accepted_under_any_host() -> None:
+def test_image_path_in_answer_is_accepted_under_any_host() -> None:
     """The answer names the image by the public host even if it was asked by an alias."""
     answer = {**GOOD, "path": "swr.cn-north-4.myhuaweicloud.com/shop/tools/web:1.0"}
     assert read(200, answer).status is TrustStatus.TRUSTED
 
 
 @pytest.mark.parametrize("digest", ["sha256:abc", 5, None, "", "sha512:" + "a" * 128, "SHA256:" + "A" * 64])
-def test_a_digest_that_is_none_is_not_kept(digest: object) -> None:
+def test_invalid_digest_in_answer_is_dropped(digest: object) -> None:
     """A pinned image then finds no digest to be equal to."""
     assert read(200, {**GOOD, "digest": digest}).digest is None
 
@@ -134,7 +134,7 @@ FORMATS = {
         "4049999",
     ],
 )
-def test_a_404_in_swrs_own_words_is_missing(form: Any, number: str) -> None:
+def test_404_with_swr_error_code_is_missing(form: Any, number: str) -> None:
     """Tag, repository or organisation, in every documented form; new codes too."""
     assert read(404, form(f"SVCSTG.SWR.{number}")) == TrustRecord(TrustStatus.MISSING, 5.0)
 
@@ -208,7 +208,7 @@ ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
 @pytest.mark.parametrize(
     ("status", "code", "expected", "message"), ERRORS, ids=[f"{case[0]} {case[1]}" for case in ERRORS]
 )
-def test_errors_are_told_apart(
+def test_error_statuses_and_codes_map_to_specific_failures(
     form: Any, status: int, code: str, expected: type[TrustLookupError], message: str
 ) -> None:
     """Each status and code leads to the failure that says what to do, by either API (T39)."""
@@ -237,7 +237,7 @@ def test_retry_after_is_read_and_bounded(value: str, seconds: float | None) -> N
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
-def test_no_noise_is_ever_trusted(status: int, body: bytes) -> None:
+def test_arbitrary_answer_is_not_trusted(status: int, body: bytes) -> None:
     """Whatever comes, it is a failure or no trust."""
     try:
         record = read_tag(HttpResponse(status, {}, body), QUERY, 5.0)
@@ -258,7 +258,7 @@ json_values = st.recursive(
         st.sampled_from(["tag", "is_trusted", "digest", "path", "x"]), json_values | st.just("1.0")
     )
 )
-def test_only_true_for_the_tag_is_trusted(answer: dict[str, Any]) -> None:
+def test_only_json_true_for_same_tag_is_trusted(answer: dict[str, Any]) -> None:
     """Any object that is trusted says ``true``, and says it of the tag."""
     try:
         record = read(200, answer)
@@ -273,7 +273,7 @@ def page(body: Any) -> TagPage | TrustRecord:
     return read_page(respond(200, body), 5.0)
 
 
-def test_a_page_of_tags() -> None:
+def test_tag_page_has_tags_and_marker() -> None:
     """Tags with digest and trust, and where the list goes on."""
     first = page({"tags": [GOOD, {"tag": "2", "is_trusted": "true"}], "has_more": True, "nextMarker": "m"})
     assert isinstance(first, TagPage)
@@ -293,7 +293,7 @@ def test_a_page_of_tags() -> None:
         {"tags": [], "nextMarker": ""},
     ],
 )
-def test_the_last_page(body: Any) -> None:
+def test_last_tag_page_has_no_marker(body: Any) -> None:
     """No marker, or none to follow, is the end."""
     last = page(body)
     assert isinstance(last, TagPage)
@@ -312,7 +312,7 @@ def test_the_last_page(body: Any) -> None:
         {"tags": [], "has_more": "no", "nextMarker": "m"},
     ],
 )
-def test_a_list_that_does_not_say_where_it_ends_is_malformed(body: Any) -> None:
+def test_tag_page_without_clear_end_is_malformed(body: Any) -> None:
     """A list that was not read to its end proves nothing."""
     with pytest.raises(MalformedAnswer):
         page(body)

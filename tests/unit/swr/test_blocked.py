@@ -66,6 +66,6 @@ def test_blocked_account_under_any_status_is_throttled_for_half_an_hour(
 
 
 @pytest.mark.parametrize("body", DOES_NOT.values(), ids=DOES_NOT)
-def test_text_that_is_not_a_whole_message_blocks_nothing(body: Any) -> None:
+def test_partial_block_message_does_not_block_account(body: Any) -> None:
     """Fault D6: what an answer quotes of the question is chosen by the author of a Pod."""
     assert read_block(respond(403, body)) is None

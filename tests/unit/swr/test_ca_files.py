@@ -130,7 +130,7 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("content", "problem"), UNUSABLE)
-def test_unusable_file_leaves_the_last_good_one(
+def test_unusable_ca_file_keeps_last_valid_one(
     content: bytes | None, problem: str, volume: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Fault D2: as with every other file; once in the log and in the metric, until it is corrected."""

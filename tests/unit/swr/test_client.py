@@ -64,7 +64,7 @@ def tag_query(repository: str = "tools/web", tag: str = "1.0") -> TrustQuery:
 SOON = Deadline(1e9)
 
 
-def test_the_call_is_the_documented_one() -> None:
+def test_tag_request_follows_api_documentation() -> None:
     """Method, path with ``$`` for ``/``, headers and credential."""
     asked, transport, _, _ = client([GOOD], project_id="p1")
     assert asked.show_tag(tag_query(), SOON, free).status is TrustStatus.TRUSTED
@@ -81,7 +81,7 @@ def test_the_call_is_the_documented_one() -> None:
     }
 
 
-def test_an_answer_is_as_old_as_its_question() -> None:
+def test_record_time_is_that_of_request() -> None:
     """Fault B1: an answer that takes long is no younger for it."""
     times = iter([5.0, 8.0])
     asked = SwrClient(
@@ -90,7 +90,7 @@ def test_an_answer_is_as_old_as_its_question() -> None:
     assert asked.show_tag(tag_query(), SOON, free).fetched_at == 5.0
 
 
-def test_a_bad_name_never_becomes_a_path() -> None:
+def test_invalid_repository_name_is_not_sent() -> None:
     """Even a caller that forgot to check cannot leave the tag API (T23)."""
     asked, transport, _, _ = client([GOOD])
     with pytest.raises(InvalidReferenceError):
@@ -98,7 +98,7 @@ def test_a_bad_name_never_becomes_a_path() -> None:
     assert transport.sent == []
 
 
-def test_a_401_is_tried_once_more_with_a_fresh_secret() -> None:
+def test_401_is_retried_once_with_renewed_secret() -> None:
     """A token that was invalidated early is replaced within the same lookup (T39)."""
     asked, transport, credential, _ = client([EXPIRED, GOOD], renewable=True)
     assert asked.show_tag(tag_query(), SOON, free).status is TrustStatus.TRUSTED
@@ -106,7 +106,7 @@ def test_a_401_is_tried_once_more_with_a_fresh_secret() -> None:
     assert credential.told == ["reject 1 registry", "accept 2"]
 
 
-def test_a_second_401_ends_it() -> None:
+def test_second_401_is_final() -> None:
     """Never a loop: five failures lock the account."""
     asked, transport, credential, _ = client([EXPIRED], renewable=True)
     with pytest.raises(Unauthorized):
@@ -115,7 +115,7 @@ def test_a_second_401_ends_it() -> None:
     assert credential.told == ["reject 1 registry", "reject 2 registry"]
 
 
-def test_without_a_fresh_secret_a_401_is_final() -> None:
+def test_401_without_renewed_secret_is_not_retried() -> None:
     """The same secret is not sent twice."""
     asked, transport, _, _ = client([EXPIRED])
     with pytest.raises(Unauthorized):
@@ -137,7 +137,7 @@ def test_without_a_fresh_secret_a_401_is_final() -> None:
         (LookupTimeout("late", fault=Fault.REGISTRY), "release 1"),
     ],
 )
-def test_the_credential_hears_how_it_fared(answer: HttpResponse | TrustLookupError, told: str) -> None:
+def test_call_result_is_reported_to_credential(answer: HttpResponse | TrustLookupError, told: str) -> None:
     """Another account's image is no failure of the credential; a timeout is no word on it."""
     asked, _, credential, _ = client([answer])
     with contextlib.suppress(TrustLookupError):
@@ -145,7 +145,7 @@ def test_the_credential_hears_how_it_fared(answer: HttpResponse | TrustLookupErr
     assert credential.told == [told]
 
 
-def test_every_call_waits_for_its_turn_and_is_counted() -> None:
+def test_every_call_uses_token_and_is_counted() -> None:
     """The pace is kept per call, and the outcome is recorded."""
     turns: list[Deadline] = []
     asked, _, _, notes = client([EXPIRED, GOOD], renewable=True)
@@ -157,7 +157,7 @@ def test_every_call_waits_for_its_turn_and_is_counted() -> None:
     ]
 
 
-def test_a_call_that_may_not_be_made_releases_the_credential() -> None:
+def test_throttled_call_releases_credential() -> None:
     """Our own throttling leaves nothing behind."""
 
     def full(deadline: Deadline) -> None:
@@ -203,7 +203,7 @@ OTHER = "sha256:" + "b" * 64
         ([respond(404, {"error_code": "SVCSTG.SWR.4040113"})], TrustStatus.MISSING, ()),
     ],
 )
-def test_a_digest_is_trusted_if_all_its_tags_are(
+def test_digest_is_trusted_if_all_its_tags_are(
     answers: list[HttpResponse], status: TrustStatus, holders: tuple[str, ...]
 ) -> None:
     """At least one tag holds it and every one that does is trusted, over all pages."""
@@ -211,7 +211,7 @@ def test_a_digest_is_trusted_if_all_its_tags_are(
     assert (record.status, record.tags) == (status, holders)
 
 
-def test_pages_are_asked_for_by_their_markers() -> None:
+def test_tag_pages_are_requested_by_marker() -> None:
     """The list is read to its end."""
     _, transport = find(tags(marker="m1"), tags())
     assert [request.query for request in transport.sent] == [
@@ -221,14 +221,14 @@ def test_pages_are_asked_for_by_their_markers() -> None:
     assert transport.sent[0].path == "/v3/manage/namespaces/shop/repos/web/tags"
 
 
-def test_a_list_without_end_is_not_read_for_ever() -> None:
+def test_tag_list_with_too_many_pages_is_malformed() -> None:
     """More pages than a repository has are no answer."""
     pages = [tags(("x", DIGEST, True), marker=f"m{index}") for index in range(MAX_PAGES + 5)]
     with pytest.raises(MalformedAnswer, match="more than 20000 tags"):
         find(*pages)
 
 
-def test_a_list_that_goes_round_in_circles_is_not_believed() -> None:
+def test_tag_list_with_repeated_marker_is_malformed() -> None:
     """The same marker twice would repeat a page and hide another."""
     with pytest.raises(MalformedAnswer, match="circles"):
         find(tags(marker="m"), tags(marker="m"))
@@ -255,7 +255,7 @@ LATE = LookupTimeout("late", fault=Fault.REGISTRY)
         ([respond(429)], Throttled, Fault.REGISTRY),
     ],
 )
-def test_what_becomes_of_a_list_is_the_fault_of_its_repository(
+def test_failed_tag_list_is_image_fault_unless_control_list_fails(
     answers: list[HttpResponse | TrustLookupError], failure: type[TrustLookupError], fault: Fault
 ) -> None:
     """Fault B4: its author chose it. A list that nobody chose shows whether the endpoint is down."""
@@ -286,7 +286,7 @@ BROKEN = RegistryUnavailable("the connection broke")
         (BROKEN, MISSING, Fault.IMAGE),
     ],
 )
-def test_what_fails_about_one_image_only_is_the_fault_of_the_image(
+def test_failure_about_one_image_is_image_fault(
     answer: HttpResponse | TrustLookupError, control: HttpResponse | TrustLookupError, fault: Fault
 ) -> None:
     """Fault B4: the author of a Pod chose the tag; the control request asks about one that nobody chose."""
@@ -301,7 +301,7 @@ def test_what_fails_about_one_image_only_is_the_fault_of_the_image(
         assert re.fullmatch(f"{PROBE}-[0-9a-f]{{16}}/repos/{PROBE}-[0-9a-f]{{16}}/tags/none", sent)
 
 
-def test_one_control_request_that_fails_by_itself_proves_nothing() -> None:
+def test_single_failed_control_request_is_not_registry_fault() -> None:
     """Fault B4: its author may ask until that happens."""
     asked, transport, _, _ = client([respond(500), respond(502), MISSING])
     with pytest.raises(RegistryUnavailable) as caught:
@@ -310,9 +310,7 @@ def test_one_control_request_that_fails_by_itself_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(("was_sent", "fault"), [(False, Fault.REGISTRY), (True, Fault.LOCAL)])
-def test_what_fails_before_it_is_sent_needs_no_time_for_a_control_request(
-    was_sent: bool, fault: Fault
-) -> None:
+def test_unsent_request_is_registry_fault_without_control_request(was_sent: bool, fault: Fault) -> None:
     """A name that is resolved by nobody, slowly: nothing of the image can have mattered."""
     late = LookupTimeout("too little of lookup.timeout was left for this call", fault=Fault.LOCAL)
     asked, *_ = client([RegistryUnavailable("no connection", was_sent=was_sent), late])
@@ -321,14 +319,14 @@ def test_what_fails_before_it_is_sent_needs_no_time_for_a_control_request(
     assert caught.value.fault is fault
 
 
-def test_a_control_request_that_is_refused_pauses_the_credential() -> None:
+def test_control_request_with_401_pauses_credential() -> None:
     """Fault B6: five failures lock the account, and each call that waits may send control requests."""
     asked, _, credential, _ = client([EXPIRED])
     asked._calls._ask_anybody(1, SOON, lambda: None)
     assert credential.told == ["reject 1 registry"]
 
 
-def test_a_control_request_that_is_answered_ends_the_trial_of_a_credential() -> None:
+def test_answered_control_request_accepts_credential_on_trial() -> None:
     """Fault B6: an author kept new secrets on trial by names that SWR is slow about, and all others waiting."""
     asked, _, credential, _ = client([MISSING])
     asked._calls._ask_anybody(1, SOON, lambda: None)
@@ -344,7 +342,7 @@ def test_a_control_request_that_is_answered_ends_the_trial_of_a_credential() -> 
         respond(403, {"errors": [{"code": "DENIED", "message": f"denied: {BLOCKED}"}]}),
     ],
 )
-def test_a_control_request_whose_answer_says_nothing_of_a_credential_accepts_none(
+def test_control_answer_before_authentication_does_not_accept_credential(
     answer: HttpResponse,
 ) -> None:
     """Fault B6: it may be a wrong one, and a hundred calls would be a hundred failures."""
@@ -397,7 +395,7 @@ def guarded(
     return ask, transport
 
 
-def test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others() -> None:
+def test_401_about_one_organization_does_not_pause_working_credential() -> None:
     """Fault B6: a code that is not listed may be about what was asked for, and its author chose that."""
     ask, transport = guarded(foreign=FOREIGN)
     assert ask("shop") == "trusted"
@@ -409,7 +407,7 @@ def test_a_401_about_one_organisation_pauses_no_credential_that_works_for_others
     assert transport.asked == ["shop", "foreign", "shop", "shop"]
 
 
-def test_a_control_image_that_is_gone_shows_that_the_credential_works() -> None:
+def test_missing_control_image_shows_that_credential_works() -> None:
     """An answer about a tag is an answer, whatever it says of the tag."""
     ask, transport = guarded(foreign=FOREIGN)
     ask("shop")
@@ -417,7 +415,7 @@ def test_a_control_image_that_is_gone_shows_that_the_credential_works() -> None:
     assert ask("foreign").startswith("forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about")
 
 
-def test_an_organisation_that_was_refused_is_not_asked_about_again_at_once() -> None:
+def test_organization_with_401_is_not_requested_again_at_once() -> None:
     """Each time counts as a failed authentication of the account."""
     ask, transport = guarded(foreign=FOREIGN)
     ask("shop")
@@ -430,7 +428,7 @@ def test_an_organisation_that_was_refused_is_not_asked_about_again_at_once() -> 
 
 
 @pytest.mark.parametrize("answer", [FOREIGN, LISTED, GATEWAY], ids=["not listed", "listed", "gateway"])
-def test_a_credential_that_works_for_nobody_is_paused(answer: HttpResponse) -> None:
+def test_credential_that_fails_for_all_organizations_is_paused(answer: HttpResponse) -> None:
     """After one failure where the code says that it is about the credential, after two where it does not."""
     ask, transport = guarded()
     assert ask("shop") == "trusted"
@@ -442,7 +440,7 @@ def test_a_credential_that_works_for_nobody_is_paused(answer: HttpResponse) -> N
 
 
 @pytest.mark.parametrize("answer", [respond(500), respond(429), LATE], ids=["500", "429", "late"])
-def test_a_401_that_cannot_be_explained_pauses_nothing_and_admits_nothing(
+def test_unexplained_401_is_image_fault_without_pause(
     answer: HttpResponse | TrustLookupError,
 ) -> None:
     """The control request had no answer: the image's fault, for its author may have chosen the moment."""
@@ -457,7 +455,7 @@ def test_a_401_that_cannot_be_explained_pauses_nothing_and_admits_nothing(
     assert ask("shop") == "trusted"
 
 
-def test_a_401_before_anything_was_answered_is_compared_with_one_about_nobodys_image() -> None:
+def test_first_401_is_compared_with_control_request() -> None:
     """Fault B6: just after the start there is no request that was answered."""
     ask, transport = guarded(foreign=FOREIGN, **{PROBE: MISSING})
     assert ask("foreign") == (
@@ -468,7 +466,7 @@ def test_a_401_before_anything_was_answered_is_compared_with_one_about_nobodys_i
     assert transport.asked == ["foreign", PROBE, "shop"]
 
 
-def test_a_pause_that_is_a_guess_admits_nothing() -> None:
+def test_pause_after_unexplained_401_is_not_registry_fault() -> None:
     """Fault B6: perhaps SWR refuses what it does not know, and whose the organisation is chose its author.
 
     There is a pause, for five failures lock the account.
@@ -482,7 +480,7 @@ def test_a_pause_that_is_a_guess_admits_nothing() -> None:
     assert transport.asked == ["foreign", PROBE]
 
 
-def test_a_401_that_does_not_name_the_credential_is_a_guess_in_organisations_of_the_policy_too() -> None:
+def test_unlisted_401_in_policy_organization_is_not_registry_fault() -> None:
     """Fault B6: they may be those of authors, who withdraw our right to see them."""
     ask, transport = guarded(frozenset({"mine", "mine2"}), mine=FOREIGN, mine2=FOREIGN)
     assert ask("mine").startswith("unauthorized, image: SWR answered 401")
@@ -490,7 +488,7 @@ def test_a_401_that_does_not_name_the_credential_is_a_guess_in_organisations_of_
     assert transport.asked == ["mine", "mine2"]
 
 
-def test_a_401_about_one_repository_of_the_only_organisation_is_about_that() -> None:
+def test_401_about_one_repository_of_only_organization_is_forbidden() -> None:
     """Fault B6: there is no other organisation to compare with, and this one is asked about again."""
     transport = Organizations(shop=FOREIGN)
     credential = FakeCredential()
@@ -511,7 +509,7 @@ def test_a_401_about_one_repository_of_the_only_organisation_is_about_that() -> 
     assert credential.told == ["accept 1", "release 1"] * 2
 
 
-def test_an_organisation_that_is_refused_is_compared_with_no_more() -> None:
+def test_organization_with_401_is_not_used_as_control() -> None:
     """Fault B6: else an author who owns two of them could let each be refused by the other."""
     ask, transport = guarded(**{PROBE: MISSING})
     assert ask("shop") == "trusted"
@@ -523,7 +521,7 @@ def test_an_organisation_that_is_refused_is_compared_with_no_more() -> None:
     assert transport.asked == ["mine2", "shop"]
 
 
-def test_a_request_that_an_earlier_secret_was_answered_is_compared_with() -> None:
+def test_request_answered_with_earlier_secret_is_used_as_control() -> None:
     """Fault B6: temporary keys change every few hours, and each time nothing was answered yet."""
     transport = Organizations(foreign=FOREIGN)
     credential = FakeCredential()

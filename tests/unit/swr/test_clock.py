@@ -36,13 +36,13 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("message", "skew"), [(SDK, -901), (FAQ, -7297), (AHEAD, 960)])
-def test_times_in_the_message_tell_the_skew(message: str, skew: float) -> None:
+def test_skew_is_computed_from_times_in_message(message: str, skew: float) -> None:
     """Fault D4: signature time and server time."""
     assert find_skew([message], None, NOW) == skew
 
 
 @pytest.mark.parametrize("message", OTHERS)
-def test_message_without_times_tells_nothing(message: str) -> None:
+def test_message_without_times_has_no_skew(message: str) -> None:
     """Most refused signatures have other causes."""
     assert find_skew([message], None, NOW) is None
 
@@ -51,16 +51,14 @@ DATES = [(-901.0, 901), (901.0, -901), (-899.0, None), (899.0, None)]
 
 
 @pytest.mark.parametrize(("theirs", "skew"), DATES)
-def test_date_header_tells_the_skew_where_no_signature_can_be_valid(
-    theirs: float, skew: float | None
-) -> None:
+def test_date_header_gives_skew_beyond_signature_tolerance(theirs: float, skew: float | None) -> None:
     """Fault D4: where the message has no times."""
     date = email.utils.formatdate(NOW + theirs, usegmt=True)
     assert find_skew(["ak not exist"], date, NOW) == skew
 
 
 @given(st.text(), st.text())
-def test_any_text_is_read(message: str, date: str) -> None:
+def test_any_message_and_date_are_read_without_error(message: str, date: str) -> None:
     """The body comes from whatever answers at the endpoint."""
     find_skew([message], date, NOW)
 
@@ -99,7 +97,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "message", "date", "hint"), REFUSALS)
-def test_refused_signature_says_how_far_the_clock_is_off(
+def test_rejected_signature_error_states_clock_skew(
     code: str, message: str, date: float | None, hint: str
 ) -> None:
     """Fault D4: the log said "SWR answered 401" alone."""
@@ -107,7 +105,7 @@ def test_refused_signature_says_how_far_the_clock_is_off(
 
 
 @pytest.mark.parametrize(("date", "direction"), [(-7200.0, "ahead of"), (7200.0, "behind")])
-def test_refused_signature_is_compared_with_the_date_of_the_answer(date: float, direction: str) -> None:
+def test_rejected_signature_is_compared_with_date_header(date: float, direction: str) -> None:
     """Fault D4: the gateway does not always say the times."""
     detail = refuse("APIGW.0301", "verify aksk signature fail", date)
     assert detail.startswith("SWR answered 401 APIGW.0301: this machine's clock is 7")

@@ -104,7 +104,9 @@ ORDERS = [
 @pytest.mark.parametrize(
     ("addresses", "failed", "expected"), [case[1:] for case in ORDERS], ids=[case[0] for case in ORDERS]
 )
-def test_order_of_attempts(addresses: list[Address], failed: list[str], expected: list[str]) -> None:
+def test_address_order_follows_rfc_8305_with_failed_ones_last(
+    addresses: list[Address], failed: list[str], expected: list[str]
+) -> None:
     """Fault D1: RFC 8305 section 4, and addresses that failed last."""
     clock = FakeClock()
     connector = Connector(clock)
@@ -114,7 +116,7 @@ def test_order_of_attempts(addresses: list[Address], failed: list[str], expected
     assert [address for _, address in connector.order(addresses, 443)] == expected
 
 
-def test_failure_is_forgotten_after_a_while() -> None:
+def test_address_failure_expires() -> None:
     """A firewall is corrected, a machine comes back."""
     clock = FakeClock()
     connector = Connector(clock)
@@ -123,14 +125,14 @@ def test_failure_is_forgotten_after_a_while() -> None:
     assert connector.order([(V4, "c"), (V4, "d")], 443) == [(V4, "c"), (V4, "d")]
 
 
-def test_failure_is_one_of_a_port() -> None:
+def test_address_failure_applies_to_its_port_only() -> None:
     """SWR and a proxy may share a machine."""
     connector = Connector()
     connector.record_failure(("c", 443))
     assert connector.order([(V4, "c"), (V4, "d")], 3128) == [(V4, "c"), (V4, "d")]
 
 
-def test_success_ends_the_failure() -> None:
+def test_success_clears_address_failure() -> None:
     """An address that answers is as good as the others."""
     connector = Connector()
     connector.record_failure(("c", 443))
@@ -147,7 +149,7 @@ def test_remembered_failures_are_bounded() -> None:
     assert connector.order([last, first], 443) == [first, last]
 
 
-def test_address_that_did_not_answer_is_tried_last_from_then_on(listener: Listener) -> None:
+def test_unresponsive_address_is_tried_last(listener: Listener) -> None:
     """Fault D1: not every new connection takes 250 ms longer."""
     listener.kill(DEAD)
     connector = Connector()
@@ -155,7 +157,7 @@ def test_address_that_did_not_answer_is_tried_last_from_then_on(listener: Listen
     assert connector.order([DEAD, GOOD], listener.port) == [GOOD, DEAD]
 
 
-def test_dead_addresses_end_at_the_deadline(listener: Listener) -> None:
+def test_dead_addresses_time_out_at_deadline(listener: Listener) -> None:
     """Fault D1: they are remembered in turn, so that the next attempt begins with another one."""
     listener.kill(DEAD, DEAD_V6)
     with pytest.raises(TimeoutError) as caught:
@@ -171,7 +173,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("addresses", "code"), FAILURES)
-def test_addresses_that_all_fail(listener: Listener, addresses: list[Address], code: int | None) -> None:
+def test_failure_of_all_addresses_has_error_of_endpoint(
+    listener: Listener, addresses: list[Address], code: int | None
+) -> None:
     """The failure is that of the endpoint, not that of this machine without IPv6."""
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is compared below
         connect(Connector(), listener.port, *addresses)
@@ -179,7 +183,7 @@ def test_addresses_that_all_fail(listener: Listener, addresses: list[Address], c
     assert not is_local_limit(caught.value)
 
 
-def test_no_attempt_stays_open(listener: Listener) -> None:
+def test_losing_connection_attempts_are_closed(listener: Listener) -> None:
     """The attempts that lost are closed with the one that won."""
     listener.kill(DEAD, DEAD_V6)
     before = _open_sockets()
@@ -234,7 +238,7 @@ def test_lookup_of_dead_addresses_ends_at_the_deadline() -> None:
     assert caught.value.fault is Fault.REGISTRY
 
 
-def test_address_that_connects_and_is_silent_is_tried_last(emulator: Emulator) -> None:
+def test_address_that_connects_but_does_not_answer_is_tried_last(emulator: Emulator) -> None:
     """Fault D1: a balancer accepts connections for a machine that is gone."""
     with socket.create_server(("127.0.0.2", emulator.port)):
         transport = transport_to(DEAD, GOOD)
@@ -244,7 +248,7 @@ def test_address_that_connects_and_is_silent_is_tried_last(emulator: Emulator) -
         assert get(transport, url) == 401
 
 
-def test_slow_image_does_not_choose_the_address_of_the_others() -> None:
+def test_slow_image_does_not_change_address_of_other_lookups() -> None:
     """Faults B4 and D1: a name that one address is slow about sent all others to one that never answers."""
     with answering() as server, socket.create_server(("127.0.0.2", server.server_port)):
         transport, url = transport_to(GOOD, DEAD), f"http://swr.example.com:{server.server_port}"
@@ -359,7 +363,7 @@ def send_large(transport: PooledTransport, url: str, method: str = "GET") -> int
     return transport.send(HttpRequest(method, url, "/", headers=headers), Deadline.after(30)).status
 
 
-def test_lookup_over_a_connection_that_died_is_repeated_elsewhere(
+def test_lookup_over_broken_connection_is_retried_at_another_address(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
     """Fault D1: the address had been good, and each kept connection to it took the time of a lookup."""
@@ -367,7 +371,7 @@ def test_lookup_over_a_connection_that_died_is_repeated_elsewhere(
     assert send_large(transport, url) == 200
 
 
-def test_login_over_a_connection_that_died_is_not_repeated(
+def test_login_over_broken_connection_is_not_retried(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
     """It may have counted."""
@@ -378,7 +382,7 @@ def test_login_over_a_connection_that_died_is_not_repeated(
     assert caught.value.fault is Fault.REGISTRY
 
 
-def test_other_connections_to_a_dead_address_are_not_used_again(
+def test_other_connections_to_dead_address_are_not_reused(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
     """Fault D1: each of them would take the time of another lookup."""
@@ -390,7 +394,7 @@ def test_other_connections_to_a_dead_address_are_not_used_again(
         assert list(three.map(lambda _: send_large(transport, url, "POST"), range(3))) == [200] * 3
 
 
-def test_used_up_descriptors_are_not_an_outage(emulator: Emulator) -> None:
+def test_exhausted_file_descriptors_are_local_fault(emulator: Emulator) -> None:
     """Fault D1: whoever floods the webhook can cause it: onLookupFailure and stale trust do not count for it."""
     transport = transport_to(GOOD)
     url = f"http://swr.example.com:{emulator.port}"
@@ -435,7 +439,7 @@ def _send_byte(server: socket.socket) -> None:
         connection.sendall(b"x")
 
 
-def test_waiting_leaves_the_loop_to_others() -> None:
+def test_connection_attempts_yield_to_loop() -> None:
     """Fault D1: under gevent, the other reviews go on while addresses are tried."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

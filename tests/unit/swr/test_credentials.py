@@ -51,7 +51,7 @@ def written(path: Path, text: str) -> str:
 # -- files
 
 
-def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+def test_changed_secret_file_is_read_again(tmp_path: Path) -> None:
     """A rotated token is used at the next call, and is another generation."""
     files = SecretFiles([written(tmp_path / "token", "one\n")])
     assert files.current(SOON) == (("one",), 1)
@@ -60,7 +60,7 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert files.current(SOON) == (("two-two",), 2)
 
 
-def test_a_rewritten_file_with_the_same_secret_is_no_change(tmp_path: Path) -> None:
+def test_rewritten_file_with_same_secret_keeps_generation(tmp_path: Path) -> None:
     """Touching a file does not end a pause."""
     files = SecretFiles([written(tmp_path / "token", "one\n")])
     files.current(SOON)
@@ -69,7 +69,7 @@ def test_a_rewritten_file_with_the_same_secret_is_no_change(tmp_path: Path) -> N
     assert files.current(SOON) == (("one",), 1)
 
 
-def test_a_secret_volume_is_followed_through_its_symlink(tmp_path: Path) -> None:
+def test_secret_volume_symlink_swap_is_detected(tmp_path: Path) -> None:
     """Kubernetes swaps ``..data``: both files change at once."""
     for version in ("a", "b"):
         (tmp_path / version).mkdir()
@@ -87,9 +87,7 @@ def test_a_secret_volume_is_followed_through_its_symlink(tmp_path: Path) -> None
     assert files.current(SOON) == (("ak-b", "sk-b"), 2)
 
 
-def test_a_pair_that_changes_while_it_is_read_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_pair_changed_during_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old access key is never paired with a new secret key."""
     first, second = tmp_path / "ak", tmp_path / "sk"
     files = SecretFiles([written(first, "ak-old"), written(second, "sk-old")])
@@ -120,7 +118,7 @@ BAD_FILES = [
 
 
 @pytest.mark.parametrize(("text", "message"), BAD_FILES)
-def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+def test_invalid_secret_file_is_named_without_content(tmp_path: Path, text: str | None, message: str) -> None:
     """The failure says which file, and never what is in it."""
     path = tmp_path / "token"
     if text is not None:
@@ -130,7 +128,7 @@ def test_a_file_that_holds_no_secret_is_named(tmp_path: Path, text: str | None, 
     assert str(caught.value) == f"{path} {message}"
 
 
-def test_a_file_that_becomes_unreadable_leaves_the_last_good_secret(tmp_path: Path) -> None:
+def test_unreadable_secret_file_keeps_last_secret(tmp_path: Path) -> None:
     """A Secret that is deleted by mistake does not stop the gate at once."""
     files = SecretFiles([written(tmp_path / "token", "one")])
     files.current(SOON)
@@ -168,7 +166,7 @@ class Guarded:
         return self.credential.authorize(REQUEST, Deadline.after(seconds)).generation
 
 
-def test_after_a_failure_no_call_is_made() -> None:
+def test_failed_authentication_pauses_credential() -> None:
     """One failed authentication pauses the credential: five lock the account."""
     guarded = Guarded()
     assert guarded.authorize() == 1
@@ -179,7 +177,7 @@ def test_after_a_failure_no_call_is_made() -> None:
         guarded.authorize()
 
 
-def test_the_pause_ends_by_itself() -> None:
+def test_credential_pause_ends_after_its_time() -> None:
     """After six to ten minutes one more try is made."""
     guarded = Guarded()
     guarded.authorize()
@@ -189,7 +187,7 @@ def test_the_pause_ends_by_itself() -> None:
     assert PAUSE_SECONDS == (360.0, 600.0)
 
 
-def test_another_secret_ends_the_pause() -> None:
+def test_changed_secret_ends_credential_pause() -> None:
     """A rotated file is tried at once."""
     guarded = Guarded()
     guarded.authorize()
@@ -198,7 +196,7 @@ def test_another_secret_ends_the_pause() -> None:
     assert guarded.authorize() == 2
 
 
-def test_a_failure_of_an_old_secret_does_not_pause_the_new_one() -> None:
+def test_failure_of_old_secret_does_not_pause_new_secret() -> None:
     """An answer that comes late speaks of the secret that was used."""
     guarded = Guarded()
     guarded.authorize()
@@ -207,7 +205,7 @@ def test_a_failure_of_an_old_secret_does_not_pause_the_new_one() -> None:
     assert guarded.authorize() == 2
 
 
-def test_pauses_are_recorded() -> None:
+def test_credential_pauses_are_recorded() -> None:
     """``a credential is paused`` is a metric."""
     guarded = Guarded()
     guarded.authorize()
@@ -220,7 +218,7 @@ def test_pauses_are_recorded() -> None:
     assert paused[-1] == 0.0
 
 
-def test_a_new_secret_is_tried_by_one_request_alone() -> None:
+def test_new_secret_is_tried_by_one_request_at_a_time() -> None:
     """A hundred cold lookups with a wrong secret are one failure, not a hundred."""
     guarded = Guarded()
     assert guarded.authorize() == 1
@@ -241,7 +239,7 @@ def test_a_new_secret_is_tried_by_one_request_alone() -> None:
     assert outcomes == [Unauthorized] * 100
 
 
-def test_an_accepted_secret_is_for_everybody() -> None:
+def test_accepted_secret_is_used_by_all_requests() -> None:
     """Once it was accepted nobody waits."""
     guarded = Guarded()
     guarded.authorize()
@@ -249,7 +247,7 @@ def test_an_accepted_secret_is_for_everybody() -> None:
     assert [guarded.authorize(0.0) for _ in range(50)] == [1] * 50
 
 
-def test_a_trial_without_a_verdict_lets_the_next_one_try() -> None:
+def test_trial_without_result_admits_next_trial() -> None:
     """SWR that times out says nothing about the secret."""
     guarded = Guarded()
     guarded.authorize()
@@ -257,7 +255,7 @@ def test_a_trial_without_a_verdict_lets_the_next_one_try() -> None:
     assert guarded.authorize() == 1
 
 
-def test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline() -> None:
+def test_wait_for_trial_ends_at_deadline_of_caller() -> None:
     """Fault B2: whoever is in a hurry gives up; nothing is known of SWR yet, so nothing is admitted for it."""
     guarded = Guarded()
     guarded.authorize()
@@ -281,7 +279,7 @@ def test_who_waits_for_a_trial_waits_no_longer_than_its_own_deadline() -> None:
         ),
     ],
 )
-def test_who_waits_for_a_trial_shares_its_end_only_if_swr_did_not_answer(
+def test_waiting_calls_share_failed_trial_only_if_swr_did_not_answer(
     unanswered: LookupTimeout | None, outcome: str
 ) -> None:
     """After a start while SWR is down all hear so at once, and each in turn would have too little time."""
@@ -304,7 +302,7 @@ def test_who_waits_for_a_trial_shares_its_end_only_if_swr_did_not_answer(
     assert outcomes == [outcome]
 
 
-def test_a_trial_that_never_reports_back_is_over_with_its_deadline() -> None:
+def test_trial_without_report_ends_at_its_deadline() -> None:
     """A request that died does not block the credential."""
     guarded = Guarded()
     guarded.authorize(0.0)
@@ -354,14 +352,14 @@ class Session:
             time.sleep(0.001)
 
 
-def test_a_token_is_fetched_once_and_kept() -> None:
+def test_token_is_fetched_once_and_reused() -> None:
     """One login serves until shortly before its end."""
     session = Session()
     assert [session.current() for _ in range(5)] == [("token-1", 1)] * 5
     assert session.login.count == 1
 
 
-def test_fifty_callers_share_one_login() -> None:
+def test_concurrent_callers_share_one_login() -> None:
     """No stampede on IAM."""
     session = Session()
     session.login.gate.clear()
@@ -375,7 +373,7 @@ def test_fifty_callers_share_one_login() -> None:
     assert (results, session.login.count) == ([("token-1", 1)] * 50, 1)
 
 
-def test_fifty_callers_share_one_failure() -> None:
+def test_callers_share_one_failed_login() -> None:
     """A wrong password is sent once."""
     session = Session()
     session.login.failure = Unauthorized("IAM answered 401")
@@ -385,7 +383,7 @@ def test_fifty_callers_share_one_failure() -> None:
     assert session.login.count == 1
 
 
-def test_after_a_failed_login_the_password_is_not_sent_again_until_it_changes() -> None:
+def test_rejected_password_is_not_sent_again_until_changed() -> None:
     """Neither soon, nor after a while, but at once with another password."""
     session = Session()
     session.login.failure = Unauthorized("IAM answered 401")
@@ -401,7 +399,7 @@ def test_after_a_failed_login_the_password_is_not_sent_again_until_it_changes() 
     assert session.current() == ("token-2", 1)
 
 
-def test_an_iam_that_is_down_is_asked_again_soon_but_not_by_each_caller() -> None:
+def test_unavailable_iam_is_retried_after_short_back_off() -> None:
     """An outage of IAM is no failed authentication."""
     session = Session()
     session.login.failure = RegistryUnavailable("down")
@@ -414,7 +412,7 @@ def test_an_iam_that_is_down_is_asked_again_soon_but_not_by_each_caller() -> Non
     assert session.current() == ("token-2", 1)
 
 
-def test_a_token_is_refreshed_in_the_background_before_its_end() -> None:
+def test_token_is_refreshed_in_background_before_expiry() -> None:
     """Nobody waits for the new token while the old one is good."""
     session = Session()
     session.current()
@@ -426,7 +424,7 @@ def test_a_token_is_refreshed_in_the_background_before_its_end() -> None:
     assert session.current() == ("token-2", 2)
 
 
-def test_a_failing_refresh_leaves_the_token_that_is_still_good() -> None:
+def test_failed_token_refresh_keeps_valid_token() -> None:
     """IAM down is no reason to stop before the token ends."""
     session = Session()
     session.current()
@@ -437,7 +435,7 @@ def test_a_failing_refresh_leaves_the_token_that_is_still_good() -> None:
     assert session.current() == ("token-1", 1)
 
 
-def test_a_token_is_not_used_up_to_its_last_second() -> None:
+def test_token_is_not_used_in_last_minute_before_expiry() -> None:
     """Clocks differ: a minute is kept back."""
     session = Session()
     session.current()
@@ -445,7 +443,7 @@ def test_a_token_is_not_used_up_to_its_last_second() -> None:
     assert session.current() == ("token-2", 2)
 
 
-def test_a_rejected_token_is_replaced_once_and_not_in_a_loop() -> None:
+def test_rejected_token_is_renewed_once() -> None:
     """A token that IAM invalidated early costs one login; a second rejection in a row costs none."""
     session = Session()
     assert session.current() == ("token-1", 1)
@@ -457,7 +455,7 @@ def test_a_rejected_token_is_replaced_once_and_not_in_a_loop() -> None:
     assert session.login.count == 2
 
 
-def test_a_token_that_was_accepted_meanwhile_may_be_replaced_again() -> None:
+def test_accepted_token_can_be_renewed_again() -> None:
     """IAM may invalidate a token early more than once in a process's life."""
     session = Session()
     session.current()
@@ -468,7 +466,7 @@ def test_a_token_that_was_accepted_meanwhile_may_be_replaced_again() -> None:
     assert session.current() == ("token-3", 3)
 
 
-def test_after_two_rejections_in_a_row_the_pause_ends_with_a_fresh_login() -> None:
+def test_pause_after_two_rejections_ends_with_new_login() -> None:
     """The token that was refused is not tried again for the rest of its life; one login per pause."""
     session = Session()
     session.current()
@@ -480,7 +478,7 @@ def test_after_two_rejections_in_a_row_the_pause_ends_with_a_fresh_login() -> No
     assert session.secret.renew(3) is False
 
 
-def test_after_two_rejections_in_a_row_another_password_is_tried_at_once() -> None:
+def test_changed_password_is_tried_at_once_after_two_rejections() -> None:
     """Whoever corrects the Secret does not wait for the pause."""
     session = Session()
     session.current()
@@ -491,7 +489,7 @@ def test_after_two_rejections_in_a_row_another_password_is_tried_at_once() -> No
     assert session.current() == ("token-3", 3)
 
 
-def test_who_was_rejected_together_shares_the_fresh_login() -> None:
+def test_requests_rejected_together_share_new_login() -> None:
     """A token invalidated early under load: each request may go on with the new one."""
     session = Session()
     session.current()
@@ -501,7 +499,7 @@ def test_who_was_rejected_together_shares_the_fresh_login() -> None:
     assert session.login.count == 2
 
 
-def test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline() -> None:
+def test_wait_for_login_ends_at_deadline_of_caller() -> None:
     """Fault B6: it costs each its own time only, and admits nothing: the author of a Pod may cause a login."""
     session = Session()
     session.login.gate.clear()
@@ -511,7 +509,7 @@ def test_who_waits_for_a_login_waits_no_longer_than_its_own_deadline() -> None:
     session.login.gate.set()
 
 
-def test_who_waits_for_a_login_after_one_that_failed_knows_whose_fault_it_is() -> None:
+def test_timeout_of_login_after_failed_login_is_registry_fault() -> None:
     """An outage of IAM, which stale trust is for."""
     session = Session()
     session.login.failure = RegistryUnavailable("IAM did not answer in time")
@@ -537,7 +535,7 @@ def test_logins_are_counted() -> None:
 # -- what is sent
 
 
-def test_an_access_key_signs_what_is_sent() -> None:
+def test_access_key_signature_matches_sent_request() -> None:
     """The signature holds for the very path, query and headers on the wire."""
     request = HttpRequest(
         "GET",
@@ -574,7 +572,7 @@ SDK_ERRORS = sorted(
 
 
 @pytest.mark.parametrize("kind", SDK_ERRORS, ids=lambda kind: kind.__name__)
-def test_every_exception_of_the_sdk_is_a_key_that_cannot_sign(
+def test_any_sdk_exception_is_unauthorized_without_its_text(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that a later version brings; what they say may hold the key and is not repeated."""
@@ -588,7 +586,7 @@ def test_every_exception_of_the_sdk_is_a_key_that_cannot_sign(
     assert str(caught.value) == f"a request cannot be signed: {kind.__name__}"
 
 
-def test_a_request_that_could_not_be_signed_blocks_nobody() -> None:
+def test_failed_signing_ends_trial_of_secret() -> None:
     """The trial of a new secret ends with it."""
     guarded = Guarded()
     failing = GuardedCredential("aksk", guarded, _cannot_sign, Pause("aksk", RecorderSpy()))
@@ -601,7 +599,7 @@ def _cannot_sign(secret: str, request: HttpRequest) -> dict[str, str]:
     raise Unauthorized("a request cannot be signed: ValueError")
 
 
-def test_a_secret_is_in_no_representation() -> None:
+def test_secrets_are_not_in_representations() -> None:
     """Not in a repr, a str or an error."""
     pair = KeyPair("AK", "hunter2", "hunter3")
     signed = REQUEST.with_headers({"X-Auth-Token": "hunter2"})
@@ -656,12 +654,12 @@ def test_incomplete_temporary_keys_are_malformed(body: bytes) -> None:
         "2026-01-01T00:00:00",
     ],
 )
-def test_expiry_times_with_and_without_fraction(text: str) -> None:
+def test_expiry_times_are_read_with_and_without_fraction(text: str) -> None:
     """The SDK fails on one of them."""
     assert int(read_time(text)) == 1767225600
 
 
-def test_the_login_of_an_iam_user_is_the_documented_one(tmp_path: Path) -> None:
+def test_iam_user_login_follows_api_documentation(tmp_path: Path) -> None:
     """Password, domain and project in the body, nothing of it in the path."""
     expires = {"token": {"expires_at": "2099-01-01T00:00:00.000000Z"}}
     answer = HttpResponse(201, {"x-subject-token": "T1"}, json.dumps(expires).encode())
@@ -714,7 +712,7 @@ LOGINS: list[tuple[int, Any, type[TrustLookupError], str]] = [
     LOGINS,
     ids=[f"{case[0]} {case[1].get('error_code', '')}" for case in LOGINS],
 )
-def test_what_iam_says_is_never_blamed_on_an_image(
+def test_iam_failure_is_not_image_fault(
     tmp_path: Path, status: int, answer: Any, expected: type[TrustLookupError], message: str
 ) -> None:
     """A refused login rests; all else is an outage, in which what was trusted stands in."""
@@ -751,7 +749,7 @@ def test_what_iam_says_is_never_blamed_on_an_image(
         (CredentialSettings("oidc"), "credentials: idTokenFile is missing"),
     ],
 )
-def test_what_a_kind_needs_is_said(settings: CredentialSettings, message: str) -> None:
+def test_missing_credential_setting_is_config_error(settings: CredentialSettings, message: str) -> None:
     """A kind without what it needs is a problem of the configuration."""
     with pytest.raises(ConfigError) as caught:
         build_credential(

@@ -108,7 +108,7 @@ CONTROL = f"/v2/{PROBE}/repos/{PROBE}/tags/none"
 LIST_CONTROL = f"/v3/{PROBE}/repos/{PROBE}/tags"
 
 
-def test_region_without_the_call_is_answered_from_the_list(caplog: pytest.LogCaptureFixture) -> None:
+def test_region_without_tag_call_uses_tag_list(caplog: pytest.LogCaptureFixture) -> None:
     """Fault D5: after the first question each takes one call; the log and the metric say so once."""
     asked = Asked()
     assert asked.ask() == TrustRecord(TrustStatus.TRUSTED, 5.0, DIGEST, "c", "u")
@@ -123,7 +123,7 @@ def test_region_without_the_call_is_answered_from_the_list(caplog: pytest.LogCap
     ]
 
 
-def test_call_that_is_offered_again_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restored_tag_call_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault D5: it is tried again now and then."""
     asked = Asked()
     asked.ask()
@@ -138,7 +138,7 @@ def test_call_that_is_offered_again_is_used_again(monkeypatch: pytest.MonkeyPatc
     assert asked.notes.named("tag_source_changed") == [(NAME, "list"), (NAME, "tag")]
 
 
-def test_missing_call_is_tried_again_after_an_hour() -> None:
+def test_missing_tag_call_is_retried_after_an_hour() -> None:
     """Fault D5: by a clock that nobody sets."""
     clock = FakeClock()
     detail = TagDetail(registry(), RecorderSpy(), clock)
@@ -152,7 +152,7 @@ def test_missing_call_is_tried_again_after_an_hour() -> None:
 SIMILAR = [{**TAG, "tag": name} for name in ("1.0.1", "v1.0", "1.0-rc1", "11.0")]
 
 
-def test_filter_is_loose_and_names_are_compared_exactly() -> None:
+def test_tags_in_filtered_list_are_compared_exactly() -> None:
     """Fault D5: another tag's trust, on whichever page, is not this one's."""
     asked = Asked(pages=[listed(*SIMILAR, marker="m"), listed({**TAG, "is_trusted": False})])
     assert asked.ask().status is TrustStatus.UNTRUSTED
@@ -199,14 +199,14 @@ UNPROVEN: dict[str, tuple[list[Reply], str]] = {
 
 
 @pytest.mark.parametrize(("pages", "detail"), UNPROVEN.values(), ids=UNPROVEN)
-def test_list_that_proves_nothing_is_the_images_fault(pages: list[Reply], detail: str) -> None:
+def test_inconclusive_tag_list_is_image_fault(pages: list[Reply], detail: str) -> None:
     """Fault D5: an author cannot have an image admitted by a repository that is hard to list."""
     error = Asked(pages=pages).fail()
     assert (str(error), error.fault) == (detail, Fault.IMAGE)
 
 
 @pytest.mark.parametrize("value", [False, None, 1, "true", [True]])
-def test_value_that_is_not_json_true_is_not_trust(value: object) -> None:
+def test_value_other_than_json_true_in_list_is_untrusted(value: object) -> None:
     """Fault D5: a list is read as strictly as a tag."""
     assert Asked(pages=[listed({**TAG, "is_trusted": value})]).ask().status is TrustStatus.UNTRUSTED
 
@@ -221,7 +221,7 @@ def test_wrong_endpoint_keeps_its_message() -> None:
     assert asked.notes.named("tag_source_changed") == []
 
 
-def test_image_that_the_gateway_does_not_route_switches_nothing_over() -> None:
+def test_unrouted_image_does_not_switch_to_tag_list() -> None:
     """Fault D5: an image that nobody chose is asked about before anything is remembered."""
     asked = Asked(control=NO_ORGANIZATION)
     error = asked.fail()
@@ -234,7 +234,7 @@ def test_image_that_the_gateway_does_not_route_switches_nothing_over() -> None:
     ("organizations", "control"),
     [({"shop", "ops"}, "ops"), ({"shop", "teams"}, "teams"), ({"shop"}, "shop"), (set(), PROBE)],
 )
-def test_control_asks_about_another_organisation_of_the_policy(organizations: set[str], control: str) -> None:
+def test_control_request_uses_another_organization_of_policy(organizations: set[str], control: str) -> None:
     """Fault B4: the image's may be its author's; those that the policy does not name may be out of reach."""
     region = Region()
     limited = registry(organizations=frozenset(organizations))
@@ -247,7 +247,7 @@ def test_control_asks_about_another_organisation_of_the_policy(organizations: se
     [(respond(503), Fault.REGISTRY), (NO_ORGANIZATION, Fault.IMAGE), (listed(), Fault.IMAGE)],
     ids=["another list fails, too", "another is missing", "another is listed"],
 )
-def test_server_error_is_the_registrys_fault_only_if_another_list_fails(
+def test_server_error_is_registry_fault_only_if_control_list_fails(
     control: HttpResponse, fault: Fault
 ) -> None:
     """Fault D5: a repository may be too large to be listed, and an outage must let stale answers be served."""
@@ -268,7 +268,7 @@ BROKEN = RegistryUnavailable("the connection broke")
 @pytest.mark.parametrize(
     ("list_control", "fault"), [(NO_ORGANIZATION, Fault.IMAGE), (BROKEN, Fault.REGISTRY)]
 )
-def test_control_is_a_list_where_the_call_for_one_tag_is_missing(
+def test_control_request_is_tag_list_if_tag_call_is_missing(
     detail: Reply, list_control: Reply, fault: Fault
 ) -> None:
     """Fault B4: the gateway answers 404 there, whatever is asked about."""
@@ -278,7 +278,7 @@ def test_control_is_a_list_where_the_call_for_one_tag_is_missing(
     assert asked.region.calls == [DETAIL, *[CONTROL, LIST_CONTROL] * controls]
 
 
-def test_control_asks_about_a_name_that_nobody_can_push_to() -> None:
+def test_control_request_uses_unpredictable_names() -> None:
     """Fault B4: what SWR is slow about could be pushed under a name, or into an organisation, that is known."""
     detail = TagDetail(registry(organizations=frozenset({"shop", "ops"})), RecorderSpy())
     controls = [detail.make_control(), detail.make_list_control()]
@@ -287,7 +287,7 @@ def test_control_asks_about_a_name_that_nobody_can_push_to() -> None:
     assert len(set(names)) == 4
 
 
-def test_missing_right_to_list_tags_is_named() -> None:
+def test_missing_permission_to_list_tags_is_named() -> None:
     """Fault D5: it was not needed before."""
     asked = Asked(pages=[respond(403, {"error_code": "SVCSTG.SWR.4039001"})])
     error = asked.fail()
@@ -299,7 +299,7 @@ def test_missing_right_to_list_tags_is_named() -> None:
 
 
 @pytest.mark.parametrize("control", [UNPUBLISHED, respond(401)], ids=["404", "401"])
-def test_gateways_404_says_nothing_of_the_credential(control: HttpResponse) -> None:
+def test_gateway_404_does_not_accept_or_reject_credential(control: HttpResponse) -> None:
     """Fault D5: it comes before the signature is looked at; IAM locks an account after five failures."""
     asked = Asked(control=control)
     answer: Callable[[], object] = asked.ask if control is UNPUBLISHED else asked.fail

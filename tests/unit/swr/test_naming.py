@@ -23,7 +23,7 @@ from webhook.swr.naming import check_names, escape_repository, split_path
         ("a--b", "c---d"),
     ],
 )
-def test_good_names(organization: str, repository: str) -> None:
+def test_valid_names_are_accepted(organization: str, repository: str) -> None:
     """Names within the rules pass."""
     check_names(organization, repository)
 
@@ -53,14 +53,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("organization", "repository", "reason"), BAD)
-def test_bad_names_never_reach_a_url(organization: str, repository: str, reason: str) -> None:
+def test_invalid_names_are_rejected_before_url(organization: str, repository: str, reason: str) -> None:
     """What SWR would not allow is refused here (T22, T23)."""
     with pytest.raises(InvalidReferenceError) as caught:
         check_names(organization, repository)
     assert caught.value.reason == reason
 
 
-def test_a_path_of_one_component_is_no_swr_image() -> None:
+def test_path_of_one_component_is_not_swr_image() -> None:
     """An SWR image has an organisation."""
     with pytest.raises(InvalidReferenceError, match="organisation/name"):
         split_path("web")
@@ -68,6 +68,6 @@ def test_a_path_of_one_component_is_no_swr_image() -> None:
 
 
 @given(st.sets(path, min_size=2, max_size=5))
-def test_two_repositories_never_share_a_path(names: set[str]) -> None:
+def test_repositories_have_distinct_escaped_paths(names: set[str]) -> None:
     """``/`` becomes ``$``, which no name holds: the mapping is one to one."""
     assert len({escape_repository(name) for name in names}) == len(names)

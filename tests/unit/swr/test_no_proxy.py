@@ -70,13 +70,13 @@ CASES = [
 
 
 @pytest.mark.parametrize(("text", "host", "port", "direct"), CASES)
-def test_host_in_list_is_asked_directly(text: str, host: str, port: int, direct: bool) -> None:
+def test_host_in_no_proxy_is_called_directly(text: str, host: str, port: int, direct: bool) -> None:
     """Fault D3: networks and ports were not understood."""
     assert NoProxy.parse(text).matches(host, port) is direct
 
 
 @given(st.text(max_size=60), st.text(max_size=30), st.integers(0, 65535))
-def test_any_list_is_read_without_error(text: str, host: str, port: int) -> None:
+def test_any_no_proxy_list_is_read_without_error(text: str, host: str, port: int) -> None:
     """A list that cannot be read is no reason to refuse Pods."""
     NoProxy.parse(text).matches(host, port)
 
@@ -85,7 +85,7 @@ def test_any_list_is_read_without_error(text: str, host: str, port: int) -> None
     st.from_regex(r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8}){1,3}", fullmatch=True),
     st.text(string.ascii_lowercase, min_size=1),
 )
-def test_domain_matches_itself_and_what_is_below_it(domain: str, label: str) -> None:
+def test_no_proxy_domain_matches_itself_and_subdomains(domain: str, label: str) -> None:
     """For each domain."""
     listed, below = NoProxy.parse(domain), NoProxy.parse(f".{domain}")
     assert (listed.matches(domain, 1), listed.matches(f"{label}.{domain}", 1)) == (True, True) or domain[
@@ -114,7 +114,7 @@ VARIABLES = [
 
 
 @pytest.mark.parametrize(("variables", "url", "proxy"), VARIABLES)
-def test_variables_of_the_environment(
+def test_proxy_is_read_from_environment_variables(
     variables: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault D3: upper and lower case, the port of the scheme, and CGI."""

@@ -55,7 +55,7 @@ def names() -> Iterator[Names]:
     names.go.set()
 
 
-def test_addresses_are_used_for_a_while_without_asking_again(names: Names) -> None:
+def test_resolved_addresses_are_cached_for_ttl(names: Names) -> None:
     """A connection costs no resolution each time."""
     assert [names.find(), names.find()] == [[GOOD], [GOOD]]
     assert names.asked[HOST] == 1
@@ -65,21 +65,21 @@ def test_addresses_are_used_for_a_while_without_asking_again(names: Names) -> No
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]", "2001:db8::7"])
-def test_a_number_is_no_name(names: Names, host: str) -> None:
+def test_ip_address_is_not_resolved(names: Names, host: str) -> None:
     """Nobody is asked."""
     ((_, address),) = names.find(host)
     assert address == host.strip("[]")
     assert not names.asked
 
 
-def test_a_name_that_is_not_there_is_said_to_be_so(names: Names) -> None:
+def test_unknown_host_name_is_reported(names: Names) -> None:
     """It may be a mistake in the policy, or DNS that is down."""
     with pytest.raises(RegistryUnavailable) as caught:
         names.find("nowhere.example.com")
     assert str(caught.value) == "nowhere.example.com cannot be resolved: Name or service not known"
 
 
-def test_addresses_that_were_good_stand_in_where_the_name_is_gone(names: Names) -> None:
+def test_stale_addresses_are_used_if_name_is_gone(names: Names) -> None:
     """DNS that forgets a name takes no registry away."""
     names.find()
     names.clock.tick(3600)
@@ -87,7 +87,7 @@ def test_addresses_that_were_good_stand_in_where_the_name_is_gone(names: Names) 
     assert names.find() == [GOOD]
 
 
-def test_addresses_that_were_good_stand_in_while_the_resolver_hangs(names: Names) -> None:
+def test_stale_addresses_are_used_while_resolver_hangs(names: Names) -> None:
     """After half a second, long before the deadline."""
     names.find()
     names.clock.tick(3600)
@@ -97,7 +97,7 @@ def test_addresses_that_were_good_stand_in_while_the_resolver_hangs(names: Names
     assert time.monotonic() - began < 10
 
 
-def test_a_resolver_that_hangs_is_waited_for_until_the_deadline(names: Names) -> None:
+def test_hanging_resolver_times_out_at_deadline_for_all_callers(names: Names) -> None:
     """And by all who want the same name together."""
     names.hanging.add(HOST)
     failures: list[Exception] = []
@@ -116,7 +116,7 @@ def test_a_resolver_that_hangs_is_waited_for_until_the_deadline(names: Names) ->
     assert names.asked[HOST] == 1
 
 
-def test_a_dead_name_does_not_stall_a_healthy_one(names: Names) -> None:
+def test_hanging_name_does_not_delay_other_names(names: Names) -> None:
     """Each has its own resolution."""
     dead = [f"dead-{index}.example.com" for index in range(20)]
     names.hanging.update(dead)
@@ -134,7 +134,7 @@ def test_a_dead_name_does_not_stall_a_healthy_one(names: Names) -> None:
         thread.join(10)
 
 
-def test_a_mistake_while_resolving_leaves_nobody_waiting(names: Names) -> None:
+def test_exception_while_resolving_is_retried_by_next_call(names: Names) -> None:
     """Whatever it is, it is over, and the next one tries again."""
 
     def broken(host: str) -> list[Address]:
@@ -149,7 +149,7 @@ def test_a_mistake_while_resolving_leaves_nobody_waiting(names: Names) -> None:
     assert resolver.addresses(HOST, Deadline.after(5)) == [GOOD]
 
 
-def test_what_is_remembered_is_bounded(names: Names) -> None:
+def test_remembered_entries_are_bounded(names: Names) -> None:
     """There are as many names as endpoints, and a reload may bring others."""
     for index in range(MAX_NAMES + 50):
         names.known[f"{index}.example.com"] = [GOOD]
@@ -181,7 +181,7 @@ os._exit(0 if time.monotonic() - began < 10 else 1)
 """
 
 
-def test_under_gevent_dead_names_hold_up_neither_the_loop_nor_its_threads() -> None:
+def test_hanging_names_do_not_block_gevent_loop_or_threads() -> None:
     """All of a process shares ten threads of the hub: twelve names hang, and another is found meanwhile."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -107,7 +107,9 @@ def hang(clock: VirtualTime) -> Callable[[Deadline], None]:
     return hang
 
 
-def test_endpoint_that_answers_nobody_is_silent(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+def test_timeout_without_any_answer_is_registry_fault(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
     """Faults B2 and B4: two control requests are sent after a quarter of the call's time and not answered."""
     endpoint = Endpoint(clock, hang)
     assert endpoint.run(endpoint.call) == ["registry: late"]
@@ -115,7 +117,7 @@ def test_endpoint_that_answers_nobody_is_silent(clock: VirtualTime, hang: Callab
     assert endpoint.heard == 0
 
 
-def test_endpoint_that_fails_is_silent(clock: VirtualTime) -> None:
+def test_timeout_with_failed_control_requests_is_registry_fault(clock: VirtualTime) -> None:
     """Fault B4: a control request that fails at once is repeated, but not without a pause."""
     endpoint = Endpoint(clock, fail_at_once)
     assert endpoint.run(endpoint.call) == ["registry: late"]
@@ -123,7 +125,7 @@ def test_endpoint_that_fails_is_silent(clock: VirtualTime) -> None:
 
 
 @pytest.mark.parametrize("lost", range(4))
-def test_one_control_request_that_is_lost_is_no_outage(
+def test_single_lost_control_request_is_not_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None], lost: int
 ) -> None:
     """Fault B4: now and then an answer is lost, and an author may keep names in flight until that happens."""
@@ -138,7 +140,7 @@ def test_one_control_request_that_is_lost_is_no_outage(
     assert endpoint.run(*calls) == [ANSWERS_OTHERS] * 60
 
 
-def test_two_calls_may_stand_for_one_control_request(
+def test_two_calls_of_one_control_request_are_one_sample(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
     """Fault B4: where the registry does not offer the first; together they are one sample."""
@@ -156,7 +158,7 @@ def test_two_calls_may_stand_for_one_control_request(
     assert endpoint.run(endpoint.call) == [NOT_KNOWN]
 
 
-def test_image_that_swr_is_slow_about_says_nothing_of_the_endpoint(clock: VirtualTime) -> None:
+def test_timeout_is_image_fault_if_control_request_is_answered(clock: VirtualTime) -> None:
     """Fault B4: the author of a Pod knows such a name; the circuit breaker hears of the answer at once."""
     endpoint = Endpoint(clock, answer_at_once)
     assert endpoint.run(endpoint.call) == [ANSWERS_OTHERS]
@@ -164,14 +166,16 @@ def test_image_that_swr_is_slow_about_says_nothing_of_the_endpoint(clock: Virtua
     assert endpoint.heard >= 3
 
 
-def test_endpoint_in_doubt_is_asked_at_once(clock: VirtualTime) -> None:
+def test_control_request_of_breaker_probe_is_sent_at_once(clock: VirtualTime) -> None:
     """Fault B4: the probe of a circuit breaker, of which everybody else waits for the end."""
     endpoint = Endpoint(clock, answer_at_once)
     endpoint.run(lambda: endpoint.call(in_doubt=True), seconds=0.1)
     assert (endpoint.controls, endpoint.heard) == ([0.0], 1)
 
 
-def test_answer_to_somebody_else_is_enough(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+def test_answers_to_other_calls_replace_control_request(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
     """Fault B4: where others are answered now and then, no control request is sent at all."""
     endpoint = Endpoint(clock, hang)
     others = [endpoint.later(at, endpoint.silence.record_answer) for at in (0.7, 1.4, 2.1, 2.8)]
@@ -179,7 +183,7 @@ def test_answer_to_somebody_else_is_enough(clock: VirtualTime, hang: Callable[[D
     assert endpoint.controls == []
 
 
-def test_answer_before_an_outage_is_forgotten(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+def test_answer_before_outage_does_not_count(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
     """Half of the call's time without an answer is silence, whatever was heard before."""
     endpoint = Endpoint(clock, hang)
     answered = endpoint.later(0.3, endpoint.silence.record_answer)
@@ -187,7 +191,7 @@ def test_answer_before_an_outage_is_forgotten(clock: VirtualTime, hang: Callable
     assert endpoint.controls == [1.05, 1.3]
 
 
-def test_answer_shortly_before_the_end_leaves_too_little_silence(
+def test_late_answer_to_other_call_prevents_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
     """Fault B4: it was asked about nobody's image for less than half of the call's time."""
@@ -196,7 +200,7 @@ def test_answer_shortly_before_the_end_leaves_too_little_silence(
     assert endpoint.run(endpoint.call, answered) == [ANSWERS_OTHERS]
 
 
-def test_large_answers_that_are_still_arriving_are_no_silence(
+def test_incoming_bytes_of_large_answers_are_not_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
     """Fault B2: an author's large manifests fill the line, and no answer is complete in time."""
@@ -208,7 +212,9 @@ def test_large_answers_that_are_still_arriving_are_no_silence(
     assert endpoint.run(endpoint.call, endpoint.later(2.0, arrive)) == [NOT_KNOWN]
 
 
-def test_few_bytes_are_no_sign_of_life(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+def test_timeout_with_few_incoming_bytes_is_registry_fault(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
     """An endpoint that trickles is down."""
     endpoint = Endpoint(clock, hang)
 
@@ -219,13 +225,13 @@ def test_few_bytes_are_no_sign_of_life(clock: VirtualTime, hang: Callable[[Deadl
     assert endpoint.run(endpoint.call, *trickle) == ["registry: late"]
 
 
-def test_control_request_that_could_not_be_sent_proves_nothing(clock: VirtualTime) -> None:
+def test_unsent_control_request_does_not_count(clock: VirtualTime) -> None:
     """Fault B6: nobody was asked."""
     endpoint = Endpoint(clock, have_no_secret)
     assert endpoint.run(endpoint.call) == [NOT_KNOWN]
 
 
-def test_bug_in_a_control_request_proves_nothing_and_ends_nothing(
+def test_exception_in_control_request_does_not_stop_later_ones(
     clock: VirtualTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Else no outage would be noticed after it any more."""
@@ -239,9 +245,7 @@ def test_bug_in_a_control_request_proves_nothing_and_ends_nothing(
     assert caplog.messages == ["a control request failed"] * 4
 
 
-def test_calls_in_an_outage_share_their_control_requests(
-    clock: VirtualTime, hang: Callable[[Deadline], None]
-) -> None:
+def test_calls_in_outage_share_control_requests(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
     """Whoever asks while the endpoint is silent need not wait for one of its own."""
     endpoint = Endpoint(clock, hang)
     calls = [endpoint.later(number * 0.25, endpoint.call) for number in range(20)]
@@ -249,7 +253,7 @@ def test_calls_in_an_outage_share_their_control_requests(
     assert endpoint.controls == [0.75, 1.0, 3.75, 4.5, 6.75, 7.5]
 
 
-def test_silence_ends_with_the_calls_that_saw_it(
+def test_earlier_outage_does_not_affect_later_timeout(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
     """Fault B4: an outage of yesterday does not explain a timeout of today."""
@@ -267,15 +271,15 @@ def test_silence_ends_with_the_calls_that_saw_it(
         (RegistryUnavailable("no connection"), "registry: no connection"),
     ],
 )
-def test_other_failures_stay_what_they_are(clock: VirtualTime, error: TrustLookupError, end: str) -> None:
+def test_failures_other_than_timeout_are_unchanged(
+    clock: VirtualTime, error: TrustLookupError, end: str
+) -> None:
     """Only a timeout of the endpoint is in doubt."""
     endpoint = Endpoint(clock, answer_at_once)
     assert endpoint.run(lambda: endpoint.call(error=error)) == [end]
 
 
-def test_calls_that_are_answered_cost_no_control_request(
-    clock: VirtualTime, hang: Callable[[Deadline], None]
-) -> None:
+def test_answered_calls_send_no_control_request(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
     """However many there are."""
     endpoint = Endpoint(clock, hang)
 

@@ -71,14 +71,14 @@ class Opened:
     ],
     ids=["aksk", "podIdentity"],
 )
-def test_a_credential_that_the_environment_lacks_is_said_once(
+def test_credential_missing_in_environment_is_reported_once(
     credentials: CredentialSettings, problem: str
 ) -> None:
     """Also where two registries ask with it; a Pod's lookup would call it an outage, which may pass."""
     assert Opened().problems(registry("a", credentials), registry("b", credentials)) == [problem]
 
 
-def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_unusable_ca_files_are_named(tmp_path: Path) -> None:
     """With its registry and the cause, all of them in one go."""
     garbage = tmp_path / "ca.pem"
     garbage.write_text("no certificate", encoding="utf-8")
@@ -92,14 +92,14 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_registries_with_one_identity_share_it() -> None:
+def test_registries_with_same_credentials_share_identity() -> None:
     """The budget of failed authentications is the account's."""
     opened = Opened({"HUAWEICLOUD_SDK_AK": "AK", "HUAWEICLOUD_SDK_SK": "SK"})
     assert opened.problems(registry("a", KEYS), registry("b", KEYS), registry("c", TOKEN)) == []
     assert (opened.credentials, opened.transports) == (2, 1)
 
 
-def test_what_is_open_is_not_opened_again() -> None:
+def test_unchanged_registries_reuse_connections_and_identities() -> None:
     """A reload keeps connections and identities of registries that are as they were."""
     opened = Opened()
     for _ in range(2):

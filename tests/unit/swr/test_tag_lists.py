@@ -57,7 +57,7 @@ def in_threads(work: Callable[[int], None], count: int) -> list[threading.Thread
     return threads
 
 
-def test_a_list_answers_for_some_seconds() -> None:
+def test_tag_list_is_cached_for_some_seconds() -> None:
     """Made-up digests of one repository cost one reading; then it is read afresh."""
     clock, read = FakeClock(), Reader()
     lists = TagLists(clock)
@@ -66,13 +66,13 @@ def test_a_list_answers_for_some_seconds() -> None:
     assert lists.get(WEB, SOON, read).read_at == 2.0
 
 
-def test_each_repository_has_its_own_list() -> None:
+def test_each_repository_has_separate_tag_list() -> None:
     """Nothing is answered by another repository's tags."""
     lists, read = TagLists(), Reader()
     assert (lists.get(WEB, SOON, read).read_at, lists.get(API, SOON, read).read_at) == (1.0, 2.0)
 
 
-def test_who_asks_meanwhile_shares_the_reading() -> None:
+def test_concurrent_callers_share_tag_list_read() -> None:
     """A hundred questions about one repository are one reading."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
@@ -91,7 +91,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failure", "told"), FAILURES, ids=["SWR's", "ours"])
-def test_a_failure_is_shared_and_not_kept(failure: Exception, told: set[type[Exception]]) -> None:
+def test_failed_tag_list_read_is_shared_but_not_cached(
+    failure: Exception, told: set[type[Exception]]
+) -> None:
     """Whoever waits is told, whatever it was; the next question reads again."""
     lists, read = TagLists(), Reader()
     read.failure = failure
@@ -117,7 +119,7 @@ def test_a_failure_is_shared_and_not_kept(failure: Exception, told: set[type[Exc
     assert lists.get(WEB, SOON, read).read_at > 1.0
 
 
-def test_who_waits_for_a_list_waits_no_longer_than_its_own_deadline() -> None:
+def test_wait_for_tag_list_ends_at_deadline_of_caller() -> None:
     """The reading goes on for the others."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
@@ -130,7 +132,7 @@ def test_who_waits_for_a_list_waits_no_longer_than_its_own_deadline() -> None:
     assert lists.get(WEB, SOON, read).read_at == 1.0
 
 
-def test_few_lists_are_read_at_a_time() -> None:
+def test_concurrent_tag_list_reads_are_limited() -> None:
     """A flood of digests leaves the other calls to those who ask about tags."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
@@ -148,7 +150,7 @@ def test_few_lists_are_read_at_a_time() -> None:
     assert lists.get(WEB, SOON, read).holders
 
 
-def test_lists_are_bounded_by_their_tags() -> None:
+def test_cached_tag_lists_are_limited_by_number_of_tags() -> None:
     """A thousand repositories of a thousand tags do not fill the memory."""
     lists = TagLists()
     facts = [TagFact(str(tag), DIGEST, trusted=True) for tag in range(1000)]
@@ -157,7 +159,7 @@ def test_lists_are_bounded_by_their_tags() -> None:
     assert sum(found.size for found in lists._lists.values()) == MAX_TAGS
 
 
-def test_another_digest_of_the_same_repository_costs_no_call() -> None:
+def test_another_digest_is_answered_from_cached_tag_list() -> None:
     """And its record is as old as the list, so that no time to live is prolonged."""
     transport, clock = FakeTransport([tags(("1", DIGEST, True))]), FakeClock()
     asked = SwrClient(registry(), transport, FakeCredential(), RecorderSpy(), clock)
@@ -174,7 +176,7 @@ def test_another_digest_of_the_same_repository_costs_no_call() -> None:
     assert len(transport.sent) == 1
 
 
-def test_a_repository_that_is_missing_is_remembered_as_one_without_tags() -> None:
+def test_missing_repository_is_cached_as_empty_tag_list() -> None:
     """Whoever invents repositories gets one call each, not one per digest."""
     transport = FakeTransport([respond(404, {"error_code": "SVCSTG.SWR.4040113"})])
     asked = SwrClient(registry(), transport, FakeCredential(), RecorderSpy())
@@ -184,7 +186,7 @@ def test_a_repository_that_is_missing_is_remembered_as_one_without_tags() -> Non
     assert len(transport.sent) == 1
 
 
-def test_a_list_that_was_not_read_to_its_end_is_not_kept() -> None:
+def test_incomplete_tag_list_is_not_cached() -> None:
     """Half a list proves nothing, now or later."""
     answers = [tags(("1", DIGEST, True), marker="m"), respond(500), tags(("1", DIGEST, False))]
     asked = SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), RecorderSpy())

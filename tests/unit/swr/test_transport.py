@@ -82,7 +82,7 @@ def breaking() -> _Breaking:
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_every_exception_of_the_libraries_is_one_of_ours(breaking: _Breaking, kind: type[Exception]) -> None:
+def test_any_library_exception_becomes_lookup_error(breaking: _Breaking, kind: type[Exception]) -> None:
     """Also those that a later version brings: they are found by looking, not by listing."""
     breaking.error = kind.__new__(kind)
     if isinstance(breaking.error, ssl.SSLCertVerificationError):
@@ -107,19 +107,19 @@ DESCRIBED = [
 
 
 @pytest.mark.parametrize(("error", "clause"), DESCRIBED, ids=[type(error).__name__ for error, _ in DESCRIBED])
-def test_a_failure_is_told_in_a_clause(error: Exception, clause: str) -> None:
+def test_failure_description_is_one_clause(error: Exception, clause: str) -> None:
     """For an operator's log; never the URL of a proxy, which may hold a password."""
     assert describe(error) == clause
 
 
-def test_nobody_listens(unused: int) -> None:
+def test_refused_connection_is_registry_unavailable(unused: int) -> None:
     """The cause stands in the failure, with the host that was asked."""
     with pytest.raises(RegistryUnavailable) as caught:
         get(PooledTransport(), f"http://127.0.0.1:{unused}")
     assert str(caught.value) == f"127.0.0.1:{unused}: no connection: Connection refused"
 
 
-def test_a_certificate_of_a_stranger(tmp_path: Path) -> None:
+def test_untrusted_certificate_is_rejected_with_reason(tmp_path: Path) -> None:
     """TLS is verified, and the failure says what is wrong with the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
@@ -130,14 +130,14 @@ def test_a_certificate_of_a_stranger(tmp_path: Path) -> None:
     )
 
 
-def test_no_time_left_is_no_call(emulator: Emulator) -> None:
+def test_expired_deadline_makes_no_call(emulator: Emulator) -> None:
     """A deadline that is over ends the call before it begins."""
     with pytest.raises(LookupTimeout, match="no time was left to ask"):
         get(PooledTransport(), emulator.url, 0.0)
     assert emulator.calls() == 0
 
 
-def test_connections_are_used_again(emulator: Emulator) -> None:
+def test_connections_are_reused(emulator: Emulator) -> None:
     """A handshake for each lookup would cost more than the lookup."""
     transport = PooledTransport()
     accepted = emulator.connections
@@ -146,7 +146,7 @@ def test_connections_are_used_again(emulator: Emulator) -> None:
     assert emulator.connections - accepted == 1
 
 
-def test_a_connection_that_was_closed_while_idle_is_opened_anew(emulator: Emulator) -> None:
+def test_connection_closed_while_idle_is_reopened(emulator: Emulator) -> None:
     """SWR's gateway ends idle connections: the next lookup must not fail by that."""
     transport = PooledTransport()
     get(transport, emulator.url)
@@ -190,7 +190,7 @@ def large() -> Iterator[_Large]:
     made.close()
 
 
-def test_bytes_count_before_an_answer_is_complete(large: _Large) -> None:
+def test_received_bytes_are_counted_before_answer_is_complete(large: _Large) -> None:
     """Fault B2: on a narrow line none of many large answers may be complete in time."""
     transport = PooledTransport()
     failures: list[TrustLookupError] = []
@@ -215,7 +215,7 @@ def test_bytes_count_before_an_answer_is_complete(large: _Large) -> None:
     ("arrived", "fault", "detail"),
     [(0, Whose.REGISTRY, ""), (100 * BUSY, Whose.LOCAL, ", while large answers filled the line")],
 )
-def test_timeout_while_much_else_arrives_is_ours(
+def test_timeout_during_heavy_traffic_is_local_fault(
     emulator: Emulator, arrived: int, fault: Whose, detail: str
 ) -> None:
     """Fault B2: from whomever it comes, it shares our line."""
@@ -352,7 +352,7 @@ def unused() -> int:
         return port
 
 
-def test_a_proxy_of_the_policy_gets_a_tunnel_and_no_credential(
+def test_policy_proxy_receives_tunnel_without_credential(
     secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TLS goes through it to SWR itself; the environment does not count then."""
@@ -374,7 +374,7 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize(("text", "login"), WRITTEN, ids=[case[0] for case in WRITTEN])
-def test_a_proxy_of_the_environment(
+def test_environment_proxy_is_used_with_its_login(
     secure: Secure,
     proxy: _ProxyServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -388,7 +388,7 @@ def test_a_proxy_of_the_environment(
 
 
 @pytest.mark.parametrize("value", [NAME, "*", ".example.com", "other.test, example.com"])
-def test_an_endpoint_that_needs_no_proxy(
+def test_endpoint_in_no_proxy_bypasses_proxy(
     secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     """``NO_PROXY`` lists the hosts that are asked directly."""
@@ -406,7 +406,7 @@ BAD_PROXIES = [
 
 
 @pytest.mark.parametrize(("text", "message"), BAD_PROXIES, ids=[case[0] for case in BAD_PROXIES])
-def test_a_proxy_that_is_none_is_named_without_its_password(
+def test_invalid_proxy_url_is_reported_without_password(
     monkeypatch: pytest.MonkeyPatch, text: str, message: str
 ) -> None:
     """The failure ends up in logs."""
@@ -416,7 +416,9 @@ def test_a_proxy_that_is_none_is_named_without_its_password(
     assert str(caught.value) == message
 
 
-def test_a_proxy_that_refuses(secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusing_proxy_is_named_in_failure(
+    secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is the proxy that is to blame, and the failure says so."""
     proxy.closed = True
     monkeypatch.setenv("HTTPS_PROXY", f"http://u:hunter2@{proxy.host}")
@@ -439,7 +441,7 @@ def test_exchange_through_a_proxy_ends_at_the_deadline(
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["of the policy", "of the environment"])
-def test_what_is_on_this_machine_is_never_asked_through_a_proxy(
+def test_local_endpoint_is_not_called_through_proxy(
     emulator: Emulator, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     """The agent of Pod Identity gets a token over plain HTTP: it is for nobody else to see."""
@@ -465,6 +467,6 @@ LOCAL = [
 
 
 @pytest.mark.parametrize(("host", "local"), LOCAL)
-def test_which_hosts_are_on_this_machine(host: str, local: bool) -> None:
+def test_loopback_and_link_local_hosts_are_local(host: str, local: bool) -> None:
     """Loopback and link-local addresses."""
     assert is_local(host) is local

@@ -29,7 +29,7 @@ def figures(*namespaces: NamespaceFigures, **changes: Any) -> RoundFigures:
     return RoundFigures(**{**values, **changes})
 
 
-class Shown:
+class ScrapedMetrics:
     """Metrics, and what a scrape sees of them."""
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ class Shown:
         }
 
 
-def test_a_round_is_shown_by_namespace() -> None:
+def test_audit_round_is_exposed_by_namespace() -> None:
     """Pods by what would become of them, images by finding."""
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace()))
     assert shown.lines("swr_trust_audit_pods{") == [
         'swr_trust_audit_pods{resource_namespace="shop",state="admitted"} 2.0',
@@ -62,26 +62,26 @@ def test_a_round_is_shown_by_namespace() -> None:
     assert shown.lines("swr_trust_audit_last_complete_timestamp_seconds ")
 
 
-def test_namespaces_beyond_a_limit_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_beyond_limit_are_folded_into_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The series are bounded, and the sum over them stays whole."""
     monkeypatch.setattr("webhook.telemetry.audit_metrics.MAX_NAMESPACES", 2)
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(*(namespace(f"n{number}", 9 - number) for number in range(5))))
     assert shown.refused() == {"n0": 9, "n1": 8, "(others)": 7 + 6 + 5}
     assert shown.lines("swr_trust_audit_namespaces_folded ") == ["swr_trust_audit_namespaces_folded 3.0"]
 
 
-def test_a_namespace_that_is_gone_has_no_series_any_more() -> None:
+def test_series_of_deleted_namespace_is_dropped() -> None:
     """After a complete round."""
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace("old"), namespace("shop")))
     shown.metrics.round_ended(figures(namespace("shop")))
     assert shown.refused() == {"shop": 1}
 
 
-def test_a_partial_round_leaves_what_it_did_not_see_as_it_was() -> None:
+def test_partial_round_keeps_figures_of_unseen_namespaces() -> None:
     """And marks itself; when the last complete one was stays."""
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace("a", 1), namespace("b", 1)))
     before = shown.lines("swr_trust_audit_last_complete")
     shown.metrics.round_ended(figures(namespace("a", 7), complete=False))
@@ -94,18 +94,18 @@ def test_a_partial_round_leaves_what_it_did_not_see_as_it_was() -> None:
     ]
 
 
-def test_a_round_that_saw_nothing_hides_nothing() -> None:
+def test_partial_round_without_pods_keeps_figures() -> None:
     """An API server that is gone is no clean cluster."""
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace()))
     shown.metrics.round_ended(figures(complete=False, pods=0, other_digest=0))
     assert shown.refused() == {"shop": 1}
     assert shown.lines("swr_trust_audit_other_digest_pods ") == ["swr_trust_audit_other_digest_pods 4.0"]
 
 
-def test_what_it_shares_with_the_webhook_is_shown_and_nothing_that_counts_replicas() -> None:
+def test_audit_exposes_shared_metrics_but_no_replica_metrics() -> None:
     """Alerts on build_info and on requests are about the gate."""
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.shared.record_call("swr", "200", 0.1)
     text = shown.metrics.render().decode()
     assert 'swr_trust_swr_requests_total{code="200",registry="swr"} 1.0' in text
@@ -119,9 +119,9 @@ def test_what_it_shares_with_the_webhook_is_shown_and_nothing_that_counts_replic
         assert name not in text
 
 
-def test_the_api_of_reports_is_one_at_a_time() -> None:
+def test_report_api_metric_has_one_series() -> None:
     """A cluster that is upgraded changes it."""
-    shown = Shown()
+    shown = ScrapedMetrics()
     shown.metrics.report_api_found("none")
     shown.metrics.report_api_found("openreports.io/v1alpha1")
     assert shown.lines("swr_trust_audit_report_api_info") == [

@@ -24,7 +24,7 @@ def make_page(clock: Clock) -> KeptPage:
     return KeptPage(lambda: b"%d" % next(numbers), clock)
 
 
-def test_who_reads_now_and_then_gets_what_is_true_now() -> None:
+def test_infrequent_reads_render_page_each_time() -> None:
     """However long that goes on."""
     clock = Clock()
     page = make_page(clock)
@@ -33,7 +33,7 @@ def test_who_reads_now_and_then_gets_what_is_true_now() -> None:
         assert page.read() == b"%d" % number
 
 
-def test_a_flood_gets_the_last_page() -> None:
+def test_frequent_reads_return_cached_page() -> None:
     """Fault C3: as many are made as are allowed, and one more each time that another one is."""
     clock = Clock()
     page = make_page(clock)
@@ -44,7 +44,7 @@ def test_a_flood_gets_the_last_page() -> None:
     assert [page.read() for _ in range(4000)][-1] == b"%d" % (2 * BURST + 1)
 
 
-def test_a_page_that_could_not_be_made_is_tried_again() -> None:
+def test_failed_page_rendering_is_retried() -> None:
     """A failure takes nothing of the allowance, and leaves no empty page to be kept."""
     fails = True
 

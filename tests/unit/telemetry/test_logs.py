@@ -42,7 +42,7 @@ def record(
     return logging.LogRecord(name, level, "file", 1, message, args, None)
 
 
-def test_a_json_line() -> None:
+def test_json_line_has_fields_in_order() -> None:
     """Time, level, logger and message, then the fields in their order."""
     assert written("json", "serving", port=8443, registries=["a"]) == (
         '{"ts":"2027-01-15T08:00:00.125Z","level":"info","logger":"webhook.x","message":"serving",'
@@ -50,7 +50,7 @@ def test_a_json_line() -> None:
     )
 
 
-def test_a_text_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_line_is_short_and_in_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short, in local time, for a person at a terminal."""
     monkeypatch.setattr("webhook.telemetry.logs.time.localtime", __import__("time").gmtime)
     assert written("text", "serving", port=8443, registries=["a"]) == (
@@ -68,12 +68,12 @@ def test_a_text_line(monkeypatch: pytest.MonkeyPatch) -> None:
         (25, "info"),
     ],
 )
-def test_the_level_is_a_word(level: int, expected: str) -> None:
+def test_json_level_is_lowercase_name(level: int, expected: str) -> None:
     """As collectors know it; an unheard-of one is information."""
     assert json.loads(written("json", "x", level))["level"] == expected
 
 
-def test_a_line_below_the_level_is_not_written() -> None:
+def test_line_below_level_is_not_written() -> None:
     """Nor are its fields looked at."""
     stream = io.StringIO()
     lines = LineLog(stream, "json", logging.WARNING)
@@ -98,7 +98,7 @@ def test_a_line_below_the_level_is_not_written() -> None:
         ({"a": [1]}, '{"a":[1]}'),
     ],
 )
-def test_a_value_cannot_be_taken_for_another_pair(value: object, expected: str) -> None:
+def test_text_value_other_than_plain_word_is_quoted(value: object, expected: str) -> None:
     """Whatever is not one plain word is quoted as JSON."""
     assert written("text", "m", key=value).endswith(f" m key={expected}\n")
 
@@ -106,7 +106,7 @@ def test_a_value_cannot_be_taken_for_another_pair(value: object, expected: str) 
 @pytest.mark.parametrize("style", ["json", "text"])
 @settings(max_examples=150)
 @given(message=st.text(), value=st.text(), nested=st.dictionaries(st.text(), st.text(), max_size=3))
-def test_a_message_is_one_line_whatever_is_in_it(
+def test_any_message_is_written_as_one_line(
     style: Format, message: str, value: str, nested: dict[str, str]
 ) -> None:
     """Line breaks, escape sequences and lone surrogates are spelt out."""
@@ -120,7 +120,7 @@ def test_a_message_is_one_line_whatever_is_in_it(
 
 
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_a_value_that_json_does_not_know_is_written_as_its_text(style: Format) -> None:
+def test_value_without_json_form_is_written_as_text(style: Format) -> None:
     """A log line is never the reason of a crash."""
     assert "Undefined" in written(style, "m", key=type("Undefined", (), {})(), other="\ud800")
 
@@ -150,7 +150,7 @@ class Logged:
         return [(line["message"], line.get("repeated")) for line in objects]
 
 
-def test_the_loggers_of_the_standard_library_end_in_lines() -> None:
+def test_standard_library_loggers_write_json_lines() -> None:
     """With what was passed as ``extra``."""
     logged = Logged()
     logged.logger.info("asked %s", "swr", extra={"tries": 2})
@@ -163,7 +163,7 @@ def test_the_loggers_of_the_standard_library_end_in_lines() -> None:
     }
 
 
-def test_a_traceback_travels_inside_its_line() -> None:
+def test_traceback_is_written_in_one_line() -> None:
     """Collectors cut records of several lines apart; its end names the error."""
     logged = Logged()
     try:
@@ -176,7 +176,7 @@ def test_a_traceback_travels_inside_its_line() -> None:
     assert error.endswith("yyy'")
 
 
-def test_a_record_that_cannot_be_formatted_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_record_with_wrong_arguments_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line is lost, what it was about goes on."""
     errors = io.StringIO()
     monkeypatch.setattr(sys, "stderr", errors)
@@ -187,7 +187,7 @@ def test_a_record_that_cannot_be_formatted_ends_nothing(monkeypatch: pytest.Monk
     assert "--- Logging error ---" in errors.getvalue()
 
 
-def test_a_warning_is_written_once_per_interval() -> None:
+def test_repeated_warning_is_written_once_per_interval() -> None:
     """The next one that passes tells how many were held back."""
     logged = Logged()
     for _ in range(5):
@@ -197,7 +197,7 @@ def test_a_warning_is_written_once_per_interval() -> None:
     assert logged.seen() == [("SWR does not answer", None), ("SWR does not answer", 4)]
 
 
-def test_warnings_are_the_same_whatever_their_arguments() -> None:
+def test_warnings_with_same_template_are_repeats() -> None:
     """A warning per image would be a warning per Pod."""
     logged = Logged()
     for image in ("a", "b", "c"):
@@ -226,7 +226,7 @@ def test_summary_of_a_message_that_cannot_be_formatted_is_its_template() -> None
     assert logged.seen() == [("1 things", None), ("%d things", 1)]
 
 
-def test_information_is_never_held_back() -> None:
+def test_info_lines_are_not_suppressed() -> None:
     """Decisions are information."""
     logged = Logged()
     for _ in range(3):
@@ -234,7 +234,7 @@ def test_information_is_never_held_back() -> None:
     assert len(logged.seen()) == 3
 
 
-def test_what_was_held_back_is_told_when_no_other_comes() -> None:
+def test_suppressed_warnings_are_summarized_after_interval() -> None:
     """By the summary, once, when the interval is over."""
     logged = Logged()
     for _ in range(3):
@@ -248,7 +248,7 @@ def test_what_was_held_back_is_told_when_no_other_comes() -> None:
     assert logged.seen()[2:] == [("SWR does not answer", 2)]
 
 
-def test_a_flood_of_different_warnings_is_remembered_within_bounds() -> None:
+def test_remembered_warnings_are_bounded() -> None:
     """The oldest is forgotten, and may pass again."""
     logged = Logged()
     for index in range(3 * MAX_REMEMBERED):
@@ -280,7 +280,7 @@ class Terminal(io.StringIO):
         ("text", io.StringIO(), False),
     ],
 )
-def test_a_terminal_gets_text_unless_told_otherwise(
+def test_terminal_output_is_text_by_default(
     root: logging.Logger, style: Format | None, stream: io.StringIO, expected_json: bool
 ) -> None:
     """Machines get JSON."""
@@ -289,7 +289,7 @@ def test_a_terminal_gets_text_unless_told_otherwise(
     assert stream.getvalue().startswith("{") is expected_json
 
 
-def test_the_level_is_that_of_the_option(root: logging.Logger) -> None:
+def test_configured_level_applies_to_library_loggers(root: logging.Logger) -> None:
     """And the loggers of libraries follow."""
     stream = io.StringIO()
     configure_logging("json", "warning", stream)
@@ -298,7 +298,7 @@ def test_the_level_is_that_of_the_option(root: logging.Logger) -> None:
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["this"]
 
 
-def test_the_stream_may_be_replaced_while_lines_are_written(root: logging.Logger) -> None:
+def test_log_stream_can_be_replaced(root: logging.Logger) -> None:
     """The process that serves puts a writer of its own in front of standard output."""
     before, after = io.StringIO(), io.StringIO()
     logs = configure_logging("json", "info", before)

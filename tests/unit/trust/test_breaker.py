@@ -24,14 +24,14 @@ class Broken:
         return self.clock.now - begun
 
 
-def test_failures_in_a_row_open_it() -> None:
+def test_consecutive_failures_open_breaker() -> None:
     """And nothing goes through any more."""
     broken = Broken()
     assert broken.breaker.state is BreakerState.OPEN
     assert not broken.breaker.admit(3)
 
 
-def test_an_answer_in_between_keeps_it_closed() -> None:
+def test_answer_between_failures_keeps_breaker_closed() -> None:
     """One tag in ten that SWR chokes on is no outage."""
     breaker = CircuitBreaker(FakeClock(0))
     for _ in range(FAILURES_TO_OPEN * 3):
@@ -40,7 +40,7 @@ def test_an_answer_in_between_keeps_it_closed() -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_after_a_pause_one_probe_goes_through() -> None:
+def test_half_open_breaker_admits_one_probe() -> None:
     """The second caller must wait for what the first one learns."""
     broken = Broken()
     assert broken.pause() == 1.0
@@ -48,7 +48,7 @@ def test_after_a_pause_one_probe_goes_through() -> None:
     assert not broken.breaker.admit(3)
 
 
-def test_a_probe_that_is_answered_closes_it() -> None:
+def test_successful_probe_closes_breaker() -> None:
     """Everybody goes through again."""
     broken = Broken()
     broken.pause()
@@ -58,7 +58,7 @@ def test_a_probe_that_is_answered_closes_it() -> None:
     assert broken.breaker.admit(3)
 
 
-def test_probes_that_fail_become_rarer() -> None:
+def test_failed_probes_double_pause_up_to_maximum() -> None:
     """The pause doubles up to its longest."""
     broken = Broken()
     pauses = []
@@ -68,7 +68,7 @@ def test_probes_that_fail_become_rarer() -> None:
     assert pauses == [1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
-def test_a_success_forgets_the_long_pauses() -> None:
+def test_success_resets_breaker_pause() -> None:
     """The next outage starts with a short one."""
     broken = Broken()
     for _ in range(5):
@@ -81,7 +81,7 @@ def test_a_success_forgets_the_long_pauses() -> None:
     assert broken.pause() == 1.0
 
 
-def test_a_probe_that_never_reports_back_holds_nobody_up_for_ever() -> None:
+def test_probe_without_result_is_replaced_after_its_time() -> None:
     """When its time is over another one goes through."""
     broken = Broken()
     broken.pause()
@@ -89,7 +89,7 @@ def test_a_probe_that_never_reports_back_holds_nobody_up_for_ever() -> None:
     assert broken.breaker.admit(3)
 
 
-def test_a_probe_without_a_word_on_health_lets_the_next_one_through() -> None:
+def test_released_probe_admits_next_probe() -> None:
     """Being throttled says nothing in either direction."""
     broken = Broken()
     broken.pause()
@@ -98,7 +98,7 @@ def test_a_probe_without_a_word_on_health_lets_the_next_one_through() -> None:
     assert broken.breaker.admit(3)
 
 
-def test_late_failures_do_not_prolong_the_pause() -> None:
+def test_late_failures_do_not_prolong_breaker_pause() -> None:
     """A hundred calls under way when it opens are one outage."""
     broken = Broken()
     for _ in range(100):

@@ -17,7 +17,7 @@ SETTINGS = CacheSettings(trusted=60, refused=10, stale_if_error=3600, max_entrie
 KEY: Key = ("registry", "shop", "web", ":1.0")
 
 
-class Kept:
+class CacheWithClock:
     """A cache with a clock."""
 
     def __init__(self, settings: CacheSettings = SETTINGS) -> None:
@@ -64,16 +64,16 @@ class Kept:
         (TrustStatus.TRUSTED, -MAX_CLOCK_SKEW + 1, "answers"),
     ],
 )
-def test_age_decides(status: TrustStatus, age: float, expected: str) -> None:
+def test_record_age_determines_fresh_stale_or_expired(status: TrustStatus, age: float, expected: str) -> None:
     """Trusted and refused answers have times of their own; only trusted ones stand in."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(status, age=age)
     assert kept.state == expected
 
 
-def test_hits_do_not_prolong_an_answer() -> None:
+def test_cache_hits_do_not_extend_freshness() -> None:
     """An image that is asked for each second is asked about again after its time (T28)."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     for _ in range(60):
         assert kept.state == "answers"
@@ -82,9 +82,9 @@ def test_hits_do_not_prolong_an_answer() -> None:
 
 
 @pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
-def test_a_refusal_erases_trust_at_once(refusal: TrustStatus) -> None:
+def test_refusal_deletes_trusted_record(refusal: TrustStatus) -> None:
     """Once its own time is over nothing is left that could stand in."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     kept.put(refusal)
     record = kept.cache.get(KEY)
@@ -94,17 +94,17 @@ def test_a_refusal_erases_trust_at_once(refusal: TrustStatus) -> None:
     assert kept.state == "nothing"
 
 
-def test_trust_replaces_a_refusal() -> None:
+def test_trusted_record_replaces_refusal() -> None:
     """An image that was just marked as trusted is."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.UNTRUSTED)
     kept.put(TrustStatus.TRUSTED)
     assert kept.cache.sizes == (1, 0, 0)
 
 
-def test_an_older_answer_changes_nothing() -> None:
+def test_older_answer_does_not_replace_newer_record() -> None:
     """Two calls may end in another order than they were answered in."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.UNTRUSTED)
     kept.put(TrustStatus.TRUSTED, age=5)
     record = kept.cache.get(KEY)
@@ -112,9 +112,9 @@ def test_an_older_answer_changes_nothing() -> None:
     assert record.status is TrustStatus.UNTRUSTED
 
 
-def test_a_clock_set_back_does_not_shield_old_trust() -> None:
+def test_trusted_record_from_the_future_is_replaced_by_any_answer() -> None:
     """What seems to come from the future gives way to any answer, and never comes back."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     kept.clock.tick(-1000)
     kept.put(TrustStatus.UNTRUSTED)
@@ -122,9 +122,9 @@ def test_a_clock_set_back_does_not_shield_old_trust() -> None:
     assert kept.state == "nothing"
 
 
-def test_a_flood_of_refusals_evicts_refusals_only() -> None:
+def test_refusals_beyond_limit_evict_refusals_only() -> None:
     """Tags that do not exist cost nobody the answer that may have to stand in."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     for index in range(1000):
         kept.put(TrustStatus.MISSING, ("registry", "shop", "web", f":no-{index}"))
@@ -132,17 +132,17 @@ def test_a_flood_of_refusals_evicts_refusals_only() -> None:
     assert kept.state == "answers"
 
 
-def test_trusted_answers_are_bounded() -> None:
+def test_trusted_records_are_limited_to_max_entries() -> None:
     """A million distinct references take no more room than ``maxEntries``."""
-    kept = Kept()
+    kept = CacheWithClock()
     for index in range(1000):
         kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
     assert kept.cache.sizes == (100, 0, 0)
 
 
-def test_other_settings_keep_what_still_counts() -> None:
+def test_changed_cache_settings_keep_valid_records() -> None:
     """A reload of the policy costs no lookup."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED, age=100)
     kept.configure(CacheSettings(trusted=300, refused=10, stale_if_error=3600, max_entries=100))
     assert kept.state == "answers"
@@ -165,11 +165,11 @@ LONGER = CacheSettings(trusted=300, refused=100, stale_if_error=7200, max_entrie
     ids=["nothing", "a refusal", "a loss elsewhere", "another definition", "use"],
 )
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
-def test_what_happens_while_all_is_filed_anew_counts(
-    meanwhile: Callable[[Kept], object], expected: str, steps: int
+def test_changes_during_cache_reconfiguration_take_effect(
+    meanwhile: Callable[[CacheWithClock], object], expected: str, steps: int
 ) -> None:
     """Whether it concerns what has been filed already or not."""
-    kept = Kept(replace(SETTINGS, max_entries=1000))
+    kept = CacheWithClock(replace(SETTINGS, max_entries=1000))
     for index in range(BATCH_SIZE):
         kept.put(TrustStatus.TRUSTED, ("other", "shop", "web", f":{index}"))
     kept.put(TrustStatus.TRUSTED)
@@ -185,18 +185,18 @@ def test_what_happens_while_all_is_filed_anew_counts(
     assert said == expected
 
 
-def test_no_step_of_filing_anew_is_long() -> None:
+def test_cache_reconfiguration_runs_in_batches() -> None:
     """Between two of them everybody else has a turn."""
-    kept = Kept(replace(SETTINGS, max_entries=1000))
+    kept = CacheWithClock(replace(SETTINGS, max_entries=1000))
     for index in range(1000):
         kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
     assert len(list(kept.cache.configure(LONGER))) == 1000 / BATCH_SIZE
     assert kept.cache.sizes == (1000, 0, 0)
 
 
-def test_facts_go_with_their_registry() -> None:
+def test_records_of_removed_registry_are_dropped() -> None:
     """A registry that is defined otherwise now has another key; nothing of the old one counts."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     kept.put(TrustStatus.MISSING, ("other", "shop", "web", ":1.0"))
     kept.cache.retain({"other"})
@@ -207,25 +207,25 @@ def test_facts_go_with_their_registry() -> None:
     ("age", "expected"),
     [(0, "stands in"), (3599, "stands in"), (3600, "nothing"), (-MAX_CLOCK_SKEW - 1, "nothing")],
 )
-def test_what_another_replica_heard_stands_in_and_never_answers(age: float, expected: str) -> None:
+def test_imported_trust_is_served_stale_only(age: float, expected: str) -> None:
     """However young it is: SWR is asked wherever it can be."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.import_entry(age)
     assert kept.state == expected
 
 
-def test_what_another_replica_heard_ages_from_swrs_answer() -> None:
+def test_imported_trust_ages_from_time_of_swr_answer() -> None:
     """Being passed on does not keep it alive."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.import_entry(3000)
     kept.clock.tick(600)
     assert kept.state == "nothing"
 
 
 @pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
-def test_a_refusal_erases_what_another_replica_heard(refusal: TrustStatus) -> None:
+def test_refusal_deletes_imported_trust(refusal: TrustStatus) -> None:
     """At once, and it does not come back by hearing it again."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.import_entry(20)
     kept.put(refusal)
     kept.import_entry(20)
@@ -235,9 +235,9 @@ def test_a_refusal_erases_what_another_replica_heard(refusal: TrustStatus) -> No
 
 
 @pytest.mark.parametrize("hours", [0, 11])
-def test_older_trust_of_another_replica_does_not_undo_a_refusal_heard_before(hours: int) -> None:
+def test_older_imported_trust_does_not_override_local_refusal(hours: int) -> None:
     """Nobody here had ever trusted the image, and the refusal itself answers for seconds only."""
-    kept = Kept(CacheSettings(trusted=60, refused=10, stale_if_error=12 * 3600, max_entries=100))
+    kept = CacheWithClock(CacheSettings(trusted=60, refused=10, stale_if_error=12 * 3600, max_entries=100))
     kept.put(TrustStatus.UNTRUSTED)
     kept.clock.tick(hours * 3600 + 60)
     kept.import_entry(hours * 3600 + 60 + 1)
@@ -245,26 +245,26 @@ def test_older_trust_of_another_replica_does_not_undo_a_refusal_heard_before(hou
     assert kept.cache.export_entry(KEY) == TrustEntry(KEY, 1_000_000, trusted=False)
 
 
-def test_the_loss_of_trust_that_another_replica_heard_of_ends_an_answer_at_once() -> None:
+def test_imported_revocation_ends_fresh_record() -> None:
     """Before its own time is over: whoever asks next hears it from SWR."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED, age=20)
     kept.import_entry(10, trusted=False)
     assert kept.state == "nothing"
 
 
 @pytest.mark.parametrize(("newer", "expected"), [(4, "nothing"), (6, "stands in")])
-def test_clocks_may_differ(newer: int, expected: str) -> None:
+def test_imported_trust_must_be_newer_than_refusal_by_clock_skew(newer: int, expected: str) -> None:
     """Trust must be newer than a refusal by more than that to count, wherever each was heard."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.import_entry(20, trusted=False)
     kept.import_entry(20 - newer)
     assert kept.state == expected
 
 
-def test_trust_that_was_regained_counts() -> None:
+def test_regained_trust_overrides_older_imported_revocation() -> None:
     """The loss is over for everybody."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.import_entry(100, trusted=False)
     kept.put(TrustStatus.TRUSTED)
     kept.import_entry(100, trusted=False)
@@ -272,9 +272,9 @@ def test_trust_that_was_regained_counts() -> None:
     assert kept.cache.export_entry(KEY) == TrustEntry(KEY, 1_000_000, trusted=True)
 
 
-def test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten() -> None:
+def test_refusals_beyond_limit_do_not_evict_tombstones() -> None:
     """A refusal that ended trust is remembered apart from those of tags that never were trusted."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED, age=20)
     kept.put(TrustStatus.UNTRUSTED)
     for index in range(1000):
@@ -283,9 +283,9 @@ def test_a_flood_of_refusals_does_not_make_a_lost_trust_forgotten() -> None:
     assert kept.state == "nothing"
 
 
-def test_what_other_replicas_heard_is_bounded_apart() -> None:
+def test_imported_entries_have_separate_limit() -> None:
     """It pushes out nothing that SWR said here."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     for index in range(1000):
         kept.import_entry(index % 60, ("registry", "shop", "web", f":{index}"))
@@ -295,9 +295,9 @@ def test_what_other_replicas_heard_is_bounded_apart() -> None:
     assert kept.state == "answers"
 
 
-def test_facts_are_trust_and_its_loss_and_no_refusal_of_what_never_was_trusted() -> None:
+def test_export_holds_trust_and_revocations_only() -> None:
     """Rounded so that nothing becomes younger trust or an older loss."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.clock.now += 0.5
     lost: Key = ("registry", "shop", "lost", ":1")
     heard: Key = ("registry", "shop", "heard", ":1")
@@ -315,9 +315,9 @@ def test_facts_are_trust_and_its_loss_and_no_refusal_of_what_never_was_trusted()
     ]
 
 
-def test_being_passed_on_is_no_use_of_a_record() -> None:
+def test_export_does_not_affect_eviction_order() -> None:
     """What was least recently asked for is what is evicted."""
-    kept = Kept(CacheSettings(max_entries=2))
+    kept = CacheWithClock(CacheSettings(max_entries=2))
     first, second, third = (("registry", "shop", "web", f":{index}") for index in range(3))
     for key in (first, second):
         kept.put(TrustStatus.TRUSTED, key)
@@ -329,9 +329,9 @@ def test_being_passed_on_is_no_use_of_a_record() -> None:
     assert kept.cache.get(second) is None
 
 
-def test_what_was_heard_goes_with_its_registry_and_stays_with_other_settings() -> None:
+def test_imported_entries_survive_new_settings_but_not_registry_removal() -> None:
     """As what SWR said here."""
-    kept = Kept()
+    kept = CacheWithClock()
     kept.import_entry(100)
     kept.import_entry(100, ("other", "shop", "web", ":1"), trusted=False)
     kept.configure(CacheSettings(stale_if_error=7200, max_entries=10))
@@ -343,7 +343,7 @@ def test_what_was_heard_goes_with_its_registry_and_stays_with_other_settings() -
     assert kept.state == "nothing"
 
 
-def test_refreshes_are_spread_over_the_last_part_of_an_answers_life() -> None:
+def test_refresh_times_are_spread_over_end_of_freshness() -> None:
     """What was learnt in one second is not asked again in one second."""
     due = []
     for index in range(100):

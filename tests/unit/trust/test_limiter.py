@@ -33,13 +33,13 @@ class _Within(Deadline):
         return self.at
 
 
-def test_a_burst_goes_through_at_once() -> None:
+def test_burst_does_not_wait() -> None:
     """Four seconds' worth of cold lookups."""
     limited = Limited()
     assert [limited.turn() for _ in range(int(RATE * 0.9 * BURST_SECONDS))] == [0.0] * 180
 
 
-def test_after_the_burst_calls_come_at_the_rate() -> None:
+def test_calls_after_burst_follow_rate() -> None:
     """A tenth of the calls a second is not for cold lookups."""
     limited = Limited()
     for _ in range(180 + 450):
@@ -47,7 +47,7 @@ def test_after_the_burst_calls_come_at_the_rate() -> None:
     assert limited.clock.now == pytest.approx(10.0)
 
 
-def test_refreshes_have_a_share_that_cold_lookups_cannot_take() -> None:
+def test_background_calls_have_reserved_share_of_rate() -> None:
     """A flood of cold images leaves 5 of 50 calls a second to the images in use."""
     limited = Limited()
     for _ in range(180):
@@ -55,7 +55,7 @@ def test_refreshes_have_a_share_that_cold_lookups_cannot_take() -> None:
     assert limited.turn(background=True) == 0.0
 
 
-def test_a_turn_that_comes_too_late_is_refused_at_once() -> None:
+def test_token_after_deadline_is_throttled_without_wait() -> None:
     """Whoever could not wait that long is told without a wait, and nobody loses a turn by it."""
     limited = Limited()
     for _ in range(180 + 45):
@@ -69,14 +69,14 @@ def test_a_turn_that_comes_too_late_is_refused_at_once() -> None:
     assert limited.turn() == pytest.approx(1 / 45)
 
 
-def test_swrs_wish_for_a_pause_is_respected() -> None:
+def test_requested_back_off_is_observed() -> None:
     """Nothing is sent for at least as long."""
     limited = Limited()
     limited.limiter.back_off(2.0)
     assert 2.0 <= limited.turn() <= 3.0
 
 
-def test_swrs_wish_is_bounded() -> None:
+def test_requested_back_off_is_limited() -> None:
     """``Retry-After: 86400`` does not switch the gate off for a day."""
     limited = Limited()
     limited.limiter.back_off(86400.0)
@@ -84,7 +84,7 @@ def test_swrs_wish_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("wish", [1.0, 86400.0])
-def test_replicas_do_not_come_back_in_step(wish: float) -> None:
+def test_back_off_has_jitter(wish: float) -> None:
     """However long they were told to be silent: together they would be told so again."""
     pauses = set()
     for _ in range(20):
@@ -94,7 +94,7 @@ def test_replicas_do_not_come_back_in_step(wish: float) -> None:
     assert len(pauses) > 10
 
 
-def test_during_a_pause_whoever_cannot_wait_is_told_that_swr_asked_for_it() -> None:
+def test_back_off_beyond_deadline_is_reported_as_throttled_by_swr() -> None:
     """At once, and with that reason."""
     limited = Limited()
     limited.limiter.back_off(5.0)
@@ -103,7 +103,7 @@ def test_during_a_pause_whoever_cannot_wait_is_told_that_swr_asked_for_it() -> N
     assert caught.value.fault is Fault.REGISTRY
 
 
-def test_pause_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> None:
+def test_back_off_that_leaves_too_little_time_for_call_is_not_waited_for() -> None:
     """The call would end in a timeout, which says nothing of the pause."""
     limited = Limited()
     limited.limiter.back_off(5.0)
@@ -113,7 +113,7 @@ def test_pause_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> Non
     assert limited.turn(pause * 1.2) == pytest.approx(pause)
 
 
-def test_turn_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> None:
+def test_token_that_leaves_too_little_time_for_call_is_not_waited_for() -> None:
     """The same for our own limit."""
     limited = Limited()
     for _ in range(180):
@@ -123,7 +123,7 @@ def test_turn_that_leaves_too_little_time_for_a_call_is_not_waited_for() -> None
     assert limited.turn(1 / 45 * 1.2) == pytest.approx(1 / 45)
 
 
-def test_pauses_that_swr_does_not_measure_become_longer() -> None:
+def test_back_off_without_retry_after_grows_until_success() -> None:
     """From half a second to ten, until it answers without complaint."""
     limited = Limited()
     pauses = []
@@ -138,7 +138,7 @@ def test_pauses_that_swr_does_not_measure_become_longer() -> None:
     assert limited.turn() < 1.0
 
 
-def test_a_hundred_complaints_at_once_are_one() -> None:
+def test_simultaneous_throttles_back_off_once() -> None:
     """Calls that were under way together are throttled together."""
     limited = Limited()
     for _ in range(100):
@@ -146,7 +146,7 @@ def test_a_hundred_complaints_at_once_are_one() -> None:
     assert limited.turn() < 1.0
 
 
-def test_a_turn_can_be_taken_before_it_is_known_whose_call_it_is() -> None:
+def test_reserved_token_is_waited_for_once() -> None:
     """It is waited for once, and the call that gets it does not wait again."""
     limited = Limited()
     for _ in range(180):
@@ -159,7 +159,7 @@ def test_a_turn_can_be_taken_before_it_is_known_whose_call_it_is() -> None:
     assert limited.clock.now == before
 
 
-def test_a_turn_that_was_not_used_is_another_ones() -> None:
+def test_unused_reservation_returns_its_token() -> None:
     """Where there was no call after all, or SWR asked for a pause meanwhile."""
     limited = Limited()
     for _ in range(180):
@@ -188,7 +188,7 @@ def test_blocked_account_is_not_called_for_half_an_hour() -> None:
     assert (caught.value.fault, caught.value.retry_after) == (Fault.REGISTRY, pytest.approx(pause - 60))
 
 
-def test_block_longer_than_swrs_is_cut_to_it() -> None:
+def test_block_is_limited_to_longest_block_of_swr() -> None:
     """A wrong length does not switch the gate off for a day."""
     assert Limited().limiter.block(86400.0) <= LONGEST_BLOCK * 1.1
 
@@ -209,7 +209,7 @@ def test_blocked_account_stays_blocked_under_another_rate() -> None:
         limited.turn(3.0)
 
 
-def test_other_rate_counts_from_its_change_on() -> None:
+def test_changed_rate_applies_to_next_calls() -> None:
     """The next burst and the calls after it are those of the new rate."""
     limited = Limited()
     limited.limiter.change_rate(10.0)

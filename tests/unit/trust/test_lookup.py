@@ -92,14 +92,14 @@ def eventually(check: Callable[[], bool]) -> None:
         pause.wait(0.002)
 
 
-def test_the_first_question_is_asked_and_the_second_answered_from_memory() -> None:
+def test_second_lookup_is_answered_from_cache() -> None:
     """One call for both."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     assert [asked.one(), asked.one()] == ["trusted from swr", "trusted from cache"]
     assert asked.source.asked == [IMAGE]
 
 
-def test_all_questions_of_a_pod_are_asked_at_once() -> None:
+def test_all_images_of_pod_are_looked_up_concurrently() -> None:
     """Ten images take as long as one."""
     images = [f"shop/web-{index}:1" for index in range(10)]
     asked = Asked(dict.fromkeys(images, TrustStatus.TRUSTED))
@@ -112,7 +112,7 @@ def test_all_questions_of_a_pod_are_asked_at_once() -> None:
     assert [told(answer) for answer in answers] == ["trusted from swr"] * 10
 
 
-def test_a_thousand_simultaneous_questions_make_one_call() -> None:
+def test_simultaneous_lookups_of_image_share_one_call() -> None:
     """All share its result (T33)."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
@@ -127,7 +127,7 @@ def test_a_thousand_simultaneous_questions_make_one_call() -> None:
     assert asked.results().count("coalesced") == 199
 
 
-def test_a_shared_failure_is_shared_and_forgotten() -> None:
+def test_shared_failure_is_not_cached() -> None:
     """The next question is asked afresh: failures are never verdicts (T34)."""
     asked = Asked({IMAGE: RegistryUnavailable("down")})
     gate = asked.hold()
@@ -142,7 +142,7 @@ def test_a_shared_failure_is_shared_and_forgotten() -> None:
     assert asked.one() == "trusted from swr"
 
 
-def test_each_waits_no_longer_than_its_own_deadline() -> None:
+def test_shared_lookup_observes_deadline_of_each_caller() -> None:
     """The impatient one leaves; the call goes on for the patient one."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
@@ -155,7 +155,7 @@ def test_each_waits_no_longer_than_its_own_deadline() -> None:
     assert told(patient[0]) == "trusted from swr"
 
 
-def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
+def test_answer_after_deadline_of_caller_is_cached() -> None:
     """A call runs under its own time, never under its first caller's."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
@@ -178,7 +178,7 @@ def test_an_answer_that_comes_too_late_for_its_asker_is_kept() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_was_trusted_stands_in_where_nobody_could_have_caused_the_failure(
+def test_stale_trust_is_served_only_for_failures_no_author_can_cause(
     failure: TrustLookupError, expected: str
 ) -> None:
     """A failure that the author of a Pod can provoke by its image never falls back (T35)."""
@@ -189,7 +189,7 @@ def test_what_was_trusted_stands_in_where_nobody_could_have_caused_the_failure(
     assert asked.one() == expected
 
 
-def test_the_deadline_of_a_review_brings_no_old_trust_back() -> None:
+def test_review_deadline_does_not_serve_stale_trust() -> None:
     """Fault B1: who asks chooses how long to wait, and SWR may be about to say that the trust is gone."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -206,7 +206,7 @@ def test_the_deadline_of_a_review_brings_no_old_trust_back() -> None:
     assert asked.one().startswith("untrusted from")
 
 
-def test_a_lookup_that_is_still_queued_brings_no_old_trust_back() -> None:
+def test_queued_lookup_does_not_serve_stale_trust() -> None:
     """Fault B2: whoever fills our queue chooses what is not asked in time."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
     asked.one()
@@ -224,11 +224,11 @@ def test_a_lookup_that_is_still_queued_brings_no_old_trust_back() -> None:
     flood.join(GUARD)
 
 
-def test_a_call_in_which_this_process_was_held_up_is_not_swrs_fault() -> None:
+def test_timeout_of_stalled_process_is_local_fault() -> None:
     """Fault B1: it may have had the answer in time; many short waits count like a long one."""
     lost = itertools.count(step=0.1)
 
-    class HeldUp:
+    class StalledSource:
         def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             with call_limiter.call(deadline):
                 for _ in range(9):
@@ -236,7 +236,11 @@ def test_a_call_in_which_this_process_was_held_up_is_not_swrs_fault() -> None:
                 raise LookupTimeout("late", fault=Fault.REGISTRY)
 
     lookup = TrustLookup(
-        HeldUp(), CacheSettings(), LookupSettings(timeout=3.0), RecorderSpy(), lateness=lambda: next(lost)
+        StalledSource(),
+        CacheSettings(),
+        LookupSettings(timeout=3.0),
+        RecorderSpy(),
+        lateness=lambda: next(lost),
     )
     (answer,) = lookup.look_up([question()], Deadline.after(GUARD))
     assert isinstance(answer, Failed)
@@ -246,7 +250,7 @@ def test_a_call_in_which_this_process_was_held_up_is_not_swrs_fault() -> None:
     )
 
 
-def test_a_throttle_of_swr_admits_nothing() -> None:
+def test_throttling_by_swr_does_not_serve_stale_trust() -> None:
     """Fault B3: an author of Pods can make the account call SWR too often, through any replica or node."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -257,7 +261,7 @@ def test_a_throttle_of_swr_admits_nothing() -> None:
     assert (answer.failure.detail, answer.failure.allows_pass) == ("429", False)
 
 
-def test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup() -> None:
+def test_answer_closes_breaker_even_if_lookup_fails() -> None:
     """Fault B4: else names that SWR chokes on would keep the breaker half open, and old trust in use."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=0))
     asked.one()
@@ -269,18 +273,18 @@ def test_an_answer_ends_an_outage_whatever_becomes_of_the_lookup() -> None:
     assert queue.breaker.state is BreakerState.OPEN
     queue.breaker._open_until = 0.0
 
-    class Chokes:
+    class ImageFaultSource:
         def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             with call_limiter.call(deadline):
                 call_limiter.record_answer()
             raise RegistryUnavailable("about this image only", fault=Fault.IMAGE)
 
-    queue._source = Chokes()
+    queue._source = ImageFaultSource()
     asked.look_up(question("shop/choke:1"))
     assert queue.breaker.state is BreakerState.CLOSED
 
 
-def test_what_is_known_is_looked_at_again_after_a_wait() -> None:
+def test_cached_record_is_checked_again_after_wait() -> None:
     """Fault B1: an image beside many cold ones would be admitted for longer than ``cache.trusted``."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED})
     asked.one()
@@ -305,9 +309,7 @@ def test_what_is_known_is_looked_at_again_after_a_wait() -> None:
     ("trusted", "wait", "finding"),
     [(60.0, 45.0, "trusted from swr"), (5.0, 4.0, "trusted from swr"), (5.0, 20.0, "unknown: timeout")],
 )
-def test_what_a_review_has_asked_is_looked_at_again_after_a_wait(
-    trusted: float, wait: float, finding: str
-) -> None:
+def test_fetched_record_is_checked_again_after_wait(trusted: float, wait: float, finding: str) -> None:
     """Fault B1: it may have been answered long before the other images of a review."""
     asked = Asked(
         {IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=trusted)
@@ -329,18 +331,18 @@ def test_what_a_review_has_asked_is_looked_at_again_after_a_wait(
     assert [told(first), told(cold)] == [finding, "trusted from swr"]
 
 
-def test_a_failure_that_many_lookups_share_counts_once() -> None:
+def test_failure_shared_by_lookups_counts_once_for_breaker() -> None:
     """Fault B4: one list that is late fails every lookup of a digest that it would have answered."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=0))
     failure = RegistryUnavailable("the list of tags is late")
 
-    class Shares:
+    class SharedFailureSource:
         def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             raise failure
 
     asked.one()
     queue = asked.lookup._queues[registry().key]
-    queue._source = Shares()
+    queue._source = SharedFailureSource()
     for number in range(FAILURES_TO_OPEN + 1):
         asked.look_up(question(f"shop/web:{number}"))
     assert queue.breaker.state is BreakerState.CLOSED
@@ -348,7 +350,7 @@ def test_a_failure_that_many_lookups_share_counts_once() -> None:
 
 @pytest.mark.parametrize("fault", [Fault.LOCAL, Fault.IMAGE])
 @pytest.mark.parametrize("error", [LookupTimeout, RegistryUnavailable, Throttled])
-def test_what_is_not_the_registrys_fault_opens_no_breaker(
+def test_local_and_image_faults_do_not_open_breaker(
     error: Callable[..., TrustLookupError], fault: Fault
 ) -> None:
     """Fault B4: it says nothing about the endpoint. Only what SWR failed about is repeated."""
@@ -362,7 +364,7 @@ def test_what_is_not_the_registrys_fault_opens_no_breaker(
     assert asked.one() == "trusted from swr"
 
 
-def test_a_stand_in_names_its_failure() -> None:
+def test_stale_result_names_its_failure() -> None:
     """For the annotation, the log and the metric."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -373,7 +375,7 @@ def test_a_stand_in_names_its_failure() -> None:
     assert asked.results() == ["miss", "miss", "stale"]
 
 
-def test_a_stand_in_ages_from_swrs_last_answer() -> None:
+def test_stale_record_ages_from_last_answer_of_swr() -> None:
     """Being used does not keep it alive."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, CacheSettings(stale_if_error=300))
     asked.one()
@@ -386,7 +388,7 @@ def test_a_stand_in_ages_from_swrs_last_answer() -> None:
 
 
 @pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
-def test_a_refusal_never_stands_in_and_erases_what_would(refusal: TrustStatus) -> None:
+def test_refusal_is_not_served_stale_and_deletes_stale_trust(refusal: TrustStatus) -> None:
     """An image that lost its trust does not come back with the next outage."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -398,7 +400,7 @@ def test_a_refusal_never_stands_in_and_erases_what_would(refusal: TrustStatus) -
     assert asked.one() == "unknown: unavailable"
 
 
-def test_a_pinned_digest_that_memory_does_not_hold_is_asked_afresh() -> None:
+def test_pinned_digest_other_than_cached_is_looked_up_again() -> None:
     """The tag may have moved a moment ago; but only once per ``cache.refused``."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -411,7 +413,7 @@ def test_a_pinned_digest_that_memory_does_not_hold_is_asked_afresh() -> None:
     assert len(asked.source.asked) == 2
 
 
-def test_a_stand_in_does_not_vouch_for_another_digest() -> None:
+def test_stale_record_does_not_cover_another_digest() -> None:
     """What SWR held under the tag then says nothing of the digest that is pinned now."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -421,7 +423,7 @@ def test_a_stand_in_does_not_vouch_for_another_digest() -> None:
     assert asked.one(pinned=OTHER_DIGEST) == "unknown: unavailable"
 
 
-def test_an_image_in_use_is_refreshed_before_its_answer_ends() -> None:
+def test_image_in_use_is_refreshed_before_record_expires() -> None:
     """In the background, by one call, while everybody is answered from memory."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -435,7 +437,7 @@ def test_an_image_in_use_is_refreshed_before_its_answer_ends() -> None:
     assert asked.one() == "trusted from cache"
 
 
-def test_a_refresh_that_fails_takes_nothing_away() -> None:
+def test_failed_refresh_keeps_cached_record() -> None:
     """The answer in memory counts to its end."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -446,7 +448,7 @@ def test_a_refresh_that_fails_takes_nothing_away() -> None:
     assert asked.one() == "trusted from cache"
 
 
-def test_a_refresh_that_is_refused_takes_effect_at_once() -> None:
+def test_refusal_by_refresh_takes_effect_at_once() -> None:
     """It does not wait for the end of the old answer."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -457,7 +459,7 @@ def test_a_refresh_that_is_refused_takes_effect_at_once() -> None:
     assert asked.one() == "untrusted from cache"
 
 
-def test_one_registrys_trouble_never_blocks_another() -> None:
+def test_unresponsive_registry_does_not_block_another() -> None:
     """Each has its own queue, workers and breaker."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
     gate = asked.hold()
@@ -473,7 +475,7 @@ def test_one_registrys_trouble_never_blocks_another() -> None:
         thread.join(GUARD)
 
 
-def test_a_wedged_endpoint_delays_no_cached_answer() -> None:
+def test_unresponsive_endpoint_does_not_delay_cached_answers() -> None:
     """With a thousand reviews waiting for it."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
     asked.one()
@@ -489,7 +491,7 @@ def test_a_wedged_endpoint_delays_no_cached_answer() -> None:
         thread.join(GUARD)
 
 
-def test_one_namespaces_flood_leaves_the_others_their_share() -> None:
+def test_flood_of_one_namespace_leaves_others_their_share() -> None:
     """Namespaces take turns."""
     images = [f"shop/flood-{index}:1" for index in range(50)]
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
@@ -504,26 +506,28 @@ def test_one_namespaces_flood_leaves_the_others_their_share() -> None:
     assert IMAGE in asked.source.asked[:3]
 
 
-def test_a_crash_of_the_source_is_a_failure_and_not_a_hang() -> None:
+def test_exception_in_trust_source_is_lookup_failure() -> None:
     """Whoever waits is told, whatever it is."""
 
-    class Crashing(FakeTrustSource):
+    class CrashingSource(FakeTrustSource):
         def fetch(self, *values: Any) -> TrustRecord:
             raise ZeroDivisionError("a mistake of ours")
 
-    lookup = TrustLookup(Crashing({}, FakeClock()), CacheSettings(), LookupSettings(retries=0), RecorderSpy())
+    lookup = TrustLookup(
+        CrashingSource({}, FakeClock()), CacheSettings(), LookupSettings(retries=0), RecorderSpy()
+    )
     (answer,) = lookup.look_up([question()], Deadline.after(GUARD))
     assert told(answer) == "unknown: unavailable"
 
 
-def test_a_broken_connection_is_tried_again_while_time_is_left() -> None:
+def test_unavailable_registry_is_retried_up_to_limit() -> None:
     """As often as the policy says."""
     asked = Asked({IMAGE: RegistryUnavailable("reset")}, lookup=LookupSettings(retries=2))
     assert asked.one() == "unknown: unavailable"
     assert asked.source.asked == [IMAGE] * 3
 
 
-def test_a_last_try_without_time_hides_no_failure_of_the_registry() -> None:
+def test_local_timeout_of_retry_does_not_hide_registry_failure() -> None:
     """What the first try has shown of SWR lets stale trust be served."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=1))
     asked.one()
@@ -538,7 +542,7 @@ def test_a_last_try_without_time_hides_no_failure_of_the_registry() -> None:
 
 
 @pytest.mark.parametrize("failure", [Unauthorized("no"), Forbidden("no"), MalformedAnswer("?")])
-def test_what_trying_again_cannot_help_is_not_tried_again(failure: TrustLookupError) -> None:
+def test_permanent_failures_are_not_retried(failure: TrustLookupError) -> None:
     """Above all no failed authentication: five of them lock an account."""
     asked = Asked({IMAGE: failure}, lookup=LookupSettings(retries=3))
     asked.one()
@@ -573,7 +577,7 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
     assert logged[0] == f"swr.cn-north-4.myhuaweicloud.com: blocked; no call is made for {seconds:.0f} s"
 
 
-def test_facts_survive_a_change_of_the_policy_where_their_registry_is_the_same() -> None:
+def test_records_survive_policy_change_with_same_registry() -> None:
     """And go where it is not."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
@@ -585,7 +589,7 @@ def test_facts_survive_a_change_of_the_policy_where_their_registry_is_the_same()
     assert asked.one(project_id="another") == "trusted from swr"
 
 
-def test_warming_up_asks_in_the_background_what_is_not_known() -> None:
+def test_warm_up_looks_up_uncached_images_in_background() -> None:
     """Each image once, and nobody waits."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/api:1": TrustStatus.TRUSTED})
     asked.one()
@@ -595,7 +599,7 @@ def test_warming_up_asks_in_the_background_what_is_not_known() -> None:
 
 
 @pytest.mark.slow
-def test_a_full_queue_says_so_at_once() -> None:
+def test_full_queue_throttles_at_once() -> None:
     """Everything that grows is bounded."""
     asked = Asked({}, lookup=LookupSettings(concurrency=1, retries=0))
     gate = asked.hold()
@@ -609,7 +613,7 @@ def test_a_full_queue_says_so_at_once() -> None:
     assert [told(answer) for answer in answers].count("unknown: throttled") >= 8
 
 
-def test_an_endpoint_that_is_down_is_left_alone_after_a_few_failures() -> None:
+def test_breaker_opens_after_consecutive_failures_of_endpoint() -> None:
     """The breaker opens, is reported, and further questions fail without a call."""
     asked = Asked({})
     asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(20)}
@@ -619,7 +623,7 @@ def test_an_endpoint_that_is_down_is_left_alone_after_a_few_failures() -> None:
     assert asked.notes.named("breaker_changed") == [("swr.cn-north-4.myhuaweicloud.com", "open")]
 
 
-def test_an_endpoint_that_is_left_alone_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_breaker_skips_pause_before_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no pause before a retry that the breaker would not let through."""
     asked = Asked({}, lookup=LookupSettings(retries=1))
     asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(5)}
@@ -633,15 +637,15 @@ def test_an_endpoint_that_is_left_alone_keeps_nobody_waiting(monkeypatch: pytest
     assert pauses == []
 
 
-def test_a_lookup_without_a_call_costs_no_turn() -> None:
+def test_lookup_without_call_uses_no_token() -> None:
     """While a credential rests, or an endpoint is left alone, the rate stays for those who need it."""
 
-    class Resting(FakeTrustSource):
+    class PausedSource(FakeTrustSource):
         def fetch(self, *values: Any) -> TrustRecord:
             raise Unauthorized("the credential rests")
 
     settings = LookupSettings(retries=0, calls_per_second=0.1)
-    lookup = TrustLookup(Resting({}, FakeClock()), CacheSettings(), settings, RecorderSpy())
+    lookup = TrustLookup(PausedSource({}, FakeClock()), CacheSettings(), settings, RecorderSpy())
     answers = [
         told(lookup.look_up([question(f"shop/web:{index}")], Deadline.after(GUARD))[0]) for index in range(20)
     ]

@@ -59,7 +59,7 @@ class EvictionQueue:
         return pending.query.repository if pending is not None else ""
 
 
-def test_what_nobody_waits_for_is_ended_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_abandoned_lookups_are_ended_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: 10,000 lookups whose reviews had ended were ended at a stretch; now in pieces, one worker at a time."""
     waiting = EvictionQueue(monkeypatch)
     for tenant in range(TENANTS):
@@ -73,7 +73,7 @@ def test_what_nobody_waits_for_is_ended_in_pieces(monkeypatch: pytest.MonkeyPatc
     assert waiting.queue._count == 0
 
 
-def test_refreshes_that_nobody_waits_for_are_ended_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_abandoned_refreshes_are_ended_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C3: the same, of refreshes that reviews came to wait for."""
     waiting = EvictionQueue(monkeypatch)
     for number in range(MANY):
@@ -83,7 +83,7 @@ def test_refreshes_that_nobody_waits_for_are_ended_in_pieces(monkeypatch: pytest
     assert waiting.stretches == [MAX_ABANDONED, MAX_ABANDONED, MANY - 2 * MAX_ABANDONED]
 
 
-def test_a_namespace_keeps_its_turn_while_what_it_has_left_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespace_keeps_its_place_while_abandoned_lookups_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gave up many lookups does not come last for them."""
     waiting = EvictionQueue(monkeypatch)
     for number in range(MAX_ABANDONED):

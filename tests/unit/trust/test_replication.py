@@ -40,7 +40,7 @@ def merger(*stored: TrustEntry, life: float = 3600) -> Merger:
         "nothing known",
     ],
 )
-def test_the_newer_fact_holds_and_in_doubt_the_refusal(
+def test_newer_entry_wins_and_refusal_wins_within_clock_skew(
     one: TrustEntry | None, other: TrustEntry, expected: TrustEntry
 ) -> None:
     """Whichever of them comes first."""
@@ -49,14 +49,14 @@ def test_the_newer_fact_holds_and_in_doubt_the_refusal(
         assert resolve_conflict(other, one) == expected
 
 
-def test_a_merge_holds_what_either_side_knows() -> None:
+def test_merge_holds_newest_entries_of_both_sides() -> None:
     """Newest first."""
     both = merger(entry("a", 30))
     both.add([entry("b", 20), entry("a", 10)])
     assert both.result() == [entry("a", 10), entry("b", 20)]
 
 
-def test_an_older_trust_does_not_undo_a_stored_refusal() -> None:
+def test_older_trust_does_not_override_stored_refusal() -> None:
     """A replica that has not heard of it writes its trust in vain."""
     both = merger(entry(age=10, trusted=False))
     both.add([entry(age=30)])
@@ -65,14 +65,14 @@ def test_an_older_trust_does_not_undo_a_stored_refusal() -> None:
 
 @pytest.mark.parametrize("age", [3600, -MAX_CLOCK_SKEW - 1], ids=["too old", "from the future"])
 @pytest.mark.parametrize("trusted", [True, False])
-def test_what_cannot_count_is_passed_on_from_neither_side(age: int, trusted: bool) -> None:
+def test_expired_and_future_entries_are_not_merged(age: int, trusted: bool) -> None:
     """Not for longer than ``staleIfError``, and nothing from the future."""
     both = merger(entry("stored", int(age), trusted=trusted))
     both.add([entry("known", int(age), trusted=trusted)])
     assert both.result() == []
 
 
-def test_the_newest_are_passed_on() -> None:
+def test_merge_is_limited_to_newest_entries() -> None:
     """The number is bounded, and images in use are the newest."""
     both = merger(life=100_000)
     both.add(entry(f"image-{age}", age) for age in range(MAX_ENTRIES + 10, 0, -1))
@@ -94,7 +94,9 @@ def test_the_newest_are_passed_on() -> None:
     ],
     ids=["a new image", "a little newer", "much newer", "a refusal", "another digest", "nothing known"],
 )
-def test_what_is_worth_a_write(stored: list[TrustEntry], known: list[TrustEntry], expected: bool) -> None:
+def test_snapshot_is_written_only_for_significant_changes(
+    stored: list[TrustEntry], known: list[TrustEntry], expected: bool
+) -> None:
     """A write is a new version of the whole: images in use alone do not cause one a minute."""
     both = merger(*stored)
     both.add(known)
@@ -102,7 +104,7 @@ def test_what_is_worth_a_write(stored: list[TrustEntry], known: list[TrustEntry]
 
 
 @pytest.mark.parametrize(("age", "expected"), [(200, False), (50, True)])
-def test_what_would_not_fit_is_not_worth_a_write(age: int, expected: bool) -> None:
+def test_full_snapshot_is_not_written_for_older_entries(age: int, expected: bool) -> None:
     """Otherwise a full snapshot would be written by each replica each minute."""
     both = merger(entry("a", 10), entry("b", 100))
     both.add([entry("c", age)])

@@ -53,7 +53,7 @@ def fail(asked: Reservation, left: float, fault: Fault) -> LookupTimeout:
         pytest.param(3.0, 0.7, Fault.LOCAL, (Fault.LOCAL, "late"), id="what is ours stays so"),
     ],
 )
-def test_a_timeout_is_swrs_fault_only_if_swr_had_the_time(
+def test_timeout_is_registry_fault_only_if_swr_had_enough_time(
     left: float, held_up: float, fault: Fault, expected: tuple[Fault, str]
 ) -> None:
     """Faults B1 to B3: what took the time from a call, the author of a Pod may have caused."""
@@ -61,7 +61,7 @@ def test_a_timeout_is_swrs_fault_only_if_swr_had_the_time(
     assert (failure.fault, failure.detail) == expected
 
 
-def test_the_second_call_of_a_lookup_counts_by_what_the_first_one_left() -> None:
+def test_second_call_with_too_little_time_left_is_local_fault() -> None:
     """Fault B4: how many calls a lookup takes depends on the image."""
     asked = turn()
     with asked.call(Deadline.after(3.0)):
@@ -69,7 +69,7 @@ def test_the_second_call_of_a_lookup_counts_by_what_the_first_one_left() -> None
     assert fail(asked, 1.0, Fault.REGISTRY).fault is Fault.LOCAL
 
 
-def test_the_first_call_uses_the_turn_that_was_reserved() -> None:
+def test_first_call_uses_reserved_token() -> None:
     """And any other takes one of its own."""
     limiter = RateLimiter(1.0, clock=lambda: 0.0, sleep=lambda _: None)
     asked = Reservation(limiter, CircuitBreaker(), TIMEOUT, lambda: 0.0, background=False)

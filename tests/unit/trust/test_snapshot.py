@@ -51,14 +51,14 @@ def rejection(data: bytes, key: bytes = KEY) -> str:
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH_SIZE, BATCH_SIZE * 3 + 1])
-def test_what_was_sealed_comes_back(count: int) -> None:
+def test_snapshot_round_trip_preserves_entries(count: int) -> None:
     """Keys, times, digests and refusals."""
     data, signed = sign(entries(count), KEY)
     assert signed == count
     assert verify(data, KEY) == entries(count)
 
 
-def test_a_snapshot_is_bounded_and_keeps_the_first() -> None:
+def test_snapshot_is_limited_in_bytes_and_keeps_first_entries() -> None:
     """Half of what a Secret holds, however long the names are."""
     many = entries(MAX_ENTRIES, tag="x" * 100 + hashlib.sha512(b"").hexdigest())
     data, count = sign(many, KEY)
@@ -67,7 +67,7 @@ def test_a_snapshot_is_bounded_and_keeps_the_first() -> None:
     assert verify(data, KEY) == many[:count]
 
 
-def test_nothing_is_handled_for_long_at_a_stretch() -> None:
+def test_sign_and_verify_yield_after_each_batch() -> None:
     """Others have their turn after each slice, both ways."""
     turns: list[int] = []
     data, _ = sign(entries(BATCH_SIZE * 4), KEY, lambda: turns.append(1))
@@ -76,42 +76,42 @@ def test_nothing_is_handled_for_long_at_a_stretch() -> None:
 
 
 @pytest.mark.parametrize("place", [0, len(FORM) - 2, len(FORM), len(FORM) + CODE, -1])
-def test_a_byte_that_was_changed_is_noticed(place: int) -> None:
+def test_snapshot_with_changed_byte_is_rejected(place: int) -> None:
     """In the line, in the code, in the body."""
     data = bytearray(sign(entries(), KEY)[0])
     data[place] ^= 1
     assert rejection(bytes(data)) in ("forged", "version", "malformed")
 
 
-def test_another_installations_snapshot_is_not_believed() -> None:
+def test_snapshot_signed_with_another_key_is_rejected() -> None:
     """Nor one of the time before the key was replaced."""
     assert rejection(sign(entries(), b"another key")[0]) == "forged"
 
 
-def test_nothing_that_is_not_authentic_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forged_snapshot_is_not_decompressed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decompressor and a decoder see only what was sealed with the key."""
     monkeypatch.setattr("webhook.trust.snapshot.zlib.decompressobj", lambda: pytest.fail("unpacked"))
     assert rejection(sign_frame(frame(b"\x00" * 10_000_000), b"another key")) == "forged"
 
 
-def test_another_version_is_not_guessed_at() -> None:
+def test_snapshot_of_another_version_is_rejected() -> None:
     """It is ignored, with a word of its own."""
     form = NAME + b"2\n"
     assert rejection(sign_frame(b"", form=form)) == "version"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"{}", b"x" * MAX_BYTES])
-def test_garbage_is_ignored(data: bytes) -> None:
+def test_malformed_snapshot_is_rejected(data: bytes) -> None:
     """Whatever it is."""
     assert rejection(data) == "malformed"
 
 
-def test_what_is_too_large_is_not_looked_at() -> None:
+def test_oversized_snapshot_is_rejected_before_verification() -> None:
     """Not even authenticated."""
     assert rejection(b"x" * (MAX_BYTES + 1)) == "oversized"
 
 
-def test_a_bomb_costs_little_even_if_its_code_fits() -> None:
+def test_authentic_zip_bomb_is_rejected_with_little_memory() -> None:
     """Ten megabytes in a frame are cut at one."""
     bomb = sign_frame(frame(b"\x00" * 10_000_000))
     tracemalloc.start()
@@ -121,7 +121,7 @@ def test_a_bomb_costs_little_even_if_its_code_fits() -> None:
     assert peak < 4_000_000
 
 
-def test_the_number_of_images_is_bounded_even_if_the_code_fits() -> None:
+def test_authentic_snapshot_with_too_many_entries_is_rejected() -> None:
     """Small facts compress well."""
     same = msgspec.msgpack.encode([TrustEntry(("r", "o", "n", ":t"), 1, trusted=True)] * BATCH_SIZE)
     assert rejection(sign_frame(frame(same) * (MAX_ENTRIES // BATCH_SIZE + 1))) == "oversized"
@@ -140,6 +140,6 @@ def test_the_number_of_images_is_bounded_even_if_the_code_fits() -> None:
     ],
     ids=["half a length", "cut off", "no zlib", "no msgpack", "a short key", "time as text", "trust as text"],
 )
-def test_what_cannot_be_read_is_ignored_as_a_whole(body: bytes) -> None:
+def test_authentic_snapshot_with_malformed_body_is_rejected(body: bytes) -> None:
     """Even if its code fits."""
     assert rejection(sign_frame(body)) == "malformed"

@@ -58,7 +58,7 @@ class Quota:
         return TrustRecord(TrustStatus.TRUSTED, self._clock.now, "sha256:" + "a" * 64)
 
 
-class Crowd:
+class RetryingPods:
     """Pods that try to be created, each at a replica of its own each time, until they are."""
 
     def __init__(self, clock: VirtualTime, source: Quota, replicas: int) -> None:
@@ -101,7 +101,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
     [(1000, 1, None), (100, 1, 2.0), (300, 3, 30.0)],
     ids=["all different", "deployments", "three images, long pauses"],
 )
-def test_a_thousand_pods_are_admitted_within_five_minutes(
+def test_1000_pods_are_admitted_within_five_minutes(
     clock: VirtualTime, distinct: int, each: int, retry_after: float | None
 ) -> None:
     """Whatever images they have in common, and however long SWR says to wait.
@@ -110,7 +110,7 @@ def test_a_thousand_pods_are_admitted_within_five_minutes(
     Pods are still waiting after five minutes: SWR's seconds go unused, and then all come at once.
     """
     source = Quota(clock, QUOTA, retry_after)
-    crowd = Crowd(clock, source, REPLICAS)
+    crowd = RetryingPods(clock, source, REPLICAS)
     for index in range(PODS):
         images = [f"{HOST}/shop/web-{(index * each + part) % distinct}:1" for part in range(each)]
         clock.spawn(lambda images=images: crowd.create(images))  # type: ignore[misc]

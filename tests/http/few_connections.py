@@ -1,6 +1,6 @@
 """``swr-trust`` with places for few connections, so that a test can take them all.
 
-``ServerProcess(..., inject="tests.http.crowded")`` starts the installed program so.
+``ServerProcess(..., inject="tests.http.few_connections")`` starts the installed program so.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.http.crowded import PLACES
-from tests.http.sloth import connect_sloth, send_what_is_taken
+from tests.http.few_connections import PLACES
+from tests.http.slow_reader import connect_slow_reader, send_until_blocked
 from tests.http.wire import connect
 from tests.support.builders import HOST, UID, pod, review
 from tests.support.process_stats import wait_until
@@ -49,14 +49,16 @@ def waiting(server: ServerProcess, count: int) -> Iterator[list[threading.Thread
             thread.join()
 
 
-def test_reviews_that_wait_leave_places_for_others(emulator: Emulator, tmp_path: Path) -> None:
+def test_waiting_reviews_leave_connections_for_others(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: whoever reached the port could fill all places with reviews of cold images, for as long as SWR took.
 
     Once three quarters are taken, what is known is answered and the rest is told to come back, all while the
     first ones wait.
     """
     certificate = make_certificate(tmp_path)
-    with ServerProcess(tmp_path, emulator.url, certificate, POLICY, inject="tests.http.crowded") as server:
+    with ServerProcess(
+        tmp_path, emulator.url, certificate, POLICY, inject="tests.http.few_connections"
+    ) as server:
         assert server.validate(KNOWN)["allowed"]
         emulator.set_latency(12.0)
         names = itertools.count()
@@ -71,9 +73,7 @@ def test_reviews_that_wait_leave_places_for_others(emulator: Emulator, tmp_path:
         assert server.validate(review(pod(f"{HOST}/shop/api:1.4")), "30s")["allowed"]
 
 
-def test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call(
-    emulator: Emulator, tmp_path: Path
-) -> None:
+def test_body_waiting_for_budget_is_denied_before_call_timeout(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: it waited two seconds, which is all that a call with ``timeoutSeconds: 2`` has: a failed call."""
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
@@ -101,7 +101,7 @@ def test_a_body_that_waits_for_room_is_refused_within_the_time_of_its_call(
         )
 
 
-def test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd(emulator: Emulator, tmp_path: Path) -> None:
+def test_body_waiting_for_budget_is_not_evicted(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: a whole review over a new connection was the oldest that had brought none, and cut: a failed call."""
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
@@ -110,7 +110,7 @@ def test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd(emulator: Emula
     count = LARGE_SHARE // share
     certificate = make_certificate(tmp_path)
     with (
-        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.crowded") as server,
+        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.few_connections") as server,
         contextlib.ExitStack() as opened,
     ):
         for _ in range(count):
@@ -138,11 +138,11 @@ def test_a_body_that_waits_for_room_does_not_give_way_to_a_crowd(emulator: Emula
     assert [(answer["uid"], answer["status"]["code"]) for answer in answers] == [(UID, 429)]
 
 
-def test_whoever_reads_no_answer_gives_way_first(emulator: Emulator, tmp_path: Path) -> None:
+def test_client_that_does_not_read_is_evicted_first(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C1: for ten seconds each they kept their places, those of kube-apiserver were cut, and new calls failed."""
     certificate = make_certificate(tmp_path)
     with (
-        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.crowded") as server,
+        ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.few_connections") as server,
         contextlib.ExitStack() as opened,
     ):
         regular = server.connect()
@@ -151,7 +151,7 @@ def test_whoever_reads_no_answer_gives_way_first(emulator: Emulator, tmp_path: P
         assert regular.getresponse().read() == b"ok\n"
         context = server.context()
         for _ in range(PLACES + 10):
-            sloth = opened.enter_context(connect_sloth(server, context))
+            sloth = opened.enter_context(connect_slow_reader(server, context))
             sloth.sendall(PAGE * 60)
             assert server.get("/healthz")[0] == 200
         assert server.metric("swr_trust_connections_cut_total", stage="full") > 0
@@ -159,16 +159,16 @@ def test_whoever_reads_no_answer_gives_way_first(emulator: Emulator, tmp_path: P
         assert regular.getresponse().read() == b"ok\n"
 
 
-def test_whoever_reads_no_answer_keeps_no_room_of_others(server: ServerProcess) -> None:
+def test_unread_response_does_not_hold_body_budget(server: ServerProcess) -> None:
     """Fault C2: the body was gone by then, and others were refused for want of its room."""
     body = b"x" * SMALL
     post = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with connect_sloth(server, server.context()) as sloth:
-        send_what_is_taken(sloth, post + body, 2000)
+    with connect_slow_reader(server, server.context()) as sloth:
+        send_until_blocked(sloth, post + body, 2000)
         assert wait_until(lambda: server.metric(HELD) == 0, WRITE_SECONDS / 2)
 
 
-def test_bodies_that_wait_for_room_leave_places_for_others(emulator: Emulator, tmp_path: Path) -> None:
+def test_bodies_waiting_for_budget_leave_connections_for_others(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C2: they took all places, for as long as a body may wait, and new calls failed."""
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * (SMALL + READ_AT_ONCE)}

@@ -39,7 +39,7 @@ def gate(
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_the_api_server_accepts_every_object(cluster: ControlPlane, options: str) -> None:
+def test_api_server_accepts_every_object(cluster: ControlPlane, options: str) -> None:
     """By a dry run, which compiles the conditions and checks ranges; no field is unknown to it."""
     least = {
         "policy": {"registries": [{"region": "cn-north-4"}]},
@@ -61,7 +61,7 @@ def test_the_api_server_accepts_every_object(cluster: ControlPlane, options: str
     assert "Warning" not in output
 
 
-def test_an_untrusted_pod_is_refused_through_the_service(cluster: ControlPlane, gate: Installation) -> None:
+def test_untrusted_pod_is_denied_through_service(cluster: ControlPlane, gate: Installation) -> None:
     """The webhook configuration is called as it is rendered, by the Service's name over verified TLS."""
     refused = run(cluster, "untrusted", UNTRUSTED)
     assert refused == (
@@ -73,7 +73,7 @@ def test_an_untrusted_pod_is_refused_through_the_service(cluster: ControlPlane, 
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "chart-gate"])
-def test_excluded_namespaces_are_left_alone(
+def test_pods_in_excluded_namespaces_are_not_evaluated(
     cluster: ControlPlane, gate: Installation, namespace: str
 ) -> None:
     """The cluster's own Pods, and the webhook's."""
@@ -82,7 +82,7 @@ def test_excluded_namespaces_are_left_alone(
     assert output == "pod/own created (server dry run)"
 
 
-def test_a_workload_is_advised_and_not_refused(cluster: ControlPlane, gate: Installation) -> None:
+def test_untrusted_workload_gets_warning_and_is_admitted(cluster: ControlPlane, gate: Installation) -> None:
     """The warning comes with the Deployment, the refusal with its Pods."""
     del gate
     output = cluster.kubectl("create", "deployment", "advised", f"--image={UNTRUSTED}", "-n", TEAM)
@@ -155,7 +155,7 @@ WORKLOADS = [
         ({"spec": {"initContainers": [{"name": "init", "image": f"{HOST}/shop/api:1.4"}]}}, True),
     ],
 )
-def test_only_updates_that_change_an_image_of_a_pod_are_sent(
+def test_only_image_updates_of_pods_are_sent(
     cluster: ControlPlane, gate: Installation, patch: dict[str, Any], sent: bool
 ) -> None:
     """The condition is evaluated by the API server, and never fails on a valid object."""
@@ -168,7 +168,7 @@ def test_only_updates_that_change_an_image_of_a_pod_are_sent(
 
 
 @pytest.mark.parametrize("obj", WORKLOADS, ids=[one["kind"] for one in WORKLOADS])
-def test_only_updates_that_change_an_image_of_a_workload_are_sent(
+def test_only_image_updates_of_workloads_are_sent(
     cluster: ControlPlane, gate: Installation, obj: dict[str, Any]
 ) -> None:
     """Scaling, labels and restarts are not; an image, a pull policy and an image volume are."""
@@ -202,9 +202,7 @@ def test_debug_containers_are_sent(cluster: ControlPlane, gate: Installation) ->
     assert f'spec.ephemeralContainers[0].image "{UNTRUSTED}"' in output
 
 
-def test_a_large_pod_stays_within_the_cost_of_the_conditions(
-    cluster: ControlPlane, gate: Installation
-) -> None:
+def test_large_pod_stays_within_cel_cost_limit(cluster: ControlPlane, gate: Installation) -> None:
     """A condition that costs too much would refuse every update of it."""
     del gate
     many = [{"name": f"container-{index}", "image": TRUSTED} for index in range(199)]

@@ -16,7 +16,7 @@ FIN_WAIT_1: Final = 4
 """We have closed, and the client has not taken all."""
 
 
-def connect_sloth(server: ServerProcess, context: ssl.SSLContext) -> ssl.SSLSocket:
+def connect_slow_reader(server: ServerProcess, context: ssl.SSLContext) -> ssl.SSLSocket:
     """Return a connection after its handshake whose client takes 2 KB that it does not read."""
     plain = socket.socket()
     plain.settimeout(30)
@@ -26,7 +26,7 @@ def connect_sloth(server: ServerProcess, context: ssl.SSLContext) -> ssl.SSLSock
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
-def send_what_is_taken(connection: ssl.SSLSocket, data: bytes, times: int) -> None:
+def send_until_blocked(connection: ssl.SSLSocket, data: bytes, times: int) -> None:
     """Send the same again and again until nobody takes it."""
     connection.settimeout(0.5)
     with contextlib.suppress(OSError):
@@ -45,7 +45,7 @@ class Queues:
     """Bytes that the server has not read."""
 
 
-def look_at_queues(server: ServerProcess) -> list[Queues]:
+def read_socket_queues(server: ServerProcess) -> list[Queues]:
     """Return the sockets of the server's port, those included that no process has any more."""
     found = []
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:

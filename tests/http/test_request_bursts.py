@@ -89,7 +89,7 @@ def write_slow_certificate(folder: Path) -> Certificate:
     return files
 
 
-def say_hello_at_once(server: ServerProcess) -> None:
+def send_client_hellos(server: ServerProcess) -> None:
     """Let many clients begin a handshake at the same moment, and read how each is answered."""
     hellos: list[tuple[socket.socket, bytes]] = []
     with contextlib.ExitStack() as stack:
@@ -105,13 +105,13 @@ def say_hello_at_once(server: ServerProcess) -> None:
             assert connection.recv(1)
 
 
-def test_a_burst_of_handshakes_holds_up_nobody(emulator: Emulator, tmp_path: Path) -> None:
+def test_burst_of_handshakes_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
     """Fault C3: each takes what signing takes, 4 ms with a key like this, and all of them were one pass."""
     longest = 0.0
     files = write_slow_certificate(tmp_path)
     for _ in range(TRIES):
         with ServerProcess(tmp_path, emulator.url, files) as server:
-            say_hello_at_once(server)
+            send_client_hellos(server)
             longest = server.metric("swr_trust_loop_stall_seconds")
         if longest < STALL:
             break
@@ -121,7 +121,7 @@ def test_a_burst_of_handshakes_holds_up_nobody(emulator: Emulator, tmp_path: Pat
 @pytest.mark.parametrize(
     "request_", [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", REVIEW + SMALL], ids=["probe", "review"]
 )
-def test_a_burst_of_small_requests_holds_up_nobody(
+def test_burst_of_small_requests_does_not_stall_loop(
     emulator: Emulator, tmp_path: Path, request_: bytes
 ) -> None:
     """Fault C3: each of them took no more than half a millisecond, and all of them were one pass."""

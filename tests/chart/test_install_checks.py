@@ -29,7 +29,7 @@ REGISTRIES = [
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=str)
-def test_region_is_refused_by_helm_where_serve_refuses_it(registry: dict[str, Any]) -> None:
+def test_helm_rejects_same_regions_as_serve(registry: dict[str, Any]) -> None:
     """Fault E8: the same registries are legal for both, and the sentence names the known regions."""
     try:
         parse_policy(_document(registry))
@@ -105,7 +105,7 @@ def dry_run(installation: Installation, changes: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("changes", "words"), [row[1:] for row in SECRETS], ids=[row[0] for row in SECRETS])
-def test_secret_that_is_missing_in_the_cluster_is_refused(
+def test_missing_secret_is_rejected_by_helm(
     installation: Installation, changes: dict[str, Any], words: str
 ) -> None:
     """Fault E8: with its name and its key, before the webhook refuses every Pod."""
@@ -121,14 +121,14 @@ def test_secret_that_is_missing_in_the_cluster_is_refused(
     ],
     ids=["all is there", "the check is off", "an emergency"],
 )
-def test_installation_is_not_held_up_by_the_check(
+def test_secret_check_does_not_block_valid_installation(
     installation: Installation, changes: dict[str, Any]
 ) -> None:
     """Fault E8: an emergency never waits for a Secret."""
     assert "STATUS: pending-install" in dry_run(installation, changes)
 
 
-def test_secret_is_not_asked_for_without_a_cluster() -> None:
+def test_secret_is_not_checked_without_cluster() -> None:
     """Fault E8: `helm template`, and so Argo CD, cannot know."""
     assert template(VALUES)
 
@@ -143,7 +143,7 @@ If no replica becomes ready, find the cause:
 
 
 @pytest.mark.parametrize(("stage", "told"), [("enforce", True), ("audit", False)])
-def test_notes_say_that_pods_are_refused_until_a_replica_is_ready(
+def test_notes_warn_of_denials_until_replica_is_ready(
     installation: Installation, stage: str, told: bool
 ) -> None:
     """Fault E8: where failurePolicy is Fail, and how to see what keeps it."""

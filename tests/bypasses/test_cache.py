@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.full_stack import HANG_GUARD, at_once, remembering
+from tests.bypasses.full_stack import HANG_GUARD, cached_stack, run_concurrently
 from tests.support.builders import DIGEST, HOST, OTHER_DIGEST, exemption, pod, policy, registry, review
 from webhook.admission.review import read_review
 from webhook.admission.validator import Validator
@@ -36,9 +36,9 @@ def wait_for(condition: Any) -> None:
     assert done.wait(HANG_GUARD)
 
 
-def test_trust_that_is_withdrawn_lives_no_longer_than_its_time() -> None:
+def test_revoked_image_is_denied_after_cache_trusted() -> None:
     """A tag that is pushed again untrusted is refused after ``cache.trusted``, however often it is used (T28)."""
-    whole = remembering({"shop/web:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=60))
+    whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=60))
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = RegistryUnavailable("the refresh does not come")
     for _ in range(11):
@@ -51,9 +51,9 @@ def test_trust_that_is_withdrawn_lives_no_longer_than_its_time() -> None:
     assert (decision.allowed, decision.results[0].check.finding.value) == (False, "untrusted")
 
 
-def test_a_refresh_that_hears_of_lost_trust_ends_it_at_once() -> None:
+def test_refresh_with_revoked_trust_takes_effect_at_once() -> None:
     """Use makes memory fresher, never staler (T28)."""
-    whole = remembering({"shop/web:1": TrustStatus.TRUSTED})
+    whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED})
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
     whole.clock.tick(59)
@@ -62,10 +62,10 @@ def test_a_refresh_that_hears_of_lost_trust_ends_it_at_once() -> None:
     assert not whole.decide(IMAGE).allowed
 
 
-def test_a_pinned_digest_is_never_answered_by_another_digest_in_memory() -> None:
+def test_cached_record_does_not_apply_to_other_digest() -> None:
     """The memory of a tag says which digest was trusted (T28, T26)."""
     fact = TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST)
-    whole = remembering({"shop/web:1": fact})
+    whole = cached_stack({"shop/web:1": fact})
     assert whole.decide(IMAGE).allowed
     whole.clock.tick(30)
     decision = whole.decide(f"{IMAGE}@{OTHER_DIGEST}")
@@ -73,9 +73,9 @@ def test_a_pinned_digest_is_never_answered_by_another_digest_in_memory() -> None
     assert whole.source.asked == ["shop/web:1", "shop/web:1"]
 
 
-def test_an_image_that_becomes_trusted_is_admitted_within_seconds() -> None:
+def test_newly_trusted_image_is_admitted_after_cache_refused() -> None:
     """A refusal is remembered for ``cache.refused`` only (T29)."""
-    whole = remembering({"shop/web:1": TrustStatus.UNTRUSTED})
+    whole = cached_stack({"shop/web:1": TrustStatus.UNTRUSTED})
     assert not whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = TrustStatus.TRUSTED
     whole.clock.tick(9)
@@ -84,17 +84,17 @@ def test_an_image_that_becomes_trusted_is_admitted_within_seconds() -> None:
     assert whole.decide(IMAGE).allowed
 
 
-def test_a_failure_is_never_remembered() -> None:
+def test_failed_lookup_is_not_cached() -> None:
     """The next request asks again (T29)."""
-    whole = remembering({"shop/web:1": RegistryUnavailable("down")})
+    whole = cached_stack({"shop/web:1": RegistryUnavailable("down")})
     assert whole.decide(IMAGE).code == 503
     whole.source.facts["shop/web:1"] = TrustStatus.TRUSTED
     assert whole.decide(IMAGE).allowed
 
 
-def test_a_new_policy_is_not_answered_by_the_old_ones_decisions() -> None:
+def test_decision_of_old_policy_is_not_reused() -> None:
     """Memory holds what SWR said, not what was made of it (T30)."""
-    whole = remembering({}, exemptions=(exemption("all"),))
+    whole = cached_stack({}, exemptions=(exemption("all"),))
     assert whole.decide(IMAGE).allowed
     whole.policies.append(policy(version="v2"))
     assert not whole.decide(IMAGE).allowed
@@ -104,16 +104,16 @@ def test_a_new_policy_is_not_answered_by_the_old_ones_decisions() -> None:
     assert not whole.decide(IMAGE).allowed
 
 
-def test_a_registry_that_is_defined_anew_starts_without_memory() -> None:
+def test_redefined_registry_starts_with_empty_cache() -> None:
     """What one account was told says nothing about another's (T30)."""
-    whole = remembering({"shop/web:1": TrustStatus.TRUSTED})
+    whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED})
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
     whole.policies.append(policy(registries=RegistryTable.of([registry(project_id="another")])))
     assert not whole.decide(IMAGE).allowed
 
 
-def test_requests_at_the_same_time_do_not_mix() -> None:
+def test_concurrent_requests_get_own_results() -> None:
     """Two hundred Pods, each with its own image: everybody gets the answer to their own question (T32)."""
     facts = {
         f"shop/web:{n}": TrustRecord(
@@ -121,7 +121,7 @@ def test_requests_at_the_same_time_do_not_mix() -> None:
         )
         for n in range(200)
     }
-    whole = remembering(facts)
+    whole = cached_stack(facts)
     answers: dict[int, tuple[str, bool, str | None]] = {}
 
     def look_up(n: int) -> None:
@@ -133,13 +133,13 @@ def test_requests_at_the_same_time_do_not_mix() -> None:
             record.digest if record is not None else None,
         )
 
-    at_once([lambda n=n: look_up(n) for n in range(200)])
+    run_concurrently([lambda n=n: look_up(n) for n in range(200)])
     assert answers == {n: (f"{HOST}/shop/web:{n}", bool(n % 2), f"sha256:{n:064x}") for n in range(200)}
 
 
-def test_a_crowd_asks_once() -> None:
+def test_concurrent_lookups_of_one_image_make_one_call() -> None:
     """Five hundred Pods of one image that nobody knows yet are one call (T33)."""
-    whole = remembering({"shop/web:1": TrustStatus.TRUSTED})
+    whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED})
     whole.source.gate = threading.Event()
     allowed: list[bool] = []
     waiting = threading.Semaphore(0)
@@ -154,23 +154,23 @@ def test_a_crowd_asks_once() -> None:
         assert whole.source.gate is not None
         whole.source.gate.set()
 
-    at_once([look_up] * 500 + [open_when_all_wait])
+    run_concurrently([look_up] * 500 + [open_when_all_wait])
     assert (allowed, whole.source.asked) == ([True] * 500, ["shop/web:1"])
 
 
-def test_memory_does_not_grow_with_what_is_asked() -> None:
+def test_cache_size_is_bounded() -> None:
     """However many tags somebody invents (T34)."""
     settings = CacheSettings(max_entries=100)
-    whole = remembering({}, cache=settings)
+    whole = cached_stack({}, cache=settings)
     whole.decide(IMAGE)
     for start in range(0, 3000, 100):
         whole.decide(*[f"{HOST}/shop/web:t{n}" for n in range(start, start + 100)])
     assert whole.lookup.sizes == (0, 100, 0)
 
 
-def test_what_is_remembered_of_images_and_namespaces_is_bounded() -> None:
+def test_parse_and_match_caches_are_bounded() -> None:
     """So are the readings of image strings and what matches them (T34)."""
-    whole = remembering({}, exemptions=(exemption("all"),))
+    whole = cached_stack({}, exemptions=(exemption("all"),))
     for start in range(0, 10_000, 200):
         whole.decide(*[f"a/b:{n}" for n in range(start, start + 200)], namespace=f"ns-{start}")
     evaluator = whole.validator._evaluator
@@ -179,7 +179,7 @@ def test_what_is_remembered_of_images_and_namespaces_is_bounded() -> None:
     assert evaluator.policy._match.cache_info().currsize <= 4096
 
 
-class Together:
+class BarrierSource:
     """A source that answers nobody before all have asked."""
 
     def __init__(self, parties: int) -> None:
@@ -192,19 +192,19 @@ class Together:
         return TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST)
 
 
-def test_the_images_of_a_pod_are_asked_about_all_at_once() -> None:
+def test_images_of_pod_are_looked_up_concurrently() -> None:
     """Fifty images take the time of one, and one that is used twice is asked about once (T41)."""
-    whole = remembering({}, lookup=LookupSettings(timeout=20, calls_per_second=1000.0))
-    source = Together(50)
+    whole = cached_stack({}, lookup=LookupSettings(timeout=20, calls_per_second=1000.0))
+    source = BarrierSource(50)
     whole.lookup._source = source
     images = [f"{HOST}/shop/web:{n}" for n in range(50)]
     assert whole.decide(*images, *images).allowed
     assert sorted(source.asked) == sorted(str(n) for n in range(50))
 
 
-def test_a_review_is_answered_in_time_whatever_the_lookup_does() -> None:
+def test_review_with_hanging_lookup_is_denied_at_deadline() -> None:
     """Not in time is not trusted (T40)."""
-    whole = remembering({"shop/web:1": TrustStatus.TRUSTED}, lookup=LookupSettings(timeout=20))
+    whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED}, lookup=LookupSettings(timeout=20))
     whole.source.gate = threading.Event()
     body = read_review(review(pod(IMAGE)))
     began = time.monotonic()
@@ -214,19 +214,19 @@ def test_a_review_is_answered_in_time_whatever_the_lookup_does() -> None:
     whole.source.gate.set()
 
 
-def test_a_source_that_fails_in_a_way_nobody_foresaw_denies() -> None:
+def test_unexpected_exception_of_source_denies() -> None:
     """An exception in a worker is an answer that is not known (T43)."""
 
     class Broken:
         def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
             raise ZeroDivisionError
 
-    whole = remembering({})
+    whole = cached_stack({})
     whole.lookup._source = Broken()
     assert (whole.decide(IMAGE).allowed, whole.decide(IMAGE).code) == (False, 503)
 
 
-def test_an_answer_too_few_denies() -> None:
+def test_missing_lookup_result_denies() -> None:
     """Each question has its own answer or the request is refused (T43)."""
 
     class Short:
@@ -241,8 +241,8 @@ def test_an_answer_too_few_denies() -> None:
 
 
 @pytest.mark.parametrize("images", [[IMAGE], [f"{HOST}/shop/other:1"]])
-def test_an_exempt_image_needs_no_swr(images: list[str]) -> None:
+def test_exempt_image_is_not_looked_up(images: list[str]) -> None:
     """Not a single call (T42)."""
-    whole = remembering({}, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
+    whole = cached_stack({}, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
     assert whole.decide(*images).allowed
     assert whole.source.asked == []

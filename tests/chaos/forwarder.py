@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Line:
+class Forwarder:
     """A port of the loopback address that leads to another one, as long as the line is whole."""
 
     def __init__(self, port: int) -> None:

@@ -15,7 +15,7 @@ TRUSTED = f"{HOST}/shop/web:1.0"
 QUICK = "cache: {trusted: 1s}\n"
 
 
-def test_a_stand_in_is_marked_in_annotation_log_and_metric(emulator: Emulator, tmp_path: Path) -> None:
+def test_stale_result_is_marked_in_annotation_log_and_metric(emulator: Emulator, tmp_path: Path) -> None:
     """And the fresh answer before it is not."""
     body = review({"containers": [{"name": "c", "image": TRUSTED}]})
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), QUICK) as server:
