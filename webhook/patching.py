@@ -28,8 +28,11 @@ def patch() -> None:
     if early:
         raise RuntimeError(f"the standard library must be patched before {early[0]} is imported")
     from gevent import monkey  # noqa: PLC0415 - importing this module must not import gevent
+    from gevent.hub import Hub  # noqa: PLC0415 - the same
 
     monkey.patch_all()
+    # An interrupt is raised in the main greenlet. The hub must not print it as an error of its own.
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
     _state.add("patched")
 
 

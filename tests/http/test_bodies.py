@@ -191,6 +191,7 @@ def test_many_image_reviews_waiting_for_swr_stay_within_memory_limit(
     assert {(answer["uid"], answer["allowed"]) for answer in answers} == {(UID, False)}
 
 
+@pytest.mark.alone
 def test_small_reviews_waiting_for_swr_do_not_abort_connections(
     server: ServerProcess, emulator: Emulator
 ) -> None:
