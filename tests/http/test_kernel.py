@@ -27,7 +27,7 @@ from webhook.server.worker import BUFFER
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MOST = 2 * BUFFER
-MOST_OF_AN_ANSWER = 4 * BUFFER
+MOST_OF_AN_ANSWER = 8 * BUFFER
 """The kernel looks at the size before it begins with a piece, of which some are as large as a page of metrics."""
 
 PAGE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
