@@ -111,7 +111,7 @@ def test_running_pods_are_audited_by_deployment(stage: ClusterSetup) -> None:
     """ReplicaSets are followed to their Deployments; the verdict counts Pods and namespaces."""
     code, report = audit(stage)
     assert code == 1
-    assert report["verdict"] == "enforcing now would refuse 4 of 6 Pods in 2 namespaces"
+    assert report["verdict"] == "enforcing now would deny 4 of 6 Pods in 2 namespaces"
     assert [
         (row["namespace"], row["workload"], row["finding"], row["pods"]) for row in report["findings"]
     ] == [(NAMESPACE, "Deployment/bad", "untrusted", 2), (OTHER, "Deployment/gone", "missing", 2)]
@@ -185,7 +185,7 @@ def test_all_namespaces_are_audited_as_html(stage: ClusterSetup) -> None:
     assert code == 1
     assert output.startswith("<!DOCTYPE html>")
     assert "Deployment/bad" in output
-    assert error.startswith("enforcing now would refuse ")
+    assert error.startswith("enforcing now would deny ")
 
 
 def test_unreachable_api_server_makes_report_partial(stage: ClusterSetup, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
         f"Deployment {NAMESPACE}/late, 0 of 2 Pods ready\n"
         f"  image {HOST}/shop/web:2.0\n"
         "\n"
-        "Its Pods are refused because of an image:\n"
+        "Its Pods are denied because of an image:\n"
         f'  denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2.0": SWR does not mark this tag as trusted.\n'
         "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
     )
@@ -246,7 +246,7 @@ def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
 def test_explain_of_deployment_without_denials_exits_0(stage: ClusterSetup) -> None:
     """Exit code 0: its Pods wait for a node, which is not our concern."""
     code, output, _ = stage.run("explain", f"{NAMESPACE}/Deployment/good", policy=False)
-    assert (code, "Nothing of it is refused" in output) == (0, True)
+    assert (code, "No condition and no Event says that its Pods are denied." in output) == (0, True)
 
 
 def doctor(
@@ -273,7 +273,7 @@ def test_doctor_passes_on_working_installation(stage: ClusterSetup) -> None:
     code, checks = doctor(stage, "--image", f"{HOST}/shop/web:1.0")
     assert code == 0
     assert {name: health for name, (health, _) in checks.items() if health == "failed"} == {}
-    assert checks["dry run"] == ("ok", f"a Pod with an invalid image is refused in {NAMESPACE}")
+    assert checks["dry run"] == ("ok", f"a Pod with an invalid image is denied in {NAMESPACE}")
     assert checks["serving certificate"][0] == "ok"
     assert checks["rules"][0] == "ok"
     assert checks["getRepoTag"] == ("ok", f"{HOST}/shop/web:1.0 is trusted")

@@ -89,7 +89,7 @@ class AuditRounds:
         if news:
             # One line for all: of similar lines, only the first one in ten seconds is written.
             logger.warning(
-                "running images would be refused now",
+                "running images would be denied now",
                 extra={"images": [_loggable(row) for row in news[:MAX_LOGGED]], "count": len(news)},
             )
         published = self._publish(report)

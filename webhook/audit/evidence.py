@@ -59,7 +59,7 @@ COLUMNS: Final = (
 
 
 @dataclass(slots=True)
-class RefusedRow:
+class DeniedRow:
     """One image of one workload that was refused in one namespace to one user, however often.
 
     ``kind`` and ``object`` name the workload that creates the Pods, or the object where none does.
@@ -111,8 +111,8 @@ class Evidence:
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    refused: list[RefusedRow] = field(default_factory=list)
-    watched: list[RefusedRow] = field(default_factory=list)
+    refused: list[DeniedRow] = field(default_factory=list)
+    watched: list[DeniedRow] = field(default_factory=list)
     exempted: list[ExemptedRow] = field(default_factory=list)
     glass: list[BreakGlassRow] = field(default_factory=list)
     first: str = ""
@@ -130,7 +130,7 @@ class Evidence:
         return bool(self.gaps or self.unreadable or self.omitted)
 
 
-RowT = TypeVar("RowT", RefusedRow, ExemptedRow)
+RowT = TypeVar("RowT", DeniedRow, ExemptedRow)
 
 
 class EvidenceReader:
@@ -141,8 +141,8 @@ class EvidenceReader:
         self.evidence = Evidence()
         self._since = format_moment(since)[:-1] if since is not None else ""
         self._until = format_moment(until)[:-1] if until is not None else ""
-        self._refused: dict[tuple[str, ...], RefusedRow] = {}
-        self._watched: dict[tuple[str, ...], RefusedRow] = {}
+        self._refused: dict[tuple[str, ...], DeniedRow] = {}
+        self._watched: dict[tuple[str, ...], DeniedRow] = {}
         self._exempted: dict[tuple[str, ...], ExemptedRow] = {}
         self._kept = 0
 
@@ -202,7 +202,7 @@ class EvidenceReader:
             self._count(self._exempted, (exemption, namespace, image), exempted, at)
         elif effect == "deny" or (effect in ("warn", "record") and "breakGlass" not in record):
             kind, name = _workload_of(record)
-            refused = RefusedRow(
+            refused = DeniedRow(
                 namespace,
                 kind,
                 name,

@@ -28,7 +28,7 @@ class Result(StrEnum):
     WARN = "warn"
     """Let through by a mode, by ``unmanagedRegistries`` or the like."""
     FAIL = "fail"
-    """Refused today, if it were created again."""
+    """Denied today, if it were created again."""
     ERROR = "error"
     """SWR could not be asked."""
 
@@ -150,9 +150,9 @@ class AuditReport:
             return "no Pods were seen, so nothing can be said"
         seen = f"{self.pods} Pods" if not self.is_partial else f"the {self.pods} Pods that were seen"
         if not self.refused:
-            return f"enforcing now would refuse none of {seen}"
+            return f"enforcing now would deny none of {seen}"
         spaces = sum(1 for row in self.namespaces if row.refused)
-        return f"enforcing now would refuse {self.refused} of {seen} in {count(spaces, 'namespace')}"
+        return f"enforcing now would deny {self.refused} of {seen} in {count(spaces, 'namespace')}"
 
     @property
     def remarks(self) -> list[str]:
@@ -161,34 +161,34 @@ class AuditReport:
         remarks += [
             f"NO IMAGE IS TRUSTED: {registry} answered for {count(images, 'image')} and marks none of them "
             "as trusted. SWR does not document what sets the mark: find out how your account sets it before "
-            "you enforce, or everything from there is refused."
+            "you enforce, or every image from there is denied."
             for registry, images in self.never_trusted
         ]
         if self.unknown:
             remarks.append(
-                f"{_pods(self.unknown)} would be refused only because SWR could not be asked; "
+                f"{_pods(self.unknown)} would be denied only because SWR could not be queried; "
                 "run swr-trust doctor, then audit again."
             )
         remarks += [
-            f"SWR could not be asked about {count(images, 'image')}: {detail}."
+            f"SWR could not be queried about {count(images, 'image')}: {detail}."
             for detail, images in self.failures
         ]
         if self.refused != self.enforced:
             remarks.append(
                 f"With the policy's modes as they are (mode {self.mode}), "
-                f"{_pods(self.enforced)} would be refused."
+                f"{_pods(self.enforced)} would be denied."
             )
         if self.drift:
             pods = sum(row.pods for row in self.drift)
             remarks.append(
                 f"Running another image than the tag names in SWR now: {_pods(pods)}. "
-                "What SWR says of the tag is not about what runs there."
+                "SWR's mark of the tag does not apply to the running image."
             )
         if self.endings:
             pods = sum(row.pods for row in self.endings)
             remarks.append(f"Running only by an exemption that ends within 30 days: {_pods(pods)}.")
         if self.static:
-            remarks.append(f"Static, so that nodes run them without asking admission: {_pods(self.static)}.")
+            remarks.append(f"Static, so that nodes run them without admission: {_pods(self.static)}.")
         if self.excluded:
             names = ", ".join(self.excluded_namespaces[:MAX_NAMED])
             if len(self.excluded_namespaces) > MAX_NAMED:

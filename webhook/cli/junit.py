@@ -15,7 +15,7 @@ MAX_TEXT: Final = 300
 
 
 def build_junit(reviewed: Sequence[ReviewedUse], messages: Messages) -> str:
-    """Return the report. A refused image is a ``failure``, or an ``error`` if SWR could not be queried."""
+    """Return the report. A denied image is a ``failure``, or an ``error`` if SWR could not be queried."""
     root = ET.Element("testsuites", name="swr-trust review")
     for file, group in groupby(reviewed, lambda item: item.manifest.file):
         items = list(group)

@@ -35,7 +35,7 @@ _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
 
 
 class _Meta(ObjectMeta, rename="camel"):
-    """Declares unused fields, too, because the API server refuses other types in them."""
+    """Declares unused fields, too, because the API server rejects other types in them."""
 
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
@@ -73,7 +73,7 @@ class ReviewedUse:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether the policy's current mode refuses the object, or the Pods of its template."""
+        """Whether the policy's current mode denies the object, or the Pods of its template."""
         return self.result.effect is Effect.DENY or self.result.mode is Mode.ENFORCE
 
 

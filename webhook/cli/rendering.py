@@ -11,7 +11,7 @@ import msgspec
 
 from webhook.admission.decision import ImageResult
 from webhook.admission.messages import printable
-from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
+from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
 from webhook.policy.findings import Finding
 
 MAX_FAILURES: Final = 5
@@ -51,13 +51,13 @@ def print_failures(results: Iterable[ImageResult]) -> None:
 
 
 def exit_code_of(results: Iterable[ImageResult]) -> int:
-    """Return 1 if an image is refused for a known finding, else 3 if SWR could not be queried, else 0."""
+    """Return 1 if an image is denied for a known finding, else 3 if SWR could not be queried, else 0."""
     code = EXIT_OK
     for item in results:
         if item.check.finding is Finding.UNKNOWN:
             code = code or EXIT_UNKNOWN
         elif item.would_deny:
-            return EXIT_REFUSED
+            return EXIT_DENIED
     return code
 
 

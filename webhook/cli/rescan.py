@@ -59,7 +59,7 @@ def parse_interval(value: str) -> float:
 @click.option(
     "--events",
     is_flag=True,
-    help="Write a Kubernetes Event about each running image that would be refused and was not before.",
+    help="Write a Kubernetes Event about each running image that would be denied and was not before.",
 )
 @listen_options(8080, "Port of /metrics, /healthz and /readyz, plain HTTP.")
 @cluster_options

@@ -48,8 +48,8 @@ OBJECT_TIMEOUT: Final = 30.0
     "--fail-on",
     type=click.Choice(["refused", "enforced", "never"]),
     default="refused",
-    help="What makes the exit code 1: an image that mode enforce would refuse, or only one that the "
-    "policy's modes refuse today.",
+    help="What makes the exit code 1: an image that mode enforce would deny, or only one that the "
+    "policy's modes deny today.",
 )
 @click.option("--allow-empty", is_flag=True, help="Succeed if there is no object, instead of exit code 2.")
 @click.option(
@@ -154,7 +154,7 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
-    """Return the message of an image and, if it is refused, what to do."""
+    """Return the message of an image and, if it is denied, what to do."""
     what = messages.describe(item.result)
     advice = messages.advise(item.result) if is_reported(item) else ""
     return f"{what}. {advice}" if advice else what
@@ -173,6 +173,6 @@ def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) ->
     ]
     if rows:
         print_table(("WHERE", "OBJECT", "IMAGE", "FINDING", "MESSAGE"), rows)
-    refused = sum(item.result.would_deny for item in reviewed)
-    summary = f"{len(reviewed)} image(s) in {objects} object(s), {refused} refused"
+    denied = sum(item.result.would_deny for item in reviewed)
+    summary = f"{len(reviewed)} image(s) in {objects} object(s), {denied} denied"
     print(summary if sys.stdout.isatty() else f"\n{summary}")

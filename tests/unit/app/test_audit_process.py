@@ -75,12 +75,12 @@ def test_revoked_image_is_counted_logged_and_reported_as_event(make: Make) -> No
     }
     assert event["reportingController"] == "swr-trust/audit"
     assert event["note"] == (
-        f"Pod/web runs an image that would be refused now: {HOST}/shop/web:1: SWR does not mark this tag as "
+        f"Pod/web runs an image that would be denied now: {HOST}/shop/web:1: SWR does not mark this tag as "
         "trusted. Mark this tag as trusted in SWR, or use a tag that already is."
     )
     assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
     said = {"namespace": "shop", "workload": "Pod/web", "image": f"{HOST}/shop/web:1", "finding": "untrusted"}
-    assert "running images would be refused now" in rescanner.said()
+    assert "running images would be denied now" in rescanner.said()
     assert f"'images': [{said}], 'count': 1" in rescanner.said()
 
 

@@ -224,7 +224,7 @@ def test_evidence_command_reads_gzip_logs(tmp_path: Path, capsys: pytest.Capture
     path.write_bytes(gzip.compress(json.dumps(line()).encode()))
     assert main(["evidence", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "1 decisions, 1 refused, 0 exempted images, 0 by break-glass"
+        "1 decisions, 1 denied, 0 exempted images, 0 by break-glass"
     )
 
 
@@ -263,7 +263,7 @@ def test_partly_wrapped_log_loses_no_decision(tmp_path: Path, capsys: pytest.Cap
     path.write_text(f"{text}\n{wrapped}\n{wrapped}\n{text}\n{wrapped}\n{wrapped}", encoding="utf-8")
     assert main(["evidence", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "6 decisions, 6 refused, 0 exempted images, 0 by break-glass"
+        "6 decisions, 6 denied, 0 exempted images, 0 by break-glass"
     )
 
 
@@ -274,7 +274,7 @@ WHEN  USER  REASON  NAMESPACE  OBJECT
 Exempted:
 EXEMPTION  NAMESPACE  IMAGE  TIMES  LAST
 
-Refused:
+Denied:
 """
 
 
@@ -332,7 +332,7 @@ def test_line_without_end_is_skipped_in_bounded_memory(
     assert peak < 16 * 2**20
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "This report is PARTIAL: 2 line(s) of the log cannot be read.",
-        "3 decisions, 3 refused, 0 exempted images, 0 by break-glass",
+        "3 decisions, 3 denied, 0 exempted images, 0 by break-glass",
     ]
 
 
@@ -347,7 +347,7 @@ def test_gzip_line_of_one_gigabyte_is_skipped_in_bounded_memory(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.splitlines()[-2:] == [
         "This report is PARTIAL: 1 line(s) of the log cannot be read.",
-        "1 decisions, 1 refused, 0 exempted images, 0 by break-glass",
+        "1 decisions, 1 denied, 0 exempted images, 0 by break-glass",
     ]
 
 

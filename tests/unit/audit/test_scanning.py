@@ -43,7 +43,7 @@ def test_verdict_counts_pods_and_namespaces() -> None:
         running(name="w", namespace="ops"),
         running("shop/gone:1", name="x", namespace="ops"),
     )
-    assert report.verdict == "enforcing now would refuse 2 of 4 Pods in 2 namespaces"
+    assert report.verdict == "enforcing now would deny 2 of 4 Pods in 2 namespaces"
     assert [(row.name, row.pods, row.refused) for row in report.namespaces] == [("ops", 2, 1), ("shop", 2, 1)]
 
 
@@ -51,11 +51,11 @@ def test_verdict_counts_pods_and_namespaces() -> None:
     ("pods", "verdict"),
     [
         ([], "no Pods were seen, so nothing can be said"),
-        ([running()], "enforcing now would refuse none of 1 Pods"),
-        ([running("shop/api:1")], "enforcing now would refuse 1 of 1 Pods in 1 namespace"),
+        ([running()], "enforcing now would deny none of 1 Pods"),
+        ([running("shop/api:1")], "enforcing now would deny 1 of 1 Pods in 1 namespace"),
         (
             [running(), PodPage(gaps=("the API server went away",))],
-            "enforcing now would refuse none of the 1 Pods that were seen",
+            "enforcing now would deny none of the 1 Pods that were seen",
         ),
     ],
     ids=["none", "all trusted", "one", "partial"],
@@ -94,7 +94,7 @@ def test_audit_counts_effect_of_enforcement_in_any_mode() -> None:
     """An audit looks ahead; what the modes do today is said beside it."""
     report = audit(running("shop/api:1"), current=policy(rules=(rule(mode="audit"),)))
     assert (report.refused, report.enforced) == (1, 0)
-    assert "With the policy's modes as they are (mode enforce), 0 Pods would be refused." in report.remarks
+    assert "With the policy's modes as they are (mode enforce), 0 Pods would be denied." in report.remarks
 
 
 def test_node_with_another_digest_is_reported() -> None:
@@ -106,7 +106,7 @@ def test_node_with_another_digest_is_reported() -> None:
     assert report.refused == 0
     assert report.remarks == [
         "Running another image than the tag names in SWR now: 1 Pod. "
-        "What SWR says of the tag is not about what runs there."
+        "SWR's mark of the tag does not apply to the running image."
     ]
 
 
@@ -185,7 +185,7 @@ def test_failed_lookups_are_counted_as_unknown() -> None:
         facts={**FACTS, "shop/other:1": Forbidden("another account's")},
     )
     assert (report.refused, report.unknown) == (2, 1)
-    assert "SWR could not be asked about 1 image: another account's." in report.remarks
+    assert "SWR could not be queried about 1 image: another account's." in report.remarks
 
 
 def test_pod_with_thousands_of_images_is_audited() -> None:

@@ -86,7 +86,7 @@ def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeL
         *["SWR", "does", "not", "mark", "this", "tag", "as", "trusted"],
     ]
     assert lines[3] == "Nodes that run another image than the tag names now:"
-    assert lines[-1] == "enforcing now would refuse 1 of 2 Pods in 1 namespace"
+    assert lines[-1] == "enforcing now would deny 1 of 2 Pods in 1 namespace"
     assert (
         "Left out, in excluded namespaces (gate, kube-node-lease, kube-public, kube-system): 1 Pod." in lines
     )
@@ -99,7 +99,7 @@ def test_other_formats_print_verdict_on_standard_error(
     """Whoever writes a file sees the result."""
     assert audit(write_policy(""), "-o", output) == 1
     said = capsys.readouterr()
-    assert said.err == "enforcing now would refuse 1 of 2 Pods in 1 namespace\n"
+    assert said.err == "enforcing now would deny 1 of 2 Pods in 1 namespace\n"
     if output == "json":
         assert json.loads(said.out)["findings"][0]["workload"] == "StatefulSet/web"
     elif output == "csv":
@@ -114,7 +114,7 @@ def test_audit_without_denials_exits_with_code_0(
     """Exit code 0."""
     cluster.collections[PODS].pop()
     assert audit(write_policy("")) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "enforcing now would refuse none of 1 Pods"
+    assert capsys.readouterr().out.splitlines()[-1] == "enforcing now would deny none of 1 Pods"
 
 
 def test_named_namespace_is_not_excluded(write_policy: WritePolicy, cluster: FakeLists) -> None:

@@ -504,7 +504,7 @@ def test_missing_webhook_configuration_is_failed_check() -> None:
             ClusterError(422, "something else"),
             "enforce",
             "unknown",
-            "Another check refused the Pod before the webhook was called. Choose another namespace with -n.",
+            "Another check denied the Pod before the webhook was called. Choose another namespace with -n.",
         ),
     ],
 )

@@ -67,7 +67,7 @@ def test_denied_deployment_is_explained(cluster: FakeLists, capsys: Output) -> N
         "Deployment shop/web, 0 of 2 Pods ready\n"
         f"  image {IMAGE}\n"
         "\n"
-        "Its Pods are refused because of an image:\n"
+        "Its Pods are denied because of an image:\n"
         f'  denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as trusted.\n'
         "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
         "\n"
@@ -143,7 +143,7 @@ def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output
     """The developer has changed the image since; the Event is still there."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment("swr.cn-north-4.myhuaweicloud.com/shop/web:3.0")
     assert explain() == 0
-    assert "Its Pods are no longer refused" in capsys.readouterr().out
+    assert "Its Pods are no longer denied" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_healthy_workload_exits_with_code_0(cluster: FakeLists, capsys: Output) 
     """Exit code 0."""
     cluster.collections[EVENTS] = []
     assert explain() == 0
-    assert "No condition and no Event says that its Pods are refused." in capsys.readouterr().out
+    assert "No condition and no Event says that its Pods are denied." in capsys.readouterr().out
 
 
 def test_forbidden_events_exit_with_code_3(cluster: FakeLists, capsys: Output) -> None:
@@ -219,7 +219,7 @@ def test_unknown_workload_exits_with_code_2(cluster: FakeLists, capsys: Output) 
     assert explain("shop/nobody") == 2
     error = capsys.readouterr().err
     assert error.startswith("swr-trust explain: there is no workload nobody in the namespace shop\n")
-    assert "A refused Pod does not exist." in error
+    assert "A denied Pod does not exist." in error
 
 
 @pytest.mark.parametrize("target", ["web", "shop/Secret/web", "a/b/c/d", "shop/", "../x", "shop/..%2f"])

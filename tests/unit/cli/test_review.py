@@ -98,7 +98,7 @@ def test_folder_without_objects_exits_with_code_2(
     (tmp_path / "empty").mkdir()
     assert review(write_policy(""), str(tmp_path / "empty")) == 2
     assert capsys.readouterr() == (
-        "\n0 image(s) in 0 object(s), 0 refused\n",
+        "\n0 image(s) in 0 object(s), 0 denied\n",
         "swr-trust: no Kubernetes object was found\n",
     )
     assert review(write_policy(""), str(tmp_path / "empty"), "--allow-empty") == 0
@@ -226,7 +226,7 @@ def test_review_table_has_rows_and_summary(write_policy: WritePolicy, capsys: Ou
             "Mark this tag as trusted in SWR, or use a tag that already is.",
         ],
         [],
-        ["2 image(s) in 1 object(s), 2 refused"],
+        ["2 image(s) in 1 object(s), 2 denied"],
     ]
 
 
