@@ -70,7 +70,7 @@ def deployment(name: str, image: str, namespace: str = NAMESPACE) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
-    """Pods that were there before the gate, then the gate, then a Deployment that it refuses."""
+    """Pods that were there before the gate, then the gate, then a Deployment that it denies."""
     folder = tmp_path_factory.mktemp("audited")
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
@@ -231,7 +231,7 @@ def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
     def explained() -> bool:
         return stage.run("explain", f"{NAMESPACE}/late", user="gate", policy=False)[0] == 1
 
-    stage.cluster.wait_for("the refusal", explained)
+    stage.cluster.wait_for("the denial", explained)
     _, output, _ = stage.run("explain", f"{NAMESPACE}/late", user="gate", policy=False)
     assert output.startswith(
         f"Deployment {NAMESPACE}/late, 0 of 2 Pods ready\n"
@@ -246,7 +246,7 @@ def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
 def test_explain_of_deployment_without_denials_exits_0(stage: ClusterSetup) -> None:
     """Exit code 0: its Pods wait for a node, which is not our concern."""
     code, output, _ = stage.run("explain", f"{NAMESPACE}/Deployment/good", policy=False)
-    assert (code, "No condition and no Event says that its Pods are denied." in output) == (0, True)
+    assert (code, "\nNo condition and no Event says that its Pods are" in output) == (0, True)
 
 
 def doctor(
@@ -269,7 +269,7 @@ def doctor(
 
 
 def test_doctor_passes_on_working_installation(stage: ClusterSetup) -> None:
-    """From the API server through the certificate to a refusal."""
+    """From the API server through the certificate to a denial."""
     code, checks = doctor(stage, "--image", f"{HOST}/shop/web:1.0")
     assert code == 0
     assert {name: health for name, (health, _) in checks.items() if health == "failed"} == {}

@@ -1,4 +1,4 @@
-"""The Chinese words of the HTML pages, keyed by the English ones; the rest comes from the messages."""
+"""Chinese text of the HTML pages, by its English text. The messages of images are translated elsewhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ HEADINGS: Final[Mapping[str, str]] = {
     "Nothing was denied.": "没有拒绝任何镜像。",
     "Admitted with a warning or only recorded": "已放行，仅警告或记录",
 }
-"""Every text of the templates. A ``{}`` stands for a value."""
+"""Every text of the templates. ``{}`` is replaced by a value."""
 
 
 def verdict(report: AuditReport) -> str:
@@ -83,34 +83,34 @@ def verdict(report: AuditReport) -> str:
 
 def remarks(report: AuditReport) -> list[str]:
     """Return ``report.remarks`` in Chinese, sentence by sentence in the same order."""
-    said = [f"本报告不完整：{gap}。" for gap in report.gaps]
-    said += [
+    lines = [f"本报告不完整：{gap}。" for gap in report.gaps]
+    lines += [
         f"没有任何镜像可信：{registry} 返回了 {images} 个镜像的结果，均未标记为可信。"
         "SWR 未说明信任标记由什么设置；强制执行之前，请确认您的账号如何设置该标记，"
         "否则来自该仓库地址的镜像都会被拒绝。"
         for registry, images in report.never_trusted
     ]
     if report.unknown:
-        said.append(
+        lines.append(
             f"{report.unknown} 个 Pod 将被拒绝，仅仅是因为无法向 SWR 查询；"
             "请运行 swr-trust doctor，然后重新审计。"
         )
-    said += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
+    lines += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
     if report.refused != report.enforced:
-        said.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
+        lines.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
     if report.drift:
         pods = sum(row.pods for row in report.drift)
-        said.append(
+        lines.append(
             f"{pods} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。"
         )
     if report.endings:
         pods = sum(row.pods for row in report.endings)
-        said.append(f"{pods} 个 Pod 仅凭 30 天内到期的豁免运行。")
+        lines.append(f"{pods} 个 Pod 仅凭 30 天内到期的豁免运行。")
     if report.static:
-        said.append(f"{report.static} 个 Pod 是静态 Pod，由节点直接运行，不经过准入控制。")
+        lines.append(f"{report.static} 个 Pod 是静态 Pod，由节点直接运行，不经过准入控制。")
     if report.excluded:
         names = "、".join(report.excluded_namespaces)
-        said.append(f"未计入排除的命名空间（{names}）中的 {report.excluded} 个 Pod。")
+        lines.append(f"未计入排除的命名空间（{names}）中的 {report.excluded} 个 Pod。")
     if report.omitted:
-        said.append(f"另有 {report.omitted} 行已计数但未列出。")
-    return [*said, *(f"{note}。" for note in report.notes)]
+        lines.append(f"另有 {report.omitted} 行已计数但未列出。")
+    return [*lines, *(f"{note}。" for note in report.notes)]

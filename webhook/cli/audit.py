@@ -189,12 +189,12 @@ class BarProgress:
         self._bar = bar
         self._task = bar.add_task("Pods", total=None, rate="", note="")
 
-    def pods_judged(self, pods: int, remaining: int | None) -> None:
+    def pods_evaluated(self, pods: int, remaining: int | None) -> None:
         """Move the bar. Its length is known if the API server reports the number of remaining Pods."""
         total = None if remaining is None else pods + remaining
         self._bar.update(self._task, completed=pods, total=total, rate=self._rate())
 
-    def images_asked(self, images: int, pause: float) -> None:
+    def images_looked_up(self, images: int, pause: float) -> None:
         """Show how many images were looked up, and a pause that SWR requests."""
         note = f"{images} images looked up"
         if pause:

@@ -124,8 +124,8 @@ def _check_webhook(
     api: Api, hook: Mapping[str, Any], policy: Policy | None, now: dt.datetime
 ) -> Iterator[Check]:
     name = str(hook.get("name"))
-    judges_pods = any("pods" in (rule.get("resources") or ()) for rule in hook.get("rules") or ())
-    yield _check_failure_policy(name, str(hook.get("failurePolicy", "Fail")), judges_pods=judges_pods)
+    reviews_pods = any("pods" in (rule.get("resources") or ()) for rule in hook.get("rules") or ())
+    yield _check_failure_policy(name, str(hook.get("failurePolicy", "Fail")), reviews_pods=reviews_pods)
     yield from _check_timeout(name, hook, policy)
     yield from _check_selectors(name, hook)
     client = hook.get("clientConfig") or {}
@@ -143,8 +143,8 @@ def _check_webhook(
         yield _check_handshake(name, host, port, bundle, now)
 
 
-def _check_failure_policy(name: str, value: str, *, judges_pods: bool) -> Check:
-    if value == "Fail" or not judges_pods:
+def _check_failure_policy(name: str, value: str, *, reviews_pods: bool) -> Check:
+    if value == "Fail" or not reviews_pods:
         return _check("failurePolicy", CheckStatus.OK, f"{name}: {value}")
     advice = "Set webhook.failurePolicy: Fail. With Ignore, every Pod is admitted while the webhook is down."
     return _check(
@@ -277,7 +277,7 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
 
 
 def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
-    """Create a Pod that must be denied, as a dry run: it tests the whole path from API server to policy."""
+    """Create a Pod that must be denied, as a dry run. This tests the path from API server to policy."""
     title = "dry run"
     pod = {
         "apiVersion": "v1",

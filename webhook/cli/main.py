@@ -1,4 +1,4 @@
-"""The root of the command line: finds the command, runs it, reports errors, returns the exit code."""
+"""The root of the command line: runs a command, reports errors, returns the exit code."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _run(program: str, arguments: list[str]) -> int:
 
 
 def _describe(error: click.UsageError) -> str:
-    """Return what is wrong with the arguments, what was probably meant, and where to read on."""
+    """Return the problem of the arguments, the probable correction, and where the help is."""
     if isinstance(error, NoArgsIsHelpError):
         return error.message
     text = f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}"

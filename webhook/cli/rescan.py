@@ -67,7 +67,7 @@ def parse_interval(value: str) -> float:
 def command(log_format: Format | None, log_level: str, **options: Any) -> int:
     """Audit the cluster repeatedly.
 
-    Publishes metrics, and policy reports and Events if asked to. Runs until it is told to stop.
+    Publishes metrics, and policy reports and Events if requested. Runs until it is stopped.
     """
     logs = configure_logging(log_format, log_level)
     try:

@@ -19,7 +19,7 @@ from webhook.cli.manifests import (
     Manifest,
     Read,
     ReviewedUse,
-    Unjudged,
+    UnknownKind,
     Unreadable,
     WithoutImages,
     read_manifests,
@@ -82,30 +82,30 @@ def command(
     if output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif output == "sarif":
-        print_json(build_sarif(reviewed, messages, list(map(_explain, _not_judged(read)))))
+        print_json(build_sarif(reviewed, messages, list(map(_explain, _not_evaluated(read)))))
     elif output == "junit":
         sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
     print_failures(item.result for item in reviewed)
-    for item in _not_judged(read):
+    for item in _not_evaluated(read):
         print(f"swr-trust: {_explain(item)}", file=sys.stderr)
-    if not manifests and not _not_judged(read):
+    if not manifests and not _not_evaluated(read):
         what = "no Kubernetes object was found" if not read else "no object with images was found"
         print(f"swr-trust: {what}", file=sys.stderr)
     code = _exit_code(reviewed, fail_on)
     if any(isinstance(item, Unreadable) for item in read) or (not read and not allow_empty):
         return EXIT_USAGE
-    if any(isinstance(item, Unjudged) for item in read) and not allow_unjudged:
+    if any(isinstance(item, UnknownKind) for item in read) and not allow_unjudged:
         return code or EXIT_UNKNOWN
     return code
 
 
-def _not_judged(read: Sequence[Read]) -> list[Unreadable | Unjudged]:
+def _not_evaluated(read: Sequence[Read]) -> list[Unreadable | UnknownKind]:
     return [item for item in read if not isinstance(item, (Manifest, WithoutImages))]
 
 
-def _explain(item: Unreadable | Unjudged) -> str:
+def _explain(item: Unreadable | UnknownKind) -> str:
     if isinstance(item, Unreadable):
         return item.problem
     named = f"{item.kind}/{item.name}" if item.name else item.kind

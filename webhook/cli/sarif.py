@@ -59,13 +59,13 @@ _INDEX: Final = {finding: index for index, finding in enumerate(_RULES)}
 
 
 def build_sarif(
-    reviewed: Sequence[ReviewedUse], messages: Messages, not_judged: Sequence[str] = ()
+    reviewed: Sequence[ReviewedUse], messages: Messages, not_evaluated: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return a SARIF log of the images that are denied or cause a warning.
 
     The level is ``error`` if the policy's current mode denies the image, ``warning`` if mode ``enforce``
     would, else ``note``. Fingerprints do not contain the line, so that a finding stays the same when it
-    moves in its file. ``not_judged`` are sentences about objects that could not be evaluated.
+    moves in its file. ``not_evaluated`` are sentences about objects that could not be evaluated.
     """
     driver = {
         "name": "swr-trust",
@@ -76,8 +76,8 @@ def build_sarif(
     }
     results = [_result(item, messages) for item in reviewed if is_reported(item)]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    if not_judged:
-        notes = [{"level": "error", "message": {"text": text}} for text in not_judged]
+    if not_evaluated:
+        notes = [{"level": "error", "message": {"text": text}} for text in not_evaluated]
         run["invocations"] = [{"executionSuccessful": False, "toolExecutionNotifications": notes}]
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 

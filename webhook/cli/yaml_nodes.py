@@ -21,7 +21,7 @@ from webhook.errors import ManifestError
 
 MAX_DEPTH: Final = 200
 MAX_NODES: Final = 500_000
-"""Of one document. The largest custom resource definitions have about ten thousand."""
+"""Limit of one document. The largest custom resource definitions have about ten thousand."""
 
 _YAML: Final = "tag:yaml.org,2002:"
 _MERGE: Final = f"{_YAML}merge"
@@ -30,7 +30,7 @@ NULL: Final = f"{_YAML}null"
 _READ_ALIKE: Final = frozenset(
     f"{_YAML}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")
 )
-"""Tags whose values every reader takes as written."""
+"""Tags that do not change how any reader interprets the value."""
 
 
 class YamlDocument:

@@ -23,7 +23,7 @@ IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/api:1"
 
 
 def line(**changes: Any) -> dict[str, Any]:
-    """Return a record of the decision log: a refusal."""
+    """Return a record of the decision log: a denial."""
     return {
         "ts": "2026-11-10T08:00:00.000Z",
         "level": "info",
@@ -74,7 +74,7 @@ def test_exemption_row_names_admitted_image() -> None:
 
 
 def test_break_glass_row_has_user_time_and_reason() -> None:
-    """Each use for itself; its images are no refusals."""
+    """Each use for itself; its images are not denials."""
     evidence = read(
         line(decision="warn", user="alice", breakGlass="incident 7", findings=finding("untrusted", "warn"))
     )
@@ -85,7 +85,7 @@ def test_break_glass_row_has_user_time_and_reason() -> None:
 
 
 def test_image_admitted_by_mode_is_not_listed_as_denied() -> None:
-    """Warned of or recorded is not refused."""
+    """A warning or a record is not a denial."""
     evidence = read(line(decision="audit", findings=finding("missing", "record")))
     assert [row.finding for row in evidence.watched] == ["missing"]
     assert evidence.refused == []
@@ -198,7 +198,7 @@ def test_retries_of_workload_are_one_row() -> None:
 
 def test_rows_beyond_text_limit_are_counted_but_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C4: the sum of what is kept is bounded, not the number of rows alone."""
-    monkeypatch.setattr("webhook.audit.evidence.MAX_KEPT", 2000)
+    monkeypatch.setattr("webhook.audit.evidence.MAX_BYTES", 2000)
     many = [{"image": f"{number}/{'x' * 250}", "finding": "untrusted"} for number in range(10)]
     evidence = read(line(), line(decision="warn", breakGlass="incident", findings=many))
     assert (len(evidence.refused), evidence.glass, evidence.omitted, evidence.is_partial) == (1, [], 1, True)

@@ -101,7 +101,7 @@ def test_page_shows_verdict_before_details(report: AuditReport) -> None:
 
 
 def test_charts_are_drawn_to_scale(report: AuditReport) -> None:
-    """The longest bar has the full width; refused Pods are part of their namespace's bar."""
+    """The longest bar has the full width; denied Pods are part of their namespace's bar."""
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([0-9.]+)"', render_audit(report))]
     assert max(widths) == 420.0
     assert 210.0 in widths

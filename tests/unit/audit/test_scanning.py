@@ -36,7 +36,7 @@ SOON = Deadline(1e12)
 
 
 def test_verdict_counts_pods_and_namespaces() -> None:
-    """Two refused Pods of four, in two namespaces."""
+    """Two denied Pods of four, in two namespaces."""
     report = audit(
         running(),
         running("shop/api:1", name="api-1"),
@@ -138,13 +138,13 @@ def test_pod_that_depends_on_ending_exemption_is_listed() -> None:
 
 
 def test_excluded_namespaces_and_static_pods_are_not_looked_up() -> None:
-    """What admission does not stop is no refusal."""
+    """An image that admission does not review is not denied."""
     report = audit(
         running("shop/api:1", namespace="kube-system"),
         running("shop/api:1", is_static=True),
         excluded=("kube-*",),
     )
-    assert (report.pods, report.excluded, report.static, report.images_asked) == (0, 1, 1, 0)
+    assert (report.pods, report.excluded, report.static, report.images_looked_up) == (0, 1, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_interrupt_produces_partial_report() -> None:
 
 
 def test_failed_lookups_are_counted_as_unknown() -> None:
-    """Pods that are refused only as unknown."""
+    """Pods that are denied only as unknown."""
     report = audit(
         running("shop/api:1"),
         running("shop/other:1", name="o"),
@@ -191,7 +191,7 @@ def test_failed_lookups_are_counted_as_unknown() -> None:
 def test_pod_with_thousands_of_images_is_audited() -> None:
     """Asked in batches, counted as one Pod, a row for each image."""
     report = audit(running([f"shop/app-{number}:1" for number in range(3000)]))
-    assert (report.pods, report.refused, report.images_asked, len(report.rows)) == (1, 1, 3000, 3000)
+    assert (report.pods, report.refused, report.images_looked_up, len(report.rows)) == (1, 1, 3000, 3000)
 
 
 def test_rows_beyond_limit_are_counted_but_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
 def test_audit_makes_one_call_per_distinct_image() -> None:
     """2,000 distinct images: 2,000 questions, each once."""
     report, answers, _ = scan(10_000, 2_000)
-    assert (report.pods, report.images_seen, report.images_asked) == (10_000, 2_000, 2_000)
+    assert (report.pods, report.images_seen, report.images_looked_up) == (10_000, 2_000, 2_000)
     assert len(answers.asked) == len(set(answers.asked)) == 2_000
 
 

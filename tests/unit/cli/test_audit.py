@@ -71,7 +71,7 @@ def audit(policy: Path, *arguments: str) -> int:
 
 
 def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 1: something would be refused."""
+    """Exit code 1: something would be denied."""
     assert audit(write_policy("")) == 1
     said = capsys.readouterr()
     assert said.err == ""
@@ -275,7 +275,7 @@ def test_interrupted_audit_exits_with_code_3(
 def test_swr_outage_exits_with_code_3(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 3: refused only as unknown."""
+    """Exit code 3: denied only as unknown."""
     monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
     emulator.break_with("status", status=500)
     assert audit(write_policy("")) == 3
@@ -305,9 +305,9 @@ def test_progress_bar_shows_pods_images_and_pause() -> None:
         "{task.completed}/{task.total} {task.fields[note]}", console=Console(file=io.StringIO())
     ) as bar:
         shown: Any = BarProgress(bar)
-        shown.pods_judged(250, None)
+        shown.pods_evaluated(250, None)
         assert bar.tasks[0].total is None
-        shown.pods_judged(250, 750)
-        shown.images_asked(64, 3.0)
+        shown.pods_evaluated(250, 750)
+        shown.images_looked_up(64, 3.0)
         assert (bar.tasks[0].completed, bar.tasks[0].total) == (250, 1000)
         assert bar.tasks[0].fields["note"] == "64 images looked up, waiting 3 s as SWR requests"
