@@ -1,4 +1,4 @@
-"""What the parts of the product report for metrics."""
+"""The interface through which all parts of the product report metrics."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_kind_walkthrough_denies_and_admits_as_documented(
             steps = reader.follow("Create trusted and untrusted Pods")
             output = next(steps)
             assert "pod/trusted created" in output
-            assert output.count("refused\n") == 2
+            assert output.count("denied\n") == 2
             assert "tag does not exist" in output
             assert "deployment.apps/advised created" in output
             assert "Warning: image trust policy" in output

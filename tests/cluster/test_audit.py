@@ -70,7 +70,7 @@ def deployment(name: str, image: str, namespace: str = NAMESPACE) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
-    """Pods that were there before the gate, then the gate, then a Deployment that it refuses."""
+    """Pods that were there before the gate, then the gate, then a Deployment that it denies."""
     folder = tmp_path_factory.mktemp("audited")
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
@@ -111,7 +111,7 @@ def test_running_pods_are_audited_by_deployment(stage: ClusterSetup) -> None:
     """ReplicaSets are followed to their Deployments; the verdict counts Pods and namespaces."""
     code, report = audit(stage)
     assert code == 1
-    assert report["verdict"] == "enforcing now would refuse 4 of 6 Pods in 2 namespaces"
+    assert report["verdict"] == "enforcing now would deny 4 of 6 Pods in 2 namespaces"
     assert [
         (row["namespace"], row["workload"], row["finding"], row["pods"]) for row in report["findings"]
     ] == [(NAMESPACE, "Deployment/bad", "untrusted", 2), (OTHER, "Deployment/gone", "missing", 2)]
@@ -185,7 +185,7 @@ def test_all_namespaces_are_audited_as_html(stage: ClusterSetup) -> None:
     assert code == 1
     assert output.startswith("<!DOCTYPE html>")
     assert "Deployment/bad" in output
-    assert error.startswith("enforcing now would refuse ")
+    assert error.startswith("enforcing now would deny ")
 
 
 def test_unreachable_api_server_makes_report_partial(stage: ClusterSetup, tmp_path: Path) -> None:
@@ -231,13 +231,13 @@ def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
     def explained() -> bool:
         return stage.run("explain", f"{NAMESPACE}/late", user="gate", policy=False)[0] == 1
 
-    stage.cluster.wait_for("the refusal", explained)
+    stage.cluster.wait_for("the denial", explained)
     _, output, _ = stage.run("explain", f"{NAMESPACE}/late", user="gate", policy=False)
     assert output.startswith(
         f"Deployment {NAMESPACE}/late, 0 of 2 Pods ready\n"
         f"  image {HOST}/shop/web:2.0\n"
         "\n"
-        "Its Pods are refused because of an image:\n"
+        "Its Pods are denied because of an image:\n"
         f'  denied by image trust policy: spec.containers[0].image "{HOST}/shop/web:2.0": SWR does not mark this tag as trusted.\n'
         "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
     )
@@ -269,11 +269,11 @@ def doctor(
 
 
 def test_doctor_passes_on_working_installation(stage: ClusterSetup) -> None:
-    """From the API server through the certificate to a refusal."""
+    """From the API server through the certificate to a denial."""
     code, checks = doctor(stage, "--image", f"{HOST}/shop/web:1.0")
     assert code == 0
     assert {name: health for name, (health, _) in checks.items() if health == "failed"} == {}
-    assert checks["dry run"] == ("ok", f"a Pod with an invalid image is refused in {NAMESPACE}")
+    assert checks["dry run"] == ("ok", f"a Pod with an invalid image is denied in {NAMESPACE}")
     assert checks["serving certificate"][0] == "ok"
     assert checks["rules"][0] == "ok"
     assert checks["getRepoTag"] == ("ok", f"{HOST}/shop/web:1.0 is trusted")

@@ -148,7 +148,7 @@ def test_revoked_image_creates_event_and_report(
         assert (regarding["kind"], regarding["name"]) == ("Deployment", "good")
         assert event["reason"] == "RunningImageWouldBeRefused"
         assert event["note"].startswith(
-            f"Deployment/good runs an image that would be refused now: {HOST}/shop/web:1.0: "
+            f"Deployment/good runs an image that would be denied now: {HOST}/shop/web:1.0: "
             "SWR does not mark this tag as trusted."
         )
         assert "RunningImageWouldBeRefused" in cluster.kubectl(

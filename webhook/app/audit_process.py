@@ -134,11 +134,11 @@ class AuditProcess:
         problems = tuple(f"policy file: {problem}" for problem in self.policy.problems)
         return Report(ok=True, lines=(self.rounds.last, f"policy {self.policy.current.version}", *problems))
 
-    def pods_judged(self, pods: int, remaining: int | None) -> None:  # noqa: ARG002 - for a progress bar
+    def pods_evaluated(self, pods: int, remaining: int | None) -> None:  # noqa: ARG002 - for a progress bar
         """Record progress."""
         self._progress_at = time.monotonic()
 
-    def images_asked(self, images: int, pause: float) -> None:  # noqa: ARG002 - the same
+    def images_looked_up(self, images: int, pause: float) -> None:  # noqa: ARG002 - the same
         """Record progress."""
         self._progress_at = time.monotonic()
 

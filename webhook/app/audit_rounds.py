@@ -89,7 +89,7 @@ class AuditRounds:
         if news:
             # One line for all: of similar lines, only the first one in ten seconds is written.
             logger.warning(
-                "running images would be refused now",
+                "running images would be denied now",
                 extra={"images": [_loggable(row) for row in news[:MAX_LOGGED]], "count": len(news)},
             )
         published = self._publish(report)
@@ -118,7 +118,7 @@ class AuditRounds:
                 "seconds": round(report.seconds, 1),
                 "pods": report.pods,
                 "refused": report.refused,
-                "images": report.images_asked,
+                "images": report.images_looked_up,
                 "gaps": report.gaps[:MAX_LOGGED],
                 "notes": report.notes[:MAX_LOGGED],
             },
@@ -139,7 +139,7 @@ def _figures(report: AuditReport) -> RoundFigures:
         complete=not report.is_partial,
         seconds=report.seconds,
         pods=report.pods,
-        images=report.images_asked,
+        images=report.images_looked_up,
         other_digest=sum(row.pods for row in report.drift),
         ending_exemptions=sum(row.pods for row in report.endings),
         namespaces=tuple(_namespace_figures(row) for row in report.namespaces),

@@ -1,4 +1,4 @@
-"""Audit: what runs in a cluster now, judged by the same engine and in the same words as what comes in.
+"""Audit: evaluates running Pods with the evaluator and the messages of the webhook.
 
-Pure but for time: Pods come from a ``PodSource``, answers from whatever the webhook asks, too.
+Does no I/O of its own. Pods come from a ``PodSource``, and results from the same lookup as in the webhook.
 """

@@ -1,4 +1,4 @@
-"""Answers for an audit: one call per distinct image, however many Pods use it, and patience with SWR."""
+"""Lookups of an audit: one for each distinct image, with retries while SWR fails."""
 
 from __future__ import annotations
 
@@ -16,103 +16,112 @@ from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult
 from webhook.trust.records import TrustStatus
 
 BATCH: Final = 64
-"""Questions asked at a time: few enough that none waits its turn for longer than a lookup may take."""
+"""Lookups at a time: few enough to wait no longer in a queue than a lookup may take."""
 
 BATCH_SECONDS: Final = 60.0
+"""Deadline of one batch."""
 
 THROTTLING_RETRY_BUDGET: Final = 300.0
 OUTAGE_RETRY_BUDGET: Final = 20.0
-"""Seconds that a whole audit waits for SWR to answer again."""
+"""Seconds that a whole audit spends on pauses before retries."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
 
-MAX_REMEMBERED: Final = 200_000
-"""Distinct images that are kept; an answer takes about 500 bytes."""
+MAX_CACHED: Final = 200_000
+"""Distinct images in the cache; a result takes about 500 bytes."""
 
 MAX_FAILURES: Final = 100
-"""Different reasons for failures that are told apart."""
+"""Causes of failures that are counted separately."""
 
 Key = tuple[str, str, str, str]
 
 
 class CachingLookup:
-    """Implements ``TrustAnswers`` for the length of one audit.
+    """Caches lookups for one audit. Implements ``TrustAnswers``.
 
-    An audit is a picture of one moment: what was answered is not asked again, a failure included,
-    as the next Pod would only wait for it once more.
+    Each image is looked up once. Failures are cached, too, because the next Pod with the image would wait
+    for the same timeout.
     """
 
     def __init__(
         self,
-        answers: TrustAnswers,
-        notice: Callable[[int, float], None] = lambda _asked, _pause: None,
+        source: TrustAnswers,
+        report_progress: Callable[[int, float], None] = lambda _images, _pause: None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Ask ``answers``; ``notice`` is told how many images were asked, and of pauses in seconds."""
-        self._answers = answers
-        self._notice = notice
+        """Look images up with ``source``.
+
+        ``report_progress`` is called with the number of images looked up so far, and with the seconds of
+        a pause, 0.0 if there is none.
+        """
+        self._source = source
+        self._report_progress = report_progress
         self._sleep = sleep or time.sleep
-        self._known: FIFOCache[Key, LookupResult] = FIFOCache(MAX_REMEMBERED)
+        self._results: FIFOCache[Key, LookupResult] = FIFOCache(MAX_CACHED)
         self._retry_budget = {True: THROTTLING_RETRY_BUDGET, False: OUTAGE_RETRY_BUDGET}
-        self.asked = 0
-        self.said: dict[str, Counter[TrustStatus]] = {}
-        """By registry, how many distinct images SWR called what."""
+        self.looked_up = 0
+        """Distinct images that were looked up."""
+        self.statuses: dict[str, Counter[TrustStatus]] = {}
+        """The number of distinct images by registry and status."""
         self.failures: Counter[str] = Counter()
-        """Why SWR could not be asked, in words for an operator, by the number of distinct images."""
+        """Why SWR could not be queried, as text for operators, with the number of distinct images."""
         self.unanswered = 0
-        """Distinct images that SWR gave no answer about, for no reason of theirs: the audit is partial."""
+        """Distinct images whose lookup failed, unless the fault is ``image``. Any makes the audit partial."""
 
-    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
-        """Answer all questions; ``deadline`` is not that of a waiting API server and is not kept."""
+    def look_up(self, requests: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+        """Return one result for each request. ``deadline`` is ignored, because no API server waits."""
         del deadline
-        answers = {
-            question.query.key: self._known[question.query.key]
-            for question in questions
-            if question.query.key in self._known
+        results = {
+            request.query.key: self._results[request.query.key]
+            for request in requests
+            if request.query.key in self._results
         }
-        fresh = {question.query.key: question for question in questions if question.query.key not in answers}
-        waiting = list(fresh.values())
-        for start in range(0, len(waiting), BATCH):
-            batch = waiting[start : start + BATCH]
-            for question, answer in zip(batch, self._lookup_with_retries(batch), strict=True):
-                answers[question.query.key] = answer
-                self._keep(question, answer)
-            self.asked += len(batch)
-            self._notice(self.asked, 0.0)
-        return [answers[question.query.key] for question in questions]
+        missing = {request.query.key: request for request in requests if request.query.key not in results}
+        pending = list(missing.values())
+        for start in range(0, len(pending), BATCH):
+            batch = pending[start : start + BATCH]
+            for request, result in zip(batch, self._lookup_with_retries(batch), strict=True):
+                results[request.query.key] = result
+                self._store(request, result)
+            self.looked_up += len(batch)
+            self._report_progress(self.looked_up, 0.0)
+        return [results[request.query.key] for request in requests]
 
-    def _keep(self, question: LookupRequest, answer: LookupResult) -> None:
-        self._known[question.query.key] = answer
-        if isinstance(answer, Found):
-            said = self.said.setdefault(question.query.registry.name, Counter())
-            said[answer.record.status] += 1
+    def _store(self, request: LookupRequest, result: LookupResult) -> None:
+        self._results[request.query.key] = result
+        if isinstance(result, Found):
+            statuses = self.statuses.setdefault(request.query.registry.name, Counter())
+            statuses[result.record.status] += 1
         else:
-            self.unanswered += answer.failure.fault is not Fault.IMAGE
-            if answer.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
-                self.failures[answer.failure.detail] += 1
+            self.unanswered += result.failure.fault is not Fault.IMAGE
+            if result.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
+                self.failures[result.failure.detail] += 1
 
     def _lookup_with_retries(self, batch: Sequence[LookupRequest]) -> list[LookupResult]:
-        answers = self._answers.look_up(batch, Deadline.after(BATCH_SECONDS))
+        results = self._source.look_up(batch, Deadline.after(BATCH_SECONDS))
         pause = FIRST_PAUSE
         while True:
             failures = {
-                index: answer.failure
-                for index, answer in enumerate(answers)
-                if isinstance(answer, Failed) and answer.failure.transient
+                index: result.failure
+                for index, result in enumerate(results)
+                if isinstance(result, Failed) and result.failure.transient
             }
             throttled = any(failure.reason == "throttled" for failure in failures.values())
-            wait = min(LONGEST_PAUSE, max(pause, _asked_pause(list(failures.values()))))
+            wait = min(LONGEST_PAUSE, max(pause, _requested_pause(list(failures.values()))))
             if not failures or self._retry_budget[throttled] < wait:
-                return answers
+                return results
             self._retry_budget[throttled] -= wait
-            self._notice(self.asked, wait)
+            self._report_progress(self.looked_up, wait)
             self._sleep(wait)
             pause = min(LONGEST_PAUSE, pause * 2)
-            again = self._answers.look_up([batch[index] for index in failures], Deadline.after(BATCH_SECONDS))
-            for index, answer in zip(failures, again, strict=True):
-                answers[index] = answer
+            retried = self._source.look_up(
+                [batch[index] for index in failures], Deadline.after(BATCH_SECONDS)
+            )
+            for index, result in zip(failures, retried, strict=True):
+                results[index] = result
 
 
-def _asked_pause(failures: Sequence[TrustLookupError]) -> float:
+def _requested_pause(failures: Sequence[TrustLookupError]) -> float:
+    """Return the longest pause that SWR requested, in seconds."""
     return max((failure.retry_after or 0.0 for failure in failures), default=0.0)

@@ -1,4 +1,4 @@
-"""The Chinese words of the HTML pages, keyed by the English ones; the rest comes from the messages."""
+"""Chinese text of the HTML pages, by its English text. The messages of images are translated elsewhere."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ HEADINGS: Final[Mapping[str, str]] = {
     "policy": "策略",
     "mode": "模式",
     "Pods": "Pod 数",
-    "Would be refused": "将被拒绝",
+    "Would be denied": "将被拒绝",
     "Namespaces": "命名空间数",
     "Distinct images": "不同的镜像数",
-    "Asked of SWR": "已向 SWR 查询",
+    "Looked up in SWR": "已向 SWR 查询",
     "Uses of images by finding": "按结果统计的镜像使用次数",
-    "Pods that enforcement would refuse, by namespace": "强制执行后将被拒绝的 Pod，按命名空间统计",
+    "Pods that enforcement would deny, by namespace": "强制执行后将被拒绝的 Pod，按命名空间统计",
     "of": "/",
     "and {} more namespaces": "另有 {} 个命名空间",
     "and {} more rows: see the CSV or JSON report": "另有 {} 行，请查看 CSV 或 JSON 报告",
     "and {} more rows: see the CSV report": "另有 {} 行，请查看 CSV 报告",
-    "What enforcement would refuse or warn of, and why": "强制执行后将被拒绝或警告的镜像及其原因",
+    "Images that enforcement would deny or warn of, and why": "强制执行后将被拒绝或警告的镜像及其原因",
     "Namespace": "命名空间",
     "Workload": "工作负载",
     "Image": "镜像",
@@ -36,15 +36,15 @@ HEADINGS: Final[Mapping[str, str]] = {
     "Why, and what to do": "原因及处理方法",
     "e.g. Pod": "例如 Pod",
     "Nodes that run another image than the tag names now": "节点运行的镜像与镜像版本当前指向的镜像不同",
-    "The tag was pushed again after the Pod was started. What SWR says of the tag is not about what runs; "
-    "restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
+    "The tag was pushed again after the Pod was started. SWR's mark of the tag does not apply "
+    "to the running image; restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
     "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或固定其摘要。",
     "Runs": "正在运行",
     "SWR holds": "SWR 中的镜像",
-    "What runs only by an exemption that ends within 30 days": "仅凭 30 天内到期的豁免运行的镜像",
+    "Images that run only by an exemption that ends within 30 days": "仅凭 30 天内到期的豁免运行的镜像",
     "Ends": "到期时间",
     "Exemption": "豁免",
-    "What it will be": "到期后的结果",
+    "Finding after the end": "到期后的结果",
     "Object": "对象",
     "User": "用户",
     "Times": "次数",
@@ -55,7 +55,7 @@ HEADINGS: Final[Mapping[str, str]] = {
     "{} line(s) of the log cannot be read": "日志中有 {} 行无法读取",
     "{} record(s) are counted but not listed.": "{} 条记录已计数但未列出。",
     "Decisions": "准入决定",
-    "Refused": "已拒绝",
+    "Denied": "已拒绝",
     "Break-glass": "紧急放行",
     "Dry runs, not counted": "试运行（未计入）",
     "Break-glass: who, when and why": "紧急放行：用户、时间与原因",
@@ -64,10 +64,10 @@ HEADINGS: Final[Mapping[str, str]] = {
     "Break-glass was not used.": "没有使用紧急放行。",
     "Exempted, and by which exemption": "已豁免的镜像及所用的豁免",
     "Nothing was exempted.": "没有豁免任何镜像。",
-    "Nothing was refused.": "没有拒绝任何镜像。",
+    "Nothing was denied.": "没有拒绝任何镜像。",
     "Admitted with a warning or only recorded": "已放行，仅警告或记录",
 }
-"""Every text of the templates. A ``{}`` stands for a value."""
+"""Every text of the templates. ``{}`` is replaced by a value."""
 
 
 def verdict(report: AuditReport) -> str:
@@ -83,34 +83,34 @@ def verdict(report: AuditReport) -> str:
 
 def remarks(report: AuditReport) -> list[str]:
     """Return ``report.remarks`` in Chinese, sentence by sentence in the same order."""
-    said = [f"本报告不完整：{gap}。" for gap in report.gaps]
-    said += [
+    lines = [f"本报告不完整：{gap}。" for gap in report.gaps]
+    lines += [
         f"没有任何镜像可信：{registry} 返回了 {images} 个镜像的结果，均未标记为可信。"
         "SWR 未说明信任标记由什么设置；强制执行之前，请确认您的账号如何设置该标记，"
         "否则来自该仓库地址的镜像都会被拒绝。"
         for registry, images in report.never_trusted
     ]
     if report.unknown:
-        said.append(
+        lines.append(
             f"{report.unknown} 个 Pod 将被拒绝，仅仅是因为无法向 SWR 查询；"
             "请运行 swr-trust doctor，然后重新审计。"
         )
-    said += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
+    lines += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
     if report.refused != report.enforced:
-        said.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
+        lines.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
     if report.drift:
         pods = sum(row.pods for row in report.drift)
-        said.append(
+        lines.append(
             f"{pods} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。"
         )
     if report.endings:
         pods = sum(row.pods for row in report.endings)
-        said.append(f"{pods} 个 Pod 仅凭 30 天内到期的豁免运行。")
+        lines.append(f"{pods} 个 Pod 仅凭 30 天内到期的豁免运行。")
     if report.static:
-        said.append(f"{report.static} 个 Pod 是静态 Pod，由节点直接运行，不经过准入控制。")
+        lines.append(f"{report.static} 个 Pod 是静态 Pod，由节点直接运行，不经过准入控制。")
     if report.excluded:
         names = "、".join(report.excluded_namespaces)
-        said.append(f"未计入排除的命名空间（{names}）中的 {report.excluded} 个 Pod。")
+        lines.append(f"未计入排除的命名空间（{names}）中的 {report.excluded} 个 Pod。")
     if report.omitted:
-        said.append(f"另有 {report.omitted} 行已计数但未列出。")
-    return [*said, *(f"{note}。" for note in report.notes)]
+        lines.append(f"另有 {report.omitted} 行已计数但未列出。")
+    return [*lines, *(f"{note}。" for note in report.notes)]

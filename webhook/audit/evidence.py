@@ -1,4 +1,4 @@
-"""Evidence for an auditor, from the decision log: what was refused, exempted, and let through by whom."""
+"""Evidence for an auditor, from the decision log: denials, exemptions and uses of break-glass."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from webhook.audit.log_lines import DecisionLines
 from webhook.audit.tables import format_moment, write_csv
 
 MAX_GROUPS: Final = 20_000
-"""Groups of each list, and uses of break-glass; more are counted and not kept."""
+"""Rows of each list; more are counted and not kept."""
 
-MAX_KEPT: Final = 64 * 2**20
+MAX_BYTES: Final = 64 * 2**20
 """Bytes of text in all lists together; rows beyond it are counted and not kept."""
 
 MAX_OUTCOMES: Final = 32
-"""Different decisions that are counted apart; the webhook has six."""
+"""Different decisions that are counted separately; the webhook has six."""
 
 MAX_TEXT: Final = 300
 
@@ -38,8 +38,8 @@ _KINDS: Final = {
     "job": "Job",
 }
 _GENERATED: Final = re.compile(r"-(?:\*|[bcdfghjklmnpqrstvwxz2456789]{5})")
-"""The end of a name that the API server makes of ``generateName``. Source: k8s.io/apimachinery,
-pkg/util/rand: five characters of this alphabet."""
+"""The end of a name that the API server generates from ``generateName``: five characters of this alphabet.
+Source: k8s.io/apimachinery, pkg/util/rand."""
 
 _ORDINAL: Final = re.compile(r"-\d+")
 
@@ -59,10 +59,10 @@ COLUMNS: Final = (
 
 
 @dataclass(slots=True)
-class RefusedRow:
-    """One image of one workload that was refused in one namespace to one user, however often.
+class DeniedRow:
+    """All denials of one image of one workload in one namespace to one user.
 
-    ``kind`` and ``object`` name the workload that creates the Pods, or the object where none does.
+    ``kind`` and ``object`` name the workload that creates the Pods, or the object itself if there is none.
     """
 
     namespace: str
@@ -78,7 +78,7 @@ class RefusedRow:
 
 @dataclass(slots=True)
 class ExemptedRow:
-    """One image that was admitted in one namespace by one exemption."""
+    """All uses of one exemption for one image in one namespace."""
 
     exemption: str
     namespace: str
@@ -90,7 +90,7 @@ class ExemptedRow:
 
 @dataclass(frozen=True, slots=True)
 class BreakGlassRow:
-    """One request that a person let through by break-glass, and the reason given."""
+    """One request that a user admitted by break-glass, and the reason given."""
 
     at: str
     user: str
@@ -103,16 +103,16 @@ class BreakGlassRow:
 
 @dataclass(slots=True)
 class Evidence:
-    """What a log says. Times are RFC 3339 in UTC, as the log writes them.
+    """The content of a log. Times are RFC 3339 in UTC, as in the log.
 
-    ``outcomes`` counts decisions without dry runs; ``watched`` is what would have been refused but
-    for a mode. ``unreadable`` counts lines that look like records and cannot be read: the report
-    is partial with one of them.
+    ``outcomes`` counts decisions without dry runs. ``watched`` lists images that were admitted only because
+    of a mode. ``unreadable`` counts lines that look like records and cannot be read; with one, the report
+    is partial.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    refused: list[RefusedRow] = field(default_factory=list)
-    watched: list[RefusedRow] = field(default_factory=list)
+    refused: list[DeniedRow] = field(default_factory=list)
+    watched: list[DeniedRow] = field(default_factory=list)
     exempted: list[ExemptedRow] = field(default_factory=list)
     glass: list[BreakGlassRow] = field(default_factory=list)
     first: str = ""
@@ -126,42 +126,42 @@ class Evidence:
 
     @property
     def is_partial(self) -> bool:
-        """Whether something is missing from it."""
+        """Whether something is missing from the report."""
         return bool(self.gaps or self.unreadable or self.omitted)
 
 
-RowT = TypeVar("RowT", RefusedRow, ExemptedRow)
+RowT = TypeVar("RowT", DeniedRow, ExemptedRow)
 
 
 class EvidenceReader:
-    """Folds lines of a log into evidence, in memory that is bounded."""
+    """Aggregates the lines of logs in bounded memory."""
 
     def __init__(self, since: dt.datetime | None = None, until: dt.datetime | None = None) -> None:
-        """Take note of decisions from ``since`` to right before ``until``."""
+        """Read decisions from ``since``, inclusive, to ``until``, exclusive."""
         self.evidence = Evidence()
         self._since = format_moment(since)[:-1] if since is not None else ""
         self._until = format_moment(until)[:-1] if until is not None else ""
-        self._refused: dict[tuple[str, ...], RefusedRow] = {}
-        self._watched: dict[tuple[str, ...], RefusedRow] = {}
+        self._refused: dict[tuple[str, ...], DeniedRow] = {}
+        self._watched: dict[tuple[str, ...], DeniedRow] = {}
         self._exempted: dict[tuple[str, ...], ExemptedRow] = {}
-        self._kept = 0
+        self._size = 0
 
     def read(self, stream: BinaryIO) -> None:
-        """Read a log to its end, as the webhook wrote it or as a collector wrapped it.
+        """Read a log to its end, plain or as wrapped by a collector.
 
         Raises:
-            OSError, EOFError, zlib.error: the stream cannot be read to its end; what came before counts.
+            OSError, EOFError, zlib.error: the stream cannot be read to its end; the lines before it count.
         """
         lines = DecisionLines()
         try:
             for record in lines.read(stream):
-                self._take(record)
+                self._add(record)
         finally:
             self.evidence.other_lines += lines.other_lines
             self.evidence.unreadable += lines.unreadable
 
     def finish(self) -> Evidence:
-        """Return what was found, the most frequent first."""
+        """Return the evidence, the most frequent rows first."""
         evidence = self.evidence
         evidence.refused = sorted(self._refused.values(), key=lambda row: (-row.count, row.namespace))
         evidence.watched = sorted(self._watched.values(), key=lambda row: (-row.count, row.namespace))
@@ -169,7 +169,7 @@ class EvidenceReader:
         evidence.glass.sort(key=lambda row: row.at)
         return evidence
 
-    def _take(self, record: Mapping[str, Any]) -> None:
+    def _add(self, record: Mapping[str, Any]) -> None:
         at = _text(record, "ts")
         if at[: len(self._since)] < self._since or (self._until and at[: len(self._until)] >= self._until):
             return
@@ -186,14 +186,14 @@ class EvidenceReader:
         listed = record.get("findings")
         findings = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
         for finding in findings:
-            self._take_finding(record, finding, at)
+            self._add_finding(record, finding, at)
         if record.get("decision") == "deny" and not findings:
             reason = {"finding": "not judged", "image": _text(record, "reason"), "effect": "deny"}
-            self._take_finding(record, reason, at)
+            self._add_finding(record, reason, at)
         if "breakGlass" in record:
-            self._take_break_glass(record, findings, at)
+            self._add_break_glass(record, findings, at)
 
-    def _take_finding(self, record: Mapping[str, Any], finding: Mapping[str, Any], at: str) -> None:
+    def _add_finding(self, record: Mapping[str, Any], finding: Mapping[str, Any], at: str) -> None:
         namespace, image = _text(record, "namespace"), _text(finding, "image")
         exemption = _text(finding, "exemption")
         effect = _text(finding, "effect")
@@ -202,7 +202,7 @@ class EvidenceReader:
             self._count(self._exempted, (exemption, namespace, image), exempted, at)
         elif effect == "deny" or (effect in ("warn", "record") and "breakGlass" not in record):
             kind, name = _workload_of(record)
-            refused = RefusedRow(
+            row = DeniedRow(
                 namespace,
                 kind,
                 name,
@@ -211,10 +211,10 @@ class EvidenceReader:
                 _text(record, "user"),
             )
             rows = self._refused if effect == "deny" else self._watched
-            key = (namespace, refused.kind, refused.object, image, refused.finding, refused.user)
-            self._count(rows, key, refused, at)
+            key = (namespace, row.kind, row.object, image, row.finding, row.user)
+            self._count(rows, key, row, at)
 
-    def _take_break_glass(self, record: Mapping[str, Any], findings: list[dict[str, Any]], at: str) -> None:
+    def _add_break_glass(self, record: Mapping[str, Any], findings: list[dict[str, Any]], at: str) -> None:
         images = tuple(f"{_text(item, 'image')} ({_text(item, 'finding')})" for item in findings)
         row = BreakGlassRow(
             at,
@@ -243,19 +243,19 @@ class EvidenceReader:
         known.last = max(known.last, at)
 
     def _has_room(self, texts: tuple[str, ...]) -> bool:
-        """Whether a row of these texts may be kept; it is counted then."""
+        """Return whether a row of these texts may be kept, and count its size."""
         size = sum(map(sys.getsizeof, texts))
-        if self._kept + size > MAX_KEPT:
+        if self._size + size > MAX_BYTES:
             return False
-        self._kept += size
+        self._size += size
         return True
 
 
 def _workload_of(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return kind and name of what creates the Pods of a record, or of the object itself.
+    """Return kind and name of the workload of a record, or of its object.
 
-    Older logs do not name the owner: the user says which controller asked, and the name of a Pod says
-    for which object.
+    Older logs do not name the owner. There, the user names the controller, and the name of the Pod begins
+    with that of its owner.
     """
     kind, name = _text(record, "kind"), _text(record, "object")
     owner_kind, slash, owner_name = _text(record, "owner").partition("/")

@@ -1,14 +1,14 @@
-r"""Records of the decision log in the lines that log collectors write.
+r"""Finds the records of the decision log in the lines that log collectors write.
 
-A collector may wrap each line of a container. These forms are unwrapped, mixed in one file, too:
+A collector may wrap each line of a container. These forms are unwrapped, also mixed in one file:
 
 - Docker's ``json-file``: ``{"log": "...\n", "stream": "stdout"}``; a long line is several records, of which
   only the last one ends with a line feed.
 - The CRI format of containerd: ``2026-11-10T08:00:00Z stdout F ...``; a long line is ``P`` lines, then ``F``.
-- Objects of Fluent Bit, LTS, Loki and others that hold the line, or the object in it, under a usual key.
+- Objects of Fluent Bit, LTS, Loki and others that contain the line, or its object, under a common key.
 
-A line that holds a decision and cannot be read is counted, so that no report is silently incomplete. Lines
-are read in pieces: memory is bounded whatever a file, or an archive, holds.
+A line that may contain a decision and cannot be read is counted, so that no report is incomplete without
+saying so. Lines are read in pieces, so that memory is bounded for every file and every archive.
 
 Sources: Docker documentation, JSON File logging driver; Kubernetes design proposal, CRI: Log format.
 """
@@ -25,10 +25,10 @@ LOGGER: Final = "webhook.decisions"
 """The ``logger`` of the lines that record decisions."""
 
 MAX_LINE: Final = 1_000_000
-"""Bytes of one line, also of one that is put together; a decision has at most some 20,000."""
+"""Bytes of one line, also of one that is joined from pieces. A decision has at most about 20,000."""
 
 MAX_INCOMPLETE: Final = 32
-"""Sources of which the beginning of a line is kept; with more, the oldest is given up and counted."""
+"""Sources with an incomplete line. With more, the oldest line is dropped and counted as unreadable."""
 
 MAX_WRAPPERS: Final = 4
 
@@ -45,7 +45,7 @@ WRAPPERS: Final = (
     "@message",
     "textPayload",
 )
-"""Keys under which collectors keep what a container wrote."""
+"""Keys of the line in the objects of collectors."""
 
 _SOURCES: Final = ("stream", "pod_name", "podName", "container_id", "container_name", "pod", "kubernetes")
 _PIECE: Final = 65536
@@ -59,11 +59,11 @@ _CRI: Final = re.compile(
 class DecisionLines:
     """Finds the decisions in the lines of one log.
 
-    ``other_lines`` counts lines about something else, ``unreadable`` lines that may have held a decision.
+    ``other_lines`` counts other lines, ``unreadable`` lines that may have contained a decision.
     """
 
     def __init__(self) -> None:
-        """Count from nothing."""
+        """Begin with all counters at zero."""
         self.other_lines = 0
         self.unreadable = 0
         self._incomplete: dict[tuple[object, ...], bytes] = {}
@@ -89,7 +89,7 @@ class DecisionLines:
             source = (*source, "cri", cri["source"], cri["stream"])
             body = line[cri.end() :].rstrip(b"\r\n")
             if cri["tag"] == b"P":
-                # Over the limit nothing more is kept, and the line is counted when it ends.
+                # A line over the limit is truncated here, and counted as unreadable when it ends.
                 self._keep(source, (self._incomplete.pop(source, b"") + body)[: MAX_LINE + 1])
                 return
             line = self._incomplete.pop(source, b"") + body
@@ -136,7 +136,7 @@ class DecisionLines:
             self.other_lines += 1
 
     def _unwrap(self, value: Any, source: tuple[object, ...], depth: int) -> Iterator[dict[str, Any]]:
-        """Yield the decision that an object is, or those of what it wraps."""
+        """Yield the object if it is a decision, or the decisions that it wraps."""
         if isinstance(value, dict):
             if value.get("logger") == LOGGER:
                 yield value
@@ -158,7 +158,7 @@ class DecisionLines:
 
 
 def _split(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield lines; of one over ``MAX_LINE`` only the first ``MAX_LINE + 1`` bytes."""
+    """Yield lines; a longer one than ``MAX_LINE`` is truncated to ``MAX_LINE + 1`` bytes."""
     while line := stream.readline(MAX_LINE + 1):
         piece = line if len(line) > MAX_LINE else b"\n"
         while piece and not piece.endswith(b"\n"):
@@ -167,7 +167,7 @@ def _split(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _decode(line: bytes) -> dict[str, Any] | list[Any] | None:
-    """Return the object of a line without what stands before its first brace, or a list; else ``None``."""
+    """Return the list or the object that a line contains, ``None`` without one."""
     text = line.strip()
     start = 0 if text.startswith(b"[{") else text.find(b"{")
     if start < 0:

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: no script, nothing loaded from anywhere, everything escaped."""
+"""Self-contained HTML pages: no scripts, no external resources, all values escaped."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from webhook.policy.findings import Finding
 
 MAX_BARS: Final = 20
 MAX_SHOWN: Final = 5_000
-"""Rows of one table on a page; all of them are in CSV and JSON."""
+"""Rows of one table on a page; CSV and JSON have all rows."""
 
 WIDTH: Final = 420
-"""Of the longest bar, in units of the drawing."""
+"""Width of the longest bar, in units of the drawing."""
 
 Language = Literal["en", "zh"]
 
 LANGUAGE_TAGS: Final[Mapping[Language, str]] = {"en": "en", "zh": "zh-CN"}
-"""BCP 47 tags of the pages, by ``messages`` of the policy."""
+"""BCP 47 tag of a page, by the policy's ``messages``."""
 
 _GOOD: Final = (Finding.TRUSTED, Finding.EXEMPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a chart: ``part`` of ``total`` is drawn strong, the rest pale."""
+    """One line of a chart: ``part`` of ``total`` is drawn in color, the rest pale."""
 
     label: str
     part: int
@@ -43,11 +43,11 @@ class Bar:
 
 
 def render_audit(report: AuditReport, language: Language = "en") -> str:
-    """Return the page of an audit; its messages are in the language that the policy had."""
+    """Return the page of an audit; its messages are in the language of the policy."""
     verdict, remarks = f"{report.verdict[0].upper()}{report.verdict[1:]}.", report.remarks
     if language == "zh":
         verdict, remarks = f"{chinese.verdict(report)}。", chinese.remarks(report)
-    loud = len(report.gaps) + len(report.never_trusted)
+    prominent = len(report.gaps) + len(report.never_trusted)
     findings = [(finding.value, count, count) for finding, count in report.findings.most_common()]
     spaces = [(row.name, row.refused, row.pods) for row in report.namespaces]
     return (
@@ -56,8 +56,8 @@ def render_audit(report: AuditReport, language: Language = "en") -> str:
         .render(
             report=report,
             verdict=verdict,
-            loud=remarks[:loud],
-            remarks=remarks[loud:],
+            prominent=remarks[:prominent],
+            remarks=remarks[prominent:],
             version=__version__,
             finding_bars=_bars(findings),
             good={finding.value for finding in _GOOD},

@@ -1,4 +1,4 @@
-"""Running Pods, as far as an audit needs them, and where they come from."""
+"""The parts of running Pods that an audit needs, and the interface of their source."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from webhook.admission.extraction import ImageUse
 
 @dataclass(frozen=True, slots=True, order=True)
 class Workload:
-    """What a person would change to change a Pod: its Deployment, say; or the Pod itself.
+    """The object to edit to change a Pod, such as its Deployment or the Pod itself.
 
-    Two of one kind and name are one; ``api_version`` and ``uid`` are empty where nobody said them.
+    Workloads of the same kind and name are equal. ``api_version`` and ``uid`` are empty if they are unknown.
     """
 
     kind: str
@@ -28,9 +28,9 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class RunningPod:
-    """One Pod. ``digests`` is what the node says it runs (``sha256:...``), by place of the use.
+    """One Pod. ``digests`` are those that the node reports as running (``sha256:...``), by place of the use.
 
-    ``is_static`` marks the mirror of a static Pod, which no admission can keep from running.
+    ``is_static`` marks the mirror of a static Pod, which runs without admission.
     """
 
     namespace: str
@@ -43,10 +43,10 @@ class RunningPod:
 
 @dataclass(frozen=True, slots=True)
 class PodPage:
-    """Some Pods. ``remaining`` is how many follow, ``None`` where the API server does not say.
+    """One page of Pods. ``remaining`` is the number that follow, ``None`` if it is unknown.
 
-    ``gaps`` are sentences about Pods that could not be read: with one of them the audit is
-    partial. ``notes`` are remarks that leave it whole.
+    ``gaps`` are sentences about Pods that could not be read; with one, the audit is partial. ``notes`` are
+    remarks that do not make it partial.
     """
 
     pods: tuple[RunningPod, ...] = ()
@@ -56,8 +56,8 @@ class PodPage:
 
 
 class PodSource(Protocol):
-    """Where Pods come from; ``webhook.cluster.pods.PodReader`` is one."""
+    """A source of Pods, such as ``webhook.cluster.pods.PodReader``."""
 
     def pages(self) -> Iterator[PodPage]:
-        """Yield all Pods in pages. Does not raise for what the API server does: that is a gap."""
+        """Yield all Pods in pages. A failure of the API server is a gap, not an exception."""
         ...  # pragma: no cover

@@ -1,4 +1,4 @@
-"""What an audit found, and its verdict in words."""
+"""The report of an audit, and its verdict and remarks as text."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ MAX_ROWS: Final = 20_000
 """Rows of each list; more are counted and not kept."""
 
 MAX_NAMED: Final = 20
-"""Excluded namespaces that a sentence names; JSON has all of them."""
+"""Excluded namespaces that a remark names; JSON has all of them."""
 
 
 class Result(StrEnum):
-    """What policy reports call a finding; also the ``result`` of a metric."""
+    """The result of a finding in policy reports; also the label ``result`` of a metric."""
 
     PASS = "pass"  # noqa: S105 - no password
     SKIP = "skip"
     """Exempt."""
     WARN = "warn"
-    """Let through by a mode, by ``unmanagedRegistries`` or the like."""
+    """Admitted because of a mode, ``unmanagedRegistries`` or another setting."""
     FAIL = "fail"
-    """Refused today, if it were created again."""
+    """Would be denied now, if it were created again."""
     ERROR = "error"
-    """SWR could not be asked."""
+    """SWR could not be queried."""
 
 
 @dataclass(slots=True)
 class FindingRow:
-    """One image of one workload with one finding that refuses or warns.
+    """One image of one workload with one finding that denies or warns.
 
-    ``refused`` is what ``enforce`` would do, ``enforced`` what the policy's modes do today.
-    ``example`` is the name of one of the ``pods`` Pods.
+    ``refused`` says whether mode ``enforce`` would deny it, ``enforced`` whether the policy's current modes
+    do. ``example`` is the name of one of the ``pods`` Pods.
     """
 
     namespace: str
@@ -57,7 +57,7 @@ class FindingRow:
 
     @property
     def result(self) -> Result:
-        """What policy reports call it."""
+        """The result in policy reports."""
         if self.finding is Finding.UNKNOWN:
             return Result.ERROR
         return Result.FAIL if self.enforced else Result.WARN
@@ -65,7 +65,7 @@ class FindingRow:
 
 @dataclass(slots=True)
 class DriftRow:
-    """A node runs another image than its tag names in SWR now."""
+    """An image whose running digest differs from the digest of its tag in SWR."""
 
     namespace: str
     workload: Workload
@@ -79,7 +79,7 @@ class DriftRow:
 
 @dataclass(slots=True)
 class ExpiringExemptionRow:
-    """An image that is admitted only by an exemption that ends soon, and what it would be then."""
+    """An image that only an expiring exemption admits, and its finding after the end."""
 
     namespace: str
     workload: Workload
@@ -93,7 +93,7 @@ class ExpiringExemptionRow:
 
 @dataclass(slots=True)
 class NamespaceRow:
-    """One namespace in figures: Pods; ``findings`` and ``results`` count uses of images."""
+    """The figures of one namespace: numbers of Pods; ``findings`` and ``results`` count image uses."""
 
     name: str
     pods: int = 0
@@ -106,12 +106,12 @@ class NamespaceRow:
 
 @dataclass(slots=True)
 class AuditReport:
-    """The result. Lists are sorted; a report with ``gaps`` is partial.
+    """The report of an audit. Lists are sorted; a report with ``gaps`` is partial.
 
-    Figures count Pods unless they say otherwise. ``unknown`` is how many of the ``refused`` are so
-    only because SWR could not be asked. ``never_trusted`` names registries that answered and
-    called no image trusted. ``findings`` counts uses of images. ``failures`` says why SWR could not
-    be asked, with the number of distinct images.
+    Numbers count Pods unless stated otherwise. ``refused`` Pods would be denied in mode ``enforce``;
+    ``unknown`` of them only because SWR could not be queried. ``never_trusted`` names registries that
+    answered and reported no image as trusted. ``findings`` counts image uses. ``failures`` lists why SWR
+    could not be queried, with the number of distinct images.
     """
 
     started: dt.datetime
@@ -123,7 +123,7 @@ class AuditReport:
     refused: int = 0
     unknown: int = 0
     enforced: int = 0
-    images_asked: int = 0
+    images_looked_up: int = 0
     images_seen: int = 0
     seconds: float = 0.0
     omitted: int = 0
@@ -140,7 +140,7 @@ class AuditReport:
 
     @property
     def is_partial(self) -> bool:
-        """Whether Pods are missing from it."""
+        """Whether something is missing from the report."""
         return bool(self.gaps)
 
     @property
@@ -150,45 +150,45 @@ class AuditReport:
             return "no Pods were seen, so nothing can be said"
         seen = f"{self.pods} Pods" if not self.is_partial else f"the {self.pods} Pods that were seen"
         if not self.refused:
-            return f"enforcing now would refuse none of {seen}"
+            return f"enforcing now would deny none of {seen}"
         spaces = sum(1 for row in self.namespaces if row.refused)
-        return f"enforcing now would refuse {self.refused} of {seen} in {count(spaces, 'namespace')}"
+        return f"enforcing now would deny {self.refused} of {seen} in {count(spaces, 'namespace')}"
 
     @property
     def remarks(self) -> list[str]:
-        """What belongs beside the verdict, the most important first; whole sentences."""
+        """Sentences that complete the verdict, the most important first."""
         remarks = [f"This report is PARTIAL: {gap}." for gap in self.gaps]
         remarks += [
             f"NO IMAGE IS TRUSTED: {registry} answered for {count(images, 'image')} and marks none of them "
             "as trusted. SWR does not document what sets the mark: find out how your account sets it before "
-            "you enforce, or everything from there is refused."
+            "you enforce, or every image from there is denied."
             for registry, images in self.never_trusted
         ]
         if self.unknown:
             remarks.append(
-                f"{_pods(self.unknown)} would be refused only because SWR could not be asked; "
+                f"{_pods(self.unknown)} would be denied only because SWR could not be queried; "
                 "run swr-trust doctor, then audit again."
             )
         remarks += [
-            f"SWR could not be asked about {count(images, 'image')}: {detail}."
+            f"SWR could not be queried about {count(images, 'image')}: {detail}."
             for detail, images in self.failures
         ]
         if self.refused != self.enforced:
             remarks.append(
                 f"With the policy's modes as they are (mode {self.mode}), "
-                f"{_pods(self.enforced)} would be refused."
+                f"{_pods(self.enforced)} would be denied."
             )
         if self.drift:
             pods = sum(row.pods for row in self.drift)
             remarks.append(
                 f"Running another image than the tag names in SWR now: {_pods(pods)}. "
-                "What SWR says of the tag is not about what runs there."
+                "SWR's mark of the tag does not apply to the running image."
             )
         if self.endings:
             pods = sum(row.pods for row in self.endings)
             remarks.append(f"Running only by an exemption that ends within 30 days: {_pods(pods)}.")
         if self.static:
-            remarks.append(f"Static, so that nodes run them without asking admission: {_pods(self.static)}.")
+            remarks.append(f"Static, so that nodes run them without admission: {_pods(self.static)}.")
         if self.excluded:
             names = ", ".join(self.excluded_namespaces[:MAX_NAMED])
             if len(self.excluded_namespaces) > MAX_NAMED:
@@ -200,7 +200,7 @@ class AuditReport:
 
 
 def sort_report(report: AuditReport, namespaces: Iterable[NamespaceRow]) -> None:
-    """Bring all lists into the order in which they are shown."""
+    """Sort all lists for display."""
     report.rows.sort(key=lambda row: (not row.refused, row.namespace, row.workload, row.image))
     report.drift.sort(key=lambda row: (row.namespace, row.workload, row.image))
     report.endings.sort(key=lambda row: (row.ends, row.namespace, row.workload, row.image))
@@ -208,7 +208,7 @@ def sort_report(report: AuditReport, namespaces: Iterable[NamespaceRow]) -> None
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number of things in words: ``1 image``, ``2 images``."""
+    """Return a number with its noun: ``1 image``, ``2 images``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

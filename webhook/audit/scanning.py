@@ -51,30 +51,30 @@ LOOKUP_SECONDS: Final = 10.0
 LOOKUP_CONCURRENCY: Final = 16
 """Concurrent lookups; the webhook queries the same SWR at the same time."""
 
-_NEVER: Final = Deadline(float("inf"))
+_NO_DEADLINE: Final = Deadline(float("inf"))
 
 RowT = TypeVar("RowT", FindingRow, DriftRow, ExpiringExemptionRow)
 
 
 class AuditProgress(Protocol):
-    """Is told how far an audit has come."""
+    """Receives the progress of an audit."""
 
-    def pods_judged(self, pods: int, remaining: int | None) -> None:
-        """Take note of how many Pods are done and how many are to come, where that is known."""
+    def pods_evaluated(self, pods: int, remaining: int | None) -> None:
+        """Report how many Pods are evaluated and how many remain, if that is known."""
         ...  # pragma: no cover
 
-    def images_asked(self, images: int, pause: float) -> None:
-        """Take note of how many images were asked, and of a pause in seconds that SWR asks for."""
+    def images_looked_up(self, images: int, pause: float) -> None:
+        """Report the number of images looked up, and the seconds of a requested pause."""
         ...  # pragma: no cover
 
 
 class NullProgress:
     """Implements ``AuditProgress`` by doing nothing."""
 
-    def pods_judged(self, pods: int, remaining: int | None) -> None:
+    def pods_evaluated(self, pods: int, remaining: int | None) -> None:
         """Ignore it."""
 
-    def images_asked(self, images: int, pause: float) -> None:
+    def images_looked_up(self, images: int, pause: float) -> None:
         """Ignore it."""
 
 
@@ -102,7 +102,7 @@ class Audit:
     ) -> None:
         """Evaluate under ``policy`` with lookups by ``answers``; ``excluded`` are globs of namespaces."""
         self._progress = progress if progress is not None else NullProgress()
-        self._answers = CachingLookup(answers, self._progress.images_asked, sleep)
+        self._answers = CachingLookup(answers, self._progress.images_looked_up, sleep)
         self._evaluator = Evaluator(policy, self._answers)
         self._excluded = NamespacePatterns(tuple(excluded))
         self._clock = clock
@@ -124,19 +124,19 @@ class Audit:
         try:
             for page in source.pages():
                 if page.remaining is not None:
-                    self._progress.pods_judged(self.report.pods, page.remaining + len(page.pods))
-                self._take(page)
-                self._progress.pods_judged(self.report.pods, page.remaining)
+                    self._progress.pods_evaluated(self.report.pods, page.remaining + len(page.pods))
+                self._add_page(page)
+                self._progress.pods_evaluated(self.report.pods, page.remaining)
         except KeyboardInterrupt:
-            self._add(self.report.gaps, "it was interrupted")
+            self._append_once(self.report.gaps, "it was interrupted")
         self._finish()
         return self.report
 
-    def _take(self, page: PodPage) -> None:
+    def _add_page(self, page: PodPage) -> None:
         for gap in page.gaps:
-            self._add(self.report.gaps, gap)
+            self._append_once(self.report.gaps, gap)
         for note in page.notes:
-            self._add(self.report.notes, note)
+            self._append_once(self.report.notes, note)
         by_namespace: defaultdict[str, list[RunningPod]] = defaultdict(list)
         for pod in page.pods:
             if self._excluded.match(pod.namespace):
@@ -165,7 +165,7 @@ class Audit:
         self._record_endings(namespace, ending, now)
 
     def _evaluate(self, namespace: str, uses: Sequence[ImageUse], now: float) -> tuple[ImageResult, ...]:
-        return self._evaluator.evaluate(uses, namespace, _NEVER, now) if uses else ()
+        return self._evaluator.evaluate(uses, namespace, _NO_DEADLINE, now) if uses else ()
 
     def _count(self, pod: RunningPod, results: Sequence[ImageResult]) -> None:
         report = self.report
@@ -188,7 +188,7 @@ class Audit:
             space.results[_result_of(item)] += 1
 
     def _record(self, pod: RunningPod, item: ImageResult, counted: set[tuple[object, ...]]) -> None:
-        """Add the rows of one image; ``counted`` are the rows that count this Pod already."""
+        """Add the rows of one image; ``counted`` are the keys of rows that count this Pod already."""
         check = item.check
         image = printable(item.use.image, MAX_IMAGE)
         if len(self._images) < MAX_IMAGES:
@@ -261,17 +261,19 @@ class Audit:
     def _finish(self) -> None:
         report = self.report
         if self._answers.unanswered:
-            self._add(report.gaps, f"SWR gave no answer about {count(self._answers.unanswered, 'image')}")
+            self._append_once(
+                report.gaps, f"SWR gave no answer about {count(self._answers.unanswered, 'image')}"
+            )
         report.rows = list(self._rows.values())
         report.drift = list(self._drift.values())
         report.endings = list(self._endings.values())
-        report.images_asked = self._answers.asked
+        report.images_looked_up = self._answers.looked_up
         report.images_seen = len(self._images)
         report.seconds = self._clock() - self._started
         report.never_trusted = [
-            (name, said.total())
-            for name, said in sorted(self._answers.said.items())
-            if said[TrustStatus.UNTRUSTED] and not said[TrustStatus.TRUSTED]
+            (name, statuses.total())
+            for name, statuses in sorted(self._answers.statuses.items())
+            if statuses[TrustStatus.UNTRUSTED] and not statuses[TrustStatus.TRUSTED]
         ]
         report.failures = [
             (printable(detail, MAX_IMAGE), images)
@@ -280,7 +282,7 @@ class Audit:
         sort_report(report, self._namespaces.values())
 
     @staticmethod
-    def _add(lines: list[str], line: str) -> None:
+    def _append_once(lines: list[str], line: str) -> None:
         if line not in lines and len(lines) < MAX_NOTES:
             lines.append(line)
 

@@ -1,4 +1,4 @@
-"""An audit as data: JSON for programs, CSV for spreadsheets."""
+"""Converts the report of an audit to JSON and CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def audit_as_data(report: AuditReport) -> dict[str, Any]:
-    """Return the report as plain values."""
+    """Return the report as values that JSON can represent."""
     return {
         "schema": SCHEMA,
         "started": format_moment(report.started),
@@ -50,7 +50,7 @@ def audit_as_data(report: AuditReport) -> dict[str, Any]:
         "static": report.static,
         "excluded": report.excluded,
         "excludedNamespaces": list(report.excluded_namespaces),
-        "images": {"seen": report.images_seen, "asked": report.images_asked},
+        "images": {"seen": report.images_seen, "asked": report.images_looked_up},
         "uses": {finding.value: count for finding, count in sorted(report.findings.items())},
         "neverTrusted": [
             {"registry": registry, "images": images} for registry, images in report.never_trusted
@@ -81,7 +81,7 @@ def audit_as_csv(report: AuditReport) -> str:
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return CSV (RFC 4180). What a spreadsheet would take for a formula is marked as text."""
+    """Return CSV (RFC 4180). Cells that a spreadsheet would read as a formula are marked as text."""
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(header)

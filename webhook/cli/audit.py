@@ -16,7 +16,7 @@ from webhook.audit.report import AuditReport
 from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.command import Command
-from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
+from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
 from webhook.cli.options import (
     cluster_options,
     config_option,
@@ -61,7 +61,7 @@ def command(
     context: str | None,
     output: str,
 ) -> int:
-    """Evaluate running Pods: what would enforcing refuse?"""
+    """Evaluate running Pods: what would enforcing deny?"""
     policy = with_audit_limits(load_policy(config))
     api = connect(kubeconfig, context)
     if namespace or exclude_namespace:
@@ -80,11 +80,11 @@ def command(
 
 
 def exit_code(report: AuditReport) -> int:
-    """Return 3 for a partial report, else 1 if Pods would be refused, else 3 if some are unknown, else 0."""
+    """Return 3 for a partial report, else 1 if Pods would be denied, else 3 if some are unknown, else 0."""
     if report.is_partial:
         return EXIT_UNKNOWN
     if report.refused > report.unknown:
-        return EXIT_REFUSED
+        return EXIT_DENIED
     return EXIT_UNKNOWN if report.unknown else EXIT_OK
 
 
@@ -189,12 +189,12 @@ class BarProgress:
         self._bar = bar
         self._task = bar.add_task("Pods", total=None, rate="", note="")
 
-    def pods_judged(self, pods: int, remaining: int | None) -> None:
+    def pods_evaluated(self, pods: int, remaining: int | None) -> None:
         """Move the bar. Its length is known if the API server reports the number of remaining Pods."""
         total = None if remaining is None else pods + remaining
         self._bar.update(self._task, completed=pods, total=total, rate=self._rate())
 
-    def images_asked(self, images: int, pause: float) -> None:
+    def images_looked_up(self, images: int, pause: float) -> None:
         """Show how many images were looked up, and a pause that SWR requests."""
         note = f"{images} images looked up"
         if pause:

@@ -90,12 +90,12 @@ def _row(item: ImageResult, messages: Messages) -> dict[str, object]:
         "detail": check.failure.detail if check.failure is not None else None,
     }
     if record is not None:
-        asked = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)
+        fetched = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)
         row |= {
             "digest": record.digest,
             "tags": list(record.tags),
             "created": record.created,
             "updated": record.updated,
-            "asked": asked.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "asked": fetched.isoformat(timespec="seconds").replace("+00:00", "Z"),
         }
     return row

@@ -1,4 +1,4 @@
-"""Checks of the cluster: is the webhook registered, trusted and reachable, and does it refuse?"""
+"""Checks of the cluster: is the webhook registered, trusted and reachable, and does it deny?"""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def _check_webhook(
     api: Api, hook: Mapping[str, Any], policy: Policy | None, now: dt.datetime
 ) -> Iterator[Check]:
     name = str(hook.get("name"))
-    judges_pods = any("pods" in (rule.get("resources") or ()) for rule in hook.get("rules") or ())
-    yield _check_failure_policy(name, str(hook.get("failurePolicy", "Fail")), judges_pods=judges_pods)
+    reviews_pods = any("pods" in (rule.get("resources") or ()) for rule in hook.get("rules") or ())
+    yield _check_failure_policy(name, str(hook.get("failurePolicy", "Fail")), reviews_pods=reviews_pods)
     yield from _check_timeout(name, hook, policy)
     yield from _check_selectors(name, hook)
     client = hook.get("clientConfig") or {}
@@ -143,8 +143,8 @@ def _check_webhook(
         yield _check_handshake(name, host, port, bundle, now)
 
 
-def _check_failure_policy(name: str, value: str, *, judges_pods: bool) -> Check:
-    if value == "Fail" or not judges_pods:
+def _check_failure_policy(name: str, value: str, *, reviews_pods: bool) -> Check:
+    if value == "Fail" or not reviews_pods:
         return _check("failurePolicy", CheckStatus.OK, f"{name}: {value}")
     advice = "Set webhook.failurePolicy: Fail. With Ignore, every Pod is admitted while the webhook is down."
     return _check(
@@ -265,7 +265,7 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
         ):
             certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     except ssl.SSLCertVerificationError as error:
-        advice = "The API server refuses it, too. Renew the certificate, or add its CA to caBundle."
+        advice = "The API server rejects it, too. Renew the certificate, or add its CA to caBundle."
         return _check(title, CheckStatus.FAILED, f"{name}: {error.verify_message}", advice)
     except (ssl.SSLError, ValueError):
         advice = "Check the webhook's log."
@@ -277,7 +277,7 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
 
 
 def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
-    """Create a Pod that must be refused, as a dry run: it tests the whole path from API server to policy."""
+    """Create a Pod that must be denied, as a dry run. This tests the path from API server to policy."""
     title = "dry run"
     pod = {
         "apiVersion": "v1",
@@ -298,7 +298,7 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
     try:
         api.create(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
     except ClusterError as error:
-        return _read_refusal(title, namespace, error)
+        return _read_denial(title, namespace, error)
     mode = policy.mode_for(policy.rule_for(namespace, None)) if policy is not None else None
     if mode in (Mode.WARN, Mode.AUDIT):
         found = f"a Pod with an invalid image is admitted in {namespace}, because its mode is {mode}"
@@ -311,10 +311,10 @@ def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
     return _check(title, CheckStatus.FAILED, found, advice)
 
 
-def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
+def _read_denial(title: str, namespace: str, error: ClusterError) -> Check:
     text = printable(str(error), 600)
     if any(denial in text for denial in DENIALS):
-        found = f"a Pod with an invalid image is refused in {namespace}"
+        found = f"a Pod with an invalid image is denied in {namespace}"
         return _check(title, CheckStatus.OK, found)
     if "failed calling webhook" in text:
         cause = re.sub(r"^.*failed calling webhook", "failed calling webhook", text)
@@ -326,7 +326,7 @@ def _read_refusal(title: str, namespace: str, error: ClusterError) -> Check:
         title,
         CheckStatus.UNKNOWN,
         text,
-        "Another check refused the Pod before the webhook was called. Choose another namespace with -n.",
+        "Another check denied the Pod before the webhook was called. Choose another namespace with -n.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The command and group classes of this command line: examples in the help, imports on demand."""
+"""Classes of commands and groups: the help shows examples, and commands are imported on demand."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class LazyGroup(click.Group):
 
 
 def write_lines(ctx: click.Context, formatter: click.HelpFormatter, title: str, lines: Sequence[str]) -> None:
-    """Write a section of lines that are not wrapped, with the name by which the program was called."""
+    """Write a section of unwrapped lines that contain the name of the called program."""
     program = ctx.find_root().info_name or ""
     with formatter.section(title):
         for line in lines:

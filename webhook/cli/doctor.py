@@ -16,7 +16,7 @@ from webhook.admission.messages import printable
 from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import CLUSTER, check_cluster
 from webhook.cli.command import Command
-from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.options import (
     cluster_options,
     config_option,
@@ -63,7 +63,7 @@ _MARKS: Final = {
 @namespace_option(
     "--probe-namespace",
     default="default",
-    help="Namespace in which a Pod is created as a dry run, to see that it is refused.",
+    help="Namespace in which a Pod is created as a dry run, to see that it is denied.",
 )
 @click.option("--no-cluster", is_flag=True, help="Do not check the cluster.")
 @cluster_options
@@ -92,7 +92,7 @@ def command(output: str, **options: Any) -> int:
     if any(check.area == CONFIGURATION and check.status is CheckStatus.FAILED for check in checks):
         return EXIT_USAGE
     if counts[CheckStatus.FAILED]:
-        return EXIT_REFUSED
+        return EXIT_DENIED
     return EXIT_UNKNOWN if counts[CheckStatus.UNKNOWN] else EXIT_OK
 
 

@@ -56,7 +56,7 @@ def command(
     language: Language,
     output: str,
 ) -> int:
-    """Report refusals, exemptions and break-glass from the decision log.
+    """Report denials, exemptions and break-glass from the decision log.
 
     LOGFILE is the webhook's JSON log, or - for standard input. It may be compressed by gzip, and wrapped
     by Docker, containerd, Fluent Bit or LTS. Times without an offset are UTC. Exit code 3 means that the
@@ -134,8 +134,8 @@ def _print_tables(evidence: Evidence) -> None:
         ("EXEMPTION", "NAMESPACE", "IMAGE", "TIMES", "LAST"),
         [(row.exemption, row.namespace, row.image, str(row.count), row.last) for row in evidence.exempted],
     )
-    for title, refused in (("Refused", evidence.refused), ("Admitted by a mode", evidence.watched)):
-        if title != "Refused" and not refused:
+    for title, rows in (("Denied", evidence.refused), ("Admitted by a mode", evidence.watched)):
+        if title != "Denied" and not rows:
             continue
         print(f"\n{title}:")
         _print_rows(
@@ -150,14 +150,14 @@ def _print_tables(evidence: Evidence) -> None:
                     str(row.count),
                     row.last,
                 )
-                for row in refused
+                for row in rows
             ],
         )
     print()
     for gap in _gaps_of(evidence):
         print(f"This report is PARTIAL: {gap}.")
     print(
-        f"{evidence.decisions} decisions, {evidence.outcomes['deny']} refused, "
+        f"{evidence.decisions} decisions, {evidence.outcomes['deny']} denied, "
         f"{sum(row.count for row in evidence.exempted)} exempted images, "
         f"{len(evidence.glass)} by break-glass"
     )

@@ -1,4 +1,4 @@
-"""``swr-trust explain``: why a workload is refused, for its developer.
+"""``swr-trust explain``: why a workload is denied, for its developer.
 
 Needs only the rights of Kubernetes' ``view`` role, no policy and no credential of SWR. The explanation
 is the webhook's own message, which a controller has written into an Event or a condition.
@@ -17,7 +17,7 @@ import click
 from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
 from webhook.cli.command import Command
-from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.options import cluster_options, namespace_option, output_option
 from webhook.cli.rendering import print_json
 from webhook.cluster.client import FORBIDDEN, RetryingClient, connect
@@ -35,13 +35,13 @@ class Verdict(StrEnum):
     """Why a workload has no Pods, according to its conditions and Events."""
 
     REFUSED = "refused"
-    """Image trust refuses them."""
+    """Image trust denies them."""
     WEBHOOK_UNREACHABLE = "gate-silent"
     """The API server could not call the webhook."""
     OTHER = "other"
-    """Another check refuses them, such as a quota."""
+    """Another check denies them, such as a quota."""
     OUTDATED = "outdated"
-    """Its Pods were refused, but now all exist, or the workload names other images."""
+    """Its Pods were denied, but now all exist, or the workload names other images."""
     FINE = "fine"
 
 
@@ -69,7 +69,7 @@ class Explanation:
 def command(
     workload: str, namespace: str | None, kubeconfig: str | None, context: str | None, output: str
 ) -> int:
-    """Explain why a workload is refused and what to do.
+    """Explain why a workload is denied and what to do.
 
     Reads the conditions and Events of a Deployment, Job or other workload, and of its Pods. Needs the
     rights of the view role, and neither a policy nor a credential of SWR.
@@ -93,7 +93,7 @@ def command(
         print(f"swr-trust explain: there is no {what} {name} in the namespace {namespace}", file=sys.stderr)
         if kind in (None, "Pod"):
             print(
-                "A refused Pod does not exist. Name the Deployment, Job or other workload that creates it. "
+                "A denied Pod does not exist. Name the Deployment, Job or other workload that creates it. "
                 "For a Pod created by hand, kubectl has shown the reason.",
                 file=sys.stderr,
             )
@@ -104,7 +104,7 @@ def command(
     else:
         _print(state, explanation)
     if explanation.verdict in (Verdict.REFUSED, Verdict.WEBHOOK_UNREACHABLE, Verdict.OTHER):
-        return EXIT_REFUSED
+        return EXIT_DENIED
     return EXIT_UNKNOWN if state.gaps else EXIT_OK
 
 
@@ -121,7 +121,7 @@ def parse_target(text: str) -> tuple[str, str | None, str] | None:
 
 
 def explain(state: WorkloadState) -> Explanation:
-    """Return why a workload has no Pods. Refusals by image trust come first, the newest first."""
+    """Return why a workload has no Pods. Denials by image trust come first, the newest first."""
     outdated: Explanation | None = None
     for failure in state.complaints:
         message = find_denial(failure.message)
@@ -157,13 +157,13 @@ def _is_about(message: str, images: tuple[str, ...]) -> bool:
 
 
 _HEADLINES: Final = {
-    Verdict.REFUSED: "Its Pods are refused because of an image:",
+    Verdict.REFUSED: "Its Pods are denied because of an image:",
     Verdict.WEBHOOK_UNREACHABLE: "Its Pods are not created because the API server could not call an "
     "admission webhook. Your images are not the cause. Contact your cluster administrators:",
     Verdict.OTHER: "Its Pods are not created, and image trust is not the reason:",
-    Verdict.OUTDATED: "Its Pods are no longer refused: they exist, or the workload names other images now. "
-    "The refusal was:",
-    Verdict.FINE: "No condition and no Event says that its Pods are refused. "
+    Verdict.OUTDATED: "Its Pods are no longer denied: they exist, or the workload names other images now. "
+    "The denial was:",
+    Verdict.FINE: "No condition and no Event says that its Pods are denied. "
     "Events are kept for about an hour.",
 }
 

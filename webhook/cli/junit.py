@@ -15,7 +15,7 @@ MAX_TEXT: Final = 300
 
 
 def build_junit(reviewed: Sequence[ReviewedUse], messages: Messages) -> str:
-    """Return the report. A refused image is a ``failure``, or an ``error`` if SWR could not be queried."""
+    """Return the report. A denied image is a ``failure``, or an ``error`` if SWR could not be queried."""
     root = ET.Element("testsuites", name="swr-trust review")
     for file, group in groupby(reviewed, lambda item: item.manifest.file):
         items = list(group)
@@ -43,9 +43,9 @@ def _add_case(suite: ET.Element, item: ReviewedUse, messages: Messages) -> str:
     finding = result.check.finding
     verdict = "error" if finding is Finding.UNKNOWN else "failure"
     what = messages.describe(result)
-    trouble = ET.SubElement(case, verdict, type=finding.value, message=_text(what))
+    element = ET.SubElement(case, verdict, type=finding.value, message=_text(what))
     where = f"{manifest.file}:{item.line}: {result.use.field}"
-    trouble.text = _text(f"{where}: {what}. {messages.advise(result)}")
+    element.text = _text(f"{where}: {what}. {messages.advise(result)}")
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""The root of the command line: finds the command, runs it, reports errors, returns the exit code."""
+"""The root of the command line: runs a command, reports errors, returns the exit code."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ PLUGIN: Final = "kubectl-swr_trust"
 COMMANDS: Final = {
     "check": "Look up images in SWR.",
     "review": "Evaluate manifests as the webhook would.",
-    "audit": "Evaluate running Pods: what would enforcing refuse?",
-    "explain": "Explain why a workload is refused and what to do.",
+    "audit": "Evaluate running Pods: what would enforcing deny?",
+    "explain": "Explain why a workload is denied and what to do.",
     "doctor": "Check configuration, SWR and the cluster.",
-    "evidence": "Report refusals, exemptions and break-glass from the decision log.",
+    "evidence": "Report denials, exemptions and break-glass from the decision log.",
     "config": "Check a policy file, or print its JSON Schema.",
     "serve": "Run the admission webhook.",
     "rescan": "Audit the cluster repeatedly.",
@@ -56,7 +56,7 @@ COMMANDS: Final = {
         ],
         "Exit codes": [
             "0  success",
-            "1  something is refused, or a check failed",
+            "1  something is denied, or a check failed",
             "2  wrong arguments or configuration",
             "3  something could not be determined",
         ],
@@ -111,7 +111,7 @@ def completion(shell: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 means success, 1 that something is refused, 2 that the command could not run as given, 3 that
+    0 means success, 1 that something is denied, 2 that the command could not run as given, 3 that
     something could not be determined.
     """
     _accept_any_text()
@@ -168,7 +168,7 @@ def _run(program: str, arguments: list[str]) -> int:
 
 
 def _describe(error: click.UsageError) -> str:
-    """Return what is wrong with the arguments, what was probably meant, and where to read on."""
+    """Return the problem of the arguments, the probable correction, and where the help is."""
     if isinstance(error, NoArgsIsHelpError):
         return error.message
     text = f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}"

@@ -24,7 +24,7 @@ from webhook.images.reference import DEFAULT_TAG, parse_reference
 from webhook.policy.findings import Mode
 
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""Of one file: a rendered chart is a few hundred kilobytes."""
+"""Size limit of one file. A rendered chart has a few hundred kilobytes."""
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
@@ -35,7 +35,7 @@ _RESOURCE_OF: Final = {kind: resource for resource, kind in WORKLOADS.items()}
 
 
 class _Meta(ObjectMeta, rename="camel"):
-    """Declares unused fields, too, because the API server refuses other types in them."""
+    """Declares unused fields, too, because the API server rejects other types in them."""
 
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
@@ -50,7 +50,7 @@ class Manifest:
     """One object of a file.
 
     ``uses`` are its image uses, ``lines`` the line of each, counted from 1. ``namespace`` is empty
-    if the object names none.
+    if the object has none.
     """
 
     file: str
@@ -73,7 +73,7 @@ class ReviewedUse:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether the policy's current mode refuses the object, or the Pods of its template."""
+        """Whether the policy's current mode denies the object, or the Pods of its template."""
         return self.result.effect is Effect.DENY or self.result.mode is Mode.ENFORCE
 
 
@@ -87,7 +87,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Unjudged:
+class UnknownKind:
     """An object that creates Pods, of a kind that the webhook does not know."""
 
     file: str
@@ -98,10 +98,10 @@ class Unjudged:
 
 @dataclass(frozen=True, slots=True)
 class WithoutImages:
-    """An object without images: a ConfigMap, a Service."""
+    """An object without images, such as a ConfigMap or a Service."""
 
 
-Read = Manifest | Unreadable | Unjudged | WithoutImages
+Read = Manifest | Unreadable | UnknownKind | WithoutImages
 """The result of reading one object."""
 
 
@@ -205,7 +205,7 @@ def _read_object(name: str, document: YamlDocument, node: yaml.Node, kind: str, 
     if target is None:
         metadata = value.get("metadata")
         named = metadata.get("name") if isinstance(metadata, dict) else ""
-        return Unjudged(name, line, kind, str(named or "")) if _makes_pods(value) else WithoutImages()
+        return UnknownKind(name, line, kind, str(named or "")) if _makes_pods(value) else WithoutImages()
     try:
         obj = msgspec.convert(value, _Object, strict=False)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""Output of the commands, and the exit code of evaluated images. Colour only on a terminal."""
+"""Output of the commands, and the exit code of evaluated images. Colors are used only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from webhook.admission.decision import ImageResult
 from webhook.admission.messages import printable
-from webhook.cli.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN
+from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
 from webhook.policy.findings import Finding
 
 MAX_FAILURES: Final = 5
@@ -19,7 +19,7 @@ MAX_FAILURES: Final = 5
 MAX_CELL: Final = 4096
 """Characters of one cell."""
 
-_COLOURS: Final = {
+_COLORS: Final = {
     "trusted": "green",
     "exempt": "cyan",
     "unmanaged": "yellow",
@@ -51,18 +51,18 @@ def print_failures(results: Iterable[ImageResult]) -> None:
 
 
 def exit_code_of(results: Iterable[ImageResult]) -> int:
-    """Return 1 if an image is refused for a known finding, else 3 if SWR could not be queried, else 0."""
+    """Return 1 if an image is denied for a known finding, else 3 if SWR could not be queried, else 0."""
     code = EXIT_OK
     for item in results:
         if item.check.finding is Finding.UNKNOWN:
             code = code or EXIT_UNKNOWN
         elif item.would_deny:
-            return EXIT_REFUSED
+            return EXIT_DENIED
     return code
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: coloured and wrapped on a terminal, plain and in full elsewhere.
+    """Print rows in columns: colored and wrapped on a terminal, plain and in full elsewhere.
 
     Control characters are escaped, because a manifest or a cluster must not control the terminal.
     """
@@ -85,10 +85,10 @@ def _print_rich(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(_coloured(escape(cell)) for cell in row))
+        table.add_row(*(_colored(escape(cell)) for cell in row))
     Console().print(table)
 
 
-def _coloured(cell: str) -> str:
-    colour = _COLOURS.get(cell)
-    return f"[{colour}]{cell}[/]" if colour else cell
+def _colored(cell: str) -> str:
+    color = _COLORS.get(cell)
+    return f"[{color}]{cell}[/]" if color else cell

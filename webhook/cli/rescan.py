@@ -59,7 +59,7 @@ def parse_interval(value: str) -> float:
 @click.option(
     "--events",
     is_flag=True,
-    help="Write a Kubernetes Event about each running image that would be refused and was not before.",
+    help="Write a Kubernetes Event about each running image that would be denied and was not before.",
 )
 @listen_options(8080, "Port of /metrics, /healthz and /readyz, plain HTTP.")
 @cluster_options
@@ -67,7 +67,7 @@ def parse_interval(value: str) -> float:
 def command(log_format: Format | None, log_level: str, **options: Any) -> int:
     """Audit the cluster repeatedly.
 
-    Publishes metrics, and policy reports and Events if asked to. Runs until it is told to stop.
+    Publishes metrics, and policy reports and Events if requested. Runs until it is stopped.
     """
     logs = configure_logging(log_format, log_level)
     try:

@@ -19,7 +19,7 @@ from webhook.cli.manifests import (
     Manifest,
     Read,
     ReviewedUse,
-    Unjudged,
+    UnknownKind,
     Unreadable,
     WithoutImages,
     read_manifests,
@@ -48,8 +48,8 @@ OBJECT_TIMEOUT: Final = 30.0
     "--fail-on",
     type=click.Choice(["refused", "enforced", "never"]),
     default="refused",
-    help="What makes the exit code 1: an image that mode enforce would refuse, or only one that the "
-    "policy's modes refuse today.",
+    help="What makes the exit code 1: an image that mode enforce would deny, or only one that the "
+    "policy's modes deny today.",
 )
 @click.option("--allow-empty", is_flag=True, help="Succeed if there is no object, instead of exit code 2.")
 @click.option(
@@ -82,30 +82,30 @@ def command(
     if output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif output == "sarif":
-        print_json(build_sarif(reviewed, messages, list(map(_explain, _not_judged(read)))))
+        print_json(build_sarif(reviewed, messages, list(map(_explain, _not_evaluated(read)))))
     elif output == "junit":
         sys.stdout.write(build_junit(reviewed, messages))
     else:
         _print(reviewed, messages, len(manifests))
     print_failures(item.result for item in reviewed)
-    for item in _not_judged(read):
+    for item in _not_evaluated(read):
         print(f"swr-trust: {_explain(item)}", file=sys.stderr)
-    if not manifests and not _not_judged(read):
+    if not manifests and not _not_evaluated(read):
         what = "no Kubernetes object was found" if not read else "no object with images was found"
         print(f"swr-trust: {what}", file=sys.stderr)
     code = _exit_code(reviewed, fail_on)
     if any(isinstance(item, Unreadable) for item in read) or (not read and not allow_empty):
         return EXIT_USAGE
-    if any(isinstance(item, Unjudged) for item in read) and not allow_unjudged:
+    if any(isinstance(item, UnknownKind) for item in read) and not allow_unjudged:
         return code or EXIT_UNKNOWN
     return code
 
 
-def _not_judged(read: Sequence[Read]) -> list[Unreadable | Unjudged]:
+def _not_evaluated(read: Sequence[Read]) -> list[Unreadable | UnknownKind]:
     return [item for item in read if not isinstance(item, (Manifest, WithoutImages))]
 
 
-def _explain(item: Unreadable | Unjudged) -> str:
+def _explain(item: Unreadable | UnknownKind) -> str:
     if isinstance(item, Unreadable):
         return item.problem
     named = f"{item.kind}/{item.name}" if item.name else item.kind
@@ -154,7 +154,7 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
-    """Return the message of an image and, if it is refused, what to do."""
+    """Return the message of an image and, if it is denied, what to do."""
     what = messages.describe(item.result)
     advice = messages.advise(item.result) if is_reported(item) else ""
     return f"{what}. {advice}" if advice else what
@@ -173,6 +173,6 @@ def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) ->
     ]
     if rows:
         print_table(("WHERE", "OBJECT", "IMAGE", "FINDING", "MESSAGE"), rows)
-    refused = sum(item.result.would_deny for item in reviewed)
-    summary = f"{len(reviewed)} image(s) in {objects} object(s), {refused} refused"
+    denied = sum(item.result.would_deny for item in reviewed)
+    summary = f"{len(reviewed)} image(s) in {objects} object(s), {denied} denied"
     print(summary if sys.stdout.isatty() else f"\n{summary}")

@@ -59,13 +59,13 @@ _INDEX: Final = {finding: index for index, finding in enumerate(_RULES)}
 
 
 def build_sarif(
-    reviewed: Sequence[ReviewedUse], messages: Messages, not_judged: Sequence[str] = ()
+    reviewed: Sequence[ReviewedUse], messages: Messages, not_evaluated: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return a SARIF log of the images that are refused or cause a warning.
+    """Return a SARIF log of the images that are denied or cause a warning.
 
-    The level is ``error`` if the policy's current mode refuses the image, ``warning`` if mode ``enforce``
+    The level is ``error`` if the policy's current mode denies the image, ``warning`` if mode ``enforce``
     would, else ``note``. Fingerprints do not contain the line, so that a finding stays the same when it
-    moves in its file. ``not_judged`` are sentences about objects that could not be evaluated.
+    moves in its file. ``not_evaluated`` are sentences about objects that could not be evaluated.
     """
     driver = {
         "name": "swr-trust",
@@ -76,14 +76,14 @@ def build_sarif(
     }
     results = [_result(item, messages) for item in reviewed if is_reported(item)]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    if not_judged:
-        notes = [{"level": "error", "message": {"text": text}} for text in not_judged]
+    if not_evaluated:
+        notes = [{"level": "error", "message": {"text": text}} for text in not_evaluated]
         run["invocations"] = [{"executionSuccessful": False, "toolExecutionNotifications": notes}]
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def is_reported(item: ReviewedUse) -> bool:
-    """Whether a reviewed use is refused or causes a warning."""
+    """Whether a reviewed use is denied or causes a warning."""
     return item.result.would_deny or item.result.effect is not Effect.ALLOW
 
 

@@ -57,7 +57,7 @@ def parse_secret(value: str) -> str:
 @click.option(
     "--events",
     is_flag=True,
-    help="Write a Kubernetes Event about each image that is refused, or would be. "
+    help="Write a Kubernetes Event about each image that is denied, or would be. "
     "Needs create and patch on Events.",
 )
 @click.option(

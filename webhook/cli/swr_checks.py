@@ -39,7 +39,7 @@ from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 SECONDS: Final = 10.0
-"""For each check."""
+"""Deadline of each check."""
 
 NOTICED_SKEW: Final = 60.0
 
@@ -47,7 +47,7 @@ PROBE: Final = "swr-trust-doctor"
 """Organization and repository that are looked up if no image is given; they do not exist."""
 
 _CLOCK_ADVICE: Final = (
-    "Synchronise the clock (chrony, NTP). SWR accepts signatures for 15 minutes around their time."
+    "Synchronize the clock (chrony, NTP). SWR accepts signatures for 15 minutes around their time."
 )
 _TRANSIENT_ADVICE: Final = (
     "Try again. If the problem persists, check the status of SWR, proxies and firewalls."
@@ -278,20 +278,20 @@ def _check_rights(policy: Policy, target: _Target) -> Generator[Check, None, Tru
     except TrustLookupError as error:
         yield Check(area, "listRepoTags", CheckStatus.UNKNOWN, error.detail, "Try again.")
     else:
-        yield Check(area, "listRepoTags", CheckStatus.OK, _asked(target))
+        yield Check(area, "listRepoTags", CheckStatus.OK, _describe_lookup(target))
     return None
 
 
 def _describe_tag(area: str, record: TrustRecord, target: _Target) -> Check:
     if target.synthetic:
-        return Check(area, "getRepoTag", CheckStatus.OK, _asked(target))
+        return Check(area, "getRepoTag", CheckStatus.OK, _describe_lookup(target))
     if record.status is TrustStatus.MISSING:
-        advice = "Give an existing image: only then it is known whether its trust can be read."
+        advice = "Give an existing image: otherwise it is not known whether its trust can be read."
         return Check(area, "getRepoTag", CheckStatus.WARNING, f"{target.query} does not exist in SWR", advice)
     return Check(area, "getRepoTag", CheckStatus.OK, f"{target.query} is {record.status.value}")
 
 
-def _asked(target: _Target) -> str:
+def _describe_lookup(target: _Target) -> str:
     if target.synthetic:
         return "SWR answers the lookup of an image that does not exist; use --image to look up a real one"
     return f"SWR answers the lookup of {target.query}"

@@ -5,7 +5,7 @@ behind an alias once for each use, because a few lines of aliases can expand to 
 
 Merge keys (``<<``, YAML 1.1) are followed, because kubectl, Helm and kustomize follow them. Keys of the
 mapping itself override merged ones. If a merge comes after a key that it also contains, readers differ
-(Go's YAML 2, which kubectl uses, takes the later one). Such a document is refused, so that the image that
+(Go's YAML 2, which kubectl uses, takes the later one). Such a document is rejected, so that the image that
 is evaluated is always the image that is applied.
 """
 
@@ -21,7 +21,7 @@ from webhook.errors import ManifestError
 
 MAX_DEPTH: Final = 200
 MAX_NODES: Final = 500_000
-"""Of one document. The largest custom resource definitions have about ten thousand."""
+"""Limit of one document. The largest custom resource definitions have about ten thousand."""
 
 _YAML: Final = "tag:yaml.org,2002:"
 _MERGE: Final = f"{_YAML}merge"
@@ -30,7 +30,7 @@ NULL: Final = f"{_YAML}null"
 _READ_ALIKE: Final = frozenset(
     f"{_YAML}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")
 )
-"""Tags whose values every reader takes as written."""
+"""Tags that do not change how any reader interprets the value."""
 
 
 class YamlDocument:
@@ -145,7 +145,7 @@ class YamlDocument:
             yield source
 
     def _check_tag(self, node: yaml.Node) -> None:
-        """Refuse a tag such as ``!!binary``, because kubectl decodes its value and applies another text."""
+        """Reject a tag such as ``!!binary``, because kubectl decodes its value and applies another text."""
         if node.tag not in _READ_ALIKE:
             tag = node.tag.replace(_YAML, "!!")
             raise self._error(

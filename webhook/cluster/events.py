@@ -1,4 +1,4 @@
-"""Events about Pods that were refused, or would be refused once enforced.
+"""Events about Pods that were denied, or would be denied once enforced.
 
 An Event is about the controller that creates the Pod, about the Pod if it exists, or about the namespace. It
 is only queued during a review; the log contains every decision.
@@ -71,11 +71,11 @@ def _tell(request: AdmissionRequest, decision: Decision) -> tuple[str, str]:
     if not decision.allowed:
         return "ImageRefused", decision.message
     told = _images(decision) or " ".join(decision.warnings)
-    return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be judged")
+    return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be evaluated")
 
 
 def _images(decision: Decision) -> str:
-    """Return the images that were refused, or would have been, in the words of the policy that decided."""
+    """Return the images that were denied, or would have been, in the words of the policy that decided."""
     if decision.policy is None:
         return ""
     warned = [

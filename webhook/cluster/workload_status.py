@@ -196,7 +196,7 @@ def _is_settled(obj: Mapping[str, Any], kind: str) -> bool:
     if not wanted or _number(status, "observedGeneration") < (_get(obj, "metadata", "generation") or 0):
         return False
     ready = _number(status, "readyReplicas", "numberReady")
-    # Pods of an older template may be ready while those of the new one are refused.
+    # Pods of an older template may be ready while those of the new one are denied.
     updated = ready if kind in _UNVERSIONED else _number(status, "updatedReplicas", "updatedNumberScheduled")
     return min(ready, updated) >= wanted
 

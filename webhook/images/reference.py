@@ -1,7 +1,7 @@
 """Image references, as in the ``image`` field of a container.
 
 The grammar is that of the OCI distribution project (github.com/distribution/reference, package
-comment) with Docker's normalization. The kubelet, containerd and CRI-O apply both to the same string:
+comment) with Docker's normalization. The kubelet, containerd and CRI-O apply both to the same string::
 
     reference  := name [ ":" tag ] [ "@" digest ]
     name       := [ domain "/" ] path
@@ -13,7 +13,7 @@ comment) with Docker's normalization. The kubelet, containerd and CRI-O apply bo
     tag        := [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
     digest     := "sha256:" [0-9a-f]{64}
 
-The first component is a domain when it holds a dot or a colon, or is ``localhost``.
+The first component is a domain if it contains a dot or a colon, or is ``localhost``.
 
 An image must be evaluated under the name that a node runs. This parser is therefore narrower than the
 grammar where a node could read a string differently. Such a string is denied:
@@ -21,16 +21,16 @@ grammar where a node could read a string differently. Such a string is denied:
 - ``sha256:...`` alone is grammatically the tag ``...`` of ``docker.io/library/sha256``. containerd
   takes it, or its beginning, for the ID of an image on the node and starts that image (containerd,
   CRI image service, ``LocalResolve``).
-- 64 hexadecimal digits alone are an image ID, too; the grammar refuses them without a tag only.
-- An upper-case first component without dot or colon (``Shop/web``) is a host to some versions of
-  the grammar and a bad path to others.
-- ``Docker.io`` and ``INDEX.docker.io`` reach another server than ``docker.io``, because runtimes
-  redirect only the lower-case spelling, and get no ``library/``. Other hosts are the same in any
-  case: DNS compares them so.
+- 64 hexadecimal digits alone are an image ID, too; the grammar rejects them only without a tag.
+- An upper-case first component without dot or colon (``Shop/web``) is a host in some versions of
+  the grammar and an invalid path in others.
+- ``Docker.io`` and ``INDEX.docker.io`` reach another server than ``docker.io`` and get no ``library/``,
+  because runtimes redirect only the lower-case spelling. Other hosts are the same in any case, because
+  DNS ignores case.
 - Digests other than sha256 are ones that SWR does not report. Ports have no leading zero.
 
 One difference remains: CRI-O with ``unqualified-search-registries`` pulls a name without a domain
-from the registries listed there. Here such a name is Docker Hub's, which no SWR registry is.
+from the registries listed there. Here such a name belongs to Docker Hub, which is not an SWR registry.
 
 Every expression below is applied to one component and cannot divide the same characters in two ways.
 The time is therefore linear in the length of the text, even without the limit on it.

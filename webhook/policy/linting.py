@@ -109,7 +109,7 @@ def _lint_rules(policy: Policy) -> Iterator[Problem]:
         elif _is_everything(rule) and rule.mode not in (None, Mode.ENFORCE) and policy.mode is Mode.ENFORCE:
             yield Problem(
                 path,
-                f"puts every image into mode {rule.mode}: what no rule above it matches is never refused",
+                f"puts every image into mode {rule.mode}: what no rule above it matches is never denied",
             )
 
 

@@ -19,7 +19,7 @@ from webhook.recorder import Recorder
 from webhook.telemetry.metrics import Metrics
 
 MAX_NAMESPACES: Final = 300
-"""Namespaces with series of their own, those with most refused Pods; the others are aggregated."""
+"""Namespaces with series of their own, those with most denied Pods; the others are aggregated."""
 
 OTHERS: Final = "(others)"
 """The label of the others; it is not a valid name of a namespace."""
@@ -103,7 +103,7 @@ class AuditMetrics(Recorder):
         self._round_images = gauge("last_round_images", "Distinct images that the last round looked up.")
         self._news = counter(
             "newly_refused_total",
-            "Running images that enforcing would refuse and that the round before had not found.",
+            "Running images that enforcing would deny and that the round before had not found.",
         )
         self._reports = counter("reports_total", "Policy reports, by outcome.", "outcome")
         self._report_api = gauge("report_api_info", "The API that reports are written in.", "api")
@@ -143,7 +143,7 @@ class AuditMetrics(Recorder):
         self._complete.set(0)
 
     def newly_refused(self, images: int) -> None:
-        """Count images that would be refused now, and were not before."""
+        """Count images that would be denied now, and were not before."""
         self._news.inc(images)
 
     def report_api_found(self, api: str) -> None:

@@ -75,12 +75,12 @@ def test_revoked_image_is_counted_logged_and_reported_as_event(make: Make) -> No
     }
     assert event["reportingController"] == "swr-trust/audit"
     assert event["note"] == (
-        f"Pod/web runs an image that would be refused now: {HOST}/shop/web:1: SWR does not mark this tag as "
+        f"Pod/web runs an image that would be denied now: {HOST}/shop/web:1: SWR does not mark this tag as "
         "trusted. Mark this tag as trusted in SWR, or use a tag that already is."
     )
     assert rescanner.metric("swr_trust_audit_newly_refused_total") == 1
     said = {"namespace": "shop", "workload": "Pod/web", "image": f"{HOST}/shop/web:1", "finding": "untrusted"}
-    assert "running images would be refused now" in rescanner.said()
+    assert "running images would be denied now" in rescanner.said()
     assert f"'images': [{said}], 'count': 1" in rescanner.said()
 
 
@@ -122,7 +122,7 @@ def test_api_server_failure_makes_round_partial(
     ids=["throttling", "an outage", "a credential that is not accepted"],
 )
 def test_swr_failure_makes_round_partial_without_new_denials(make: Make, failure: Any) -> None:
-    """That SWR could not be asked is not a refusal."""
+    """A failed query of SWR is not a denial."""
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
     rescanner = make(FakeCluster([web()]), answers)
     rescanner.round()
@@ -217,10 +217,10 @@ def test_stuck_process_fails_liveness_probe(make: Make, monkeypatch: pytest.Monk
     assert process.live().ok
     process._progress_at -= webhook.app.audit_process.STUCK_SECONDS + 1
     assert not process.live().ok
-    process.images_asked(64, 0.0)
+    process.images_looked_up(64, 0.0)
     assert process.live().ok
     process._progress_at -= webhook.app.audit_process.STUCK_SECONDS + 1
-    process.pods_judged(250, None)
+    process.pods_evaluated(250, None)
     assert process.live().ok
 
 

@@ -52,7 +52,7 @@ def told(*rounds: AuditReport) -> list[list[str]]:
         "trust that is lost",
         "once",
         "again, if it was there meanwhile",
-        "what SWR could not be asked about is not forgotten",
+        "an image that SWR could not be queried about is not forgotten",
         "nor what SWR would not show",
         "nor is that news",
         "a namespace that is new since a complete round",
@@ -67,7 +67,7 @@ def test_diff_holds_denials_of_no_earlier_round(rounds: list[AuditReport], expec
 
 
 def test_remembered_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals and namespaces."""
+    """Denied images and namespaces."""
     monkeypatch.setattr("webhook.audit.diff.MAX_KNOWN", 3)
     news = FindingDiff()
     news.update(audit(*(running("shop/api:1", f"p{n}", f"n{n}") for n in range(9))))

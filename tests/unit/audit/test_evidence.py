@@ -23,7 +23,7 @@ IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/api:1"
 
 
 def line(**changes: Any) -> dict[str, Any]:
-    """Return a record of the decision log: a refusal."""
+    """Return a record of the decision log: a denial."""
     return {
         "ts": "2026-11-10T08:00:00.000Z",
         "level": "info",
@@ -74,7 +74,7 @@ def test_exemption_row_names_admitted_image() -> None:
 
 
 def test_break_glass_row_has_user_time_and_reason() -> None:
-    """Each use for itself; its images are no refusals."""
+    """Each use for itself; its images are not denials."""
     evidence = read(
         line(decision="warn", user="alice", breakGlass="incident 7", findings=finding("untrusted", "warn"))
     )
@@ -85,7 +85,7 @@ def test_break_glass_row_has_user_time_and_reason() -> None:
 
 
 def test_image_admitted_by_mode_is_not_listed_as_denied() -> None:
-    """Warned of or recorded is not refused."""
+    """A warning or a record is not a denial."""
     evidence = read(line(decision="audit", findings=finding("missing", "record")))
     assert [row.finding for row in evidence.watched] == ["missing"]
     assert evidence.refused == []
@@ -198,7 +198,7 @@ def test_retries_of_workload_are_one_row() -> None:
 
 def test_rows_beyond_text_limit_are_counted_but_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C4: the sum of what is kept is bounded, not the number of rows alone."""
-    monkeypatch.setattr("webhook.audit.evidence.MAX_KEPT", 2000)
+    monkeypatch.setattr("webhook.audit.evidence.MAX_BYTES", 2000)
     many = [{"image": f"{number}/{'x' * 250}", "finding": "untrusted"} for number in range(10)]
     evidence = read(line(), line(decision="warn", breakGlass="incident", findings=many))
     assert (len(evidence.refused), evidence.glass, evidence.omitted, evidence.is_partial) == (1, [], 1, True)
@@ -224,7 +224,7 @@ def test_evidence_command_reads_gzip_logs(tmp_path: Path, capsys: pytest.Capture
     path.write_bytes(gzip.compress(json.dumps(line()).encode()))
     assert main(["evidence", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "1 decisions, 1 refused, 0 exempted images, 0 by break-glass"
+        "1 decisions, 1 denied, 0 exempted images, 0 by break-glass"
     )
 
 
@@ -263,7 +263,7 @@ def test_partly_wrapped_log_loses_no_decision(tmp_path: Path, capsys: pytest.Cap
     path.write_text(f"{text}\n{wrapped}\n{wrapped}\n{text}\n{wrapped}\n{wrapped}", encoding="utf-8")
     assert main(["evidence", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "6 decisions, 6 refused, 0 exempted images, 0 by break-glass"
+        "6 decisions, 6 denied, 0 exempted images, 0 by break-glass"
     )
 
 
@@ -274,7 +274,7 @@ WHEN  USER  REASON  NAMESPACE  OBJECT
 Exempted:
 EXEMPTION  NAMESPACE  IMAGE  TIMES  LAST
 
-Refused:
+Denied:
 """
 
 
@@ -332,7 +332,7 @@ def test_line_without_end_is_skipped_in_bounded_memory(
     assert peak < 16 * 2**20
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "This report is PARTIAL: 2 line(s) of the log cannot be read.",
-        "3 decisions, 3 refused, 0 exempted images, 0 by break-glass",
+        "3 decisions, 3 denied, 0 exempted images, 0 by break-glass",
     ]
 
 
@@ -347,7 +347,7 @@ def test_gzip_line_of_one_gigabyte_is_skipped_in_bounded_memory(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.splitlines()[-2:] == [
         "This report is PARTIAL: 1 line(s) of the log cannot be read.",
-        "1 decisions, 1 refused, 0 exempted images, 0 by break-glass",
+        "1 decisions, 1 denied, 0 exempted images, 0 by break-glass",
     ]
 
 

@@ -89,10 +89,10 @@ def test_page_shows_verdict_before_details(report: AuditReport) -> None:
     text = Page(render_audit(report)).text
     order = [
         "Image trust audit (PARTIAL)",
-        "Enforcing now would refuse 2 of the 3 Pods that were seen in 2 namespaces.",
+        "Enforcing now would deny 2 of the 3 Pods that were seen in 2 namespaces.",
         "This report is PARTIAL: the API server went away.",
         "Uses of images by finding",
-        "What enforcement would refuse or warn of, and why",
+        "Images that enforcement would deny or warn of, and why",
         "SWR does not mark this tag as trusted",
         "Nodes that run another image than the tag names now",
     ]
@@ -101,7 +101,7 @@ def test_page_shows_verdict_before_details(report: AuditReport) -> None:
 
 
 def test_charts_are_drawn_to_scale(report: AuditReport) -> None:
-    """The longest bar has the full width; refused Pods are part of their namespace's bar."""
+    """The longest bar has the full width; denied Pods are part of their namespace's bar."""
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([0-9.]+)"', render_audit(report))]
     assert max(widths) == 420.0
     assert 210.0 in widths
@@ -136,7 +136,7 @@ def test_json_holds_same_figures_as_page(report: AuditReport) -> None:
     assert {key: data[key] for key in ("schema", "partial", "verdict", "pods", "refused", "uses")} == {
         "schema": "swr-trust/audit/v1",
         "partial": True,
-        "verdict": "enforcing now would refuse 2 of the 3 Pods that were seen in 2 namespaces",
+        "verdict": "enforcing now would deny 2 of the 3 Pods that were seen in 2 namespaces",
         "pods": 3,
         "refused": 2,
         "uses": {"invalid": 1, "trusted": 1, "untrusted": 1},

@@ -36,14 +36,14 @@ SOON = Deadline(1e12)
 
 
 def test_verdict_counts_pods_and_namespaces() -> None:
-    """Two refused Pods of four, in two namespaces."""
+    """Two denied Pods of four, in two namespaces."""
     report = audit(
         running(),
         running("shop/api:1", name="api-1"),
         running(name="w", namespace="ops"),
         running("shop/gone:1", name="x", namespace="ops"),
     )
-    assert report.verdict == "enforcing now would refuse 2 of 4 Pods in 2 namespaces"
+    assert report.verdict == "enforcing now would deny 2 of 4 Pods in 2 namespaces"
     assert [(row.name, row.pods, row.refused) for row in report.namespaces] == [("ops", 2, 1), ("shop", 2, 1)]
 
 
@@ -51,11 +51,11 @@ def test_verdict_counts_pods_and_namespaces() -> None:
     ("pods", "verdict"),
     [
         ([], "no Pods were seen, so nothing can be said"),
-        ([running()], "enforcing now would refuse none of 1 Pods"),
-        ([running("shop/api:1")], "enforcing now would refuse 1 of 1 Pods in 1 namespace"),
+        ([running()], "enforcing now would deny none of 1 Pods"),
+        ([running("shop/api:1")], "enforcing now would deny 1 of 1 Pods in 1 namespace"),
         (
             [running(), PodPage(gaps=("the API server went away",))],
-            "enforcing now would refuse none of the 1 Pods that were seen",
+            "enforcing now would deny none of the 1 Pods that were seen",
         ),
     ],
     ids=["none", "all trusted", "one", "partial"],
@@ -94,7 +94,7 @@ def test_audit_counts_effect_of_enforcement_in_any_mode() -> None:
     """An audit looks ahead; what the modes do today is said beside it."""
     report = audit(running("shop/api:1"), current=policy(rules=(rule(mode="audit"),)))
     assert (report.refused, report.enforced) == (1, 0)
-    assert "With the policy's modes as they are (mode enforce), 0 Pods would be refused." in report.remarks
+    assert "With the policy's modes as they are (mode enforce), 0 Pods would be denied." in report.remarks
 
 
 def test_node_with_another_digest_is_reported() -> None:
@@ -106,7 +106,7 @@ def test_node_with_another_digest_is_reported() -> None:
     assert report.refused == 0
     assert report.remarks == [
         "Running another image than the tag names in SWR now: 1 Pod. "
-        "What SWR says of the tag is not about what runs there."
+        "SWR's mark of the tag does not apply to the running image."
     ]
 
 
@@ -138,13 +138,13 @@ def test_pod_that_depends_on_ending_exemption_is_listed() -> None:
 
 
 def test_excluded_namespaces_and_static_pods_are_not_looked_up() -> None:
-    """What admission does not stop is no refusal."""
+    """An image that admission does not review is not denied."""
     report = audit(
         running("shop/api:1", namespace="kube-system"),
         running("shop/api:1", is_static=True),
         excluded=("kube-*",),
     )
-    assert (report.pods, report.excluded, report.static, report.images_asked) == (0, 1, 1, 0)
+    assert (report.pods, report.excluded, report.static, report.images_looked_up) == (0, 1, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -178,20 +178,20 @@ def test_interrupt_produces_partial_report() -> None:
 
 
 def test_failed_lookups_are_counted_as_unknown() -> None:
-    """Pods that are refused only as unknown."""
+    """Pods that are denied only as unknown."""
     report = audit(
         running("shop/api:1"),
         running("shop/other:1", name="o"),
         facts={**FACTS, "shop/other:1": Forbidden("another account's")},
     )
     assert (report.refused, report.unknown) == (2, 1)
-    assert "SWR could not be asked about 1 image: another account's." in report.remarks
+    assert "SWR could not be queried about 1 image: another account's." in report.remarks
 
 
 def test_pod_with_thousands_of_images_is_audited() -> None:
     """Asked in batches, counted as one Pod, a row for each image."""
     report = audit(running([f"shop/app-{number}:1" for number in range(3000)]))
-    assert (report.pods, report.refused, report.images_asked, len(report.rows)) == (1, 1, 3000, 3000)
+    assert (report.pods, report.refused, report.images_looked_up, len(report.rows)) == (1, 1, 3000, 3000)
 
 
 def test_rows_beyond_limit_are_counted_but_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
 def test_audit_makes_one_call_per_distinct_image() -> None:
     """2,000 distinct images: 2,000 questions, each once."""
     report, answers, _ = scan(10_000, 2_000)
-    assert (report.pods, report.images_seen, report.images_asked) == (10_000, 2_000, 2_000)
+    assert (report.pods, report.images_seen, report.images_looked_up) == (10_000, 2_000, 2_000)
     assert len(answers.asked) == len(set(answers.asked)) == 2_000
 
 

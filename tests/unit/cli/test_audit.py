@@ -71,7 +71,7 @@ def audit(policy: Path, *arguments: str) -> int:
 
 
 def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 1: something would be refused."""
+    """Exit code 1: something would be denied."""
     assert audit(write_policy("")) == 1
     said = capsys.readouterr()
     assert said.err == ""
@@ -86,7 +86,7 @@ def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeL
         *["SWR", "does", "not", "mark", "this", "tag", "as", "trusted"],
     ]
     assert lines[3] == "Nodes that run another image than the tag names now:"
-    assert lines[-1] == "enforcing now would refuse 1 of 2 Pods in 1 namespace"
+    assert lines[-1] == "enforcing now would deny 1 of 2 Pods in 1 namespace"
     assert (
         "Left out, in excluded namespaces (gate, kube-node-lease, kube-public, kube-system): 1 Pod." in lines
     )
@@ -99,7 +99,7 @@ def test_other_formats_print_verdict_on_standard_error(
     """Whoever writes a file sees the result."""
     assert audit(write_policy(""), "-o", output) == 1
     said = capsys.readouterr()
-    assert said.err == "enforcing now would refuse 1 of 2 Pods in 1 namespace\n"
+    assert said.err == "enforcing now would deny 1 of 2 Pods in 1 namespace\n"
     if output == "json":
         assert json.loads(said.out)["findings"][0]["workload"] == "StatefulSet/web"
     elif output == "csv":
@@ -114,7 +114,7 @@ def test_audit_without_denials_exits_with_code_0(
     """Exit code 0."""
     cluster.collections[PODS].pop()
     assert audit(write_policy("")) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "enforcing now would refuse none of 1 Pods"
+    assert capsys.readouterr().out.splitlines()[-1] == "enforcing now would deny none of 1 Pods"
 
 
 def test_named_namespace_is_not_excluded(write_policy: WritePolicy, cluster: FakeLists) -> None:
@@ -275,7 +275,7 @@ def test_interrupted_audit_exits_with_code_3(
 def test_swr_outage_exits_with_code_3(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 3: refused only as unknown."""
+    """Exit code 3: denied only as unknown."""
     monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
     emulator.break_with("status", status=500)
     assert audit(write_policy("")) == 3
@@ -305,9 +305,9 @@ def test_progress_bar_shows_pods_images_and_pause() -> None:
         "{task.completed}/{task.total} {task.fields[note]}", console=Console(file=io.StringIO())
     ) as bar:
         shown: Any = BarProgress(bar)
-        shown.pods_judged(250, None)
+        shown.pods_evaluated(250, None)
         assert bar.tasks[0].total is None
-        shown.pods_judged(250, 750)
-        shown.images_asked(64, 3.0)
+        shown.pods_evaluated(250, 750)
+        shown.images_looked_up(64, 3.0)
         assert (bar.tasks[0].completed, bar.tasks[0].total) == (250, 1000)
         assert bar.tasks[0].fields["note"] == "64 images looked up, waiting 3 s as SWR requests"

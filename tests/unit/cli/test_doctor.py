@@ -223,7 +223,7 @@ def test_expired_signature_is_reported_as_clock_skew(
     assert re.fullmatch(
         r"SWR answered 401 APIGW\.0301: this machine's clock is 3[56][0-9]{2} s behind SWR's", check.found
     )
-    assert check.advice.startswith("Synchronise the clock (chrony, NTP)")
+    assert check.advice.startswith("Synchronize the clock (chrony, NTP)")
 
 
 def test_unresolvable_endpoint_skips_credential_check(emulator: Emulator, tmp_path: Path) -> None:
@@ -504,7 +504,7 @@ def test_missing_webhook_configuration_is_failed_check() -> None:
             ClusterError(422, "something else"),
             "enforce",
             "unknown",
-            "Another check refused the Pod before the webhook was called. Choose another namespace with -n.",
+            "Another check denied the Pod before the webhook was called. Choose another namespace with -n.",
         ),
     ],
 )

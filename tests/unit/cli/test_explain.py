@@ -1,4 +1,4 @@
-"""``swr-trust explain``: why a workload is refused, from what its developer may read."""
+"""``swr-trust explain``: why a workload is denied, from what its developer may read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def deployment(image: str = IMAGE, **status: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
-    """A Deployment whose ReplicaSet's Pods are refused."""
+    """A Deployment whose ReplicaSet's Pods are denied."""
     replica_set = {"metadata": {"name": "web-1", **owned_by("Deployment", "web")}, "spec": {"replicas": 2}}
     api = FakeLists({f"{APPS}/replicasets": [replica_set], EVENTS: [event(API_SERVER)]})
     api.objects[f"{APPS}/deployments/web"] = deployment()
@@ -67,7 +67,7 @@ def test_denied_deployment_is_explained(cluster: FakeLists, capsys: Output) -> N
         "Deployment shop/web, 0 of 2 Pods ready\n"
         f"  image {IMAGE}\n"
         "\n"
-        "Its Pods are refused because of an image:\n"
+        "Its Pods are denied because of an image:\n"
         f'  denied by image trust policy: spec.containers[0].image "{IMAGE}": SWR does not mark this tag as trusted.\n'
         "  Mark this tag as trusted in SWR, or use a tag that already is.\n"
         "\n"
@@ -143,7 +143,7 @@ def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output
     """The developer has changed the image since; the Event is still there."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment("swr.cn-north-4.myhuaweicloud.com/shop/web:3.0")
     assert explain() == 0
-    assert "Its Pods are no longer refused" in capsys.readouterr().out
+    assert "Its Pods are no longer denied" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output
         ({"readyReplicas": 2, "updatedReplicas": 0}, 1),
         ({"readyReplicas": 1, "updatedReplicas": 2}, 1),
     ],
-    ids=["all there", "old Pods are ready, new ones refused", "one is missing"],
+    ids=["all there", "old Pods are ready, new ones denied", "one is missing"],
 )
 def test_denial_is_current_unless_all_updated_pods_are_ready(
     cluster: FakeLists, status: dict[str, int], code: int
 ) -> None:
-    """A workload with all its Pods of its present template is refused no more."""
+    """A workload with all its Pods of its present template is no longer denied."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment(**status)
     assert explain() == code
 
@@ -185,7 +185,7 @@ def test_healthy_workload_exits_with_code_0(cluster: FakeLists, capsys: Output) 
     """Exit code 0."""
     cluster.collections[EVENTS] = []
     assert explain() == 0
-    assert "No condition and no Event says that its Pods are refused." in capsys.readouterr().out
+    assert "No condition and no Event says that its Pods are denied." in capsys.readouterr().out
 
 
 def test_forbidden_events_exit_with_code_3(cluster: FakeLists, capsys: Output) -> None:
@@ -215,11 +215,11 @@ def test_forbidden_workload_exits_with_code_3_and_names_role(
 
 
 def test_unknown_workload_exits_with_code_2(cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 2, and why a refused Pod cannot be found."""
+    """Exit code 2, and why a denied Pod cannot be found."""
     assert explain("shop/nobody") == 2
     error = capsys.readouterr().err
     assert error.startswith("swr-trust explain: there is no workload nobody in the namespace shop\n")
-    assert "A refused Pod does not exist." in error
+    assert "A denied Pod does not exist." in error
 
 
 @pytest.mark.parametrize("target", ["web", "shop/Secret/web", "a/b/c/d", "shop/", "../x", "shop/..%2f"])

@@ -129,7 +129,7 @@ def test_command_with_invalid_policy_lists_problems(
 def test_command_with_missing_credential_exits_with_code_2(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before anything is asked: no image is refused, or let pass, for a mistake of its operator."""
+    """Before anything is asked: no image is denied, or admitted, for a mistake of its operator."""
     policy.write_text(
         "apiVersion: swr-trust/v1\nkind: TrustPolicy\nregistries: [{region: cn-north-4}]\n"
         "credentials: {kind: aksk}\n",

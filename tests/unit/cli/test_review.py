@@ -98,7 +98,7 @@ def test_folder_without_objects_exits_with_code_2(
     (tmp_path / "empty").mkdir()
     assert review(write_policy(""), str(tmp_path / "empty")) == 2
     assert capsys.readouterr() == (
-        "\n0 image(s) in 0 object(s), 0 refused\n",
+        "\n0 image(s) in 0 object(s), 0 denied\n",
         "swr-trust: no Kubernetes object was found\n",
     )
     assert review(write_policy(""), str(tmp_path / "empty"), "--allow-empty") == 0
@@ -226,7 +226,7 @@ def test_review_table_has_rows_and_summary(write_policy: WritePolicy, capsys: Ou
             "Mark this tag as trusted in SWR, or use a tag that already is.",
         ],
         [],
-        ["2 image(s) in 1 object(s), 2 refused"],
+        ["2 image(s) in 1 object(s), 2 denied"],
     ]
 
 
@@ -259,7 +259,7 @@ def test_namespace_option_applies_to_objects_without_namespace(write_policy: Wri
 def test_swr_outage_exits_with_code_3(
     write_policy: WritePolicy, emulator: Emulator, tmp_path: Path, capsys: Output
 ) -> None:
-    """Exit code 3: nothing is refused for what it is, and nothing is known; the cause is told once."""
+    """Exit code 3: nothing is denied for what it is, and nothing is known; the cause is told once."""
     emulator.break_with("status", status=500)
     manifest = tmp_path / "pod.yaml"
     manifest.write_text((DATA / "app" / "trusted.json").read_text(encoding="utf-8"), encoding="utf-8")
@@ -580,7 +580,7 @@ SARIF: dict[str, Any] = {
 
 
 def test_sarif_output_is_valid_against_schema(write_policy: WritePolicy, capsys: Output) -> None:
-    """Version 2.1.0, every rule that a result names, and one result per refused image at its line."""
+    """Version 2.1.0, every rule that a result names, and one result per denied image at its line."""
     assert review(write_policy(""), "-o", "sarif", RENDERED) == 1
     log = json.loads(capsys.readouterr().out)
     jsonschema.validate(log, SARIF)
@@ -622,7 +622,7 @@ def test_sarif_output_is_valid_against_schema(write_policy: WritePolicy, capsys:
 
 @pytest.mark.parametrize(("mode", "level"), [("enforce", "error"), ("warn", "warning"), ("audit", "warning")])
 def test_sarif_level_follows_mode(write_policy: WritePolicy, mode: str, level: str, capsys: Output) -> None:
-    """What would be refused under enforcement is a warning until it is enforced."""
+    """What would be denied under enforcement is a warning until it is enforced."""
     review(write_policy(f"mode: {mode}\n"), "-o", "sarif", str(DATA / "app"))
     results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
     assert [result["level"] for result in results] == [level, level]
@@ -644,7 +644,7 @@ def test_moved_finding_keeps_its_fingerprint(
 
 
 def test_junit_has_one_case_per_image(write_policy: WritePolicy, emulator: Emulator, capsys: Output) -> None:
-    """A case per image; refused ones fail, those SWR could not be asked about are errors."""
+    """A case per image: a failure if it is denied, an error if SWR could not be queried."""
     emulator.break_with("status", match="ml/", status=500)
     assert review(write_policy(""), "-o", "junit", str(DATA / "app")) == 1
     root = ET.fromstring(capsys.readouterr().out)
@@ -682,7 +682,7 @@ def test_junit_output_is_valid_xml_for_any_image(
     ids=["trusted", "untrusted", "unknown", "both"],
 )
 def test_check_exit_code_follows_findings(write_policy: WritePolicy, images: list[str], code: int) -> None:
-    """0 all trusted, 1 some refused, 3 some unknown; refused is the stronger word."""
+    """0 all trusted, 1 some denied, 3 some unknown; 1 takes precedence."""
     names = [f"{HOST}/{image}" for image in images]
     assert main(["check", "--config", str(write_policy("")), *names]) == code
 

@@ -150,7 +150,7 @@ def test_break_glass_event_names_user_and_reason() -> None:
 
 
 def test_denied_pod_without_controller_creates_event_on_namespace() -> None:
-    """A refused Pod does not exist: nothing could be described."""
+    """A denied Pod does not exist: nothing could be described."""
     watched = Watched()
     watched.validate(request(pod(BAD)))
     assert watched.written()[0]["regarding"] == {

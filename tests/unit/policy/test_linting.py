@@ -115,7 +115,7 @@ CASES: list[tuple[str, Policy, list[str]]] = [
     (
         "a rule that switches the gate off",
         policy(rules=(rule("all", mode="audit"),)),
-        ["rules[0]: puts every image into mode audit: what no rule above it matches is never refused"],
+        ["rules[0]: puts every image into mode audit: what no rule above it matches is never denied"],
     ),
     (
         "workloads without enforcement",
