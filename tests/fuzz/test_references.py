@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from tests.fuzz.effort import thorough
@@ -43,6 +43,7 @@ def test_image_is_trusted_only_on_exact_match(image: str) -> None:
 
 @thorough
 @given(images | spoilt())
+@example(f"{HOSTS[0]}/shopping/web:1")
 def test_exemption_covers_only_matching_images(image: str) -> None:
     """Whatever is exempt begins with the host and the organisation, whole."""
     if find(EXEMPTING, image) is Finding.EXEMPT:

@@ -123,13 +123,13 @@ def parse_target(text: str) -> tuple[str, str | None, str] | None:
 def explain(state: WorkloadState) -> Explanation:
     """Return why a workload has no Pods. Denials by image trust come first, the newest first."""
     outdated: Explanation | None = None
-    for failure in state.complaints:
+    for failure in state.failures:
         message = find_denial(failure.message)
         if message:
             if not state.is_settled and _is_about(message, state.images):
                 return Explanation(Verdict.REFUSED, message, failure)
             outdated = outdated or Explanation(Verdict.OUTDATED, message, failure)
-    others = [failure for failure in state.complaints if not find_denial(failure.message)]
+    others = [failure for failure in state.failures if not find_denial(failure.message)]
     if others and not state.is_settled:
         unreachable = [failure for failure in others if _CALL_FAILED.search(failure.message)]
         verdict, chosen = (

@@ -122,7 +122,7 @@ class PodReader:
             self._api.get(f"/api/v1/namespaces/{namespace}")
         except ClusterError as error:
             if error.status == NOT_FOUND:
-                yield PodPage(gaps=(f"the namespace {namespace} does not exist, or not any more",))
+                yield PodPage(gaps=(f"the namespace {namespace} does not exist, or no longer",))
 
     def _convert(self, item: Any) -> tuple[RunningPod | None, str]:
         try:

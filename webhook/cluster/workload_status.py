@@ -73,7 +73,7 @@ class WorkloadState:
     wanted: int | None = None
     ready: int | None = None
     is_settled: bool = False
-    complaints: list[CreateFailure] = field(default_factory=list)
+    failures: list[CreateFailure] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
 
@@ -135,12 +135,12 @@ def _describe(api: ReadApi, namespace: str, kind: str, obj: Mapping[str, Any]) -
         except ClusterError as error:
             state.gaps.append(f"its {child}s cannot be read: {error}")
     for source_kind, source_name, source in sources:
-        state.complaints += _conditions_of(source, f"{source_kind}/{source_name}")
+        state.failures += _conditions_of(source, f"{source_kind}/{source_name}")
     try:
-        state.complaints += _events_of(api, namespace, {(one, two) for one, two, _ in sources})
+        state.failures += _events_of(api, namespace, {(one, two) for one, two, _ in sources})
     except ClusterError as error:
         state.gaps.append(f"its Events cannot be read: {error}")
-    state.complaints.sort(key=lambda complaint: complaint.at, reverse=True)
+    state.failures.sort(key=lambda failure: failure.at, reverse=True)
     return state
 
 

@@ -211,7 +211,7 @@ def test_unknown_namespace_is_reported_as_gap() -> None:
     api = FakeLists({})
     api.objects["/api/v1/namespaces/empty"] = {}
     assert gaps(read(api, "empty")) == []
-    assert gaps(read(api, "shpo")) == ["the namespace shpo does not exist, or not any more"]
+    assert gaps(read(api, "shpo")) == ["the namespace shpo does not exist, or no longer"]
 
 
 def test_namespace_deleted_during_list_keeps_pods_seen() -> None:
