@@ -84,7 +84,11 @@ REVIEW_FAULTS: Final = (
         "C2",
         "ten controllers are kept",
         T_REQUEST,
-        (REQUEST, "itertools.islice(owners, 1)", "itertools.islice(owners, 10)"),
+        (
+            REQUEST,
+            "[_cut_owner(owner)] if owner is not None else []",
+            "[_cut_owner(one) for one in meta.owner_references if one.controller]",
+        ),
     ),
     mistake(
         "C2",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
-from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference
+from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, controller_of
 
 T = TypeVar("T")
 ObjectT = TypeVar("ObjectT")
@@ -162,18 +161,14 @@ class Request(msgspec.Struct, Generic[ObjectT], rename="camel"):
         if meta is None:
             self.object = None
             return
-        owners = (owner for owner in meta.owner_references if _is_controller(owner))
-        kept = msgspec.Raw(msgspec.json.encode([_cut_owner(owner) for owner in itertools.islice(owners, 1)]))
+        owner = controller_of(meta.owner_references)
+        kept = msgspec.Raw(msgspec.json.encode([_cut_owner(owner)] if owner is not None else []))
         name, prefix, uid = (cut(text, MAX_TEXT) for text in (meta.name, meta.generate_name, meta.uid))
         self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, written_owners=kept))
 
 
 AdmissionRequest = Request[ReviewedObject | None]
 """A request whose objects are decoded."""
-
-
-def _is_controller(owner: OwnerReference) -> bool:
-    return bool(owner.controller and owner.kind and owner.name)
 
 
 def _cut_owner(owner: OwnerReference) -> OwnerReference:

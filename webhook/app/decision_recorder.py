@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from webhook.admission.decision import Decision, Effect, ImageResult
 from webhook.admission.extraction import TargetKind
+from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
 from webhook.telemetry.logs import LineLog
 from webhook.telemetry.metrics import Metrics
@@ -88,10 +89,8 @@ def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> di
 def _owner_of(request: AdmissionRequest) -> str:
     """Return ``Kind/name`` of the object's controller, as its owner references claim."""
     meta = request.object.metadata if request.object is not None else None
-    for reference in meta.owner_references if meta is not None else ():
-        if reference.controller and reference.kind and reference.name:
-            return f"{reference.kind[:MAX_NAME]}/{reference.name[:MAX_NAME]}"
-    return ""
+    owner = controller_of(meta.owner_references) if meta is not None else None
+    return f"{owner.kind[:MAX_NAME]}/{owner.name[:MAX_NAME]}" if owner is not None else ""
 
 
 def _finding(item: ImageResult) -> dict[str, Any]:
