@@ -35,7 +35,7 @@ _IMPORTS_FIRST: Final = (
         "    patch()\n",
         "    import webhook.trust.limiter\n    patch()\n",
     ),
-    (PATCHING, "    if early:\n", "    if not early:\n"),
+    (PATCHING, "    if early:\n", "    if early is None:\n"),
 )
 
 FAULTS: Final = (
