@@ -1,4 +1,4 @@
-"""The mistakes behind the faults of connections: who gives way, and what each may hold (see ``faults.py``)."""
+"""The mistakes behind the faults of connections: eviction, and limits for each (see ``faults.py``)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The mistakes that would open the gate, each with the test that sees it.
+"""Mistakes that would open a bypass, each with the test that detects it.
 
-A mistake is an edit of the source: a defence taken away, or a shortcut put in that somebody's gate
-really had. ``make defences`` makes each of them in a copy of the repository and demands that its test
-fails there. That the edits still fit the source, and that every case of ``docs/threat-model.md`` has
-one, is part of the suite.
+A mistake is an edit of the source: it removes a defense, or adds a shortcut that other admission webhooks
+really had. ``make defences`` applies each of them to a copy of the repository and requires that its test
+fails there. The suite checks that the edits still fit the source, and that every case of
+``docs/threat-model.md`` has one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ MIRROR: Final = f"{T_EXTRACTION}::test_mirror_pod_is_accepted_from_its_own_node_
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A piece of source that occurs once in ``path``, and what stands there instead."""
+    """A piece of source that occurs once in ``path``, and its replacement."""
 
     path: str
     old: str
@@ -75,7 +75,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A way to get one of ``cases`` wrong, and the test (``path::name``) that fails then."""
+    """A wrong implementation of one of ``cases``, and the test (``path::name``) that then fails."""
 
     cases: tuple[str, ...]
     mistake: str
@@ -715,7 +715,7 @@ MISTAKES: Final = (
         "tests/unit/audit/test_scanning.py::test_node_with_another_digest_is_reported",
         ("webhook/audit/scanning.py", "and running != current:", "and running == current:"),
     ),
-    # The same kind of mistake, found by inputs that nobody wrote down.
+    # The same kind of mistake, found by random inputs.
     mistake(
         "T01 T02",
         "only the first two containers of a list are looked at",

@@ -1,4 +1,4 @@
-"""The mistakes behind the faults that testers found, each with the test that sees it (see ``defences.py``)."""
+"""Mistakes behind the faults that testers found, each with the test that detects it (see ``defences.py``)."""
 
 from __future__ import annotations
 

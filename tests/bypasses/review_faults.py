@@ -1,4 +1,4 @@
-"""The mistakes behind the faults of reading and judging reviews that testers found (see ``faults.py``)."""
+"""Mistakes behind the faults of reading and evaluating reviews that testers found (see ``faults.py``)."""
 
 from __future__ import annotations
 

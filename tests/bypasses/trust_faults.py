@@ -1,4 +1,4 @@
-"""What lets the author of a Pod turn a failure into an admission: B1 to B9 of ``faults.py``."""
+"""Mistakes by which the author of a Pod turns a failure into an admission: B1 to B9 of ``faults.py``."""
 
 from __future__ import annotations
 
