@@ -1,12 +1,13 @@
-"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--processes N] [PYTEST OPTIONS]``.
+"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--processes N] [PYTEST
+OPTIONS]``.
 
-Each worker collects all tests and then takes one file after another from a common queue. The tests that share a
-control plane are one entry of the queue, because they would disturb one another: one entry for the chart, whose
-releases deny Pods, and one for all others. Tests marked ``alone`` measure time or memory. One worker runs them at
-the end, when all others have ended.
+Each worker collects all tests and then takes one file after another from a common queue. The tests that share
+a control plane are one entry of the queue, because they would disturb one another. There is one entry for the
+chart, whose releases deny Pods, and one for all others. Tests marked ``alone`` measure time or memory. One
+worker runs them at the end, when all others have ended.
 
-pytest-xdist is not used because its workers depend on native threads: with the standard library patched by gevent,
-as the product and its tests run, it ends with an internal error.
+pytest-xdist is not used because its workers depend on native threads. It ends with an internal error if
+gevent has patched the standard library, as in the product and its tests.
 """
 
 from __future__ import annotations
