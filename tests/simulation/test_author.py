@@ -209,8 +209,11 @@ def new_digests(count: int, repository: str = "shop/large") -> list[str]:
 
 
 Action = tuple[Any, ...]
-"""``flood`` (Pods, names each, namespace), ``digests`` (how many, repository), ``choke`` (organisation, names), ``lose`` (not an author, but what they may wait for), ``try`` (image, how often, pause between,
-timeout, names before it, namespace), ``wait`` (seconds)."""
+"""The actions of an author, by name with their arguments. ``flood``: Pods, names each, namespace.
+``digests``: how many, repository. ``choke``: organization, names. ``lose`` is not an author's, but one may
+wait for it. ``try``: image, how often, pause between, timeout, names before it, namespace. ``wait``:
+seconds.
+"""
 
 
 def act(there: SwrEnvironment, action: Action) -> None:
