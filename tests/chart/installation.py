@@ -152,7 +152,7 @@ class Release:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Delete all webhooks, regardless of their owner, because they would disturb other tests."""
+        """Remove the release and its cluster-wide objects, because a webhook would disturb other tests."""
         self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
         kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
         self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")

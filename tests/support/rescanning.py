@@ -132,7 +132,7 @@ class Rescanner:
         )
 
     def said(self) -> str:
-        """Return all log records as text."""
+        """Return all log lines as text."""
         return "\n".join(self._kept.lines)
 
     def __enter__(self) -> Self:
