@@ -65,7 +65,9 @@ def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -
 
 
 def measure_connections(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return the cost of a review with increasing numbers of connections, and of the bare route on threads."""
+    """Return the cost of a review with increasing numbers of connections, and of the bare route on
+    threads.
+    """
     body = folder / "connections.json"
     body.write_bytes(review(pod(IMAGE)))
     with (

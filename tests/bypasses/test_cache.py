@@ -37,7 +37,9 @@ def wait_for(condition: Any) -> None:
 
 
 def test_revoked_image_is_denied_after_cache_trusted() -> None:
-    """A tag that is pushed again untrusted is denied after ``cache.trusted``, however often it is used (T28)."""
+    """A tag that is pushed again untrusted is denied after ``cache.trusted``, however often it is used
+    (T28).
+    """
     whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=60))
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = RegistryUnavailable("the refresh does not come")

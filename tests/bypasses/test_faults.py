@@ -51,7 +51,9 @@ def numbers_in(docstring: str) -> set[str]:
 
 
 def test_every_fault_is_in_one_document() -> None:
-    """A fault that an attacker could use is in the threat model, all others are in the report on resilience."""
+    """A fault that an attacker could use is in the threat model, all others are in the report on
+    resilience.
+    """
     assert set(read_rows("threat-model.md")) == set(BROKEN)
     assert set(read_rows("resilience.md")) == set(FAULTS) - set(BROKEN)
 

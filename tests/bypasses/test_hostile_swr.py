@@ -230,7 +230,9 @@ def test_pinned_digest_must_match_tag(emulator: Emulator, tmp_path: Path) -> Non
 
 
 def test_digest_only_image_requires_all_tags_trusted(emulator: Emulator, tmp_path: Path) -> None:
-    """It is never read as ``latest``; it is denied, or admitted if every tag of the digest is trusted (T25)."""
+    """It is never read as ``latest``; it is denied, or admitted if every tag of the digest is trusted
+    (T25).
+    """
     emulator.state.set_tag("shop/web:latest", is_trusted=True, digest=SECOND)
     by_digest = f"{HOST}/shop/web@"
     assert finding(wire_stack(emulator.url, tmp_path).decide(by_digest + FIRST)) == "invalid/digest-only"

@@ -1,4 +1,6 @@
-"""Run each fault in turn against a webhook under load, and print a table: ``python -m tests.chaos [ROW...]``."""
+"""Run each fault in turn against a webhook under load, and print a table: ``python -m tests.chaos
+[ROW...]``.
+"""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class Account:
 
     @property
     def _match(self) -> str:
-        return f"//{self.key}{DOMAIN}:"  # for every image, because the image of a control request is in none of the lists
+        return f"//{self.key}{DOMAIN}:"  # includes control requests, which use invented names
 
     @property
     def _secret(self) -> str:

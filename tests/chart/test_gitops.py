@@ -79,7 +79,9 @@ def test_replaced_object_recovers_within_five_seconds(
 def test_sync_reverts_manual_changes_and_keeps_certificate(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path, how: str
 ) -> None:
-    """A changed failurePolicy, a removed namespace and a lenient mode are reverted; the certificate is kept."""
+    """A changed failurePolicy, a removed namespace and a lenient mode are reverted; the certificate is
+    kept.
+    """
     installation = prepare(f"gitops-heal-{how}")
     manifests = installation.render()
     cluster.kubectl(*HEAL[how], stdin=manifests)

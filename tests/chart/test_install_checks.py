@@ -146,7 +146,9 @@ If no replica becomes ready, find the cause:
 def test_notes_warn_of_denials_until_replica_is_ready(
     installation: Installation, stage: str, told: bool
 ) -> None:
-    """Fault E8: they name the failurePolicy Fail, and how to find the cause of a replica that is not ready."""
+    """Fault E8: they name the failurePolicy Fail, and how to find the cause of a replica that is not
+    ready.
+    """
     said = dry_run(installation, {"presets": {"stage": stage}})
     assert (NOTICE.format(NAME, installation.namespace) in said) is told
 

@@ -233,7 +233,9 @@ def test_r20_external_certificates_need_no_api_rights(mode: str) -> None:
 
 
 def test_r22_alerts_use_metrics_of_api_server() -> None:
-    """The webhook cannot see these itself: failed calls, and calls that were admitted by the failure policy."""
+    """The webhook cannot see these itself: failed calls, and calls that were admitted by the failure
+    policy.
+    """
     rules = str(render(EVERYTHING).one("PrometheusRule")["spec"]["groups"])
     assert "apiserver_admission_webhook_rejection_count" in rules
     assert "apiserver_admission_webhook_fail_open_count" in rules

@@ -194,7 +194,9 @@ def test_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emula
 
 
 def test_break_glass_requires_authorized_user(cluster: ControlPlane) -> None:
-    """The annotation takes effect by the user that the API server authenticated, not by its presence (T17)."""
+    """The annotation takes effect by the user that the API server authenticated, not by its presence
+    (T17).
+    """
     note = "--annotations=swr-trust/break-glass=incident 7"
     refused = run(cluster, "glass", UNTRUSTED, note, user="dev")
     assert 'The annotation "swr-trust/break-glass" is ignored: user "dev" may not use it.' in refused

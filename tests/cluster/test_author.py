@@ -141,7 +141,9 @@ def author(
 def test_author_cannot_get_untrusted_image_admitted(
     author: tuple[Author, Emulator],
 ) -> None:
-    """Faults B1 to B4: floods, timing, digests and cancelled reviews, each shorter than the queue before it."""
+    """Faults B1 to B4: floods, timing, digests and cancelled reviews, each shorter than the queue
+    before it.
+    """
     there, emulator = author
     assert there.create(LOST, LOST) == 201
     emulator.state.set_tag(LOST, is_trusted=False)

@@ -113,7 +113,9 @@ def make_list(random: Random) -> list[tuple[int, Any]]:
 
 
 def test_digest_is_trusted_only_by_complete_list() -> None:
-    """Every tag of the digest on every page must be trusted, and the last page must say that it is the last."""
+    """Every tag of the digest on every page must be trusted, and the last page must say that it is the
+    last.
+    """
     for seed in seeds(20):
         random = Random(seed)
         for _ in range(20):

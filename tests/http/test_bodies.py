@@ -87,7 +87,9 @@ class BackgroundReviews:
         self._thread.join()
 
     def check(self, prompt: float = PROMPT) -> None:
-        """Assert that the cached review was always answered, and that memory stayed within the chart's limit."""
+        """Assert that the cached review was always answered, and that memory stayed within the chart's
+        limit.
+        """
         assert self.wrong == []
         assert self.slowest < prompt
         assert self.resident < LIMIT

@@ -99,7 +99,9 @@ HALVES: list[tuple[str, Callable[[Certificate, Certificate], object]]] = [
 def test_incomplete_certificate_pair_keeps_last_valid_pair(
     site: Site, tmp_path: Path, name: str | None, damage: Callable[[Certificate, Certificate], object]
 ) -> None:
-    """The last valid pair is used until both files match again; the metric and the probe report the problem."""
+    """The last valid pair is used until both files match again; the metric and the probe report the
+    problem.
+    """
     before = site.shown(name)
     new = site.other_pair(tmp_path)
     failed = site.server.metric("swr_trust_certificate_reloads_total", result="failed")

@@ -146,7 +146,9 @@ def test_body_waiting_for_budget_is_not_evicted(emulator: Emulator, tmp_path: Pa
 
 
 def test_client_that_does_not_read_is_evicted_first(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C1: slow readers kept their places for ten seconds each, so that kube-apiserver's calls failed."""
+    """Fault C1: slow readers kept their places for ten seconds each, so that kube-apiserver's calls
+    failed.
+    """
     certificate = make_certificate(tmp_path)
     with (
         ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.few_connections") as server,

@@ -49,7 +49,9 @@ def send_partial_handshake(server: ServerProcess, hello: bytes) -> socket.socket
 
 
 def test_partial_handshakes_stay_within_memory_limit(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: no budget counted them; 1,700 connections held 230 MiB with nine bytes each after the hello."""
+    """Fault C2: no budget counted them; 1,700 connections held 230 MiB with nine bytes each after the
+    hello.
+    """
     files = make_certificate(tmp_path)
     arguments, hello = ("--client-ca", str(files.ca)), make_hello()
     with ServerProcess(tmp_path, emulator.url, files, arguments=arguments) as server:

@@ -163,7 +163,9 @@ STUCK = [
 def test_stuck_connection_is_closed_without_plaintext_and_counted(
     short_timeout_server: ServerProcess,
 ) -> None:
-    """It is closed after the deadline of its stage, without a byte in plain text, and no resource stays open."""
+    """It is closed after the deadline of its stage, without a byte in plain text, and no resource
+    stays open.
+    """
     pid, calm = find_worker(short_timeout_server), read_process_stats(find_worker(short_timeout_server))
     context = short_timeout_server.context()
     opened = []

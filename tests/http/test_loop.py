@@ -39,7 +39,9 @@ LARGE = 200
 
 
 def large_policy(mark: str) -> str:
-    """Return the lines of a policy with many rules and exemptions; ``mark`` makes it different from another."""
+    """Return the lines of a policy with many rules and exemptions; ``mark`` makes it different from
+    another.
+    """
     rules = (
         f'  - {{name: "{mark}-{index}", mode: audit, namespaces: ["team-{index}-*"], images: ["{HOST}/t{index}/**"]}}'
         for index in range(LARGE)

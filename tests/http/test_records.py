@@ -48,7 +48,9 @@ def server(emulator: Emulator, tmp_path: Path, report: Path) -> Iterator[ServerP
 def test_endless_tls_key_updates_do_not_stall_loop(
     server: ServerProcess, report: Path, tmp_path: Path, beginning: bytes
 ) -> None:
-    """Fault C1: a connection that sent only key updates stalled the loop for 1.2 s, five of them for 6.8 s."""
+    """Fault C1: a connection that sent only key updates stalled the loop for 1.2 s, five of them for
+    6.8 s.
+    """
     client = Client(server, tmp_path)
     records = client.make_data(beginning) if beginning else b""
     records += b"".join(client.make_update() for _ in range(FLOOD)) + client.make_data(

@@ -377,7 +377,9 @@ def test_failing_image_names_do_not_prolong_outage(organization: str) -> None:
 
 
 def test_image_shared_with_long_pod_is_answered_by_own_namespace_queue() -> None:
-    """Fault B5: a lookup that is joined waits in the queue of each namespace, not only in that of the first."""
+    """Fault B5: a lookup that is joined waits in the queue of each namespace, not only in that of the
+    first.
+    """
     with world(Limits(calls_per_second=10)) as there:
         for _ in range(5):
             there.create(*new_names(100), timeout=30)

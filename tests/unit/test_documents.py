@@ -40,7 +40,9 @@ def headings(path: Path) -> list[tuple[int, str]]:
 
 @functools.cache
 def anchors(path: Path) -> set[str]:
-    """Return the possible link targets in a document: its headings as code hosts spell them, and its anchors."""
+    """Return the possible link targets in a document: its headings as code hosts spell them, and its
+    anchors.
+    """
     found: dict[str, int] = {}
     names: set[str] = set(re.findall(r'<a id="([^"]+)">', read(path)))
     for _, text in headings(path):

@@ -54,7 +54,9 @@ def test_workflow_has_read_permission_by_default(path: Path) -> None:
 
 @EACH
 def test_workflow_scripts_do_not_contain_expressions(path: Path) -> None:
-    """The name of a branch or a title must not become a command: values are passed by environment variables."""
+    """The name of a branch or a title must not become a command: values are passed by environment
+    variables.
+    """
     for job in read(path)["jobs"].values():
         for step in job.get("steps", []):
             assert "${{" not in step.get("run", "")

@@ -143,7 +143,9 @@ def test_both_languages_have_same_keys_and_placeholders(part: str) -> None:
 
 @pytest.mark.parametrize("key", sorted(SAYABLE))
 def test_message_has_clause_and_advice_sentence(key: str) -> None:
-    """``what`` is a clause without a full stop; ``advice`` is a whole sentence, unless the image is admitted."""
+    """``what`` is a clause without a full stop; ``advice`` is a whole sentence, unless the image is
+    admitted.
+    """
     for catalogue in (ENGLISH, CHINESE):
         what, advice = catalogue.what[key], catalogue.advice[key]
         assert what == what.strip()

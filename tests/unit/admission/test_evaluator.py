@@ -314,7 +314,9 @@ def test_each_image_has_one_finding_and_one_effect(
     ],
 )
 def test_image_that_needs_no_lookup_is_not_looked_up(image: str, current: Policy) -> None:
-    """Exempt images work while SWR is down, and an image cannot cause a call to an unconfigured host (T42)."""
+    """Exempt images work while SWR is down, and an image cannot cause a call to an unconfigured host
+    (T42).
+    """
     _, answers = judge(image, current)
     assert answers.asked == []
 

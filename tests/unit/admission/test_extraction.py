@@ -252,7 +252,9 @@ LONGEST = "r.io/" + "a" * 250 + ":" + "t" * 128 + "@sha256:" + "0" * 64
     ],
 )
 def test_overlong_image_is_shortened_to_identifiable_part(image: str, shortened: str) -> None:
-    """Fault C2: text that no image can have is not kept while a review waits; a possible image is kept whole."""
+    """Fault C2: text that no image can have is not kept while a review waits; a possible image is kept
+    whole.
+    """
     use = ImageUse("f", ("containers", "c"), image, "Always", template=True)
     assert shorten(use) == ImageUse("f", ("containers", "c"), shortened, "Always", template=True)
     assert is_reference(image) == is_reference(shortened)

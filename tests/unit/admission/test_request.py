@@ -72,7 +72,9 @@ FACE = "\N{GRINNING FACE}"
 
 @pytest.mark.parametrize("text", ["x" * 253, "x" * 1000, FACE, FACE + "x" * 252, "\u540d" * 1000])
 def test_kept_identity_is_truncated_by_bytes(text: str) -> None:
-    """Fault C2: truncated by characters, 600 bytes of a body were kept as 2 KB. Valid names are kept whole."""
+    """Fault C2: truncated by characters, 600 bytes of a body were kept as 2 KB. Valid names are kept
+    whole.
+    """
     owner = {"apiVersion": text, "kind": text, "name": text, "uid": text, "controller": True}
     obj = pod("a") | {
         "metadata": {"name": text, "generateName": text, "uid": text, "ownerReferences": [owner] * 10}
@@ -127,7 +129,9 @@ def long_texts(count: int) -> list[str]:
 
 
 def test_unused_fields_are_not_decoded() -> None:
-    """Fault C3: 190,000 keys and values of annotations were decoded without a yield, for a tenth of a second."""
+    """Fault C3: 190,000 keys and values of annotations were decoded without a yield, for a tenth of a
+    second.
+    """
     texts = long_texts(30_000)
     obj = pod("a")
     obj["metadata"]["annotations"] = {**dict.fromkeys(texts, texts[0]), "a/b": "x"}

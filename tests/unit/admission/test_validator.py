@@ -281,7 +281,9 @@ NOT_JUDGED = [
 def test_request_that_cannot_be_evaluated_is_treated_by_mode(
     body: AdmissionRequest, error: str, message: str
 ) -> None:
-    """Fault C3: it is denied with a message (T12, T44), warned of or recorded, depending on the mode (T50)."""
+    """Fault C3: it is denied with a message (T12, T44), warned of or recorded, depending on the mode
+    (T50).
+    """
     refused = decide(body)
     assert (refused.effect, refused.allowed, refused.code, refused.message) == (
         Effect.DENY,
@@ -547,7 +549,9 @@ def test_bytes_kept_per_image_while_review_waits_are_bounded() -> None:
 
 
 def test_review_of_many_images_does_not_wait_beyond_image_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C2: reviews of 200 images keep data of each while they wait; a review of few images still waits."""
+    """Fault C2: reviews of 200 images keep data of each while they wait; a review of few images still
+    waits.
+    """
     monkeypatch.setattr(validator_module, "MAX_AWAITED", 2 * FEW)
     waited: list[tuple[str, bool]] = []
 

@@ -48,7 +48,9 @@ def configuration(selector: dict[str, Any], name: str = "swr-trust-webhook") -> 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
-    """Return a cluster with a trusted Pod, an untrusted one that runs an older image, and one of the system."""
+    """Return a cluster with a trusted Pod, an untrusted one that runs an older image, and one of the
+    system.
+    """
     web = {"containerStatuses": [{"name": "main", "imageID": f"{HOST}/shop/web@sha256:{'0' * 64}"}]}
     api = FakeLists(
         {

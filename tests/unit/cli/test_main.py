@@ -247,7 +247,9 @@ CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webho
 def test_serve_rejects_inconsistent_certificate_and_secret_options(
     policy: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A certificate comes either from files or from the cluster, and completely; a Secret has its namespace."""
+    """A certificate comes either from files or from the cluster, and completely; a Secret has its
+    namespace.
+    """
     assert main(["serve", "--config", str(policy), *arguments]) == 2
     assert capsys.readouterr().err == (
         f"swr-trust serve: {message}\nRun 'swr-trust serve --help' for options and examples.\n"

@@ -1,4 +1,6 @@
-"""Events about denials, also those that a mode prevents: their text, their limits, and requests without one."""
+"""Events about denials, also those that a mode prevents: their text, their limits, and requests
+without one.
+"""
 
 from __future__ import annotations
 

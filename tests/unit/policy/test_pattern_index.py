@@ -144,7 +144,9 @@ def test_indexed_policy_equals_exhaustive_comparison(
     ],
 )
 def test_index_compares_few_of_many_patterns(pattern: str, image: str) -> None:
-    """Fault C3: of two hundred rules for as many names one is compared, regardless of where the paths differ."""
+    """Fault C3: of two hundred rules for as many names one is compared, regardless of where the paths
+    differ.
+    """
     index = PatternIndex([[parse_pattern(f"{HOSTS[0]}/{pattern.format(n)}")] for n in range(200)])
     found = list(index.candidates(parse_reference(f"{HOSTS[0]}/{image}")))
     assert [compared.text for compared, _ in found] == [f"{HOSTS[0]}/{pattern.format(7)}"]

@@ -258,7 +258,9 @@ CHANGE = record(b"\1", CHANGE_CIPHER_SPEC)
 def test_partial_record_after_client_hello_is_reported(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes, is_half: bool
 ) -> None:
-    """Fault C2: OpenSSL allocates the declared length of an encrypted record, up to 100 KB for a certificate."""
+    """Fault C2: OpenSSL allocates the declared length of an encrypted record, up to 100 KB for a
+    certificate.
+    """
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
     connection = pair.take_over()
     pair.far.sendall(make_hello() + said)

@@ -101,7 +101,9 @@ def test_simultaneous_wakeups_are_spread_over_many_passes() -> None:
 
 
 def test_simultaneous_timeouts_of_large_work_are_spread_over_passes() -> None:
-    """Fault C3: hundreds of large reviews reached their deadlines together, and were denied within one pass."""
+    """Fault C3: hundreds of large reviews reached their deadlines together, and were denied within one
+    pass.
+    """
 
     def main(loop: Loop) -> None:
         work = LargeWork(lambda: loop.scheduler.checkpoint(WaitReason.WOKEN))
@@ -220,7 +222,9 @@ def test_loop_without_queued_greenlets_is_idle() -> None:
 
 
 def test_woken_review_takes_turn_without_lock() -> None:
-    """Fault C3: no lock is held during the wait, because others need it; a cached answer needs no turn here."""
+    """Fault C3: no lock is held during the wait, because others need it; a cached answer needs no turn
+    here.
+    """
     clock = FakeClock()
     source = FakeTrustSource({"shop/web:1.0": TrustStatus.TRUSTED}, clock)
     locked: list[bool] = []

@@ -282,7 +282,9 @@ def test_wait_for_trial_ends_at_deadline_of_caller() -> None:
 def test_waiting_calls_share_failed_trial_only_if_swr_did_not_answer(
     unanswered: LookupTimeout | None, outcome: str
 ) -> None:
-    """After a start while SWR is down all calls fail at once; one after the other would have too little time."""
+    """After a start while SWR is down all calls fail at once; one after the other would have too
+    little time.
+    """
     guarded = Guarded()
     guarded.authorize()
     outcomes: list[str] = []
@@ -717,7 +719,9 @@ LOGINS: list[tuple[int, Any, type[TrustLookupError], str]] = [
 def test_iam_failure_is_not_image_fault(
     tmp_path: Path, status: int, answer: Any, expected: type[TrustLookupError], message: str
 ) -> None:
-    """A rejected login pauses the credential; other failures are an outage, in which stale trust is served."""
+    """A rejected login pauses the credential; other failures are an outage, in which stale trust is
+    served.
+    """
     settings = CredentialSettings(
         "iamUser", domain_name="acme", user_name="robot", password_file=written(tmp_path / "p", "pw")
     )

@@ -222,7 +222,9 @@ def test_wrong_endpoint_keeps_its_message() -> None:
 
 
 def test_unrouted_image_does_not_switch_to_tag_list() -> None:
-    """Fault D5: before anything is remembered, a control request about an image that no author chose is sent."""
+    """Fault D5: before anything is remembered, a control request about an image that no author chose
+    is sent.
+    """
     asked = Asked(control=NO_ORGANIZATION)
     error = asked.fail()
     assert str(error) == "the API gateway answers 404 APIGW.0101 about this image, and not about others"

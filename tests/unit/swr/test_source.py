@@ -1,4 +1,6 @@
-"""Credentials and transports of registries are created before the first lookup, and shared if they are equal."""
+"""Credentials and transports of registries are created before the first lookup, and shared if they are
+equal.
+"""
 
 from __future__ import annotations
 

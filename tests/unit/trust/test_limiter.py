@@ -175,7 +175,9 @@ def test_unused_reservation_returns_its_token() -> None:
 
 
 def test_blocked_account_is_not_called_for_half_an_hour() -> None:
-    """Fault D6: a second answer of a call in flight does not prolong the pause, and no shorter one ends it."""
+    """Fault D6: a second answer of a call in flight does not prolong the pause, and no shorter one
+    ends it.
+    """
     limited = Limited()
     pause = limited.limiter.block(LONGEST_BLOCK)
     assert LONGEST_BLOCK <= pause <= LONGEST_BLOCK * 1.1
