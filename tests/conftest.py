@@ -1,8 +1,8 @@
-"""Fixtures that every test may use, and the rules that every test keeps."""
+"""Fixtures for all tests, and rules that apply to every test."""
 
 from __future__ import annotations
 
-# Before everything else.
+# First, before any other import.
 import tests.support.patched  # noqa: F401  # isort: skip
 
 import os
@@ -18,14 +18,14 @@ from tests.support.serving import ServerProcess, make_certificate
 
 _ASSETS = "KUBEBUILDER_ASSETS"
 
-# How long an input takes to make or to judge says more of the machine than of the code.
+# The time to draw or evaluate an input depends more on the machine than on the code.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test sees the proxies, credentials or home of the machine it runs on."""
+    """Hide the proxies, credentials and home directory of the machine from every test."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("HUAWEICLOUD_", "HC_CONTAINER_")):
             monkeypatch.delenv(name)
@@ -34,21 +34,21 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    """An emulator of SWR with the images of ``seed.yaml``."""
+    """Return an emulator of SWR with the images of ``seed.yaml``."""
     with Emulator() as running:
         yield running
 
 
 @pytest.fixture
 def server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
-    """The webhook in a process of its own, in front of the emulator."""
+    """Return the webhook in its own process, in front of the emulator."""
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A real API server with controllers, one for the whole run."""
+    """Return a real API server with controllers, shared by the whole run."""
     assets = os.environ.get(_ASSETS)
     if not assets:
         pytest.skip(f"{_ASSETS} names no folder with etcd and kube-apiserver")
@@ -57,14 +57,14 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever needs the API server."""
+    """Mark every test that needs the API server."""
     for item in items:
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cluster)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that the tests against a real API server were skipped."""
+    """Report prominently that the tests against a real API server were skipped."""
     skipped = [
         report for report in terminalreporter.stats.get("skipped", []) if _ASSETS in str(report.longrepr)
     ]

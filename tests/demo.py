@@ -1,10 +1,10 @@
-"""``make run``: the webhook at work, against the emulator, shown on sample Pods.
+"""``make run``: run the webhook against the emulator and show its decisions on sample Pods.
 
-With ``--config`` the webhook serves against the real SWR instead, with a certificate made for the
-loopback address. ``DEMO_ONCE=1`` ends after the table; its exit code then says whether every
-verdict was the expected one.
+With ``--config`` the webhook serves against the real SWR instead, with a certificate made for the loopback
+address. ``DEMO_ONCE=1`` ends after the table; its exit code then says whether every finding was the expected
+one.
 
-Each run has a port of its own, 8443 or the next free one, and keeps its files in ``.run/PORT``.
+Each run has its own port, 8443 or the next free one, and keeps its files in ``.run/PORT``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HOST = "swr.cn-north-4.myhuaweicloud.com"
 RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"
 FOLDER = ROOT / ".run"
 PORT = 8443
-"""The port that the README calls."""
+"""The port that the README uses."""
 
 MAX_RUNS = 100
 """Ports that are tried, from PORT on."""
@@ -41,7 +41,7 @@ MAX_RUNS = 100
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A Pod to try, and what is expected of it."""
+    """A Pod, and the expected decision."""
 
     title: str
     spec: dict[str, Any]
@@ -73,7 +73,7 @@ SAMPLES = (
 
 
 def main() -> int:
-    """Run the demonstration, or the webhook with a configuration of the user's."""
+    """Run the demonstration, or the webhook with the user's configuration."""
     parser = argparse.ArgumentParser(description="Shows the webhook at work.")
     parser.add_argument("--config", help="serve with this policy against the real SWR")
     options = parser.parse_args()
@@ -92,7 +92,7 @@ def main() -> int:
 
 @contextmanager
 def _reserve_port() -> Iterator[int]:
-    """Yield a free port that no other run takes meanwhile, and say so if it is not the usual one."""
+    """Yield a free port that no other run takes in the meantime, and print it if it is not the usual one."""
     FOLDER.mkdir(exist_ok=True)
     for port in range(PORT, PORT + MAX_RUNS):
         with (FOLDER / f"{port}.lock").open("wb") as lock:
@@ -135,7 +135,7 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
             return 0 if good else 1
         console.print("Try one by hand, in another terminal:\n")
         ca = certificate.ca.relative_to(ROOT)
-        # In one line each, however narrow the terminal is, so that they can be copied.
+        # On one line each at any terminal width, so that they can be copied.
         print(
             f"curl --cacert {ca} -H 'Content-Type: application/json' "
             f"--data @{body.relative_to(ROOT)} {server.url}/validate\n\n"
@@ -182,7 +182,7 @@ def _show(console: Console, server: ServerProcess) -> bool:
 
 
 def review(spec: dict[str, Any]) -> bytes:
-    """Return the recorded review of ``kubectl run web`` with another spec in its Pod."""
+    """Return the recorded review of ``kubectl run web`` with another Pod spec."""
     recorded = json.loads(RECORDED.read_bytes())
     recorded["request"]["object"]["spec"] = spec
     return json.dumps(recorded).encode()

@@ -1,4 +1,4 @@
-"""Measures everything, or the parts that are named, and prints a table of each."""
+"""Run all benchmarks, or the named parts, and print a table of each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CLUSTER_PARTS: dict[str, tuple[str, ClusterPart]] = {
 
 
 def main() -> int:
-    """Return 0 where every figure is as wanted, 1 where one is not."""
+    """Return 0 if every figure is within its limit, otherwise 1."""
     parser = argparse.ArgumentParser(description="Measures the webhook against floors of the same run.")
     names = [*PARTS, *CLUSTER_PARTS]
     parser.add_argument("parts", nargs="*", choices=[*names, []], help="which parts (default: all)")
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _measure(name: str) -> list[Figure] | None:
-    """Return the figures of one part, ``None`` where it has to be left out."""
+    """Return the figures of one part, ``None`` if it has to be left out."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     with tempfile.TemporaryDirectory() as path, Emulator() as emulator:
         folder = Path(path)

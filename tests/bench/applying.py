@@ -1,4 +1,4 @@
-"""Many ``kubectl apply`` at once: every Deployment must get its Pod, and nothing be refused wrongly."""
+"""Many ``kubectl apply`` at once: every Deployment must get its Pod, and no Pod is denied wrongly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATENCY = 0.1
 """Seconds of a call to SWR."""
 
 STALE_WAIT = 300.0
-"""Seconds for all Pods to be there: the controllers' own limit of calls is what takes longest."""
+"""Seconds until all Pods must exist: the controllers' own rate limit takes longest."""
 
 WATCHED = [
     {
@@ -42,7 +42,7 @@ WATCHED = [
 def measure_applying(
     folder: Path, certificate: Certificate, emulator: Emulator, assets: Path
 ) -> list[Figure]:
-    """Return how many of 200 Deployments got their Pod, each of them with an image of its own."""
+    """Return how many of 200 Deployments got their Pod, each with an image of its own."""
     home = folder / "applying"
     home.mkdir()
     figures: list[Figure] = []
@@ -78,7 +78,7 @@ def measure_applying(
 
 
 def _write(emulator: Emulator, home: Path, namespace: str, jobs: int) -> list[Path]:
-    """Write one file per job, and let SWR trust the images in them."""
+    """Write one file per job, and mark the images in them as trusted in SWR."""
     files = []
     each = DEPLOYMENTS // jobs
     for job in range(jobs):
@@ -122,7 +122,7 @@ def _apply(cluster: ControlPlane, assets: Path, home: Path, files: list[Path]) -
 
 
 def _await_pods(cluster: ControlPlane, namespace: str) -> int:
-    """Wait until there is a Pod for each Deployment, and return how many there are."""
+    """Wait until each Deployment has a Pod, and return how many Pods there are."""
     ends = time.monotonic() + STALE_WAIT
     count = 0
     while count < DEPLOYMENTS and time.monotonic() < ends:

@@ -1,4 +1,4 @@
-"""A cached review beside bodies and Pods at the bounds of what is allowed: how long it waits, what memory is taken."""
+"""Latency of a cached review, and memory, beside bodies and Pods at the size limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from webhook.server.reviews import MAX_BODY
 SECONDS = 4.0
 SENDERS = 20
 SLOWEST = 100.0
-"""Milliseconds that a cached review may wait on a quiet machine."""
+"""Milliseconds that a cached review may take on a quiet machine."""
 
 MEMORY = 512.0
 """Mebibytes: the chart's limit."""
@@ -34,7 +34,7 @@ NAMES = itertools.count()
 
 
 def measure_bounds(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return what each kind of load does to a cached review beside it, and to the memory."""
+    """Return the effect of each kind of load on a cached review beside it, and on memory."""
     figures: list[Figure] = []
     policy = "cache: {trusted: 1h}\nlookup: {callsPerSecond: 50}\n"
     with ServerProcess(folder, emulator.url, certificate, policy) as server:
@@ -93,7 +93,7 @@ LOADS: dict[str, Callable[[], bytes]] = {
 
 
 class _Seen:
-    """Latencies in milliseconds, and the most memory in MiB."""
+    """Latencies in milliseconds, and the peak memory in MiB."""
 
     def __init__(self, took: list[float], memory: float) -> None:
         took = sorted(took)
@@ -126,7 +126,7 @@ def _measure_under_load(server: ServerProcess, certificate: Certificate, worker:
 
 @contextlib.contextmanager
 def _load(server: ServerProcess, certificate: Certificate, what: str) -> Iterator[None]:
-    """Send a body over many connections, again and again, from a process of its own; nothing for ``""``."""
+    """Send a body over many connections repeatedly, from another process; nothing for ``""``."""
     if not what:
         yield
         return

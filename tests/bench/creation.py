@@ -1,4 +1,4 @@
-"""Pods created through a real API server: without a webhook, with a bare one, with ours."""
+"""Pods created through a real API server: without a webhook, with a bare one, with this one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class _Creator:
 def measure_creation(
     folder: Path, certificate: Certificate, emulator: Emulator, assets: Path
 ) -> list[Figure]:
-    """Return what the webhook adds to the creation of a Pod."""
+    """Return the time that the webhook adds to the creation of a Pod."""
     home = folder / "cluster"
     home.mkdir()
     with (

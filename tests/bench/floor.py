@@ -1,7 +1,7 @@
-"""The floor: a bare Flask route that decodes and encodes the same typed structures, and nothing else.
+"""The baseline: a bare Flask route that decodes and encodes the same typed structures, and does nothing else.
 
-``python -m tests.bench.floor --worker ours`` serves it under the webhook's own worker and settings,
-``--worker gthread`` under gunicorn's threads, 32 of them.
+``python -m tests.bench.floor --worker ours`` serves it with the webhook's own worker and settings, ``--worker
+gthread`` with gunicorn's threads, 32 of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ THREADS = 32
 
 
 class FloorProcess:
-    """The floor in a process of its own, ready when entered."""
+    """The baseline in its own process, ready when entered."""
 
     def __init__(self, folder: Path, certificate: Certificate, worker: str) -> None:
         self.port = free_port()

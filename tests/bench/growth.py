@@ -1,8 +1,8 @@
-"""How the cost of a warm review grows: with bytes, images, rules, what is remembered, connections.
+"""Growth of the cost of a warm review with bytes, images, rules, cached images and connections.
 
-Cost is the time that the worker's threads are on a processor, so that other work on the machine hardly
-shows. Linear means that what one more byte, or one more image, costs does not rise: the slope of the
-last step is compared with the median slope of the steps before it, which takes the fixed cost out.
+Cost is the processor time of the worker's threads, which other work on the machine hardly affects. Growth is
+linear if the cost of one more byte, or one more image, does not rise. The slope of the last step is compared
+with the median slope of the steps before it, which removes the fixed cost.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ DISTINCT = (1, 1_000, 10_000)
 CONNECTIONS = (1, 16, 128, 512)
 
 STEEPER = 1.5
-"""How much steeper the last step may be than those before it."""
+"""The factor by which the last step may be steeper than those before it."""
 
 QUICK = "lookup: {callsPerSecond: 1000}\ncache: {trusted: 1h}\n"
 
 
 def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return how the cost grows with bytes, images, rules and distinct images."""
+    """Return the growth of the cost with bytes, images, rules and distinct images."""
     for index in range(max(*USES, *DISTINCT)):
         emulator.state.set_tag(f"many/web-{index}:1", is_trusted=True)
     with _serve(folder, certificate, emulator, QUICK) as measure:
@@ -65,7 +65,9 @@ def measure_growth(folder: Path, certificate: Certificate, emulator: Emulator) -
 
 
 def measure_connections(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return what a review costs over more and more connections, and the bare route on threads."""
+    """Return the cost of a review with increasing numbers of connections, and of the bare route on
+    threads.
+    """
     body = folder / "connections.json"
     body.write_bytes(review(pod(IMAGE)))
     with (
@@ -101,7 +103,7 @@ def measure_connections(folder: Path, certificate: Certificate, emulator: Emulat
 def _serve(
     folder: Path, certificate: Certificate, emulator: Emulator, policy: str
 ) -> Iterator[Callable[[list[bytes], int], Callable[[], float]]]:
-    """Serve, and give what makes a measurement of bodies, after each of them was asked once."""
+    """Start a server, and return a function that measures bodies after each was sent once."""
     home = folder / f"server-{len(list(folder.iterdir()))}"
     home.mkdir()
     with ServerProcess(home, emulator.url, certificate, policy) as server:

@@ -1,6 +1,6 @@
-"""A client that costs much less than the server: one thread, keep-alive TLS, prepared bytes.
+"""A load generator that costs much less than the server: one thread, keep-alive TLS, prepared bytes.
 
-Runs as a process of its own (``python -m tests.bench.load``), so that its work is not the server's.
+Runs in its own process (``python -m tests.bench.load``), so that its cost is not counted as the server's.
 Prints one JSON object: requests, seconds, and the latencies' median and 99th percentile in seconds.
 """
 
@@ -25,14 +25,14 @@ WARM_UP = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run came to."""
+    """The result of a run."""
 
     requests: int
     seconds: float
     median: float
     p99: float
     all_requests: int
-    """With those of the warm-up."""
+    """Including those of the warm-up."""
 
     @property
     def per_second(self) -> float:
@@ -41,7 +41,7 @@ class Load:
 
 
 def run_load(port: int, ca: Path, body: Path, *, connections: int = 16, seconds: float = 1.0) -> Load:
-    """Run the client in a process of its own against ``/validate`` on ``port``."""
+    """Run the client in its own process against ``/validate`` on ``port``."""
     command = [sys.executable, "-m", "tests.bench.load", str(port), str(ca), str(body)]
     command += ["--connections", str(connections), "--seconds", str(seconds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 60)
@@ -68,7 +68,7 @@ def connect(port: int, ca: Path) -> ssl.SSLSocket:
 
 
 def is_whole(answer: bytes | bytearray) -> bool:
-    """Whether a response with a Content-Length is there to its end; raises if its status is not 200."""
+    """Whether a response with a Content-Length is complete; raises if its status is not 200."""
     head, end, rest = bytes(answer).partition(b"\r\n\r\n")
     if not end:
         return False
@@ -93,7 +93,7 @@ class _Connection:
         self.socket.setblocking(False)
 
     def receive(self) -> bool:
-        """Take what is there; whether the response is whole."""
+        """Read the available bytes; return whether the response is complete."""
         try:
             while data := self.socket.recv(65536):
                 self.answer += data

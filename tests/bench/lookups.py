@@ -1,4 +1,4 @@
-"""Cold reviews: what a lookup adds, how many calls a crowd makes, what memory holds."""
+"""Cold reviews: the time of a lookup, the number of calls of many clients, the size of the cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK = "lookup: {callsPerSecond: 1000}\ncache: {trusted: 1h}\n"
 
 
 def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return what ten distinct cold images add to a review, in round trips to SWR."""
+    """Return the time that ten distinct cold images add to a review, in round trips to SWR."""
     extra: list[float] = []
     with ServerProcess(folder, emulator.url, certificate) as server:
         client = connect(server.port, certificate.ca)
@@ -49,7 +49,7 @@ def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) ->
         clients = []
         for _ in range(CROWD):
             client = connect(server.port, certificate.ca)
-            _time(client, review(pod(WARM)))  # as kube-apiserver's connections, it has been used before
+            _time(client, review(pod(WARM)))  # like kube-apiserver's connections, it has been used before
             clients.append(client)
         emulator.set_latency(1.0)
         for client in clients:

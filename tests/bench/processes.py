@@ -1,4 +1,4 @@
-"""What a server's process costs: processor time and memory, as Linux counts them."""
+"""Processor time and memory of a server's process, as Linux counts them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.bench.load import is_whole, prepare
 
 
 def worker_of(arbiter: int) -> int:
-    """Return the id of the one worker below a gunicorn arbiter."""
+    """Return the id of the only worker below a gunicorn arbiter."""
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(arbiter)], capture_output=True, text=True)
     return int(listed.stdout.split()[0])
 
@@ -22,15 +22,15 @@ def resident(process: int) -> float:
 
 
 def busy(process: int) -> float:
-    """Return the seconds that all threads of a process have been on a processor."""
+    """Return the processor seconds of all threads of a process."""
     stats = Path(f"/proc/{process}/task").glob("*/schedstat")
     return sum(int(path.read_text().split()[0]) for path in stats) / 1e9
 
 
 def cost_of(process: int, client: ssl.SSLSocket, bodies: list[bytes], count: int) -> float:
-    """Return the seconds on a processor that one of ``count`` reviews costs; ``bodies`` take turns.
+    """Return the processor seconds per review for ``count`` reviews; ``bodies`` alternate.
 
-    Unlike the time that a review takes, it hardly depends on what else the machine does.
+    Unlike the latency of a review, it hardly depends on other work on the machine.
     """
     before = busy(process)
     for index in range(count):
@@ -41,7 +41,7 @@ def cost_of(process: int, client: ssl.SSLSocket, bodies: list[bytes], count: int
 
 
 def receive(client: ssl.SSLSocket) -> bytes:
-    """Return one whole response; raises ``AssertionError`` where the server hangs up instead."""
+    """Return one whole response; raises ``AssertionError`` if the server closes the connection instead."""
     answer = bytearray()
     while not is_whole(answer):
         data = client.recv(65536)

@@ -1,4 +1,4 @@
-"""What was measured, and the tables that show it, on a terminal and as Markdown."""
+"""Figures, and the tables that show them on a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDS = "<!-- make bench writes to here -->"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of a table. ``good`` is ``None`` where nothing was wanted of the figure."""
+    """One line of a table. ``good`` is ``None`` if the figure has no limit."""
 
     what: str
     seen: str
@@ -31,23 +31,23 @@ class Figure:
 
     @property
     def mark(self) -> str:
-        """Whether it is as wanted, in a word."""
+        """Return in one word whether the figure is within its limit."""
         return {None: "", True: "yes", False: "NO"}[self.good]
 
 
 def at_most(what: str, seen: float, limit: float, unit: str = "") -> Figure:
-    """Return a line for a figure that may be ``limit`` and no more."""
+    """Return a line for a figure with an upper limit."""
     return Figure(what, f"{seen:.2f}{unit}", f"<= {limit:g}{unit}", seen <= limit)
 
 
 def at_least(what: str, seen: float, limit: float) -> Figure:
-    """Return a line for a figure that must be ``limit`` or more."""
+    """Return a line for a figure with a lower limit."""
     return Figure(what, f"{seen:.2f}", f">= {limit:g}", seen >= limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What each of several things came to, round by round."""
+    """The figures of several things, round by round."""
 
     seen: Mapping[str, Sequence[float]]
 
@@ -56,13 +56,15 @@ class Rounds:
         return statistics.median(self.seen[name])
 
     def ratio(self, one: str, other: str) -> float:
-        """Return the median of one over the other, compared within each round: both saw the same machine."""
+        """Return the median ratio of two things, compared within each round, because both ran on the same
+        machine then.
+        """
         pairs = zip(self.seen[one], self.seen[other], strict=True)
         return statistics.median(first / second for first, second in pairs)
 
 
 def interleave(runs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> Rounds:
-    """Run everything in turns, ``rounds`` times."""
+    """Run all functions alternately, ``rounds`` times."""
     seen: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -98,14 +100,14 @@ def render_markdown(tables: Mapping[str, Sequence[Figure]], load: str) -> str:
 
 
 def write_into_docs(markdown: str) -> None:
-    """Put the tables between the marks of both documents: the same figures in both languages."""
+    """Write the tables between the marks of both documents: the same figures in both languages."""
     for name in ("performance.md", "performance.zh-CN.md"):
         path = ROOT / "docs" / name
         path.write_text(put_between_marks(path.read_text(encoding="utf-8"), markdown), encoding="utf-8")
 
 
 def put_between_marks(text: str, markdown: str) -> str:
-    """Return the text with what stands between its marks replaced."""
+    """Return the text with the part between its marks replaced."""
     before, begins, rest = text.partition(BEGINS)
     _, ends, after = rest.partition(ENDS)
     if not begins or not ends:

@@ -1,4 +1,4 @@
-"""Warm reviews: what deciding costs over a bare route, against another language, over many rules."""
+"""Warm reviews: the cost of a decision over a bare route, against another language, with many rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES = 200
 
 
 def measure_warm(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return requests a second against the floors."""
+    """Return requests per second against the baselines."""
     body = _write(folder, "warm.json", review(pod(IMAGE)))
     peer = build_peer(folder)
     with ExitStack() as stack:
@@ -53,7 +53,7 @@ def measure_warm(folder: Path, certificate: Certificate, emulator: Emulator) -> 
 
 
 def measure_policy(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
-    """Return what 200 rules and 200 exemptions add to a warm review."""
+    """Return the cost of 200 rules and 200 exemptions in a warm review."""
     body = _write(folder, "policy.json", review(pod(IMAGE)))
     with (
         ServerProcess(_below(folder, "short"), emulator.url, certificate) as short,
@@ -82,7 +82,7 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def many_rules(count: int) -> str:
-    """Return so many rules and exemptions, none of which is about the images of other measurements."""
+    """Return so many rules and exemptions, none of which covers the images of other measurements."""
     rules = (
         f'  - {{name: r{index}, mode: audit, namespaces: ["team-{index}-*"], images: ["{HOST}/t{index}/**"]}}'
         for index in range(count)

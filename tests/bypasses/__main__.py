@@ -1,4 +1,4 @@
-"""``make defences``: make each mistake in a copy of the repository and see its test fail.
+"""``make defences``: apply each mistake to a copy of the repository and check that its test fails.
 
 python -m tests.bypasses [CASE...]
 """
@@ -17,11 +17,11 @@ from tests.bypasses.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 TEST_FAILED = 1
-"""Pytest's exit code for failed tests; others are for tests that did not even run."""
+"""Pytest's exit code for failed tests; other codes mean that the tests did not run."""
 
 
 def main(cases: list[str]) -> int:
-    """Try the mistakes of these cases, or all; the exit code is how many went unnoticed, at most 1."""
+    """Try the mistakes of these cases, or all; the exit code is 1 if a mistake was not detected."""
     unnoticed = 0
     chosen = [item for item in (*MISTAKES, *FAULTS) if not cases or set(cases) & set(item.cases)]
     with tempfile.TemporaryDirectory(prefix="defences-") as folder:
@@ -55,7 +55,7 @@ def _try(copy: Path, item: Mistake) -> tuple[int, str]:
 
 
 def apply(root: Path, edit: Edit) -> None:
-    """Make an edit; the old text must be there exactly once."""
+    """Apply an edit; the old text must occur exactly once."""
     path = root / edit.path
     text = path.read_text(encoding="utf-8")
     if text.count(edit.old) != 1:

@@ -1,4 +1,4 @@
-"""The mistakes behind the faults of connections: who gives way, and what each may hold (see ``faults.py``)."""
+"""The mistakes behind the faults of connections: eviction, and limits for each (see ``faults.py``)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ANY_BUFFERS: Final = (WORKER, "listener.setsockopt(socket.SOL_SOCKET, buffer, B
 CONNECTION_FAULTS: Final = (
     mistake(
         "C1",
-        "whoever reads no answer gives way to nobody",
+        "a client that reads no answer is not evicted",
         f"{T_PLACES}::test_client_that_does_not_read_is_evicted_first",
         (
             WORKER,
@@ -41,13 +41,13 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C1",
-        "each makes room for all that have come with it",
+        "each connection evicts for all that arrived with it",
         f"{T_WORKER}::test_burst_evicts_only_as_many_connections_as_needed",
         (WORKER, "if len(self._served) >= self.worker", "if len(self._pool) > self.worker"),
     ),
     mistake(
         "C1",
-        "who was cut has a place until it has ended",
+        "an aborted connection keeps its place until it has ended",
         f"{T_WORKER}::test_evicted_connection_leaves_eviction_queue",
         (
             WORKER,
@@ -57,7 +57,7 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C1",
-        "who was cut is waited for again",
+        "an aborted connection is waited for again",
         f"{T_WORKER}::test_evicted_connection_leaves_eviction_queue",
         (
             WORKER,
@@ -73,43 +73,43 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "nobody knows of halves of handshakes",
+        "partial handshakes are not counted",
         f"{T_CONNECTIONS}::test_partial_record_after_client_hello_is_reported",
         (CONNECTIONS, "if after > CHANGE_CIPHER_SPEC:", "if after < 0:"),
     ),
     mistake(
         "C2",
-        "any number of connections may have half of a handshake",
+        "any number of connections may have a partial handshake",
         f"{T_WORKER}::test_oldest_incomplete_handshake_is_evicted",
         _ANY_HALVES,
     ),
     mistake(
         "C2",
-        "the same, seen by the memory of the process",
+        "the same, detected by the memory of the process",
         f"{T_HANDSHAKES}::test_partial_handshakes_stay_within_memory_limit",
         _ANY_HALVES,
     ),
     mistake(
         "C2",
-        "the kernel keeps as much as it likes of what nobody reads",
+        "the kernel buffers any amount of unread data",
         f"{T_KERNEL}::test_unread_request_data_in_kernel_is_bounded",
         _ANY_BUFFERS,
     ),
     mistake(
         "C2",
-        "the kernel keeps as much as it likes of an answer",
+        "the kernel buffers any amount of an answer",
         f"{T_KERNEL}::test_unsent_responses_after_large_reads_are_bounded",
         _ANY_BUFFERS,
     ),
     mistake(
         "C2",
-        "a client may take an answer long after the connection was closed",
+        "a client may read an answer long after the connection was closed",
         f"{T_KERNEL}::test_unsent_response_is_discarded_soon_after_close",
         (CONNECTIONS, "CLOSED_SECONDS * 1000", "0"),
     ),
     mistake(
         "C2",
-        "a body has its room until its answer is read",
+        "a body keeps its budget until its answer is read",
         f"{T_PLACES}::test_unread_response_does_not_hold_body_budget",
         (
             WORKER,
@@ -119,7 +119,7 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "bodies that wait for room may take all places",
+        "bodies that wait for the budget may take all connections",
         f"{T_PLACES}::test_bodies_waiting_for_budget_leave_connections_for_others",
         (
             WORKER,
@@ -129,7 +129,7 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "bodies that have a part of the share each wait for each other",
+        "bodies with a part of the budget wait for each other",
         "tests/unit/server/test_body_budget.py::test_partly_received_bodies_do_not_deadlock",
         (
             "webhook/server/body_budget.py",

@@ -1,9 +1,9 @@
-"""The mistakes that would open the gate, each with the test that sees it.
+"""Mistakes that would open a bypass, each with the test that detects it.
 
-A mistake is an edit of the source: a defence taken away, or a shortcut put in that somebody's gate
-really had. ``make defences`` makes each of them in a copy of the repository and demands that its test
-fails there. That the edits still fit the source, and that every case of ``docs/threat-model.md`` has
-one, is part of the suite.
+A mistake is an edit of the source: it removes a defense, or adds a shortcut that other admission webhooks
+really had. ``make defences`` applies each of them to a copy of the repository and requires that its test
+fails there. The suite checks that the edits still fit the source, and that every case of
+``docs/threat-model.md`` has one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ MIRROR: Final = f"{T_EXTRACTION}::test_mirror_pod_is_accepted_from_its_own_node_
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A piece of source that occurs once in ``path``, and what stands there instead."""
+    """A piece of source that occurs once in ``path``, and its replacement."""
 
     path: str
     old: str
@@ -75,7 +75,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A way to get one of ``cases`` wrong, and the test (``path::name``) that fails then."""
+    """A wrong implementation of one of ``cases``, and the test (``path::name``) that then fails."""
 
     cases: tuple[str, ...]
     mistake: str
@@ -97,37 +97,37 @@ _TRUST_OWNER: Final = (
 MISTAKES: Final = (
     mistake(
         "T01 T02",
-        "init containers and native sidecars are not looked at",
+        "init containers and native sidecars are not evaluated",
         ANYWHERE,
         (EXTRACTION, "return spec.containers, spec.init_containers,", "return spec.containers, None,"),
     ),
     mistake(
         "T03",
-        "ephemeral containers are not looked at",
+        "ephemeral containers are not evaluated",
         ANYWHERE,
         (EXTRACTION, "spec.init_containers, spec.ephemeral_containers", "spec.init_containers, None"),
     ),
     mistake(
         "T03",
-        "the subresource that kubectl debug uses is not judged",
+        "the subresource that kubectl debug uses is not evaluated",
         f"{T_EXTRACTION}::test_requests_are_classified",
         (EXTRACTION, 'frozenset({"status",', 'frozenset({"ephemeralcontainers", "status",'),
     ),
     mistake(
         "T04",
-        "a debug container answers for all others of its Pod",
+        "a debug container is denied because of another image of its Pod",
         f"{T_EXTRACTION}::test_only_added_container_is_evaluated",
         (EXTRACTION, "    if not old:\n        return uses\n", "    return uses\n"),
     ),
     mistake(
         "T05",
-        "image volumes are not looked at",
+        "image volumes are not evaluated",
         ANYWHERE,
         (EXTRACTION, "        if volume.image is not None:", "        if volume.image is volume:"),
     ),
     mistake(
         "T06",
-        "an update is not judged at all",
+        "an update is not evaluated",
         f"{T_VALIDATOR}::test_update_is_evaluated_for_changed_images_only",
         (
             EXTRACTION,
@@ -137,7 +137,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T06",
-        "an image counts as known wherever it stood in the old object",
+        "an image counts as known anywhere in the old object",
         f"{T_EXTRACTION}::test_swapped_images_are_evaluated",
         (
             EXTRACTION,
@@ -147,13 +147,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T07 T04",
-        "an update is judged like a creation",
+        "an update is evaluated like a creation",
         f"{T_VALIDATOR}::test_update_is_evaluated_for_changed_images_only",
         (VALIDATOR, 'request.operation == "UPDATE"', 'request.operation == "NEVER"'),
     ),
     mistake(
         "T08",
-        "scaling down is not judged, whatever else it changes",
+        "an update that scales down is never evaluated",
         f"{T_VALIDATOR}::test_image_change_with_scale_down_is_evaluated",
         (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
         (
@@ -166,7 +166,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T09",
-        "an object that is being deleted is not judged",
+        "an object that is being deleted is not evaluated",
         OBJECT,
         (
             OBJECTS,
@@ -178,7 +178,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T10",
-        "a workload of no replicas is not judged",
+        "a workload with zero replicas is not evaluated",
         f"{T_VALIDATOR}::test_deployment_with_zero_replicas_is_evaluated",
         (OBJECTS, '    node_name: str = ""\n', '    node_name: str = ""\n    replicas: int | None = None\n'),
         (
@@ -190,19 +190,19 @@ MISTAKES: Final = (
     ),
     mistake(
         "T11",
-        "a placeholder passes in a Pod, too",
+        "a placeholder is admitted in a Pod, too",
         TABLE,
         (EVALUATOR, "if use.template and use.image in PLACEHOLDERS:", "if use.image in PLACEHOLDERS:"),
     ),
     mistake(
         "T11",
-        "a placeholder in a template is refused",
+        "a placeholder in a template is denied",
         f"{T_EVALUATOR}::test_placeholder_in_template_causes_warning_only",
         (EVALUATOR, "if use.template and use.image in PLACEHOLDERS:", "if not use.image and not use.place:"),
     ),
     mistake(
         "T12",
-        "a kind that nobody taught us to read is admitted",
+        "an unknown kind is admitted",
         f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         (VALIDATOR, "if target is TargetKind.UNKNOWN:", "if target is None:"),
         (VALIDATOR, _IGNORED, "if target in (TargetKind.IGNORED, TargetKind.UNKNOWN) or"),
@@ -215,25 +215,25 @@ MISTAKES: Final = (
     ),
     mistake(
         "T12 T25",
-        "what is no reference is beyond every rule",
+        "no rule applies to an invalid reference",
         f"{T_VALIDATOR}::test_unreadable_image_does_not_bypass_strict_rule",
         (MODEL, "self._index.catching_all & scope.rules", "0"),
     ),
     mistake(
         "T13 T15",
-        "a Pod that says who owns it is taken at its word",
+        "the owner references of a Pod are trusted",
         OBJECT,
         (VALIDATOR, _IGNORED, _TRUST_OWNER.format(what="owner_references")),
     ),
     mistake(
         "T14",
-        "an empty list of owners counts as owners that were all approved",
+        "an empty list of owners counts as approved owners",
         OBJECT,
         (VALIDATOR, _IGNORED, _TRUST_OWNER.format(what="owner_references == []")),
     ),
     mistake(
         "T16",
-        "a result that stands in an annotation is believed",
+        "a finding in an annotation of the Pod is trusted",
         OBJECT,
         (
             VALIDATOR,
@@ -243,7 +243,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T17",
-        "anybody may break the glass",
+        "any user may use break-glass",
         f"{T_VALIDATOR}::test_break_glass_of_unauthorized_user_is_ignored",
         (
             MODEL,
@@ -253,7 +253,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T17",
-        "a glass that was broken needlessly leaves no record",
+        "an unnecessary use of break-glass is not recorded",
         f"{T_VALIDATOR}::test_break_glass_is_recorded_even_if_not_needed",
         (
             VALIDATOR,
@@ -279,7 +279,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T19",
-        "a registry is known by the beginning of its host",
+        "a registry is recognized by a prefix of its host",
         TABLE,
         (
             REGISTRIES,
@@ -289,13 +289,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T19",
-        "a pattern's host is compared by its end without a dot",
+        "a pattern's host is compared by its suffix without the dot",
         f"{T_PATTERNS}::test_patterns_match_whole_components",
         (PATTERNS, "suffix = self.domain[1:]", "suffix = self.domain[2:]"),
     ),
     mistake(
         "T20",
-        "a pattern is compared by the beginning of the path",
+        "a pattern is compared by a prefix of the path",
         f"{T_PATTERNS}::test_patterns_match_whole_components",
         (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
     ),
@@ -307,7 +307,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T21",
-        "an unknown region is answered for by the first one",
+        "an unknown region is looked up in the first one",
         TABLE,
         (
             REGISTRIES,
@@ -317,7 +317,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T22",
-        "a dollar passes into the path, where it stands for a slash",
+        "a dollar sign is sent in the path, where it means a slash",
         f"{T_SWR}::test_nested_repository_is_sent_with_dollar_separators",
         (
             REFERENCE,
@@ -328,7 +328,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T23",
-        "names are checked by SWR alone",
+        "names are validated by SWR only",
         f"{T_SWR}::test_hostile_name_is_denied_without_call",
         (
             REFERENCE,
@@ -349,7 +349,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T24",
-        "an internal address counts whether it is configured or not",
+        "an internal address is recognized without configuration",
         TABLE,
         (
             REGISTRIES,
@@ -359,13 +359,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T25",
-        "a digest without a tag is taken for latest",
+        "a digest without a tag is read as latest",
         f"{T_SWR}::test_digest_only_image_requires_all_tags_trusted",
         (REFERENCE, "    if tag is None and not at:", "    if tag is None:"),
     ),
     mistake(
         "T25",
-        "one trusted tag vouches for a digest that an untrusted one holds, too",
+        "a digest is trusted if one of its tags is, although another is not",
         f"{T_CLIENT}::test_digest_is_trusted_if_all_its_tags_are",
         (
             CLIENT,
@@ -375,7 +375,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T26",
-        "the tag is trusted, whatever digest is pulled",
+        "a trusted tag is admitted with any digest",
         f"{T_EVALUATOR}::test_each_lookup_result_has_one_finding",
         (
             EVALUATOR,
@@ -385,7 +385,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T27",
-        "of two rules the later one wins",
+        "the last matching rule applies",
         TABLE,
         (
             MODEL,
@@ -400,7 +400,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T28",
-        "using an answer makes it last longer",
+        "using a record extends its time",
         f"{T_MEMORY}::test_revoked_image_is_denied_after_cache_trusted",
         (
             CACHE,
@@ -414,7 +414,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T28",
-        "memory answers for a tag without regard to its digest",
+        "the cache ignores the digest of a tag",
         f"{T_MEMORY}::test_cached_record_does_not_apply_to_other_digest",
         (LOOKUP, "if request.pinned is None or record.status is not TrustStatus.TRUSTED:", "if record:"),
         (
@@ -425,7 +425,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T29",
-        "a refusal is remembered as long as trust is",
+        "a refusal is cached as long as trust",
         f"{T_MEMORY}::test_newly_trusted_image_is_admitted_after_cache_refused",
         (
             CACHE,
@@ -435,7 +435,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T29",
-        "a failure is remembered like an answer",
+        "a failed lookup is cached like an answer",
         f"{T_MEMORY}::test_failed_lookup_is_not_cached",
         (
             LOOKUP,
@@ -445,13 +445,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T30",
-        "a new policy goes on with what the old one made of it",
+        "a new policy reuses decisions of the old one",
         f"{T_MEMORY}::test_decision_of_old_policy_is_not_reused",
         (VALIDATOR, "if evaluator is None or evaluator.policy is not policy:", "if evaluator is None:"),
     ),
     mistake(
         "T30",
-        "memory is shared by registries of the same host",
+        "registries of the same host share cached records",
         f"{T_MEMORY}::test_redefined_registry_starts_with_empty_cache",
         (
             RECORDS,
@@ -461,7 +461,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T31",
-        "a node may use what it once pulled under a tag where a rule forbids it",
+        "a node may use a cached image of a tag although a rule forbids it",
         TABLE,
         (
             EVALUATOR,
@@ -471,7 +471,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T32",
-        "answers are filed under the repository alone",
+        "the cache key is the repository without the tag",
         f"{T_MEMORY}::test_concurrent_requests_get_own_results",
         (
             RECORDS,
@@ -481,7 +481,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T33",
-        "everybody asks for themselves",
+        "concurrent lookups of one image are not merged",
         f"{T_MEMORY}::test_concurrent_lookups_of_one_image_make_one_call",
         (
             LOOKUP,
@@ -491,25 +491,25 @@ MISTAKES: Final = (
     ),
     mistake(
         "T34",
-        "the memory of answers has no bound",
+        "the cache of records has no bound",
         f"{T_MEMORY}::test_cache_size_is_bounded",
         (CACHE, "TLRUCache(maxsize=self.settings.max_entries,", "TLRUCache(maxsize=10**9,"),
     ),
     mistake(
         "T34",
-        "the memory of what matches has no bound",
+        "the cache of matches has no bound",
         f"{T_MEMORY}::test_parse_and_match_caches_are_bounded",
         (MODEL, "lru_cache(maxsize=MAX_REMEMBERED)", "lru_cache(maxsize=None)"),
     ),
     mistake(
         "T34",
-        "a namespace may be megabytes long",
+        "a namespace's name may be megabytes long",
         f"{T_REVIEW}::test_too_long_request_names_are_bad_request",
         ("webhook/admission/request.py", "msgspec.Meta(max_length=MAX_NAME)", "msgspec.Meta(min_length=0)"),
     ),
     mistake(
         "T35",
-        "whatever is true enough is trust",
+        "any truthy value is trust",
         f"{T_SWR}::test_only_json_true_is_trusted",
         (
             ANSWERS,
@@ -519,13 +519,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T36",
-        "an answer about another tag is taken",
+        "an answer about another tag is accepted",
         f"{T_SWR}::test_response_about_other_image_is_not_accepted",
         (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
     ),
     mistake(
         "T36",
-        "an answer about another image is taken",
+        "an answer about another image is accepted",
         f"{T_SWR}::test_response_about_other_image_is_not_accepted",
         (ANSWERS, 'answer.path.partition("/")[2] != image:', "not answer.path:"),
     ),
@@ -552,13 +552,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T38",
-        "an answer may be as large as it likes",
+        "an answer has no size limit",
         f"{T_SWR}::test_endless_response_is_aborted_at_deadline",
         (TRANSPORT, "if size > request.max_answer:", "if size < 0:"),
     ),
     mistake(
         "T38",
-        "only the single read has a time limit",
+        "only a single read has a timeout, not the call",
         f"{T_SWR}::test_endless_response_is_aborted_at_deadline",
         (
             TRANSPORT,
@@ -568,19 +568,19 @@ MISTAKES: Final = (
     ),
     mistake(
         "T39",
-        "any 404 says that the image does not exist",
+        "any 404 means that the image does not exist",
         f"{T_SWR}::test_each_failure_status_has_own_reason_and_denies",
         (ANSWERS, "    if not numbers:\n", "    if numbers == codes:\n"),
     ),
     mistake(
         "T39",
-        "another account's image passes as an outage",
+        "another account's image counts as an outage",
         f"{T_SWR}::test_lenient_policy_admits_only_during_outages",
         ("webhook/errors.py", "return self.fault is Fault.REGISTRY and self.transient", "return True"),
     ),
     mistake(
         "T40",
-        "not in time is as good as trusted",
+        "a lookup that is not finished in time is trusted",
         f"{T_MEMORY}::test_review_with_hanging_lookup_is_denied_at_deadline",
         (
             EVALUATOR,
@@ -590,13 +590,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T40",
-        "a review waits for as long as the lookup takes",
+        "a review waits until the lookup ends",
         f"{T_MEMORY}::test_review_with_hanging_lookup_is_denied_at_deadline",
         (LOOKUP, "pending.wait(deadline.remaining())", "pending.wait(60)"),
     ),
     mistake(
         "T41",
-        "the images of a Pod are asked about one after the other",
+        "the images of a Pod are looked up one after the other",
         f"{T_MEMORY}::test_images_of_pod_are_looked_up_concurrently",
         (
             EVALUATOR,
@@ -606,7 +606,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T42",
-        "SWR is asked about exempt images, too",
+        "exempt images are looked up, too",
         f"{T_MEMORY}::test_exempt_image_is_not_looked_up",
         (
             EVALUATOR,
@@ -618,13 +618,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T43",
-        "our own exception is left to the web server",
+        "an internal exception is passed to the web server",
         f"{T_VALIDATOR}::test_internal_error_is_denied_if_any_rule_enforces",
         (VALIDATOR, "            decision = _crash(evaluator, request, target)\n", "            raise\n"),
     ),
     mistake(
         "T43",
-        "our own failure admits",
+        "an internal error admits",
         f"{T_VALIDATOR}::test_internal_error_is_denied_if_any_rule_enforces",
         (
             VALIDATOR,
@@ -635,13 +635,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T44",
-        "an old version of the protocol is answered as if it were the new one",
+        "an old version of the protocol is read as the new one",
         f"{T_PROTOCOL}::test_call_without_valid_review_gets_error",
         (REVIEW, "if review.api_version != API_VERSION:", "if not review.api_version:"),
     ),
     mistake(
         "T44",
-        "an object of the wrong shape breaks the call",
+        "an object of the wrong shape makes the call fail",
         f"{T_PROTOCOL}::test_every_review_is_answered_with_its_uid",
         (
             REVIEW,
@@ -651,7 +651,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T45",
-        "a label decides whether an object is judged",
+        "a label decides whether an object is evaluated",
         f"{T_PROTOCOL}::test_namespace_label_does_not_admit_untrusted_image",
         (
             OBJECTS,
@@ -666,7 +666,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T46",
-        "a namespace that is not known is skipped",
+        "an unknown namespace is skipped",
         f"{T_PROTOCOL}::test_every_review_is_answered_with_its_uid",
         (VALIDATOR, _IGNORED, "if not request.namespace or target is TargetKind.IGNORED or"),
     ),
@@ -682,19 +682,19 @@ MISTAKES: Final = (
     ),
     mistake(
         "T50",
-        "what a mild mode admits is not counted as refused",
+        "an untrusted image that a lenient mode admits is not counted",
         f"{T_PROTOCOL}::test_admitted_untrusted_image_is_counted",
         (EVALUATOR, "return Effect.WARN if mode is Mode.WARN else Effect.AUDIT", "return Effect.ALLOW"),
     ),
     mistake(
         "T43",
-        "an object that nests too deeply breaks the call",
+        "an object that nests too deeply makes the call fail",
         f"{T_REVIEW}::test_too_deeply_nested_object_is_unreadable_but_keeps_uid",
         (REVIEW, 'request = read_beginning(body, f"it {what}")', "request = None"),
     ),
     mistake(
         "T43 T44",
-        "an object that is too large breaks the call",
+        "an object that is too large makes the call fail",
         f"{T_PROTOCOL}::test_too_large_object_is_denied_with_its_uid",
         (
             REVIEWS,
@@ -704,27 +704,27 @@ MISTAKES: Final = (
     ),
     mistake(
         "T41",
-        "a Pod of tens of thousands of images keeps everybody waiting",
+        "a Pod of tens of thousands of images delays all other reviews",
         f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         (VALIDATOR, "        if count > MAX_IMAGES:", "        if not policy:"),
         (VALIDATOR, "    if count > MAX_EXTRACTED:", "    if count < 0:"),
     ),
     mistake(
         "T31",
-        "an audit believes that a node runs what its tag names",
+        "an audit assumes that a node runs the current image of a tag",
         "tests/unit/audit/test_scanning.py::test_node_with_another_digest_is_reported",
         ("webhook/audit/scanning.py", "and running != current:", "and running == current:"),
     ),
-    # The same kind of mistake, found by inputs that nobody wrote down.
+    # The same kind of mistake, found by random inputs.
     mistake(
         "T01 T02",
-        "only the first two containers of a list are looked at",
+        "only the first two containers of a list are evaluated",
         f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (EXTRACTION, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
     ),
     mistake(
         "T05",
-        "an image volume beside an ordinary one is not looked at",
+        "an image volume beside an ordinary one is not evaluated",
         f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             EXTRACTION,
@@ -734,7 +734,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T06",
-        "what stood anywhere in the old object is known",
+        "every image of the old object counts as known",
         f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             EXTRACTION,
@@ -744,7 +744,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T12",
-        "an object that cannot be read is one without images",
+        "an unreadable object counts as one without images",
         f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
         (
             REVIEW,
@@ -764,7 +764,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T19",
-        "white space and a scheme are taken off an image before it is read",
+        "white space and a scheme are removed from an image",
         f"{FUZZ_REFERENCES}::test_image_is_trusted_only_on_exact_match",
         (
             EVALUATOR,
@@ -774,7 +774,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T20",
-        "an exemption is compared by its beginning",
+        "an exemption is compared as a prefix",
         f"{FUZZ_REFERENCES}::test_exemption_covers_only_matching_images",
         (PATTERNS, '"".join(f"{parent}/" for parent in parents) if', '"/".join(parents) if'),
         # The index of patterns would not even find it.
@@ -786,7 +786,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T23",
-        "a name may hold anything but a slash",
+        "a name may contain anything but a slash",
         f"{FUZZ_REFERENCES}::test_parsed_reference_round_trips",
         (
             REFERENCE,
@@ -796,7 +796,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T35",
-        "what is true enough is trust",
+        "every truthy value is trust",
         f"{FUZZ_ANSWERS}::test_only_exact_response_is_trusted",
         (
             ANSWERS,
@@ -806,13 +806,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T36",
-        "whatever tag an answer is about, it counts",
+        "an answer about any tag is accepted",
         f"{FUZZ_ANSWERS}::test_only_exact_response_is_trusted",
         (ANSWERS, "if answer.tag != query.tag:", "if answer.tag is query:"),
     ),
     mistake(
         "T25",
-        "one trusted holder of a digest is enough",
+        "one trusted tag of a digest is enough",
         f"{FUZZ_ANSWERS}::test_digest_is_trusted_only_by_complete_list",
         (
             CLIENT,
@@ -822,7 +822,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T50",
-        "a mode that nobody knows is a mild one",
+        "an unknown mode is lenient",
         f"{FUZZ_CONFIGURATION}::test_changed_configuration_is_rejected_or_applied_as_written",
         (
             "webhook/policy/schema.py",
@@ -837,13 +837,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T52",
-        "a snapshot is believed whoever wrote it",
+        "the signature of a snapshot is not verified",
         f"{T_KEPT}::test_invalid_snapshot_is_ignored_and_replaced",
         (SNAPSHOT, "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
     ),
     mistake(
         "T52",
-        "the code of a snapshot is compared once it is unpacked",
+        "the signature of a snapshot is verified after it is decompressed",
         f"{T_SNAPSHOT}::test_forged_snapshot_is_not_decompressed",
         (
             SNAPSHOT,
@@ -853,13 +853,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T52",
-        "a snapshot is unpacked without a bound",
+        "a snapshot is decompressed without a limit",
         f"{T_SNAPSHOT}::test_authentic_zip_bomb_is_rejected_with_little_memory",
         (SNAPSHOT, "unpacker.decompress(frame, MAX_FRAME)", "unpacker.decompress(frame)"),
     ),
     mistake(
         "T52",
-        "what a snapshot holds answers while SWR can be asked",
+        "records of a snapshot are fresh while SWR is available",
         f"{T_KEPT}::test_snapshot_is_not_used_while_swr_answers",
         (
             CACHE,
@@ -869,7 +869,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T52",
-        "a snapshot makes trust last longer",
+        "a snapshot extends trust",
         f"{T_KEPT}::test_records_older_than_stale_if_error_are_dropped",
         (
             CACHE,
@@ -885,7 +885,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T52",
-        "a snapshot from the future is believed",
+        "a snapshot from the future is accepted",
         f"{T_KEPT}::test_records_from_future_are_ignored",
         (
             CACHE,
@@ -900,14 +900,14 @@ MISTAKES: Final = (
     ),
     mistake(
         "T52",
-        "a snapshot counts for a registry that is defined otherwise",
+        "a snapshot is used for a registry with another definition",
         f"{T_KEPT}::test_records_of_redefined_registry_are_kept_and_not_used",
         (SNAPSHOTS, " if entry.key[0] in scope.registries\n", "\n"),
         (RECORDS, "return (self.registry.key, self.organization", 'return ("", self.organization'),
     ),
     mistake(
         "T53",
-        "the loss of trust is not passed on",
+        "revoked trust is not replicated",
         f"{T_KEPT}::test_refusal_reaches_all_replicas",
         (
             CACHE,
@@ -924,13 +924,13 @@ MISTAKES: Final = (
     ),
     mistake(
         "T53",
-        "a refusal that ended trust is forgotten in a flood of others",
+        "a refusal that revoked trust is evicted by a flood of others",
         f"{T_CACHE}::test_refusals_beyond_limit_do_not_evict_tombstones",
         (CACHE, "heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)", "heard = refused_at"),
     ),
     mistake(
         "T53",
-        "whoever writes last is right",
+        "the last writer wins",
         f"{T_FACTS}::test_older_trust_does_not_override_stored_refusal",
         (FACTS, "return trust if trust.at > loss.at + MAX_CLOCK_SKEW else loss", "return other"),
     ),
@@ -942,25 +942,25 @@ MISTAKES: Final = (
     ),
     mistake(
         "T54",
-        "the list of a repository is read anew for each digest",
+        "the tag list of a repository is read again for each digest",
         f"{T_LISTS}::test_tag_list_is_cached_for_some_seconds",
         (LISTS, "            if known is not None:\n                return known\n", ""),
     ),
     mistake(
         "T54",
-        "each question about a digest reads the list for itself",
+        "concurrent lookups of digests each read the list",
         f"{T_LISTS}::test_concurrent_callers_share_tag_list_read",
         (LISTS, "self._reads.call(repository, ", "self._reads.call(object(), "),
     ),
     mistake(
         "T54",
-        "any number of lists is read at a time",
+        "any number of tag lists is read at a time",
         f"{T_LISTS}::test_concurrent_tag_list_reads_are_limited",
         (LISTS, "threading.BoundedSemaphore(MAX_AT_ONCE)", "threading.BoundedSemaphore(1000)"),
     ),
     mistake(
         "T54",
-        "a record made of a list is as new as its question",
+        "a record from a tag list is as new as its lookup, not as the list",
         f"{T_LISTS}::test_another_digest_is_answered_from_cached_tag_list",
         (
             CLIENT,
@@ -982,7 +982,7 @@ MISTAKES: Final = (
     ),
     mistake(
         "T55",
-        "a merge that readers differ on is read as the standard says",
+        "a merge on which parsers differ is accepted",
         f"{T_CLI}::test_unreadable_manifest_is_named_with_file_and_line",
         (TREES, "if twice is not None:", "if not merged:"),
         (TREES, "entries.update(merged)", "entries = merged | entries"),

@@ -1,4 +1,4 @@
-"""The mistakes behind the faults that testers found, each with the test that sees it (see ``defences.py``)."""
+"""Mistakes behind the faults that testers found, each with the test that detects it (see ``defences.py``)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FAULTS: Final = (
     *REVIEW_FAULTS,
     mistake(
         "A1",
-        "a default argument keeps what the patch replaces",
+        "a default argument keeps an original that the patch replaces",
         f"{T_PATCHING}::test_source_keeps_no_unpatched_originals",
         _SLEEPS,
     ),
@@ -55,21 +55,21 @@ FAULTS: Final = (
     ),
     mistake(
         "A1",
-        "the program as it was: imported first, and a call kept that blocks",
+        "the former program: imported first, with a blocking call",
         f"{T_PATCHING}::test_running_program_keeps_no_unpatched_originals",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),
     mistake(
         "A1",
-        "the same, seen by whoever waits beside it",
+        "the same, detected by a client that waits beside it",
         f"{T_PATCHING}::test_pod_with_many_uncached_images_does_not_delay_others",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),
     mistake(
         "C2",
-        "a body is kept beside what was decoded from it",
+        "a body is kept beside the decoded review",
         "tests/unit/server/test_connections.py::test_completely_read_body_is_released",
         ("webhook/server/connections.py", "            self.drop()\n", "            pass\n"),
     ),
@@ -81,7 +81,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "bodies take whatever they want",
+        "bodies have no budget",
         "tests/unit/server/test_body_budget.py::test_bytes_over_budget_are_rejected",
         (
             "webhook/server/body_budget.py",
@@ -91,13 +91,13 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "a small body that waits pushes out another that waits",
+        "a small body that waits evicts another that waits",
         "tests/unit/server/test_body_budget.py::test_only_stalled_partial_body_is_evicted",
         ("webhook/server/body_budget.py", "if lease.small and last <= since)", "if lease.small)"),
     ),
     mistake(
         "C2",
-        "the beginning of a body needs a share, too",
+        "the first bytes of a body need a share of the budget, too",
         "tests/unit/server/test_body_budget.py::test_beginning_of_body_is_always_accepted",
         (
             "webhook/server/body_budget.py",
@@ -107,13 +107,13 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "a body that has arrived counts as one that stalls",
+        "a complete body counts as one that stalls",
         "tests/http/test_bodies.py::test_small_reviews_waiting_for_swr_do_not_abort_connections",
         (WORKER, "        lease.arrived()\n", ""),
     ),
     mistake(
         "C2",
-        "a review may take as long as ever after its body had to wait",
+        "the wait for the body budget does not count to a review's time",
         "tests/unit/server/test_app.py::test_body_read_time_is_deducted_from_review_deadline",
         (
             "webhook/server/reviews.py",
@@ -123,7 +123,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "a body that there is no room for is a broken call",
+        "a body without room in the budget makes the call fail",
         "tests/unit/server/test_app.py::test_truncated_body_is_denied_with_uid",
         (
             "webhook/server/reviews.py",
@@ -133,13 +133,13 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "what was decoded lives for as long as its review waits",
+        "the decoded object is kept while its review waits",
         "tests/unit/admission/test_validator.py::test_decoded_objects_are_released_before_review_waits",
         ("webhook/admission/validator.py", "        request.keep_identity()\n", ""),
     ),
     mistake(
         "C2",
-        "annotations are decoded, and live for as long as their review waits",
+        "annotations are decoded and kept while their review waits",
         "tests/http/test_bodies.py::test_many_element_reviews_waiting_for_swr_stay_within_memory_limit",
         ("webhook/admission/validator.py", "        request.keep_identity()\n", ""),
         (
@@ -165,7 +165,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "any number of images is awaited, seen by the memory",
+        "any number of images is awaited, detected by the memory",
         "tests/http/test_bodies.py::test_many_image_reviews_waiting_for_swr_stay_within_memory_limit",
         (
             "webhook/admission/validator.py",
@@ -175,25 +175,25 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "reviews that wait may take all places",
+        "waiting reviews may take all connections",
         "tests/http/test_connection_limits.py::test_waiting_reviews_leave_connections_for_others",
         (WORKER, "return len(self._in_flight) >= most", "return False"),
     ),
     mistake(
         "C2",
-        "a review that may not wait waits",
+        "a review waits although too many already do",
         "tests/unit/server/test_app.py::test_review_that_may_not_wait_has_expired_deadline",
         ("webhook/server/reviews.py", "            deadline = Deadline.after(0)\n", "            pass\n"),
     ),
     mistake(
         "C2",
-        "a body waits for room for as long as its call may take, or longer",
+        "a body waits for the budget as long as its call may take, or longer",
         "tests/http/test_connection_limits.py::test_body_waiting_for_budget_is_denied_before_call_timeout",
         (WORKER, "        lease.expect_answer_within(time_to_decide(request.query))\n", ""),
     ),
     mistake(
         "C2",
-        "the same, of its lease",
+        "the same for its lease",
         "tests/unit/server/test_body_budget.py::test_body_waits_for_half_of_its_time_at_most",
         ("webhook/server/body_budget.py", "min(WAIT, seconds / 2)", "WAIT"),
     ),
@@ -209,7 +209,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "the same, of who asks",
+        "the same for the user",
         "tests/unit/admission/test_validator.py::test_long_strings_are_not_kept_while_review_waits",
         ("webhook/admission/request.py", "cut(self.user_info.username, MAX_TEXT)", "self.user_info.username"),
     ),
@@ -225,7 +225,7 @@ FAULTS: Final = (
     ),
     mistake(
         "A4",
-        "how deep an object may be is the interpreter's",
+        "only the interpreter limits the nesting of an object",
         "tests/unit/admission/test_bounds.py::test_nesting_limit_does_not_depend_on_python_version",
         ("webhook/admission/bounds.py", "if self.deepest > MAX_DEPTH else", "if self.deepest < 0 else"),
     ),
@@ -237,26 +237,26 @@ FAULTS: Final = (
     ),
     mistake(
         "C1 A4",
-        "where a piece of a body ends, a string ends, too",
+        "the end of a chunk also ends a string",
         "tests/unit/admission/test_bounds.py::test_counted_depth_and_elements_equal_those_of_document",
         ("webhook/admission/bounds.py", "within_string = self._quotes % 2", "within_string = 0"),
     ),
     mistake(
         "C3",
-        "a body is looked through at a stretch",
+        "a body is scanned without a yield",
         "tests/unit/admission/test_bounds.py::test_body_check_yields_after_each_piece",
         ("webhook/admission/bounds.py", "split_into_pieces(body, PIECE)", "[body]"),
     ),
     mistake(
         "C3",
-        "the same, seen by the loop of the process",
+        "the same, detected by the loop of the process",
         "tests/http/test_loop.py::test_event_under_load_does_not_stall_loop",
         ("webhook/admission/bounds.py", "split_into_pieces(body, PIECE)", "[body]"),
         ("webhook/admission/bounds.py", "        if self._quotes > _MAX_QUOTES:", "        if not piece:"),
     ),
     mistake(
         "C3",
-        "only bodies of 256 KiB and more take turns",
+        "only bodies of 256 KiB and more yield to the loop",
         "tests/unit/server/test_app.py::test_large_body_that_waits_too_long_is_denied_with_uid",
         ("webhook/server/reviews.py", "LARGE: Final = 32 * 1024", "LARGE: Final = 256 * 1024"),
     ),
@@ -272,7 +272,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "answers to many questions are weighed by all at once",
+        "the results of many lookups are evaluated without a yield",
         "tests/unit/admission/test_evaluator.py::test_results_of_many_lookups_are_evaluated_in_turn",
         (
             "webhook/admission/evaluator.py",
@@ -292,40 +292,40 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "a thousand images of one object are judged",
+        "a thousand images of one object are evaluated",
         "tests/unit/admission/test_validator.py::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         ("webhook/admission/validator.py", "MAX_IMAGES: Final = 200", "MAX_IMAGES: Final = 5000"),
         ("webhook/admission/validator.py", "MAX_EXTRACTED: Final = 1000", "MAX_EXTRACTED: Final = 5000"),
     ),
     mistake(
         "C3",
-        "many images are judged at a stretch",
+        "many images are evaluated without a yield",
         "tests/unit/admission/test_evaluator.py::test_many_images_are_evaluated_in_pieces",
         ("webhook/admission/evaluator.py", "if len(uses) > FEW:", "if not uses:"),
     ),
     mistake(
         "A1",
-        "the program as it was, on a real API server",
+        "the former program, on a real API server",
         "tests/cluster/test_author.py::test_untrusted_image_among_many_uncached_ones_is_not_admitted",
         _SLEEPS,
         *_IMPORTS_FIRST,
     ),
     mistake(
         "C1",
-        "records without data cost neither a budget nor a turn",
+        "TLS records without data neither count nor yield",
         f"{T_RECORDS}::test_endless_tls_key_updates_do_not_stall_loop",
         _SILENT,
         (CONNECTIONS, "if now - self._turn_began > MAX_BUSY_SECONDS:", "if now < 0:"),
     ),
     mistake(
         "C1",
-        "records without data cost no budget, only turns",
+        "TLS records without data yield but do not count",
         f"{T_RECORDS}::test_endless_tls_key_updates_do_not_stall_loop",
         _SILENT,
     ),
     mistake(
         "C1",
-        "a connection may bring few records without data, all its requests together",
+        "few TLS records without data are allowed for all requests of a connection",
         f"{T_RECORDS}::test_client_with_occasional_key_updates_is_served",
         (CONNECTIONS, "        self.idle = True\n        self._silent = 0\n", "        self.idle = True\n"),
     ),
@@ -337,31 +337,31 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "header fields have no bound together while they arrive",
+        "header fields have no total limit while they arrive",
         "tests/http/test_heads.py::test_unterminated_request_heads_stay_within_memory_budget",
         (HEADS, "self.max_buffer_headers = MAX_HEAD", "self.max_buffer_headers = MAX_FIELDS * MAX_FIELD"),
     ),
     mistake(
         "C2",
-        "header fields that arrive at once have no bound together",
+        "header fields that arrive at once have no total limit",
         f"{T_HEADS}::test_total_size_of_header_fields_is_limited",
         (HEADS, "if len(data) > MAX_HEAD:", "if not data:"),
     ),
     mistake(
         "C2",
-        "trailer fields have no bound together",
+        "trailer fields have no total limit",
         f"{T_HEADS}::test_total_size_of_trailers_is_limited",
         (HEADS, "if len(data) > MAX_HEAD:", "if len(data) > MAX_HEAD and not from_trailer:"),
     ),
     mistake(
         "C2",
-        "a review that waits keeps all that was said in its head",
+        "a waiting review keeps its request head",
         f"{T_HEADS}::test_unused_headers_and_trailers_are_dropped",
         (HEADS, " if field[0] in KEPT", ""),
     ),
     mistake(
         "C2",
-        "a review that waits for room gives way to whoever connects",
+        "a review that waits for the budget is evicted by a new connection",
         "tests/http/test_connection_limits.py::test_body_waiting_for_budget_is_not_evicted",
         (
             WORKER,
@@ -371,50 +371,50 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "the page of metrics is made for each who reads it",
+        "the page of metrics is rendered for each reader",
         f"{T_APP}::test_metrics_page_is_cached_for_frequent_requests",
         ("webhook/server/app.py", "Response(exposition.read(),", "Response(render(),"),
     ),
     mistake(
         "C3",
-        "the page of metrics is made however much that takes",
+        "the page of metrics is rendered at any cost",
         "tests/unit/telemetry/test_kept_page.py::test_frequent_reads_return_cached_page",
         ("webhook/telemetry/kept_page.py", "if self._allowed >= 1:", "if self._make:"),
     ),
     mistake(
         "C3",
-        "a request is begun however long ago the loop looked at its sockets",
+        "a request starts even if the loop has not polled its sockets for long",
         f"{T_SCHEDULER}::test_simultaneous_wakeups_are_spread_over_many_passes",
         (SCHEDULER, "if self._clock() - self._polled_at > ITERATION_BUDGET:", "if self._polled_at < 0:"),
     ),
     mistake(
         "C3",
-        "all who wait for a turn stand in one line",
+        "all waiting requests share one queue",
         f"{T_SCHEDULER}::test_queues_of_greenlets_are_served_round_robin",
         (SCHEDULER, "self._queues[reason].append(waiter)", "self._queues[0].append(waiter)"),
     ),
     mistake(
         "C3",
-        "a review that is woken goes on at once",
+        "a review that is woken runs at once",
         f"{T_SCHEDULER}::test_woken_review_takes_turn_without_lock",
         (LOOKUP, "        self._take_turn()\n", ""),
     ),
     mistake(
         "C3",
-        "whoever sends the next request before the answer goes on at once",
+        "a pipelined request runs at once",
         f"{T_BURSTS}::test_burst_of_small_requests_does_not_stall_loop",
         (WORKER, "scheduler.checkpoint(WaitReason.ARRIVED)", "pass"),
         (WORKER, "scheduler.wait(WaitReason.PIPELINED)", "pass"),
     ),
     mistake(
         "C3",
-        "handshakes take no turns",
+        "handshakes do not yield to the loop",
         f"{T_BURSTS}::test_burst_of_handshakes_does_not_stall_loop",
         (WORKER, "self.service.scheduler.checkpoint(WaitReason.HANDSHAKE)", "None"),
     ),
     mistake(
         "C3",
-        "a handshake takes its turn after OpenSSL's work",
+        "a handshake yields after OpenSSL's work",
         "tests/unit/server/test_connections.py::test_handshake_does_not_start_before_its_turn",
         (
             CONNECTIONS,
@@ -424,7 +424,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "a connection that was cut in line gets its handshake",
+        "a connection that was aborted in the queue gets its handshake",
         "tests/unit/server/test_connections.py::test_handshake_aborted_in_queue_does_not_start",
         (
             CONNECTIONS,
@@ -434,7 +434,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "a handshake that stood in line for too long is done",
+        "a handshake that waited too long in the queue is done",
         "tests/unit/server/test_connections.py::test_handshake_timed_out_in_queue_does_not_start",
         (
             CONNECTIONS,
@@ -444,7 +444,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "rules are only told apart by the first component of a path",
+        "rules are indexed only by the first component of a path",
         "tests/unit/policy/test_pattern_index.py::test_index_compares_few_of_many_patterns",
         (
             "webhook/policy/pattern_index.py",
@@ -454,7 +454,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "what many rules say of namespaces is compared for each of them",
+        "the namespaces of equal rules are compared for each rule",
         "tests/unit/policy/test_pattern_index.py::test_index_compares_few_of_many_namespace_globs",
         (
             "webhook/policy/pattern_index.py",
@@ -464,7 +464,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "the policy is kept once more for each namespace",
+        "the policy is copied for each namespace",
         "tests/unit/policy/test_pattern_index.py::test_memoized_matches_use_little_memory_per_namespace",
         (
             "webhook/policy/model.py",
@@ -480,7 +480,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "long work of few images is done at a stretch",
+        "long work of few images does not yield",
         "tests/unit/admission/test_evaluator.py::test_long_evaluation_of_few_images_is_done_in_pieces",
         (
             "webhook/admission/time_slices.py",
@@ -490,7 +490,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "the comparisons of one image are made at a stretch",
+        "the comparisons of one image do not yield",
         "tests/unit/admission/test_evaluator.py::test_long_evaluation_of_few_images_is_done_in_pieces",
         (
             "webhook/admission/evaluator.py",
@@ -500,7 +500,7 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "what a replica asks to warm up is compared at a stretch",
+        "comparisons for the warm-up do not yield",
         "tests/unit/admission/test_evaluator.py::test_background_evaluation_yields_to_reviews",
         (
             "webhook/admission/evaluator.py",
@@ -510,13 +510,13 @@ FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "long work takes the next turn, too, before others can",
+        "long work resumes before other requests run",
         "tests/unit/admission/test_evaluator.py::test_long_evaluation_yields_to_other_reviews",
         ("webhook/admission/time_slices.py", "            self._work.pause()\n", ""),
     ),
     mistake(
         "C3",
-        "comparing goes on when the time of a review is over",
+        "comparisons continue after the deadline of a review",
         "tests/unit/admission/test_evaluator.py::test_evaluation_beyond_deadline_is_aborted_and_denied",
         ("webhook/admission/time_slices.py", "if self._end.expired:", "if not self._end:"),
     ),

@@ -1,4 +1,4 @@
-"""The gate over its real memory and its real SWR client, in this process."""
+"""The webhook with its real cache and its real SWR client, in this process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from webhook.trust.lookup import TrustLookup
 from webhook.trust.settings import LookupSettings
 
 HANG_GUARD = 30.0
-"""Seconds after which a test gives up; nothing here takes a tenth of it."""
+"""Seconds after which a test fails; no test takes a tenth of it."""
 
 
 @dataclass(slots=True)
 class CachedStack:
-    """A gate over the real memory, with time that passes when told to."""
+    """A validator with the real cache and a clock that the test advances."""
 
     clock: FakeClock
     source: FakeTrustSource
@@ -37,13 +37,13 @@ class CachedStack:
     policies: list[Policy]
 
     def decide(self, *images: str, namespace: str = "shop", uid: str = "u") -> Decision:
-        """Decide the creation of a Pod of these images."""
+        """Return the decision on the creation of a Pod of these images."""
         body = review(pod(*images), namespace=namespace, uid=uid)
         return self.validator.validate(read_review(body), Deadline.after(HANG_GUARD))
 
 
 def cached_stack(facts: dict[str, Any], **changes: Any) -> CachedStack:
-    """Return a gate over the real memory; ``facts`` are by ``organisation/repository:tag``."""
+    """Return a validator with the real cache; ``facts`` are by ``organization/repository:tag``."""
     changes.setdefault("lookup", LookupSettings(calls_per_second=1000.0, retries=0))
     clock = FakeClock()
     source = FakeTrustSource(facts, clock)
@@ -54,14 +54,14 @@ def cached_stack(facts: dict[str, Any], **changes: Any) -> CachedStack:
 
 @dataclass(slots=True)
 class WireStack:
-    """A gate that asks an SWR over the wire."""
+    """A validator that calls SWR over HTTP."""
 
     policy: Policy
     metrics: Metrics
     validator: Validator
 
     def decision(self, *images: str) -> Decision:
-        """Decide the creation of a Pod of these images."""
+        """Return the decision on the creation of a Pod of these images."""
         return self.validator.validate(read_review(review(pod(*images))), Deadline.after(5.0))
 
     def decide(self, *images: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class WireStack:
 
 
 def wire_stack(url: str, folder: Path, **changes: Any) -> WireStack:
-    """Return a gate whose registry is asked at ``url``."""
+    """Return a validator whose registry has its endpoint at ``url``."""
     changes.setdefault("registries", RegistryTable.of([asked_at(url, folder)]))
     changes.setdefault("lookup", LookupSettings(timeout=1.0, retries=0, calls_per_second=1000.0))
     chosen = policy(**changes)
@@ -81,7 +81,7 @@ def wire_stack(url: str, folder: Path, **changes: Any) -> WireStack:
 
 
 def asked_at(url: str, folder: Path, **changes: Any) -> Registry:
-    """Return a registry that is asked at ``url`` with the emulator's token."""
+    """Return a registry with its endpoint at ``url`` and the emulator's token."""
     token = folder / "token"
     token.write_text("emulator-token\n", encoding="utf-8")
     values: dict[str, Any] = {
@@ -94,7 +94,7 @@ def asked_at(url: str, folder: Path, **changes: Any) -> Registry:
 
 
 def run_concurrently(work: Sequence[Callable[[], None]]) -> None:
-    """Run everything at the same time and wait for all of it."""
+    """Run all functions at the same time and wait for all of them."""
     threads = [threading.Thread(target=job, daemon=True) for job in work]
     for thread in threads:
         thread.start()

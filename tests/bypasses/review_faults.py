@@ -1,4 +1,4 @@
-"""The mistakes behind the faults of reading and judging reviews that testers found (see ``faults.py``)."""
+"""Mistakes behind the faults of reading and evaluating reviews that testers found (see ``faults.py``)."""
 
 from __future__ import annotations
 
@@ -27,56 +27,56 @@ T_LOST: Final = "tests/unit/trust/test_registry_queue.py::test_abandoned_lookups
 REVIEW_FAULTS: Final = (
     mistake(
         "C3",
-        "whoever had no turn is refused out of turn",
+        "a review that never ran is denied without waiting its turn",
         "tests/unit/server/test_scheduler.py::test_simultaneous_timeouts_of_large_work_are_spread_over_passes",
         (DEADLINES, "                self._take_turn()\n", "                pass\n"),
     ),
     mistake(
         "C3",
-        "the same, seen by the loop of the process",
+        "the same, detected by the loop of the process",
         "tests/http/test_bodies.py::test_burst_of_expired_reviews_does_not_stall_loop",
         (PROCESS, "LargeWork(take_turn)", "LargeWork()"),
     ),
     mistake(
         "C3",
-        "a beginning is looked through anew for each try",
+        "the first bytes are scanned again for each attempt",
         T_BEGINNING,
         (REVIEW, "structure.add(body[looked:start])", "structure.add(body[:start])"),
     ),
     mistake(
         "C3",
-        "a beginning may have 128 KiB",
+        "the first bytes may be 128 KiB",
         T_BEGINNING,
         (REVIEW, "_MAX_BEGINNING: Final = 32 * 1024", "_MAX_BEGINNING: Final = 128 * 1024"),
     ),
     mistake(
         "C3",
-        "the beginning of a broken review is read at the same stretch",
+        "the first bytes of a malformed review are read without a yield",
         "tests/unit/admission/test_review.py::test_broken_review_yields_before_second_read",
         (REVIEW, "    pause()\n    request = read_beginning(", "    request = read_beginning("),
     ),
     mistake(
         "C3",
-        "annotations are decoded before anybody reads one",
+        "annotations are decoded before one is read",
         T_UNREAD,
         (REQUEST, "annotations: msgspec.Raw = _NULL", "annotations: dict[str, str] | None = None"),
         (REQUEST, ".decode(self.annotations).value", ".decode(msgspec.json.encode(self.annotations)).value"),
     ),
     mistake(
         "C3",
-        "groups and owners are decoded however many there are",
+        "any number of groups and owners is decoded",
         T_UNREAD,
         (REQUEST, "if len(written) > MAX_LIST:", "if not written:"),
     ),
     mistake(
         "C2",
-        "what is kept of an object is cut by characters",
+        "object fields are truncated by characters, not bytes",
         T_REQUEST,
         _BY_CHARACTERS[0],
     ),
     mistake(
         "C2",
-        "images, and the names of their places, are cut by characters",
+        "images and the names of their containers are truncated by characters",
         "tests/unit/admission/test_validator.py::test_bytes_kept_per_image_while_review_waits_are_bounded",
         *_BY_CHARACTERS,
     ),
@@ -98,7 +98,7 @@ REVIEW_FAULTS: Final = (
     ),
     mistake(
         "C2",
-        "an image loses what makes it invalid",
+        "invalid characters are removed from an image",
         f"{T_EXTRACTION}::test_overlong_image_is_shortened_to_identifiable_part",
         (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
     ),
@@ -110,13 +110,13 @@ REVIEW_FAULTS: Final = (
     ),
     mistake(
         "C3",
-        "all that nobody waits for is ended at a stretch",
+        "all abandoned lookups are ended without a yield",
         T_LOST,
         (LANE, "with self._ending.piece(Deadline.after(self.settings.timeout)):", "if turn:"),
     ),
     mistake(
         "C3",
-        "what one namespace has left is ended at a stretch, and so are refreshes",
+        "the abandoned lookups of one namespace, and refreshes, are ended without a yield",
         "tests/unit/trust/test_registry_queue.py::test_abandoned_refreshes_are_ended_in_batches",
         (LANE, "while pending_lookups and len(abandoned) < MAX_ABANDONED:", "while flights:"),
     ),

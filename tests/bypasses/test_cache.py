@@ -1,4 +1,4 @@
-"""What is remembered: bounded in time and size, one image's fact never another's."""
+"""The cache is bounded in time and size, and a record never applies to another image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGE = f"{HOST}/shop/web:1"
 
 
 def wait_for(condition: Any) -> None:
-    """Wait for what a background thread does."""
+    """Wait until a background thread has finished its work."""
     done = threading.Event()
 
     def look() -> None:
@@ -37,7 +37,9 @@ def wait_for(condition: Any) -> None:
 
 
 def test_revoked_image_is_denied_after_cache_trusted() -> None:
-    """A tag that is pushed again untrusted is refused after ``cache.trusted``, however often it is used (T28)."""
+    """A tag that is pushed again untrusted is denied after ``cache.trusted``, however often it is used
+    (T28).
+    """
     whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=60))
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = RegistryUnavailable("the refresh does not come")
@@ -52,7 +54,7 @@ def test_revoked_image_is_denied_after_cache_trusted() -> None:
 
 
 def test_refresh_with_revoked_trust_takes_effect_at_once() -> None:
-    """Use makes memory fresher, never staler (T28)."""
+    """A refresh can only make a record newer (T28)."""
     whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED})
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
@@ -63,7 +65,7 @@ def test_refresh_with_revoked_trust_takes_effect_at_once() -> None:
 
 
 def test_cached_record_does_not_apply_to_other_digest() -> None:
-    """The memory of a tag says which digest was trusted (T28, T26)."""
+    """The record of a tag contains the digest that was trusted (T28, T26)."""
     fact = TrustRecord(TrustStatus.TRUSTED, 1_000_000.0, DIGEST)
     whole = cached_stack({"shop/web:1": fact})
     assert whole.decide(IMAGE).allowed
@@ -74,7 +76,7 @@ def test_cached_record_does_not_apply_to_other_digest() -> None:
 
 
 def test_newly_trusted_image_is_admitted_after_cache_refused() -> None:
-    """A refusal is remembered for ``cache.refused`` only (T29)."""
+    """A refusal is cached for ``cache.refused`` only (T29)."""
     whole = cached_stack({"shop/web:1": TrustStatus.UNTRUSTED})
     assert not whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = TrustStatus.TRUSTED
@@ -85,7 +87,7 @@ def test_newly_trusted_image_is_admitted_after_cache_refused() -> None:
 
 
 def test_failed_lookup_is_not_cached() -> None:
-    """The next request asks again (T29)."""
+    """The next request queries SWR again (T29)."""
     whole = cached_stack({"shop/web:1": RegistryUnavailable("down")})
     assert whole.decide(IMAGE).code == 503
     whole.source.facts["shop/web:1"] = TrustStatus.TRUSTED
@@ -93,7 +95,7 @@ def test_failed_lookup_is_not_cached() -> None:
 
 
 def test_decision_of_old_policy_is_not_reused() -> None:
-    """Memory holds what SWR said, not what was made of it (T30)."""
+    """The cache holds SWR's answers, not decisions (T30)."""
     whole = cached_stack({}, exemptions=(exemption("all"),))
     assert whole.decide(IMAGE).allowed
     whole.policies.append(policy(version="v2"))
@@ -105,7 +107,7 @@ def test_decision_of_old_policy_is_not_reused() -> None:
 
 
 def test_redefined_registry_starts_with_empty_cache() -> None:
-    """What one account was told says nothing about another's (T30)."""
+    """The answers for one account do not apply to another account (T30)."""
     whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED})
     assert whole.decide(IMAGE).allowed
     whole.source.facts["shop/web:1"] = TrustStatus.UNTRUSTED
@@ -114,7 +116,7 @@ def test_redefined_registry_starts_with_empty_cache() -> None:
 
 
 def test_concurrent_requests_get_own_results() -> None:
-    """Two hundred Pods, each with its own image: everybody gets the answer to their own question (T32)."""
+    """Two hundred Pods, each with its own image: each request gets the answer for its own image (T32)."""
     facts = {
         f"shop/web:{n}": TrustRecord(
             TrustStatus.TRUSTED if n % 2 else TrustStatus.UNTRUSTED, 1_000_000.0, f"sha256:{n:064x}"
@@ -138,7 +140,7 @@ def test_concurrent_requests_get_own_results() -> None:
 
 
 def test_concurrent_lookups_of_one_image_make_one_call() -> None:
-    """Five hundred Pods of one image that nobody knows yet are one call (T33)."""
+    """Five hundred Pods of one uncached image make one call (T33)."""
     whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED})
     whole.source.gate = threading.Event()
     allowed: list[bool] = []
@@ -159,7 +161,7 @@ def test_concurrent_lookups_of_one_image_make_one_call() -> None:
 
 
 def test_cache_size_is_bounded() -> None:
-    """However many tags somebody invents (T34)."""
+    """An author may invent any number of tags (T34)."""
     settings = CacheSettings(max_entries=100)
     whole = cached_stack({}, cache=settings)
     whole.decide(IMAGE)
@@ -169,7 +171,7 @@ def test_cache_size_is_bounded() -> None:
 
 
 def test_parse_and_match_caches_are_bounded() -> None:
-    """So are the readings of image strings and what matches them (T34)."""
+    """The caches of parsed references and of matches are bounded, too (T34)."""
     whole = cached_stack({}, exemptions=(exemption("all"),))
     for start in range(0, 10_000, 200):
         whole.decide(*[f"a/b:{n}" for n in range(start, start + 200)], namespace=f"ns-{start}")
@@ -180,7 +182,7 @@ def test_parse_and_match_caches_are_bounded() -> None:
 
 
 class BarrierSource:
-    """A source that answers nobody before all have asked."""
+    """A source that answers only when all calls have arrived."""
 
     def __init__(self, parties: int) -> None:
         self.barrier = threading.Barrier(parties)
@@ -193,7 +195,7 @@ class BarrierSource:
 
 
 def test_images_of_pod_are_looked_up_concurrently() -> None:
-    """Fifty images take the time of one, and one that is used twice is asked about once (T41)."""
+    """Fifty images take the time of one, and an image that is used twice is looked up once (T41)."""
     whole = cached_stack({}, lookup=LookupSettings(timeout=20, calls_per_second=1000.0))
     source = BarrierSource(50)
     whole.lookup._source = source
@@ -203,7 +205,7 @@ def test_images_of_pod_are_looked_up_concurrently() -> None:
 
 
 def test_review_with_hanging_lookup_is_denied_at_deadline() -> None:
-    """Not in time is not trusted (T40)."""
+    """A lookup that is not finished in time is not trusted (T40)."""
     whole = cached_stack({"shop/web:1": TrustStatus.TRUSTED}, lookup=LookupSettings(timeout=20))
     whole.source.gate = threading.Event()
     body = read_review(review(pod(IMAGE)))
@@ -215,7 +217,7 @@ def test_review_with_hanging_lookup_is_denied_at_deadline() -> None:
 
 
 def test_unexpected_exception_of_source_denies() -> None:
-    """An exception in a worker is an answer that is not known (T43)."""
+    """An exception in a worker is a failed lookup (T43)."""
 
     class Broken:
         def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
@@ -227,7 +229,7 @@ def test_unexpected_exception_of_source_denies() -> None:
 
 
 def test_missing_lookup_result_denies() -> None:
-    """Each question has its own answer or the request is refused (T43)."""
+    """Each lookup has its own result or the request is denied (T43)."""
 
     class Short:
         def look_up(self, questions: list[LookupRequest], deadline: Deadline) -> list[Any]:
@@ -242,7 +244,7 @@ def test_missing_lookup_result_denies() -> None:
 
 @pytest.mark.parametrize("images", [[IMAGE], [f"{HOST}/shop/other:1"]])
 def test_exempt_image_is_not_looked_up(images: list[str]) -> None:
-    """Not a single call (T42)."""
+    """It costs no call (T42)."""
     whole = cached_stack({}, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
     assert whole.decide(*images).allowed
     assert whole.source.asked == []

@@ -51,7 +51,9 @@ def numbers_in(docstring: str) -> set[str]:
 
 
 def test_every_fault_is_in_one_document() -> None:
-    """What an attacker could use in the threat model, the rest in the report on resilience."""
+    """A fault that an attacker could use is in the threat model, all others are in the report on
+    resilience.
+    """
     assert set(read_rows("threat-model.md")) == set(BROKEN)
     assert set(read_rows("resilience.md")) == set(FAULTS) - set(BROKEN)
 
@@ -64,7 +66,7 @@ def test_translations_name_same_tests(name: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_docstrings_of_fault_tests_name_fault(fault: str) -> None:
-    """In their docstrings, so that whoever sees one fail finds the row."""
+    """The number leads from a failing test to its row."""
     assert ROWS[fault]
     for path, name in ROWS[fault]:
         assert fault in numbers_in(read_docstrings(path)[name]), f"{path}::{name}"

@@ -1,4 +1,4 @@
-"""An SWR that lies, hangs, floods or sends us elsewhere; the whole answer to the API server."""
+"""An SWR that lies, hangs, floods or redirects, and the whole answer to the API server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SAYS = [
 def test_only_json_true_is_trusted(
     emulator: Emulator, tmp_path: Path, image: str, allowed: bool, expected: str
 ) -> None:
-    """Over the wire as in memory (T35, T22)."""
+    """Over HTTP as in memory (T35, T22)."""
     response = wire_stack(emulator.url, tmp_path).decide(f"{HOST}/shop/{image}")
     assert (response["allowed"], finding(response)) == (allowed, expected)
 
@@ -65,14 +65,14 @@ LIES = [
 def test_response_about_other_image_is_not_accepted(
     emulator: Emulator, tmp_path: Path, answer: dict[str, Any], expected: str
 ) -> None:
-    """A proxy that mixes up answers is no witness (T36)."""
+    """A proxy may mix up answers (T36)."""
     emulator.state.set_tag("shop/web:1.0", is_trusted=True, answer=answer)
     response = wire_stack(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
     assert (response["allowed"], finding(response)) == (False, expected)
 
 
 def test_server_certificate_of_unknown_ca_is_rejected(tmp_path: Path) -> None:
-    """TLS is verified, and there is no key that switches that off (T36)."""
+    """TLS is verified, and no configuration key disables that (T36)."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
@@ -86,7 +86,7 @@ def test_server_certificate_of_unknown_ca_is_rejected(tmp_path: Path) -> None:
 
 
 def test_redirect_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
-    """Nobody else ever sees the credential, or answers for SWR (T37)."""
+    """Only SWR ever receives the credential and answers for SWR (T37)."""
     with Emulator() as elsewhere:
         emulator.break_with("redirect", body=f"{elsewhere.url}/v2/manage/namespaces/shop/repos/web/tags/1.0")
         response = wire_stack(emulator.url, tmp_path, on_lookup_failure="allow").decide(WEB)
@@ -112,9 +112,11 @@ FLOODS = [
 def test_endless_response_is_aborted_at_deadline(
     emulator: Emulator, tmp_path: Path, kind: str, values: dict[str, Any], reason: str, detail: str
 ) -> None:
-    """It is cut off and refused, and another image is not kept waiting (T38, T40)."""
+    """It is aborted and denied, and another image is not delayed (T38, T40)."""
     emulator.break_with(kind, match="/web/", **values)
-    timeout = 1.5 if reason == "timeout" else 15.0  # what fails by itself must do so on a busy machine, too
+    timeout = (
+        1.5 if reason == "timeout" else 15.0
+    )  # a call that fails by itself must do so on a busy machine, too
     gate = wire_stack(
         emulator.url,
         tmp_path,
@@ -153,7 +155,7 @@ STATUSES = [
 def test_each_failure_status_has_own_reason_and_denies(
     emulator: Emulator, tmp_path: Path, status: int, body: str, expected: str, code: int
 ) -> None:
-    """Missing, not permitted, not believed, not there: told apart, all refused (T39)."""
+    """Missing, forbidden, unauthorized and unavailable are distinguished, and all are denied (T39)."""
     emulator.break_with("status", status=status, body=body)
     response = wire_stack(emulator.url, tmp_path).decide(WEB)
     assert (response["allowed"], finding(response), response["status"]["code"]) == (False, expected, code)
@@ -173,7 +175,7 @@ def test_lenient_policy_admits_only_during_outages(
 
 
 def test_image_of_other_region_is_looked_up_in_its_region(emulator: Emulator, tmp_path: Path) -> None:
-    """The same name elsewhere is another image (T21)."""
+    """The same name in another region is another image (T21)."""
     other = "swr.cn-south-1.myhuaweicloud.com"
     with Emulator() as south:
         south.state.set_tag("shop/web:1.0", is_trusted=False)
@@ -190,7 +192,7 @@ def test_image_of_other_region_is_looked_up_in_its_region(emulator: Emulator, tm
 
 
 def test_nested_repository_is_sent_with_dollar_separators(emulator: Emulator, tmp_path: Path) -> None:
-    """``a/b/c`` is asked about as ``a$b$c``, which nobody can write (T22)."""
+    """The path of ``a/b/c`` contains ``a$b$c``, which no author can write (T22)."""
     emulator.state.set_tag("shop/a/b/c:1", is_trusted=True)
     gate = wire_stack(emulator.url, tmp_path)
     assert gate.decide(f"{HOST}/shop/a/b/c:1")["allowed"]
@@ -214,13 +216,13 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE, ids=[ascii(name[:20]) for name in HOSTILE])
 def test_hostile_name_is_denied_without_call(emulator: Emulator, tmp_path: Path, name: str) -> None:
-    """It is refused before any call (T23)."""
+    """It is denied before any call (T23)."""
     response = wire_stack(emulator.url, tmp_path).decide(f"{HOST}/shop/{name}:1.0")
     assert (response["allowed"], emulator.calls()) == (False, 0)
 
 
 def test_pinned_digest_must_match_tag(emulator: Emulator, tmp_path: Path) -> None:
-    """The node pulls the digest, whatever the tag says (T26)."""
+    """The node pulls the digest, regardless of the tag (T26)."""
     gate = wire_stack(emulator.url, tmp_path)
     assert gate.decide(f"{WEB}@{FIRST}")["allowed"]
     response = gate.decide(f"{WEB}@{SECOND}")
@@ -228,7 +230,9 @@ def test_pinned_digest_must_match_tag(emulator: Emulator, tmp_path: Path) -> Non
 
 
 def test_digest_only_image_requires_all_tags_trusted(emulator: Emulator, tmp_path: Path) -> None:
-    """Never taken for ``latest``; refused, or resolved with every holder trusted (T25)."""
+    """It is never read as ``latest``; it is denied, or admitted if every tag of the digest is trusted
+    (T25).
+    """
     emulator.state.set_tag("shop/web:latest", is_trusted=True, digest=SECOND)
     by_digest = f"{HOST}/shop/web@"
     assert finding(wire_stack(emulator.url, tmp_path).decide(by_digest + FIRST)) == "invalid/digest-only"
@@ -239,7 +243,7 @@ def test_digest_only_image_requires_all_tags_trusted(emulator: Emulator, tmp_pat
 
 
 def test_exempt_image_is_admitted_while_swr_is_down(emulator: Emulator, tmp_path: Path) -> None:
-    """And cost no call (T42)."""
+    """It costs no call (T42)."""
     emulator.break_with("reset")
     gate = wire_stack(emulator.url, tmp_path, exemptions=(exemption("shop", [f"{HOST}/shop/**"]),))
     assert gate.decide(WEB)["allowed"]
@@ -247,7 +251,7 @@ def test_exempt_image_is_admitted_while_swr_is_down(emulator: Emulator, tmp_path
 
 
 def test_audit_and_warn_modes_admit_untrusted_image(emulator: Emulator, tmp_path: Path) -> None:
-    """The response of each mode, over the wire (T50)."""
+    """The response of each mode, over HTTP (T50)."""
     image = f"{HOST}/shop/web:2.0"
     watching = wire_stack(emulator.url, tmp_path, rules=(rule("all", mode="audit"),))
     response = watching.decide(image)

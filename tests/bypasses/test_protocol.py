@@ -1,4 +1,4 @@
-"""What the API server is told, by the webhook in a process of its own."""
+"""Responses to the API server, from the webhook in its own process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ exemptions:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One webhook for the whole module."""
+    """Return one webhook for the whole module."""
     folder = tmp_path_factory.mktemp("protocol")
     with Emulator() as emulator, ServerProcess(folder, emulator.url, make_certificate(folder), POLICY) as it:
         yield it
@@ -38,7 +38,7 @@ def post(server: ServerProcess, body: bytes, headers: dict[str, str] = JSON) -> 
 
 
 def envelope(**changes: Any) -> bytes:
-    """Return a review with something changed at its top."""
+    """Return a review with changed top-level fields."""
     return json.dumps({**json.loads(review(pod(TRUSTED))), **changes}).encode()
 
 
@@ -65,7 +65,7 @@ BROKEN = [
 def test_call_without_valid_review_gets_error(
     server: ServerProcess, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    """Never ``allowed``: the failure policy decides (T44)."""
+    """The answer is never ``allowed``, so that the failure policy decides (T44)."""
     answered, answer = post(server, body, headers)
     assert (answered, list(answer)) == (status, ["error"])
 
@@ -91,7 +91,7 @@ ANSWERED: list[tuple[str, bytes, bool, int]] = [
 def test_every_review_is_answered_with_its_uid(
     server: ServerProcess, body: bytes, allowed: bool, code: int
 ) -> None:
-    """With 200 and a verdict, whatever is in it (T43, T44, T46)."""
+    """The answer has status 200 and a decision, regardless of the content (T43, T44, T46)."""
     status, answer = post(server, body)
     response = answer["response"]
     assert (status, answer["apiVersion"], answer["kind"]) == (200, "admission.k8s.io/v1", "AdmissionReview")
@@ -100,7 +100,7 @@ def test_every_review_is_answered_with_its_uid(
 
 
 def test_namespace_label_does_not_admit_untrusted_image(server: ServerProcess) -> None:
-    """Who may edit a namespace may label it: only its name counts (T45)."""
+    """A user who may edit a namespace may label it: only its name counts (T45)."""
     labels = {"swr-trust/ignore": "true", "kubernetes.io/metadata.name": "sandbox-1"}
     obj = pod(UNTRUSTED)
     obj["metadata"]["labels"] = labels
@@ -110,7 +110,7 @@ def test_namespace_label_does_not_admit_untrusted_image(server: ServerProcess) -
 
 
 def test_largest_object_is_evaluated(server: ServerProcess) -> None:
-    """An update near the limit of the API server carries its object twice (T44)."""
+    """An update near the limit of the API server contains its object twice (T44)."""
     old, new = pod(TRUSTED), pod(UNTRUSTED)
     for obj in (old, new):
         obj["metadata"]["annotations"] = {f"a{n}": "x" * 100_000 for n in range(30)}
@@ -135,7 +135,7 @@ def test_too_large_object_is_denied_with_its_uid(server: ServerProcess, size: in
 
 
 def test_dry_run_is_counted_without_break_glass(server: ServerProcess) -> None:
-    """It is judged and counted as a dry run, and nothing else happens (T44)."""
+    """It is evaluated and counted as a dry run, without any other effect (T44)."""
     before = server.metric("swr_trust_break_glass_total")
     post(server, review(pod(UNTRUSTED), dryRun=True))
     assert server.metric("swr_trust_admission_requests_total", dry_run="true") >= 1
@@ -149,7 +149,7 @@ def test_dry_run_is_counted_without_break_glass(server: ServerProcess) -> None:
 def test_admitted_untrusted_image_is_counted(
     server: ServerProcess, namespace: str, decision: str, effect: str, warnings: int
 ) -> None:
-    """A mode that admits is no mode that looks away (T50)."""
+    """A mode that admits must still report (T50)."""
 
     def counted() -> tuple[float, float]:
         return (

@@ -1,4 +1,4 @@
-"""The threat model says what the tests do."""
+"""The tables of the threat model match the tests and the mistakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 ALL = (*MISTAKES, *FAULTS)
 BYPASSES = [f"T{number:02}" for number in [*range(1, 47), 50, 52, 53, 54, 55]]
 BROKEN = ["A1", *(f"B{number}" for number in range(1, 10)), "C1", "C2", "C3", "A4"]
-"""What testers broke and an attacker could use; the rest is in ``docs/resilience.md`` (``test_faults.py``)."""
+"""Faults that an attacker could use; the others are in ``docs/resilience.md`` (``test_faults.py``)."""
 
 CASES = [*BYPASSES, *BROKEN]
 ADVICE = {"B8"}
@@ -38,7 +38,7 @@ def read_rows(name: str = "threat-model.md") -> dict[str, tuple[str, list[tuple[
 
 
 def test_every_case_has_row() -> None:
-    """In order, none twice, none missing."""
+    """In order, without a duplicate or a gap."""
     assert list(read_rows()) == CASES
 
 
@@ -49,7 +49,7 @@ def test_translations_name_same_defenses_and_tests() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_module_and_tests_of_row_exist(case: str) -> None:
-    """The module that defends, and at least one test, by its name."""
+    """The module of the defense, and at least one test, by name."""
     module, tests = read_rows()[case]
     assert (ROOT / module).is_file()
     assert tests
@@ -59,7 +59,7 @@ def test_module_and_tests_of_row_exist(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_has_mistake_caught_by_test(case: str) -> None:
-    """And the row names the test that sees it."""
+    """The row names the test that detects it."""
     tests = {f"{path}::{name}" for path, name in read_rows()[case][1]}
     seeing = {item.test for item in ALL if case in item.cases}
     assert seeing or case in ADVICE
@@ -68,7 +68,7 @@ def test_every_case_has_mistake_caught_by_test(case: str) -> None:
 
 @pytest.mark.parametrize("item", ALL, ids=[item.mistake for item in ALL])
 def test_every_mistake_applies_to_source(item: Mistake) -> None:
-    """The source that an edit replaces is there, once: ``make defences`` makes the edit."""
+    """``make defences`` applies the edit, so the source that it replaces must occur exactly once."""
     for edit in item.edits:
         assert (ROOT / edit.path).read_text(encoding="utf-8").count(edit.old) == 1
     assert set(item.cases) <= set(CASES)

@@ -1,4 +1,4 @@
-"""What lets the author of a Pod turn a failure into an admission: B1 to B9 of ``faults.py``."""
+"""Mistakes by which the author of a Pod turns a failure into an admission: B1 to B9 of ``faults.py``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _NO_ACCEPTANCE: Final = (CALLS, _ACCEPTS, "if False:")
 TRUST_FAULTS: Final = (
     mistake(
         "B7",
-        "a digest leads around a rule for tags",
+        "a digest bypasses a rule for tags",
         "tests/unit/policy/test_rules_and_digests.py::test_strictest_of_possible_rules_applies",
         (
             "webhook/policy/pattern_index.py",
@@ -69,7 +69,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B1",
-        "the same, seen by who tries it at any moment",
+        "the same, detected by an author who tries it at any moment",
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         (
             LOOKUP,
@@ -79,7 +79,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B2",
-        "waiting in our queue counts as SWR's failure",
+        "a wait in our queue counts as SWR's failure",
         f"{T_LOOKUP}::test_queued_lookup_does_not_serve_stale_trust",
         (
             LOOKUP,
@@ -89,31 +89,31 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B3",
-        "onLookupFailure counts for our own limits",
+        "onLookupFailure applies to our own limits",
         f"{T_EVALUATOR}::test_failed_lookup_is_admitted_only_if_no_author_can_cause_it",
         (ERRORS, "return self.fault is Fault.REGISTRY and self.transient", "return self.transient"),
     ),
     mistake(
         "B4",
-        "a long list counts as an endpoint that does not answer",
+        "a long tag list counts as an endpoint that does not answer",
         f"{T_CLIENT}::test_failed_tag_list_is_image_fault_unless_control_list_fails",
         (CLIENT, "raise LookupTimeout(detail, fault=Fault.IMAGE) from None", "raise"),
     ),
     mistake(
         "B4",
-        "the breaker counts what is not the registry's fault",
+        "the breaker counts failures that are not the registry's fault",
         f"{T_LOOKUP}::test_local_and_image_faults_do_not_open_breaker",
         (LANE, "if failure.fault is Fault.REGISTRY and not failure.is_counted:", "if failure.fault:"),
     ),
     mistake(
         "B1",
-        "a call counts however little of its time was left",
+        "a call counts although little of its time was left",
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
         (REQUESTS_PER_YIELD, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
     ),
     mistake(
         "B1",
-        "a call counts although this process was held up",
+        "a call counts although this process was stalled",
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
         (
             REQUESTS_PER_YIELD,
@@ -123,7 +123,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B2",
-        "waiting for the trial of a credential counts as SWR's failure",
+        "a wait for the trial of a credential counts as SWR's failure",
         f"{T_CREDENTIALS}::test_wait_for_trial_ends_at_deadline_of_caller",
         (
             GUARD,
@@ -139,19 +139,19 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B3",
-        "the same, seen by who floods SWR through us",
+        "the same, detected by an author who floods SWR through us",
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _THROTTLE_ADMITS,
     ),
     mistake(
         "B4",
-        "a tag that SWR chokes on counts as an outage",
+        "a tag for which SWR fails counts as an outage",
         f"{T_CLIENT}::test_failure_about_one_image_is_image_fault",
         _NO_CONTROL,
     ),
     mistake(
         "B4",
-        "the same, seen by who names such tags",
+        "the same, detected by an author of such tags",
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _NO_CONTROL,
     ),
@@ -163,26 +163,26 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B4",
-        "the same, seen by who names what SWR chokes on after an outage",
+        "the same, detected by an author of such tags after an outage",
         f"{T_AUTHOR}::test_failing_image_names_do_not_prolong_outage",
         (CALLS, "                call_limiter.record_answer()\n", "                pass\n"),
         (CALLS, ", in_doubt=call_limiter.is_probe", ""),
     ),
     mistake(
         "B4",
-        "the control request is about an organisation of the author",
+        "the control request is about an organization of the author",
         f"{T_FALLBACK}::test_control_request_uses_another_organization_of_policy",
         (FALLBACK, "if name != organization), organization)", "if name), organization)"),
     ),
     mistake(
         "B1",
-        "what is known is not looked at again after a wait",
+        "the cache is not read again after a wait",
         f"{T_LOOKUP}::test_cached_record_is_checked_again_after_wait",
         (LOOKUP, "self._look_again(requests, found) if waiting else found", "found"),
     ),
     mistake(
         "B6",
-        "an organisation that is refused is still compared with",
+        "a forbidden organization is still used for control requests",
         f"{T_CLIENT}::test_organization_with_401_is_not_used_as_control",
         (
             "webhook/swr/organizations.py",
@@ -192,7 +192,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B5",
-        "a joined lookup stays in the queue of whoever asked first",
+        "a joined lookup stays in the queue of the first namespace",
         f"{T_AUTHOR}::test_image_shared_with_long_pod_is_answered_by_own_namespace_queue",
         (
             LOOKUP,
@@ -212,7 +212,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B6",
-        "while nothing was answered yet every 401 is about the credential",
+        "until the first answer every 401 pauses the credential",
         f"{T_CLIENT}::test_pause_after_unexplained_401_is_not_registry_fault",
         (
             CLIENT,
@@ -222,7 +222,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B6",
-        "what an earlier secret was answered is forgotten",
+        "the answers to an earlier secret are forgotten",
         f"{T_CLIENT}::test_request_answered_with_earlier_secret_is_used_as_control",
         (
             "webhook/swr/organizations.py",
@@ -244,25 +244,25 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B4",
-        "the same, seen by who names what SWR never answers about",
+        "the same, detected by an author of images without an answer",
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _NEVER_IN_DOUBT,
     ),
     mistake(
         "B4",
-        "the same, in the program that ships",
+        "the same, in the installed program",
         "tests/http/test_slow_names.py::test_slow_image_names_are_not_treated_as_outage",
         _NEVER_IN_DOUBT,
     ),
     mistake(
         "B4",
-        "a moment of silence is enough",
+        "one moment without an answer is enough",
         f"{T_SILENCE}::test_late_answer_to_other_call_prevents_outage",
         (SILENCE, ">= call.seconds * SILENT", ">= 0"),
     ),
     mistake(
         "B4",
-        "silence is remembered when nobody asks any more",
+        "silence is kept after the last lookup",
         f"{T_SILENCE}::test_earlier_outage_does_not_affect_later_timeout",
         (
             SILENCE,
@@ -283,13 +283,13 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B4",
-        "one call counts as often as lookups fail by it",
+        "one call counts once for each lookup that it fails",
         f"{T_LOOKUP}::test_failure_shared_by_lookups_counts_once_for_breaker",
         (LANE, " and not failure.is_counted", ""),
     ),
     mistake(
         "B4",
-        "where the call for one tag is missing, control requests fail always",
+        "without the call for one tag, control requests always fail",
         f"{T_FALLBACK}::test_control_request_is_tag_list_if_tag_call_is_missing",
         (
             CALLS,
@@ -299,13 +299,13 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B4",
-        "anybody knows the name that control requests ask about",
+        "the image of control requests can be predicted",
         f"{T_FALLBACK}::test_control_request_uses_unpredictable_names",
         (FALLBACK, 'return f"{PROBE}-{secrets.token_hex(8)}"', 'return f"{PROBE}-{16 * chr(48)}"'),
     ),
     mistake(
         "B4",
-        "control requests are about an organisation of the policy",
+        "control requests are about an organization of the policy",
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         (FALLBACK, "if organization is None or not own:", "if not own:"),
     ),
@@ -323,13 +323,13 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B4",
-        "the same, in the program that ships",
+        "the same, in the installed program",
         "tests/http/test_slow_names.py::test_single_lost_control_request_is_not_outage",
         _ONE_SAMPLE,
     ),
     mistake(
         "B4",
-        "the same, by what authors can do",
+        "the same, detected by the simulated author",
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         _ONE_SAMPLE,
     ),
@@ -341,7 +341,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B6",
-        "a login that takes long is the registry's fault",
+        "a slow login is the registry's fault",
         f"{T_CREDENTIALS}::test_wait_for_login_ends_at_deadline_of_caller",
         (
             FETCHED,
@@ -351,19 +351,19 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B6",
-        "control requests that are refused pause no credential",
+        "unauthorized control requests do not pause the credential",
         f"{T_CLIENT}::test_control_request_with_401_pauses_credential",
         (CALLS, "self._credential.reject(generation)", "pass"),
     ),
     mistake(
         "B6",
-        "control requests that are answered accept no credential",
+        "answered control requests do not accept the credential",
         f"{T_CLIENT}::test_answered_control_request_accepts_credential_on_trial",
         _NO_ACCEPTANCE,
     ),
     mistake(
         "B6",
-        "the same, seen by whoever waits for the trial",
+        "the same, detected by a lookup that waits for the trial",
         "tests/http/test_slow_names.py::test_slow_image_does_not_block_unproven_credential",
         _NO_ACCEPTANCE,
     ),
@@ -375,7 +375,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B2",
-        "answers that fill the line count as silence",
+        "answers that saturate the network count as silence",
         f"{T_SILENCE}::test_incoming_bytes_of_large_answers_are_not_outage",
         (
             SILENCE,
@@ -385,19 +385,19 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B2",
-        "bytes of an answer count once it is complete",
+        "bytes of an answer count only when it is complete",
         f"{T_TRANSPORT}::test_received_bytes_are_counted_before_answer_is_complete",
         (TRANSPORT, "response.read1(", "response.read("),
     ),
     mistake(
         "B2",
-        "a timeout on a line that is full is the endpoint's fault",
+        "a timeout on a saturated network is the endpoint's fault",
         f"{T_TRANSPORT}::test_timeout_during_heavy_traffic_is_local_fault",
         (TRANSPORT, "if call.fault is Fault.REGISTRY and call.shared_a_busy_line:", "if not call:"),
     ),
     mistake(
         "B4",
-        "a slow name chooses the address of all others",
+        "a slow name selects the address for all others",
         "tests/unit/swr/test_connecting.py::test_slow_image_does_not_change_address_of_other_lookups",
         (
             TRANSPORT,
@@ -407,7 +407,7 @@ TRUST_FAULTS: Final = (
     ),
     mistake(
         "B1",
-        "what a review has asked itself is not looked at again",
+        "records of a review's own lookup are not read again",
         f"{T_LOOKUP}::test_fetched_record_is_checked_again_after_wait",
         (LOOKUP, "result.origin is Origin.STALE:", "result.origin is not Origin.CACHE:"),
     ),

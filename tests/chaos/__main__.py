@@ -1,4 +1,6 @@
-"""``python -m tests.chaos [ROW...]``: each fault in turn, against a webhook under load; prints a table."""
+"""Run each fault in turn against a webhook under load, and print a table: ``python -m tests.chaos
+[ROW...]``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One webhook, one emulated SWR, and an account for each fault so that they stay out of each other's way."""
+"""The environment of a fault: one webhook, one emulated SWR, and an account of its own for each fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.builders import pod, review
 from tests.support.serving import Certificate, ServerProcess, write_pair
 
 REVIEW_SECONDS = 10
-"""The timeout that kube-apiserver is said to have."""
+"""The timeout that reviews give as kube-apiserver's."""
 
 SETTINGS = """\
 apiVersion: swr-trust/v1
@@ -38,7 +38,7 @@ SKEW = 20 * 60
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a review was answered; ``finding`` has the reason, or ``stale``, after a slash."""
+    """The answer to a review; ``finding`` has the reason, or ``stale``, after a slash."""
 
     finding: str
     allowed: bool
@@ -47,14 +47,14 @@ class Verdict:
 
 
 class Client:
-    """Asks for one review after the other over one connection."""
+    """Sends one review after the other over one connection."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
         self._connection: http.client.HTTPSConnection | None = None
 
     def ask(self, image: str) -> Verdict:
-        """Return the verdict on a Pod of an image; raises ``OSError`` where none comes in time."""
+        """Return the decision on a Pod of an image; raises ``OSError`` if there is none in time."""
         started = time.monotonic()
         if self._connection is None:
             self._connection = self._server.connect(timeout=REVIEW_SECONDS + 2)
@@ -75,10 +75,10 @@ class Client:
 
 
 class Account:
-    """Implements ``Site``: an organisation, an endpoint name and a secret of its own."""
+    """Implements ``Site``: an organization, an endpoint name and a secret of its own."""
 
     def __init__(self, key: str, world: SwrEnvironment, *, signed: bool = False) -> None:
-        """Make the account known to the emulator."""
+        """Add the account to the emulator."""
         self.key = key
         self._world = world
         self._signed = signed
@@ -110,7 +110,7 @@ class Account:
         return f"{self.key}.swr.test/{self.key}/{name}:1"
 
     def cold_image(self) -> str:
-        """Return a trusted image that nobody has asked about."""
+        """Return a trusted image that has not been looked up yet."""
         with self._lock:
             self._count += 1
             name = f"cold-{self._count}"
@@ -153,13 +153,13 @@ class Account:
         self._files[0].write_text(f"{self._secret}\n", encoding="ascii")
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all opened resources."""
         if self._line is not None:
             self._line.__exit__(None, None, None)
 
     @property
     def _match(self) -> str:
-        return f"//{self.key}{DOMAIN}:"  # whatever is asked about: control requests name nobody's image
+        return f"//{self.key}{DOMAIN}:"  # includes control requests, which use invented names
 
     @property
     def _secret(self) -> str:
@@ -167,7 +167,7 @@ class Account:
 
 
 class SwrEnvironment:
-    """Everything that runs; made by ``open_environment``."""
+    """The running processes; made by ``open_environment``."""
 
     def __init__(self, folder: Path, emulator: Emulator, ca: trustme.CA, rows: Sequence[Row]) -> None:
         self.folder = folder
@@ -190,13 +190,13 @@ class SwrEnvironment:
         self.write_policy("")
 
     def write_policy(self, more: str) -> None:
-        """Write the policy: all accounts, and more lines."""
+        """Write the policy: all accounts, and additional lines."""
         accounts = [*self.accounts.values(), self.healthy]
         registries = "registries:\n" + "".join(account.yaml for account in accounts)
         self.server.config.write_text(SETTINGS + registries + more, encoding="utf-8")
 
     def resolve(self, key: str, order: str) -> None:
-        """Say how the name of an account's endpoint is resolved."""
+        """Set the result of resolving the name of an account's endpoint."""
         with self._lock:
             self._orders[key] = order
             new = self._names.with_suffix(".new")
@@ -204,14 +204,14 @@ class SwrEnvironment:
             new.replace(self._names)
 
     def close(self) -> None:
-        """Close the lines."""
+        """Close the forwarders."""
         for account in (*self.accounts.values(), self.healthy):
             account.close()
 
 
 @contextlib.contextmanager
 def open_environment(folder: Path, rows: Sequence[Row]) -> Iterator[SwrEnvironment]:
-    """Start everything; the webhook is ready and has asked SWR nothing yet."""
+    """Start all processes; the webhook is ready and has not queried SWR yet."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(f"*{DOMAIN}").configure_cert(context)

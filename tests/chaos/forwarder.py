@@ -1,4 +1,4 @@
-"""The line to a server: it can be cut, or swallow everything."""
+"""A TCP forwarder that can refuse connections or stop forwarding."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Self
 
 
 class Forwarder:
-    """A port of the loopback address that leads to another one, as long as the line is whole."""
+    """Forwards a port of the loopback address to another one until it is broken."""
 
     def __init__(self, port: int) -> None:
-        """Lead to ``port``."""
+        """Forward to ``port``."""
         self._target = port
         self._flowing = threading.Event()
         self._flowing.set()
@@ -24,7 +24,7 @@ class Forwarder:
         self._listen()
 
     def cut(self) -> None:
-        """Refuse connections, and reset those that there are."""
+        """Refuse new connections, and reset existing ones."""
         # A thread in accept() holds the socket open until it is shut down.
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
@@ -32,11 +32,11 @@ class Forwarder:
         self._reset()
 
     def swallow(self) -> None:
-        """Take every connection and every byte, and answer nothing."""
+        """Accept every connection and every byte, and answer nothing."""
         self._flowing.clear()
 
     def mend(self) -> None:
-        """Be a good line again."""
+        """Forward again."""
         self._reset()
         self._flowing.set()
         if self._server.fileno() == -1:

@@ -1,4 +1,4 @@
-"""The matrix: each fault, how it is shown and mended, and what the right verdicts are meanwhile."""
+"""The fault matrix: each fault, how it is started and ended, and the expected findings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 
 class Site(Protocol):
-    """What a fault is done to: one account of SWR, of its own, that images are asked of."""
+    """The target of a fault: one account of SWR with its own images."""
 
     def inject_fault(self, kind: str, **values: Any) -> None:
-        """Let the emulator show a fault for this account; see ``Fault`` of the emulator."""
+        """Let the emulator apply a fault to this account; see ``Fault`` of the emulator."""
         ...
 
     def refuse_connections(self) -> None:
@@ -19,7 +19,7 @@ class Site(Protocol):
         ...
 
     def hang_connections(self) -> None:
-        """Let the account's endpoint take connections and say nothing."""
+        """Let the account's endpoint accept connections and send nothing."""
         ...
 
     def resolve(self, order: str) -> None:
@@ -27,7 +27,7 @@ class Site(Protocol):
         ...
 
     def expire_token(self) -> None:
-        """Let the account's token come to its end."""
+        """Let the account's token expire."""
         ...
 
     def skew_clock(self) -> None:
@@ -39,7 +39,7 @@ class Site(Protocol):
         ...
 
     def rotate(self) -> None:
-        """Write a new secret, as a person does where authentication failed."""
+        """Write a new secret, as an operator does after a failed authentication."""
         ...
 
 
@@ -47,10 +47,10 @@ class Site(Protocol):
 class Row:
     """One fault.
 
-    ``cold`` is the finding of an image that was never asked about, with the code of its refusal;
-    ``earlier`` that of one that was trusted before. ``mixed`` allows cold images to be trusted, too,
-    where the fault strikes only now and then. ``new`` is for an account that nobody has called before:
-    there is no earlier image. ``rotates`` says that mending takes a new secret.
+    ``cold`` is the finding of an image that was never looked up, with the code of its denial; ``earlier``
+    that of one that was trusted before. ``mixed`` allows cold images to be trusted, too, if the fault is
+    intermittent. ``new`` is for an account that was never called before: there is no earlier image.
+    ``rotates`` says that the recovery needs a new secret.
     """
 
     name: str

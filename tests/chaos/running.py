@@ -1,4 +1,4 @@
-"""Shows a fault to a running webhook, and judges what it answered."""
+"""Applies a fault to a running webhook, and evaluates its answers."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from tests.support.process_stats import find_worker, read_process_stats
 from webhook.trust.limiter import LONGEST_BACK_OFF
 
 EXPIRY = 1.3
-"""Seconds after which a trusted answer of the policy's ``cache.trusted`` has ended."""
+"""Seconds after which a trusted record of the policy's ``cache.trusted`` is no longer fresh."""
 
 PAUSE = 0.05
-"""Seconds between two reviews of one client, unless said otherwise."""
+"""Seconds between two reviews of one client, unless stated otherwise."""
 
 MAX_GROWTH = 24.0
 """MiB by which one fault may enlarge the process: the buffers of an answer in flight, and the allocator's."""
 
 MAX_RECOVERY = LONGEST_BACK_OFF * 1.5 + 3.0
-"""Seconds after the end of a fault until images that were never seen are admitted. The longest silence is
-that after SWR's own throttling, with its jitter; a breaker probes again within eight seconds by then."""
+"""Seconds after the end of a fault until uncached images are admitted. The longest pause is the one after
+SWR's own throttling, with its jitter; a breaker probes again within eight seconds by then.
+"""
 
 
 @dataclass(slots=True)
 class Seen:
-    """The verdicts of a time, by what kind of image was asked about, and what went wrong in asking."""
+    """The decisions of a period, by kind of image, and the errors of the clients."""
 
     verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
     failures: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
-        """How many reviews were answered."""
+        """The number of answered reviews."""
         return sum(map(len, self.verdicts.values()))
 
     @property
@@ -46,12 +47,12 @@ class Seen:
         return max((item.seconds for items in self.verdicts.values() for item in items), default=0.0)
 
     def findings(self, kind: str) -> str:
-        """Return the different findings of one kind of image."""
+        """Return the distinct findings of one kind of image."""
         return ", ".join(sorted({item.finding for item in self.verdicts[kind]}))
 
 
 class ReviewLoad:
-    """Asks about images of one account, by several clients, for as long as it is entered."""
+    """Sends reviews of images of one account from several clients while the context is entered."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class ReviewLoad:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a fault; ``problems`` is empty where all was right. Times in seconds, memory in MiB."""
+    """The result of a fault; ``problems`` is empty on success. Times in seconds, memory in MiB."""
 
     row: Row
     seen: Seen
@@ -107,7 +108,7 @@ class Outcome:
 
 
 def run_row(world: SwrEnvironment, row: Row, seconds: float, clients: int, pause: float = PAUSE) -> Outcome:
-    """Show a fault for so many seconds, to reviews of so many clients, and wait for the recovery."""
+    """Apply a fault for so many seconds, with so many clients, and wait for the recovery."""
     account = world.accounts[row.key]
     client = Client(world.server)
     problems = []
@@ -145,14 +146,14 @@ def _recover(client: Client, account: Account) -> float:
 
 
 def judge(row: Row, seen: Seen) -> list[str]:
-    """Return what is wrong with the verdicts during a fault."""
+    """Return the unexpected decisions during a fault."""
     problems = list(seen.failures)
     finding, code = row.cold
     right = {(finding, code)}
     if row.cold == TIMEOUT:
         right.add(UNAVAILABLE)  # the breaker is open by then
     if row.cold in (UNAVAILABLE, THROTTLED):
-        right.add(TIMEOUT)  # a retry that came too late, or a pause that outlasted the lookup
+        right.add(TIMEOUT)  # a retry that came too late, or a pause that was longer than the lookup
     if not row.mixed and not any(item.finding == finding for item in seen.verdicts["cold"]):
         problems.append(f"a new image was never {finding}: {seen.findings('cold')}")
     for kind in ("cold", "bad"):
@@ -172,12 +173,12 @@ def judge(row: Row, seen: Seen) -> list[str]:
 
 
 def _is_known_bad(row: Row, kind: str, item: Verdict) -> bool:
-    """Whether an untrusted image was refused as such, where SWR answers now and then."""
+    """Whether an untrusted image was denied as such, because SWR answers intermittently."""
     return row.mixed and kind == "bad" and (item.finding, item.allowed) == ("untrusted", False)
 
 
 def check_healthy(seen: Seen) -> list[str]:
-    """Return what is wrong with the verdicts of an account that had no fault, beside one that had."""
+    """Return the unexpected decisions of an account without a fault, beside one that has it."""
     wanted = {"earlier": (True, "trusted"), "cold": (True, "trusted"), "bad": (False, "untrusted")}
     problems = list(seen.failures)
     for kind, items in seen.verdicts.items():

@@ -1,7 +1,8 @@
-"""``swr-trust`` whose name resolution does as it is told, and which says how many greenlets it has.
+"""Start ``swr-trust`` with controlled name resolution and a count of its greenlets.
 
-``ServerProcess(..., inject="tests.chaos.serve")`` starts the installed program so. Names below ``chaos.test`` are
-resolved by the file that ``CHAOS_NAMES`` names: ``hang``, ``fail``, or the loopback address where it says nothing.
+``ServerProcess(..., inject="tests.chaos.serve")`` starts the installed program so. Names below ``chaos.test``
+are resolved by the file that ``CHAOS_NAMES`` names: ``hang``, ``fail``, or the loopback address without an
+entry.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 NAMES: Final = "CHAOS_NAMES"
 GREENLETS: Final = "CHAOS_GREENLETS"
-"""The file that the number of greenlets is written to, every two seconds."""
+"""The file to which the number of greenlets is written, every two seconds."""
 
 DOMAIN: Final = ".chaos.test"
 HANG_SECONDS: Final = 60.0
@@ -22,11 +23,13 @@ COUNT_SECONDS: Final = 2.0
 
 
 def _configure_resolver(socket: Any) -> None:
-    """Put names below ``chaos.test`` before the system's; ``socket`` is not patched yet, so it is the original."""
+    """Resolve names below ``chaos.test`` before the system does; ``socket`` is not patched yet, so it is the
+    original.
+    """
     resolve, pause = socket.getaddrinfo, time.sleep
 
     def resolve_as_told(host: Any, *rest: Any, **options: Any) -> Any:
-        """Stand in for ``getaddrinfo``; runs in a native thread, as that does."""
+        """Replace ``getaddrinfo``; runs in a native thread, as that does."""
         if isinstance(host, str) and host.endswith(DOMAIN):
             ends = time.monotonic() + HANG_SECONDS
             while _order(host) == "hang" and time.monotonic() < ends:

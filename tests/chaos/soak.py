@@ -1,8 +1,8 @@
-"""``python -m tests.chaos.soak``: everything at once, round after round, and what the process takes after each.
+"""Soak test: all faults in repeated rounds, with the resource use after each: ``python -m tests.chaos.soak``.
 
-A round is reviews, faults that come and go, reloads of the policy, new certificates and rude clients; then
-all of that stops, and the process is looked at. What it took after the second round is what it may take
-after the last: the first fills caches and pools.
+A round consists of reviews, intermittent faults, reloads of the policy, new certificates and misbehaving
+clients. Then all of that stops, and the process is measured. The use after the second round is the limit for
+the last, because the first round fills caches and pools.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.process_stats import find_worker, read_process_stats
 from tests.support.serving import write_pair
 
 ROWS = tuple(row for row in MATRIX if not row.new)
-"""Without those for accounts that nobody has called before: each comes more than once here."""
+"""Without those for new accounts, because each fault occurs more than once here."""
 
 WARM_UP_SECONDS = 0.7
 ROUND_SECONDS = 25.0
@@ -37,15 +37,15 @@ CALM_SECONDS = 6.0
 FAULT_SECONDS = 4.0
 MIN_ROUNDS = 4
 SETTLED = 1
-"""The round that the last one is compared with, counted from 0."""
+"""The round with which the last one is compared, counted from 0."""
 
 GROWTH = {"MiB": 10.0, "threads": 2.0, "descriptors": 10.0, "greenlets": 10.0}
-"""What the last round may have more than the settled one: noise of the allocator, a timer under way."""
+"""The amount by which the last round may exceed the settled one: noise of the allocator, a pending timer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a round was, and what the process took after it."""
+    """The load of a round, and the resource use after it."""
 
     reviews: int
     faults: int
@@ -54,7 +54,7 @@ class Round:
 
 
 def main() -> int:
-    """Return 0 where nothing grew and every verdict was right, otherwise 1."""
+    """Return 0 if nothing grew and every decision was right, otherwise 1."""
     parser = argparse.ArgumentParser(description="Watches what grows under load, faults and changes.")
     parser.add_argument("--seconds", type=float, default=240.0, help="for how long, at least four rounds")
     seconds = parser.parse_args().seconds
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def _warm_up(world: SwrEnvironment) -> None:
-    """Let every account be asked by as many clients as a fault is watched by, so that its pool is filled."""
+    """Call every account with as many clients as during a fault, so that its pool is full."""
     for account in world.accounts.values():
         with ReviewLoad(world, account, 4, pause=0.01):
             time.sleep(WARM_UP_SECONDS)
@@ -124,7 +124,9 @@ def _run_round(world: SwrEnvironment) -> tuple[Round, list[str]]:
 
 @contextlib.contextmanager
 def _again(work: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Do ``work`` every so many seconds, in a thread, until the block is left; what it raises is raised then."""
+    """Repeat ``work`` every so many seconds in a thread until the context ends; its exceptions are raised
+    then.
+    """
     stop = threading.Event()
     errors: list[Exception] = []
 
@@ -157,7 +159,7 @@ def _more_policy() -> str:
 
 
 def _open_and_reset_connections(world: SwrEnvironment) -> None:
-    """Be a crowd of clients that say little and vanish."""
+    """Open many connections that send little, and reset them."""
     crowd = [connect(world.server) for _ in range(30)]
     for connection in crowd:
         connection.sendall(HELLO)

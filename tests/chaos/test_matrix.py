@@ -1,4 +1,4 @@
-"""Every fault of SWR at the same time, each on an account of its own, against one process."""
+"""Every fault of SWR at the same time, each on its own account, against one process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAUSE = 0.4
 
 @dataclass(slots=True)
 class Run:
-    """What was seen: of each fault, of the account beside them, and of the process."""
+    """The results of each fault, of the account without a fault, and of the process."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     healthy: Seen = field(default_factory=Seen)
@@ -33,7 +33,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Show all faults at once."""
+    """Apply all faults at once."""
     done = Run()
     with open_environment(tmp_path_factory.mktemp("chaos"), MATRIX) as world:
 
@@ -62,26 +62,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize("row", MATRIX, ids=[row.name for row in MATRIX])
 def test_fault_gets_expected_findings_and_recovers(run: Run, row: Row) -> None:
-    """Answers in time, nothing admitted that SWR does not vouch for, trust from earlier, recovery."""
+    """Answers in time, no image without trust in SWR admitted, trust from before, recovery."""
     outcome = run.outcomes[row.key]
     assert outcome.seen.count >= 2
     assert outcome.problems == ()
 
 
 def test_account_without_fault_is_not_affected(run: Run) -> None:
-    """Right verdicts, in time, whatever hangs beside it."""
+    """The decisions are right and in time while other accounts hang."""
     assert run.healthy.count > 20
     assert check_healthy(run.healthy) == []
     assert run.healthy.slowest < REVIEW_SECONDS / 2
 
 
 def test_replica_stays_ready_during_faults(run: Run) -> None:
-    """Readiness is about its own certificate and configuration, never about SWR."""
+    """Readiness depends on the replica's own certificate and configuration, not on SWR."""
     assert {status for status, _ in run.probes} == {200}
 
 
 def test_probe_names_unavailable_registry_and_paused_credential(run: Run) -> None:
-    """A person who looks sees it at once, and that it is over."""
+    """The probe also shows the end of the fault."""
     during = "".join(report for _, report in run.probes)
     assert re.search(
         r"^\[!\] swr refused\.swr\.test: last answered \d+ s ago, circuit breaker open", during, re.MULTILINE
@@ -92,6 +92,6 @@ def test_probe_names_unavailable_registry_and_paused_credential(run: Run) -> Non
 
 
 def test_memory_is_bounded_and_log_has_no_traceback(run: Run) -> None:
-    """Under bombs and floods and all the rest."""
+    """Under bombs, floods and all other faults."""
     assert run.growth < 2 * MAX_GROWTH
     assert "Traceback" not in run.logs

@@ -1,4 +1,4 @@
-"""What the tests on a real API server share."""
+"""Fixtures of the tests of the chart on a real API server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.emulator.server import Emulator
 
 @pytest.fixture(scope="session")
 def cluster(control_plane: ControlPlane) -> ControlPlane:
-    """The API server, with Services that lead to the loopback address and a namespace of a team."""
+    """Return the API server, with Services that lead to the loopback address and a namespace of a team."""
     redirect_services(control_plane)
     control_plane.make_namespace(TEAM)
     return control_plane
@@ -23,20 +23,20 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture(scope="session")
 def swr() -> Iterator[Emulator]:
-    """One emulator for all tests."""
+    """Return one emulator for all tests."""
     with Emulator() as running:
         yield running
 
 
 class Prepare(Protocol):
-    """Makes a release in a namespace of its own, not yet installed."""
+    """Creates a release in a namespace of its own, not yet installed."""
 
     def __call__(self, namespace: str, changes: dict[str, Any] | None = None) -> Installation: ...
 
 
 @pytest.fixture
 def prepare(cluster: ControlPlane, swr: Emulator) -> Iterator[Prepare]:
-    """Whatever a test leaves of its releases goes with it: a gate would be in the way of all others."""
+    """Remove the releases of a test afterwards, because a webhook would disturb all other tests."""
     with ExitStack() as releases:
 
         def make(namespace: str, changes: dict[str, Any] | None = None) -> Installation:

@@ -1,9 +1,9 @@
-"""Writes what is derived from the chart: ``python -m tests.chart.generating``.
+"""Write the files that are generated from the chart: ``python -m tests.chart.generating``.
 
-These follow from others and are never edited by hand: the policy's part of ``values.schema.json``
-(from the product's own schema), the chart's ``README.md`` and ``files/defaults.json`` (from
-``values.yaml``), ``files/regions.json`` (from the product's table) and the manifests under
-``deploy/`` (from the rendered chart). A test compares each.
+They are never edited by hand. The policy's part of ``values.schema.json`` comes from the product's own
+schema. The chart's ``README.md`` and ``files/defaults.json`` come from ``values.yaml``,
+``files/regions.json`` from the product's table, and the manifests under ``deploy/`` from the rendered chart.
+A test compares each.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ PUBLIC_CREDENTIALS: Final = (
     "agencyUrn",
     "stsEndpoint",
 )
-"""What ``policy.credentials`` may say: the files are the chart's business."""
+"""The keys that ``policy.credentials`` accepts; the chart mounts the files."""
 
 OPEN: Final = ("resources", "audit.resources", "webhook.annotations", "dashboard.labels")
-"""Mappings with defaults of their own whose keys are Kubernetes' or the operator's, not the chart's."""
+"""Mappings with defaults of their own whose keys are defined by Kubernetes or the operator, not by the chart.
+"""
 
 _SOMETHING: Final = "(?=.)"
 
 
 def build_values_schema(written: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of the values with the product's policy put into the hand-written rest."""
+    """Return the schema of the values: the hand-written part with the product's policy inserted."""
     policy = _to_draft_7(build_json_schema())
     definitions = policy.pop("$defs")
     for key in ("$schema", "required"):
         policy.pop(key)
-    # Its absence is refused by a template, in a sentence that says what to set.
+    # A template rejects its absence, with a sentence that says what to set.
     policy["properties"]["registries"].pop("minItems")
     credentials = definitions["CredentialsModel"]["properties"]
     policy["properties"]["credentials"] = {
@@ -58,7 +59,7 @@ def build_values_schema(written: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_draft_7(value: Any) -> Any:
-    """Return a schema as Helm's engines read it: draft 07, and patterns of Go's regexp package (RE2)."""
+    """Return a schema for Helm's validators: draft 07, and patterns of Go's regexp package (RE2)."""
     if isinstance(value, list):
         return [_to_draft_7(item) for item in value]
     if not isinstance(value, dict):
@@ -73,7 +74,7 @@ def _to_draft_7(value: Any) -> Any:
 
 
 def build_defaults(values: str) -> str:
-    """Return what the templates put in the place of a null, as JSON."""
+    """Return the values by which the templates replace a null, as JSON."""
     return json.dumps({"open": OPEN, "values": yaml.safe_load(values)}, indent=2) + "\n"
 
 
@@ -156,7 +157,7 @@ updated the ConfigMap, within about a minute.
 
 
 def main() -> None:
-    """Write everything."""
+    """Write all files."""
     schema = CHART / "values.schema.json"
     written = json.loads(schema.read_text(encoding="utf-8"))
     text = json.dumps(build_values_schema(written), indent=2, ensure_ascii=False) + "\n"

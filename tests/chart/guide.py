@@ -1,4 +1,4 @@
-"""The blocks of a document: what its reader types, and the files that its reader writes."""
+"""The blocks of a document: the commands for its reader, and the files that its reader writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILE: Final = re.compile(r"# ([\w.-]+\.yaml)\n")
 class Block:
     """A block of code below a heading.
 
-    ``file`` is the name that its first line gives, ``reason`` says why it is not run; else they are empty.
+    ``file`` is the name in its first line, and ``reason`` says why it is not run; otherwise they are empty.
     """
 
     section: str
@@ -53,20 +53,20 @@ class Reader:
     """Follows a document in a folder."""
 
     def __init__(self, document: Path, folder: Path, cluster: ControlPlane) -> None:
-        """Read the document; the folder holds what its reader has."""
+        """Read the document; the folder contains the reader's files."""
         self.blocks = read_blocks(document)
         self._folder = folder
         self._cluster = cluster
         self._typed: set[str] = set()
 
     def follow(self, section: str) -> Iterator[str]:
-        """Run the blocks of a section one by one; yields what each printed."""
+        """Run the blocks of a section one by one; yields the output of each."""
         for block in self.blocks:
             if block.section == section and block.language == "sh" and not block.reason:
                 yield self.type(block.text)
 
     def type(self, text: str) -> str:
-        """Run a block as a shell does it that stops at the first failure."""
+        """Run a block as a shell with ``set -e`` does."""
         self._typed.add(text)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
@@ -87,7 +87,7 @@ class Reader:
         return output
 
     def skipped(self) -> list[Block]:
-        """Return the blocks that were not run and do not say so."""
+        """Return the blocks that were not run and have no reason for it."""
         return [
             block
             for block in self.blocks

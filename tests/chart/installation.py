@@ -1,9 +1,9 @@
 """The chart on a real API server: installed by Helm, its container run as a kubelet would run it.
 
-Two things stand in for what is missing here. There is no network of Services: a
-MutatingAdmissionPolicy turns the chart's Service into an ``ExternalName`` for localhost, so that
-the webhook configuration is called as it is rendered, by the Service's name. And there is no
-kubelet: ``Replica`` lays out the volumes of the Deployment's Pod and runs its container.
+Two missing parts of a cluster are replaced. There is no network of Services: a MutatingAdmissionPolicy turns
+the chart's Service into an ``ExternalName`` for localhost. Therefore the webhook configuration is called as
+it is rendered, by the Service's name. There is no kubelet: ``Replica`` lays out the volumes of the
+Deployment's Pod and runs its container.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRUSTED: Final = f"{HOST}/shop/web:1.0"
 UNTRUSTED: Final = f"{HOST}/shop/web:2.0"
 
 TEAM: Final = "chart-team"
-"""A namespace that is gated."""
+"""A namespace for which the webhook is called."""
 
 AWAY: Final = 'failed calling webhook "pods.'
 REFUSED: Final = f'"{UNTRUSTED}": SWR does not mark this tag as trusted'
@@ -67,7 +67,7 @@ spec: {policyName: loopback-services}
 def redirect_services(cluster: ControlPlane) -> None:
     """Send every Service of the chart to the loopback address, and wait until that works.
 
-    No test may install the chart before: an address of the Service network belongs to nobody here.
+    No test may install the chart before, because no process listens on an address of the Service network.
     """
     cluster.kubectl("apply", "-f", "-", stdin=_LOOPBACK)
     probe = {
@@ -85,21 +85,21 @@ def redirect_services(cluster: ControlPlane) -> None:
 
 
 def run(cluster: ControlPlane, name: str, image: str, *arguments: str, namespace: str = TEAM) -> str:
-    """Run ``kubectl run`` and return what it printed."""
+    """Run ``kubectl run`` and return its output."""
     return cluster.kubectl(
         "run", name, f"--image={image}", "-n", namespace, *arguments, user="dev", check=False
     ).strip()
 
 
 def wait_until_called(cluster: ControlPlane) -> None:
-    """Wait until the API server knows of the webhook and its answer is a refusal."""
+    """Wait until the API server calls the webhook and its answer is a denial."""
     cluster.wait_for(
         "the webhook to be called", lambda: REFUSED in run(cluster, "probe", UNTRUSTED, "--dry-run=server")
     )
 
 
 def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:
-    """Return what is left of a release, in the cluster and in its namespace."""
+    """Return the remaining objects of a release, in the cluster and in its namespace."""
     kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
     names = "roles,rolebindings,secrets,configmaps,services,deployments,poddisruptionbudgets,serviceaccounts"
     label = f"app.kubernetes.io/instance={NAME}"
@@ -114,16 +114,16 @@ def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:
 
 
 class Release:
-    """A release of the chart in a namespace, whoever installs it; what it leaves goes when this is left."""
+    """A release of the chart in a namespace; its remaining objects are deleted when the context ends."""
 
     def __init__(self, cluster: ControlPlane, namespace: str, port: int) -> None:
-        """Name where it is, and the port of the loopback address that its Service leads to."""
+        """Set its namespace, and the loopback port to which its Service leads."""
         self.cluster = cluster
         self.namespace = namespace
         self.port = port
 
     def kubeconfig(self, folder: Path, account: str = NAME) -> Path:
-        """Write a kubeconfig that holds the rights of one of the chart's ServiceAccounts and no others."""
+        """Write a kubeconfig with exactly the rights of one of the chart's ServiceAccounts."""
         token = self.cluster.kubectl("create", "token", account, "-n", self.namespace).strip()
         config = json.loads(self.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
         config["users"][0]["user"] = {"token": token}
@@ -132,7 +132,7 @@ class Release:
         return path
 
     def helm(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
-        """Run Helm as the administrator; returns what it printed."""
+        """Run Helm as the administrator; returns its output."""
         done = subprocess.run(
             [str(find_helm()), *arguments, f"--kubeconfig={self.cluster.kubeconfig('admin')}"],
             input=stdin,
@@ -152,7 +152,7 @@ class Release:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave no gate behind for other tests, whoever owns what is left of it by now."""
+        """Remove the release and its cluster-wide objects, because a webhook would disturb other tests."""
         self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
         kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
         self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")
@@ -164,7 +164,7 @@ class Installation(Release):
     def __init__(
         self, cluster: ControlPlane, namespace: str, endpoint: str, changes: dict[str, Any] | None = None
     ) -> None:
-        """Make the namespace and the Secret with the credentials; ``install`` does the rest."""
+        """Create the namespace and the Secret with the credentials; ``install`` does the rest."""
         super().__init__(cluster, namespace, free_port())
         registry = {"region": "cn-north-4", "endpoint": endpoint, "iamEndpoint": endpoint}
         self.values = merged(
@@ -179,7 +179,7 @@ class Installation(Release):
         self.make_secret("swr-credentials", {"token": "emulator-token"})
 
     def make_secret(self, name: str, data: dict[str, str]) -> None:
-        """Make or replace a Secret."""
+        """Create or replace a Secret."""
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         secret = {
             "apiVersion": "v1",
@@ -190,7 +190,7 @@ class Installation(Release):
         self.cluster.kubectl("apply", "-f", "-", stdin=secret)
 
     def use_certificate(self) -> None:
-        """Make a certificate for the Service and hand it in as an existing Secret."""
+        """Create a certificate for the Service and provide it as an existing Secret."""
         ca = trustme.CA()
         issued = ca.issue_cert(f"{NAME}.{self.namespace}.svc")
         chain = "".join(blob.bytes().decode() for blob in issued.cert_chain_pems)
@@ -203,11 +203,11 @@ class Installation(Release):
         }
 
     def install(self) -> str:
-        """Install, or upgrade, with the values as they are now."""
+        """Install, or upgrade, with the current values."""
         return self._with_values("upgrade", "--install", NAME, str(CHART))
 
     def render(self) -> str:
-        """Return the manifests as GitOps renders them: without the cluster."""
+        """Return the manifests as GitOps tools render them: without the cluster."""
         return self._with_values("template", NAME, str(CHART), "--skip-tests")
 
     def uninstall(self) -> str:
@@ -225,7 +225,7 @@ class Replica:
     def __init__(
         self, release: Release, folder: Path, name: str = "replica-1", deployment: str = NAME
     ) -> None:
-        """Keep everything of the Pod in ``folder``."""
+        """Keep all files of the Pod in ``folder``."""
         self._deployment = deployment
         self.port = release.port if deployment == NAME else free_port()
         self._release = release
@@ -235,7 +235,7 @@ class Replica:
         self.process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> None:
-        """Lay out the volumes as they are in the cluster now, as a kubelet does it every minute."""
+        """Write the volumes from the current objects of the cluster, as a kubelet does every minute."""
         pod = self._pod()
         for mount in pod["containers"][0]["volumeMounts"]:
             (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
@@ -261,7 +261,7 @@ class Replica:
             for one in container["env"]
             if "valueFrom" in one
         }
-        # In place of the token that a kubelet mounts; without the right to one there is no cluster.
+        # Replaces the token that a kubelet mounts; without the right to one there is no cluster.
         if pod["automountServiceAccountToken"]:
             variables["KUBECONFIG"] = str(self._release.kubeconfig(self._folder, pod["serviceAccountName"]))
         with self._log.open("ab") as log:
@@ -279,11 +279,11 @@ class Replica:
         return code
 
     def is_ready(self) -> bool:
-        """Whether the process runs."""
+        """Return whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def logs(self) -> str:
-        """Return everything that was written."""
+        """Return all output."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def _wait(self) -> None:

@@ -1,8 +1,8 @@
-"""What a kubelet does for a release, as far as anybody can see it in the API.
+"""The effects of a kubelet on a release that are visible in the API.
 
-There is no node here. Replicas that a test runs beside the API server are reported as ready, and the
-Pod of ``helm test`` is run: each of its containers as a process, on the files of its volumes, with
-every name leading to the loopback address.
+There is no node here. Replicas that a test runs beside the API server are reported as ready, and the Pod of
+``helm test`` is run. Each of its containers is a process, on the files of its volumes, with every name
+resolving to the loopback address.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ exec(code)
 
 
 class Kubelet:
-    """Looks after the Pods of a namespace while entered."""
+    """Updates the Pods of a namespace while its context is entered."""
 
     def __init__(
         self, cluster: ControlPlane, namespace: str, folder: Path, serves: Callable[[], bool] = lambda: True
@@ -45,7 +45,7 @@ class Kubelet:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self.output = ""
-        """What the containers of tests printed."""
+        """The output of the containers of tests."""
 
     def _watch(self) -> None:
         while not self._stop.wait(0.3):

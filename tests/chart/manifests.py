@@ -1,4 +1,4 @@
-"""The manifests for those without Helm, made from the chart as ``deploy/values.yaml`` renders it."""
+"""The manifests for installations without Helm, made from the chart with ``deploy/values.yaml``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.serving import ROOT
 DEPLOY: Final = ROOT / "deploy"
 
 OLDEST: Final = f"{SUPPORTED[0]}.0"
-"""Manifests cannot ask the cluster for its version, so they are those of the oldest one."""
+"""The oldest supported version, because manifests cannot read the version of the cluster."""
 
 _SOURCE: Final = re.compile(r"^# Source: [^/]+/templates/(.+)$", re.MULTILINE)
 _HELMS: Final = ("app.kubernetes.io/managed-by", "helm.sh/chart")
@@ -51,7 +51,7 @@ resources:
 
 
 def without_helm(one: dict[str, Any]) -> dict[str, Any]:
-    """Return an object without the labels that say Helm manages it."""
+    """Return an object without the labels that mark it as managed by Helm."""
     result = copy.deepcopy(one)
     for label in _HELMS:
         result["metadata"].get("labels", {}).pop(label, None)
@@ -59,7 +59,7 @@ def without_helm(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def example_values() -> dict[str, Any]:
-    """Return the values that the base is made with."""
+    """Return the values from which the base is made."""
     values: dict[str, Any] = yaml.safe_load((DEPLOY / "values.yaml").read_text(encoding="utf-8"))
     return values
 
@@ -93,7 +93,7 @@ def render_manifests(helm: Path) -> dict[str, str]:
 
 
 def _render_component(helm: Path) -> dict[str, str]:
-    """Return what ``audit.enabled`` adds, as a component that any overlay can use."""
+    """Return the objects that ``audit.enabled`` adds, as a component that any overlay can use."""
     plain = {
         _key(one)
         for one in _objects(template(example_values(), "--skip-tests", helm=helm, kubernetes=OLDEST))

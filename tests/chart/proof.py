@@ -1,6 +1,6 @@
-"""Runs inside the image's file system and proves that the product serves there; see ``deploy/image/prove``.
+"""Prove inside the image's file system that the product serves there; see ``deploy/image/prove``.
 
-Standard library only. Every line that is printed is something that was seen.
+Standard library only. Every printed line is an observation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REVIEW = {
 
 
 def expect(what: str, *, seen: bool) -> None:
-    """Print what was seen, or end with what was not."""
+    """Print the observation, or end with the failed one."""
     if not seen:
         sys.exit(f"not so: {what}")
     print(f"seen: {what}", flush=True)
@@ -61,7 +61,7 @@ def call(path: str, body: bytes | None = None) -> bytes:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes]) -> bool:
-    """Return whether the webhook came up within half a minute."""
+    """Return whether the webhook became ready within half a minute."""
     ends = time.monotonic() + 30
     while time.monotonic() < ends and process.poll() is None:
         try:
@@ -72,7 +72,7 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> bool:
 
 
 def can_write(folder: str) -> bool:
-    """Whether a file can be made in a folder."""
+    """Return whether a file can be created in a folder."""
     try:
         Path(folder, "proof").touch()
     except OSError:
@@ -81,7 +81,7 @@ def can_write(folder: str) -> bool:
 
 
 def main() -> None:
-    """Look at the file system, then serve in it."""
+    """Check the file system, then serve in it."""
     expect(f"user {os.getuid()}, group {os.getgid()}", seen=os.getuid() == os.getgid() == 65532)
     status = Path("/proc/self/status").read_text(encoding="ascii")
     expect(

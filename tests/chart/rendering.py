@@ -1,4 +1,4 @@
-"""The chart, rendered: by the Helm that lies beside the API server, or the one of the PATH."""
+"""Rendering of the chart, by the Helm beside the API server or the one of the PATH."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ VALUES: Final[dict[str, Any]] = {
     "policy": {"registries": [{"region": "cn-north-4", "aliases": ["10.125.0.198:20202"]}]},
     "credentials": {"existingSecret": "swr-credentials"},
 }
-"""The least that must be given."""
+"""The minimum of values that must be set."""
 
 _ASSETS: Final = "KUBEBUILDER_ASSETS"
 _FURTHER: Final = "HELM3"
 
 
 class HelmError(Exception):
-    """Helm refused; the text is what it printed."""
+    """Helm failed; the text is its output."""
 
 
 def find_tool(name: str) -> Path | None:
-    """Return the path of ``helm`` or ``kubectl``, or ``None`` where there is none."""
+    """Return the path of ``helm`` or ``kubectl``, or ``None`` if there is none."""
     assets = os.environ.get(_ASSETS)
     if assets and (path := Path(assets) / name).exists():
         return path
@@ -45,7 +45,7 @@ def find_tool(name: str) -> Path | None:
 
 
 def find_helm() -> Path:
-    """Return the path of Helm; a test that has none is skipped, and says so."""
+    """Return the path of Helm; without one, skip the test with a message."""
     path = find_tool("helm")
     if path is None:
         pytest.skip(f"{_ASSETS} names no folder with helm, and none is on the PATH")
@@ -53,13 +53,13 @@ def find_helm() -> Path:
 
 
 def find_helms() -> list[Path]:
-    """Return every Helm to try: the usual one, and the one that the environment variable HELM3 names."""
+    """Return every Helm to test: the usual one, and the one in the environment variable HELM3."""
     further = os.environ.get(_FURTHER)
     return [find_helm(), *([Path(further)] if further else [])]
 
 
 def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return values with changes put in, mapping by mapping, as Helm does it."""
+    """Return values with changes merged in, mapping by mapping, as Helm does it."""
     result = dict(values)
     for key, value in changes.items():
         old = result.get(key)
@@ -75,7 +75,7 @@ def template(
     namespace: str = NAMESPACE,
     kubernetes: str = KUBERNETES,
 ) -> str:
-    """Return what ``helm template`` prints; raises ``HelmError`` with what it complains of."""
+    """Return the output of ``helm template``; raises ``HelmError`` with its errors."""
     command = [str(helm or find_helm()), "template", NAME, str(CHART), f"--namespace={namespace}"]
     command += [f"--kube-version={kubernetes}", "--values=-", *arguments]
     done = subprocess.run(
@@ -101,7 +101,7 @@ class Objects:
         return [one for one in self.all if one["kind"] == kind]
 
     def one(self, kind: str, name: str = "") -> dict[str, Any]:
-        """Return the only object of a kind, or the one of a name."""
+        """Return the only object of a kind, or the one with a name."""
         found = [one for one in self.of(kind) if name in ("", one["metadata"]["name"])]
         assert len(found) == 1, f"{len(found)} objects of kind {kind} {name}"
         return found[0]
@@ -126,7 +126,7 @@ class Objects:
 
     @property
     def policy_text(self) -> str:
-        """The configuration file as it is written."""
+        """The text of the configuration file."""
         text: str = self.one("ConfigMap", f"{NAME}-policy")["data"]["policy.yaml"]
         return text
 
@@ -148,6 +148,6 @@ def render(
     namespace: str = NAMESPACE,
     kubernetes: str = KUBERNETES,
 ) -> Objects:
-    """Return the objects for the least values with changes; the same ones are rendered once."""
+    """Return the objects for the minimum of values with changes; equal values are rendered once."""
     values = json.dumps(merged(VALUES, changes or {}))
     return Objects(_cached(values, arguments, find_helm(), namespace, kubernetes))

@@ -1,4 +1,4 @@
-"""The audit in the cluster as the chart renders it: beside the webhook, never in its way."""
+"""The audit in the cluster as the chart renders it: separate from the webhook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ON: dict[str, Any] = {"audit": {"enabled": True}}
 
 
 def audit(changes: dict[str, Any] | None = None) -> Objects:
-    """Render the chart with the audit switched on."""
+    """Render the chart with the audit enabled."""
     return render(merged(ON, changes or {}))
 
 
@@ -30,12 +30,12 @@ def pod_of(objects: Objects) -> dict[str, Any]:
 
 
 def test_audit_is_disabled_by_default() -> None:
-    """Nothing of it is rendered."""
+    """None of its objects is rendered."""
     assert [one["metadata"]["name"] for one in render() if "audit" in one["metadata"]["name"]] == []
 
 
 def test_audit_does_not_change_webhook_objects() -> None:
-    """Each object that was there without it is the same: no rollout waits for it."""
+    """Each object of the webhook is the same with and without it, so that no rollout waits for it."""
     without = {(one["kind"], one["metadata"]["name"]): one for one in render()}
     objects = {(one["kind"], one["metadata"]["name"]): one for one in audit()}
     assert {key: objects[key] for key in without} == without
@@ -43,7 +43,7 @@ def test_audit_does_not_change_webhook_objects() -> None:
 
 
 def test_audit_is_one_replica_with_policy_and_identity_of_webhook() -> None:
-    """The same ConfigMap and Secret, mounted at the same places."""
+    """The same ConfigMap and Secret, mounted at the same paths."""
     objects = audit()
     spec = objects.one("Deployment", AUDIT)["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -69,7 +69,7 @@ def test_audit_is_one_replica_with_policy_and_identity_of_webhook() -> None:
 
 
 def test_audit_rights_are_those_required_by_api_server() -> None:
-    """No other, and under a ServiceAccount of its own."""
+    """It has no other rights, and its own ServiceAccount."""
     objects = audit()
     assert objects.one("ClusterRole", AUDIT)["rules"] == rights(AUDIT)
     (subject,) = objects.one("ClusterRoleBinding", AUDIT)["subjects"]
@@ -92,7 +92,7 @@ def test_audit_rights_are_those_required_by_api_server() -> None:
     ids=["no reports", "no Events"],
 )
 def test_disabled_feature_has_no_right(changes: dict[str, Any], groups: list[str], absent: str) -> None:
-    """Neither the option nor the rule is there."""
+    """Neither the option nor the rule is rendered."""
     objects = audit({"audit": changes})
     assert [rule["apiGroups"][0] for rule in objects.one("ClusterRole", AUDIT)["rules"]] == groups
     assert absent not in pod_of(objects)["containers"][0]["args"]
@@ -106,7 +106,7 @@ def test_reports_without_chart_roles_have_no_owner() -> None:
 
 
 def test_audit_pod_satisfies_restricted_standard() -> None:
-    """As the webhook's does."""
+    """As the webhook's Pod does."""
     objects = audit()
     webhook = objects.one("Deployment", NAME)["spec"]["template"]["spec"]
     pod = pod_of(objects)
@@ -117,7 +117,7 @@ def test_audit_pod_satisfies_restricted_standard() -> None:
 
 
 def test_audit_probes_use_http_port() -> None:
-    """Ready says that it runs, not that SWR answers."""
+    """Readiness means that the process runs, not that SWR answers."""
     container = pod_of(audit())["containers"][0]
     paths = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {probe["port"] for probe in paths.values()} == {"http"}
@@ -144,14 +144,14 @@ def test_audit_is_scraped_as_separate_job(kind: str) -> None:
 
 
 def test_audit_is_scraped_by_annotations() -> None:
-    """Plain HTTP at its own port."""
+    """Plain HTTP on its own port."""
     objects = audit({"scrapeAnnotations": {"prometheus": True}})
     annotations = objects.one("Deployment", AUDIT)["spec"]["template"]["metadata"]["annotations"]
     assert (annotations["prometheus.io/scheme"], annotations["prometheus.io/port"]) == ("http", "8080")
 
 
 def test_network_policy_covers_audit() -> None:
-    """Who may read the metrics is a matter of its own, where it may connect to is not."""
+    """Access to its metrics is a separate setting, its egress is not."""
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     objects = audit({"networkPolicy": {"enabled": True}, "audit": {"ingressFrom": [peer]}})
     policy = objects.one("NetworkPolicy", AUDIT)["spec"]
@@ -161,7 +161,7 @@ def test_network_policy_covers_audit() -> None:
 
 
 def test_audit_can_use_existing_service_account() -> None:
-    """IAM knows identities by their names."""
+    """IAM identifies workloads by their ServiceAccount's name."""
     objects = audit({"audit": {"serviceAccount": {"name": "auditor"}}})
     assert pod_of(objects)["serviceAccountName"] == "auditor"
     assert "auditor" not in [one["metadata"]["name"] for one in objects.of("ServiceAccount")]
@@ -170,13 +170,13 @@ def test_audit_can_use_existing_service_account() -> None:
 
 @pytest.mark.parametrize("interval", ["10", "1h30", "0.5h", "", "30s"])
 def test_invalid_audit_interval_is_rejected(interval: str) -> None:
-    """The schema says so before anything is installed."""
+    """The schema rejects it before anything is installed."""
     with pytest.raises(HelmError, match="audit"):
         audit({"audit": {"interval": interval}})
 
 
 def test_prometheus_rule_has_labels_for_cce() -> None:
-    """It evaluates no other."""
+    """CCE's Prometheus evaluates no other rules."""
     labels = {"role": "operator-prometheus"}
     objects = audit({"prometheusRule": {"enabled": True, "labels": labels}})
     rule = objects.one("PrometheusRule")
@@ -187,7 +187,7 @@ def test_prometheus_rule_has_labels_for_cce() -> None:
 def test_installed_audit_writes_reports_and_uninstall_deletes_them(
     prepare: Prepare, cluster: ControlPlane, tmp_path: Path
 ) -> None:
-    """Its Pod as rendered, with its own ServiceAccount's token; ``helm uninstall`` takes the reports away."""
+    """Its Pod as rendered, with its own ServiceAccount's token; ``helm uninstall`` deletes the reports."""
     assert run(cluster, "audited", UNTRUSTED).endswith("created")
     release = prepare("audit-installed", ON)
     release.install()

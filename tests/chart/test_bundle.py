@@ -1,4 +1,4 @@
-"""The bundle for installations without a way out: what is in it is what its checksums say, and they are kept."""
+"""The bundle for air-gapped clusters: its content matches its checksums."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle without what must be fetched: the wheels and the image."""
+    """Return a bundle without the downloaded parts: the wheels and the image."""
     folder = tmp_path_factory.mktemp("bundle") / "made"
     done = make(folder, "chart", "sums")
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bundled_chart_equals_chart(made: Path) -> None:
-    """Under the name that CCE's My Charts wants."""
+    """Under the name that CCE's My Charts requires."""
     with tarfile.open(made / f"{NAME}-{__version__}.tgz") as chart:
         names = {name.partition("/")[2] for name in chart.getnames()}
     source = ROOT / "charts" / NAME
@@ -52,7 +52,7 @@ def test_bundled_chart_equals_chart(made: Path) -> None:
 
 
 def test_complete_bundle_passes_verification(made: Path) -> None:
-    """Each file is in the list."""
+    """Each file is in the list of checksums."""
     done = verify(made)
     assert (done.returncode, done.stdout) == (0, "all 3 files are as they were\n")
 
@@ -70,7 +70,7 @@ def test_complete_bundle_passes_verification(made: Path) -> None:
 def test_modified_bundle_fails_verification(
     made: Path, tmp_path: Path, harm: Callable[[Path], object], words: str
 ) -> None:
-    """Whatever was changed, lost or added on the way."""
+    """A file that was changed, lost or added in transit is detected."""
     folder = tmp_path / "copy"
     shutil.copytree(made, folder)
     harm(folder)
@@ -80,13 +80,13 @@ def test_modified_bundle_fails_verification(
 
 
 def test_unknown_bundle_part_is_rejected(tmp_path: Path) -> None:
-    """A misspelt part is not a part that was made."""
+    """A misspelled part must not be ignored."""
     done = make(tmp_path, "charts")
     assert (done.returncode, done.stderr) == (2, "no such part: charts\n")
 
 
 def test_bundle_readme_names_current_version() -> None:
-    """The commands can be copied."""
+    """Its commands can be copied."""
     text = (BUNDLE / "README.md").read_text(encoding="utf-8")
     assert f"{NAME}-{__version__}.oci.tar" in text
     assert f"{NAME}-{__version__}.tgz" in text

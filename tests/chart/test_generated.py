@@ -1,4 +1,4 @@
-"""What is derived from the chart is what stands in the repository."""
+"""The generated files in the repository are current."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
 def leaves(value: Any, path: str = "") -> set[str]:
-    """Return the paths of all values that are no mappings with keys of their own."""
+    """Return the paths of all values that are not mappings with keys of their own."""
     if isinstance(value, dict) and value:
         return {leaf for key, inner in value.items() for leaf in leaves(inner, f"{path}.{key}".lstrip("."))}
     return {path}
@@ -42,12 +42,12 @@ def test_chart_readme_is_generated_from_values() -> None:
 
 
 def test_chart_policy_schema_equals_program_schema() -> None:
-    """A key that the program reads is one that Helm accepts, and the other way round."""
+    """Helm accepts exactly the keys that the program reads."""
     assert build_values_schema(SCHEMA) == SCHEMA
 
 
 def test_schema_mappings_reject_unknown_keys() -> None:
-    """But where Kubernetes' own structures are passed on."""
+    """Structures that are passed to Kubernetes are exempt."""
 
     def open_mappings(schema: Any, path: str) -> set[str]:
         found: set[str] = set()
@@ -64,7 +64,7 @@ def test_schema_mappings_reject_unknown_keys() -> None:
 
 
 def test_chart_version_equals_program_version() -> None:
-    """One release has one number."""
+    """One release has one version."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == chart["version"] == __version__
     assert f":{__version__}\n" in chart["annotations"]["artifacthub.io/images"]
@@ -83,7 +83,7 @@ def test_chart_metadata_is_valid_for_artifact_hub() -> None:
 
 
 def test_kustomize_base_is_generated_from_chart() -> None:
-    """``python -m tests.chart.generating`` writes it; no file is left over from before."""
+    """``python -m tests.chart.generating`` writes it; no file of an earlier version is left."""
     written = render_manifests(find_helm())
     for path, content in written.items():
         assert (DEPLOY / path).read_text(encoding="utf-8") == content, path
@@ -96,7 +96,7 @@ def test_kustomize_base_is_generated_from_chart() -> None:
 
 
 def kustomize(folder: Path) -> Objects:
-    """Return what ``kubectl kustomize`` makes of a folder."""
+    """Return the output of ``kubectl kustomize`` for a folder."""
     kubectl = find_tool("kubectl")
     if kubectl is None:
         pytest.skip("KUBEBUILDER_ASSETS names no folder with kubectl, and none is on the PATH")
@@ -112,7 +112,7 @@ def kustomize(folder: Path) -> Objects:
 
 
 def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return objects by kind and name, without what only Helm writes; the policy as data."""
+    """Return objects by kind and name, without the labels that only Helm writes; the policy as data."""
     result = {}
     for one in objects:
         if one["kind"] == "ConfigMap":
@@ -130,7 +130,7 @@ def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
     ],
 )
 def test_overlay_renders_same_objects_as_chart(overlay: str, changes: dict[str, Any]) -> None:
-    """Whoever has no Helm gets the same, and the namespace on top."""
+    """Without Helm the result is the same, with the namespace in addition."""
     manifests = named(kustomize(DEPLOY / "overlays" / overlay))
     namespace = manifests.pop(("Namespace", "swr-trust"))
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -139,7 +139,7 @@ def test_overlay_renders_same_objects_as_chart(overlay: str, changes: dict[str, 
 
 
 def test_rescan_component_adds_audit_to_overlay(tmp_path: Any) -> None:
-    """As docs/audit.md shows it: the objects of the chart with ``audit.enabled``."""
+    """docs/audit.md shows it: the objects of the chart with ``audit.enabled``."""
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     (tmp_path / "kustomization.yaml").write_text(
         "resources: [deploy/overlays/enforce]\ncomponents: [deploy/components/rescan]\n", encoding="utf-8"
@@ -151,7 +151,7 @@ def test_rescan_component_adds_audit_to_overlay(tmp_path: Any) -> None:
 
 
 def test_user_overlay_replaces_policy(tmp_path: Any) -> None:
-    """As docs/install.md shows it."""
+    """docs/install.md shows it."""
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     text = "apiVersion: swr-trust/v1\n"
     (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")

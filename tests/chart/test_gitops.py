@@ -1,4 +1,6 @@
-"""What Argo CD and Flux do to the chart's objects: replace, heal, prune, and never ask the cluster first."""
+"""The effects of Argo CD and Flux on the chart's objects: replace, revert, prune, without access to the
+cluster.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +43,17 @@ HEAL: dict[str, tuple[str, ...]] = {
 
 
 def rendered(installation: Installation) -> list[dict[str, Any]]:
-    """Return the objects as GitOps has them."""
+    """Return the objects as GitOps tools render them."""
     return [one for one in yaml.safe_load_all(installation.render()) if one]
 
 
 def says(cluster: ControlPlane, image: str, words: str) -> bool:
-    """Whether the answer to a Pod with this image holds some words."""
+    """Return whether the answer to a Pod with this image contains a text."""
     return words in run(cluster, "gitops", image, "--dry-run=server")
 
 
 def is_enforcing(cluster: ControlPlane) -> bool:
-    """Whether the webhook is called over TLS that is verified, and decides."""
+    """Return whether the webhook is called over verified TLS, and decides."""
     created = "created (server dry run)"
     return says(cluster, TRUSTED, created) and says(cluster, UNTRUSTED, REFUSED)
 
@@ -77,7 +79,9 @@ def test_replaced_object_recovers_within_five_seconds(
 def test_sync_reverts_manual_changes_and_keeps_certificate(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path, how: str
 ) -> None:
-    """A failurePolicy, a namespace that was taken out and a milder mode do not last; the certificate does."""
+    """A changed failurePolicy, a removed namespace and a lenient mode are reverted; the certificate is
+    kept.
+    """
     installation = prepare(f"gitops-heal-{how}")
     manifests = installation.render()
     cluster.kubectl(*HEAL[how], stdin=manifests)
@@ -120,7 +124,7 @@ ORDERS = {
 def test_pruning_in_any_order_ends_admission_control(
     cluster: ControlPlane, prepare: Prepare, order: str
 ) -> None:
-    """With no replica any more. The gate closes at most until configuration and binding are gone, either of them."""
+    """There is no replica left. Pods are denied at most until the configuration or the binding is deleted."""
     installation = prepare(f"gitops-prune-{sorted(ORDERS).index(order)}")
     installation.use_certificate()
     objects = rendered(installation)

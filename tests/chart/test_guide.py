@@ -1,4 +1,4 @@
-"""docs/install.md, followed to the letter on a real API server: what it says to type works, and does what it says."""
+"""Every command of docs/install.md works on a real API server, and has the documented effect."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OF_THE_KIND = {
 
 
 def write_files(folder: Path, changes: dict[str, Any]) -> None:
-    """Write each file as the document shows it; ``changes`` lead ``values.yaml`` to what is real here."""
+    """Write each file as the document shows it; ``changes`` adapt ``values.yaml`` to this environment."""
     for name, text in {"ak": "EMULATORACCESSKEY", "sk": "emulator-secret-key", "ca.pem": "PEM"}.items():
         (folder / name).write_text(text, encoding="utf-8")
     for block in BLOCKS:
@@ -52,35 +52,35 @@ def write_files(folder: Path, changes: dict[str, Any]) -> None:
 
 
 class Gate:
-    """The release as its users meet it: what is said to who creates an untrusted Pod."""
+    """The release as its users see it: the answer to the author of an untrusted Pod."""
 
     def __init__(self, cluster: ControlPlane, replica: Replica) -> None:
-        """Let ``replica`` have the policy of the cluster whenever something is tried."""
+        """Let ``replica`` load the policy of the cluster before each attempt."""
         self._cluster = cluster
         self._replica = replica
 
     def answer(self, namespace: str = TEAM, image: str = UNTRUSTED) -> str:
-        """Return what ``kubectl run`` prints, a dry run."""
+        """Return the output of ``kubectl run``, a dry run."""
         self._replica.mount()
         return run(self._cluster, "guided", image, "--dry-run=server", namespace=namespace)
 
     def expect(self, words: str, namespace: str = TEAM) -> None:
-        """Wait until the answer holds these words."""
+        """Wait until the answer contains these words."""
         self._cluster.wait_for(f"{words!r} in {namespace}", lambda: words in self.answer(namespace))
 
     def expect_no_warning(self, namespace: str = TEAM) -> None:
-        """Wait until an untrusted Pod is admitted without a word."""
+        """Wait until an untrusted Pod is admitted without a warning."""
         created = "pod/guided created (server dry run)"
         self._cluster.wait_for(f"silence in {namespace}", lambda: self.answer(namespace) == created)
 
     def failure_policy(self) -> str:
-        """Return what the API server does with Pods while nobody answers."""
+        """Return the failure policy that the API server applies without an answer."""
         found = self._cluster.get("validatingwebhookconfiguration", NAME)["webhooks"]
         return str(next(entry["failurePolicy"] for entry in found if entry["name"].startswith("pods.")))
 
 
 def reach_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
-    """Audit, warn, one namespace, all of them."""
+    """Enable audit, warn, one namespace, and all namespaces."""
     gate.expect_no_warning()
     steps = reader.follow("Roll out enforcement")
     run(cluster, "recorded", UNTRUSTED)
@@ -99,7 +99,7 @@ def reach_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None
 
 
 def disable_and_enable_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
-    """From everything that enforces at once, to audit by one command, to nothing by another, and back."""
+    """Switch from enforcement to audit by one command, disable it by another, and enable it again."""
     strict = "presets.stage=enforce,policy.mode=enforce,webhook.failurePolicy=Fail"
     reader.type(f'helm upgrade {NAME} "$CHART" -n {NAMESPACE} -f values.yaml -f enforced.yaml --set {strict}')
     gate.expect(REFUSED)
@@ -120,7 +120,7 @@ def disable_and_enable_enforcement(reader: Reader, cluster: ControlPlane, gate: 
 def test_install_guide_works_from_installation_to_removal(
     cluster: ControlPlane, swr: Emulator, tmp_path: Path
 ) -> None:
-    """Every block of the guide that is not marked is run, and has the effect that the guide speaks of."""
+    """Every block of the guide that is not marked is run, and has the documented effect."""
     release = Release(cluster, NAMESPACE, free_port())
     replica = Replica(release, tmp_path)
     gate = Gate(cluster, replica)
@@ -169,7 +169,7 @@ def test_values_in_guide_render_with_chart(snippet: Block) -> None:
 
 
 def test_iam_policies_grant_only_tag_reading() -> None:
-    """Both forms the same two actions."""
+    """Both forms allow the same two actions."""
     policies = [json.loads(block.text) for block in BLOCKS if block.language == "json"]
     assert [policy["Version"] for policy in policies] == ["5.0", "1.1"]
     for policy in policies:
@@ -179,7 +179,7 @@ def test_iam_policies_grant_only_tag_reading() -> None:
 
 
 def test_gitops_objects_name_current_chart() -> None:
-    """The release, the version, and the fields that others than the chart own."""
+    """The release, the version, and the fields that other owners than the chart write."""
     text = "---\n".join(
         block.text for block in BLOCKS if block.file in ("application.yaml", "helmrelease.yaml")
     )

@@ -1,7 +1,7 @@
-"""The image and the packages, as far as they can be seen without a container engine.
+"""The image and the packages, as far as they can be tested without a container engine.
 
-``deploy/image/prove`` sees the rest: it runs the build steps in a clean root and serves there as a
-foreign user, read-only and without /tmp.
+``deploy/image/prove`` tests the rest: it runs the build steps in a clean root and serves there as a foreign
+user, read-only and without /tmp.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
 
 
 def test_build_stages_use_one_base_pinned_by_digest() -> None:
-    """The environment finds its interpreter at the same path, and nobody swaps it."""
+    """The environment finds its interpreter at the same path, and the image cannot be replaced."""
     assert re.search(r"^ARG PYTHON_IMAGE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}", "${PYTHON_IMAGE}"]
 
 
 def test_image_user_is_numeric_and_not_root() -> None:
-    """The one that the chart runs it as."""
+    """It is the user of the chart."""
     user = re.findall(r"^USER (\d+):(\d+)$", FINAL, re.MULTILINE)
     assert user == [("65532", "65532")]
     assert render().pod["securityContext"]["runAsUser"] == 65532
 
 
 def test_entry_point_is_in_exec_form() -> None:
-    """No shell takes the signal that stops it."""
+    """Without a shell, the process receives the signal that stops it."""
     assert '\nENTRYPOINT ["swr-trust"]\n' in FINAL
     assert "\nSTOPSIGNAL SIGTERM\n" in FINAL
 
@@ -50,7 +50,7 @@ def test_final_stage_copies_only_environment() -> None:
     "label", ["title", "description", "source", "documentation", "licenses", "version", "revision", "created"]
 )
 def test_image_has_oci_label(label: str) -> None:
-    """By the labels of the OCI image specification."""
+    """The labels of the OCI image specification."""
     assert f"org.opencontainers.image.{label}=" in FINAL
 
 
@@ -65,7 +65,7 @@ def test_requirements_are_locked_by_hash(name: str) -> None:
 
 
 def test_build_context_excludes_files_by_default() -> None:
-    """All else is left out by name: what is new does not slip in."""
+    """Files are included by name, so that a new file is not included by accident."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(line for line in lines if line and not line.startswith("#")) == "*"
     assert not any("tests" in line for line in lines)
@@ -73,7 +73,7 @@ def test_build_context_excludes_files_by_default() -> None:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the source distribution."""
+    """Return a folder with the wheel and the source distribution."""
     folder = tmp_path_factory.mktemp("packages")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)],
@@ -86,7 +86,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_contains_only_product(packages: Path) -> None:
-    """One package and its metadata, with the licence and the mark that it is typed."""
+    """One package and its metadata, with the license and the marker ``py.typed``."""
     with zipfile.ZipFile(packages / f"swr_trust_webhook-{__version__}-py3-none-any.whl") as wheel:
         names = wheel.namelist()
     assert {name.partition("/")[0] for name in names} == {
@@ -99,7 +99,7 @@ def test_wheel_contains_only_product(packages: Path) -> None:
 
 
 def test_source_distribution_contains_only_product(packages: Path) -> None:
-    """What the wheel is built from, and what a reader needs."""
+    """The sources of the wheel, and the files for a reader."""
     root = f"swr_trust_webhook-{__version__}"
     with tarfile.open(packages / f"{root}.tar.gz") as archive:
         tops = {name.removeprefix(f"{root}/").partition("/")[0] for name in archive.getnames()}

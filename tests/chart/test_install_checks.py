@@ -1,4 +1,4 @@
-"""What no replica could start with is refused by Helm, not found out by every Pod of the cluster."""
+"""Helm rejects configurations with which no replica could start, before every Pod would be denied."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REGISTRIES = [
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=str)
 def test_helm_rejects_same_regions_as_serve(registry: dict[str, Any]) -> None:
-    """Fault E8: the same registries are legal for both, and the sentence names the known regions."""
+    """Fault E8: both accept the same registries, and the message lists the known regions."""
     try:
         parse_policy(_document(registry))
     except ConfigError:
@@ -48,7 +48,7 @@ def test_helm_rejects_same_regions_as_serve(registry: dict[str, Any]) -> None:
 
 
 NAMESPACES = (f"early-{number}" for number in itertools.count())
-"""One for each test: nothing removes a namespace of an API server without controllers."""
+"""One for each test: an API server without controllers never removes a namespace."""
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ SECRETS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def dry_run(installation: Installation, changes: dict[str, Any]) -> str:
-    """Return what Helm says of an installation, which it renders against the cluster."""
+    """Return Helm's output for an installation that is rendered against the cluster."""
     installation.values = merged(installation.values, changes)
     return installation.helm(
         "install",
@@ -108,7 +108,7 @@ def dry_run(installation: Installation, changes: dict[str, Any]) -> str:
 def test_missing_secret_is_rejected_by_helm(
     installation: Installation, changes: dict[str, Any], words: str
 ) -> None:
-    """Fault E8: with its name and its key, before the webhook refuses every Pod."""
+    """Fault E8: the message has the name and the key, before the webhook denies every Pod."""
     assert f"\n\n{words.format(installation.namespace)}\n" in dry_run(installation, changes)
 
 
@@ -124,12 +124,12 @@ def test_missing_secret_is_rejected_by_helm(
 def test_secret_check_does_not_block_valid_installation(
     installation: Installation, changes: dict[str, Any]
 ) -> None:
-    """Fault E8: an emergency never waits for a Secret."""
+    """Fault E8: an emergency must not wait for a Secret."""
     assert "STATUS: pending-install" in dry_run(installation, changes)
 
 
 def test_secret_is_not_checked_without_cluster() -> None:
-    """Fault E8: `helm template`, and so Argo CD, cannot know."""
+    """Fault E8: `helm template`, and so Argo CD, has no access to it."""
     assert template(VALUES)
 
 
@@ -146,7 +146,9 @@ If no replica becomes ready, find the cause:
 def test_notes_warn_of_denials_until_replica_is_ready(
     installation: Installation, stage: str, told: bool
 ) -> None:
-    """Fault E8: where failurePolicy is Fail, and how to see what keeps it."""
+    """Fault E8: they name the failurePolicy Fail, and how to find the cause of a replica that is not
+    ready.
+    """
     said = dry_run(installation, {"presets": {"stage": stage}})
     assert (NOTICE.format(NAME, installation.namespace) in said) is told
 

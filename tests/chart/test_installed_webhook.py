@@ -1,4 +1,4 @@
-"""The gate at work: the rendered webhook configuration, called by a real API server."""
+"""The rendered webhook configuration, called by a real API server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.emulator.server import Emulator
 def gate(
     cluster: ControlPlane, swr: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """The chart with its defaults, installed by Helm, with a certificate that the webhook made itself."""
+    """Return the chart with its defaults, installed by Helm, with a managed certificate."""
     with Installation(cluster, "chart-gate", swr.url) as installation:
         installation.install()
         with Replica(installation, tmp_path_factory.mktemp("gate")):
@@ -40,7 +40,7 @@ def gate(
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_api_server_accepts_every_object(cluster: ControlPlane, options: str) -> None:
-    """By a dry run, which compiles the conditions and checks ranges; no field is unknown to it."""
+    """A dry run compiles the conditions and checks ranges and unknown fields."""
     least = {
         "policy": {"registries": [{"region": "cn-north-4"}]},
         "credentials": {"existingSecret": "swr-credentials"},
@@ -83,7 +83,7 @@ def test_pods_in_excluded_namespaces_are_not_evaluated(
 
 
 def test_untrusted_workload_gets_warning_and_is_admitted(cluster: ControlPlane, gate: Installation) -> None:
-    """The warning comes with the Deployment, the refusal with its Pods."""
+    """The Deployment gets the warning, its Pods are denied."""
     del gate
     output = cluster.kubectl("create", "deployment", "advised", f"--image={UNTRUSTED}", "-n", TEAM)
     assert "deployment.apps/advised created" in output
@@ -158,7 +158,7 @@ WORKLOADS = [
 def test_only_image_updates_of_pods_are_sent(
     cluster: ControlPlane, gate: Installation, patch: dict[str, Any], sent: bool
 ) -> None:
-    """The condition is evaluated by the API server, and never fails on a valid object."""
+    """The API server evaluates the condition, which never fails on a valid object."""
     del gate
     if not cluster.get("pods", "-n", TEAM, "--field-selector", "metadata.name=updated")["items"]:
         cluster.kubectl("create", "-f", "-", stdin=POD)
@@ -171,7 +171,7 @@ def test_only_image_updates_of_pods_are_sent(
 def test_only_image_updates_of_workloads_are_sent(
     cluster: ControlPlane, gate: Installation, obj: dict[str, Any]
 ) -> None:
-    """Scaling, labels and restarts are not; an image, a pull policy and an image volume are."""
+    """Changes of scale, labels and restarts are not sent; an image, a pull policy and an image volume are."""
     del gate
     cluster.kubectl("create", "-f", "-", stdin=obj)
     kind, name = obj["kind"], obj["metadata"]["name"]
@@ -194,7 +194,7 @@ def test_only_image_updates_of_workloads_are_sent(
 
 
 def test_debug_containers_are_sent(cluster: ControlPlane, gate: Installation) -> None:
-    """They come through a subresource that the rules name (T03)."""
+    """They use a subresource that the rules name (T03)."""
     del gate
     if not cluster.get("pods", "-n", TEAM, "--field-selector", "metadata.name=updated")["items"]:
         cluster.kubectl("create", "-f", "-", stdin=POD)
@@ -203,7 +203,7 @@ def test_debug_containers_are_sent(cluster: ControlPlane, gate: Installation) ->
 
 
 def test_large_pod_stays_within_cel_cost_limit(cluster: ControlPlane, gate: Installation) -> None:
-    """A condition that costs too much would refuse every update of it."""
+    """A condition above the limit would deny every update of the Pod."""
     del gate
     many = [{"name": f"container-{index}", "image": TRUSTED} for index in range(199)]
     volumes = [{"name": f"volume-{index}", "emptyDir": {}} for index in range(500)]

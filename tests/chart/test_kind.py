@@ -1,4 +1,4 @@
-"""docs/kind.md on a real API server: all of it but Docker, kind and the network of Pods."""
+"""docs/kind.md on a real API server: everything except Docker, kind and the network of Pods."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EMULATOR = "swr-emulator"
 
 
 def pump(source: socket.socket, target: socket.socket) -> None:
-    """Pass on bytes until one side ends, then end the other."""
+    """Forward bytes until one side ends, then end the other."""
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -82,7 +82,8 @@ def emulator_pod(cluster: ControlPlane, folder: Path, port: int) -> Iterator[Non
         target.mkdir(parents=True, exist_ok=True)
         for key, text in files[mount["name"]].items():
             (target / key).write_text(text, encoding="utf-8")
-    # In the image nothing else is called "tests"; here the checkout is, and a package goes before a mere folder.
+    # In the image nothing else is called "tests". Here the checkout is, and a package precedes a plain
+    # folder.
     (folder / "emulator" / "tests" / "__init__.py").touch()
     arguments = [argument.replace("/etc/emulator", tls) for argument in container["args"]]
     arguments += ["--host=127.0.0.1", f"--port={port}"]
@@ -100,7 +101,7 @@ def emulator_pod(cluster: ControlPlane, folder: Path, port: int) -> Iterator[Non
 
 
 def lay_out(folder: Path, changes: dict[str, Any]) -> None:
-    """Make what a checkout has, as far as the document uses it."""
+    """Create the part of a checkout that the document uses."""
     for name in ("charts", "deploy", "tests/emulator"):
         shutil.copytree(ROOT / name, folder / name)
     path = folder / "deploy" / "kind" / "values.yaml"
@@ -112,7 +113,7 @@ def lay_out(folder: Path, changes: dict[str, Any]) -> None:
 def test_kind_walkthrough_denies_and_admits_as_documented(
     cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The emulator from its ConfigMap, over its own TLS, asked by the webhook from its chart."""
+    """The emulator from its ConfigMap, over its own TLS, queried by the webhook from its chart."""
     home = tmp_path / "checkout"
     home.mkdir()
     port = free_port()

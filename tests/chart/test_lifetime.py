@@ -1,4 +1,4 @@
-"""From the first installation to the last trace of it, on a real API server."""
+"""A release from its installation to its complete removal, on a real API server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from webhook.cluster.certificates import ManagedCertificateOptions
 
 
 def admits(cluster: ControlPlane, image: str) -> bool:
-    """Whether a Pod with this image would be created."""
+    """Return whether a Pod with this image would be created."""
     output = run(cluster, "late", image, "--dry-run=server")
     return output.endswith("created (server dry run)")
 
@@ -46,14 +46,14 @@ NODE = [
         "spec": {"holderIdentity": "node-1"},
     },
 ]
-"""What a kubelet writes before its node is of any use."""
+"""The taint that a kubelet sets before its node is usable."""
 
 
 class Stream:
-    """Creates Pods one after the other, for as long as it is entered."""
+    """Creates Pods one after the other while its context is entered."""
 
     def __init__(self, cluster: ControlPlane) -> None:
-        """Write down what fails."""
+        """Record the failures."""
         self._cluster = cluster
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._create)
@@ -81,7 +81,7 @@ class Stream:
 def test_admissions_succeed_during_upgrade_and_rollback(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path, mode: str
 ) -> None:
-    """Under a stream of Pods: mode audit and back, by Helm 4, and nothing is left in the end."""
+    """Pods are created throughout: mode audit and back, by Helm 4, and nothing is left at the end."""
     installation = prepare(f"chart-upgrade-{mode.lower()}")
     if mode == "existingSecret":
         installation.use_certificate()
@@ -109,7 +109,7 @@ def test_admissions_succeed_during_upgrade_and_rollback(
 def test_certificates_are_restored_and_rotated_without_failed_admission(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path
 ) -> None:
-    """Whatever GitOps replaces and whoever empties it; the owner of certificates is the webhook."""
+    """Certificates belong to the webhook, and GitOps tools or users may replace or empty them."""
     installation = prepare("chart-certificates")
     names = ManagedCertificateOptions(installation.namespace, "", NAME, "").names
     aged = issue(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
@@ -151,7 +151,7 @@ def test_certificates_are_restored_and_rotated_without_failed_admission(
 def test_pods_without_replica_are_denied_and_other_objects_admitted(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
-    """Fail closed, and no deadlock: own and system namespaces, labels, finalizers, status, deletion."""
+    """Fail closed without a deadlock: own and system namespaces, labels, finalizers, status, deletion."""
     run(cluster, "early", UNTRUSTED)
     installation = prepare("chart-away")
     installation.use_certificate()
@@ -178,7 +178,7 @@ def test_pods_without_replica_are_denied_and_other_objects_admitted(
 
 
 def test_namespace_deletion_ends_admission_control(cluster: ControlPlane, prepare: Prepare) -> None:
-    """What is left of the webhook configuration outlives its Service, but is not called any more."""
+    """The remaining webhook configuration outlives its Service, but is no longer called."""
     installation = prepare("chart-deleted")
     installation.use_certificate()
     installation.install()
@@ -191,7 +191,7 @@ def test_namespace_deletion_ends_admission_control(cluster: ControlPlane, prepar
 def test_namespace_deletion_without_binding_keeps_pods_denied(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
-    """The condition is what the test above rests on."""
+    """The test above depends on this condition."""
     installation = prepare("chart-shut", {"webhook": {"standDownWithNamespace": False}})
     installation.use_certificate()
     installation.install()
@@ -209,13 +209,13 @@ def test_namespace_deletion_without_binding_keeps_pods_denied(
 def test_gitops_reapply_is_idempotent_and_prunes_webhook_first(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
-    """Rendered without the cluster, applied twice without a change, pruned by waves without a blocked Pod."""
+    """Rendered without the cluster, applied twice without a change, pruned by waves without a denied Pod."""
     installation = prepare("chart-gitops")
     installation.use_certificate()
     text = installation.render()
     cluster.kubectl("apply", "-f", "-", stdin=text)
     second = cluster.kubectl("apply", "-f", "-", stdin=text).splitlines()
-    # kubectl patches a disruption budget each time, in vain; the Service is redirected by the tests.
+    # kubectl patches a disruption budget each time without a change; the tests redirect the Service.
     changed = [line for line in second if not line.endswith("unchanged")]
     assert changed == [f"poddisruptionbudget.policy/{NAME} configured", f"service/{NAME} configured"]
     cluster.wait_for("the webhook", lambda: AWAY in run(cluster, "late", TRUSTED, "--dry-run=server"))

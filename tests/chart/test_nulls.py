@@ -1,4 +1,4 @@
-"""A value that is null has its default, and the chart works as a conditional dependency."""
+"""A value that is null gets its default, and the chart works as a conditional dependency."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEEDED = {
     "credentials": "credentials.existingSecret",
     "credentials.existingSecret": "credentials.existingSecret",
 }
-"""Values without a default that works, and what the refusal says to set."""
+"""Values without a usable default, and the instruction in the error."""
 
 
 def paths(values: dict[str, Any], parents: str = "") -> Iterator[str]:
@@ -36,7 +36,7 @@ def paths(values: dict[str, Any], parents: str = "") -> Iterator[str]:
 
 
 def put(path: str, value: Any) -> dict[str, Any]:
-    """Return the least values with one replaced."""
+    """Return the minimum of values with one replaced."""
     result: dict[str, Any] = json.loads(json.dumps(VALUES))
     *parents, last = path.split(".")
     section = result
@@ -74,7 +74,7 @@ def _render(helm: Path, chart: Path, values: dict[str, Any]) -> str:
 
 
 def _by_alias(manifests: str) -> dict[str, str]:
-    """Return what each dependency rendered, with its alias taken out."""
+    """Return the rendered objects of each dependency, without its alias."""
     result: dict[str, str] = {}
     for document in f"\n{manifests}".split("\n---\n")[1:]:
         alias = document.partition("# Source: parent/charts/")[2].partition("/")[0]
@@ -92,8 +92,8 @@ def test_generated_defaults_and_regions_are_current() -> None:
 def test_null_value_uses_default(tmp_path: Path) -> None:
     """Fault E9: a null is never a nil pointer, and changes nothing.
 
-    The parent has a dependency for each key, in which that key is null, and one without a null. One
-    run of Helm renders them all, which takes seconds instead of minutes.
+    The parent has a dependency for each key, in which that key is null, and one without a null. One run of
+    Helm renders them all, which takes seconds instead of minutes.
     """
     keys = [key for key in KEYS if key not in NEEDED and key not in OPEN]
     aliases = [f"null-{number:03}" for number in range(len(keys))]
@@ -110,7 +110,7 @@ def test_null_value_uses_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", NEEDED)
 def test_required_null_value_is_rejected_with_instruction(key: str) -> None:
-    """Fault E9: where no default works, a sentence says what to set."""
+    """Fault E9: without a usable default, a sentence says what to set."""
     with pytest.raises(HelmError) as caught:
         template(put(key, None))
     assert f"\nset {NEEDED[key]} to " in str(caught.value)
@@ -118,7 +118,7 @@ def test_required_null_value_is_rejected_with_instruction(key: str) -> None:
 
 @pytest.mark.parametrize("key", OPEN)
 def test_null_empties_passed_through_mapping(key: str) -> None:
-    """Fault E9: there, null is how a default is removed."""
+    """Fault E9: a null is the way to remove a default there."""
     values = put(key, None)
     values["audit"] = {**values.get("audit", {}), "enabled": True}
     values["dashboard"] = {**values.get("dashboard", {}), "enabled": True}
@@ -149,13 +149,13 @@ def test_parent_condition_enables_chart(tmp_path: Path, enabled: bool, kinds: bo
 
 
 def test_parent_tags_disable_chart(tmp_path: Path) -> None:
-    """Fault E9: the other way to make a dependency conditional."""
+    """Fault E9: this is the other way to make a dependency conditional."""
     parent = _write_parent(tmp_path, [{"tags": ["security"]}])
     assert _render(find_helm(), parent, {NAME: VALUES, "tags": {"security": False}}).strip() == ""
 
 
 def test_enabled_false_without_parent_is_rejected() -> None:
-    """Fault E9: it would not switch anything off."""
+    """Fault E9: it would not disable anything."""
     with pytest.raises(HelmError) as caught:
         template({**VALUES, "enabled": False})
     expected = (

@@ -1,7 +1,7 @@
 """Kubernetes' advice for admission webhooks, requirement by requirement, over the rendered objects.
 
-Sources: Kubernetes documentation, Admission Webhook Good Practices and Dynamic Admission Control.
-A test is named after its requirement, R1 to R23. Those of the program itself are named by ``OF_THE_PROGRAM``.
+Sources: Kubernetes documentation, Admission Webhook Good Practices and Dynamic Admission Control. A test is
+named after its requirement, R1 to R23. Those of the program itself are named by ``OF_THE_PROGRAM``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OF_THE_PROGRAM = {
     "r18": "tests/unit/admission/test_validator.py::test_mirror_pod_of_its_node_is_admitted_and_recorded",
     "r21": "tests/chart/test_versions.py::test_objects_are_valid_in_every_version",
 }
-"""Requirements that are kept, or kept as well, by something else than the rendered objects."""
+"""Requirements that the program meets, alone or together with the rendered objects."""
 
 SYSTEM = ["kube-node-lease", "kube-public", "kube-system"]
 OWN_ONLY = {"webhook": {"excludedNamespaces": []}}
@@ -43,7 +43,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 def excluded(entry: dict[str, Any]) -> list[str]:
-    """Return the namespaces that an entry of the webhook configuration leaves alone."""
+    """Return the namespaces that an entry of the webhook configuration excludes."""
     (demand,) = entry["namespaceSelector"]["matchExpressions"]
     assert (demand["key"], demand["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
     values: list[str] = demand["values"]
@@ -51,7 +51,7 @@ def excluded(entry: dict[str, Any]) -> list[str]:
 
 
 def matched(entry: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Return group, resource and operation of everything that an entry is called for."""
+    """Return group, resource and operation of all requests for which an entry is called."""
     return {
         (group, resource, operation)
         for rule in entry["rules"]
@@ -63,7 +63,7 @@ def matched(entry: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("number", range(1, 24))
 def test_every_requirement_has_test(number: int) -> None:
-    """Here by its name, or elsewhere by a name that exists."""
+    """A test here by its name, or another one by a name that exists."""
     path, _, name = OF_THE_PROGRAM.get(f"r{number}", "").partition("::")
     if path:
         assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def test_r1_lookup_and_answer_fit_within_timeout() -> None:
 
 
 def test_r2_replicas_are_spread_over_nodes_and_zones() -> None:
-    """One node or one drain never takes both."""
+    """One node or one drain never stops both."""
     objects = render()
     assert objects.one("Deployment")["spec"]["replicas"] == 2
     assert objects.one("Service")["spec"]["type"] == "ClusterIP"
@@ -107,34 +107,34 @@ def test_r3_r5_rules_match_only_resources_with_images() -> None:
 
 
 def test_r4_system_namespaces_are_excluded_by_immutable_label() -> None:
-    """By the name that the API server itself writes."""
+    """The API server itself writes this label."""
     for entry in render().webhooks.values():
         assert excluded(entry) == [*SYSTEM, NAMESPACE]
 
 
 @pytest.mark.parametrize("namespace", [NAMESPACE, "security"])
 def test_r6_release_namespace_is_always_excluded(namespace: str) -> None:
-    """Its own Pods come up while it is down."""
+    """Its own Pods can start while it is down."""
     for entry in render(OWN_ONLY, namespace=namespace).webhooks.values():
         assert excluded(entry) == [namespace]
 
 
 def test_r7_further_namespaces_can_be_excluded() -> None:
-    """Add-ons that the nodes or other webhooks need."""
+    """Some add-ons are needed by the nodes or by other webhooks."""
     changes = {"webhook": {"excludedNamespaces": [*SYSTEM, "cert-manager"]}}
     for entry in render(changes).webhooks.values():
         assert excluded(entry) == ["cert-manager", *SYSTEM, NAMESPACE]
 
 
 def test_r8_updates_without_image_change_are_not_sent() -> None:
-    """By conditions, well below the limit of 64; what they do is seen on the API server."""
+    """By conditions, well below the limit of 64; their effect is tested on the API server."""
     for entry in render().webhooks.values():
         names = [condition["name"] for condition in entry["matchConditions"]]
         assert names == ["stands-guard", "brings-in-images"]
 
 
 def test_r9_other_api_versions_are_converted() -> None:
-    """An older or newer API version cannot walk past."""
+    """An older or newer API version cannot bypass the webhook."""
     for entry in render().webhooks.values():
         assert entry["matchPolicy"] == "Equivalent"
         assert all(rule["apiVersions"] == ["v1"] for rule in entry["rules"])
@@ -148,12 +148,12 @@ def test_r10_side_effects_are_declared(events: bool, expected: str) -> None:
 
 
 def test_r11_object_labels_do_not_exclude_objects() -> None:
-    """There is no object selector unless one is asked for."""
+    """There is no object selector unless one is configured."""
     assert all("objectSelector" not in entry for entry in render().webhooks.values())
 
 
 def test_r12_service_name_matches_certificate() -> None:
-    """Cert-manager is asked for exactly the name that the API server verifies."""
+    """Cert-manager issues for exactly the name that the API server verifies."""
     objects = render({"certificates": {"mode": "certManager"}})
     for entry in objects.webhooks.values():
         service = entry["clientConfig"]["service"]
@@ -164,12 +164,12 @@ def test_r12_service_name_matches_certificate() -> None:
 
 
 def test_r13_only_supported_review_version_is_requested() -> None:
-    """The only one is v1."""
+    """Only v1 exists."""
     assert all(entry["admissionReviewVersions"] == ["v1"] for entry in render().webhooks.values())
 
 
 def test_r15_names_are_unique_and_qualified() -> None:
-    """Metrics and audit logs tell the entries, and two installations, apart."""
+    """Metrics and audit logs distinguish the entries, and two installations."""
     names = [entry["name"] for entry in render().webhooks.values()]
     assert names == [f"pods.{NAME}.{NAMESPACE}.svc", f"workloads.{NAME}.{NAMESPACE}.svc"]
 
@@ -178,7 +178,7 @@ def test_r15_names_are_unique_and_qualified() -> None:
     "field", ["containers", "initContainers", "ephemeralContainers", "volumes", "image", "imagePullPolicy"]
 )
 def test_r16_conditions_cover_every_evaluated_field(field: str) -> None:
-    """And at none that must be there: an API that grows breaks nothing."""
+    """They require no optional field, so that a later API version does not break them."""
     for entry in render().webhooks.values():
         expression = entry["matchConditions"][-1]["expression"]
         assert f".{field})" in expression
@@ -196,21 +196,21 @@ def test_r17_final_state_is_evaluated() -> None:
     [("audit", "audit", "Ignore"), ("warn", "warn", "Ignore"), ("enforce", "enforce", "Fail")],
 )
 def test_r19_stage_sets_mode_and_failure_policy(stage: str, mode: str, failure_policy: str) -> None:
-    """One value goes from watching to refusing."""
+    """One value leads from audit to enforcement."""
     objects = render({"presets": {"stage": stage}})
     assert objects.policy["mode"] == mode
     assert objects.webhooks["pods"]["failurePolicy"] == failure_policy
 
 
 def test_workload_webhook_fails_open() -> None:
-    """Workload kinds are an entry of their own that fails open, whatever the Pods' entry does."""
+    """Workload kinds have their own entry that fails open, regardless of the Pods' entry."""
     for stage in ("audit", "enforce"):
         assert render({"presets": {"stage": stage}}).webhooks["workloads"]["failurePolicy"] == "Ignore"
     assert list(render({"policy": {"workloads": "off"}}).webhooks) == ["pods"]
 
 
 def test_r20_rights_are_minimal() -> None:
-    """What exists is named, nothing is listed or deleted, and no rule holds a wildcard."""
+    """Rights name their objects, list and delete nothing, and contain no wildcard."""
     for role in [*render().of("Role"), *render().of("ClusterRole")]:
         for rule in role["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
@@ -220,7 +220,7 @@ def test_r20_rights_are_minimal() -> None:
 
 @pytest.mark.parametrize("mode", ["certManager", "existingSecret"])
 def test_r20_external_certificates_need_no_api_rights(mode: str) -> None:
-    """And with no use of the API at all it has no token."""
+    """Without any use of the API it has no token."""
     changes = {
         "certificates": {"mode": mode, "existingSecret": "tls" if mode == "existingSecret" else ""},
         "events": {"enabled": False},
@@ -233,7 +233,9 @@ def test_r20_external_certificates_need_no_api_rights(mode: str) -> None:
 
 
 def test_r22_alerts_use_metrics_of_api_server() -> None:
-    """What the webhook cannot see itself: calls that failed, and calls that were let through."""
+    """The webhook cannot see these itself: failed calls, and calls that were admitted by the failure
+    policy.
+    """
     rules = str(render(EVERYTHING).one("PrometheusRule")["spec"]["groups"])
     assert "apiserver_admission_webhook_rejection_count" in rules
     assert "apiserver_admission_webhook_fail_open_count" in rules
@@ -242,12 +244,12 @@ def test_r22_alerts_use_metrics_of_api_server() -> None:
 
 
 def test_r23_install_guide_names_validating_admission_policy() -> None:
-    """CEL cannot ask SWR."""
+    """CEL cannot query SWR."""
     assert "ValidatingAdmissionPolicy" in (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 
 
 def test_webhook_pod_satisfies_restricted_standard() -> None:
-    """Pod Security Standards, restricted; and more: read-only root, no CPU limit, no service links."""
+    """Pod Security Standards, restricted; in addition a read-only root, no CPU limit and no service links."""
     objects = render()
     assert objects.pod["securityContext"] == {
         "runAsNonRoot": True,
@@ -289,7 +291,7 @@ def test_pre_stop_keeps_pod_serving_before_shutdown(kubernetes: str, how: str) -
 
 
 def test_rendered_policy_is_valid_for_program(tmp_path: Any) -> None:
-    """As the file that is mounted."""
+    """It is the mounted file."""
     path = tmp_path / "policy.yaml"
     path.write_text(render().policy_text, encoding="utf-8")
     policy = load_policy(str(path))
@@ -311,7 +313,7 @@ def _version(text: str) -> str:
 
 
 def test_every_object_has_release_label_and_name() -> None:
-    """What belongs together can be found, and removed, by label."""
+    """All objects of a release can be found, and removed, by label."""
     objects: Objects = render(EVERYTHING)
     for one in objects:
         assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == NAME

@@ -1,4 +1,4 @@
-"""The README's names are those that the chart makes."""
+"""The names in the README match those of the chart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_webhook_name_in_readme_matches_chart(document: str) -> None:
     "document", ["README.md", "README.zh-CN.md", "docs/runbook.md", "docs/runbook.zh-CN.md"]
 )
 def test_webhook_configuration_in_delete_commands_matches_chart(document: str) -> None:
-    """Fault E12: the command that switches the gate off must name what is there."""
+    """Fault E12: the command that disables the webhook must name an existing object."""
     text = (ROOT / document).read_text(encoding="utf-8")
     shown = set(re.findall(r"delete validatingwebhookconfiguration ([a-z0-9-]+)", text))
     assert shown == {render().one("ValidatingWebhookConfiguration")["metadata"]["name"]}

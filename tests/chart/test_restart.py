@@ -1,4 +1,4 @@
-"""SWR is down and every replica is replaced: what ran before runs again, on a real API server."""
+"""SWR is down and every replica is replaced: images of before run again, on a real API server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webhook.cluster.client import connect
 from webhook.errors import ClusterError
 
 NEVER_SEEN = TRUSTED.replace("/web:", "/api:")
-"""SWR would call it trusted; nobody has asked while it could."""
+"""SWR would report it as trusted, but it was never looked up before the outage."""
 
 UNREACHABLE = "SWR cannot be reached, so trust is not known"
 
@@ -30,7 +30,7 @@ def down(swr: Emulator) -> Iterator[Any]:
 
 
 def create(cluster: ControlPlane, image: str) -> str:
-    """Create a Pod, as a controller does: without kubectl, which tries again by itself for half a minute."""
+    """Create a Pod as a controller does: without kubectl, which retries by itself for half a minute."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -48,7 +48,7 @@ def create(cluster: ControlPlane, image: str) -> str:
 
 
 def sources(replica: Replica) -> list[str]:
-    """Return where a replica's answers came from, as its log says."""
+    """Return the sources of a replica's answers, from its log."""
     lines = [json.loads(line) for line in replica.logs().splitlines() if line.startswith("{")]
     return [found["from"] for line in lines for found in line.get("findings", ()) if "from" in found]
 
@@ -56,7 +56,7 @@ def sources(replica: Replica) -> list[str]:
 def _restart(
     cluster: ControlPlane, swr: Emulator, folder: Path, installation: Installation, down: Any
 ) -> Replica:
-    """Let a first replica hear of one image, take SWR down, and return the replica that comes after it."""
+    """Let a first replica look up one image, take SWR down, and return the replica that replaces it."""
     installation.install()
     swr.state.set_tag("shop/api:1.0", is_trusted=True)
     with Replica(installation, folder) as first:
@@ -71,7 +71,7 @@ def _restart(
 def test_only_images_in_snapshot_are_admitted_after_restart(
     cluster: ControlPlane, swr: Emulator, tmp_path: Path, down: Any, certificates: str
 ) -> None:
-    """By the rights of the chart, with a certificate of its own or a given one."""
+    """With the rights of the chart, and a managed or a given certificate."""
     installation = Installation(cluster, f"restart-{certificates.lower()}", swr.url)
     if certificates == "existingSecret":
         installation.use_certificate()
@@ -92,7 +92,7 @@ def test_only_images_in_snapshot_are_admitted_after_restart(
 def test_image_without_snapshot_is_denied_after_restart(
     cluster: ControlPlane, swr: Emulator, tmp_path: Path, down: Any
 ) -> None:
-    """The switch is what the test above rests on."""
+    """The test above depends on this setting."""
     installation = Installation(cluster, "restart-off", swr.url, {"snapshot": {"enabled": False}})
     try:
         with _restart(cluster, swr, tmp_path, installation, down):

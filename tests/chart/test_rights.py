@@ -1,6 +1,6 @@
-"""The webhook's rights are those of the chart: it uses every one of them, and the log names one that is missing.
+"""The webhook uses every right of the chart, and the log names a missing one.
 
-What was used is read from the audit log of the API server, which names the role that allowed a request.
+The used rights are read from the audit log of the API server, which names the role that allowed a request.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from tests.controlplane import ControlPlane
 
 FORBIDDEN = "is forbidden: User"
 NOT_TRIED = {("gates", "guard"), ("events", "patch")}
-"""The first is granted for its own sake (``webhook.standDownWithNamespace``); an Event that happens again is
-patched a minute later, which ``tests/cluster/test_events.py`` does not wait for either."""
+"""The first is granted for its own sake (``webhook.standDownWithNamespace``). A repeated Event is patched a
+minute later, for which ``tests/cluster/test_events.py`` does not wait either.
+"""
 
 
 def granted(cluster: ControlPlane, installation: Installation) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -42,7 +43,7 @@ def granted(cluster: ControlPlane, installation: Installation) -> Iterator[tuple
 
 
 def uses(request: dict[str, Any], role: str, rule: dict[str, Any], verb: str) -> bool:
-    """Whether this role allowed a request, by this rule and verb."""
+    """Return whether this role allowed a request, by this rule and verb."""
     obj = request.get("objectRef", {})
     return (
         f" of {role} to " in request["annotations"]["authorization.k8s.io/reason"]
@@ -54,12 +55,12 @@ def uses(request: dict[str, Any], role: str, rule: dict[str, Any], verb: str) ->
 
 
 def account(installation: Installation) -> str:
-    """Return the user that the webhook of a release is."""
+    """Return the user of a release's webhook."""
     return f"system:serviceaccount:{installation.namespace}:{NAME}"
 
 
 def take(installation: Installation, kind: str, name: str, number: int, verb: str) -> None:
-    """Take one verb out of a role, and wait until the API server's authorizer has heard of it."""
+    """Remove one verb from a role, and wait until the API server's authorizer applies the change."""
     cluster, namespace = installation.cluster, installation.namespace
     where = () if kind == "ClusterRole" else ("-n", namespace)
     rule = cluster.get(kind, name, *where)["rules"][number]
@@ -86,7 +87,7 @@ def test_webhook_uses_every_right_of_the_chart_and_needs_no_other(
         return "tls.crt" in cluster.kubectl("get", *secret, "-o", "jsonpath={.data}", check=False)
 
     with first:
-        # Deleted before the first look, the chart's empty Secret would be created only, and never updated.
+        # If it were deleted before the first check, the Secret would only be created, and never updated.
         cluster.wait_for("a certificate", is_written)
         cluster.kubectl("delete", *secret)
         cluster.wait_for("the certificate again", is_written)
@@ -106,7 +107,7 @@ def test_webhook_uses_every_right_of_the_chart_and_needs_no_other(
 
 
 def test_log_names_a_right_that_is_missing(cluster: ControlPlane, prepare: Prepare, tmp_path: Path) -> None:
-    """One for each part that asks the API server: certificate, snapshot and Events; the webhook goes on."""
+    """One for each part that uses the API server: certificate, snapshot and Events; the webhook continues."""
     installation = prepare("rights-missing")
     installation.install()
     with Replica(installation, tmp_path) as replica:

@@ -1,4 +1,4 @@
-"""What may be set, what is refused in which words, and what the values lead to."""
+"""Values of the chart: valid ones, the messages for invalid ones, and the rendered result."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_missing_or_contradictory_values_are_rejected_with_message(
     ],
 )
 def test_invalid_values_are_rejected_with_path(changes: dict[str, Any], place: str) -> None:
-    """By the schema, before anything is rendered."""
+    """The schema rejects them before anything is rendered."""
     for helm in find_helms():
         with pytest.raises(HelmError) as refused:
             template(merged(VALUES, changes), helm=helm)
@@ -195,7 +195,7 @@ def test_invalid_values_are_rejected_with_path(changes: dict[str, Any], place: s
 def test_policy_names_files_of_each_credential_kind(
     changes: dict[str, Any], expected: dict[str, Any], tmp_path: Path
 ) -> None:
-    """No secret is in the policy, and the program reads it."""
+    """No secret is in the policy, and the program accepts it."""
     objects = render(changes)
     assert objects.policy["credentials"] == expected
     path = tmp_path / "policy.yaml"
@@ -204,7 +204,7 @@ def test_policy_names_files_of_each_credential_kind(
 
 
 def test_credential_files_are_mounted_from_secret() -> None:
-    """Readable by the group of the process, and by nobody else."""
+    """They are readable only by the group of the process."""
     objects = render({"credentials": {"extraSecrets": ["other.account"]}})
     volumes = {volume["name"]: volume for volume in objects.pod["volumes"]}
     assert volumes["credentials"]["secret"] == {"secretName": "swr-credentials", "defaultMode": 0o440}
@@ -217,7 +217,7 @@ def test_credential_files_are_mounted_from_secret() -> None:
 
 
 def test_oidc_token_is_projected_for_audience() -> None:
-    """The ServiceAccount's own token is for nobody but the API server."""
+    """The ServiceAccount's own token is only for the API server."""
     (volume,) = [one for one in render(merged(OIDC, AGENCY)).pod["volumes"] if one["name"] == "oidc"]
     assert volume["projected"]["sources"] == [
         {"serviceAccountToken": {"path": "token", "audience": "swr", "expirationSeconds": 3600}}
@@ -225,7 +225,7 @@ def test_oidc_token_is_projected_for_audience() -> None:
 
 
 def test_insecure_values_are_rendered_only_into_secret() -> None:
-    """Asked for by name, they still stand in no ConfigMap, argument or environment variable."""
+    """They are rendered into no ConfigMap, argument or environment variable."""
     changes = {"credentials": {"existingSecret": "", "insecureValues": {"ak": "PLAINAK", "sk": "PLAINSK"}}}
     objects = render(changes)
     secret = objects.one("Secret", f"{NAME}-credentials")
@@ -236,7 +236,7 @@ def test_insecure_values_are_rendered_only_into_secret() -> None:
 
 
 def test_registries_with_own_credentials_need_no_global_credentials() -> None:
-    """Nothing is rendered for nobody."""
+    """No empty credential is rendered."""
     own = {"kind": "token", "tokenFile": "/etc/swr-trust/secrets/a/token"}
     changes = {
         "policy": {"registries": [{"region": "cn-north-4", "credentials": own}]},
@@ -247,7 +247,7 @@ def test_registries_with_own_credentials_need_no_global_credentials() -> None:
 
 @pytest.mark.parametrize("mode", ["self", "certManager"])
 def test_ca_bundle_is_not_rendered(mode: str) -> None:
-    """Rendered nowhere, not even empty: Helm and GitOps would take it away from who fills it in."""
+    """Not even empty: Helm and GitOps tools would overwrite the value that the webhook writes."""
     objects = render({"certificates": {"mode": mode}})
     assert all("caBundle" not in entry["clientConfig"] for entry in objects.webhooks.values())
 
@@ -260,14 +260,14 @@ def test_ca_bundle_is_not_rendered(mode: str) -> None:
     ],
 )
 def test_managed_secrets_are_rendered_without_data(name: str, off: dict[str, Any]) -> None:
-    """So that it is removed with the rest, and whoever applies it owns nothing in it."""
+    """The Secret is removed with the release, and a sync owns none of its data."""
     secret = render().one("Secret", name)
     assert {"data", "stringData"} & set(secret) == set()
     assert name not in [one["metadata"]["name"] for one in render(off).of("Secret")]
 
 
 def test_snapshot_role_covers_only_snapshot_secret() -> None:
-    """Whoever makes the certificate; and without it there is neither right nor argument."""
+    """For managed and given certificates; without the snapshot there is neither right nor argument."""
     for mode in ("self", "certManager"):
         objects = render({"certificates": {"mode": mode}})
         (role,) = [one for one in objects.of("Role") if one["metadata"]["name"] == f"{NAME}-snapshot"]
@@ -286,7 +286,7 @@ def test_snapshot_role_covers_only_snapshot_secret() -> None:
 
 
 def test_cert_manager_annotation_injects_ca_bundle() -> None:
-    """By its annotation, from its own certificate authority or an issuer that is named."""
+    """By its annotation, with its own CA or a named issuer."""
     objects = render({"certificates": {"mode": "certManager"}})
     annotations = objects.one("ValidatingWebhookConfiguration")["metadata"]["annotations"]
     assert annotations["cert-manager.io/inject-ca-from"] == f"{NAMESPACE}/{NAME}-tls"
@@ -298,7 +298,7 @@ def test_cert_manager_annotation_injects_ca_bundle() -> None:
 
 
 def test_existing_certificate_is_rendered_with_ca_bundle() -> None:
-    """In PEM as values, in base64 as the API wants it."""
+    """In PEM as values, in base64 as the API requires it."""
     changes = {
         "certificates": {
             "mode": "existingSecret",
@@ -342,7 +342,7 @@ RULES = [
 
 @pytest.mark.parametrize("mode", ["audit", "warn"])
 def test_override_replaces_mode_of_all_rules(mode: str) -> None:
-    """In an emergency nobody looks up which of stage, mode, rules and failurePolicy it was."""
+    """In an emergency one value must override stage, mode, rules and failurePolicy."""
     strict = {
         "presets": {"stage": "enforce", "override": mode},
         "policy": {"mode": "enforce", "rules": RULES},
@@ -357,7 +357,7 @@ def test_override_replaces_mode_of_all_rules(mode: str) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_helm_versions_render_same_objects(options: str) -> None:
-    """Helm 4 and what HELM3 names; the schemas and templates keep to what both know."""
+    """Helm 4 and the one in HELM3; the schemas and templates use only features of both."""
     helms = find_helms()
     if len(helms) == 1:
         pytest.skip("HELM3 names no further Helm")
@@ -372,12 +372,12 @@ def test_helm_versions_render_same_objects(options: str) -> None:
 
 
 def test_preset_can_be_disabled() -> None:
-    """By one value, and nothing is exempt."""
+    """One value disables it, and nothing is exempt."""
     assert "exemptions" not in render({"presets": {"cceAddons": False}}).policy
 
 
 def test_large_numbers_have_no_exponent() -> None:
-    """Neither Helm writes a million as 1e+06, which is no number to the program."""
+    """Neither Helm writes a million as 1e+06, which the program does not accept."""
     changes = {"policy": {"cache": {"maxEntries": 1_000_000}, "lookup": {"callsPerSecond": 0.5}}}
     for helm in find_helms():
         text = template(merged(VALUES, changes), helm=helm)
@@ -386,7 +386,7 @@ def test_large_numbers_have_no_exponent() -> None:
 
 
 def test_optional_objects_are_rendered_on_demand() -> None:
-    """And none of them by default."""
+    """None of them is rendered by default."""
     kinds = {one["kind"] for one in render()}
     assert not kinds & {
         "NetworkPolicy",
@@ -420,7 +420,7 @@ def test_optional_objects_are_rendered_on_demand() -> None:
 
 
 def test_namespace_condition_requires_rendered_binding() -> None:
-    """Without the RoleBinding the condition would switch the gate off for good."""
+    """Without the RoleBinding the condition would disable the webhook permanently."""
     for changes in ({"rbac": {"create": False}}, {"webhook": {"standDownWithNamespace": False}}):
         objects = render(changes)
         for entry in objects.webhooks.values():
@@ -434,7 +434,7 @@ def test_one_replica_has_no_disruption_budget() -> None:
 
 
 def test_right_to_list_pods_requires_warm_up() -> None:
-    """It is off unless somebody wants it."""
+    """It is off by default."""
     listing = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
     off, on = render(), render({"warmUp": {"enabled": True}})
     assert listing in on.one("ClusterRole")["rules"]

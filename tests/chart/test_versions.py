@@ -1,7 +1,7 @@
-"""The rendered objects against the schemas of every Kubernetes version that is supported.
+"""The rendered objects are valid in every supported Kubernetes version.
 
-The schemas are those of the package kubernetes-validate, which knows built-in kinds only. What a
-schema cannot say, such as CEL and ranges, the tests on a real API server see.
+The schemas are those of the package kubernetes-validate, which knows built-in kinds only. The tests on a real
+API server cover CEL and ranges, which a schema cannot express.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_objects_are_valid_in_every_version(options: str, version: str) -> None:
 @pytest.mark.parametrize("version", SUPPORTED)
 @pytest.mark.parametrize("overlay", ["audit", "cert-manager", "enforce"])
 def test_overlay_objects_are_valid_in_every_version(overlay: str, version: str) -> None:
-    """They are the same in every version, and so must leave out what the oldest one lacks."""
+    """They are the same in every version, and so must not use features that the oldest one lacks."""
     for one in kustomize(DEPLOY / "overlays" / overlay):
         if not one["apiVersion"].startswith(_FOREIGN):
             kubernetes_validate.validate(one, version, strict=True)
@@ -87,7 +87,7 @@ def test_documented_versions_match_supported_versions() -> None:
 
 
 def test_invalid_objects_are_rejected_by_schemas() -> None:
-    """The schemas refuse an unknown field, and the new preStop action in a version that lacks it."""
+    """The schemas reject an unknown field, and the new preStop action in a version that lacks it."""
     objects = render(kubernetes="1.30.0")
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(objects.one("Deployment"), "1.28", strict=True)

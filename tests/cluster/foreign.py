@@ -1,4 +1,4 @@
-"""Admission webhooks of other products, as small as they can be."""
+"""Minimal admission webhooks of other products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.controlplane import ControlPlane
 from tests.support.private_cas import HttpsServer, Site
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
-"""Maps the ``request`` of an AdmissionReview to the ``response``, the uid apart."""
+"""Maps the ``request`` of an AdmissionReview to the ``response`` without its uid."""
 
 
 def allow(request: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def patch(*operations: dict[str, Any]) -> dict[str, Any]:
 
 
 class ForeignWebhook:
-    """Is registered for new Pods of one namespace while it is entered."""
+    """A webhook that is registered for new Pods of one namespace while its context is entered."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ForeignWebhook:
         self._bundle = base64.b64encode(site.trusted).decode()
         self._server = HttpsServer(site.server_context(folder), self._respond)
         self.requests: list[dict[str, Any]] = []
-        """The reviews so far, in their order; the first ones may be tries of the registration."""
+        """The reviews so far, in order; the first ones may be attempts during the registration."""
 
     @property
     def configuration(self) -> dict[str, Any]:

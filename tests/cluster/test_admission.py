@@ -1,4 +1,4 @@
-"""A real API server refuses real Pods because of what SWR says."""
+"""A real API server admits and denies real Pods by their trust in SWR."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFIX = f'admission webhook "{WEBHOOK}" denied the request: denied by image tru
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    """One emulator for all tests of the module."""
+    """Return one emulator for all tests of the module."""
     with Emulator() as running:
         yield running
 
@@ -32,7 +32,7 @@ def emulator() -> Iterator[Emulator]:
 def cluster(
     control_plane: ControlPlane, emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ControlPlane]:
-    """A control plane whose Pods of one namespace pass through the webhook."""
+    """Return a control plane that sends the Pods of one namespace to the webhook."""
     folder = tmp_path_factory.mktemp("gate")
     certificate = make_certificate(folder)
     with ServerProcess(folder, emulator.url, certificate, POLICY) as running:
@@ -46,20 +46,20 @@ def cluster(
 
 @pytest.fixture(autouse=True)
 def _without_faults(emulator: Emulator) -> Iterator[None]:
-    """Each test starts and ends with an SWR that works."""
+    """Each test starts and ends with an SWR without faults."""
     yield
     emulator.mend()
 
 
 def run(cluster: ControlPlane, name: str, image: str, *arguments: str, user: str = "dev") -> str:
-    """Run ``kubectl run`` and return what it printed."""
+    """Run ``kubectl run`` and return its output."""
     return cluster.kubectl(
         "run", name, f"--image={image}", "-n", NAMESPACE, *arguments, user=user, check=False
     ).strip()
 
 
 def apply(cluster: ControlPlane, spec: dict[str, Any], name: str) -> str:
-    """Create a Pod from a spec and return what kubectl printed."""
+    """Create a Pod from a spec and return kubectl's output."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -70,7 +70,6 @@ def apply(cluster: ControlPlane, spec: dict[str, Any], name: str) -> str:
 
 
 def test_trusted_image_is_admitted(cluster: ControlPlane) -> None:
-    """SWR says true: the Pod is created."""
     assert run(cluster, "trusted", TRUSTED) == "pod/trusted created"
 
 
@@ -100,7 +99,7 @@ def test_trusted_image_is_admitted(cluster: ControlPlane) -> None:
 def test_untrusted_image_is_denied_with_full_message(
     cluster: ControlPlane, name: str, image: str, message: str
 ) -> None:
-    """Kubectl shows the developer the whole sentence."""
+    """The developer sees the complete message in kubectl."""
     assert run(cluster, name, image) == f"Error from server (Forbidden): {PREFIX}{message}"
 
 
@@ -123,7 +122,7 @@ def test_untrusted_image_is_denied_with_full_message(
 def test_untrusted_image_in_any_field_is_denied(
     cluster: ControlPlane, name: str, spec: dict[str, Any], field: str
 ) -> None:
-    """An untrusted image beside a trusted container is refused (T01, T02, T05)."""
+    """An untrusted image beside a trusted container is denied (T01, T02, T05)."""
     spec = {"containers": [{"name": "main", "image": TRUSTED}], **spec}
     assert f'{PREFIX}{field} "{UNTRUSTED}": ' in apply(cluster, spec, name)
 
@@ -138,7 +137,7 @@ def test_untrusted_debug_container_is_denied(cluster: ControlPlane) -> None:
 def test_pod_with_revoked_image_can_be_labeled_and_debugged(
     cluster: ControlPlane, emulator: Emulator
 ) -> None:
-    """Unchanged images have nothing to answer for (T04, T07)."""
+    """Unchanged images are not evaluated again (T04, T07)."""
     emulator.state.set_tag("shop/fading:1", is_trusted=True)
     run(cluster, "fading", f"{HOST}/shop/fading:1")
     emulator.state.set_tag("shop/fading:1", is_trusted=False)
@@ -147,7 +146,7 @@ def test_pod_with_revoked_image_can_be_labeled_and_debugged(
 
 
 def test_update_to_untrusted_image_is_denied(cluster: ControlPlane) -> None:
-    """``kubectl set image`` is judged (T06)."""
+    """``kubectl set image`` is evaluated (T06)."""
     run(cluster, "updated", TRUSTED)
     output = cluster.kubectl(
         "set", "image", "pod/updated", f"updated={UNTRUSTED}", "-n", NAMESPACE, check=False
@@ -156,12 +155,12 @@ def test_update_to_untrusted_image_is_denied(cluster: ControlPlane) -> None:
 
 
 def test_dry_run_is_evaluated(cluster: ControlPlane) -> None:
-    """``--dry-run=server`` shows the refusal."""
+    """``--dry-run=server`` shows the denial."""
     assert "denied by image trust policy" in run(cluster, "dry", UNTRUSTED, "--dry-run=server")
 
 
 def test_denial_of_deployment_pods_is_in_event(cluster: ControlPlane) -> None:
-    """The ReplicaSet's Event carries our sentence to whoever runs ``kubectl describe``."""
+    """``kubectl describe`` shows the message in the ReplicaSet's Event."""
     cluster.kubectl("create", "deployment", "refused", f"--image={UNTRUSTED}", "-n", NAMESPACE)
     expected = f'denied by image trust policy: spec.containers[0].image "{UNTRUSTED}": SWR does not mark'
 
@@ -173,14 +172,14 @@ def test_denial_of_deployment_pods_is_in_event(cluster: ControlPlane) -> None:
 
 
 def test_kubectl_retries_after_short_swr_outage(cluster: ControlPlane, emulator: Emulator) -> None:
-    """A passing trouble answers 503 with a pause, which kubectl obeys: the second try succeeds."""
+    """A transient failure answers 503 with Retry-After, which kubectl obeys: the second attempt succeeds."""
     emulator.state.set_tag("shop/retried:1", is_trusted=True)
     emulator.break_with("status", match="retried", status=503, times=2)
     assert run(cluster, "retried", f"{HOST}/shop/retried:1") == "pod/retried created"
 
 
 def test_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emulator: Emulator) -> None:
-    """A controller told to come back does so each few seconds instead of backing off for minutes."""
+    """A controller that is told to retry does so every few seconds instead of backing off for minutes."""
     emulator.state.set_tag("shop/scaled:1", is_trusted=True)
     emulator.break_with("status", match="shop/repos/scaled", status=500)
     cluster.kubectl("create", "deployment", "scaled", f"--image={HOST}/shop/scaled:1", "-n", NAMESPACE)
@@ -195,7 +194,9 @@ def test_replica_set_recovers_within_seconds_of_swr(cluster: ControlPlane, emula
 
 
 def test_break_glass_requires_authorized_user(cluster: ControlPlane) -> None:
-    """The annotation counts by the user that the API server authenticated, not by being there (T17)."""
+    """The annotation takes effect by the user that the API server authenticated, not by its presence
+    (T17).
+    """
     note = "--annotations=swr-trust/break-glass=incident 7"
     refused = run(cluster, "glass", UNTRUSTED, note, user="dev")
     assert 'The annotation "swr-trust/break-glass" is ignored: user "dev" may not use it.' in refused

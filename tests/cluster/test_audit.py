@@ -1,4 +1,4 @@
-"""Audit, explain and doctor against a real API server, with the webhook in front of the emulator."""
+"""Audit, explain and doctor on a real API server, with the webhook in front of the emulator."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DIGEST = "sha256:" + "1" * 64
 
 @dataclass
 class ClusterSetup:
-    """A cluster with things in it, and the command line in front of it."""
+    """A cluster with workloads, and the command line."""
 
     cluster: ControlPlane
     server: ServerProcess
     emulator: Emulator
 
     def run(self, *arguments: str, user: str = "admin", policy: bool = True) -> tuple[int, str, str]:
-        """Run ``swr-trust`` as a process of its own; return exit code, output and error."""
+        """Run ``swr-trust`` in its own process; return exit code, output and error."""
         options = ["--config", str(self.server.config)] if policy else []
         done = subprocess.run(
             [*COMMAND, *arguments, *options],
@@ -70,7 +70,7 @@ def deployment(name: str, image: str, namespace: str = NAMESPACE) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
-    """Pods that were there before the gate, then the gate, then a Deployment that it denies."""
+    """Create Pods before the webhook is installed, then the webhook, then a Deployment that it denies."""
     folder = tmp_path_factory.mktemp("audited")
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
@@ -102,13 +102,13 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 
 
 def audit(stage: ClusterSetup, *arguments: str, user: str = "admin") -> tuple[int, dict[str, Any]]:
-    """Audit the two namespaces as JSON."""
+    """Run the audit of the two namespaces and return its JSON."""
     code, output, _ = stage.run("audit", "-n", NAMESPACE, "-n", OTHER, "-o", "json", *arguments, user=user)
     return code, json.loads(output)
 
 
 def test_running_pods_are_audited_by_deployment(stage: ClusterSetup) -> None:
-    """ReplicaSets are followed to their Deployments; the verdict counts Pods and namespaces."""
+    """ReplicaSets are followed to their Deployments; the summary counts Pods and namespaces."""
     code, report = audit(stage)
     assert code == 1
     assert report["verdict"] == "enforcing now would deny 4 of 6 Pods in 2 namespaces"
@@ -119,13 +119,13 @@ def test_running_pods_are_audited_by_deployment(stage: ClusterSetup) -> None:
 
 
 def test_selector_limits_audited_pods(stage: ClusterSetup) -> None:
-    """Only what it selects."""
+    """Other Pods are not audited."""
     code, report = audit(stage, "-l", "app=good")
     assert (code, report["pods"]) == (0, 2)
 
 
 def test_other_running_digest_is_reported(stage: ClusterSetup) -> None:
-    """There is no kubelet here: its status is written for it."""
+    """There is no kubelet here, so the test writes the Pod's status."""
     (name, *_) = (
         item["metadata"]["name"]
         for item in stage.cluster.get("pods", "-n", NAMESPACE, "-l", "app=good")["items"]
@@ -159,7 +159,7 @@ def test_other_running_digest_is_reported(stage: ClusterSetup) -> None:
 
 
 def test_missing_rights_make_report_partial(stage: ClusterSetup) -> None:
-    """One namespace may be read, and not its ReplicaSets: exit code 3, and what was seen stays."""
+    """One namespace may be read without its ReplicaSets: exit code 3, and the readable part is kept."""
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
     stage.cluster.grant("gate", NAMESPACE, rules)
     code, report = audit(stage, user="gate")
@@ -171,7 +171,7 @@ def test_missing_rights_make_report_partial(stage: ClusterSetup) -> None:
 
 
 def test_missing_namespace_makes_report_partial(stage: ClusterSetup) -> None:
-    """The API server answers an empty list, the report does not look clean."""
+    """The API server answers with an empty list, but the report does not look clean."""
     code, output, _ = stage.run("audit", "-n", "no-such", "-o", "json")
     assert (code, json.loads(output)["gaps"]) == (
         3,
@@ -180,7 +180,7 @@ def test_missing_namespace_makes_report_partial(stage: ClusterSetup) -> None:
 
 
 def test_all_namespaces_are_audited_as_html(stage: ClusterSetup) -> None:
-    """All namespaces, self-contained."""
+    """One self-contained file."""
     code, output, error = stage.run("audit", "-o", "html")
     assert code == 1
     assert output.startswith("<!DOCTYPE html>")
@@ -189,7 +189,7 @@ def test_all_namespaces_are_audited_as_html(stage: ClusterSetup) -> None:
 
 
 def test_unreachable_api_server_makes_report_partial(stage: ClusterSetup, tmp_path: Path) -> None:
-    """Partial, exit code 3, and the cause."""
+    """Exit code 3, with the cause."""
     config = json.loads(stage.cluster.kubeconfig("admin").read_text(encoding="utf-8"))
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     path = tmp_path / "gone.kubeconfig"
@@ -200,13 +200,13 @@ def test_unreachable_api_server_makes_report_partial(stage: ClusterSetup, tmp_pa
 
 
 def test_sigint_while_swr_hangs_prints_partial_report(stage: ClusterSetup) -> None:
-    """The report is partial, and it comes at once."""
-    # A tag that the webhook is not asked about again: it keeps on judging what Deployments try.
+    """The report comes at once."""
+    # A tag that the webhook does not look up again: it still evaluates the attempts of Deployments.
     before = stage.emulator.calls("/tags/9.9")
     stage.emulator.break_with("hang")
     command = [*COMMAND, "audit", "--config", str(stage.server.config)]
     environment = {**os.environ, "KUBECONFIG": str(stage.cluster.kubeconfig("admin"))}
-    # Whoever runs this suite in the background has it ignore Ctrl-C, and so all of its children.
+    # A shell that runs this suite in the background makes it ignore Ctrl-C, and so all of its children.
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with subprocess.Popen(
@@ -223,7 +223,7 @@ def test_sigint_while_swr_hangs_prints_partial_report(stage: ClusterSetup) -> No
 
 
 def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
-    """With the rights of Kubernetes' role ``view``, no policy and no credential of SWR."""
+    """With the rights of Kubernetes' role ``view``, without a policy or a credential of SWR."""
     stage.cluster.kubectl(
         "create", "rolebinding", "look", "--clusterrole=view", "--user=gate", "-n", NAMESPACE, check=False
     )
@@ -244,7 +244,7 @@ def test_explain_shows_denial_with_view_role(stage: ClusterSetup) -> None:
 
 
 def test_explain_of_deployment_without_denials_exits_0(stage: ClusterSetup) -> None:
-    """Exit code 0: its Pods wait for a node, which is not our concern."""
+    """Its Pods wait for a node, which is not a denial."""
     code, output, _ = stage.run("explain", f"{NAMESPACE}/Deployment/good", policy=False)
     assert (code, "\nNo condition and no Event says that its Pods are" in output) == (0, True)
 
@@ -252,7 +252,7 @@ def test_explain_of_deployment_without_denials_exits_0(stage: ClusterSetup) -> N
 def doctor(
     stage: ClusterSetup, *arguments: str, user: str = "admin"
 ) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Run the doctor; return the exit code and health and finding by name."""
+    """Run the doctor; return the exit code, and status and finding by name."""
     code, output, error = stage.run(
         "doctor",
         "-o",
@@ -280,7 +280,7 @@ def test_doctor_passes_on_working_installation(stage: ClusterSetup) -> None:
 
 
 def test_doctor_dry_run_leaves_no_pod(stage: ClusterSetup) -> None:
-    """It is a dry run, even where it is admitted."""
+    """It is a dry run, even if the Pod is admitted."""
     stage.cluster.make_namespace("open")
     code, checks = doctor(stage, "--probe-namespace", "open")
     assert code == 1
@@ -289,7 +289,7 @@ def test_doctor_dry_run_leaves_no_pod(stage: ClusterSetup) -> None:
 
 
 def test_doctor_reports_untrusted_certificate(stage: ClusterSetup, tmp_path: Path) -> None:
-    """The handshake from here and the dry run through the API server both say so."""
+    """Both the direct handshake and the dry run through the API server report it."""
     before = stage.cluster.get("validatingwebhookconfiguration", CONFIGURATION)
     other = make_certificate(tmp_path)
     stage.cluster.register_webhook(
@@ -310,7 +310,7 @@ def test_doctor_reports_untrusted_certificate(stage: ClusterSetup, tmp_path: Pat
 
 
 def test_doctor_without_rights_exits_3(stage: ClusterSetup) -> None:
-    """Exit code 3: nothing is wrong that could be seen."""
+    """No problem could be seen."""
     code, checks = doctor(stage, "--probe-namespace", OTHER, user="gate")
     assert code == 3
     assert checks["webhook configuration"][0] == "unknown"

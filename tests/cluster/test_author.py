@@ -1,8 +1,8 @@
-"""The author of Pods against a healthy SWR, through a real API server.
+"""An author of Pods against a healthy SWR, through a real API server.
 
-The policy is as lenient as it can be: ``onLookupFailure: allow`` and a webhook with ``failurePolicy: Ignore``,
-so that every failure that counts as SWR's, and every broken call, would be an admission. The simulation of
-the same (``tests/simulation/test_author.py``) tries far more.
+The policy is as lenient as possible: ``onLookupFailure: allow`` and a webhook with ``failurePolicy: Ignore``.
+Every failure that counts as SWR's, and every failed call, would therefore be an admission. The simulation
+(``tests/simulation/test_author.py``) tries many more cases.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.serving import ServerProcess, make_certificate
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 LOST, NEVER = "shop/web:1.0", "shop/web:2.0"
 SECONDS = 12.0
-"""For how long the author tries: a dozen times the life of a trusted answer."""
+"""The time that the author has: a dozen times the life of a trusted record."""
 
 POLICY = """\
 digestOnly: resolve
@@ -38,7 +38,7 @@ lookup: {callsPerSecond: 10, concurrency: 16}
 
 
 class Author:
-    """Creates Pods as dry runs, over connections of its own, and counts the HTTP statuses by image."""
+    """Creates Pods as dry runs, over its own connections, and counts the HTTP statuses by image."""
 
     def __init__(self, cluster: ControlPlane, namespace: str) -> None:
         self._cluster = cluster
@@ -83,7 +83,7 @@ class Author:
         return connection
 
     def hang_up(self, stop: threading.Event) -> None:
-        """Give up each Pod while SWR is asked about it, so that the API server cancels its review."""
+        """Abort each Pod's request during its lookup, so that the API server cancels the review."""
         while not stop.is_set():
             connection = self._send((LOST, f"shop/n{next(self._names)}:1"))
             time.sleep(0.1)
@@ -91,17 +91,17 @@ class Author:
             self.hung_up += 1
 
     def flood(self, stop: threading.Event) -> None:
-        """Ask about ever new images."""
+        """Create Pods of new images continuously."""
         while not stop.is_set():
             self.create("flood", *(f"shop/n{next(self._names)}:1" for _ in range(40)))
 
     def invent_digests(self, stop: threading.Event) -> None:
-        """Ask about ever new digests of one repository."""
+        """Create Pods of new digests of one repository continuously."""
         while not stop.is_set():
             self.create("digest", f"shop/large@sha256:{next(self._names):064x}")
 
     def insist(self, image: str, stop: threading.Event) -> None:
-        """Ask for one image again and again."""
+        """Create Pods of one image repeatedly."""
         while not stop.is_set():
             if self.create(image, image) == 201:
                 self.admitted.append(image)
@@ -111,7 +111,7 @@ class Author:
 def author(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Author, Emulator]]:
-    """An author whose namespace a lenient webhook watches, and the SWR that it asks."""
+    """Return an author in a namespace with a lenient webhook, and the SWR that it queries."""
     folder = tmp_path_factory.mktemp("author-")
     namespace = folder.name
     certificate = make_certificate(folder)
@@ -141,7 +141,9 @@ def author(
 def test_author_cannot_get_untrusted_image_admitted(
     author: tuple[Author, Emulator],
 ) -> None:
-    """Faults B1 to B4: floods, timing, digests and cancelled reviews, each shorter than what waits before it."""
+    """Faults B1 to B4: floods, timing, digests and cancelled reviews, each shorter than the queue
+    before it.
+    """
     there, emulator = author
     assert there.create(LOST, LOST) == 201
     emulator.state.set_tag(LOST, is_trusted=False)
@@ -173,7 +175,9 @@ def test_author_cannot_get_untrusted_image_admitted(
 def test_untrusted_image_among_many_uncached_ones_is_not_admitted(
     author: tuple[Author, Emulator], trouble: str
 ) -> None:
-    """Fault A1: the loop stood still, the API server gave up, and ``failurePolicy: Ignore`` let the Pod in."""
+    """Fault A1: the loop stalled, the API server aborted the call, and ``failurePolicy: Ignore`` admitted the
+    Pod.
+    """
     there, emulator = author
     if trouble == "SWR asks for a pause":
         emulator.break_with("status", match="/cold-", status=429, headers={"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""Ways round the gate that only a real API server can show to be shut."""
+"""Bypasses that only a real API server can show to be closed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOST = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED, UNTRUSTED = f"{HOST}/shop/web:1.0", f"{HOST}/shop/web:2.0"
 NAMESPACE = "bypasses"
 LENIENT = "bypasses-lenient"
-"""A namespace whose webhook has the failure policy ``Ignore``: every broken call passes."""
+"""A namespace whose webhook has the failure policy ``Ignore``: every failed call admits."""
 
 POLICY = """\
 mode: audit
@@ -28,7 +28,7 @@ breakGlass: {groups: [platform-oncall]}
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    """One emulator for all tests of the module."""
+    """Return one emulator for all tests of the module."""
     with Emulator() as running:
         yield running
 
@@ -37,7 +37,7 @@ def emulator() -> Iterator[Emulator]:
 def cluster(
     control_plane: ControlPlane, emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ControlPlane]:
-    """A control plane whose Pods of one namespace are enforced by a rule."""
+    """Return a control plane in which a rule enforces trust for the Pods of one namespace."""
     folder = tmp_path_factory.mktemp("bypasses")
     certificate = make_certificate(folder)
     with ServerProcess(folder, emulator.url, certificate, POLICY) as running:
@@ -60,7 +60,7 @@ def cluster(
 
 
 def create(cluster: ControlPlane, image: str, user: str = "admin", dry: bool = True, **changes: Any) -> str:
-    """Create a Pod, by default as a dry run, and return what kubectl printed."""
+    """Create a Pod, by default as a dry run, and return kubectl's output."""
     metadata = {"name": "web", "namespace": NAMESPACE, **changes.pop("metadata", {})}
     spec = {"containers": [{"name": "main", "image": image}], **changes}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -82,7 +82,7 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("metadata", [case[1] for case in CLAIMS], ids=[case[0] for case in CLAIMS])
 def test_pod_metadata_does_not_bypass_policy(cluster: ControlPlane, metadata: dict[str, Any]) -> None:
-    """Whoever creates it, and be it an administrator (T09, T13, T14, T16, T17, T18)."""
+    """This holds for every author, including an administrator (T09, T13, T14, T16, T17, T18)."""
     assert "denied by image trust policy" in create(cluster, UNTRUSTED, metadata=metadata, nodeName="n1")
 
 
@@ -109,7 +109,7 @@ IMAGES = [
 
 @pytest.mark.parametrize("image", IMAGES, ids=ascii)
 def test_image_spelling_does_not_bypass_policy(cluster: ControlPlane, image: str) -> None:
-    """Whatever the API server lets through is refused here, also where only a rule enforces (T19 to T26)."""
+    """Every spelling that the API server accepts is denied, also if only a rule enforces (T19 to T26)."""
     output = create(cluster, image)
     assert "denied by image trust policy" in output or "is invalid" in output
 
@@ -123,7 +123,7 @@ def test_namespace_labels_do_not_bypass_policy(cluster: ControlPlane) -> None:
 def test_terminating_pod_is_denied_new_image_and_can_be_removed(
     cluster: ControlPlane, emulator: Emulator
 ) -> None:
-    """Its tag has lost its trust since: the finalizer can be removed, the image not changed (T07, T09)."""
+    """Its tag is no longer trusted: the finalizer can be removed, the image cannot be changed (T07, T09)."""
     emulator.state.set_tag("shop/held:1", is_trusted=True)
     created = create(
         cluster,
@@ -144,14 +144,14 @@ def test_terminating_pod_is_denied_new_image_and_can_be_removed(
 
 
 def patch(cluster: ControlPlane, name: str, changes: list[dict[str, Any]]) -> str:
-    """Patch a Pod and return what kubectl printed."""
+    """Patch a Pod and return kubectl's output."""
     return cluster.kubectl(
         "patch", "pod", name, "-n", NAMESPACE, "--type=json", f"--patch={json.dumps(changes)}", check=False
     )
 
 
 def test_untrusted_deployment_scaled_from_zero_gets_no_pods(cluster: ControlPlane) -> None:
-    """It is created, it is scaled, and its Pods are refused (T10, T15)."""
+    """It is created and scaled, and its Pods are denied (T10, T15)."""
     cluster.kubectl("create", "deployment", "empty", f"--image={UNTRUSTED}", "--replicas=0", "-n", NAMESPACE)
     cluster.kubectl("scale", "deployment", "empty", "--replicas=5", "-n", NAMESPACE)
     expected = f'denied by image trust policy: spec.containers[0].image "{UNTRUSTED}": SWR does not mark'
@@ -184,7 +184,7 @@ BROKEN = [
     ("argument", "fields"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
 )
 def test_unusual_object_does_not_break_call(cluster: ControlPlane, argument: str, fields: str) -> None:
-    """A failure policy of ``Ignore`` would let it pass (T12, T43, T44)."""
+    """With the failure policy ``Ignore``, a failed call would admit it (T12, T43, T44)."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

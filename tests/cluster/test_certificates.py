@@ -1,4 +1,4 @@
-"""The webhook with a certificate of its own, called by a real API server through its Service."""
+"""The managed certificate of the webhook, which a real API server calls through its Service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOST = "swr.cn-north-4.myhuaweicloud.com"
 
 
 class ManagedServer(ServerProcess):
-    """``swr-trust serve`` that keeps its certificate in the cluster."""
+    """``swr-trust serve`` with a certificate that it keeps in the cluster."""
 
     def __init__(self, folder: Path, endpoint: str, kubeconfig: Path) -> None:
         nothing = Certificate(folder / "none", folder / "none", folder / "ca.crt")
@@ -44,7 +44,7 @@ class ManagedServer(ServerProcess):
         ]
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Ask without a look at the certificate, as a kubelet does."""
+        """Send a GET without verifying the certificate, as a kubelet does."""
         import http.client
         import ssl
 
@@ -59,7 +59,7 @@ class ManagedServer(ServerProcess):
 
 
 def install(cluster: ControlPlane, port: int) -> None:
-    """Create what a chart would: the Service (here a name for this machine) and the configuration."""
+    """Create the chart's objects: the Service (here a name for this machine) and the configuration."""
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -93,7 +93,7 @@ def install(cluster: ControlPlane, port: int) -> None:
 
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that calls two replicas, which have just made a certificate for themselves."""
+    """Return a control plane that calls two replicas, which have just created their certificate."""
     control_plane.make_namespace(HOME)
     control_plane.make_namespace(NAMESPACE)
     folders = [tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")]
@@ -109,20 +109,20 @@ def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 
 def run(cluster: ControlPlane, name: str, image: str) -> str:
-    """Run ``kubectl run --dry-run=server``, which goes through admission; return what it printed."""
+    """Run ``kubectl run --dry-run=server``, which calls the webhook; return its output."""
     return cluster.kubectl(
         "run", name, f"--image={image}", "-n", NAMESPACE, "--dry-run=server", check=False
     ).strip()
 
 
 def bundle(cluster: ControlPlane) -> bytes:
-    """Return what the API server trusts."""
+    """Return the CAs that the API server trusts."""
     configuration = cluster.get("validatingwebhookconfiguration", CONFIGURATION)
     return base64.b64decode(configuration["webhooks"][0]["clientConfig"].get("caBundle", ""))
 
 
 class Stream:
-    """Pods that are created one after another while something happens."""
+    """Creates Pods one after another during another action."""
 
     def __init__(self, cluster: ControlPlane) -> None:
         self._cluster = cluster
@@ -139,20 +139,20 @@ class Stream:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A few more, so that what comes late is seen, too.
+        # Create a few more, so that late effects are seen, too.
         time.sleep(0.5)
         self._stop.set()
         self._thread.join(60)
 
 
 def test_untrusted_pod_is_denied_through_service(cluster: ControlPlane) -> None:
-    """Nobody made a certificate by hand, and nothing was configured but names."""
+    """Only names were configured, and no certificate was made by hand."""
     assert "SWR does not mark this tag as trusted" in run(cluster, "untrusted", f"{HOST}/shop/web:2.0")
     assert run(cluster, "trusted", f"{HOST}/shop/web:1.0").startswith("pod/trusted created")
 
 
 def test_removed_ca_bundle_is_restored_within_five_seconds(cluster: ControlPlane) -> None:
-    """As after ``kubectl replace`` or a sync that knows nothing of it."""
+    """This happens after ``kubectl replace``, or a sync without the bundle."""
     before = bundle(cluster)
     change = '[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]'
     cluster.kubectl(
@@ -163,7 +163,7 @@ def test_removed_ca_bundle_is_restored_within_five_seconds(cluster: ControlPlane
 
 
 def test_admissions_succeed_during_certificate_renewal(cluster: ControlPlane) -> None:
-    """One that ends in 25 days is replaced, and the API server notices nothing."""
+    """A certificate that expires in 25 days is replaced without a failed call."""
     secret = SharedSecret(connect(str(cluster.kubeconfig("admin"))), HOME, SECRET)
     names = ManagedCertificateOptions(HOME, SECRET, SERVICE, CONFIGURATION).names
     aged = issue(names, dt.datetime.now(dt.UTC) - dt.timedelta(days=65))
@@ -171,7 +171,7 @@ def test_admissions_succeed_during_certificate_renewal(cluster: ControlPlane) ->
     path = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{CONFIGURATION}"
     api = connect(str(cluster.kubeconfig("admin")))
     with Stream(cluster) as stream:
-        # Trusted first, as a replica would do it, and a moment later served.
+        # First trusted, as a replica does it, and served a moment later.
         api.patch(path, trust_patch(api.get(path)["webhooks"], aged.bundle))
         time.sleep(1)
         assert secret.write(secret.read(), aged.data)
@@ -183,7 +183,7 @@ def test_admissions_succeed_during_certificate_renewal(cluster: ControlPlane) ->
 
 
 def test_admissions_succeed_after_secret_deletion(cluster: ControlPlane) -> None:
-    """It is written back from memory."""
+    """A replica writes it again from memory."""
     before = cluster.get("secret", SECRET, "-n", HOME)["data"]
     with Stream(cluster) as stream:
         cluster.kubectl("delete", "secret", SECRET, "-n", HOME)

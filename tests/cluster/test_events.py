@@ -1,4 +1,4 @@
-"""Events on a real API server: the webhook writes them with no more than its rights."""
+"""Events on a real API server, written with exactly the webhook's rights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USER = "gate"
 
 @pytest.fixture(scope="module")
 def server(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A webhook that writes Events, called for two namespaces."""
+    """Return a webhook that writes Events, called for two namespaces."""
     folder = tmp_path_factory.mktemp("events")
     certificate = make_certificate(folder)
     for namespace in (NAMESPACE, WATCHED):
@@ -50,12 +50,12 @@ def server(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 
 
 def run(cluster: ControlPlane, namespace: str, name: str, image: str, *arguments: str) -> str:
-    """Run ``kubectl run`` and return what it printed."""
+    """Run ``kubectl run`` and return its output."""
     return cluster.kubectl("run", name, f"--image={image}", "-n", namespace, *arguments, check=False)
 
 
 def ours(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
-    """Return our Events of a namespace."""
+    """Return the webhook's Events of a namespace."""
     events = cluster.get("events.events.k8s.io", "-n", namespace)["items"]
     return [event for event in events if event["reportingController"] == "swr-trust/webhook"]
 
@@ -63,7 +63,7 @@ def ours(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
 def test_denied_pods_of_deployment_create_event_on_replica_set(
     control_plane: ControlPlane, server: ServerProcess
 ) -> None:
-    """``kubectl describe`` says which image, and why."""
+    """``kubectl describe`` shows the image and the reason."""
     control_plane.kubectl("create", "deployment", "refused", f"--image={UNTRUSTED}", "-n", NAMESPACE)
 
     def found() -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def test_denied_pods_of_deployment_create_event_on_replica_set(
 def test_audit_mode_finding_creates_event_on_namespace(
     control_plane: ControlPlane, server: ServerProcess
 ) -> None:
-    """Mode audit admits and says so."""
+    """The mode audit admits the Pod and reports it."""
     assert "created" in run(control_plane, WATCHED, "bare", UNTRUSTED)
     control_plane.wait_for("the Event", lambda: ours(control_plane, WATCHED))
     (event,) = ours(control_plane, WATCHED)
@@ -98,7 +98,7 @@ def test_audit_mode_finding_creates_event_on_namespace(
 
 
 def test_dry_run_creates_no_event(control_plane: ControlPlane, server: ServerProcess) -> None:
-    """It has no side effect: the real one that follows is written, and nothing else."""
+    """It must have no side effect; only the real request that follows creates an Event."""
     run(control_plane, NAMESPACE, "dry", f"{HOST}/shop/dry:1", "--dry-run=server")
     run(control_plane, NAMESPACE, "wet", f"{HOST}/shop/wet:1")
 

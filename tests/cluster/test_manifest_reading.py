@@ -1,4 +1,4 @@
-"""``review`` reads manifests as kubectl does: compared with what kubectl makes of the same text."""
+"""``review`` reads manifests exactly as kubectl does: both are compared on the same text."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ spec:
 def applied_images(output: str) -> list[str]:
     """Return the images of the Pods that kubectl printed.
 
-    An image that is not text is left out: the API server refuses it.
+    An image that is not a string is left out: the API server rejects it.
     """
     decoder, images = json.JSONDecoder(), []
     while output.lstrip().startswith("{"):
@@ -141,7 +141,7 @@ def applied_images(output: str) -> list[str]:
 
 
 def reviewed_images(path: Path) -> list[str] | None:
-    """Return the images that ``review`` reads, ``None`` where it refuses the file."""
+    """Return the images that ``review`` reads, ``None`` if it rejects the file."""
     read = list(read_manifests([str(path)]))
     if any(isinstance(item, Unreadable) for item in read):
         return None
@@ -152,7 +152,7 @@ def reviewed_images(path: Path) -> list[str] | None:
 def test_manifest_is_read_like_kubectl_or_rejected(
     control_plane: ControlPlane, tmp_path: Path, name: str
 ) -> None:
-    """Fault E2: each image that kubectl sends is reviewed, or the manifest is refused."""
+    """Fault E2: each image that kubectl sends is reviewed, or the manifest is rejected."""
     path = tmp_path / "pod.yaml"
     path.write_text(TEXTS[name], encoding="utf-8")
     arguments = ("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", str(path))

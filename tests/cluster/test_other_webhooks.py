@@ -1,7 +1,7 @@
-"""Beside other admission webhooks: one that changes images, a slow one, and one that refuses, too.
+"""Interaction with other admission webhooks: one that changes images, a slow one, and one that denies.
 
-The API server calls mutating webhooks first, one after another, and then all validating ones at the
-same time (https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/).
+The API server calls mutating webhooks first, one after another, and then all validating ones at the same time
+(https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ FIRST_IMAGE = "/spec/containers/0/image"
 
 @dataclass
 class ClusterSetup:
-    """Our webhook, registered for one namespace, and the API server that calls it."""
+    """The webhook, registered for one namespace, and the API server that calls it."""
 
     cluster: ControlPlane
     server: ServerProcess
     emulator: Emulator
 
     def create(self, name: str, image: str) -> str:
-        """Create a Pod and return what kubectl printed."""
+        """Create a Pod and return kubectl's output."""
         return self.cluster.kubectl("run", name, f"--image={image}", "-n", NAMESPACE, check=False).strip()
 
     def images(self, name: str) -> list[str]:
@@ -64,7 +64,7 @@ class ClusterSetup:
 
 @pytest.fixture(scope="module")
 def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
-    """With ``failurePolicy: Fail`` and three seconds for us."""
+    """Return a cluster with ``failurePolicy: Fail`` and a timeout of three seconds for the webhook."""
     folder = tmp_path_factory.mktemp("beside")
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
@@ -95,14 +95,14 @@ class Register:
 
 @pytest.fixture
 def register(stage: ClusterSetup, tmp_path: Path) -> Iterator[Register]:
-    """Nothing that a test registers is in the way of the next one; SWR works again, too."""
+    """Remove all registrations after the test, and end all faults of SWR."""
     with ExitStack() as registered:
         yield Register(stage, tmp_path, registered)
     stage.emulator.mend()
 
 
 def untrusted(field: str) -> str:
-    """Return our refusal of an untrusted image, up to its remedy."""
+    """Return the webhook's denial of an untrusted image, up to its remedy."""
     return (
         f'{DENIED}denied by image trust policy: {field} "{UNTRUSTED}": SWR does not mark this tag as trusted.'
     )
@@ -141,7 +141,7 @@ def test_image_rewritten_by_webhook_is_evaluated(stage: ClusterSetup, register: 
 
 
 def test_image_rewritten_to_trusted_one_is_admitted(stage: ClusterSetup, register: Register) -> None:
-    """As webhooks do that redirect images to a mirror."""
+    """Some webhooks redirect images to a mirror."""
     register("Mutating", "mirroring", rewriting(TRUSTED))
     assert stage.create("mirrored", "nginx") == "pod/mirrored created"
     assert stage.images("mirrored") == [TRUSTED]
@@ -157,20 +157,22 @@ def test_image_rewritten_to_trusted_one_is_admitted(stage: ClusterSetup, registe
 def test_untrusted_container_added_by_webhook_is_denied(
     stage: ClusterSetup, register: Register, section: str, field: str
 ) -> None:
-    """As service meshes and agents add theirs."""
+    """Service meshes and agents add sidecars."""
     register("Mutating", "adding", adding(section, UNTRUSTED))
     assert stage.create("sidecar", TRUSTED).startswith(untrusted(field))
 
 
 def test_trusted_container_added_by_webhook_is_admitted(stage: ClusterSetup, register: Register) -> None:
-    """The sidecar's image is judged like any other."""
+    """The sidecar's image is evaluated like any other."""
     register("Mutating", "adding", adding("containers", TRUSTED))
     assert stage.create("meshed", TRUSTED) == "pod/meshed created"
     assert stage.images("meshed") == [TRUSTED, TRUSTED]
 
 
 def test_change_by_reinvoked_webhook_is_evaluated(stage: ClusterSetup, register: Register) -> None:
-    """``reinvocationPolicy: IfNeeded``: it is called again after a later webhook, and only then we are, once."""
+    """With ``reinvocationPolicy: IfNeeded`` it is called again after a later webhook. This webhook is called
+    once, afterwards.
+    """
 
     def downgrade(request: dict[str, Any]) -> dict[str, Any]:
         containers = request["object"]["spec"]["containers"]
@@ -190,7 +192,7 @@ def test_change_by_reinvoked_webhook_is_evaluated(stage: ClusterSetup, register:
 def test_image_is_evaluated_after_ignored_mutating_webhook_failure(
     stage: ClusterSetup, register: Register
 ) -> None:
-    """The API server goes on with the Pod as its author wrote it."""
+    """The API server continues with the Pod as its author wrote it."""
     register("Mutating", "failing", lambda _: {"allowed": "neither"}, failurePolicy="Ignore")
     assert stage.create("ignored", TRUSTED) == "pod/ignored created"
     assert stage.create("ignored-too", UNTRUSTED).startswith(untrusted("spec.containers[0].image"))
@@ -200,7 +202,7 @@ def test_image_is_evaluated_after_ignored_mutating_webhook_failure(
 
 
 def after_our_decision(stage: ClusterSetup, decided: dict[str, bool]) -> Answer:
-    """Return a webhook that allows a Pod only after we have decided about it, or after 8 seconds."""
+    """Return a webhook that allows a Pod only after ours has decided about it, or after 8 seconds."""
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         name = request["name"]
@@ -221,7 +223,7 @@ def after_our_decision(stage: ClusterSetup, decided: dict[str, bool]) -> Answer:
 def test_slow_validating_webhook_does_not_delay_decision(
     stage: ClusterSetup, register: Register, name: str, image: str, expected: str
 ) -> None:
-    """It answers only after we have: called one after another, one of the two would run into its timeout."""
+    """It answers only after our decision: if they were called in turn, one of the two would time out."""
     decided: dict[str, bool] = {}
     register("Validating", "slow", after_our_decision(stage, decided))
     assert stage.create(name, image).startswith(expected)
@@ -229,7 +231,9 @@ def test_slow_validating_webhook_does_not_delay_decision(
 
 
 def test_deadline_is_independent_of_slow_webhook(stage: ClusterSetup, register: Register) -> None:
-    """SWR hangs: we refuse after our three seconds, although the other one has ten; kubectl tries again."""
+    """SWR hangs: the webhook denies after its three seconds, although the other one has ten, and kubectl
+    retries.
+    """
     decided: dict[str, bool] = {}
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -251,7 +255,7 @@ def test_deadline_is_independent_of_slow_webhook(stage: ClusterSetup, register: 
 def test_unresponsive_webhook_does_not_change_decision(
     stage: ClusterSetup, register: Register, policy: str, image: str
 ) -> None:
-    """Its own ``failurePolicy`` says what its silence means, and the error names it."""
+    """Its own ``failurePolicy`` applies, and the error names it."""
     ended = threading.Event()
 
     def never(request: dict[str, Any]) -> dict[str, Any]:
@@ -273,28 +277,28 @@ def test_unresponsive_webhook_does_not_change_decision(
         assert output == "pod/silent-ignore created"
 
 
-# One that refuses, as Gatekeeper does.
+# A webhook that denies, as Gatekeeper does.
 
 GATEKEEPER = "[require-owner] you must provide labels: {owner}"
 THEIRS = f'Error from server (Forbidden): admission webhook "gatekeeper.example.com" denied the request: {GATEKEEPER}'
 
 
 def refuse(request: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what has no owner."""
+    """Deny objects without an owner."""
     if "owner" in request["object"]["metadata"].get("labels", {}):
         return {"allowed": True, "warnings": ["[require-team] you should provide labels: {team}"]}
     return {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": GATEKEEPER}}
 
 
 def test_denial_by_other_webhook_is_shown_unchanged(stage: ClusterSetup, register: Register) -> None:
-    """We admit, they refuse: their message is shown whole, and our log says that we admitted."""
+    """Its message is shown whole, and our log says that this webhook admitted."""
     register("Validating", "gatekeeper", refuse)
     assert stage.create("ownerless", TRUSTED) == THEIRS
     assert stage.decisions("ownerless") == ["allow"]
 
 
 def test_denial_by_both_webhooks_shows_complete_message(stage: ClusterSetup, register: Register) -> None:
-    """The API server shows the one that comes first; our log has ours either way."""
+    """The API server shows one of them; our log has ours in both cases."""
     register("Validating", "gatekeeper", refuse)
     output = stage.create("both", UNTRUSTED)
     assert output == THEIRS or output.startswith(untrusted("spec.containers[0].image"))
@@ -302,7 +306,7 @@ def test_denial_by_both_webhooks_shows_complete_message(stage: ClusterSetup, reg
 
 
 def test_warning_of_other_webhook_is_shown_with_denial(stage: ClusterSetup, register: Register) -> None:
-    """They admit with a warning, we refuse: kubectl shows both."""
+    """The other webhook admits with a warning and this one denies: kubectl shows both."""
     register("Validating", "gatekeeper", refuse)
     pod = {
         "apiVersion": "v1",

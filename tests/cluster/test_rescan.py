@@ -1,4 +1,4 @@
-"""The audit in the cluster against a real API server, with no more than its rights and with each one fewer."""
+"""The audit in the cluster on a real API server, with exactly its rights and with each right removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EACH_RIGHT = sorted(
     ((rule["apiGroups"][0], rule["resources"][0], verb) for rule in RIGHTS for verb in rule["verbs"]),
     key=lambda right: right[0] == "wgpolicyk8s.io",
 )
-"""Those of the older API of reports come last: a change of what is served takes seconds."""
+"""Those of the older API of reports come last: a change of the served APIs takes seconds."""
 
 
 def install(cluster: ControlPlane, *plurals: str) -> None:
@@ -42,12 +42,12 @@ def install(cluster: ControlPlane, *plurals: str) -> None:
 
 
 def may(cluster: ControlPlane, group: str, resource: str, verb: str) -> bool:
-    """Whether the audit's user has a right in all namespaces."""
+    """Return whether the audit's user has a right in all namespaces."""
     return cluster.may("gate", verb, resource, group, OWNER if resource == "clusterroles" else "")
 
 
 def reports(cluster: ControlPlane, plural: str) -> dict[str, dict[str, Any]]:
-    """Return our reports by namespace."""
+    """Return the audit's reports by namespace."""
     items = cluster.get(plural, "-A", "-l", "app.kubernetes.io/managed-by=swr-trust-audit")["items"]
     return {item["metadata"]["namespace"]: item for item in items}
 
@@ -60,14 +60,14 @@ def events(cluster: ControlPlane, namespace: str = NAMESPACE) -> list[dict[str, 
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    """One SWR for the module."""
+    """Return one SWR for the module."""
     with Emulator() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """Two namespaces with a good, a bad and a missing image."""
+    """Return two namespaces with a trusted, an untrusted and a missing image."""
     for namespace in (NAMESPACE, OTHER):
         control_plane.make_namespace(namespace)
     objs = [
@@ -93,7 +93,7 @@ def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def rescanner(cluster: ControlPlane, emulator: Emulator, tmp_path: Path) -> Iterator[Rescanner]:
-    """An audit with all of its rights."""
+    """Return an audit with all of its rights."""
     emulator.mend()
     cluster.grant("gate", "default", RIGHTS, cluster=True)
     cluster.wait_for("the rights", lambda: all(may(cluster, *right) for right in EACH_RIGHT))
@@ -102,7 +102,7 @@ def rescanner(cluster: ControlPlane, emulator: Emulator, tmp_path: Path) -> Iter
 
 
 def test_audit_round_updates_metrics_and_reports(cluster: ControlPlane, rescanner: Rescanner) -> None:
-    """Figures by namespace, one report each in the newer API, nothing in the older one, no Event yet."""
+    """Metrics by namespace, one report each in the newer API, none in the older one, and no Event yet."""
     assert rescanner.round(), rescanner.said()
     assert rescanner.metric("swr_trust_audit_pods", resource_namespace=NAMESPACE, state="refused") == 2
     assert rescanner.metric("swr_trust_audit_pods", resource_namespace=NAMESPACE, state="admitted") == 2
@@ -124,7 +124,7 @@ def test_audit_round_updates_metrics_and_reports(cluster: ControlPlane, rescanne
 
 
 def test_round_with_unchanged_findings_writes_no_report(cluster: ControlPlane, rescanner: Rescanner) -> None:
-    """The object is not even sent."""
+    """The object is not sent."""
     rescanner.round()
     before = reports(cluster, OPEN)[NAMESPACE]["metadata"]["resourceVersion"]
     written = rescanner.metric("swr_trust_audit_reports_total", outcome="written")
@@ -137,7 +137,7 @@ def test_round_with_unchanged_findings_writes_no_report(cluster: ControlPlane, r
 def test_revoked_image_creates_event_and_report(
     cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator
 ) -> None:
-    """On the workload, once; when it is trusted again the report goes."""
+    """One Event on the workload; when the image is trusted again the report is deleted."""
     rescanner.round()
     with marked(emulator, "shop/web:1.0", trusted=False):
         rescanner.forget()
@@ -167,7 +167,7 @@ def test_revoked_image_creates_event_and_report(
 
 
 def test_reports_are_deleted_with_owning_role(cluster: ControlPlane, rescanner: Rescanner) -> None:
-    """Switching the audit off removes its ClusterRole, and Kubernetes the rest."""
+    """Disabling the audit removes its ClusterRole, and Kubernetes deletes the reports."""
     rescanner.round()
     assert NAMESPACE in reports(cluster, OPEN)
     cluster.kubectl("delete", "clusterrole", "grant-gate")
@@ -189,7 +189,7 @@ def without(group: str, resource: str, verb: str) -> list[dict[str, Any]]:
 
 
 def use_everything(rescanner: Rescanner, emulator: Emulator) -> None:
-    """Find something, find it gone, find something new."""
+    """Create a finding, remove it, and create another one."""
     rescanner.round()
     with marked(emulator, "shop/web:2.0", trusted=True):
         rescanner.forget()
@@ -202,7 +202,7 @@ def use_everything(rescanner: Rescanner, emulator: Emulator) -> None:
 
 
 def test_all_rights_are_sufficient(cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator) -> None:
-    """The same as above with nothing taken away: no complaint."""
+    """With all rights, the same actions log no problem."""
     use_everything(rescanner, emulator)
     assert "forbidden" not in rescanner.said()
     assert rescanner.metric("swr_trust_events_total", outcome="failed") == 0
@@ -211,7 +211,7 @@ def test_all_rights_are_sufficient(cluster: ControlPlane, rescanner: Rescanner, 
 
 @pytest.fixture(scope="module")
 def job(cluster: ControlPlane) -> None:
-    """A Job's Pod, which is told from others by asking for Jobs."""
+    """Return a Job's Pod, which is recognized by listing Jobs."""
     spec = {"restartPolicy": "Never", "containers": [{"name": "main", "image": f"{HOST}/shop/web:1.0"}]}
     obj = {
         "apiVersion": "batch/v1",
@@ -230,7 +230,7 @@ def job(cluster: ControlPlane) -> None:
 def test_missing_right_is_logged(
     cluster: ControlPlane, rescanner: Rescanner, emulator: Emulator, group: str, resource: str, verb: str
 ) -> None:
-    """With one verb fewer a call is refused, which the log says; the process goes on."""
+    """Without one verb a call is forbidden, which is logged; the process continues."""
     install(cluster, *((WG,) if group == "wgpolicyk8s.io" else (OPEN, WG)))
     cluster.kubectl("delete", GROUP_OF.get(group, (OPEN,))[0], "-A", "--all")
     if (resource, verb) in {("reports", "delete"), ("policyreports", "delete")}:
@@ -244,7 +244,7 @@ def test_missing_right_is_logged(
 
 
 def test_older_report_api_is_used_as_fallback(cluster: ControlPlane, rescanner: Rescanner) -> None:
-    """The same report, in the words of its kind."""
+    """The same report, with the kind of the older API."""
     install(cluster, WG)
     assert rescanner.round(), rescanner.said()
     report = reports(cluster, WG)[NAMESPACE]
@@ -256,7 +256,7 @@ def test_older_report_api_is_used_as_fallback(cluster: ControlPlane, rescanner: 
 
 
 def test_round_without_report_api_succeeds(cluster: ControlPlane, rescanner: Rescanner) -> None:
-    """Metrics and Events are all there is."""
+    """Only metrics and Events are written."""
     install(cluster)
     assert rescanner.round(), rescanner.said()
     assert rescanner.metric("swr_trust_audit_report_api_info", api="none") == 1

@@ -1,4 +1,4 @@
-"""The snapshot of a webhook at work, where the API server is slow, gone or takes every call."""
+"""The snapshot of a running webhook when the API server is slow, unreachable or available."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kubeconfig(folder: Path, url: str) -> Path:
 
 @pytest.fixture
 def silent_api_server() -> Iterator[str]:
-    """An API server that takes connections and never says a word."""
+    """Return an API server that accepts connections and never answers."""
     taken: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -62,7 +62,7 @@ def silent_api_server() -> Iterator[str]:
 
 @pytest.fixture
 def nobody() -> str:
-    """The address of an API server that is not there."""
+    """Return an address without an API server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -79,7 +79,9 @@ def server(folder: Path, emulator: Emulator, config: Path, certificate: Certific
 def test_unresponsive_api_server_does_not_delay_start_or_shutdown(
     api: str, request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """It becomes ready, judges Pods and stops in order, all within seconds; and says what is missing."""
+    """It becomes ready, evaluates Pods and stops normally, all within seconds, and reports the missing
+    snapshot.
+    """
     url = request.getfixturevalue(api)
     certificate = make_certificate(tmp_path)
     with server(tmp_path, emulator, kubeconfig(tmp_path, url), certificate) as running:
@@ -96,7 +98,7 @@ def test_unresponsive_api_server_does_not_delay_start_or_shutdown(
 def test_snapshot_is_written_at_shutdown(
     control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """Before its first minute is over; metrics and the report of readiness tell of it."""
+    """It is written before the first minute is over; metrics and the readiness report show it."""
     control_plane.make_namespace(NAMESPACE)
     control_plane.kubectl("create", "secret", "generic", NAME, "-n", NAMESPACE)
     config, certificate = control_plane.kubeconfig("admin"), make_certificate(tmp_path)

@@ -1,4 +1,4 @@
-"""A webhook that has just started looks at what runs, on a real API server."""
+"""Cache warm-up from running Pods after the start of the webhook, on a real API server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server(folder: Path, emulator: Emulator, cluster: ControlPlane) -> ServerPro
 def test_images_of_running_pods_are_cached_before_first_review(
     control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """With the chart's right, which is enough and needed."""
+    """The chart's right is necessary and sufficient."""
     control_plane.make_namespace(NAMESPACE)
     control_plane.kubectl("run", "web", f"--image={HOST}/shop/web:1.0", "-n", NAMESPACE)
     with server(tmp_path, emulator, control_plane) as running:

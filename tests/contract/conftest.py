@@ -1,4 +1,4 @@
-"""The Kubernetes API of the contracts: in memory, and a real one."""
+"""The Kubernetes API of the contract tests: in memory, and a real API server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhook.errors import ClusterError
 
 @pytest.fixture(params=["memory", "API server"])
 def api(request: pytest.FixtureRequest) -> KubernetesApi:
-    """An API server that has the ``NAMESPACE`` of the test's module."""
+    """Return an API server with the ``NAMESPACE`` of the test's module."""
     if request.param == "memory":
         return FakeApi()
     cluster: ControlPlane = request.getfixturevalue("control_plane")

@@ -1,4 +1,4 @@
-"""Identities as SWR's client sees them: the same suite over the fake and over real ones."""
+"""Contract of credentials: the same tests for the fake and for real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUEST = HttpRequest("GET", "https://swr-api.example.com", "/v2/manage/namespac
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """One identity that can get a fresh secret by itself, and one that cannot."""
+    """A credential that can renew its secret, and one that cannot."""
 
     renewable: Credential
     fixed: Credential
@@ -58,7 +58,7 @@ KINDS: dict[str, Callable[[Path, Emulator], Identities]] = {"fake": _fakes, "rea
 
 @pytest.fixture(params=KINDS)
 def identities(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Identities]:
-    """Fakes, or an IAM user and a token in a file."""
+    """Return fakes, or an IAM user and a token in a file."""
     with Emulator() as emulator:
         yield KINDS[request.param](tmp_path, emulator)
 
@@ -70,7 +70,7 @@ def authorize(credential: Credential) -> tuple[dict[str, str], int]:
 
 
 def test_accepted_secret_is_kept(identities: Identities) -> None:
-    """The same headers and the same generation, request after request."""
+    """The headers and the generation are equal in each request."""
     for credential in (identities.renewable, identities.fixed):
         first = authorize(credential)
         assert list(first[0]) == ["X-Auth-Token"]
@@ -88,7 +88,7 @@ def test_released_request_does_not_change_secret(identities: Identities) -> None
 
 
 def test_rejected_renewable_secret_is_replaced(identities: Identities) -> None:
-    """Another secret, another generation."""
+    """The new secret has a new generation."""
     headers, generation = authorize(identities.renewable)
     assert identities.renewable.reject(generation) is True
     fresh, later = authorize(identities.renewable)
@@ -97,7 +97,7 @@ def test_rejected_renewable_secret_is_replaced(identities: Identities) -> None:
 
 
 def test_rejected_fixed_secret_is_paused(identities: Identities) -> None:
-    """Nothing is sent with it again: five failures lock the account."""
+    """It is not sent again: five failures lock the account."""
     _, generation = authorize(identities.fixed)
     assert identities.fixed.reject(generation) is False
     with pytest.raises(Unauthorized):

@@ -1,4 +1,4 @@
-"""Every kind of credential, over the wire against the emulator that checks them."""
+"""Every kind of credential over HTTP against the emulator, which verifies them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ KINDS: dict[str, Settings] = {
 
 
 def source(emulator: Emulator, folder: Path, settings: CredentialSettings) -> tuple[SwrTrustSource, Registry]:
-    """Return a source that asks the emulator as ``settings``, and its registry."""
+    """Return a source that calls the emulator with ``settings``, and its registry."""
     changes: dict[str, Any] = {"endpoint": emulator.url, "iam_endpoint": emulator.url}
     if settings.kind == "oidc" and settings.identity_provider is None:
         from dataclasses import replace
@@ -81,7 +81,7 @@ def source(emulator: Emulator, folder: Path, settings: CredentialSettings) -> tu
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_credential_kind_is_accepted(emulator: Emulator, tmp_path: Path, kind: str) -> None:
-    """SWR answers a request of this identity, multi-level repository names included."""
+    """SWR answers a request with this credential, also for nested repository names."""
     asked, chosen = source(emulator, tmp_path, KINDS[kind](tmp_path))
     query = TrustQuery(chosen, "shop", "tools/migrate", tag="2024.11")
     assert asked.fetch(query, Deadline.after(10), free).status is TrustStatus.TRUSTED
@@ -125,7 +125,7 @@ def test_expired_token_is_replaced_within_lookup(emulator: Emulator, tmp_path: P
 
 
 def test_token_expiry_under_load_costs_one_login(emulator: Emulator, tmp_path: Path) -> None:
-    """Everybody who was refused with the old token goes on with the new one."""
+    """Every lookup that was rejected with the old token uses the new one."""
     asked, chosen = source(emulator, tmp_path, KINDS["iamUser"](tmp_path))
     query = TrustQuery(chosen, "shop", "web", tag="1.0")
     asked.fetch(query, Deadline.after(10), free)
@@ -151,7 +151,7 @@ def test_token_expiry_under_load_costs_one_login(emulator: Emulator, tmp_path: P
 def test_user_with_rejected_new_token_pauses_until_password_change(
     emulator: Emulator, tmp_path: Path
 ) -> None:
-    """Two failed authentications, then silence; another password is another login, at once."""
+    """Two failed authentications, then a pause; another password is used at once."""
     asked, chosen = source(emulator, tmp_path, KINDS["iamUser"](tmp_path))
     emulator.break_with("status", match="/v2/", status=401, body='{"error_code":"SVCSTG.SWR.4010000"}')
 
@@ -172,7 +172,7 @@ def test_user_with_rejected_new_token_pauses_until_password_change(
 
 
 def test_clients_of_removed_registry_are_dropped(emulator: Emulator, tmp_path: Path) -> None:
-    """Clients, identities and connections go with their registry."""
+    """Clients, credentials and connections are dropped with their registry."""
     asked, chosen = source(emulator, tmp_path, KINDS["token"](tmp_path))
     asked.fetch(TrustQuery(chosen, "shop", "web", tag="1.0"), Deadline.after(10), free)
     asked.retain([])

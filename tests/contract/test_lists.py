@@ -1,4 +1,4 @@
-"""Lists of the Kubernetes API: the same suite over memory and a real API server."""
+"""Contract of lists of the Kubernetes API: the same tests in memory and on a real API server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NAMESPACE = "lists"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 NAMES = ["a", "b", "c", "d", "e"]
 SELECTOR = {"labelSelector": "of=the-contract"}
-"""The API server puts objects of its own into each namespace."""
+"""The API server creates objects of its own in each namespace."""
 
 
 @pytest.fixture(params=["memory", "API server"])
 def api(request: pytest.FixtureRequest) -> Iterator[ReadApi]:
-    """An API server with five objects, in memory or a real one."""
+    """Return an API server with five objects, in memory or a real one."""
     objs = [{"metadata": {"name": name, "labels": {"of": "the-contract"}}} for name in NAMES]
     if request.param == "memory":
         lists = FakeLists({PATH: objs}, size=100)
@@ -49,7 +49,7 @@ def names(answer: dict[str, object]) -> list[str]:
 
 
 def test_list_is_returned_in_pages(api: ReadApi) -> None:
-    """Each names the next one and says how many objects are left; the last does neither."""
+    """Each page has a token and the number of remaining objects; the last page has neither."""
     pages: list[list[str]] = []
     left: list[object] = []
     query = {"limit": "2"}
@@ -68,25 +68,24 @@ def test_list_is_returned_in_pages(api: ReadApi) -> None:
 
 
 def test_list_without_limit_is_returned_in_one_page(api: ReadApi) -> None:
-    """And names no next page."""
+    """The page has no continue token."""
     answer = api.get(PATH, SELECTOR)
     assert names(answer) == NAMES
     assert not answer["metadata"].get("continue")
 
 
 def test_object_is_returned_by_path(api: ReadApi) -> None:
-    """As the API server holds it."""
     assert api.get(f"{PATH}/c")["metadata"]["name"] == "c"
 
 
 def test_missing_object_raises_404(api: ReadApi) -> None:
-    """Is a failure with its status."""
+    """The error has the HTTP status."""
     with pytest.raises(ClusterError) as caught:
         api.get(f"{PATH}/z")
     assert caught.value.status == 404
 
 
 def test_empty_collection_returns_empty_list(api: ReadApi) -> None:
-    """Is an empty list and no failure."""
+    """An empty list is not an error."""
     answer = api.get("/api/v1/namespaces/nowhere/pods", {"limit": "2"})
     assert names(answer) == []

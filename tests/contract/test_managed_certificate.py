@@ -1,4 +1,4 @@
-"""A certificate that replicas keep in the cluster: the same suite over memory and a real API server."""
+"""Contract of the managed certificate: the same tests in memory and on a real API server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET_PATH = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 
 
 def options(name: str) -> ManagedCertificateOptions:
-    """Return where the replicas of one test keep their certificate."""
+    """Return the place in which the replicas of one test keep their certificate."""
     return ManagedCertificateOptions(NAMESPACE, f"{name}-tls", "gate", name)
 
 
@@ -48,14 +48,14 @@ def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest, api: KubernetesApi) -> str:
-    """A name of the test's own, and its webhook configuration with two webhooks."""
+    """Return a unique name, and create its webhook configuration with two webhooks."""
     words = request.node.originalname.removeprefix("test_").replace("_", "-")
     api.create(CONFIGURATIONS, configuration(words[:50].strip("-"), None, None))
     return str(words[:50].strip("-"))
 
 
 class Replicas:
-    """Some replicas that look when they are told to."""
+    """Replicas that check when the test tells them to."""
 
     def __init__(self, api: KubernetesApi, name: str, count: int = 1) -> None:
         self.api, self.options = api, options(name)
@@ -64,22 +64,22 @@ class Replicas:
         self.all = [self.start() for _ in range(count)]
 
     def start(self) -> ManagedCertificate:
-        """Start one more."""
+        """Start one more replica."""
         return ManagedCertificate(self.options, self.api, self.notes, self.clock, lambda seconds: None)
 
     def check(self) -> None:
-        """Let each look once."""
+        """Run one check of each replica."""
         for replica in self.all:
             replica.check()
 
     @property
     def secret(self) -> dict[str, bytes]:
-        """What the Secret holds."""
+        """The data of the Secret."""
         return dict(SharedSecret(self.api, NAMESPACE, self.options.secret).read().data)
 
     @property
     def bundles(self) -> list[bytes]:
-        """The authorities that each webhook trusts."""
+        """The CAs that each webhook trusts."""
         obj = self.api.get(f"{CONFIGURATIONS}/{self.options.configuration}")
         return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in obj["webhooks"]]
 
@@ -90,7 +90,7 @@ class Replicas:
 
 
 def test_replicas_share_one_certificate(api: KubernetesApi, name: str) -> None:
-    """And every webhook of the configuration trusts it."""
+    """Every webhook of the configuration trusts it."""
     replicas = Replicas(api, name, 3)
     replicas.check()
     secret = replicas.secret
@@ -99,7 +99,7 @@ def test_replicas_share_one_certificate(api: KubernetesApi, name: str) -> None:
 
 
 def test_replica_is_not_ready_before_first_check(api: KubernetesApi, name: str) -> None:
-    """It serves a certificate that nobody trusts, so that probes are answered."""
+    """It serves a certificate that no client trusts, so that probes are answered."""
     (replica,) = Replicas(api, name).all
     assert (replica.not_after, replica.problem) == (0.0, "there is none from the cluster yet")
     replica.check()
@@ -109,7 +109,7 @@ def test_replica_is_not_ready_before_first_check(api: KubernetesApi, name: str) 
 
 @pytest.mark.parametrize("damage", ["emptied", "foreign"])
 def test_damaged_ca_bundle_is_restored(api: KubernetesApi, damage: str) -> None:
-    """By the next look of any replica, in every webhook."""
+    """The next check of any replica restores it in every webhook."""
     name = f"bundle-{damage}"
     api.create(CONFIGURATIONS, configuration(name, None, None))
     replicas = Replicas(api, name)
@@ -146,7 +146,7 @@ def _corrupt(replicas: Replicas) -> None:
 
 @pytest.mark.parametrize("damage", [_delete, _empty, _corrupt])
 def test_lost_secret_is_restored(api: KubernetesApi, request: pytest.FixtureRequest, damage: Any) -> None:
-    """What is served and trusted stays as it is: nobody notices."""
+    """The served certificate and the trusted CA do not change."""
     name = f"lost{damage.__name__}".replace("_", "-")
     api.create(CONFIGURATIONS, configuration(name, None))
     replicas = Replicas(api, name, 2)
@@ -159,7 +159,7 @@ def test_lost_secret_is_restored(api: KubernetesApi, request: pytest.FixtureRequ
 
 
 def test_foreign_entries_of_secret_are_kept(api: KubernetesApi, name: str) -> None:
-    """Labels, annotations and other entries are not ours."""
+    """Labels, annotations and other entries may belong to another tool."""
     obj = {
         "metadata": {"name": f"{name}-tls", "labels": {"app": "gate"}},
         "data": {"other": base64.b64encode(b"theirs").decode()},
@@ -173,7 +173,7 @@ def test_foreign_entries_of_secret_are_kept(api: KubernetesApi, name: str) -> No
 
 
 def test_new_replica_uses_existing_certificate(api: KubernetesApi, name: str) -> None:
-    """A restart of everything changes nothing."""
+    """A restart of all replicas does not change the certificate."""
     first = Replicas(api, name, 2)
     first.check()
     second = Replicas(api, name, 2)
@@ -182,7 +182,7 @@ def test_new_replica_uses_existing_certificate(api: KubernetesApi, name: str) ->
 
 
 def test_expiring_certificate_is_replaced_on_every_replica(api: KubernetesApi, name: str) -> None:
-    """By one new one, which the configuration trusts already."""
+    """The configuration already trusts the new certificate."""
     old = issue(options(name).names, dt.datetime.now(dt.UTC) - dt.timedelta(days=70))
     secret = SharedSecret(api, NAMESPACE, f"{name}-tls")
     assert secret.write(secret.read(), old.data)
@@ -195,7 +195,7 @@ def test_expiring_certificate_is_replaced_on_every_replica(api: KubernetesApi, n
 
 
 def test_new_ca_is_trusted_beside_old_ca(api: KubernetesApi, name: str) -> None:
-    """And what is served does not change yet."""
+    """The served certificate does not change yet."""
     names = options(name).names
     now = dt.datetime.now(dt.UTC)
     old = issue(names, now - dt.timedelta(days=600))
@@ -225,7 +225,7 @@ def test_missing_webhook_configuration_does_not_block_certificate(api: Kubernete
 
 
 def test_unreachable_api_server_keeps_served_certificate(api: KubernetesApi, name: str) -> None:
-    """What is served goes on being served, and the problem is told."""
+    """The certificate is still served, and the problem is reported."""
     replicas = Replicas(api, name)
     replicas.check()
     (replica,) = replicas.all
@@ -240,7 +240,7 @@ def test_unreachable_api_server_keeps_served_certificate(api: KubernetesApi, nam
 
 
 def test_second_writer_uses_certificate_of_first() -> None:
-    """Two replicas that find nothing at the same moment do not both prevail."""
+    """Two replicas that find no certificate at the same moment agree on one."""
     api = FakeApi()
     api.put(f"{CONFIGURATIONS}/race", configuration("race", None))
     first, second = (Replicas(api, "race") for _ in range(2))
@@ -277,7 +277,7 @@ GRANTS: list[tuple[str, dict[str, Any]]] = [
 
 
 def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> None:
-    """Make, damage and mend with the rights of the chart, less one."""
+    """Create, damage and restore with the rights of the chart, less one."""
     admin = connect(str(control_plane.kubeconfig("admin")))
     api = connect(str(control_plane.kubeconfig("gate")))
     rules = [
@@ -298,19 +298,19 @@ def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> No
 
 @pytest.fixture
 def certificates(control_plane: ControlPlane) -> ControlPlane:
-    """A cluster with the namespace of these tests."""
+    """Return a cluster with the namespace of these tests."""
     control_plane.kubectl("create", "namespace", NAMESPACE, check=False)
     return control_plane
 
 
 def test_rights_of_chart_are_sufficient(certificates: ControlPlane) -> None:
-    """Authorization is on, and the user may do nothing else."""
+    """Authorization is enabled, and the user has no other rights."""
     _run_with_rights(certificates, "rights-all", "")
 
 
 @pytest.mark.parametrize("missing", [title for title, _ in GRANTS])
 def test_each_right_is_required(certificates: ControlPlane, missing: str) -> None:
-    """One verb fewer, and it is said which."""
+    """Without one verb, the log names it."""
     with pytest.raises(ClusterError) as caught:
         _run_with_rights(certificates, f"rights-{missing.replace(' ', '-')}", missing)
     assert caught.value.status == 403

@@ -1,4 +1,4 @@
-"""What was trusted, kept by replicas in a Secret: the same suite over memory and a real API server."""
+"""Contract of the snapshot of trust records in a Secret: in memory and on a real API server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOWN = RegistryUnavailable("down")
 
 @pytest.fixture
 def secret(request: pytest.FixtureRequest, api: KubernetesApi) -> SharedSecret:
-    """An empty Secret of the test's own, as the chart makes it."""
+    """Return an empty Secret of the test's own, like the chart's."""
     words = request.node.name.removeprefix("test_")
     name = "".join(letter if letter.isalnum() else "-" for letter in words.lower())[:60].strip("-")
     api.create(SECRETS, {"metadata": {"name": name, "labels": {"app": "gate"}}, "type": "Opaque"})
@@ -42,14 +42,14 @@ def secret(request: pytest.FixtureRequest, api: KubernetesApi) -> SharedSecret:
 
 
 def query(image: str) -> TrustQuery:
-    """Return the query about ``organisation/repository:tag``."""
+    """Return the query of ``organization/repository:tag``."""
     path, _, tag = image.rpartition(":")
     organization, _, repository = path.partition("/")
     return TrustQuery(registry(), organization, repository, tag)
 
 
 class Replica:
-    """A memory with its snapshot, that looks when it is told to."""
+    """A cache with its snapshot, which runs rounds when the test tells it to."""
 
     def __init__(
         self,
@@ -80,30 +80,30 @@ class Replica:
         )
 
     def look_up(self, image: str = WEB) -> str:
-        """Ask about an image and return the answer in words."""
+        """Look up an image and return the result in words."""
         (answer,) = self.lookup.look_up([LookupRequest(query(image))], Deadline.after(10))
         if isinstance(answer, Found):
             return f"{answer.record.status} from {answer.origin}"
         return f"unknown: {answer.failure.reason}"
 
     def check(self, lag: float | None = None) -> str:
-        """Do a round; return its result."""
+        """Run one round; return its result."""
         self.snapshot.check(lag)
         return str(self.notes.named("snapshot_round_ended")[-1][0])
 
     def rejections(self) -> list[object]:
-        """Return for what reasons a stored snapshot was ignored."""
+        """Return the reasons for which a stored snapshot was ignored."""
         return [reason for (reason,) in self.notes.named("snapshot_rejected")]
 
 
 def stored(secret: SharedSecret) -> dict[str, TrustEntry]:
-    """Return what the Secret holds, by image."""
+    """Return the records of the Secret, by image."""
     entries = verify(secret.read().data.get(ENTRY, b"") or sign([], KEY)[0], KEY)
     return {f"{entry.key[1]}/{entry.key[2]}{entry.key[3]}": entry for entry in entries}
 
 
 def test_trust_survives_restart_of_all_replicas(secret: SharedSecret) -> None:
-    """SWR is down when the new one starts: what ran before stands in, what never did stays out."""
+    """SWR is down when the new replica starts. Images of the snapshot are served stale, others are denied."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
     assert old.check() == "written"
@@ -115,7 +115,7 @@ def test_trust_survives_restart_of_all_replicas(secret: SharedSecret) -> None:
 
 
 def test_snapshot_keeps_digest(secret: SharedSecret) -> None:
-    """A stand-in vouches for the digest that SWR held, and for no other."""
+    """A stale record is valid for the digest that SWR reported, and for no other."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
     old.check()
@@ -127,7 +127,7 @@ def test_snapshot_keeps_digest(secret: SharedSecret) -> None:
 
 
 def test_snapshot_is_not_used_while_swr_answers(secret: SharedSecret) -> None:
-    """A snapshot a second old answers nothing, so trust that was withdrawn meanwhile is no trust."""
+    """Even a snapshot that is one second old may contain trust that was revoked since."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
     old.check()
@@ -137,7 +137,7 @@ def test_snapshot_is_not_used_while_swr_answers(secret: SharedSecret) -> None:
 
 
 def test_replicas_merge_their_records(secret: SharedSecret) -> None:
-    """And tell each other: each may stand in for what another one heard."""
+    """Each replica may serve the records of another one stale."""
     one, two = Replica(secret, {WEB: TRUSTED, API: DOWN}), Replica(secret, {API: TRUSTED, WEB: DOWN})
     one.look_up(WEB)
     two.look_up(API)
@@ -152,7 +152,7 @@ def test_replicas_merge_their_records(secret: SharedSecret) -> None:
 
 
 def test_refusal_reaches_all_replicas(secret: SharedSecret) -> None:
-    """And the older trust of another one does not bring the image back."""
+    """Older trust of another replica does not make the image trusted again."""
     clock = FakeClock()
     one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: TRUSTED}, clock)
     one.look_up()
@@ -175,7 +175,7 @@ def test_refusal_reaches_all_replicas(secret: SharedSecret) -> None:
 
 
 def test_refusal_wins_over_older_trust_written_later(secret: SharedSecret) -> None:
-    """A replica that knew of no trust heard the refusal; then another one writes what it heard before."""
+    """A replica without a trusted record learns of the refusal; then another one writes its older trust."""
     clock = FakeClock()
     one, two = Replica(secret, {WEB: TRUSTED}, clock), Replica(secret, {WEB: UNTRUSTED}, clock)
     one.look_up()
@@ -191,7 +191,7 @@ def test_refusal_wins_over_older_trust_written_later(secret: SharedSecret) -> No
 
 
 def test_regained_trust_is_replicated(secret: SharedSecret) -> None:
-    """A newer answer of SWR counts."""
+    """A newer answer of SWR wins."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
     for status, trusted in ((TRUSTED, True), (UNTRUSTED, False), (TRUSTED, True)):
@@ -203,7 +203,7 @@ def test_regained_trust_is_replicated(secret: SharedSecret) -> None:
 
 
 def test_unchanged_records_are_not_written_each_round(secret: SharedSecret) -> None:
-    """Each write is a new version of the whole; the stored times lag behind by half an hour at most."""
+    """Each write is a new version of the whole Secret; the stored times are at most half an hour old."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
     results = []
@@ -216,7 +216,7 @@ def test_unchanged_records_are_not_written_each_round(secret: SharedSecret) -> N
 
 
 def test_final_write_has_current_times(secret: SharedSecret) -> None:
-    """Whoever stops leaves what it knows."""
+    """The next replica gets the records of the one that stops."""
     clock = FakeClock()
     one = Replica(secret, {WEB: TRUSTED}, clock)
     one.look_up()
@@ -228,7 +228,7 @@ def test_final_write_has_current_times(secret: SharedSecret) -> None:
 
 
 def test_records_older_than_stale_if_error_are_dropped(secret: SharedSecret) -> None:
-    """Counted from SWR's answer."""
+    """The time counts from SWR's answer."""
     clock = FakeClock()
     settings = CacheSettings(stale_if_error=3600)
     old = Replica(secret, {WEB: TRUSTED, API: TRUSTED}, clock, settings=settings)
@@ -251,7 +251,7 @@ def test_records_older_than_stale_if_error_are_dropped(secret: SharedSecret) -> 
 
 
 def test_records_from_future_are_ignored(secret: SharedSecret) -> None:
-    """A clock that was set back must not make trust last longer."""
+    """A clock that was set back must not extend trust."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
     old.check()
@@ -261,7 +261,7 @@ def test_records_from_future_are_ignored(secret: SharedSecret) -> None:
 
 
 def test_records_of_redefined_registry_are_kept_and_not_used(secret: SharedSecret) -> None:
-    """They count for whoever has that definition still: in a rollout both are at work."""
+    """Replicas with the old definition still use them; in a rollout both definitions are in use."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
     old.check()
@@ -274,7 +274,7 @@ def test_records_of_redefined_registry_are_kept_and_not_used(secret: SharedSecre
 
 
 def test_snapshot_is_disabled_without_stale_if_error(secret: SharedSecret) -> None:
-    """Nothing may stand in: nothing is written or believed."""
+    """Nothing may be served stale, so nothing is written or imported."""
     old = Replica(secret, {WEB: TRUSTED})
     old.look_up()
     old.check()
@@ -299,7 +299,7 @@ def test_snapshot_is_disabled_without_stale_if_error(secret: SharedSecret) -> No
 def test_invalid_snapshot_is_ignored_and_replaced(
     secret: SharedSecret, data: bytes, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a word in log and metric; other entries and labels of the Secret stay."""
+    """The log and a metric report it; other entries and labels of the Secret are kept."""
     assert secret.write(secret.read(), {ENTRY: data, "other": b"theirs"})
     one = Replica(secret, {WEB: DOWN, API: TRUSTED})
     one.check()
@@ -317,7 +317,7 @@ def test_invalid_snapshot_is_ignored_and_replaced(
 
 
 def test_emptied_secret_is_written_again(secret: SharedSecret) -> None:
-    """As after a sync that replaces it by what the chart says."""
+    """This happens when a sync replaces it by the chart's object."""
     one = Replica(secret, {WEB: TRUSTED})
     one.look_up()
     one.check()
@@ -327,7 +327,7 @@ def test_emptied_secret_is_written_again(secret: SharedSecret) -> None:
 
 
 def test_new_key_rewrites_snapshot(secret: SharedSecret) -> None:
-    """The certificate was renewed: running replicas write what they remember under the new one."""
+    """After a renewal of the certificate, running replicas write their records with the new key."""
     one, two = Replica(secret, {WEB: TRUSTED}), Replica(secret, {})
     one.look_up()
     one.check()
@@ -342,7 +342,7 @@ def test_new_key_rewrites_snapshot(secret: SharedSecret) -> None:
 
 
 def test_snapshot_without_key_is_not_read_or_written(secret: SharedSecret) -> None:
-    """The certificate is not there yet; it is no failed round."""
+    """The certificate does not exist yet; the round does not count as failed."""
     one = Replica(secret, {WEB: TRUSTED}, key=None)
     one.look_up()
     assert one.snapshot.check() is False
@@ -353,7 +353,7 @@ def test_snapshot_without_key_is_not_read_or_written(secret: SharedSecret) -> No
 
 
 def test_snapshot_keeps_newest_records_within_size_limit(secret: SharedSecret) -> None:
-    """The newest ones; and what did not fit is no reason to write again."""
+    """The records that did not fit are not a reason to write again."""
     clock = FakeClock()
     one = Replica(secret, {}, clock)
     digests = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(10_000)]
@@ -374,7 +374,7 @@ def test_snapshot_keeps_newest_records_within_size_limit(secret: SharedSecret) -
 
 
 def test_second_writer_merges_and_retries() -> None:
-    """Two replicas that write at the same moment lose nothing."""
+    """No record is lost if two replicas write at the same moment."""
     api = FakeApi()
     api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
     secret = SharedSecret(api, NAMESPACE, "race")
@@ -387,7 +387,7 @@ def test_second_writer_merges_and_retries() -> None:
 
 
 def test_repeated_write_conflict_ends_round() -> None:
-    """A crowd of replicas does not write for ever."""
+    """Many replicas must not retry without end."""
     api = FakeApi()
     api.put(f"{SECRETS}/race", {"metadata": {"name": "race"}})
     secret = SharedSecret(api, NAMESPACE, "race")
@@ -403,7 +403,7 @@ def test_repeated_write_conflict_ends_round() -> None:
 
 
 def test_unreachable_api_server_is_logged_once_and_retried(caplog: pytest.LogCaptureFixture) -> None:
-    """It is said once, and what comes back is written."""
+    """It is logged once, and the records are written when the API server is back."""
     api = FakeApi()
     api.put(f"{SECRETS}/gone", {"metadata": {"name": "gone"}})
     one = Replica(SharedSecret(api, NAMESPACE, "gone"), {WEB: TRUSTED})
@@ -419,7 +419,7 @@ def test_unreachable_api_server_is_logged_once_and_retried(caplog: pytest.LogCap
 
 
 class SlowApi(FakeApi):
-    """An API server whose every answer takes until it is let go."""
+    """An API server that blocks each answer until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -432,7 +432,7 @@ class SlowApi(FakeApi):
 
 
 def eventually(check: Callable[[], object]) -> None:
-    """Wait for what another thread does."""
+    """Wait until another thread has done its work."""
     guard = Deadline.after(10)
     while not check():
         assert not guard.expired, "waited in vain"
@@ -440,7 +440,7 @@ def eventually(check: Callable[[], object]) -> None:
 
 
 def test_slow_snapshot_does_not_block_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then it is ready without, and takes it in when it comes."""
+    """The replica becomes ready without it, and imports it when it arrives."""
     monkeypatch.setattr("webhook.cluster.snapshots.START", 0.2)
     api = SlowApi()
     api.put(f"{SECRETS}/slow", {"metadata": {"name": "slow"}})
@@ -461,7 +461,7 @@ def test_slow_snapshot_does_not_block_readiness(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_stopping_replica_writes_snapshot() -> None:
-    """At once, without waiting for its next round."""
+    """It does not wait for its next round."""
     api = FakeApi()
     api.put(f"{SECRETS}/stopping", {"metadata": {"name": "stopping"}})
     secret = SharedSecret(api, NAMESPACE, "stopping")
@@ -482,7 +482,7 @@ GRANTS = [
 
 
 def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> Replica:
-    """Do a round with the rights of the chart, less one."""
+    """Run a round with the rights of the chart, less one."""
     control_plane.kubectl("create", "namespace", NAMESPACE, check=False)
     control_plane.kubectl("create", "secret", "generic", name, "-n", NAMESPACE)
     rules: list[dict[str, Any]] = [
@@ -497,14 +497,14 @@ def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> Re
 
 
 def test_rights_of_chart_are_sufficient(control_plane: ControlPlane) -> None:
-    """Authorization is on, and the user may do nothing else."""
+    """Authorization is enabled, and the user has no other rights."""
     one = _run_with_rights(control_plane, "rights-all", "")
     assert one.notes.named("snapshot_round_ended") == [("written",)]
 
 
 @pytest.mark.parametrize("missing", [verb for verb, _ in GRANTS])
 def test_each_right_is_required(control_plane: ControlPlane, missing: str) -> None:
-    """One verb fewer, and it is said which."""
+    """Without one verb, the log names it."""
     one = _run_with_rights(control_plane, f"rights-{missing}", missing)
     assert one.notes.named("snapshot_round_ended") == [("failed",)]
     assert f'cannot {missing} resource "secrets"' in one.snapshot.problem

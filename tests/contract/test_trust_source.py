@@ -1,6 +1,6 @@
-"""Where records come from: the same suite over the fake of the tests and over SWR's client.
+"""Contract of trust sources: the same tests for ``FakeTrustSource`` and for SWR's client.
 
-What a test sees of ``FakeTrustSource`` it may then believe of SWR. The real source asks the emulator.
+Therefore a test that uses the fake also holds for SWR. The real source calls the emulator.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ ANSWERS: dict[type[TrustLookupError], tuple[int, str]] = {
     RegistryUnavailable: (503, ""),
     MalformedAnswer: (400, "SVCSTG.SWR.4000014"),
 }
-"""How SWR says each of them."""
+"""SWR's response for each status."""
 
 
 class SwrEnvironment(Protocol):
-    """A source, and what can be done to the SWR behind it."""
+    """A source, and the control of the SWR behind it."""
 
     source: TrustSource
     registry: Registry
 
     def fail_with(self, failure: TrustLookupError) -> None:
-        """Let every question from now on end that way."""
+        """Let every lookup from now on fail in this way."""
 
     def hang(self) -> None:
-        """Let every question from now on go without an answer."""
+        """Let every lookup from now on stay without an answer."""
 
     @property
     def calls(self) -> int:
-        """How often SWR was asked."""
+        """The number of calls to SWR."""
 
 
 class FakeEnvironment:
@@ -86,7 +86,7 @@ class FakeEnvironment:
 
 
 class ClientEnvironment:
-    """SWR's client before the emulator."""
+    """SWR's client in front of the emulator."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         self._emulator = emulator
@@ -138,7 +138,7 @@ def _open_credential(settings: CredentialSettings, registry: Registry, transport
 
 @pytest.fixture(params=["fake", "SWR", "SWR without the call for one tag"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwrEnvironment]:
-    """The fake, or SWR's client, in both kinds of regions."""
+    """Return the fake, or SWR's client, in both kinds of regions."""
     if request.param == "fake":
         yield FakeEnvironment()
         return
@@ -147,7 +147,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwrEnviron
 
 
 def tag(world: SwrEnvironment, repository: str = "tools/web", name: str = "1.0") -> TrustQuery:
-    """Return a question about a tag, of one that is trusted by default."""
+    """Return a query for a tag, by default of a trusted one."""
     return TrustQuery(world.registry, "shop", repository, tag=name)
 
 
@@ -165,13 +165,13 @@ STATUSES = [
 def test_tag_has_expected_status(
     world: SwrEnvironment, repository: str, name: str, status: TrustStatus
 ) -> None:
-    """What is not there is a record, too, and no failure."""
+    """A missing image is a record, not a failure."""
     record = world.source.fetch(tag(world, repository, name), Deadline.after(10), free)
     assert record.status is status
 
 
 def test_record_has_time_of_response(world: SwrEnvironment) -> None:
-    """Wall-clock time, in seconds since the epoch: what the times to live are counted from."""
+    """Wall-clock time, in seconds since the epoch, from which the times to live are counted."""
     before = time.time()
     record = world.source.fetch(tag(world), Deadline.after(10), free)
     assert before <= record.fetched_at <= time.time()
@@ -190,7 +190,7 @@ def test_only_existing_image_has_digest(world: SwrEnvironment) -> None:
     ("digest", "status"), [(DIGEST, TrustStatus.TRUSTED), ("sha256:" + "0" * 64, TrustStatus.MISSING)]
 )
 def test_digest_query_has_expected_status(world: SwrEnvironment, digest: str, status: TrustStatus) -> None:
-    """A question about a digest names no tag."""
+    """A query for a digest names no tag."""
     query = TrustQuery(world.registry, "shop", "web", digest=digest)
     assert world.source.fetch(query, Deadline.after(10), free).status is status
 
@@ -209,18 +209,18 @@ FAILURES = [
 def test_failed_lookup_raises_exception_of_its_reason(
     world: SwrEnvironment, failure: TrustLookupError, by: str
 ) -> None:
-    """Each failure has its own class, whichever way the question was asked."""
+    """Each failure has its own class, for tags and for digests."""
     world.fail_with(failure)
     query = tag(world) if by == "tag" else TrustQuery(world.registry, "shop", "web", digest=DIGEST)
     with pytest.raises(TrustLookupError) as caught:
         world.source.fetch(query, Deadline.after(10), free)
     assert type(caught.value) is type(failure)
-    if by == "tag":  # what becomes of a list depends on the repository as well: tests/unit/swr/test_client.py
+    if by == "tag":  # the result for a list also depends on the repository: tests/unit/swr/test_client.py
         assert caught.value.fault is failure.fault
 
 
 def test_lookup_ends_at_deadline(world: SwrEnvironment) -> None:
-    """A source that hangs must not hold its caller."""
+    """A source that hangs must not block its caller."""
     world.hang()
     started = time.monotonic()
     with pytest.raises(LookupTimeout):
@@ -229,7 +229,7 @@ def test_lookup_ends_at_deadline(world: SwrEnvironment) -> None:
 
 
 def test_every_call_waits_for_call_limiter(world: SwrEnvironment) -> None:
-    """The pace is asked once before each call, with the deadline of the question."""
+    """The limiter is called once before each call, with the deadline of the lookup."""
     turns: list[tuple[Deadline, int]] = []
     deadline = Deadline.after(10)
     world.source.fetch(tag(world), deadline, Turns(lambda until: turns.append((until, world.calls))))
@@ -238,7 +238,7 @@ def test_every_call_waits_for_call_limiter(world: SwrEnvironment) -> None:
 
 
 def test_call_rejected_by_limiter_is_not_made(world: SwrEnvironment) -> None:
-    """What the pace raises is the failure."""
+    """The exception of the limiter is the failure."""
 
     def full(deadline: Deadline) -> None:
         raise Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
@@ -249,7 +249,7 @@ def test_call_rejected_by_limiter_is_not_made(world: SwrEnvironment) -> None:
 
 
 def test_concurrent_lookups_get_own_results(world: SwrEnvironment) -> None:
-    """Each is told of what it asked about."""
+    """Each lookup gets the record of its own image."""
     answers: dict[int, TrustStatus] = {}
 
     def ask(number: int) -> None:

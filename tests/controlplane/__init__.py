@@ -1,7 +1,7 @@
 """A real Kubernetes control plane on the loopback address: etcd, API server, controllers.
 
-The folder is that of controller-runtime's envtest: ``KUBEBUILDER_ASSETS``. There is no kubelet, so
-Pods stay pending, which is all that admission needs.
+The folder is that of controller-runtime's envtest: ``KUBEBUILDER_ASSETS``. There is no kubelet, so Pods stay
+pending, which is sufficient for admission.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ USERS = {
     "oncall": ("platform-oncall", "system:masters"),
     "gate": ("gates",),
 }
-"""Users by name, with their groups; the token of each is ``<name>-token``. ``gate`` may do nothing
-that no test has granted."""
+"""Users by name, with their groups; the token of each is ``<name>-token``. ``gate`` has no rights except
+those that a test has granted.
+"""
 
 WEBHOOK = "swr-trust.test.example.com"
 
@@ -50,11 +51,12 @@ _AUDIT_POLICY = {
         {"level": "None"},
     ],
 }
-"""Records the users that have only the rights that a test grants: their requests show which of them they use."""
+"""Records the requests of users that have only the rights that a test grants, to show which of them they use.
+"""
 
 
 class ControlPlane:
-    """Runs while entered; ends its own processes only."""
+    """Runs while its context is entered; ends only its own processes."""
 
     def __init__(self, assets: Path, folder: Path) -> None:
         """Take the binaries from ``assets``; keep everything in ``folder``."""
@@ -66,11 +68,11 @@ class ControlPlane:
         self.url = f"https://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start everything and wait until it answers."""
+        """Start all processes and wait until the API server answers."""
         etcd, peer = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
         key, tokens = self._write_key(), self._write_tokens()
         (self._folder / "audit.yaml").write_text(json.dumps(_AUDIT_POLICY), encoding="utf-8")
-        # Fault A5: kubectl accepts this CA, and so must everything that is tested here.
+        # Fault A5: kubectl accepts this CA, and so must every part that is tested here.
         site = ACCEPTED["CA with nothing but CA:TRUE"]()
         self._ca.write_bytes(site.trusted)
         (self._folder / "apiserver.crt").write_bytes(site.chain)
@@ -93,7 +95,7 @@ class ControlPlane:
             "--disable-admission-plugins=ServiceAccount --allow-privileged=true",
         )
         self.wait_for("the API server", lambda: self.read("/readyz") == b"ok")
-        # Before the controllers: garbage collection would learn of them up to 30 seconds later.
+        # Before the controllers: garbage collection would discover them up to 30 seconds later.
         self.kubectl("apply", *(f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))))
         self.kubectl("wait", "crd", "--all", "--for=condition=Established")
         self._run(
@@ -118,7 +120,7 @@ class ControlPlane:
                 process.wait()
 
     def kubectl(self, *arguments: str, user: str = "admin", stdin: Any = None, check: bool = True) -> str:
-        """Run kubectl as ``user``; ``stdin`` may be an object. Returns what it printed, errors too."""
+        """Run kubectl as ``user``; ``stdin`` may be an object. Returns its output, including errors."""
         text = stdin if isinstance(stdin, str) or stdin is None else json.dumps(stdin)
         done = subprocess.run(
             [str(self._assets / "kubectl"), f"--kubeconfig={self.kubeconfig(user)}", *arguments],
@@ -135,7 +137,7 @@ class ControlPlane:
         return output
 
     def get(self, *arguments: str) -> Any:
-        """Return what ``kubectl get ... -o json`` finds."""
+        """Return the result of ``kubectl get ... -o json``."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
     def read(self, path: str) -> bytes:
@@ -143,7 +145,9 @@ class ControlPlane:
         return self._api(path)
 
     def serves(self, definition: dict[str, Any]) -> bool:
-        """Whether a custom resource is discovered and listed. A new one is answered with 429 for a moment."""
+        """Return whether a custom resource is discovered and listed. A new one is answered with 429 for a
+        moment.
+        """
         spec = definition["spec"]
         path, plural = f"/apis/{spec['group']}/{spec['versions'][0]['name']}", spec["names"]["plural"]
         try:
@@ -161,7 +165,7 @@ class ControlPlane:
     def may(
         self, user: str, verb: str, resource: str, group: str = "", name: str = "", namespace: str = ""
     ) -> bool:
-        """Whether a user or ServiceAccount has a right; without ``namespace`` in all of them."""
+        """Return whether a user or ServiceAccount has a right; without ``namespace`` in all of them."""
         asked = {"verb": verb, "resource": resource, "group": group, "name": name, "namespace": namespace}
         review = {
             "apiVersion": "authorization.k8s.io/v1",

@@ -1,1 +1,1 @@
-"""An emulator of SWR and IAM: it answers as documented, and misbehaves on demand."""
+"""An emulator of SWR and IAM, with the documented answers and configurable faults."""

@@ -1,4 +1,4 @@
-"""``python -m tests.emulator``: the emulator in a process of its own, on gevent."""
+"""Run the emulator in its own process, on gevent: ``python -m tests.emulator``."""
 
 from __future__ import annotations
 

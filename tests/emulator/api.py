@@ -1,4 +1,4 @@
-"""The APIs as documented: SWR's tag detail and tag lists, IAM's tokens, STS and Pod Identity."""
+"""The documented APIs: SWR's tag detail and tag lists, IAM's tokens, STS and Pod Identity."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Api:
         gateway = {"error_msg": "The API does not exist", "error_code": "APIGW.0101", "request_id": "0"}
         is_detail = parts[:1] == ["v2"] and parts[-2:-1] == ["tags"]
         if is_detail and not self._state.offers_tag_detail:
-            return _json(404, gateway)  # before it looks at the credential
+            return _json(404, gateway)  # before the credential is checked
         problem = self._authenticate(method, path, query, headers, body)
         if problem is not None:
             return problem
@@ -65,7 +65,7 @@ class Api:
         key = self._state.keys.get(access)
         if key is None:
             return _json(401, {"error_msg": "ak not exist", "error_code": "APIGW.0301", "request_id": "0"})
-        # As the emulator's clock is what all keys are verified by, a key's own one may be off.
+        # All signatures are verified by the emulator's clock, so that the clock of a key may be wrong.
         now = time.time() + float(key.get("skew", 0.0))
         problem = verify(method, path, query, headers, body, str(key["secret"]), now)
         if key.get("token") is not None and headers.get("x-security-token") != key["token"]:

@@ -1,4 +1,4 @@
-"""The emulator as a server, with its faults on the wire."""
+"""The HTTP server of the emulator, and its faults in the transport."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _inject_fault(self, fault: Fault) -> bool:
-        """Show the fault; ``False`` where the call goes on to be answered."""
+        """Apply the fault; return ``False`` if the call is then answered normally."""
         if fault.kind in ("trickle-headers", "trickle-body"):
             self._trickle(fault)
             return True
@@ -177,7 +177,7 @@ class _Server(ThreadingHTTPServer):
             request.close()
 
     def wait(self, seconds: float) -> bool:
-        """Wait; ``True`` when the server is closing."""
+        """Wait; return ``True`` if the server is closing."""
         return self._closing.wait(seconds)
 
     def close(self) -> None:
@@ -208,34 +208,34 @@ class Emulator:
         self._thread.start()
 
     def break_with(self, kind: str, **values: Any) -> None:
-        """Show a fault from now on; see ``Fault``."""
+        """Apply a fault from now on; see ``Fault``."""
         if kind == "gzip":
-            make_bomb()  # it takes a while, which is no part of the fault
+            make_bomb()  # creating it takes a while, which must not count as part of the fault
         with self.state.lock:
             self.state.faults.append(Fault(kind, **values))
 
     def set_latency(self, seconds: float) -> None:
-        """Let every answer from now on take this long."""
+        """Delay every answer from now on by this time."""
         self._server.latency = seconds
 
     def mend(self, match: str = "") -> None:
-        """Show no fault any more, or none of those for paths that hold ``match``."""
+        """End all faults, or only those for paths that contain ``match``."""
         with self.state.lock:
             self.state.faults[:] = [fault for fault in self.state.faults if match not in fault.match]
 
     def calls(self, part: str = "") -> int:
-        """Return how many calls to paths that hold ``part`` were made."""
+        """Return the number of calls to paths that contain ``part``."""
         with self.state.lock:
             return sum(count for path, count in self.state.calls.items() if part in path)
 
     @property
     def connections(self) -> int:
-        """How many connections were ever accepted."""
+        """Return the number of accepted connections."""
         with self.state.lock:
             return self._server.connections
 
     def drop_connections(self) -> None:
-        """End every connection, as a gateway ends idle ones."""
+        """Close every connection, as a gateway closes idle ones."""
         with self.state.lock:
             idle = list(self._server.open)
         for connection in idle:

@@ -1,4 +1,4 @@
-"""Verifies SDK-HMAC-SHA256 signatures, written from the published algorithm and not from the SDK.
+"""Verification of SDK-HMAC-SHA256 signatures, written from the published algorithm and not from the SDK.
 
 Source: API Request Signing Guide, "AK/SK Signing and Authentication Algorithm".
 """
@@ -19,7 +19,7 @@ _AUTHORIZATION = re.compile(
 
 
 def access_key_of(headers: Mapping[str, str]) -> str | None:
-    """Return the access key that a request names; header names are lower case."""
+    """Return the access key of a request; header names are lower case."""
     match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     return match[1] if match is not None else None
 
@@ -27,7 +27,7 @@ def access_key_of(headers: Mapping[str, str]) -> str | None:
 def verify(
     method: str, path: str, query: str, headers: Mapping[str, str], body: bytes, secret_key: str, now: float
 ) -> str | None:
-    """Return ``None`` for a good signature, otherwise what is wrong with it."""
+    """Return ``None`` for a valid signature, otherwise the reason why it is invalid."""
     match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if match is None:
         return "no signature"

@@ -1,4 +1,4 @@
-"""What the emulator knows: images, accounts, tokens and the faults it was told to show."""
+"""The state of the emulator: images, accounts, tokens and configured faults."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MAX_FAILURES = 5
 
 @dataclass(slots=True)
 class Fault:
-    """Something that goes wrong, for paths that hold ``match``, ``times`` times (``None``: always).
+    """A fault for paths that contain ``match``, ``times`` times (``None``: always).
 
-    ``latency`` in seconds comes first. Then ``kind``: ``status`` answers ``status`` with ``body``
-    and ``headers``; ``cut`` closes in the middle of the body; ``trickle-headers`` and
-    ``trickle-body`` send a byte each ``latency`` seconds; ``reset`` resets; ``hang`` says nothing;
-    ``huge`` never ends; ``gzip`` sends a bomb; ``redirect`` answers 302 to ``body``. ``every``
-    strikes each n-th call only, ``period`` in every other of so many seconds.
+    ``latency`` in seconds comes first. Then ``kind``: ``status`` answers ``status`` with ``body`` and
+    ``headers``; ``cut`` closes in the middle of the body. ``trickle-headers`` and ``trickle-body`` send a
+    byte each ``latency`` seconds. ``reset`` resets; ``hang`` sends nothing; ``huge`` never ends; ``gzip``
+    sends a bomb; ``redirect`` answers 302 to ``body``. ``every`` applies to each n-th call only, ``period``
+    in every other of so many seconds.
     """
 
     kind: str = "none"
@@ -41,10 +41,10 @@ class Fault:
 
 
 class State:
-    """The emulator's memory; thread-safe."""
+    """The emulator's data; thread-safe."""
 
     def __init__(self, seed: dict[str, Any]) -> None:
-        """Start from a seed as in ``seed.yaml``."""
+        """Create the state from a seed as in ``seed.yaml``."""
         self.lock = threading.RLock()
         seed = copy.deepcopy(seed)
         self.organizations: dict[str, Any] = seed.get("organizations", {})
@@ -55,18 +55,18 @@ class State:
         self.error_format: str = seed.get("errorFormat", "current")
         self.token_seconds: float = seed.get("tokenSeconds", 86400.0)
         self.offers_tag_detail: bool = seed.get("offersTagDetail", True)
-        """Whether the gateway publishes the call for one tag, as it does in some regions only."""
+        """Whether the gateway publishes the call for one tag, as it does only in some regions."""
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
 
     @classmethod
     def load(cls, path: Path) -> State:
-        """Start from a YAML file."""
+        """Create the state from a YAML file."""
         return cls(yaml.safe_load(path.read_text(encoding="utf-8")))
 
     def find_fault(self, called: str) -> Fault | None:
-        """Return the fault that strikes a call of ``//host:port/path``."""
+        """Return the fault that applies to a call of ``//host:port/path``."""
         with self.lock:
             for fault in self.faults:
                 if fault.match not in called or fault.times == 0:
@@ -93,7 +93,7 @@ class State:
         return found
 
     def set_tag(self, image: str, **values: Any) -> None:
-        """Push or change ``organisation/repository:tag``."""
+        """Push or change ``organization/repository:tag``."""
         path, _, tag = image.rpartition(":")
         organization, _, repository = path.partition("/")
         with self.lock:
@@ -102,7 +102,7 @@ class State:
             tags[tag] = {**tags.get(tag, {}), **values}
 
     def remove_tag(self, image: str) -> None:
-        """Delete ``organisation/repository:tag``."""
+        """Delete ``organization/repository:tag``."""
         path, _, tag = image.rpartition(":")
         organization, _, repository = path.partition("/")
         with self.lock:

@@ -1,1 +1,1 @@
-"""Looking for a way round the gate with inputs that nobody thought of."""
+"""Property tests that search for a bypass with generated inputs."""

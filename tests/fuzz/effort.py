@@ -1,4 +1,4 @@
-"""How hard to look: the same few inputs in every run of the suite, ever new ones in ``make fuzz``."""
+"""The number of examples: a few fixed ones in the suite, many new ones in ``make fuzz``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ thorough: Final = settings(
 def seeds(share: int) -> Iterator[int]:
     """Yield the seeds of inputs that are made ``share`` at a time, as many as one property tries.
 
-    The same ones in every run of the suite, others each time in ``make fuzz``. A test that fails
-    shows its input.
+    They are the same in every run of the suite, and new in each ``make fuzz``. A test that fails shows its
+    input.
     """
     first = int.from_bytes(os.urandom(6), "big") if EXAMPLES else 0
-    # Made without a strategy, they are cheaper by far: ten times as many take about as long.
+    # Inputs without a strategy are much cheaper: ten times as many take about as long.
     yield from range(first, first + 10 * (EXAMPLES or 300) // share)

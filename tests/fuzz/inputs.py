@@ -1,4 +1,4 @@
-"""Strategies: reviews that an API server could send, and reviews that it never would."""
+"""Generators of reviews that an API server could send, and of reviews that it never would."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SPOILERS = [*'/:@.-_$%?# \t\n\0"\\Aé1', "..", "//", "%2f", ":1", "library/", "h
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> str:
-    """Return a trusted image with something done to it."""
+    """Return a trusted image with one change."""
     text = draw(trusted)
     position = draw(st.integers(0, len(text)))
     what = draw(st.sampled_from(SPOILERS))
@@ -73,10 +73,10 @@ LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 class Requests:
-    """Makes raw requests out of one seed: most of them good but for a single thing.
+    """Generates raw requests from one seed: most of them valid except for one thing.
 
-    Not a strategy of hypothesis, which draws small and similar values on purpose: a gate is got round
-    by the one bad image among many good ones.
+    Not a strategy of Hypothesis, which prefers small and similar values. A bypass needs one bad image among
+    many good ones.
     """
 
     def __init__(self, random: Random) -> None:
@@ -93,7 +93,7 @@ class Requests:
         spec = self.spec()
         old = None
         if operation != "CREATE" and self.often():
-            # What was admitted once may have lost its trust since.
+            # An image that was admitted once may have lost its trust since.
             for _ in range(choose([0, 1, 2])):
                 self.change(spec)
             old = copy.deepcopy(spec)
@@ -129,7 +129,7 @@ class Requests:
         return spec
 
     def change(self, spec: dict[str, Any]) -> None:
-        """Do something to a spec, most often put in an image that is not trusted."""
+        """Change a spec, most often by adding an image that is not trusted."""
         for name in (*LISTS, "volumes"):
             if not isinstance(spec.get(name, []), list):
                 return
@@ -153,7 +153,7 @@ class Requests:
             )
 
     def containers(self) -> list[Any]:
-        """Return a list of trusted containers, with something odd now and then."""
+        """Return a list of trusted containers, sometimes with an unusual value."""
         return [self.odd(self.container(), JUNK) for _ in range(self.random.randrange(4))]
 
     def container(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Requests:
         return item
 
     def volume(self, image: str) -> dict[str, Any]:
-        """Return a volume, of an image in most cases."""
+        """Return a volume, usually of an image."""
         name = self.random.choice("vw")
         if self.seldom():
             return {"name": name, "emptyDir": {}}
@@ -176,7 +176,7 @@ class Requests:
         return f"{host}/{self.random.choice(TRUSTED)}"
 
     def poor(self) -> str:
-        """Return an image that is not trusted, but for some of the spoilt ones."""
+        """Return an image that is not trusted, except for some of the changed ones."""
         if self.often():
             return self.random.choice(REFUSED)
         text = self.good()
@@ -184,15 +184,15 @@ class Requests:
         return text[:position] + self.random.choice(SPOILERS) + text[position + cut :]
 
     def odd(self, value: Any, others: Sequence[Any]) -> Any:
-        """Return the value, or now and then another."""
+        """Return the value, or sometimes another."""
         return copy.deepcopy(self.random.choice(others)) if self.random.random() < self.oddness else value
 
     def often(self) -> bool:
-        """Whether to, two times out of three."""
+        """Return true two times out of three."""
         return self.random.random() < 0.66
 
     def seldom(self) -> bool:
-        """Whether to, one time out of eight."""
+        """Return true one time out of eight."""
         return self.random.random() < 0.125
 
 
@@ -205,14 +205,14 @@ def wrap(resource: str, spec: Any) -> dict[str, Any]:
 
 
 def enclose(request: Any) -> bytes:
-    """Return the body that carries a request."""
+    """Return the body that contains a request."""
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
     return json.dumps(review).encode()
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Return the body of a review that something happened to on its way."""
+    """Return the body of a review that was damaged in transit."""
     body = bytearray(enclose(Requests(Random(draw(st.binary(min_size=8, max_size=8)))).make()))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(body)))

@@ -1,8 +1,8 @@
-"""A second opinion on what an AdmissionReview may bring in, sharing no code with the gate.
+"""An independent oracle for what an AdmissionReview may admit, which shares no code with the webhook.
 
-It knows no kinds and no schema: whatever is called an image, anywhere below a Pod's lists, is one. And
-it knows no grammar: what is trusted stands in a list, letter by letter but for the case of the host.
-So it is stricter than the gate, which is what makes a disagreement worth a look.
+It knows no kinds and no schema: every value of a key ``image`` below a Pod's lists is an image. It knows no
+grammar: trusted images are a list of strings, compared exactly except for the case of the host. It is
+therefore stricter than the webhook, and each disagreement must be examined.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ HOSTS = ("swr.cn-north-4.myhuaweicloud.com", "10.125.0.198:20202")
 GOOD = "sha256:" + "a" * 64
 BAD = "sha256:" + "b" * 64
 TRUSTED = ("shop/web:1", f"shop/web:1@{GOOD}", "shop/tools/web:1", f"shop/tools/web:1@{GOOD}")
-"""What follows the host of a trusted image."""
+"""The part of a trusted image after its host."""
 
 PLACEHOLDERS = ("", "auto")
 
 FIELDS = {"containers", "initContainers", "ephemeralContainers", "volumes"}
-"""Below which a Pod has images. The API server sends no field that it does not know; that it knows no
-other with an image in it is seen in ``tests/unit/admission/test_kubernetes_fields.py``."""
+"""The keys below which a Pod has images. The API server sends no field that it does not know.
+``tests/unit/admission/test_kubernetes_fields.py`` checks that it knows no other field with an image.
+"""
 
 Found = tuple[tuple[str, ...], str, str, str]
 """The keys that lead to a container or volume, its name, its image and its pull policy."""
 
 
 def may_be_admitted(request: dict[str, Any]) -> bool:
-    """Whether a raw request may be allowed under an enforcing policy without exceptions."""
+    """Return whether a raw request may be allowed under an enforcing policy without exemptions."""
     if request.get("operation") in ("DELETE", "CONNECT"):
         return True
     if request.get("subResource") in ("status", "scale", "resize", "binding", "eviction"):
@@ -52,7 +53,7 @@ def is_trusted(image: str) -> bool:
 
 
 def is_mirror(request: dict[str, Any], pod: dict[str, Any]) -> bool:
-    """Whether it is a node's own report of what it runs already."""
+    """Return whether it is a node's own report of a Pod that it already runs."""
     user = request.get("userInfo") or {}
     node = (pod.get("spec") or {}).get("nodeName")
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
@@ -66,7 +67,7 @@ def is_mirror(request: dict[str, Any], pod: dict[str, Any]) -> bool:
 
 
 def find(obj: Any) -> Counter[Found]:
-    """Return whatever is called an image below the spec of an object."""
+    """Return all images below the spec of an object."""
     if not isinstance(obj, dict):
         return Counter()
     return Counter(item for item in _walk(obj.get("spec"), ("spec",)) if not FIELDS.isdisjoint(item[0]))

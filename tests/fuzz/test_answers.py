@@ -1,4 +1,4 @@
-"""No answer of SWR is taken for trust but the one."""
+"""Only the exact answer of SWR is read as trust."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ error = st.sampled_from(["SVCSTG.SWR.4040115", "APIGW.0101", "SVCSTG.SWR.4011064
 
 
 def client(*answers: HttpResponse) -> SwrClient:
-    """Return a client that is given these answers."""
+    """Return a client that receives these answers."""
     return SwrClient(
         registry(), FakeTransport(list(answers)), FakeCredential(), RecorderSpy(), clock=lambda: 1.0
     )
@@ -50,7 +50,7 @@ def body(value: Any) -> bytes:
 
 
 def loaded(raw: bytes) -> Any:
-    """Return what a plain reader of JSON makes of a body."""
+    """Return a body as parsed by a plain JSON parser."""
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
@@ -58,7 +58,7 @@ def loaded(raw: bytes) -> Any:
 
 
 def ask(query: TrustQuery, *answers: HttpResponse) -> TrustRecord | None:
-    """Return the record, or ``None`` where the answer is not known."""
+    """Return the record, or ``None`` if the lookup failed."""
     asked = client(*answers)
     try:
         found = (asked.find_digest if query.digest is not None else asked.show_tag)(query, SOON, free)
@@ -74,7 +74,7 @@ def ask(query: TrustQuery, *answers: HttpResponse) -> TrustRecord | None:
 @thorough
 @given(STATUSES, HEADERS, (tag | tag | error | junk | st.binary(max_size=60)).map(body))
 def test_only_exact_response_is_trusted(status: int, headers: dict[str, str], raw: bytes) -> None:
-    """200, a JSON object, about the very tag, JSON ``true``."""
+    """Status 200, a JSON object, about exactly this tag, JSON ``true``."""
     record = ask(TrustQuery(registry(), "shop", "tools/web", tag="1"), HttpResponse(status, headers, raw))
     if record is not None and record.status is TrustStatus.TRUSTED:
         value = loaded(raw)
@@ -85,7 +85,7 @@ def test_only_exact_response_is_trusted(status: int, headers: dict[str, str], ra
 
 
 def make_list(random: Random) -> list[tuple[int, Any]]:
-    """Return the pages of a tag list, with something odd now and then."""
+    """Return the pages of a tag list, sometimes with an unusual value."""
 
     def odd(value: Any, *others: Any) -> Any:
         return random.choice(others) if random.random() < oddness else value
@@ -113,7 +113,9 @@ def make_list(random: Random) -> list[tuple[int, Any]]:
 
 
 def test_digest_is_trusted_only_by_complete_list() -> None:
-    """Every holder on every page, and the last page says that it is the last."""
+    """Every tag of the digest on every page must be trusted, and the last page must say that it is the
+    last.
+    """
     for seed in seeds(20):
         random = Random(seed)
         for _ in range(20):
@@ -121,13 +123,13 @@ def test_digest_is_trusted_only_by_complete_list() -> None:
 
 
 def check_list(pages: list[tuple[int, Any]]) -> None:
-    """Compare the client's word with a plain reading of the pages."""
+    """Compare the client's answer with a plain reading of the pages."""
     responses = [HttpResponse(status, {}, body(value)) for status, value in pages]
     record = ask(TrustQuery(registry(), "shop", "tools/web", digest=DIGEST), *responses)
     if record is None or record.status is not TrustStatus.TRUSTED:
         return
     holders: list[Any] = []
-    # The transport gives its last answer again and again.
+    # The transport repeats its last answer.
     for status, page in [*pages, pages[-1], (0, None)]:
         assert status == 200
         holders += [item["is_trusted"] for item in page["tags"] or () if item.get("digest") == DIGEST]

@@ -1,4 +1,4 @@
-"""No configuration opens the gate by being odd."""
+"""No unusual configuration file opens a bypass."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ START: dict[str, Any] = {
 }
 IMAGE = f"{HOST}/shop/web:2"
 OPENING = ("mode", "rules", "exemptions", "unmanagedRegistries", "onLookupFailure", "breakGlass")
-"""The keys that may admit what SWR does not call trusted."""
+"""The keys that may admit an image that SWR does not trust."""
 
 
 def parse(text: str | bytes) -> Policy | None:
-    """Return the policy of a file, ``None`` where it is refused; it is never refused without a reason."""
+    """Return the policy of a file, ``None`` if it is rejected; a rejection always has a reason."""
     try:
         current = parse_policy(text)
     except ConfigError as error:
@@ -79,7 +79,7 @@ changed = some_keys.flatmap(lambda keys: st.fixed_dictionaries({key: values[key]
 @given(changed, st.booleans())
 @example({"mode": "Enforce"}, True)
 def test_changed_configuration_is_rejected_or_applied_as_written(changes: dict[str, Any], keep: bool) -> None:
-    """An untrusted image comes in only where a key that may admit it says something."""
+    """An untrusted image is admitted only if a key that may admit it is set."""
     value = {**START, **changes}
     text = yaml.safe_dump(value, allow_unicode=keep)
     current = parse(text)
@@ -97,14 +97,14 @@ def test_changed_configuration_is_rejected_or_applied_as_written(changes: dict[s
 @thorough
 @given(st.binary(max_size=120) | st.text(max_size=120).map(lambda text: text.encode(errors="surrogatepass")))
 def test_random_bytes_are_parsed_or_rejected(data: bytes) -> None:
-    """Nothing else is ever raised."""
+    """No other exception is raised."""
     parse(data)
 
 
 @thorough
 @given(st.data())
 def test_damaged_configuration_is_rejected_or_enforces(data: st.DataObject) -> None:
-    """A file that lost or gained some characters is no surprise."""
+    """A file with a few characters removed or added is never applied as something else."""
     text = yaml.safe_dump(START)
     position = data.draw(st.integers(0, len(text)))
     length = data.draw(st.integers(0, 5))

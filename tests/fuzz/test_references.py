@@ -1,4 +1,4 @@
-"""No string is read as the trusted image that it is not."""
+"""No string is parsed as a trusted image that it is not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def find(evaluator: Evaluator, image: str) -> Finding:
 @thorough
 @given(images | spoilt())
 def test_image_is_trusted_only_on_exact_match(image: str) -> None:
-    """But for the case of its host."""
+    """Only the case of its host may differ."""
     finding = find(EVALUATOR, image)
     event(finding)
     if finding is Finding.TRUSTED:
@@ -45,7 +45,7 @@ def test_image_is_trusted_only_on_exact_match(image: str) -> None:
 @given(images | spoilt())
 @example(f"{HOSTS[0]}/shopping/web:1")
 def test_exemption_covers_only_matching_images(image: str) -> None:
-    """Whatever is exempt begins with the host and the organisation, whole."""
+    """Every exempt image begins with the whole host and the whole organization."""
     if find(EXEMPTING, image) is Finding.EXEMPT:
         assert image.lower().startswith(f"{HOSTS[0]}/shop/")
 
@@ -53,7 +53,7 @@ def test_exemption_covers_only_matching_images(image: str) -> None:
 @thorough
 @given(images | references() | near_misses() | st.text(max_size=600))
 def test_parsed_reference_round_trips(text: str) -> None:
-    """The canonical form parses to itself, and nothing that a URL could misread is in it."""
+    """The canonical form parses to itself, and contains nothing that a URL parser could misread."""
     try:
         reference = parse_reference(text)
     except InvalidReferenceError as error:
@@ -70,7 +70,7 @@ def test_parsed_reference_round_trips(text: str) -> None:
     | st.lists(st.sampled_from(["*", "**", "a", "/", ":", "@", ".", "-", "h.io"]), max_size=9).map("".join)
 )
 def test_random_text_is_pattern_or_rejected(text: str) -> None:
-    """And a pattern answers for any image."""
+    """A valid pattern can be matched with any image."""
     try:
         pattern = parse_pattern(text)
     except InvalidPatternError:

@@ -1,4 +1,4 @@
-"""No AdmissionReview brings in an image that is not trusted."""
+"""No AdmissionReview admits an image that is not trusted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HARMLESS = (b'"DELETE"', b'"CONNECT"', b'"subResource": "status"', b'"subResourc
 
 
 def answer(body: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Return the uid of a request and the ``response`` to it, ``None`` for a broken call."""
+    """Return the uid of a request and the ``response`` to it, ``None`` for a failed call."""
     try:
         request = read_review(body)
     except BadReviewError:
@@ -45,7 +45,7 @@ def answer(body: bytes) -> tuple[str, dict[str, Any]] | None:
 
 
 def check(body: bytes) -> None:
-    """Compare the gate's word with the oracle's."""
+    """Compare the webhook's decision with the oracle's."""
     given = answer(body)
     if given is None:
         return
@@ -53,7 +53,8 @@ def check(body: bytes) -> None:
     try:
         request = json.loads(body.decode(errors="replace"))["request"]
     except ValueError:
-        # What no reader can read to its end is refused, unless its beginning says that it is harmless.
+        # A review that no parser can read to its end is denied, unless its beginning shows that it is
+        # harmless.
         assert not response["allowed"] or any(word in body for word in HARMLESS)
         return
     assert (uid, response["uid"]) == (request["uid"], request["uid"])
@@ -69,7 +70,7 @@ def check(body: bytes) -> None:
 
 
 def test_generated_request_does_not_admit_untrusted_image() -> None:
-    """Whatever is called an image anywhere in the raw object is trusted, or all is refused."""
+    """Every image in the raw object is trusted, or the whole request is denied."""
     for seed in seeds(20):
         maker = Requests(Random(seed))
         for _ in range(20):
@@ -79,12 +80,12 @@ def test_generated_request_does_not_admit_untrusted_image() -> None:
 @thorough
 @given(damaged())
 def test_damaged_body_does_not_admit_untrusted_image(body: bytes) -> None:
-    """A body is read as any reader of JSON reads it, or not at all."""
+    """A body is parsed as every JSON parser does, or it is rejected."""
     check(body)
 
 
 @thorough
 @given(st.binary(max_size=200) | junk.map(enclose) | junk.map(lambda value: json.dumps(value).encode()))
 def test_random_bytes_do_not_crash_reader(body: bytes) -> None:
-    """Anything at all is a review or a broken call."""
+    """Any bytes are a review or a failed call."""
     check(body)

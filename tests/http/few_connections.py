@@ -1,4 +1,4 @@
-"""``swr-trust`` with places for few connections, so that a test can take them all.
+"""Start ``swr-trust`` with a low connection limit, so that a test can reach it.
 
 ``ServerProcess(..., inject="tests.http.few_connections")`` starts the installed program so.
 """

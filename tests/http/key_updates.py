@@ -1,6 +1,6 @@
-"""A client of TLS 1.3 that encrypts its records itself, so that it can send what no library lets it send.
+"""A TLS 1.3 client that encrypts its own records, so that it can send what no library sends.
 
-OpenSSL does the handshake and reads the answers; what it logs for debuggers holds the secret of what is sent.
+OpenSSL does the handshake and reads the answers; its key log contains the secret of the sending direction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.http.wire import connect
 from tests.support.serving import ServerProcess
 
 CIPHER: Final = "TLS_AES_256_GCM_SHA384"
-"""What OpenSSL prefers: keys of 32 bytes, secrets of 48."""
+"""The cipher that OpenSSL prefers: keys of 32 bytes, secrets of 48."""
 
 HASH: Final = "sha384"
 SECRET: Final = 48
@@ -27,14 +27,14 @@ HANDSHAKE: Final = 22
 
 
 def expand(secret: bytes, label: str, length: int) -> bytes:
-    """HKDF-Expand-Label of RFC 8446, 7.1, for what one block of the hash holds."""
+    """HKDF-Expand-Label of RFC 8446, 7.1, for at most one block of the hash."""
     name = b"tls13 " + label.encode()
     info = length.to_bytes(2) + bytes([len(name)]) + name + b"\0"
     return hmac.digest(secret, info + b"\1", HASH)[:length]
 
 
 class Client:
-    """A connection whose records are made by hand."""
+    """A connection whose records are built by hand."""
 
     def __init__(self, server: ServerProcess, folder: Path) -> None:
         """Do the handshake."""
@@ -75,13 +75,13 @@ class Client:
         return self._encrypt(data, APPLICATION_DATA)
 
     def make_update(self, *, wants_another: bool = False) -> bytes:
-        """Return a record that says that the next one has another key; the server may be asked to do the same."""
+        """Return a KeyUpdate record; it may request one of the server, too."""
         record = self._encrypt(b"\x18\0\0\1" + bytes([wants_another]), HANDSHAKE)
         self._use(expand(self._secret, "traffic upd", SECRET))
         return record
 
     def read_answer(self) -> bytes:
-        """Return what arrives next, decrypted."""
+        """Return the next data, decrypted."""
         while True:
             try:
                 return self._tls.read(65536)
@@ -92,5 +92,5 @@ class Client:
                 self._incoming.write(piece)
 
     def close(self) -> None:
-        """Go away."""
+        """Close the connection."""
         self.socket.close()

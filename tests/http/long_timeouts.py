@@ -1,4 +1,4 @@
-"""``swr-trust`` with few places and little room, in which bodies wait for long, so that a test sees them wait.
+"""Start ``swr-trust`` with few connections, a small body budget and long waits for it.
 
 ``ServerProcess(..., inject="tests.http.long_timeouts")`` starts the installed program so.
 """
@@ -11,7 +11,7 @@ from tests.http import few_connections
 
 WAIT: Final = 20.0
 LARGE_SHARE: Final = 32 * 1024
-"""Bytes: less than a piece of a large body, so that none finds room."""
+"""Bytes: less than one chunk of a large body, so that no large body fits."""
 
 
 def _wait_long(body_budget: Any) -> None:

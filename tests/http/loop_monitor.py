@@ -1,10 +1,10 @@
-"""``swr-trust`` with a watch over its loop: what held it up, and for how long.
+"""Start ``swr-trust`` with a monitor that records which greenlet stalls the loop, and for how long.
 
-``ServerProcess(..., inject="tests.http.loop_monitor")`` starts the installed program with it. Each time that one greenlet gives way to
-another, the watch asks how much processor time the first one took, and writes down what was long. It is
-the thread's processor time and not that of the clock: on a busy machine a thread may wait for its turn
-for any time, through no fault of what it runs. What only waits takes no processor time: the program's own
-watch (``webhook.app.loop_watch``) goes by the clock, and tests of the loop ask both.
+``ServerProcess(..., inject="tests.http.loop_monitor")`` starts the installed program with it. At each switch
+between greenlets, the monitor reads the processor time of the first one and records it if it is long. It uses
+the thread's processor time and not the clock. On a busy machine a thread may wait for the processor for any
+time, regardless of the code that it runs. Code that only waits takes no processor time. The program's own
+monitor (``webhook.app.loop_watch``) uses the clock, and tests of the loop read both.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 REPORT: Final = "LOOP_WATCH_REPORT"
-"""The variable that names the file which a line is added to for each long turn."""
+"""The variable that names the file to which each long turn is appended."""
 
 LONG: Final = 0.005
-"""Seconds from which a turn is written down."""
+"""Seconds from which a turn is recorded."""
 
 
 def read_turns(report: Path) -> list[tuple[float, str]]:
-    """Return the seconds of all long turns and whose they were, the longest first."""
+    """Return the seconds and the code of all long turns, the longest first."""
     if not report.exists():
         return []
     lines = report.read_text(encoding="utf-8").splitlines()
@@ -31,14 +31,14 @@ def read_turns(report: Path) -> list[tuple[float, str]]:
 
 
 class Watch:
-    """The watch of one loop, in the thread that runs it."""
+    """The monitor of one loop, in the thread that runs it."""
 
     def __init__(self, report: Path) -> None:
         self._report = report.open("a", encoding="utf-8", buffering=1)
         self._began = time.thread_time()
 
     def __call__(self, event: str, switch: tuple[Any, Any]) -> None:
-        """Take note of a switch; see ``greenlet.settrace``."""
+        """Record a switch; see ``greenlet.settrace``."""
         took = time.thread_time() - self._began
         if took >= LONG:
             self._report.write(json.dumps({"seconds": took, "whose": _describe(switch[0])}) + "\n")

@@ -1,6 +1,6 @@
-"""``swr-trust`` with a tenth of its patience with clients, so that a test can see it end.
+"""Start ``swr-trust`` with a tenth of its client timeouts, so that a test can reach them.
 
-``ServerProcess(..., inject="tests.http.short_timeouts")`` starts the installed program with shorter deadlines.
+``ServerProcess(..., inject="tests.http.short_timeouts")`` starts the installed program so.
 """
 
 from __future__ import annotations

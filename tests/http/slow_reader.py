@@ -1,4 +1,4 @@
-"""Clients that do not read what they are answered, with as little room for it as the kernel lets them have."""
+"""Clients that do not read responses, with the smallest receive buffer that the kernel allows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.serving import ServerProcess
 
 ESTABLISHED: Final = 1
 FIN_WAIT_1: Final = 4
-"""We have closed, and the client has not taken all."""
+"""The state of a socket that we have closed before the client has received everything."""
 
 
 def connect_slow_reader(server: ServerProcess, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """Return a connection after its handshake whose client takes 2 KB that it does not read."""
+    """Return a connection after its handshake whose client receives 2 KB and does not read them."""
     plain = socket.socket()
     plain.settimeout(30)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
@@ -27,7 +27,7 @@ def connect_slow_reader(server: ServerProcess, context: ssl.SSLContext) -> ssl.S
 
 
 def send_until_blocked(connection: ssl.SSLSocket, data: bytes, times: int) -> None:
-    """Send the same again and again until nobody takes it."""
+    """Send the same data repeatedly until the connection accepts no more."""
     connection.settimeout(0.5)
     with contextlib.suppress(OSError):
         for _ in range(times):
@@ -40,13 +40,13 @@ class Queues:
 
     state: int
     unsent: int
-    """Bytes that the client has not taken."""
+    """Bytes that the client has not received."""
     unread: int
     """Bytes that the server has not read."""
 
 
 def read_socket_queues(server: ServerProcess) -> list[Queues]:
-    """Return the sockets of the server's port, those included that no process has any more."""
+    """Return the sockets of the server's port, including those that no process owns."""
     found = []
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, local, _, state, queues, *_ = line.split()

@@ -1,4 +1,4 @@
-"""Bodies at their bounds: the process stays within the chart's memory, and small reviews are answered beside them."""
+"""Bodies at their size limits: memory stays within the chart's limit, and small reviews are answered."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ pytestmark = pytest.mark.slow
 
 VALUES = yaml.safe_load((ROOT / "charts/swr-trust-webhook/values.yaml").read_text(encoding="utf-8"))
 LIMIT = int(VALUES["resources"]["limits"]["memory"].removesuffix("Mi"))
-"""Mebibytes that the chart allows the process."""
+"""Mebibytes of the chart's memory limit."""
 
 CROWD = 60
 TRIES = 3
 PROMPT = 5.0
-"""Seconds in which a cached review is answered on any machine. On a quiet one it is 100 ms: `make bench`."""
+"""Seconds within which a cached review is answered on any machine. On a quiet one it is 100 ms: `make bench`.
+"""
 
 
 @pytest.fixture
 def server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
-    """A webhook that has answered a cached review before."""
+    """Return a webhook that has already answered a cached review."""
     policy = "cache: {trusted: 1h}\nlookup: {timeout: 5s, callsPerSecond: 1000}\n"
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as running:
         assert running.validate(SMALL)["allowed"]
@@ -48,14 +49,14 @@ SMALL = review(pod(f"{HOST}/shop/web:1.0"))
 
 
 def large(image: str = f"{HOST}/shop/web:1.0", **obj: Any) -> bytes:
-    """Return a review of nearly the largest size, most of it an annotation that is decoded."""
+    """Return a review near the maximum size, most of it an annotation that is decoded."""
     parsed = {**pod(image), **obj}
     parsed["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
     return review(parsed)
 
 
 class BackgroundReviews:
-    """Asks for a cached review again and again, and looks at the memory of the process."""
+    """Sends a cached review repeatedly, and measures the memory of the process."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
@@ -86,7 +87,9 @@ class BackgroundReviews:
         self._thread.join()
 
     def check(self, prompt: float = PROMPT) -> None:
-        """The cached review was answered all the time, and memory stayed within the chart's limit."""
+        """Assert that the cached review was always answered, and that memory stayed within the chart's
+        limit.
+        """
         assert self.wrong == []
         assert self.slowest < prompt
         assert self.resident < LIMIT
@@ -95,7 +98,7 @@ class BackgroundReviews:
 def send_concurrently(
     server: ServerProcess, body: bytes | Iterator[bytes], count: int = CROWD, timeout: str = "10s"
 ) -> list[dict[str, Any]]:
-    """Send a review, or the next one each time, over so many connections at the same time; return the responses."""
+    """Send one review, or the next one each time, over several connections at once; return the responses."""
     bodies = itertools.repeat(body) if isinstance(body, bytes) else body
     answers: list[dict[str, Any]] = []
     threads = [
@@ -112,7 +115,9 @@ def send_concurrently(
 def test_large_reviews_waiting_for_swr_stay_within_memory_limit(
     server: ServerProcess, emulator: Emulator
 ) -> None:
-    """Fault C2: 60 of 6.9 MB took 650 to 740 MiB. Who is over the budget is told to come back, under its uid."""
+    """Fault C2: 60 reviews of 6.9 MB took 650 to 740 MiB. A review over the budget is told to retry, with its
+    uid.
+    """
     emulator.set_latency(2.0)
     with BackgroundReviews(server) as beside:
         answers = send_concurrently(server, large(f"{HOST}/shop/api:1.4"))
@@ -127,14 +132,14 @@ def test_large_reviews_waiting_for_swr_stay_within_memory_limit(
 
 
 def many_annotations(count: int = 87_381) -> dict[str, Any]:
-    """Return metadata of so many empty annotations: 9 bytes each in a body, and 84 decoded."""
+    """Return metadata with so many empty annotations: 9 bytes each in a body, and 84 decoded."""
     letters = string.ascii_letters + string.digits + "-_"
     keys = itertools.islice(itertools.product(letters, repeat=3), count)
     return {"annotations": {"".join(key): "" for key in keys}}
 
 
 def many_owners(count: int = 39_000) -> dict[str, Any]:
-    """Return metadata of so many owners, none of which is a controller: 20 bytes each, and 360 decoded."""
+    """Return metadata with so many owners, none of which is a controller: 20 bytes each, and 360 decoded."""
     return {"ownerReferences": [{"uid": f"{n:x}", "name": "o"} for n in range(count)]}
 
 
@@ -161,7 +166,7 @@ COLD = f"{HOST}/shop/api:1.4"
 def test_many_element_reviews_waiting_for_swr_stay_within_memory_limit(
     server: ServerProcess, emulator: Emulator, what: str
 ) -> None:
-    """Fault C2: 93 reviews of 787 kB have room in the budget; what was decoded of them took up to 1,070 MiB."""
+    """Fault C2: 93 reviews of 787 kB fit into the budget, but took up to 1,070 MiB when decoded."""
     emulator.set_latency(6.0)
     body = compact(ELEMENTS[what]())
     with BackgroundReviews(server) as beside:
@@ -186,7 +191,7 @@ def test_many_image_reviews_waiting_for_swr_stay_within_memory_limit(
         emulator.set_latency(15.0)
         with BackgroundReviews(server) as beside:
             answers = send_concurrently(server, iter(bodies), count, "30s")
-    beside.check(prompt=10.0)  # SWR takes 15 s, and 1,400 threads of this process have their turns, too
+    beside.check(prompt=10.0)  # SWR takes 15 s, and 1,400 threads of this process must run, too
     assert len(answers) == count
     assert {(answer["uid"], answer["allowed"]) for answer in answers} == {(UID, False)}
 
@@ -195,7 +200,7 @@ def test_many_image_reviews_waiting_for_swr_stay_within_memory_limit(
 def test_small_reviews_waiting_for_swr_do_not_abort_connections(
     server: ServerProcess, emulator: Emulator
 ) -> None:
-    """Fault C2: 512 of 64 KiB took the whole share, and the calls beside them were cut off: failed calls."""
+    """Fault C2: 512 reviews of 64 KiB took the whole share, and other calls were aborted and failed."""
     emulator.set_latency(8.0)
     parsed = pod(f"{HOST}/shop/api:1.4")
     parsed["metadata"]["annotations"] = {"padding": "x" * 65_000}
@@ -212,7 +217,7 @@ def open_raw(server: ServerProcess, head: bytes) -> socket.socket:
     """Open a TLS connection and send the beginning of a request."""
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     connection = server.context().wrap_socket(plain, server_hostname="localhost")
-    with contextlib.suppress(OSError):  # it may have given way meanwhile
+    with contextlib.suppress(OSError):  # it may have been evicted in the meantime
         connection.sendall(head)
     return connection
 
@@ -223,7 +228,7 @@ def open_raw(server: ServerProcess, head: bytes) -> socket.socket:
     ids=["of large bodies", "of many bodies"],
 )
 def test_partial_bodies_stay_within_memory_limit(server: ServerProcess, count: int, sent: int) -> None:
-    """Fault C2: half-sent bodies took as much as whole ones, for as long as a request may take."""
+    """Fault C2: half-sent bodies took as much memory as whole ones, for as long as a request may take."""
     head = (
         b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         + f"Content-Length: {MAX_BODY}\r\n\r\n".encode()
@@ -258,7 +263,7 @@ def test_bodies_of_many_elements_stay_within_memory_limit(server: ServerProcess)
 def measure_burst_stall(
     server: ServerProcess, body: bytes, count: int, timeout: str = "10s", end: int = 100
 ) -> float:
-    """Let the ends of so many calls, of ``end`` bytes, arrive at the same moment; return how long the loop stood still."""
+    """Let the last ``end`` bytes of so many calls arrive at once; return the length of the stall."""
     head = (
         f"POST /validate?timeout={timeout} HTTP/1.1\r\nHost: x\r\n"
         f"Content-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -276,7 +281,7 @@ def measure_burst_stall(
 
 @pytest.mark.alone
 def test_burst_of_bodies_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C3: 350 of 200 KB were read at a stretch, and the loop stood still for 1.2 s."""
+    """Fault C3: 350 bodies of 200 KB were read without a yield, which stalled the loop for 1.2 s."""
     body = compact(review({**pod(f"{HOST}/shop/web:1.0"), "metadata": many_annotations(22_000)}))
     count = 350
     for attempt in range(TRIES):
@@ -289,14 +294,14 @@ def test_burst_of_bodies_does_not_stall_loop(emulator: Emulator, tmp_path: Path)
                 read_review(body)
             at_a_stretch = time.thread_time() - began
             stall = measure_burst_stall(server, body, count)
-        if stall < at_a_stretch / 2:  # a busy machine makes a stall long once, the code each time
+        if stall < at_a_stretch / 2:  # a busy machine causes a long stall once, a fault causes it every time
             break
     assert stall < at_a_stretch / 2
 
 
 @pytest.mark.alone
 def test_burst_of_expired_reviews_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C3: 250 reached their deadlines together, and the loop stood still for five seconds."""
+    """Fault C3: 250 reviews reached their deadlines together, which stalled the loop for five seconds."""
     extra = "[" + "[[]]," * 6_000 + "0]" + ', "object": 1' * 8
     obj = {"spec": "DEEP", "metadata": {"annotations": {"a": "x" * 10_000}}}
     body = review(obj, userInfo={"username": "dev", "extra": {"a": "EXTRA"}}).decode()
@@ -312,13 +317,15 @@ def test_burst_of_expired_reviews_does_not_stall_loop(emulator: Emulator, tmp_pa
             each = (time.thread_time() - began) / 100
             stall = measure_burst_stall(server, body.encode(), 400, "1s", MAX_BODY)
             at_a_stretch = each * server.metric("swr_trust_busy_reviews_total")
-        if stall < at_a_stretch / 2:  # a busy machine makes a stall long once, the code each time
+        if stall < at_a_stretch / 2:  # a busy machine causes a long stall once, a fault causes it every time
             break
     assert stall < at_a_stretch / 2
 
 
 def test_pod_with_too_many_images_does_not_delay_other_reviews(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C3: a Pod of 1,000 names under 200 rules and 200 exemptions held the loop for up to three seconds."""
+    """Fault C3: a Pod of 1,000 names under 200 rules and 200 exemptions stalled the loop for up to three
+    seconds.
+    """
     rules = "".join(
         f'  - {{name: "r{n}", mode: audit, namespaces: ["team-{n}-*"], images: ["{HOST}/t{n}/**"]}}\n'
         for n in range(200)

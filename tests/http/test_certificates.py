@@ -1,4 +1,4 @@
-"""TLS files that change while the process serves; what it speaks, and with whom."""
+"""TLS: certificate replacement at run time, protocol versions and client certificates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = pytest.mark.parametrize("name", ["localhost", None], ids=["with SNI", "w
 
 
 class Site:
-    """A webhook whose authority is at hand."""
+    """A webhook and the CA of its certificate."""
 
     def __init__(self, folder: Path, emulator: Emulator) -> None:
         self.ca = trustme.CA()
@@ -36,7 +36,7 @@ class Site:
         self.server = ServerProcess(folder, emulator.url, self.files)
 
     def shown(self, name: str | None) -> bytes:
-        """Return the certificate that a new connection is shown."""
+        """Return the certificate that a new connection receives."""
         context = self.server.context()
         context.check_hostname = False
         with context.wrap_socket(connect(self.server), server_hostname=name) as connection:
@@ -45,11 +45,11 @@ class Site:
         return shown
 
     def on_disk(self) -> bytes:
-        """Return the certificate that the file holds."""
+        """Return the certificate in the file."""
         return ssl.PEM_cert_to_DER_cert(self.files.certificate.read_text())
 
     def other_pair(self, folder: Path) -> Certificate:
-        """Return another pair of the same authority."""
+        """Return another certificate and key of the same CA."""
         other = Certificate(folder / "other.crt", folder / "other.key", self.files.ca)
         write_pair(self.ca, other)
         return other
@@ -57,7 +57,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One webhook for the whole module."""
+    """Return one webhook for the whole module."""
     with Emulator() as emulator:
         made = Site(tmp_path_factory.mktemp("certificates"), emulator)
         with made.server:
@@ -66,7 +66,7 @@ def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def site(running_site: Site) -> Iterator[Site]:
-    """A running webhook, and its files; whatever a test does to them is mended after it."""
+    """Return a running webhook and its files, which are restored after the test."""
     yield running_site
     write_pair(running_site.ca, running_site.files)
     assert running_site.shown(None) == running_site.on_disk()
@@ -74,7 +74,7 @@ def site(running_site: Site) -> Iterator[Site]:
 
 @NAMES
 def test_replaced_certificate_is_served_at_next_handshake(site: Site, name: str | None) -> None:
-    """An open connection goes on with what it began with."""
+    """An open connection keeps the certificate of its handshake."""
     before = site.shown(name)
     open_already = site.server.connect()
     open_already.request("GET", "/healthz")
@@ -99,7 +99,9 @@ HALVES: list[tuple[str, Callable[[Certificate, Certificate], object]]] = [
 def test_incomplete_certificate_pair_keeps_last_valid_pair(
     site: Site, tmp_path: Path, name: str | None, damage: Callable[[Certificate, Certificate], object]
 ) -> None:
-    """The last good pair is shown until the other half is there, and the metric and the probe say so."""
+    """The last valid pair is used until both files match again; the metric and the probe report the
+    problem.
+    """
     before = site.shown(name)
     new = site.other_pair(tmp_path)
     failed = site.server.metric("swr_trust_certificate_reloads_total", result="failed")
@@ -116,7 +118,7 @@ def test_incomplete_certificate_pair_keeps_last_valid_pair(
 
 
 def test_reviews_succeed_during_certificate_replacements(site: Site) -> None:
-    """Thirty replacements, file by file, under clients that open a connection for each review."""
+    """Thirty replacements, file by file, while clients open a connection for each review."""
     body = review(pod(f"{HOST}/shop/web:1.0"))
     stop = threading.Event()
     seen: list[bool] = []
@@ -148,7 +150,7 @@ def test_reviews_succeed_during_certificate_replacements(site: Site) -> None:
     ("year", "expected_status"), [(2100, 200), (2020, 503)], ids=["far away", "in the past"]
 )
 def test_certificate_expiry_is_in_metric_and_readiness(site: Site, year: int, expected_status: int) -> None:
-    """In epoch seconds, of the pair in use; a replica whose certificate has ended leaves the Service."""
+    """In epoch seconds, for the pair in use. A replica with an expired certificate leaves the Service."""
     ends = dt.datetime(year, 1, 2, tzinfo=dt.UTC)
     issued = site.ca.issue_cert("localhost", "127.0.0.1", not_after=ends)
     site.files.certificate.write_bytes(issued.cert_chain_pems[0].bytes())
@@ -183,7 +185,7 @@ VERSIONS = [
 def test_tls_versions_before_1_2_are_rejected(
     site: Site, version: ssl.TLSVersion, expected: str | None
 ) -> None:
-    """By a client that speaks that version alone, with every cipher that there is."""
+    """The client offers only that version, with every cipher that there is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -198,7 +200,7 @@ def test_tls_versions_before_1_2_are_rejected(
 
 
 def test_http_1_1_is_negotiated_by_alpn(site: Site) -> None:
-    """kube-apiserver asks for nothing else; whoever offers HTTP/2 as well gets 1.1."""
+    """kube-apiserver requests HTTP/1.1 only. A client that also offers HTTP/2 gets 1.1."""
     context = site.server.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with context.wrap_socket(connect(site.server), server_hostname="127.0.0.1") as connection:
@@ -218,7 +220,9 @@ CALLERS = [
 def test_client_ca_requires_client_certificate_for_reviews(
     emulator: Emulator, tmp_path: Path, who: str | None, expected: int | None
 ) -> None:
-    """By ``--client-ca``: reviews are for whoever shows one, probes for everybody, a false one gets nothing."""
+    """With ``--client-ca``, reviews need a client certificate and probes do not; a false certificate is
+    rejected.
+    """
     ours = trustme.CA()
     client_ca = tmp_path / "client-ca.crt"
     ours.cert_pem.write_to_path(client_ca)

@@ -1,4 +1,4 @@
-"""Reviews that wait take neither all places nor more time than their callers have."""
+"""Connection limits: waiting reviews neither take all connections nor outlast their callers."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def waiting(server: ServerProcess, count: int) -> Iterator[list[threading.Thread
 
 
 def test_waiting_reviews_leave_connections_for_others(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: whoever reached the port could fill all places with reviews of cold images, for as long as SWR took.
+    """Fault C2: a client of the port could take all connections with reviews of cold images for as long as
+    SWR took.
 
-    Once three quarters are taken, what is known is answered and the rest is told to come back, all while the
+    Once three quarters are taken, cached images are answered and other reviews are told to retry while the
     first ones wait.
     """
     certificate = make_certificate(tmp_path)
@@ -74,7 +75,9 @@ def test_waiting_reviews_leave_connections_for_others(emulator: Emulator, tmp_pa
 
 
 def test_body_waiting_for_budget_is_denied_before_call_timeout(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: it waited two seconds, which is all that a call with ``timeoutSeconds: 2`` has: a failed call."""
+    """Fault C2: it waited two seconds, which is the whole ``timeoutSeconds: 2`` of a call, so that the call
+    failed.
+    """
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
     body = review(obj)
@@ -102,7 +105,9 @@ def test_body_waiting_for_budget_is_denied_before_call_timeout(emulator: Emulato
 
 
 def test_body_waiting_for_budget_is_not_evicted(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: a whole review over a new connection was the oldest that had brought none, and cut: a failed call."""
+    """Fault C2: a whole review over a new connection was evicted as the oldest without a request, and its
+    call failed.
+    """
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * (MAX_BODY - 20_000)}
     body = review(obj)
@@ -116,7 +121,7 @@ def test_body_waiting_for_budget_is_not_evicted(emulator: Emulator, tmp_path: Pa
         for _ in range(count):
             half = server.connect()
             opened.callback(half.close)
-            half.request("GET", "/healthz")  # who has brought a request stays
+            half.request("GET", "/healthz")  # a connection with a request stays
             half.getresponse().read()
             half.putrequest("POST", "/validate")
             half.putheader("Content-Type", JSON)
@@ -132,14 +137,18 @@ def test_body_waiting_for_budget_is_not_evicted(emulator: Emulator, tmp_path: Pa
         assert wait_until(lambda: server.metric(held) > full - READ_AT_ONCE)
         for _ in range(PLACES):
             opened.callback(connect(server).close)
-            assert server.get("/healthz")[0] == 200  # one after the other: each has its place before the next
+            assert (
+                server.get("/healthz")[0] == 200
+            )  # one after the other, so that each is accepted before the next
         caller.join()
         assert server.metric("swr_trust_connections_cut_total", stage="full") > 0
     assert [(answer["uid"], answer["status"]["code"]) for answer in answers] == [(UID, 429)]
 
 
 def test_client_that_does_not_read_is_evicted_first(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C1: for ten seconds each they kept their places, those of kube-apiserver were cut, and new calls failed."""
+    """Fault C1: slow readers kept their places for ten seconds each, so that kube-apiserver's calls
+    failed.
+    """
     certificate = make_certificate(tmp_path)
     with (
         ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.few_connections") as server,
@@ -160,7 +169,7 @@ def test_client_that_does_not_read_is_evicted_first(emulator: Emulator, tmp_path
 
 
 def test_unread_response_does_not_hold_body_budget(server: ServerProcess) -> None:
-    """Fault C2: the body was gone by then, and others were refused for want of its room."""
+    """Fault C2: the body was already freed, but others were denied for lack of its share."""
     body = b"x" * SMALL
     post = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with connect_slow_reader(server, server.context()) as sloth:
@@ -169,7 +178,7 @@ def test_unread_response_does_not_hold_body_budget(server: ServerProcess) -> Non
 
 
 def test_bodies_waiting_for_budget_leave_connections_for_others(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: they took all places, for as long as a body may wait, and new calls failed."""
+    """Fault C2: they took all connections for as long as a body may wait, and new calls failed."""
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * (SMALL + READ_AT_ONCE)}
     body = review(obj)
@@ -186,4 +195,4 @@ def test_bodies_waiting_for_budget_leave_connections_for_others(emulator: Emulat
         assert wait_until(lambda: server.metric(HELD) == crowd * SMALL)
         late = server.validate(body, "30s")
         assert (late["uid"], late["status"]["code"]) == (UID, 429)
-        assert server.metric(HELD) == crowd * SMALL  # all the others wait yet
+        assert server.metric(HELD) == crowd * SMALL  # all the others are still waiting

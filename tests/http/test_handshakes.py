@@ -1,4 +1,4 @@
-"""Handshakes that stop in the middle: OpenSSL takes what a client declares."""
+"""Incomplete handshakes: OpenSSL allocates the length that a client declares."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ pytestmark = pytest.mark.slow
 
 CROWD: Final = 1200
 HELD: Final = 160 / 1024
-"""Mebibytes for half of a certificate."""
+"""Mebibytes for partial certificates."""
 
 MOST: Final = CONNECTIONS * HALVES * HELD * 1.3
 
 HALF: Final = b"\x16\3\3\0\4\x0b" + (100 * 1024).to_bytes(3)
-"""The beginning of a certificate of the greatest length that OpenSSL takes memory for."""
+"""The beginning of a certificate with the greatest length for which OpenSSL allocates memory."""
 
 
 def make_hello() -> bytes:
-    """Return a hello of TLS 1.2, after which nothing is encrypted yet."""
+    """Return a ClientHello of TLS 1.2, after which nothing is encrypted yet."""
     context, outgoing = ssl.create_default_context(), ssl.MemoryBIO()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -40,7 +40,7 @@ def make_hello() -> bytes:
 
 
 def send_partial_handshake(server: ServerProcess, hello: bytes) -> socket.socket:
-    """Begin a handshake, and say how long the certificate is."""
+    """Start a handshake, and declare the length of the certificate."""
     connection = connect(server)
     connection.sendall(hello)
     assert connection.recv(65536)
@@ -49,7 +49,9 @@ def send_partial_handshake(server: ServerProcess, hello: bytes) -> socket.socket
 
 
 def test_partial_handshakes_stay_within_memory_limit(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: no budget saw them; 1,700 connections held 230 MiB with nine bytes each after the hello."""
+    """Fault C2: no budget counted them; 1,700 connections held 230 MiB with nine bytes each after the
+    hello.
+    """
     files = make_certificate(tmp_path)
     arguments, hello = ("--client-ca", str(files.ca)), make_hello()
     with ServerProcess(tmp_path, emulator.url, files, arguments=arguments) as server:

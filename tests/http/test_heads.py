@@ -1,4 +1,6 @@
-"""Heads at their bounds: 2,000 connections may send one each, and no budget of bodies counts it."""
+"""Request heads at their limits: 2,000 connections may send one each, and the body budget does not count
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ pytestmark = pytest.mark.slow
 
 CROWD = 400
 MOST = 48.0
-"""Mebibytes for all of them: 12 for TLS, 13 for heads that are held three times, and room for the allocator."""
+"""Mebibytes for all of them: 12 for TLS, 13 for heads that are held three times, and the rest for the
+allocator.
+"""
 
 CUT = "swr_trust_connections_cut_total"
 
@@ -42,7 +46,9 @@ def head(fields: int, size: int) -> bytes:
 def test_unterminated_request_heads_stay_within_memory_budget(
     emulator: Emulator, tmp_path: Path, part: bytes, is_cut: bool
 ) -> None:
-    """Fault C2: 800 connections with 46 fields of 8 kB and no end held 732 MiB, for as long as a request may take."""
+    """Fault C2: 800 connections with 46 fields of 8 kB and no end held 732 MiB, for as long as a request may
+    take.
+    """
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path)) as server:
         worker, context = find_worker(server), server.context()
         assert server.get("/healthz")[0] == 200
@@ -50,7 +56,7 @@ def test_unterminated_request_heads_stay_within_memory_budget(
 
         def send(_: int) -> socket.socket:
             connection = handshake(server, context)
-            with contextlib.suppress(OSError):  # it is answered and closed meanwhile
+            with contextlib.suppress(OSError):  # it is answered and closed in the meantime
                 connection.sendall(part)
             return connection
 

@@ -1,4 +1,4 @@
-"""Clients that are slow, silent, rude or gone, against the process that users run."""
+"""Slow, silent, invalid and vanished clients against the installed program."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ HALF_BODY = (
     b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
 )
 SLACK = 2.0
-"""Seconds by which a busy machine may delay anything; a stuck answer takes ten or comes never."""
+"""Seconds by which a busy machine may delay an answer; a stuck answer takes ten or never comes."""
 
 
 class StuckClients:
-    """Connections that will never bring a whole request."""
+    """Connections that will never send a whole request."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
@@ -66,12 +66,12 @@ class StuckClients:
             for connection, data in list(self._dripping):
                 try:
                     connection.sendall(data[at % len(data) :][:1])
-                except OSError:  # cut off by then
+                except OSError:  # aborted by then
                     self._dripping.remove((connection, data))
             at += 1
 
     def leave(self) -> None:
-        """Vanish, all at once."""
+        """Reset all connections at once."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(30)
@@ -87,7 +87,7 @@ class StuckClients:
 
 
 def slowest(server: ServerProcess, count: int = 30) -> float:
-    """Return the longest that one of ``count`` reviews or probes took, each over a connection of its own."""
+    """Return the longest time of ``count`` reviews or probes, each over its own connection."""
     took = []
     for _ in range(count):
         started = time.monotonic()
@@ -98,7 +98,9 @@ def slowest(server: ServerProcess, count: int = 30) -> float:
 
 
 def test_1500_stuck_clients_do_not_delay_reviews(server: ServerProcess) -> None:
-    """One byte, half a hello, half the headers, half a body, dripping: neither then nor when they vanish."""
+    """One byte, half a hello, half the headers, half a body, trickling bytes: neither then nor at their
+    reset.
+    """
     before = slowest(server)
     pid, calm = find_worker(server), read_process_stats(find_worker(server))
     with StuckClients(server) as crowd:
@@ -118,7 +120,7 @@ def test_1500_stuck_clients_do_not_delay_reviews(server: ServerProcess) -> None:
 
 
 def test_clients_above_connection_limit_evict_each_other(server: ServerProcess) -> None:
-    """The newest connection is always taken; the oldest that brought no request makes room for it."""
+    """The newest connection is always accepted; the oldest without a request is evicted for it."""
     regular = server.connect()
     regular.request("GET", "/healthz")
     assert regular.getresponse().read() == b"ok\n"
@@ -134,7 +136,7 @@ def test_clients_above_connection_limit_evict_each_other(server: ServerProcess) 
 
 @pytest.fixture
 def short_timeout_server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
-    """The webhook with deadlines of a second or two."""
+    """Return the webhook with deadlines of a second or two."""
     certificate = make_certificate(tmp_path)
     with ServerProcess(tmp_path, emulator.url, certificate, inject="tests.http.short_timeouts") as running:
         yield running
@@ -161,7 +163,9 @@ STUCK = [
 def test_stuck_connection_is_closed_without_plaintext_and_counted(
     short_timeout_server: ServerProcess,
 ) -> None:
-    """After the deadline of its stage, without a byte in plain text, and nothing of it stays open."""
+    """It is closed after the deadline of its stage, without a byte in plain text, and no resource
+    stays open.
+    """
     pid, calm = find_worker(short_timeout_server), read_process_stats(find_worker(short_timeout_server))
     context = short_timeout_server.context()
     opened = []
@@ -194,7 +198,7 @@ def test_slow_bytes_do_not_extend_deadline(short_timeout_server: ServerProcess, 
 
 
 def test_clients_gone_during_handshake_are_counted_not_logged(server: ServerProcess) -> None:
-    """A load balancer's probe, a scanner, a killed process: a number, and not a line of log."""
+    """A load balancer's probe, a scanner or a killed process is counted, without a log record."""
     before = server.logs()
     for said in (b"", HELLO[:1], HELLO, b"\x15\x03\x01\x00\x02\x02\x28"):
         for leave in (reset, socket.socket.close):
@@ -217,7 +221,7 @@ PLAIN = [
 
 
 def test_plaintext_request_gets_no_plaintext_response(server: ServerProcess) -> None:
-    """Whoever speaks no TLS gets an alert record of seven bytes at the most, or nothing."""
+    """A client without TLS gets an alert record of at most seven bytes, or nothing."""
     for data in PLAIN:
         connection = connect(server)
         connection.sendall(data)
@@ -228,7 +232,7 @@ def test_plaintext_request_gets_no_plaintext_response(server: ServerProcess) -> 
 
 
 def test_client_that_does_not_read_does_not_delay_others(server: ServerProcess) -> None:
-    """It fills its own buffers, and is left to itself."""
+    """It fills only its own buffers."""
     connection = handshake(server)
     connection.settimeout(0.5)
     requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300_000
@@ -252,7 +256,7 @@ FLOODS = [
 def test_client_that_sends_without_pause_does_not_delay_others(
     server: ServerProcess, first: bytes, then: bytes
 ) -> None:
-    """Without a pause over one connection: others have their turns in between."""
+    """It sends over one connection; other connections are served in between."""
     before = slowest(server, 5)
     connection = handshake(server)
     connection.sendall(first)
@@ -266,12 +270,12 @@ def test_client_that_sends_without_pause_does_not_delay_others(
                 at = (at + connection.send((then * 200)[at:])) % len(then)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 pass
-            except OSError:  # cut off by then
+            except OSError:  # aborted by then
                 return
             with contextlib.suppress(ssl.SSLWantReadError, OSError):
                 connection.recv(1 << 20)
 
-    native = ThreadPool(1)  # it never waits, so in the loop of this process nothing else would have a turn
+    native = ThreadPool(1)  # it never waits, so that no other greenlet of this process would run
     flooding = native.spawn(flood)
     time.sleep(0.5)
     try:

@@ -1,4 +1,4 @@
-"""What the kernel holds for connections counts as memory of the container."""
+"""Kernel buffers of connections, which count as memory of the container."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ CLOSING = PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
 def test_unread_request_data_in_kernel_is_bounded(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C2: a review that waited for SWR had 121 KiB behind it, a large one 0.8 MiB, and no budget saw them."""
+    """Fault C2: a review that waited for SWR had 121 KiB behind it, a large one 0.8 MiB, and no budget
+    counted them.
+    """
     body = review(pod(f"{HOST}/shop/web:1.0"))
     head = (
         f"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -55,7 +57,7 @@ def test_unread_request_data_in_kernel_is_bounded(emulator: Emulator, tmp_path: 
 
 
 def test_unsent_responses_in_kernel_are_bounded(server: ServerProcess) -> None:
-    """Fault C2: the kernel took as much as a connection that reads would take in a second."""
+    """Fault C2: the kernel buffered as much as a reading client would receive in a second."""
     with connect_slow_reader(server, server.context()) as connection:
         send_until_blocked(connection, PAGE, 2000)
         unsent = max(queues.unsent for queues in read_socket_queues(server) if queues.state == ESTABLISHED)
@@ -63,7 +65,7 @@ def test_unsent_responses_in_kernel_are_bounded(server: ServerProcess) -> None:
 
 
 def test_unsent_responses_after_large_reads_are_bounded(server: ServerProcess) -> None:
-    """Fault C2: the kernel takes more for a client that has read much: 1 MB and more."""
+    """Fault C2: the kernel buffers more for a client that has read much: 1 MB and more."""
     with handshake(server) as connection:
         connection.sendall(PAGE * 20)
         connection.settimeout(1.0)
@@ -76,7 +78,9 @@ def test_unsent_responses_after_large_reads_are_bounded(server: ServerProcess) -
 
 
 def test_unsent_response_is_discarded_soon_after_close(server: ServerProcess) -> None:
-    """Fault C2: whoever asked, let us close and read nothing had a page kept for two minutes, and no place taken."""
+    """Fault C2: a page was kept for two minutes for a client that requested it, let us close and read
+    nothing.
+    """
     with connect_slow_reader(server, server.context()) as connection:
         connection.sendall(CLOSING)
 

@@ -1,4 +1,4 @@
-"""Nothing holds up the loop that answers everybody."""
+"""The event loop does not stall under load, regardless of the work beside it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ LONGEST = 0.025
 """Seconds of processor time that one turn of the loop may take."""
 
 STALL = 1.0
-"""Seconds by the clock in which nothing may stand still, whatever else the machine does: the program's own
-watch, which sees what only waits."""
+"""Seconds by the clock within which the loop must run, regardless of the machine's load. The program's own
+monitor measures them, which also sees code that only waits.
+"""
 
 TRIES = 3
 
 LARGE = 200
-"""Rules, and as many exemptions."""
+"""The number of rules, and of exemptions."""
 
 
 def large_policy(mark: str) -> str:
-    """Return the lines of a policy with many rules and exemptions; ``mark`` tells one from another."""
+    """Return the lines of a policy with many rules and exemptions; ``mark`` makes it different from
+    another.
+    """
     rules = (
         f'  - {{name: "{mark}-{index}", mode: audit, namespaces: ["team-{index}-*"], images: ["{HOST}/t{index}/**"]}}'
         for index in range(LARGE)
@@ -52,7 +55,7 @@ def large_policy(mark: str) -> str:
 
 @dataclass(slots=True)
 class MonitoredServer:
-    """A webhook whose loop is watched."""
+    """A webhook with a monitored loop."""
 
     server: ServerProcess
     report: Path
@@ -60,7 +63,7 @@ class MonitoredServer:
     hours: int = 12
 
     def longest(self) -> tuple[float, str]:
-        """Return the longest turn since the last question, and whose it was."""
+        """Return the longest turn since the last call, and its code."""
         turns = read_turns(self.report)
         self.report.write_text("", encoding="utf-8")
         return turns[0] if turns else (0.0, "nobody")
@@ -68,7 +71,7 @@ class MonitoredServer:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredServer]:
-    """One for the whole module, warm."""
+    """Return one webhook for the whole module, with a warm cache."""
     folder = tmp_path_factory.mktemp("loop")
     report = folder / "turns"
     ca = trustme.CA()
@@ -100,7 +103,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredServe
 
 @contextlib.contextmanager
 def load(server: ServerProcess) -> Iterator[None]:
-    """Let four clients ask for reviews without a pause, one in ten of an image that is not known yet."""
+    """Let four clients send reviews without a pause, one in ten of an uncached image."""
     stop = threading.Event()
     failures: list[str] = []
 
@@ -135,14 +138,14 @@ def load(server: ServerProcess) -> Iterator[None]:
 
 
 def read_metrics(watched: MonitoredServer) -> None:
-    """Scrape, and look at the probe, as Prometheus and a person do."""
+    """Read the metrics and the probe, as Prometheus and an operator do."""
     for _ in range(10):
         assert watched.server.get("/metrics")[0] == 200
         assert watched.server.get("/readyz?verbose")[0] == 200
 
 
 def replace_certificate(watched: MonitoredServer) -> None:
-    """Replace the pair ten times, each picked up by a handshake."""
+    """Replace the pair ten times; a handshake loads each."""
     files = watched.server.certificate
     before = watched.server.metric("swr_trust_certificate_reloads_total", result="ok")
     for _ in range(10):
@@ -152,7 +155,7 @@ def replace_certificate(watched: MonitoredServer) -> None:
 
 
 def reload_policy(watched: MonitoredServer) -> None:
-    """Let a large policy follow upon a large policy."""
+    """Replace a large policy by another large policy."""
     loaded = "swr_trust_config_last_reload_success_timestamp_seconds"
     for mark in ("second", "third"):
         before = watched.server.metric(loaded)
@@ -161,7 +164,7 @@ def reload_policy(watched: MonitoredServer) -> None:
 
 
 def extend_stale_time(watched: MonitoredServer) -> None:
-    """Let 3,000 answers be filed anew, because they may stand in for longer each time."""
+    """Extend ``staleIfError``, which refiles 3,000 answers."""
     loaded = "swr_trust_config_last_reload_success_timestamp_seconds"
     before = watched.server.metric(loaded)
     watched.hours += 12
@@ -171,7 +174,7 @@ def extend_stale_time(watched: MonitoredServer) -> None:
 
 
 def break_policy(watched: MonitoredServer) -> None:
-    """Write a large policy that is wrong in a hundred places, and a good one."""
+    """Write a large policy with a hundred errors, and then a valid one."""
     failed = watched.server.metric("swr_trust_config_reload_failures_total")
     good = watched.server.config.read_text(encoding="utf-8")
     watched.server.config.write_text(good.replace("mode: audit", "mode: odd"), encoding="utf-8")
@@ -181,7 +184,7 @@ def break_policy(watched: MonitoredServer) -> None:
 
 
 def reset_many_handshakes(watched: MonitoredServer) -> None:
-    """Let 1,200 clients go away in the handshake, all at once."""
+    """Reset 1,200 clients during the handshake, all at once."""
     crowd = [connect(watched.server) for _ in range(1200)]
     for connection in crowd:
         connection.sendall(HELLO)
@@ -191,7 +194,7 @@ def reset_many_handshakes(watched: MonitoredServer) -> None:
 
 
 def send_large_reviews(watched: MonitoredServer) -> None:
-    """Send an object of 1.5 MiB, the largest that etcd holds, and its predecessor with it."""
+    """Send an object of 1.5 MiB, the largest that etcd stores, with its old version."""
     obj = pod(f"{HOST}/shop/web:1.0")
     obj["metadata"]["annotations"] = {"padding": "x" * 1_500_000}
     body = review(obj, old=obj, operation="UPDATE")
@@ -200,7 +203,7 @@ def send_large_reviews(watched: MonitoredServer) -> None:
 
 
 def send_hostile_bodies(watched: MonitoredServer) -> None:
-    """Send what takes long to look through: 7 MiB of it, or 2 MB of owners with all their fields."""
+    """Send bodies that take long to scan: 7 MiB, or 2 MB of owners with all their fields."""
     obj = pod(f"{HOST}/shop/web:1.0")
     owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}
     obj["metadata"]["ownerReferences"] = [owner] * 33_000
@@ -228,7 +231,9 @@ EVENTS = [
 def test_event_under_load_does_not_stall_loop(
     watched: MonitoredServer, happen: Callable[[object], None]
 ) -> None:
-    """Under load, whatever happens meanwhile (fault C3). A busy machine makes a turn long once, the code each time."""
+    """Each event happens under load (fault C3). A busy machine causes a long turn once, a fault causes it
+    every time.
+    """
     for _ in range(TRIES):
         with load(watched.server):
             happen(1.0 if happen is time.sleep else watched)

@@ -1,4 +1,4 @@
-"""What the process keeps of the requests that it has answered."""
+"""Memory that the process keeps for requests after they are answered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server(emulator: Emulator, tmp_path: Path) -> Iterator[ServerProcess]:
 def test_idle_connection_after_large_request_keeps_no_body(
     server: ServerProcess, method: str, path: str
 ) -> None:
-    """Fault C2: an idle connection kept the body of its last request, also one that nothing had read."""
+    """Fault C2: an idle connection kept the body of its last request, even a body that was never read."""
     body = review(pod(f"{HOST}/team/app:1.0")).ljust(LARGE)
     worker = find_worker(server)
     before = 0.0

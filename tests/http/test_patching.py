@@ -1,4 +1,4 @@
-"""The program that is shipped waits in its loop, whoever calls what: nothing keeps a call that blocks it."""
+"""gevent's patch covers the whole program: no code keeps a blocking original of the standard library."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.serving import COMMAND, ROOT, ServerProcess, make_certificate
 pytestmark = pytest.mark.slow
 
 CACHED = 1.0
-"""Seconds in which a cached review is answered, on any machine; the fault was many seconds."""
+"""Seconds within which a cached review is answered on any machine; the fault took many seconds."""
 
 
 def test_running_program_keeps_no_unpatched_originals(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault A1: no default argument, class attribute, closure or constant, in no module that is loaded."""
+    """Fault A1: no default argument, class attribute, closure or constant, in any loaded module."""
     report = tmp_path / "originals.json"
     with ServerProcess(
         tmp_path,
@@ -44,7 +44,7 @@ def test_running_program_keeps_no_unpatched_originals(emulator: Emulator, tmp_pa
 
 
 def replaced() -> frozenset[str]:
-    """Return what gevent replaces, as ``module.name``."""
+    """Return the names that gevent replaces, as ``module.name``."""
     script = (
         "from gevent import monkey; monkey.patch_all()\n"
         "print(*(f'{m}.{n}' for m, names in monkey.saved.items() for n in names))"
@@ -54,7 +54,9 @@ def replaced() -> frozenset[str]:
 
 
 def kept(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield what a module keeps once it is imported: default values, and values of constants and attributes."""
+    """Yield the objects that a module keeps after import: default values, and values of constants and
+    attributes.
+    """
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.Lambda)):
             yield from node.args.defaults
@@ -66,7 +68,7 @@ def kept(tree: ast.Module) -> Iterator[ast.expr]:
 
 
 def test_source_keeps_no_unpatched_originals() -> None:
-    """Fault A1: whatever is imported first, a default argument is evaluated when its module is."""
+    """Fault A1: in any order of imports, a default argument is evaluated when its module is imported."""
     names = replaced()
     found = [
         f"{path.relative_to(ROOT)}:{value.lineno}: {ast.unparse(value)}"
@@ -85,7 +87,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_server_starts_by_script_and_by_module(way: str, tmp_path: Path) -> None:
-    """As far as its configuration, which is missing here."""
+    """It starts as far as its configuration, which is missing here."""
     certificate = make_certificate(tmp_path)
     files = ["--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)]
     done = subprocess.run(
@@ -102,7 +104,7 @@ def test_server_starts_by_script_and_by_module(way: str, tmp_path: Path) -> None
 
 
 def test_unpatched_server_does_not_start(tmp_path: Path) -> None:
-    """Fault A1: a program that embeds the command line is told how to start it."""
+    """Fault A1: the error tells a program that embeds the command line how to start it."""
     certificate = make_certificate(tmp_path)
     script = (
         "import sys\nfrom webhook.cli.main import main\n"
@@ -119,7 +121,7 @@ def test_unpatched_server_does_not_start(tmp_path: Path) -> None:
 
 
 def test_patch_after_import_of_webhook_raises_error() -> None:
-    """Fault A1: whatever was imported before may keep an original."""
+    """Fault A1: a module that was imported before may keep an original."""
     script = "import webhook.trust.limiter, webhook.patching\nwebhook.patching.patch()"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -134,7 +136,7 @@ def test_patch_after_import_of_webhook_raises_error() -> None:
 def test_pod_with_many_uncached_images_does_not_delay_others(
     emulator: Emulator, tmp_path: Path, trouble: str
 ) -> None:
-    """Fault A1: a cached image of another namespace and the probe are answered, and the loop never stands still."""
+    """Fault A1: a cached image of another namespace and the probe are answered, and the loop never stalls."""
     certificate = make_certificate(tmp_path)
     policy = "lookup: {callsPerSecond: 10}\ncache: {trusted: 5m}\n"
     with ServerProcess(tmp_path, emulator.url, certificate, policy) as server:

@@ -1,4 +1,4 @@
-"""The README's first steps: its two commands, and what it shows of their output."""
+"""The README's first steps: its two commands, and the output that it shows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(name: str) -> str:
 
 
 def shown(language: str, start: str, name: str = "README.md") -> str:
-    """Return the block of code of a README that starts with a text."""
+    """Return the code block of a README that starts with a text."""
     found: list[str] = re.findall(
         rf"^```{language}\n({re.escape(start)}.*?)^```$", read(name), re.MULTILINE | re.DOTALL
     )
@@ -40,7 +40,7 @@ class Demo:
     """A running ``make run``, without ``make``."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Read what it prints until it has shown how to try it."""
+        """Read the output until it shows how to try the webhook."""
         self.lines: list[str] = []
         assert process.stdout is not None
         for line in process.stdout:
@@ -51,7 +51,7 @@ class Demo:
 
     @property
     def port(self) -> str:
-        """The port that the commands call."""
+        """The port in the printed commands."""
         found = re.search(r"https://127\.0\.0\.1:(\d+)/validate", self.commands[0])
         assert found is not None
         return found[1]
@@ -76,19 +76,19 @@ def demonstration() -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    """One run for the tests of this module."""
+    """Return one run for the tests of this module."""
     with demonstration() as running:
         yield running
 
 
 def test_readme_commands_match_output_of_make_run(demo: Demo) -> None:
-    """Fault E12: verbatim on the usual port, with another port where that one is taken."""
+    """Fault E12: verbatim on the usual port, with another port if that one is taken."""
     assert demo.commands[0].replace(demo.port, USUAL_PORT) == shown("sh", "curl ")
     assert shown("sh", "make run") == "make run"
 
 
 def test_second_run_uses_own_files_and_port(demo: Demo) -> None:
-    """Fault E12: it overwrote the certificate of the first one, which then loaded it."""
+    """Fault E12: it overwrote the certificate of the first run, which then loaded it."""
     before = (ROOT / ".run" / demo.port / "ca.crt").read_bytes()
     with demonstration() as second:
         assert second.port != demo.port

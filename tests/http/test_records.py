@@ -1,4 +1,4 @@
-"""TLS records that bring no data hold up nobody."""
+"""TLS records without data do not stall the loop."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from webhook.server.connections import MAX_SILENT_RECORDS
 pytestmark = pytest.mark.slow
 
 FLOOD = 100_000
-"""Updates of keys, 2.7 MB. OpenSSL looks through them at a stretch in a second or two."""
+"""Key updates, 2.7 MB. OpenSSL processes them at once in a second or two."""
 
 LONGEST = 0.25
-"""Seconds of processor time in which no machine looks through a quarter of them."""
+"""Seconds of processor time within which no machine can process a quarter of them."""
 
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    """Where the turns of the loop are written down."""
+    """Return the file in which the turns of the loop are recorded."""
     return tmp_path / "turns"
 
 
 @pytest.fixture
 def server(emulator: Emulator, tmp_path: Path, report: Path) -> Iterator[ServerProcess]:
-    """A webhook whose loop is watched."""
+    """Return a webhook with a monitored loop."""
     files = make_certificate(tmp_path)
     with ServerProcess(
         tmp_path, emulator.url, files, environment={REPORT: str(report)}, inject="tests.http.loop_monitor"
@@ -48,14 +48,16 @@ def server(emulator: Emulator, tmp_path: Path, report: Path) -> Iterator[ServerP
 def test_endless_tls_key_updates_do_not_stall_loop(
     server: ServerProcess, report: Path, tmp_path: Path, beginning: bytes
 ) -> None:
-    """Fault C1: a connection that sent nothing but updates of keys stopped the loop for 1.2 s, five for 6.8 s."""
+    """Fault C1: a connection that sent only key updates stalled the loop for 1.2 s, five of them for
+    6.8 s.
+    """
     client = Client(server, tmp_path)
     records = client.make_data(beginning) if beginning else b""
     records += b"".join(client.make_update() for _ in range(FLOOD)) + client.make_data(
         PROBE[len(beginning) :]
     )
     report.write_text("", encoding="utf-8")
-    with contextlib.suppress(OSError):  # it is cut meanwhile
+    with contextlib.suppress(OSError):  # it is aborted in the meantime
         client.socket.sendall(records)
     assert server.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
     answer = b""
@@ -70,7 +72,7 @@ def test_endless_tls_key_updates_do_not_stall_loop(
 
 
 def test_client_with_occasional_key_updates_is_served(server: ServerProcess, tmp_path: Path) -> None:
-    """Fault C1: within a request and between two, and with the server asked to do the same."""
+    """Fault C1: within a request and between two, also if the server is asked to update its key."""
     client = Client(server, tmp_path)
     for _ in range(MAX_SILENT_RECORDS // 2):
         client.socket.sendall(client.make_data(PROBE[:9]) + client.make_update(wants_another=True))

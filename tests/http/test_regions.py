@@ -1,4 +1,4 @@
-"""The running webhook in a region without the call for one tag, and for an account that SWR has blocked."""
+"""A region without the call for one tag, and an account that SWR has blocked, with the running webhook."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ BLOCKED = json.dumps({"error_msg": "Not allow to login, upload or download image
 
 
 def outcome(server: ServerProcess, image: str) -> tuple[bool, int]:
-    """Return whether a Pod with the image is admitted, and the code of the refusal."""
+    """Return whether a Pod with the image is admitted, and the status code of the denial."""
     response = server.validate(review(pod(f"{HOST}/{image}")))
     return response["allowed"], response.get("status", {}).get("code", 0)
 
 
 def test_region_without_single_tag_call_uses_tag_lists(tmp_path: Path) -> None:
-    """Fault D5: an image is admitted if the list calls its very tag trusted; probe and metric say so."""
+    """Fault D5: an image is admitted if the list reports exactly its tag as trusted; probe and metric show
+    the mode.
+    """
     with Emulator() as emulator:
         emulator.state.offers_tag_detail = False
         emulator.state.set_tag("shop/web:2.0.1", is_trusted=True)
@@ -37,7 +39,7 @@ def test_region_without_single_tag_call_uses_tag_lists(tmp_path: Path) -> None:
 
 
 def test_blocked_account_pauses_calls_and_denies_with_429(tmp_path: Path) -> None:
-    """Fault D6: the client is told to try again, and SWR is called once."""
+    """Fault D6: the client is told to retry, and SWR is called once."""
     with (
         Emulator() as emulator,
         ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path)) as server,

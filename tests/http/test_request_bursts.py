@@ -1,4 +1,4 @@
-"""Bursts of small requests: what arrives at the same moment is answered in many passes of the loop."""
+"""Bursts of small requests are spread over many passes of the loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IN_A_ROW = 6
 SLOW_CROWD = 400
 
 STALL = 0.5
-"""Seconds by the clock: a tenth of it on a quiet machine, several times as much where a burst is one pass."""
+"""Seconds by the clock: a tenth of it on a quiet machine, several times as much if a burst is one pass."""
 
 TRIES = 3
 
@@ -42,7 +42,7 @@ REVIEW = (
 
 @contextlib.contextmanager
 def serve(emulator: Emulator, folder: Path) -> Iterator[ServerProcess]:
-    """Start a webhook that has answered a cached review before."""
+    """Start a webhook that has already answered a cached review."""
     folder.mkdir()
     with ServerProcess(folder, emulator.url, make_certificate(folder), "cache: {trusted: 1h}\n") as running:
         assert running.validate(SMALL)["allowed"]
@@ -50,7 +50,7 @@ def serve(emulator: Emulator, folder: Path) -> Iterator[ServerProcess]:
 
 
 def burst(server: ServerProcess, request: bytes) -> None:
-    """Let a crowd send many requests each, all at once, and read all answers."""
+    """Let many clients send several requests each at once, and read all answers."""
     context = server.context()
     data = request * IN_A_ROW
     with contextlib.ExitStack() as stack:
@@ -70,7 +70,7 @@ def burst(server: ServerProcess, request: bytes) -> None:
 
 
 def write_slow_certificate(folder: Path) -> Certificate:
-    """Write a certificate that signs itself, with a key that takes milliseconds to sign with."""
+    """Write a self-signed certificate whose key takes milliseconds to sign."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -90,7 +90,7 @@ def write_slow_certificate(folder: Path) -> Certificate:
 
 
 def send_client_hellos(server: ServerProcess) -> None:
-    """Let many clients begin a handshake at the same moment, and read how each is answered."""
+    """Let many clients start a handshake at once, and read the answers."""
     hellos: list[tuple[socket.socket, bytes]] = []
     with contextlib.ExitStack() as stack:
         for _ in range(SLOW_CROWD):
@@ -106,7 +106,7 @@ def send_client_hellos(server: ServerProcess) -> None:
 
 
 def test_burst_of_handshakes_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault C3: each takes what signing takes, 4 ms with a key like this, and all of them were one pass."""
+    """Fault C3: each takes one signature, 4 ms with such a key, and all of them were one pass."""
     longest = 0.0
     files = write_slow_certificate(tmp_path)
     for _ in range(TRIES):
@@ -124,7 +124,7 @@ def test_burst_of_handshakes_does_not_stall_loop(emulator: Emulator, tmp_path: P
 def test_burst_of_small_requests_does_not_stall_loop(
     emulator: Emulator, tmp_path: Path, request_: bytes
 ) -> None:
-    """Fault C3: each of them took no more than half a millisecond, and all of them were one pass."""
+    """Fault C3: each of them took at most half a millisecond, and all of them were one pass."""
     longest = 0.0
     for number in range(TRIES):
         with serve(emulator, tmp_path / str(number)) as server:

@@ -1,4 +1,4 @@
-"""What is sent over TLS and is not quite HTTP: each oddity has one defined answer."""
+"""Unusual and malformed HTTP over TLS: each case has one defined answer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LAST_PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One webhook for the whole module."""
+    """Return one webhook for the whole module."""
     folder = tmp_path_factory.mktemp("requests")
     with Emulator() as emulator, ServerProcess(folder, emulator.url, make_certificate(folder)) as running:
         yield running
 
 
 def post(body: bytes, *headers: str, path: str = "/validate", length: bool = True) -> bytes:
-    """Return a POST of JSON with more headers."""
+    """Return a POST of JSON with additional headers."""
     lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", *headers]
     if length:
         lines.append(f"Content-Length: {len(body)}")
@@ -99,7 +99,7 @@ ODD: list[tuple[str, bytes, list[int]]] = [
 def test_unusual_request_gets_defined_response(
     server: ServerProcess, data: bytes, expected: list[int]
 ) -> None:
-    """And where a request was refused as no HTTP, what follows it is never read as another one."""
+    """After a request that is rejected as malformed, the rest is never read as another request."""
     connection = handshake(server)
     connection.settimeout(10)
     connection.sendall(data)
@@ -109,7 +109,7 @@ def test_unusual_request_gets_defined_response(
 
 
 def test_pipelined_responses_are_in_request_order(server: ServerProcess) -> None:
-    """Twenty reviews in one piece, by turns trusted and not."""
+    """Twenty reviews in one write, alternately trusted and untrusted."""
     bodies = [
         body.replace(b"000000000001", b"%012d" % index)
         for index, body in enumerate([TRUSTED, UNTRUSTED] * 10)
@@ -126,7 +126,7 @@ def test_pipelined_responses_are_in_request_order(server: ServerProcess) -> None
 
 @pytest.mark.parametrize("announced", [True, False], ids=["with a length", "in chunks"])
 def test_too_large_body_gets_413_and_closes_connection(server: ServerProcess, announced: bool) -> None:
-    """24 MiB of blanks: the answer arrives although the rest is thrown away."""
+    """24 MiB of blanks: the answer arrives although the rest is discarded."""
     body = b" " * (3 * 2**23)
     data = post(body) if announced else post(chunked(body), "Transfer-Encoding: chunked", length=False)
     connection = handshake(server)
@@ -137,7 +137,7 @@ def test_too_large_body_gets_413_and_closes_connection(server: ServerProcess, an
 
 
 def test_malformed_request_is_counted_and_not_logged(server: ServerProcess) -> None:
-    """Their text has no business in our log."""
+    """Text that a client controls must not be in our log."""
     before = server.metric("swr_trust_connections_cut_total", stage="malformed")
     connection = handshake(server)
     connection.sendall(b"GET /secret-of-a-stranger HTTP/9.9\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Names that SWR never answers about, while it answers about all others: no outage, in the program that ships."""
+"""Images about which SWR never answers, while it answers about all others, are not an outage."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ LOST = review(pod(f"{HOST}/shop/web:1.0"))
 
 
 def slow(number: int) -> bytes:
-    """Return a review of an image that SWR never answers about."""
+    """Return a review of an image about which SWR never answers."""
     return review(pod(f"{HOST}/slow/web:{number}"))
 
 
 def admit(server: ServerProcess, body: bytes, admitted: list[bool]) -> None:
-    """Ask, and record what is said."""
+    """Send a review, and record its answer."""
     admitted.append(server.validate(body)["allowed"])
 
 
 def look_up_slow_names(server: ServerProcess) -> list[bool]:
-    """Ask about enough of them to open a breaker, at the same time; return whether each was admitted."""
+    """Look up enough of them at once to open a breaker; return whether each was admitted."""
     admitted: list[bool] = []
     threads = [
         threading.Thread(target=admit, args=(server, slow(number), admitted))
@@ -47,29 +47,31 @@ def look_up_slow_names(server: ServerProcess) -> list[bool]:
 
 
 def check_that_nothing_is_admitted(emulator: Emulator, folder: Path, faults: list[Fault]) -> None:
-    """Neither slow names nor what has lost its trust, while SWR has these faults."""
+    """Neither slow names nor an image that has lost its trust are admitted during these faults of SWR."""
     with ServerProcess(folder, emulator.url, make_certificate(folder), LENIENT) as server:
         assert server.validate(LOST)["allowed"]
         emulator.state.set_tag("shop/web:1.0", is_trusted=False)
         emulator.state.faults.extend(faults)
-        time.sleep(1.1)  # the cache's time of what is trusted
+        time.sleep(1.1)  # the policy's ``cache.trusted``
         assert not any(look_up_slow_names(server))
         assert not server.validate(LOST)["allowed"]
 
 
 def test_slow_image_names_are_not_treated_as_outage(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault B4: neither they nor what has lost its trust are admitted, however lenient the policy."""
+    """Fault B4: neither they nor an image without trust are admitted, even under the most lenient policy."""
     check_that_nothing_is_admitted(emulator, tmp_path, [Fault("hang", match="/slow/")])
 
 
 def test_single_lost_control_request_is_not_outage(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault B4: an author may keep slow names in flight until one answer is lost by itself."""
+    """Fault B4: an author may keep slow names in flight until one control request is lost by itself."""
     faults = [Fault("hang", match="/slow/"), Fault("hang", match=PROBE, times=1)]
     check_that_nothing_is_admitted(emulator, tmp_path, faults)
 
 
 def test_slow_image_does_not_block_unproven_credential(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault B6: everybody waited for its end after each start and each new secret, and then for the next one."""
+    """Fault B6: after each start and each new secret, all lookups waited for its end, and then for the next
+    one.
+    """
     policy = "lookup: {timeout: 6s, retries: 0}\n"
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
         emulator.state.faults.append(Fault("hang", match="/slow/"))
@@ -84,7 +86,7 @@ def test_slow_image_does_not_block_unproven_credential(emulator: Emulator, tmp_p
 
 
 def test_swr_without_any_response_is_treated_as_outage(emulator: Emulator, tmp_path: Path) -> None:
-    """And lets be admitted what the policy says."""
+    """The policy's ``onLookupFailure`` then applies."""
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
         assert server.validate(LOST)["allowed"]
         emulator.state.faults.append(Fault("hang"))

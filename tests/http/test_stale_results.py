@@ -1,4 +1,4 @@
-"""SWR is down, and an earlier answer stands in: the webhook as users run it marks it wherever they look."""
+"""Stale answers while SWR is down: the installed program marks them in every output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK = "cache: {trusted: 1s}\n"
 
 
 def test_stale_result_is_marked_in_annotation_log_and_metric(emulator: Emulator, tmp_path: Path) -> None:
-    """And the fresh answer before it is not."""
+    """The fresh answer before it is not marked."""
     body = review({"containers": [{"name": "c", "image": TRUSTED}]})
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), QUICK) as server:
         fresh = server.validate(body)

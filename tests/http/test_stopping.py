@@ -1,4 +1,4 @@
-"""The end of a process: what is in flight is answered, and no call fails on the way to the next one."""
+"""Shutdown of a process: requests in progress are answered, and no call to its successor fails."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUICK = "lookup: {callsPerSecond: 1000}\n"
 
 
 def ask_all(server: ServerProcess, images: list[str]) -> tuple[list[threading.Thread], dict[str, object]]:
-    """Start a review of each image, each over a connection of its own; return threads and answers."""
+    """Start a review of each image, each over its own connection; return threads and answers."""
     answers: dict[str, object] = {}
 
     def ask(image: str, connection: http.client.HTTPSConnection) -> None:
@@ -63,7 +63,7 @@ def ask_all(server: ServerProcess, images: list[str]) -> tuple[list[threading.Th
 
 
 def test_response_in_progress_is_completed_after_sigterm(server: ServerProcess) -> None:
-    """Fault C1: whoever is slow to take it has the time that it has at other times, and not that of a request."""
+    """Fault C1: a slow reader has the usual time for a response, and not only that of a request."""
     assert server.process is not None
     with connect_slow_reader(server, server.context()) as sloth:
         sloth.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
@@ -78,7 +78,9 @@ def test_response_in_progress_is_completed_after_sigterm(server: ServerProcess) 
 
 
 def test_sigterm_completes_reviews_and_closes_idle_connections(emulator: Emulator, tmp_path: Path) -> None:
-    """25 idle clients and 50 reviews that wait for SWR: all answered right, gone in 5 s more, exit code 0."""
+    """25 idle clients and 50 reviews that wait for SWR: all answers are right, it exits within 5 s more with
+    code 0.
+    """
     expected = {f"slow/image-{index}:1": index % 3 > 0 for index in range(IN_FLIGHT)}
     for image, trusted in expected.items():
         emulator.state.set_tag(image, is_trusted=trusted)
@@ -124,7 +126,7 @@ def test_sigint_stops_at_once_without_traceback(server: ServerProcess) -> None:
 
 
 def test_stuck_clients_do_not_delay_shutdown(server: ServerProcess) -> None:
-    """Half a request has four seconds to become a whole one; silence has one and a half."""
+    """Half a request has four seconds to complete; a silent connection has one and a half."""
     stuck = [handshake(server) for _ in range(20)]
     for connection in stuck[:10]:
         connection.sendall(b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Le")
@@ -138,7 +140,7 @@ def test_stuck_clients_do_not_delay_shutdown(server: ServerProcess) -> None:
 
 
 def test_request_after_sigterm_is_answered(server: ServerProcess) -> None:
-    """On an open connection and on a new one: the endpoint may be known for a moment longer."""
+    """On an open and on a new connection, because the endpoint may be known for a moment longer."""
     assert server.process is not None
     waiting = server.connect()
     waiting.request("GET", "/healthz")
@@ -157,7 +159,7 @@ def test_request_after_sigterm_is_answered(server: ServerProcess) -> None:
 
 
 def test_request_received_while_worker_is_suspended_is_answered(server: ServerProcess) -> None:
-    """Until after the moment in which idle connections end, when nobody has looked at the socket yet."""
+    """The worker is suspended until after the moment at which idle connections are closed."""
     assert server.process is not None
     connection = server.connect()
     connection.request("GET", "/healthz")
@@ -177,7 +179,7 @@ def test_request_received_while_worker_is_suspended_is_answered(server: ServerPr
 
 
 def test_busy_connections_end_with_connection_close(server: ServerProcess) -> None:
-    """Twenty clients that ask without a pause: each hears by an answer that its connection ends."""
+    """Twenty clients send requests without a pause: an answer tells each that its connection ends."""
     body = review(pod(f"{HOST}/shop/web:1.0"))
     server.validate(body)
     ends: list[str] = []
@@ -208,9 +210,9 @@ def test_busy_connections_end_with_connection_close(server: ServerProcess) -> No
 
 
 class Load:
-    """Reviews without a pause, for as long as it is entered, over a pool that has seen a burst.
+    """Reviews without a pause, while the context is entered, over a pool that has seen a burst.
 
-    So most connections of the pool are idle, as they are in a cluster.
+    Therefore most connections of the pool are idle, as they are in a cluster.
     """
 
     CLIENTS, BURST = 3, 20
@@ -256,7 +258,7 @@ class Load:
 
 @contextlib.contextmanager
 def replica(folder: Path, emulator: Emulator, number: int) -> Iterator[ServerProcess]:
-    """One Pod of the Deployment; all have the same certificate."""
+    """Return one Pod of the Deployment; all have the same certificate."""
     below = folder / str(number)
     below.mkdir()
     certificate = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
@@ -267,17 +269,18 @@ def replica(folder: Path, emulator: Emulator, number: int) -> Iterator[ServerPro
 
 
 PRE_STOP = 1.0
-"""Seconds that stand for the chart's ``preStopSeconds``."""
+"""Seconds that represent the chart's ``preStopSeconds``."""
 
 LEAVES = [("during the pause", -PRE_STOP / 2), ("a moment after the signal", 0.5)]
 
 
 @pytest.mark.parametrize("offset", [case[1] for case in LEAVES], ids=[case[0] for case in LEAVES])
 def test_calls_succeed_during_rolling_update(emulator: Emulator, tmp_path: Path, offset: float) -> None:
-    """Two replicas under load, one after the other; ``offset`` is when an endpoint leaves, by its SIGTERM.
+    """Replace two replicas under load, one after the other; ``offset`` is when an endpoint leaves, by its
+    SIGTERM.
 
-    As the chart does it: a new replica joins once it is ready, the old one is deleted, its endpoint
-    leaves some time then, the pause of preStop passes, and SIGTERM comes.
+    The order is that of the chart: a new replica joins once it is ready, and the old one is deleted. Its
+    endpoint leaves some time later, the pause of preStop passes, and SIGTERM follows.
     """
     expected = {"shop/web:1.0": True, "shop/web:2.0": False, "shop/api:1.4": True, "shop/nosuch:1": False}
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Bytes to and from the webhook's port, as a client that keeps no rule would send them."""
+"""A raw client of the webhook's port, which can break every rule of the protocol."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from tests.support.serving import ServerProcess
 
 HELLO = bytes.fromhex("16030100c8010000c40303")
-"""How every ClientHello begins: a handshake record of 200 bytes, of which this is all."""
+"""The beginning of every ClientHello: a handshake record of 200 bytes, without the rest."""
 
 
 def connect(server: ServerProcess, timeout: float = 30.0) -> socket.socket:
-    """Return a TCP connection that says nothing yet."""
+    """Return a TCP connection over which nothing was sent."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=timeout)
 
 
@@ -25,13 +25,13 @@ def handshake(server: ServerProcess, context: ssl.SSLContext | None = None) -> s
 
 
 def reset(connection: socket.socket) -> None:
-    """Vanish: the other side gets a reset, as from a killed process or a firewall."""
+    """Reset the connection, as a killed process or a firewall does."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """Return everything until the other side closes; a reset is an end, too."""
+    """Return everything until the other side closes or resets."""
     data = bytearray()
     try:
         while piece := connection.recv(65536):
@@ -56,7 +56,7 @@ def read_answers(connection: socket.socket) -> list[Answer]:
 
 
 def split_answers(data: bytes) -> list[Answer]:
-    """Return the responses that ``data`` is made of; interim ones have no body."""
+    """Split ``data`` into responses; interim ones have no body."""
     answers = []
     while data:
         head, _, data = data.partition(b"\r\n\r\n")

@@ -1,1 +1,1 @@
-"""What operators see: metrics, alerts, dashboard and runbook, compared with the code."""
+"""Metrics, alerts, dashboard and runbook, compared with the code."""

@@ -1,4 +1,4 @@
-"""The audit in the cluster with something to show, in front of an API server of the test's own."""
+"""The audit in the cluster with findings, in front of the test's own API server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.cluster.lists import FakeCluster, pod
 
 @contextmanager
 def audited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rescanner]:
-    """Make two rounds, in the second of which an image has lost its trust, and serve what they found."""
+    """Run two rounds, the second after an image has lost its trust, and serve their metrics."""
     folder = folder / "audit"
     folder.mkdir()
     images = {"web": "shop/web:1.0", "api": "shop/api:1.4", "old": "shop/web:2.0", "gone": "shop/web:9.9"}

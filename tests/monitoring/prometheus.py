@@ -1,4 +1,4 @@
-"""A real Prometheus on the loopback address, for as long as a test needs it."""
+"""A real Prometheus on the loopback address, for the duration of a test."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ INTERVAL = "300ms"
 
 
 class Prometheus:
-    """Scrapes ``jobs`` (Prometheus's ``scrape_configs``) from when it is entered."""
+    """Scrapes ``jobs`` (Prometheus's ``scrape_configs``) while its context is entered."""
 
     def __init__(self, folder: Path, jobs: list[dict[str, Any]]) -> None:
-        """Write the configuration into ``folder``, where the data go, too."""
+        """Write the configuration into ``folder``, which also holds the data."""
         self.port = free_port()
         self._log = folder / "prometheus.log"
         self._data = folder / "prometheus"
@@ -34,10 +34,10 @@ class Prometheus:
         self._process: subprocess.Popen[bytes] | None = None
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the vector that an expression stands for now.
+        """Return the current vector of an expression.
 
         Raises:
-            AssertionError: Prometheus does not understand it.
+            AssertionError: Prometheus rejects the expression.
         """
         query = urllib.parse.urlencode({"query": expression})
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/v1/query?{query}")

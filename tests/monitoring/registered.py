@@ -1,4 +1,4 @@
-"""Which metrics there are, and their labels: the webhook's, and those that only the audit in the cluster has."""
+"""All registered metrics and their labels: the webhook's, and those of the audit in the cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sample_names() -> set[str]:
 
 
 def labels_by_sample() -> dict[str, tuple[str, ...]]:
-    """Return the labels of each metric by every name that it goes by: family and samples."""
+    """Return the labels of each metric by all of its names: family and samples."""
     found: dict[str, tuple[str, ...]] = {}
     for registry in registries():
         for metric, names in registry._collector_to_names.items():

@@ -1,4 +1,4 @@
-"""The alerts as the chart renders them, without a chart renderer."""
+"""The chart's alerts, rendered without Helm."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HEAD = """\
 
 
 def render_plain() -> str:
-    """Return the rule file for ``rule_files`` of a Prometheus, with a heading of its own."""
+    """Return the rule file for ``rule_files`` of a Prometheus, with its own heading."""
     rules = render_alerts()
     return HEAD + rules[rules.index("groups:") :]
 

@@ -1,4 +1,4 @@
-"""The alerts: Prometheus understands them, each fires when it should, and each is quiet otherwise."""
+"""Alerts: Prometheus accepts them, and each fires exactly when it should."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_plain_rule_file_matches_chart() -> None:
 
 @needs_promtool
 def test_alerts_evaluate_as_in_test_cases(tmp_path: Path) -> None:
-    """Prometheus's own evaluation of alerts.test.yaml."""
+    """Prometheus evaluates alerts.test.yaml."""
     (tmp_path / "alerts.yaml").write_text(render_alerts(), encoding="utf-8")
     shutil.copy(CASES, tmp_path)
     _run("test", "rules", CASES.name, folder=tmp_path)
@@ -57,7 +57,7 @@ def _named(text: str) -> set[str]:
 
 
 def test_every_alert_has_firing_and_inactive_case() -> None:
-    """A case with samples fires by their names; one without is quiet by its question's."""
+    """A case with samples fires by their names; a case without samples is inactive."""
     firing: set[str] = set()
     quiet: set[str] = set()
     for case in yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]:
@@ -86,7 +86,7 @@ def test_alert_has_severity_annotations_and_runbook_link(alert: dict[str, Any]) 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
 def test_alert_uses_existing_metrics_and_labels(alert: dict[str, Any]) -> None:
-    """A metric that is renamed does not leave an alert behind that never fires."""
+    """After a metric is renamed, an alert on the old name would never fire."""
     known = labels_by_sample()
     for name, matchers in re.findall(r"\b(swr_trust_\w+)(?:\{([^}]*)\})?", alert["expr"]):
         assert name in known

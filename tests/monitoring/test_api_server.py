@@ -1,4 +1,4 @@
-"""What a real API server counts of a webhook that cannot be called is what the alerts ask for."""
+"""The alerts use the metrics by which a real API server counts failed webhook calls."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.controlplane import ControlPlane
 from tests.monitoring.rules import FILES, WORDS, read_alerts
 from tests.support.serving import free_port, make_certificate
 
-PODS = "pods.swr-trust-webhook.monitoring.svc"  # of a namespace that no other test installs in
+PODS = "pods.swr-trust-webhook.monitoring.svc"  # of a namespace that no other test uses
 CONFIGURATION = "monitoring"
 Samples = dict[str, list[dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
 def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
-    """The labels of the API server's samples, by metric, after calls that failed both ways."""
+    """Return the labels of the API server's samples, by metric, after calls that failed both ways."""
     ca = make_certificate(tmp_path_factory.mktemp("nobody")).ca
     for policy in ("Fail", "Ignore"):
         _call_closed_port(control_plane, ca, policy)
     text = control_plane.kubectl("get", "--raw", "/metrics")
     samples: Samples = {}
-    # By hand: prometheus_client's parser adds a _total to counters that lack it.
+    # Parsed by hand, because prometheus_client's parser adds a _total to counters that lack it.
     for name, labels in re.findall(r"^(\w+)\{(.*)\} ", text, re.MULTILINE):
         found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if found.get("name") == PODS:
@@ -36,7 +36,7 @@ def counted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 
 def _call_closed_port(control_plane: ControlPlane, ca: Path, policy: str) -> None:
-    """Create Pods until the API server has called a port that nobody listens on."""
+    """Create Pods until the API server has called a port on which no process listens."""
     namespace = f"monitoring-{policy.lower()}"
     control_plane.make_namespace(namespace)
     control_plane.register_webhook(
@@ -69,7 +69,7 @@ def _asked() -> Iterator[tuple[str, str]]:
 
 
 def test_api_server_has_every_metric_and_label_of_alerts(counted: Samples) -> None:
-    """Names of metrics and labels are those of this Kubernetes."""
+    """The names of metrics and labels are those of this Kubernetes version."""
     asked = set(_asked())
     assert {name for name, _ in asked} == {
         "apiserver_admission_webhook_admission_duration_seconds_bucket",
@@ -83,13 +83,13 @@ def test_api_server_has_every_metric_and_label_of_alerts(counted: Samples) -> No
 
 
 def test_failed_calls_are_distinguished_from_denials(counted: Samples) -> None:
-    """A call that nobody answered is not ``no_error``, which is what a refusal is."""
+    """A call without an answer is not ``no_error``, which is the value for a denial."""
     samples = counted["apiserver_admission_webhook_rejection_count"]
     assert {sample["error_type"] for sample in samples} == {"calling_webhook_error"}
 
 
 def test_webhook_pattern_of_chart_matches_only_own_webhooks() -> None:
-    """As Prometheus compares: the whole value."""
+    """Prometheus compares the whole value."""
     assert re.fullmatch(WORDS["__WEBHOOKS__"], "pods.swr-trust-webhook.swr-trust.svc")
     assert re.fullmatch("pods[.].*", PODS)
     assert not re.fullmatch(WORDS["__WEBHOOKS__"], "pods.another.swr-trust.svc")

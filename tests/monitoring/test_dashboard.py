@@ -1,4 +1,4 @@
-"""The dashboard: a real Prometheus scrapes a webhook at work and answers every panel's question."""
+"""The dashboard: a real Prometheus scrapes a running webhook and answers the query of every panel."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ MAY_BE_EMPTY = re.compile(
     "swr_trust_credential_(fetches|paused)|swr_trust_events|swr_trust_snapshot|result=.failed."
     "|account_blocked|tag_list_used"
 )
-"""An access token is not fetched, no cluster takes Events or a snapshot, neither token nor certificate failed, and
-SWR neither blocks the account nor lacks the call for one tag."""
+"""The panels without data: an access token is not fetched, and no cluster receives Events or a snapshot. No
+token and no certificate failed. SWR neither blocks the account nor lacks the call for one tag.
+"""
 
 API_SERVER = """\
 apiserver_admission_webhook_admission_duration_seconds_bucket{name="pods.swr-trust-webhook.swr-trust.svc",le="0.5"} 9
@@ -45,7 +46,7 @@ apiserver_admission_webhook_admission_duration_seconds_bucket{name="pods.swr-tru
 apiserver_admission_webhook_rejection_count{name="pods.swr-trust-webhook.swr-trust.svc",error_type="calling_webhook_error"} 1
 apiserver_admission_webhook_fail_open_count{name="pods.swr-trust-webhook.swr-trust.svc"} 1
 """
-"""What the webhook is to an API server, as that one's /metrics says it."""
+"""The metrics of an API server about the webhook, as its /metrics has them."""
 
 
 class _ApiServer(http.server.BaseHTTPRequestHandler):
@@ -90,7 +91,7 @@ def _load(server: ServerProcess) -> None:
 
 
 def _cause_failures(server: ServerProcess, emulator: Emulator) -> None:
-    """Call what is not there, speak no HTTP, and open the breaker."""
+    """Call a missing path, send malformed HTTP, and open the breaker."""
     server.get("/nothing")
     connection = server.connect()
     connection.connect()
@@ -105,7 +106,7 @@ def _cause_failures(server: ServerProcess, emulator: Emulator) -> None:
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is absent")
 @pytest.mark.timeout(180)
 def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All questions are understood, and all but those about failed logins have an answer that is a number."""
+    """All queries are valid, and all except those about failed logins have a numeric answer."""
     certificate = make_certificate(tmp_path)
     audit = f"rules:\n  - {{name: odd is watched, images: ['{HOST}/shop/odd'], mode: audit}}\n"
     with (
@@ -147,7 +148,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             empty = []
             for title, expression in _expressions():
                 values = [float(item["value"][1]) for item in prometheus.query(_fill(expression))]
-                # No call failed to be timed at the API server: a quantile of nothing is no number.
+                # No failed call was timed at the API server, and a quantile of nothing is not a number.
                 if "apiserver" in expression:
                     assert values, expression
                 elif MAY_BE_EMPTY.search(expression):
@@ -161,7 +162,7 @@ def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_dashboard_shows_every_metric() -> None:
-    """A new metric is thought about; marks of changes count."""
+    """A new metric needs a panel or a mark of changes."""
     marks = [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
     shown = " ".join([*marks, *(expression for _, expression in _expressions())])
     names = [family.name for family in families() if family.name.startswith("swr_trust_")]
@@ -169,13 +170,15 @@ def test_dashboard_shows_every_metric() -> None:
 
 
 def test_dashboard_uses_existing_metrics() -> None:
-    """Nothing on it is misspelt."""
+    """No name on it is misspelled."""
     asked = set(re.findall(r"\b(?:swr_trust|process)_\w+", " ".join(e for _, e in _expressions())))
     assert asked - sample_names() == set()
 
 
 def test_panels_do_not_overlap_and_have_legends() -> None:
-    """Each square of the grid is one panel's; ids are unique; each panel has a title and a legend or one value."""
+    """Each square of the grid belongs to one panel; ids are unique; each panel has a title and a legend or
+    one value.
+    """
     taken: dict[tuple[int, int], str] = {}
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -194,7 +197,7 @@ def test_panels_do_not_overlap_and_have_legends() -> None:
 
 
 def test_every_used_dashboard_variable_is_defined() -> None:
-    """Grafana's own aside."""
+    """Grafana's own variables are exempt."""
     defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD)))
     assert {name for name in used if not name.startswith("__")} == defined

@@ -1,4 +1,4 @@
-"""What the webhook at work exposes is what Prometheus's own linter likes."""
+"""The exposed metrics pass Prometheus's own linter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_webhook_metrics_pass_promtool(server: ServerProcess) -> None:
 
 @needs_promtool
 def test_audit_metrics_pass_promtool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for the process that audits."""
+    """The same for the audit process."""
     with audited(tmp_path, monkeypatch) as rescanner:
         _check(rescanner.process.metrics.render())
 

@@ -1,4 +1,4 @@
-"""``docs/metrics.md`` and its translation name every metric with its type and labels, and no other."""
+"""``docs/metrics.md`` and its translation list exactly the registered metrics, with types and labels."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def _documented(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 @BOTH
 def test_every_metric_is_documented_with_type_and_labels(text: str) -> None:
-    """Nothing is missing, nothing is made up, and the labels stand in the code's order."""
+    """The labels are in the code's order."""
     assert _documented(text) == _in_code()
 
 
 @BOTH
 def test_metrics_are_documented_once(text: str) -> None:
-    """One row a metric."""
+    """Each metric has one row."""
     names = [row["name"] for row in ROW.finditer(text)]
     assert sorted(names) == sorted(set(names))
 
@@ -54,13 +54,13 @@ def test_metrics_are_documented_once(text: str) -> None:
 @BOTH
 @pytest.mark.parametrize("values", [Finding, Mode, TargetKind])
 def test_every_label_value_is_documented(text: str, values: type[Enum]) -> None:
-    """Whoever writes a query finds the words to compare with."""
+    """The author of a query finds every value there."""
     assert [value.value for value in values if f"`{value.value}`" not in text] == []
 
 
 @BOTH
 def test_every_operation_and_effect_is_documented(text: str) -> None:
-    """The same for what is no text in the code."""
+    """The same for values that are not strings in the code."""
     effects = [label for effect in Effect for label in (effect.decision_label, effect.image_label)]
     words = [*OPERATIONS, *effects]
     assert [word for word in words if f"`{word}`" not in text] == []

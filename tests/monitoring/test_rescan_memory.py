@@ -1,4 +1,4 @@
-"""The audit in the cluster takes no more memory in its tenth round than in its second."""
+"""The audit in the cluster uses no more memory in later rounds than in its second."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PODS = "/api/v1/pods"
 
 
 def web(name: str, namespace: str, image: str) -> dict[str, Any]:
-    """Return a Pod of SWR."""
+    """Return a Pod with an image of SWR."""
     return pod(name, namespace, f"{HOST}/{image}", uid="u-1")
 
 
 class Many:
-    """Ten thousand Pods of two thousand images, each page made as it is read."""
+    """Ten thousand Pods of two thousand images; each page is created when it is read."""
 
     PODS, IMAGES, PAGE = 10_000, 2_000, 250
 
@@ -48,7 +48,7 @@ class Many:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_over_audit_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """10,000 Pods, 2,000 images, 200 namespaces: the fourth round holds what the second one held."""
+    """10,000 Pods, 2,000 images, 200 namespaces: the fourth round uses as much as the second one."""
     facts: dict[str, TrustStatus] = {
         f"shop/app-{n}:1": TrustStatus.TRUSTED for n in range(Many.IMAGES) if n % 10
     }
@@ -58,7 +58,7 @@ def test_memory_does_not_grow_over_audit_rounds(tmp_path: Path, monkeypatch: pyt
 
 
 def check(rescanner: Rescanner, facts: dict[str, TrustStatus]) -> None:
-    """Make four rounds and look at what is held after each."""
+    """Run four rounds and measure the memory after each."""
     held = []
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""The runbook: every alert, finding and reason has its place in both languages, and links lead somewhere."""
+"""The runbook covers every alert, finding and reason in both languages, and its links are valid."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _anchors(text: str) -> set[str]:
 @BOTH
 @pytest.mark.parametrize("alert", [alert["alert"] for alert in read_alerts()])
 def test_every_alert_has_runbook_section_with_all_parts(text: str, alert: str) -> None:
-    """The parts stand in the same order everywhere, so that an operator finds them at once."""
+    """The parts have the same order everywhere, so that an operator finds them at once."""
     parts = re.findall(r"^\*\*(.+?)\*\*", _section(text, alert), re.MULTILINE)
     if text is TEXTS["runbook.md"]:
         assert parts == ["Meaning.", "Impact.", "Diagnosis.", "Mitigation."]
@@ -55,7 +55,7 @@ def test_every_alert_has_runbook_section_with_all_parts(text: str, alert: str) -
 
 @BOTH
 def test_every_alert_section_has_alert(text: str) -> None:
-    """No alert that was removed is explained."""
+    """A removed alert must not be explained."""
     named = [heading for heading in _headings(text) if heading.startswith("SwrTrust")]
     assert named == [alert["alert"] for alert in read_alerts()]
 
@@ -63,14 +63,14 @@ def test_every_alert_section_has_alert(text: str) -> None:
 @BOTH
 @pytest.mark.parametrize("finding", list(Finding))
 def test_every_finding_has_section_with_its_reasons(text: str, finding: Finding) -> None:
-    """The words of a refusal lead to a row, in the catalogue's order, and no row is made up."""
+    """The reasons of a denial lead to a row, in the catalog's order, and there are no other rows."""
     keys = [key for key in CATALOGUES["en"].what if key.partition("/")[0] == finding]
     assert _rows(_section(text, finding)) == keys
 
 
 @BOTH
 def test_every_unknown_reason_has_row(text: str) -> None:
-    """The reasons of the exceptions, too."""
+    """Including the reasons of the exceptions."""
     assert [reason for reason in get_args(UnknownReason) if f"unknown/{reason}" not in _rows(text)] == []
 
 
@@ -82,12 +82,11 @@ def test_every_request_error_has_row(text: str) -> None:
 
 @BOTH
 def test_runbook_link_anchors_exist(text: str) -> None:
-    """No anchor is missing."""
     assert sorted(set(re.findall(r"\]\(#([^)]+)\)", text)) - _anchors(text)) == []
 
 
 def test_translations_have_same_structure() -> None:
-    """As many sections, the same anchors, the same rows and the same commands."""
+    """The same number of sections, the same anchors, the same rows and the same commands."""
     english, chinese = TEXTS.values()
     assert len(_headings(english)) == len(_headings(chinese))
     assert _anchors(english) <= _anchors(chinese)

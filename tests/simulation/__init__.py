@@ -1,1 +1,1 @@
-"""What takes minutes and many replicas, on virtual time: the product's own code, the same each time."""
+"""Simulations of minutes and of many replicas on virtual time: the product's own code, reproducibly."""

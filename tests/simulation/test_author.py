@@ -1,11 +1,14 @@
-"""What the author of Pods can do against a healthy SWR: anything, and no image gets in by it.
+"""Simulated authors of Pods against a healthy SWR: no untrusted image is ever admitted.
 
-The product's own code on virtual time (``virtual.py``), from the review to the HTTP exchange: gate, lookup,
-cache, queues, rate, breaker, client, tag lists. SWR answers every call well within ``lookup.timeout``, and
-a call too many with 429. It fails about one organisation, the connection breaks about another, and about a
-third there is no answer at all. Now and then the answer to a control request is lost, but not to two in a row.
-Hypothesis draws what authors do: Pods of many names, repeated at any moment, with any timeout, from any
-namespace, of tags, of invented digests of a repository whose list is long, and of what SWR chokes on.
+The product's own code runs on virtual time (``virtual.py``), from the review to the HTTP exchange: validator,
+lookup, cache, queues, rate limiter, breaker, client, tag lists. SWR answers every call well within
+``lookup.timeout``, and a call above its limit with 429. It fails for one organization, the connection breaks
+for another, and for a third there is no answer at all. Sometimes the answer to a control request is lost, but
+not to two in a row.
+
+Hypothesis draws the actions of authors: Pods of many names, repeated at any moment, with any timeout, from
+any namespace. They use tags, invented digests of a repository whose list is long, and images for which SWR
+fails.
 
 Faults B1 to B5 and B9 were found by hand; each of them is an example here, too.
 """
@@ -45,7 +48,7 @@ from webhook.trust.lookup import TrustLookup
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 LOST = "shop/lost:1"
-"""Was trusted, and SWR says so no longer."""
+"""An image that SWR no longer reports as trusted, although it did before."""
 
 NEVER = "shop/never:1"
 KEPT = "quiet/web:1"
@@ -55,14 +58,14 @@ LONG_LIST = 13
 """Pages of the list of ``shop/large``."""
 
 BETWEEN_LOSSES = 10.0
-"""Seconds between two answers that SWR loses, or they would be an outage."""
+"""Seconds between two answers that SWR loses; with less it would be an outage."""
 
 TRUSTED = 60.0
 NAMES = itertools.count()
 
 
 class HealthySwr:
-    """Implements ``Transport``: SWR as it answers on a good day, each call after ``seconds``."""
+    """Implements ``Transport``: a healthy SWR, in which each call takes ``seconds``."""
 
     def __init__(self, clock: VirtualTime, seconds: float, quota: int) -> None:
         self._clock = clock
@@ -75,7 +78,7 @@ class HealthySwr:
         self._lost_at = -math.inf
 
     def lose_control_request(self) -> None:
-        """Do not answer the next control request, where none was lost a moment ago."""
+        """Drop the answer to the next control request, unless one was lost a moment ago."""
         self._losing = self._clock.now >= self._lost_at + BETWEEN_LOSSES
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
@@ -120,7 +123,7 @@ def _answer(status: int, body: object) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Limits:
-    """The operator's settings, how long SWR takes for a call, and how many it answers in a second."""
+    """The operator's settings, the time of a call to SWR, and SWR's calls per second."""
 
     calls_per_second: float = 50.0
     concurrency: int = 128
@@ -131,7 +134,7 @@ class Limits:
 
 
 class SwrEnvironment:
-    """One replica, its authors and what they got."""
+    """One replica, its authors and their decisions."""
 
     def __init__(self, clock: VirtualTime, limits: Limits) -> None:
         self.clock = clock
@@ -154,7 +157,7 @@ class SwrEnvironment:
         return self.swr
 
     def create(self, *images: str, namespace: str = "shop", timeout: int = 10) -> None:
-        """Create a Pod as a dry run, and check what is said of it once it is."""
+        """Create a Pod as a dry run, and check the decision when it is there."""
         review = request(pod(*(f"{HOST}/{image}" for image in images)), namespace=namespace, dryRun=True)
 
         def decide() -> None:
@@ -165,7 +168,7 @@ class SwrEnvironment:
         self.clock.spawn(decide)
 
     def lose_trust(self) -> None:
-        """See LOST and KEPT admitted, then let LOST lose its trust and its freshness here."""
+        """Admit LOST and KEPT, then revoke the trust in LOST and let its record become stale."""
         self.create(LOST)
         self.create(KEPT, namespace="quiet")
         self.clock.run(10.0)
@@ -175,7 +178,7 @@ class SwrEnvironment:
         self.clock.run(TRUSTED + 1.0)
 
     def check(self) -> None:
-        """No image was admitted that SWR did not call trusted then or within ``cache.trusted``."""
+        """Assert that no image was admitted that SWR did not trust then or within ``cache.trusted``."""
         for at, images, decision in self.decisions:
             if not decision.allowed:
                 continue
@@ -186,7 +189,7 @@ class SwrEnvironment:
 
 @contextmanager
 def world(limits: Limits) -> Iterator[SwrEnvironment]:
-    """A replica on virtual time."""
+    """Return a replica on virtual time."""
     before = random.getstate()
     with pytest.MonkeyPatch.context() as patch:
         clock = VirtualTime()
@@ -196,7 +199,7 @@ def world(limits: Limits) -> Iterator[SwrEnvironment]:
 
 
 def new_names(count: int, organization: str = "shop") -> list[str]:
-    """Return names that nobody has asked about."""
+    """Return names that have not been looked up."""
     return [f"{organization}/n{next(NAMES)}:1" for _ in range(count)]
 
 
@@ -206,12 +209,15 @@ def new_digests(count: int, repository: str = "shop/large") -> list[str]:
 
 
 Action = tuple[Any, ...]
-"""``flood`` (Pods, names each, namespace), ``digests`` (how many, repository), ``choke`` (organisation, names), ``lose`` (not an author, but what they may wait for), ``try`` (image, how often, pause between,
-timeout, names before it, namespace), ``wait`` (seconds)."""
+"""The actions of an author, by name with their arguments. ``flood``: Pods, names each, namespace.
+``digests``: how many, repository. ``choke``: organization, names. ``lose`` is not an author's, but one may
+wait for it. ``try``: image, how often, pause between, timeout, names before it, namespace. ``wait``:
+seconds.
+"""
 
 
 def act(there: SwrEnvironment, action: Action) -> None:
-    """Do one thing that authors can do."""
+    """Do one action of an author."""
     match action:
         case ("flood", pods, names, namespace):
             for _ in range(pods):
@@ -251,7 +257,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 5.0, 30.0])),
 )
 LIMITED = frozenset({"choke", "cut", "hang", "quiet", "shop"})
-"""The organisations of a policy that names all of them: SWR answers about none of the first three."""
+"""The organizations of a policy that names all of them: SWR does not answer about the first three."""
 
 LIMITS = st.builds(
     Limits,
@@ -322,7 +328,9 @@ B4_BY_ONE_LIST = (
 @example(*B4_BY_ONE_LOSS)
 @example(*B4_BY_ONE_LIST)
 def test_author_cannot_get_untrusted_image_admitted(limits: Limits, actions: list[Action]) -> None:
-    """Faults B1 to B4: not by floods, timing, names, digests or namespaces, however lenient the policy."""
+    """Faults B1 to B4: floods, timing, names, digests and namespaces have no effect, even under a lenient
+    policy.
+    """
     with world(limits) as there:
         there.lose_trust()
         for action in actions:
@@ -332,7 +340,7 @@ def test_author_cannot_get_untrusted_image_admitted(limits: Limits, actions: lis
 
 
 def test_digests_of_long_list_do_not_open_breaker() -> None:
-    """Fault B4: what depends on the image's repository says nothing about the endpoint."""
+    """Fault B4: a failure that depends on the image's repository says nothing about the endpoint."""
     with world(Limits(seconds=0.3)) as there:
         there.lose_trust()
         for _ in range(3):
@@ -369,7 +377,9 @@ def test_failing_image_names_do_not_prolong_outage(organization: str) -> None:
 
 
 def test_image_shared_with_long_pod_is_answered_by_own_namespace_queue() -> None:
-    """Fault B5: whoever joins a lookup waits in a queue of their own and not in that of who asked first."""
+    """Fault B5: a lookup that is joined waits in the queue of each namespace, not only in that of the
+    first.
+    """
     with world(Limits(calls_per_second=10)) as there:
         for _ in range(5):
             there.create(*new_names(100), timeout=30)
@@ -382,7 +392,7 @@ def test_image_shared_with_long_pod_is_answered_by_own_namespace_queue() -> None
 
 
 def test_flood_of_one_namespace_does_not_fill_queue() -> None:
-    """Fault B9: a namespace has a bound of its own below the one for all."""
+    """Fault B9: each namespace has a limit below the one for all."""
     quiet = new_names(5, "quiet")
     with world(Limits(calls_per_second=2)) as there:
         for _ in range(120):

@@ -1,4 +1,4 @@
-"""However many images are asked about, memory stays as it is."""
+"""Memory does not grow with the number of looked-up images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webhook.trust.settings import CacheSettings, LookupSettings
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
-    """A virtual clock under everything that asks and waits."""
+    """Return a virtual clock for all lookups and waits."""
     before = random.getstate()
     clock = VirtualTime()
     clock.install(monkeypatch, seed=3)
@@ -46,7 +46,7 @@ class Quick:
 
 
 def test_completed_lookups_leave_only_bounded_cache(clock: VirtualTime) -> None:
-    """No flight, no queue, no namespace, no worker."""
+    """No pending lookup, queue, namespace or worker is left."""
     settings = CacheSettings(max_entries=100)
     source = Quick(clock)
     rate = LookupSettings(calls_per_second=1000)
@@ -64,7 +64,9 @@ def test_completed_lookups_leave_only_bounded_cache(clock: VirtualTime) -> None:
 
 
 def grow(count: int, settings: CacheSettings, mark: int, measure: Callable[[], int]) -> tuple[int, int]:
-    """Fill a cache with so many trusted, refused, heard and lost images; measure at the mark and in the end."""
+    """Fill a cache with so many trusted, refused, imported and revoked images; measure at the mark and at the
+    end.
+    """
     clock = FakeClock()
     cache = RecordCache(settings, clock)
     before = 0
@@ -83,7 +85,7 @@ def grow(count: int, settings: CacheSettings, mark: int, measure: Callable[[], i
 
 
 def test_full_cache_does_not_grow() -> None:
-    """Neither with trusted nor with refused images, nor with what other replicas heard."""
+    """This covers trusted and refused images, and imported entries of other replicas."""
     tracemalloc.start()
     try:
         before, after = grow(
@@ -95,7 +97,7 @@ def test_full_cache_does_not_grow() -> None:
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process has (proc(5))."""
+    """Return the resident bytes of this process (proc(5))."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -103,6 +105,6 @@ def resident() -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_million_images_do_not_increase_memory() -> None:
-    """With the default bound of ten thousand of each kind."""
+    """With the default limit of ten thousand of each kind."""
     before, after = grow(1_000_000, CacheSettings(), 200_000, resident)
     assert after - before < 10_000_000

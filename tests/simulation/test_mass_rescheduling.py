@@ -1,14 +1,15 @@
-"""A node group is lost: 80 replicas, 1,000 Pods at once, and an SWR that allows 50 calls a second.
+"""A node group is lost: 80 replicas, 1,000 Pods at once, and an SWR that allows 50 calls per second.
 
-Everything from the review to the call is the product's own code, on virtual time (``virtual.py``):
-gate, lookup, cache, single flight, queues, rate, back-off, breaker. Only the call itself is made up.
+The product's own code runs on virtual time (``virtual.py``), from the review to the call: validator, lookup,
+cache, single flight, queues, rate limiter, back-off, breaker. Only the call itself is simulated.
 
-What the model leaves out: the API server and the network before us, and whatever time the webhook's own
-work takes; TLS and connections to SWR; the traffic of images that run already, which refreshes them; a
-controller that creates Pods in growing batches, which asks less at once than here; kubectl and client-go
-that try again several times by themselves before a controller hears of it, which is the same pause; nodes
-that pull. SWR's limit is a window of a second whose surplus is refused at once and costs no quota; that a real
-one is like this is not documented. Replicas know nothing: no memory of before, no snapshot.
+The model leaves out the API server and the network before the webhook, the webhook's own processing time, and
+TLS and connections to SWR. It leaves out the traffic of running images, which refreshes them, and nodes that
+pull. It leaves out a controller that creates Pods in growing batches, which sends fewer reviews at once than
+here. It leaves out the retries of kubectl and client-go before a controller sees the error, which are the
+same pause. SWR's limit is a window of a second; calls above it are rejected at once and cost no quota. The
+documentation of SWR does not say whether its limit is like this. Replicas start with empty caches and without
+a snapshot.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LIMIT = 300.0
 
 
 class Quota:
-    """Implements ``TrustSource``: SWR with so many answers a second, and a complaint for each call more."""
+    """Implements ``TrustSource``: an SWR with so many answers per second, and a 429 for each further call."""
 
     def __init__(self, clock: VirtualTime, per_second: int, retry_after: float | None) -> None:
         self._clock = clock
@@ -59,7 +60,7 @@ class Quota:
 
 
 class RetryingPods:
-    """Pods that try to be created, each at a replica of its own each time, until they are."""
+    """Pods that are retried, each time at another replica, until they are created."""
 
     def __init__(self, clock: VirtualTime, source: Quota, replicas: int) -> None:
         self._clock = clock
@@ -71,7 +72,7 @@ class RetryingPods:
         ]
 
     def create(self, images: list[str]) -> None:
-        """Try as a controller does: again after the pause it is told, as long as that may help."""
+        """Retry as a controller does: after the pause in the answer, while a retry may succeed."""
         while True:
             deadline = Deadline.after(time_to_decide("timeout=5s"))
             began = self._clock.now
@@ -87,7 +88,7 @@ class RetryingPods:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
-    """A virtual clock under everything that asks and waits."""
+    """Return a virtual clock for all lookups and waits."""
     before = random.getstate()
     clock = VirtualTime()
     clock.install(monkeypatch, seed=7)
@@ -104,10 +105,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
 def test_1000_pods_are_admitted_within_five_minutes(
     clock: VirtualTime, distinct: int, each: int, retry_after: float | None
 ) -> None:
-    """Whatever images they have in common, and however long SWR says to wait.
+    """For any number of shared images, and any Retry-After of SWR.
 
-    It takes half a minute to a minute and a half. Where the pauses of all replicas end together, most
-    Pods are still waiting after five minutes: SWR's seconds go unused, and then all come at once.
+    It takes half a minute to a minute and a half. If the pauses of all replicas ended together, most Pods
+    would still wait after five minutes: SWR's quota would be unused, and then exceeded.
     """
     source = Quota(clock, QUOTA, retry_after)
     crowd = RetryingPods(clock, source, REPLICAS)

@@ -1,4 +1,4 @@
-"""A flood of cold images: what it leaves to other namespaces, other accounts and the images in use.
+"""A flood of cold images leaves a share to other namespaces, other accounts and the images in use.
 
 The product's own code on virtual time (``virtual.py``); SWR takes 100 ms for each call and has no limit.
 """
@@ -26,7 +26,7 @@ REVIEW = 4.0
 
 
 class RetryingClient:
-    """Implements ``TrustSource``: every image is trusted, every answer takes as long."""
+    """Implements ``TrustSource``: every image is trusted, and every answer takes the same time."""
 
     def __init__(self, clock: VirtualTime, seconds: float = 0.1) -> None:
         self._clock = clock
@@ -44,7 +44,7 @@ class RetryingClient:
 
 
 class Cluster:
-    """One replica, and namespaces that ask it."""
+    """One replica, and namespaces that send reviews to it."""
 
     def __init__(self, clock: VirtualTime) -> None:
         self.clock = clock
@@ -54,21 +54,21 @@ class Cluster:
     def look_up(
         self, namespace: str, image: str, where: Registry | None = None
     ) -> tuple[LookupResult, float]:
-        """Ask about an image of the namespace's organisation; return the answer and the seconds it took."""
+        """Look up an image of the namespace's organization; return the answer and the seconds it took."""
         began = self.clock.now
         query = TrustQuery(where or registry(), namespace, image, "1")
         (answer,) = self.lookup.look_up([LookupRequest(query, None, namespace)], Deadline.after(REVIEW))
         return answer, self.clock.now - began
 
     def ask_now(self, namespace: str, image: str) -> LookupResult:
-        """Ask, and let time pass until the answer is there."""
+        """Start a lookup, and advance the clock until its answer is there."""
         answers: list[LookupResult] = []
         self.clock.spawn(lambda: answers.append(self.look_up(namespace, image)[0]))
         self.clock.run(REVIEW + 0.001)
         return answers[0]
 
     def flood(self, namespace: str, reviews: int = 500) -> None:
-        """Ask about ever new images, with so many reviews at any time."""
+        """Look up new images continuously, with so many reviews at any time."""
 
         def go_on(number: int) -> None:
             count = 0
@@ -82,7 +82,7 @@ class Cluster:
             self.clock.spawn(lambda number=number: go_on(number))  # type: ignore[misc]
 
     def each(self, seconds: float, act: Callable[[int], None]) -> None:
-        """Do something again and again, beside everything else."""
+        """Repeat a function beside all other work."""
 
         def go_on() -> None:
             for count in range(1_000_000):
@@ -94,7 +94,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A replica on virtual time."""
+    """Return a replica on virtual time."""
     before = random.getstate()
     clock = VirtualTime()
     clock.install(monkeypatch, seed=11)
@@ -103,7 +103,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def test_flood_of_one_namespace_leaves_others_their_share(cluster: Cluster) -> None:
-    """A cold image of a quiet namespace is known within a second, whatever the noisy one asks for."""
+    """A cold image of a quiet namespace is known within a second, regardless of the load of the noisy one."""
     answers: list[tuple[LookupResult, float]] = []
     cluster.flood("noisy")
     cluster.clock.run(10)
@@ -116,7 +116,7 @@ def test_flood_of_one_namespace_leaves_others_their_share(cluster: Cluster) -> N
 
 @pytest.mark.slow
 def test_images_in_use_stay_fresh_during_flood(cluster: Cluster) -> None:
-    """A tenth of the calls is theirs: a hundred images are refreshed ahead, and nobody waits for them."""
+    """They have a tenth of the calls: a hundred images are refreshed early, and no review waits for them."""
     late: list[float] = []
 
     def use(count: int) -> None:
@@ -133,7 +133,7 @@ def test_images_in_use_stay_fresh_during_flood(cluster: Cluster) -> None:
 
 
 def test_flood_does_not_cause_stale_results(cluster: Cluster) -> None:
-    """Whoever can use up our own limit could choose when SWR is not asked: nothing stands in for that."""
+    """An author who can use up our own limit could otherwise choose when SWR is not queried."""
     cluster.ask_now("noisy", "revoked")
     cluster.clock.run(120)
     cluster.flood("noisy", 2000)
@@ -145,7 +145,7 @@ def test_flood_does_not_cause_stale_results(cluster: Cluster) -> None:
 
 
 def test_unresponsive_endpoint_does_not_delay_cached_answers(cluster: Cluster) -> None:
-    """With a thousand reviews waiting for it, and as many behind them."""
+    """A thousand reviews wait for it, and as many behind them."""
     other = registry(endpoint="https://other.example.com")
     cluster.ask_now("quiet", "used")
     cluster.source.seconds = 1e9
@@ -161,7 +161,7 @@ def test_unresponsive_endpoint_does_not_delay_cached_answers(cluster: Cluster) -
 
 
 def test_reviews_waiting_for_unresponsive_endpoint_end_at_deadline(cluster: Cluster) -> None:
-    """And none is forgotten."""
+    """Every review is answered."""
     cluster.source.seconds = 1e9
     took: list[float] = []
     for index in range(1000):
@@ -173,7 +173,7 @@ def test_reviews_waiting_for_unresponsive_endpoint_end_at_deadline(cluster: Clus
 
 @pytest.mark.parametrize("trouble", ["flood", "throttled"])
 def test_accounts_at_one_endpoint_do_not_affect_each_other(cluster: Cluster, trouble: str) -> None:
-    """Two accounts share a host: each has its own rate and its own pauses."""
+    """Two accounts share a host: each has its own rate limit and its own pauses."""
     other = registry(credentials=CredentialSettings("token", token_file="/etc/swr/other"))
     if trouble == "flood":
         cluster.flood("noisy")

@@ -1,8 +1,8 @@
-"""Time that passes only when everybody waits: real code of many processes, in one thread, the same each time.
+"""Virtual time that advances only when all greenlets wait: many processes in one thread, reproducibly.
 
-What would be a thread is a greenlet. It runs until it sleeps or waits; then the clock jumps to whoever is
-next. The code under test is the product's: only what it takes from ``time`` and ``threading`` is replaced,
-and it holds no lock while it waits.
+Each thread is a greenlet. It runs until it sleeps or waits; then the clock jumps to the next wake-up. The
+code under test is the product's. Only its ``time`` and ``threading`` are replaced, and it holds no lock while
+it waits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ START = 1_000_000.0
 
 
 class VirtualTime:
-    """A clock with everything that happens on it; stands in for the module ``time``, too."""
+    """A clock with all its pending wake-ups; also replaces the module ``time``."""
 
     def __init__(self) -> None:
         self.now = START
@@ -43,16 +43,16 @@ class VirtualTime:
     monotonic = time
 
     def sleep(self, seconds: float) -> None:
-        """Let others run until so much time has passed."""
+        """Let other greenlets run until so much time has passed."""
         self._at(seconds, getcurrent().switch)
         self._hub.switch()
 
     def spawn(self, work: Callable[[], object], name: str = "") -> None:
-        """Begin something that runs beside everything else."""
+        """Start a greenlet."""
         self._at(0.0, lambda: greenlet(work, self._hub).switch())
 
     def run(self, seconds: float) -> None:
-        """Let so much time pass, and happen what is due meanwhile."""
+        """Advance the clock by so much time, and run everything that is due."""
         ends = self.now + seconds
         while self._queue and self._queue[0][0] <= ends:
             self.now, _, happen = heapq.heappop(self._queue)
@@ -64,7 +64,7 @@ class VirtualTime:
         return VirtualEvent(self)
 
     def install(self, patch: pytest.MonkeyPatch, seed: int) -> None:
-        """Put all that asks, waits and limits on this clock; draw the same numbers in each run."""
+        """Put all lookups, waits and limits on this clock; draw the same random numbers in each run."""
         limiter = functools.partial(RateLimiter, clock=self.monotonic, sleep=self.sleep)
         breaker = functools.partial(CircuitBreaker, clock=self.monotonic)
         patch.setattr("webhook.deadlines.time", self)
@@ -94,7 +94,7 @@ class VirtualTime:
 class VirtualThreading:
     """The module ``threading`` on a virtual clock, as far as lookups need it."""
 
-    Lock = staticmethod(threading.Lock)  # nobody waits while holding one
+    Lock = staticmethod(threading.Lock)  # no greenlet waits while it holds one
 
     def __init__(self, clock: VirtualTime) -> None:
         self._clock = clock

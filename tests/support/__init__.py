@@ -1,1 +1,1 @@
-"""What the tests share: fakes, builders, servers, and what they put around the program that they start."""
+"""Shared test code: fakes, builders, servers and wrappers around the programs that tests start."""

@@ -1,4 +1,4 @@
-"""A TCP balancer as kube-proxy is one, and a client of it as kube-apiserver is one."""
+"""A TCP balancer that behaves like kube-proxy, and a client that behaves like kube-apiserver."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Self
 
 
 class Balancer:
-    """Takes each new connection to the next of its endpoints; open ones stay where they are.
+    """Sends each new connection to the next of its endpoints; open connections keep theirs.
 
-    That is what the rules of kube-proxy do: an endpoint that leaves gets no new connections, and a
-    client's pooled connection to it lives on.
+    The rules of kube-proxy do the same: an endpoint that is removed gets no new connections, and a client's
+    pooled connection to it stays open.
     """
 
     def __init__(self, *ports: int) -> None:
@@ -35,7 +35,7 @@ class Balancer:
             self._endpoints.append(port)
 
     def remove(self, port: int) -> None:
-        """Send it no new connection any more."""
+        """Send no more new connections to this endpoint."""
         with self._lock:
             self._endpoints.remove(port)
 
@@ -88,12 +88,12 @@ class Balancer:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Carry bytes until one side ends, and let the other know."""
+    """Copy bytes until one side ends, then end the other side."""
     try:
         while data := source.recv(65536):
             sink.sendall(data)
     except OSError:
-        # Torn down, not ended in order: so is the other side.
+        # Reset, not closed in order: reset the other side, too.
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -105,10 +105,9 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 class ApiServerClient:
     """Calls a webhook as kube-apiserver's Go client does.
 
-    Connections are kept, at most 25 idle ones, the one used last is used first, and one that the
-    server has closed meanwhile is thrown away unused. A POST that was written is never repeated:
-    what breaks after that is a failed call. (client-go ``transport/cache.go``, Go ``net/http``
-    ``persistConn.shouldRetryRequest``.)
+    At most 25 idle connections are kept. The most recently used one is used first. One that the server has
+    closed in the meantime is dropped unused. A POST that was written is never repeated: an error after that
+    is a failed call. (client-go ``transport/cache.go``, Go ``net/http`` ``persistConn.shouldRetryRequest``.)
     """
 
     MAX_IDLE = 25
@@ -122,7 +121,7 @@ class ApiServerClient:
         self.opened = 0
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Return status and body of a POST of JSON; raises ``OSError`` or ``HTTPException`` where it fails."""
+        """Return status and body of a POST of JSON; raises ``OSError`` or ``HTTPException`` if it fails."""
         connection = self._take()
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
@@ -163,7 +162,7 @@ class ApiServerClient:
 
 
 def _has_ended(connection: Any) -> bool:
-    """Whether the server has closed it: an idle connection has nothing else to say but new tickets."""
+    """Whether the server has closed it. An idle connection receives nothing else but new session tickets."""
     if not select.select([connection], [], [], 0)[0]:
         return False
     connection.setblocking(False)

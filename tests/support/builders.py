@@ -1,4 +1,4 @@
-"""Builders of policies, requests and answers for tests: what matters in a line, the rest by default."""
+"""Builders of policies, requests and answers; a test names only the values that matter to it."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def exemption(
 
 
 class FakeAnswers:
-    """Answers by image, in the form ``organisation/repository:tag`` or ``...@sha256:...``.
+    """Trust answers by image, keyed by ``organization/repository:tag`` or ``...@sha256:...``.
 
-    A value is a status, a whole record, a failure, or any Answer; what is not listed is missing.
-    ``asked`` lists every question in order.
+    A value is a status, a whole record, a failure, or any Answer; an image that is not listed is missing.
+    ``asked`` lists every lookup in order.
     """
 
     def __init__(
@@ -151,11 +151,11 @@ def request(*args: Any, **kwargs: Any) -> AdmissionRequest:
 
 
 def make_validator(current: Policy | None = None, **facts: Any) -> tuple[Validator, FakeAnswers]:
-    """Return a validator and the answers it uses; ``facts`` maps images to what SWR says."""
+    """Return a validator and the answers it uses; ``facts`` maps images to SWR's answers."""
     answers = FakeAnswers(facts.get("facts", {}))
     chosen = current if current is not None else policy()
     return Validator(lambda: chosen, answers, clock=lambda: NOW), answers
 
 
 SOON = Deadline(1e9)
-"""A deadline that never comes."""
+"""A deadline that is never reached."""

@@ -1,4 +1,4 @@
-"""Addresses of the loopback interface that swallow connection attempts, as a firewall does."""
+"""Loopback addresses that drop connection attempts, as a firewall does."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Self
 
 
 class DeadAddress:
-    """A listening socket whose queue is full: Linux drops every further SYN without an answer."""
+    """A listening socket with a full queue: Linux drops every further SYN without an answer."""
 
     def __init__(self, address: str, port: int = 0) -> None:
-        """Listen on ``address``; port 0 is a free one."""
+        """Listen on ``address``; port 0 selects a free one."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         self._listener.bind((address, port))
@@ -28,7 +28,7 @@ class DeadAddress:
                 break
 
     def revive(self) -> socket.socket:
-        """Take everybody from the queue: the address answers again. Returns the listening socket."""
+        """Empty the queue, so that the address answers again. Returns the listening socket."""
         self._listener.listen(16)
         for filler in self._fillers[:-1]:
             self._listener.accept()[0].close()

@@ -1,4 +1,4 @@
-"""Hand-written stand-ins for what is slow or far away."""
+"""Hand-written fakes of slow or remote dependencies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Turns(Unlimited):
 
 
 class FakeClock:
-    """Time that passes when told to."""
+    """A clock that advances only by ``tick``."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -39,7 +39,7 @@ class FakeClock:
         return self.now
 
     def tick(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now += seconds
 
 
@@ -63,7 +63,7 @@ class FakeTrustSource:
                 raise LookupTimeout("the fake did not answer in time", fault=Fault.REGISTRY)
             fact = self.facts.get(image, TrustStatus.MISSING)
             if isinstance(fact, TrustLookupError):
-                fact.is_counted = False  # each call fails anew
+                fact.is_counted = False  # raise a new exception for each call
                 raise fact
         if isinstance(fact, TrustRecord):
             return fact
@@ -73,7 +73,7 @@ class FakeTrustSource:
 
 @dataclass
 class FakeTransport:
-    """Implements ``Transport``: answers from a list, the last one again and again."""
+    """Implements ``Transport``: returns answers from a list, and then repeats the last one."""
 
     answers: list[HttpResponse | TrustLookupError]
     sent: list[HttpRequest] = field(default_factory=list)
@@ -92,7 +92,7 @@ class FakeTransport:
 
 @dataclass
 class FakeCredential:
-    """Implements ``Credential`` and keeps what it was told."""
+    """Implements ``Credential`` and records the calls."""
 
     renewable: bool = False
     told: list[str] = field(default_factory=list)
@@ -119,9 +119,9 @@ class FakeCredential:
 
 
 class FakeApi:
-    """The Kubernetes API as far as Secrets need it, in memory.
+    """The part of the Kubernetes API that Secrets need, in memory.
 
-    ``before_write`` is called once, right before the next write: what it does, somebody else did.
+    ``before_write`` is called once, right before the next write. It simulates a write by another client.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class FakeApi:
         return self._write(path, obj, obj["metadata"]["resourceVersion"])
 
     def put(self, path: str, obj: dict[str, Any]) -> None:
-        """Store an object whatever is there."""
+        """Store an object, also over an existing one."""
         self.writes += 1
         meta = {**obj["metadata"], "resourceVersion": str(self.writes)}
         self.objects[path] = {**copy.deepcopy(obj), "metadata": meta}
@@ -178,7 +178,7 @@ class FakeApi:
 
 
 class RecorderSpy(Recorder):
-    """Keeps the arguments of every call."""
+    """Records the arguments of every call."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[object, ...]] = []

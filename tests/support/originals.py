@@ -1,7 +1,8 @@
-"""Looks through the running program for what gevent should have replaced, and was kept by somebody before.
+"""Find references to standard library objects that were taken before gevent replaced them.
 
-``ServerProcess(..., inject="tests.support.originals")`` does so in the process that serves, once a file is there
-that ``ORIGINALS_REPORT`` names with ``.ask`` behind it; the answer is written to the file itself.
+``ServerProcess(..., inject="tests.support.originals")`` searches in the serving process. The search starts
+when a file exists whose name is the value of ``ORIGINALS_REPORT`` followed by ``.ask``. The answer is written
+to the file without that suffix.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ DELIBERATE: Final = frozenset(
 """Modules of the product that take an original by ``gevent.monkey.get_original`` on purpose."""
 
 _FOREIGN: Final = ("gevent", "greenlet", "_gevent", "tests.support.originals")
-"""gevent keeps the originals to work with them."""
+"""gevent keeps the originals because it uses them."""
 
 
 def find(originals: dict[int, str]) -> Iterator[str]:
-    """Yield where an original is kept: in a module, a class, or the defaults of a function."""
+    """Yield each place that holds an original: a module, a class, or the defaults of a function."""
     import sys
 
     standard = sys.stdlib_module_names
@@ -56,7 +57,7 @@ def find(originals: dict[int, str]) -> Iterator[str]:
         for key, value in list(vars(module).items()):
             if id(value) in originals and not key.startswith("__"):
                 yield f"{name}.{key} is {originals[id(value)]}"
-    gc.unfreeze()  # the program hides from the collector all that lives to its end
+    gc.unfreeze()  # the program freezes all long-lived objects, which hides them from the collector
     for obj in gc.get_objects():
         if isinstance(obj, types.FunctionType):
             yield from _in_function(obj, originals, standard)

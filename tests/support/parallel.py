@@ -1,12 +1,13 @@
-"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--processes N] [PYTEST OPTIONS]``.
+"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--processes N] [PYTEST
+OPTIONS]``.
 
-Each worker collects all tests and then takes one file after another from a common queue. The tests that share a
-control plane are one entry of the queue, because they would disturb one another: one entry for the chart, whose
-releases deny Pods, and one for all others. Tests marked ``alone`` measure time or memory. One worker runs them at
-the end, when all others have ended.
+Each worker collects all tests and then takes one file after another from a common queue. The tests that share
+a control plane are one entry of the queue, because they would disturb one another. There is one entry for the
+chart, whose releases deny Pods, and one for all others. Tests marked ``alone`` measure time or memory. One
+worker runs them at the end, when all others have ended.
 
-pytest-xdist is not used because its workers depend on native threads: with the standard library patched by gevent,
-as the product and its tests run, it ends with an internal error.
+pytest-xdist is not used because its workers depend on native threads. It ends with an internal error if
+gevent has patched the standard library, as in the product and its tests.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import pytest
 _FOLDER: Final = "TEST_QUEUE"
 _NAME: Final = "TEST_WORKER"
 _MAX_SILENCE: Final = 600.0
-"""Seconds without a result after which a worker hangs; a test has 120 unless it says otherwise."""
+"""Seconds without a result after which a worker counts as hung; a test has 120 unless it says otherwise."""
 
 _MAX_END: Final = 15.0
 """Seconds that a worker has to end after its last test. It waits for threads that a test has left."""
@@ -202,7 +203,7 @@ class Run:
                     stderr=log,
                     stdin=subprocess.DEVNULL,
                     env={**environment, _FOLDER: str(folder), _NAME: name},
-                    process_group=0,  # processes that a worker leaves are killed with it
+                    process_group=0,  # processes that a worker leaves behind are killed with its group
                 )
             self._heard[name] = self._begun
             self._counts[name] = Counter()
@@ -334,7 +335,7 @@ def _processes() -> int:
 
 
 class _Terminated(BaseException):
-    """The run was told to end."""
+    """The run received SIGTERM."""
 
 
 def main() -> int:
@@ -355,7 +356,7 @@ def main() -> int:
         try:
             run.follow()
         except (KeyboardInterrupt, _Terminated):
-            with contextlib.suppress(KeyboardInterrupt, _Terminated):  # told twice, it does not wait
+            with contextlib.suppress(KeyboardInterrupt, _Terminated):  # do not wait after a second signal
                 run.stop()
             run.summary(own.durations)
             print("INTERRUPTED")

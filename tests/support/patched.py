@@ -1,4 +1,4 @@
-"""Importing this patches the standard library, as every command of the program does before anything else."""
+"""Patch the standard library on import, as every command of the program does first."""
 
 from __future__ import annotations
 

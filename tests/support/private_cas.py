@@ -1,4 +1,4 @@
-"""Certificates as private CAs issue them: some that curl and kubectl accept, some that they refuse."""
+"""Certificates of private CAs: some that curl and kubectl accept, some that they reject."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES: Final = ("localhost", "127.0.0.1", "swr-api.example.com")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which extensions a certificate has. The defaults are those of RFC 5280."""
+    """The extensions of a certificate. The defaults are those of RFC 5280."""
 
     names: tuple[str, ...] = ()
     ca: bool | None = None
@@ -109,7 +109,7 @@ def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The certificates of a server and those that its clients trust."""
+    """The certificates of a server, and those that its clients trust."""
 
     trusted: bytes
     chain: bytes
@@ -124,7 +124,7 @@ class Site:
 
     @classmethod
     def self_signed(cls, leaf: Recipe = LEAF) -> Self:
-        """Return a server whose own certificate is what clients trust."""
+        """Return a server with a self-signed certificate that clients trust."""
         server = issue(leaf)
         return cls(server.pem, server.pem, server.key_pem)
 
@@ -137,7 +137,7 @@ class Site:
         return cls(root.pem if trust_root else middle.pem, server.pem + middle.pem, server.key_pem)
 
     def server_context(self, folder: Path) -> SSLContext:
-        """Return the server's side; writes ``chain.pem`` and ``key.pem`` into ``folder``."""
+        """Return the TLS context of the server; writes ``chain.pem`` and ``key.pem`` into ``folder``."""
         chain, key = folder / "chain.pem", folder / "key.pem"
         chain.write_bytes(self.chain)
         key.write_bytes(self.key)
@@ -173,7 +173,7 @@ ACCEPTED: Final[dict[str, MakeSite]] = {
     "intermediate without keyUsage": lambda: Site.with_intermediate(_WITHOUT_KEY_USAGE),
     "trusted intermediate without its root": lambda: Site.with_intermediate(trust_root=False),
 }
-"""Servers that curl and kubectl accept, by what is unusual about them."""
+"""Servers that curl and kubectl accept, by their unusual property."""
 
 REFUSED: Final[dict[str, tuple[MakeSite, str]]] = {
     "another CA of the same name": (
@@ -219,7 +219,7 @@ REFUSED: Final[dict[str, tuple[MakeSite, str]]] = {
         "unsuitable certificate purpose",
     ),
 }
-"""Servers that curl and kubectl refuse, with OpenSSL's reason."""
+"""Servers that curl and kubectl reject, with OpenSSL's reason."""
 
 
 class HttpsServer(TlsServer):

@@ -1,4 +1,4 @@
-"""What a process takes of its machine: memory, threads, descriptors."""
+"""Resource use of a process: memory, threads, file descriptors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.serving import ServerProcess
 
 @dataclass(frozen=True, slots=True)
 class ProcessStats:
-    """One look at a process; ``resident`` is in MiB."""
+    """One measurement of a process; ``resident`` is in MiB."""
 
     resident: float
     threads: int
@@ -21,7 +21,7 @@ class ProcessStats:
 
 
 def find_worker(server: ServerProcess) -> int:
-    """Return the process that serves, the one child of gunicorn's arbiter."""
+    """Return the serving process, the only child of gunicorn's arbiter."""
     assert server.process is not None
     pid = server.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
@@ -30,7 +30,7 @@ def find_worker(server: ServerProcess) -> int:
 
 
 def read_process_stats(pid: int) -> ProcessStats:
-    """Return what a process takes now."""
+    """Return the current resource use of a process."""
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     )
@@ -38,7 +38,7 @@ def read_process_stats(pid: int) -> ProcessStats:
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
             links.append(str(entry.readlink()))
-        except FileNotFoundError:  # closed meanwhile
+        except FileNotFoundError:  # closed in the meantime
             continue
     return ProcessStats(
         resident=int(status["VmRSS"].split()[0]) / 1024,

@@ -30,10 +30,10 @@ SCOPE: Final = (
     "charts/*/values.yaml",
     "webhook/**/*.py",
 )
-"""What is checked, as glob patterns."""
+"""The files that are checked, as glob patterns."""
 
 PENDING: Final = ("webhook/**/*.py",)
-"""What of it is not checked yet, as glob patterns. This list only shrinks."""
+"""The files in scope that are not checked yet, as glob patterns. This list only shrinks."""
 
 MAX_WORDS: Final = 30
 """The longest sentence. CONTRIBUTING.md asks for 25 words; a few more are tolerated."""
@@ -145,7 +145,7 @@ ENGLISH_RULES: Final = (
         "At least 3.",
     ),
     _rule(r"\bin (?:its|their) stead\b", 'write "instead"', "It is used in its stead.", "Use it instead."),
-    # Code has no feelings and is no person.
+    # Code has no feelings and is not a person.
     _rule(
         r"\b(?:im)?patien(?:t|tly|ce)\b|\bpolite(?:ly)?\b|\brude\b",
         "name the mechanism: a timeout, a limit, a retry",
@@ -342,7 +342,7 @@ READERS: Final = {".md": read_markdown, ".py": read_python, ".yaml": read_commen
 
 
 def check(block: Block) -> Iterator[Problem]:
-    """Yield what breaks a rule in a block of prose, by the rules of its language."""
+    """Yield the problems of a block of prose, by the rules of its language."""
     is_chinese = CHINESE.search(block.text)
     for rule in CHINESE_RULES if is_chinese else ENGLISH_RULES:
         for match in rule.pattern.finditer(block.text):

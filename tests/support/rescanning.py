@@ -1,4 +1,4 @@
-"""The audit in the cluster, made round by round in the test's own process."""
+"""The audit in the cluster, run round by round in the test's own process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ GROUP_OF: Final = {"openreports.io": (OPEN,), "wgpolicyk8s.io": (WG,)}
 
 
 def rights(owner: str = OWNER) -> list[dict[str, Any]]:
-    """Return every right that the audit needs; a test takes each away, another finds them in the chart."""
+    """Return every right that the audit needs. One test removes each in turn, another finds them in the
+    chart.
+    """
     report_verbs = ["list", "create", "patch", "delete"]
     return [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
@@ -51,7 +53,7 @@ RIGHTS: Final = rights()
 
 @contextmanager
 def marked(emulator: Emulator, image: str, *, trusted: bool) -> Iterator[None]:
-    """Let SWR say of ``organisation/repository:tag`` that it is trusted, or not, for a while."""
+    """Let SWR report ``organization/repository:tag`` as trusted, or not, inside the context."""
     emulator.state.set_tag(image, is_trusted=trusted)
     try:
         yield
@@ -69,10 +71,10 @@ class _Kept(logging.Handler):
 
 
 class Rescanner:
-    """An ``AuditProcess`` whose rounds a test makes itself."""
+    """An ``AuditProcess`` whose rounds are started by the test."""
 
     def __init__(self, folder: Path, endpoint: str, kubeconfig: Path, **options: Any) -> None:
-        """Ask SWR at ``endpoint``; keep the policy in ``folder``."""
+        """Query SWR at ``endpoint``; keep the policy in ``folder``."""
         token = folder / "token"
         token.write_text("emulator-token\n", encoding="utf-8")
         self.config = folder / "policy.yaml"
@@ -84,7 +86,7 @@ class Rescanner:
         logger.addHandler(self._kept)
         logger.setLevel(logging.INFO)
         logs = Logging(LineLog(io.StringIO(), "json", logging.ERROR), RepeatFilter())
-        # The rate of rounds is tested elsewhere. Here it would be most of the time.
+        # The rate of rounds is tested elsewhere. Here it would be most of the running time.
         with patch("webhook.app.audit_rounds.CALLS_PER_SECOND", 1000.0):
             self.process = AuditProcess(
                 RescanOptions(str(self.config), 3600.0, kubeconfig=str(kubeconfig), **{**chosen, **options}),
@@ -92,21 +94,21 @@ class Rescanner:
             )
 
     def round(self) -> bool:
-        """Make a round; return whether it saw everything and all reports are written."""
+        """Run one round; return whether it was complete and all reports were written."""
         return self.process.rounds.run(self.process.policy.current)
 
     def forget(self) -> None:
-        """Forget what SWR said: an hour passes between two rounds."""
+        """Drop the cached answers of SWR, as if an hour had passed between two rounds."""
         self.process.trust.lookup.retain(())
 
     def forget_fresh(self) -> None:
-        """Let what SWR said be too old to answer by itself, and young enough to stand in."""
+        """Make the cached answers of SWR stale: too old to be fresh, and young enough to be served stale."""
         lookup = self.process.trust.lookup
         now = time.time()
         lookup._clock = lookup._cache._clock = lambda: now + 3600.0
 
     def write_events(self) -> None:
-        """Write the Events that wait."""
+        """Write the queued Events."""
         assert self.process.events is not None
         self.process.events.flush()
 
@@ -121,7 +123,7 @@ class Rescanner:
         writer.flush()
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that have these labels, 0.0 where there is none."""
+        """Return the sum of a metric's samples that have these labels, 0.0 if there is none."""
         return sum(
             float(line.rpartition(" ")[2])
             for line in self.process.metrics.render().decode().splitlines()
@@ -130,7 +132,7 @@ class Rescanner:
         )
 
     def said(self) -> str:
-        """Return everything that was logged."""
+        """Return all log lines as text."""
         return "\n".join(self._kept.lines)
 
     def __enter__(self) -> Self:

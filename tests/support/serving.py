@@ -1,4 +1,4 @@
-"""The webhook as users run it: a process of its own over TLS, and a small client for it."""
+"""The webhook as users run it: a separate process with TLS, and a small client."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COMMAND = [str(Path(sys.executable).with_name("swr-trust"))]
 """The installed program, as users run it."""
 
 _HANDSHAKES = threading.BoundedSemaphore(50)
-"""A thousand handshakes in one loop end together, and that may be after the time that the server gives each."""
+"""A thousand handshakes in one loop end together, which may be later than the server's limit for each."""
 
 _ports = random.Random(os.urandom(16))
-"""Hypothesis seeds the common one, and two processes would draw the same."""
+"""Hypothesis seeds the shared generator, and two processes would then draw the same ports."""
 
 POLICY = """\
 apiVersion: swr-trust/v1
@@ -47,7 +47,7 @@ credentials: {{kind: token, tokenFile: {token}}}
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A serving certificate on disk, and the authority that vouches for it."""
+    """A serving certificate on disk, and the CA that signed it."""
 
     certificate: Path
     key: Path
@@ -55,7 +55,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path, *names: str) -> Certificate:
-    """Write a new authority and a certificate of it for ``names``."""
+    """Create a CA and a certificate of it for ``names``."""
     ca = trustme.CA()
     files = Certificate(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
     write_pair(ca, files, *names)
@@ -64,7 +64,7 @@ def make_certificate(folder: Path, *names: str) -> Certificate:
 
 
 def write_pair(ca: trustme.CA, files: Certificate, *names: str) -> None:
-    """Write a new certificate and key of an authority, valid for 90 days."""
+    """Write a new certificate and key signed by a CA, valid for 90 days."""
     ends = dt.datetime.now(dt.UTC) + dt.timedelta(days=90)
     issued = ca.issue_cert(*(names or ("localhost", "127.0.0.1")), not_after=ends)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -72,10 +72,10 @@ def write_pair(ca: trustme.CA, files: Certificate, *names: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on.
+    """Return a loopback port on which no process listens.
 
-    It is below those that the kernel gives to connections (32768 and up), and each process draws its own: until
-    the port is listened on, neither a connection nor a test in another process takes it.
+    It is below the ports that the kernel gives to connections (32768 and up), and each process draws its own.
+    Until the port is listened on, neither a connection nor a test in another process takes it.
     """
     while True:
         port = _ports.randrange(10_000, 32_768)
@@ -95,7 +95,7 @@ def is_free(port: int) -> bool:
 
 
 def injecting(module: str) -> dict[str, str]:
-    """Return the environment in which the installed program is changed by the hooks of a module."""
+    """Return the environment in which the hooks of a module change the installed program."""
     folders = [ROOT / "tests" / "support" / "inject", ROOT]
     return {"SWR_TRUST_INJECT": module, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
@@ -161,7 +161,7 @@ class ServerProcess:
         raise AssertionError(f"the webhook did not become ready:\n{self.logs()}")
 
     def certificate_arguments(self) -> list[str]:
-        """Return the options that say where the certificate comes from."""
+        """Return the options that name the source of the certificate."""
         return ["--tls-cert", str(self.certificate.certificate), "--tls-key", str(self.certificate.key)]
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 30.0) -> int:
@@ -171,7 +171,7 @@ class ServerProcess:
         return self.process.wait(timeout)
 
     def logs(self) -> str:
-        """Return everything the process wrote."""
+        """Return all output of the process."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def log_lines(self) -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ class ServerProcess:
         return [json.loads(line) for line in self.logs().splitlines() if line.startswith("{")]
 
     def context(self) -> ssl.SSLContext:
-        """Return the TLS settings of a client that trusts the authority."""
+        """Return the TLS settings of a client that trusts the CA."""
         return ssl.create_default_context(cafile=str(self.certificate.ca))
 
     def connect(self, timeout: float = 30.0) -> http.client.HTTPSConnection:
@@ -211,7 +211,7 @@ class ServerProcess:
         return response
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that have these labels, 0.0 where there is none."""
+        """Return the sum of a metric's samples that have these labels, 0.0 if there is none."""
         total = 0.0
         for line in self.get("/metrics")[1].decode().splitlines():
             if line.startswith((f"{name} ", f"{name}{{")) and all(
@@ -231,6 +231,6 @@ class ServerProcess:
             return
         if self.process.poll() is None:
             self.stop(signal.SIGKILL)
-        # A worker whose loop stands still does not see that its parent has gone.
+        # A worker whose loop is blocked does not notice that its parent has ended.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: references that are valid, and strings that nearly are."""
+"""Hypothesis strategies for valid image references and for strings that are nearly valid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def references(draw: st.DrawFn) -> str:
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> str:
-    """Return a valid reference with something done to it."""
+    """Return a valid reference with one change."""
     text = draw(references())
     position = draw(st.integers(0, len(text)))
     insert = draw(

@@ -1,4 +1,4 @@
-"""An HTTP proxy that is spoken to over TLS; it makes tunnels to one port of the loopback address."""
+"""An HTTP proxy with a TLS listener; it tunnels to one port of the loopback address."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.support.tls_serving import TlsServer
 
 
 class TlsProxy(TlsServer):
-    """Notes the hosts it is asked for in ``tunnels``, and connects each to the same ``target``."""
+    """Records the requested hosts in ``tunnels``, and connects each to the same ``target``."""
 
     def __init__(self, context: SSLContext | None, target: int) -> None:
-        """Listen on a free port; without ``context`` it is spoken to in plain HTTP."""
+        """Listen on a free port; without ``context``, in plain HTTP."""
         self.tunnels: list[str] = []
         outer = self
 

@@ -1,4 +1,4 @@
-"""A server of the loopback address that is spoken to over TLS, or in plain text, while it is entered."""
+"""A context manager that runs a loopback server with TLS or in plain text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Self
 
 
 class TlsServer:
-    """Lets a handler answer each connection in a thread of its own."""
+    """Lets a handler answer each connection in its own thread."""
 
     def __init__(self, handler: type[BaseRequestHandler], context: SSLContext | None) -> None:
-        """Listen on a free port; without ``context`` it is spoken to in plain text."""
+        """Listen on a free port; without ``context``, in plain text."""
 
         class Server(ThreadingTCPServer):
             daemon_threads = True
@@ -22,12 +22,13 @@ class TlsServer:
                 if context is None:
                     handler(request, client_address, self)
                     return
-                # Here, not in the accepting thread: a client that refuses must not stop the others.
+                # Here, not in the accepting thread: a client that rejects the certificate must not stop the
+                # others.
                 with context.wrap_socket(request, server_side=True) as wrapped:
                     handler(wrapped, client_address, self)
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """Ignore it: some tests are about clients that refuse the certificate."""
+                """Ignore errors, because some tests use clients that reject the certificate."""
 
         self._server = Server(("127.0.0.1", 0), handler)
         self.port: int = self._server.server_address[1]

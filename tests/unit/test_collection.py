@@ -1,4 +1,4 @@
-"""The suite itself: tests are collected with Python alone, and those of a module are found by its name."""
+"""The suite itself: collection needs only Python, and each module's tests are found by its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.serving import ROOT
 
 @pytest.mark.slow
 def test_suite_is_collected_without_any_tool(tmp_path: Path) -> None:
-    """Fault A3: one module that ran Helm while it was collected ended the whole run."""
+    """Fault A3: one module that ran Helm during the collection ended the whole run."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--quiet"],
         cwd=ROOT,
@@ -94,12 +94,13 @@ ELSEWHERE = {
     "trust/pending_lookup": "unit/trust/test_registry_queue",
     "trust/records": "unit/trust/test_cache",
 }
-"""Modules whose tests are not found under their name: they are tested together with another module, or only in a
-started program or on an API server. The file is the first one to read."""
+"""Modules whose tests have another name: they are tested together with another module, or only in a started
+program or on an API server. The file is the first one to read.
+"""
 
 
 def defines_behavior(module: Path) -> bool:
-    """Whether a module has a function, or a class with a method that is more than ``...``."""
+    """Return whether a module has a function, or a class with a method that is more than ``...``."""
     functions = [
         node
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
@@ -109,7 +110,7 @@ def defines_behavior(module: Path) -> bool:
 
 
 def _is_declaration(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether there is nothing but a docstring, ``...``, or the assignments of a constructor."""
+    """Return whether it contains only a docstring, ``...``, or the assignments of a constructor."""
     return all(
         (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))
         or (function.name == "__init__" and isinstance(step, ast.Assign | ast.AnnAssign))
@@ -118,7 +119,7 @@ def _is_declaration(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def test_tests_of_a_module_are_found_by_its_name() -> None:
-    """``webhook/trust/cache.py`` is tested by ``tests/unit/trust/test_cache.py``, or the list says where."""
+    """``tests/unit/trust/test_cache.py`` tests ``webhook/trust/cache.py``, or the list names another file."""
     package, tests = ROOT / "webhook", ROOT / "tests"
     modules = {
         str(path.relative_to(package).with_suffix(""))

@@ -1,4 +1,4 @@
-"""Deadlines that end the work itself."""
+"""Deadlines that interrupt the work itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhook.swr.transport import PooledTransport
 
 
 def test_block_that_waits_too_long_is_interrupted() -> None:
-    """The work itself ends, not only the waiting for it."""
+    """The work itself ends, not only the wait for it."""
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded), timeout_at(Deadline.after(0.05)):
         time.sleep(10)
@@ -40,7 +40,7 @@ def test_block_that_fails_in_time_keeps_its_error() -> None:
 
 
 def test_block_that_never_waits_is_not_interrupted() -> None:
-    """Whatever it has done is complete."""
+    """Its result is complete."""
     with timeout_at(Deadline.after(0)):
         result = sum(range(1000))
     assert result == 499500
@@ -48,7 +48,7 @@ def test_block_that_never_waits_is_not_interrupted() -> None:
 
 @pytest.mark.parametrize("error", [OSError, None], ids=["another-error", "nothing"])
 def test_timeout_that_the_block_swallows_is_raised(error: type[Exception] | None) -> None:
-    """What was interrupted may look complete, such as a response whose headers were cut."""
+    """An interrupted result may look complete, such as a response with incomplete headers."""
 
     def swallow() -> None:
         try:
@@ -114,7 +114,7 @@ def _trickle(connection: socket.socket, answer: bytes) -> None:
 
 @pytest.fixture
 def listening() -> Iterator[Callable[[bytes], str]]:
-    """Servers on the loopback address, by what they begin to answer."""
+    """Return servers on the loopback address, by the beginning of their answers."""
     listeners: list[socket.socket] = []
 
     def listen(answer: bytes) -> str:
@@ -146,7 +146,7 @@ HANGING = {
 
 @pytest.mark.parametrize("case", HANGING)
 def test_interrupted_exchange_leaves_no_connection(listening: Callable[[bytes], str], case: str) -> None:
-    """Wherever it hangs, it ends by its deadline, and no descriptor is left for as long as its error is kept."""
+    """It ends by its deadline at any stage, and no descriptor is left while its error is kept."""
     url, proxy, answer = HANGING[case]
     host = listening(answer)
     transport = PooledTransport(proxy=proxy.format(host) if proxy is not None else None)
@@ -169,7 +169,7 @@ def test_interrupted_exchange_leaves_no_connection(listening: Callable[[bytes], 
 
 
 def test_interrupted_connection_is_not_used_again(listening: Callable[[bytes], str]) -> None:
-    """The rest of its response would be taken for the response to the next request."""
+    """The rest of its response would be read as the response to the next request."""
     host = listening(BODY + b"x" * 50_000)
     transport = PooledTransport()
     for _ in range(2):

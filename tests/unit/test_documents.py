@@ -1,4 +1,4 @@
-"""The documents: both languages have the same structure and the same commands."""
+"""Documents: both languages have the same structure and the same commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def headings(path: Path) -> list[tuple[int, str]]:
 
 @functools.cache
 def anchors(path: Path) -> set[str]:
-    """Return what a link into a document can name: its headings as code hosts spell them, and its marks."""
+    """Return the possible link targets in a document: its headings as code hosts spell them, and its
+    anchors.
+    """
     found: dict[str, int] = {}
     names: set[str] = set(re.findall(r'<a id="([^"]+)">', read(path)))
     for _, text in headings(path):
@@ -56,13 +58,13 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 
 def english(twin: Path) -> Path:
-    """Return the path of what a Chinese document is a translation of."""
+    """Return the path of the English original of a Chinese document."""
     return twin.with_name(twin.name.replace(".zh-CN.md", ".md"))
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)
 def test_translation_has_same_structure_as_original(twin: Path) -> None:
-    """As many headings of each level in the same order, as many rows of tables, as many points."""
+    """The same number of headings of each level in the same order, of table rows and of list items."""
 
     def shape(path: Path) -> tuple[list[int], int, int]:
         text = prose(path)
@@ -74,7 +76,7 @@ def test_translation_has_same_structure_as_original(twin: Path) -> None:
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)
 def test_translation_has_same_commands_and_files(twin: Path) -> None:
-    """Comments apart."""
+    """Except for comments."""
     languages = {"sh", "yaml", "json"}
     shown, original = (
         [block for block in blocks(path) if block[0] in languages] for path in (twin, english(twin))
@@ -83,7 +85,7 @@ def test_translation_has_same_commands_and_files(twin: Path) -> None:
 
 
 def test_user_documents_exist_in_both_languages() -> None:
-    """Decisions, and what contributors read, are English."""
+    """Decisions, and documents for contributors, are in English only."""
     users = [path for path in DOCUMENTS if path.parent in (Path(), Path("docs")) and path not in TWINS]
     assert [
         str(path)
@@ -93,7 +95,7 @@ def test_user_documents_exist_in_both_languages() -> None:
 
 
 def test_each_document_links_to_its_translation() -> None:
-    """Near its top, both ways."""
+    """Near its top, in both directions."""
     for twin in TWINS:
         for path, other in ((twin, english(twin)), (english(twin), twin)):
             assert f"]({other.name})" in read(path)[:900], path

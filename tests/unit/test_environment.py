@@ -1,4 +1,4 @@
-"""The Python that ``make`` builds its environment with: which one is chosen, and what is said if there is none."""
+"""The Python with which ``make`` builds its environment, and the message if there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOOLS = ("bash", "sh", "sort", "sed", "grep", "tail", "head", "cut", "cat", "dir
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder for the PATH with the tools that the scripts use, and no Python."""
+    """Return a folder for the PATH with the tools that the scripts use, and without a Python."""
     path = tmp_path / "bin"
     path.mkdir()
     for tool in TOOLS:
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def install(path: Path, version: str) -> None:
-    """Make a Python that knows its version and nothing else; without a version it fails like a pyenv shim."""
+    """Create a Python that only prints its version; without a version it fails like a pyenv shim."""
     path.parent.mkdir(parents=True, exist_ok=True)
     answer = (
         f'case $2 in *executable*) printf "{version}\\t$0\\n" ;; *) echo {version.rpartition(".")[0]} ;; esac'
@@ -51,7 +51,7 @@ def run(script: str, folder: Path, *arguments: str, **environment: str) -> subpr
 
 
 def pythons(folder: Path, **environment: str) -> list[tuple[str, str]]:
-    """Return what ``.ci/pythons`` lists."""
+    """Return the output of ``.ci/pythons``."""
     done = subprocess.run(
         [str(folder / "sh"), str(ROOT / ".ci" / "pythons")],
         env={"PATH": str(folder), **environment},
@@ -64,21 +64,21 @@ def pythons(folder: Path, **environment: str) -> list[tuple[str, str]]:
 
 
 def test_pythons_are_listed_oldest_first_and_each_version_once(folder: Path) -> None:
-    """By number: 3.9 would be the newest by letter, and ``python3`` is one of the others."""
+    """By number: 3.9 would be the newest in text order, and ``python3`` is one of the others."""
     for name, version in (("python3.13", "3.13.0"), ("python3.11", "3.11.10"), ("python3", "3.11.10")):
         install(folder / name, version)
     assert pythons(folder) == [("3.11.10", "python3.11"), ("3.13.0", "python3.13")]
 
 
 def test_shim_that_fails_is_not_listed(folder: Path) -> None:
-    """Fault A2: it exists for every version that pyenv has, and works for the selected one only."""
+    """Fault A2: it exists for every version that pyenv has, and works only for the selected one."""
     install(folder / "python3.13", "")
     install(folder / "python3.12", "3.12.1")
     assert pythons(folder) == [("3.12.1", "python3.12")]
 
 
 def test_versions_of_pyenv_are_listed(folder: Path) -> None:
-    """Whether they are selected or not."""
+    """Whether or not they are selected."""
     root = folder.parent / "pyenv"
     install(root / "versions" / "3.13.0" / "bin" / "python", "3.13.0")
     install(root / "shims" / "python3.13", "")

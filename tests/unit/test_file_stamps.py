@@ -1,4 +1,4 @@
-"""Whether files have changed."""
+"""Detection of changed files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from webhook.file_stamps import FileWatcher, read_stamp
 
 
 def test_change_is_reported_once(tmp_path: Path) -> None:
-    """Of any of the files, by content, replacement, removal or creation."""
+    """For each of the files: content, replacement, removal and creation."""
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("1", encoding="utf-8")
     watcher = FileWatcher([str(one), str(other)])
@@ -21,7 +21,7 @@ def test_change_is_reported_once(tmp_path: Path) -> None:
 
 
 def test_file_behind_a_symbolic_link_is_compared(tmp_path: Path) -> None:
-    """A ConfigMap volume replaces a link on the way to its files."""
+    """A ConfigMap volume replaces a link on the path of its files."""
     for version in ("a", "b"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "file").write_text("same", encoding="utf-8")

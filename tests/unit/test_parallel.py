@@ -1,4 +1,4 @@
-"""Several pytest processes report like one: nothing is lost, nothing runs twice, and nothing outlives them."""
+"""The parallel runner reports like one pytest process: each test runs once, and no process is left."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(folder: Path, conftest: str = "", **files: str) -> tuple[int, str]:
 
 
 def test_results_of_all_workers_are_in_one_summary(tmp_path: Path) -> None:
-    """With every failure in full, what was skipped and why, and the slowest tests."""
+    """With every failure in full, the skipped tests with their reasons, and the slowest tests."""
     code, output = run(
         tmp_path,
         one="def test_good(): pass\ndef test_bad(): print('seen'); assert 1 + 1 == 3",
@@ -80,7 +80,7 @@ def test_results_of_all_workers_are_in_one_summary(tmp_path: Path) -> None:
 
 
 def test_run_without_failure_is_good(tmp_path: Path) -> None:
-    """Whatever order the workers take the files in."""
+    """In any order of the files."""
     code, output = run(tmp_path, **{f"n{number}": "def test_good(): pass" for number in range(9)})
     assert code == 0, output
     assert " 9 passed in " in output
@@ -94,7 +94,7 @@ def test_file_that_cannot_be_collected_fails_the_run(tmp_path: Path) -> None:
 
 
 def test_worker_that_dies_fails_the_run_and_is_named_with_its_test(tmp_path: Path) -> None:
-    """The other one does what is left."""
+    """The other worker runs the remaining tests."""
     dies = "import os, pytest\n@pytest.mark.slow\ndef test_dies(): os._exit(7)\ndef test_lost(): pass"
     code, output = run(tmp_path, dies=dies, **{f"n{number}": "def test_good(): pass" for number in range(5)})
     assert code == 1, output
@@ -103,7 +103,7 @@ def test_worker_that_dies_fails_the_run_and_is_named_with_its_test(tmp_path: Pat
 
 
 def test_worker_that_does_not_end_fails_the_run_and_names_the_thread(tmp_path: Path) -> None:
-    """A plain run of pytest would wait for it for ever."""
+    """A plain run of pytest would wait for it without end."""
     leaves = """\
         import threading, time
         def wait_for_ever():
@@ -117,7 +117,7 @@ def test_worker_that_does_not_end_fails_the_run_and_names_the_thread(tmp_path: P
 
 
 def test_tests_marked_alone_run_when_nothing_else_does(tmp_path: Path) -> None:
-    """And all of them in one process."""
+    """All of them run in one process."""
     note = """\
         import os, pathlib, time, pytest
         @pytest.mark.parametrize('number', range(3))
@@ -134,7 +134,7 @@ def test_tests_marked_alone_run_when_nothing_else_does(tmp_path: Path) -> None:
 
 
 def test_files_of_the_cluster_run_in_one_process(tmp_path: Path) -> None:
-    """There is one control plane: a fixture of the whole run is made once for them, and ends with them."""
+    """There is one control plane: a fixture of the whole run is created once for them, and ends with them."""
     plane = """\
         import os, pytest
         def note(text):

@@ -1,4 +1,4 @@
-"""Public names: users' queries, alerts, manifests and scripts depend on them, so none changes silently.
+"""Public names are stable, because queries, alerts, manifests and scripts of users depend on them.
 
 The tables are literal. A deliberate change of a name changes its table, the changelog and the documents.
 """
@@ -121,7 +121,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
         },
     ),
 }
-"""Keys by what has them, with the function that writes them."""
+"""Keys by their place, with the function that writes them."""
 
 EVENT_REASONS = {"BreakGlassUsed", "ImageRefused", "ImageWouldBeRefused"}
 
@@ -290,7 +290,7 @@ def test_errors_are_stable() -> None:
 
 
 def test_reasons_of_events_are_stable() -> None:
-    """And who reports them."""
+    """Including the component that reports them."""
     returned = (node for node in ast.walk(tree_of(events._tell)) if isinstance(node, ast.Return))
     reasons = {ast.literal_eval(node.value.elts[0]) for node in returned if isinstance(node.value, ast.Tuple)}
     assert reasons == EVENT_REASONS

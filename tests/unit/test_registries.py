@@ -1,4 +1,4 @@
-"""Which registry an image belongs to; the table of regions."""
+"""The registry of an image, and the table of regions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOUND = [
 
 @pytest.mark.parametrize(("image", "project"), FOUND)
 def test_image_belongs_to_first_matching_registry(image: str, project: str | None) -> None:
-    """By whole host and organisation; the first entry of the file wins."""
+    """By whole host and organization; the first entry of the file wins."""
     found = TABLE.find(parse_reference(image))
     assert found is not None
     assert found.project_id == project
@@ -48,12 +48,12 @@ def test_image_belongs_to_first_matching_registry(image: str, project: str | Non
     ],
 )
 def test_only_exact_host_is_managed(image: str) -> None:
-    """No prefix, suffix, other port or other region is taken for a configured one (T19, T21, T24)."""
+    """A prefix, a suffix, another port or another region does not match (T19, T21, T24)."""
     assert TABLE.find(parse_reference(image)) is None
 
 
 def test_registry_key_covers_whole_definition() -> None:
-    """Equal definitions share what is known, and the smallest change shares nothing."""
+    """Equal definitions share cached records, and the smallest difference separates them."""
     assert registry().key == registry().key
     changes = [
         registry(hosts=(HOST,)),
@@ -91,5 +91,5 @@ def test_region_table_is_complete() -> None:
     ],
 )
 def test_enterprise_hosts_are_recognized(host: str, expected: bool) -> None:
-    """SWR Enterprise Edition is told apart, because its API has no trust mark."""
+    """The API of SWR Enterprise Edition has no trust mark."""
     assert is_enterprise_host(host) is expected

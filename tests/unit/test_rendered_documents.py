@@ -1,4 +1,4 @@
-"""The documents as code hosts render them: no table, link or mark-up is shown as text, and every link resolves."""
+"""Documents as code hosts render them: no markup is shown as text, and every link resolves."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from tests.unit.test_documents import DOCUMENTS, anchors, read
 
 CODE = ("fence", "code_block")
 HTML = re.compile(r"<a id=\"[^\"]+\">|</a>|<br>|<!--.*-->\n?")
-"""The HTML that documents use. A placeholder such as ``<name>`` outside code is HTML, too, and is not shown."""
+"""The HTML elements that documents use. A placeholder such as ``<name>`` outside code is HTML, too, and is
+not shown.
+"""
 MARKUP = re.compile(r"\*\*|`|\]\(|\]\[|\]:|^#+ ")
-"""Mark-up that was meant to be rendered. ``**`` is none before Chinese punctuation, for example."""
+"""Markup that was meant to be rendered. For example, ``**`` before Chinese punctuation is not markup."""
 
 
 def parse(text: str) -> list[Token]:
@@ -26,7 +28,7 @@ def parse(text: str) -> list[Token]:
 
 
 def lines_of(tokens: list[Token], *kinds: str) -> set[int]:
-    """Return the numbers of the lines that blocks of some kinds take, from 0."""
+    """Return the line numbers of blocks of some kinds, from 0."""
     return {line for token in tokens if token.type in kinds and token.map for line in range(*token.map)}
 
 
@@ -49,7 +51,7 @@ def stray_rows(text: str) -> list[str]:
 
 
 def unrendered(text: str) -> list[str]:
-    """Return the texts that contain mark-up, and the HTML that a renderer may hide."""
+    """Return the texts that contain markup, and the HTML that a renderer may hide."""
     tokens = parse(text)
     return [
         token.content
@@ -66,7 +68,7 @@ def inline(tokens: list[Token]) -> Iterator[Token]:
 
 
 def test_row_outside_of_table_is_found() -> None:
-    """So is a row with a cell too many, which renderers drop, and a paragraph that becomes a row."""
+    """This includes a row with too many cells, which renderers drop, and a paragraph that becomes a row."""
     assert stray_rows("| a | b |\n|---|---|\n\n| 1 | 2 |\n") == ["| 1 | 2 |"]
     assert stray_rows("| a | b |\n|---|---|\n| 1 | `x|y` |\n") == ["| 1 | `x|y` |"]
     assert stray_rows("text\n| a |\n") == ["| a |"]
@@ -102,7 +104,7 @@ def test_row_of_a_table_is_rendered_in_a_table(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_link_resolves(path: Path) -> None:
-    """Fault E11: to a file that exists, and to an anchor that it has."""
+    """Fault E11: to an existing file, and to an existing anchor in it."""
     broken = []
     for token in inline(parse(read(path))):
         target = str(token.attrGet("href") or token.attrGet("src") or "")

@@ -1,4 +1,4 @@
-"""The locks: what is locked is installed without resolving, so each lock must be complete."""
+"""Lock files: pip installs them without resolving, so each must be complete."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from tests.support.serving import ROOT
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 MACHINES: Final = ("x86_64", "aarch64")
 GROUPS: Final = {"runtime": (), "build": ("build",), "dev": ("test", "lint", "build")}
-"""The dependency groups of pyproject.toml in each lock. The dependencies of the product are in
-``runtime`` and ``dev``."""
+"""The dependency groups of pyproject.toml in each lock. The dependencies of the product are in ``runtime``
+and ``dev``.
+"""
 
 ENVIRONMENTS: Final = [
     {
@@ -46,7 +47,7 @@ def locked(name: str) -> dict[str, Requirement]:
 
 
 def asked(lock: str) -> list[str]:
-    """Return what pyproject.toml asks for in a lock."""
+    """Return the requirements of pyproject.toml in a lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     own = [] if lock == "build" else project["project"]["dependencies"]
     return [*own, *(line for group in GROUPS[lock] for line in project["dependency-groups"][group])]
@@ -55,7 +56,7 @@ def asked(lock: str) -> list[str]:
 def missing(lock: str, environment: dict[str, str]) -> set[str]:
     """Return the requirements, also of extras, that a lock does not satisfy in an environment.
 
-    What a package requires is read from the installed one, of the locked version.
+    The requirements of a package are read from the installed one, of the locked version.
     """
     pins = locked(lock)
     waiting = [Requirement(line) for line in asked(lock)]
@@ -88,7 +89,7 @@ def missing(lock: str, environment: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize("lock", GROUPS)
 def test_lock_contains_every_requirement_of_its_packages(lock: str) -> None:
-    """Fault A2: pip does not resolve, so it would not notice that one is missing.
+    """Fault A2: pip does not resolve, so it would not notice a missing one.
 
     For each supported Python and both architectures of the image.
     """
@@ -97,7 +98,7 @@ def test_lock_contains_every_requirement_of_its_packages(lock: str) -> None:
 
 
 def test_environment_of_the_tests_has_the_locked_versions() -> None:
-    """Fault A2: what was installed is what is locked."""
+    """Fault A2: the installed packages are the locked ones."""
     pins = locked("dev").values()
     here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
     found = {pin.name: metadata.version(pin.name) for pin in here}
@@ -113,13 +114,13 @@ INSTALLERS: Final = [
 
 
 def _pip_commands(path: Path) -> list[str]:
-    """Return the commands that hand a lock to pip, each with its continuation lines."""
+    """Return the commands that pass a lock to pip, each with its continuation lines."""
     text = (ROOT / path).read_text(encoding="utf-8").replace("\\\n", " ")
     return [line.strip() for line in text.splitlines() if "--require-hashes" in line]
 
 
 def test_locked_packages_are_installed_without_resolving() -> None:
-    """Fault A2: pip before 23.3 resolves the extras of locked packages again, and then refuses them."""
+    """Fault A2: pip before 23.3 resolves the extras of locked packages again, and then rejects them."""
     found = {str(path): _pip_commands(path) for path in INSTALLERS}
     assert {path: len(commands) for path, commands in found.items() if commands} == {
         ".ci/environment": 1,

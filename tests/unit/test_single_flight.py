@@ -1,4 +1,4 @@
-"""One call for everybody who needs the same result at the same time."""
+"""Single flight: concurrent callers of the same key share one call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhook.single_flight import SharedCall, SingleFlight
 
 
 def test_callers_share_one_call() -> None:
-    """The first one makes it, the others wait; another key is another call."""
+    """The first one makes the call, the others wait; another key is another call."""
     calls: SingleFlight[int] = SingleFlight()
     release = threading.Event()
     made: list[str] = []
@@ -32,7 +32,7 @@ def test_callers_share_one_call() -> None:
 
 
 def test_value_is_not_kept() -> None:
-    """Caching is for the caller to decide."""
+    """Caching is the caller's decision."""
     calls: SingleFlight[list[int]] = SingleFlight()
     assert calls.call("key", lambda: [1]).value == [1]
     assert calls.find("key") is None
@@ -40,7 +40,7 @@ def test_value_is_not_kept() -> None:
 
 
 def test_error_reaches_every_waiter() -> None:
-    """Whatever it is."""
+    """For any exception."""
     calls: SingleFlight[int] = SingleFlight()
 
     def fail() -> int:
@@ -51,7 +51,7 @@ def test_error_reaches_every_waiter() -> None:
 
 
 def test_interrupted_call_releases_its_waiters() -> None:
-    """The caller that makes the call may be ended; nobody may wait for it forever."""
+    """The calling greenlet may be killed; its waiters must not wait without end."""
     calls: SingleFlight[int] = SingleFlight()
     waiting: list[SharedCall[int]] = []
 

@@ -1,4 +1,4 @@
-"""Which servers the webhook's own connections accept: those that curl and kubectl accept."""
+"""Accepted certificates of servers: those that curl and kubectl accept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def handshake(site: Site, folder: Path, context: ssl.SSLContext) -> str | None:
 
 @pytest.mark.parametrize("kind", ACCEPTED)
 def test_private_ca_that_curl_accepts_is_accepted(kind: str, tmp_path: Path) -> None:
-    """Fault A5: on Python 3.13 the default context refuses most of them."""
+    """Fault A5: on Python 3.13 the default context rejects most of them."""
     site = ACCEPTED[kind]()
     assert handshake(site, tmp_path, client_context(site.write_trusted(tmp_path))) == "TLSv1.3"
 
@@ -46,20 +46,20 @@ def test_given_text_is_trusted_like_a_file(tmp_path: Path) -> None:
 
 
 def test_given_file_replaces_the_cas_of_the_system(tmp_path: Path) -> None:
-    """A configured CA is the only one that is trusted."""
+    """Only the configured CA is trusted."""
     site = Site.of()
     assert len(client_context(site.write_trusted(tmp_path)).get_ca_certs()) == 1
 
 
 def test_system_cas_are_trusted_without_ca_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenSSL reads them where SSL_CERT_FILE says."""
+    """OpenSSL reads them from SSL_CERT_FILE."""
     site = Site.of()
     monkeypatch.setenv("SSL_CERT_FILE", site.write_trusted(tmp_path))
     assert handshake(site, tmp_path, client_context()) == "TLSv1.3"
 
 
 def test_tls_before_1_2_is_rejected() -> None:
-    """Whatever the system's OpenSSL allows."""
+    """Regardless of the system's OpenSSL settings."""
     assert client_context().minimum_version is ssl.TLSVersion.TLSv1_2
 
 

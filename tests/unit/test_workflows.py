@@ -1,4 +1,4 @@
-"""The workflows of the code host: what they run is pinned, and they may do no more than they need."""
+"""Workflows of the code host: pinned actions, and minimal permissions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EACH = pytest.mark.parametrize("path", WORKFLOWS, ids=[path.name for path in WOR
 
 
 def read(path: Path) -> dict[Any, Any]:
-    """Return a workflow; its key ``on`` is ``True`` to a reader of YAML 1.1."""
+    """Return a workflow; a YAML 1.1 parser reads its key ``on`` as ``True``."""
     workflow: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return workflow
 
 
 @EACH
 def test_every_action_is_pinned_by_its_commit(path: Path) -> None:
-    """A tag can be moved by whoever takes the action over; the version stands beside for people."""
+    """A new owner of an action can move a tag; the version is in a comment for readers."""
     uses = re.findall(r"uses: (\S+)(.*)", path.read_text(encoding="utf-8"))
     foreign = [(action, rest) for action, rest in uses if not action.startswith("./")]
     assert foreign
@@ -43,7 +43,7 @@ def test_each_action_has_same_commit_everywhere() -> None:
 
 @EACH
 def test_workflow_has_read_permission_by_default(path: Path) -> None:
-    """And leaves no token behind in the checkout."""
+    """No token is left in the checkout."""
     workflow = read(path)
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
@@ -54,14 +54,16 @@ def test_workflow_has_read_permission_by_default(path: Path) -> None:
 
 @EACH
 def test_workflow_scripts_do_not_contain_expressions(path: Path) -> None:
-    """What a branch or a title is called must not become a command: values come by environment variables."""
+    """The name of a branch or a title must not become a command: values are passed by environment
+    variables.
+    """
     for job in read(path)["jobs"].values():
         for step in job.get("steps", []):
             assert "${{" not in step.get("run", "")
 
 
 def test_only_release_workflow_signs_and_publishes() -> None:
-    """By the identity that docs/install.md tells to verify, on tags, after the tests."""
+    """With the identity that docs/install.md verifies, on tags, after the tests."""
     release = read(ROOT / ".github" / "workflows" / "release.yaml")
     assert release[True] == {"push": {"tags": ["v*"]}}
     assert release["jobs"]["release"]["needs"] == "test"
@@ -89,7 +91,9 @@ def test_image_is_built_for_both_architectures_with_sbom(architecture: str) -> N
 
 
 def test_suite_runs_on_the_oldest_python_and_on_that_of_the_image() -> None:
-    """Faults A2 and A4: from nothing, and with the interpreter of the matrix, whatever else the runner has."""
+    """Faults A2 and A4: from nothing, and with the interpreter of the matrix, regardless of the runner's
+    others.
+    """
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     oldest = re.search(r'^requires-python = ">=(\d+\.\d+)"$', project, re.MULTILINE)

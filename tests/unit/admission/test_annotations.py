@@ -1,4 +1,4 @@
-"""What the API server's audit log keeps: stable keys, bounded values."""
+"""Audit annotations: stable keys and bounded values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FACTS: dict[str, Any] = {
 
 
 def judge(current: Policy, *images: str) -> tuple[ImageResult, ...]:
-    """Judge some images."""
+    """Evaluate some images."""
     uses = [ImageUse(f"f{n}", ("containers", str(n)), image) for n, image in enumerate(images)]
     return Evaluator(current, FakeAnswers(FACTS)).evaluate(uses, "shop", SOON, NOW)
 
@@ -50,7 +50,7 @@ FINDINGS = [
 
 @pytest.mark.parametrize(("image", "expected"), FINDINGS, ids=[case[0] or "empty" for case in FINDINGS])
 def test_finding_annotation_has_only_known_fields(image: str, expected: dict[str, str]) -> None:
-    """Field, image, finding, and only what there is of the rest."""
+    """Field, image, finding, and other fields only if they have a value."""
     current = policy(exemptions=(exemption("quay", ["quay.io/**"]),))
     annotations = annotate(current, Effect.DENY, judge(current, image))
     assert json.loads(annotations["findings"]) == [{"field": "f0", "image": image, **expected}]
@@ -73,7 +73,7 @@ def test_annotations_name_strictest_mode_and_every_rule() -> None:
 
 
 def test_unevaluated_request_has_error_and_mode_annotations() -> None:
-    """No findings, but the error and the mode that it was treated by."""
+    """No findings, but the error and the mode that was applied."""
     assert annotate(policy(), Effect.AUDIT, (), error="unreadable", mode=Mode.AUDIT) == {
         "decision": "audit",
         "mode": "audit",

@@ -1,4 +1,4 @@
-"""What a body may hold: the same on every Python, and counted without decoding."""
+"""Limits of a body: equal on every Python version, and counted without decoding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ documents = st.recursive(
 
 
 def naive_depth(value: Any) -> int:
-    """Return how deeply a decoded document is nested."""
+    """Return the nesting depth of a decoded document."""
     if isinstance(value, dict):
         return 1 + max(map(naive_depth, value.values()), default=0)
     if isinstance(value, list):
@@ -34,7 +34,7 @@ def naive_depth(value: Any) -> int:
 
 
 def naive_elements(value: Any) -> int:
-    """Return the beginnings and commas that a decoded document has outside of strings."""
+    """Return the number of opening brackets and commas of a decoded document outside of strings."""
     inner = value.values() if isinstance(value, dict) else value
     if isinstance(value, (dict, list)):
         return 1 + max(0, len(value) - 1) + sum(map(naive_elements, inner))
@@ -53,7 +53,7 @@ def count(body: bytes, size: int) -> Structure:
 def test_counted_depth_and_elements_equal_those_of_document(
     document: Any, ascii_only: bool, size: int
 ) -> None:
-    """Faults A4 and C1: whatever strings hold, escapes and brackets included, and wherever a piece ends."""
+    """Faults A4 and C1: with any strings, including escapes and brackets, and with any end of a piece."""
     structure = count(json.dumps(document, ensure_ascii=ascii_only).encode(), size)
     assert structure.deepest == naive_depth(document)
     assert structure.elements == naive_elements(document)
@@ -61,7 +61,7 @@ def test_counted_depth_and_elements_equal_those_of_document(
 
 @given(documents, st.binary(max_size=12).map(lambda end: end.translate(None, b" \n")), st.integers(1, 40))
 def test_depth_and_elements_before_syntax_error_are_counted(document: Any, end: bytes, size: int) -> None:
-    """Faults A4 and C1: a decoder makes objects of all before the error."""
+    """Faults A4 and C1: a decoder creates all objects before the error."""
     structure = count(json.dumps([document]).encode()[:-1] + end, size)
     assert structure.deepest >= naive_depth([document])
     assert structure.elements >= naive_elements([document])
@@ -69,7 +69,7 @@ def test_depth_and_elements_before_syntax_error_are_counted(document: Any, end: 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
 def test_pieces_join_to_whole_body(body: bytes, size: int) -> None:
-    """None is lost, and none ends within an escape."""
+    """No piece is lost, and none ends within an escape."""
     pieces = list(split_into_pieces(body, size))
     assert b"".join(pieces) == body
     assert all((len(piece) - len(piece.rstrip(b"\\"))) % 2 == 0 for piece in pieces[:-1])
@@ -83,13 +83,13 @@ def test_pieces_join_to_whole_body(body: bytes, size: int) -> None:
 def test_nesting_limit_does_not_depend_on_python_version(
     brackets: tuple[str, str], levels: int, excess: str
 ) -> None:
-    """Fault A4: 998 levels on Python 3.11, 1,498 on 3.12 and 9,999 on 3.13 were the interpreter's."""
+    """Fault A4: the interpreter's limit was 998 levels on Python 3.11, 1,498 on 3.12 and 9,999 on 3.13."""
     body = brackets[0] * levels + "1" + brackets[1] * levels
     assert find_excess(body.encode()) == excess
 
 
 def filled(unit: str, start: str, end: str) -> bytes:
-    """Return a review of 7 MiB that holds ``unit`` as often as it can."""
+    """Return a review of 7 MiB that contains ``unit`` as often as possible."""
     shell = review(json.loads('{"metadata": "HERE"}')).decode()
     before, after = shell.split('"metadata": "HERE"')
     room = MAX_BODY - len(before) - len(after) - len(start) - len(end) - 2
@@ -110,7 +110,7 @@ FULL: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", FULL)
 def test_body_with_too_many_elements_is_unreadable_but_keeps_uid(case: str) -> None:
-    """Fault C1: nothing is made of them."""
+    """Fault C1: they are not decoded."""
     tracemalloc.start()
     request = read_review(FULL[case])
     _, most = tracemalloc.get_traced_memory()
@@ -121,20 +121,20 @@ def test_body_with_too_many_elements_is_unreadable_but_keeps_uid(case: str) -> N
 
 
 def test_old_object_with_too_many_elements_is_unreadable() -> None:
-    """Fault C1: an update carries the object twice."""
+    """Fault C1: an update contains the object twice."""
     body = FULL["containers"].replace(b'"oldObject": null', b'"oldObject": {"spec":{"containers":[{}]}}')
     assert read_review(body).unreadable == f"it has more than {MAX_ELEMENTS} elements"
 
 
 def test_user_groups_count_toward_element_limit() -> None:
-    """Fault C1: they are left out, and the review is refused under its uid, not as a failed call."""
+    """Fault C1: they are left out, and the review is denied with its uid instead of failing."""
     request = read_review(review(pod("a"), groups=["g"] * 300_000))
     assert (request.uid, request.object, request.user_info.groups) == (UID, None, [])
     assert request.unreadable == f"it has more than {MAX_ELEMENTS} elements"
 
 
 def test_largest_accepted_body_is_decoded_in_bounded_memory() -> None:
-    """Fault C1: with the bound at its limit, twice."""
+    """Fault C1: with the maximum number of elements, twice."""
     containers = [{} for _ in range(MAX_ELEMENTS // 4)]
     body = review(
         {"spec": {"containers": containers}},
@@ -152,7 +152,9 @@ def test_largest_accepted_body_is_decoded_in_bounded_memory() -> None:
 
 
 def test_large_legitimate_object_is_accepted() -> None:
-    """Fault C1 is none of theirs: 1.5 MiB with thousands of variables and managed fields, and its predecessor."""
+    """Fault C1 must not affect them: 1.5 MiB with thousands of variables and managed fields, and its old
+    version.
+    """
     obj = pod("a")
     obj["spec"]["containers"][0]["env"] = [{"name": f"N{n}", "value": "v" * 100} for n in range(5_000)]
     obj["metadata"]["managedFields"] = [{"fieldsV1": {f"f:{n}": {} for n in range(10_000)}}]
@@ -175,7 +177,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", [*HOSTILE, *FULL])
 def test_body_check_yields_after_each_piece(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: no more than a piece is looked through at a stretch, and no more than the bounds allow is listed."""
+    """Fault C3: at most one piece is scanned at a time, and at most the limit is listed."""
     stretches = [0]
     add = Structure.add
 

@@ -1,4 +1,4 @@
-"""The words of every message: complete in both languages, and about what the source can say."""
+"""Message catalogs: complete in both languages, and equal to the reasons in the source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def calls(name: str, *packages: str) -> Iterator[ast.Call]:
 
 
 def strings(node: ast.AST) -> set[str]:
-    """Return every string literal that an expression may evaluate to, conditions apart."""
+    """Return every string literal to which an expression may evaluate, except conditions."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return {node.value}
     if isinstance(node, ast.IfExp):
@@ -38,7 +38,7 @@ def strings(node: ast.AST) -> set[str]:
 
 
 def invalid_reasons() -> set[str]:
-    """Return the reasons that an image can be invalid for."""
+    """Return the reasons for which an image can be invalid."""
     raised = calls("InvalidReferenceError", "images", "swr")
     reasons = {reason for call in raised for reason in strings(call.args[0])}
     said = {
@@ -51,7 +51,7 @@ def invalid_reasons() -> set[str]:
 
 
 def unmanaged_reasons() -> set[str]:
-    """Return what ``Evaluator._unmanaged_reason`` can return."""
+    """Return the possible results of ``Evaluator._unmanaged_reason``."""
     tree = ast.parse((WEBHOOK / "admission" / "evaluator.py").read_text(encoding="utf-8"))
     (function,) = (
         node
@@ -76,7 +76,7 @@ def leaves(error: type[TrustLookupError]) -> set[str]:
 
 
 def faulted_reasons() -> set[str]:
-    """Return the reasons of failed lookups that are raised as another's fault than the registry's."""
+    """Return the reasons of failed lookups whose fault is not the registry's."""
     return {
         f"{error.reason}/{keyword.value.attr.lower()}"
         for error in (LookupTimeout, Throttled, RegistryUnavailable)
@@ -98,7 +98,7 @@ SAYABLE = {
 
 
 def test_message_keys_are_found_in_source() -> None:
-    """The scan sees what it is for."""
+    """The scan finds the expected keys."""
     assert {
         "invalid/bad-tag",
         "invalid/organization",
@@ -110,7 +110,7 @@ def test_message_keys_are_found_in_source() -> None:
 
 @pytest.mark.parametrize("catalogue", [ENGLISH, CHINESE], ids=["en", "zh"])
 def test_every_message_key_has_text(catalogue: Catalogue) -> None:
-    """No finding, reason or failure without an entry, and no entry that nothing says."""
+    """Every finding, reason and failure has an entry, and every entry is used."""
     assert set(catalogue.what) == SAYABLE
     assert set(catalogue.advice) == SAYABLE
 
@@ -133,7 +133,7 @@ def placeholders(text: str) -> set[str]:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_both_languages_have_same_keys_and_placeholders(part: str) -> None:
-    """The same keys, and the same values filled in."""
+    """The same keys, and the same values in the texts."""
     english, chinese = getattr(ENGLISH, part), getattr(CHINESE, part)
     assert list(english) == list(chinese)
     for key in english:
@@ -143,7 +143,9 @@ def test_both_languages_have_same_keys_and_placeholders(part: str) -> None:
 
 @pytest.mark.parametrize("key", sorted(SAYABLE))
 def test_message_has_clause_and_advice_sentence(key: str) -> None:
-    """``what`` is a clause without a stop, ``advice`` a whole sentence, unless all is well."""
+    """``what`` is a clause without a full stop; ``advice`` is a whole sentence, unless the image is
+    admitted.
+    """
     for catalogue in (ENGLISH, CHINESE):
         what, advice = catalogue.what[key], catalogue.advice[key]
         assert what == what.strip()
@@ -153,7 +155,7 @@ def test_message_has_clause_and_advice_sentence(key: str) -> None:
 
 
 def test_chinese_catalog_texts_are_chinese() -> None:
-    """Every text holds Chinese characters, and no text was forgotten in English."""
+    """Every text contains Chinese characters."""
     for part in PARTS:
         for key, text in getattr(CHINESE, part).items():
             assert not text or any("一" <= char <= "鿿" for char in text), key

@@ -29,7 +29,7 @@ def test_effects_have_public_names(effect: Effect, of_a_request: str, of_an_imag
 
 
 def test_an_admission_has_no_status() -> None:
-    """Code and message are those of a denial."""
+    """Status code and message are those of a denial."""
     decision = Decision.allow(TargetKind.POD, Effect.WARN, warnings=["w"], annotations={"a": "b"})
     assert decision == Decision(
         Effect.WARN, allowed=True, target=TargetKind.POD, warnings=["w"], annotations={"a": "b"}

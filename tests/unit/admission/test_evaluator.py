@@ -1,4 +1,4 @@
-"""Judging images under a policy: the order of findings, and what each leads to."""
+"""Evaluation of images under a policy: the order of findings, and the effect of each."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def use(image: str, *, template: bool = False, pull_policy: str = "") -> ImageUs
 def judge(
     image: str, current: Policy, namespace: str = "shop", **how: Any
 ) -> tuple[ImageResult, FakeAnswers]:
-    """Judge one image."""
+    """Evaluate one image."""
     answers = FakeAnswers(FACTS)
     (item,) = Evaluator(current, answers).evaluate([use(image, **how)], namespace, SOON, NOW)
     return item, answers
@@ -295,7 +295,7 @@ CASES += [
 def test_each_image_has_one_finding_and_one_effect(
     image: str, current: Policy, finding: Finding, reason: str, effect: Effect
 ) -> None:
-    """The whole table of verdicts (T19 to T27, T35, T39, T50)."""
+    """The whole table of findings (T19 to T27, T35, T39, T50)."""
     item, _ = judge(image, current)
     assert (item.check.finding, item.check.reason, item.effect) == (finding, reason, effect)
 
@@ -314,13 +314,15 @@ def test_each_image_has_one_finding_and_one_effect(
     ],
 )
 def test_image_that_needs_no_lookup_is_not_looked_up(image: str, current: Policy) -> None:
-    """Exempt images work with SWR down, and no image can make us call where nobody chose (T42)."""
+    """Exempt images work while SWR is down, and an image cannot cause a call to an unconfigured host
+    (T42).
+    """
     _, answers = judge(image, current)
     assert answers.asked == []
 
 
 def test_pull_policy_always_satisfies_require_pull_always() -> None:
-    """``imagePullPolicy: Always`` is what the rule asks for: the node may not use what it holds (T31)."""
+    """``imagePullPolicy: Always`` meets the rule: the node may not use its cached image (T31)."""
     item, _ = judge(
         f"{HOST}/shop/web:1", policy(rules=(rule("r", require_pull_always=True),)), pull_policy="Always"
     )
@@ -329,7 +331,7 @@ def test_pull_policy_always_satisfies_require_pull_always() -> None:
 
 @pytest.mark.parametrize("image", ["", "auto"])
 def test_placeholder_in_template_causes_warning_only(image: str) -> None:
-    """Something fills it in before the Pod is judged (T11)."""
+    """It is replaced before the Pod is evaluated (T11)."""
     for workloads in ("warn", "enforce"):
         item, _ = judge(image, policy(workloads=workloads), template=True)
         assert (item.check.reason, item.effect, item.would_deny) == ("placeholder", Effect.WARN, False)
@@ -337,13 +339,13 @@ def test_placeholder_in_template_causes_warning_only(image: str) -> None:
 
 @pytest.mark.parametrize(("workloads", "effect"), [("warn", Effect.WARN), ("enforce", Effect.DENY)])
 def test_template_effect_follows_workloads_setting(workloads: str, effect: Effect) -> None:
-    """Early feedback is a warning unless the policy wants more."""
+    """Early feedback is a warning unless the policy sets more."""
     item, _ = judge(f"{HOST}/shop/web:2", policy(workloads=workloads), template=True)
     assert (item.effect, item.would_deny) == (effect, True)
 
 
 def test_image_used_twice_is_looked_up_once() -> None:
-    """All questions of a Pod go out at once, each image's once (T41)."""
+    """All lookups of a Pod start at once, one for each image (T41)."""
     answers = FakeAnswers(FACTS)
     images = [f"{HOST}/shop/web:1", f"{ALIAS}/shop/web:1", f"{HOST}/shop/web:2", "nginx"]
     judged = Evaluator(DEFAULT, answers).evaluate([use(image) for image in images], "shop", SOON, NOW)
@@ -357,7 +359,7 @@ def test_image_used_twice_is_looked_up_once() -> None:
 
 
 def test_accounts_of_one_host_are_selected_by_organization() -> None:
-    """Each image is asked about with the identity of its own account."""
+    """Each image is looked up with the credential of its own account."""
     shop = registry(organizations=frozenset({"shop"}), project_id="p1")
     rest = registry(project_id="p2")
     answers = FakeAnswers({})
@@ -368,7 +370,7 @@ def test_accounts_of_one_host_are_selected_by_organization() -> None:
 
 
 def test_exemption_expiry_is_checked_for_cached_image() -> None:
-    """An exemption ends on time although the judge has seen the image before."""
+    """An exemption ends on time although the image is cached."""
     current = policy(exemptions=(exemption("e", expires=MAX_CLOCK_SKEW),))
     evaluator = Evaluator(current, FakeAnswers({}))
     assert evaluator.evaluate([use("nginx")], "shop", SOON, NOW)[0].check.finding is Finding.EXEMPT
@@ -376,21 +378,21 @@ def test_exemption_expiry_is_checked_for_cached_image() -> None:
 
 
 def test_oversized_image_string_is_not_cached() -> None:
-    """Megabytes of image do not stay in memory."""
+    """Image strings of megabytes must not stay in memory."""
     evaluator = Evaluator(DEFAULT, FakeAnswers({}))
     evaluator.evaluate([use("x" * 100_000)], "shop", SOON, NOW)
     assert evaluator._parse_cached.cache_info().currsize == 0
 
 
 def test_lookup_throttled_by_own_limit_is_unknown() -> None:
-    """Our own limit refuses with a word to come back."""
+    """Our own limit denies with the advice to retry."""
     answers = FakeAnswers({"shop/web:1": Throttled("full", fault=Fault.LOCAL)})
     (item,) = Evaluator(DEFAULT, answers).evaluate([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
     assert (item.check.finding, item.check.reason) == (Finding.UNKNOWN, "throttled")
 
 
 def test_many_images_are_evaluated_in_pieces() -> None:
-    """Fault C3: others have their turns between the pieces, and a turn that does not come in time refuses."""
+    """Fault C3: other requests run between the pieces, and a piece that does not run in time denies."""
     work = LargeWork()
     uses = [
         ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), f"{HOST}/shop/web:1")
@@ -414,7 +416,7 @@ def long_policy() -> Policy:
 
 
 def test_long_evaluation_of_few_images_is_done_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: a policy can make one image long work. Others have their turns between its comparisons."""
+    """Fault C3: a policy can make one image long work. Other requests run between its comparisons."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     work = LargeWork()
     uses = [ImageUse("f", ("containers", "0"), f"{HOST}/shop/web:1")]
@@ -444,7 +446,7 @@ def test_long_evaluation_of_few_images_is_done_in_pieces(monkeypatch: pytest.Mon
 
 
 def test_background_evaluation_yields_to_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: while a replica warms up, too, there are reviews to answer."""
+    """Fault C3: reviews must be answered during the warm-up of a replica, too."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda: pauses.append(None))
@@ -454,7 +456,7 @@ def test_background_evaluation_yields_to_reviews(monkeypatch: pytest.MonkeyPatch
 
 
 def test_long_evaluation_yields_to_other_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: whoever waits for a turn has it after one stretch, and not when all is done."""
+    """Fault C3: a waiting request runs after one piece, and not when all work is done."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     work, others_wait, other_had_it = LargeWork(), threading.Event(), threading.Event()
     left: list[int] = []
@@ -484,7 +486,7 @@ def test_long_evaluation_yields_to_other_reviews(monkeypatch: pytest.MonkeyPatch
 
 
 def test_evaluation_beyond_deadline_is_aborted_and_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: a deadline ends the comparing, too, and what was not compared is not admitted."""
+    """Fault C3: a deadline also ends the comparisons, and an image that was not compared is not admitted."""
     monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(time_slices, "MIN_SECONDS", 0.0)
     evaluator = Evaluator(long_policy(), FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}), LargeWork())
@@ -495,7 +497,9 @@ def test_evaluation_beyond_deadline_is_aborted_and_denied(monkeypatch: pytest.Mo
 
 
 def test_results_of_many_lookups_are_evaluated_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: many reviews reach their deadlines at once. Whose turn does not come is answered all the same."""
+    """Fault C3: many reviews reach their deadlines at once. A review that gets no turn is answered
+    nevertheless.
+    """
     work = LargeWork()
     uses = [ImageUse(f"f[{n}]", ("containers", str(n)), f"{HOST}/shop/web:1") for n in range(FEW + 1)]
     asked, weighed = threading.Event(), threading.Event()
@@ -567,7 +571,7 @@ ANSWERS = [
 def test_each_lookup_result_has_one_finding(
     reference: ImageReference, answer: LookupResult, finding: Finding
 ) -> None:
-    """The table of verdicts (T26)."""
+    """The table of findings (T26)."""
     assert Evaluator.check_trust(reference, answer).finding is finding
 
 
@@ -585,7 +589,7 @@ REASONS = [
 
 @pytest.mark.parametrize(("failure", "reason", "passes"), REASONS)
 def test_lookup_failure_keeps_its_reason(failure: TrustLookupError, reason: str, passes: bool) -> None:
-    """Only what may be over in a moment is worth another try."""
+    """Only a failure that may end soon is worth a retry."""
     assert Evaluator.check_trust(TAGGED, Failed(failure)) == CheckResult(
         Finding.UNKNOWN, reason, failure=failure
     )
@@ -601,7 +605,7 @@ answers = st.builds(
 def test_trusted_finding_requires_trusted_record_and_same_digest(
     reference: ImageReference, answer: LookupResult
 ) -> None:
-    """No combination is trusted but the one."""
+    """No other combination is trusted."""
     if Evaluator.check_trust(reference, answer).finding is Finding.TRUSTED:
         assert isinstance(answer, Found)
         assert answer.record.status is TrustStatus.TRUSTED
@@ -636,7 +640,7 @@ ADMITTING: dict[Finding, Effect] = {Finding.TRUSTED: Effect.ALLOW, Finding.EXEMP
 
 @pytest.mark.parametrize("finding", Finding)
 def test_every_finding_has_effect_and_only_two_admit(finding: Finding) -> None:
-    """Under the defaults; a finding of tomorrow denies."""
+    """With the default settings; an unknown finding denies."""
     assert enforced(CheckResult(finding)) is ADMITTING.get(finding, Effect.DENY)
 
 
@@ -645,7 +649,7 @@ def test_every_finding_has_effect_and_only_two_admit(finding: Finding) -> None:
     [("deny", Effect.DENY), ("warn", Effect.WARN), ("allow", Effect.ALLOW), ("?", Effect.DENY)],
 )
 def test_unmanaged_image_has_effect_of_policy(setting: Any, effect: Effect) -> None:
-    """And denied where it says something that nobody knows."""
+    """An unknown value of the setting denies."""
     assert enforced(CheckResult(Finding.UNMANAGED), unmanaged_registries=setting) is effect
 
 
@@ -654,14 +658,14 @@ def test_unmanaged_image_has_effect_of_policy(setting: Any, effect: Effect) -> N
 )
 @pytest.mark.parametrize("setting", ["deny", "allow"])
 def test_failed_lookup_is_admitted_only_if_no_author_can_cause_it(setting: Any, failure: Any) -> None:
-    """Fault B3: ``onLookupFailure: allow`` is about outages, not about what an author can cause."""
+    """Fault B3: ``onLookupFailure: allow`` is about outages, not about failures that an author can cause."""
     check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
     passes = setting == "allow" and failure in TRANSIENT
     assert enforced(check, on_lookup_failure=setting) is (Effect.WARN if passes else Effect.DENY)
 
 
 def test_unknown_finding_without_failure_is_denied() -> None:
-    """What is unknown and does not say why is denied."""
+    """An unknown finding without a reason is denied."""
     assert enforced(CheckResult(Finding.UNKNOWN), on_lookup_failure="allow") is Effect.DENY
 
 
@@ -685,6 +689,6 @@ def test_mode_weakens_but_does_not_strengthen_effect(enforced: Effect, mode: Mod
 
 
 def test_image_fault_is_transient_but_not_admitted() -> None:
-    """SWR may have failed for a moment only: the client is told to repeat it, and kubectl does."""
+    """SWR may have failed only for a moment: the client is told to retry, and kubectl does."""
     failure = RegistryUnavailable("SWR answered 503", fault=Fault.IMAGE)
     assert (failure.transient, failure.allows_stale, failure.allows_pass) == (True, False, False)

@@ -1,4 +1,4 @@
-"""Where the images of an object are, and which of them are judged."""
+"""Extraction of the images of an object, and which of them are evaluated."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ CLASSES: list[tuple[str, dict[str, Any], TargetKind]] = [
     ("arguments", "subject"), [case[1:] for case in CLASSES], ids=[case[0] for case in CLASSES]
 )
 def test_requests_are_classified(arguments: dict[str, Any], subject: TargetKind) -> None:
-    """What is known to be harmless is ignored, what nobody taught us is unknown."""
+    """Known harmless requests are ignored, unknown ones are reported as unknown."""
     assert classify(request(pod("a:1"), **arguments)) is subject
 
 
@@ -115,13 +115,13 @@ def test_mirror_pod_is_accepted_from_its_own_node_only(
 def fields(
     obj: dict[str, Any], subject: TargetKind = TargetKind.POD, kind: str = "Pod"
 ) -> list[tuple[str, str]]:
-    """Return field and image of every use of an object."""
+    """Return field and image of every use in an object."""
     uses = extract_images(subject, kind, request(obj).object)
     return [(use.field, use.image) for use in uses or []]
 
 
 def test_images_are_extracted_from_four_places_of_pod() -> None:
-    """Containers, init containers (native sidecars too), ephemeral containers, image volumes (T01-T05)."""
+    """Containers, init containers with native sidecars, ephemeral containers, image volumes (T01-T05)."""
     obj = pod(
         "a:1",
         initContainers=[container("b:1"), container("c:1", restartPolicy="Always")],
@@ -138,7 +138,7 @@ def test_images_are_extracted_from_four_places_of_pod() -> None:
 
 
 def test_images_are_extracted_from_same_places_of_template() -> None:
-    """A workload's fields are named as its author wrote them."""
+    """The fields of a workload are named as its author wrote them."""
     obj = {
         "spec": {
             "replicas": 0,
@@ -152,7 +152,7 @@ def test_images_are_extracted_from_same_places_of_template() -> None:
 
 
 def test_images_are_extracted_from_cron_job_template() -> None:
-    """A CronJob's template stands below its job template."""
+    """The Pod template of a CronJob is below its job template."""
     obj = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod("a:1")["spec"]}}}}}
     assert fields(obj, TargetKind.WORKLOAD, "CronJob") == [
         ("spec.jobTemplate.spec.template.spec.containers[0].image", "a:1")
@@ -163,12 +163,12 @@ def test_images_are_extracted_from_cron_job_template() -> None:
     "obj", [None, {}, {"spec": None}, {"spec": {"template": None}}, {"spec": {"template": {}}}]
 )
 def test_workload_without_pod_spec_is_not_read_as_without_images(obj: Any) -> None:
-    """Not to find the Pod spec is told apart from finding no image in it."""
+    """A missing Pod spec differs from a Pod spec without images."""
     assert extract_images(TargetKind.WORKLOAD, "Deployment", request(obj).object) is None
 
 
 def changed(new: dict[str, Any], old: dict[str, Any] | None) -> list[str]:
-    """Return the fields of the uses that an update has to answer for."""
+    """Return the fields of an update whose images are evaluated."""
     decoded = request(new, old=old, operation="UPDATE")
     uses = extract_images(TargetKind.POD, "Pod", decoded.object)
     assert uses is not None
@@ -183,7 +183,7 @@ def test_update_without_new_image_has_no_changed_images() -> None:
 
 
 def test_only_added_container_is_evaluated() -> None:
-    """A debug container is judged, the containers that ran before are not (T04)."""
+    """A debug container is evaluated, the existing containers are not (T04)."""
     new = pod("a:1", ephemeralContainers=[container("d:1", "debug")])
     assert changed(new, pod("a:1")) == ["spec.ephemeralContainers[0].image"]
 
@@ -202,26 +202,26 @@ def test_swapped_images_are_evaluated() -> None:
 
 
 def test_container_moved_to_another_list_is_evaluated() -> None:
-    """The key holds the list: an init container's image is no container's."""
+    """The key contains the list: the image of an init container is not the image of a container."""
     old = pod(initContainers=[container("a:1", "x")])
     new = pod(ephemeralContainers=[container("a:1", "x")])
     assert changed(new, old) == ["spec.ephemeralContainers[0].image"]
 
 
 def test_duplicate_name_in_old_object_does_not_count_as_unchanged() -> None:
-    """Two old containers of one name cannot vouch for a new one."""
+    """Two old containers with one name do not make a new one unchanged."""
     old = pod(initContainers=[container("a:1", "x"), container("b:1", "x")])
     assert changed(pod(initContainers=[container("a:1", "x")]), old) == ["spec.initContainers[0].image"]
 
 
 @pytest.mark.parametrize("old", [None, {"spec": {"containers": 5}}, {}])
 def test_all_images_without_old_object_are_evaluated(old: Any) -> None:
-    """An absent or unreadable old object makes every use a new one."""
+    """With an absent or unreadable old object every use is new."""
     assert changed(pod("a:1"), old) == ["spec.containers[0].image"]
 
 
 def test_pod_in_deletion_is_evaluated_for_changed_images_only() -> None:
-    """A deletion timestamp neither frees a changed image nor catches an unchanged one (T09)."""
+    """With a deletion timestamp, a changed image is evaluated and an unchanged one is not (T09)."""
     dying = pod("b:1")
     dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert changed(dying, pod("a:1")) == ["spec.containers[0].image"]
@@ -229,7 +229,7 @@ def test_pod_in_deletion_is_evaluated_for_changed_images_only() -> None:
 
 
 def is_reference(image: str) -> bool:
-    """Whether a node could run an image of this name."""
+    """Return whether a node could run an image of this name."""
     try:
         parse_reference(image)
     except InvalidReferenceError:
@@ -238,7 +238,7 @@ def is_reference(image: str) -> bool:
 
 
 LONGEST = "r.io/" + "a" * 250 + ":" + "t" * 128 + "@sha256:" + "0" * 64
-"""The longest reference there is."""
+"""The longest possible reference."""
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,9 @@ LONGEST = "r.io/" + "a" * 250 + ":" + "t" * 128 + "@sha256:" + "0" * 64
     ],
 )
 def test_overlong_image_is_shortened_to_identifiable_part(image: str, shortened: str) -> None:
-    """Fault C2: what no image can have is not kept while a review waits, and one that can be is kept whole."""
+    """Fault C2: text that no image can have is not kept while a review waits; a possible image is kept
+    whole.
+    """
     use = ImageUse("f", ("containers", "c"), image, "Always", template=True)
     assert shorten(use) == ImageUse("f", ("containers", "c"), shortened, "Always", template=True)
     assert is_reference(image) == is_reference(shortened)
@@ -265,7 +267,7 @@ some = st.text(max_size=3) | st.text("a:@/\u00e9\u2026", max_size=3)
 def test_shortening_does_not_create_valid_reference(
     start: str, more: int, middle: str, most: int, end: str
 ) -> None:
-    """Fault C2: nothing is judged under another name than that of the Pod, whatever is cut out of it."""
+    """Fault C2: no image is evaluated under another name than that of the Pod."""
     image = start + "a" * more + middle + "b" * most + end
     shortened = shorten(ImageUse("f", ("containers", "c"), image)).image
     assert is_reference(image) == is_reference(shortened)

@@ -1,4 +1,4 @@
-"""The fields that are read are all that Kubernetes has: a new place for images is seen here first."""
+"""The webhook reads every image field of every Kubernetes version; a new one fails here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def walk(schemas: dict[str, Any], name: str, path: str = "", above: tuple[str, .
 
 
 def references(schema: Any) -> Iterator[str]:
-    """Yield the definitions that a schema refers to."""
+    """Yield the definitions to which a schema refers."""
     if isinstance(schema, dict):
         for key, value in schema.items():
             if key == "$ref":
@@ -67,7 +67,7 @@ def references(schema: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_image_field_of_pod_is_read(version: str) -> None:
-    """In every version of Kubernetes that we know, a Pod has images in the four places and nowhere else."""
+    """In every known version of Kubernetes, a Pod has images in the four places and nowhere else."""
     found = {
         path
         for path in walk(definitions(version), POD_SPEC)
@@ -79,7 +79,7 @@ def test_every_image_field_of_pod_is_read(version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_kind_with_pod_template_is_known(version: str) -> None:
-    """A built-in kind that brings in Pods of its own is judged, or named here with the reason why not."""
+    """A built-in kind that creates Pods is evaluated, or listed here with the reason why not."""
     schemas = definitions(version)
     kinds = {
         schema["x-kubernetes-group-version-kind"][0]["kind"]
@@ -92,7 +92,7 @@ def test_every_kind_with_pod_template_is_known(version: str) -> None:
 
 
 def test_image_volumes_of_newest_version_are_read() -> None:
-    """They are read where they stand in the schema, so the walk above does find what it looks for."""
+    """The search above finds them in the schema at the path from which they are read."""
     paths = set(walk(definitions(VERSIONS[-1]), POD_SPEC))
     assert {"volumes.image.reference", "volumes.image.pullPolicy"} <= paths
     obj = {"spec": {"volumes": [{"name": "v", "image": {"reference": "a:1", "pullPolicy": "Always"}}]}}

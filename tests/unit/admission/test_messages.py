@@ -1,4 +1,4 @@
-"""What a developer reads: whole sentences, bounded, printable."""
+"""Messages for developers: whole sentences, bounded, printable."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WRITE = f"Write the image as {HOST}/organisation/name:tag."
 
 
 def judge(*images: str, current: Policy | None = None) -> tuple[ImageResult, ...]:
-    """Judge the containers of a Pod."""
+    """Evaluate the containers of a Pod."""
     uses = [
         ImageUse(f"spec.containers[{n}].image", ("containers", str(n)), image)
         for n, image in enumerate(images)
@@ -205,13 +205,13 @@ SENTENCES = [
     ("image", "what", "advice"), [case[1:] for case in SENTENCES], ids=[case[0] for case in SENTENCES]
 )
 def test_denial_states_field_image_cause_and_remedy(image: str, what: str, advice: str) -> None:
-    """In that order, as a developer needs it."""
+    """In this order, as a developer needs it."""
     message = Messages(policy()).denial(judge(image))
     assert message == f'denied by image trust policy: spec.containers[0].image "{image}": {what}. {advice}'
 
 
 def test_unconfigured_organization_is_named_in_denial() -> None:
-    """It is not said to move the image to the registry where it is already."""
+    """The message must not advise to move the image to the registry in which it already is."""
     shop = policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))]))
     assert Messages(shop).denial(judge(f"{HOST}/base/web:1", current=shop)) == (
         f'denied by image trust policy: spec.containers[0].image "{HOST}/base/web:1": organisation "base" of '
@@ -220,7 +220,7 @@ def test_unconfigured_organization_is_named_in_denial() -> None:
 
 
 def test_digest_without_tag_has_specific_message() -> None:
-    """Where digests are resolved."""
+    """For policies that resolve digests."""
     resolve = policy(digest_only="resolve")
     untrusted, missing = judge(
         f"{HOST}/shop/web@{DIGEST}", f"{HOST}/shop/web@{OTHER_DIGEST}", current=resolve
@@ -233,7 +233,7 @@ def test_digest_without_tag_has_specific_message() -> None:
 
 
 def test_denial_holds_cause_and_remedy_of_each_image_together() -> None:
-    """Fault E10: all that fit are named, the operator's hint comes last."""
+    """Fault E10: as many as fit are named; the operator's hint comes last."""
     hinting = policy(hint="See https://wiki.example.com/trust")
     message = Messages(hinting).denial(judge(f"{HOST}/shop/web:2", "nginx", "", current=hinting))
     assert message == (
@@ -246,7 +246,7 @@ def test_denial_holds_cause_and_remedy_of_each_image_together() -> None:
 
 
 def test_denial_of_many_images_states_number_of_omitted_images() -> None:
-    """Fault E10: 4096 characters of them, then the number of the rest."""
+    """Fault E10: 4096 characters of them, then the number of the others."""
     message = Messages(policy()).denial(judge(*[f"nginx:{number}" for number in range(1000)]))
     named = message.count("spec.containers[")
     assert message.endswith(f" and {1000 - named} more; swr-trust review lists them all.")
@@ -287,7 +287,7 @@ FOLLOWS = [
 def test_warning_states_consequence(
     changes: dict[str, Any], template: bool, english: str, chinese: str
 ) -> None:
-    """Fault E10: the request was admitted, so the words of a refusal alone would mislead."""
+    """Fault E10: the request was admitted, so that the text of a denial alone would mislead."""
     field = TEMPLATE if template else "spec.containers[0].image"
     use = ImageUse(field, ("containers", "a"), f"{HOST}/shop/web:2", template=template)
     said = {}
@@ -308,7 +308,7 @@ def test_warning_states_consequence(
 
 
 def test_warning_of_image_that_is_always_admitted_states_so() -> None:
-    """Fault E10: "are not allowed", then "created", were the words before."""
+    """Fault E10: the former text was "are not allowed", then "created"."""
     current = policy(unmanaged_registries="warn")
     assert Messages(current).warnings(judge("nginx", current=current)) == [
         'image trust policy: spec.containers[0].image "nginx": images from registry "docker.io" are not allowed '
@@ -318,7 +318,7 @@ def test_warning_of_image_that_is_always_admitted_states_so() -> None:
 
 
 def test_warning_of_placeholder_does_not_mention_denial() -> None:
-    """It is judged when the Pod is created."""
+    """It is evaluated when the Pod is created."""
     use = ImageUse(TEMPLATE, ("containers", "a"), "auto", template=True)
     judged = Evaluator(policy(), FakeAnswers({})).evaluate([use], "shop", SOON, NOW)
     assert Messages(policy()).warnings(judged) == [
@@ -335,7 +335,7 @@ def test_denial_names_denied_images_only() -> None:
 
 
 def test_warnings_stay_within_api_server_limits() -> None:
-    """256 characters each, 4096 in all, the rest counted."""
+    """256 characters each, 4096 in total, the others counted."""
     warning = policy(mode=Mode.WARN)
     judged = judge(*[f"{HOST}/shop/{'x' * 100}:{n}" for n in range(100)], current=warning)
     assert {item.effect for item in judged} == {Effect.WARN}
@@ -348,7 +348,7 @@ def test_warnings_stay_within_api_server_limits() -> None:
 
 
 def test_warning_shortens_long_name_before_omitting_remedy() -> None:
-    """Fault E10: each image has its own; only a field that fills the line leaves no room."""
+    """Fault E10: each image has its own remedy; only a field that fills the line leaves no room."""
     warning = policy(mode=Mode.WARN)
     long = f"{HOST}/shop/{'x' * 128}:1"
     fields = ["spec.jobTemplate.spec.template.spec.ephemeralContainers[100].image", "spec." + "a" * 120]
@@ -378,13 +378,13 @@ def test_warning_shortens_long_name_before_omitting_remedy() -> None:
     ],
 )
 def test_text_from_object_is_made_printable(text: str, limit: int, expected: str) -> None:
-    """No control characters, no reversed text, no flood; the end of an image, its tag, is kept."""
+    """No control characters, no reversed text, a bounded length; the end of an image, its tag, is kept."""
     assert printable(text, limit) == expected
 
 
 @given(st.text(), st.integers(10, 300))
 def test_printable_text_is_printable_and_bounded(text: str, limit: int) -> None:
-    """Whatever it was."""
+    """For any text."""
     made = printable(text, limit)
     assert made.isprintable()
     assert len(made) <= limit
@@ -393,7 +393,7 @@ def test_printable_text_is_printable_and_bounded(text: str, limit: int) -> None:
 
 @given(st.text(max_size=600).filter(lambda text: text != f"{HOST}/shop/web:1"))
 def test_any_image_yields_bounded_printable_message(image: str) -> None:
-    """Braces, quotes and anything else in an image are just that."""
+    """Braces, quotes and other characters in an image have no effect."""
     (item,) = judge(image)
     message = Messages(policy()).denial([item])
     assert item.check.finding in (Finding.INVALID, Finding.UNMANAGED)
@@ -402,7 +402,7 @@ def test_any_image_yields_bounded_printable_message(image: str) -> None:
 
 
 def result_for(key: str, current: Policy, *, warn: bool = False) -> ImageResult:
-    """Return the result of an image with a finding, by its key in the catalogues."""
+    """Return the result of an image with a finding, by its key in the catalogs."""
     finding, _, reason = key.partition("/")
     reason, _, fault = reason.partition("/")
     image = {"digest": f"{HOST}/shop/web@{DIGEST}", "implied": f"{HOST}/shop/web"}.get(
@@ -605,13 +605,13 @@ def test_whole_denial_in_both_languages(key: str) -> None:
 
 
 def test_every_finding_has_a_whole_denial() -> None:
-    """Only what is admitted has none."""
+    """Only admitted findings have none."""
     assert set(WHOLE) == set(CATALOGUES["en"].what) - {"trusted", "exempt"}
 
 
 @pytest.mark.parametrize("key", WHOLE)
 def test_whole_warning_says_what_follows_in_both_languages(key: str) -> None:
-    """Between problem and remedy; the remedy may be left out, the consequence never."""
+    """It is between problem and remedy; the remedy may be omitted, the consequence never."""
     for language, follows in (("en", "; would be denied once enforced"), ("zh", "；强制执行后将被拒绝")):
         current = policy(messages=language)
         messages, item = Messages(current), result_for(key, current, warn=True)
@@ -638,7 +638,7 @@ REQUESTS: dict[str, tuple[str, str]] = {
         "镜像信任策略拒绝：Webhook 发生故障，无法评估的请求一律拒绝。请稍后重试；如仍失败，请联系集群管理员。",
     ),
 }
-"""The whole denial of a request without images, by the name of its sentence."""
+"""The whole denial of a request without images, by the key of its sentence."""
 
 VALUES: dict[str, dict[str, Any]] = {
     "unknown-kind": {"resource": "CREATE batch/jobs"},
@@ -650,6 +650,6 @@ VALUES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", VALUES)
 def test_whole_denial_of_a_request_in_both_languages(name: str) -> None:
-    """What happened, what follows and the remedy."""
+    """The problem, the consequence and the remedy."""
     denials = [Messages(policy(messages=lang)).denial_message(name, **VALUES[name]) for lang in ("en", "zh")]
     assert tuple(denials) == REQUESTS[name]

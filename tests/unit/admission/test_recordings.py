@@ -1,7 +1,7 @@
-"""What a real API server sent, and the whole answer to it.
+"""Recorded requests of a real API server, and the whole answer to each.
 
-``tests/data/reviews`` are bodies as kube-apiserver 1.37.2 sent them. ``UPDATE_GOLDEN=1`` writes the
-answers anew; read the difference before you keep it.
+``tests/data/reviews`` are bodies as kube-apiserver 1.37.2 sent them. ``UPDATE_GOLDEN=1`` writes the answers
+again; review the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ POLICY = policy(
 
 @pytest.mark.parametrize("path", REVIEWS, ids=[path.stem for path in REVIEWS])
 def test_recorded_review_has_recorded_answer(path: Path) -> None:
-    """To the letter."""
+    """Character by character."""
     request = read_review(path.read_bytes())
     decision = Validator(lambda: POLICY, FakeAnswers(FACTS), clock=lambda: NOW).validate(request, SOON)
     answer = json.loads(write_review(request.uid, decision))
@@ -53,5 +53,5 @@ def test_recorded_review_has_recorded_answer(path: Path) -> None:
 
 
 def test_every_recorded_answer_has_recorded_review() -> None:
-    """No recording without its answer, no answer without its recording."""
+    """No file is without its counterpart."""
     assert [path.name for path in sorted(DECISIONS.glob("*"))] == [path.name for path in REVIEWS]

@@ -1,4 +1,4 @@
-"""The request of an AdmissionReview, typed."""
+"""The typed request of an AdmissionReview."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from webhook.admission.review import read_review
 def test_object_name_falls_back_to_generate_name(
     name: str, metadata: dict[str, Any] | None, expected: str
 ) -> None:
-    """A Pod of a controller has no name yet when it is judged."""
+    """A controller's Pod has no name yet when it is evaluated."""
     obj = pod("a") | {"metadata": metadata}
     assert request(obj, name=name).object_name == expected
 
 
 def test_object_name_without_object_is_that_of_request() -> None:
-    """The name of a deleted object stands in the request."""
+    """The request contains the name of a deleted object."""
     assert request(None, operation="DELETE", name="web").object_name == "web"
     assert request(None, name="").object_name == ""
 
 
 def test_keep_identity_keeps_identifying_fields_only() -> None:
-    """Fault C2: what records of a decision name; the rest is forgotten before the review waits."""
+    """Fault C2: the records of a decision need them; the rest is dropped before the review waits."""
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u", "controller": True}
     obj = pod("a")
     obj["metadata"] = {
@@ -67,12 +67,14 @@ def test_keep_identity_keeps_identifying_fields_only() -> None:
 
 
 FACE = "\N{GRINNING FACE}"
-"""One of these makes each other character of its string take four bytes."""
+"""One of these characters makes each other character of its string take four bytes."""
 
 
 @pytest.mark.parametrize("text", ["x" * 253, "x" * 1000, FACE, FACE + "x" * 252, "\u540d" * 1000])
 def test_kept_identity_is_truncated_by_bytes(text: str) -> None:
-    """Fault C2: cut by characters, 600 bytes of a body were kept as 2 KB. What Kubernetes allows is kept whole."""
+    """Fault C2: truncated by characters, 600 bytes of a body were kept as 2 KB. Valid names are kept
+    whole.
+    """
     owner = {"apiVersion": text, "kind": text, "name": text, "uid": text, "controller": True}
     obj = pod("a") | {
         "metadata": {"name": text, "generateName": text, "uid": text, "ownerReferences": [owner] * 10}
@@ -104,7 +106,7 @@ def test_kept_identity_is_truncated_by_bytes(text: str) -> None:
     ],
 )
 def test_annotation_is_read_by_its_key(annotations: Any, value: str | None) -> None:
-    """The one of the object itself, if it is a text; what is something else is none."""
+    """The annotation of the object itself, if it is a string; other types count as absent."""
     obj = pod("a") | {"metadata": {"annotations": annotations}}
     meta = request(obj).object
     assert meta is not None
@@ -117,17 +119,19 @@ def test_annotation_is_read_by_its_key(annotations: Any, value: str | None) -> N
     [(["a", "b"], ["a", "b"]), ([], []), ([5], []), (["g" * 128] * 1500, ["g" * 128] * 1500)],
 )
 def test_user_groups_are_read_if_well_formed(groups: Any, expected: list[str]) -> None:
-    """Whatever else stands there is none."""
+    """Other types count as absent."""
     assert request(pod("a"), groups=groups).user_info.groups == expected
 
 
 def long_texts(count: int) -> list[str]:
-    """Return so many texts of 70 bytes in a body, and 270 decoded."""
+    """Return so many strings of 70 bytes in a body, and 270 decoded."""
     return [f"{number:05}" + "\n" * 28 + FACE for number in range(count)]
 
 
 def test_unused_fields_are_not_decoded() -> None:
-    """Fault C3: 190,000 keys and values of annotations were decoded at a stretch, for a tenth of a second."""
+    """Fault C3: 190,000 keys and values of annotations were decoded without a yield, for a tenth of a
+    second.
+    """
     texts = long_texts(30_000)
     obj = pod("a")
     obj["metadata"]["annotations"] = {**dict.fromkeys(texts, texts[0]), "a/b": "x"}
@@ -150,7 +154,7 @@ def test_unused_fields_are_not_decoded() -> None:
 
 @pytest.mark.parametrize("obj", [None, {"spec": {}}])
 def test_object_without_metadata_has_no_identity(obj: Any) -> None:
-    """Nothing of it is kept."""
+    """No field of it is kept."""
     review = request(obj)
     review.keep_identity()
     assert review.object is None

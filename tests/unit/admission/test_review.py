@@ -1,4 +1,4 @@
-"""AdmissionReview v1, in and out."""
+"""Decoding and encoding of AdmissionReview v1."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("body", "message"), BROKEN, ids=range(len(BROKEN)))
 def test_body_that_is_not_admission_review_is_bad_request(body: bytes, message: str) -> None:
-    """What is no AdmissionReview v1 with a request is answered with 400 and one sentence."""
+    """A body that is not an AdmissionReview v1 with a request is answered with 400 and one sentence."""
     with pytest.raises(BadReviewError) as caught:
         read_review(body)
     assert (caught.value.status, str(caught.value)) == (400, message)
@@ -46,14 +46,14 @@ def test_body_that_is_not_admission_review_is_bad_request(body: bytes, message: 
 
 @pytest.mark.parametrize("uid", ["", "x" * (MAX_UID_LENGTH + 1)])
 def test_missing_or_too_long_uid_is_bad_request(uid: str) -> None:
-    """A uid is echoed, so it is neither empty nor endless."""
+    """A uid is echoed, so it is neither empty nor unbounded."""
     with pytest.raises(BadReviewError, match=r"request\.uid must have 1 to 256 characters"):
         read_review(review(pod("a"), uid=uid))
 
 
 @pytest.mark.parametrize("field", ["namespace", "name", "operation", "subResource"])
 def test_too_long_request_names_are_bad_request(field: str) -> None:
-    """Fault C2: they are kept in memory and in logs, and anybody who reaches the port can send them (T34)."""
+    """Fault C2: they are kept in memory and in logs, and every client of the port can send them (T34)."""
     key = "subresource" if field == "subResource" else field
     assert read_review(review(pod("a"), **{key: "x" * 253})).unreadable == ""
     with pytest.raises(BadReviewError, match=rf"length <= 253 - at `\$\.request\.{field}`"):
@@ -68,13 +68,13 @@ def test_deeply_nested_json_is_bad_request() -> None:
 
 
 def deep(obj: object, **rest: Any) -> bytes:
-    """Return a review in which something is nested more deeply than can be decoded."""
+    """Return a review with a field that is nested more deeply than can be decoded."""
     text = review(obj, **rest).decode()
     return text.replace('"DEEP"', '{"f:a":' * 5000 + "{}" + "}" * 5000).encode()
 
 
 def fields(image: str) -> dict[str, Any]:
-    """Return a Pod with fields in its metadata that may nest."""
+    """Return a Pod with metadata fields that may nest."""
     obj = pod(image)
     obj["metadata"]["managedFields"] = [{"fieldsV1": "DEEP"}]
     return obj
@@ -91,7 +91,7 @@ def fields(image: str) -> dict[str, Any]:
     ],
 )
 def test_too_deeply_nested_object_is_unreadable_but_keeps_uid(body: bytes) -> None:
-    """A Pod's author can cause that, and must not get away with a broken call (T43)."""
+    """A Pod's author can cause that, and must not make the call fail (T43)."""
     request = read_review(body)
     assert (request.uid, request.namespace, request.user_info.username) == (UID, "shop", "dev")
     assert (request.object, request.old_object) == (None, None)
@@ -121,7 +121,7 @@ def test_deep_review_with_object_first_is_bad_request() -> None:
     ],
 )
 def test_object_with_malformed_json_is_unreadable_but_keeps_uid(written: str, problem: str) -> None:
-    """A reader of JSON that is stricter than the API server's breaks no call (T43)."""
+    """A JSON parser that is stricter than the API server's must not make the call fail (T43)."""
     body = review(pod("a") | {"metadata": {"x": "HERE"}}).decode().replace('"HERE"', written).encode()
     request = read_review(body)
     assert (request.uid, request.object) == (UID, None)
@@ -129,7 +129,7 @@ def test_object_with_malformed_json_is_unreadable_but_keeps_uid(written: str, pr
 
 
 def test_review_truncated_in_user_is_unreadable_but_keeps_uid() -> None:
-    """Fault C2: a user of many groups fills all that is kept of a body that there is no room for."""
+    """Fault C2: a user of many groups fills the kept part of a body that has no room in the budget."""
     body = review(pod("a"), namespace="shop", groups=["group"] * 10_000)
     request = read_beginning(body[: 16 * 1024], "there is no room")
     assert request is not None
@@ -138,7 +138,7 @@ def test_review_truncated_in_user_is_unreadable_but_keeps_uid() -> None:
 
 
 def test_beginning_of_review_is_sufficient_for_denial() -> None:
-    """Cut off in the middle of an object that is too large (T43, T44)."""
+    """The review is truncated in the middle of an object that is too large (T43, T44)."""
     body = review(pod("a" * 100_000))
     request = read_beginning(body[:50_000], "the review is too large")
     assert request is not None
@@ -148,12 +148,12 @@ def test_beginning_of_review_is_sufficient_for_denial() -> None:
 
 @pytest.mark.parametrize("body", [b"", b" " * 100, review(pod("a"))[:300], b', "object":' * 100])
 def test_beginning_without_required_fields_is_none(body: bytes) -> None:
-    """Without uid, kind, user and namespace there is nothing to refuse under."""
+    """Without uid, kind, user and namespace the review cannot be denied."""
     assert read_beginning(body, "x") is None
 
 
 def hostile_beginning(size: int) -> bytes:
-    """Return a review whose user takes so many bytes, with eight places where the object might begin."""
+    """Return a review whose user takes so many bytes, with eight places at which the object might begin."""
     extra = {"a": "EXTRA"}
     body = deep({"spec": "DEEP"}, userInfo={"username": "dev", "extra": extra}).decode()
     filler = "[" + "[[]]," * (size // 5) + "0]"
@@ -162,7 +162,7 @@ def hostile_beginning(size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [30_000, 120_000])
 def test_beginning_of_review_is_scanned_once_up_to_limit(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: eight tries over 128 KiB took 40 ms, for each of hundreds whose turn had not come."""
+    """Fault C3: eight attempts over 128 KiB took 40 ms, for each of hundreds of reviews in the queue."""
     body, looked, read = hostile_beginning(size), [0], [0]
     add, read_start = Structure.add, review_module._read_start
 
@@ -186,7 +186,7 @@ def test_beginning_of_review_is_scanned_once_up_to_limit(size: int, monkeypatch:
 def test_broken_review_yields_before_second_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Fault C3: looking it through, or decoding it, has taken its time already."""
+    """Fault C3: the first scan or decoding has already taken its time."""
     steps: list[str] = []
     read = review_module.read_beginning
 
@@ -202,7 +202,7 @@ def test_broken_review_yields_before_second_read(
 
 
 def test_review_is_decoded_into_typed_request() -> None:
-    """Everything a decision needs is read in one go."""
+    """One pass reads every field that a decision needs."""
     obj = pod("a:1", initContainers=[container("b:1", restartPolicy="Always")])
     request = read_review(review(obj, user="u", groups=["g"]))
     assert request.uid == UID
@@ -223,7 +223,7 @@ def test_unknown_fields_are_skipped() -> None:
 
 
 def test_object_of_wrong_shape_is_unreadable_but_keeps_uid() -> None:
-    """A wrong shape inside the object is refused under the uid instead of failing the call."""
+    """A wrong type inside the object is denied with the uid instead of failing the call."""
     request = read_review(review({"metadata": {}, "spec": {"containers": [{"image": 5}]}}))
     assert request.uid == UID
     assert request.object is None
@@ -231,7 +231,7 @@ def test_object_of_wrong_shape_is_unreadable_but_keeps_uid() -> None:
 
 
 def test_unreadable_old_object_counts_as_absent() -> None:
-    """An old object that cannot be read never makes an image an unchanged one."""
+    """An unreadable old object never makes an image unchanged."""
     request = read_review(review(pod("a:1"), old={"spec": {"containers": 5}}, operation="UPDATE"))
     assert request.old_object is None
     assert request.object is not None
@@ -239,14 +239,14 @@ def test_unreadable_old_object_counts_as_absent() -> None:
 
 
 def test_unreadable_cannot_be_set_by_request() -> None:
-    """The field that says what is wrong is the decoder's alone."""
+    """Only the decoder sets the field that describes the problem."""
     body = json.loads(review(pod("a:1")))
     body["request"]["-"] = body["request"]["unreadable"] = "forged"
     assert read_review(json.dumps(body).encode()).unreadable == ""
 
 
 def test_allowed_answer_has_minimal_fields() -> None:
-    """Nothing that is not said is written."""
+    """Empty fields are not written."""
     answer = write_review(UID, Decision(Effect.ALLOW, allowed=True))
     assert json.loads(answer) == {
         "apiVersion": "admission.k8s.io/v1",
@@ -256,7 +256,7 @@ def test_allowed_answer_has_minimal_fields() -> None:
 
 
 def test_denial_has_status_warnings_and_annotations() -> None:
-    """The whole answer of a refusal that invites another try."""
+    """The whole answer of a denial that can be retried."""
     decision = Decision(
         Effect.DENY,
         allowed=False,

@@ -1,4 +1,4 @@
-"""The gate: whole requests in, whole decisions out."""
+"""The validator: whole requests and whole decisions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ DEPLOYMENT: dict[str, Any] = {"resource": ("apps", "v1", "deployments"), "kind":
 def decide(
     body: AdmissionRequest, current: Policy | None = None, facts: dict[str, Any] | None = None
 ) -> Decision:
-    """Decide a request under a policy."""
+    """Return the decision on a request under a policy."""
     chosen, _ = make_validator(current, facts=FACTS if facts is None else facts)
     return chosen.validate(body, SOON)
 
@@ -116,7 +116,7 @@ PLACES = [
 
 @pytest.mark.parametrize("spec", [case[1] for case in PLACES], ids=[case[0] for case in PLACES])
 def test_untrusted_image_in_any_place_is_denied(spec: dict[str, Any]) -> None:
-    """Beside a trusted container (T01, T02, T03, T05)."""
+    """It is beside a trusted container (T01, T02, T03, T05)."""
     assert decide(request(pod(TRUSTED, **spec))).allowed is False
 
 
@@ -145,7 +145,7 @@ DEMANDS = [
     ("image", "pull", "message"), DEMANDS, ids=["met", "no digest", "not pulled", "unset"]
 )
 def test_rule_demands_apply_to_image_in_any_place(place: str, image: str, pull: str, message: str) -> None:
-    """A node uses what it once pulled under a tag: no place is left open for that."""
+    """A node may use a cached image of a tag in every place."""
     spec: dict[str, Any] = {"containers": [], **KINDS_OF_USE[place](image, pull)}
     decision = decide(request({"spec": spec}), STRICT)
     assert decision.allowed is (message == "")
@@ -153,21 +153,21 @@ def test_rule_demands_apply_to_image_in_any_place(place: str, image: str, pull: 
 
 
 def test_update_is_evaluated_for_changed_images_only() -> None:
-    """Labels and finalizers pass, images do not (T06, T07)."""
+    """Changes of labels and finalizers are admitted, changes of images are evaluated (T06, T07)."""
     old = pod(UNTRUSTED)
     assert decide(request(pod(UNTRUSTED, hostname="x"), old=old, operation="UPDATE")).allowed is True
     assert decide(request(pod(MISSING), old=old, operation="UPDATE")).allowed is False
 
 
 def test_unchanged_image_is_not_looked_up() -> None:
-    """SWR is not asked about what is not judged."""
+    """SWR is not queried for images that are not evaluated."""
     chosen, answers = make_validator(facts=FACTS)
     chosen.validate(request(pod(UNTRUSTED), old=pod(UNTRUSTED), operation="UPDATE"), SOON)
     assert answers.asked == []
 
 
 def test_image_change_with_scale_down_is_evaluated() -> None:
-    """Fewer replicas excuse nothing (T08)."""
+    """Fewer replicas are not an exemption (T08)."""
     body = request(
         deployment(UNTRUSTED, replicas=0), old=deployment(TRUSTED), operation="UPDATE", **DEPLOYMENT
     )
@@ -175,7 +175,7 @@ def test_image_change_with_scale_down_is_evaluated() -> None:
 
 
 def test_deployment_with_zero_replicas_is_evaluated() -> None:
-    """It will be scaled one day (T10)."""
+    """It may be scaled up later (T10)."""
     assert (
         decide(request(deployment(UNTRUSTED, replicas=0), **DEPLOYMENT), policy(workloads="enforce")).allowed
         is False
@@ -183,7 +183,7 @@ def test_deployment_with_zero_replicas_is_evaluated() -> None:
 
 
 def test_untrusted_workload_is_admitted_with_warning_by_default() -> None:
-    """The author sees the sentence at once; the Pods are refused later."""
+    """The author sees the message at once; the Pods are denied later."""
     decision = decide(request(deployment(UNTRUSTED), **DEPLOYMENT))
     assert (decision.effect, decision.allowed) == (Effect.WARN, True)
     assert decision.warnings == [
@@ -193,7 +193,7 @@ def test_untrusted_workload_is_admitted_with_warning_by_default() -> None:
 
 
 def test_workloads_off_skips_evaluation() -> None:
-    """``workloads: off`` asks nothing."""
+    """``workloads: off`` causes no lookup."""
     chosen, answers = make_validator(policy(workloads="off"), facts=FACTS)
     assert chosen.validate(request(deployment(UNTRUSTED), **DEPLOYMENT), SOON).allowed is True
     assert answers.asked == []
@@ -214,14 +214,14 @@ def test_workloads_off_skips_evaluation() -> None:
     ],
 )
 def test_metadata_does_not_make_object_trusted(metadata: dict[str, Any]) -> None:
-    """Owners, labels and annotations are their author's word (T09, T13, T14, T15, T16, T18)."""
+    """Owners, labels and annotations are written by their author (T09, T13, T14, T15, T16, T18)."""
     obj = pod(UNTRUSTED)
     obj["metadata"].update(metadata)
     assert decide(request(obj)).allowed is False
 
 
 def test_mirror_pod_of_its_node_is_admitted_and_recorded() -> None:
-    """The kubelet runs it already (T18)."""
+    """The kubelet already runs it (T18)."""
     obj = pod(UNTRUSTED, nodeName="n1")
     obj["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
     decision = decide(request(obj, user="system:node:n1", groups=["system:nodes"]))
@@ -281,7 +281,9 @@ NOT_JUDGED = [
 def test_request_that_cannot_be_evaluated_is_treated_by_mode(
     body: AdmissionRequest, error: str, message: str
 ) -> None:
-    """Fault C3: it is refused in words (T12, T44), warned of or recorded, as the mode is (T50)."""
+    """Fault C3: it is denied with a message (T12, T44), warned of or recorded, depending on the mode
+    (T50).
+    """
     refused = decide(body)
     assert (refused.effect, refused.allowed, refused.code, refused.message) == (
         Effect.DENY,
@@ -300,7 +302,7 @@ def test_request_that_cannot_be_evaluated_is_treated_by_mode(
 
 
 def test_unchanged_images_do_not_count_toward_image_limit() -> None:
-    """What did not change costs nothing."""
+    """Unchanged images cost nothing."""
     old = pod(TRUSTED, volumes=volumes(5000))
     new = pod(TRUSTED, volumes=volumes(5000), hostname="x")
     assert decide(request(new, old=old, operation="UPDATE")).allowed is True
@@ -310,7 +312,7 @@ def test_unchanged_images_do_not_count_toward_image_limit() -> None:
     ("workloads", "outcome"), [("off", Effect.ALLOW), ("warn", Effect.WARN), ("enforce", Effect.DENY)]
 )
 def test_unreadable_workload_follows_workloads_setting(workloads: str, outcome: Effect) -> None:
-    """Advice does not stop a Deployment: its Pods are judged for themselves."""
+    """A warning does not stop a Deployment, because its Pods are evaluated themselves."""
     decision = decide(request({"spec": {}}, **DEPLOYMENT), policy(workloads=workloads))
     assert decision.effect is outcome
 
@@ -350,7 +352,7 @@ UNREADABLE: list[tuple[str, str, Policy, Effect]] = [
 def test_unreadable_image_does_not_bypass_strict_rule(
     namespace: str, current: Policy, outcome: Effect, obj: dict[str, Any]
 ) -> None:
-    """A node runs an image by its ID: what is no reference could be the image a rule is about (T25, T12)."""
+    """A node runs an image by its ID: an invalid reference could be the image of a rule (T25, T12)."""
     assert decide(request(obj, namespace=namespace), current).effect is outcome
 
 
@@ -364,7 +366,7 @@ def test_unreadable_image_does_not_bypass_strict_rule(
     ],
 )
 def test_request_without_images_is_admitted_without_evaluation(arguments: dict[str, Any]) -> None:
-    """Deleting always works (T44)."""
+    """A deletion always works (T44)."""
     assert decide(request(None, **arguments)) == Decision.allow(TargetKind.IGNORED)
 
 
@@ -377,7 +379,7 @@ MODES = [
 
 @pytest.mark.parametrize(("mode", "outcome", "allowed", "warnings"), MODES)
 def test_mode_determines_effect_of_finding(mode: Mode, outcome: Effect, allowed: bool, warnings: int) -> None:
-    """What would have been refused is always recorded (T50)."""
+    """Images that would have been denied are always recorded (T50)."""
     decision = decide(request(pod(UNTRUSTED)), policy(mode=mode))
     assert (decision.effect, decision.allowed, len(decision.warnings)) == (outcome, allowed, warnings)
     assert (decision.annotations["decision"], decision.annotations["mode"]) == (outcome.decision_label, mode)
@@ -385,7 +387,7 @@ def test_mode_determines_effect_of_finding(mode: Mode, outcome: Effect, allowed:
 
 
 def test_warning_has_same_text_as_denial() -> None:
-    """The same words in both, and what follows."""
+    """Both have the same text, and the warning adds the consequence."""
     clause = f'spec.containers[0].image "{UNTRUSTED}": {UNTRUSTED_TEXT}'
     assert f"{clause}. {ADVICE}" in decide(request(pod(UNTRUSTED))).message
     assert decide(request(pod(UNTRUSTED)), policy(mode=Mode.WARN)).warnings == [
@@ -408,7 +410,7 @@ DEGREES = ("allow", "audit", "warn", "enforce")
 
 @pytest.mark.parametrize("degrees", list(itertools.product(DEGREES, repeat=2)))
 def test_strongest_effect_determines_outcome(degrees: tuple[str, str]) -> None:
-    """In whatever order the images come."""
+    """In any order of the images."""
     rules = tuple(rule(mode, [f"{HOST}/{mode}/web"], mode=mode) for mode in DEGREES[1:])
     facts = {"allow/web:1": TrustStatus.TRUSTED}
     decision = decide(request(pod(*(f"{HOST}/{name}/web:1" for name in degrees))), policy(rules=rules), facts)
@@ -420,7 +422,7 @@ NOTE = {"swr-trust/break-glass": "incident 7"}
 
 
 def glass(annotations: dict[str, str], image: str = UNTRUSTED, **who: Any) -> Decision:
-    """Decide an annotated Pod."""
+    """Return the decision on a Pod with a break-glass annotation."""
     obj = pod(image)
     obj["metadata"]["annotations"] = annotations
     return decide(request(obj, **who), GLASS)
@@ -428,7 +430,7 @@ def glass(annotations: dict[str, str], image: str = UNTRUSTED, **who: Any) -> De
 
 @pytest.mark.parametrize("who", [{"user": "alice"}, {"groups": ["x", "platform-oncall"]}])
 def test_break_glass_of_authorized_user_admits_and_is_recorded(who: dict[str, Any]) -> None:
-    """With its reason, in annotation and warning (T17)."""
+    """Its reason is in the annotation and the warning (T17)."""
     decision = glass(NOTE, **who)
     assert (decision.allowed, decision.break_glass, decision.annotations["break-glass"]) == (
         True,
@@ -444,7 +446,7 @@ def test_break_glass_of_authorized_user_admits_and_is_recorded(who: dict[str, An
 
 
 def test_break_glass_is_recorded_even_if_not_needed() -> None:
-    """A trusted image with the annotation is recorded all the same (T17)."""
+    """A trusted image with the annotation is recorded, too (T17)."""
     decision = glass(NOTE, TRUSTED, user="alice")
     assert decision.annotations["break-glass"] == "incident 7"
     assert decision.warnings == [
@@ -454,7 +456,7 @@ def test_break_glass_is_recorded_even_if_not_needed() -> None:
 
 
 def test_break_glass_of_unauthorized_user_is_ignored() -> None:
-    """And the denial says so (T17)."""
+    """The denial says so (T17)."""
     decision = glass(NOTE, user="mallory")
     assert decision.allowed is False
     assert decision.message.endswith(
@@ -464,12 +466,12 @@ def test_break_glass_of_unauthorized_user_is_ignored() -> None:
 
 
 def count_decoded() -> int:
-    """Return how many objects, and parts of some, anything refers to."""
+    """Return the number of decoded objects, and of their parts, that are still referenced."""
     return sum(isinstance(obj, (KubernetesObject, ObjectMeta, Spec)) for obj in gc.get_objects())
 
 
 def test_decoded_objects_are_released_before_review_waits() -> None:
-    """Fault C2: 93 decoded objects of 7 MB waited for SWR at the same time. The glass breaks all the same."""
+    """Fault C2: 93 decoded objects of 7 MB waited for SWR at the same time. Break-glass still works."""
     obj = pod(UNTRUSTED)
     obj["metadata"]["annotations"] = {**NOTE, "padding": "x"}
     seen: list[tuple[Any, int]] = []
@@ -490,7 +492,7 @@ def test_decoded_objects_are_released_before_review_waits() -> None:
 
 
 def decide_and_measure(body: bytes) -> tuple[Decision, int]:
-    """Decide a review; return how many bytes were kept of it, too, while it waited for the answers."""
+    """Return the decision on a review, and the bytes that were kept of it during the lookups."""
     kept: list[int] = []
 
     class EvictionQueue(FakeAnswers):
@@ -547,7 +549,9 @@ def test_bytes_kept_per_image_while_review_waits_are_bounded() -> None:
 
 
 def test_review_of_many_images_does_not_wait_beyond_image_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C2: what reviews of 200 images know of them while they wait; a review of few waits all the same."""
+    """Fault C2: reviews of 200 images keep data of each while they wait; a review of few images still
+    waits.
+    """
     monkeypatch.setattr(validator_module, "MAX_AWAITED", 2 * FEW)
     waited: list[tuple[str, bool]] = []
 
@@ -571,7 +575,7 @@ def test_review_of_many_images_does_not_wait_beyond_image_limit(monkeypatch: pyt
 
 
 def test_update_without_new_image_does_not_use_break_glass() -> None:
-    """The annotation stays on the Pod: whoever labels it later has admitted nothing."""
+    """The annotation stays on the Pod: a user who labels it later has not used break-glass."""
     obj = pod(UNTRUSTED)
     obj["metadata"]["annotations"] = NOTE
     decision = decide(request(obj, old=obj, operation="UPDATE", user="alice"), GLASS)
@@ -579,7 +583,7 @@ def test_update_without_new_image_does_not_use_break_glass() -> None:
 
 
 def test_break_glass_warnings_stay_within_api_server_limit() -> None:
-    """All of them together, the one about the glass first."""
+    """All of them together, with the one about break-glass first."""
     obj = pod(*[f"{HOST}/shop/{'x' * 60}:{n}" for n in range(200)])
     obj["metadata"]["annotations"] = NOTE
     warnings = decide(request(obj, user="alice"), GLASS).warnings
@@ -598,7 +602,7 @@ def test_break_glass_without_reason_is_ignored() -> None:
 
 
 def test_break_glass_reason_is_shortened_and_made_printable() -> None:
-    """What a person writes ends up in audit logs."""
+    """Text of a user is written into audit logs."""
     decision = glass({"swr-trust/break-glass": "a\n" + "b" * 1000}, user="alice")
     assert decision.break_glass is not None
     assert len(decision.break_glass) == 200
@@ -621,7 +625,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("failures", "code", "reason"), FAILURES)
 def test_denial_for_transient_failure_is_retryable(failures: list[Any], code: int, reason: str) -> None:
-    """503 or 429 with a pause where every denial may pass, else 403 (T40)."""
+    """503 or 429 with Retry-After if every denial may be transient, otherwise 403 (T40)."""
     facts = {f"shop/f{index}:1": failure for index, failure in enumerate(failures)}
     images = [f"{HOST}/{name}" for name in facts]
     decision = decide(request(pod(TRUSTED, *images)), facts={**FACTS, **facts})
@@ -636,20 +640,20 @@ def test_denial_for_transient_failure_is_retryable(failures: list[Any], code: in
 def test_retry_after_of_denial_is_short_and_jittered(
     retry_after: float | None, jitter: float, seconds: int
 ) -> None:
-    """One to five seconds, at least what SWR asked for."""
+    """One to five seconds, and at least SWR's Retry-After."""
     failure = LookupTimeout("x", fault=Fault.REGISTRY, retry_after=retry_after)
     decision = decide(request(pod(f"{HOST}/a/b:1")), facts={"a/b:1": failure})
     assert status_of(decision.results, lambda: jitter)[2] == seconds
 
 
 def test_transient_and_permanent_denials_together_are_forbidden() -> None:
-    """Trying again would not help."""
+    """A retry would not help."""
     facts = {**FACTS, "shop/slow:1": LookupTimeout("x", fault=Fault.REGISTRY)}
     assert decide(request(pod(UNTRUSTED, f"{HOST}/shop/slow:1")), facts=facts).code == 403
 
 
 def test_stale_answer_is_marked_in_annotation() -> None:
-    """The audit log tells a stale answer from a fresh one."""
+    """The audit log distinguishes a stale answer from a fresh one."""
     stale = Found(TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down"))
     decision = decide(request(pod(TRUSTED)), facts={"shop/web:1": stale})
     assert decision.allowed is True
@@ -657,7 +661,7 @@ def test_stale_answer_is_marked_in_annotation() -> None:
 
 
 class Broken(FakeAnswers):
-    """Fails in a way that nobody foresaw."""
+    """Fails with an unexpected exception."""
 
     def look_up(self, questions: Sequence[Any], deadline: Any) -> Any:
         raise ZeroDivisionError
@@ -677,7 +681,7 @@ CRASHES: list[tuple[Policy, str, bool, int, int]] = [
 def test_internal_error_is_denied_if_any_rule_enforces(
     current: Policy, namespace: str, allowed: bool, code: int, warnings: int
 ) -> None:
-    """A crash is a decision, too (T43)."""
+    """An internal error leads to a decision, too (T43)."""
     body = request(pod(TRUSTED), namespace=namespace)
     decision = Validator(lambda: current, Broken({})).validate(body, SOON)
     assert (decision.effect, decision.allowed, decision.code) == (Effect.ERROR, allowed, code)
@@ -686,7 +690,7 @@ def test_internal_error_is_denied_if_any_rule_enforces(
 
 
 def test_internal_error_with_unknown_mode_is_denied() -> None:
-    """Even if the mode itself cannot be told (T43)."""
+    """Even if the mode itself is not known (T43)."""
     current = policy(mode=Mode.AUDIT)
     object.__setattr__(current, "_index", None)
     decision = Validator(lambda: current, FakeAnswers(FACTS)).validate(request(pod(TRUSTED)), SOON)
@@ -694,15 +698,13 @@ def test_internal_error_with_unknown_mode_is_denied() -> None:
 
 
 def test_internal_error_about_workload_is_admitted() -> None:
-    """Its Pods are judged for themselves."""
+    """Its Pods are evaluated themselves."""
     current = policy()
     body = request(deployment(TRUSTED), **DEPLOYMENT)
     assert Validator(lambda: current, Broken({})).validate(body, SOON).allowed is True
 
 
 def test_request_without_policy_is_denied() -> None:
-    """Without a policy nothing is admitted."""
-
     def gone() -> Policy:
         raise RuntimeError
 
@@ -718,7 +720,7 @@ class Failing:
 
 
 def test_failing_observer_does_not_change_decision() -> None:
-    """Records are never in the way of the answer."""
+    """A failure to record must not change the answer."""
     current = policy()
     assert (
         Validator(lambda: current, FakeAnswers(FACTS), [Failing()])
@@ -745,7 +747,7 @@ def test_request_is_evaluated_by_one_policy_during_reload() -> None:
 
 
 def test_exemption_is_named_in_audit_annotation() -> None:
-    """An auditor sees by which exemption an image came in."""
+    """An auditor sees the exemption by which an image was admitted."""
     decision = decide(request(pod("nginx")), policy(exemptions=(exemption("base images", ["nginx"]),)))
     assert json.loads(decision.annotations["findings"])[0]["exemption"] == "base images"
 
@@ -792,7 +794,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
 def test_recorded_review_has_expected_outcome(path: Path) -> None:
-    """Recorded reviews, with an SWR that knows no image at all."""
+    """The recorded reviews, with an SWR in which every image is missing."""
     body = read_review(path.read_bytes())
     decision = decide(body, facts={})
     assert (decision.effect.decision_label, body.unreadable) == (EXPECTED[path.stem], "")
@@ -800,7 +802,7 @@ def test_recorded_review_has_expected_outcome(path: Path) -> None:
 
 
 def test_every_recording_has_expected_outcome() -> None:
-    """No recording without its decision, no decision without its recording."""
+    """No recording is without its decision, and no decision without its recording."""
     assert {path.stem for path in RECORDED} == set(EXPECTED)
 
 
@@ -808,7 +810,7 @@ def test_every_recording_has_expected_outcome() -> None:
     ("mode", "allowed", "code"), [("enforce", False, 429), ("warn", True, 0), ("audit", True, 0)]
 )
 def test_busy_webhook_denies_with_429_if_any_rule_enforces(mode: str, allowed: bool, code: int) -> None:
-    """Fault C2: with 429, so that kubectl and controllers try again; and it is observed like any decision."""
+    """Fault C2: with 429, so that kubectl and controllers retry; it is observed like any decision."""
     seen: list[Decision] = []
 
     class Observer:

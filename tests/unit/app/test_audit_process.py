@@ -1,4 +1,4 @@
-"""Rounds of the audit in the cluster: what a bad day does to them, and how much memory they take."""
+"""Rounds of the audit in the cluster: failures during a round, limits and memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Make = Callable[..., Rescanner]
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
-    """Return what makes an audit of a cluster with given answers of SWR."""
+    """Return a factory of audits of a cluster with given answers of SWR."""
     made: list[Rescanner] = []
 
     def build(
@@ -52,12 +52,12 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
 
 
 def web(name: str = "web", namespace: str = "shop", image: str = "shop/web:1") -> dict[str, Any]:
-    """Return a Pod of SWR."""
+    """Return a Pod with an image of SWR."""
     return pod(name, namespace, f"{HOST}/{image}", uid="u-1")
 
 
 def test_revoked_image_is_counted_logged_and_reported_as_event(make: Make) -> None:
-    """In the second round, and on the Pod where nothing owns it."""
+    """In the second round, and on the Pod if it has no owner."""
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
     cluster = FakeCluster([web()])
     rescanner = make(cluster, answers)
@@ -97,7 +97,7 @@ def test_revoked_image_is_counted_logged_and_reported_as_event(make: Make) -> No
 def test_api_server_failure_makes_round_partial(
     make: Make, failures: dict[int, ClusterError], gap: str
 ) -> None:
-    """Marked in metrics and log; what an earlier round showed stays."""
+    """Metrics and log show it; the results of an earlier round stay."""
     cluster = FakeCluster([web(f"web-{n}") for n in range(5)])
     rescanner = make(cluster, FakeAnswers({}))
     assert rescanner.round()
@@ -122,7 +122,7 @@ def test_api_server_failure_makes_round_partial(
     ids=["throttling", "an outage", "a credential that is not accepted"],
 )
 def test_swr_failure_makes_round_partial_without_new_denials(make: Make, failure: Any) -> None:
-    """A failed query of SWR is not a denial."""
+    """A failed lookup is not a denial."""
     answers = FakeAnswers({"shop/web:1": TrustStatus.TRUSTED})
     rescanner = make(FakeCluster([web()]), answers)
     rescanner.round()
@@ -135,7 +135,7 @@ def test_swr_failure_makes_round_partial_without_new_denials(make: Make, failure
 
 
 def test_audit_round_does_not_use_stale_answers(emulator: Emulator, tmp_path: Path, make: Make) -> None:
-    """The webhook would admit by it; a round that could not ask says so."""
+    """The webhook would admit by a stale answer; a round without a fresh one reports it as unknown."""
     rescanner = make(FakeCluster([web(image="shop/web:1.0")]), None, endpoint=emulator.url)
     assert rescanner.round(), rescanner.said()
     rescanner.forget_fresh()
@@ -146,7 +146,7 @@ def test_audit_round_does_not_use_stale_answers(emulator: Emulator, tmp_path: Pa
 
 @pytest.mark.slow
 def test_pod_with_thousands_of_images_is_audited(make: Make) -> None:
-    """One Pod, a row for each, and the next round finds nothing new."""
+    """One Pod, a row for each image, and the next round finds nothing new."""
     obj = web()
     obj["spec"]["containers"] = [{"name": f"c{n}", "image": f"{HOST}/shop/app-{n}:1"} for n in range(3000)]
     rescanner = make(FakeCluster([obj]), FakeAnswers({}))
@@ -157,7 +157,7 @@ def test_pod_with_thousands_of_images_is_audited(make: Make) -> None:
 
 
 def test_exception_ends_round_but_not_process(make: Make) -> None:
-    """It is counted and logged, and the next round is made."""
+    """It is counted and logged, and the next round runs."""
     cluster = FakeCluster([web()])
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
     rounds = rescanner.process.rounds
@@ -171,14 +171,14 @@ def test_exception_ends_round_but_not_process(make: Make) -> None:
 
 
 def test_excluded_namespaces_are_not_audited(make: Make) -> None:
-    """As the webhook leaves them out."""
+    """They are those that the webhook excludes."""
     rescanner = make(FakeCluster([web(namespace="kube-system")]), FakeAnswers({}), excluded=("kube-*",))
     assert rescanner.round()
     assert rescanner.metric("swr_trust_audit_last_round_pods") == 0
 
 
 def test_failed_report_write_makes_next_round_sooner(make: Make) -> None:
-    """The round itself was whole."""
+    """The round itself was complete."""
     cluster = FakeCluster([web()])
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
     cluster.failures = {2: ClusterError(429, "storage is initializing")}
@@ -188,7 +188,7 @@ def test_failed_report_write_makes_next_round_sooner(make: Make) -> None:
 
 
 def test_changed_policy_starts_round_before_interval(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop: a round, a change, a round, and an end when told."""
+    """The loop: a round, a change, a round, and an end on request."""
     monkeypatch.setattr(webhook.app.audit_process, "MIN_ROUND_GAP", 0.01)
     monkeypatch.setattr(webhook.app.audit_process, "INTERVAL", 0.01)
     monkeypatch.setattr("webhook.policy.reloading.DEBOUNCE", 0.0)
@@ -212,7 +212,7 @@ def test_changed_policy_starts_round_before_interval(make: Make, monkeypatch: py
 
 
 def test_stuck_process_fails_liveness_probe(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For half an hour; every page of Pods and every batch of images is a sign of life."""
+    """After half an hour; every page of Pods and every batch of images is a sign of progress."""
     process = make(FakeCluster([]), FakeAnswers({})).process
     assert process.live().ok
     process._progress_at -= webhook.app.audit_process.STUCK_SECONDS + 1
@@ -231,7 +231,7 @@ def test_readiness_does_not_depend_on_rounds(make: Make) -> None:
 
 
 def test_background_limits_cap_calls_per_second() -> None:
-    """Ten calls a second, or what the policy allows if that is less."""
+    """Ten calls per second, or the policy's limit if that is lower."""
     assert with_background_limits(policy()).lookup.calls_per_second == 10
     slow = policy(lookup=LookupSettings(calls_per_second=3))
     assert with_background_limits(slow).lookup.calls_per_second == 3

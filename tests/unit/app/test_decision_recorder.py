@@ -1,4 +1,4 @@
-"""What is kept of a decision: one line, and counters."""
+"""The record of a decision: one log line, and counters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FACTS: dict[str, Any] = {
 
 
 class Recorded:
-    """A gate in front of a recorder, whose lines and counters can be looked at."""
+    """A validator with a recorder, whose lines and counters can be read."""
 
     def __init__(self, current: Policy | None = None, level: int = logging.INFO) -> None:
         self.stream = io.StringIO()
@@ -55,7 +55,7 @@ class Recorded:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines without what differs from run to run."""
+        """The lines without the values that differ between runs."""
         lines = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
         for line in lines:
             assert isinstance(line.pop("milliseconds"), float)
@@ -195,7 +195,7 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
             allowed=False,
             kind="Thing",
             findings=[],
-            reason="",  # filled in below: the sentence belongs to the messages
+            reason="",  # filled in below, because the sentence belongs to the messages
         ),
     ),
 ]
@@ -207,7 +207,6 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
 def test_decision_is_logged_as_one_line(
     current: Policy, body: AdmissionRequest, expected_line: dict[str, Any]
 ) -> None:
-    """The whole line."""
     recorded = Recorded(current)
     recorded.decide(body)
     [seen] = recorded.lines
@@ -231,7 +230,7 @@ def test_decision_is_logged_as_one_line(
 def test_line_names_the_controller_that_creates_the_pod(
     references: list[dict[str, Any]], owner: str | None
 ) -> None:
-    """Fault E5: the retries of one workload are listed together by it."""
+    """Fault E5: it groups the retries of one workload."""
     recorded = Recorded()
     obj = pod("a:1")
     obj["metadata"]["ownerReferences"] = references
@@ -241,7 +240,7 @@ def test_line_names_the_controller_that_creates_the_pod(
 
 
 def test_ignored_request_is_logged_at_debug_level_only() -> None:
-    """Unless the level is debug; a cluster deletes Pods all day."""
+    """A cluster deletes Pods all day."""
     deletion = request(None, old=pod(f"{HOST}/shop/web:1"), operation="DELETE")
     quiet, talkative = Recorded(), Recorded(level=logging.DEBUG)
     quiet.decide(deletion)
@@ -263,7 +262,7 @@ def test_images_in_decision_line_are_limited() -> None:
 
 
 def test_text_of_author_cannot_forge_line_or_field() -> None:
-    """Names and images are chosen by whoever makes the Pod; they stay inside their strings."""
+    """The author of a Pod chooses names and images; they stay inside their strings."""
     evil = 'a:1\n{"message":"decided","allowed":true}\r\u2028"},"allowed":true,"x":{"y":"'
     recorded = Recorded()
     recorded.decide(request(pod(evil), user=evil))
@@ -273,14 +272,14 @@ def test_text_of_author_cannot_forge_line_or_field() -> None:
 
 
 def test_overlong_image_in_decision_line_is_truncated() -> None:
-    """A string of a megabyte is no reference, and its start is enough to find it."""
+    """A string of a megabyte is not a reference, and its beginning is enough to find it."""
     recorded = Recorded()
     recorded.decide(request(pod("x" * 1_000_000)))
     assert len(recorded.stream.getvalue()) < 1500
 
 
 def test_overlong_names_in_decision_line_are_truncated() -> None:
-    """Whoever reaches the port can invent a user and an object of any length."""
+    """A client of the port can invent a user and an object of any length."""
     recorded = Recorded()
     obj = pod("a:1")
     obj["metadata"]["name"] = "x" * 1_000_000
@@ -289,7 +288,7 @@ def test_overlong_names_in_decision_line_are_truncated() -> None:
 
 
 def test_decision_line_does_not_contain_secrets() -> None:
-    """Neither those of the Pod nor those that a failure has seen."""
+    """Neither those of the Pod nor those in a failure."""
     obj = pod(f"{HOST}/shop/locked:1")
     obj["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
     obj["metadata"]["annotations"] = {"example.com/token": "hunter2"}
@@ -300,9 +299,11 @@ def test_decision_line_does_not_contain_secrets() -> None:
 
 
 def test_internal_error_is_logged_at_error_level() -> None:
-    """An operator who looks for errors finds it, by its uid."""
+    """An operator who searches for errors finds it, with its uid."""
     broken = policy()
-    object.__setattr__(broken, "_index", None)  # a policy that cannot be: every decision crashes
+    object.__setattr__(
+        broken, "_index", None
+    )  # an invalid policy, so that every decision raises an exception
     recorded = Recorded(broken)
     recorded.decide(request(pod(f"{HOST}/shop/web:1")))
     [seen] = recorded.lines
@@ -338,14 +339,14 @@ def test_decisions_and_images_are_counted() -> None:
 
 @pytest.mark.parametrize(("dry_run", "expected"), [(False, 1), (True, 0)])
 def test_break_glass_is_counted_except_in_dry_run(dry_run: bool, expected: int) -> None:
-    """A dry run breaks no glass."""
+    """A dry run does not use break-glass."""
     recorded = Recorded(policy(break_glass=GLASS))
     recorded.decide(request(break_glass_pod(), dryRun=dry_run))
     assert recorded.count("break_glass_total") == expected
 
 
 def test_unknown_operation_is_counted_as_other() -> None:
-    """Whoever can reach the port can invent any number of them."""
+    """A client of the port can invent any number of operations."""
     recorded = Recorded()
     recorded.decide(request(pod(f"{HOST}/shop/web:1"), operation="INVENTED"))
     text = recorded.metrics.render().decode()

@@ -1,4 +1,4 @@
-"""Standard output behind a thread: a reader that stops reading holds nobody up."""
+"""Standard output behind a thread: a reader that stops does not block the process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LINE = "x" * 99 + "\n"
 
 
 class Pipe:
-    """A small pipe whose reader reads when it is told to."""
+    """A small pipe whose reader reads when the test tells it to."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
 
     def read(self, count: int) -> bytes:
-        """Return ``count`` bytes, waiting for them."""
+        """Return ``count`` bytes, and wait for them."""
         data = b""
         while len(data) < count:
             data += os.read(self.reader, count - len(data))
@@ -37,7 +37,7 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """A pipe; its writing end stays open, for the thread of a writer never ends."""
+    """Return a pipe. Its writing end stays open, because the thread of a writer never ends."""
     made = Pipe()
     yield made
     with contextlib.suppress(OSError):  # the test has closed it
@@ -45,7 +45,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does; a guard against hanging, no measurement."""
+    """Wait for another thread; a guard against hanging, not a measurement."""
     ends = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < ends, "waited in vain"
@@ -53,7 +53,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_lines_arrive_in_order(pipe: Pipe) -> None:
-    """Whole and once, however many are written at a time."""
+    """Each line is whole and written once, regardless of the number of lines at a time."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     lines = [f"line {index} ü\n" for index in range(3000)]
     for line in lines:
@@ -63,7 +63,7 @@ def test_lines_arrive_in_order(pipe: Pipe) -> None:
 
 
 def test_line_written_to_idle_writer_is_flushed(pipe: Pipe) -> None:
-    """The thread that sleeps is woken, time and again."""
+    """The sleeping thread is woken each time."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     for index in range(20):
         wait_until(lambda: writer._asleep)
@@ -72,20 +72,20 @@ def test_line_written_to_idle_writer_is_flushed(pipe: Pipe) -> None:
 
 
 def test_full_pipe_does_not_block_and_dropped_bytes_are_counted(pipe: Pipe) -> None:
-    """What fits into pipe and queue waits; the rest is dropped to the byte."""
+    """The lines that fit into pipe and queue wait; the rest is dropped and counted in bytes."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append, limit=10_000)
     for _ in range(1000):
         writer.write(LINE)
     lost = sum(dropped)
-    # What the pipe has taken by then may or may not have made room in the queue.
+    # The bytes in the pipe may or may not have made room in the queue by then.
     assert 100_000 - 10_000 - PIPE <= lost <= 100_000 - 10_000
     assert pipe.read(100_000 - lost) == LINE.encode() * ((100_000 - lost) // 100)
     assert writer.drain(20)
 
 
 def test_writing_continues_after_reader_resumes(pipe: Pipe) -> None:
-    """After a stop the queue has room again."""
+    """The queue has room again."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append, limit=10_000)
     for _ in range(200):
@@ -100,7 +100,7 @@ def test_writing_continues_after_reader_resumes(pipe: Pipe) -> None:
 
 
 def test_line_larger_than_queue_is_dropped(pipe: Pipe) -> None:
-    """And those after it are not."""
+    """The lines after it are not."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append, limit=100)
     writer.write("x" * 101)
@@ -110,7 +110,7 @@ def test_line_larger_than_queue_is_dropped(pipe: Pipe) -> None:
 
 
 def test_drain_waits_for_queued_lines(pipe: Pipe) -> None:
-    """``drain`` returns once all is out."""
+    """``drain`` returns after all lines are written."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     for _ in range(30):
         writer.write(LINE)
@@ -119,14 +119,14 @@ def test_drain_waits_for_queued_lines(pipe: Pipe) -> None:
 
 
 def test_drain_does_not_wait_for_stopped_reader(pipe: Pipe) -> None:
-    """A process that is told to end ends."""
+    """A process must end when it is told to."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     writer.write("x" * 2 * PIPE)
     assert not writer.drain(0.01)
 
 
 def test_bytes_for_closed_reader_are_counted_as_dropped(pipe: Pipe) -> None:
-    """Nobody will ever read it; the process serves on."""
+    """The process continues to serve."""
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append)
     pipe.close()
@@ -140,7 +140,7 @@ def test_bytes_for_closed_reader_are_counted_as_dropped(pipe: Pipe) -> None:
 
 
 def test_non_blocking_descriptor_does_not_lose_lines(pipe: Pipe) -> None:
-    """Another process that shares the pipe may have made it so."""
+    """Another process that shares the pipe may have set the flag."""
     os.set_blocking(pipe.writer, False)
     dropped: list[int] = []
     writer = BackgroundWriter(pipe.writer, dropped.append)
@@ -152,19 +152,19 @@ def test_non_blocking_descriptor_does_not_lose_lines(pipe: Pipe) -> None:
 
 
 def test_unencodable_character_is_replaced(pipe: Pipe) -> None:
-    """A lone surrogate from a strange name ends no thread."""
+    """A lone surrogate in a name does not end the thread."""
     writer = BackgroundWriter(pipe.writer, lambda _: None)
     writer.write("a\udcffb\n")
     assert pipe.read(4) == b"a?b\n"
 
 
 def test_pipe_is_not_a_terminal(pipe: Pipe) -> None:
-    """So that the lines are JSON."""
+    """Therefore the lines are JSON."""
     assert not BackgroundWriter(pipe.writer, lambda _: None).isatty()
 
 
 class Late(BackgroundWriter):
-    """A writer that gets a line at the worst moment: the queue is empty, the thread not yet asleep."""
+    """A writer that gets a line at the worst moment: the queue is empty, and the thread is not asleep yet."""
 
     late = ""
 
@@ -176,7 +176,7 @@ class Late(BackgroundWriter):
 
 
 def test_line_written_before_thread_sleeps_is_not_lost(pipe: Pipe) -> None:
-    """The thread looks once more after it has said that it sleeps."""
+    """The thread checks the queue again after it has announced that it sleeps."""
     writer = Late(pipe.writer, lambda _: None)
     wait_until(lambda: writer._asleep)
     writer.late = "late\n"

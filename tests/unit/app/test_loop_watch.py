@@ -1,4 +1,4 @@
-"""The watch over the loop: what it keeps, and for how long."""
+"""The monitor of the event loop: the stalls that it keeps, and for how long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webhook.app.loop_watch import INTERVAL, LONG, WINDOW, LoopWatch
 
 
 def test_longest_stall_is_kept_for_one_to_two_windows() -> None:
-    """A scrape each minute sees every stall, and none for ever."""
+    """A scrape each minute sees every stall, and none stays without end."""
     clock = FakeClock()
     watch = LoopWatch(clock)
     watch.record(0.3)
@@ -25,7 +25,7 @@ def test_longest_stall_is_kept_for_one_to_two_windows() -> None:
 
 
 def test_longest_stall_expires_after_two_windows_without_records() -> None:
-    """Two windows that nobody recorded in are empty."""
+    """Two windows without a record are empty."""
     clock = FakeClock()
     watch = LoopWatch(clock)
     watch.record(0.3)
@@ -34,7 +34,7 @@ def test_longest_stall_expires_after_two_windows_without_records() -> None:
 
 
 def test_long_stall_is_logged_once_per_window(caplog: pytest.LogCaptureFixture) -> None:
-    """The log says so even where nobody scrapes."""
+    """The log reports it even without scraping."""
     clock = FakeClock()
     watch = LoopWatch(clock)
     with caplog.at_level(logging.WARNING):
@@ -50,7 +50,7 @@ def test_long_stall_is_logged_once_per_window(caplog: pytest.LogCaptureFixture) 
 
 
 def test_late_wakeup_is_recorded_as_stall() -> None:
-    """By the clock, whatever the processor did meanwhile."""
+    """By the clock, regardless of the processor time."""
     clock = FakeClock()
     watch = LoopWatch(clock)
 
@@ -64,7 +64,7 @@ def test_late_wakeup_is_recorded_as_stall() -> None:
 
 
 def test_lost_time_is_sum_of_all_stalls() -> None:
-    """Many short ones cost a call as much as a long one; who is early has lost nothing."""
+    """Many short stalls cost a call as much as a long one; an early wake-up costs nothing."""
     watch = LoopWatch(FakeClock())
     for seconds in (0.1, -0.01, 0.2):
         watch.record(seconds)
@@ -72,7 +72,7 @@ def test_lost_time_is_sum_of_all_stalls() -> None:
 
 
 def test_current_stall_is_included_in_lost_time() -> None:
-    """Whoever asks may be the first to run after it."""
+    """The reader may be the first to run after it."""
     clock = FakeClock()
     watch = LoopWatch(clock)
 

@@ -1,4 +1,4 @@
-"""Work beside the loop."""
+"""Work in native threads beside the loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from webhook.app.native_threads import NativeThreads
 
 
 def test_result_of_native_thread_is_returned() -> None:
-    """As if it had been called here."""
+    """The caller sees no difference to a direct call."""
     assert NativeThreads(1).run(lambda: 6 * 7) == 42
 
 
@@ -27,7 +27,7 @@ def _fail() -> None:
 
 
 def test_loop_runs_while_native_thread_works() -> None:
-    """The loop turns while the thread waits for it."""
+    """The loop runs while the thread works."""
     from gevent.monkey import get_original
 
     pause = get_original("time", "sleep")

@@ -1,4 +1,4 @@
-"""Running Pods in a line."""
+"""Builders of running Pods for tests of the audit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def running(
     digest: str = "",
     **rest: Any,
 ) -> RunningPod:
-    """Return a Pod; images are below SWR's host unless they hold a dot."""
+    """Return a Pod; an image without a dot is below SWR's host."""
     images = [image] if isinstance(image, str) else image
     uses = tuple(
         ImageUse(
@@ -43,7 +43,7 @@ def running(
 
 
 class Pages:
-    """Implements ``PodSource`` from a list of pages; what is a function is called instead."""
+    """Implements ``PodSource`` from a list of pages; a function in it is called instead."""
 
     def __init__(self, *pages: PodPage | Callable[[], Any]) -> None:
         self._pages = pages
@@ -62,7 +62,7 @@ def audit(
     current: Policy | None = None,
     excluded: Sequence[str] = (),
 ) -> AuditReport:
-    """Audit some Pods, each in a page of its own."""
+    """Audit some Pods, each on a page of its own."""
     pages = [PodPage((pod,)) if isinstance(pod, RunningPod) else pod for pod in pods]
     judge = Audit(
         current if current is not None else policy(),

@@ -1,4 +1,4 @@
-"""What is news in a round, and when the next one begins."""
+"""New findings of a round, and the start of the next round."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def round_of(facts: Mapping[str, Any], *pods: Any) -> AuditReport:
 
 
 def told(*rounds: AuditReport) -> list[list[str]]:
-    """Return the namespaces and workloads that are news in each round."""
+    """Return the namespaces and workloads with new findings in each round."""
     news = FindingDiff()
     return [[f"{row.namespace}/{row.workload}" for row in news.update(report)] for report in rounds]
 
@@ -67,7 +67,7 @@ def test_diff_holds_denials_of_no_earlier_round(rounds: list[AuditReport], expec
 
 
 def test_remembered_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Denied images and namespaces."""
+    """This covers denials and namespaces."""
     monkeypatch.setattr("webhook.audit.diff.MAX_KNOWN", 3)
     news = FindingDiff()
     news.update(audit(*(running("shop/api:1", f"p{n}", f"n{n}") for n in range(9))))
@@ -75,14 +75,14 @@ def test_remembered_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_round_interval_has_jitter() -> None:
-    """A tenth more or less."""
+    """At most a tenth more or less."""
     pauses = {Schedule(3600.0).next_pause(complete=True) for _ in range(50)}
     assert len(pauses) > 1
     assert all(3240 <= pause <= 3960 for pause in pauses)
 
 
 def test_partial_rounds_are_repeated_with_growing_pauses() -> None:
-    """A minute, two, four, up to the interval; a complete round ends that."""
+    """A minute, two, four, up to the interval; a complete round resets it."""
     pace = Schedule(600.0, lambda low, high: (low + high) / 2)
     pauses = [pace.next_pause(complete=False) for _ in range(6)]
     assert [*pauses, pace.next_pause(complete=True), pace.next_pause(complete=False)] == pytest.approx(

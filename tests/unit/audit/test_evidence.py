@@ -1,4 +1,4 @@
-"""Evidence from the decision log."""
+"""Evidence report from the decision log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/api:1"
 
 
 def line(**changes: Any) -> dict[str, Any]:
-    """Return a record of the decision log: a denial."""
+    """Return a denial in the decision log."""
     return {
         "ts": "2026-11-10T08:00:00.000Z",
         "level": "info",
@@ -57,7 +57,7 @@ def read(*records: dict[str, Any] | bytes, **period: Any) -> Evidence:
 
 
 def test_repeated_denial_is_one_row() -> None:
-    """A ReplicaSet tries again each second; first, last and how often are kept."""
+    """A ReplicaSet retries each second; the row has the first time, the last time and the count."""
     evidence = read(line(), line(ts="2026-11-10T09:00:00.000Z"), line(ts="2026-11-10T08:30:00.000Z"))
     assert [(row.image, row.finding, row.count, row.first, row.last) for row in evidence.refused] == [
         (IMAGE, "untrusted", 3, "2026-11-10T08:00:00.000Z", "2026-11-10T09:00:00.000Z")
@@ -74,7 +74,7 @@ def test_exemption_row_names_admitted_image() -> None:
 
 
 def test_break_glass_row_has_user_time_and_reason() -> None:
-    """Each use for itself; its images are not denials."""
+    """One row per use; its images do not count as denied."""
     evidence = read(
         line(decision="warn", user="alice", breakGlass="incident 7", findings=finding("untrusted", "warn"))
     )
@@ -92,7 +92,7 @@ def test_image_admitted_by_mode_is_not_listed_as_denied() -> None:
 
 
 def test_denial_without_images_is_listed() -> None:
-    """An object that could not be read."""
+    """The object could not be read."""
     evidence = read(line(findings=[], reason="the object cannot be judged"))
     assert [(row.finding, row.image) for row in evidence.refused] == [
         ("not judged", "the object cannot be judged")
@@ -100,13 +100,13 @@ def test_denial_without_images_is_listed() -> None:
 
 
 def test_dry_runs_are_counted_separately() -> None:
-    """Nothing came of them."""
+    """They have no effect."""
     evidence = read(line(dryRun=True))
     assert (evidence.decisions, evidence.dry_runs, evidence.refused) == (0, 1, [])
 
 
 def test_period_includes_since_and_excludes_until() -> None:
-    """From the first moment of ``since`` to right before ``until``."""
+    """``since`` is the first moment, and ``until`` the first one after the period."""
     stamps = [
         "2026-10-31T23:59:59.999Z",
         "2026-11-01T00:00:00.000Z",
@@ -122,7 +122,7 @@ def test_period_includes_since_and_excludes_until() -> None:
 
 
 def test_other_lines_are_skipped_and_truncated_records_are_counted() -> None:
-    """Other lines are no gap; a record that was cut off is one. A collector's prefix is removed."""
+    """An unrelated line is not a gap, a truncated record is one. A collector's prefix is removed."""
     evidence = read(
         b"Traceback (most recent call last):\n",
         {"logger": "webhook.server", "message": "serving"},
@@ -138,7 +138,7 @@ def test_other_lines_are_skipped_and_truncated_records_are_counted() -> None:
 
 
 def test_records_with_wrong_types_do_not_raise() -> None:
-    """Any JSON where text is expected."""
+    """Any JSON value where a string is expected."""
     evidence = read(line(findings=[1, {"image": {}}], user=[], ts=3, breakGlass=None))
     assert evidence.decisions == 1
 
@@ -155,7 +155,7 @@ FIELDS = st.sampled_from(["ts", "decision", "findings", "breakGlass", "dryRun", 
 @settings(max_examples=60)
 @given(st.binary(max_size=60), st.dictionaries(FIELDS, JSON), st.lists(st.dictionaries(st.text(), JSON)))
 def test_any_line_is_read_without_exception(raw: bytes, fields: dict[str, Any], findings: list[Any]) -> None:
-    """Logs pass through many hands; whatever comes out can be written as CSV."""
+    """Many tools process logs; every result can be written as CSV."""
     evidence = read(raw, line(**fields), line(findings=findings, breakGlass=fields.get("user")))
     assert evidence_as_csv(evidence)
 
@@ -182,13 +182,13 @@ DAEMON_SETS = "system:serviceaccount:kube-system:daemon-set-controller"
     ],
 )
 def test_denial_is_listed_by_workload(fields: dict[str, Any], row: str) -> None:
-    """Fault E5: the owner that the log names, else the one that the controller's user and the name tell."""
+    """Fault E5: by the owner in the log, otherwise by the controller's user and the name."""
     (refused,) = read(line(**fields)).refused
     assert f"{refused.kind}/{refused.object}" == row
 
 
 def test_retries_of_workload_are_one_row() -> None:
-    """Fault E5: a ReplicaSet tries again for hours, each time under another name."""
+    """Fault E5: a ReplicaSet retries for hours, each time with another name."""
     names = [f"api-7d4b9c-{a}{b}{c}xz" for a in "bcdfgh" for b in "2456789" for c in "bcdfghjklm"]
     evidence = read(*(line(object=name) for name in names))
     assert [(row.kind, row.object, row.count) for row in evidence.refused] == [
@@ -205,13 +205,13 @@ def test_rows_beyond_text_limit_are_counted_but_not_kept(monkeypatch: pytest.Mon
 
 
 def test_unknown_decisions_are_counted_as_other() -> None:
-    """Fault C4: what is counted apart is bounded, too."""
+    """Fault C4: the number of separate counters is bounded, too."""
     evidence = read(*(line(decision=f"d{number}", findings=[]) for number in range(100)))
     assert (len(evidence.outcomes), evidence.outcomes["other"]) == (33, 68)
 
 
 def test_evidence_csv_is_one_table() -> None:
-    """One table for all."""
+    """One table contains all."""
     text = evidence_as_csv(read(line(), line(decision="warn", breakGlass="=1", findings=[])))
     assert text.splitlines()[0] == ("kind,namespace,object,image,finding,name,user,count,first,last,reason")
     assert [row.split(",")[0] for row in text.splitlines()[1:]] == ["refused", "break-glass"]
@@ -232,7 +232,7 @@ def test_evidence_command_reads_gzip_logs(tmp_path: Path, capsys: pytest.Capture
 def test_missing_log_file_makes_report_partial(
     tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 3, and it says which."""
+    """Exit code 3, and the file is named."""
     path = tmp_path / "webhook.log"
     path.write_text(json.dumps(line()) + "\n", encoding="utf-8")
     assert main(["evidence", "-o", output, str(path), "/nowhere.log"]) == 3
@@ -242,7 +242,7 @@ def test_missing_log_file_makes_report_partial(
 
 
 def test_log_without_decisions_exits_with_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Most likely the wrong file."""
+    """It is probably the wrong file."""
     path = tmp_path / "other.log"
     path.write_text("hello\n", encoding="utf-8")
     assert main(["evidence", str(path)]) == 3
@@ -250,13 +250,13 @@ def test_log_without_decisions_exits_with_code_3(tmp_path: Path, capsys: pytest.
 
 
 def test_invalid_period_exits_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and how to write it."""
+    """The error shows the format."""
     assert main(["evidence", "--since", "November", "x"]) == 2
     assert "such as 2026-11-01" in capsys.readouterr().err
 
 
 def test_partly_wrapped_log_loses_no_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Fault E5: six decisions, of which a collector wrapped four."""
+    """Fault E5: six decisions, four of them wrapped by a collector."""
     path = tmp_path / "webhook.log"
     text = json.dumps(line())
     wrapped = json.dumps({"log": f"{text}\n", "stream": "stdout"})
@@ -281,7 +281,7 @@ Denied:
 def test_truncated_table_states_number_of_omitted_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fault E5: nobody takes twenty rows for all."""
+    """Fault E5: twenty rows must not look like all rows."""
     path = tmp_path / "webhook.log"
     records = [line(object=f"api-{number}", user="alice") for number in range(23)]
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
@@ -312,7 +312,7 @@ def test_unreadable_lines_are_counted_in_every_format(
 def test_line_without_end_is_skipped_in_bounded_memory(
     tmp_path: Path, packed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fault C4: it is passed over in pieces and makes the report PARTIAL; the lines around it count."""
+    """Fault C4: it is skipped in pieces and makes the report PARTIAL; the lines around it count."""
     record = json.dumps(line()).encode() + b"\n"
     piece = b"{" * 2**24
     path = tmp_path / "webhook.log"
@@ -365,7 +365,7 @@ def test_gzip_log_is_detected_by_content(
 
 
 def broken(kind: str) -> bytes:
-    """Return an archive of 1,000 decisions that is damaged."""
+    """Return a damaged archive of 1,000 decisions."""
     data = gzip.compress((json.dumps(line()).encode() + b"\n") * 1000, 0)
     if kind == "cut off":
         return data[:-3000]
@@ -388,7 +388,7 @@ def broken(kind: str) -> bytes:
 def test_damaged_archive_makes_report_partial(
     tmp_path: Path, kind: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fault C4: what came before counts, and what is missing is said."""
+    """Fault C4: the decisions before the damage count, and the gap is reported."""
     path = tmp_path / "webhook.log.gz"
     path.write_bytes(broken(kind))
     assert main(["evidence", str(path)]) == 3

@@ -1,4 +1,4 @@
-"""Decisions in the lines that log collectors write."""
+"""Decisions in the line formats of log collectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webhook.audit.log_lines import LOGGER, MAX_INCOMPLETE, MAX_LINE, DecisionLi
 
 
 def decision(uid: str = "1", **fields: Any) -> str:
-    """Return a line as the webhook writes it, without its end."""
+    """Return a line as the webhook writes it, without its line feed."""
     return json.dumps({"ts": "2026-11-10T08:00:00.000Z", "logger": LOGGER, "uid": uid, **fields})
 
 
@@ -24,7 +24,7 @@ STAMP = "2026-11-10T08:00:00.123456789Z"
 
 
 def read(*lines: str) -> tuple[list[str], int, int]:
-    """Return the uids of the decisions found, and how many lines are other or unreadable."""
+    """Return the uids of the decisions, and the numbers of other and of unreadable lines."""
     reader = DecisionLines()
     text = "".join(f"{line}\n" for line in lines)
     found = [record["uid"] for record in reader.read(io.BytesIO(text.encode("utf-8", "surrogateescape")))]
@@ -58,12 +58,12 @@ def docker(text: str, stream: str = "stdout") -> str:
     ],
 )
 def test_wrapped_decision_is_found(wrapped: str) -> None:
-    """Fault E5: once, whatever collector wrote the line."""
+    """Fault E5: exactly once, in the format of every collector."""
     assert read(wrapped) == (["1"], 0, 0)
 
 
 def test_mixed_log_loses_no_decision() -> None:
-    """Fault E5: lines as the webhook wrote them, Docker's and containerd's in one file."""
+    """Fault E5: lines of the webhook, of Docker and of containerd in one file."""
     lines = [
         decision("1"),
         docker(f"{decision('2')}\n"),
@@ -79,7 +79,7 @@ def test_mixed_log_loses_no_decision() -> None:
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
 @pytest.mark.parametrize("form", ["docker", "cri"])
 def test_partial_lines_are_joined(form: str, size: int) -> None:
-    """Fault E5: runtimes cut lines at 16 KiB; lines of the other stream stand in between."""
+    """Fault E5: runtimes split lines at 16 KiB, with lines of the other stream in between."""
     pieces = [LONG[start : start + size] for start in range(0, len(LONG), size)]
     lines = []
     for number, piece in enumerate(pieces):
@@ -109,13 +109,13 @@ def test_partial_lines_are_joined(form: str, size: int) -> None:
     ],
 )
 def test_line_that_may_hold_a_decision_is_counted_as_unreadable(lines: list[str]) -> None:
-    """Fault E5: never silently less."""
+    """Fault E5: decisions are never lost silently."""
     found, _, unreadable = read(*lines)
     assert (found, unreadable) == ([], 1)
 
 
 def test_incomplete_lines_of_many_sources_are_bounded() -> None:
-    """Fault C4: the oldest is given up and counted; all are at the end."""
+    """Fault C4: the oldest is dropped and counted; at the end all are."""
     reader = DecisionLines()
     lines = (f"pod-{number} {STAMP} stdout P {{\n" for number in range(MAX_INCOMPLETE * 3))
     assert list(reader.read(io.BytesIO("".join(lines).encode()))) == []
@@ -135,7 +135,7 @@ def test_line_after_one_without_end_is_read() -> None:
     st.integers(1, 400),
 )
 def test_every_decision_of_any_mixture_is_found(forms: list[str], size: int) -> None:
-    """Whatever order the forms stand in."""
+    """In any order of the formats."""
     lines: list[str] = []
     for number, form in enumerate(forms):
         record = decision(str(number), image="{" * 30)
@@ -160,6 +160,6 @@ def test_every_decision_of_any_mixture_is_found(forms: list[str], size: int) -> 
 @settings(max_examples=100)
 @given(st.lists(st.binary(max_size=80), max_size=8))
 def test_any_line_is_read_without_exception(lines: list[bytes]) -> None:
-    """Logs pass through many hands."""
+    """Many tools process logs."""
     reader = DecisionLines()
     assert list(reader.read(io.BytesIO(b"\n".join(lines)))) == []

@@ -1,4 +1,4 @@
-"""The forms of a report: a page, a table for spreadsheets, data for programs."""
+"""Output formats of a report: an HTML page, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VOID = {"meta", "link", "br", "rect"}
 
 @pytest.fixture
 def report() -> AuditReport:
-    """Something of everything."""
+    """Return a report with rows of every kind."""
     return audit(
         running("shop/api:1"),
         running(digest=OTHER_DIGEST, name="drifted"),
@@ -39,7 +39,7 @@ def report() -> AuditReport:
 
 
 class Page(HTMLParser):
-    """Reads a page; keeps its elements and checks that they are closed."""
+    """Parses a page; keeps its elements and checks that they are closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def test_page_has_no_scripts_and_no_external_resources(report: AuditReport) -> N
 
 
 def test_names_from_cluster_are_escaped(report: AuditReport) -> None:
-    """Names of images and namespaces are chosen by strangers."""
+    """Names of images and namespaces are chosen by others."""
     text = render_audit(report)
     assert "<script>" not in text
     assert "<b>evil" not in text
@@ -85,7 +85,7 @@ def test_names_from_cluster_are_escaped(report: AuditReport) -> None:
 
 
 def test_page_shows_verdict_before_details(report: AuditReport) -> None:
-    """The verdict, and that it is partial; then charts and why."""
+    """The summary, and that it is partial; then charts and reasons."""
     text = Page(render_audit(report)).text
     order = [
         "Image trust audit (PARTIAL)",
@@ -126,12 +126,12 @@ def test_csv_holds_every_row(report: AuditReport) -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
 def test_csv_cell_with_formula_is_quoted(text: str) -> None:
-    """An image named ``=cmd|...`` must not run on the auditor's machine."""
+    """An image named ``=cmd|...`` must not be executed on the auditor's machine."""
     assert next(csv.reader([write_csv(("a",), [(text,)]).splitlines()[1]]))[0] == f"'{text}"
 
 
 def test_json_holds_same_figures_as_page(report: AuditReport) -> None:
-    """For programs, under a schema that is named."""
+    """For programs, with a named schema."""
     data = audit_as_data(report)
     assert {key: data[key] for key in ("schema", "partial", "verdict", "pods", "refused", "uses")} == {
         "schema": "swr-trust/audit/v1",
@@ -145,7 +145,7 @@ def test_json_holds_same_figures_as_page(report: AuditReport) -> None:
 
 
 def test_evidence_page_escapes_names_from_log() -> None:
-    """Closed elements, nothing obeyed."""
+    """All elements are closed, and no markup of a name is active."""
     reader = EvidenceReader()
     reader.read(
         io.BytesIO(
@@ -161,7 +161,7 @@ def test_evidence_page_escapes_names_from_log() -> None:
 
 
 def test_templates_are_part_of_package() -> None:
-    """They stand beside the code that is installed."""
+    """They are installed with the code."""
     folder = Path(webhook.audit.__file__).parent / "templates"
     assert sorted(path.name for path in folder.iterdir()) == [
         "audit.html.j2",
@@ -175,7 +175,7 @@ TEXT = re.compile(r"t\(\"([^\"]+)\"")
 
 
 def test_every_template_text_is_in_chinese_catalog() -> None:
-    """Fault E11: and the catalogue holds no other; both languages have the same placeholders."""
+    """Fault E11: the catalog contains no other text; both languages have the same placeholders."""
     folder = Path(webhook.audit.__file__).parent / "templates"
     texts = {text for path in folder.iterdir() for text in TEXT.findall(path.read_text(encoding="utf-8"))}
     assert texts == set(HEADINGS)
@@ -183,7 +183,7 @@ def test_every_template_text_is_in_chinese_catalog() -> None:
 
 
 def test_audit_page_is_completely_in_chinese() -> None:
-    """Fault E11: language, headings, verdict and remarks, as ``messages: zh`` asks for."""
+    """Fault E11: language, headings, summary and remarks, by ``messages: zh``."""
     report = audit(
         running("shop/api:1"),
         running(digest=OTHER_DIGEST, name="drifted"),
@@ -200,7 +200,7 @@ def test_audit_page_is_completely_in_chinese() -> None:
 
 
 def test_chinese_remarks_correspond_to_english_ones() -> None:
-    """Fault E11: one for each, in their order."""
+    """Fault E11: one for each, in the same order."""
     row = Ns(pods=3)
     report = AuditReport(
         dt.datetime(2026, 11, 1, tzinfo=dt.UTC), "v1", Mode.WARN, pods=9, static=1, excluded=2, refused=3,

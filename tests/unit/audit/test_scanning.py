@@ -1,4 +1,4 @@
-"""An audit: what is counted, what is listed, what it costs."""
+"""The audit: its counts, its rows and its calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_verdict_counts_pods_and_namespaces() -> None:
     ids=["none", "all trusted", "one", "partial"],
 )
 def test_verdict_text_covers_only_pods_seen(pods: list[Any], verdict: str) -> None:
-    """A sentence that holds for what was seen."""
+    """The sentence claims nothing about other Pods."""
     assert audit(*pods).verdict == verdict
 
 
@@ -82,7 +82,7 @@ def test_pods_are_grouped_by_namespace_workload_and_image() -> None:
 
 
 def test_audit_row_has_message_of_denial() -> None:
-    """Message and advice come from the webhook's catalogue."""
+    """Message and advice come from the webhook's catalog."""
     (row,) = audit(running("nginx.example.com/x:1")).rows
     assert (row.message, row.advice) == (
         'images from registry "nginx.example.com" are not allowed in this cluster',
@@ -91,14 +91,14 @@ def test_audit_row_has_message_of_denial() -> None:
 
 
 def test_audit_counts_effect_of_enforcement_in_any_mode() -> None:
-    """An audit looks ahead; what the modes do today is said beside it."""
+    """An audit predicts enforcement; the effect of the current modes is listed beside it."""
     report = audit(running("shop/api:1"), current=policy(rules=(rule(mode="audit"),)))
     assert (report.refused, report.enforced) == (1, 0)
     assert "With the policy's modes as they are (mode enforce), 0 Pods would be denied." in report.remarks
 
 
 def test_node_with_another_digest_is_reported() -> None:
-    """The tag was pushed again: SWR's word is about another image than the one that runs."""
+    """The tag was pushed again: SWR's answer is about another image than the running one."""
     report = audit(running(digest=OTHER_DIGEST), running(name="same", digest=DIGEST))
     assert [(row.running, row.current, row.example, row.pods) for row in report.drift] == [
         (OTHER_DIGEST, DIGEST, "web-1", 1)
@@ -111,7 +111,7 @@ def test_node_with_another_digest_is_reported() -> None:
 
 
 def test_pod_that_depends_on_ending_exemption_is_listed() -> None:
-    """Judged as it will be judged then: a trusted image and one of another exemption are no news."""
+    """The Pod is evaluated as after the end: a trusted image and one of another exemption are not listed."""
 
     def ending(days: float, name: str, images: Sequence[str]) -> Any:
         ends = dt.datetime.fromtimestamp(NOW + days * 86400, dt.UTC)
@@ -138,7 +138,7 @@ def test_pod_that_depends_on_ending_exemption_is_listed() -> None:
 
 
 def test_excluded_namespaces_and_static_pods_are_not_looked_up() -> None:
-    """An image that admission does not review is not denied."""
+    """Pods that admission does not stop are not denied."""
     report = audit(
         running("shop/api:1", namespace="kube-system"),
         running("shop/api:1", is_static=True),
@@ -157,14 +157,14 @@ def test_excluded_namespaces_and_static_pods_are_not_looked_up() -> None:
     ids=["none trusted", "one trusted", "nothing there"],
 )
 def test_account_without_trusted_images_is_reported(facts: Any, loud: list[tuple[str, int]]) -> None:
-    """SWR documents nowhere what sets the mark: it may be that nothing ever does."""
+    """SWR does not document what sets the mark, so that it may never be set."""
     report = audit(running(), running("shop/api:1"), facts=facts)
     assert report.never_trusted == loud
     assert any(remark.startswith("NO IMAGE IS TRUSTED: ") for remark in report.remarks) == bool(loud)
 
 
 def test_interrupt_produces_partial_report() -> None:
-    """What was judged until then is kept and marked."""
+    """The results until then are kept and marked."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -178,7 +178,7 @@ def test_interrupt_produces_partial_report() -> None:
 
 
 def test_failed_lookups_are_counted_as_unknown() -> None:
-    """Pods that are denied only as unknown."""
+    """These Pods are denied only as unknown."""
     report = audit(
         running("shop/api:1"),
         running("shop/other:1", name="o"),
@@ -189,13 +189,13 @@ def test_failed_lookups_are_counted_as_unknown() -> None:
 
 
 def test_pod_with_thousands_of_images_is_audited() -> None:
-    """Asked in batches, counted as one Pod, a row for each image."""
+    """Looked up in batches, counted as one Pod, a row for each image."""
     report = audit(running([f"shop/app-{number}:1" for number in range(3000)]))
     assert (report.pods, report.refused, report.images_looked_up, len(report.rows)) == (1, 1, 3000, 3000)
 
 
 def test_rows_beyond_limit_are_counted_but_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report stays within bounds and says so; the figures of the verdict stay whole."""
+    """The report is bounded and says so; the figures of the summary are complete."""
     monkeypatch.setattr("webhook.audit.scanning.MAX_ROWS", 2)
     report = audit(*(running("shop/api:1", f"p{number}", f"n{number}") for number in range(5)))
     assert (report.refused, len(report.rows), report.omitted) == (5, 2, 3)
@@ -203,7 +203,7 @@ def test_rows_beyond_limit_are_counted_but_not_listed(monkeypatch: pytest.Monkey
 
 
 class Cluster:
-    """Many Pods of few images, made as they are read."""
+    """Many Pods of few images, created when they are read."""
 
     def __init__(self, pods: int, images: int) -> None:
         self._pods, self._images = pods, images
@@ -223,7 +223,7 @@ class Cluster:
 
 
 def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
-    """Audit a big cluster; return the report, who was asked, and the peak of memory in bytes."""
+    """Audit a large cluster; return the report, the lookups, and the peak of memory in bytes."""
     facts = {f"shop/app-{number}:1": TrustStatus.TRUSTED for number in range(images) if number % 7}
     answers = FakeAnswers(facts)
     tracemalloc.start()
@@ -236,7 +236,7 @@ def scan(pods: int, images: int) -> tuple[AuditReport, FakeAnswers, int]:
 
 @pytest.mark.slow
 def test_audit_makes_one_call_per_distinct_image() -> None:
-    """2,000 distinct images: 2,000 questions, each once."""
+    """2,000 distinct images: 2,000 lookups, one for each."""
     report, answers, _ = scan(10_000, 2_000)
     assert (report.pods, report.images_seen, report.images_looked_up) == (10_000, 2_000, 2_000)
     assert len(answers.asked) == len(set(answers.asked)) == 2_000
@@ -251,12 +251,12 @@ def test_audit_memory_does_not_grow_with_number_of_pods() -> None:
 
 
 def question(number: int) -> LookupRequest:
-    """Return a question about an image of its own."""
+    """Return a request for an image of its own."""
     return LookupRequest(TrustQuery(registry(), "shop", f"app-{number}", tag="1"))
 
 
 class Failing:
-    """Answers nothing but a failure, a number of times for each question, then that it is trusted."""
+    """Fails a number of times for each lookup, then answers trusted."""
 
     def __init__(self, failure: TrustLookupError, times: int) -> None:
         self.failure, self.times = failure, times
@@ -284,7 +284,7 @@ class Failing:
 def test_transient_failures_are_retried(
     failure: TrustLookupError, times: int, pauses: list[float], known: bool
 ) -> None:
-    """With throttling for minutes, with an outage for seconds, with anything else not at all."""
+    """Throttling for minutes, an outage for seconds, other failures not at all."""
     slept: list[float] = []
     answers = CachingLookup(Failing(failure, times), sleep=slept.append)
     (answer,) = answers.look_up([question(1)], SOON)
@@ -293,7 +293,7 @@ def test_transient_failures_are_retried(
 
 
 def test_retry_time_is_limited_for_whole_audit() -> None:
-    """A thousand images of an SWR that is down are not waited for one after another."""
+    """The audit does not wait for a thousand images one after another while SWR is down."""
     slept: list[float] = []
     answers = CachingLookup(Failing(RegistryUnavailable("500"), 10**9), sleep=slept.append)
     answers.look_up([question(number) for number in range(1000)], SOON)
@@ -310,7 +310,7 @@ def test_lookup_failure_is_cached_for_audit() -> None:
 
 
 def test_lookups_are_made_in_batches() -> None:
-    """As few at a time as the limit of calls lets through within a lookup's time."""
+    """A batch has as many images as the rate limit allows within a lookup's time."""
     source = Failing(Unauthorized(""), 0)
     CachingLookup(source).look_up([question(number) for number in range(BATCH * 2 + 1)], SOON)
     assert source.sizes == [BATCH, BATCH, 1]

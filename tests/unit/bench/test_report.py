@@ -1,4 +1,4 @@
-"""What ``make bench`` makes of its figures."""
+"""The figures and tables of ``make bench``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.bench.report import (
 
 
 def test_ratio_is_computed_within_each_round() -> None:
-    """A machine that is three times slower in one round changes no ratio."""
+    """A machine that is three times slower in one round does not change a ratio."""
     seen = Rounds({"ours": [8.0, 24.0, 9.0], "floor": [10.0, 30.0, 10.0]})
     assert (seen.ratio("ours", "floor"), seen.median("ours")) == (0.8, 9.0)
 
@@ -32,12 +32,12 @@ def test_ratio_is_computed_within_each_round() -> None:
     ],
 )
 def test_figure_states_whether_target_is_met(figure: Figure, expected: Figure) -> None:
-    """At the limit it is."""
+    """A figure at the limit meets it."""
     assert figure == expected
 
 
 def test_tables_are_written_as_markdown() -> None:
-    """One heading a table; what belongs to the line above is indented."""
+    """One heading per table; lines that belong to the line above are indented."""
     text = render_markdown(
         {"Warm": [Figure("ours", "9/s"), Figure("  ratio", "0.7", ">= 0.8", good=False)]}, "0.1"
     )
@@ -53,7 +53,7 @@ def test_tables_are_written_as_markdown() -> None:
 
 
 def test_tables_replace_those_of_previous_run() -> None:
-    """And leave everything else as it is."""
+    """Everything else stays as it is."""
     text = f"# A\n\n{BEGINS}\nold\n{ENDS}\n\nB\n"
     once = put_between_marks(text, "new\n")
     assert once == f"# A\n\n{BEGINS}\n\nnew\n\n{ENDS}\n\nB\n"
@@ -61,6 +61,6 @@ def test_tables_replace_those_of_previous_run() -> None:
 
 
 def test_page_without_marks_is_rejected() -> None:
-    """Rather than written over."""
+    """It must not be overwritten."""
     with pytest.raises(ValueError, match="there are no two lines"):
         put_between_marks("# A\n", "new\n")

@@ -1,4 +1,4 @@
-"""A policy in front of the emulator, for commands that ask SWR."""
+"""Fixtures of commands that query SWR: a policy in front of the emulator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WritePolicy = Callable[[str], Path]
 
 @pytest.fixture
 def write_policy(emulator: Emulator, tmp_path: Path) -> WritePolicy:
-    """Return what writes a policy: the registry of the emulator, then the lines that are given."""
+    """Return a function that writes a policy: the emulator's registry, then the given lines."""
     token = tmp_path / "token"
     token.write_text("emulator-token\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""``swr-trust audit``: what it prints, and its exit codes."""
+"""``swr-trust audit``: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DEFAULTS = "The defaults of the chart are left out instead; --exclude-namespace 
 
 
 def configuration(selector: dict[str, Any], name: str = "swr-trust-webhook") -> dict[str, Any]:
-    """Return a webhook configuration as the chart makes it."""
+    """Return a webhook configuration like the chart's."""
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
     return {
         "metadata": {"name": name},
@@ -48,7 +48,9 @@ def configuration(selector: dict[str, Any], name: str = "swr-trust-webhook") -> 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
-    """A cluster with a trusted Pod, an untrusted one that runs an older image, and one of the system."""
+    """Return a cluster with a trusted Pod, an untrusted one that runs an older image, and one of the
+    system.
+    """
     web = {"containerStatuses": [{"name": "main", "imageID": f"{HOST}/shop/web@sha256:{'0' * 64}"}]}
     api = FakeLists(
         {
@@ -71,7 +73,7 @@ def audit(policy: Path, *arguments: str) -> int:
 
 
 def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 1: something would be denied."""
+    """Exit code 1: an image would be denied."""
     assert audit(write_policy("")) == 1
     said = capsys.readouterr()
     assert said.err == ""
@@ -96,7 +98,7 @@ def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeL
 def test_other_formats_print_verdict_on_standard_error(
     write_policy: WritePolicy, cluster: FakeLists, output: str, capsys: Output
 ) -> None:
-    """Whoever writes a file sees the result."""
+    """The user sees the result when the report is written to a file."""
     assert audit(write_policy(""), "-o", output) == 1
     said = capsys.readouterr()
     assert said.err == "enforcing now would deny 1 of 2 Pods in 1 namespace\n"
@@ -111,27 +113,26 @@ def test_other_formats_print_verdict_on_standard_error(
 def test_audit_without_denials_exits_with_code_0(
     write_policy: WritePolicy, cluster: FakeLists, capsys: Output
 ) -> None:
-    """Exit code 0."""
     cluster.collections[PODS].pop()
     assert audit(write_policy("")) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "enforcing now would deny none of 1 Pods"
 
 
 def test_named_namespace_is_not_excluded(write_policy: WritePolicy, cluster: FakeLists) -> None:
-    """Who names kube-system means it."""
+    """A user who names kube-system means it."""
     cluster.collections["/api/v1/namespaces/kube-system/pods"] = cluster.collections[PODS][:1]
     assert audit(write_policy(""), "-n", "kube-system") == 1
 
 
 def test_excluded_namespaces_can_be_chosen(write_policy: WritePolicy, cluster: FakeLists) -> None:
-    """In the place of the system's."""
+    """They replace the system's."""
     cluster.collections[PODS].pop()
     assert audit(write_policy(""), "--exclude-namespace", "nothing") == 1
     assert audit(write_policy(""), "--exclude-namespace", "kube-*") == 0
 
 
 def left_out(capsys: Output) -> list[str]:
-    """Return the namespaces that were left out, from the JSON report."""
+    """Return the excluded namespaces of the JSON report."""
     names: list[str] = json.loads(capsys.readouterr().out)["excludedNamespaces"]
     return names
 
@@ -161,7 +162,9 @@ def test_namespaces_outside_webhook_selector_are_excluded(
     names: list[str],
     capsys: Output,
 ) -> None:
-    """Fault E7: as the API server reads the namespaceSelector; out is what no configuration asks about."""
+    """Fault E7: like the API server's namespaceSelector; a namespace is excluded if no configuration covers
+    it.
+    """
     cluster.collections[CONFIGURATIONS] = [configuration(selector) for selector in selectors]
     labels = {"core": {"trust": "on"}, "kube-system": None, "lab": {"trust": "off"}, "shop": None}
     cluster.collections["/api/v1/namespaces"] = [
@@ -174,7 +177,7 @@ def test_namespaces_outside_webhook_selector_are_excluded(
 def test_named_configuration_defines_excluded_namespaces(
     write_policy: WritePolicy, cluster: FakeLists, capsys: Output
 ) -> None:
-    """Fault E7: for an installation under another name."""
+    """Fault E7: for an installation with another name."""
     cluster.objects[f"{CONFIGURATIONS}/mine"] = configuration({}, "mine")
     assert audit(write_policy(""), "-o", "json", "--webhook-configuration", "mine") == 1
     assert left_out(capsys) == []
@@ -183,7 +186,7 @@ def test_named_configuration_defines_excluded_namespaces(
 def test_named_configuration_that_does_not_exist_is_an_error(
     write_policy: WritePolicy, cluster: FakeLists, capsys: Output
 ) -> None:
-    """Fault E7: exit code 2; the caller means another one."""
+    """Fault E7: exit code 2; the user means another one."""
     cluster.failures = {1: ClusterError(404, "not found")}
     assert audit(write_policy(""), "--webhook-configuration", "mine") == 2
     assert capsys.readouterr().err == "swr-trust: there is no ValidatingWebhookConfiguration named mine\n"
@@ -220,7 +223,7 @@ def test_unreadable_scope_is_reported_and_chart_defaults_are_used(
     output: str,
     capsys: Output,
 ) -> None:
-    """Fault E7: the report is whole, and says what it goes by."""
+    """Fault E7: the report is complete, and names the scope that it used."""
     cluster.collections[CONFIGURATIONS] = [] if selector is None else [configuration(selector)]
     cluster.failures = failures
     assert audit(write_policy(""), "-o", output) == 1
@@ -240,7 +243,7 @@ def test_unreadable_scope_is_reported_and_chart_defaults_are_used(
 def test_partial_report_is_marked_in_every_format(
     write_policy: WritePolicy, cluster: FakeLists, output: str, capsys: Output
 ) -> None:
-    """Exit code 3, whatever was found."""
+    """Exit code 3, regardless of the findings."""
     cluster.failures = {call: ClusterError(0, "connection refused") for call in range(3, 99)}
     assert audit(write_policy(""), "-o", output) == 3
     said = capsys.readouterr()
@@ -252,14 +255,14 @@ def test_partial_report_is_marked_in_every_format(
 def test_interrupted_audit_exits_with_code_3(
     write_policy: WritePolicy, cluster: FakeLists, capsys: Output
 ) -> None:
-    """Ctrl-C: the report of what was seen, exit code 3."""
+    """Ctrl-C: the report contains the results until then."""
 
     def interrupt(_path: str) -> None:
         if len(cluster.calls) == 3:
             raise KeyboardInterrupt
 
     cluster.before = interrupt
-    # The fake is called in a thread; the interrupt comes to the main one.
+    # The fake is called in a thread; the interrupt arrives in the main one.
     cluster_get = cluster.get
     assert callable(cluster_get)
     policy = write_policy("")
@@ -275,7 +278,7 @@ def test_interrupted_audit_exits_with_code_3(
 def test_swr_outage_exits_with_code_3(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 3: denied only as unknown."""
+    """Images are denied only as unknown."""
     monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
     emulator.break_with("status", status=500)
     assert audit(write_policy("")) == 3
@@ -285,7 +288,7 @@ def test_swr_outage_exits_with_code_3(
 def test_throttled_audit_waits_and_completes(
     write_policy: WritePolicy, cluster: FakeLists, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SWR's 429 delays an audit and does not spoil it."""
+    """A 429 of SWR delays an audit, but does not make it partial."""
     monkeypatch.setattr("webhook.audit.caching_lookup.FIRST_PAUSE", 0.2)
     emulator.break_with("status", match="web", status=429, times=2)
     assert audit(write_policy("")) == 1
@@ -294,13 +297,13 @@ def test_throttled_audit_waits_and_completes(
 def test_audit_without_cluster_exits_with_code_2(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """Exit code 2 and what is missing."""
+    """The error says what is missing."""
     assert audit(write_policy(""), "--kubeconfig", str(tmp_path / "none")) == 2
     assert capsys.readouterr().err.startswith("swr-trust: no access to a cluster: ")
 
 
 def test_progress_bar_shows_pods_images_and_pause() -> None:
-    """Pods done of all, images asked, a pause that SWR asks for."""
+    """Finished Pods, looked-up images, and a pause that SWR requests."""
     with Progress(
         "{task.completed}/{task.total} {task.fields[note]}", console=Console(file=io.StringIO())
     ) as bar:

@@ -1,4 +1,4 @@
-"""``swr-trust doctor``: what it looks at, what it says to do, and what it must not do."""
+"""``swr-trust doctor``: its checks, its advice, and the side effects that it must not have."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def swr(
     clock: Callable[[], float] | None = None,
     **changes: Any,
 ) -> dict[str, Check]:
-    """Look at a registry behind the emulator; return the checks by name."""
+    """Check a registry behind the emulator; return the checks by name."""
     path = tmp_path / "token"
     path.write_text(f"{token}\n", encoding="utf-8")
     values = {
@@ -62,7 +62,7 @@ def swr(
 
 
 def test_healthy_registry_passes_all_checks(emulator: Emulator, tmp_path: Path) -> None:
-    """Name, TLS, clock, credential and both rights."""
+    """Name, TLS, clock, credential and both permissions."""
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     assert {name: check.status for name, check in checks.items()} == dict.fromkeys(
         ["DNS", "TLS", "clock", "credential", "getRepoTag", "listRepoTags"], CheckStatus.OK
@@ -71,7 +71,7 @@ def test_healthy_registry_passes_all_checks(emulator: Emulator, tmp_path: Path) 
 
 
 def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault D5: the right to list tags is needed there."""
+    """Fault D5: the permission to list tags is needed there."""
     emulator.state.offers_tag_detail = False
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     assert checks["ShowRepoTag"] == Check(
@@ -89,7 +89,7 @@ def test_region_without_the_call_for_one_tag_is_named(emulator: Emulator, tmp_pa
 
 
 def test_wrong_endpoint_is_not_reported_as_missing_tag_call(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault D5: it answers the same to everything."""
+    """Fault D5: it gives the same answer to everything."""
     emulator.break_with("status", match="/manage/", status=404, body='{"error_code":"APIGW.0101"}')
     checks = swr(emulator, tmp_path, "shop/web:1.0")
     found = "the API gateway answered 404 APIGW.0101: is the endpoint right?"
@@ -98,7 +98,7 @@ def test_wrong_endpoint_is_not_reported_as_missing_tag_call(emulator: Emulator, 
 
 
 def test_doctor_without_image_uses_made_up_image(emulator: Emulator, tmp_path: Path) -> None:
-    """It says so, because a right may not be needed to hear that nothing is there."""
+    """The output says so, because a missing image may be reported without the permission."""
     check = swr(emulator, tmp_path)["getRepoTag"]
     assert (check.status, check.found) == (
         CheckStatus.OK,
@@ -107,7 +107,7 @@ def test_doctor_without_image_uses_made_up_image(emulator: Emulator, tmp_path: P
 
 
 def test_rejected_credential_causes_one_failed_authentication(emulator: Emulator, tmp_path: Path) -> None:
-    """Five lock the account, and the webhook uses it, too."""
+    """Five lock the account, which the webhook uses, too."""
     checks = swr(emulator, tmp_path, "shop/web:1.0", token="wrong")
     assert checks["credential"].status is CheckStatus.FAILED
     assert checks["credential"].advice.startswith("Write a token that has not expired to the file.")
@@ -116,7 +116,7 @@ def test_rejected_credential_causes_one_failed_authentication(emulator: Emulator
 
 
 def test_rejected_credential_is_not_tried_for_next_registry(emulator: Emulator, tmp_path: Path) -> None:
-    """The budget is the account's."""
+    """The number of failed authentications is counted per account."""
     path = tmp_path / "token"
     path.write_text("wrong\n", encoding="utf-8")
     common = {
@@ -137,7 +137,7 @@ def test_rejected_credential_is_not_tried_for_next_registry(emulator: Emulator, 
 
 
 def test_missing_secret_is_failed_credential_check(emulator: Emulator, tmp_path: Path) -> None:
-    """The file is named, and nothing is asked."""
+    """The file is named, and no call is made."""
     settings = CredentialSettings("token", token_file=str(tmp_path / "nowhere"))
     check = swr(emulator, tmp_path, credentials=settings)["credential"]
     assert check.status is CheckStatus.FAILED
@@ -167,13 +167,13 @@ def test_missing_secret_is_failed_credential_check(emulator: Emulator, tmp_path:
 def test_missing_permission_is_named_with_advice(
     emulator: Emulator, tmp_path: Path, images: list[str], health: CheckStatus, advice: str
 ) -> None:
-    """It is named as IAM names it."""
+    """The message uses IAM's name."""
     check = swr(emulator, tmp_path, *images, organizations=frozenset({"secret"}))["getRepoTag"]
     assert (check.status, check.advice) == (health, advice)
 
 
 def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault D6: the credential is good and the rights are not looked at."""
+    """Fault D6: the credential is valid, and the permissions are not checked."""
     body = json.dumps({"error_msg": "Not allow to login, upload or download image"})
     emulator.break_with("status", match="/tags", status=403, body=body)
     checks = swr(emulator, tmp_path, "shop/web:1.0")
@@ -189,7 +189,7 @@ def test_blocked_account_is_a_failure_with_advice(emulator: Emulator, tmp_path: 
 def test_permission_to_list_tags_is_required_for_digests_only(
     emulator: Emulator, tmp_path: Path, digest_only: str, health: CheckStatus
 ) -> None:
-    """A warning where the policy does without it."""
+    """It is a warning if the policy does not need it."""
     body = json.dumps({"errors": [{"errorCode": "SVCSTG.SWR.4039001", "errorMessage": "no"}]})
     emulator.break_with("status", match="/v3/", status=403, body=body)
     check = swr(emulator, tmp_path, "shop/web:1.0", digest_only=digest_only)["listRepoTags"]
@@ -205,7 +205,7 @@ def test_permission_to_list_tags_is_required_for_digests_only(
 def test_clock_is_compared_with_that_of_swr(
     emulator: Emulator, tmp_path: Path, skew: float, health: CheckStatus
 ) -> None:
-    """Signatures count for fifteen minutes."""
+    """A signature is valid for fifteen minutes."""
     moment = dt.datetime.now(dt.UTC).timestamp() + skew
     assert swr(emulator, tmp_path, clock=lambda: moment)["clock"].status is health
 
@@ -213,7 +213,7 @@ def test_clock_is_compared_with_that_of_swr(
 def test_expired_signature_is_reported_as_clock_skew(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault D4: the advice was to look at the access key."""
+    """Fault D4: the former advice was to check the access key."""
     (access, key), *_ = emulator.state.keys.items()
     monkeypatch.setitem(key, "skew", 3600.0)
     monkeypatch.setenv("HUAWEICLOUD_SDK_AK", access)
@@ -227,7 +227,7 @@ def test_expired_signature_is_reported_as_clock_skew(
 
 
 def test_unresolvable_endpoint_skips_credential_check(emulator: Emulator, tmp_path: Path) -> None:
-    """The credential is not even tried."""
+    """The credential is not tried."""
     checks = swr(emulator, tmp_path, endpoint="https://swr-api.nowhere.invalid")
     assert checks["DNS"].status is CheckStatus.FAILED
     assert checks["credential"].status is CheckStatus.SKIPPED
@@ -244,7 +244,7 @@ def test_endpoint_in_no_proxy_is_resolved(
 
 
 def test_refused_connection_is_failed_tls_check(emulator: Emulator, tmp_path: Path) -> None:
-    """It says what was tried."""
+    """The message names the address."""
     check = swr(emulator, tmp_path, endpoint="http://127.0.0.1:1")["TLS"]
     assert check.status is CheckStatus.FAILED
     assert check.advice == "Check the endpoint, and that no firewall or proxy refuses the connection."
@@ -252,7 +252,7 @@ def test_refused_connection_is_failed_tls_check(emulator: Emulator, tmp_path: Pa
 
 @pytest.fixture
 def over_tls(tmp_path: Path) -> Iterator[tuple[Emulator, Path]]:
-    """An emulator over TLS and the authority of its certificate."""
+    """Return an emulator with TLS, and the CA of its certificate."""
     files = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
@@ -261,7 +261,7 @@ def over_tls(tmp_path: Path) -> Iterator[tuple[Emulator, Path]]:
 
 
 def test_untrusted_certificate_is_failed_tls_check(over_tls: tuple[Emulator, Path], tmp_path: Path) -> None:
-    """With ``caFile`` it is."""
+    """With ``caFile`` it passes."""
     emulator, ca = over_tls
     check = swr(emulator, tmp_path)["TLS"]
     assert check.status is CheckStatus.FAILED
@@ -279,7 +279,7 @@ def test_untrusted_certificate_is_failed_tls_check(over_tls: tuple[Emulator, Pat
 
 
 def test_image_of_unknown_registry_is_failed_check(emulator: Emulator, tmp_path: Path) -> None:
-    """``--image`` names one that the policy knows."""
+    """``--image`` must name a registry of the policy."""
     checks = list(check_registries(policy(registries=RegistryTable.of([])), ["docker.io/x/y:1"], {}))
     assert [(check.status, check.found) for check in checks] == [
         (CheckStatus.FAILED, "docker.io/x/y:1: its registry is not in the policy")
@@ -313,7 +313,7 @@ class Cluster(FakeLists):
 
 
 def endpoints(ready: int) -> dict[str, Any]:
-    """Return an EndpointSlice with one address that is not ready, too."""
+    """Return an EndpointSlice with one ready and one unready address."""
     addresses = [
         {"addresses": [f"10.0.0.{number}"], "conditions": {"ready": True}} for number in range(ready)
     ]
@@ -351,7 +351,7 @@ def cluster(
     prepare: Callable[[Cluster], None] = lambda _api: None,
     now: dt.datetime | None = None,
 ) -> dict[str, Check]:
-    """Look at a cluster; return the checks by name."""
+    """Check a cluster; return the checks by name."""
     api = Cluster(changed, refusal)
     prepare(api)
     moment = now if now is not None else dt.datetime.now(dt.UTC)
@@ -360,7 +360,7 @@ def cluster(
 
 
 def test_healthy_installation_passes_all_checks() -> None:
-    """What cannot be reached from here is skipped, the dry run goes all the way."""
+    """Checks that are impossible from here are skipped; the dry run covers the whole path."""
     checks = cluster(hook())
     assert {name: check.status.value for name, check in checks.items()} == {
         "API server": "ok",
@@ -424,7 +424,7 @@ def test_healthy_installation_passes_all_checks() -> None:
 def test_webhook_configuration_problem_is_reported_with_advice(
     changes: dict[str, Any], name: str, health: str, found: str | None
 ) -> None:
-    """Each with what to do about it."""
+    """Each has its own advice."""
     check = cluster(hook(**changes))[name]
     assert check.status.value == health
     assert found is None or check.found == found
@@ -435,7 +435,7 @@ def test_webhook_configuration_problem_is_reported_with_advice(
     ("years", "health"), [(0, CheckStatus.OK), (1000, CheckStatus.FAILED)], ids=["now", "in a thousand years"]
 )
 def test_expired_ca_is_failed_check(years: int, health: CheckStatus) -> None:
-    """The API server cannot call the webhook any more."""
+    """The API server can no longer call the webhook."""
     moment = dt.datetime.now(dt.UTC) + dt.timedelta(days=365 * years)
     assert cluster(hook(), now=moment)["caBundle"].status is health
 
@@ -444,7 +444,7 @@ def test_expired_ca_is_failed_check(years: int, health: CheckStatus) -> None:
     ("ready", "health"), [(0, CheckStatus.FAILED), (1, CheckStatus.WARNING), (2, CheckStatus.OK)]
 )
 def test_replicas_are_counted(ready: int, health: CheckStatus) -> None:
-    """Two or more: one that is replaced leaves nobody to ask."""
+    """At least two: with one, no replica answers during its replacement."""
 
     def prepare(api: Cluster) -> None:
         path = "/apis/discovery.k8s.io/v1/namespaces/swr-trust/endpointslices"
@@ -454,13 +454,13 @@ def test_replicas_are_counted(ready: int, health: CheckStatus) -> None:
 
 
 def test_missing_service_is_reported() -> None:
-    """Nothing can be called."""
+    """The API server cannot call the webhook."""
     check = cluster(hook(), prepare=lambda api: api.objects.pop("/api/v1/namespaces/swr-trust/services/gate"))
     assert check["replicas"].found == "pods.gate: Service swr-trust/gate does not exist"
 
 
 def test_missing_webhook_configuration_is_failed_check() -> None:
-    """Nothing is labelled as the chart labels it."""
+    """No configuration has the chart's labels."""
     check = cluster(None)["webhook configuration"]
     assert (check.status, check.found) == (
         CheckStatus.FAILED,
@@ -511,13 +511,13 @@ def test_missing_webhook_configuration_is_failed_check() -> None:
 def test_dry_run_error_determines_health_and_advice(
     refusal: ClusterError | None, mode: str, health: str, advice: str
 ) -> None:
-    """From the API server's words to what to do."""
+    """The advice follows from the API server's message."""
     check = cluster(hook(), refusal, policy(rules=(rule(mode=mode),)))["dry run"]
     assert (check.status.value, check.advice) == (health, advice)
 
 
 def test_dry_run_admitted_in_enforce_mode_is_failed_check() -> None:
-    """The loudest thing a doctor can say."""
+    """It is the most severe finding of the doctor."""
     check = cluster(hook(), None)["dry run"]
     assert (check.status, check.found) == (
         CheckStatus.FAILED,
@@ -526,7 +526,7 @@ def test_dry_run_admitted_in_enforce_mode_is_failed_check() -> None:
 
 
 def test_doctor_creates_pod_as_dry_run_only() -> None:
-    """Nothing is ever created."""
+    """No object is created."""
     api = Cluster(hook(), None)
     list(check_cluster(api, None, "shop", None, NOW))
     assert api.created == ["/api/v1/namespaces/shop/pods?dryRun=All"]
@@ -545,7 +545,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_cluster")
 def test_doctor_prints_each_check_and_summary(write_policy: WritePolicy, capsys: Output) -> None:
-    """One line each, what to do below it, a sum at the end; exit code 3 for what is not known."""
+    """One line each, the advice below it, a summary at the end; exit code 3 for unknown results."""
     path = write_policy("")
     assert main(["doctor", "--config", str(path), "--image", f"{HOST}/shop/web:1.0"]) == 3
     lines = capsys.readouterr().out.splitlines()
@@ -562,7 +562,7 @@ def test_doctor_prints_each_check_and_summary(write_policy: WritePolicy, capsys:
 def test_doctor_exit_code_follows_checks(
     write_policy: WritePolicy, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """0 all well, 1 something failed, 2 a policy that cannot be used."""
+    """0 all passed, 1 a check failed, 2 an invalid policy."""
     path = write_policy("")
     assert main(["doctor", "--no-cluster", "--config", str(path)]) == 0
     (tmp_path / "token").write_text("wrong\n", encoding="utf-8")

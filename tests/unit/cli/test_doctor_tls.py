@@ -1,4 +1,4 @@
-"""``swr-trust doctor`` judges the serving certificate as the API server does."""
+"""``swr-trust doctor`` verifies the serving certificate as the API server does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webhook.cli.checks import Check, CheckStatus
 
 
 def look(site: Site, folder: Path) -> Check:
-    """Return what is found about the certificate of a running webhook."""
+    """Return the result of the check of a running webhook's certificate."""
     with HttpsServer(site.server_context(folder)) as server:
         bundle = base64.b64encode(site.trusted).decode()
         client = {"url": f"{server.url}/validate", "caBundle": bundle}
@@ -36,6 +36,6 @@ def test_certificate_that_the_api_server_refuses_is_a_failure(kind: str, tmp_pat
 
 
 def test_common_name_does_not_count_as_host_name(tmp_path: Path) -> None:
-    """As for the API server: only subjectAltName counts."""
+    """The API server uses only subjectAltName, too."""
     check = look(Site.of(leaf=replace(LEAF, names=(), common_name="127.0.0.1")), tmp_path)
     assert check.status is CheckStatus.FAILED

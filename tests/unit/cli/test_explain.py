@@ -1,4 +1,4 @@
-"""``swr-trust explain``: why a workload is denied, from what its developer may read."""
+"""``swr-trust explain``: why a workload is denied, from the objects that its developer may read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def event(message: str, kind: str = "ReplicaSet", name: str = "web-1", **rest: A
 
 
 def deployment(image: str = IMAGE, **status: Any) -> dict[str, Any]:
-    """Return a Deployment that wants two Pods."""
+    """Return a Deployment with two desired Pods."""
     return {
         "metadata": {"name": "web"},
         "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "web", "image": image}]}}},
@@ -47,7 +47,7 @@ def deployment(image: str = IMAGE, **status: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
-    """A Deployment whose ReplicaSet's Pods are denied."""
+    """Return a Deployment whose ReplicaSet's Pods are denied."""
     replica_set = {"metadata": {"name": "web-1", **owned_by("Deployment", "web")}, "spec": {"replicas": 2}}
     api = FakeLists({f"{APPS}/replicasets": [replica_set], EVENTS: [event(API_SERVER)]})
     api.objects[f"{APPS}/deployments/web"] = deployment()
@@ -61,7 +61,7 @@ def explain(target: str = "shop/web") -> int:
 
 
 def test_denied_deployment_is_explained(cluster: FakeLists, capsys: Output) -> None:
-    """Which image, why, what to do, and who said so when; exit code 1."""
+    """The image, the reason, the advice, and the source with its time; exit code 1."""
     assert explain() == 1
     assert capsys.readouterr().out == (
         "Deployment shop/web, 0 of 2 Pods ready\n"
@@ -76,7 +76,7 @@ def test_denied_deployment_is_explained(cluster: FakeLists, capsys: Output) -> N
 
 
 def test_explain_reads_only_objects_of_role_view(cluster: FakeLists) -> None:
-    """No Secrets, nothing outside of the namespace, no configuration of webhooks."""
+    """No Secrets, nothing outside of the namespace, no webhook configurations."""
     explain()
     assert set(cluster.calls) == {f"{APPS}/deployments/web", f"{APPS}/replicasets", EVENTS}
 
@@ -140,7 +140,7 @@ def test_cron_job_is_explained_by_its_jobs(cluster: FakeLists, capsys: Output) -
 
 
 def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output) -> None:
-    """The developer has changed the image since; the Event is still there."""
+    """The developer has changed the image since, but the Event still exists."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment("swr.cn-north-4.myhuaweicloud.com/shop/web:3.0")
     assert explain() == 0
     assert "Its Pods are no longer denied" in capsys.readouterr().out
@@ -158,7 +158,7 @@ def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output
 def test_denial_is_current_unless_all_updated_pods_are_ready(
     cluster: FakeLists, status: dict[str, int], code: int
 ) -> None:
-    """A workload with all its Pods of its present template is no longer denied."""
+    """A workload whose Pods all have the current template is no longer denied."""
     cluster.objects[f"{APPS}/deployments/web"] = deployment(**status)
     assert explain() == code
 
@@ -174,7 +174,7 @@ def test_denial_is_current_unless_all_updated_pods_are_ready(
 def test_failure_unrelated_to_images_is_reported_as_such(
     cluster: FakeLists, message: str, verdict: str, capsys: Output
 ) -> None:
-    """A quota or a webhook that does not answer is somebody else's to mend."""
+    """A quota or an unreachable webhook is not the developer's problem."""
     cluster.collections[EVENTS] = [event(message)]
     assert main(["explain", "shop/web", "-o", "json"]) == 1
     said = json.loads(capsys.readouterr().out)
@@ -182,14 +182,13 @@ def test_failure_unrelated_to_images_is_reported_as_such(
 
 
 def test_healthy_workload_exits_with_code_0(cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 0."""
     cluster.collections[EVENTS] = []
     assert explain() == 0
     assert "No condition and no Event says that its Pods are denied." in capsys.readouterr().out
 
 
 def test_forbidden_events_exit_with_code_3(cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 3: nothing was seen, and not all was looked at."""
+    """Nothing was seen, and not everything was checked."""
     cluster.failures[3] = ClusterError(403, 'events is forbidden: User "dev" cannot list')
     assert explain() == 3
     assert "Incomplete: its Events cannot be read: events is forbidden" in capsys.readouterr().out
@@ -199,7 +198,7 @@ def test_forbidden_events_exit_with_code_3(cluster: FakeLists, capsys: Output) -
 def test_forbidden_workload_exits_with_code_3_and_names_role(
     cluster: FakeLists, target: str, capsys: Output
 ) -> None:
-    """Fault E6: without rights there is nothing that could be said of what there is."""
+    """Fault E6: without permissions nothing is known about the workload."""
     denied = ClusterError(403, 'GET /x: 403 deployments is forbidden: User "dev" cannot get resource')
     cluster.failures = dict.fromkeys(range(1, 20), denied)
     assert main(["explain", target]) == 3
@@ -215,7 +214,7 @@ def test_forbidden_workload_exits_with_code_3_and_names_role(
 
 
 def test_unknown_workload_exits_with_code_2(cluster: FakeLists, capsys: Output) -> None:
-    """Exit code 2, and why a denied Pod cannot be found."""
+    """The message explains why a denied Pod cannot be found."""
     assert explain("shop/nobody") == 2
     error = capsys.readouterr().err
     assert error.startswith("swr-trust explain: there is no workload nobody in the namespace shop\n")
@@ -224,7 +223,7 @@ def test_unknown_workload_exits_with_code_2(cluster: FakeLists, capsys: Output) 
 
 @pytest.mark.parametrize("target", ["web", "shop/Secret/web", "a/b/c/d", "shop/", "../x", "shop/..%2f"])
 def test_invalid_target_exits_with_code_2(cluster: FakeLists, target: str, capsys: Output) -> None:
-    """Exit code 2 and how to write it; nothing is asked."""
+    """The error shows the format, and no call is made."""
     assert explain(target) == 2
     assert "write NAMESPACE/NAME or NAMESPACE/KIND/NAME" in capsys.readouterr().err
     assert cluster.calls == []
@@ -232,12 +231,11 @@ def test_invalid_target_exits_with_code_2(cluster: FakeLists, target: str, capsy
 
 @pytest.mark.parametrize("kind", ["deploy", "Deployment", "deployments", "DEPLOYMENT"])
 def test_kind_is_accepted_in_kubectl_spellings(kind: str) -> None:
-    """As for kubectl."""
     assert parse_target(f"shop/{kind}/web") == ("shop", "Deployment", "web")
 
 
 def test_control_characters_of_event_are_escaped(cluster: FakeLists, capsys: Output) -> None:
-    """Anybody may write Events."""
+    """Many users may write Events."""
     cluster.collections[EVENTS] = [event(f"{API_SERVER}\x1b[2J")]
     explain()
     assert "\x1b" not in capsys.readouterr().out

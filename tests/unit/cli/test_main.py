@@ -1,4 +1,4 @@
-"""``swr-trust``: what it prints, and the exit codes that scripts rely on."""
+"""``swr-trust``: its output, and the exit codes on which scripts rely."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ credentials: {kind: token, tokenFile: /etc/swr/token}
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    """A good policy file."""
+    """Return a valid policy file."""
     path = tmp_path / "policy.yaml"
     path.write_text(GOOD, encoding="utf-8")
     return path
@@ -36,7 +36,7 @@ def policy(tmp_path: Path) -> Path:
 def test_config_check_of_valid_policy_exits_with_code_0(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 0 and one line."""
+    """The output is one line."""
     assert main(["config", "check", str(policy)]) == 0
     assert capsys.readouterr().out == f"{policy}: valid\n"
 
@@ -44,7 +44,7 @@ def test_config_check_of_valid_policy_exits_with_code_0(
 def test_config_check_with_warnings_exits_with_code_0(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is doubtful is said, and the file can be used."""
+    """Warnings are printed, and the file can be used."""
     policy.write_text(GOOD + "onLookupFailure: allow\n", encoding="utf-8")
     assert main(["config", "check", str(policy)]) == 0
     assert capsys.readouterr().out == (
@@ -55,7 +55,7 @@ def test_config_check_with_warnings_exits_with_code_0(
 
 
 def test_config_check_lists_every_problem(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2, one line a problem, each with its path."""
+    """Exit code 2, one line per problem, each with its path."""
     policy.write_text(GOOD + "mode: block\nlookup: {retries: 9}\n", encoding="utf-8")
     assert main(["config", "check", str(policy)]) == 2
     assert capsys.readouterr().out == (
@@ -66,7 +66,7 @@ def test_config_check_lists_every_problem(policy: Path, capsys: pytest.CaptureFi
 
 
 def test_config_check_prints_problems_as_json(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same for machines."""
+    """The same for programs."""
     policy.write_text(GOOD + "mode: block\n", encoding="utf-8")
     assert main(["config", "check", "-o", "json", str(policy)]) == 2
     assert json.loads(capsys.readouterr().out) == {
@@ -78,7 +78,7 @@ def test_config_check_prints_problems_as_json(policy: Path, capsys: pytest.Captu
 
 
 def test_missing_policy_file_exits_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """The path and the cause, no traceback."""
+    """The path and the cause, without a traceback."""
     assert main(["config", "check", "/nowhere.yaml"]) == 2
     assert capsys.readouterr().out == (
         "error: /nowhere.yaml cannot be read: No such file or directory\n"
@@ -87,7 +87,7 @@ def test_missing_policy_file_exits_with_code_2(capsys: pytest.CaptureFixture[str
 
 
 def test_config_schema_prints_json_schema_of_policy(capsys: pytest.CaptureFixture[str]) -> None:
-    """For editors: every key at the top level of the file."""
+    """For editors: every top-level key of the file."""
     assert main(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -106,10 +106,10 @@ def test_config_schema_prints_json_schema_of_policy(capsys: pytest.CaptureFixtur
 def test_command_with_invalid_policy_lists_problems(
     policy: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2 and the problems on standard error, whatever the command."""
+    """Exit code 2 and the problems on standard error, for every command."""
     policy.write_text("mode: block\n", encoding="utf-8")
     if arguments[0] == "serve":
-        # A process of its own: it patches the standard library.
+        # A process of its own, because it patches the standard library.
         command = [*COMMAND, *arguments, "--config", str(policy)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         code, error = done.returncode, done.stderr
@@ -129,7 +129,7 @@ def test_command_with_invalid_policy_lists_problems(
 def test_command_with_missing_credential_exits_with_code_2(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before anything is asked: no image is denied, or admitted, for a mistake of its operator."""
+    """Before any call: an operator's mistake must neither deny nor admit an image."""
     policy.write_text(
         "apiVersion: swr-trust/v1\nkind: TrustPolicy\nregistries: [{region: cn-north-4}]\n"
         "credentials: {kind: aksk}\n",
@@ -201,7 +201,7 @@ def test_command_with_missing_credential_exits_with_code_2(
 def test_wrong_argument_is_named(
     arguments: list[str], path: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2: what is wrong, what was probably meant, where to read on. No traceback."""
+    """Exit code 2: the mistake, a suggestion, and where to read on. No traceback."""
     assert main(arguments) == 2
     command = f"swr-trust {path}".strip()
     assert capsys.readouterr().err == (
@@ -213,7 +213,7 @@ def test_wrong_argument_is_named(
 def test_without_a_command_the_help_is_an_error(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2 and the help on standard error, so that no script takes it for output."""
+    """Exit code 2 and the help on standard error, so that no script reads it as output."""
     assert main([*arguments, "--help"]) == 0
     text = capsys.readouterr().out
     assert main(arguments) == 2
@@ -247,7 +247,9 @@ CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webho
 def test_serve_rejects_inconsistent_certificate_and_secret_options(
     policy: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A certificate comes from files or the cluster, one of them whole; a Secret has its namespace."""
+    """A certificate comes either from files or from the cluster, and completely; a Secret has its
+    namespace.
+    """
     assert main(["serve", "--config", str(policy), *arguments]) == 2
     assert capsys.readouterr().err == (
         f"swr-trust serve: {message}\nRun 'swr-trust serve --help' for options and examples.\n"
@@ -263,7 +265,7 @@ def test_version_is_printed(argument: str, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("output", ["-ojson", "-o=json", "--output=json"])
 def test_option_and_value_in_one_word(policy: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As for kubectl. An argument after ``--`` is left as it is."""
+    """As in kubectl. An argument after ``--`` is left as it is."""
     assert main(["config", "check", output, str(policy)]) == 0
     assert json.loads(capsys.readouterr().out)["valid"] is True
     assert main(["config", "check", output, "--", "-o=json"]) == 2
@@ -278,7 +280,7 @@ COMMANDS = [*swr_trust.commands, "config check", "config schema"]
 def test_help_has_examples_and_fits_a_terminal(
     command: str, way: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At 80 columns, in all three ways of asking."""
+    """At 80 columns, by all three ways to request it."""
     monkeypatch.setenv("COLUMNS", "80")
     words = command.split()
     assert main(["help", *words] if way == "help" else [*words, way]) == 0
@@ -291,7 +293,7 @@ def test_help_has_examples_and_fits_a_terminal(
 
 @pytest.mark.parametrize("name", COMMANDS_BY_MODULE)
 def test_summary_is_the_first_line_of_the_help(name: str) -> None:
-    """The list of commands imports none of them, and agrees with them nevertheless."""
+    """The list of commands imports none of them, but agrees with them."""
     command = import_module(f"webhook.cli.{name}").command
     assert command.help.splitlines()[0] == COMMANDS_BY_MODULE[name]
 
@@ -299,7 +301,7 @@ def test_summary_is_the_first_line_of_the_help(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("action", [["schema"], ["check", str(EXAMPLE)]], ids=["much", "little"])
 def test_closed_pipe_does_not_cause_traceback(action: list[str]) -> None:
-    """``swr-trust config schema | head -1`` ends quietly."""
+    """``swr-trust config schema | head -1`` ends without output."""
     reader, writer = os.pipe()
     os.close(reader)
     command = [*COMMAND, "config", *action]
@@ -323,7 +325,7 @@ STRANGE = [
 def test_unencodable_output_is_escaped(
     policy: Path, environment: dict[str, str], lines: str, image: str, output: str, shown: str
 ) -> None:
-    """Chinese in an ASCII locale, bytes that are no text: no traceback, the usual exit code."""
+    """Chinese in an ASCII locale, bytes that are not text: no traceback, the usual exit code."""
     policy.write_text(GOOD + lines, encoding="utf-8")
     command = [
         *COMMAND,
@@ -352,7 +354,7 @@ def test_full_disk_does_not_cause_traceback(policy: Path) -> None:
 
 @pytest.mark.slow
 def test_closed_standard_output_does_not_cause_traceback(policy: Path) -> None:
-    """``>&-``: the exit code is all that is wanted."""
+    """``>&-``: only the exit code is needed."""
     command = f"exec {COMMAND[0]} check --config {policy} nginx >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "")
@@ -360,7 +362,7 @@ def test_closed_standard_output_does_not_cause_traceback(policy: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["chekc"], ["completion", "bash"]])
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
-    """They answer at once, because each command's module is imported only when it is used."""
+    """They start quickly because the module of a command is imported only when it is used."""
     script = (
         f"import sys\nfrom webhook.cli.main import main\nmain({arguments})\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & {'flask', 'gevent', 'kubernetes', "
@@ -373,7 +375,7 @@ def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
 def test_interrupt_ends_without_a_traceback(
     policy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 130, as shells report it."""
+    """Exit code 130, the convention of shells."""
 
     def interrupt(path: str) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The command under its other ways of calling: by kubectl as a plugin, and by shells that complete it."""
+"""Other ways to call the command: as a kubectl plugin, and by the completion of shells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kubectl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_plugin_is_installed_beside_the_command() -> None:
-    """The file has the name that kubectl looks for on the PATH."""
+    """The file has the name for which kubectl searches the PATH."""
     assert (INSTALLED / PLUGIN).is_file()
     assert Path(COMMAND[0]).is_file()
 
@@ -36,7 +36,7 @@ def test_plugin_is_installed_beside_the_command() -> None:
 @pytest.mark.cluster
 @pytest.mark.skipif(not ASSETS, reason="KUBEBUILDER_ASSETS names no folder with kubectl")
 def test_kubectl_runs_the_plugin() -> None:
-    """Usage, examples and errors name the command as it was typed; exit codes pass through."""
+    """Usage, examples and errors name the command as it was typed; exit codes are passed through."""
     shown = kubectl("explain", "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith("Usage: kubectl swr-trust explain ")
@@ -51,7 +51,7 @@ def test_kubectl_runs_the_plugin() -> None:
 
 
 def complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str) -> list[str]:
-    """Return what bash is offered for the last word of a line; an empty one follows a final space."""
+    """Return bash's completions of the last word of a line; an empty word follows a final space."""
     words = line.split(" ")
     monkeypatch.setenv("_SWR_TRUST_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", line)
@@ -83,7 +83,7 @@ def test_words_that_complete_a_line(
 def test_contexts_complete_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From --kubeconfig, else from the files of KUBECONFIG; a file that cannot be read is passed over."""
+    """From --kubeconfig, otherwise from the files of KUBECONFIG; an unreadable file is skipped."""
     path = kubeconfig(tmp_path)
     assert complete(monkeypatch, capsys, f"swr-trust explain --kubeconfig {path} --context ") == ["plain,c"]
     broken = tmp_path / "broken"
@@ -95,7 +95,7 @@ def test_contexts_complete_a_line(
 
 @pytest.mark.slow
 def test_bash_completes_with_the_printed_script() -> None:
-    """In a real bash, which asks the program for each word."""
+    """In a real bash, which calls the program for each word."""
     script = (
         'eval "$(swr-trust completion bash)"\n'
         "complete -p swr-trust\n"
@@ -116,7 +116,7 @@ def test_bash_completes_with_the_printed_script() -> None:
     [("zsh", "#compdef swr-trust"), ("fish", "complete --no-files --command swr-trust ")],
 )
 def test_scripts_of_other_shells(shell: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """They name the program and the variable by which they ask it."""
+    """They name the program and the variable by which they call it."""
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert line in script

@@ -21,7 +21,7 @@ Output = pytest.CaptureFixture[str]
 
 
 def kubeconfig(folder: Path) -> Path:
-    """Return the path of a kubeconfig whose API server is not there."""
+    """Return the path of a kubeconfig whose API server does not exist."""
     path = folder / "kubeconfig"
     config = {
         "apiVersion": "v1",
@@ -36,7 +36,7 @@ def kubeconfig(folder: Path) -> Path:
 
 
 def test_occupied_port_exits_with_code_2(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
-    """Exit code 2 and which."""
+    """The error names the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -49,7 +49,7 @@ def test_occupied_port_exits_with_code_2(write_policy: WritePolicy, tmp_path: Pa
 def test_rescan_without_cluster_exits_with_code_2(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """Exit code 2 and what is missing."""
+    """The error says what is missing."""
     arguments = ["rescan", "--config", str(write_policy("")), "--kubeconfig", str(tmp_path / "none")]
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("swr-trust: no access to a cluster: ")
@@ -59,7 +59,7 @@ def test_rescan_without_cluster_exits_with_code_2(
 def test_rescan_serves_probes_without_api_server_until_sigterm(
     write_policy: WritePolicy, tmp_path: Path
 ) -> None:
-    """No crash loop: probes are answered in the middle of a round, and the end is at once."""
+    """No crash loop: probes are answered during a round, and it ends at once."""
     port = free_port()
     command = [*COMMAND, "rescan", "--config", str(write_policy(""))]
     command += ["--host", "127.0.0.1", "--port", str(port), "--kubeconfig", str(kubeconfig(tmp_path))]

@@ -1,4 +1,4 @@
-"""``swr-trust review`` and ``check``: what is read, what is printed, which exit code."""
+"""``swr-trust review`` and ``check``: their input, output and exit codes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RENDERED_FINDINGS = [
 
 
 def test_images_of_rendered_chart_are_found_with_lines(write_policy: WritePolicy, capsys: Output) -> None:
-    """Documents that hold no images are passed over, zero replicas are not."""
+    """Documents without images are skipped, zero replicas are not."""
     assert review(write_policy(""), "-o", "json", RENDERED) == 1
     assert found(capsys.readouterr().out) == RENDERED_FINDINGS
 
@@ -66,7 +66,7 @@ def test_standard_input_is_reviewed(
 
 
 def test_folder_with_lists_is_reviewed(write_policy: WritePolicy, capsys: Output) -> None:
-    """YAML and JSON files of a folder, items of Lists and of typed lists; other files are left alone."""
+    """YAML and JSON files of a folder, items of Lists and of typed lists; other files are ignored."""
     assert review(write_policy(""), "-o", "json", str(DATA / "app")) == 1
     assert found(capsys.readouterr().out) == [
         ("list.yaml", 11, "Pod/job-*", "nginx", "unmanaged"),
@@ -76,7 +76,7 @@ def test_folder_with_lists_is_reviewed(write_policy: WritePolicy, capsys: Output
 
 
 def test_kustomization_file_is_skipped(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
-    """A kustomization makes objects and is none, whether it says so or not."""
+    """A kustomization creates objects but is not one, with or without its kind."""
     (tmp_path / "k").mkdir()
     (tmp_path / "k" / "kustomization.yaml").write_text("resources: [pod.json]\n", encoding="utf-8")
     trusted = (DATA / "app" / "trusted.json").read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def test_kustomization_file_is_skipped(write_policy: WritePolicy, tmp_path: Path
 
 
 def test_empty_file_name_exits_with_code_2(write_policy: WritePolicy, capsys: Output) -> None:
-    """A variable that is empty is not the folder that the command runs in."""
+    """An empty variable must not mean the current folder."""
     assert review(write_policy(""), "") == 2
     assert capsys.readouterr().err == "swr-trust: a FILE is empty: check whether a variable is not set\n"
 
@@ -94,7 +94,7 @@ def test_empty_file_name_exits_with_code_2(write_policy: WritePolicy, capsys: Ou
 def test_folder_without_objects_exits_with_code_2(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """A gate in CI that looks at the wrong folder must not look like one that is content."""
+    """A CI job that reads the wrong folder must not succeed."""
     (tmp_path / "empty").mkdir()
     assert review(write_policy(""), str(tmp_path / "empty")) == 2
     assert capsys.readouterr() == (
@@ -108,7 +108,7 @@ def test_folder_without_objects_exits_with_code_2(
 def test_empty_input_exits_with_code_2(
     write_policy: WritePolicy, tmp_path: Path, text: str, capsys: Output
 ) -> None:
-    """Fault E3: ``helm template`` that failed leaves an empty pipe."""
+    """Fault E3: a failed ``helm template`` leaves an empty pipe."""
     path = tmp_path / "empty.yaml"
     path.write_text(text, encoding="utf-8")
     assert review(write_policy(""), str(path)) == 2
@@ -118,7 +118,7 @@ def test_empty_input_exits_with_code_2(
 def test_objects_without_images_exit_with_code_0(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """A folder of ConfigMaps is not nothing."""
+    """A folder of ConfigMaps is not an empty input."""
     path = tmp_path / "config.yaml"
     path.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", encoding="utf-8")
     assert review(write_policy(""), str(path)) == 0
@@ -139,7 +139,7 @@ spec:
 def test_unsupported_workload_kind_exits_with_code_3(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """Fault E3: an Argo Rollout, an OpenKruise CloneSet; exit code 3 unless told otherwise."""
+    """Fault E3: an Argo Rollout, an OpenKruise CloneSet; exit code 3 unless an option says otherwise."""
     path = tmp_path / "rollout.yaml"
     path.write_text(ROLLOUT, encoding="utf-8")
     assert review(write_policy(""), str(path)) == 3
@@ -180,7 +180,7 @@ def test_null_fields_count_as_absent(write_policy: WritePolicy, tmp_path: Path, 
 def test_unreadable_object_does_not_hide_other_objects(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """Fault E1: the other objects of the file, of a List and of other files are judged and shown."""
+    """Fault E1: the other objects of the file, of a List and of other files are evaluated and shown."""
     bad = "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\n"
     good = f'apiVersion: v1\nkind: Pod\nmetadata: {{name: %s}}\nspec: {{containers: [{{name: a, image: "{HOST}/shop/web:2.0"}}]}}\n'
     items = (
@@ -203,7 +203,7 @@ def test_unreadable_object_does_not_hide_other_objects(
 
 
 def test_review_table_has_rows_and_summary(write_policy: WritePolicy, capsys: Output) -> None:
-    """Where, what, the finding and the webhook's words; a sum at the end."""
+    """Place, image, the finding and the webhook's message; a summary at the end."""
     assert review(write_policy(""), str(DATA / "app" / "list.yaml")) == 1
     file = DATA / "app" / "list.yaml"
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
@@ -243,12 +243,12 @@ def test_review_table_has_rows_and_summary(write_policy: WritePolicy, capsys: Ou
 def test_fail_on_option_determines_exit_code(
     write_policy: WritePolicy, policy: str, fail_on: str, code: int
 ) -> None:
-    """``refused`` looks ahead to enforcement, ``enforced`` goes by the modes, ``never`` only reports."""
+    """``refused`` assumes enforcement, ``enforced`` follows the modes, ``never`` only reports."""
     assert review(write_policy(policy), "--fail-on", fail_on, RENDERED) == code
 
 
 def test_namespace_option_applies_to_objects_without_namespace(write_policy: WritePolicy) -> None:
-    """Exemptions count by namespace."""
+    """Exemptions depend on the namespace."""
     policy = write_policy(
         "exemptions: [{name: all of ci, namespaces: [ci], images: ['**'], reason: throw-away}]\n"
     )
@@ -259,7 +259,7 @@ def test_namespace_option_applies_to_objects_without_namespace(write_policy: Wri
 def test_swr_outage_exits_with_code_3(
     write_policy: WritePolicy, emulator: Emulator, tmp_path: Path, capsys: Output
 ) -> None:
-    """Exit code 3: nothing is denied for what it is, and nothing is known; the cause is told once."""
+    """Exit code 3: no image is denied for itself, and nothing is known; the cause is printed once."""
     emulator.break_with("status", status=500)
     manifest = tmp_path / "pod.yaml"
     manifest.write_text((DATA / "app" / "trusted.json").read_text(encoding="utf-8"), encoding="utf-8")
@@ -286,7 +286,7 @@ spec:
 def test_yaml_aliases_and_merge_keys_are_resolved(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """As kubectl follows them: an image cannot hide behind an anchor; its line is where it is written."""
+    """As in kubectl: an image cannot hide behind an anchor. Its line is where it is written."""
     path = tmp_path / "pod.yaml"
     path.write_text(MERGED, encoding="utf-8")
     assert review(write_policy(""), "-o", "json", str(path)) == 1
@@ -300,7 +300,7 @@ def test_yaml_aliases_and_merge_keys_are_resolved(
 
 
 def test_last_of_duplicate_keys_is_used(write_policy: WritePolicy, tmp_path: Path, capsys: Output) -> None:
-    """As for kubectl: what is judged is what is applied."""
+    """As in kubectl: the evaluated image is the applied one."""
     path = tmp_path / "pod.yaml"
     pod = f"apiVersion: v1\nkind: Pod\nspec:\n  containers: [{{image: {HOST}/shop/web:1.0}}]\n"
     path.write_text(pod + f"  containers: [{{image: {HOST}/shop/web:2.0}}]\n", encoding="utf-8")
@@ -330,7 +330,7 @@ def test_default_pull_policy_is_that_of_api_server(
     line: str,
     reason: str,
 ) -> None:
-    """The API server fills it in before it asks: Always for latest, IfNotPresent for all else."""
+    """The API server sets it before it calls the webhook: Always for latest, otherwise IfNotPresent."""
     emulator.state.set_tag("shop/web:latest", is_trusted=True, digest="sha256:" + "1" * 64)
     path = tmp_path / "pod.yaml"
     container = f"{{image: '{HOST}/shop/{image}', {line}}}"
@@ -344,7 +344,7 @@ def test_default_pull_policy_is_that_of_api_server(
 def test_control_characters_of_manifest_are_escaped(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """Control characters of names and images are shown escaped."""
+    """Control characters of names and images are printed escaped."""
     path = tmp_path / "pod.yaml"
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a\x1b[2J"}}
     path.write_text(
@@ -435,7 +435,9 @@ def test_control_characters_of_manifest_are_escaped(
 def test_unreadable_manifest_is_named_with_file_and_line(
     write_policy: WritePolicy, tmp_path: Path, text: str | None, message: str, capsys: Output
 ) -> None:
-    """Fault E2: exit code 2; what cannot be judged, or is read otherwise by kubectl, is never passed over."""
+    """Fault E2: exit code 2; an object that cannot be evaluated, or that kubectl reads differently, is not
+    skipped.
+    """
     path = tmp_path / "pod.yaml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
@@ -622,7 +624,7 @@ def test_sarif_output_is_valid_against_schema(write_policy: WritePolicy, capsys:
 
 @pytest.mark.parametrize(("mode", "level"), [("enforce", "error"), ("warn", "warning"), ("audit", "warning")])
 def test_sarif_level_follows_mode(write_policy: WritePolicy, mode: str, level: str, capsys: Output) -> None:
-    """What would be denied under enforcement is a warning until it is enforced."""
+    """A finding that only enforcement would deny is a warning until it is enforced."""
     review(write_policy(f"mode: {mode}\n"), "-o", "sarif", str(DATA / "app"))
     results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
     assert [result["level"] for result in results] == [level, level]
@@ -644,7 +646,7 @@ def test_moved_finding_keeps_its_fingerprint(
 
 
 def test_junit_has_one_case_per_image(write_policy: WritePolicy, emulator: Emulator, capsys: Output) -> None:
-    """A case per image: a failure if it is denied, an error if SWR could not be queried."""
+    """Denied images are failures, images with a failed lookup are errors."""
     emulator.break_with("status", match="ml/", status=500)
     assert review(write_policy(""), "-o", "junit", str(DATA / "app")) == 1
     root = ET.fromstring(capsys.readouterr().out)
@@ -662,7 +664,7 @@ def test_junit_has_one_case_per_image(write_policy: WritePolicy, emulator: Emula
 def test_junit_output_is_valid_xml_for_any_image(
     write_policy: WritePolicy, tmp_path: Path, capsys: Output
 ) -> None:
-    """Control characters, which XML cannot hold, are shown escaped."""
+    """Control characters, which XML cannot contain, are printed escaped."""
     path = tmp_path / "pod.yaml"
     pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"image": "a\x00b<]]>&\x1b"}]}}
     path.write_text(json.dumps(pod), encoding="utf-8")
@@ -682,13 +684,13 @@ def test_junit_output_is_valid_xml_for_any_image(
     ids=["trusted", "untrusted", "unknown", "both"],
 )
 def test_check_exit_code_follows_findings(write_policy: WritePolicy, images: list[str], code: int) -> None:
-    """0 all trusted, 1 some denied, 3 some unknown; 1 takes precedence."""
+    """0 all trusted, 1 some denied, 3 some unknown; denied has priority."""
     names = [f"{HOST}/{image}" for image in images]
     assert main(["check", "--config", str(write_policy("")), *names]) == code
 
 
 def test_check_prints_all_fields_as_json(write_policy: WritePolicy, capsys: Output) -> None:
-    """As JSON, one object an image, in the order asked."""
+    """As JSON, one object per image, in the order of the arguments."""
     main(["check", "--config", str(write_policy("")), "-o", "json", f"{HOST}/shop/web:2.0"])
     (row,) = json.loads(capsys.readouterr().out)
     assert row.pop("asked").endswith("Z")

@@ -1,4 +1,4 @@
-"""An API server that lists, in memory: pages, tokens that expire, rights that are missing."""
+"""A fake API server with lists: pages, expired tokens and missing rights."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from webhook.errors import ClusterError
 
 
 class FakeLists:
-    """Implements ``ReadApi``: collections by path, cut into pages of ``size``.
+    """Implements ``ReadApi``: collections by path, split into pages of ``size``.
 
-    ``failures`` maps the number of a call, counted from 1, to what it raises instead.
+    ``failures`` maps the number of a call, counted from 1, to the exception that it raises.
     """
 
     def __init__(self, collections: Mapping[str, list[dict[str, Any]]], size: int = 2) -> None:
@@ -56,12 +56,12 @@ def pod(name: str, namespace: str = "shop", image: str = "nginx", **changes: Any
 
 
 def owned_by(kind: str, name: str) -> dict[str, Any]:
-    """Return the metadata of what a controller made."""
+    """Return the metadata of a controller's object."""
     return {"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "controller": True}]}
 
 
 class FakeCluster(FakeLists):
-    """An API server that lists Pods and takes Events and, with ``reports``, policy reports."""
+    """An API server that lists Pods and accepts Events and, with ``reports``, policy reports."""
 
     def __init__(self, pods: list[dict[str, Any]], size: int = 2, *, reports: bool = False) -> None:
         super().__init__({"/api/v1/pods": pods}, size)

@@ -1,4 +1,4 @@
-"""Authorities and serving certificates: made, judged and renewed without a gap."""
+"""CAs and serving certificates: issued, checked and renewed without an interruption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def serials(bundle: bytes) -> list[int]:
 
 
 def verifies(material: CertificateBundle, bundle: bytes, moment: dt.datetime) -> bool:
-    """Whether a client that trusts ``bundle`` would accept the serving certificate."""
+    """Return whether a client that trusts ``bundle`` would accept the serving certificate."""
     cas = x509.load_pem_x509_certificates(bundle)
     verifier = (
         x509.verification.PolicyBuilder()
@@ -92,18 +92,18 @@ OTHER = issue(NAMES, NOW)
     ],
 )
 def test_unusable_certificate_bundle_is_rejected(broken: dict[str, bytes], moment: dt.datetime) -> None:
-    """Whoever may write the Secret may write anything into it."""
+    """A user who may write the Secret may write anything into it."""
     assert read_material(broken, NAMES, moment) is None
 
 
 def test_fresh_certificate_is_not_renewed() -> None:
-    """The very same value comes back: there is nothing to write."""
+    """The same object is returned, so that nothing is written."""
     assert renew(GOOD, NAMES, NOW) is GOOD
     assert renew(GOOD, NAMES, NOW + 59 * DAY) is GOOD
 
 
 def test_serving_certificate_is_renewed_a_month_before_expiry() -> None:
-    """By the same authority."""
+    """By the same CA."""
     moment = NOW + 61 * DAY
     renewed = renew(GOOD, NAMES, moment)
     assert renewed.bundle == GOOD.bundle
@@ -113,7 +113,7 @@ def test_serving_certificate_is_renewed_a_month_before_expiry() -> None:
 
 
 def test_new_ca_is_trusted_before_it_signs() -> None:
-    """First the bundle grows, then the certificate changes, and at each step both sides agree."""
+    """First the bundle is extended, then the certificate changes; both sides agree at each step."""
     moment = NOW
     material = GOOD
     seen = [GOOD]
@@ -135,7 +135,7 @@ def test_new_ca_is_trusted_before_it_signs() -> None:
 
 
 def test_expired_ca_is_removed_from_bundle() -> None:
-    """The bundle does not grow for ever."""
+    """The bundle must not grow without end."""
     moment, material, longest = NOW, GOOD, 0
     for _ in range(400):
         moment += 10 * DAY
@@ -148,14 +148,14 @@ def test_expired_ca_is_removed_from_bundle() -> None:
 
 
 def test_new_bundle_keeps_trusted_cas() -> None:
-    """What other replicas serve goes on being accepted while they learn of it."""
+    """The certificates of other replicas are accepted until they have the new CA."""
     fresh = issue(NAMES, NOW + DAY, GOOD.bundle)
     assert serials(fresh.bundle)[1:] == serials(GOOD.bundle)
     assert verifies(GOOD, fresh.bundle, NOW + DAY)
 
 
 def test_openssl_accepts_issued_certificate() -> None:
-    """The library that serves it is another one than the library that made it."""
+    """It is served by another library than the one that created it."""
     from webhook.cluster.certificates import _load_pair
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

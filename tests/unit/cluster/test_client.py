@@ -1,4 +1,4 @@
-"""Access to the Kubernetes API over TLS: which API servers are accepted."""
+"""Access to the Kubernetes API over TLS: the accepted certificates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def api_server(site: Site, folder: Path, **cluster: Any) -> Iterator[KubernetesA
 
 @pytest.mark.parametrize("kind", ACCEPTED)
 def test_private_ca_that_kubectl_accepts_is_accepted(kind: str, tmp_path: Path) -> None:
-    """Fault A5: on Python 3.13 the client refused most of them."""
+    """Fault A5: on Python 3.13 the client rejected most of them."""
     with api_server(ACCEPTED[kind](), tmp_path) as api:
         assert api.get("/version") == VERSION
 
@@ -60,7 +60,7 @@ def test_certificate_that_kubectl_refuses_is_refused(kind: str, tmp_path: Path) 
 
 
 def test_common_name_does_not_count_as_host_name(tmp_path: Path) -> None:
-    """As for kubectl: only subjectAltName counts."""
+    """As in kubectl, only subjectAltName counts."""
     site = Site.of(leaf=replace(LEAF, names=(), common_name="127.0.0.1"))
     with (
         api_server(site, tmp_path) as api,
@@ -94,7 +94,7 @@ def test_kubeconfig_without_verification_is_obeyed(tmp_path: Path) -> None:
 
 
 def test_tls_proxy_with_private_ca_is_accepted(tmp_path: Path) -> None:
-    """Fault A5: as in kubectl, the cluster's CA vouches for a TLS proxy, too.
+    """Fault A5: as in kubectl, the cluster's CA is also valid for a TLS proxy.
 
     The proxy has no tunnels: its answer to CONNECT shows that its certificate was accepted.
     """

@@ -1,4 +1,6 @@
-"""Events on what was refused or would have been: their words, their limits, and what never makes one."""
+"""Events about denials, also those that a mode prevents: their text, their limits, and requests
+without one.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 
 
 class FakeEventApi:
-    """Keeps what is written; ``error`` is raised instead."""
+    """Keeps the written objects; ``error`` is raised instead."""
 
     def __init__(self) -> None:
         self.created: list[tuple[str, Mapping[str, Any]]] = []
@@ -62,7 +64,7 @@ class FakeEventApi:
 
 
 class Watched:
-    """A gate whose decisions become Events."""
+    """A validator whose decisions become Events."""
 
     def __init__(self, current: Policy | None = None) -> None:
         self.api, self.notes, self.clock = FakeEventApi(), RecorderSpy(), FakeClock(NOW)
@@ -75,7 +77,7 @@ class Watched:
             self._validator.validate(copy.deepcopy(body), SOON)
 
     def written(self) -> list[Mapping[str, Any]]:
-        """Flush until nothing is due, and return every Event that was created."""
+        """Flush until nothing is due, and return every created Event."""
         while self.events.flush():
             before = len(self.api.created) + len(self.api.patched)
             self.events.flush()
@@ -89,14 +91,14 @@ class Watched:
 
 
 def owned(*images: str, owner: Mapping[str, Any] = OWNER) -> dict[str, Any]:
-    """Return a Pod that a controller wants."""
+    """Return a Pod with a controller."""
     obj = pod(*images)
     obj["metadata"] = {"generateName": "web-1-", "ownerReferences": [owner]}
     return obj
 
 
 def test_denied_pod_creates_event_on_its_owner() -> None:
-    """The whole Event, as Kubernetes wants it."""
+    """The whole Event, as Kubernetes requires it."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
     (event,) = watched.written()
@@ -127,7 +129,7 @@ def test_denied_pod_creates_event_on_its_owner() -> None:
 
 @pytest.mark.parametrize("mode", ["warn", "audit"])
 def test_pod_that_would_be_denied_creates_event(mode: str) -> None:
-    """Nobody sees the warning that a controller receives."""
+    """No person sees the warning that a controller receives."""
     watched = Watched(policy(rules=(rule(mode=mode),)))
     watched.validate(request(owned(BAD)))
     (event,) = watched.written()
@@ -138,7 +140,7 @@ def test_pod_that_would_be_denied_creates_event(mode: str) -> None:
 
 
 def test_break_glass_event_names_user_and_reason() -> None:
-    """What was admitted by hand is seen by others."""
+    """Others can see an emergency admission."""
     watched = Watched(policy(break_glass=BreakGlass("swr-trust/break-glass", groups=frozenset({"oncall"}))))
     obj = pod(BAD)
     obj["metadata"]["annotations"] = {"swr-trust/break-glass": "incident 7"}
@@ -150,7 +152,7 @@ def test_break_glass_event_names_user_and_reason() -> None:
 
 
 def test_denied_pod_without_controller_creates_event_on_namespace() -> None:
-    """A denied Pod does not exist: nothing could be described."""
+    """A denied Pod does not exist, so that an Event cannot refer to it."""
     watched = Watched()
     watched.validate(request(pod(BAD)))
     assert watched.written()[0]["regarding"] == {
@@ -162,7 +164,7 @@ def test_denied_pod_without_controller_creates_event_on_namespace() -> None:
 
 
 def test_denied_update_creates_event_on_pod() -> None:
-    """It is there to be described."""
+    """The Pod exists."""
     watched = Watched()
     obj = pod(BAD)
     obj["metadata"] = {"name": "web", "uid": "u-2"}
@@ -182,7 +184,7 @@ def test_denied_update_creates_event_on_pod() -> None:
     ids=["trusted", "dry run", "a path for a namespace", "no namespace", "DELETE"],
 )
 def test_request_without_denial_or_valid_namespace_creates_no_event(body: AdmissionRequest) -> None:
-    """Nothing is written; a stranger's namespace reaches no path of the API server."""
+    """An invalid namespace must not become part of a path of the API server."""
     watched = Watched()
     watched.validate(body)
     assert watched.written() == []
@@ -206,7 +208,7 @@ def test_repeated_event_becomes_series_with_count() -> None:
 
 
 def test_repetition_after_series_lifetime_creates_new_event() -> None:
-    """The API server forgets Events after an hour."""
+    """The API server deletes Events after an hour."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
     watched.written()
@@ -216,7 +218,7 @@ def test_repetition_after_series_lifetime_creates_new_event() -> None:
 
 
 def test_deleted_event_is_created_again() -> None:
-    """Somebody deleted it, or its hour was over."""
+    """A user or the API server has deleted it."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
     watched.written()
@@ -246,7 +248,7 @@ def test_pending_events_per_namespace_are_limited() -> None:
 
 
 def test_pending_events_are_limited() -> None:
-    """What does not fit is counted and forgotten."""
+    """Events above the limit are counted and dropped."""
     watched = Watched()
     for number in range(MAX_PENDING + 3):
         watched.validate(request(pod(BAD), namespace=f"n{number}"))
@@ -254,7 +256,7 @@ def test_pending_events_are_limited() -> None:
 
 
 def test_remembered_event_series_are_limited() -> None:
-    """The oldest series is forgotten."""
+    """The oldest series is dropped."""
     watched = Watched()
     for number in range(MAX_SERIES + 1):
         watched.validate(request(pod(BAD), namespace=f"n{number}"))
@@ -268,7 +270,7 @@ def test_remembered_event_series_are_limited() -> None:
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])
 def test_event_is_retried_after_api_server_outage(status: int) -> None:
-    """Nothing is lost, and nothing hammers."""
+    """Nothing is lost, and the retries have pauses."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
     watched.validate(request(pod(BAD)))
@@ -281,7 +283,7 @@ def test_event_is_retried_after_api_server_outage(status: int) -> None:
 
 @pytest.mark.parametrize("status", [403, 404, 422])
 def test_rejected_event_is_counted_and_dropped(status: int) -> None:
-    """No rights, a namespace that is being deleted, or an Event that is none."""
+    """No rights, a namespace that is being deleted, or an invalid Event."""
     watched = Watched()
     watched.validate(request(owned(BAD)))
     watched.api.error = ClusterError(status, "no")
@@ -292,7 +294,7 @@ def test_rejected_event_is_counted_and_dropped(status: int) -> None:
 
 
 def test_event_note_is_truncated_to_limit() -> None:
-    """Whole characters, so many bytes."""
+    """Whole characters within the number of bytes."""
     watched = Watched(policy(hint="信" * 500))
     watched.validate(request(owned(BAD)))
     (event,) = watched.written()

@@ -1,4 +1,4 @@
-"""Kubeconfigs as people write them: a sentence for what cannot be used, and never what is secret in it."""
+"""Invalid kubeconfigs: one sentence for each problem, without a secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRET = "eyJhbGciOi.secret"
 
 @contextmanager
 def api_server() -> Iterator[tuple[str, list[str]]]:
-    """Run a server that keeps the Authorization headers it is sent."""
+    """Run a server that records the Authorization headers."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -32,7 +32,7 @@ def api_server() -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(b"{}")
 
         def log_message(self, *_: Any) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -62,7 +62,7 @@ def write_kubeconfig(folder: Path, server: str, **user: Any) -> Path:
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "  \n\n"])
 def test_line_end_of_token_file_is_stripped(tmp_path: Path, ending: str) -> None:
-    """Fault E4: as for kubectl."""
+    """Fault E4: as in kubectl."""
     token = tmp_path / "token"
     token.write_text(SECRET + ending, encoding="ascii")
     with api_server() as (url, seen):
@@ -102,7 +102,7 @@ def test_invalid_token_is_rejected_and_not_shown(tmp_path: Path, text: str) -> N
 def test_unusable_kubeconfig_is_reported_in_one_line(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fault E4: exit code 2, one line, and nothing of what the file holds."""
+    """Fault E4: exit code 2, one line, and no content of the file."""
     path = tmp_path / "kubeconfig"
     path.write_text(text, encoding="utf-8")
     assert main(["explain", "shop/web", "--kubeconfig", str(path)]) == 2
@@ -115,7 +115,7 @@ def test_unusable_kubeconfig_is_reported_in_one_line(
 def test_kubeconfig_with_invalid_proxy_url_is_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fault E4: what the client refuses when it is made, not when the file is read."""
+    """Fault E4: the client rejects it when it is created, not when the file is read."""
     path = write_kubeconfig(tmp_path, "https://127.0.0.1:1", token=SECRET)
     config = json.loads(path.read_text(encoding="utf-8"))
     config["clusters"][0]["cluster"]["proxy-url"] = "::"
@@ -129,7 +129,7 @@ def test_kubeconfig_with_invalid_proxy_url_is_reported_in_one_line(
 def test_internal_error_message_does_not_contain_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault E4: the text of an exception may hold what it failed on. Where it happened is said."""
+    """Fault E4: the text of an exception may contain a secret. The message says where it happened."""
 
     def fail(*_: object) -> None:
         raise KeyError(SECRET)

@@ -1,4 +1,4 @@
-"""Reading running Pods: pages, owners, digests, and bad days."""
+"""Reading of running Pods: pages, owners, digests and failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGEST = "sha256:" + "a" * 64
 
 
 def read(api: FakeLists, *namespaces: str, selector: str = "") -> list[PodPage]:
-    """Read all pages without waiting."""
+    """Read all pages without pauses."""
     return list(PodReader(api, namespaces, selector, sleep=lambda _seconds: None).pages())
 
 
@@ -33,7 +33,7 @@ def gaps(pages: list[PodPage]) -> list[str]:
 
 
 def one(**changes: Any) -> RunningPod:
-    """Return the one Pod of a list, as it was read."""
+    """Return the only Pod of a list, as it was read."""
     return read(FakeLists({PODS: [pod("a", **changes)]}))[0].pods[0]
 
 
@@ -45,7 +45,7 @@ def test_all_pod_pages_are_read_with_remaining_count() -> None:
 
 
 def test_each_namespace_is_listed_once_with_selector() -> None:
-    """Each namespace is listed for itself, each once."""
+    """One list per namespace."""
     api = FakeLists(
         {"/api/v1/namespaces/a/pods": [pod("x", "a")], "/api/v1/namespaces/b/pods": [pod("y", "b")]}
     )
@@ -54,7 +54,7 @@ def test_each_namespace_is_listed_once_with_selector() -> None:
 
 
 def test_ended_pods_are_skipped() -> None:
-    """They run nothing any more."""
+    """They run no container."""
     api = FakeLists(
         {
             PODS: [
@@ -91,7 +91,7 @@ def test_running_digests_are_keyed_by_container_list_and_name() -> None:
 
 
 def test_static_pod_is_recognized_by_node_owner() -> None:
-    """The annotation alone is anybody's to write."""
+    """Any user may set the annotation."""
     mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
     assert one(**mirror, **owned_by("Node", "n1")).is_static
     assert not one(**mirror).is_static
@@ -109,7 +109,7 @@ def test_static_pod_is_recognized_by_node_owner() -> None:
     ],
 )
 def test_workload_of_pod_is_its_top_level_owner(owner: tuple[str, str], workload: str) -> None:
-    """The owner's owner where that is a controller of Kubernetes, else the owner."""
+    """The owner's owner if that is a controller of Kubernetes, otherwise the owner."""
     api = FakeLists(
         {
             PODS: [pod("p", **owned_by(*owner))],
@@ -126,7 +126,6 @@ def test_workload_of_pod_is_its_top_level_owner(owner: tuple[str, str], workload
 
 
 def test_pod_without_owner_is_its_own_workload() -> None:
-    """A bare Pod."""
     assert str(one().workload) == "Pod/a"
 
 
@@ -139,7 +138,7 @@ def test_replica_sets_are_listed_once_per_namespace() -> None:
 
 
 def test_workload_is_guessed_without_permission_to_list_replica_sets() -> None:
-    """By the hash that the Deployment's controller puts into label and name; it is said once."""
+    """By the hash that the Deployment's controller writes into label and name; this is reported once."""
     labels = {"labels": {"pod-template-hash": "5d4f"}}
     api = FakeLists({PODS: [pod("p", **owned_by("ReplicaSet", "web-5d4f"), **labels)]})
     api.failures[2] = ClusterError(403, "forbidden")
@@ -150,7 +149,7 @@ def test_workload_is_guessed_without_permission_to_list_replica_sets() -> None:
 
 
 def test_expired_continue_token_restarts_list_after_last_pod() -> None:
-    """410 Gone: no Pod is lost and none is counted twice, and the report says it is of two moments."""
+    """410 Gone: no Pod is lost or counted twice, and the report says that it is of two moments."""
     keys = [("a-b", "x"), ("a", "y"), ("a", "z"), ("b", "w")]
     api = FakeLists({PODS: [pod(name, namespace) for namespace, name in keys]})
     api.failures[2] = ClusterError(410, "the provided continue parameter is too old")
@@ -162,7 +161,7 @@ def test_expired_continue_token_restarts_list_after_last_pod() -> None:
 
 
 def test_repeatedly_expired_continue_token_leaves_gap() -> None:
-    """Not for ever: what is missing makes the report partial."""
+    """Retries end; the missing part makes the report partial."""
     api = FakeLists({PODS: [pod(name) for name in "abcd"]})
     api.failures = {call: ClusterError(410, "too old") for call in (2, 4, 6, 8, 10)}
     pages = read(api)
@@ -174,7 +173,7 @@ def test_repeatedly_expired_continue_token_leaves_gap() -> None:
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])
 def test_transient_list_failure_is_retried(status: int) -> None:
-    """An API server that is updated is away for some seconds."""
+    """An API server is away for some seconds during its upgrade."""
     api = FakeLists({PODS: [pod(name) for name in "abc"]})
     api.failures = {call: ClusterError(status, "away") for call in (2, 3, 4)}
     pages = read(api)
@@ -182,7 +181,7 @@ def test_transient_list_failure_is_retried(status: int) -> None:
 
 
 def test_lasting_api_server_outage_leaves_gap() -> None:
-    """What was read before is kept."""
+    """The pages before it are kept."""
     api = FakeLists({PODS: [pod(name) for name in "abc"]})
     api.failures = {call: ClusterError(0, "refused") for call in range(2, 99)}
     pages = read(api)
@@ -191,7 +190,7 @@ def test_lasting_api_server_outage_leaves_gap() -> None:
 
 
 def test_missing_permission_to_list_pods_is_named() -> None:
-    """403: the other namespaces are read all the same."""
+    """403: the other namespaces are still read."""
     api = FakeLists({"/api/v1/namespaces/b/pods": [pod("y", "b")]})
     api.failures[1] = ClusterError(403, "no")
     pages = read(api, "a", "b")
@@ -207,7 +206,7 @@ def test_missing_permission_to_list_pods_is_named() -> None:
 
 
 def test_unknown_namespace_is_reported_as_gap() -> None:
-    """The API server answers an empty list: a name with a typing error must not look clean."""
+    """The API server answers with an empty list: a misspelled name must not look clean."""
     api = FakeLists({})
     api.objects["/api/v1/namespaces/empty"] = {}
     assert gaps(read(api, "empty")) == []
@@ -215,7 +214,7 @@ def test_unknown_namespace_is_reported_as_gap() -> None:
 
 
 def test_namespace_deleted_during_list_keeps_pods_seen() -> None:
-    """Its last pages come up empty; what was seen stays."""
+    """Its last pages are empty; the pages before them are kept."""
     api = FakeLists({"/api/v1/namespaces/shop/pods": [pod(name) for name in "abc"]})
 
     def delete(_path: str) -> None:
@@ -227,7 +226,7 @@ def test_namespace_deleted_during_list_keeps_pods_seen() -> None:
 
 
 def test_unreadable_pod_is_reported_as_gap() -> None:
-    """It is not passed over in silence."""
+    """It is not skipped silently."""
     broken = pod("b")
     broken["spec"] = {"containers": 1}
     pages = read(FakeLists({PODS: [pod("a"), broken, {"metadata": None}]}))

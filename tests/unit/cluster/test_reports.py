@@ -1,4 +1,4 @@
-"""Policy reports: what they say, how big they get, and what becomes of them when the API server is in a bad way."""
+"""Policy reports: their content, their limits, and failures of the API server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GAP = PodPage(gaps=("the API server went away",))
 
 
 class Reports:
-    """An API server with reports, in memory; ``errors`` maps a method and a part of a path to what is raised."""
+    """A fake API server with reports; ``errors`` maps a method and a part of a path to an exception."""
 
     def __init__(self, *served: str) -> None:
         self.served = served
@@ -68,7 +68,7 @@ class Reports:
 
 
 class Published:
-    """Reports as they are after some audits."""
+    """Reports after some audits."""
 
     def __init__(self, *served: str, owner: str = "") -> None:
         self.api, self.notes = Reports(*(served or (OPEN,))), RecorderSpy()
@@ -91,7 +91,6 @@ BAD = running("shop/api:1", workload="Deployment/api")
 
 
 def test_report_lists_findings_by_workload() -> None:
-    """The whole object."""
     published = Published(owner="audit")
     published.publish(audit(running(), BAD))
     report = json.loads(json.dumps(published.of()))
@@ -154,7 +153,7 @@ def test_report_lists_findings_by_workload() -> None:
 def test_finding_is_mapped_to_report_result_and_severity(
     pods: Any, changes: Any, facts: Any, summary: str, result: str, severity: str
 ) -> None:
-    """Only what is refused today is a failure that is scored."""
+    """Only an image that is denied today is a failure with a score."""
     published = Published()
     published.publish(audit(*pods, facts=facts, current=policy(**changes)))
     (found,) = published.of()["results"]
@@ -171,7 +170,7 @@ def test_exempt_images_are_counted_as_skipped() -> None:
 
 
 def test_report_of_namespace_without_findings_is_deleted() -> None:
-    """What there was is deleted."""
+    """Its finding is gone."""
     published = Published()
     published.publish(audit(BAD, running("shop/api:1", namespace="other")))
     published.publish(audit(running(), running("shop/api:1", namespace="other")))
@@ -180,7 +179,7 @@ def test_report_of_namespace_without_findings_is_deleted() -> None:
 
 
 def test_all_report_pages_are_read() -> None:
-    """Five namespaces at two a page."""
+    """Five namespaces with two per page."""
     published = Published()
     published.publish(audit(*(running("shop/api:1", namespace=f"n{n}") for n in range(5))))
     published.publish(audit(running()))
@@ -188,7 +187,7 @@ def test_all_report_pages_are_read() -> None:
 
 
 def test_partial_round_deletes_no_reports_and_is_annotated() -> None:
-    """A namespace that was not seen is not a clean one."""
+    """A namespace that was not read is not a clean one."""
     published = Published()
     published.publish(audit(BAD, running("shop/api:1", namespace="other")))
     published.publish(audit(BAD, GAP))
@@ -210,7 +209,7 @@ def test_partial_round_deletes_no_reports_and_is_annotated() -> None:
 def test_reports_are_written_to_newest_served_api(
     served: tuple[str, ...], written: str | None, api: str
 ) -> None:
-    """The newer one where there are both."""
+    """If both APIs are served."""
     published = Published()
     published.api.served = served
     published.publish(audit(BAD))
@@ -242,7 +241,7 @@ def test_report_results_are_limited_and_omitted_ones_counted() -> None:
 
 
 def test_report_size_is_limited() -> None:
-    """Whatever lengths strangers choose, etcd's 1.5 MiB are far."""
+    """With names of any length, a report stays far below etcd's 1.5 MiB."""
     published = Published()
     images = [f"example.com/{number}/{'x' * 180}/{'y' * 400}:1" for number in range(MAX_RESULTS)]
     published.publish(audit(running(images, workload=f"Deployment/{'d' * 250}")))
@@ -262,7 +261,7 @@ def test_report_size_is_limited() -> None:
     ids=["being deleted", "deleted", "no right", "invalid", "too large"],
 )
 def test_failed_report_does_not_affect_other_reports(error: ClusterError, outcomes: list[str]) -> None:
-    """A namespace that is deleted meanwhile is nobody's fault."""
+    """A namespace may be deleted in the meantime."""
     published = Published()
     published.api.errors["APPLY", "/shop/"] = error
     published.publish(audit(BAD, running("shop/api:1", namespace="other")))
@@ -272,7 +271,7 @@ def test_failed_report_does_not_affect_other_reports(error: ClusterError, outcom
 @pytest.mark.parametrize("status", [0, 429, 503])
 @pytest.mark.parametrize("method", ["GET", "LIST", "APPLY"])
 def test_api_server_outage_ends_report_writing(status: int, method: str) -> None:
-    """The rest is left for the next round."""
+    """The other reports are written in the next round."""
     published = Published()
     published.api.errors[method, "openreports"] = ClusterError(status, "away")
     with pytest.raises(ClusterError):
@@ -281,7 +280,7 @@ def test_api_server_outage_ends_report_writing(status: int, method: str) -> None
 
 
 def test_unreadable_owner_leaves_reports_without_owner() -> None:
-    """They are written all the same."""
+    """They are still written."""
     published = Published(owner="audit")
     published.api.errors["GET", "clusterroles"] = ClusterError(403, "forbidden")
     published.publish(audit(BAD))
@@ -289,7 +288,7 @@ def test_unreadable_owner_leaves_reports_without_owner() -> None:
 
 
 def test_changed_owner_is_written_to_unchanged_reports() -> None:
-    """A ClusterRole that was made anew would leave orphans behind."""
+    """A recreated ClusterRole would otherwise leave orphans."""
     published = Published()
     published.publish(audit(BAD))
     published.writer._owner = "audit"
@@ -298,7 +297,7 @@ def test_changed_owner_is_written_to_unchanged_reports() -> None:
 
 
 def test_workload_names_are_not_used_in_paths() -> None:
-    """A workload's kind and name are parts of an object, never of a path."""
+    """A workload's kind and name are fields of an object, never parts of a path."""
     published = Published()
     published.publish(audit(running("shop/api:1", workload="../x/..")))
     assert published.of()["results"][0]["resources"][0]["name"] == "x/.."

@@ -1,4 +1,4 @@
-"""A look at what runs already: which images it asks about, how politely, and what it leaves alone."""
+"""Cache warm-up from running Pods: the images, the limits, and the Pods that it skips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webhook.trust.records import TrustQuery
 
 
 def running(*images: str, namespace: str = "shop", phase: str = "Running", **spec: Any) -> dict[str, Any]:
-    """Return a Pod as a list has it."""
+    """Return a Pod as it is in a list."""
     containers = [{"name": f"c{index}", "image": image} for index, image in enumerate(images)]
     return {
         "metadata": {"namespace": namespace, "name": images[0] if images else "none"},
@@ -29,7 +29,7 @@ def running(*images: str, namespace: str = "shop", phase: str = "Running", **spe
 
 
 class Watched:
-    """A warm-up over a list of Pods."""
+    """A warm-up with a list of Pods."""
 
     def __init__(self, *pods: Any, current: Policy | None = None) -> None:
         self.api = FakeLists({"/api/v1/pods": list(pods)})
@@ -44,7 +44,7 @@ class Watched:
         self.rounds.append([str(query).removeprefix(f"{HOST}/") for query in queries])
 
     def run(self) -> list[str]:
-        """Do it, and return what is asked about."""
+        """Run it, and return the looked-up images."""
         self.warm_up.run(self.stop)
         return [image for images in self.rounds for image in images]
 
@@ -55,7 +55,7 @@ def _no_page_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_warm_up_looks_up_each_running_image_once() -> None:
-    """Wherever it is in a Pod, and however many Pods use it."""
+    """In any place of a Pod, and with any number of Pods."""
     pods = [
         running(f"{HOST}/shop/web:1", f"{HOST}/shop/api:1"),
         running(f"{HOST}/shop/web:1", initContainers=[{"name": "i", "image": f"{HOST}/shop/init:1"}]),
@@ -65,7 +65,9 @@ def test_warm_up_looks_up_each_running_image_once() -> None:
 
 
 def test_warm_up_skips_images_that_need_no_lookup() -> None:
-    """Ended Pods, other registries, exempt images, no references, digests alone, and Pods that cannot be read."""
+    """Ended Pods, other registries, exempt images, invalid references, digests without a tag, and unreadable
+    Pods.
+    """
     pods = [
         running(f"{HOST}/shop/done:1", phase="Succeeded"),
         running("nginx", "NO REFERENCE", f"{HOST}/shop/web@sha256:{'a' * 64}"),
@@ -78,7 +80,7 @@ def test_warm_up_skips_images_that_need_no_lookup() -> None:
 
 
 def test_warm_up_reads_small_pages() -> None:
-    """A page is decoded at a stretch, and others wait for it."""
+    """A page is decoded without a yield, which delays others."""
     watched = Watched(*(running(f"{HOST}/shop/web:{index}") for index in range(5)))
     watched.run()
     assert [query["limit"] for query in watched.api.queries] == [str(PAGE_SIZE)] * 3
@@ -97,14 +99,14 @@ def test_warm_up_is_limited_in_images_and_pages(
 
 
 def test_warm_up_stops_with_process() -> None:
-    """After the page that it is at."""
+    """After the current page."""
     watched = Watched(*(running(f"{HOST}/shop/web:{index}") for index in range(10)))
     watched.stop.set()
     assert len(watched.run()) == 2
 
 
 def test_warm_up_without_permission_is_logged_and_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """The webhook serves as it would without."""
+    """The webhook serves as without a warm-up."""
     watched = Watched(running(f"{HOST}/shop/web:1"))
     watched.api.failures[1] = ClusterError(403, 'cannot list resource "pods"')
     assert watched.run() == []

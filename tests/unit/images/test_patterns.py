@@ -1,4 +1,4 @@
-"""Image patterns: whole components, no prefixes, no tricks with digests."""
+"""Image patterns match whole components; a prefix or a digest does not bypass them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MATCHES = [
 
 @pytest.mark.parametrize(("pattern", "image", "expected"), MATCHES, ids=[f"{p} ~ {i}" for p, i, _ in MATCHES])
 def test_patterns_match_whole_components(pattern: str, image: str, expected: bool) -> None:
-    """A pattern names exactly the images it says (T19, T20)."""
+    """A pattern matches exactly the documented images (T19, T20)."""
     assert parse_pattern(pattern).matches(parse_reference(image)) is expected
 
 
@@ -104,13 +104,13 @@ COVERS = [
 
 @pytest.mark.parametrize(("wide", "narrow", "expected"), COVERS)
 def test_pattern_covers_another_only_if_certain(wide: str, narrow: str, expected: bool) -> None:
-    """A rule is called unreachable only where that is certain."""
+    """A rule is reported as unreachable only if that is certain."""
     assert parse_pattern(wide).covers(parse_pattern(narrow)) is expected
 
 
 @given(references())
 def test_reference_as_pattern_matches_itself(text: str) -> None:
-    """A whole name without wildcard is the plainest pattern."""
+    """A complete name without a wildcard is the simplest pattern."""
     reference = parse_reference(text)
     name = (
         str(reference)
@@ -121,6 +121,6 @@ def test_reference_as_pattern_matches_itself(text: str) -> None:
 
 
 def test_pattern_with_many_stars_does_not_backtrack() -> None:
-    """A glob of many stars against a long name ends at once."""
+    """A glob with many stars and a long name must take little time."""
     pattern = parse_pattern(f"{H}/" + "a*" * 60 + "b")
     assert not pattern.matches(parse_reference(f"{H}/" + "a" * 200))

@@ -1,4 +1,4 @@
-"""Image references: the grammar, Docker's normalisation, and every way to be refused."""
+"""Image references: the grammar, Docker's normalization, and every reason for a rejection."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ INVALID = [
 
 @pytest.mark.parametrize(("text", "reason"), INVALID, ids=[repr(case[0][:40]) for case in INVALID])
 def test_invalid_reference_has_specific_reason(text: str, reason: str) -> None:
-    """Each way to be wrong has a reason of its own (T23, T25)."""
+    """Each kind of error has its own reason (T23, T25)."""
     with pytest.raises(InvalidReferenceError) as caught:
         parse_reference(text)
     assert caught.value.reason == reason
 
 
 def test_reference_error_does_not_quote_input() -> None:
-    """The text of an error is ours alone."""
+    """The text of an error must not come from an author."""
     with pytest.raises(InvalidReferenceError) as caught:
         parse_reference("evil\x1b[31m/x")
     assert "evil" not in str(caught.value)
@@ -135,7 +135,7 @@ def test_canonical_reference_parses_to_itself(text: str) -> None:
 
 @given(st.one_of(near_misses(), st.text(max_size=300)))
 def test_any_text_is_parsed_or_rejected_as_invalid(text: str) -> None:
-    """Nothing else is ever raised, and what is accepted is safe to put into a URL path."""
+    """No other exception is raised, and an accepted reference is safe in a URL path."""
     try:
         reference = parse_reference(text)
     except InvalidReferenceError:
@@ -175,6 +175,6 @@ def _lines(text: str) -> int:
 
 
 def test_too_long_reference_is_rejected_before_parsing() -> None:
-    """The regular expressions never see more than the longest reference has."""
+    """The regular expressions never get more than the length of the longest reference."""
     with pytest.raises(InvalidReferenceError, match=f"at most {MAX_LENGTH} characters"):
         parse_reference("a_" * 5000 + "!")

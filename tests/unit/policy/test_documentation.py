@@ -1,4 +1,4 @@
-"""The pages about the configuration say what the schema says, in both languages."""
+"""The documents about the configuration match the schema, in both languages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REST: dict[str, Any] = {
 
 
 def schema_keys() -> dict[str, str]:
-    """Return every key of the schema by its path, with its default as the pages show it."""
+    """Return every key of the schema by its path, with its default as the documents show it."""
     schema = build_json_schema()
 
     def resolve(part: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def schema_keys() -> dict[str, str]:
 
 @pytest.mark.parametrize("language", PAGES)
 def test_every_schema_key_is_documented_with_its_default(language: str) -> None:
-    """No key without a row, no row without a key, and the default is the program's own."""
+    """Every key has a row, every row has a key, and the defaults are the program's."""
     written = {
         key: "required" if default == REQUIRED[language] else default
         for key, default, _ in ROW.findall(PAGES[language])
@@ -87,7 +87,7 @@ def test_both_pages_have_the_same_tables_and_examples() -> None:
 
 @pytest.mark.parametrize("text", BLOCK.findall(PAGES["en"]), ids=lambda text: text.partition("\n")[0])
 def test_every_documented_example_is_valid_policy(text: str) -> None:
-    """Taken as it is, or with the keys that must be given."""
+    """As it is, or with the required keys added."""
     rest = {key: value for key, value in REST.items() if f"\n{key}:" not in f"\n{text}"}
     parse_policy(text + (yaml.safe_dump(rest) if rest else ""))
 
@@ -102,7 +102,7 @@ def test_pattern_examples_are_found() -> None:
 
 @pytest.mark.parametrize(("pattern", "match", "other"), EXAMPLES)
 def test_pattern_examples_match_as_documented(pattern: str, match: str, other: str) -> None:
-    """It matches the one and not the other."""
+    """The pattern matches one image and not the other."""
     compiled = parse_pattern(pattern)
     assert compiled.matches(parse_reference(match))
     assert not other or not compiled.matches(parse_reference(other))
@@ -110,7 +110,7 @@ def test_pattern_examples_match_as_documented(pattern: str, match: str, other: s
 
 @pytest.mark.parametrize("language", PAGES)
 def test_every_link_has_existing_target(language: str) -> None:
-    """Files that exist, and headings of this page."""
+    """Files that exist, and headings of the document."""
     page = PAGES[language]
     anchors = {
         re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")

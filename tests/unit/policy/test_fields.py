@@ -1,4 +1,4 @@
-"""Single values of the configuration file: what is taken, and what is said of the rest."""
+"""Single values of the configuration file: valid ones, and the problem of each invalid one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "write the absolute path of a file, such as /etc/swr/token"
 
 
 def read(section: str, key: str, value: object) -> Policy:
-    """Read a policy with one value at one place."""
+    """Read a policy with one value in one place."""
     base = {
         "apiVersion": "swr-trust/v1",
         "kind": "TrustPolicy",
@@ -145,7 +145,7 @@ REFUSED = [
 def test_invalid_value_is_rejected_with_instruction(
     section: str, key: str, value: object, message: str
 ) -> None:
-    """The first problem says where, what and what instead; a secret is never repeated (T17)."""
+    """The first problem has the place, the mistake and a correction; a secret is never repeated (T17)."""
     with pytest.raises(ConfigError) as caught:
         read(section, key, value)
     problem = caught.value.problems[0]
@@ -172,12 +172,12 @@ TAKEN = [
 
 @pytest.mark.parametrize(("section", "key", "value"), TAKEN)
 def test_valid_value_is_accepted(section: str, key: str, value: object) -> None:
-    """As it is written."""
+    """It is kept as it is written."""
     read(section, key, value)
 
 
 def test_hosts_and_urls_are_compared_in_lower_case() -> None:
-    """As DNS does; a slash at the end of a URL is no path."""
+    """DNS ignores the case; a slash at the end of a URL is not a path."""
     (registry,) = read("registries", "aliases", ["SWR.Example.com:443"]).registries.registries
     assert registry.hosts[-1] == "swr.example.com:443"
     (registry,) = read("registries", "endpoint", "https://SWR-API.example.com/").registries.registries

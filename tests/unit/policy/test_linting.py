@@ -1,4 +1,4 @@
-"""What is legal in a policy but dangerous or useless."""
+"""Warnings about policies that are valid but dangerous or useless."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def day(text: str) -> dt.datetime:
 
 
 def table(*entries: dict[str, Any]) -> Policy:
-    """Return a policy of several registries."""
+    """Return a policy with several registries."""
     return policy(registries=RegistryTable.of(registry(**entry) for entry in entries))
 
 
@@ -201,7 +201,7 @@ CASES: list[tuple[str, Policy, list[str]]] = [
     ("checked", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_lint_warns_of_dangerous_or_useless_policy(checked: Policy, expected: list[str]) -> None:
-    """The warning says what happens, not only what is written."""
+    """The warning states the consequence, not only the setting."""
     assert [str(problem) for problem in lint(checked, NOW)] == expected
 
 
@@ -225,7 +225,7 @@ SHARED = [
 
 @pytest.mark.parametrize(("pattern", "domain"), SHARED)
 def test_exemption_of_shared_wildcard_host_is_warned_of(pattern: str, domain: str | None) -> None:
-    """Fault B8: a wildcard over a cloud's domain takes in the buckets of strangers."""
+    """Fault B8: a wildcard over a cloud's domain includes the buckets of other customers."""
     expected = [
         f"exemptions[0].images[0]: matches hosts of {domain} that anyone can register, such as storage "
         "buckets: replace *. by the full name of each registry"

@@ -1,4 +1,4 @@
-"""The configuration file: what it says, and every way it can be wrong."""
+"""Loading of the configuration file, and every kind of problem in it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MINIMAL = START + REGION + TOKEN
 
 
 def problems(text: str | bytes) -> list[str]:
-    """Return every problem of a file, as shown."""
+    """Return every problem of a file, as it is shown."""
     with pytest.raises(ConfigError) as caught:
         parse_policy(text)
     return [str(problem) for problem in caught.value.problems]
 
 
 def test_example_file_is_read_completely() -> None:
-    """Every key of the example file ends up where it belongs."""
+    """Every key of the example file has its effect."""
     policy = load_policy(str(EXAMPLE))
     first, second = policy.registries.registries
     assert first.hosts == ("swr.cn-north-4.myhuaweicloud.com", "10.125.0.198:20202")
@@ -57,7 +57,7 @@ def test_example_file_is_read_completely() -> None:
 
 
 def test_policy_defaults_are_strict() -> None:
-    """Only registries and credentials must be given."""
+    """Only registries and credentials are required."""
     policy = parse_policy(MINIMAL)
     assert policy == Policy(policy.version, policy.registries)
     assert (policy.mode, policy.unmanaged_registries, policy.on_lookup_failure) == (
@@ -72,7 +72,7 @@ def test_policy_defaults_are_strict() -> None:
 
 
 def test_all_problems_are_reported_together() -> None:
-    """Types, unknown keys and meanings alike, each with its path."""
+    """Types, unknown keys and meanings, each with its path."""
     text = """\
 apiVersion: swr-trust/v1
 kind: TrustPolicy
@@ -315,7 +315,7 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     ("text", "expected"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN]
 )
 def test_problem_is_reported_with_its_path(text: str, expected: list[str]) -> None:
-    """What is wrong, where, and what to write instead."""
+    """The mistake, its place, and a correction."""
     assert problems(text) == expected
 
 
@@ -333,7 +333,7 @@ def test_missing_policy_file_is_named_in_error() -> None:
 
 
 def test_yaml_alias_bomb_is_rejected() -> None:
-    """A few lines cannot stand for billions of values."""
+    """A few lines must not expand to billions of values."""
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
     for before, name in zip("abcdefgh", "bcdefghi", strict=True):
         lines.append(f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]")
@@ -341,7 +341,7 @@ def test_yaml_alias_bomb_is_rejected() -> None:
 
 
 def test_file_larger_than_config_map_is_rejected() -> None:
-    """Nothing larger can come from a cluster."""
+    """A ConfigMap cannot be larger."""
     assert problems(b"#" * (1024 * 1024 + 1)) == [
         "the file is larger than 1024 KiB: a ConfigMap holds no more"
     ]
@@ -365,7 +365,7 @@ def test_durations_are_parsed_with_units(text: str, seconds: float) -> None:
     ],
 )
 def test_expiry_date_includes_whole_day_in_utc(text: str, moment: str) -> None:
-    """A date counts to its end in UTC; a time is what it says."""
+    """A date ends with its day in UTC; a time is exact."""
     policy = parse_policy(MINIMAL + f"exemptions: [{{name: a, reason: b, images: [a], expires: {text}}}]\n")
     expires = policy.exemptions[0].expires
     assert expires is not None
@@ -374,7 +374,7 @@ def test_expiry_date_includes_whole_day_in_utc(text: str, moment: str) -> None:
 
 @given(st.text(max_size=200) | st.binary(max_size=200))
 def test_any_file_content_is_policy_or_config_error(text: str | bytes) -> None:
-    """Nothing but ``ConfigError`` is ever raised."""
+    """No exception except ``ConfigError`` is raised."""
     with contextlib.suppress(ConfigError):
         parse_policy(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
 
@@ -403,7 +403,7 @@ values = st.recursive(
 
 @given(st.dictionaries(keys, values, max_size=4))
 def test_any_yaml_structure_is_policy_or_config_error(value: dict[str, Any]) -> None:
-    """Wrong types at any depth are problems, not crashes."""
+    """A wrong type at any depth is a problem, not a crash."""
     import yaml
 
     text = yaml.safe_dump({"apiVersion": "swr-trust/v1", "kind": "TrustPolicy", **value})
@@ -412,7 +412,7 @@ def test_any_yaml_structure_is_policy_or_config_error(value: dict[str, Any]) -> 
 
 
 def test_json_schema_describes_every_key() -> None:
-    """The JSON Schema explains each key and refuses others."""
+    """The JSON Schema describes each key and rejects others."""
     schema = build_json_schema()
     bare = [
         f"{name}.{key}"
@@ -425,7 +425,6 @@ def test_json_schema_describes_every_key() -> None:
 
 
 def test_example_file_holds_every_top_level_key() -> None:
-    """The example is complete."""
     import yaml
 
     written = set(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""The policy decides the same whether it remembers or not; only the time is looked at each time."""
+"""Matches of a policy are the same with and without its memo; only times are compared each time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def rules(draw: st.DrawFn) -> tuple[Rule, ...]:
 
 @st.composite
 def exemptions(draw: st.DrawFn) -> tuple[Exemption, ...]:
-    """Return some exemptions, each with an end or without."""
+    """Return some exemptions, with or without an end."""
     made = []
     for number in range(draw(st.integers(0, 4))):
         end = draw(st.none() | st.sampled_from(MOMENTS))
@@ -61,7 +61,7 @@ def exemptions(draw: st.DrawFn) -> tuple[Exemption, ...]:
 
 
 def plain_rule(current: Policy, namespace: str, image: ImageReference | None) -> Rule | None:
-    """Return the rule that counts, worked out anew; images of these rules demand nothing more."""
+    """Return the rule that applies, without the memo; these rules have no further demands."""
     here = [item for item in current.rules if item.namespaces.match(namespace)]
     if image is None:
         catching = (item for item in here if item.is_about_all or current.mode_for(item) is Mode.ENFORCE)
@@ -80,7 +80,7 @@ def plain_rule(current: Policy, namespace: str, image: ImageReference | None) ->
 def plain_exemption(
     current: Policy, namespace: str, image: ImageReference | None, now: float
 ) -> Exemption | None:
-    """Return the exemption that counts, worked out anew."""
+    """Return the exemption that applies, without the memo."""
     for item in current.exemptions:
         if (
             image is not None
@@ -106,7 +106,7 @@ def test_memoized_matches_equal_computed_matches(
     mode: Mode,
     asked: list[tuple[str, ImageReference | None, float]],
 ) -> None:
-    """In any order of questions, asked once or again."""
+    """In any order of the calls, once or repeated."""
     current = policy(mode=mode, rules=some_rules, exemptions=some_exemptions)
     for namespace, image, now in asked * 2:
         assert current.rule_for(namespace, image) is plain_rule(current, namespace, image)
@@ -116,7 +116,7 @@ def test_memoized_matches_equal_computed_matches(
 
 
 def test_policies_do_not_share_memoized_matches() -> None:
-    """Equal ones neither."""
+    """Not even equal policies."""
     image = parse_reference("nginx")
     first, second = policy(rules=(rule("a", mode="audit"),)), policy(rules=(rule("b", mode="warn"),))
     found = [item.rule_for("shop", image) for item in (first, second, first)]
@@ -124,7 +124,7 @@ def test_policies_do_not_share_memoized_matches() -> None:
 
 
 def test_exemption_ends_for_memoized_images() -> None:
-    """At its very instant, and the next one in the file takes over."""
+    """At the exact moment; then the next one in the file applies."""
     ending = exemption("ending", expires=dt.datetime.fromtimestamp(NOW, dt.UTC))
     current = policy(exemptions=(ending, exemption("lasting")))
     image = parse_reference("nginx")
@@ -137,7 +137,7 @@ def test_exemption_ends_for_memoized_images() -> None:
 
 
 def test_memoized_matches_are_bounded() -> None:
-    """Whatever namespaces and images are asked about."""
+    """With any namespaces and images."""
     current = policy(rules=(rule("a", mode="audit"),))
     for number in range(MAX_REMEMBERED + 100):
         current.rule_for(f"ns-{number}", parse_reference("nginx"))
@@ -161,11 +161,11 @@ def test_memoized_matches_are_bounded() -> None:
 def test_break_glass_users_and_groups_match_whole_names(
     username: str, groups: list[str], allowed: bool
 ) -> None:
-    """A user is no group, and no name is a pattern (T17)."""
+    """A user is not a group, and a name is not a pattern (T17)."""
     glass = BreakGlass(users=frozenset({"alice"}), groups=frozenset({"oncall"}))
     assert glass.allows(username, groups) is allowed
 
 
 def test_break_glass_is_not_allowed_by_default() -> None:
-    """Not even whoever may do anything else."""
+    """Not even for a cluster administrator."""
     assert not BreakGlass().allows("admin", ["system:masters"])

@@ -28,5 +28,5 @@ from webhook.policy.namespaces import NamespacePatterns
     ],
 )
 def test_namespace_glob_matches_whole_name(globs: tuple[str, ...], namespace: str, expected: bool) -> None:
-    """``*`` is any run of characters, everything else is itself."""
+    """``*`` matches any characters, all others match themselves."""
     assert NamespacePatterns(globs).match(namespace) is expected

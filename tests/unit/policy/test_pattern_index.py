@@ -1,4 +1,4 @@
-"""The index over patterns finds whatever comparing all with all finds."""
+"""The index of patterns finds the same matches as a comparison with every pattern."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ namespaces = st.lists(st.sampled_from(["*", "shop", "team-*", "dev"]), min_size=
 
 @given(st.lists(lists, max_size=20), references)
 def test_index_finds_every_matching_pattern(items: list[list[str]], reference: ImageReference) -> None:
-    """What certainly matches and what only may, as if all were compared with all."""
+    """Certain and possible matches are those of a comparison with every pattern."""
     compiled = [tuple(map(parse_pattern, texts)) for texts in items]
     index = PatternIndex(compiled)
     possible, certain = index.match(reference, last=0)
@@ -80,7 +80,7 @@ def test_index_finds_every_matching_pattern(items: list[list[str]], reference: I
     st.text("ab-", min_size=1, max_size=6),
 )
 def test_namespace_index_finds_every_matching_glob(items: list[list[str]], namespace: str) -> None:
-    """As if its name were compared with all globs."""
+    """They are those of a comparison with every glob."""
     expected = [
         position for position, globs in enumerate(items) if NamespacePatterns(tuple(globs)).match(namespace)
     ]
@@ -88,7 +88,7 @@ def test_namespace_index_finds_every_matching_glob(items: list[list[str]], names
 
 
 def naive(chosen: Policy) -> Policy:
-    """Return the same policy, which compares all with all."""
+    """Return the same policy without the index."""
 
     class Everything(PatternIndex):
         def candidates(self, reference: object) -> Iterator[tuple[ImagePattern, int]]:
@@ -119,7 +119,7 @@ def test_indexed_policy_equals_exhaustive_comparison(
     reference: ImageReference,
     namespace: str,
 ) -> None:
-    """Fault C3: the first rule of the file still wins, and no exemption is missed or added."""
+    """Fault C3: the first rule of the file still applies, and no exemption is missing or added."""
     chosen = policy(
         rules=tuple(
             rule(f"r{index}", images, spaces, **({"mode": mode} if mode else {}))
@@ -144,7 +144,9 @@ def test_indexed_policy_equals_exhaustive_comparison(
     ],
 )
 def test_index_compares_few_of_many_patterns(pattern: str, image: str) -> None:
-    """Fault C3: of two hundred rules about as many names one is compared, wherever in the path they differ."""
+    """Fault C3: of two hundred rules for as many names one is compared, regardless of where the paths
+    differ.
+    """
     index = PatternIndex([[parse_pattern(f"{HOSTS[0]}/{pattern.format(n)}")] for n in range(200)])
     found = list(index.candidates(parse_reference(f"{HOSTS[0]}/{image}")))
     assert [compared.text for compared, _ in found] == [f"{HOSTS[0]}/{pattern.format(7)}"]
@@ -152,7 +154,7 @@ def test_index_compares_few_of_many_patterns(pattern: str, image: str) -> None:
 
 
 def test_index_compares_few_of_many_namespace_globs() -> None:
-    """Fault C3: what many rules say of namespaces is compared once, and only where it begins alike."""
+    """Fault C3: a glob of many rules is compared once, and only if its first characters are equal."""
     globs = [[f"team-{n % 100}-*", "*-dev"] for n in range(1000)]
     pauses: list[None] = []
     found = NamespaceIndex(globs).match("team-7-prod", lambda: pauses.append(None))
@@ -161,7 +163,7 @@ def test_index_compares_few_of_many_namespace_globs() -> None:
 
 
 def test_index_does_not_compare_after_first_certain_match() -> None:
-    """Neither rules below one that certainly matches, nor exemptions below one without an end."""
+    """Neither rules after a certain match, nor exemptions after one without an end."""
     reference = parse_reference(f"{HOSTS[0]}/shop/web:1")
     index = PatternIndex([[parse_pattern(f"*.{n}.example.com/**")] for n in range(9)])
     first = PatternIndex([[parse_pattern("**")], *([parse_pattern(f"**:{n}*")] for n in range(9))])
@@ -175,7 +177,7 @@ def test_index_does_not_compare_after_first_certain_match() -> None:
 
 
 def test_memoized_matches_use_little_memory_per_namespace() -> None:
-    """Fault C2: an author creates a thousand namespaces. The policy is not kept once more for each."""
+    """Fault C2: an author creates a thousand namespaces. The policy is not copied for each."""
     current = policy(
         rules=[rule(f"r{n}", [f"{HOSTS[0]}/o{n}-{i}/**" for i in range(3)], mode="audit") for n in range(200)]
     )

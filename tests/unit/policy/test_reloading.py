@@ -1,4 +1,4 @@
-"""The policy of a running process: changed files take effect, broken ones do not."""
+"""Reloading of the policy in a running process: valid files take effect, invalid ones do not."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Watched:
         self.file = PolicyFile(str(self.path), self.notes, self.clock, pause=lambda seconds: None)
 
     def write(self, text: str) -> bool:
-        """Change the file and look at it."""
+        """Change the file and check it."""
         self.path.write_text(text, encoding="utf-8")
         return self.file.check()
 
 
 def test_changed_policy_file_takes_effect(tmp_path: Path) -> None:
-    """Subscribers hear of it before it is in force."""
+    """Subscribers get it before it is in force."""
     watched = Watched(tmp_path)
     heard: list[tuple[Policy, bool]] = []
     watched.file.on_change(lambda policy: heard.append((policy, watched.file.current is policy)))
@@ -42,7 +42,7 @@ def test_changed_policy_file_takes_effect(tmp_path: Path) -> None:
 
 
 def test_config_map_symlink_swap_is_detected(tmp_path: Path) -> None:
-    """Kubernetes swaps ``..data``."""
+    """Kubernetes replaces the link ``..data``."""
     for name, mode in (("a", "warn"), ("b", "audit")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "policy.yaml").write_text(MINIMAL + f"mode: {mode}\n", encoding="utf-8")
@@ -57,7 +57,7 @@ def test_config_map_symlink_swap_is_detected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "mode: [", MINIMAL + "mood: warn\n", MINIMAL[: len(MINIMAL) // 2]])
 def test_invalid_policy_file_keeps_last_policy(tmp_path: Path, text: str) -> None:
-    """The last good policy stays, and the problem is counted and kept for the probe."""
+    """The last valid policy stays in force, and the problem is counted and kept for the probe."""
     watched = Watched(tmp_path)
     before = watched.file.current
     assert watched.write(text) is False
@@ -67,7 +67,7 @@ def test_invalid_policy_file_keeps_last_policy(tmp_path: Path, text: str) -> Non
 
 
 def test_invalid_policy_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log lists all problems, and not again each two seconds."""
+    """The log lists all problems, but not again every two seconds."""
     watched = Watched(tmp_path)
     with caplog.at_level(logging.ERROR):
         watched.write(MINIMAL + "mood: warn\n")
@@ -78,7 +78,7 @@ def test_invalid_policy_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_policy_that_cannot_be_applied_is_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A CA file that is mounted a moment later for one; it is complained of once."""
+    """For example, a CA file may be mounted a moment later; the problem is logged once."""
     watched = Watched(tmp_path)
     missing = [Problem("registries", "the caFile is not there")]
 
@@ -100,7 +100,7 @@ def test_policy_that_cannot_be_applied_is_retried(tmp_path: Path, caplog: pytest
 
 
 def test_missing_policy_file_keeps_last_policy(tmp_path: Path) -> None:
-    """A file that is away for a moment is no reason to stop."""
+    """A file may be absent for a moment."""
     watched = Watched(tmp_path)
     watched.path.unlink()
     assert watched.file.check() is False
@@ -110,7 +110,7 @@ def test_missing_policy_file_keeps_last_policy(tmp_path: Path) -> None:
 
 
 def test_restored_policy_file_clears_problems(tmp_path: Path) -> None:
-    """Undoing a mistake is a success, too."""
+    """An undone mistake is a success, too."""
     watched = Watched(tmp_path)
     watched.write("broken")
     watched.write(MINIMAL)
@@ -118,13 +118,13 @@ def test_restored_policy_file_clears_problems(tmp_path: Path) -> None:
 
 
 def test_invalid_policy_file_at_start_is_error(tmp_path: Path) -> None:
-    """There is no last good policy yet."""
+    """There is no last valid policy yet."""
     with pytest.raises(ConfigError):
         Watched(tmp_path, "broken: [")
 
 
 def test_ending_exemptions_are_reported_once_a_day(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Two weeks ahead, in log and metric."""
+    """Two weeks before the end, in log and metric."""
     ending = "exemptions: [{name: soon, reason: r, images: [a], expires: 2027-01-20}, {name: gone, reason: r, images: [b], expires: 2026-01-01}]\n"
     with caplog.at_level(logging.WARNING):
         watched = Watched(tmp_path, MINIMAL + ending)

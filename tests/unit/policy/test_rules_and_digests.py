@@ -1,4 +1,4 @@
-"""Which rule counts where the image names a tag and the rule a digest, or the other way round."""
+"""The rule for an image with a tag if the rule names a digest, or vice versa."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ E = "sha256:" + "b" * 64
 X = f"{HOST}/prod/x"
 
 CASES = [
-    # The rule is stricter than the policy: what it may be about, it is about.
+    # The rule is stricter than the policy: it applies if it may be about the image.
     ("audit", [(f"{HOST}/prod/**:v*", "enforce")], f"{X}:v1", "enforce"),
     ("audit", [(f"{HOST}/prod/**:v*", "enforce")], f"{X}:v1@{D}", "enforce"),
     ("audit", [(f"{HOST}/prod/**:v*", "enforce")], f"{X}@{D}", "enforce"),
-    # A node ignores the tag beside a digest: dev@D may well run what v1 is.
+    # A node ignores the tag beside a digest: dev@D may run the same content as v1.
     ("audit", [(f"{HOST}/prod/**:v*", "enforce")], f"{X}:dev@{D}", "enforce"),
     ("audit", [(f"{HOST}/prod/**:v*", "enforce")], f"{X}:dev", "audit"),
     ("audit", [(f"{HOST}/prod/**:v*", "enforce")], f"{HOST}/test/x:v1@{D}", "audit"),
@@ -29,7 +29,7 @@ CASES = [
     ("audit", [(f"{X}@{D}", "enforce")], f"{X}:v1", "enforce"),
     ("audit", [(f"{X}@{D}", "enforce")], f"{X}:v1@{D}", "enforce"),
     ("audit", [(f"{X}@{D}", "enforce")], f"{X}:v1@{E}", "audit"),
-    # The rule is milder: it counts only for what it is certainly about.
+    # The rule is more lenient: it applies only if it is certainly about the image.
     ("enforce", [(f"{HOST}/prod/**:v*", "audit")], f"{X}:v1", "audit"),
     ("enforce", [(f"{HOST}/prod/**:v*", "audit")], f"{X}:v1@{D}", "enforce"),
     ("enforce", [(f"{HOST}/prod/**:v*", "warn")], f"{X}@{D}", "enforce"),
@@ -46,14 +46,14 @@ CASES = [
 def test_strictest_of_possible_rules_applies(
     mode: str, rules: list[tuple[str, str]], image: str, expected: str
 ) -> None:
-    """Fault B7: a digest beside or instead of the tag does not lead around a stricter rule."""
+    """Fault B7: a digest beside or instead of the tag does not bypass a stricter rule."""
     made = tuple(rule(f"r{i}", [pattern], mode=own) for i, (pattern, own) in enumerate(rules))
     current = policy(mode=Mode(mode), rules=made)
     assert current.mode_for(current.rule_for("shop", parse_reference(image))) == expected
 
 
 def test_demands_of_possible_rules_with_same_mode_are_combined() -> None:
-    """Fault B7: which of the two counts is unknown, so both sets of demands do."""
+    """Fault B7: it is unknown which of the two applies, so both sets of demands do."""
     first = rule("first", [f"{X}:v*"], require_pull_always=True)
     second = rule("second", [X], require_digest=True)
     found = policy(rules=(first, second)).rule_for("shop", parse_reference(f"{X}:v1@{D}"))
@@ -84,7 +84,7 @@ def some_rules(draw: st.DrawFn) -> tuple[Rule, ...]:
 
 
 def rule_of_content(current: Policy, tag: str, digest: str) -> Rule | None:
-    """Return the first rule about the content that is both under this tag and of this digest."""
+    """Return the first rule about the content with both this tag and this digest."""
     tagged, pinned = parse_reference(f"{X}:{tag}"), parse_reference(f"{X}@{digest}")
     for item in current.rules:
         if any(pattern.matches(tagged) or pattern.matches(pinned) for pattern in item.images):
@@ -96,7 +96,7 @@ def rule_of_content(current: Policy, tag: str, digest: str) -> Rule | None:
 def test_rule_is_at_least_as_strict_as_for_every_possible_content(
     rules: tuple[Rule, ...], mode: Mode, image: str
 ) -> None:
-    """Fault B7: no way to write an image is judged more mildly than what it may run."""
+    """Fault B7: no form of an image is evaluated more leniently than the content that it may run."""
     current = policy(mode=mode, rules=rules)
     reference = parse_reference(image)
     found = current.rule_for("shop", reference)

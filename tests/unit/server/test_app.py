@@ -1,4 +1,4 @@
-"""The HTTP surface, without a socket: statuses, bodies, and answers whatever breaks."""
+"""The HTTP endpoints without a socket: statuses, bodies, and answers after any error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class FakeProbes:
-    """Ready unless told otherwise."""
+    """Ready unless a test says otherwise."""
 
     def __init__(self, *, is_ready: bool = True) -> None:
         self.is_ready = is_ready
@@ -47,7 +47,7 @@ class FakeProbes:
 
 
 class CountingMetrics(Metrics):
-    """Counts how often the page is made."""
+    """Counts the renderings of the page."""
 
     rendered = 0
 
@@ -57,11 +57,11 @@ class CountingMetrics(Metrics):
 
 
 OPEN: Any = SimpleNamespace(requires_client=False)
-"""A certificate whose server answers every caller."""
+"""A certificate whose server answers every client."""
 
 
 class FakeValidator:
-    """Decides by a function, and keeps the deadlines that it was given."""
+    """Decides by a function, and records its deadlines."""
 
     def __init__(self, decide: Callable[[AdmissionRequest], Decision] = lambda _: ALLOWED) -> None:
         self._decide = decide
@@ -78,7 +78,7 @@ class FakeValidator:
 def client(
     decider: Any = None, probes: Any = None, metrics: Metrics | None = None, certificate: Any = OPEN
 ) -> FlaskClient:
-    """Return a client of an application made of fakes."""
+    """Return a client of an application of fakes."""
     chosen = metrics if metrics is not None else Metrics("test")
     return create_webhook_app(
         decider or FakeValidator(), certificate, probes or FakeProbes(), chosen
@@ -100,7 +100,7 @@ def client(
         ("timeout=0s", 0.5),
         ("dry=1&timeout=5s&x=y", 4.0),
         ("timeout=5s&timeout=30s", 4.0),
-        # Whatever kube-apiserver does not write counts as not said.
+        # A value that kube-apiserver never sends counts as absent.
         ("timeout=99999s", 9.0),
         ("timeout=-1s", 9.0),
         ("timeout=5", 9.0),
@@ -113,20 +113,20 @@ def client(
     ],
 )
 def test_review_deadline_reserves_time_for_answer(query: str, expected_seconds: float) -> None:
-    """The parameter is rounded up by kube-apiserver, and the answer has a way to go."""
+    """kube-apiserver rounds the parameter up, and the answer needs time in transit."""
     assert time_to_decide(query) == expected_seconds
 
 
 @pytest.mark.parametrize(("query", "expected_at_most"), [("?timeout=2s", 1.0), ("", 9.0)])
 def test_review_deadline_is_that_of_query_string(query: str, expected_at_most: float) -> None:
-    """The deadline that the validator is given is that of the query string."""
+    """The validator gets the deadline of the query string."""
     decider = FakeValidator()
     assert client(decider).post(f"/validate{query}", data=review(pod()), headers=JSON).status_code == 200
     assert expected_at_most - 0.5 < decider.remaining[0] <= expected_at_most
 
 
 def test_review_is_answered_with_its_uid() -> None:
-    """The whole answer of an admitted Pod."""
+    """The whole answer for an admitted Pod."""
     answer = client().post("/validate", data=review(pod()), headers=JSON)
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     assert answer.get_json() == {
@@ -137,7 +137,7 @@ def test_review_is_answered_with_its_uid() -> None:
 
 
 def test_denied_review_has_http_status_200() -> None:
-    """A refusal is an answer; the whole of it, through the real validator."""
+    """A denial is a complete answer; here it comes from the real validator."""
     decider, _ = make_validator(facts={"shop/web:2": TrustStatus.UNTRUSTED})
     answer = client(decider).post("/validate", data=review(pod(f"{HOST}/shop/web:2")), headers=JSON)
     response = answer.get_json()["response"]
@@ -156,7 +156,7 @@ def test_denied_review_has_http_status_200() -> None:
     ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/json;"],
 )
 def test_json_media_type_is_accepted_in_any_spelling(content_type: str) -> None:
-    """The media type counts, not its spelling or parameters."""
+    """Only the media type counts, not its case or parameters."""
     answer = client().post("/validate", data=review(pod()), headers={"Content-Type": content_type})
     assert answer.status_code == 200
 
@@ -282,7 +282,7 @@ def test_bad_request_has_status_and_error_sentence(
 
 
 def test_body_of_maximum_size_is_read() -> None:
-    """7 MiB to the byte are no broken call."""
+    """Exactly 7 MiB do not fail the call."""
     body = review(pod())
     body = body[:-1] + b" " * (MAX_BODY - len(body)) + body[-1:]
     assert len(body) == MAX_BODY
@@ -290,7 +290,7 @@ def test_body_of_maximum_size_is_read() -> None:
 
 
 def test_review_without_required_client_certificate_is_rejected() -> None:
-    """403, before the body is looked at; probes stay open."""
+    """403, before the body is read; probes need no certificate."""
     decider = FakeValidator()
     browser = client(decider, certificate=SimpleNamespace(requires_client=True))
     answer = browser.post("/validate", data=b"whatever", headers=JSON)
@@ -316,7 +316,7 @@ def _crash(_: AdmissionRequest) -> Decision:
     ],
 )
 def test_internal_error_is_denied_with_uid(decide: Callable[[AdmissionRequest], Decision]) -> None:
-    """Never an HTTP error, which `failurePolicy: Ignore` would let pass; nothing of the cause leaks."""
+    """An HTTP error would be admitted by `failurePolicy: Ignore`. The answer does not contain the cause."""
     metrics = Metrics("test")
     answer = client(FakeValidator(decide), metrics=metrics).post(
         "/validate", data=review(pod()), headers=JSON
@@ -340,7 +340,7 @@ def test_internal_error_is_denied_with_uid(decide: Callable[[AdmissionRequest], 
 
 
 def test_requests_in_flight_are_counted() -> None:
-    """The gauge is one while a request is decided, and zero after."""
+    """The gauge is one during a request, and zero after it."""
     metrics = Metrics("test")
     seen: list[int] = []
 
@@ -375,7 +375,9 @@ def test_requests_in_flight_are_counted() -> None:
 def test_probes_have_expected_status_and_body(
     path: str, ready: bool, expected_status: int, expected_body: str
 ) -> None:
-    """Alive is whoever answers; ready is what the report says, with its lines on request or in trouble."""
+    """A process that answers is alive; readiness follows the report, whose lines are shown on request or on
+    failure.
+    """
     answer = client(probes=FakeProbes(is_ready=ready)).get(path)
     assert (answer.status_code, answer.mimetype, answer.text) == (
         expected_status,
@@ -385,7 +387,7 @@ def test_probes_have_expected_status_and_body(
 
 
 def test_metrics_are_exposed() -> None:
-    """In Prometheus' text format."""
+    """In the text format of Prometheus."""
     answer = client().get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'swr_trust_build_info{version="test"} 1.0\n' in answer.text
@@ -397,11 +399,11 @@ def test_metrics_page_is_cached_for_frequent_requests() -> None:
     reader = client(metrics=metrics)
     answers = [reader.get("/metrics") for _ in range(10 * BURST)]
     assert all(answer.status_code == 200 and "swr_trust_build_info" in answer.text for answer in answers)
-    assert BURST <= metrics.rendered < 5 * BURST  # some are made anew meanwhile, by the clock
+    assert BURST <= metrics.rendered < 5 * BURST  # some are rendered again in the meantime, by the clock
 
 
 def test_applications_do_not_share_metrics() -> None:
-    """Two of them in one process count each for itself."""
+    """Two of them in one process count separately."""
     first, second = Metrics("a"), Metrics("b")
     client(metrics=first).get("/nowhere")
     client(metrics=second)
@@ -411,7 +413,7 @@ def test_applications_do_not_share_metrics() -> None:
 
 
 def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[str, Any]:
-    """Return the response to a body as the worker hands it on."""
+    """Return the response to a body that the worker passes on."""
     environ = {
         "PATH_INFO": "/validate",
         "REQUEST_METHOD": "POST",
@@ -426,14 +428,14 @@ def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[
 
 
 def test_body_read_time_is_deducted_from_review_deadline() -> None:
-    """Fault C2: the API server waits since it began to send; a wait in our own budget must not outlast it."""
+    """Fault C2: the API server waits since it began to send, so that a wait for our budget must count."""
     decider = FakeValidator()
     call(decider, Body(review(pod("a")), began=time.monotonic() - 1.5))
     assert 2.0 < decider.remaining[0] <= 2.5
 
 
 def test_truncated_body_is_denied_with_uid() -> None:
-    """Fault C2: an HTTP error would be an admission where the failure policy is Ignore."""
+    """Fault C2: an HTTP error would be an admission if the failure policy is Ignore."""
     beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
     assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
         "uid": UID,
@@ -444,7 +446,7 @@ def test_truncated_body_is_denied_with_uid() -> None:
 
 @pytest.mark.parametrize("size", [0, 40_000])
 def test_review_that_may_not_wait_has_expired_deadline(size: int) -> None:
-    """Fault C2: what is known is answered all the same, whatever the size of the body."""
+    """Fault C2: cached images are still answered, with any size of the body."""
     decider = FakeValidator()
     obj = {"metadata": {"annotations": {"a": "x" * size}}}
     assert call(decider, Body(review(obj), began=time.monotonic(), may_wait=False))["allowed"]
@@ -452,7 +454,7 @@ def test_review_that_may_not_wait_has_expired_deadline(size: int) -> None:
 
 
 def test_large_body_read_yields_to_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: between its pieces, and before each of the tries that a broken object takes."""
+    """Fault C3: between its pieces, and before each attempt that a malformed object takes."""
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda _: pauses.append(None))
     obj = {"metadata": {"annotations": {"a": "x" * (3 * PIECE)}, "name": 5}}
@@ -461,7 +463,7 @@ def test_large_body_read_yields_to_loop(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_large_body_that_waits_too_long_is_denied_with_uid() -> None:
-    """Fault C3: large bodies are read one at a time; 350 of 200 KB at once held the loop for a second."""
+    """Fault C3: large bodies are read one at a time; 350 of 200 KB at once stalled the loop for a second."""
     work = LargeWork()
     body = Body(review({"metadata": {"annotations": {"a": "x" * 40_000}}}), began=time.monotonic() - 4.0)
     environ = {

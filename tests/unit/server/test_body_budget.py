@@ -1,4 +1,4 @@
-"""The budget of bytes for the bodies of all connections together."""
+"""The budget of bytes for the bodies of all connections."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ REST = SMALL - BEGINNING
 
 @pytest.fixture(autouse=True)
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait for long."""
+    """Shorten all waits."""
     monkeypatch.setattr(body_budget, "WAIT", 0.05)
 
 
 def budget(small: int = 2 * REST, large: int = LARGE) -> BodyBudget:
-    """Return a budget of these shares."""
+    """Return a budget with these shares."""
     return BodyBudget(small, large)
 
 
 def lease_of(it: BodyBudget) -> Lease:
-    """Return a lease whose connection is not ended in the test."""
+    """Return a lease whose connection is not closed in the test."""
     return it.lease(lambda: pytest.fail("a connection was ended"))
 
 
 def test_bytes_over_budget_are_rejected() -> None:
-    """Fault C2: the sum is bounded, and a refused piece takes nothing."""
+    """Fault C2: the sum is limited, and a rejected piece takes nothing."""
     it = budget()
     first, second = lease_of(it), lease_of(it)
     assert first.grow(SMALL + LARGE)
@@ -55,7 +55,7 @@ def test_body_reserves_budget_as_bytes_arrive() -> None:
 
 
 def test_reserved_bytes_are_released_once() -> None:
-    """Once, however often that is said."""
+    """A repeated release has no effect."""
     it = budget()
     lease = lease_of(it)
     lease.grow(3 * SMALL)
@@ -67,7 +67,7 @@ def test_reserved_bytes_are_released_once() -> None:
 
 
 def test_waiting_body_gets_released_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the time that a body waits."""
+    """Within the time that a body may wait."""
     monkeypatch.setattr(body_budget, "WAIT", 10.0)
     it = budget()
     first, second = lease_of(it), lease_of(it)
@@ -79,7 +79,7 @@ def test_waiting_body_gets_released_bytes(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_partly_received_bodies_do_not_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C2: of a crowd that arrived piece by piece each had its part, and all were refused."""
+    """Fault C2: bodies that arrived in pieces each held a part, and all were denied."""
     monkeypatch.setattr(body_budget, "WAIT", 20.0)
     monkeypatch.setattr(body_budget, "PART_WAIT", 1.0)
     it = budget(small=4 * REST)
@@ -98,11 +98,11 @@ def test_partly_received_bodies_do_not_deadlock(monkeypatch: pytest.MonkeyPatch)
     for thread in threads:
         thread.join()
     assert has_room == {0: True, 1: True, 2: False, 3: False}
-    assert min(crowd[0].patience, crowd[1].patience) > 10.0  # else their time was nearly over
+    assert min(crowd[0].patience, crowd[1].patience) > 10.0  # otherwise their time was nearly over
 
 
 def test_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C2: a call with ``timeoutSeconds: 2`` was over before its review was refused."""
+    """Fault C2: a call with ``timeoutSeconds: 2`` was over before its review was denied."""
     monkeypatch.setattr(body_budget, "WAIT", 60.0)
     it = budget()
     assert lease_of(it).grow(SMALL + LARGE)
@@ -115,7 +115,7 @@ def test_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch
 
 
 def test_beginning_of_body_is_always_accepted() -> None:
-    """Fault C2: a review of which nothing is kept cannot be refused under its uid."""
+    """Fault C2: a review of which nothing is kept cannot be denied with its uid."""
     it = budget()
     assert all(lease_of(it).grow(SMALL) for _ in range(2))
     assert not lease_of(it).grow(BEGINNING + 1)
@@ -130,7 +130,7 @@ def test_beginning_of_body_is_always_accepted() -> None:
 def test_only_stalled_partial_body_is_evicted(
     stalled: float, has_arrived: bool, ended: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault C2: reviews that waited for SWR had new ones cut off, which is a failed call."""
+    """Fault C2: new reviews were aborted because of reviews that waited for SWR, and their calls failed."""
     monkeypatch.setattr(body_budget, "STALLED", stalled)
     it = budget(small=REST)
     evicted: list[Lease] = []
@@ -148,7 +148,7 @@ def test_only_stalled_partial_body_is_evicted(
 
 
 def test_partial_body_without_reserved_bytes_is_not_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C2: its beginning is not of the share that is short."""
+    """Fault C2: its first bytes are not part of the exhausted share."""
     monkeypatch.setattr(body_budget, "STALLED", 0.0)
     it = budget(small=0)
     assert lease_of(it).grow(BEGINNING)

@@ -1,4 +1,4 @@
-"""Who gives way when there are too many connections, and how long each may take."""
+"""Connections: the order of eviction, and the timeouts of each stage."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from webhook.server.eviction import EvictionQueue
 
 
 def evict(waiting: EvictionQueue[str], count: int) -> list[str | None]:
-    """Return the next connections that give way."""
+    """Return the next connections to be evicted."""
     return [waiting.evict() for _ in range(count)]
 
 
 def test_oldest_new_connection_is_evicted_first() -> None:
-    """Connections that brought a request go last, in the order in which they fell silent."""
+    """Connections that have sent a request come last, in the order in which they became idle."""
     waiting: EvictionQueue[str] = EvictionQueue()
     waiting.add("api server", reused=True)
     for name in ("first", "second"):
@@ -35,7 +35,7 @@ def test_oldest_new_connection_is_evicted_first() -> None:
 
 
 def test_connection_in_progress_is_not_evicted() -> None:
-    """It waits for us, not we for it."""
+    """It waits for the webhook, not the webhook for it."""
     waiting: EvictionQueue[str] = EvictionQueue()
     waiting.add("in flight", reused=False)
     waiting.add("silent", reused=False)
@@ -45,7 +45,7 @@ def test_connection_in_progress_is_not_evicted() -> None:
 
 
 def test_served_connection_moves_to_end_of_eviction_queue() -> None:
-    """Whoever speaks now and then outlasts whoever does not."""
+    """A connection that sends requests is kept longer than an idle one."""
     waiting: EvictionQueue[str] = EvictionQueue()
     for name in ("a", "b"):
         waiting.add(name, reused=True)
@@ -55,7 +55,7 @@ def test_served_connection_moves_to_end_of_eviction_queue() -> None:
 
 
 def test_removing_unknown_connection_is_not_an_error() -> None:
-    """A connection that gave way ends a moment later."""
+    """An evicted connection ends a moment later."""
     waiting: EvictionQueue[str] = EvictionQueue()
     waiting.remove("gone")
     assert waiting.all() == []
@@ -66,7 +66,7 @@ APPLICATION_DATA = 23
 
 
 def no_turn() -> None:
-    """Let nobody wait."""
+    """Let no request wait for its turn."""
 
 
 class Pair:
@@ -111,14 +111,14 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    """Two ends of a connection."""
+    """Return both ends of a connection."""
     made = Pair(tmp_path)
     yield made
     made.close()
 
 
 def test_request_time_is_not_extended_by_later_bytes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its budget starts with its first byte; no later byte extends it, not even one that is here already."""
+    """The timer starts with the first byte; no later byte extends it, even if it has already arrived."""
     connection, client = pair.open()
     assert connection.idle
     client.sendall(b"GET")
@@ -148,12 +148,12 @@ def test_handshake_times_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def record(content: bytes, kind: int = HANDSHAKE) -> bytes:
-    """Return a TLS record in plain text."""
+    """Return a plaintext TLS record."""
     return bytes([kind]) + b"\3\3" + len(content).to_bytes(2) + content
 
 
 def begin(kind: int, length: int) -> bytes:
-    """Return what a message of the handshake begins with that declares such a length."""
+    """Return the header of a handshake message that declares such a length."""
     return bytes([kind]) + length.to_bytes(3)
 
 
@@ -168,12 +168,12 @@ def make_hello(names: int = 0) -> bytes:
 
 
 def send_client_hello(pair: Pair) -> None:
-    """Send what a handshake begins with, and wait for nothing."""
+    """Send the first bytes of a handshake, without waiting."""
     pair.far.sendall(make_hello())
 
 
 def test_handshake_size_is_limited(pair: Pair) -> None:
-    """Fault C1 and C3: after the hello there may be a long chain of certificates, each of which takes time."""
+    """Faults C1 and C3: a long chain of certificates may follow the hello, and each takes time."""
     connection = pair.take_over()
     pair.far.sendall(make_hello() + record(b"\0" * (MAX_RECORD - 2000), APPLICATION_DATA))
     with pytest.raises(ConnectionResetError):
@@ -190,7 +190,7 @@ def test_client_hello_size_is_limited(pair: Pair, names: int, is_cut: bool) -> N
 
 
 def interrupt() -> None:
-    """Be the turn in which a handshake is worked on."""
+    """Replace the turn in which a handshake runs."""
     raise InterruptedError
 
 
@@ -207,7 +207,7 @@ def interrupt() -> None:
 def test_declared_size_of_client_hello_does_not_reserve_memory(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    """Fault C2: nine bytes made OpenSSL take 150 KB, and 1,800 connections 290 MiB."""
+    """Fault C2: nine bytes made OpenSSL allocate 150 KB, and 1,800 connections 290 MiB."""
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
     connection = pair.take_over()
     pair.far.sendall(said)
@@ -216,7 +216,7 @@ def test_declared_size_of_client_hello_does_not_reserve_memory(
 
 
 def test_handshake_does_not_start_before_its_turn(pair: Pair) -> None:
-    """Fault C3: a thousand that arrive at the same moment were one pass of the loop."""
+    """Fault C3: a thousand that arrived at once were one pass of the loop."""
     send_client_hello(pair)
     connection = pair.take_over()
 
@@ -231,7 +231,7 @@ def test_handshake_does_not_start_before_its_turn(pair: Pair) -> None:
 
 
 def test_handshake_aborted_in_queue_does_not_start(pair: Pair) -> None:
-    """Fault C3: whoever had to make room for others would take their time all the same."""
+    """Fault C3: evicted connections would still use processor time."""
     send_client_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ConnectionResetError):
@@ -240,7 +240,7 @@ def test_handshake_aborted_in_queue_does_not_start(pair: Pair) -> None:
 
 
 def test_handshake_timed_out_in_queue_does_not_start(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: its client has given up, and those behind it wait."""
+    """Fault C3: its client has gone, and other handshakes wait."""
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
     send_client_hello(pair)
     connection = pair.take_over()
@@ -258,7 +258,9 @@ CHANGE = record(b"\1", CHANGE_CIPHER_SPEC)
 def test_partial_record_after_client_hello_is_reported(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, said: bytes, is_half: bool
 ) -> None:
-    """Fault C2: OpenSSL takes what its encrypted beginning declares, up to 100 KB for a certificate."""
+    """Fault C2: OpenSSL allocates the declared length of an encrypted record, up to 100 KB for a
+    certificate.
+    """
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
     connection = pair.take_over()
     pair.far.sendall(make_hello() + said)
@@ -269,7 +271,7 @@ def test_partial_record_after_client_hello_is_reported(
 
 
 def test_idle_time_is_not_extended_by_later_records(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C1: no record extends it, as a wait of its own for each would."""
+    """Fault C1: no record extends it; each record must not get a timer of its own."""
     connection, client = pair.open()
     connection.start_idle_timer(20)
     client.sendall(b"G")
@@ -279,7 +281,7 @@ def test_idle_time_is_not_extended_by_later_records(pair: Pair, monkeypatch: pyt
 
 
 def test_arrived_bytes_are_detected_before_read(pair: Pair) -> None:
-    """Also a part of a record, of which OpenSSL makes nothing yet."""
+    """This includes a part of a record, which OpenSSL does not process yet."""
     connection, client = pair.open()
     client.sendall(b"x")
     assert connection.recv(1) == b"x"
@@ -296,7 +298,7 @@ def test_arrived_bytes_are_detected_before_read(pair: Pair) -> None:
 
 
 def test_closed_connection_has_no_arrived_bytes(pair: Pair) -> None:
-    """Whoever has gone waits for no answer."""
+    """A client that has gone waits for no answer."""
     connection, _ = pair.open()
     connection.abort()
     assert not connection.has_arrived()
@@ -317,7 +319,7 @@ def test_answer_is_sent_in_one_tls_record(pair: Pair) -> None:
 
 
 def test_unread_answer_times_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not read holds a connection for so long and no longer."""
+    """A client that does not read holds a connection only for this time."""
     monkeypatch.setattr(connections, "WRITE_SECONDS", 0.01)
     connection, _ = pair.open()
     connection.sendall(b"x" * 8_000_000)
@@ -326,7 +328,7 @@ def test_unread_answer_times_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_connection_in_handshake_can_be_aborted(pair: Pair) -> None:
-    """Whoever waits for it goes on at once; the accepted socket itself has been taken over by then."""
+    """The waiting greenlet continues at once, although the accepted socket itself was detached."""
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
     connection.abort()
@@ -336,7 +338,7 @@ def test_connection_in_handshake_can_be_aborted(pair: Pair) -> None:
 
 
 def test_disconnected_client_raises_os_error(pair: Pair) -> None:
-    """And never another exception, which would be a traceback."""
+    """Another exception would be a traceback."""
     pair.far.send(b"\x16")
     pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     pair.far.close()
@@ -345,7 +347,7 @@ def test_disconnected_client_raises_os_error(pair: Pair) -> None:
 
 
 def test_completely_read_body_is_released() -> None:
-    """Fault C2: a review that waited for SWR kept its body beside what was decoded from it."""
+    """Fault C2: a review that waited for SWR kept its body beside the decoded object."""
     body = Body(b"abc", began=0.0)
 
     assert body.read() == b"abc"
@@ -354,7 +356,7 @@ def test_completely_read_body_is_released() -> None:
 
 
 def test_body_read_in_part_keeps_the_rest() -> None:
-    """Fault C2: only what has been read is dropped."""
+    """Fault C2: only the part that was read is dropped."""
     body = Body(b"abc", began=0.0)
 
     assert body.read(2) == b"ab"
@@ -362,7 +364,7 @@ def test_body_read_in_part_keeps_the_rest() -> None:
 
 
 def test_dropped_body_reads_empty() -> None:
-    """Fault C2: gunicorn reads what is left before the next request."""
+    """Fault C2: gunicorn reads the rest before the next request."""
     body = Body(b"abc", began=0.0)
     body.drop()
 

@@ -1,4 +1,4 @@
-"""What a head may hold, and what is kept of it."""
+"""Limits of a request head, and the headers that are kept."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def parse(*fields: str, rest: bytes = b"") -> Any:
 
 
 def test_total_size_of_header_fields_is_limited() -> None:
-    """Fault C2: each within its bound, and all of them 130 KB."""
+    """Fault C2: each within its limit, and all of them 130 KB."""
     assert parse(*(f"X-{n}: {KIBIBYTE}" for n in range(7)))
     with pytest.raises(LimitRequestHeaders):
         parse(*(f"X-{n}: {KIBIBYTE}" for n in range(9)))
 
 
 def test_total_size_of_trailers_is_limited() -> None:
-    """Fault C2: they come after the body, and gunicorn keeps them as well."""
+    """Fault C2: they follow the body, and gunicorn keeps them as well."""
     trailers = "\r\n".join(f"X-{n}: {KIBIBYTE}" for n in range(9)).encode()
     request = parse("Transfer-Encoding: chunked", rest=b"0\r\n" + trailers + b"\r\n\r\n")
     with pytest.raises(LimitRequestHeaders):
@@ -51,12 +51,12 @@ def test_unused_headers_and_trailers_are_dropped() -> None:
 
 
 def test_header_with_service_account_token_is_accepted() -> None:
-    """Prometheus sends one, and a proxy adds fields of its own."""
+    """Prometheus sends one, and a proxy adds its own fields."""
     token = "x" * 3000
     assert parse(f"Authorization: Bearer {token}", *(f"X-{n}: {n}" for n in range(20)))
     assert MAX_HEAD >= 2 * MAX_FIELD
 
 
 def test_forwarded_proto_header_is_ignored() -> None:
-    """Not even from this machine, as gunicorn's default would allow."""
+    """Not even from this machine, which gunicorn's default would allow."""
     assert parse("X-Forwarded-Proto: https").scheme == "http"

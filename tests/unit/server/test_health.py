@@ -1,4 +1,4 @@
-"""The report behind the probes."""
+"""The health report of the probes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FakeTrust:
 def report(
     certificate: FakeCertificate | None = None, file: FakePolicyFile | None = None, **status: Any
 ) -> Report:
-    """Return the report of a health of fakes; ``status`` is that of every registry."""
+    """Return the report of fakes; ``status`` is that of every registry."""
     parts: Any = (certificate or FakeCertificate(), file or FakePolicyFile())
     return Health(*parts, FakeTrust(RegistryStatus(**status)), clock=lambda: NOW).ready(verbose=True)
 
@@ -78,16 +78,16 @@ def test_healthy_replica_is_ready() -> None:
 def test_only_expired_certificate_makes_replica_unready(
     left: float, expected_ready: bool, expected_line: str
 ) -> None:
-    """Fault E12: the report names the date; ``355414.3 days left`` was unreadable.
+    """Fault E12: the report has the date; ``355414.3 days left`` was unreadable.
 
-    Nobody can reach a replica whose certificate has ended; another one may have a newer one.
+    No client accepts a replica with an expired certificate; another replica may have a newer one.
     """
     found = report(FakeCertificate(not_after=NOW + left))
     assert (found.ok, found.lines[0]) == (expected_ready, expected_line)
 
 
 def test_unusable_files_are_reported_and_replica_stays_ready() -> None:
-    """The last good pair and policy serve on."""
+    """The last valid pair and policy stay in use."""
     found = report(
         FakeCertificate(problem="the key is not that of the certificate"),
         FakePolicyFile(problems=(Problem("mode", "must be enforce, warn or audit"), Problem("", "is empty"))),
@@ -108,21 +108,21 @@ def test_unusable_files_are_reported_and_replica_stays_ready() -> None:
 
 
 def test_swr_outage_is_reported_and_replica_stays_ready() -> None:
-    """A gate that closes because SWR is down would take its memory of trusted images away."""
+    """An unready replica could not serve its cache of trusted images while SWR is down."""
     found = report(breaker_open=True)
     assert found.ok
     assert found.lines[2] == f"[!] swr {HOST}: has not answered yet, circuit breaker open after failures"
 
 
 def test_blocked_account_is_shown_until_the_pause_is_over() -> None:
-    """Fault D6: the probe says for how long; the replica stays ready."""
+    """Fault D6: the probe shows the remaining time; the replica stays ready."""
     found = report(blocked_for=1800.0)
     line = f"[!] swr {HOST}: has not answered yet, SWR has blocked the account: no calls for 1800 s"
     assert (found.ok, found.lines[2]) == (True, line)
 
 
 def test_use_of_tag_lists_is_shown() -> None:
-    """Fault D5: it needs another right, and larger answers."""
+    """Fault D5: it needs another permission, and larger answers."""
     line = f"[+] swr {HOST}: has not answered yet, tag lists are used: it does not offer the call for one tag"
     assert report(uses_tag_list=True).lines[2] == line
 
@@ -133,14 +133,14 @@ def test_time_of_last_swr_answer_is_reported() -> None:
 
 
 def test_paused_credential_is_shown_and_leaves_the_replica_ready() -> None:
-    """Stale records are served meanwhile; the other replicas have the same credential."""
+    """Stale records are served in the meantime; the other replicas have the same credential."""
     found = report(credential_paused_for=412.0)
     line = "[!] credential token: paused for 412 s more after a failed authentication"
     assert (found.ok, found.lines[3]) == (True, line)
 
 
 def test_unusable_ca_file_is_reported_and_replica_stays_ready() -> None:
-    """Fault D2: the replica stays ready with the last good one."""
+    """Fault D2: the replica stays ready with the last valid one."""
     using = policy(registries=RegistryTable.of([registry(ca_file="/etc/ca.pem")]))
     found = report(file=FakePolicyFile(using), ca_file_problem="no certificate in PEM")
     assert found.ok

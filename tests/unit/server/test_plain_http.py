@@ -1,4 +1,4 @@
-"""Probes and metrics over plain HTTP: few paths, few connections, none for long."""
+"""Probes and metrics over plain HTTP: few paths, few connections, short timeouts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def serving(host: str = "127.0.0.1") -> Iterator[PlainServer]:
 
 @pytest.fixture
 def server() -> Iterator[PlainServer]:
-    """A server on the loopback address."""
+    """Return a server on the loopback address."""
     with serving() as running:
         yield running
 
@@ -64,7 +64,7 @@ def get(server: PlainServer, path: str, method: str = "GET") -> tuple[int, bytes
 
 
 def exchange(server: PlainServer, data: bytes) -> bytes:
-    """Send bytes and return everything that comes back until the end."""
+    """Send bytes and return everything until the end."""
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
         connection.sendall(data)
         answer = b""
@@ -82,14 +82,14 @@ def test_pages_are_served_by_path(server: PlainServer) -> None:
 
 
 def test_unknown_path_and_method_are_rejected(server: PlainServer) -> None:
-    """There is no other path and no other method."""
+    """No other path or method exists."""
     assert get(server, "/etc/passwd") == (404, b'{"error":"there is /healthz, /readyz and /metrics"}')
     assert get(server, "/validate", "POST") == (404, b'{"error":"there is /healthz, /readyz and /metrics"}')
     assert get(server, "/healthz", "POST") == (405, b'{"error":"everything takes GET"}')
 
 
 def test_failing_page_returns_500_and_next_one_is_served(server: PlainServer) -> None:
-    """Without its traceback."""
+    """The answer has no traceback."""
     assert get(server, "/metrics") == (500, b'{"error":"Internal Server Error"}')
     assert get(server, "/healthz") == (200, b"ok\n")
 
@@ -110,7 +110,7 @@ def test_failing_page_returns_500_and_next_one_is_served(server: PlainServer) ->
 def test_malformed_request_is_answered_without_a_log_line(
     request_: bytes, server: PlainServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The port is open to the cluster: a client must not write to the log, with a traceback least of all."""
+    """The port is open to the cluster: a client must not write to the log, least of all with a traceback."""
     with caplog.at_level(logging.DEBUG):
         assert exchange(server, request_).partition(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"")
     assert caplog.messages == []
@@ -131,7 +131,7 @@ def test_a_client_that_is_gone_is_not_logged(
 
 
 def test_one_connection_brings_one_request(server: PlainServer) -> None:
-    """Else a client could keep a place for as long as it likes."""
+    """Otherwise a client could keep a connection for any time."""
     answer = exchange(server, b"GET /healthz HTTP/1.1\r\nConnection: keep-alive\r\n\r\n" * 3)
     assert answer.count(b"HTTP/1.1 200 OK") == 1
 
@@ -140,7 +140,7 @@ def test_one_connection_brings_one_request(server: PlainServer) -> None:
 def test_slow_status_connection_is_closed_after_its_time(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However slowly it sends, and a probe is answered meanwhile."""
+    """At any speed of sending; a probe is answered in the meantime."""
     monkeypatch.setattr(webhook.server.plain_http, "CONNECTION_SECONDS", 0.3)
     with serving() as running, socket.create_connection(("127.0.0.1", running.server_port), 10) as slow:
         slow.sendall(data)
@@ -150,7 +150,7 @@ def test_slow_status_connection_is_closed_after_its_time(
 
 
 def test_status_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more is accepted when a place is free again."""
+    """One more is accepted when another has ended."""
     monkeypatch.setattr(webhook.server.plain_http, "MAX_CONNECTIONS", 2)
     with serving() as running:
         held = [socket.create_connection(("127.0.0.1", running.server_port), 10) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Turns in the loop: nobody is unseen for longer than a pass, nobody is forgotten, and the lines go on in turn."""
+"""The scheduler: sockets are polled in each pass, and queues of greenlets run in turn."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from webhook.trust.records import TrustQuery, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 WORK = 0.003
-"""Seconds that each piece of work takes, by a clock that only work moves."""
+"""Seconds of each piece of work, by a clock that only work advances."""
 
 GUARD = 20.0
-"""Seconds after which a loop that hangs is given up."""
+"""Seconds after which a blocked loop fails the test."""
 
 CROWD = 200
 
 
 class Loop:
-    """A loop of its own, in a thread of its own, and who did what in it after how many looks."""
+    """A loop in its own thread, and a record of the work between its polls."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -38,7 +38,7 @@ class Loop:
         self.done: list[tuple[str, int]] = []
 
     def run(self, main: Callable[[Loop], Any]) -> list[tuple[str, int]]:
-        """Let ``main`` run in the loop; return what was done."""
+        """Run ``main`` in the loop; return the record."""
         failures: list[BaseException] = []
 
         def run() -> None:
@@ -59,13 +59,13 @@ class Loop:
         return self.done
 
     def work(self, name: str, reason: WaitReason = WaitReason.ARRIVED) -> None:
-        """Take a turn and work."""
+        """Wait for a turn and work."""
         self.scheduler.checkpoint(reason)
         self.now += WORK
         self.done.append((name, self.scheduler.iterations))
 
     def wake(self, crowd: list[Callable[[], None]]) -> list[gevent.Greenlet]:
-        """Let all of these be woken in one pass: those who sit on one socket, when it can be read."""
+        """Wake all of these in one pass; those that share a socket, when it is readable."""
         near, far = socket.socketpair()
         sitting = [gevent.spawn(lambda do=do: (wait_read(far.fileno()), do())) for do in crowd]
         gevent.sleep(0.01)
@@ -75,19 +75,21 @@ class Loop:
 
 
 def by_look(done: list[tuple[str, int]]) -> Counter[int]:
-    """Return how much was done after each look."""
+    """Return the amount of work after each poll."""
     return Counter(look for _, look in done)
 
 
 def test_turns_without_loop_do_not_wait() -> None:
-    """The command line has nobody who would wake it."""
+    """The command line has no loop that would wake it."""
     scheduler = FairScheduler()
     for reason in WaitReason:
         scheduler.checkpoint(reason)
 
 
 def test_simultaneous_wakeups_are_spread_over_many_passes() -> None:
-    """Fault C3: 1,400 small reviews that arrived, or came to their deadlines, together held the loop for a second."""
+    """Fault C3: 1,400 small reviews that arrived, or reached their deadlines, together stalled the loop for a
+    second.
+    """
 
     def main(loop: Loop) -> None:
         crowd = [lambda number=number: loop.work(str(number)) for number in range(CROWD)]
@@ -99,7 +101,9 @@ def test_simultaneous_wakeups_are_spread_over_many_passes() -> None:
 
 
 def test_simultaneous_timeouts_of_large_work_are_spread_over_passes() -> None:
-    """Fault C3: hundreds of large reviews reached their deadlines together, and were refused within one pass."""
+    """Fault C3: hundreds of large reviews reached their deadlines together, and were denied within one
+    pass.
+    """
 
     def main(loop: Loop) -> None:
         work = LargeWork(lambda: loop.scheduler.checkpoint(WaitReason.WOKEN))
@@ -120,7 +124,7 @@ def test_simultaneous_timeouts_of_large_work_are_spread_over_passes() -> None:
 
 
 def test_queued_greenlets_resume_in_order() -> None:
-    """For half of a pass after each look: nobody is passed by for ever."""
+    """For half of a pass after each poll, so that each greenlet runs eventually."""
 
     def main(loop: Loop) -> None:
         def do(number: int) -> None:
@@ -136,7 +140,7 @@ def test_queued_greenlets_resume_in_order() -> None:
 
 
 def test_sockets_and_timers_are_served_between_queued_greenlets() -> None:
-    """Whoever is new is seen after the next look, and need not wait for the end of a line."""
+    """A new event is seen after the next poll, and not after the whole queue."""
 
     def main(loop: Loop) -> None:
         near, far = socket.socketpair()
@@ -167,7 +171,7 @@ def test_sockets_and_timers_are_served_between_queued_greenlets() -> None:
 
 
 def test_queues_of_greenlets_are_served_round_robin() -> None:
-    """Fault C3: a single review waits with its own kind, and not behind those who send one after the other."""
+    """Fault C3: a single review waits with its own kind, and not behind clients that pipeline requests."""
 
     def main(loop: Loop) -> None:
         def do(name: str, reason: WaitReason) -> None:
@@ -186,7 +190,7 @@ def test_queues_of_greenlets_are_served_round_robin() -> None:
 
 
 def test_killed_greenlet_does_not_block_its_queue() -> None:
-    """A connection whose process ends."""
+    """Its connection may have ended."""
 
     def main(loop: Loop) -> None:
         def do(name: str) -> None:
@@ -204,7 +208,7 @@ def test_killed_greenlet_does_not_block_its_queue() -> None:
 
 
 def test_loop_without_queued_greenlets_is_idle() -> None:
-    """After the last has gone on the loop waits for its sockets again."""
+    """After the last one has run, the loop waits for its sockets again."""
 
     def main(loop: Loop) -> None:
         gevent.joinall([gevent.spawn(loop.scheduler.wait, WaitReason.PIPELINED) for _ in range(10)])
@@ -218,7 +222,9 @@ def test_loop_without_queued_greenlets_is_idle() -> None:
 
 
 def test_woken_review_takes_turn_without_lock() -> None:
-    """Fault C3: with no lock held, since others need it meanwhile; what is in memory takes none here."""
+    """Fault C3: no lock is held during the wait, because others need it; a cached answer needs no turn
+    here.
+    """
     clock = FakeClock()
     source = FakeTrustSource({"shop/web:1.0": TrustStatus.TRUSTED}, clock)
     locked: list[bool] = []

@@ -1,4 +1,4 @@
-"""The serving certificate: a context that is always whole, whatever happens to the files."""
+"""The serving certificate: the context is always complete during changes of the files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from webhook.server.tls import CertificateFiles, has_required_certificate
 def load(
     files: Certificate, notes: RecorderSpy | None = None, client_ca: Path | None = None
 ) -> CertificateFiles:
-    """Load a pair."""
+    """Load a certificate and key."""
     ca = str(client_ca) if client_ca is not None else None
     return CertificateFiles(str(files.certificate), str(files.key), ca, notes or RecorderSpy())
 
 
 def serial(context: ssl.SSLContext, *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
-    """Return the certificate that a client of this context is shown."""
+    """Return the certificate that a client of this context receives."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_mode = ssl.CERT_NONE
@@ -88,7 +88,7 @@ def test_replaced_certificate_is_used_for_next_handshake(tmp_path: Path) -> None
 
 
 def test_certificate_symlink_swap_is_detected(tmp_path: Path) -> None:
-    """A Secret volume swaps a link to a folder; the files themselves stay what they were."""
+    """A Secret volume replaces a link to a folder; the names of the files stay the same."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         make_certificate(tmp_path / name)
@@ -135,7 +135,7 @@ def test_certificate_symlink_swap_is_detected(tmp_path: Path) -> None:
 def test_half_replaced_certificate_keeps_last_valid_pair(
     tmp_path: Path, damage: object, expected_problem: str
 ) -> None:
-    """Handshakes go on with the old pair, and once both files are there with the new one."""
+    """Handshakes use the old pair until both new files are there."""
     (tmp_path / "other").mkdir()
     other = make_certificate(tmp_path / "other")
     files = make_certificate(tmp_path)
@@ -153,7 +153,7 @@ def test_half_replaced_certificate_keeps_last_valid_pair(
 
 
 def test_unusable_certificate_at_start_is_error(tmp_path: Path) -> None:
-    """One sentence that names the files and the cause."""
+    """One sentence with the files and the cause."""
     files = make_certificate(tmp_path)
     files.key.unlink()
     with pytest.raises(CertificateError) as error:
@@ -162,14 +162,14 @@ def test_unusable_certificate_at_start_is_error(tmp_path: Path) -> None:
 
 
 def test_tls_1_1_is_rejected(tmp_path: Path) -> None:
-    """1.2 is the minimum, 1.3 is spoken."""
+    """1.2 is the minimum, 1.3 is supported."""
     context = load(make_certificate(tmp_path)).context()
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert serial(context, version=ssl.TLSVersion.TLSv1_2) == serial(context)
 
 
 def test_client_certificate_is_requested_but_not_required(tmp_path: Path) -> None:
-    """A kubelet's probe has none; `/validate` is where it is demanded."""
+    """A kubelet's probe has none; only `/validate` requires it."""
     files = make_certificate(tmp_path)
     certificate = load(files, client_ca=files.ca)
     assert certificate.requires_client
@@ -178,7 +178,7 @@ def test_client_certificate_is_requested_but_not_required(tmp_path: Path) -> Non
 
 
 def test_replaced_client_ca_is_loaded(tmp_path: Path) -> None:
-    """It is rotated like the rest."""
+    """It is rotated like the other files."""
     files = make_certificate(tmp_path)
     certificate = load(files, client_ca=files.ca)
     before = certificate.context()
@@ -189,7 +189,7 @@ def test_replaced_client_ca_is_loaded(tmp_path: Path) -> None:
 
 
 class FakeConnection:
-    """A TLS connection, as far as the certificate of its client goes."""
+    """A TLS connection with the certificate of its client."""
 
     def __init__(self, certificate: dict[str, Any]) -> None:
         self._certificate = certificate
@@ -204,12 +204,12 @@ class FakeConnection:
         ({}, False),
         ({"gunicorn.socket": FakeConnection({})}, False),
         ({"gunicorn.socket": FakeConnection({"subject": ((("commonName", "kube-apiserver"),),)})}, True),
-        # What a client writes into headers is not a certificate.
+        # A header of a client is not a certificate.
         ({"HTTP_X_CLIENT_CERT": "kube-apiserver", "SSL_CLIENT_VERIFY": "SUCCESS"}, False),
     ],
 )
 def test_client_certificate_is_read_from_connection_only(environ: dict[str, Any], expected: bool) -> None:
-    """OpenSSL has verified it by then; that there is one is what remains."""
+    """OpenSSL has already verified it; only its presence is checked."""
     requiring: Any = SimpleNamespace(requires_client=True)
     assert has_required_certificate(requiring, environ) is expected
     requiring.requires_client = False

@@ -1,4 +1,4 @@
-"""Which connections make room for others, in a worker that serves nobody."""
+"""Eviction of connections in a worker without a running server."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ PLACES = 100
 
 @dataclass(eq=False, slots=True)
 class NewConnection:
-    """A connection that has brought nothing, and ends a while after it was cut."""
+    """A connection that has sent nothing, and ends a while after it was aborted."""
 
     aborted: bool = False
 
     def abort(self) -> None:
-        """Take note."""
+        """Record the call."""
         self.aborted = True
 
 
 @dataclass(slots=True)
 class Counter:
-    """Counts what was cut."""
+    """Counts the aborted connections."""
 
     cut: list[str] = field(default_factory=list)
 
     def connection_cut(self, stage: str) -> None:
-        """Take note."""
+        """Record the call."""
         self.cut.append(stage)
 
 
 @pytest.fixture
 def worker() -> Worker:
-    """A worker with a hundred places and nobody in them."""
+    """Return a worker with a hundred free connections."""
     made: Worker = Worker.__new__(Worker)
     made.worker_connections = PLACES
     made.service = SimpleNamespace(metrics=Counter())
@@ -50,7 +50,7 @@ def worker() -> Worker:
 
 
 def arrive(worker: Worker, count: int) -> list[NewConnection]:
-    """Let so many arrive at the same moment: all are in the pool before the first is served, and nobody ends."""
+    """Let so many arrive at once: all are in the pool before the first is served, and none ends."""
     strangers = [NewConnection() for _ in range(count)]
     worker._pool += strangers
     for stranger in strangers:
@@ -61,13 +61,13 @@ def arrive(worker: Worker, count: int) -> list[NewConnection]:
 
 
 def test_burst_evicts_only_as_many_connections_as_needed(worker: Worker) -> None:
-    """Fault C1: a burst of 1,990 cut 1,100, for each made room for all that had come with it."""
+    """Fault C1: a burst of 1,990 aborted 1,100, because each evicted for all that arrived with it."""
     strangers = arrive(worker, PLACES)
     assert sum(stranger.aborted for stranger in strangers) == PLACES // 10
 
 
 def test_evicted_connection_leaves_eviction_queue(worker: Worker) -> None:
-    """Fault C1: the half of a body that gave way to another would have been cut for a connection, too."""
+    """Fault C1: a partial body that was evicted for another would also have been aborted for a connection."""
     (stranger,) = (cast("Connection", one) for one in arrive(worker, 1))
     worker._evict(stranger)
     assert not worker._served
@@ -77,7 +77,7 @@ def test_evicted_connection_leaves_eviction_queue(worker: Worker) -> None:
 
 
 def test_oldest_incomplete_handshake_is_evicted(worker: Worker) -> None:
-    """Fault C2: a quarter of the places may have one."""
+    """Fault C2: at most a quarter of the connections may have one."""
     strangers = arrive(worker, PLACES // 4 + 1)
     for stranger in (*strangers, strangers[1]):
         worker._add_half(cast("Connection", stranger))
@@ -91,12 +91,12 @@ class Request:
     is_last: bool = False
 
     def force_close(self) -> None:
-        """Take note."""
+        """Record the call."""
         self.is_last = True
 
 
 def test_stop_signal_does_not_change_answer_in_progress(worker: Worker) -> None:
-    """It interrupts whoever has just said that the connection stays; the next request would be lost."""
+    """The signal may arrive just after the answer has promised keep-alive; the next request would be lost."""
     request = Request()
     worker._in_flight, worker._pool = {request}, Pool()
     worker.cfg, worker._quit_requested = SimpleNamespace(graceful_timeout=5), False

@@ -1,4 +1,4 @@
-"""SWR's answers, read strictly: only one shape of one status is trust."""
+"""Strict parsing of SWR's answers: only one form of one status is trust."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ GOOD = {"tag": "1.0", "is_trusted": True, "digest": DIGEST, "created": "c", "upd
 
 
 def respond(status: int, body: Any, **headers: str) -> HttpResponse:
-    """Return a response; a body that is no bytes is written as JSON."""
+    """Return a response; a body that is not bytes is written as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
 def read(status: int, body: Any, **headers: str) -> TrustRecord:
-    """Read an answer to the query."""
+    """Parse an answer to the query."""
     return read_tag(respond(status, body, **headers), QUERY, 5.0)
 
 
 def test_trusted_answer_is_json_true_for_same_tag() -> None:
-    """The whole record of a good answer."""
+    """The whole record of a valid answer."""
     assert read(200, GOOD) == TrustRecord(TrustStatus.TRUSTED, 5.0, DIGEST, "c", "u")
 
 
 @pytest.mark.parametrize("value", [False, None, 1, 1.0, "true", "True", [True], {"a": True}, 0, "", "false"])
 def test_other_value_of_is_trusted_is_untrusted(value: object) -> None:
-    """Nothing is coerced (T35)."""
+    """No other type is converted (T35)."""
     assert read(200, {**GOOD, "is_trusted": value}).status is TrustStatus.UNTRUSTED
 
 
@@ -87,20 +87,20 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("status", "body"), MALFORMED, ids=[f"{s} {str(b)[:50]}" for s, b in MALFORMED])
 def test_undocumented_answer_is_malformed(status: int, body: Any) -> None:
-    """A success that is none, another image's answer, a redirect, a 404 of nobody (T35, T36, T37)."""
+    """An invalid success, another image's answer, a redirect, a 404 without SWR's code (T35, T36, T37)."""
     with pytest.raises(MalformedAnswer):
         read(status, body)
 
 
 def test_image_path_in_answer_is_accepted_under_any_host() -> None:
-    """The answer names the image by the public host even if it was asked by an alias."""
+    """The answer names the image by the public host even if an alias was requested."""
     answer = {**GOOD, "path": "swr.cn-north-4.myhuaweicloud.com/shop/tools/web:1.0"}
     assert read(200, answer).status is TrustStatus.TRUSTED
 
 
 @pytest.mark.parametrize("digest", ["sha256:abc", 5, None, "", "sha512:" + "a" * 128, "SHA256:" + "A" * 64])
 def test_invalid_digest_in_answer_is_dropped(digest: object) -> None:
-    """A pinned image then finds no digest to be equal to."""
+    """A pinned image then has no digest to be equal to."""
     assert read(200, {**GOOD, "digest": digest}).digest is None
 
 
@@ -135,12 +135,12 @@ FORMATS = {
     ],
 )
 def test_404_with_swr_error_code_is_missing(form: Any, number: str) -> None:
-    """Tag, repository or organisation, in every documented form; new codes too."""
+    """Tag, repository or organization, in every documented form; new codes, too."""
     assert read(404, form(f"SVCSTG.SWR.{number}")) == TrustRecord(TrustStatus.MISSING, 5.0)
 
 
 ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
-    # who we are
+    # identity
     (401, "SVCSTG.SWR.4010000", Unauthorized, "SWR answered 401 SVCSTG.SWR.4010000"),
     (401, "SVCSTG.S2I.4019000", Unauthorized, "SWR answered 401 SVCSTG.S2I.4019000"),
     (401, "APIGW.0301", Unauthorized, "SWR answered 401 APIGW.0301"),
@@ -148,7 +148,7 @@ ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
     (401, "", Unauthorized, "SWR answered 401"),
     (400, "SVCSTG.SWR.4001048", Unauthorized, "SWR answered 400 SVCSTG.SWR.4001048"),
     (403, "SVCSTG.SWR.4031043", Unauthorized, "SWR answered 403 SVCSTG.SWR.4031043"),
-    # what we may see
+    # permissions
     (401, "SVCSTG.SWR.4011064", Forbidden, "SWR answered 401 SVCSTG.SWR.4011064: another account's image"),
     (403, "SVCSTG.SWR.4039001", Forbidden, "SWR answered 403 SVCSTG.SWR.4039001"),
     (403, "SVCSTG.SWR.4039002", Forbidden, "SWR answered 403 SVCSTG.SWR.4039002"),
@@ -159,14 +159,14 @@ ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
     (403, "SVCSTG.SWR.4031033", Forbidden, "SWR answered 403 SVCSTG.SWR.4031033"),
     (403, "APIGW.0310", Forbidden, "SWR answered 403 APIGW.0310"),
     (403, "", Forbidden, "SWR answered 403"),
-    # how often we ask
+    # rate limits
     (403, "SVCSTG.SWR.4031032", Throttled, "SWR answered 403 SVCSTG.SWR.4031032"),
     (403, "SVCSTG.SWR.4031042", Throttled, "SWR answered 403 SVCSTG.SWR.4031042"),
     (429, "APIGW.0308", Throttled, "SWR answered 429 APIGW.0308"),
     (429, "APIG.0308", Throttled, "SWR answered 429 APIG.0308"),
     (429, "", Throttled, "SWR answered 429"),
     (503, "APIGW.0308", Throttled, "SWR answered 503 APIGW.0308"),
-    # not SWR's own words
+    # not an answer of SWR itself
     (
         404,
         "APIGW.0101",
@@ -192,7 +192,7 @@ ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
     (503, "", RegistryUnavailable, "SWR answered 503"),
     (504, "", RegistryUnavailable, "SWR answered 504"),
     (408, "", RegistryUnavailable, "SWR answered 408"),
-    # it does not take our question for one
+    # SWR rejects the request as malformed
     (400, "SVCSTG.SWR.4000014", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4000014"),
     (400, "SVCSTG.SWR.4001008", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4001008"),
     (400, "SVCSTG.SWR.4001028", MalformedAnswer, "SWR answered 400 SVCSTG.SWR.4001028"),
@@ -211,7 +211,7 @@ ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
 def test_error_statuses_and_codes_map_to_specific_failures(
     form: Any, status: int, code: str, expected: type[TrustLookupError], message: str
 ) -> None:
-    """Each status and code leads to the failure that says what to do, by either API (T39)."""
+    """Each status and code leads to the failure with the right advice, by either API (T39)."""
     body = form(code) if code else b""
     for ask in (lambda: read(status, body), lambda: read_page(respond(status, body), 5.0)):
         with pytest.raises(TrustLookupError) as caught:
@@ -232,13 +232,13 @@ def test_error_statuses_and_codes_map_to_specific_failures(
     ],
 )
 def test_retry_after_is_read_and_bounded(value: str, seconds: float | None) -> None:
-    """Seconds or a date (RFC 9110), never more than a minute."""
+    """Seconds or a date (RFC 9110), at most a minute."""
     assert read_retry_after(respond(429, b"", retry_after=value)) == seconds
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_arbitrary_answer_is_not_trusted(status: int, body: bytes) -> None:
-    """Whatever comes, it is a failure or no trust."""
+    """The result is a failure or no trust."""
     try:
         record = read_tag(HttpResponse(status, {}, body), QUERY, 5.0)
     except TrustLookupError:
@@ -259,7 +259,7 @@ json_values = st.recursive(
     )
 )
 def test_only_json_true_for_same_tag_is_trusted(answer: dict[str, Any]) -> None:
-    """Any object that is trusted says ``true``, and says it of the tag."""
+    """Every trusted object contains ``true``, for exactly this tag."""
     try:
         record = read(200, answer)
     except TrustLookupError:
@@ -269,12 +269,12 @@ def test_only_json_true_for_same_tag_is_trusted(answer: dict[str, Any]) -> None:
 
 
 def page(body: Any) -> TagPage | TrustRecord:
-    """Read a page of a tag list."""
+    """Parse a page of a tag list."""
     return read_page(respond(200, body), 5.0)
 
 
 def test_tag_page_has_tags_and_marker() -> None:
-    """Tags with digest and trust, and where the list goes on."""
+    """Tags with digest and trust, and the marker of the next page."""
     first = page({"tags": [GOOD, {"tag": "2", "is_trusted": "true"}], "has_more": True, "nextMarker": "m"})
     assert isinstance(first, TagPage)
     assert [(fact.tag, fact.digest, fact.trusted) for fact in first.facts] == [
@@ -294,7 +294,7 @@ def test_tag_page_has_tags_and_marker() -> None:
     ],
 )
 def test_last_tag_page_has_no_marker(body: Any) -> None:
-    """No marker, or none to follow, is the end."""
+    """No marker, or an empty one, is the end."""
     last = page(body)
     assert isinstance(last, TagPage)
     assert last.marker is None

@@ -1,4 +1,4 @@
-"""An account that SWR has blocked for too many requests: which answers say so, and what follows."""
+"""An account that SWR has blocked for too many requests: the answers that say so, and their effect."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def test_blocked_account_under_any_status_is_throttled_for_half_an_hour(
 
 @pytest.mark.parametrize("body", DOES_NOT.values(), ids=DOES_NOT)
 def test_partial_block_message_does_not_block_account(body: Any) -> None:
-    """Fault D6: what an answer quotes of the question is chosen by the author of a Pod."""
+    """Fault D6: the author of a Pod chooses the parts of the request that an answer quotes."""
     assert read_block(respond(403, body)) is None

@@ -20,17 +20,17 @@ NOT_TRUSTED = "its certificate is not trusted: unable to get local issuer certif
 
 
 class RecorderSpy:
-    """Notes what becomes of CA files."""
+    """Records the loads and rejections of CA files."""
 
     def __init__(self) -> None:
         self.noted: list[str] = []
 
     def ca_file_loaded(self) -> None:
-        """Note it."""
+        """Record the load."""
         self.noted.append("loaded")
 
     def ca_file_rejected(self) -> None:
-        """Note it."""
+        """Record the rejection."""
         self.noted.append("rejected")
 
 
@@ -44,7 +44,7 @@ class Volume:
         self.path.symlink_to("..data/ca.pem")
 
     def put(self, content: bytes | None) -> None:
-        """Swap the content as the kubelet does; ``None`` is a key that is gone."""
+        """Replace the content as the kubelet does; ``None`` removes the key."""
         self._versions += 1
         version = self._folder / f"..{self._versions}"
         version.mkdir()
@@ -57,7 +57,7 @@ class Volume:
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
-    """A volume with the old CA."""
+    """Return a volume with the old CA."""
     folder = tmp_path / "volume"
     folder.mkdir()
     made = Volume(folder)
@@ -103,7 +103,7 @@ def test_changed_file_is_used_for_the_next_connection(
 def test_connection_of_a_ca_that_is_no_longer_trusted_is_not_used_again(
     volume: Volume, tmp_path: Path
 ) -> None:
-    """Fault D2: an idle connection would live as long as SWR lets it."""
+    """Fault D2: otherwise an idle connection would live as long as SWR keeps it."""
     transport = PooledTransport(ca_file=str(volume.path))
     with HttpsServer(OLD.server_context(tmp_path)) as server:
         assert get(transport, server.url) == 200
@@ -133,7 +133,7 @@ UNUSABLE = [
 def test_unusable_ca_file_keeps_last_valid_one(
     content: bytes | None, problem: str, volume: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Fault D2: as with every other file; once in the log and in the metric, until it is corrected."""
+    """Fault D2: as for every other file; once in the log, and in the metric until it is corrected."""
     notes = RecorderSpy()
     transport = PooledTransport(ca_file=str(volume.path), recorder=notes)
     with HttpsServer(OLD.server_context(tmp_path)) as server, caplog.at_level(logging.INFO):

@@ -1,4 +1,4 @@
-"""One registry's API: paths, headers, pages, and what a 401 leads to."""
+"""Client of one registry: paths, headers, pages, and the handling of a 401."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ EXPIRED = respond(401, {"error_code": "SVCSTG.SWR.4010000"})
 def client(
     answers: list[HttpResponse | TrustLookupError], *, renewable: bool = False, **changes: Any
 ) -> tuple[SwrClient, FakeTransport, FakeCredential, RecorderSpy]:
-    """Return a client over fakes."""
+    """Return a client with fakes."""
     transport, credential, notes = FakeTransport(answers), FakeCredential(renewable), RecorderSpy()
     return SwrClient(registry(**changes), transport, credential, notes), transport, credential, notes
 
 
 def tag_query(repository: str = "tools/web", tag: str = "1.0") -> TrustQuery:
-    """Return a question about a tag."""
+    """Return a query for a tag."""
     return TrustQuery(registry(), "shop", repository, tag=tag)
 
 
@@ -82,7 +82,7 @@ def test_tag_request_follows_api_documentation() -> None:
 
 
 def test_record_time_is_that_of_request() -> None:
-    """Fault B1: an answer that takes long is no younger for it."""
+    """Fault B1: a slow answer is not newer than its request."""
     times = iter([5.0, 8.0])
     asked = SwrClient(
         registry(), FakeTransport([GOOD]), FakeCredential(), RecorderSpy(), clock=lambda: next(times)
@@ -91,7 +91,7 @@ def test_record_time_is_that_of_request() -> None:
 
 
 def test_invalid_repository_name_is_not_sent() -> None:
-    """Even a caller that forgot to check cannot leave the tag API (T23)."""
+    """A caller without a check cannot leave the tag API either (T23)."""
     asked, transport, _, _ = client([GOOD])
     with pytest.raises(InvalidReferenceError):
         asked.show_tag(tag_query("../../admin"), SOON, free)
@@ -107,7 +107,7 @@ def test_401_is_retried_once_with_renewed_secret() -> None:
 
 
 def test_second_401_is_final() -> None:
-    """Never a loop: five failures lock the account."""
+    """Without a loop: five failures lock the account."""
     asked, transport, credential, _ = client([EXPIRED], renewable=True)
     with pytest.raises(Unauthorized):
         asked.show_tag(tag_query(), SOON, free)
@@ -138,7 +138,7 @@ def test_401_without_renewed_secret_is_not_retried() -> None:
     ],
 )
 def test_call_result_is_reported_to_credential(answer: HttpResponse | TrustLookupError, told: str) -> None:
-    """Another account's image is no failure of the credential; a timeout is no word on it."""
+    """Another account's image is not a failure of the credential; a timeout says nothing about it."""
     asked, _, credential, _ = client([answer])
     with contextlib.suppress(TrustLookupError):
         asked.show_tag(tag_query(), SOON, free)
@@ -146,7 +146,7 @@ def test_call_result_is_reported_to_credential(answer: HttpResponse | TrustLooku
 
 
 def test_every_call_uses_token_and_is_counted() -> None:
-    """The pace is kept per call, and the outcome is recorded."""
+    """The rate limit applies to each call, and the result is recorded."""
     turns: list[Deadline] = []
     asked, _, _, notes = client([EXPIRED, GOOD], renewable=True)
     asked.show_tag(tag_query(), SOON, Turns(turns.append))
@@ -158,7 +158,7 @@ def test_every_call_uses_token_and_is_counted() -> None:
 
 
 def test_throttled_call_releases_credential() -> None:
-    """Our own throttling leaves nothing behind."""
+    """Our own limit has no effect on the credential."""
 
     def full(deadline: Deadline) -> None:
         raise Throttled("full", fault=Fault.LOCAL)
@@ -176,7 +176,7 @@ def tags(*facts: tuple[str, str, object], marker: str | None = None) -> HttpResp
 
 
 def find(*answers: HttpResponse | TrustLookupError) -> tuple[Any, FakeTransport]:
-    """Ask about a digest."""
+    """Look up a digest."""
     asked, transport, _, _ = client(list(answers))
     query = TrustQuery(registry(), "shop", "web", digest=DIGEST)
     return asked.find_digest(query, SOON, free), transport
@@ -206,7 +206,7 @@ OTHER = "sha256:" + "b" * 64
 def test_digest_is_trusted_if_all_its_tags_are(
     answers: list[HttpResponse], status: TrustStatus, holders: tuple[str, ...]
 ) -> None:
-    """At least one tag holds it and every one that does is trusted, over all pages."""
+    """At least one tag has it, and every such tag on all pages is trusted."""
     record, _ = find(*answers)
     assert (record.status, record.tags) == (status, holders)
 
@@ -222,7 +222,7 @@ def test_tag_pages_are_requested_by_marker() -> None:
 
 
 def test_tag_list_with_too_many_pages_is_malformed() -> None:
-    """More pages than a repository has are no answer."""
+    """No repository has so many pages."""
     pages = [tags(("x", DIGEST, True), marker=f"m{index}") for index in range(MAX_PAGES + 5)]
     with pytest.raises(MalformedAnswer, match="more than 20000 tags"):
         find(*pages)
@@ -258,7 +258,9 @@ LATE = LookupTimeout("late", fault=Fault.REGISTRY)
 def test_failed_tag_list_is_image_fault_unless_control_list_fails(
     answers: list[HttpResponse | TrustLookupError], failure: type[TrustLookupError], fault: Fault
 ) -> None:
-    """Fault B4: its author chose it. A list that nobody chose shows whether the endpoint is down."""
+    """Fault B4: an author chose the image. A list that no author can choose shows whether the endpoint is
+    down.
+    """
     with pytest.raises(failure) as caught:
         find(*answers)
     assert caught.value.fault is fault
@@ -289,7 +291,7 @@ BROKEN = RegistryUnavailable("the connection broke")
 def test_failure_about_one_image_is_image_fault(
     answer: HttpResponse | TrustLookupError, control: HttpResponse | TrustLookupError, fault: Fault
 ) -> None:
-    """Fault B4: the author of a Pod chose the tag; the control request asks about one that nobody chose."""
+    """Fault B4: the author of a Pod chose the tag; no author can choose the image of the control request."""
     asked, transport, _, _ = client([answer, control])
     with pytest.raises(RegistryUnavailable) as caught:
         asked.show_tag(tag_query(), SOON, free)
@@ -302,7 +304,7 @@ def test_failure_about_one_image_is_image_fault(
 
 
 def test_single_failed_control_request_is_not_registry_fault() -> None:
-    """Fault B4: its author may ask until that happens."""
+    """Fault B4: an author may repeat requests until that happens."""
     asked, transport, _, _ = client([respond(500), respond(502), MISSING])
     with pytest.raises(RegistryUnavailable) as caught:
         asked.show_tag(tag_query(), SOON, free)
@@ -311,7 +313,7 @@ def test_single_failed_control_request_is_not_registry_fault() -> None:
 
 @pytest.mark.parametrize(("was_sent", "fault"), [(False, Fault.REGISTRY), (True, Fault.LOCAL)])
 def test_unsent_request_is_registry_fault_without_control_request(was_sent: bool, fault: Fault) -> None:
-    """A name that is resolved by nobody, slowly: nothing of the image can have mattered."""
+    """For example, a name that is not resolved: the image cannot have had any effect."""
     late = LookupTimeout("too little of lookup.timeout was left for this call", fault=Fault.LOCAL)
     asked, *_ = client([RegistryUnavailable("no connection", was_sent=was_sent), late])
     with pytest.raises(TrustLookupError) as caught:
@@ -320,14 +322,14 @@ def test_unsent_request_is_registry_fault_without_control_request(was_sent: bool
 
 
 def test_control_request_with_401_pauses_credential() -> None:
-    """Fault B6: five failures lock the account, and each call that waits may send control requests."""
+    """Fault B6: five failures lock the account, and each waiting call may send control requests."""
     asked, _, credential, _ = client([EXPIRED])
     asked._calls._ask_anybody(1, SOON, lambda: None)
     assert credential.told == ["reject 1 registry"]
 
 
 def test_answered_control_request_accepts_credential_on_trial() -> None:
-    """Fault B6: an author kept new secrets on trial by names that SWR is slow about, and all others waiting."""
+    """Fault B6: an author kept new secrets on trial by slow names, and all other lookups waited."""
     asked, _, credential, _ = client([MISSING])
     asked._calls._ask_anybody(1, SOON, lambda: None)
     assert credential.told == ["accept 1"]
@@ -345,7 +347,7 @@ def test_answered_control_request_accepts_credential_on_trial() -> None:
 def test_control_answer_before_authentication_does_not_accept_credential(
     answer: HttpResponse,
 ) -> None:
-    """Fault B6: it may be a wrong one, and a hundred calls would be a hundred failures."""
+    """Fault B6: the secret may be wrong, and a hundred calls would be a hundred failures."""
     asked, _, credential, _ = client([answer, answer])
     asked._calls._ask_anybody(1, SOON, lambda: None)
     assert credential.told == []
@@ -357,7 +359,7 @@ GATEWAY = respond(401, {"error_code": "APIGW.0301"})
 
 
 class Organizations:
-    """Implements ``Transport``: answers by organisation; what is not listed is there and trusted."""
+    """Implements ``Transport``: answers by organization; one that is not listed exists and is trusted."""
 
     def __init__(self, **answers: HttpResponse | TrustLookupError) -> None:
         self.answers: dict[str, HttpResponse | TrustLookupError] = answers
@@ -378,7 +380,9 @@ class Organizations:
 def guarded(
     organizations: frozenset[str] = frozenset(), **answers: HttpResponse | TrustLookupError
 ) -> tuple[Any, Organizations]:
-    """Return what asks about an image of an organisation, as a real credential, and who is asked."""
+    """Return a lookup of an organization's image with a real credential, and the list of called
+    organizations.
+    """
     transport = Organizations(**answers)
     credential = GuardedCredential(
         "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", Recorder())
@@ -396,7 +400,7 @@ def guarded(
 
 
 def test_401_about_one_organization_does_not_pause_working_credential() -> None:
-    """Fault B6: a code that is not listed may be about what was asked for, and its author chose that."""
+    """Fault B6: an unlisted code may be about the image, which an author chose."""
     ask, transport = guarded(foreign=FOREIGN)
     assert ask("shop") == "trusted"
     assert ask("foreign") == (
@@ -408,7 +412,7 @@ def test_401_about_one_organization_does_not_pause_working_credential() -> None:
 
 
 def test_missing_control_image_shows_that_credential_works() -> None:
-    """An answer about a tag is an answer, whatever it says of the tag."""
+    """An answer about a tag shows that the credential was accepted, with any content."""
     ask, transport = guarded(foreign=FOREIGN)
     ask("shop")
     transport.answers["shop"] = respond(404, {"error_code": "SVCSTG.SWR.4040115"})
@@ -416,7 +420,7 @@ def test_missing_control_image_shows_that_credential_works() -> None:
 
 
 def test_organization_with_401_is_not_requested_again_at_once() -> None:
-    """Each time counts as a failed authentication of the account."""
+    """Each call counts as a failed authentication of the account."""
     ask, transport = guarded(foreign=FOREIGN)
     ask("shop")
     ask("foreign")
@@ -429,7 +433,7 @@ def test_organization_with_401_is_not_requested_again_at_once() -> None:
 
 @pytest.mark.parametrize("answer", [FOREIGN, LISTED, GATEWAY], ids=["not listed", "listed", "gateway"])
 def test_credential_that_fails_for_all_organizations_is_paused(answer: HttpResponse) -> None:
-    """After one failure where the code says that it is about the credential, after two where it does not."""
+    """After one failure if the code is about the credential, otherwise after two."""
     ask, transport = guarded()
     assert ask("shop") == "trusted"
     transport.answers = dict.fromkeys(["shop", "other", "third"], answer)
@@ -443,7 +447,7 @@ def test_credential_that_fails_for_all_organizations_is_paused(answer: HttpRespo
 def test_unexplained_401_is_image_fault_without_pause(
     answer: HttpResponse | TrustLookupError,
 ) -> None:
-    """The control request had no answer: the image's fault, for its author may have chosen the moment."""
+    """The control request had no answer: the image's fault, because its author may have chosen the moment."""
     ask, transport = guarded(foreign=FOREIGN)
     ask("shop")
     transport.answers["shop"] = answer
@@ -456,7 +460,7 @@ def test_unexplained_401_is_image_fault_without_pause(
 
 
 def test_first_401_is_compared_with_control_request() -> None:
-    """Fault B6: just after the start there is no request that was answered."""
+    """Fault B6: just after the start no request has been answered."""
     ask, transport = guarded(foreign=FOREIGN, **{PROBE: MISSING})
     assert ask("foreign") == (
         "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
@@ -467,9 +471,9 @@ def test_first_401_is_compared_with_control_request() -> None:
 
 
 def test_pause_after_unexplained_401_is_not_registry_fault() -> None:
-    """Fault B6: perhaps SWR refuses what it does not know, and whose the organisation is chose its author.
+    """Fault B6: SWR may reject an organization that it does not know, and its author chose the organization.
 
-    There is a pause, for five failures lock the account.
+    There is a pause, because five failures lock the account.
     """
     ask, transport = guarded(foreign=FOREIGN, **{PROBE: FOREIGN})
     assert ask("foreign") == (
@@ -481,7 +485,7 @@ def test_pause_after_unexplained_401_is_not_registry_fault() -> None:
 
 
 def test_unlisted_401_in_policy_organization_is_not_registry_fault() -> None:
-    """Fault B6: they may be those of authors, who withdraw our right to see them."""
+    """Fault B6: the organizations may be those of authors, who can remove our permission."""
     ask, transport = guarded(frozenset({"mine", "mine2"}), mine=FOREIGN, mine2=FOREIGN)
     assert ask("mine").startswith("unauthorized, image: SWR answered 401")
     assert ask("mine").startswith("unauthorized, local: the token credential is paused for")
@@ -489,7 +493,7 @@ def test_unlisted_401_in_policy_organization_is_not_registry_fault() -> None:
 
 
 def test_401_about_one_repository_of_only_organization_is_forbidden() -> None:
-    """Fault B6: there is no other organisation to compare with, and this one is asked about again."""
+    """Fault B6: there is no other organization for a comparison, and this one is called again."""
     transport = Organizations(shop=FOREIGN)
     credential = FakeCredential()
     asked = SwrClient(registry(organizations=frozenset({"shop"})), transport, credential, RecorderSpy())
@@ -510,7 +514,7 @@ def test_401_about_one_repository_of_only_organization_is_forbidden() -> None:
 
 
 def test_organization_with_401_is_not_used_as_control() -> None:
-    """Fault B6: else an author who owns two of them could let each be refused by the other."""
+    """Fault B6: otherwise an author with two of them could have each rejected because of the other."""
     ask, transport = guarded(**{PROBE: MISSING})
     assert ask("shop") == "trusted"
     assert ask("mine") == "trusted"
@@ -522,7 +526,7 @@ def test_organization_with_401_is_not_used_as_control() -> None:
 
 
 def test_request_answered_with_earlier_secret_is_used_as_control() -> None:
-    """Fault B6: temporary keys change every few hours, and each time nothing was answered yet."""
+    """Fault B6: temporary keys change every few hours, and no request was answered with the new ones yet."""
     transport = Organizations(foreign=FOREIGN)
     credential = FakeCredential()
     asked = SwrClient(registry(), transport, credential, RecorderSpy())

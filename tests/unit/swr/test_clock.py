@@ -1,4 +1,4 @@
-"""A wrong clock, as the answers of SWR tell of it."""
+"""Clock skew, as it appears in SWR's answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_skew_is_computed_from_times_in_message(message: str, skew: float) -> No
 
 @pytest.mark.parametrize("message", OTHERS)
 def test_message_without_times_has_no_skew(message: str) -> None:
-    """Most refused signatures have other causes."""
+    """Most rejected signatures have other causes."""
     assert find_skew([message], None, NOW) is None
 
 
@@ -52,14 +52,14 @@ DATES = [(-901.0, 901), (901.0, -901), (-899.0, None), (899.0, None)]
 
 @pytest.mark.parametrize(("theirs", "skew"), DATES)
 def test_date_header_gives_skew_beyond_signature_tolerance(theirs: float, skew: float | None) -> None:
-    """Fault D4: where the message has no times."""
+    """Fault D4: if the message has no times."""
     date = email.utils.formatdate(NOW + theirs, usegmt=True)
     assert find_skew(["ak not exist"], date, NOW) == skew
 
 
 @given(st.text(), st.text())
 def test_any_message_and_date_are_read_without_error(message: str, date: str) -> None:
-    """The body comes from whatever answers at the endpoint."""
+    """The body may come from any server at the endpoint."""
     find_skew([message], date, NOW)
 
 
@@ -71,7 +71,7 @@ def test_any_message_and_date_are_read_without_error(message: str, date: str) ->
     ],
 )
 def test_clause_says_direction_and_amount(skew: float, clause: str) -> None:
-    """So that nobody corrects the wrong one."""
+    """An operator must not correct the wrong clock."""
     assert describe_skew(skew) == clause
 
 
@@ -100,13 +100,13 @@ REFUSALS = [
 def test_rejected_signature_error_states_clock_skew(
     code: str, message: str, date: float | None, hint: str
 ) -> None:
-    """Fault D4: the log said "SWR answered 401" alone."""
+    """Fault D4: the log only said "SWR answered 401"."""
     assert refuse(code, message, date) == f"SWR answered 401 {code}{hint}"
 
 
 @pytest.mark.parametrize(("date", "direction"), [(-7200.0, "ahead of"), (7200.0, "behind")])
 def test_rejected_signature_is_compared_with_date_header(date: float, direction: str) -> None:
-    """Fault D4: the gateway does not always say the times."""
+    """Fault D4: the gateway does not always include the times."""
     detail = refuse("APIGW.0301", "verify aksk signature fail", date)
     assert detail.startswith("SWR answered 401 APIGW.0301: this machine's clock is 7")
     assert f"s {direction} SWR's" in detail

@@ -1,4 +1,4 @@
-"""Hosts with several addresses, of which some are dead."""
+"""Connecting to hosts with several addresses, some of which are dead."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Listener:
         self.port: int = self._socket.getsockname()[1]
 
     def kill(self, *addresses: Address) -> None:
-        """Make more addresses swallow attempts."""
+        """Make more addresses drop connection attempts."""
         for _, address in addresses:
             self._stack.enter_context(DeadAddress(address, self.port))
 
@@ -57,7 +57,7 @@ class Listener:
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    """A listening socket."""
+    """Return a listening socket."""
     opened = Listener()
     yield opened
     opened.close()
@@ -117,7 +117,7 @@ def test_address_order_follows_rfc_8305_with_failed_ones_last(
 
 
 def test_address_failure_expires() -> None:
-    """A firewall is corrected, a machine comes back."""
+    """A firewall may be corrected, and a machine may come back."""
     clock = FakeClock()
     connector = Connector(clock)
     connector.record_failure(("c", 443))
@@ -133,7 +133,7 @@ def test_address_failure_applies_to_its_port_only() -> None:
 
 
 def test_success_clears_address_failure() -> None:
-    """An address that answers is as good as the others."""
+    """Its order is then that of the others."""
     connector = Connector()
     connector.record_failure(("c", 443))
     connector.record_success(("c", 443))
@@ -141,7 +141,7 @@ def test_success_clears_address_failure() -> None:
 
 
 def test_remembered_failures_are_bounded() -> None:
-    """The oldest are forgotten first."""
+    """The oldest are dropped first."""
     connector = Connector()
     for number in range(MAX_AVOIDED + 1):
         connector.record_failure((str(number), 443))
@@ -150,7 +150,7 @@ def test_remembered_failures_are_bounded() -> None:
 
 
 def test_unresponsive_address_is_tried_last(listener: Listener) -> None:
-    """Fault D1: not every new connection takes 250 ms longer."""
+    """Fault D1: otherwise every new connection takes 250 ms longer."""
     listener.kill(DEAD)
     connector = Connector()
     connect(connector, listener.port, DEAD, GOOD)
@@ -158,7 +158,7 @@ def test_unresponsive_address_is_tried_last(listener: Listener) -> None:
 
 
 def test_dead_addresses_time_out_at_deadline(listener: Listener) -> None:
-    """Fault D1: they are remembered in turn, so that the next attempt begins with another one."""
+    """Fault D1: they are remembered in turn, so that the next attempt starts with another one."""
     listener.kill(DEAD, DEAD_V6)
     with pytest.raises(TimeoutError) as caught:
         connect(Connector(), listener.port, DEAD, DEAD_V6, seconds=0.6)
@@ -176,7 +176,7 @@ FAILURES = [
 def test_failure_of_all_addresses_has_error_of_endpoint(
     listener: Listener, addresses: list[Address], code: int | None
 ) -> None:
-    """The failure is that of the endpoint, not that of this machine without IPv6."""
+    """The failure is the endpoint's, not that of a machine without IPv6."""
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is compared below
         connect(Connector(), listener.port, *addresses)
     assert caught.value.errno == code
@@ -184,7 +184,7 @@ def test_failure_of_all_addresses_has_error_of_endpoint(
 
 
 def test_losing_connection_attempts_are_closed(listener: Listener) -> None:
-    """The attempts that lost are closed with the one that won."""
+    """They are closed when one attempt succeeds."""
     listener.kill(DEAD, DEAD_V6)
     before = _open_sockets()
     connect(Connector(), listener.port, DEAD, DEAD_V6, GOOD)
@@ -216,7 +216,7 @@ def get(transport: PooledTransport, url: str, seconds: float = 20.0) -> int:
 
 
 def test_lookup_survives_a_dead_address(emulator: Emulator) -> None:
-    """Fault D1: every review was refused after three seconds."""
+    """Fault D1: every review was denied after three seconds."""
     with DeadAddress("127.0.0.2", emulator.port):
         assert get(transport_to(DEAD, GOOD), f"http://swr.example.com:{emulator.port}") == 401
 
@@ -225,7 +225,7 @@ def test_lookup_survives_a_dead_address_of_the_proxy(emulator: Emulator) -> None
     """Fault D1: the same for a proxy."""
     with TlsProxy(None, emulator.port) as proxy, DeadAddress("127.0.0.2", proxy.port):
         transport = transport_to(DEAD, GOOD, proxy=f"http://proxy.example.com:{proxy.port}")
-        with pytest.raises(RegistryUnavailable):  # no TLS behind it: it is enough that it was reached
+        with pytest.raises(RegistryUnavailable):  # there is no TLS behind it: a connection is enough
             get(transport, "https://swr.example.com")
         assert proxy.tunnels == ["swr.example.com:443"]
 
@@ -239,7 +239,7 @@ def test_lookup_of_dead_addresses_ends_at_the_deadline() -> None:
 
 
 def test_address_that_connects_but_does_not_answer_is_tried_last(emulator: Emulator) -> None:
-    """Fault D1: a balancer accepts connections for a machine that is gone."""
+    """Fault D1: a balancer accepts connections for a machine that is down."""
     with socket.create_server(("127.0.0.2", emulator.port)):
         transport = transport_to(DEAD, GOOD)
         url = f"http://swr.example.com:{emulator.port}"
@@ -249,7 +249,9 @@ def test_address_that_connects_but_does_not_answer_is_tried_last(emulator: Emula
 
 
 def test_slow_image_does_not_change_address_of_other_lookups() -> None:
-    """Faults B4 and D1: a name that one address is slow about sent all others to one that never answers."""
+    """Faults B4 and D1: a name for which one address is slow sent all others to an address that never
+    answers.
+    """
     with answering() as server, socket.create_server(("127.0.0.2", server.server_port)):
         transport, url = transport_to(GOOD, DEAD), f"http://swr.example.com:{server.server_port}"
         with ThreadPoolExecutor(2) as two:
@@ -288,7 +290,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     together = threading.Barrier(1)
-    """Requests are answered so many at a time."""
+    """The server answers so many requests at a time."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -297,7 +299,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def answering() -> Iterator[_Server]:
-    """A server that answers all but ``SLOW``."""
+    """Return a server that answers all names except ``SLOW``."""
     with _Server(("127.0.0.1", 0), _Answering) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -310,7 +312,7 @@ def answering() -> Iterator[_Server]:
 
 
 class DyingAddress:
-    """Answers the first request of each of two connections, and then takes nothing from them any more."""
+    """Answers the first request of each of two connections, and then reads nothing more from them."""
 
     def __init__(self, address: str, port: int) -> None:
         self._listener = socket.socket()
@@ -338,14 +340,14 @@ class DyingAddress:
         self._listener.close()
 
     def close(self) -> None:
-        """Close everything."""
+        """Close all sockets."""
         for connection in (self._listener, *self._open):
             connection.close()
 
 
 @pytest.fixture
 def dying() -> Iterator[tuple[PooledTransport, str, DyingAddress]]:
-    """A transport with two connections to an address that has died, and another address that is good."""
+    """Return a transport with two connections to an address that has died, and a working address."""
     with answering() as server:
         first = DyingAddress("127.0.0.2", server.server_port)
         transport, url = transport_to(DEAD, GOOD), f"http://swr.example.com:{server.server_port}"
@@ -358,7 +360,7 @@ def dying() -> Iterator[tuple[PooledTransport, str, DyingAddress]]:
 
 
 def send_large(transport: PooledTransport, url: str, method: str = "GET") -> int:
-    """Send a request that does not fit into the buffers of a side that takes nothing; return the status."""
+    """Send a request that exceeds the buffers of a peer that does not read; return the status."""
     headers = {f"x-{number}": "x" * 8000 for number in range(60)}
     return transport.send(HttpRequest(method, url, "/", headers=headers), Deadline.after(30)).status
 
@@ -366,7 +368,7 @@ def send_large(transport: PooledTransport, url: str, method: str = "GET") -> int
 def test_lookup_over_broken_connection_is_retried_at_another_address(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
-    """Fault D1: the address had been good, and each kept connection to it took the time of a lookup."""
+    """Fault D1: the address worked before, and each kept connection to it took the time of a lookup."""
     transport, url, _ = dying
     assert send_large(transport, url) == 200
 
@@ -374,7 +376,7 @@ def test_lookup_over_broken_connection_is_retried_at_another_address(
 def test_login_over_broken_connection_is_not_retried(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
-    """It may have counted."""
+    """The first attempt may have counted."""
     transport, url, _ = dying
     with pytest.raises(RegistryUnavailable) as caught:
         send_large(transport, url, "POST")
@@ -389,13 +391,13 @@ def test_other_connections_to_dead_address_are_not_reused(
     transport, url, address = dying
     assert send_large(transport, url) == 200
     assert address.good is not None
-    address.good.together = threading.Barrier(3)  # so that the pool gives all it has
+    address.good.together = threading.Barrier(3)  # so that the pool uses all of its connections
     with ThreadPoolExecutor(3) as three:
         assert list(three.map(lambda _: send_large(transport, url, "POST"), range(3))) == [200] * 3
 
 
 def test_exhausted_file_descriptors_are_local_fault(emulator: Emulator) -> None:
-    """Fault D1: whoever floods the webhook can cause it: onLookupFailure and stale trust do not count for it."""
+    """Fault D1: a flood of the webhook can cause it, so onLookupFailure and stale trust do not apply."""
     transport = transport_to(GOOD)
     url = f"http://swr.example.com:{emulator.port}"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -440,7 +442,7 @@ def _send_byte(server: socket.socket) -> None:
 
 
 def test_connection_attempts_yield_to_loop() -> None:
-    """Fault D1: under gevent, the other reviews go on while addresses are tried."""
+    """Fault D1: with gevent, other reviews continue while addresses are tried."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         thread = threading.Thread(target=_send_byte, args=(server,), daemon=True)

@@ -1,4 +1,4 @@
-"""Credentials: files that change, logins that are shared, failures that are not repeated."""
+"""Credentials: changed files, shared logins, and pauses after failures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def written(path: Path, text: str) -> str:
 
 
 def test_changed_secret_file_is_read_again(tmp_path: Path) -> None:
-    """A rotated token is used at the next call, and is another generation."""
+    """A rotated token is used for the next call, and has another generation."""
     files = SecretFiles([written(tmp_path / "token", "one\n")])
     assert files.current(SOON) == (("one",), 1)
     assert files.current(SOON) == (("one",), 1)
@@ -70,7 +70,7 @@ def test_rewritten_file_with_same_secret_keeps_generation(tmp_path: Path) -> Non
 
 
 def test_secret_volume_symlink_swap_is_detected(tmp_path: Path) -> None:
-    """Kubernetes swaps ``..data``: both files change at once."""
+    """Kubernetes replaces the link ``..data``: both files change at once."""
     for version in ("a", "b"):
         (tmp_path / version).mkdir()
         written(tmp_path / version / "ak", f"ak-{version}")
@@ -119,7 +119,7 @@ BAD_FILES = [
 
 @pytest.mark.parametrize(("text", "message"), BAD_FILES)
 def test_invalid_secret_file_is_named_without_content(tmp_path: Path, text: str | None, message: str) -> None:
-    """The failure says which file, and never what is in it."""
+    """The failure names the file, and never its content."""
     path = tmp_path / "token"
     if text is not None:
         written(path, text)
@@ -129,7 +129,7 @@ def test_invalid_secret_file_is_named_without_content(tmp_path: Path, text: str 
 
 
 def test_unreadable_secret_file_keeps_last_secret(tmp_path: Path) -> None:
-    """A Secret that is deleted by mistake does not stop the gate at once."""
+    """A Secret that is deleted by mistake does not stop the webhook at once."""
     files = SecretFiles([written(tmp_path / "token", "one")])
     files.current(SOON)
     (tmp_path / "token").unlink()
@@ -142,7 +142,7 @@ def test_unreadable_secret_file_keeps_last_secret(tmp_path: Path) -> None:
 
 
 class Guarded:
-    """A guard over a secret, with a clock."""
+    """A guard with a secret and a clock."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -162,12 +162,12 @@ class Guarded:
         pass
 
     def authorize(self, seconds: float = 60.0) -> int:
-        """Authorise a request and return the generation."""
+        """Authorize a request and return the generation."""
         return self.credential.authorize(REQUEST, Deadline.after(seconds)).generation
 
 
 def test_failed_authentication_pauses_credential() -> None:
-    """One failed authentication pauses the credential: five lock the account."""
+    """One failure is enough, because five lock the account."""
     guarded = Guarded()
     assert guarded.authorize() == 1
     assert guarded.credential.reject(1) is False
@@ -178,7 +178,7 @@ def test_failed_authentication_pauses_credential() -> None:
 
 
 def test_credential_pause_ends_after_its_time() -> None:
-    """After six to ten minutes one more try is made."""
+    """After six to ten minutes there is one more attempt."""
     guarded = Guarded()
     guarded.authorize()
     guarded.credential.reject(1)
@@ -197,7 +197,7 @@ def test_changed_secret_ends_credential_pause() -> None:
 
 
 def test_failure_of_old_secret_does_not_pause_new_secret() -> None:
-    """An answer that comes late speaks of the secret that was used."""
+    """A late answer is about the secret that was used."""
     guarded = Guarded()
     guarded.authorize()
     guarded.secrets.append("two")
@@ -240,7 +240,7 @@ def test_new_secret_is_tried_by_one_request_at_a_time() -> None:
 
 
 def test_accepted_secret_is_used_by_all_requests() -> None:
-    """Once it was accepted nobody waits."""
+    """After it was accepted no request waits."""
     guarded = Guarded()
     guarded.authorize()
     guarded.credential.accept(1)
@@ -248,7 +248,7 @@ def test_accepted_secret_is_used_by_all_requests() -> None:
 
 
 def test_trial_without_result_admits_next_trial() -> None:
-    """SWR that times out says nothing about the secret."""
+    """A timeout of SWR says nothing about the secret."""
     guarded = Guarded()
     guarded.authorize()
     guarded.credential.release(1)
@@ -256,7 +256,7 @@ def test_trial_without_result_admits_next_trial() -> None:
 
 
 def test_wait_for_trial_ends_at_deadline_of_caller() -> None:
-    """Fault B2: whoever is in a hurry gives up; nothing is known of SWR yet, so nothing is admitted for it."""
+    """Fault B2: a wait that ends early says nothing about SWR, so that nothing is admitted because of it."""
     guarded = Guarded()
     guarded.authorize()
     with pytest.raises(LookupTimeout) as caught:
@@ -282,7 +282,9 @@ def test_wait_for_trial_ends_at_deadline_of_caller() -> None:
 def test_waiting_calls_share_failed_trial_only_if_swr_did_not_answer(
     unanswered: LookupTimeout | None, outcome: str
 ) -> None:
-    """After a start while SWR is down all hear so at once, and each in turn would have too little time."""
+    """After a start while SWR is down all calls fail at once; one after the other would have too
+    little time.
+    """
     guarded = Guarded()
     guarded.authorize()
     outcomes: list[str] = []
@@ -303,7 +305,7 @@ def test_waiting_calls_share_failed_trial_only_if_swr_did_not_answer(
 
 
 def test_trial_without_report_ends_at_its_deadline() -> None:
-    """A request that died does not block the credential."""
+    """A request that ended without a report does not block the credential."""
     guarded = Guarded()
     guarded.authorize(0.0)
     assert guarded.authorize(1.0) == 1
@@ -313,7 +315,7 @@ def test_trial_without_report_ends_at_its_deadline() -> None:
 
 
 class Login:
-    """A login that can be slow, fail and be counted."""
+    """A login that can be slow, can fail and is counted."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -332,7 +334,7 @@ class Login:
 
 
 class Session:
-    """A fetched secret with everything around it."""
+    """A fetched secret with its dependencies."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -353,14 +355,14 @@ class Session:
 
 
 def test_token_is_fetched_once_and_reused() -> None:
-    """One login serves until shortly before its end."""
+    """One login is valid until shortly before its expiry."""
     session = Session()
     assert [session.current() for _ in range(5)] == [("token-1", 1)] * 5
     assert session.login.count == 1
 
 
 def test_concurrent_callers_share_one_login() -> None:
-    """No stampede on IAM."""
+    """IAM must not get many logins at once."""
     session = Session()
     session.login.gate.clear()
     results: list[tuple[str, int]] = []
@@ -384,7 +386,7 @@ def test_callers_share_one_failed_login() -> None:
 
 
 def test_rejected_password_is_not_sent_again_until_changed() -> None:
-    """Neither soon, nor after a while, but at once with another password."""
+    """Neither soon nor later, but at once with another password."""
     session = Session()
     session.login.failure = Unauthorized("IAM answered 401")
     with pytest.raises(Unauthorized):
@@ -400,7 +402,7 @@ def test_rejected_password_is_not_sent_again_until_changed() -> None:
 
 
 def test_unavailable_iam_is_retried_after_short_back_off() -> None:
-    """An outage of IAM is no failed authentication."""
+    """An outage of IAM is not a failed authentication."""
     session = Session()
     session.login.failure = RegistryUnavailable("down")
     for _ in range(10):
@@ -413,7 +415,7 @@ def test_unavailable_iam_is_retried_after_short_back_off() -> None:
 
 
 def test_token_is_refreshed_in_background_before_expiry() -> None:
-    """Nobody waits for the new token while the old one is good."""
+    """No request waits for the new token while the old one is valid."""
     session = Session()
     session.current()
     session.clock.tick(3400)
@@ -425,7 +427,7 @@ def test_token_is_refreshed_in_background_before_expiry() -> None:
 
 
 def test_failed_token_refresh_keeps_valid_token() -> None:
-    """IAM down is no reason to stop before the token ends."""
+    """An outage of IAM has no effect before the token expires."""
     session = Session()
     session.current()
     session.clock.tick(3400)
@@ -436,7 +438,7 @@ def test_failed_token_refresh_keeps_valid_token() -> None:
 
 
 def test_token_is_not_used_in_last_minute_before_expiry() -> None:
-    """Clocks differ: a minute is kept back."""
+    """A minute is reserved for differences between clocks."""
     session = Session()
     session.current()
     session.clock.tick(3541)
@@ -456,7 +458,7 @@ def test_rejected_token_is_renewed_once() -> None:
 
 
 def test_accepted_token_can_be_renewed_again() -> None:
-    """IAM may invalidate a token early more than once in a process's life."""
+    """IAM may invalidate tokens early more than once."""
     session = Session()
     session.current()
     session.secret.renew(1)
@@ -467,7 +469,7 @@ def test_accepted_token_can_be_renewed_again() -> None:
 
 
 def test_pause_after_two_rejections_ends_with_new_login() -> None:
-    """The token that was refused is not tried again for the rest of its life; one login per pause."""
+    """The rejected token is not tried again until it expires; one login per pause."""
     session = Session()
     session.current()
     session.secret.renew(1)
@@ -479,7 +481,7 @@ def test_pause_after_two_rejections_ends_with_new_login() -> None:
 
 
 def test_changed_password_is_tried_at_once_after_two_rejections() -> None:
-    """Whoever corrects the Secret does not wait for the pause."""
+    """A corrected Secret takes effect without waiting for the pause."""
     session = Session()
     session.current()
     session.secret.renew(1)
@@ -490,7 +492,7 @@ def test_changed_password_is_tried_at_once_after_two_rejections() -> None:
 
 
 def test_requests_rejected_together_share_new_login() -> None:
-    """A token invalidated early under load: each request may go on with the new one."""
+    """A token was invalidated early under load: each request may continue with the new one."""
     session = Session()
     session.current()
     assert [session.secret.renew(1) for _ in range(20)] == [True] * 20
@@ -500,7 +502,9 @@ def test_requests_rejected_together_share_new_login() -> None:
 
 
 def test_wait_for_login_ends_at_deadline_of_caller() -> None:
-    """Fault B6: it costs each its own time only, and admits nothing: the author of a Pod may cause a login."""
+    """Fault B6: it costs each lookup only its own time, and admits nothing: the author of a Pod may cause a
+    login.
+    """
     session = Session()
     session.login.gate.clear()
     with pytest.raises(LookupTimeout) as caught:
@@ -510,7 +514,7 @@ def test_wait_for_login_ends_at_deadline_of_caller() -> None:
 
 
 def test_timeout_of_login_after_failed_login_is_registry_fault() -> None:
-    """An outage of IAM, which stale trust is for."""
+    """It is an outage of IAM, during which stale trust is served."""
     session = Session()
     session.login.failure = RegistryUnavailable("IAM did not answer in time")
     with pytest.raises(RegistryUnavailable):
@@ -525,7 +529,7 @@ def test_timeout_of_login_after_failed_login_is_registry_fault() -> None:
 
 
 def test_logins_are_counted() -> None:
-    """Outcomes of logins are a metric."""
+    """The results of logins are a metric."""
     session = Session()
     session.current()
     session.settle()
@@ -536,7 +540,7 @@ def test_logins_are_counted() -> None:
 
 
 def test_access_key_signature_matches_sent_request() -> None:
-    """The signature holds for the very path, query and headers on the wire."""
+    """The signature covers exactly the sent path, query and headers."""
     request = HttpRequest(
         "GET",
         "https://swr-api.example.com",
@@ -575,7 +579,7 @@ SDK_ERRORS = sorted(
 def test_any_sdk_exception_is_unauthorized_without_its_text(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also those that a later version brings; what they say may hold the key and is not repeated."""
+    """This includes exceptions of later versions; their text may contain the key and is not repeated."""
 
     def fail(self: Signer, request: object) -> None:
         raise kind.__new__(kind)
@@ -640,7 +644,7 @@ def test_temporary_keys_are_read_in_every_spelling(value: Any) -> None:
     "body", [b"", b"[]", b"{}", b"null", json.dumps({"credential": {**KEYS, "secret": ""}}).encode()]
 )
 def test_incomplete_temporary_keys_are_malformed(body: bytes) -> None:
-    """Half a pair is none."""
+    """Half a pair is not usable."""
     with pytest.raises(MalformedAnswer):
         read_temporary_keys(body)
 
@@ -660,7 +664,7 @@ def test_expiry_times_are_read_with_and_without_fraction(text: str) -> None:
 
 
 def test_iam_user_login_follows_api_documentation(tmp_path: Path) -> None:
-    """Password, domain and project in the body, nothing of it in the path."""
+    """Password, domain and project are in the body, not in the path."""
     expires = {"token": {"expires_at": "2099-01-01T00:00:00.000000Z"}}
     answer = HttpResponse(201, {"x-subject-token": "T1"}, json.dumps(expires).encode())
     transport = FakeTransport([answer])
@@ -715,7 +719,9 @@ LOGINS: list[tuple[int, Any, type[TrustLookupError], str]] = [
 def test_iam_failure_is_not_image_fault(
     tmp_path: Path, status: int, answer: Any, expected: type[TrustLookupError], message: str
 ) -> None:
-    """A refused login rests; all else is an outage, in which what was trusted stands in."""
+    """A rejected login pauses the credential; other failures are an outage, in which stale trust is
+    served.
+    """
     settings = CredentialSettings(
         "iamUser", domain_name="acme", user_name="robot", password_file=written(tmp_path / "p", "pw")
     )
@@ -750,7 +756,7 @@ def test_iam_failure_is_not_image_fault(
     ],
 )
 def test_missing_credential_setting_is_config_error(settings: CredentialSettings, message: str) -> None:
-    """A kind without what it needs is a problem of the configuration."""
+    """A kind without its required settings is a problem of the configuration."""
     with pytest.raises(ConfigError) as caught:
         build_credential(
             settings,

@@ -1,4 +1,4 @@
-"""Regions that do not offer the call for one tag: when tag lists are used, and what they prove."""
+"""Regions without the call for one tag: when tag lists are used, and what they prove."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Region:
 
     @property
     def calls(self) -> list[str]:
-        """What was asked: the paths below the API's version and ``manage``."""
+        """The calls: the paths below the API's version and ``manage``."""
         paths = [request.path.replace("/manage/namespaces", "") for request in self.sent]
         return [re.sub(f"{PROBE}-[0-9a-f]{{16}}", PROBE, path) for path in paths]
 
@@ -92,11 +92,11 @@ class Asked:
         self.client = SwrClient(registry(), self.region, self.credential, self.notes, clock=lambda: 5.0)
 
     def ask(self, query: TrustQuery = QUERY) -> TrustRecord:
-        """Ask about a tag."""
+        """Look up a tag."""
         return self.client.show_tag(query, SOON, free)
 
     def fail(self) -> TrustLookupError:
-        """Ask about a tag and return why that is not known."""
+        """Look up a tag and return the reason of the failure."""
         with pytest.raises(TrustLookupError) as caught:
             self.ask()
         return caught.value
@@ -109,7 +109,7 @@ LIST_CONTROL = f"/v3/{PROBE}/repos/{PROBE}/tags"
 
 
 def test_region_without_tag_call_uses_tag_list(caplog: pytest.LogCaptureFixture) -> None:
-    """Fault D5: after the first question each takes one call; the log and the metric say so once."""
+    """Fault D5: after the first lookup each takes one call; the log and the metric report it once."""
     asked = Asked()
     assert asked.ask() == TrustRecord(TrustStatus.TRUSTED, 5.0, DIGEST, "c", "u")
     assert asked.ask().status is TrustStatus.TRUSTED
@@ -124,7 +124,7 @@ def test_region_without_tag_call_uses_tag_list(caplog: pytest.LogCaptureFixture)
 
 
 def test_restored_tag_call_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault D5: it is tried again now and then."""
+    """Fault D5: it is tried again from time to time."""
     asked = Asked()
     asked.ask()
     monkeypatch.setattr("webhook.swr.fallback.RETRY_SECONDS", 0.0)
@@ -139,7 +139,7 @@ def test_restored_tag_call_is_used_again(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_missing_tag_call_is_retried_after_an_hour() -> None:
-    """Fault D5: by a clock that nobody sets."""
+    """Fault D5: by a clock that cannot be set."""
     clock = FakeClock()
     detail = TagDetail(registry(), RecorderSpy(), clock)
     detail.record_missing()
@@ -153,7 +153,7 @@ SIMILAR = [{**TAG, "tag": name} for name in ("1.0.1", "v1.0", "1.0-rc1", "11.0")
 
 
 def test_tags_in_filtered_list_are_compared_exactly() -> None:
-    """Fault D5: another tag's trust, on whichever page, is not this one's."""
+    """Fault D5: the trust of another tag, on any page, does not apply to this one."""
     asked = Asked(pages=[listed(*SIMILAR, marker="m"), listed({**TAG, "is_trusted": False})])
     assert asked.ask().status is TrustStatus.UNTRUSTED
     assert asked.region.sent[2].query == (("limit", "1000"), ("tag", "1.0"), ("marker", "m"))
@@ -165,7 +165,7 @@ def test_tags_in_filtered_list_are_compared_exactly() -> None:
     ids=["only others", "empty", "null", "no organisation"],
 )
 def test_tag_is_missing_only_if_the_list_ends_without_it(page: HttpResponse) -> None:
-    """Fault D5: a repository or organisation that is not there has no tags."""
+    """Fault D5: a repository or organization that does not exist has no tags."""
     assert Asked(pages=[page]).ask() == TrustRecord(TrustStatus.MISSING, 5.0)
 
 
@@ -200,19 +200,19 @@ UNPROVEN: dict[str, tuple[list[Reply], str]] = {
 
 @pytest.mark.parametrize(("pages", "detail"), UNPROVEN.values(), ids=UNPROVEN)
 def test_inconclusive_tag_list_is_image_fault(pages: list[Reply], detail: str) -> None:
-    """Fault D5: an author cannot have an image admitted by a repository that is hard to list."""
+    """Fault D5: an author must not get an image admitted by a repository whose list is slow."""
     error = Asked(pages=pages).fail()
     assert (str(error), error.fault) == (detail, Fault.IMAGE)
 
 
 @pytest.mark.parametrize("value", [False, None, 1, "true", [True]])
 def test_value_other_than_json_true_in_list_is_untrusted(value: object) -> None:
-    """Fault D5: a list is read as strictly as a tag."""
+    """Fault D5: a list is parsed as strictly as a tag."""
     assert Asked(pages=[listed({**TAG, "is_trusted": value})]).ask().status is TrustStatus.UNTRUSTED
 
 
 def test_wrong_endpoint_keeps_its_message() -> None:
-    """Fault D5: everything is answered 404 there, so nothing is remembered."""
+    """Fault D5: such a server answers 404 to everything, so nothing is remembered."""
     asked = Asked(pages=[UNPUBLISHED], list_control=UNPUBLISHED)
     error = asked.fail()
     assert str(error) == "the API gateway answered 404 APIGW.0101: is the endpoint right?"
@@ -222,7 +222,9 @@ def test_wrong_endpoint_keeps_its_message() -> None:
 
 
 def test_unrouted_image_does_not_switch_to_tag_list() -> None:
-    """Fault D5: an image that nobody chose is asked about before anything is remembered."""
+    """Fault D5: before anything is remembered, a control request about an image that no author chose
+    is sent.
+    """
     asked = Asked(control=NO_ORGANIZATION)
     error = asked.fail()
     assert str(error) == "the API gateway answers 404 APIGW.0101 about this image, and not about others"
@@ -235,7 +237,7 @@ def test_unrouted_image_does_not_switch_to_tag_list() -> None:
     [({"shop", "ops"}, "ops"), ({"shop", "teams"}, "teams"), ({"shop"}, "shop"), (set(), PROBE)],
 )
 def test_control_request_uses_another_organization_of_policy(organizations: set[str], control: str) -> None:
-    """Fault B4: the image's may be its author's; those that the policy does not name may be out of reach."""
+    """Fault B4: the image's own may be its author's; those outside of the policy may be inaccessible."""
     region = Region()
     limited = registry(organizations=frozenset(organizations))
     SwrClient(limited, region, FakeCredential(), RecorderSpy()).show_tag(QUERY, SOON, free)
@@ -250,7 +252,7 @@ def test_control_request_uses_another_organization_of_policy(organizations: set[
 def test_server_error_is_registry_fault_only_if_control_list_fails(
     control: HttpResponse, fault: Fault
 ) -> None:
-    """Fault D5: a repository may be too large to be listed, and an outage must let stale answers be served."""
+    """Fault D5: a repository may be too large to be listed, and an outage must let stale trust be served."""
     asked = Asked()
     asked.ask()
     asked.region.pages, asked.region.list_control = [respond(503)], control
@@ -271,7 +273,7 @@ BROKEN = RegistryUnavailable("the connection broke")
 def test_control_request_is_tag_list_if_tag_call_is_missing(
     detail: Reply, list_control: Reply, fault: Fault
 ) -> None:
-    """Fault B4: the gateway answers 404 there, whatever is asked about."""
+    """Fault B4: the gateway answers 404 there, for any image."""
     asked = Asked(detail=detail, list_control=list_control)
     assert asked.fail().fault is fault
     controls = SAMPLES if fault is Fault.REGISTRY else 1
@@ -279,7 +281,7 @@ def test_control_request_is_tag_list_if_tag_call_is_missing(
 
 
 def test_control_request_uses_unpredictable_names() -> None:
-    """Fault B4: what SWR is slow about could be pushed under a name, or into an organisation, that is known."""
+    """Fault B4: an author could push a slow image with a known name, or into a known organization."""
     detail = TagDetail(registry(organizations=frozenset({"shop", "ops"})), RecorderSpy())
     controls = [detail.make_control(), detail.make_list_control()]
     names = [part for control in controls for part in control.path.split("/") if part.startswith(PROBE)]
@@ -300,7 +302,7 @@ def test_missing_permission_to_list_tags_is_named() -> None:
 
 @pytest.mark.parametrize("control", [UNPUBLISHED, respond(401)], ids=["404", "401"])
 def test_gateway_404_does_not_accept_or_reject_credential(control: HttpResponse) -> None:
-    """Fault D5: it comes before the signature is looked at; IAM locks an account after five failures."""
+    """Fault D5: it comes before the signature is checked; IAM locks an account after five failures."""
     asked = Asked(control=control)
     answer: Callable[[], object] = asked.ask if control is UNPUBLISHED else asked.fail
     answer()

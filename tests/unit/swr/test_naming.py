@@ -1,4 +1,4 @@
-"""SWR's naming rules, checked before a name becomes part of a URL."""
+"""SWR's naming rules, which are checked before a name becomes part of a URL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from webhook.swr.naming import check_names, escape_repository, split_path
     ],
 )
 def test_valid_names_are_accepted(organization: str, repository: str) -> None:
-    """Names within the rules pass."""
     check_names(organization, repository)
 
 
@@ -54,14 +53,14 @@ BAD = [
 
 @pytest.mark.parametrize(("organization", "repository", "reason"), BAD)
 def test_invalid_names_are_rejected_before_url(organization: str, repository: str, reason: str) -> None:
-    """What SWR would not allow is refused here (T22, T23)."""
+    """A name that SWR would not allow is rejected here (T22, T23)."""
     with pytest.raises(InvalidReferenceError) as caught:
         check_names(organization, repository)
     assert caught.value.reason == reason
 
 
 def test_path_of_one_component_is_not_swr_image() -> None:
-    """An SWR image has an organisation."""
+    """An SWR image has an organization."""
     with pytest.raises(InvalidReferenceError, match="organisation/name"):
         split_path("web")
     assert split_path("shop/a/b") == ("shop", "a/b")
@@ -69,5 +68,5 @@ def test_path_of_one_component_is_not_swr_image() -> None:
 
 @given(st.sets(path, min_size=2, max_size=5))
 def test_repositories_have_distinct_escaped_paths(names: set[str]) -> None:
-    """``/`` becomes ``$``, which no name holds: the mapping is one to one."""
+    """``/`` becomes ``$``, which no name contains: the mapping is one to one."""
     assert len({escape_repository(name) for name in names}) == len(names)

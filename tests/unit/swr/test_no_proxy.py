@@ -1,4 +1,4 @@
-"""``NO_PROXY`` as Go reads it: which hosts are asked directly."""
+"""``NO_PROXY`` with Go's semantics: the hosts that are called without a proxy."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_host_in_no_proxy_is_called_directly(text: str, host: str, port: int, di
 
 @given(st.text(max_size=60), st.text(max_size=30), st.integers(0, 65535))
 def test_any_no_proxy_list_is_read_without_error(text: str, host: str, port: int) -> None:
-    """A list that cannot be read is no reason to refuse Pods."""
+    """An invalid list must not deny Pods."""
     NoProxy.parse(text).matches(host, port)
 
 

@@ -1,4 +1,4 @@
-"""Names of endpoints: addresses that were good once, and a dead name that stalls nobody else."""
+"""Resolution of endpoint names: cached and stale addresses, and names that hang."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST = "swr.example.com"
 
 
 class Names:
-    """A resolver of the system: some names are known, some hang, the others are not there."""
+    """A resolver with known, hanging and missing names."""
 
     def __init__(self) -> None:
         self.known: dict[str, list[Address]] = {HOST: [GOOD]}
@@ -43,20 +43,20 @@ class Names:
         return self.known[host]
 
     def find(self, host: str = HOST, seconds: float = 10.0) -> list[Address]:
-        """Return the addresses of a host, in this much time."""
+        """Return the addresses of a host, within this time."""
         return self.resolver.addresses(host, Deadline.after(seconds))
 
 
 @pytest.fixture
 def names() -> Iterator[Names]:
-    """Names, and nothing left hanging in the end."""
+    """Return names, and release the hanging ones at the end."""
     names = Names()
     yield names
     names.go.set()
 
 
 def test_resolved_addresses_are_cached_for_ttl(names: Names) -> None:
-    """A connection costs no resolution each time."""
+    """Not every connection needs a resolution."""
     assert [names.find(), names.find()] == [[GOOD], [GOOD]]
     assert names.asked[HOST] == 1
     names.clock.tick(DNS_TTL)
@@ -66,21 +66,21 @@ def test_resolved_addresses_are_cached_for_ttl(names: Names) -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]", "2001:db8::7"])
 def test_ip_address_is_not_resolved(names: Names, host: str) -> None:
-    """Nobody is asked."""
+    """No resolver is called."""
     ((_, address),) = names.find(host)
     assert address == host.strip("[]")
     assert not names.asked
 
 
 def test_unknown_host_name_is_reported(names: Names) -> None:
-    """It may be a mistake in the policy, or DNS that is down."""
+    """The policy may be wrong, or DNS may be down."""
     with pytest.raises(RegistryUnavailable) as caught:
         names.find("nowhere.example.com")
     assert str(caught.value) == "nowhere.example.com cannot be resolved: Name or service not known"
 
 
 def test_stale_addresses_are_used_if_name_is_gone(names: Names) -> None:
-    """DNS that forgets a name takes no registry away."""
+    """A name that is missing in DNS for a while does not stop its registry."""
     names.find()
     names.clock.tick(3600)
     del names.known[HOST]
@@ -98,7 +98,7 @@ def test_stale_addresses_are_used_while_resolver_hangs(names: Names) -> None:
 
 
 def test_hanging_resolver_times_out_at_deadline_for_all_callers(names: Names) -> None:
-    """And by all who want the same name together."""
+    """Callers of the same name wait together."""
     names.hanging.add(HOST)
     failures: list[Exception] = []
 
@@ -135,7 +135,7 @@ def test_hanging_name_does_not_delay_other_names(names: Names) -> None:
 
 
 def test_exception_while_resolving_is_retried_by_next_call(names: Names) -> None:
-    """Whatever it is, it is over, and the next one tries again."""
+    """This holds for any exception."""
 
     def broken(host: str) -> list[Address]:
         if not names.asked[host]:
@@ -150,7 +150,7 @@ def test_exception_while_resolving_is_retried_by_next_call(names: Names) -> None
 
 
 def test_remembered_entries_are_bounded(names: Names) -> None:
-    """There are as many names as endpoints, and a reload may bring others."""
+    """There are as many names as endpoints, and a reload may add others."""
     for index in range(MAX_NAMES + 50):
         names.known[f"{index}.example.com"] = [GOOD]
         names.find(f"{index}.example.com")
@@ -182,7 +182,7 @@ os._exit(0 if time.monotonic() - began < 10 else 1)
 
 
 def test_hanging_names_do_not_block_gevent_loop_or_threads() -> None:
-    """All of a process shares ten threads of the hub: twelve names hang, and another is found meanwhile."""
+    """A process shares ten threads of the hub: twelve names hang, and another is still resolved."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

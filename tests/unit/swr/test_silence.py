@@ -1,4 +1,4 @@
-"""A timeout is the endpoint's fault only if it answers nobody: on virtual time, with the product's own threads."""
+"""A timeout is the registry's fault only if no call is answered: virtual time, the product's own threads."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ NOT_KNOWN = "local: late; whether it answers about other images is not known"
 
 @dataclass
 class Endpoint:
-    """An endpoint that is never heard by itself; each control request ends as ``control`` says."""
+    """An endpoint without answers of its own; each control request ends as ``control`` says."""
 
     clock: VirtualTime
     control: Callable[[Deadline], None]
     bytes: int = 0
     controls: list[float] = field(default_factory=list)
-    """When each control request was sent, in seconds from the beginning."""
+    """The time of each control request, in seconds from the beginning."""
     heard: int = 0
-    """How often a call that waited heard of an answer."""
+    """The number of times that a waiting call saw an answer."""
 
     def __post_init__(self) -> None:
         self.began = self.clock.now
@@ -58,14 +58,14 @@ class Endpoint:
             self.ends.append(f"{failure.fault}: {failure.detail}")
 
     def run(self, *calls: Callable[[], None], seconds: float = 30.0) -> list[str]:
-        """Let calls run side by side; return how each of them ended, in that order."""
+        """Run calls concurrently; return the result of each, in the same order."""
         for call in calls:
             self.clock.spawn(call)
         self.clock.run(seconds)
         return self.ends
 
     def later(self, seconds: float, do: Callable[[], None]) -> Callable[[], None]:
-        """Return what waits before it does something."""
+        """Return a call that waits before its action."""
 
         def wait() -> None:
             self.clock.sleep(seconds)
@@ -76,7 +76,7 @@ class Endpoint:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
-    """Time that passes only when everybody waits."""
+    """Return virtual time, which advances only when all calls wait."""
     made = VirtualTime()
     made.install(monkeypatch, seed=1)
     return made
@@ -92,7 +92,7 @@ def fail_at_once(deadline: Deadline) -> None:
 
 
 def have_no_secret(deadline: Deadline) -> None:
-    """Send nothing, for want of a credential."""
+    """Send nothing, because there is no credential."""
     raise Unauthorized("paused", fault=Fault.LOCAL)
 
 
@@ -118,7 +118,7 @@ def test_timeout_without_any_answer_is_registry_fault(
 
 
 def test_timeout_with_failed_control_requests_is_registry_fault(clock: VirtualTime) -> None:
-    """Fault B4: a control request that fails at once is repeated, but not without a pause."""
+    """Fault B4: a control request that fails at once is repeated after a pause."""
     endpoint = Endpoint(clock, fail_at_once)
     assert endpoint.run(endpoint.call) == ["registry: late"]
     assert endpoint.controls == [0.75, 1.0, 1.75, 2.5]
@@ -128,7 +128,7 @@ def test_timeout_with_failed_control_requests_is_registry_fault(clock: VirtualTi
 def test_single_lost_control_request_is_not_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None], lost: int
 ) -> None:
-    """Fault B4: now and then an answer is lost, and an author may keep names in flight until that happens."""
+    """Fault B4: an answer may get lost, and an author may keep names in flight until that happens."""
     numbers = itertools.count()
 
     def lose_one(deadline: Deadline) -> None:
@@ -143,13 +143,13 @@ def test_single_lost_control_request_is_not_outage(
 def test_two_calls_of_one_control_request_are_one_sample(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
-    """Fault B4: where the registry does not offer the first; together they are one sample."""
+    """Fault B4: if the registry does not offer the first call, both together are one sample."""
     endpoint = Endpoint(clock, hang)
     numbers = itertools.count()
 
     def ask(deadline: Deadline, record_sent: Callable[[], None]) -> None:
         if next(numbers):
-            return  # answered, but by the gateway: that is none
+            return  # answered by the gateway, which does not count
         record_sent()
         record_sent()
         hang(deadline)
@@ -159,7 +159,7 @@ def test_two_calls_of_one_control_request_are_one_sample(
 
 
 def test_timeout_is_image_fault_if_control_request_is_answered(clock: VirtualTime) -> None:
-    """Fault B4: the author of a Pod knows such a name; the circuit breaker hears of the answer at once."""
+    """Fault B4: the author of a Pod knows such a name; the circuit breaker gets the answer at once."""
     endpoint = Endpoint(clock, answer_at_once)
     assert endpoint.run(endpoint.call) == [ANSWERS_OTHERS]
     assert endpoint.controls == [0.75, 1.5, 2.25]
@@ -167,7 +167,7 @@ def test_timeout_is_image_fault_if_control_request_is_answered(clock: VirtualTim
 
 
 def test_control_request_of_breaker_probe_is_sent_at_once(clock: VirtualTime) -> None:
-    """Fault B4: the probe of a circuit breaker, of which everybody else waits for the end."""
+    """Fault B4: all other lookups wait for the end of the probe."""
     endpoint = Endpoint(clock, answer_at_once)
     endpoint.run(lambda: endpoint.call(in_doubt=True), seconds=0.1)
     assert (endpoint.controls, endpoint.heard) == ([0.0], 1)
@@ -176,7 +176,7 @@ def test_control_request_of_breaker_probe_is_sent_at_once(clock: VirtualTime) ->
 def test_answers_to_other_calls_replace_control_request(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
-    """Fault B4: where others are answered now and then, no control request is sent at all."""
+    """Fault B4: while other calls are answered from time to time, no control request is sent."""
     endpoint = Endpoint(clock, hang)
     others = [endpoint.later(at, endpoint.silence.record_answer) for at in (0.7, 1.4, 2.1, 2.8)]
     assert endpoint.run(endpoint.call, *others) == [ANSWERS_OTHERS]
@@ -184,7 +184,7 @@ def test_answers_to_other_calls_replace_control_request(
 
 
 def test_answer_before_outage_does_not_count(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
-    """Half of the call's time without an answer is silence, whatever was heard before."""
+    """Half of the call's time without an answer counts, regardless of earlier answers."""
     endpoint = Endpoint(clock, hang)
     answered = endpoint.later(0.3, endpoint.silence.record_answer)
     assert endpoint.run(endpoint.call, answered) == ["registry: late"]
@@ -194,7 +194,7 @@ def test_answer_before_outage_does_not_count(clock: VirtualTime, hang: Callable[
 def test_late_answer_to_other_call_prevents_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
-    """Fault B4: it was asked about nobody's image for less than half of the call's time."""
+    """Fault B4: the control request was pending for less than half of the call's time."""
     endpoint = Endpoint(clock, hang)
     answered = endpoint.later(0.7, endpoint.silence.record_answer)
     assert endpoint.run(endpoint.call, answered) == [ANSWERS_OTHERS]
@@ -203,7 +203,7 @@ def test_late_answer_to_other_call_prevents_outage(
 def test_incoming_bytes_of_large_answers_are_not_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
-    """Fault B2: an author's large manifests fill the line, and no answer is complete in time."""
+    """Fault B2: an author's large manifests saturate the network, and no answer is complete in time."""
     endpoint = Endpoint(clock, hang)
 
     def arrive() -> None:
@@ -215,7 +215,7 @@ def test_incoming_bytes_of_large_answers_are_not_outage(
 def test_timeout_with_few_incoming_bytes_is_registry_fault(
     clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
-    """An endpoint that trickles is down."""
+    """An endpoint that sends single bytes is down."""
     endpoint = Endpoint(clock, hang)
 
     def arrive() -> None:
@@ -226,7 +226,7 @@ def test_timeout_with_few_incoming_bytes_is_registry_fault(
 
 
 def test_unsent_control_request_does_not_count(clock: VirtualTime) -> None:
-    """Fault B6: nobody was asked."""
+    """Fault B6: no call was made."""
     endpoint = Endpoint(clock, have_no_secret)
     assert endpoint.run(endpoint.call) == [NOT_KNOWN]
 
@@ -234,7 +234,7 @@ def test_unsent_control_request_does_not_count(clock: VirtualTime) -> None:
 def test_exception_in_control_request_does_not_stop_later_ones(
     clock: VirtualTime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Else no outage would be noticed after it any more."""
+    """Otherwise no later outage would be detected."""
 
     def break_down(deadline: Deadline) -> None:
         raise KeyError("a bug")
@@ -246,7 +246,7 @@ def test_exception_in_control_request_does_not_stop_later_ones(
 
 
 def test_calls_in_outage_share_control_requests(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
-    """Whoever asks while the endpoint is silent need not wait for one of its own."""
+    """A call during an outage needs no control request of its own."""
     endpoint = Endpoint(clock, hang)
     calls = [endpoint.later(number * 0.25, endpoint.call) for number in range(20)]
     assert endpoint.run(*calls) == ["registry: late"] * 20
@@ -274,13 +274,13 @@ def test_earlier_outage_does_not_affect_later_timeout(
 def test_failures_other_than_timeout_are_unchanged(
     clock: VirtualTime, error: TrustLookupError, end: str
 ) -> None:
-    """Only a timeout of the endpoint is in doubt."""
+    """Only a timeout of the endpoint needs a control request."""
     endpoint = Endpoint(clock, answer_at_once)
     assert endpoint.run(lambda: endpoint.call(error=error)) == [end]
 
 
 def test_answered_calls_send_no_control_request(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
-    """However many there are."""
+    """With any number of calls."""
     endpoint = Endpoint(clock, hang)
 
     def answered() -> None:

@@ -1,4 +1,6 @@
-"""What it takes to ask SWR is made before anybody asks, and shared as far as it is the same."""
+"""Credentials and transports of registries are created before the first lookup, and shared if they are
+equal.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def registry(name: str, credentials: CredentialSettings = TOKEN, ca_file: str | 
 
 
 class Opened:
-    """A source that counts the identities and transports it makes."""
+    """A source that counts the created credentials and transports."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self.credentials = 0
@@ -34,7 +36,7 @@ class Opened:
         self.source = SwrTrustSource(self._transport, self._credential, RecorderSpy())
 
     def problems(self, *registries: Registry) -> list[str]:
-        """Open registries and return what is wrong, a line each."""
+        """Open registries and return the problems, one line each."""
         try:
             self.source.open(registries)
         except ConfigError as error:
@@ -74,12 +76,12 @@ class Opened:
 def test_credential_missing_in_environment_is_reported_once(
     credentials: CredentialSettings, problem: str
 ) -> None:
-    """Also where two registries ask with it; a Pod's lookup would call it an outage, which may pass."""
+    """Also if two registries use it; during a lookup it would count as an outage, which may admit."""
     assert Opened().problems(registry("a", credentials), registry("b", credentials)) == [problem]
 
 
 def test_unusable_ca_files_are_named(tmp_path: Path) -> None:
-    """With its registry and the cause, all of them in one go."""
+    """With the registry and the cause, all of them at once."""
     garbage = tmp_path / "ca.pem"
     garbage.write_text("no certificate", encoding="utf-8")
     missing = tmp_path / "missing.pem"
@@ -93,14 +95,14 @@ def test_unusable_ca_files_are_named(tmp_path: Path) -> None:
 
 
 def test_registries_with_same_credentials_share_identity() -> None:
-    """The budget of failed authentications is the account's."""
+    """The number of failed authentications is counted per account."""
     opened = Opened({"HUAWEICLOUD_SDK_AK": "AK", "HUAWEICLOUD_SDK_SK": "SK"})
     assert opened.problems(registry("a", KEYS), registry("b", KEYS), registry("c", TOKEN)) == []
     assert (opened.credentials, opened.transports) == (2, 1)
 
 
 def test_unchanged_registries_reuse_connections_and_identities() -> None:
-    """A reload keeps connections and identities of registries that are as they were."""
+    """A reload keeps connections and credentials of unchanged registries."""
     opened = Opened()
     for _ in range(2):
         assert opened.problems(registry("a"), registry("b")) == []

@@ -1,4 +1,4 @@
-"""Lists of tags: read once for all who ask, remembered for a moment, few at a time."""
+"""Tag lists: read once for concurrent callers, cached for seconds, and few at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
 class Reader:
-    """Reads lists of one tag; can be held up and can fail."""
+    """Reads lists of one tag; can be blocked and can fail."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -58,7 +58,7 @@ def in_threads(work: Callable[[int], None], count: int) -> list[threading.Thread
 
 
 def test_tag_list_is_cached_for_some_seconds() -> None:
-    """Made-up digests of one repository cost one reading; then it is read afresh."""
+    """Invented digests of one repository cost one read; later the list is read again."""
     clock, read = FakeClock(), Reader()
     lists = TagLists(clock)
     assert [lists.get(WEB, SOON, read).read_at for _ in range(50)] == [1.0] * 50
@@ -67,13 +67,13 @@ def test_tag_list_is_cached_for_some_seconds() -> None:
 
 
 def test_each_repository_has_separate_tag_list() -> None:
-    """Nothing is answered by another repository's tags."""
+    """No lookup is answered by another repository's tags."""
     lists, read = TagLists(), Reader()
     assert (lists.get(WEB, SOON, read).read_at, lists.get(API, SOON, read).read_at) == (1.0, 2.0)
 
 
 def test_concurrent_callers_share_tag_list_read() -> None:
-    """A hundred questions about one repository are one reading."""
+    """A hundred lookups in one repository are one read."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
     found: list[float] = []
@@ -94,7 +94,7 @@ FAILURES = [
 def test_failed_tag_list_read_is_shared_but_not_cached(
     failure: Exception, told: set[type[Exception]]
 ) -> None:
-    """Whoever waits is told, whatever it was; the next question reads again."""
+    """All waiting callers get the failure; the next lookup reads again."""
     lists, read = TagLists(), Reader()
     read.failure = failure
     read.gate.clear()
@@ -109,7 +109,7 @@ def test_failed_tag_list_read_is_shared_but_not_cached(
     threads = in_threads(ask, 1)
     assert read.began.acquire(timeout=5)
     threads += in_threads(ask, 5)
-    time.sleep(0.05)  # who comes too late reads for itself, and is told the same
+    time.sleep(0.05)  # a caller that comes too late reads for itself, with the same result
     read.gate.set()
     for thread in threads:
         thread.join(10)
@@ -120,7 +120,7 @@ def test_failed_tag_list_read_is_shared_but_not_cached(
 
 
 def test_wait_for_tag_list_ends_at_deadline_of_caller() -> None:
-    """The reading goes on for the others."""
+    """The read continues for the other callers."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
     (leader,) = in_threads(lambda number: lists.get(WEB, Deadline.after(10), read) and None, 1)
@@ -133,7 +133,7 @@ def test_wait_for_tag_list_ends_at_deadline_of_caller() -> None:
 
 
 def test_concurrent_tag_list_reads_are_limited() -> None:
-    """A flood of digests leaves the other calls to those who ask about tags."""
+    """A flood of digests leaves the other calls to lookups of tags."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
     threads = in_threads(
@@ -160,7 +160,7 @@ def test_cached_tag_lists_are_limited_by_number_of_tags() -> None:
 
 
 def test_another_digest_is_answered_from_cached_tag_list() -> None:
-    """And its record is as old as the list, so that no time to live is prolonged."""
+    """Its record has the time of the list, so that no time to live is extended."""
     transport, clock = FakeTransport([tags(("1", DIGEST, True))]), FakeClock()
     asked = SwrClient(registry(), transport, FakeCredential(), RecorderSpy(), clock)
 
@@ -177,7 +177,7 @@ def test_another_digest_is_answered_from_cached_tag_list() -> None:
 
 
 def test_missing_repository_is_cached_as_empty_tag_list() -> None:
-    """Whoever invents repositories gets one call each, not one per digest."""
+    """An author who invents repositories causes one call each, not one per digest."""
     transport = FakeTransport([respond(404, {"error_code": "SVCSTG.SWR.4040113"})])
     asked = SwrClient(registry(), transport, FakeCredential(), RecorderSpy())
     for digest in (DIGEST, OTHER):
@@ -187,7 +187,7 @@ def test_missing_repository_is_cached_as_empty_tag_list() -> None:
 
 
 def test_incomplete_tag_list_is_not_cached() -> None:
-    """Half a list proves nothing, now or later."""
+    """A partial list proves nothing, now or later."""
     answers = [tags(("1", DIGEST, True), marker="m"), respond(500), tags(("1", DIGEST, False))]
     asked = SwrClient(registry(), FakeTransport(list(answers)), FakeCredential(), RecorderSpy())
     query = TrustQuery(registry(), "shop", "web", digest=DIGEST)

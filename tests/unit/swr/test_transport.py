@@ -1,4 +1,4 @@
-"""HTTP to SWR and IAM: which way a request takes, and what every failure becomes."""
+"""HTTP to SWR and IAM: proxies, connections, and the failure that each error becomes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ TOKEN = {"X-Auth-Token": "emulator-token"}
 
 
 def get(transport: PooledTransport, url: str, seconds: float = 10.0) -> HttpResponse:
-    """Ask about a tag that is there."""
+    """Look up an existing tag."""
     return transport.send(HttpRequest("GET", url, TAG, headers=TOKEN), Deadline.after(seconds))
 
 
-# -- what every failure becomes
+# -- the failure of each error
 
 
 def _errors_of(module: Any) -> list[type[Exception]]:
@@ -60,7 +60,7 @@ ERRORS = sorted(
         UnicodeError,
         ValueError,
     }
-    # The standard library's mail parser notes these on a message and raises none of them.
+    # The standard library's mail parser records these on a message and raises none of them.
     - {urllib3.exceptions.MessageDefect},
     key=lambda kind: f"{kind.__module__}.{kind.__name__}",
 )
@@ -77,13 +77,13 @@ class _Breaking(PooledTransport):
 
 @pytest.fixture(scope="module")
 def breaking() -> _Breaking:
-    """One for all: it reads the system's authorities."""
+    """Return one for all tests, because it reads the system's CAs."""
     return _Breaking()
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 def test_any_library_exception_becomes_lookup_error(breaking: _Breaking, kind: type[Exception]) -> None:
-    """Also those that a later version brings: they are found by looking, not by listing."""
+    """This includes exceptions of later versions: the test searches for them instead of listing them."""
     breaking.error = kind.__new__(kind)
     if isinstance(breaking.error, ssl.SSLCertVerificationError):
         breaking.error.verify_message = "unable to get local issuer certificate"
@@ -108,19 +108,19 @@ DESCRIBED = [
 
 @pytest.mark.parametrize(("error", "clause"), DESCRIBED, ids=[type(error).__name__ for error, _ in DESCRIBED])
 def test_failure_description_is_one_clause(error: Exception, clause: str) -> None:
-    """For an operator's log; never the URL of a proxy, which may hold a password."""
+    """For an operator's log, without the URL of a proxy, which may contain a password."""
     assert describe(error) == clause
 
 
 def test_refused_connection_is_registry_unavailable(unused: int) -> None:
-    """The cause stands in the failure, with the host that was asked."""
+    """The failure has the cause and the called host."""
     with pytest.raises(RegistryUnavailable) as caught:
         get(PooledTransport(), f"http://127.0.0.1:{unused}")
     assert str(caught.value) == f"127.0.0.1:{unused}: no connection: Connection refused"
 
 
 def test_untrusted_certificate_is_rejected_with_reason(tmp_path: Path) -> None:
-    """TLS is verified, and the failure says what is wrong with the certificate."""
+    """TLS is verified, and the failure names the problem of the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Emulator(context=context) as emulator, pytest.raises(RegistryUnavailable) as caught:
@@ -131,7 +131,6 @@ def test_untrusted_certificate_is_rejected_with_reason(tmp_path: Path) -> None:
 
 
 def test_expired_deadline_makes_no_call(emulator: Emulator) -> None:
-    """A deadline that is over ends the call before it begins."""
     with pytest.raises(LookupTimeout, match="no time was left to ask"):
         get(PooledTransport(), emulator.url, 0.0)
     assert emulator.calls() == 0
@@ -147,18 +146,18 @@ def test_connections_are_reused(emulator: Emulator) -> None:
 
 
 def test_connection_closed_while_idle_is_reopened(emulator: Emulator) -> None:
-    """SWR's gateway ends idle connections: the next lookup must not fail by that."""
+    """SWR's gateway closes idle connections: the next lookup must not fail because of that."""
     transport = PooledTransport()
     get(transport, emulator.url)
     emulator.drop_connections()
     assert get(transport, emulator.url).status == 200
 
 
-# -- what has arrived
+# -- received bytes
 
 
 class _Large:
-    """Something that sends the beginning of a large answer to everybody, and never its end."""
+    """A server that sends the first part of a large answer to every client, and never its end."""
 
     SIZE = 40_000
 
@@ -184,14 +183,14 @@ class _Large:
 
 @pytest.fixture
 def large() -> Iterator[_Large]:
-    """Such a server."""
+    """Return such a server."""
     made = _Large()
     yield made
     made.close()
 
 
 def test_received_bytes_are_counted_before_answer_is_complete(large: _Large) -> None:
-    """Fault B2: on a narrow line none of many large answers may be complete in time."""
+    """Fault B2: on a slow network none of many large answers may be complete in time."""
     transport = PooledTransport()
     failures: list[TrustLookupError] = []
 
@@ -218,7 +217,7 @@ def test_received_bytes_are_counted_before_answer_is_complete(large: _Large) -> 
 def test_timeout_during_heavy_traffic_is_local_fault(
     emulator: Emulator, arrived: int, fault: Whose, detail: str
 ) -> None:
-    """Fault B2: from whomever it comes, it shares our line."""
+    """Fault B2: traffic from any server shares our network."""
     emulator.state.faults.append(Fault("hang"))
     traffic = Traffic()
     transport = PooledTransport(traffic=traffic)
@@ -239,7 +238,7 @@ def test_timeout_during_heavy_traffic_is_local_fault(
 
 
 class _Proxy(BaseHTTPRequestHandler):
-    """A proxy for both kinds of requests, which notes what it is asked and how it is logged in to."""
+    """A proxy for both kinds of requests, which records the requests and the logins."""
 
     server: _ProxyServer
 
@@ -261,7 +260,7 @@ class _Proxy(BaseHTTPRequestHandler):
             self.wfile.write(b"{}")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent."""
+        """Log nothing."""
 
     def _admit(self) -> bool:
         self.server.asked.append((f"{self.command} {self.path}", self.headers.get("Proxy-Authorization")))
@@ -297,7 +296,7 @@ class _ProxyServer(ThreadingHTTPServer):
 
 @pytest.fixture
 def proxy() -> Iterator[_ProxyServer]:
-    """A proxy on the loopback address."""
+    """Return a proxy on the loopback address."""
     with _ProxyServer() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -310,7 +309,7 @@ NAME = "swr-api.example.com"
 
 @dataclass(frozen=True, slots=True)
 class Secure:
-    """An emulator over TLS under a name that only our resolver and the proxy know."""
+    """An emulator with TLS and a name that only our resolver and the proxy know."""
 
     emulator: Emulator
     ca: str
@@ -322,7 +321,7 @@ class Secure:
 
     @property
     def tunnel(self) -> str:
-        """What a proxy is asked for."""
+        """The expected request to a proxy."""
         return f"CONNECT {NAME}:{self.emulator.port}"
 
     def transport(self, proxy: str | None = None) -> PooledTransport:
@@ -333,7 +332,7 @@ class Secure:
 
 @pytest.fixture
 def secure(tmp_path: Path) -> Iterator[Secure]:
-    """An emulator over TLS."""
+    """Return an emulator with TLS."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(NAME).configure_cert(context)
@@ -345,7 +344,7 @@ def secure(tmp_path: Path) -> Iterator[Secure]:
 
 @pytest.fixture
 def unused() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -355,7 +354,7 @@ def unused() -> int:
 def test_policy_proxy_receives_tunnel_without_credential(
     secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TLS goes through it to SWR itself; the environment does not count then."""
+    """TLS goes through it to SWR itself; the environment is ignored then."""
     monkeypatch.setenv("NO_PROXY", "*")
     transport = secure.transport(f"http://{proxy.host}")
     assert get(transport, secure.url).status == 200
@@ -391,7 +390,7 @@ def test_environment_proxy_is_used_with_its_login(
 def test_endpoint_in_no_proxy_bypasses_proxy(
     secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """``NO_PROXY`` lists the hosts that are asked directly."""
+    """``NO_PROXY`` lists the hosts that are called directly."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
     monkeypatch.setenv("NO_PROXY", value)
     assert get(secure.transport(), secure.url).status == 200
@@ -409,7 +408,7 @@ BAD_PROXIES = [
 def test_invalid_proxy_url_is_reported_without_password(
     monkeypatch: pytest.MonkeyPatch, text: str, message: str
 ) -> None:
-    """The failure ends up in logs."""
+    """The failure is written to logs."""
     monkeypatch.setenv("HTTPS_PROXY", text)
     with pytest.raises(RegistryUnavailable) as caught:
         get(PooledTransport(), "https://swr-api.example.com")
@@ -419,7 +418,7 @@ def test_invalid_proxy_url_is_reported_without_password(
 def test_refusing_proxy_is_named_in_failure(
     secure: Secure, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the proxy that is to blame, and the failure says so."""
+    """The proxy is at fault, and the failure says so."""
     proxy.closed = True
     monkeypatch.setenv("HTTPS_PROXY", f"http://u:hunter2@{proxy.host}")
     with pytest.raises(RegistryUnavailable) as caught:
@@ -432,7 +431,7 @@ def test_refusing_proxy_is_named_in_failure(
 def test_exchange_through_a_proxy_ends_at_the_deadline(
     secure: Secure, proxy: _ProxyServer, kind: str
 ) -> None:
-    """A byte now and then is never late for a socket: the tunnel is shut down from outside."""
+    """A socket with a byte from time to time never times out: the tunnel is closed from outside."""
     secure.emulator.state.faults.append(Fault(kind, latency=0.1))
     with pytest.raises(LookupTimeout) as caught:
         get(secure.transport(f"http://{proxy.host}"), secure.url, 0.8)
@@ -444,7 +443,7 @@ def test_exchange_through_a_proxy_ends_at_the_deadline(
 def test_local_endpoint_is_not_called_through_proxy(
     emulator: Emulator, proxy: _ProxyServer, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
-    """The agent of Pod Identity gets a token over plain HTTP: it is for nobody else to see."""
+    """The agent of Pod Identity gets a token over plain HTTP, which no other host may see."""
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
     monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
     transport = PooledTransport(proxy=f"http://{proxy.host}" if own else None)
@@ -468,5 +467,4 @@ LOCAL = [
 
 @pytest.mark.parametrize(("host", "local"), LOCAL)
 def test_loopback_and_link_local_hosts_are_local(host: str, local: bool) -> None:
-    """Loopback and link-local addresses."""
     assert is_local(host) is local

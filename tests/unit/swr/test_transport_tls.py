@@ -1,4 +1,4 @@
-"""Which certificates of SWR, IAM and proxies are accepted: those that curl and kubectl accept."""
+"""Accepted certificates of SWR, IAM and proxies: those that curl and kubectl accept."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_certificate_that_curl_refuses_is_refused(kind: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
 def test_proxy_with_private_ca_that_curl_accepts_is_accepted(kind: str, tmp_path: Path) -> None:
-    """Fault A5: the same holds for the certificate of an ``https://`` proxy and for what is behind it."""
+    """Fault A5: the same holds for the certificate of an ``https://`` proxy and of the server behind it."""
     site = ACCEPTED[kind]()
     context = site.server_context(tmp_path)
     with HttpsServer(context) as server, TlsProxy(context, server.port) as proxy:
@@ -58,7 +58,7 @@ def test_proxy_with_private_ca_that_curl_accepts_is_accepted(kind: str, tmp_path
 
 
 def test_proxy_with_certificate_of_another_ca_is_refused(tmp_path: Path) -> None:
-    """Fault A5: the proxy sees which host is asked for, so it must be the right one."""
+    """Fault A5: the proxy sees the requested host, so it must be the right one."""
     make, _ = REFUSED["another CA"]
     site = make()
     context: ssl.SSLContext = site.server_context(tmp_path)

@@ -1,4 +1,4 @@
-"""The metrics of the audit in the cluster: bounded, whole, and nothing that would be taken for a replica."""
+"""The metrics of the audit in the cluster: bounded, complete, and separate from those of replicas."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from webhook.telemetry.metrics import Metrics
 
 
 def namespace(name: str = "shop", refused: int = 1) -> NamespaceFigures:
-    """Return a namespace with some refused Pods."""
+    """Return a namespace with some denied Pods."""
     return NamespaceFigures(name, {"admitted": 2, "refused": refused, "unknown": 0}, {"untrusted": refused})
 
 
 def figures(*namespaces: NamespaceFigures, **changes: Any) -> RoundFigures:
-    """Return a complete round."""
+    """Return the figures of a complete round."""
     values: dict[str, Any] = {
         "complete": True,
         "seconds": 1.5,
@@ -30,7 +30,7 @@ def figures(*namespaces: NamespaceFigures, **changes: Any) -> RoundFigures:
 
 
 class ScrapedMetrics:
-    """Metrics, and what a scrape sees of them."""
+    """Metrics, and their scraped values."""
 
     def __init__(self) -> None:
         self.shared = Metrics("1")
@@ -48,7 +48,7 @@ class ScrapedMetrics:
 
 
 def test_audit_round_is_exposed_by_namespace() -> None:
-    """Pods by what would become of them, images by finding."""
+    """Pods by the predicted effect, images by finding."""
     shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace()))
     assert shown.lines("swr_trust_audit_pods{") == [
@@ -63,7 +63,7 @@ def test_audit_round_is_exposed_by_namespace() -> None:
 
 
 def test_namespaces_beyond_limit_are_folded_into_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The series are bounded, and the sum over them stays whole."""
+    """The number of series is bounded, and their sum stays complete."""
     monkeypatch.setattr("webhook.telemetry.audit_metrics.MAX_NAMESPACES", 2)
     shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(*(namespace(f"n{number}", 9 - number) for number in range(5))))
@@ -80,7 +80,7 @@ def test_series_of_deleted_namespace_is_dropped() -> None:
 
 
 def test_partial_round_keeps_figures_of_unseen_namespaces() -> None:
-    """And marks itself; when the last complete one was stays."""
+    """It marks itself as partial; the time of the last complete round stays."""
     shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace("a", 1), namespace("b", 1)))
     before = shown.lines("swr_trust_audit_last_complete")
@@ -95,7 +95,7 @@ def test_partial_round_keeps_figures_of_unseen_namespaces() -> None:
 
 
 def test_partial_round_without_pods_keeps_figures() -> None:
-    """An API server that is gone is no clean cluster."""
+    """An unreachable API server is not a clean cluster."""
     shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace()))
     shown.metrics.round_ended(figures(complete=False, pods=0, other_digest=0))
@@ -104,7 +104,7 @@ def test_partial_round_without_pods_keeps_figures() -> None:
 
 
 def test_audit_exposes_shared_metrics_but_no_replica_metrics() -> None:
-    """Alerts on build_info and on requests are about the gate."""
+    """Alerts on build_info and on requests are about the webhook."""
     shown = ScrapedMetrics()
     shown.shared.record_call("swr", "200", 0.1)
     text = shown.metrics.render().decode()
@@ -120,7 +120,7 @@ def test_audit_exposes_shared_metrics_but_no_replica_metrics() -> None:
 
 
 def test_report_api_metric_has_one_series() -> None:
-    """A cluster that is upgraded changes it."""
+    """An upgrade of the cluster changes it."""
     shown = ScrapedMetrics()
     shown.metrics.report_api_found("none")
     shown.metrics.report_api_found("openreports.io/v1alpha1")

@@ -1,4 +1,4 @@
-"""A page that many read is made as often as it is allowed, and no more."""
+"""A page with many readers is rendered only as often as the budget allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from webhook.telemetry.kept_page import BURST, PER_SECOND, KeptPage
 
 
 class Clock:
-    """Stands until it is set."""
+    """Advances only when it is set."""
 
     now = 100.0
 
@@ -19,13 +19,13 @@ class Clock:
 
 
 def make_page(clock: Clock) -> KeptPage:
-    """Return one that says how often it was made."""
+    """Return a page with the number of its renderings."""
     numbers = count(1)
     return KeptPage(lambda: b"%d" % next(numbers), clock)
 
 
 def test_infrequent_reads_render_page_each_time() -> None:
-    """However long that goes on."""
+    """For any length of time."""
     clock = Clock()
     page = make_page(clock)
     for number in range(1, 1000):
@@ -34,7 +34,7 @@ def test_infrequent_reads_render_page_each_time() -> None:
 
 
 def test_frequent_reads_return_cached_page() -> None:
-    """Fault C3: as many are made as are allowed, and one more each time that another one is."""
+    """Fault C3: the budget allows so many renderings, and one more each time that it is refilled."""
     clock = Clock()
     page = make_page(clock)
     assert [page.read() for _ in range(4000)][-1] == b"%d" % BURST
@@ -45,7 +45,7 @@ def test_frequent_reads_return_cached_page() -> None:
 
 
 def test_failed_page_rendering_is_retried() -> None:
-    """A failure takes nothing of the allowance, and leaves no empty page to be kept."""
+    """A failure costs nothing of the budget, and no empty page is kept."""
     fails = True
 
     def make() -> bytes:

@@ -1,4 +1,4 @@
-"""Log lines: their forms, what is repeated, and what cannot be forged."""
+"""Log lines: formats, suppressed repeats, and text that cannot forge a line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_json_line_has_fields_in_order() -> None:
 
 
 def test_text_line_is_short_and_in_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short, in local time, for a person at a terminal."""
+    """For a person at a terminal."""
     monkeypatch.setattr("webhook.telemetry.logs.time.localtime", __import__("time").gmtime)
     assert written("text", "serving", port=8443, registries=["a"]) == (
         '08:00:00 info    serving port=8443 registries=["a"]\n'
@@ -69,12 +69,12 @@ def test_text_line_is_short_and_in_local_time(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_json_level_is_lowercase_name(level: int, expected: str) -> None:
-    """As collectors know it; an unheard-of one is information."""
+    """Collectors know these names; an unknown level becomes info."""
     assert json.loads(written("json", "x", level))["level"] == expected
 
 
 def test_line_below_level_is_not_written() -> None:
-    """Nor are its fields looked at."""
+    """Its fields are not evaluated either."""
     stream = io.StringIO()
     lines = LineLog(stream, "json", logging.WARNING)
     lines.write(logging.INFO, "x", "x", {"never": object()})
@@ -99,7 +99,7 @@ def test_line_below_level_is_not_written() -> None:
     ],
 )
 def test_text_value_other_than_plain_word_is_quoted(value: object, expected: str) -> None:
-    """Whatever is not one plain word is quoted as JSON."""
+    """Any text that is not one plain word is quoted as JSON."""
     assert written("text", "m", key=value).endswith(f" m key={expected}\n")
 
 
@@ -109,7 +109,7 @@ def test_text_value_other_than_plain_word_is_quoted(value: object, expected: str
 def test_any_message_is_written_as_one_line(
     style: Format, message: str, value: str, nested: dict[str, str]
 ) -> None:
-    """Line breaks, escape sequences and lone surrogates are spelt out."""
+    """Line breaks, escape sequences and lone surrogates are escaped."""
     line = written(style, message, image=value, more=nested)
     assert line.count("\n") == 1
     assert line.endswith("\n")
@@ -121,7 +121,7 @@ def test_any_message_is_written_as_one_line(
 
 @pytest.mark.parametrize("style", ["json", "text"])
 def test_value_without_json_form_is_written_as_text(style: Format) -> None:
-    """A log line is never the reason of a crash."""
+    """A log line must never cause an exception."""
     assert "Undefined" in written(style, "m", key=type("Undefined", (), {})(), other="\ud800")
 
 
@@ -132,7 +132,7 @@ def test_time_is_utc_to_the_millisecond() -> None:
 
 
 class Logged:
-    """A logger of its own that ends in a stream."""
+    """A logger that writes to a stream."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -145,13 +145,13 @@ class Logged:
         self.logger.addHandler(handler)
 
     def seen(self) -> list[tuple[str, int | None]]:
-        """Return each line's message and how often it was held back."""
+        """Return each line's message and the number of its suppressed repeats."""
         objects = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
         return [(line["message"], line.get("repeated")) for line in objects]
 
 
 def test_standard_library_loggers_write_json_lines() -> None:
-    """With what was passed as ``extra``."""
+    """With the values of ``extra``."""
     logged = Logged()
     logged.logger.info("asked %s", "swr", extra={"tries": 2})
     line = json.loads(logged.stream.getvalue())
@@ -164,7 +164,7 @@ def test_standard_library_loggers_write_json_lines() -> None:
 
 
 def test_traceback_is_written_in_one_line() -> None:
-    """Collectors cut records of several lines apart; its end names the error."""
+    """Collectors split records of several lines; the end of the line names the error."""
     logged = Logged()
     try:
         {}["y" * 2 * MAX_TEXT]
@@ -177,7 +177,7 @@ def test_traceback_is_written_in_one_line() -> None:
 
 
 def test_log_record_with_wrong_arguments_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line is lost, what it was about goes on."""
+    """The line is lost, but the calling code continues."""
     errors = io.StringIO()
     monkeypatch.setattr(sys, "stderr", errors)
     logged = Logged()
@@ -188,7 +188,7 @@ def test_log_record_with_wrong_arguments_is_skipped(monkeypatch: pytest.MonkeyPa
 
 
 def test_repeated_warning_is_written_once_per_interval() -> None:
-    """The next one that passes tells how many were held back."""
+    """The next one that is written has the number of suppressed ones."""
     logged = Logged()
     for _ in range(5):
         logged.logger.warning("SWR does not answer")
@@ -227,7 +227,7 @@ def test_summary_of_a_message_that_cannot_be_formatted_is_its_template() -> None
 
 
 def test_info_lines_are_not_suppressed() -> None:
-    """Decisions are information."""
+    """Decisions have the level info."""
     logged = Logged()
     for _ in range(3):
         logged.logger.info("decided")
@@ -235,7 +235,7 @@ def test_info_lines_are_not_suppressed() -> None:
 
 
 def test_suppressed_warnings_are_summarized_after_interval() -> None:
-    """By the summary, once, when the interval is over."""
+    """Once, when the interval is over."""
     logged = Logged()
     for _ in range(3):
         logged.logger.warning("SWR does not answer")
@@ -249,7 +249,7 @@ def test_suppressed_warnings_are_summarized_after_interval() -> None:
 
 
 def test_remembered_warnings_are_bounded() -> None:
-    """The oldest is forgotten, and may pass again."""
+    """The oldest is dropped, and may be written again."""
     logged = Logged()
     for index in range(3 * MAX_REMEMBERED):
         logged.logger.warning(f"strange {index}")  # noqa: G004 - different messages are the point
@@ -258,7 +258,7 @@ def test_remembered_warnings_are_bounded() -> None:
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, put back afterwards."""
+    """Return the root logger, and restore it afterwards."""
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
     yield logger
@@ -283,14 +283,13 @@ class Terminal(io.StringIO):
 def test_terminal_output_is_text_by_default(
     root: logging.Logger, style: Format | None, stream: io.StringIO, expected_json: bool
 ) -> None:
-    """Machines get JSON."""
+    """Other outputs get JSON."""
     configure_logging(style, "info", stream)
     logging.getLogger("any").info("hello")
     assert stream.getvalue().startswith("{") is expected_json
 
 
 def test_configured_level_applies_to_library_loggers(root: logging.Logger) -> None:
-    """And the loggers of libraries follow."""
     stream = io.StringIO()
     configure_logging("json", "warning", stream)
     logging.getLogger("library").info("not this")
@@ -299,7 +298,7 @@ def test_configured_level_applies_to_library_loggers(root: logging.Logger) -> No
 
 
 def test_log_stream_can_be_replaced(root: logging.Logger) -> None:
-    """The process that serves puts a writer of its own in front of standard output."""
+    """The serving process puts its own writer in front of standard output."""
     before, after = io.StringIO(), io.StringIO()
     logs = configure_logging("json", "info", before)
     logging.getLogger("any").info("one")

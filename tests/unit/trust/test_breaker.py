@@ -1,4 +1,4 @@
-"""The circuit breaker: when an endpoint is left alone, and how it comes back."""
+"""The circuit breaker: when it opens, when it probes, and how it closes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Broken:
 
 
 def test_consecutive_failures_open_breaker() -> None:
-    """And nothing goes through any more."""
+    """No call passes it then."""
     broken = Broken()
     assert broken.breaker.state is BreakerState.OPEN
     assert not broken.breaker.admit(3)
 
 
 def test_answer_between_failures_keeps_breaker_closed() -> None:
-    """One tag in ten that SWR chokes on is no outage."""
+    """A failure of SWR for one tag in ten is not an outage."""
     breaker = CircuitBreaker(FakeClock(0))
     for _ in range(FAILURES_TO_OPEN * 3):
         breaker.fail()
@@ -41,7 +41,7 @@ def test_answer_between_failures_keeps_breaker_closed() -> None:
 
 
 def test_half_open_breaker_admits_one_probe() -> None:
-    """The second caller must wait for what the first one learns."""
+    """The second caller waits for the result of the first."""
     broken = Broken()
     assert broken.pause() == 1.0
     assert broken.breaker.state is BreakerState.HALF_OPEN
@@ -49,7 +49,7 @@ def test_half_open_breaker_admits_one_probe() -> None:
 
 
 def test_successful_probe_closes_breaker() -> None:
-    """Everybody goes through again."""
+    """All calls pass it again."""
     broken = Broken()
     broken.pause()
     broken.breaker.succeed()
@@ -59,7 +59,6 @@ def test_successful_probe_closes_breaker() -> None:
 
 
 def test_failed_probes_double_pause_up_to_maximum() -> None:
-    """The pause doubles up to its longest."""
     broken = Broken()
     pauses = []
     for _ in range(7):
@@ -69,7 +68,7 @@ def test_failed_probes_double_pause_up_to_maximum() -> None:
 
 
 def test_success_resets_breaker_pause() -> None:
-    """The next outage starts with a short one."""
+    """The next outage starts with a short pause."""
     broken = Broken()
     for _ in range(5):
         broken.pause()
@@ -82,7 +81,7 @@ def test_success_resets_breaker_pause() -> None:
 
 
 def test_probe_without_result_is_replaced_after_its_time() -> None:
-    """When its time is over another one goes through."""
+    """After its time another probe is allowed."""
     broken = Broken()
     broken.pause()
     broken.clock.tick(3)
@@ -90,7 +89,7 @@ def test_probe_without_result_is_replaced_after_its_time() -> None:
 
 
 def test_released_probe_admits_next_probe() -> None:
-    """Being throttled says nothing in either direction."""
+    """A throttled probe says nothing about the endpoint."""
     broken = Broken()
     broken.pause()
     broken.breaker.release()
@@ -99,7 +98,7 @@ def test_released_probe_admits_next_probe() -> None:
 
 
 def test_late_failures_do_not_prolong_breaker_pause() -> None:
-    """A hundred calls under way when it opens are one outage."""
+    """A hundred calls in flight when it opens are one outage."""
     broken = Broken()
     for _ in range(100):
         broken.breaker.fail()

@@ -1,4 +1,4 @@
-"""What is kept in memory, for how long, and what may push it out."""
+"""The cache of trust records: freshness, staleness, eviction and imported entries."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class CacheWithClock:
         self.cache = RecordCache(settings, self.clock)
 
     def put(self, status: TrustStatus, key: Key = KEY, age: float = 0.0) -> TrustRecord:
-        """Keep a record of this age."""
+        """Store a record of this age."""
         record = TrustRecord(status, self.clock.now - age)
         self.cache.put(key, record)
         return record
 
     def import_entry(self, age: float = 0.0, key: Key = KEY, *, trusted: bool = True) -> None:
-        """Hear from another replica what SWR told it so long ago."""
+        """Import an entry of another replica with an answer of this age."""
         self.cache.import_entry(TrustEntry(key, int(self.clock.now - age), trusted))
 
     def configure(self, settings: CacheSettings) -> None:
-        """Go on under other settings, without a break."""
+        """Change the settings of the running cache."""
         for _ in self.cache.configure(settings):
             pass
 
     @property
     def state(self) -> str:
-        """What the cache says of the image: ``answers``, ``stands in`` or ``nothing``."""
+        """Return what the cache has for the image: ``answers``, ``stands in`` or ``nothing``."""
         if self.cache.get(KEY) is not None:
             return "answers"
         return "stands in" if self.cache.get_stale(KEY) is not None else "nothing"
@@ -65,14 +65,14 @@ class CacheWithClock:
     ],
 )
 def test_record_age_determines_fresh_stale_or_expired(status: TrustStatus, age: float, expected: str) -> None:
-    """Trusted and refused answers have times of their own; only trusted ones stand in."""
+    """Trusted records and refusals have their own times; only trusted ones are served stale."""
     kept = CacheWithClock()
     kept.put(status, age=age)
     assert kept.state == expected
 
 
 def test_cache_hits_do_not_extend_freshness() -> None:
-    """An image that is asked for each second is asked about again after its time (T28)."""
+    """An image that is used every second is looked up again after its time (T28)."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     for _ in range(60):
@@ -83,7 +83,7 @@ def test_cache_hits_do_not_extend_freshness() -> None:
 
 @pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
 def test_refusal_deletes_trusted_record(refusal: TrustStatus) -> None:
-    """Once its own time is over nothing is left that could stand in."""
+    """Once its own time is over no record is left that could be served stale."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     kept.put(refusal)
@@ -95,7 +95,7 @@ def test_refusal_deletes_trusted_record(refusal: TrustStatus) -> None:
 
 
 def test_trusted_record_replaces_refusal() -> None:
-    """An image that was just marked as trusted is."""
+    """An image that was just marked as trusted is admitted."""
     kept = CacheWithClock()
     kept.put(TrustStatus.UNTRUSTED)
     kept.put(TrustStatus.TRUSTED)
@@ -103,7 +103,7 @@ def test_trusted_record_replaces_refusal() -> None:
 
 
 def test_older_answer_does_not_replace_newer_record() -> None:
-    """Two calls may end in another order than they were answered in."""
+    """Two calls may end in another order than that of their answers."""
     kept = CacheWithClock()
     kept.put(TrustStatus.UNTRUSTED)
     kept.put(TrustStatus.TRUSTED, age=5)
@@ -113,7 +113,7 @@ def test_older_answer_does_not_replace_newer_record() -> None:
 
 
 def test_trusted_record_from_the_future_is_replaced_by_any_answer() -> None:
-    """What seems to come from the future gives way to any answer, and never comes back."""
+    """Any answer replaces a record from the future, which is never used again."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     kept.clock.tick(-1000)
@@ -123,7 +123,7 @@ def test_trusted_record_from_the_future_is_replaced_by_any_answer() -> None:
 
 
 def test_refusals_beyond_limit_evict_refusals_only() -> None:
-    """Tags that do not exist cost nobody the answer that may have to stand in."""
+    """Missing tags must not evict a record that may be served stale."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     for index in range(1000):
@@ -133,7 +133,7 @@ def test_refusals_beyond_limit_evict_refusals_only() -> None:
 
 
 def test_trusted_records_are_limited_to_max_entries() -> None:
-    """A million distinct references take no more room than ``maxEntries``."""
+    """A million distinct references use no more memory than ``maxEntries`` of them."""
     kept = CacheWithClock()
     for index in range(1000):
         kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
@@ -141,7 +141,7 @@ def test_trusted_records_are_limited_to_max_entries() -> None:
 
 
 def test_changed_cache_settings_keep_valid_records() -> None:
-    """A reload of the policy costs no lookup."""
+    """A reload of the policy causes no lookup."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED, age=100)
     kept.configure(CacheSettings(trusted=300, refused=10, stale_if_error=3600, max_entries=100))
@@ -168,7 +168,7 @@ LONGER = CacheSettings(trusted=300, refused=100, stale_if_error=7200, max_entrie
 def test_changes_during_cache_reconfiguration_take_effect(
     meanwhile: Callable[[CacheWithClock], object], expected: str, steps: int
 ) -> None:
-    """Whether it concerns what has been filed already or not."""
+    """For records that were already refiled, and for the others."""
     kept = CacheWithClock(replace(SETTINGS, max_entries=1000))
     for index in range(BATCH_SIZE):
         kept.put(TrustStatus.TRUSTED, ("other", "shop", "web", f":{index}"))
@@ -186,7 +186,7 @@ def test_changes_during_cache_reconfiguration_take_effect(
 
 
 def test_cache_reconfiguration_runs_in_batches() -> None:
-    """Between two of them everybody else has a turn."""
+    """Other requests run between two batches."""
     kept = CacheWithClock(replace(SETTINGS, max_entries=1000))
     for index in range(1000):
         kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
@@ -195,7 +195,7 @@ def test_cache_reconfiguration_runs_in_batches() -> None:
 
 
 def test_records_of_removed_registry_are_dropped() -> None:
-    """A registry that is defined otherwise now has another key; nothing of the old one counts."""
+    """A registry with a new definition has another key; no old record applies."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     kept.put(TrustStatus.MISSING, ("other", "shop", "web", ":1.0"))
@@ -208,14 +208,14 @@ def test_records_of_removed_registry_are_dropped() -> None:
     [(0, "stands in"), (3599, "stands in"), (3600, "nothing"), (-MAX_CLOCK_SKEW - 1, "nothing")],
 )
 def test_imported_trust_is_served_stale_only(age: float, expected: str) -> None:
-    """However young it is: SWR is asked wherever it can be."""
+    """At any age: SWR is queried whenever it is available."""
     kept = CacheWithClock()
     kept.import_entry(age)
     assert kept.state == expected
 
 
 def test_imported_trust_ages_from_time_of_swr_answer() -> None:
-    """Being passed on does not keep it alive."""
+    """The time in the entry is that of SWR's answer, not that of the import."""
     kept = CacheWithClock()
     kept.import_entry(3000)
     kept.clock.tick(600)
@@ -224,7 +224,7 @@ def test_imported_trust_ages_from_time_of_swr_answer() -> None:
 
 @pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
 def test_refusal_deletes_imported_trust(refusal: TrustStatus) -> None:
-    """At once, and it does not come back by hearing it again."""
+    """At once, and importing it again has no effect."""
     kept = CacheWithClock()
     kept.import_entry(20)
     kept.put(refusal)
@@ -236,7 +236,7 @@ def test_refusal_deletes_imported_trust(refusal: TrustStatus) -> None:
 
 @pytest.mark.parametrize("hours", [0, 11])
 def test_older_imported_trust_does_not_override_local_refusal(hours: int) -> None:
-    """Nobody here had ever trusted the image, and the refusal itself answers for seconds only."""
+    """This replica had no trusted record of the image, and the refusal itself is fresh for seconds only."""
     kept = CacheWithClock(CacheSettings(trusted=60, refused=10, stale_if_error=12 * 3600, max_entries=100))
     kept.put(TrustStatus.UNTRUSTED)
     kept.clock.tick(hours * 3600 + 60)
@@ -246,7 +246,7 @@ def test_older_imported_trust_does_not_override_local_refusal(hours: int) -> Non
 
 
 def test_imported_revocation_ends_fresh_record() -> None:
-    """Before its own time is over: whoever asks next hears it from SWR."""
+    """The next lookup queries SWR before the record's own time is over."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED, age=20)
     kept.import_entry(10, trusted=False)
@@ -255,7 +255,7 @@ def test_imported_revocation_ends_fresh_record() -> None:
 
 @pytest.mark.parametrize(("newer", "expected"), [(4, "nothing"), (6, "stands in")])
 def test_imported_trust_must_be_newer_than_refusal_by_clock_skew(newer: int, expected: str) -> None:
-    """Trust must be newer than a refusal by more than that to count, wherever each was heard."""
+    """Trust wins only if it is newer than a refusal by more than that, regardless of their replicas."""
     kept = CacheWithClock()
     kept.import_entry(20, trusted=False)
     kept.import_entry(20 - newer)
@@ -263,7 +263,7 @@ def test_imported_trust_must_be_newer_than_refusal_by_clock_skew(newer: int, exp
 
 
 def test_regained_trust_overrides_older_imported_revocation() -> None:
-    """The loss is over for everybody."""
+    """The revocation then ends on all replicas."""
     kept = CacheWithClock()
     kept.import_entry(100, trusted=False)
     kept.put(TrustStatus.TRUSTED)
@@ -273,7 +273,7 @@ def test_regained_trust_overrides_older_imported_revocation() -> None:
 
 
 def test_refusals_beyond_limit_do_not_evict_tombstones() -> None:
-    """A refusal that ended trust is remembered apart from those of tags that never were trusted."""
+    """A refusal that revoked trust is kept apart from refusals of tags that never were trusted."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED, age=20)
     kept.put(TrustStatus.UNTRUSTED)
@@ -284,7 +284,7 @@ def test_refusals_beyond_limit_do_not_evict_tombstones() -> None:
 
 
 def test_imported_entries_have_separate_limit() -> None:
-    """It pushes out nothing that SWR said here."""
+    """They evict no record of this replica's own lookups."""
     kept = CacheWithClock()
     kept.put(TrustStatus.TRUSTED)
     for index in range(1000):
@@ -296,7 +296,7 @@ def test_imported_entries_have_separate_limit() -> None:
 
 
 def test_export_holds_trust_and_revocations_only() -> None:
-    """Rounded so that nothing becomes younger trust or an older loss."""
+    """Times are rounded so that trust never becomes newer and a revocation never older."""
     kept = CacheWithClock()
     kept.clock.now += 0.5
     lost: Key = ("registry", "shop", "lost", ":1")
@@ -316,7 +316,7 @@ def test_export_holds_trust_and_revocations_only() -> None:
 
 
 def test_export_does_not_affect_eviction_order() -> None:
-    """What was least recently asked for is what is evicted."""
+    """The least recently used record is evicted."""
     kept = CacheWithClock(CacheSettings(max_entries=2))
     first, second, third = (("registry", "shop", "web", f":{index}") for index in range(3))
     for key in (first, second):
@@ -330,7 +330,7 @@ def test_export_does_not_affect_eviction_order() -> None:
 
 
 def test_imported_entries_survive_new_settings_but_not_registry_removal() -> None:
-    """As what SWR said here."""
+    """Like records of this replica's own lookups."""
     kept = CacheWithClock()
     kept.import_entry(100)
     kept.import_entry(100, ("other", "shop", "web", ":1"), trusted=False)
@@ -344,7 +344,7 @@ def test_imported_entries_survive_new_settings_but_not_registry_removal() -> Non
 
 
 def test_refresh_times_are_spread_over_end_of_freshness() -> None:
-    """What was learnt in one second is not asked again in one second."""
+    """Images that were looked up in one second are not refreshed in one second."""
     due = []
     for index in range(100):
         record = TrustRecord(TrustStatus.TRUSTED, 1_000_000 + index * 0.00137)
@@ -355,5 +355,5 @@ def test_refresh_times_are_spread_over_end_of_freshness() -> None:
 
 
 def test_refusals_are_not_refreshed() -> None:
-    """Nobody needs them to be there without a wait."""
+    """No request depends on a refusal being cached."""
     assert not is_due(TrustRecord(TrustStatus.MISSING, 1_000_000), SETTINGS, 1_000_009)

@@ -1,4 +1,4 @@
-"""How often an endpoint is called."""
+"""The rate limiter: how often an endpoint is called, and its back-off."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ RATE = 50.0
 
 
 class Limited:
-    """A limiter whose waiting moves its clock."""
+    """A limiter whose waits advance its clock."""
 
     def __init__(self, rate: float = RATE) -> None:
         self.clock = FakeClock(0.0)
         self.limiter = RateLimiter(rate, self.clock, self.clock.tick)
 
     def turn(self, seconds: float = 1e9, *, background: bool = False) -> float:
-        """Take a turn; return how long it took to come."""
+        """Take a token; return the time until it was available."""
         begun = self.clock.now
         self.limiter.wait(_Within(seconds), background=background)
         return self.clock.now - begun
 
 
 class _Within(Deadline):
-    """A deadline that leaves a fixed time, whatever the real clock says."""
+    """A deadline with a fixed remaining time, regardless of the real clock."""
 
     def remaining(self) -> float:
         return self.at
@@ -40,7 +40,7 @@ def test_burst_does_not_wait() -> None:
 
 
 def test_calls_after_burst_follow_rate() -> None:
-    """A tenth of the calls a second is not for cold lookups."""
+    """A tenth of the rate is not for cold lookups."""
     limited = Limited()
     for _ in range(180 + 450):
         limited.turn()
@@ -48,7 +48,7 @@ def test_calls_after_burst_follow_rate() -> None:
 
 
 def test_background_calls_have_reserved_share_of_rate() -> None:
-    """A flood of cold images leaves 5 of 50 calls a second to the images in use."""
+    """A flood of cold images leaves 5 of 50 calls per second to the images in use."""
     limited = Limited()
     for _ in range(180):
         limited.turn()
@@ -56,7 +56,7 @@ def test_background_calls_have_reserved_share_of_rate() -> None:
 
 
 def test_token_after_deadline_is_throttled_without_wait() -> None:
-    """Whoever could not wait that long is told without a wait, and nobody loses a turn by it."""
+    """The caller fails without a wait, and the token stays available."""
     limited = Limited()
     for _ in range(180 + 45):
         limited.turn()
@@ -70,14 +70,14 @@ def test_token_after_deadline_is_throttled_without_wait() -> None:
 
 
 def test_requested_back_off_is_observed() -> None:
-    """Nothing is sent for at least as long."""
+    """No call is sent for at least that time."""
     limited = Limited()
     limited.limiter.back_off(2.0)
     assert 2.0 <= limited.turn() <= 3.0
 
 
 def test_requested_back_off_is_limited() -> None:
-    """``Retry-After: 86400`` does not switch the gate off for a day."""
+    """``Retry-After: 86400`` must not disable lookups for a day."""
     limited = Limited()
     limited.limiter.back_off(86400.0)
     assert LONGEST_BACK_OFF <= limited.turn() <= LONGEST_BACK_OFF * 1.5
@@ -85,7 +85,7 @@ def test_requested_back_off_is_limited() -> None:
 
 @pytest.mark.parametrize("wish", [1.0, 86400.0])
 def test_back_off_has_jitter(wish: float) -> None:
-    """However long they were told to be silent: together they would be told so again."""
+    """At any length: replicas that continue together would be throttled again."""
     pauses = set()
     for _ in range(20):
         limited = Limited()
@@ -104,7 +104,7 @@ def test_back_off_beyond_deadline_is_reported_as_throttled_by_swr() -> None:
 
 
 def test_back_off_that_leaves_too_little_time_for_call_is_not_waited_for() -> None:
-    """The call would end in a timeout, which says nothing of the pause."""
+    """The call would end in a timeout, which says nothing about the back-off."""
     limited = Limited()
     limited.limiter.back_off(5.0)
     pause = limited.limiter._backoff_until - limited.clock.now
@@ -124,7 +124,7 @@ def test_token_that_leaves_too_little_time_for_call_is_not_waited_for() -> None:
 
 
 def test_back_off_without_retry_after_grows_until_success() -> None:
-    """From half a second to ten, until it answers without complaint."""
+    """From half a second to ten, until a call is not throttled."""
     limited = Limited()
     pauses = []
     for _ in range(7):
@@ -139,7 +139,7 @@ def test_back_off_without_retry_after_grows_until_success() -> None:
 
 
 def test_simultaneous_throttles_back_off_once() -> None:
-    """Calls that were under way together are throttled together."""
+    """Calls in flight together are throttled together."""
     limited = Limited()
     for _ in range(100):
         limited.limiter.back_off(None)
@@ -147,7 +147,7 @@ def test_simultaneous_throttles_back_off_once() -> None:
 
 
 def test_reserved_token_is_waited_for_once() -> None:
-    """It is waited for once, and the call that gets it does not wait again."""
+    """The call that gets it does not wait again."""
     limited = Limited()
     for _ in range(180):
         limited.limiter.reserve()
@@ -160,7 +160,7 @@ def test_reserved_token_is_waited_for_once() -> None:
 
 
 def test_unused_reservation_returns_its_token() -> None:
-    """Where there was no call after all, or SWR asked for a pause meanwhile."""
+    """For lookups without a call, or if SWR requested a back-off in the meantime."""
     limited = Limited()
     for _ in range(180):
         limited.limiter.reserve()
@@ -175,7 +175,9 @@ def test_unused_reservation_returns_its_token() -> None:
 
 
 def test_blocked_account_is_not_called_for_half_an_hour() -> None:
-    """Fault D6: a second answer of a call under way does not prolong the pause, and no shorter wish ends it."""
+    """Fault D6: a second answer of a call in flight does not prolong the pause, and no shorter one
+    ends it.
+    """
     limited = Limited()
     pause = limited.limiter.block(LONGEST_BLOCK)
     assert LONGEST_BLOCK <= pause <= LONGEST_BLOCK * 1.1
@@ -189,7 +191,7 @@ def test_blocked_account_is_not_called_for_half_an_hour() -> None:
 
 
 def test_block_is_limited_to_longest_block_of_swr() -> None:
-    """A wrong length does not switch the gate off for a day."""
+    """A wrong length must not disable lookups for a day."""
     assert Limited().limiter.block(86400.0) <= LONGEST_BLOCK * 1.1
 
 
@@ -201,7 +203,7 @@ def test_blocked_account_gets_no_burst_after_the_pause() -> None:
 
 
 def test_blocked_account_stays_blocked_under_another_rate() -> None:
-    """Fault D6: a change of ``lookup`` in the policy does not make calls to it."""
+    """Fault D6: a change of ``lookup`` in the policy causes no call to it."""
     limited = Limited()
     limited.limiter.block(LONGEST_BLOCK)
     limited.limiter.change_rate(RATE * 2)
@@ -210,7 +212,7 @@ def test_blocked_account_stays_blocked_under_another_rate() -> None:
 
 
 def test_changed_rate_applies_to_next_calls() -> None:
-    """The next burst and the calls after it are those of the new rate."""
+    """The next burst and the calls after it have the new rate."""
     limited = Limited()
     limited.limiter.change_rate(10.0)
     assert [limited.turn() for _ in range(36)] == [0.0] * 36

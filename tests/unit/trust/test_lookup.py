@@ -1,4 +1,4 @@
-"""Questions about images: answered from memory, by one shared call, or not at all."""
+"""Lookups of images: answered from the cache, by one shared call, or failed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ Facts = Mapping[str, TrustStatus | TrustRecord | TrustLookupError]
 def question(
     image: str = IMAGE, pinned: str | None = None, tenant: str = "", **changes: Any
 ) -> LookupRequest:
-    """Return a question about ``organisation/repository:tag``."""
+    """Return a request for ``organization/repository:tag``."""
     path, _, tag = image.rpartition(":")
     organization, _, repository = path.partition("/")
     return LookupRequest(TrustQuery(registry(**changes), organization, repository, tag), pinned, tenant)
 
 
 class Asked:
-    """A lookup over a source whose answers can be held back."""
+    """A lookup with a source whose answers can be held back."""
 
     def __init__(
         self, entries: Facts, cache: CacheSettings | None = None, lookup: LookupSettings | None = None
@@ -59,32 +59,32 @@ class Asked:
         )
 
     def look_up(self, *questions: LookupRequest, seconds: float = GUARD) -> list[LookupResult]:
-        """Ask, with this much time."""
+        """Look up, with this much time."""
         return self.lookup.look_up(questions or (question(),), Deadline.after(seconds))
 
     def one(self, image: str = IMAGE, **changes: Any) -> str:
-        """Ask about one image and return the answer in two words."""
+        """Look up one image and return the result in two words."""
         return told(self.look_up(question(image, **changes))[0])
 
     def hold(self) -> threading.Event:
-        """Hold every call back until the event is set."""
+        """Hold every call until the event is set."""
         self.source.gate = threading.Event()
         return self.source.gate
 
     def results(self) -> list[object]:
-        """Return how each question was answered, as the metric counts it."""
+        """Return the source of each result, as the metric counts it."""
         return [values[0] for values in self.notes.named("cache_answered")]
 
 
 def told(answer: LookupResult) -> str:
-    """Return an answer in words."""
+    """Return a result in words."""
     if isinstance(answer, Failed):
         return f"unknown: {answer.failure.reason}"
     return f"{answer.record.status} from {answer.origin}"
 
 
 def eventually(check: Callable[[], bool]) -> None:
-    """Wait until something that other threads do is done."""
+    """Wait until other threads have done their work."""
     guard = Deadline.after(GUARD)
     pause = threading.Event()
     while not check():
@@ -93,7 +93,7 @@ def eventually(check: Callable[[], bool]) -> None:
 
 
 def test_second_lookup_is_answered_from_cache() -> None:
-    """One call for both."""
+    """Both cause one call."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     assert [asked.one(), asked.one()] == ["trusted from swr", "trusted from cache"]
     assert asked.source.asked == [IMAGE]
@@ -113,7 +113,7 @@ def test_all_images_of_pod_are_looked_up_concurrently() -> None:
 
 
 def test_simultaneous_lookups_of_image_share_one_call() -> None:
-    """All share its result (T33)."""
+    """All get its result (T33)."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
     answers: list[LookupResult] = []
@@ -128,7 +128,7 @@ def test_simultaneous_lookups_of_image_share_one_call() -> None:
 
 
 def test_shared_failure_is_not_cached() -> None:
-    """The next question is asked afresh: failures are never verdicts (T34)."""
+    """The next lookup makes a new call: failures are never cached (T34)."""
     asked = Asked({IMAGE: RegistryUnavailable("down")})
     gate = asked.hold()
     answers: list[LookupResult] = []
@@ -143,7 +143,7 @@ def test_shared_failure_is_not_cached() -> None:
 
 
 def test_shared_lookup_observes_deadline_of_each_caller() -> None:
-    """The impatient one leaves; the call goes on for the patient one."""
+    """The first caller times out; the call continues for the second one."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
     patient: list[LookupResult] = []
@@ -156,7 +156,7 @@ def test_shared_lookup_observes_deadline_of_each_caller() -> None:
 
 
 def test_answer_after_deadline_of_caller_is_cached() -> None:
-    """A call runs under its own time, never under its first caller's."""
+    """A call has its own timeout, not that of its first caller."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     gate = asked.hold()
     assert told(asked.look_up(seconds=0.01)[0]) == "unknown: timeout"
@@ -181,7 +181,7 @@ def test_answer_after_deadline_of_caller_is_cached() -> None:
 def test_stale_trust_is_served_only_for_failures_no_author_can_cause(
     failure: TrustLookupError, expected: str
 ) -> None:
-    """A failure that the author of a Pod can provoke by its image never falls back (T35)."""
+    """A failure that the author of a Pod can cause by its image never leads to stale trust (T35)."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(61)
@@ -190,7 +190,7 @@ def test_stale_trust_is_served_only_for_failures_no_author_can_cause(
 
 
 def test_review_deadline_does_not_serve_stale_trust() -> None:
-    """Fault B1: who asks chooses how long to wait, and SWR may be about to say that the trust is gone."""
+    """Fault B1: the author chooses the timeout, and SWR may be about to revoke the trust."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(61)
@@ -207,7 +207,7 @@ def test_review_deadline_does_not_serve_stale_trust() -> None:
 
 
 def test_queued_lookup_does_not_serve_stale_trust() -> None:
-    """Fault B2: whoever fills our queue chooses what is not asked in time."""
+    """Fault B2: an author who fills our queue chooses the lookups that are late."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
     asked.one()
     asked.clock.tick(61)
@@ -225,7 +225,7 @@ def test_queued_lookup_does_not_serve_stale_trust() -> None:
 
 
 def test_timeout_of_stalled_process_is_local_fault() -> None:
-    """Fault B1: it may have had the answer in time; many short waits count like a long one."""
+    """Fault B1: the answer may have arrived in time; many short stalls count like a long one."""
     lost = itertools.count(step=0.1)
 
     class StalledSource:
@@ -262,7 +262,9 @@ def test_throttling_by_swr_does_not_serve_stale_trust() -> None:
 
 
 def test_answer_closes_breaker_even_if_lookup_fails() -> None:
-    """Fault B4: else names that SWR chokes on would keep the breaker half open, and old trust in use."""
+    """Fault B4: otherwise images for which SWR fails would keep the breaker half-open, and stale trust in
+    use.
+    """
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=0))
     asked.one()
     asked.clock.tick(61)
@@ -310,7 +312,7 @@ def test_cached_record_is_checked_again_after_wait() -> None:
     [(60.0, 45.0, "trusted from swr"), (5.0, 4.0, "trusted from swr"), (5.0, 20.0, "unknown: timeout")],
 )
 def test_fetched_record_is_checked_again_after_wait(trusted: float, wait: float, finding: str) -> None:
-    """Fault B1: it may have been answered long before the other images of a review."""
+    """Fault B1: its answer may be much older than those of the other images of a review."""
     asked = Asked(
         {IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=trusted)
     )
@@ -332,7 +334,7 @@ def test_fetched_record_is_checked_again_after_wait(trusted: float, wait: float,
 
 
 def test_failure_shared_by_lookups_counts_once_for_breaker() -> None:
-    """Fault B4: one list that is late fails every lookup of a digest that it would have answered."""
+    """Fault B4: one late list fails every lookup of a digest that it would have answered."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=0))
     failure = RegistryUnavailable("the list of tags is late")
 
@@ -353,7 +355,7 @@ def test_failure_shared_by_lookups_counts_once_for_breaker() -> None:
 def test_local_and_image_faults_do_not_open_breaker(
     error: Callable[..., TrustLookupError], fault: Fault
 ) -> None:
-    """Fault B4: it says nothing about the endpoint. Only what SWR failed about is repeated."""
+    """Fault B4: they say nothing about the endpoint. Only failures of SWR are retried."""
     asked = Asked({}, lookup=LookupSettings(calls_per_second=1000.0, retries=1))
     for index in range(20):
         asked.source.facts[f"shop/odd-{index}:1"] = error("x", fault=fault)
@@ -376,7 +378,7 @@ def test_stale_result_names_its_failure() -> None:
 
 
 def test_stale_record_ages_from_last_answer_of_swr() -> None:
-    """Being used does not keep it alive."""
+    """Use does not extend its time."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, CacheSettings(stale_if_error=300))
     asked.one()
     asked.source.facts[IMAGE] = RegistryUnavailable("down")
@@ -389,7 +391,7 @@ def test_stale_record_ages_from_last_answer_of_swr() -> None:
 
 @pytest.mark.parametrize("refusal", [TrustStatus.UNTRUSTED, TrustStatus.MISSING])
 def test_refusal_is_not_served_stale_and_deletes_stale_trust(refusal: TrustStatus) -> None:
-    """An image that lost its trust does not come back with the next outage."""
+    """An image that lost its trust is not trusted again in the next outage."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(61)
@@ -401,7 +403,7 @@ def test_refusal_is_not_served_stale_and_deletes_stale_trust(refusal: TrustStatu
 
 
 def test_pinned_digest_other_than_cached_is_looked_up_again() -> None:
-    """The tag may have moved a moment ago; but only once per ``cache.refused``."""
+    """The tag may have moved a moment ago; at most once per ``cache.refused``."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(20)
@@ -414,7 +416,7 @@ def test_pinned_digest_other_than_cached_is_looked_up_again() -> None:
 
 
 def test_stale_record_does_not_cover_another_digest() -> None:
-    """What SWR held under the tag then says nothing of the digest that is pinned now."""
+    """SWR's earlier digest of the tag says nothing about the pinned digest."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(61)
@@ -424,7 +426,7 @@ def test_stale_record_does_not_cover_another_digest() -> None:
 
 
 def test_image_in_use_is_refreshed_before_record_expires() -> None:
-    """In the background, by one call, while everybody is answered from memory."""
+    """In the background, by one call, while requests are answered from the cache."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(56)
@@ -438,7 +440,7 @@ def test_image_in_use_is_refreshed_before_record_expires() -> None:
 
 
 def test_failed_refresh_keeps_cached_record() -> None:
-    """The answer in memory counts to its end."""
+    """The cached record stays valid to its end."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(56)
@@ -449,7 +451,7 @@ def test_failed_refresh_keeps_cached_record() -> None:
 
 
 def test_refusal_by_refresh_takes_effect_at_once() -> None:
-    """It does not wait for the end of the old answer."""
+    """It does not wait for the end of the old record."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.clock.tick(56)
@@ -476,7 +478,7 @@ def test_unresponsive_registry_does_not_block_another() -> None:
 
 
 def test_unresponsive_endpoint_does_not_delay_cached_answers() -> None:
-    """With a thousand reviews waiting for it."""
+    """A thousand reviews wait for it."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
     asked.one()
     gate = asked.hold()
@@ -492,7 +494,7 @@ def test_unresponsive_endpoint_does_not_delay_cached_answers() -> None:
 
 
 def test_flood_of_one_namespace_leaves_others_their_share() -> None:
-    """Namespaces take turns."""
+    """Lookups are dequeued round-robin by namespace."""
     images = [f"shop/flood-{index}:1" for index in range(50)]
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
     gate = asked.hold()
@@ -507,7 +509,7 @@ def test_flood_of_one_namespace_leaves_others_their_share() -> None:
 
 
 def test_exception_in_trust_source_is_lookup_failure() -> None:
-    """Whoever waits is told, whatever it is."""
+    """All waiting callers get the failure, for any exception."""
 
     class CrashingSource(FakeTrustSource):
         def fetch(self, *values: Any) -> TrustRecord:
@@ -521,14 +523,14 @@ def test_exception_in_trust_source_is_lookup_failure() -> None:
 
 
 def test_unavailable_registry_is_retried_up_to_limit() -> None:
-    """As often as the policy says."""
+    """As often as the policy allows."""
     asked = Asked({IMAGE: RegistryUnavailable("reset")}, lookup=LookupSettings(retries=2))
     assert asked.one() == "unknown: unavailable"
     assert asked.source.asked == [IMAGE] * 3
 
 
 def test_local_timeout_of_retry_does_not_hide_registry_failure() -> None:
-    """What the first try has shown of SWR lets stale trust be served."""
+    """The first attempt was SWR's failure, so that stale trust is served."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=1))
     asked.one()
     asked.clock.tick(61)
@@ -543,14 +545,14 @@ def test_local_timeout_of_retry_does_not_hide_registry_failure() -> None:
 
 @pytest.mark.parametrize("failure", [Unauthorized("no"), Forbidden("no"), MalformedAnswer("?")])
 def test_permanent_failures_are_not_retried(failure: TrustLookupError) -> None:
-    """Above all no failed authentication: five of them lock an account."""
+    """In particular a failed authentication: five of them lock an account."""
     asked = Asked({IMAGE: failure}, lookup=LookupSettings(retries=3))
     asked.one()
     assert asked.source.asked == [IMAGE]
 
 
 def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Fault D6: all registries of the account wait, also under other settings; another account does not."""
+    """Fault D6: all registries of the account wait, also with other settings; other accounts do not."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, CacheSettings(trusted=60))
     other = CredentialSettings("token", token_file="/etc/swr/another")
     asked.one()
@@ -578,7 +580,7 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
 
 
 def test_records_survive_policy_change_with_same_registry() -> None:
-    """And go where it is not."""
+    """They are dropped if the registry differs."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
     asked.one()
     asked.lookup.retain([registry()])
@@ -590,7 +592,7 @@ def test_records_survive_policy_change_with_same_registry() -> None:
 
 
 def test_warm_up_looks_up_uncached_images_in_background() -> None:
-    """Each image once, and nobody waits."""
+    """Each image once, and no request waits."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/api:1": TrustStatus.TRUSTED})
     asked.one()
     asked.lookup.warm([question().query, question("shop/api:1").query, question("shop/api:1").query])
@@ -600,7 +602,7 @@ def test_warm_up_looks_up_uncached_images_in_background() -> None:
 
 @pytest.mark.slow
 def test_full_queue_throttles_at_once() -> None:
-    """Everything that grows is bounded."""
+    """Every growing structure is bounded."""
     asked = Asked({}, lookup=LookupSettings(concurrency=1, retries=0))
     gate = asked.hold()
     from webhook.trust import registry_queue as queue
@@ -614,7 +616,7 @@ def test_full_queue_throttles_at_once() -> None:
 
 
 def test_breaker_opens_after_consecutive_failures_of_endpoint() -> None:
-    """The breaker opens, is reported, and further questions fail without a call."""
+    """The metric shows it, and further lookups fail without a call."""
     asked = Asked({})
     asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(20)}
     answers = [asked.one(f"shop/web:{index}") for index in range(20)]
@@ -624,7 +626,7 @@ def test_breaker_opens_after_consecutive_failures_of_endpoint() -> None:
 
 
 def test_open_breaker_skips_pause_before_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no pause before a retry that the breaker would not let through."""
+    """The breaker would not allow the retry."""
     asked = Asked({}, lookup=LookupSettings(retries=1))
     asked.source.facts = {f"shop/web:{index}": RegistryUnavailable("down") for index in range(5)}
     pauses: list[float] = []
@@ -638,7 +640,7 @@ def test_open_breaker_skips_pause_before_retry(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_lookup_without_call_uses_no_token() -> None:
-    """While a credential rests, or an endpoint is left alone, the rate stays for those who need it."""
+    """While a credential is paused or the circuit breaker is open, other lookups can use the rate."""
 
     class PausedSource(FakeTrustSource):
         def fetch(self, *values: Any) -> TrustRecord:

@@ -1,4 +1,4 @@
-"""One registry's lane: what nobody waits for any more holds up nobody."""
+"""The queue of one registry: abandoned lookups do not delay others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 2 * MAX_ABANDONED + 50
 
 
 class EvictionQueue:
-    """A lane without workers, and how many flights were ended between two pauses of whoever looks for one."""
+    """A queue without workers, and the number of lookups that were ended between two yields."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.limiter = RateLimiter(1000.0)
@@ -39,20 +39,20 @@ class EvictionQueue:
 
     @contextmanager
     def piece(self, deadline: Deadline) -> Iterator[bool]:
-        """Stand in for the pieces of ``LargeWork``."""
+        """Replace the pieces of ``LargeWork``."""
         assert deadline.remaining() > 0
         self.stretches.append(0)
         yield True
 
     def submit(self, name: str, tenant: str = "", *, wanted: bool = False, background: bool = False) -> None:
-        """Queue a flight that is wanted still, or no more."""
+        """Enqueue a lookup that is still wanted, or abandoned."""
         query = TrustQuery(registry(), "shop", name, tag="1")
         pending = PendingLookup(query, background=background, waiters=int(wanted))
         assert self.queue.submit(pending, tenant)
-        pending.background = False  # somebody has joined it since, and gone again
+        pending.background = False  # another caller has joined it since, and has gone again
 
     def next(self, *, background: bool = False) -> str:
-        """Return whose turn it is, ``""`` where nobody is left."""
+        """Return the next lookup, ``""`` if none is left."""
         self.stretches.append(0)
         turn = Reservation(self.limiter, self.queue.breaker, 1.0, lambda: 0.0, background=background)
         pending = self.queue._next_lookup(turn)
@@ -60,7 +60,7 @@ class EvictionQueue:
 
 
 def test_abandoned_lookups_are_ended_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: 10,000 lookups whose reviews had ended were ended at a stretch; now in pieces, one worker at a time."""
+    """Fault C3: 10,000 abandoned lookups were ended without a yield; now in pieces, one worker at a time."""
     waiting = EvictionQueue(monkeypatch)
     for tenant in range(TENANTS):
         for number in range(MANY):
@@ -74,7 +74,7 @@ def test_abandoned_lookups_are_ended_in_batches(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_abandoned_refreshes_are_ended_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault C3: the same, of refreshes that reviews came to wait for."""
+    """Fault C3: the same for refreshes that reviews have joined."""
     waiting = EvictionQueue(monkeypatch)
     for number in range(MANY):
         waiting.submit(f"lost{number}", background=True)
@@ -84,7 +84,7 @@ def test_abandoned_refreshes_are_ended_in_batches(monkeypatch: pytest.MonkeyPatc
 
 
 def test_namespace_keeps_its_place_while_abandoned_lookups_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever gave up many lookups does not come last for them."""
+    """A namespace with many abandoned lookups must not come last because of them."""
     waiting = EvictionQueue(monkeypatch)
     for number in range(MAX_ABANDONED):
         waiting.submit(f"lost{number}", "first")

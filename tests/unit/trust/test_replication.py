@@ -1,4 +1,4 @@
-"""What replicas tell each other: which of two facts holds, what is passed on, what is worth a write."""
+"""Replication of trust entries: which of two wins, which are exported, and when a snapshot is written."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NOW = 1_000_000
 
 
 def entry(name: str = "web", age: int = 0, *, trusted: bool = True, digest: str | None = None) -> TrustEntry:
-    """Return a fact about ``shop/name:1`` of this age."""
+    """Return an entry of ``shop/name:1`` of this age."""
     return TrustEntry(("registry", "shop", name, ":1"), NOW - age, trusted, digest)
 
 
 def merger(*stored: TrustEntry, life: float = 3600) -> Merger:
-    """Return a merger of what is stored with what is to come."""
+    """Return a merger of the stored and the new entries."""
     return Merger(stored, NOW - life, NOW + MAX_CLOCK_SKEW)
 
 
@@ -43,7 +43,7 @@ def merger(*stored: TrustEntry, life: float = 3600) -> Merger:
 def test_newer_entry_wins_and_refusal_wins_within_clock_skew(
     one: TrustEntry | None, other: TrustEntry, expected: TrustEntry
 ) -> None:
-    """Whichever of them comes first."""
+    """In either order."""
     assert resolve_conflict(one, other) == expected
     if one is not None:
         assert resolve_conflict(other, one) == expected
@@ -57,7 +57,7 @@ def test_merge_holds_newest_entries_of_both_sides() -> None:
 
 
 def test_older_trust_does_not_override_stored_refusal() -> None:
-    """A replica that has not heard of it writes its trust in vain."""
+    """A replica that does not know of the refusal must not undo it."""
     both = merger(entry(age=10, trusted=False))
     both.add([entry(age=30)])
     assert both.result() == [entry(age=10, trusted=False)]
@@ -66,7 +66,7 @@ def test_older_trust_does_not_override_stored_refusal() -> None:
 @pytest.mark.parametrize("age", [3600, -MAX_CLOCK_SKEW - 1], ids=["too old", "from the future"])
 @pytest.mark.parametrize("trusted", [True, False])
 def test_expired_and_future_entries_are_not_merged(age: int, trusted: bool) -> None:
-    """Not for longer than ``staleIfError``, and nothing from the future."""
+    """Entries older than ``staleIfError`` are dropped, and so are entries from the future."""
     both = merger(entry("stored", int(age), trusted=trusted))
     both.add([entry("known", int(age), trusted=trusted)])
     assert both.result() == []
@@ -97,7 +97,7 @@ def test_merge_is_limited_to_newest_entries() -> None:
 def test_snapshot_is_written_only_for_significant_changes(
     stored: list[TrustEntry], known: list[TrustEntry], expected: bool
 ) -> None:
-    """A write is a new version of the whole: images in use alone do not cause one a minute."""
+    """A write is a new version of the whole: images in use alone must not cause one each minute."""
     both = merger(*stored)
     both.add(known)
     assert both.has_news(60, full=False) is expected
@@ -105,7 +105,7 @@ def test_snapshot_is_written_only_for_significant_changes(
 
 @pytest.mark.parametrize(("age", "expected"), [(200, False), (50, True)])
 def test_full_snapshot_is_not_written_for_older_entries(age: int, expected: bool) -> None:
-    """Otherwise a full snapshot would be written by each replica each minute."""
+    """Otherwise each replica would write a full snapshot each minute."""
     both = merger(entry("a", 10), entry("b", 100))
     both.add([entry("c", age)])
     assert both.has_news(60, full=True) is expected

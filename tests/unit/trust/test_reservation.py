@@ -1,4 +1,4 @@
-"""Whose fault it is that a call was not answered in time."""
+"""The fault of a call that was not answered in time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HELD_UP = "this process was held up: late"
 
 
 def turn(held_up: float = 0.0) -> Reservation:
-    """Return a turn of a process that is held up for so many seconds during each call."""
+    """Return a reservation in a process that stalls for so many seconds during each call."""
     seconds = iter_lateness(held_up)
     limiter = RateLimiter(1000.0, sleep=lambda _: None)
     return Reservation(limiter, CircuitBreaker(), TIMEOUT, lambda: next(seconds), background=False)
 
 
 def iter_lateness(held_up: float) -> Iterator[float]:
-    """Yield what a watch over the loop says, each time that it is asked."""
+    """Yield the lost seconds that the monitor of the loop reports, call by call."""
     lost = 5.0
     while True:
         yield lost
@@ -34,7 +34,7 @@ def iter_lateness(held_up: float) -> Iterator[float]:
 
 
 def fail(asked: Reservation, left: float, fault: Fault) -> LookupTimeout:
-    """Return what becomes of a timeout of a call that begins with so many seconds left."""
+    """Return the failure of a call that times out and starts with so many seconds left."""
     with pytest.raises(LookupTimeout) as caught, asked.call(Deadline.after(left)):
         raise LookupTimeout("late", fault=fault)
     return caught.value
@@ -56,13 +56,13 @@ def fail(asked: Reservation, left: float, fault: Fault) -> LookupTimeout:
 def test_timeout_is_registry_fault_only_if_swr_had_enough_time(
     left: float, held_up: float, fault: Fault, expected: tuple[Fault, str]
 ) -> None:
-    """Faults B1 to B3: what took the time from a call, the author of a Pod may have caused."""
+    """Faults B1 to B3: the author of a Pod may have caused all other delays of the call."""
     failure = fail(turn(held_up), left, fault)
     assert (failure.fault, failure.detail) == expected
 
 
 def test_second_call_with_too_little_time_left_is_local_fault() -> None:
-    """Fault B4: how many calls a lookup takes depends on the image."""
+    """Fault B4: the number of calls of a lookup depends on the image."""
     asked = turn()
     with asked.call(Deadline.after(3.0)):
         pass
@@ -70,7 +70,7 @@ def test_second_call_with_too_little_time_left_is_local_fault() -> None:
 
 
 def test_first_call_uses_reserved_token() -> None:
-    """And any other takes one of its own."""
+    """Every other call takes a token of its own."""
     limiter = RateLimiter(1.0, clock=lambda: 0.0, sleep=lambda _: None)
     asked = Reservation(limiter, CircuitBreaker(), TIMEOUT, lambda: 0.0, background=False)
     left = []
