@@ -63,13 +63,13 @@ class LargeWork:
     a second; one at a time, they delay it by one piece.
     """
 
-    def __init__(self, take_turn: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, checkpoint: Callable[[], None] = lambda: None) -> None:
         """Create one for the process.
 
-        ``take_turn`` yields to work that has waited longer, because many may miss their deadlines at the same
-        moment.
+        ``checkpoint`` yields to work that has waited longer, because many pieces may miss their deadlines at
+        the same moment.
         """
-        self._take_turn = take_turn
+        self._checkpoint = checkpoint
         self._running = threading.BoundedSemaphore(1)
 
     @staticmethod
@@ -81,12 +81,12 @@ class LargeWork:
     def piece(self, deadline: Deadline) -> Iterator[bool]:
         """Wait until the piece may run; yield whether that was before the deadline.
 
-        After the deadline the block runs, too, in turn, because the caller has to respond.
+        After the deadline the block runs, too, after a checkpoint, because the caller must respond.
         """
         granted = self._running.acquire(timeout=deadline.remaining())
         try:
             if not granted:
-                self._take_turn()
+                self._checkpoint()
             yield granted
         finally:
             if granted:
@@ -123,7 +123,7 @@ def timeout_at(deadline: Deadline) -> Iterator[None]:
 
 
 def new_event() -> threading.Event:
-    """Return a new event, of the class that ``threading`` holds now and not when a module was imported."""
+    """Return a new event of the current class of ``threading``, not the one at the import of a module."""
     return threading.Event()
 
 

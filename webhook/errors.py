@@ -93,7 +93,7 @@ class Fault(StrEnum):
 
     Stale trust, ``onLookupFailure``, the retry, the circuit breaker and the message depend on it
     (``docs/decisions/0017``). The author of a Pod can cause ``local`` and ``image``, so they never lead to an
-    admission. Nor does throttling, whatever its fault (``Throttled``).
+    admission. Nor does throttling, regardless of its fault (``Throttled``).
 
     ======== =========== =================== ================ ==========
     fault    stale trust ``onLookupFailure`` circuit breaker  retry

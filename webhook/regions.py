@@ -1,10 +1,10 @@
 """The regions of Huawei Cloud and the hosts of SWR, IAM and STS in each.
 
-Source: the region table of Huawei's SDK (huaweicloudsdkswr 3.1.219, swr/v2/region/swr_region.py) for the API
-endpoints; SWR User Guide, pushing an image, for the registry hosts; huaweicloudsdkcore 3.1.219,
-auth/endpoint.py, for IAM and STS. The SDK lists IAM for 27 and STS for 12 of these regions, all of the form
-used here; the others are assumed to have the same form. For a region that is missing here, or has other
-hosts, the configuration names hosts, endpoint and iamEndpoint.
+Sources: the API endpoints are those of Huawei's SDK (huaweicloudsdkswr 3.1.219, swr/v2/region/swr_region.py).
+The registry hosts are those of the SWR User Guide, pushing an image. IAM and STS are from huaweicloudsdkcore
+3.1.219, auth/endpoint.py. The SDK lists IAM for 27 and STS for 12 of these regions, all of the form used
+here; the others are assumed to have the same form. For a region that is missing here, or has other hosts, the
+configuration must name hosts, endpoint and iamEndpoint.
 """
 
 from __future__ import annotations
@@ -104,6 +104,6 @@ def suggest_region(name: str) -> str | None:
 def is_enterprise_host(host: str) -> bool:
     """Return whether a lower-case registry host, with or without a port, is of SWR Enterprise Edition.
 
-    Custom domains of Enterprise instances are not recognised.
+    Custom domains of Enterprise instances are not recognized.
     """
     return host.partition(":")[0].endswith(ENTERPRISE_SUFFIX)

@@ -51,7 +51,7 @@ class Registry:
     """One SWR registry: its hosts, endpoints and credentials.
 
     ``hosts`` are lower-case ``host`` or ``host:port`` strings as in image references, with aliases.
-    ``organizations`` is empty if the registry covers all organisations of its hosts. ``endpoint`` and
+    ``organizations`` is empty if the registry covers all organizations of its hosts. ``endpoint`` and
     ``iam_endpoint`` are base URLs without a trailing slash.
     """
 
@@ -103,14 +103,14 @@ class RegistryTable:
         return cls(tuple(registries))
 
     def knows(self, host: str) -> bool:
-        """Return whether a registry has this host, for any organisation."""
+        """Return whether a registry has this host, for any organization."""
         return host in self._by_host
 
     def find(self, reference: ImageReference) -> Registry | None:
         """Return the registry of an image, or ``None`` for an unmanaged one.
 
         The complete host is compared, in lower case, with its port. The first entry that names the image's
-        organisation, or no organisation, is returned.
+        organization, or no organization, is returned.
         """
         organization = reference.path.partition("/")[0]
         for registry in self._by_host.get(reference.domain, ()):

@@ -29,13 +29,13 @@ REVIEW_FAULTS: Final = (
         "C3",
         "whoever had no turn is refused out of turn",
         "tests/unit/server/test_scheduler.py::test_simultaneous_timeouts_of_large_work_are_spread_over_passes",
-        (DEADLINES, "                self._take_turn()\n", "                pass\n"),
+        (DEADLINES, "                self._checkpoint()\n", "                pass\n"),
     ),
     mistake(
         "C3",
         "the same, seen by the loop of the process",
         "tests/http/test_bodies.py::test_burst_of_expired_reviews_does_not_stall_loop",
-        (PROCESS, "LargeWork(take_turn)", "LargeWork()"),
+        (PROCESS, "LargeWork(checkpoint)", "LargeWork()"),
     ),
     mistake(
         "C3",
@@ -96,19 +96,19 @@ REVIEW_FAULTS: Final = (
         "C2",
         "an image loses what makes it invalid",
         f"{T_EXTRACTION}::test_overlong_image_is_shortened_to_identifiable_part",
-        (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+        (EXTRACTION, "image[:half] + ELLIPSIS + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C2",
         "the same, found without a table",
         f"{T_EXTRACTION}::test_shortening_does_not_create_valid_reference",
-        (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+        (EXTRACTION, "image[:half] + ELLIPSIS + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C3",
         "all that nobody waits for is ended at a stretch",
         T_LOST,
-        (LANE, "with self._ending.piece(Deadline.after(self.settings.timeout)):", "if turn:"),
+        (LANE, "with self._abandoning.piece(Deadline.after(self.settings.timeout)):", "if turn:"),
     ),
     mistake(
         "C3",

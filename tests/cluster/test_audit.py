@@ -175,7 +175,7 @@ def test_missing_namespace_makes_report_partial(stage: ClusterSetup) -> None:
     code, output, _ = stage.run("audit", "-n", "no-such", "-o", "json")
     assert (code, json.loads(output)["gaps"]) == (
         3,
-        ["the namespace no-such does not exist, or not any more"],
+        ["the namespace no-such does not exist, or no longer"],
     )
 
 

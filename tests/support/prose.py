@@ -32,7 +32,7 @@ SCOPE: Final = (
 )
 """What is checked, as glob patterns."""
 
-PENDING: Final = ("webhook/**/*.py",)
+PENDING: Final = ("webhook/audit/*.py", "webhook/cli/*.py")
 """What of it is not checked yet, as glob patterns. This list only shrinks."""
 
 MAX_WORDS: Final = 30

@@ -175,7 +175,7 @@ def _consequence(item: ImageResult) -> str:
 
 
 def _how_named(item: ImageResult) -> str:
-    """Return ``digest`` if only a digest was given, ``implied`` if neither tag nor digest, else ``""``."""
+    """Return ``digest`` if only a digest was given, ``implied`` if neither tag nor digest was, or ``""``."""
     reference = item.reference
     if reference is None:
         return ""

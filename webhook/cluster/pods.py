@@ -98,7 +98,7 @@ class PodReader:
                 # after the last Pod seen.
                 restarts += 1
                 pages = read_pages(self._api.get, f"/api/v1{where}/pods", query)
-                yield PodPage(notes=("the list of Pods had to be begun again and is of several moments",))
+                yield PodPage(notes=("the list of Pods was restarted, so its Pods are of several moments",))
                 continue
             if page is None:
                 break
@@ -122,7 +122,7 @@ class PodReader:
             self._api.get(f"/api/v1/namespaces/{namespace}")
         except ClusterError as error:
             if error.status == NOT_FOUND:
-                yield PodPage(gaps=(f"the namespace {namespace} does not exist, or not any more",))
+                yield PodPage(gaps=(f"the namespace {namespace} does not exist, or no longer",))
 
     def _convert(self, item: Any) -> tuple[RunningPod | None, str]:
         try:

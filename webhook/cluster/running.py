@@ -1,4 +1,4 @@
-"""Events about running images that would be refused now, found by the audit in the cluster."""
+"""Events about running images that would be denied now, found by the audit in the cluster."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def _regarding(row: FindingRow) -> ObjectReference:
 
 def _note(row: FindingRow) -> str:
     # The sentence comes first, because long notes are truncated.
-    told = f"{row.workload} runs an image that would be refused now: {row.image}: {row.message}."
-    return f"{told} {row.advice}".strip()
+    note = f"{row.workload} runs an image that would be refused now: {row.image}: {row.message}."
+    return f"{note} {row.advice}".strip()

@@ -1,4 +1,4 @@
-"""Why a workload has no Pods, by its conditions and Events.
+"""Finds out why a workload has no Pods, from its conditions and Events.
 
 The role ``view`` is sufficient. The denial of a webhook is in the Event ``FailedCreate`` of the controller,
 and in the condition ``ReplicaFailure``.
@@ -196,7 +196,7 @@ def _is_settled(obj: Mapping[str, Any], kind: str) -> bool:
     if not wanted or _number(status, "observedGeneration") < (_get(obj, "metadata", "generation") or 0):
         return False
     ready = _number(status, "readyReplicas", "numberReady")
-    # Pods of an older template may be ready while those of the new one are refused.
+    # Pods of an older template may be ready while those of the new one are denied.
     updated = ready if kind in _UNVERSIONED else _number(status, "updatedReplicas", "updatedNumberScheduled")
     return min(ready, updated) >= wanted
 

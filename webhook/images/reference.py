@@ -1,7 +1,7 @@
 """Image references, as in the ``image`` field of a container.
 
 The grammar is that of the OCI distribution project (github.com/distribution/reference, package
-comment) with Docker's normalization. The kubelet, containerd and CRI-O apply both to the same string:
+comment) with Docker's normalization. The kubelet, containerd and CRI-O apply both to the same string::
 
     reference  := name [ ":" tag ] [ "@" digest ]
     name       := [ domain "/" ] path
@@ -21,7 +21,7 @@ grammar where a node could read a string differently. Such a string is denied:
 - ``sha256:...`` alone is grammatically the tag ``...`` of ``docker.io/library/sha256``. containerd
   takes it, or its beginning, for the ID of an image on the node and starts that image (containerd,
   CRI image service, ``LocalResolve``).
-- 64 hexadecimal digits alone are an image ID, too; the grammar refuses them without a tag only.
+- 64 hexadecimal digits alone are an image ID, too; the grammar rejects them only without a tag.
 - An upper-case first component without dot or colon (``Shop/web``) is a host to some versions of
   the grammar and a bad path to others.
 - ``Docker.io`` and ``INDEX.docker.io`` reach another server than ``docker.io``, because runtimes
@@ -51,7 +51,7 @@ OFFICIAL_NAMESPACE: Final = "library"
 DEFAULT_TAG: Final = "latest"
 
 MAX_NAME_LENGTH: Final = 255
-"""Of domain and path together (distribution/reference: NameTotalLengthMax)."""
+"""Characters of domain and path together (distribution/reference: NameTotalLengthMax)."""
 
 MAX_LENGTH: Final = MAX_NAME_LENGTH + len(":") + 128 + len("@sha256:") + 64
 """No reference is longer. A longer text is denied before it is parsed."""

@@ -25,7 +25,7 @@ def create_app(
     not_found: str = f"there is {_PATHS}",
     wrong_method: str = "everything takes GET",
 ) -> Flask:
-    """Return an application for ``probes`` and the metrics that ``render`` returns; it shares no state.
+    """Return an application for ``probes`` and the metrics that ``render`` returns.
 
     ``record_error`` counts an error by its status.
     """

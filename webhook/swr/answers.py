@@ -82,7 +82,7 @@ class _Page(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class TagFact:
+class ListedTag:
     """One tag of a tag list."""
 
     tag: str
@@ -94,7 +94,7 @@ class TagFact:
 class TagPage:
     """One page of a tag list; ``marker`` is that of the next page, ``None`` on the last."""
 
-    facts: tuple[TagFact, ...]
+    tags: tuple[ListedTag, ...]
     marker: str | None
 
 
@@ -168,7 +168,7 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
         return _read_missing(response, now)
     items, marker = _read_items(response)
     return TagPage(
-        tuple(TagFact(item.tag, _digest(item.digest), item.is_trusted is True) for item in items), marker
+        tuple(ListedTag(item.tag, _digest(item.digest), item.is_trusted is True) for item in items), marker
     )
 
 
@@ -196,7 +196,7 @@ def _next_marker(page: _Page) -> str | None:
 
 
 def read_error(response: HttpResponse) -> TrustLookupError:
-    """Return the error of a response that is neither 200, nor SWR's 404, nor that of ``read_block``."""
+    """Return the error of a response that is not a 200, not SWR's 404, and not one of ``read_block``."""
     status = response.status
     codes = read_codes(response.body)
     numbers = _numbers(codes)
@@ -228,7 +228,7 @@ def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
 
 
 def read_block(response: HttpResponse) -> Throttled | None:
-    """Return the error of a response, with any status, that says that the account is blocked; else ``None``.
+    """Return the error if a response of any status says that the account is blocked, otherwise ``None``.
 
     The text must be a complete message of an error body, or the complete body. A response may quote the
     request, which the author of a Pod chose.
@@ -278,9 +278,9 @@ def shows_acceptance(response: HttpResponse) -> bool:
 
 
 def names_credential(response: HttpResponse) -> bool:
-    """Return whether a 401 is about the credential, and not about the organisation.
+    """Return whether a 401 is about the credential, and not about the organization.
 
-    The gateway does not know organisations; some codes of SWR are about authentication.
+    The gateway does not know organizations; some codes of SWR are about authentication.
     """
     codes = read_codes(response.body)
     return any(_GATEWAY.fullmatch(code) for code in codes) or not NOT_AUTHENTICATED.isdisjoint(
@@ -298,7 +298,7 @@ def _read_missing(response: HttpResponse, now: float) -> TrustRecord:
     if not numbers:
         # The origin of this 404 is not known. It is not "unavailable": the author of a Pod could choose an
         # image that causes it, and onLookupFailure must not admit it.
-        raise MalformedAnswer("a 404 that is not in SWR's words")
+        raise MalformedAnswer("a 404 without an error code of SWR")
     return TrustRecord(TrustStatus.MISSING, fetched_at=now)
 
 

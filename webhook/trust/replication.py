@@ -82,7 +82,7 @@ class Merger:
         """Return the newest ``MAX_ENTRIES``, newest first."""
         return sorted(self._merged.values(), key=attrgetter("at"), reverse=True)[:MAX_ENTRIES]
 
-    def has_news(self, lag: float, *, full: bool) -> bool:
+    def has_changes(self, lag: float, *, full: bool) -> bool:
         """Whether an entry is missing, contradicted or older by more than ``lag`` seconds in the store.
 
         Images in use are refreshed every minute. The store may lag behind, because each write is a new

@@ -157,7 +157,7 @@ def test_expired_continue_token_restarts_list_after_last_pod() -> None:
     pages = read(api)
     assert names(pages) == ["a-b/x", "a/y", "a/z", "b/w"]
     assert [note for page in pages for note in page.notes] == [
-        "the list of Pods had to be begun again and is of several moments"
+        "the list of Pods was restarted, so its Pods are of several moments"
     ]
 
 
@@ -211,7 +211,7 @@ def test_unknown_namespace_is_reported_as_gap() -> None:
     api = FakeLists({})
     api.objects["/api/v1/namespaces/empty"] = {}
     assert gaps(read(api, "empty")) == []
-    assert gaps(read(api, "shpo")) == ["the namespace shpo does not exist, or not any more"]
+    assert gaps(read(api, "shpo")) == ["the namespace shpo does not exist, or no longer"]
 
 
 def test_namespace_deleted_during_list_keeps_pods_seen() -> None:

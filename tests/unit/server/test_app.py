@@ -435,7 +435,7 @@ def test_body_read_time_is_deducted_from_review_deadline() -> None:
 def test_truncated_body_is_denied_with_uid() -> None:
     """Fault C2: an HTTP error would be an admission where the failure policy is Ignore."""
     beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
-    assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
+    assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_truncated=True)) == {
         "uid": UID,
         "allowed": False,
         "status": {"code": 429, "reason": "TooManyRequests", "message": f"busy: {UID}"},

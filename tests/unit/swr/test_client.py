@@ -230,7 +230,7 @@ def test_tag_list_with_too_many_pages_is_malformed() -> None:
 
 def test_tag_list_with_repeated_marker_is_malformed() -> None:
     """The same marker twice would repeat a page and hide another."""
-    with pytest.raises(MalformedAnswer, match="circles"):
+    with pytest.raises(MalformedAnswer, match="repeats a marker"):
         find(tags(marker="m"), tags(marker="m"))
 
 
@@ -322,14 +322,14 @@ def test_unsent_request_is_registry_fault_without_control_request(was_sent: bool
 def test_control_request_with_401_pauses_credential() -> None:
     """Fault B6: five failures lock the account, and each call that waits may send control requests."""
     asked, _, credential, _ = client([EXPIRED])
-    asked._calls._ask_anybody(1, SOON, lambda: None)
+    asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == ["reject 1 registry"]
 
 
 def test_answered_control_request_accepts_credential_on_trial() -> None:
     """Fault B6: an author kept new secrets on trial by names that SWR is slow about, and all others waiting."""
     asked, _, credential, _ = client([MISSING])
-    asked._calls._ask_anybody(1, SOON, lambda: None)
+    asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == ["accept 1"]
 
 
@@ -347,7 +347,7 @@ def test_control_answer_before_authentication_does_not_accept_credential(
 ) -> None:
     """Fault B6: it may be a wrong one, and a hundred calls would be a hundred failures."""
     asked, _, credential, _ = client([answer, answer])
-    asked._calls._ask_anybody(1, SOON, lambda: None)
+    asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == []
 
 
@@ -357,7 +357,7 @@ GATEWAY = respond(401, {"error_code": "APIGW.0301"})
 
 
 class Organizations:
-    """Implements ``Transport``: answers by organisation; what is not listed is there and trusted."""
+    """Implements ``Transport``: answers by organization; what is not listed is there and trusted."""
 
     def __init__(self, **answers: HttpResponse | TrustLookupError) -> None:
         self.answers: dict[str, HttpResponse | TrustLookupError] = answers
@@ -378,7 +378,7 @@ class Organizations:
 def guarded(
     organizations: frozenset[str] = frozenset(), **answers: HttpResponse | TrustLookupError
 ) -> tuple[Any, Organizations]:
-    """Return what asks about an image of an organisation, as a real credential, and who is asked."""
+    """Return what asks about an image of an organization, as a real credential, and who is asked."""
     transport = Organizations(**answers)
     credential = GuardedCredential(
         "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", Recorder())
@@ -400,7 +400,7 @@ def test_401_about_one_organization_does_not_pause_working_credential() -> None:
     ask, transport = guarded(foreign=FOREIGN)
     assert ask("shop") == "trusted"
     assert ask("foreign") == (
-        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
+        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organization foreign "
         "and accepts the credential for others"
     )
     assert ask("shop") == "trusted"
@@ -422,7 +422,7 @@ def test_organization_with_401_is_not_requested_again_at_once() -> None:
     ask("foreign")
     transport.asked.clear()
     assert ask("foreign") == (
-        "forbidden, image: SWR refused the credential for organisation foreign just now"
+        "forbidden, image: SWR refused the credential for organization foreign just now"
     )
     assert transport.asked == []
 
@@ -459,7 +459,7 @@ def test_first_401_is_compared_with_control_request() -> None:
     """Fault B6: just after the start there is no request that was answered."""
     ask, transport = guarded(foreign=FOREIGN, **{PROBE: MISSING})
     assert ask("foreign") == (
-        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
+        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organization foreign "
         "and accepts the credential for others"
     )
     assert ask("shop") == "trusted"
@@ -467,7 +467,7 @@ def test_first_401_is_compared_with_control_request() -> None:
 
 
 def test_pause_after_unexplained_401_is_not_registry_fault() -> None:
-    """Fault B6: perhaps SWR refuses what it does not know, and whose the organisation is chose its author.
+    """Fault B6: perhaps SWR refuses what it does not know, and whose the organization is chose its author.
 
     There is a pause, for five failures lock the account.
     """
@@ -489,7 +489,7 @@ def test_unlisted_401_in_policy_organization_is_not_registry_fault() -> None:
 
 
 def test_401_about_one_repository_of_only_organization_is_forbidden() -> None:
-    """Fault B6: there is no other organisation to compare with, and this one is asked about again."""
+    """Fault B6: there is no other organization to compare with, and this one is asked about again."""
     transport = Organizations(shop=FOREIGN)
     credential = FakeCredential()
     asked = SwrClient(registry(organizations=frozenset({"shop"})), transport, credential, RecorderSpy())

@@ -162,10 +162,10 @@ def test_tags_in_filtered_list_are_compared_exactly() -> None:
 @pytest.mark.parametrize(
     "page",
     [listed(*SIMILAR), listed(), respond(200, {"tags": None}), NO_ORGANIZATION],
-    ids=["only others", "empty", "null", "no organisation"],
+    ids=["only others", "empty", "null", "no organization"],
 )
 def test_tag_is_missing_only_if_the_list_ends_without_it(page: HttpResponse) -> None:
-    """Fault D5: a repository or organisation that is not there has no tags."""
+    """Fault D5: a repository or organization that is not there has no tags."""
     assert Asked(pages=[page]).ask() == TrustRecord(TrustStatus.MISSING, 5.0)
 
 
@@ -176,7 +176,7 @@ UNPROVEN: dict[str, tuple[list[Reply], str]] = {
     ),
     "a circle": (
         [listed(marker="m"), listed(marker="m")],
-        "SWR's list of tags goes round in circles",
+        "SWR's list of tags repeats a marker",
     ),
     "no marker": (
         [respond(200, {"tags": [], "has_more": True})],
@@ -279,7 +279,7 @@ def test_control_request_is_tag_list_if_tag_call_is_missing(
 
 
 def test_control_request_uses_unpredictable_names() -> None:
-    """Fault B4: what SWR is slow about could be pushed under a name, or into an organisation, that is known."""
+    """Fault B4: what SWR is slow about could be pushed under a name, or into an organization, that is known."""
     detail = TagDetail(registry(organizations=frozenset({"shop", "ops"})), RecorderSpy())
     controls = [detail.make_control(), detail.make_list_control()]
     names = [part for control in controls for part in control.path.split("/") if part.startswith(PROBE)]

@@ -62,7 +62,7 @@ def test_token_after_deadline_is_throttled_without_wait() -> None:
         limited.turn()
     before = limited.clock.now
     for _ in range(10):
-        with pytest.raises(Throttled, match="our own limit of calls is used up") as caught:
+        with pytest.raises(Throttled, match="our own rate limit is exceeded") as caught:
             limited.turn(0.01)
         assert caught.value.fault is Fault.LOCAL
     assert limited.clock.now == before
@@ -98,7 +98,7 @@ def test_back_off_beyond_deadline_is_reported_as_throttled_by_swr() -> None:
     """At once, and with that reason."""
     limited = Limited()
     limited.limiter.back_off(5.0)
-    with pytest.raises(Throttled, match="SWR asked for a pause") as caught:
+    with pytest.raises(Throttled, match="SWR requested a pause") as caught:
         limited.turn(1.0)
     assert caught.value.fault is Fault.REGISTRY
 
@@ -108,7 +108,7 @@ def test_back_off_that_leaves_too_little_time_for_call_is_not_waited_for() -> No
     limited = Limited()
     limited.limiter.back_off(5.0)
     pause = limited.limiter._backoff_until - limited.clock.now
-    with pytest.raises(Throttled, match="SWR asked for a pause"):
+    with pytest.raises(Throttled, match="SWR requested a pause"):
         limited.turn(pause * 1.1)
     assert limited.turn(pause * 1.2) == pytest.approx(pause)
 
@@ -118,7 +118,7 @@ def test_token_that_leaves_too_little_time_for_call_is_not_waited_for() -> None:
     limited = Limited()
     for _ in range(180):
         limited.turn()
-    with pytest.raises(Throttled, match="our own limit of calls is used up"):
+    with pytest.raises(Throttled, match="our own rate limit is exceeded"):
         limited.turn(1 / 45 * 1.1)
     assert limited.turn(1 / 45 * 1.2) == pytest.approx(1 / 45)
 
@@ -160,7 +160,7 @@ def test_reserved_token_is_waited_for_once() -> None:
 
 
 def test_unused_reservation_returns_its_token() -> None:
-    """Where there was no call after all, or SWR asked for a pause meanwhile."""
+    """Where there was no call after all, or SWR requested a pause meanwhile."""
     limited = Limited()
     for _ in range(180):
         limited.limiter.reserve()
@@ -169,7 +169,7 @@ def test_unused_reservation_returns_its_token() -> None:
     limited.limiter.reserve()
     limited.limiter.back_off(5.0)
     assert limited.limiter.is_backing_off
-    with pytest.raises(Throttled, match="SWR asked for a pause"):
+    with pytest.raises(Throttled, match="SWR requested a pause"):
         limited.limiter.wait(_Within(1.0), reserved=True)
     assert limited.limiter.has_token()
 
