@@ -45,7 +45,7 @@ class Deadline:
 
 
 Pause = Callable[[], None]
-"""Lets other work go on; called between small pieces of work."""
+"""Lets other work run; called between small pieces of work."""
 
 
 def no_pause() -> None:
@@ -53,11 +53,11 @@ def no_pause() -> None:
 
 
 PAUSE: Final = 0.001
-"""Seconds after a piece of large work in which other work goes on."""
+"""Seconds after a piece of large work in which other work runs."""
 
 
 class LargeWork:
-    """Runs one piece of large work at a time, and lets other work go on after each piece.
+    """Runs one piece of large work at a time, and lets other work run after each piece.
 
     One event loop runs everything. A hundred pieces of 10 ms that are all ready would delay a small review by
     a second; one at a time, they delay it by one piece.
@@ -74,7 +74,7 @@ class LargeWork:
 
     @staticmethod
     def pause() -> None:
-        """Let other work go on in the middle of a long piece."""
+        """Let other work run in the middle of a long piece."""
         time.sleep(PAUSE)
 
     @contextmanager
@@ -97,7 +97,7 @@ class LargeWork:
 class DeadlineExceeded(TimeoutError):
     """A block did not end by its deadline; see ``timeout_at``.
 
-    Subclasses OSError so that libraries close what they have open, as for a socket that timed out.
+    Subclasses OSError so that libraries close their sockets, as after a timeout of a socket.
     """
 
 

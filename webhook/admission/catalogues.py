@@ -2,7 +2,7 @@
 
 ``what`` and ``advice`` are keyed by finding or by ``finding/reason``; a test requires the same keys and
 placeholders in both languages. ``what`` is the problem, a clause that follows an image's name. ``advice`` is
-the remedy, a sentence. ``consequences`` are clauses that say what follows from a warning.
+the remedy, a sentence. ``consequences`` are clauses about the consequence of a warning.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def _read_start(beginning: bytes, unreadable: str) -> AdmissionRequest | None:
 
 
 def _read_broken(body: bytes, what: str, pause: Pause) -> AdmissionRequest:
-    """Decode the readable part of a body; ``what`` says what is wrong with the body."""
+    """Decode the readable part of a body; ``what`` is the problem of the body, a clause."""
     pause()
     request = read_beginning(body, f"it {what}")
     if request is None:

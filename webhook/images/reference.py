@@ -13,7 +13,7 @@ comment) with Docker's normalization. The kubelet, containerd and CRI-O apply bo
     tag        := [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
     digest     := "sha256:" [0-9a-f]{64}
 
-The first component is a domain when it holds a dot or a colon, or is ``localhost``.
+The first component is a domain if it contains a dot or a colon, or is ``localhost``.
 
 An image must be evaluated under the name that a node runs. This parser is therefore narrower than the
 grammar where a node could read a string differently. Such a string is denied:
@@ -215,6 +215,6 @@ def _check_characters(text: str) -> None:
     if not text.isascii():
         raise InvalidReferenceError("non-ascii", "an image reference has ASCII characters only")
     if not _WHITE_SPACE.isdisjoint(text):
-        raise InvalidReferenceError("whitespace", "an image reference holds no white space")
+        raise InvalidReferenceError("whitespace", "an image reference has no white space")
     if not text.isprintable():
-        raise InvalidReferenceError("control-character", "an image reference holds no control characters")
+        raise InvalidReferenceError("control-character", "an image reference has no control characters")

@@ -45,7 +45,7 @@ def read_document(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
         ConfigError: the file is not a YAML mapping, or too large.
     """
     if len(raw) > MAX_BYTES:
-        raise _whole_file(f"is larger than {MAX_BYTES // 1024} KiB: a ConfigMap holds no more")
+        raise _whole_file(f"is larger than {MAX_BYTES // 1024} KiB, the limit of a ConfigMap")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -126,7 +126,7 @@ class _Reader:
         return value
 
     def _mapping(self, start: Any, path: str, depth: int) -> dict[str, Any]:
-        self._refuse_tag(start, path)
+        self._reject_tag(start, path)
         mapping: dict[str, Any] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
@@ -141,7 +141,7 @@ class _Reader:
         return mapping
 
     def _sequence(self, start: Any, path: str, depth: int) -> list[Any]:
-        self._refuse_tag(start, path)
+        self._reject_tag(start, path)
         items: list[Any] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             items.append(self._value(event, join_path(path, len(items)), depth + 1))
@@ -153,7 +153,7 @@ class _Reader:
             self._add_problem(path, "has no value: write one, or remove the key")
             return None
         if event.tag not in (None, "!", _TEXT):
-            self._refuse_tag(event, path)
+            self._reject_tag(event, path)
         if event.tag is not None or not event.implicit[0]:
             return text
         if text in _BOOLEANS:
@@ -172,7 +172,7 @@ class _Reader:
         self._count(size, event)
         return value
 
-    def _refuse_tag(self, event: Any, path: str) -> None:
+    def _reject_tag(self, event: Any, path: str) -> None:
         if event.tag not in (None, "!", _TEXT):
             self._add_problem(path, f"the YAML tag {quote_key(event.tag)} is not used here: remove it")
 

@@ -130,7 +130,9 @@ def _split_url(text: str) -> str:
         raise ValueError(message)
     parts = urlsplit(text)
     if "@" in parts.netloc:
-        raise ValueError("a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY")
+        raise ValueError(
+            "a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY"
+        )
     host = parts.netloc.lower()
     if parts.scheme not in ("https", "http") or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(message)

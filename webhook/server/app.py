@@ -23,7 +23,7 @@ def create_app(
     render: Callable[[], bytes],
     record_error: Callable[[int], None],
     not_found: str = f"there is {_PATHS}",
-    wrong_method: str = "everything takes GET",
+    wrong_method: str = "every path takes GET",
 ) -> Flask:
     """Return an application for ``probes`` and the metrics that ``render`` returns.
 

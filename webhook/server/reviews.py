@@ -43,7 +43,7 @@ DEFAULT_TIMEOUT: Final = 10.0
 MAX_TIMEOUT: Final = 30.0
 """Seconds that a webhook may take: the default and the maximum of Kubernetes."""
 
-WRONG_METHOD: Final = "/validate takes POST, everything else GET"
+WRONG_METHOD: Final = "/validate takes POST, every other path GET"
 TOO_LARGE: Final = f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB"
 
 _TIMEOUT: Final = re.compile(r"(?:^|&)timeout=([0-9]{1,4})s(?:&|$)")

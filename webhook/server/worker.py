@@ -82,7 +82,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self._waiting: EvictionQueue[Connection] = EvictionQueue()
         self._pending_handshakes: EvictionQueue[Connection] = EvictionQueue()
         self._served: set[Connection] = set()
-        """Connections that hold a place. The pool also holds those not started yet and those aborted."""
+        """Connections that count in ``worker_connections``. The pool also has those that are not started yet
+        or are aborted."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
         self.service.scheduler.start()

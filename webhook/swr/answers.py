@@ -141,7 +141,7 @@ def read_listed_tag(
     items, marker = _read_items(response)
     records = {_to_record(item, query, now) for item in items if item.tag == query.tag}
     if len(records) > 1:
-        raise MalformedAnswer("SWR lists the tag more than once, and not alike")
+        raise MalformedAnswer("SWR lists the tag more than once, with different values")
     return next(iter(records), None), marker
 
 
@@ -192,7 +192,7 @@ def _next_marker(page: _Page) -> str | None:
         return None
     if isinstance(marker, str) and marker and page.has_more in (True, msgspec.UNSET):
         return marker
-    raise MalformedAnswer("SWR's list of tags does not say where it goes on")
+    raise MalformedAnswer("SWR's list of tags has no valid marker of the next page")
 
 
 def read_error(response: HttpResponse) -> TrustLookupError:
@@ -200,22 +200,22 @@ def read_error(response: HttpResponse) -> TrustLookupError:
     status = response.status
     codes = read_codes(response.body)
     numbers = _numbers(codes)
-    said = f"SWR answered {status}" + (f" {codes[0]}" if codes else "")
+    detail = f"SWR answered {status}" + (f" {codes[0]}" if codes else "")
     if (
         status == TOO_MANY_REQUESTS
         or not _GATEWAY_THROTTLED.isdisjoint(codes)
         or (status == FORBIDDEN and not THROTTLED_AS_403.isdisjoint(numbers))
     ):
-        return Throttled(said, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
+        return Throttled(detail, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
     if CROSS_ACCOUNT in numbers:
-        return Forbidden(f"{said}: another account's image")
+        return Forbidden(f"{detail}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
-        return Unauthorized(said + _hint_at_clock(response, codes))
+        return Unauthorized(detail + _hint_at_clock(response, codes))
     if status == FORBIDDEN:
-        return Forbidden(said)
+        return Forbidden(detail)
     if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:
-        return RegistryUnavailable(said, retry_after=read_retry_after(response))
-    return MalformedAnswer(said)
+        return RegistryUnavailable(detail, retry_after=read_retry_after(response))
+    return MalformedAnswer(detail)
 
 
 def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:

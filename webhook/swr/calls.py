@@ -129,7 +129,7 @@ class Calls:
         """Return the error as the registry's fault if control requests fail, too, otherwise as the image's.
 
         A control request is the call for one tag, or the call for a list if that failed or the first is not
-        offered. Two must fail: a single one fails now and then, and an author may retry until that happens.
+        offered. Two must fail: a single one may fail by chance, and an author may retry until that happens.
 
         Raises:
             TrustLookupError: there was no response to a control request.

@@ -244,7 +244,7 @@ class SwrClient:
             unanswered: LookupTimeout | None = None
             try:
                 if self._organizations.is_refused(organization, generation):
-                    raise Forbidden(f"SWR refused the credential for organization {organization} just now")
+                    raise Forbidden(f"SWR recently refused the credential for organization {organization}")
                 response = self._calls.send(authorized, generation, deadline, call_limiter)
                 refused = is_unauthorized(response)
                 if refused:
@@ -309,8 +309,8 @@ class SwrClient:
                 self._organizations.record_refusal(organization, generation)
         finally:
             self._organizations.checking.release()
-        said = read_error(response)
-        raise Forbidden(f"{said} about organization {organization} and accepts the credential for others")
+        error = read_error(response)
+        raise Forbidden(f"{error} about organization {organization} and accepts the credential for others")
 
 
 def _undecided(response: HttpResponse) -> Unauthorized:

@@ -99,7 +99,7 @@ class Connector:
         return sorted(alternating, key=lambda address: max(failed_at[address], oldest))
 
     def record_failure(self, endpoint: Endpoint, *, dead: bool = False) -> None:
-        """Record that an address failed, so that it is tried last for a while.
+        """Record that an address failed, so that it is tried last for ``AVOIDED_SECONDS``.
 
         ``dead`` means that it does not acknowledge packets; see ``is_dead``.
         """

@@ -1,6 +1,6 @@
 """Cache of trust records, bounded by number and age.
 
-Records that this process fetched are fresh for a while and may be served stale for longer. Records that other
+Records that this process fetched are first fresh and may later be served stale. Records that other
 replicas fetched are only ever served stale.
 
 Not thread-safe: even reading reorders a cachetools cache. ``TrustLookup`` holds a lock around it.

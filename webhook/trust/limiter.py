@@ -74,7 +74,7 @@ class RateLimiter:
                 if reserved:
                     bucket.cancel()
                 blocked = now < self._blocked_until
-                detail = "SWR has blocked the account for a while" if blocked else "SWR requested a pause"
+                detail = "SWR has blocked the account" if blocked else "SWR requested a pause"
                 raise Throttled(detail, retry_after=back_off, fault=Fault.REGISTRY)
             own = 0.0 if reserved else bucket.take(now)
             delay = max(back_off, own)

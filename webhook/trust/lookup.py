@@ -24,7 +24,7 @@ from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 YIELD_SECONDS: Final = 0.001
-"""Pause between two steps of long work, so that other work goes on."""
+"""Pause between two steps of long work, so that other work runs."""
 
 
 class Origin(StrEnum):
@@ -272,7 +272,7 @@ class TrustLookup:
         """Return why a lookup had not ended by the deadline of one request.
 
         It is never the registry's fault. The author of a Pod chooses when a request comes, how long it may
-        wait and what is queued before it. Only the call itself can tell that SWR does not respond.
+        wait and what is queued before it. Only the call itself can show that SWR does not respond.
         """
         if pending.started:
             return LookupTimeout("SWR had not answered by the deadline of this review", fault=Fault.LOCAL)

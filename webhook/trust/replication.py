@@ -51,7 +51,7 @@ def resolve_conflict(one: TrustEntry | None, other: TrustEntry) -> TrustEntry:
 class Merger:
     """Merges the stored entries with those of this process.
 
-    ``pause`` is called after each batch, so that other work goes on.
+    ``pause`` is called after each batch, so that other work runs.
     """
 
     def __init__(

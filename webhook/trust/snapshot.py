@@ -38,7 +38,7 @@ def sign(
 ) -> tuple[bytes, int]:
     """Return the first entries that fit into ``MAX_BYTES`` as signed bytes, and their number.
 
-    ``pause`` is called after each frame, so that other work goes on.
+    ``pause`` is called after each frame, so that other work runs.
     """
     count = 0
     frames: list[bytes] = []
@@ -88,10 +88,10 @@ def _split(body: bytes) -> Iterator[bytes]:
     while at < len(body):
         start = at + _LENGTH.size
         if start > len(body):
-            raise SnapshotError("malformed", "its last frame is cut off")
+            raise SnapshotError("malformed", "its last frame is incomplete")
         at = start + _LENGTH.unpack_from(body, at)[0]
         if at > len(body):
-            raise SnapshotError("malformed", "its last frame is cut off")
+            raise SnapshotError("malformed", "its last frame is incomplete")
         yield body[start:at]
 
 

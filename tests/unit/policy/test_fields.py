@@ -72,7 +72,7 @@ REFUSED = [
         "registries",
         "endpoint",
         "https://user:secret@swr-api.example.com",
-        "a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY",
+        "a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY",
     ),
     (
         "registries",

@@ -89,7 +89,7 @@ sk: x
         "registries[0].endpoint: plain http would reveal the credential to the network: write https",
         "registries[0].alias: there is no such key, did you mean aliases?",
         "mode: write enforce, warn or audit",
-        "rules[0].images[0]: a wildcard cannot stand alone: write a host and a path, or ** for every image",
+        "rules[0].images[0]: a wildcard host needs a path: write a host and a path, or ** for every image",
         "cache.trusted: write a duration with its unit, such as 30s, 10m, 12h or 1h30m",
         "cache.refused: write a duration from 1s to 5m",
         "sk: a secret does not belong in this file: name a file that holds it, or use the environment",
@@ -261,13 +261,15 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "an endpoint with a password",
         START + TOKEN + E.replace("https://e", "https://u:p@e"),
         [
-            "registries[0].endpoint: a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY"
+            "registries[0].endpoint: a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY"
         ],
     ),
     (
         "a proxy with a password",
         MINIMAL.replace("cn-north-4", "cn-north-4, proxy: 'http://u:p@p:1'"),
-        ["registries[0].proxy: a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY"],
+        [
+            "registries[0].proxy: a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY"
+        ],
     ),
     (
         "a relative file",
@@ -343,7 +345,7 @@ def test_yaml_alias_bomb_is_rejected() -> None:
 def test_file_larger_than_config_map_is_rejected() -> None:
     """Nothing larger can come from a cluster."""
     assert problems(b"#" * (1024 * 1024 + 1)) == [
-        "the file is larger than 1024 KiB: a ConfigMap holds no more"
+        "the file is larger than 1024 KiB, the limit of a ConfigMap"
     ]
 
 

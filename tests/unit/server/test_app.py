@@ -162,11 +162,11 @@ def test_json_media_type_is_accepted_in_any_spelling(content_type: str) -> None:
 
 
 BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
-    ("GET", "/validate", b"", {}, 405, "/validate takes POST, everything else GET"),
-    ("PUT", "/validate", b"{}", JSON, 405, "/validate takes POST, everything else GET"),
-    ("DELETE", "/validate", b"", {}, 405, "/validate takes POST, everything else GET"),
-    ("POST", "/healthz", b"", {}, 405, "/validate takes POST, everything else GET"),
-    ("POST", "/metrics", b"", {}, 405, "/validate takes POST, everything else GET"),
+    ("GET", "/validate", b"", {}, 405, "/validate takes POST, every other path GET"),
+    ("PUT", "/validate", b"{}", JSON, 405, "/validate takes POST, every other path GET"),
+    ("DELETE", "/validate", b"", {}, 405, "/validate takes POST, every other path GET"),
+    ("POST", "/healthz", b"", {}, 405, "/validate takes POST, every other path GET"),
+    ("POST", "/metrics", b"", {}, 405, "/validate takes POST, every other path GET"),
     ("GET", "/", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
     ("POST", "/validate/", b"{}", JSON, 404, "there is /validate, /healthz, /readyz and /metrics"),
     ("GET", "/../etc/passwd", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),

@@ -422,7 +422,7 @@ def test_organization_with_401_is_not_requested_again_at_once() -> None:
     ask("foreign")
     transport.asked.clear()
     assert ask("foreign") == (
-        "forbidden, image: SWR refused the credential for organization foreign just now"
+        "forbidden, image: SWR recently refused the credential for organization foreign"
     )
     assert transport.asked == []
 

@@ -180,12 +180,12 @@ UNPROVEN: dict[str, tuple[list[Reply], str]] = {
     ),
     "no marker": (
         [respond(200, {"tags": [], "has_more": True})],
-        "SWR's list of tags does not say where it goes on",
+        "SWR's list of tags has no valid marker of the next page",
     ),
     "no list": ([respond(200, b"<html>")], "SWR answered 200 without a list of tags"),
     "two minds": (
         [listed(TAG, {**TAG, "is_trusted": False})],
-        "SWR lists the tag more than once, and not alike",
+        "SWR lists the tag more than once, with different values",
     ),
     "another image": (
         [listed({**TAG, "path": f"{NAME}/evil/web:1.0"})],

@@ -563,7 +563,7 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
     asked.lookup.configure(asked.settings, LookupSettings(retries=0, calls_per_second=10))
     (answer,) = asked.look_up(question("shop/api:1", project_id="p2"))
     assert isinstance(answer, Failed)
-    assert str(answer.failure) == "SWR has blocked the account for a while"
+    assert str(answer.failure) == "SWR has blocked the account"
     assert asked.source.asked == [IMAGE] * 2
     assert asked.one("shop/db:1", credentials=other) == "unknown: throttled"
     assert asked.source.asked == [IMAGE] * 2 + ["shop/db:1"]
