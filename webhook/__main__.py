@@ -1,4 +1,4 @@
-"""Entry point of the program, by ``swr-trust``, ``python -m webhook`` or the image's command.
+"""Entry point of ``swr-trust``, ``python -m webhook`` and the image's command.
 
 Every command runs on the patched standard library (``webhook.patching``, docs/decisions/0018). Nothing else
 of the product is imported before ``main`` has patched it.

@@ -1,4 +1,4 @@
-"""Pauses between attempts that fail, the longer the more of them."""
+"""Exponential back-off: pauses between failed attempts."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Backoff:
 
 
 def jittered(seconds: float) -> float:
-    """Return up to a quarter less, so that replicas do not act in step."""
+    """Return up to a quarter less, so that replicas do not act at the same time."""
     return seconds * random.uniform(*JITTER)  # noqa: S311 - jitter

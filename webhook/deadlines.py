@@ -45,7 +45,7 @@ class Deadline:
 
 
 Pause = Callable[[], None]
-"""Lets other work go on; called between small pieces of work."""
+"""Lets other work run; called between small pieces of work."""
 
 
 def no_pause() -> None:
@@ -53,40 +53,40 @@ def no_pause() -> None:
 
 
 PAUSE: Final = 0.001
-"""Seconds after a piece of large work in which other work goes on."""
+"""Seconds after a piece of large work in which other work runs."""
 
 
 class LargeWork:
-    """Runs one piece of large work at a time, and lets other work go on after each piece.
+    """Runs one piece of large work at a time, and lets other work run after each piece.
 
     One event loop runs everything. A hundred pieces of 10 ms that are all ready would delay a small review by
     a second; one at a time, they delay it by one piece.
     """
 
-    def __init__(self, take_turn: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, checkpoint: Callable[[], None] = lambda: None) -> None:
         """Create one for the process.
 
-        ``take_turn`` yields to work that has waited longer, because many may miss their deadlines at the same
-        moment.
+        ``checkpoint`` yields to work that has waited longer, because many pieces may miss their deadlines at
+        the same moment.
         """
-        self._take_turn = take_turn
+        self._checkpoint = checkpoint
         self._running = threading.BoundedSemaphore(1)
 
     @staticmethod
     def pause() -> None:
-        """Let other work go on in the middle of a long piece."""
+        """Let other work run in the middle of a long piece."""
         time.sleep(PAUSE)
 
     @contextmanager
     def piece(self, deadline: Deadline) -> Iterator[bool]:
         """Wait until the piece may run; yield whether that was before the deadline.
 
-        After the deadline the block runs, too, in turn, because the caller has to respond.
+        After the deadline the block runs, too, after a checkpoint, because the caller must respond.
         """
         granted = self._running.acquire(timeout=deadline.remaining())
         try:
             if not granted:
-                self._take_turn()
+                self._checkpoint()
             yield granted
         finally:
             if granted:
@@ -97,7 +97,7 @@ class LargeWork:
 class DeadlineExceeded(TimeoutError):
     """A block did not end by its deadline; see ``timeout_at``.
 
-    Subclasses OSError so that libraries close what they have open, as for a socket that timed out.
+    Subclasses OSError so that libraries close their sockets, as after a timeout of a socket.
     """
 
 
@@ -123,7 +123,7 @@ def timeout_at(deadline: Deadline) -> Iterator[None]:
 
 
 def new_event() -> threading.Event:
-    """Return a new event, of the class that ``threading`` holds now and not when a module was imported."""
+    """Return a new event of the current class of ``threading``, not the one at the import of a module."""
     return threading.Event()
 
 

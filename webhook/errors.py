@@ -41,8 +41,8 @@ class WebhookError(Exception):
 class Problem:
     """One problem of a configuration file.
 
-    ``path`` is its place, such as ``registries[0].region``, empty for the whole file. ``message`` says what
-    is wrong and what to do, in one sentence without a full stop.
+    ``path`` is its place, such as ``registries[0].region``, empty for the whole file. ``message`` is the
+    problem and the remedy, in one sentence without a full stop.
     """
 
     path: str
@@ -85,7 +85,7 @@ class InvalidReferenceError(WebhookError):
 
 
 class InvalidPatternError(WebhookError):
-    """A string is not an image pattern; the text says what is wrong and what to write instead."""
+    """A string is not an image pattern; the text has the problem and the remedy."""
 
 
 class Fault(StrEnum):
@@ -263,7 +263,7 @@ class SnapshotError(WebhookError):
 
 
 class ClusterError(WebhookError):
-    """The Kubernetes API refused a call or did not respond; the text says which and why.
+    """The Kubernetes API refused a call or did not respond; the text has the call and the cause.
 
     ``status`` is the HTTP status, 0 if there was no response.
     """

@@ -1,4 +1,4 @@
-"""Whether files have changed, by what their paths lead to.
+"""Detects changes of files by inode, size and modification time.
 
 A ConfigMap or Secret volume replaces its files by a symbolic link on the way to them.
 """
@@ -29,7 +29,7 @@ class FileWatcher:
     def has_changed(self) -> bool:
         """Whether a file has changed since the last call.
 
-        Call it before reading the files: what changes meanwhile is seen by the next call.
+        Call it before reading the files: the next call then detects changes that happen while they are read.
         """
         before, self._seen = self._seen, self._read()
         return self._seen != before

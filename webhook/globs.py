@@ -15,8 +15,8 @@ WILDCARD: Final = "*"
 def matches_glob(glob: str, text: str) -> bool:
     """Return whether ``glob`` matches the whole of ``text``.
 
-    ``text`` may itself be a glob: if it matches, everything that it stands for matches, too,
-    because only a ``*`` of ``glob`` can have taken a ``*`` of ``text``.
+    ``text`` may itself be a glob. If it matches, all texts that it matches do, too, because only a ``*`` of
+    ``glob`` can match a ``*`` of ``text``.
     """
     first, *rest = glob.split(WILDCARD)
     if not rest:

@@ -1,4 +1,4 @@
-"""gevent's patch of the standard library, made before anything of the product is imported.
+"""gevent's patch of the standard library, made before other modules of the product are imported.
 
 A module that was imported before the patch may keep an original, for example ``time.sleep`` as the default
 value of an argument. Such a call blocks the loop, and with it every request in progress. Therefore the

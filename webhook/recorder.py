@@ -1,4 +1,4 @@
-"""The interface through which all parts of the product report metrics."""
+"""Interface for metrics: the events that the parts of the product report."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Recorder:
     def policy_rejected(self) -> None:
         """Record that a changed policy file cannot be used."""
 
-    def exemptions_ending(self, soon: int, ended: int) -> None:
+    def exemptions_expiring(self, soon: int, ended: int) -> None:
         """Record how many exemptions end within 14 days, and how many have ended."""
 
     def certificate_loaded(self, not_after: float) -> None:
@@ -81,4 +81,4 @@ class Recorder:
         """Count a stored snapshot that was ignored; ``SnapshotError`` has the reasons."""
 
     def snapshot_seen(self, images: int, at: float) -> None:
-        """Record that at ``at`` so many images were known to be stored."""
+        """Record the number of stored images, as read or written at ``at``."""

@@ -1,10 +1,10 @@
 """The regions of Huawei Cloud and the hosts of SWR, IAM and STS in each.
 
-Sources: for the API endpoints, the region table of Huawei's SDK (huaweicloudsdkswr 3.1.219,
-swr/v2/region/swr_region.py). For the registry hosts, SWR User Guide, pushing an image. For IAM and STS,
-huaweicloudsdkcore 3.1.219, auth/endpoint.py. The SDK lists IAM for 27 and STS for 12 of these
-regions, all of the form used here; the others are assumed to have the same form. For a region that is missing
-here, or has other hosts, the configuration names hosts, endpoint and iamEndpoint.
+Sources: the API endpoints are those of Huawei's SDK (huaweicloudsdkswr 3.1.219, swr/v2/region/swr_region.py).
+The registry hosts are those of the SWR User Guide, pushing an image. IAM and STS are from huaweicloudsdkcore
+3.1.219, auth/endpoint.py. The SDK lists IAM for 27 and STS for 12 of these regions, all of the form used
+here; the others are assumed to have the same form. For a region that is missing here, or has other hosts, the
+configuration must name hosts, endpoint and iamEndpoint.
 """
 
 from __future__ import annotations

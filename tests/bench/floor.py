@@ -96,7 +96,7 @@ def _serve_ours(options: argparse.Namespace) -> None:
     silent: Any = SimpleNamespace(
         certificate_loaded=lambda not_after: None,
         certificate_rejected=lambda: None,
-        connection_cut=lambda stage: None,
+        connection_aborted=lambda stage: None,
         load=SimpleNamespace(watch_bodies=lambda held: None),
     )
 

@@ -17,8 +17,8 @@ T_PLACES: Final = "tests/http/test_connection_limits.py"
 
 _ANY_HALVES: Final = (
     WORKER,
-    "if len(self._halves) > self.worker_connections * HALVES:",
-    "if not self._halves:",
+    "if len(self._pending_handshakes) > self.worker_connections * MAX_PENDING_HANDSHAKES:",
+    "if not self._pending_handshakes:",
 )
 _ANY_BUFFERS: Final = (WORKER, "listener.setsockopt(socket.SOL_SOCKET, buffer, BUFFER)", "pass")
 
@@ -113,7 +113,7 @@ CONNECTION_FAULTS: Final = (
         f"{T_PLACES}::test_unread_response_does_not_hold_body_budget",
         (
             WORKER,
-            "lease.release()  # whoever reads no answer would keep the room of a body that is gone",
+            "lease.release()  # before the answer is sent, which the client may not read",
             "pass",
         ),
     ),
@@ -133,7 +133,7 @@ CONNECTION_FAULTS: Final = (
         "tests/unit/server/test_body_budget.py::test_partly_received_bodies_do_not_deadlock",
         (
             "webhook/server/body_budget.py",
-            "if waited >= PART_WAIT and self._is_in_the_way(lease):",
+            "if waited >= PART_WAIT and self._blocks_older(lease):",
             "if False:",
         ),
     ),

@@ -369,7 +369,7 @@ MISTAKES: Final = (
         f"{T_CLIENT}::test_digest_is_trusted_if_all_its_tags_are",
         (
             CLIENT,
-            "trusted = all(fact.trusted for fact in holders)",
+            "trusted = all(tag.trusted for tag in holders)",
             "trusted = any(entry.trusted for entry in holders)",
         ),
     ),
@@ -816,7 +816,7 @@ MISTAKES: Final = (
         f"{FUZZ_ANSWERS}::test_digest_is_trusted_only_by_complete_list",
         (
             CLIENT,
-            "trusted = all(fact.trusted for fact in holders)",
+            "trusted = all(tag.trusted for tag in holders)",
             "trusted = any(entry.trusted for entry in holders)",
         ),
     ),
@@ -914,19 +914,23 @@ MISTAKES: Final = (
             "            if had_trust:\n                self._tombstones[key] = record.fetched_at\n",
             "",
         ),
-        (CACHE, "            self._tombstones[key] = heard\n", ""),
+        (CACHE, "            self._tombstones[key] = last_refusal\n", ""),
     ),
     mistake(
         "T53",
         "older trust of another replica undoes a refusal",
         f"{T_KEPT}::test_refusal_wins_over_older_trust_written_later",
-        (CACHE, "if heard >= entry.at - MAX_CLOCK_SKEW:", "if heard >= entry.at + 1e9:"),
+        (CACHE, "if last_refusal >= entry.at - MAX_CLOCK_SKEW:", "if last_refusal >= entry.at + 1e9:"),
     ),
     mistake(
         "T53",
         "a refusal that revoked trust is evicted by a flood of others",
         f"{T_CACHE}::test_refusals_beyond_limit_do_not_evict_tombstones",
-        (CACHE, "heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)", "heard = refused_at"),
+        (
+            CACHE,
+            "last_refusal = max(_peek(self._tombstones, key) or -math.inf, refused_at)",
+            "last_refusal = refused_at",
+        ),
     ),
     mistake(
         "T53",

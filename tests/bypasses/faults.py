@@ -28,7 +28,7 @@ _SLEEPS: Final = (
     "sleep: Callable[[float], None] | None = None,",
     "sleep: Callable[[float], None] | None = time.sleep,",
 )
-_SILENT: Final = (CONNECTIONS, "if self._silent > MAX_SILENT_RECORDS:", "if self._silent < 0:")
+_SILENT: Final = (CONNECTIONS, "if self._empty_records > MAX_EMPTY_RECORDS:", "if self._empty_records < 0:")
 _IMPORTS_FIRST: Final = (
     (
         START,
@@ -127,8 +127,8 @@ FAULTS: Final = (
         "tests/unit/server/test_app.py::test_truncated_body_is_denied_with_uid",
         (
             "webhook/server/reviews.py",
-            "    if is_cut:\n        review = read_beginning(body, BUSY)\n",
-            "    if is_cut:\n        review = None\n",
+            "    if is_truncated:\n        review = read_beginning(body, BUSY)\n",
+            "    if is_truncated:\n        review = None\n",
         ),
     ),
     mistake(
@@ -211,7 +211,11 @@ FAULTS: Final = (
         "C2",
         "the same for the user",
         "tests/unit/admission/test_validator.py::test_long_strings_are_not_kept_while_review_waits",
-        ("webhook/admission/request.py", "cut(self.user_info.username, MAX_TEXT)", "self.user_info.username"),
+        (
+            "webhook/admission/request.py",
+            "truncate(self.user_info.username, MAX_TEXT)",
+            "self.user_info.username",
+        ),
     ),
     mistake(
         "C1",
@@ -266,8 +270,8 @@ FAULTS: Final = (
         "tests/unit/server/test_app.py::test_large_body_read_yields_to_loop",
         (
             "webhook/server/reviews.py",
-            "is_cut=is_cut, pause=self._large_work.pause)",
-            "is_cut=is_cut, pause=no_pause)",
+            "is_truncated=is_truncated, pause=self._large_work.pause)",
+            "is_truncated=is_truncated, pause=no_pause)",
         ),
     ),
     mistake(
@@ -315,7 +319,7 @@ FAULTS: Final = (
         "TLS records without data neither count nor yield",
         f"{T_RECORDS}::test_endless_tls_key_updates_do_not_stall_loop",
         _SILENT,
-        (CONNECTIONS, "if now - self._turn_began > MAX_BUSY_SECONDS:", "if now < 0:"),
+        (CONNECTIONS, "if now - self._busy_since > MAX_BUSY_SECONDS:", "if now < 0:"),
     ),
     mistake(
         "C1",
@@ -327,7 +331,11 @@ FAULTS: Final = (
         "C1",
         "few TLS records without data are allowed for all requests of a connection",
         f"{T_RECORDS}::test_client_with_occasional_key_updates_is_served",
-        (CONNECTIONS, "        self.idle = True\n        self._silent = 0\n", "        self.idle = True\n"),
+        (
+            CONNECTIONS,
+            "        self.idle = True\n        self._empty_records = 0\n",
+            "        self.idle = True\n",
+        ),
     ),
     mistake(
         "C1",
@@ -397,7 +405,7 @@ FAULTS: Final = (
         "C3",
         "a review that is woken runs at once",
         f"{T_SCHEDULER}::test_woken_review_takes_turn_without_lock",
-        (LOOKUP, "        self._take_turn()\n", ""),
+        (LOOKUP, "        self._checkpoint()\n", ""),
     ),
     mistake(
         "C3",
@@ -418,8 +426,8 @@ FAULTS: Final = (
         "tests/unit/server/test_connections.py::test_handshake_does_not_start_before_its_turn",
         (
             CONNECTIONS,
-            "                take_turn()\n",
-            "                self._try_handshake()\n                take_turn()\n",
+            "                checkpoint()\n",
+            "                self._try_handshake()\n                checkpoint()\n",
         ),
     ),
     mistake(
@@ -438,8 +446,8 @@ FAULTS: Final = (
         "tests/unit/server/test_connections.py::test_handshake_timed_out_in_queue_does_not_start",
         (
             CONNECTIONS,
-            "                take_turn()\n                self._left()\n",
-            "                take_turn()\n",
+            "                checkpoint()\n                self._left()\n",
+            "                checkpoint()\n",
         ),
     ),
     mistake(

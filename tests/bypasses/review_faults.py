@@ -29,13 +29,13 @@ REVIEW_FAULTS: Final = (
         "C3",
         "a review that never ran is denied without waiting its turn",
         "tests/unit/server/test_scheduler.py::test_simultaneous_timeouts_of_large_work_are_spread_over_passes",
-        (DEADLINES, "                self._take_turn()\n", "                pass\n"),
+        (DEADLINES, "                self._checkpoint()\n", "                pass\n"),
     ),
     mistake(
         "C3",
         "the same, detected by the loop of the process",
         "tests/http/test_bodies.py::test_burst_of_expired_reviews_does_not_stall_loop",
-        (PROCESS, "LargeWork(take_turn)", "LargeWork()"),
+        (PROCESS, "LargeWork(checkpoint)", "LargeWork()"),
     ),
     mistake(
         "C3",
@@ -86,8 +86,8 @@ REVIEW_FAULTS: Final = (
         T_REQUEST,
         (
             REQUEST,
-            "[_cut_owner(owner)] if owner is not None else []",
-            "[_cut_owner(one) for one in meta.owner_references if one.controller]",
+            "[_shorten_owner(owner)] if owner is not None else []",
+            "[_shorten_owner(one) for one in meta.owner_references if one.controller]",
         ),
     ),
     mistake(
@@ -100,19 +100,19 @@ REVIEW_FAULTS: Final = (
         "C2",
         "invalid characters are removed from an image",
         f"{T_EXTRACTION}::test_overlong_image_is_shortened_to_identifiable_part",
-        (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+        (EXTRACTION, "image[:half] + ELLIPSIS + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C2",
         "the same, found without a table",
         f"{T_EXTRACTION}::test_shortening_does_not_create_valid_reference",
-        (EXTRACTION, "image[:half] + CUT + image[-half:]", "image[:half] + image[-half:]"),
+        (EXTRACTION, "image[:half] + ELLIPSIS + image[-half:]", "image[:half] + image[-half:]"),
     ),
     mistake(
         "C3",
         "all abandoned lookups are ended without a yield",
         T_LOST,
-        (LANE, "with self._ending.piece(Deadline.after(self.settings.timeout)):", "if turn:"),
+        (LANE, "with self._abandoning.piece(Deadline.after(self.settings.timeout)):", "if turn:"),
     ),
     mistake(
         "C3",

@@ -98,7 +98,7 @@ LATE = "did not answer in time"
 BROKE = "the connection broke"
 FLOODS = [
     ("huge", {}, "malformed", "the answer is larger than 262144 bytes"),
-    ("gzip", {}, "malformed", "the answer is compressed although that was not asked for"),
+    ("gzip", {}, "malformed", "the answer is compressed although the request does not allow it"),
     ("trickle-body", {"latency": 0.05}, "timeout", LATE),
     ("trickle-headers", {"latency": 0.05}, "timeout", LATE),
     ("hang", {}, "timeout", LATE),

@@ -14,7 +14,7 @@ GUARD: Final = "webhook/swr/credentials/guard.py"
 LANE: Final = "webhook/trust/registry_queue.py"
 SILENCE: Final = "webhook/swr/silence.py"
 TRANSPORT: Final = "webhook/swr/transport.py"
-REQUESTS_PER_YIELD: Final = "webhook/trust/reservation.py"
+RESERVATION: Final = "webhook/trust/reservation.py"
 
 T_AUTHOR: Final = "tests/simulation/test_author.py"
 T_CREDENTIALS: Final = "tests/unit/swr/test_credentials.py"
@@ -63,8 +63,8 @@ TRUST_FAULTS: Final = (
         f"{T_LOOKUP}::test_review_deadline_does_not_serve_stale_trust",
         (
             LOOKUP,
-            '"SWR had not answered when the time of this review was over", fault=Fault.LOCAL',
-            '"SWR had not answered when the time of this review was over", fault=Fault.REGISTRY',
+            '"SWR had not answered by the deadline of this review", fault=Fault.LOCAL',
+            '"SWR had not answered by the deadline of this review", fault=Fault.REGISTRY',
         ),
     ),
     mistake(
@@ -73,8 +73,8 @@ TRUST_FAULTS: Final = (
         f"{T_AUTHOR}::test_author_cannot_get_untrusted_image_admitted",
         (
             LOOKUP,
-            '"SWR had not answered when the time of this review was over", fault=Fault.LOCAL',
-            '"SWR had not answered when the time of this review was over", fault=Fault.REGISTRY',
+            '"SWR had not answered by the deadline of this review", fault=Fault.LOCAL',
+            '"SWR had not answered by the deadline of this review", fault=Fault.REGISTRY',
         ),
     ),
     mistake(
@@ -83,8 +83,8 @@ TRUST_FAULTS: Final = (
         f"{T_LOOKUP}::test_queued_lookup_does_not_serve_stale_trust",
         (
             LOOKUP,
-            '"the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL',
-            '"the lookup was still in the queue when the time of this review was over", fault=Fault.REGISTRY',
+            '"the lookup was still queued at the deadline of this review", fault=Fault.LOCAL',
+            '"the lookup was still queued at the deadline of this review", fault=Fault.REGISTRY',
         ),
     ),
     mistake(
@@ -109,15 +109,15 @@ TRUST_FAULTS: Final = (
         "B1",
         "a call counts although little of its time was left",
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
-        (REQUESTS_PER_YIELD, "if left < self._timeout * (1 - MAX_LOST):", "if left < 0:"),
+        (RESERVATION, "if left < self._timeout * (1 - MAX_SPENT):", "if left < 0:"),
     ),
     mistake(
         "B1",
-        "a call counts although this process was stalled",
+        "a call counts although the event loop was blocked",
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
         (
-            REQUESTS_PER_YIELD,
-            "elif self._lateness() - late > self._timeout * MAX_HELD_UP:",
+            RESERVATION,
+            "elif self._lateness() - late > self._timeout * MAX_BLOCKED:",
             "elif self._lateness() < 0:",
         ),
     ),
@@ -159,7 +159,7 @@ TRUST_FAULTS: Final = (
         "B4",
         "an answer does not end an outage if its lookup fails",
         f"{T_LOOKUP}::test_answer_closes_breaker_even_if_lookup_fails",
-        (REQUESTS_PER_YIELD, "        self._breaker.succeed()\n", "        pass\n"),
+        (RESERVATION, "        self._breaker.succeed()\n", "        pass\n"),
     ),
     mistake(
         "B4",
@@ -178,7 +178,7 @@ TRUST_FAULTS: Final = (
         "B1",
         "the cache is not read again after a wait",
         f"{T_LOOKUP}::test_cached_record_is_checked_again_after_wait",
-        (LOOKUP, "self._look_again(requests, found) if waiting else found", "found"),
+        (LOOKUP, "self._drop_outdated(requests, found) if waiting else found", "found"),
     ),
     mistake(
         "B6",
@@ -271,7 +271,7 @@ TRUST_FAULTS: Final = (
         ),
         (
             SILENCE,
-            "self._heard_at, self._tried = time.monotonic(), 0\n            self._unanswered.clear()\n",
+            "self._responded_at, self._tried = time.monotonic(), 0\n            self._unanswered.clear()\n",
             "pass\n",
         ),
     ),
@@ -417,7 +417,7 @@ TRUST_FAULTS: Final = (
         f"{T_CLIENT}::test_record_time_is_that_of_request",
         (
             CLIENT,
-            "record = read_tag(response, query, asked_at)",
+            "record = read_tag(response, query, sent_at)",
             "record = read_tag(response, query, self._clock())",
         ),
     ),

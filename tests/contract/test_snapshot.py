@@ -306,7 +306,7 @@ def test_invalid_snapshot_is_ignored_and_replaced(
     assert one.rejections() == [reason]
     assert "the stored snapshot is ignored and will be replaced: it" in caplog.text
     assert one.look_up() == "unknown: unavailable"
-    assert one.snapshot.settled
+    assert one.snapshot.loading_ended
     one.look_up(API)
     assert one.check() == "written"
     assert list(stored(secret)) == [API]
@@ -446,12 +446,12 @@ def test_slow_snapshot_does_not_block_readiness(monkeypatch: pytest.MonkeyPatch)
     api.put(f"{SECRETS}/slow", {"metadata": {"name": "slow"}})
     one = Replica(SharedSecret(api, NAMESPACE, "slow"), {WEB: TRUSTED})
     one.look_up()
-    assert not one.snapshot.settled
+    assert not one.snapshot.loading_ended
     stop = threading.Event()
     thread = spawn(lambda: one.snapshot.run(stop), "snapshot")
     eventually(lambda: api.calls)
-    assert not one.snapshot.settled
-    eventually(lambda: one.snapshot.settled)
+    assert not one.snapshot.loading_ended
+    eventually(lambda: one.snapshot.loading_ended)
     assert one.look_up() == "trusted from cache"
     api.go.set()
     eventually(lambda: one.notes.named("snapshot_seen"))
@@ -468,7 +468,7 @@ def test_stopping_replica_writes_snapshot() -> None:
     one = Replica(secret, {WEB: TRUSTED})
     stop = threading.Event()
     thread = spawn(lambda: one.snapshot.run(stop), "snapshot")
-    eventually(lambda: one.snapshot.settled)
+    eventually(lambda: one.snapshot.loading_ended)
     one.look_up()
     stop.set()
     thread.join(10)

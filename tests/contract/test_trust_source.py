@@ -241,9 +241,9 @@ def test_call_rejected_by_limiter_is_not_made(world: SwrEnvironment) -> None:
     """The exception of the limiter is the failure."""
 
     def full(deadline: Deadline) -> None:
-        raise Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
+        raise Throttled("our own rate limit is exceeded", fault=Fault.LOCAL)
 
-    with pytest.raises(Throttled, match="our own limit of calls is used up"):
+    with pytest.raises(Throttled, match="our own rate limit is exceeded"):
         world.source.fetch(tag(world), Deadline.after(10), Turns(full))
     assert world.calls == 0
 

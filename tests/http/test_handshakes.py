@@ -16,7 +16,7 @@ from tests.http.wire import connect
 from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.gunicorn_server import CONNECTIONS
-from webhook.server.worker import HALVES
+from webhook.server.worker import MAX_PENDING_HANDSHAKES
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ CROWD: Final = 1200
 HELD: Final = 160 / 1024
 """Mebibytes for partial certificates."""
 
-MOST: Final = CONNECTIONS * HALVES * HELD * 1.3
+MOST: Final = CONNECTIONS * MAX_PENDING_HANDSHAKES * HELD * 1.3
 
 HALF: Final = b"\x16\3\3\0\4\x0b" + (100 * 1024).to_bytes(3)
 """The beginning of a certificate with the greatest length for which OpenSSL allocates memory."""
@@ -59,7 +59,7 @@ def test_partial_handshakes_stay_within_memory_limit(emulator: Emulator, tmp_pat
         before = read_process_stats(worker).resident
         with ThreadPoolExecutor(8) as threads:
             opened = list(threads.map(lambda _: send_partial_handshake(server, hello), range(CROWD)))
-        cut = CROWD - CONNECTIONS * HALVES
+        cut = CROWD - CONNECTIONS * MAX_PENDING_HANDSHAKES
         assert wait_until(lambda: server.metric("swr_trust_connections_cut_total", stage="full") >= cut)
         assert read_process_stats(worker).resident - before < MOST
         for connection in opened:

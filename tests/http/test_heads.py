@@ -35,7 +35,7 @@ def head(fields: int, size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("part", "is_cut"),
+    ("part", "is_closed"),
     [
         (head(46, 8180), True),
         (head(MAX_FIELDS - 2, MAX_FIELD), True),
@@ -44,7 +44,7 @@ def head(fields: int, size: int) -> bytes:
     ids=["long fields", "the most fields", "what may be sent"],
 )
 def test_unterminated_request_heads_stay_within_memory_budget(
-    emulator: Emulator, tmp_path: Path, part: bytes, is_cut: bool
+    emulator: Emulator, tmp_path: Path, part: bytes, is_closed: bool
 ) -> None:
     """Fault C2: 800 connections with 46 fields of 8 kB and no end held 732 MiB, for as long as a request may
     take.
@@ -63,9 +63,9 @@ def test_unterminated_request_heads_stay_within_memory_budget(
         with ThreadPoolExecutor(8) as threads:
             opened = list(threads.map(send, range(CROWD)))
         held = read_process_stats(worker).resident - before
-        if is_cut:
+        if is_closed:
             wait_until(lambda: server.metric(CUT, stage="malformed") == CROWD)
         assert max(held, read_process_stats(worker).resident - before) < MOST
-        assert server.metric(CUT, stage="malformed") == (CROWD if is_cut else 0)
+        assert server.metric(CUT, stage="malformed") == (CROWD if is_closed else 0)
         for connection in opened:
             connection.close()

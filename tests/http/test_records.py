@@ -14,7 +14,7 @@ from tests.http.loop_monitor import REPORT, read_turns
 from tests.support.builders import HOST, pod, review
 from tests.support.process_stats import wait_until
 from tests.support.serving import ServerProcess, make_certificate
-from webhook.server.connections import MAX_SILENT_RECORDS
+from webhook.server.connections import MAX_EMPTY_RECORDS
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +74,7 @@ def test_endless_tls_key_updates_do_not_stall_loop(
 def test_client_with_occasional_key_updates_is_served(server: ServerProcess, tmp_path: Path) -> None:
     """Fault C1: within a request and between two, also if the server is asked to update its key."""
     client = Client(server, tmp_path)
-    for _ in range(MAX_SILENT_RECORDS // 2):
+    for _ in range(MAX_EMPTY_RECORDS // 2):
         client.socket.sendall(client.make_data(PROBE[:9]) + client.make_update(wants_another=True))
         client.socket.sendall(client.make_update() + client.make_data(PROBE[9:]) + client.make_update())
         assert b"200 OK" in client.read_answer()

@@ -291,7 +291,7 @@ def test_errors_are_stable() -> None:
 
 def test_reasons_of_events_are_stable() -> None:
     """Including the component that reports them."""
-    returned = (node for node in ast.walk(tree_of(events._tell)) if isinstance(node, ast.Return))
+    returned = (node for node in ast.walk(tree_of(events._reason_and_note)) if isinstance(node, ast.Return))
     reasons = {ast.literal_eval(node.value.elts[0]) for node in returned if isinstance(node.value, ast.Tuple)}
     assert reasons == EVENT_REASONS
     assert events.CONTROLLER == "swr-trust/webhook"

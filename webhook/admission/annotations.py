@@ -2,15 +2,15 @@
 
 kube-apiserver prefixes each key with the webhook's name. The keys are stable:
 
-- ``decision``: ``allow``, ``audit``, ``warn``, ``deny`` or ``error``;
-- ``mode``: the strictest mode that applied to an image of the request;
-- ``policy``: the version of the policy that was applied;
-- ``rule``: the names of the rules that applied;
-- ``findings``: a JSON list of field, image, finding and, if set, reason, digest, origin and exemption of each
-  image, at most ``MAX_FINDINGS``, then the number of the others;
-- ``break-glass``: the reason that an authorised user gave;
+- ``decision``: ``allow``, ``audit``, ``warn``, ``deny`` or ``error``.
+- ``mode``: the strictest mode that applied to an image of the request.
+- ``policy``: the version of the policy that was applied.
+- ``rule``: the names of the rules that applied.
+- ``findings``: a JSON list with field, image, finding and, if set, reason, digest, origin and exemption.
+  It has at most ``MAX_FINDINGS`` images; the number of the others follows.
+- ``break-glass``: the reason that an authorized user gave.
 - ``error``: why the images could not be evaluated: ``unknown-kind``, ``unreadable``, ``too-many-images``,
-  ``busy`` or ``crash``;
+  ``busy`` or ``crash``.
 - ``mirror-pod``: ``true`` for the mirror of a static Pod, which the kubelet already runs.
 """
 
@@ -55,7 +55,7 @@ def annotate(
     mode: Mode | None = None,
     mirror: bool = False,
 ) -> dict[str, str]:
-    """Return the audit annotations of one decision; their sizes are bounded.
+    """Return the audit annotations of one decision; their sizes are limited.
 
     ``mode`` applies if no image was evaluated; by default it is the policy's.
     """

@@ -19,7 +19,7 @@ from webhook.trust.lookup import Origin
 from webhook.trust.records import TrustRecord
 
 MAX_RETRY_AFTER: Final = 5
-"""Seconds. kubectl and controllers wait as long as the answer says, so the value stays small."""
+"""Seconds. kubectl and controllers wait as long as the response says, so the value is small."""
 
 CRASHED: Final = (
     "denied by image trust policy: the webhook failed, and a request that it cannot evaluate is denied"
@@ -28,9 +28,10 @@ CRASHED: Final = (
 
 
 class Effect(IntEnum):
-    """What is done about one image, or about a request; the strongest effect of its images, weakest first.
+    """The effect on one image, or on a request, in ascending order of strictness.
 
-    The names of both are public: metric labels, audit annotations and keys of the log.
+    The effect on a request is the strictest of its images. The names of both are public: metric labels, audit
+    annotations and keys of the log.
     """
 
     ALLOW = 0
@@ -61,7 +62,7 @@ class CheckResult(msgspec.Struct, frozen=True):
 
     ``reason`` is stable, safe as a metric label, and empty where the finding needs none. ``record`` and
     ``origin`` are set if SWR's answer is known. ``failure`` is set if the lookup failed, also if a stale
-    answer is used instead.
+    record is served instead.
     """
 
     finding: Finding
@@ -106,7 +107,7 @@ class Decision(msgspec.Struct, frozen=True):
     """The response to one request, with the values that metrics, log and Events record.
 
     Use ``allow``, ``deny`` or ``error`` to make one. ``code`` and ``status_reason`` are those of the denial's
-    Status. ``break_glass`` is the reason that an authorised user gave, ``None`` if break-glass was not used.
+    Status. ``break_glass`` is the reason that an authorized user gave, ``None`` if break-glass was not used.
     """
 
     effect: Effect
@@ -186,8 +187,8 @@ def status_of(results: Sequence[ImageResult], jitter: Callable[[], float] = rand
     transient = [failure for failure in failures if failure is not None and failure.transient]
     if not transient or len(transient) < len(failures):
         return FORBIDDEN
-    asked = max((failure.retry_after or 0.0 for failure in transient), default=0.0)
+    requested = max((failure.retry_after or 0.0 for failure in transient), default=0.0)
     spread = 1 + math.floor(jitter() * (MAX_RETRY_AFTER - 1))
-    seconds = max(1, min(MAX_RETRY_AFTER, max(math.ceil(asked), spread)))
+    seconds = max(1, min(MAX_RETRY_AFTER, max(math.ceil(requested), spread)))
     throttled = all(failure.reason == "throttled" for failure in transient)
     return (TOO_MANY_REQUESTS if throttled else SERVICE_UNAVAILABLE)._replace(retry_after_seconds=seconds)

@@ -47,13 +47,13 @@ MAX_CACHED: Final = 4096
 """Parsed images that are cached for each policy."""
 
 MAX_CACHED_LENGTH: Final = 512
-"""Characters of an image that is cached: megabytes of an attacker are not kept."""
+"""Maximum characters of an image that is cached, so that an attacker cannot fill the memory."""
 
 
 class TrustAnswers(Protocol):
     """Looks up the trust of images; ``webhook.trust.lookup.TrustLookup`` is one implementation."""
 
-    def look_up(self, questions: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
+    def look_up(self, requests: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
         """Return the results of all lookups in their order, before the deadline."""
         ...  # pragma: no cover
 
@@ -124,8 +124,8 @@ class Evaluator:
             answers = dict(zip(lookups, found, strict=True))
         if self._large_work is None or not answers or len(pending) <= FEW:
             return tuple(self._to_result(item, answers) for item in pending)
-        # Also if the slice is not granted: the response is due, and this takes less time than the local
-        # checks.
+        # This runs even if the slice is not granted: the response is due, and it takes less time than the
+        # local checks.
         with self._large_work.piece(Deadline.after(RESULTS_WAIT)):
             return tuple(self._to_result(item, answers) for item in pending)
 
@@ -171,7 +171,7 @@ class Evaluator:
         """Return the finding of an image that was looked up.
 
         A reference that pins a digest is trusted only if SWR has exactly that digest under the tag: a runtime
-        pulls the digest and ignores the tag. A tag that is not trusted is untrusted, whatever its digest.
+        pulls the digest and ignores the tag. A tag that is not trusted is untrusted with any digest.
         """
         match answer:
             case Failed(failure):

@@ -1,9 +1,8 @@
-"""Where the images of an object are, and which of them a request must have evaluated.
+"""Extraction of the images that a request must have evaluated.
 
 This is the only module that knows the places of images. An image use is one image string at one place. Its
-key is the list and the name of its container or volume, so that an update is evaluated only for the images
-that it adds or changes: a label or a finalizer can always be changed on a Pod whose image is no longer
-trusted.
+key is the list and the name of its container or volume. An update is evaluated only for the images that it
+adds or changes. So a label or a finalizer can be changed on a Pod whose image is no longer trusted.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Final
 import msgspec
 
 from webhook.admission.objects import Container, KubernetesObject, Spec
-from webhook.admission.request import MAX_NAME, AdmissionRequest, cut
+from webhook.admission.request import MAX_NAME, AdmissionRequest, truncate
 
 PODS: Final = ("", "pods")
 
@@ -42,13 +41,13 @@ EVALUATED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
 MAX_IMAGE_LENGTH: Final = 512
-"""Characters of an image that are evaluated. An image of more than 456 is invalid, also after it was cut to
-these."""
+"""Characters of an image that are evaluated. An image of more than 456 is invalid, even if it was shortened
+to this length."""
 
 MAX_NON_ASCII_LENGTH: Final = 100
 """Characters of an image that is not ASCII. It is invalid; these are enough to find it in the manifest."""
 
-CUT: Final = "\u2026"
+ELLIPSIS: Final = "\u2026"
 """Replaces the middle of such an image: an ellipsis is not ASCII either, so the image stays invalid."""
 
 
@@ -88,9 +87,9 @@ def shorten(use: ImageUse) -> ImageUse:
     image = use.image[:MAX_IMAGE_LENGTH]
     if not image.isascii() and len(image) > MAX_NON_ASCII_LENGTH:
         half = MAX_NON_ASCII_LENGTH // 2
-        image = image[:half] + CUT + image[-half:]
-    place = (use.place[0], cut(use.place[1], MAX_NAME))
-    return ImageUse(use.field, place, image, cut(use.pull_policy, MAX_NAME), use.template)
+        image = image[:half] + ELLIPSIS + image[-half:]
+    place = (use.place[0], truncate(use.place[1], MAX_NAME))
+    return ImageUse(use.field, place, image, truncate(use.pull_policy, MAX_NAME), use.template)
 
 
 def classify(request: AdmissionRequest) -> TargetKind:

@@ -1,7 +1,7 @@
 """Messages for developers: denials, warnings, and the notes of Events.
 
 There is one catalogue per language (``webhook.admission.catalogues``). A denial names for each image its
-field, the image, the problem and the remedy, then the operator's hint. A warning also says what follows,
+field, the image, the problem and the remedy, then the operator's hint. A warning also states the consequence,
 because its request was admitted. All text from an object is first shortened and made printable.
 """
 
@@ -175,7 +175,7 @@ def _consequence(item: ImageResult) -> str:
 
 
 def _how_named(item: ImageResult) -> str:
-    """Return ``digest`` if only a digest was given, ``implied`` if neither tag nor digest, else ``""``."""
+    """Return ``digest`` if only a digest was given, ``implied`` if neither tag nor digest was, or ``""``."""
     reference = item.reference
     if reference is None:
         return ""

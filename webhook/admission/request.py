@@ -32,7 +32,7 @@ _groups_decoder: Final = msgspec.json.Decoder(list[str] | None)
 _owners_decoder: Final = msgspec.json.Decoder(list[OwnerReference] | None)
 
 
-def cut(text: str, size: int) -> str:
+def truncate(text: str, size: int) -> str:
     """Return the beginning of a text, at most ``size`` bytes in memory without the header of the string.
 
     All characters of a string take as many bytes as the largest one: 1, 2 or 4, and 1 if all are ASCII.
@@ -104,7 +104,7 @@ class ReviewedMeta(ObjectMeta, rename="camel"):
         """Return an annotation, or ``None`` if it is not set."""
         try:
             value: str | None = _decoder_of_annotation(key).decode(self.annotations).value
-        except _DECODE_ERRORS:  # null, above all
+        except _DECODE_ERRORS:  # most often null
             return None
         return value
 
@@ -147,23 +147,23 @@ class Request(msgspec.Struct, Generic[ObjectT], rename="camel"):
         return name[:MAX_NAME]
 
     def keep_identity(self: AdmissionRequest) -> None:
-        """Drop all of the objects and the user except what records of the decision name.
+        """Drop the objects and the user, except the names that records of the decision contain.
 
-        A review may wait seconds for SWR. A decoded object takes up to ten times its bytes in the body, which
-        the body budget counts: each of 87,000 empty annotations takes 9 bytes there and 84 here, and one
-        character beyond the BMP makes every character of its string take four bytes. The content is therefore
-        read before the wait, and names are cut to what records show. Only the first controller is kept; the
-        API server allows one.
+        A review may wait seconds for SWR. The body budget counts the bytes of the body, and a decoded object
+        takes up to ten times as many. For example, each of 87,000 empty annotations takes 9 bytes in the body
+        and 84 here. One character beyond the BMP makes every character of its string take four bytes. The
+        content is therefore read before the wait, and names are shortened to what records show. Only the
+        first controller is kept; the API server allows one.
         """
         self.old_object = None
-        self.user_info = UserInfo(cut(self.user_info.username, MAX_TEXT))
+        self.user_info = UserInfo(truncate(self.user_info.username, MAX_TEXT))
         meta = self.object.metadata if self.object is not None else None
         if meta is None:
             self.object = None
             return
         owner = controller_of(meta.owner_references)
-        kept = msgspec.Raw(msgspec.json.encode([_cut_owner(owner)] if owner is not None else []))
-        name, prefix, uid = (cut(text, MAX_TEXT) for text in (meta.name, meta.generate_name, meta.uid))
+        kept = msgspec.Raw(msgspec.json.encode([_shorten_owner(owner)] if owner is not None else []))
+        name, prefix, uid = (truncate(text, MAX_TEXT) for text in (meta.name, meta.generate_name, meta.uid))
         self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, written_owners=kept))
 
 
@@ -171,11 +171,11 @@ AdmissionRequest = Request[ReviewedObject | None]
 """A request whose objects are decoded."""
 
 
-def _cut_owner(owner: OwnerReference) -> OwnerReference:
+def _shorten_owner(owner: OwnerReference) -> OwnerReference:
     return OwnerReference(
-        api_version=cut(owner.api_version, MAX_TEXT),
-        kind=cut(owner.kind, MAX_TEXT),
-        name=cut(owner.name, MAX_TEXT),
-        uid=cut(owner.uid, MAX_TEXT),
+        api_version=truncate(owner.api_version, MAX_TEXT),
+        kind=truncate(owner.kind, MAX_TEXT),
+        name=truncate(owner.name, MAX_TEXT),
+        uid=truncate(owner.uid, MAX_TEXT),
         controller=True,
     )

@@ -60,8 +60,9 @@ _MAX_OBJECTS: Final = 8
 """Candidates for the beginning of the object: the user's extra fields can have a key of the same name."""
 
 _MAX_BEGINNING: Final = 32 * 1024
-"""Bytes in which the object, or else the user, must begin. Names and a user with all groups take some KB. Any
-32 KiB are read in two milliseconds, which matters because they are also read without a time slice."""
+"""Bytes in which the object, or otherwise the user, must begin. Names and a user with all groups take some
+KB. 32 KiB are read in at most two milliseconds. This matters because they are also read without a time
+slice."""
 
 _NULL: Final = msgspec.Raw(b"null")
 _review_decoder: Final = msgspec.json.Decoder(_Review[ReviewedObject | None])
@@ -120,9 +121,10 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
     """Return the request of a review whose objects cannot be read; ``unreadable`` says why.
 
     The author of a Pod can cause this: ``metadata.managedFields`` can nest to any depth, and each ``<`` in an
-    argument takes six bytes in the API server's JSON. It must not become a bad request, which a failure
-    policy of ``Ignore`` admits. kube-apiserver writes the objects last and the user before them; a user that
-    is too large or cut off is left out. Returns ``None`` if the other fields do not come before the objects.
+    argument takes six bytes in the API server's JSON. It must not become a bad request, which is admitted if
+    the ``failurePolicy`` is ``Ignore``. kube-apiserver writes the objects last and the user before them. A
+    user that is too large or incomplete is left out. Returns ``None`` if the other fields do not come before
+    the objects.
 
     Raises:
         BadReviewError: the body is not an AdmissionReview v1 with a request and a uid.
@@ -130,7 +132,7 @@ def read_beginning(body: bytes, unreadable: str) -> AdmissionRequest | None:
     structure, looked = Structure(), 0
     for match in itertools.islice(_OBJECT.finditer(body, 0, _MAX_BEGINNING), _MAX_OBJECTS):
         start = match.start()
-        structure.add(body[looked:start])  # each byte once, whatever the number of candidates
+        structure.add(body[looked:start])  # each byte once, for any number of candidates
         looked = start
         if structure.excess:
             break
@@ -153,7 +155,7 @@ def _read_start(beginning: bytes, unreadable: str) -> AdmissionRequest | None:
 
 
 def _read_broken(body: bytes, what: str, pause: Pause) -> AdmissionRequest:
-    """Decode the readable part of a body; ``what`` says what is wrong with the body."""
+    """Decode the readable part of a body; ``what`` is the problem of the body, a clause."""
     pause()
     request = read_beginning(body, f"it {what}")
     if request is None:

@@ -1,4 +1,4 @@
-"""The validator: returns one decision for each request, whatever fails in between."""
+"""The validator: returns one decision for each request, even if an internal error occurs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Validator:
         self._awaited = 0
 
     def validate(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
-        """Return the decision on a request; never raises. The request keeps only what identifies it.
+        """Return the decision on a request; never raises. Only the identity of the request is kept.
 
         An internal error denies the request unless the mode of its namespace is ``warn`` or ``audit``: a
         webhook that does not enforce must not block a cluster.
@@ -251,7 +251,7 @@ def _crash(evaluator: Evaluator | None, request: AdmissionRequest, target: Targe
             message = evaluator.messages.denial_message("crash")
             return _deny_request(evaluator, request, target, "crash", message, INTERNAL_ERROR)
         except Exception:
-            logger.exception("failed to tell the mode of a request", extra={"uid": request.uid})
+            logger.exception("failed to find the mode of a request", extra={"uid": request.uid})
     return Decision.error(target)
 
 
@@ -276,7 +276,7 @@ def _deny_request(
 
 
 def _break_glass(evaluator: Evaluator, request: AdmissionRequest) -> tuple[str | None, tuple[str, ...]]:
-    """Return the reason of an authorised use of break-glass, and a note on an unauthorised one.
+    """Return the reason of an authorized use of break-glass, and a note on an unauthorized one.
 
     Any author of the object can write the annotation. It takes effect only if the API server authenticated
     the requester as a listed user or group.

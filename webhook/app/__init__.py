@@ -1,1 +1,1 @@
-"""The composition roots: every part of a process is made and connected here, once."""
+"""The composition roots: they create and connect all parts of a process."""

@@ -100,7 +100,7 @@ class AuditProcess:
         self.server = PlainServer(options.host, options.port, app)
 
     def run(self) -> None:
-        """Audit until the process is told to stop; a round in progress is abandoned then."""
+        """Audit until SIGTERM or SIGINT; a round in progress is then abandoned."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: self._stop.set())
         self.server.start()
@@ -123,10 +123,10 @@ class AuditProcess:
         logger.info("stopped")
 
     def live(self) -> Report:
-        """Return whether a round has made progress lately."""
-        silent = time.monotonic() - self._progress_at
-        if silent > STUCK_SECONDS:
-            return Report(ok=False, lines=(f"nothing has happened for {silent:.0f} s",))
+        """Return whether there was progress within ``STUCK_SECONDS``."""
+        idle = time.monotonic() - self._progress_at
+        if idle > STUCK_SECONDS:
+            return Report(ok=False, lines=(f"no progress for {idle:.0f} s",))
         return Report(ok=True)
 
     def ready(self, *, verbose: bool) -> Report:  # noqa: ARG002 - nothing is left out
@@ -164,4 +164,4 @@ class AuditProcess:
                 if self.policy.check():
                     self._policy_changed.set()
             except Exception:
-                logger.exception("failed to look at the policy")
+                logger.exception("failed to check the policy file")

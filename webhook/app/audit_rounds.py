@@ -82,15 +82,15 @@ class AuditRounds:
     def _run(self, policy: Policy) -> bool:
         report = Audit(policy, self._answers, self._excluded, self._progress, self._clock).run(self._pods)
         self._metrics.round_ended(_figures(report))
-        news = self._diff.update(report)
-        self._metrics.newly_refused(len(news))
+        new_rows = self._diff.update(report)
+        self._metrics.newly_refused(len(new_rows))
         if self._events is not None:
-            self._events.record(news)
-        if news:
+            self._events.record(new_rows)
+        if new_rows:
             # One line for all: of similar lines, only the first one in ten seconds is written.
             logger.warning(
                 "running images would be denied now",
-                extra={"images": [_loggable(row) for row in news[:MAX_LOGGED]], "count": len(news)},
+                extra={"images": [_loggable(row) for row in new_rows[:MAX_LOGGED]], "count": len(new_rows)},
             )
         published = self._publish(report)
         self._log(report)

@@ -41,7 +41,9 @@ class DecisionRecorder:
         )
         for item in decision.results:
             check = item.check
-            metrics.image_judged(check.finding.value, check.reason, item.mode.value, item.effect.image_label)
+            metrics.image_evaluated(
+                check.finding.value, check.reason, item.mode.value, item.effect.image_label
+            )
         if decision.break_glass is not None and not request.dry_run:
             metrics.break_glass_used()
         level = _level_of(decision)

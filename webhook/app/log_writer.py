@@ -47,7 +47,7 @@ class BackgroundWriter:
         self._taken = 0
         self._done = 0
         self._refused = 0
-        self._refused_told = 0
+        self._refused_reported = 0
         self._asleep = False
         self._woken, self._wake = os.pipe()
         self._pause = get_original("time", "sleep")
@@ -56,8 +56,8 @@ class BackgroundWriter:
     def write(self, text: str, /) -> int:
         """Queue text, or drop it if the queue is full."""
         data = text.encode("utf-8", "replace")
-        if self._refused > self._refused_told:
-            self._tell_refused()
+        if self._refused > self._refused_reported:
+            self._report_refused()
         if self._taken - self._done + len(data) > self._limit:
             self._dropped(len(data))
             return len(text)
@@ -80,14 +80,14 @@ class BackgroundWriter:
         ends = time.monotonic() + seconds
         while self._done < self._taken and time.monotonic() < ends:
             time.sleep(_POLL_SECONDS)
-        self._tell_refused()
+        self._report_refused()
         return self._done >= self._taken
 
-    def _tell_refused(self) -> None:
+    def _report_refused(self) -> None:
         refused = self._refused
-        if refused > self._refused_told:
-            self._dropped(refused - self._refused_told)
-            self._refused_told = refused
+        if refused > self._refused_reported:
+            self._dropped(refused - self._refused_reported)
+            self._refused_reported = refused
 
     def _run(self) -> None:
         while True:
@@ -96,7 +96,7 @@ class BackgroundWriter:
                 self._write_out(b"".join([self._queue.popleft() for _ in range(count)]))
                 self._pause(_BATCH_SECONDS)
             self._asleep = True
-            if not self._queue:  # else a line was queued meanwhile, perhaps without waking this thread
+            if not self._queue:  # otherwise a line was queued meanwhile, perhaps without waking this thread
                 os.read(self._woken, 64)
 
     def _write_out(self, data: bytes) -> None:

@@ -34,7 +34,7 @@ class LoopWatch:
         self._window_began = clock()
         self._current = self._previous = 0.0
         self._logged = False
-        self._lost = 0.0
+        self._blocked = 0.0
         self._due = float("inf")
 
     def run(self, stop: threading.Event) -> None:
@@ -49,19 +49,21 @@ class LoopWatch:
         """Record that a wait ended ``seconds`` late."""
         self._rotate()
         self._current = max(self._current, seconds)
-        self._lost += max(0.0, seconds)
+        self._blocked += max(0.0, seconds)
         self._due = float("inf")
         if seconds >= LONG and not self._logged:
             self._logged = True
-            logger.warning("the loop was held up: nothing was answered", extra={"seconds": round(seconds, 2)})
+            logger.warning(
+                "the event loop was blocked: no request was answered", extra={"seconds": round(seconds, 2)}
+            )
 
     @property
-    def lost(self) -> float:
+    def blocked(self) -> float:
         """The seconds of all stalls since the start.
 
         The current stall is included: the caller may have been woken by its end before this watch was.
         """
-        return self._lost + max(0.0, self._clock() - self._due)
+        return self._blocked + max(0.0, self._clock() - self._due)
 
     @property
     def longest(self) -> float:

@@ -32,11 +32,11 @@ class TrustService:
         environment: Mapping[str, str],
         resolve: Callable[[str], list[Address]] = resolve_by_system,
         lateness: Callable[[], float] = lambda: 0.0,
-        take_turn: Callable[[], None] = lambda: None,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the lookup for ``policy``; nothing is queried yet. ``environment`` may hold credentials.
 
-        ``lateness`` and ``take_turn`` are those of ``TrustLookup``.
+        ``lateness`` and ``checkpoint`` are those of ``TrustLookup``.
 
         Raises:
             ConfigError: a credential or a CA file of the policy is missing.
@@ -48,7 +48,7 @@ class TrustService:
         self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
         self._source.open(policy.registries.registries)
         self.lookup = TrustLookup(
-            self._source, policy.cache, policy.lookup, metrics, lateness=lateness, take_turn=take_turn
+            self._source, policy.cache, policy.lookup, metrics, lateness=lateness, checkpoint=checkpoint
         )
 
     def reconfigure(self, policy: Policy) -> None:

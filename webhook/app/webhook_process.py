@@ -69,7 +69,7 @@ class ServeOptions:
 
 
 class WebhookProcess:
-    """The parts of the webhook. Made before the server forks, started in the process that serves."""
+    """The parts of the webhook. They are created before the server forks, and started in its worker."""
 
     def __init__(self, options: ServeOptions, environment: Mapping[str, str], logs: Logging) -> None:
         """Make all parts and connect them.
@@ -95,11 +95,11 @@ class WebhookProcess:
         metrics.load.watch_loop(lambda: loop_watch.longest)
         scheduler = FairScheduler()
 
-        def take_turn() -> None:
+        def checkpoint() -> None:
             scheduler.checkpoint(WaitReason.WOKEN)
 
         trust = TrustService(
-            policy.current, metrics, environment, NativeResolver(), lambda: loop_watch.lost, take_turn
+            policy.current, metrics, environment, NativeResolver(), lambda: loop_watch.blocked, checkpoint
         )
         policy.on_change(trust.reconfigure)
         metrics.watch_cache(lambda: trust.cache_sizes)
@@ -121,7 +121,7 @@ class WebhookProcess:
             self._background["snapshot"] = snapshot.run
         if options.warm_up:
             self._background["warm-up"] = self._cluster.warm_up(policy, trust.lookup).run
-        large_work = LargeWork(take_turn)
+        large_work = LargeWork(checkpoint)
         validator = Validator(lambda: policy.current, trust.lookup, observers, large_work=large_work)
         health = Health(certificate, policy, trust, snapshot)
         app = create_webhook_app(validator, certificate, health, metrics, large_work)
@@ -129,7 +129,7 @@ class WebhookProcess:
         self._threads: dict[str, threading.Thread] = {}
 
     def run(self) -> int:
-        """Serve until the process is told to stop; return the exit code."""
+        """Serve until a stop signal; return the exit code."""
         try:
             GunicornServer(self._service, self._options.host, self._options.port).run()
         except SystemExit as end:
@@ -186,7 +186,7 @@ def _tune_memory() -> None:
     # All objects that exist now live until the end, so the collector need not examine them again.
     gc.collect()
     gc.freeze()
-    # glibc returns the memory of a large body to the kernel and requests it again for the next one, unless a
-    # larger block was freed before (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, which adjust
-    # themselves). This block is never written to, so it takes no memory.
+    # glibc returns the memory of a large body to the kernel and requests it again for the next one. It does
+    # not after a larger block was freed, because M_MMAP_THRESHOLD and M_TRIM_THRESHOLD are dynamic
+    # (mallopt(3)). This block is never written to, so it takes no memory.
     bytes(LARGEST_BLOCK)

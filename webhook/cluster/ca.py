@@ -91,7 +91,7 @@ def issue(names: Sequence[str], now: dt.datetime, trusted: bytes = b"") -> Certi
 def read_material(
     data: Mapping[str, bytes], names: Sequence[str], now: dt.datetime
 ) -> CertificateBundle | None:
-    """Return the content of a Secret if it can be served now, else ``None``.
+    """Return the content of a Secret if it can be served now, ``None`` otherwise.
 
     All parts must be present, and keys must match their certificates. The serving certificate must be for
     ``names``, valid now, and signed by a valid CA of the bundle.

@@ -1,8 +1,8 @@
 """Managed serving certificate, in a Secret that all replicas share.
 
-There is no leader. Every replica checks the Secret and the webhook configuration every two seconds, takes the
-same step if one is due, and writes by compare-and-swap: the second replica reads what the first one wrote. If
-the Secret was deleted, emptied or overwritten, the certificate in memory is written back.
+There is no leader. Every replica checks the Secret and the webhook configuration every two seconds. If a step
+is due, each replica takes it and writes by compare-and-swap: the second replica reads what the first one
+wrote. If the Secret was deleted, emptied or overwritten, the certificate in memory is written back.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ManagedCertificate:
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        """Check nothing yet; ``clock`` is in epoch seconds, ``pause`` waits for some."""
+        """Check nothing yet; ``clock`` is in epoch seconds; ``pause`` sleeps."""
         self._options = options
         self._api = api
         self._recorder = recorder
@@ -84,7 +84,7 @@ class ManagedCertificate:
         self._context = self._build(self._placeholder)
         self.requires_client = options.client_ca is not None
         self.not_after = 0.0
-        self.problem = "there is none from the cluster yet"
+        self.problem = "there is no certificate from the cluster yet"
 
     def context(self) -> ssl.SSLContext:
         """Return the context for the next handshake."""
@@ -146,9 +146,9 @@ class ManagedCertificate:
         """Return the certificate to write if that of the Secret cannot be served."""
         known = self._material
         if known is not None and read_material(known.data, self._options.names, now) is not None:
-            logger.warning("the certificate Secret was lost and is written again")
+            logger.warning("the certificate Secret was lost or damaged and is written again")
             return known
-        logger.info("a certificate authority is made", extra={"secret": self._options.secret})
+        logger.info("a new CA is created", extra={"secret": self._options.secret})
         return issue(self._options.names, now, known.bundle if known is not None else b"")
 
     def _write(self, stored: StoredSecret, material: CertificateBundle) -> bool:

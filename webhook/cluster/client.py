@@ -42,7 +42,7 @@ NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
 TRANSIENT: Final = frozenset({0, 429, 500, 502, 503, 504})
-"""Statuses of calls that may succeed a moment later; 0 is no response."""
+"""Statuses of calls that may succeed a moment later; 0 means that there was no response."""
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -62,7 +62,7 @@ class ReadApi(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a list; ``remaining`` is the number of objects behind it, if known."""
+    """One page of a list; ``remaining`` is the number of objects after it, if known."""
 
     items: Sequence[Any]
     remaining: int | None
@@ -188,7 +188,7 @@ class KubernetesApi:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise ClusterError(response.status, f"{method} {path}: the answer is no JSON object")
+            raise ClusterError(response.status, f"{method} {path}: the answer is not a JSON object")
         return value
 
     def _prepare(
@@ -215,7 +215,7 @@ class KubernetesApi:
             # Editors end files with a newline; kubectl trims it, too.
             sent[name] = value.strip()
             if not (sent[name].isascii() and sent[name].isprintable()):
-                raise ClusterError(0, "the token for the API server holds a character that no token has")
+                raise ClusterError(0, "the token for the API server contains an invalid character")
         return parts
 
 
@@ -252,7 +252,7 @@ class RetryingClient:
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> KubernetesApi:
-    """Return a client that uses the Pod's ServiceAccount, or else a kubeconfig.
+    """Return a client that uses the Pod's ServiceAccount or, without one, a kubeconfig.
 
     Raises:
         ClusterError: neither can be used.
@@ -285,10 +285,10 @@ def connect(kubeconfig: str | None = None, context: str | None = None) -> Kubern
 def _message(status: int, data: bytes) -> str:
     """Return the message of the API server (kind Status), or a text without one."""
     try:
-        said = json.loads(data)["message"]
+        message = json.loads(data)["message"]
     except (ValueError, KeyError, TypeError):
-        said = ""
-    return f"{status} {said}" if said else f"the API server answered {status}"
+        message = ""
+    return f"{status} {message}" if message else f"the API server answered {status}"
 
 
 def _cause(error: Exception) -> str:

@@ -111,10 +111,10 @@ class EventRecorder:
 
     def enqueue(self, key: EventKey) -> None:
         """Queue an Event that happened now, without waiting."""
-        self._remember(key, _Seen(1, self._clock()))
+        self._merge(key, _Seen(1, self._clock()))
 
     def run(self, stop: threading.Event) -> None:
-        """Write queued Events until ``stop`` is set; the rest is dropped."""
+        """Write queued Events until ``stop`` is set, and drop the rest."""
         backoff, pause = Backoff(2 * ROUND, MAX_PAUSE), ROUND
         while not stop.wait(pause):
             try:
@@ -135,7 +135,7 @@ class EventRecorder:
             except ClusterError as error:
                 if error.status in TRANSIENT:
                     for unwritten in due[index:]:
-                        self._remember(*unwritten)
+                        self._merge(*unwritten)
                     logger.warning("cannot write an Event yet", extra={"detail": str(error)})
                     return False
                 logger.warning("cannot write an Event", extra={"detail": str(error)})
@@ -143,7 +143,7 @@ class EventRecorder:
             self._recorder.event_ended(outcome)
         return True
 
-    def _remember(self, key: EventKey, new: _Seen) -> None:
+    def _merge(self, key: EventKey, new: _Seen) -> None:
         namespace = key.namespace
         with self._lock:
             known = self._pending.get(key)
@@ -211,7 +211,7 @@ class EventRecorder:
             "reportingInstance": self._instance,
             "action": ACTION,
             "reason": key.reason,
-            "note": _cut(key.note),
+            "note": _shorten(key.note),
             "regarding": {
                 "apiVersion": regarding.api_version,
                 "kind": regarding.kind,
@@ -231,7 +231,7 @@ def object_reference(api_version: str, kind: str, name: str, uid: str = "") -> O
     return ObjectReference(*(printable(text, 253) for text in (api_version, kind, name, uid)))
 
 
-def _cut(note: str) -> str:
+def _shorten(note: str) -> str:
     data = note.encode("utf-8", "replace")
     if len(data) <= MAX_NOTE:
         return data.decode("utf-8")

@@ -57,25 +57,25 @@ class DecisionEvents(EventRecorder):
         if request.dry_run or decision.target not in _PODS:
             return
         if _NAMESPACE.fullmatch(request.namespace) is None:
-            return  # It becomes part of a path, and who sends a review is not always the API server.
-        reason, note = _tell(request, decision)
+            return  # It becomes part of a path, and the sender of a review is not always the API server.
+        reason, note = _reason_and_note(request, decision)
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
 
-def _tell(request: AdmissionRequest, decision: Decision) -> tuple[str, str]:
+def _reason_and_note(request: AdmissionRequest, decision: Decision) -> tuple[str, str]:
     """Return the reason, in one word as Events have it, and the note."""
     if decision.break_glass is not None:
         user = printable(request.user_info.username, 100)
-        told = " ".join((f"{user}: {decision.break_glass}", _images(decision)))
-        return "BreakGlassUsed", told.strip()
+        note = " ".join((f"{user}: {decision.break_glass}", _images(decision)))
+        return "BreakGlassUsed", note.strip()
     if not decision.allowed:
         return "ImageRefused", decision.message
-    told = _images(decision) or " ".join(decision.warnings)
-    return "ImageWouldBeRefused", told or decision.annotations.get("error", "it could not be evaluated")
+    note = _images(decision) or " ".join(decision.warnings)
+    return "ImageWouldBeRefused", note or decision.annotations.get("error", "it could not be evaluated")
 
 
 def _images(decision: Decision) -> str:
-    """Return the images that were denied, or would have been, in the words of the policy that decided."""
+    """Return the images that were denied, or would have been, in the language of the policy that decided."""
     if decision.policy is None:
         return ""
     warned = [

@@ -98,7 +98,7 @@ class PodReader:
                 # after the last Pod seen.
                 restarts += 1
                 pages = read_pages(self._api.get, f"/api/v1{where}/pods", query)
-                yield PodPage(notes=("the list of Pods had to be begun again and is of several moments",))
+                yield PodPage(notes=("the list of Pods was restarted, so its Pods are of several moments",))
                 continue
             if page is None:
                 break

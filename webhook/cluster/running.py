@@ -46,5 +46,5 @@ def _regarding(row: FindingRow) -> ObjectReference:
 
 def _note(row: FindingRow) -> str:
     # The sentence comes first, because long notes are truncated.
-    told = f"{row.workload} runs an image that would be denied now: {row.image}: {row.message}."
-    return f"{told} {row.advice}".strip()
+    note = f"{row.workload} runs an image that would be denied now: {row.image}: {row.message}."
+    return f"{note} {row.advice}".strip()

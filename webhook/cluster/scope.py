@@ -60,12 +60,12 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
         selector if isinstance(selector := hook.get("namespaceSelector"), Mapping) else {}
         for obj in found
         for hook in obj.get("webhooks") or ()
-        if isinstance(hook, Mapping) and _is_asked_about_pods(hook)
+        if isinstance(hook, Mapping) and _matches_pods(hook)
     ]
     if not selectors:
         which = f"named {configuration}" if configuration is not None else f"labelled {LABEL}"
-        return _defaults(f"no ValidatingWebhookConfiguration {which} is asked about Pods")
-    if not all(map(_goes_by_name, selectors)):
+        return _defaults(f"no ValidatingWebhookConfiguration {which} receives Pods")
+    if not all(map(_excludes_by_name, selectors)):
         try:
             return Scope(_select(_read_namespaces(api), selectors))
         except ClusterError as error:
@@ -78,7 +78,7 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
     return Scope(tuple(sorted(set.intersection(*names))))
 
 
-def _is_asked_about_pods(hook: Mapping[str, Any]) -> bool:
+def _matches_pods(hook: Mapping[str, Any]) -> bool:
     return any(
         {"", "*"} & set(rule.get("apiGroups") or ())
         and {"pods", "*", "*/*"} & set(rule.get("resources") or ())
@@ -88,7 +88,7 @@ def _is_asked_about_pods(hook: Mapping[str, Any]) -> bool:
     )
 
 
-def _goes_by_name(selector: Mapping[str, Any]) -> bool:
+def _excludes_by_name(selector: Mapping[str, Any]) -> bool:
     """Return whether a selector only excludes namespaces by name."""
     return not selector.get("matchLabels") and all(
         expression.get("key") == NAME_LABEL and expression.get("operator") == "NotIn"
@@ -151,7 +151,7 @@ def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 def _defaults(why: str) -> Scope:
     return Scope(
         CHART_DEFAULTS,
-        f"It is not known which namespaces the webhook is not asked about: {why}. The defaults of the chart "
+        f"It is not known which namespaces are not sent to the webhook: {why}. The defaults of the chart "
         "are left out instead; --exclude-namespace names others",
     )
 

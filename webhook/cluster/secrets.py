@@ -51,7 +51,7 @@ class SharedSecret:
         return StoredSecret(data, obj)
 
     def write(self, before: StoredSecret, data: Mapping[str, bytes]) -> bool:
-        """Replace its data by ``data``; everything else stays.
+        """Replace its data with ``data``; all other fields stay.
 
         Returns ``False`` if another replica has written it since ``before`` was read.
 
@@ -74,7 +74,7 @@ class SharedSecret:
             else:
                 self._api.replace(f"{self._collection}/{self.name}", {**before.obj, "data": encoded})
         except ClusterError as error:
-            if error.status in (CONFLICT, NOT_FOUND, KubernetesApi):
+            if error.status in (CONFLICT, NOT_FOUND):
                 return False
             raise
         return True

@@ -1,7 +1,8 @@
 """Snapshot of trusted images in a Secret that all replicas share, so that trust survives restarts.
 
-Each replica reads the Secret about once a minute, imports the entries of the others, and writes by
-compare-and-swap if it has more; it does so a last time when it stops. Reviews do not wait for it.
+Each replica reads the Secret about once a minute and imports the entries of the others. If it has other
+entries, it writes them by compare-and-swap. It does this a last time when it stops. Reviews do not wait for
+it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ twelve."""
 
 FULL: Final = MAX_BYTES * 7 // 8
 
-YIELD: Final = 0.001
+YIELD_SECONDS: Final = 0.001
 """Seconds of a pause between two batches."""
 
 
@@ -66,7 +67,7 @@ class TrustSnapshot:
     def __init__(
         self,
         secret: SharedSecret,
-        memory: TrustLookup,
+        lookup: TrustLookup,
         key: Callable[[], bytes | None],
         scope: Callable[[], SnapshotScope],
         recorder: Recorder,
@@ -76,10 +77,10 @@ class TrustSnapshot:
         """Read nothing yet.
 
         ``key`` returns the key of this installation, ``None`` while it is not known; ``clock`` is in epoch
-        seconds, ``pause`` waits for some.
+        seconds; ``pause`` sleeps.
         """
         self._secret = secret
-        self._memory = memory
+        self._lookup = lookup
         self._key = key
         self._scope = scope
         self._recorder = recorder
@@ -90,10 +91,10 @@ class TrustSnapshot:
         self._seen_at = 0.0
         self._images = 0
         self._rejected = ""
-        self.problem = "it was not read yet"
+        self.problem = "it has not been read yet"
 
     @property
-    def settled(self) -> bool:
+    def loading_ended(self) -> bool:
         """Whether the snapshot was read, or the time to wait for it has passed."""
         return self._loaded or time.monotonic() >= self._ready_deadline
 
@@ -135,33 +136,35 @@ class TrustSnapshot:
         return result in ("written", "unchanged")
 
     def _exchange(self, lag: float | None) -> str:
-        """Return the result of a round, empty if it is too early for one."""
+        """Return the result of a round, empty if there is no key yet."""
         key, scope = self._key(), self._scope()
         if key is None:
-            # This is normal at the start. If it lasts, maintaining the certificate warns of it.
+            # This is normal at the start. If it lasts, ``ManagedCertificate`` logs a warning.
             self.problem = "there is no key yet: the certificate is still missing"
             return ""
         if scope.stale_if_error <= 0:
             self._loaded = True
-            self._note(0)
+            self._record_success(0)
             return "unchanged"
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(random.uniform(0.05, 0.3))  # noqa: S311 - jitter
             stored = self._secret.read()
             entries = self._read(stored, key)
-            self._recall(entries, scope)
+            self._import(entries, scope)
             self._loaded = True
             now = self._clock()
             merger = Merger(entries, now - scope.stale_if_error, now + MAX_CLOCK_SKEW, self._yield)
-            self._remember(merger)
+            self._collect(merger)
             full = len(stored.data.get(ENTRY, b"")) > FULL
-            if not merger.has_news(max(ROUND, LAG * scope.stale_if_error) if lag is None else lag, full=full):
-                self._note(len(entries))
+            if not merger.has_changes(
+                max(ROUND, LAG * scope.stale_if_error) if lag is None else lag, full=full
+            ):
+                self._record_success(len(entries))
                 return "unchanged"
             signed, count = sign(merger.result(), key, self._yield)
             if self._secret.write(stored, {**stored.data, ENTRY: signed}):
-                self._note(count)
+                self._record_success(count)
                 return "written"
         return "conflict"
 
@@ -180,21 +183,21 @@ class TrustSnapshot:
         self._rejected = ""
         return entries
 
-    def _recall(self, entries: Sequence[TrustEntry], scope: SnapshotScope) -> None:
+    def _import(self, entries: Sequence[TrustEntry], scope: SnapshotScope) -> None:
         for start in range(0, len(entries), BATCH_SIZE):
             known = [
                 entry for entry in entries[start : start + BATCH_SIZE] if entry.key[0] in scope.registries
             ]
-            self._memory.import_entries(known)
+            self._lookup.import_entries(known)
             self._yield()
 
-    def _remember(self, merger: Merger) -> None:
-        keys = self._memory.keys()
+    def _collect(self, merger: Merger) -> None:
+        keys = self._lookup.keys()
         for start in range(0, len(keys), BATCH_SIZE):
-            merger.add(self._memory.export_entries(keys[start : start + BATCH_SIZE]))
+            merger.add(self._lookup.export_entries(keys[start : start + BATCH_SIZE]))
             self._yield()
 
-    def _note(self, images: int) -> None:
+    def _record_success(self, images: int) -> None:
         if self.problem and self._seen_at:
             logger.info("the snapshot is maintained again")
         self.problem = ""
@@ -208,4 +211,4 @@ class TrustSnapshot:
         self.problem = problem
 
     def _yield(self) -> None:
-        self._pause(YIELD)
+        self._pause(YIELD_SECONDS)

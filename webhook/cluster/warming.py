@@ -39,12 +39,12 @@ class WarmUp:
     def __init__(
         self,
         api: ReadApi,
-        question_for: Callable[[str, ImageUse], LookupRequest | None],
+        request_for: Callable[[str, ImageUse], LookupRequest | None],
         warm: Callable[[Sequence[TrustQuery]], None],
     ) -> None:
-        """``question_for`` returns the lookup for a use in a namespace, if one is needed."""
+        """``request_for`` returns the lookup for a use in a namespace, if one is needed."""
         self._api = api
-        self._question_for = question_for
+        self._request_for = request_for
         self._warm = warm
 
     def run(self, stop: threading.Event) -> None:
@@ -54,13 +54,13 @@ class WarmUp:
             for count, uses in enumerate(read_uses(self._api, PAGE_SIZE), 1):
                 new: list[TrustQuery] = []
                 for namespace, use in uses:
-                    question = self._question_for(namespace, use)
-                    if question is not None and question.query.key not in seen and len(seen) < MAX_IMAGES:
-                        seen.add(question.query.key)
-                        new.append(question.query)
+                    request = self._request_for(namespace, use)
+                    if request is not None and request.query.key not in seen and len(seen) < MAX_IMAGES:
+                        seen.add(request.query.key)
+                        new.append(request.query)
                 self._warm(new)
                 if count >= MAX_PAGES or len(seen) >= MAX_IMAGES or stop.wait(PAGE_PAUSE):
                     break
         except ClusterError as error:
             logger.warning("running Pods could not be read to warm up: %s", error)
-        logger.info("images of running Pods are asked about", extra={"images": len(seen)})
+        logger.info("lookups of running images are queued", extra={"images": len(seen)})

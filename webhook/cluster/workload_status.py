@@ -1,4 +1,4 @@
-"""Why a workload has no Pods, by its conditions and Events.
+"""Finds out why a workload has no Pods, from its conditions and Events.
 
 The role ``view`` is sufficient. The denial of a webhook is in the Event ``FailedCreate`` of the controller,
 and in the condition ``ReplicaFailure``.

@@ -1,7 +1,7 @@
 """Image patterns: the images that a rule or an exemption applies to.
 
 A pattern is compared with the parsed reference, whole path components at a time, so that
-``a/infra/**`` never matches ``a/infra-evil/x``. ``*`` stands for any run of characters within one
+``a/infra/**`` never matches ``a/infra-evil/x``. ``*`` matches any characters within one
 component, ``**`` for one or more components. A bare ``**`` matches every image of every host. Every other
 wildcard host is ``*.`` and a fixed domain, and matches every host below that domain.
 
@@ -46,7 +46,7 @@ _TAG_GLOB: Final = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.*-]{0,127}")
 class ImagePattern:
     """A compiled pattern.
 
-    ``text`` is what the file says. ``domain`` is a host, ``*.`` and a fixed domain, or ``**`` for
+    ``text`` is as in the file. ``domain`` is a host, ``*.`` and a fixed domain, or ``**`` for
     every host; ``components`` are the globs of the path. At most one of ``tag`` (a glob) and
     ``digest`` is set.
 
@@ -62,7 +62,7 @@ class ImagePattern:
     _suffix: str | None = field(init=False, repr=False, compare=False)
     """The required end of the domain, if it is not compared as a whole."""
     _path: str | None = field(init=False, repr=False, compare=False)
-    """The whole path, if it holds no wildcard."""
+    """The whole path, if it has no wildcard."""
     _prefix: str | None = field(init=False, repr=False, compare=False)
     """The required beginning of the path, if its only wildcard is a ``**`` at the end."""
 
@@ -184,7 +184,7 @@ def _split_name(name: str) -> tuple[str, str]:
     if "*" in first:
         if not slash:
             raise InvalidPatternError(
-                "a wildcard cannot stand alone: write a host and a path, or ** for every image"
+                "a wildcard host needs a path: write a host and a path, or ** for every image"
             )
         domain = first.lower()
         _check_wildcard_host(domain)
@@ -211,7 +211,7 @@ def _check_component(component: str) -> None:
     if component == EVERYTHING:
         return
     if EVERYTHING in component:
-        raise InvalidPatternError("** stands for whole components and is written alone between slashes")
+        raise InvalidPatternError("** matches whole components and must be alone between slashes")
     # A letter is the most permissive replacement of a *: if the result is not a name, nothing is.
     check_path(component.replace("*", "a"))
 

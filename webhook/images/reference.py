@@ -51,7 +51,7 @@ OFFICIAL_NAMESPACE: Final = "library"
 DEFAULT_TAG: Final = "latest"
 
 MAX_NAME_LENGTH: Final = 255
-"""Of domain and path together (distribution/reference: NameTotalLengthMax)."""
+"""Characters of domain and path together (distribution/reference: NameTotalLengthMax)."""
 
 MAX_LENGTH: Final = MAX_NAME_LENGTH + len(":") + 128 + len("@sha256:") + 64
 """No reference is longer. A longer text is denied before it is parsed."""
@@ -215,6 +215,6 @@ def _check_characters(text: str) -> None:
     if not text.isascii():
         raise InvalidReferenceError("non-ascii", "an image reference has ASCII characters only")
     if not _WHITE_SPACE.isdisjoint(text):
-        raise InvalidReferenceError("whitespace", "an image reference holds no white space")
+        raise InvalidReferenceError("whitespace", "an image reference has no white space")
     if not text.isprintable():
-        raise InvalidReferenceError("control-character", "an image reference holds no control characters")
+        raise InvalidReferenceError("control-character", "an image reference has no control characters")

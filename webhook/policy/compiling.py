@@ -54,7 +54,7 @@ def _compile_registry(model: RegistryModel, default: CredentialSettings | None) 
     credentials = default
     if model.credentials is not None:
         credentials = CredentialSettings(**model.credentials.model_dump())
-    assert hosts, "the schema lets no registry pass without hosts"
+    assert hosts, "a registry that passes the checks has hosts"
     assert endpoint is not None
     assert iam_endpoint is not None
     assert credentials is not None

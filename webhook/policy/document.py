@@ -1,9 +1,11 @@
-"""Reads the configuration file as YAML, with bounds, from libyaml's events.
+"""Reads the configuration file as YAML, within limits, from libyaml's events.
 
-A YAML loader is not used, because it builds values before they can be counted: a few lines of aliases can
-expand to billions of values, and a tag can name any class. Plain scalars follow the core schema of
-YAML 1.2 (section 10.3.2) in its simplest spelling: ``true`` and ``false`` are booleans, decimal digits are
-numbers, everything else is text. So ``yes``, ``off``, ``0777``, ``12:30:00`` and dates stay text.
+A YAML loader is not used, because it builds values before they can be counted. A few lines of aliases can
+expand to billions of values, and a tag can name any class.
+
+Plain scalars follow the core schema of YAML 1.2 (section 10.3.2) in its simplest spelling. ``true`` and
+``false`` are booleans, decimal digits are numbers, and all other scalars are text. So ``yes``, ``off``,
+``0777``, ``12:30:00`` and dates are text.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ import yaml
 from webhook.errors import ConfigError, Problem
 
 MAX_BYTES: Final = 1024 * 1024
-"""Limit of a ConfigMap."""
+"""Size limit of a ConfigMap."""
 
 MAX_VALUES: Final = 50_000
-"""Values and keys in a file. Those behind an alias count once for each use."""
+"""Values and keys in a file. The values of an alias count once for each use."""
 
 MAX_DEPTH: Final = 20
 MAX_KEY_LENGTH: Final = 64
@@ -36,14 +38,14 @@ _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "F
 def read_document(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
     """Return the mapping of a file and the problems of single keys.
 
-    Values are dictionaries, lists, text, booleans, integers and decimal numbers. ``None`` is the value of
-    a key without one, which is also among the problems.
+    Values are dictionaries, lists, text, booleans, integers and decimal numbers. A key without a value has
+    the value ``None`` and is a problem.
 
     Raises:
         ConfigError: the file is not a YAML mapping, or too large.
     """
     if len(raw) > MAX_BYTES:
-        raise _whole_file(f"is larger than {MAX_BYTES // 1024} KiB: a ConfigMap holds no more")
+        raise _whole_file(f"is larger than {MAX_BYTES // 1024} KiB, the limit of a ConfigMap")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,11 +58,11 @@ def read_document(raw: bytes) -> tuple[dict[str, Any], list[Problem]]:
         raise _whole_file(_explain(error)) from None
     except yaml.YAMLError as error:
         reason = getattr(error, "reason", "it cannot be read")
-        raise _whole_file(f"is no YAML: {reason}") from None
+        raise _whole_file(f"is not YAML: {reason}") from None
     if value is None:
         raise _whole_file("is empty: write apiVersion, kind, registries and credentials")
     if not isinstance(value, dict):
-        raise _whole_file("holds no mapping: write apiVersion, kind, registries and credentials")
+        raise _whole_file("is not a mapping: write apiVersion, kind, registries and credentials")
     return value, reader.problems
 
 
@@ -96,9 +98,11 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _whole_file(f"holds several documents, from {_line(event)} on: write one file each")
+                    raise _whole_file(
+                        f"contains several documents, from {_line(event)} on: write one file each"
+                    )
                 first = next(self._events)
-                # A key without a value is a problem, a document without one an empty file.
+                # A key without a value is a problem, but a document without a value is an empty file.
                 value = self._value(first, "", 0) if not _is_null(first) else None
         return value
 
@@ -122,22 +126,22 @@ class _Reader:
         return value
 
     def _mapping(self, start: Any, path: str, depth: int) -> dict[str, Any]:
-        self._refuse_tag(start, path)
+        self._reject_tag(start, path)
         mapping: dict[str, Any] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise _whole_file(f"has a key at {_line(event)} that is no plain text")
+                raise _whole_file(f"has a key at {_line(event)} that is not plain text")
             self._count(1, event)
             key = event.value
             below = join_path(path, key)
             if key in mapping:
-                self._add_problem(below, f"stands here twice, again in {_line(event)}: keep one of them")
+                self._add_problem(below, f"is given twice, again in {_line(event)}: keep one of them")
             value = self._value(next(self._events), below, depth + 1)
             mapping.setdefault(key, value)
         return mapping
 
     def _sequence(self, start: Any, path: str, depth: int) -> list[Any]:
-        self._refuse_tag(start, path)
+        self._reject_tag(start, path)
         items: list[Any] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             items.append(self._value(event, join_path(path, len(items)), depth + 1))
@@ -149,7 +153,7 @@ class _Reader:
             self._add_problem(path, "has no value: write one, or remove the key")
             return None
         if event.tag not in (None, "!", _TEXT):
-            self._refuse_tag(event, path)
+            self._reject_tag(event, path)
         if event.tag is not None or not event.implicit[0]:
             return text
         if text in _BOOLEANS:
@@ -168,14 +172,14 @@ class _Reader:
         self._count(size, event)
         return value
 
-    def _refuse_tag(self, event: Any, path: str) -> None:
+    def _reject_tag(self, event: Any, path: str) -> None:
         if event.tag not in (None, "!", _TEXT):
             self._add_problem(path, f"the YAML tag {quote_key(event.tag)} is not used here: remove it")
 
     def _count(self, values: int, event: Any) -> None:
         self._left -= values
         if self._left < 0:
-            raise _whole_file(f"holds more than {MAX_VALUES} values, from {_line(event)} on")
+            raise _whole_file(f"contains more than {MAX_VALUES} values, from {_line(event)} on")
 
     def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))
@@ -198,7 +202,7 @@ def _line(event: Any) -> str:
 def _explain(error: yaml.MarkedYAMLError) -> str:
     where = f" in line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
     context = f" {error.context}" if error.context else ""
-    return f"is no YAML{where}: {error.problem}{context}"
+    return f"is not YAML{where}: {error.problem}{context}"
 
 
 def _whole_file(message: str) -> ConfigError:

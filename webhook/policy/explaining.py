@@ -13,13 +13,13 @@ from webhook.errors import Problem
 from webhook.policy.document import join_path
 from webhook.policy.schema import PolicyModel
 
-_WHAT_IS_MISSING: Final[Mapping[str, str]] = {
+_ADVICE_IF_MISSING: Final[Mapping[str, str]] = {
     "apiVersion": "write apiVersion: swr-trust/v1",
     "registries": "write at least one registry, such as region: cn-north-4",
     "region": "write the registry's region, such as cn-north-4",
-    "name": "give it a name of its own",
-    "images": "write the patterns of the images it is about, ** for every image",
-    "reason": "say why these images are admitted unasked",
+    "name": "give it a unique name",
+    "images": "write patterns of the images that it applies to, ** for every image",
+    "reason": "write why these images are admitted without a lookup",
 }
 
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -45,25 +45,25 @@ def explain(error: ValidationError) -> Iterator[Problem]:
             for part, message in detail["ctx"]["problems"]:
                 yield Problem(_path(*detail["loc"], *part), message)
         else:
-            yield Problem(_path(*detail["loc"]), _say(detail))
+            yield Problem(_path(*detail["loc"]), _describe(detail))
 
 
-def _say(detail: ErrorDetails) -> str:
+def _describe(detail: ErrorDetails) -> str:
     kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
     if kind == "missing":
         key = str(loc[-1])
         if key == "kind":
             return "is missing: write kind: TrustPolicy" if len(loc) == 1 else f"is missing: {_kinds()}"
-        return f"is missing: {_WHAT_IS_MISSING[key]}"
+        return f"is missing: {_ADVICE_IF_MISSING[key]}"
     if kind == "extra_forbidden":
-        return _say_unknown(loc)
+        return _describe_unknown(loc)
     if kind == "literal_error":
         return f"write {context['expected'].replace(chr(39), '')}"
     expected = _EXPECTED.get(kind)
     return expected.format_map(context) if expected is not None else detail["msg"]
 
 
-def _say_unknown(loc: tuple[str | int, ...]) -> str:
+def _describe_unknown(loc: tuple[str | int, ...]) -> str:
     key = str(loc[-1])
     if _looks_secret(key):
         return "a secret does not belong in this file: name a file that holds it, or use the environment"
@@ -92,7 +92,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Return the models and where each stands, the outermost first."""
+    """Yield the models and their paths, the outermost first."""
     yield path, model
     for field in model.model_fields.values():
         inner = _find_model(field.annotation)

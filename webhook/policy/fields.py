@@ -1,7 +1,7 @@
 """Types of single values in the configuration file: hosts, URLs, patterns and others.
 
-Each type says in one clause what is wrong with a value and what to write. No message repeats a
-value that might be a secret in the wrong place.
+The message of a type says in one clause what is wrong with a value and what to write. No message repeats a
+value that might be a misplaced secret.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ BROAD_GROUPS: Final = frozenset(
         "system:bootstrappers",
     }
 )
-"""Groups of all users or all machines, which may not be allowed to use break-glass."""
+"""Groups of all users or all machines, which must not be allowed to use break-glass."""
 
 CONTROLLERS: Final = ("system:kube-controller-manager", "system:kube-scheduler", "system:apiserver")
-"""Users that act for others: another user caused what they create."""
+"""Users that act for others: they create objects that another user requested."""
 
 
 def _text(value: object) -> str:
@@ -74,7 +74,7 @@ def _line(maximum: int, least: int = 1) -> Callable[[str], str]:
         if len(text) > maximum:
             raise ValueError(f"has {len(text)} characters: write at most {maximum}")
         if not text.isprintable():
-            raise ValueError("holds a line break or another character that does not print: remove it")
+            raise ValueError("contains a line break or another unprintable character: remove it")
         return text
 
     return check
@@ -95,8 +95,7 @@ def _check_host(text: str) -> str:
         check_domain(host)
     except InvalidReferenceError:
         raise ValueError(
-            "write a host as it stands in image references, with its port if it has one, "
-            "without scheme and path"
+            "write a host as in image references, with its port if it has one, without scheme and path"
         ) from None
     if "." not in host and ":" not in host and host != "localhost":
         raise ValueError(f"an image reference cannot name {host}: a registry's host has a dot or a port")
@@ -108,7 +107,7 @@ def _check_host(text: str) -> str:
 def _check_organization(text: str) -> str:
     if len(text) > 64 or _ORGANIZATION.fullmatch(text) is None:  # noqa: PLR2004 - SWR's limit
         raise ValueError(
-            "write the name of an SWR organisation: 1 to 64 lower-case letters, digits and single separators"
+            "write the name of an SWR organization: 1 to 64 lower-case letters, digits and single separators"
         )
     return text
 
@@ -116,7 +115,7 @@ def _check_organization(text: str) -> str:
 def _check_url(text: str) -> str:
     base = _split_url(text)
     if base.startswith("http:") and not _is_loopback(urlsplit(base).hostname or ""):
-        raise ValueError("plain http would show the credential to the network: write https")
+        raise ValueError("plain http would reveal the credential to the network: write https")
     return base
 
 
@@ -131,7 +130,9 @@ def _split_url(text: str) -> str:
         raise ValueError(message)
     parts = urlsplit(text)
     if "@" in parts.netloc:
-        raise ValueError("a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY")
+        raise ValueError(
+            "a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY"
+        )
     host = parts.netloc.lower()
     if parts.scheme not in ("https", "http") or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(message)
@@ -160,10 +161,10 @@ def _check_file(text: str) -> str:
 def _check_user(text: str) -> str:
     name = _check_name(text)
     if name == "system:anonymous":
-        raise ValueError("system:anonymous is everybody who has not logged in: name a person")
+        raise ValueError("system:anonymous is every user who has not logged in: name a person")
     if name in CONTROLLERS or name.startswith(("system:node:", "system:serviceaccount:kube-system:")):
         raise ValueError(
-            f"{name} creates Pods that others ask for, so anybody could break the glass: name a person"
+            f"{name} creates Pods for other users, so any user could use break-glass: name a person"
         )
     return name
 
@@ -171,7 +172,7 @@ def _check_user(text: str) -> str:
 def _check_group(text: str) -> str:
     name = _check_name(text)
     if name in BROAD_GROUPS or name.startswith(("system:serviceaccounts:", "system:bootstrappers:")):
-        raise ValueError(f"{name} is too broad, anybody could break the glass: name a group of people")
+        raise ValueError(f"{name} is too broad, any user could use break-glass: name a group of people")
     return name
 
 
@@ -246,7 +247,7 @@ Namespaces = Annotated[
             str,
             *_parsed(
                 _matching(
-                    _NAMESPACE_GLOB, "write the name of a namespace, in which * stands for any characters"
+                    _NAMESPACE_GLOB, "write the name of a namespace, in which * matches any characters"
                 ),
                 examples=["shop", "sandbox-*"],
             ),

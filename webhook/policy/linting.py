@@ -41,10 +41,10 @@ def lint(policy: Policy, now: float) -> list[Problem]:
 
 def expiring(policy: Policy, now: float) -> list[tuple[Exemption, float]]:
     """Return the exemptions that expire within the notice period or have expired, with the seconds left."""
-    return [(policy.exemptions[index], left) for index, left in _ending(policy, now)]
+    return [(policy.exemptions[index], left) for index, left in _find_expiring(policy, now)]
 
 
-def _ending(policy: Policy, now: float) -> Iterator[tuple[int, float]]:
+def _find_expiring(policy: Policy, now: float) -> Iterator[tuple[int, float]]:
     for index, exemption in enumerate(policy.exemptions):
         if exemption.expires is not None:
             left = exemption.expires.timestamp() - now
@@ -53,7 +53,7 @@ def _ending(policy: Policy, now: float) -> Iterator[tuple[int, float]]:
 
 
 def _lint_registries(policy: Policy) -> Iterator[Problem]:
-    """Walk the entries as an image does: from the first to the last, by host and organisation."""
+    """Compare the entries in the order in which they are matched, by host and organization."""
     whole: dict[str, int] = {}
     shared: dict[tuple[str, str], int] = {}
     for index, registry in enumerate(policy.registries.registries):
@@ -61,12 +61,12 @@ def _lint_registries(policy: Policy) -> Iterator[Problem]:
         hidden = [host for host in registry.hosts if host in whole]
         if len(hidden) == len(registry.hosts):
             yield Problem(
-                path, f"is never asked: registries[{whole[hidden[0]]}] takes every image of {_all(hidden)}"
+                path, f"is never used: registries[{whole[hidden[0]]}] matches every image of {_all(hidden)}"
             )
         else:
             for host in hidden:
                 yield Problem(
-                    path, f"is never asked about {host}: registries[{whole[host]}] takes every image of it"
+                    path, f"is never used for {host}: registries[{whole[host]}] matches every image of it"
                 )
             yield from _lint_organizations(path, registry, shared)
         for host in registry.hosts:
@@ -92,7 +92,7 @@ def _lint_modes(policy: Policy) -> Iterator[Problem]:
     if policy.on_lookup_failure == "allow" and policy.may_enforce:
         yield Problem(
             "onLookupFailure",
-            "allow admits whatever is asked for while SWR is down: an outage opens the gate",
+            "allow admits every image while SWR is down: an outage disables the policy",
         )
     if policy.unmanaged_registries == "allow" and policy.may_enforce:
         yield Problem("unmanagedRegistries", "allow admits every image that is not of a configured registry")
@@ -109,15 +109,16 @@ def _lint_rules(policy: Policy) -> Iterator[Problem]:
         elif _is_everything(rule) and rule.mode not in (None, Mode.ENFORCE) and policy.mode is Mode.ENFORCE:
             yield Problem(
                 path,
-                f"puts every image into mode {rule.mode}: what no rule above it matches is never denied",
+                f"puts every image into mode {rule.mode}: "
+                "an image that no rule above it matches is never denied",
             )
 
 
 def _decides(policy: Policy, above: Rule, rule: Rule) -> bool:
-    """Whether ``above`` can keep a rule that it covers from ever counting.
+    """Return whether ``rule`` never applies if the patterns of ``above`` cover its patterns.
 
-    A pattern with a tag or a digest only may match some images, and of the rules that may match the
-    strictest counts: there ``above`` must be as strict itself.
+    A pattern with a tag or a digest may match an image without certainty. The strictest of the rules that may
+    match applies, so ``above`` must then be at least as strict as ``rule``.
     """
     if all(pattern.tag is None and pattern.digest is None for pattern in above.images):
         return True
@@ -137,17 +138,17 @@ def _lint_exemptions(policy: Policy, now: float) -> Iterator[Problem]:
             yield Problem(path, f"exempts every image{where}: nothing is checked there")
         else:
             for host in _hosts_covered(policy, exemption):
-                yield Problem(path, f"exempts every image of {host}{where}: SWR is never asked there")
+                yield Problem(path, f"exempts every image of {host}{where}: SWR is never queried for them")
         permanent = [other for other in policy.exemptions[:index] if other.expires is None]
         cover = _covering(exemption, permanent)
         if cover is not None:
             yield Problem(
                 path, f"is never reached: exemption {cover.name!r} above it matches all that it matches"
             )
-    for index, left in _ending(policy, now):
+    for index, left in _find_expiring(policy, now):
         exemption = policy.exemptions[index]
         assert exemption.expires is not None
-        # One second back, so that the end of a day is shown as that day.
+        # A second is subtracted, so that the end of a day is shown as that day.
         day = (exemption.expires - dt.timedelta(seconds=1)).date()
         path = f"exemptions[{index}].expires"
         if left <= 0:
@@ -168,7 +169,7 @@ def _lint_patterns(policy: Policy) -> Iterator[Problem]:
     items += [(f"exemptions[{index}]", item.images) for index, item in enumerate(policy.exemptions)]
     for path, patterns in items:
         for index, pattern in enumerate(patterns):
-            # Without a slash it is an image of Docker Hub, and those hardly ever have a dot.
+            # Without a slash it is an image of Docker Hub, and their names rarely contain a dot.
             if "/" not in pattern.text and "." in pattern.components[-1]:
                 yield Problem(
                     f"{path}.images[{index}]",
@@ -197,14 +198,15 @@ def _lint_shared_domains(policy: Policy) -> Iterator[Problem]:
 
 
 def _lint_break_glass(policy: Policy) -> Iterator[Problem]:
-    glass = policy.break_glass
-    if glass != BreakGlass() and not glass.users and not glass.groups:
-        yield Problem("breakGlass", "counts for nobody: name users or groups")
-    for user in sorted(glass.users):
+    break_glass = policy.break_glass
+    if break_glass != BreakGlass() and not break_glass.users and not break_glass.groups:
+        yield Problem("breakGlass", "applies to no user: name users or groups")
+    for user in sorted(break_glass.users):
         if user.startswith(SERVICE_ACCOUNT):
             yield Problem(
                 "breakGlass.users",
-                f"{user} is no person: who gets it to create a Pod, by a commit perhaps, breaks the glass",
+                f"{user} is not a person: anyone who can make it create a Pod, such as by a commit, "
+                "can use break-glass",
             )
 
 
@@ -213,10 +215,13 @@ def _lint_cache(policy: Policy) -> Iterator[Problem]:
     if cache.trusted > LONG_TRUST:
         yield Problem(
             "cache.trusted",
-            f"an image that loses its trust is admitted for up to {format_duration(cache.trusted)} more",
+            f"an image whose trust is revoked is admitted for up to {format_duration(cache.trusted)} more",
         )
     if cache.refused > cache.trusted:
-        yield Problem("cache.refused", "is longer than cache.trusted: a newly trusted image waits needlessly")
+        yield Problem(
+            "cache.refused",
+            "is longer than cache.trusted: a newly trusted image is denied for longer than necessary",
+        )
     if not cache.stale_if_error:
         yield Problem("cache.staleIfError", "0s: while SWR is down no Pod can be rescheduled")
     elif cache.stale_if_error <= cache.trusted:

@@ -31,7 +31,7 @@ def load_policy(path: str) -> Policy:
 
 
 def read_file(path: str | Path) -> bytes:
-    """Return the content of the file, cut off where it is too large to be used.
+    """Return the content of the file. If it is too large to be used, only the beginning is returned.
 
     Raises:
         ConfigError: it cannot be read.
@@ -66,7 +66,7 @@ def parse_policy(data: bytes | str) -> Policy:
 
 
 def _first_of_each(problems: Iterable[Problem]) -> list[Problem]:
-    """Return one problem per path: a missing value is not reported as a wrong one, too."""
+    """Return one problem per path, so that a missing value is not also reported as a wrong one."""
     first: dict[str, Problem] = {}
     for problem in problems:
         first.setdefault(problem.path, problem)
@@ -80,8 +80,8 @@ def _bounded(problems: list[Problem]) -> list[Problem]:
     return [*problems[:MAX_PROBLEMS], Problem("", f"and {more} more problems")]
 
 
-# What follows joins parts of the file that the schema sees one at a time. It looks at the raw
-# values, so that it speaks up also while something else in the file is wrong.
+# The following checks compare parts of the file that the schema validates separately. They use the raw
+# values, so that their problems are reported together with all others.
 
 
 def _check_regions(value: dict[str, Any]) -> Iterator[Problem]:
@@ -137,7 +137,7 @@ def _check_names(value: dict[str, Any]) -> Iterator[Problem]:
             if isinstance(name, str) and name.strip():
                 if name.strip() in seen:
                     yield Problem(
-                        join_path(path, "name"), "is the name of another one above: give each its own"
+                        join_path(path, "name"), "is also the name of an entry above: give each a unique name"
                     )
                 seen.add(name.strip())
 

@@ -116,7 +116,7 @@ MAX_SCOPES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The configuration. ``version`` is a fingerprint of the file, for logs and metrics.
+    """The policy. ``version`` is a fingerprint of the file, for logs and metrics.
 
     The matches of an image in a namespace do not change under one policy, so they are cached, within limits.
     Only expiry is checked for each request.
@@ -142,7 +142,7 @@ class Policy:
     _scope: Callable[[str], _Scope] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Build the indexes, which takes long, here: a policy is parsed outside of the event loop."""
+        """Build the indexes. This may take long, but a policy is parsed outside of the event loop."""
         index = _Index(
             rules=PatternIndex(rule.images for rule in self.rules),
             exemptions=PatternIndex(item.images for item in self.exemptions),

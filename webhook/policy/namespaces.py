@@ -12,7 +12,7 @@ from webhook.globs import WILDCARD, matches_glob
 class NamespacePatterns:
     """A list of globs that match whole names of namespaces; ``*`` matches any characters.
 
-    An empty list matches nothing: only what is left out altogether means every namespace.
+    An empty list matches nothing. The default, without a list, matches every namespace.
     """
 
     globs: tuple[str, ...] = (WILDCARD,)
@@ -30,5 +30,5 @@ class NamespacePatterns:
         return namespace in self._names or any(matches_glob(glob, namespace) for glob in self._wild)
 
     def covers(self, other: NamespacePatterns) -> bool:
-        """Return whether these globs certainly match every namespace of ``other``; ``False`` if not known."""
+        """Return whether these globs certainly match every namespace that ``other`` matches."""
         return all(any(matches_glob(mine, theirs) for mine in self.globs) for theirs in other.globs)

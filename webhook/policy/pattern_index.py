@@ -1,11 +1,12 @@
-"""Indexes of rules and exemptions by image and by namespace, using the literal beginnings of patterns.
+"""Indexes of rules and exemptions by image and by namespace.
 
-A policy may hold thousands of patterns, and a Pod hundreds of images. Comparing all with all took seconds.
-A pattern is only compared with what begins as it does up to its first wildcard, and patterns that several
-items share are compared once.
+A policy may have thousands of patterns, and a Pod hundreds of images. Comparing each pattern with each image
+took seconds. The indexes use the prefix of a pattern before its first wildcard: only texts with this prefix
+are compared with the pattern. A pattern of several items is compared once.
 
-Sets of items are bits of an integer, the first item the lowest: a thousand of them take some hundred bytes,
-and what is about an image in a namespace is where two of them overlap.
+A set of items is an integer with one bit for each item; the first item has the lowest bit. A set of a
+thousand items has about a hundred bytes. The items for an image in a namespace are the intersection of two
+sets.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Hashable)
 
 EVERY: Final = -1
-"""All items, however many there are."""
+"""The set of all items."""
 
 
 def positions_in(items: int) -> Iterator[int]:
-    """Yield the positions of a set of items, the first one first."""
+    """Yield the positions of a set of items in ascending order."""
     while items:
         lowest = items & -items
         yield lowest.bit_length() - 1
@@ -34,13 +35,13 @@ def positions_in(items: int) -> Iterator[int]:
 
 
 def up_to_first(items: int) -> int:
-    """Return all items down to the first of these, it included; every item if there is none."""
+    """Return all items up to and including the first of ``items``; all items if it is empty."""
     first = items & -items
     return (first << 1) - 1 if first else EVERY
 
 
 def _find_holders(items: Iterable[Iterable[H]]) -> dict[H, int]:
-    """Return what the items hold, each value with the set of items that hold it."""
+    """Return the values of all items, each with the set of items that contain it."""
     holders: dict[H, int] = {}
     for position, values in enumerate(items):
         for value in values:
@@ -48,36 +49,36 @@ def _find_holders(items: Iterable[Iterable[H]]) -> dict[H, int]:
     return holders
 
 
-class _Beginnings(Generic[T]):
-    """Values by the literal beginning of a glob: returns all that may match a text, and few others."""
+class _PrefixMap(Generic[T]):
+    """Values by the literal prefix of a glob. Finds all that may match a text, and few others."""
 
     def __init__(self) -> None:
         self._whole: dict[str, list[T]] = {}
-        self._by_beginning: dict[str, list[T]] = {}
+        self._by_prefix: dict[str, list[T]] = {}
         self._lengths: list[int] = []
 
     def add(self, glob: str, value: T) -> None:
-        beginning, wildcard, _ = glob.partition(WILDCARD)
-        found = self._by_beginning if wildcard else self._whole
-        found.setdefault(beginning, []).append(value)
-        if wildcard and len(beginning) not in self._lengths:
-            self._lengths = sorted((*self._lengths, len(beginning)))
+        prefix, wildcard, _ = glob.partition(WILDCARD)
+        found = self._by_prefix if wildcard else self._whole
+        found.setdefault(prefix, []).append(value)
+        if wildcard and len(prefix) not in self._lengths:
+            self._lengths = sorted((*self._lengths, len(prefix)))
 
     def find(self, text: str) -> Iterator[T]:
         yield from self._whole.get(text, ())
         for length in self._lengths:
             if length > len(text):
                 return
-            yield from self._by_beginning.get(text[:length], ())
+            yield from self._by_prefix.get(text[:length], ())
 
 
 class PatternIndex:
     """Index of items by their image patterns; immutable."""
 
     def __init__(self, items: Iterable[Iterable[ImagePattern]]) -> None:
-        """Index items by the patterns of each."""
-        self._of_host: _Beginnings[tuple[ImagePattern, int]] = _Beginnings()
-        self._of_any_host: _Beginnings[tuple[ImagePattern, int]] = _Beginnings()
+        """Index items, each of which is a list of patterns."""
+        self._of_host: _PrefixMap[tuple[ImagePattern, int]] = _PrefixMap()
+        self._of_any_host: _PrefixMap[tuple[ImagePattern, int]] = _PrefixMap()
         for pattern, held in _find_holders(items).items():
             path = "/".join(pattern.components)
             if WILDCARD in pattern.domain:
@@ -97,9 +98,9 @@ class PatternIndex:
         last: int = EVERY,
         pause: Pause = no_pause,
     ) -> tuple[int, int]:
-        """Return the items that may match an image and those that certainly do.
+        """Return the items that may match an image, and those that certainly match it.
 
-        Only those ``among`` count, and none behind the first of ``last`` that certainly is about it.
+        Only the items of ``among`` are used, and none after the first of ``last`` that certainly matches.
         ``pause`` is called before each comparison.
         """
         possible = certain = 0
@@ -120,8 +121,8 @@ class NamespaceIndex:
     """Index of items by the globs of their namespaces; immutable."""
 
     def __init__(self, items: Iterable[Iterable[str]]) -> None:
-        """Index items by the globs of each."""
-        self._globs: _Beginnings[tuple[str, int]] = _Beginnings()
+        """Index items, each of which is a list of globs."""
+        self._globs: _PrefixMap[tuple[str, int]] = _PrefixMap()
         for glob, held in _find_holders(items).items():
             self._globs.add(glob, (glob, held))
 
@@ -129,7 +130,7 @@ class NamespaceIndex:
         """Return the items that match a namespace; ``pause`` is called before each comparison."""
         found = 0
         for glob, held in self._globs.find(namespace):
-            # What is found already needs no second reason.
+            # A glob is skipped if all of its items are already found.
             if held & ~found:
                 pause()
                 if matches_glob(glob, namespace):

@@ -9,7 +9,7 @@ from typing import Final
 DURATION_PATTERN: Final = (
     r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
 )
-"""Of a duration: whole days, hours and minutes, then seconds, each at most once, in this order."""
+"""Pattern of a duration: whole days, hours and minutes, then seconds, each at most once, in this order."""
 
 _DURATION: Final = re.compile(DURATION_PATTERN)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -24,7 +24,7 @@ def parse_duration(value: object) -> float:
     """Return a duration such as ``1h30m`` in seconds.
 
     Raises:
-        ValueError: it is not written that way.
+        ValueError: it does not match ``DURATION_PATTERN``.
     """
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
@@ -34,7 +34,7 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a number of seconds as a duration of the file, the reverse of ``parse_duration``."""
+    """Return a number of seconds as a duration of the file; the inverse of ``parse_duration``."""
     text = ""
     for unit, length in _UNITS:
         count, seconds = divmod(seconds, length)
@@ -46,10 +46,10 @@ def format_duration(seconds: float) -> str:
 def parse_expiry(value: object) -> dt.datetime:
     """Return the time of an expiry in UTC: the end of a date, or an RFC 3339 time.
 
-    The instant itself is over the end: a date counts up to the midnight that follows it.
+    The result is exclusive: a date is valid until the midnight after it.
 
     Raises:
-        ValueError: it is neither, a time without an offset, or no day of the calendar.
+        ValueError: it is not such a date or time, has no offset, or does not exist in the calendar.
     """
     text = value if isinstance(value, str) else ""
     try:
@@ -58,7 +58,7 @@ def parse_expiry(value: object) -> dt.datetime:
         if _TIME.fullmatch(text) is not None:
             return dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text} is no day or time that exists") from None
+        raise ValueError(f"{text} is not an existing date or time") from None
     raise ValueError(
         "write a date such as 2027-06-30, or a time with its offset such as 2027-06-30T18:00:00+08:00"
     )

@@ -24,13 +24,13 @@ DEBOUNCE: Final = 0.1
 """Seconds after which a changed file is read again; if it differs, it is still being written."""
 
 NOTICE_INTERVAL: Final = 86400.0
-"""Seconds between two log lines about ending exemptions."""
+"""Seconds between two log lines about exemptions that expire."""
 
 
 class PolicyFile:
-    """The policy in force, in ``current``, which is replaced atomically.
+    """The policy in force: ``current``, which is replaced atomically.
 
-    ``problems`` says why the content of the file is not in force; it is empty otherwise.
+    ``problems`` has the reasons if the content of the file is not in force; otherwise it is empty.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class PolicyFile:
         pause: Callable[[float], object] | None = None,
         parse: Callable[[bytes], Policy] = parse_policy,
     ) -> None:
-        """Load the file at ``path``. ``clock`` is in epoch seconds, ``pause`` waits for some.
+        """Load the file at ``path``. ``clock`` is in epoch seconds; ``pause`` sleeps.
 
-        ``parse`` reads the file when it has changed; it may do so in another thread.
+        ``parse`` parses the file after a change, possibly in another thread.
 
         Raises:
-            ConfigError: it cannot be used.
+            ConfigError: the file cannot be used.
         """
         self._path = path
         self._recorder = recorder
@@ -61,7 +61,7 @@ class PolicyFile:
         self._in_force = _fingerprint(data)
         self._rejected = b""
         self._recorder.policy_loaded(self.current.version, self._clock())
-        self._note_endings()
+        self._record_expiry()
 
     def on_change(self, subscriber: Callable[[Policy], None]) -> None:
         """Call ``subscriber`` with each new policy, before it is in force.
@@ -75,8 +75,8 @@ class PolicyFile:
 
         The content is compared. The same invalid content is reported once.
         """
-        changed = self._follow()
-        self._note_endings()
+        changed = self._read_changes()
+        self._record_expiry()
         return changed
 
     def watch(self, stop: threading.Event, interval: float = INTERVAL) -> None:
@@ -85,9 +85,9 @@ class PolicyFile:
             try:
                 self.check()
             except Exception:
-                logger.exception("failed to look at the policy")
+                logger.exception("failed to check the policy file")
 
-    def _follow(self) -> bool:
+    def _read_changes(self) -> bool:
         seen = b""
         try:
             data = read_file(self._path)
@@ -102,7 +102,7 @@ class PolicyFile:
                 return False
             seen = fingerprint
             policy = self._parse(data)
-            seen = b""  # what is missing may appear without a change of the file
+            seen = b""  # a missing credential may appear without a change of this file
             for subscriber in self._subscribers:
                 subscriber(policy)
         except ConfigError as error:
@@ -121,7 +121,9 @@ class PolicyFile:
         if self.problems:
             self.problems, self._rejected = (), b""
             self._recorder.policy_loaded(self.current.version, self._clock())
-            logger.info("the policy file is again the one in force", extra={"policy": self.current.version})
+            logger.info(
+                "the policy file again contains the policy in force", extra={"policy": self.current.version}
+            )
 
     def _reject(self, seen: bytes, problems: Sequence[Problem]) -> None:
         """Keep the policy; ``seen`` is the fingerprint of the invalid content, empty if a retry may help."""
@@ -135,12 +137,12 @@ class PolicyFile:
             extra={"policy": self.current.version, "problems": [str(problem) for problem in problems]},
         )
 
-    def _note_endings(self) -> None:
+    def _record_expiry(self) -> None:
         now = self._clock()
         ending = expiring(self.current, now)
         ended = [exemption.name for exemption, left in ending if left <= 0]
         soon = [exemption.name for exemption, left in ending if left > 0]
-        self._recorder.exemptions_ending(len(soon), len(ended))
+        self._recorder.exemptions_expiring(len(soon), len(ended))
         if ending and now - self._noticed_at >= NOTICE_INTERVAL:
             self._noticed_at = now
             logger.warning("exemptions end soon or have ended", extra={"soon": soon, "ended": ended})

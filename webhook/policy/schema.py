@@ -1,8 +1,7 @@
-"""The configuration file as it is written: its keys, their types and what each one means.
+"""Schema of the configuration file: keys, types and descriptions.
 
-The descriptions here are the reference: the JSON Schema for editors is made of them. A model also
-checks what no single key can say, such as which keys go with which kind of credentials, and reports
-that with the key it concerns.
+The descriptions are the reference documentation; the JSON Schema for editors contains them. A model also
+checks combinations of keys, such as the keys for each kind of credentials, and reports a problem at its key.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ KIND: Final = "TrustPolicy"
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 Part = tuple[str | int, ...]
-"""Where something is, counted from the model that complains: keys and indices."""
+"""Position of a problem relative to its model: keys and indices."""
 
 _Mode = Literal["enforce", "warn", "audit"]
 
@@ -54,7 +53,7 @@ KEYS_OF_KIND: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
     "podIdentity": (),
     "oidc": ("id_token_file", "identity_provider", "provider_urn", "agency_urn", "sts_endpoint"),
 }
-"""Which keys go with which kind of credentials."""
+"""The keys for each kind of credentials."""
 
 _NEEDED: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
     "aksk": (),
@@ -65,8 +64,8 @@ _NEEDED: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
 }
 
 
-def _refuse(problems: Iterable[tuple[Part, str]]) -> None:
-    """Report several problems of a model at once, each with where it is."""
+def _raise_problems(problems: Iterable[tuple[Part, str]]) -> None:
+    """Report all problems of a model at once, each with its position."""
     found = list(problems)
     if found:
         raise PydanticCustomError("problems", "see the context", {"problems": found})
@@ -119,7 +118,7 @@ class CredentialsModel(_Model):
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
-        _refuse(self._problems())
+        _raise_problems(self._problems())
         return self
 
     def _problems(self) -> Iterable[tuple[Part, str]]:
@@ -169,7 +168,7 @@ class RegistryModel(_Model):
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
-        _refuse(self._problems())
+        _raise_problems(self._problems())
         return self
 
     def _problems(self) -> Iterable[tuple[Part, str]]:
@@ -202,7 +201,7 @@ class RuleModel(_Model):
     @model_validator(mode="after")
     def _check_effect(self) -> Self:
         if self.mode is None and not self.require_digest and not self.require_pull_always:
-            _refuse([((), "changes nothing: set mode, requireDigest or requirePullAlways")])
+            _raise_problems([((), "changes nothing: set mode, requireDigest or requirePullAlways")])
         return self
 
 
@@ -299,7 +298,7 @@ class PolicyModel(_Model):
 
 
 class _EditorSchema(GenerateJsonSchema):
-    """Says what may be written: no nulls, no titles made of names, defaults as text."""
+    """Generates a schema for authors: without nulls and generated titles, and with defaults as text."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -321,7 +320,7 @@ def build_json_schema() -> dict[str, Any]:
 
 
 def _unfolded(value: Any) -> Any:
-    """Return a schema with the line breaks of this file's source taken out of its descriptions."""
+    """Return a schema whose descriptions do not contain the line breaks of this module's source."""
     if isinstance(value, dict):
         return {
             key: " ".join(inner.split())

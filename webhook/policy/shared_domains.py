@@ -52,7 +52,7 @@ SHARED_DOMAINS: Final = (
     "volces.com",
     "windows.net",
     "workers.dev",
-    # Hosters of dynamic names: every label below is somebody's.
+    # Hosters of dynamic names: anyone can register a name below.
     "duckdns.org",
     "nip.io",
     "xip.io",
@@ -61,10 +61,11 @@ SHARED_DOMAINS: Final = (
 
 
 def shared_domain(pattern: ImagePattern) -> str | None:
-    """Return the shared domain that the wildcard host of a pattern takes in, or ``None``.
+    """Return the shared domain that the wildcard host of a pattern matches, or ``None``.
 
-    Whatever lies below a shared domain counts, too: which of its subdomains are given away is the
-    provider's choice, and changes. A digest names its content, whoever serves it.
+    Subdomains of a shared domain are shared, too: the provider decides which of them customers can register,
+    and this may change. A pattern with a digest is safe, because the digest identifies the content on any
+    host.
     """
     if not pattern.domain.startswith("*.") or pattern.digest is not None:
         return None

@@ -23,9 +23,9 @@ def create_app(
     render: Callable[[], bytes],
     record_error: Callable[[int], None],
     not_found: str = f"there is {_PATHS}",
-    wrong_method: str = "everything takes GET",
+    wrong_method: str = "every path takes GET",
 ) -> Flask:
-    """Return an application for ``probes`` and the metrics that ``render`` returns; it shares no state.
+    """Return an application for ``probes`` and the metrics that ``render`` returns.
 
     ``record_error`` counts an error by its status.
     """

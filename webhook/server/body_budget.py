@@ -1,14 +1,14 @@
-"""How many bytes of request bodies the process holds, all connections together.
+"""Memory budget for the request bodies of all connections.
 
-One body may have 7 MiB and 2,000 connections may be open, so a bound for each is none for the process. A body
-takes from the budget as its bytes arrive; a declared length reserves nothing. What it took is given back once
-its answer is made, for the strings that its review names live as long; little else that was decoded from
-it does (``AdmissionRequest.keep_identity``).
+A limit for each body would not limit the process: one body may have 7 MiB, and 2,000 connections may be open.
+A body takes bytes from the budget as they arrive; a declared length reserves nothing. The bytes are returned
+when the answer is complete, because the strings of the review are in use until then. Most other decoded
+values are freed earlier (``AdmissionRequest.keep_identity``).
 
-The first ``BEGINNING`` bytes of each body are always taken. Connections are limited, so the sum of these is,
-too. They say whose review it is: a review that cannot be refused under its uid is a failed call, which a
-failure policy of ``Ignore`` lets pass. The rest of the first ``SMALL`` bytes has a share of its own, so that
-ordinary reviews do not wait for large ones.
+The first ``BEGINNING`` bytes of each body are always granted. The number of connections limits their sum.
+They contain the uid of the review. Without the uid, a denial would be a failed call, which is admitted if the
+``failurePolicy`` is ``Ignore``. The rest of the first ``SMALL`` bytes has a separate share, so that ordinary
+reviews do not wait for large ones.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from collections.abc import Callable
 from typing import Final
 
 BEGINNING: Final = 16 * 1024
-"""Bytes of each body that no share limits: 32 MiB for the 2,000 connections that the process serves."""
+"""Bytes of each body that are always granted: 32 MiB for the 2,000 connections that the process serves."""
 
 SMALL: Final = 64 * 1024
 """Bytes of each body that are not taken from the share of large ones. An ordinary review has 2 to 20 KB."""
 
 SMALL_SHARE: Final = 32 * 1024 * 1024
 LARGE_SHARE: Final = 64 * 1024 * 1024
-"""Bytes. With what is decoded from them, connections, what the kernel holds for these (``worker.BUFFER``) and
-the program itself, it stays below the 512 MiB that the chart allows (``tests/http/test_bodies.py``)."""
+"""Bytes. The sum of the shares, the values decoded from them, the connections, their kernel buffers
+(``worker.BUFFER``) and the program is below the 512 MiB of the chart (``tests/http/test_bodies.py``)."""
 
 WAIT: Final = 2.0
-"""Seconds that a body waits for its share before its review is refused as one that comes at a busy moment, or
-half of the time that the review may take, where that is less: it is answered in time all the same."""
+"""Maximum seconds that a body waits for its share, or half of the time of the review if that is less. After
+it, the review is denied because the process is busy. The answer is still in time."""
 
 PART_WAIT: Final = 0.25
-"""Seconds after which a body that waits gives what it has to an older one that waits, too, and is refused.
-Else all of a crowd could have a part of the share, and none what it needs until their time is over."""
+"""Seconds after which a waiting body returns its part of the share to an older one, and its review is denied.
+Otherwise many bodies could each hold a part of the share, and none of them could be completed in time."""
 
 STALLED: Final = 1.0
-"""Seconds without a piece after which a body in arrival may be given up for others."""
+"""Seconds without new bytes after which an incomplete body may be evicted."""
 
 _TICK: Final = 0.02
 
 
 class Lease:
-    """What one body holds of the budget."""
+    """The part of the budget that one body holds."""
 
     def __init__(self, budget: BodyBudget, evict: Callable[[], None]) -> None:
-        """Hold nothing yet; ``evict`` ends the connection that the body comes from."""
+        """Hold nothing yet; ``evict`` ends the connection of the body."""
         self._budget = budget
         self.evict = evict
         self.beginning = 0
@@ -57,35 +57,35 @@ class Lease:
         self.needs = 0
         """Bytes of the large share that it waits for."""
         self.number = 0
-        """Its place in the order in which bodies went beyond the small share, 0 while it has not."""
-        self.patience = WAIT
-        """Seconds that it may still wait, all its pieces together."""
+        """Its position in the order in which bodies exceeded ``SMALL``, 0 if it has not."""
+        self.wait_left = WAIT
+        """Seconds that it may still wait, over all its pieces."""
 
     def expect_answer_within(self, seconds: float) -> None:
         """Wait no longer than half of the ``seconds`` that the review of this body may take."""
-        self.patience = min(WAIT, seconds / 2)
+        self.wait_left = min(WAIT, seconds / 2)
 
     def grow(self, size: int) -> bool:
-        """Take ``size`` bytes more; returns whether they could be had in time."""
+        """Take ``size`` more bytes; return whether they were granted in time."""
         beginning = min(size, BEGINNING - self.beginning)
         small = min(size - beginning, SMALL - BEGINNING - self.small)
         return self._budget.take(self, beginning, small, size - beginning - small)
 
     def arrived(self) -> None:
-        """Say that the body has arrived, so that it is no longer given up for others."""
+        """Record that the body is complete, so that it is not evicted."""
         self._budget.arrived(self)
 
     def shrink_to_beginning(self) -> None:
-        """Give back all but the first ``BEGINNING`` bytes."""
+        """Return all but the first ``BEGINNING`` bytes to the budget."""
         self._budget.cancel(0, self.small, self.large)
         self.small = self.large = 0
 
     def release(self) -> None:
-        """Give back everything."""
+        """Return all bytes to the budget."""
         self._budget.arrived(self)
         self._budget.cancel(self.beginning, self.small, self.large)
         self.beginning = self.small = self.large = self.number = 0
-        self.patience = WAIT
+        self.wait_left = WAIT
 
 
 class BodyBudget:
@@ -96,7 +96,7 @@ class BodyBudget:
         small_share: int = SMALL_SHARE,
         large_share: int = LARGE_SHARE,
     ) -> None:
-        """Allow so many bytes beyond the beginnings of bodies."""
+        """Set the size of both shares, in bytes."""
         self._lock = threading.Lock()
         self._small_left = small_share
         self._large_left = large_share
@@ -104,12 +104,12 @@ class BodyBudget:
         self._total = small_share + large_share
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Lease] = {}
-        """Those that wait for a part of the large share, by their numbers."""
+        """Leases that wait for bytes of the large share, by their numbers."""
         self._arriving: dict[Lease, float] = {}
-        """When the last piece of each body in arrival came, the longest ago first."""
+        """The time of the last piece of each incomplete body, oldest first."""
 
     def lease(self, evict: Callable[[], None]) -> Lease:
-        """Return the lease of a body that is about to arrive; ``evict`` ends its connection."""
+        """Return a lease for the next body; ``evict`` ends its connection."""
         return Lease(self, evict)
 
     @property
@@ -118,16 +118,19 @@ class BodyBudget:
         return self._beginnings + self._total - self._small_left - self._large_left
 
     def take(self, lease: Lease, beginning: int, small: int, large: int) -> bool:
-        """Take bytes for a lease, or none, and then it may lose its part, too; see ``Lease.grow``."""
+        """Take all of these bytes or none; return whether they were granted in time.
+
+        If they were not, the lease may also have lost its bytes of the large share.
+        """
         began = time.monotonic()
-        self.arrived(lease)  # a body that waits here is not given up for others
+        self.arrived(lease)  # a body that waits here is not evicted
         if large and not lease.number:
             lease.number = next(self._numbers)
         try:
             while True:
                 with self._lock:
                     short_of_small = small > self._small_left
-                    # Else many bodies would each get a part of what they need, and none of them all.
+                    # Otherwise many bodies would each get a part, and none of them all of their bytes.
                     is_first = not large or lease.number <= min(self._waiting, default=lease.number)
                     if is_first and not short_of_small and large <= self._large_left:
                         self._beginnings += beginning
@@ -142,26 +145,26 @@ class BodyBudget:
                         lease.needs = large
                         self._waiting[lease.number] = lease
                     waited = time.monotonic() - began
-                    if waited >= PART_WAIT and self._is_in_the_way(lease):
+                    if waited >= PART_WAIT and self._blocks_older(lease):
                         self._large_left += lease.large
                         lease.large = 0
                         return False
-                if waited >= lease.patience:
+                if waited >= lease.wait_left:
                     return False
                 if short_of_small:
                     self._evict_stalled()
                 time.sleep(_TICK)
         finally:
-            lease.patience -= time.monotonic() - began
+            lease.wait_left -= time.monotonic() - began
             self._waiting.pop(lease.number, None)
 
     def arrived(self, lease: Lease) -> None:
-        """Say that a body has arrived, or that nothing more of it will."""
+        """Record that a body is complete or abandoned."""
         with self._lock:
             self._arriving.pop(lease, None)
 
-    def _is_in_the_way(self, lease: Lease) -> bool:
-        """Whether an older one waits in vain, and this is the youngest of those that wait and have a part."""
+    def _blocks_older(self, lease: Lease) -> bool:
+        """Whether an older lease lacks bytes, and this is the youngest waiting one that holds a part."""
         if lease.number not in self._waiting:
             return False
         oldest = self._waiting[min(self._waiting)]
@@ -171,9 +174,10 @@ class BodyBudget:
         return lease is youngest is not oldest and oldest.needs > self._large_left
 
     def _evict_stalled(self) -> None:
-        """End the connection whose half of a request has stalled for longest, where that gives back anything.
+        """Evict the connection whose incomplete body has stalled for longest and holds bytes of this share.
 
-        Only such a one: who waits here, or for the answer, has a review that must not become a failed call.
+        Connections that wait here, or for their answer, are not evicted: their reviews must not become failed
+        calls.
         """
         since = time.monotonic() - STALLED
         with self._lock:
@@ -185,7 +189,7 @@ class BodyBudget:
         lease.evict()
 
     def cancel(self, beginning: int, small: int, large: int) -> None:
-        """Take bytes back."""
+        """Return bytes to the budget."""
         with self._lock:
             self._beginnings -= beginning
             self._small_left += small

@@ -38,7 +38,7 @@ RECORD_HEADER: Final = 5
 MAX_RECORD: Final = 16 * 1024 + 2048
 """Bytes of the longest record that TLS allows."""
 
-MAX_SILENT_RECORDS: Final = 32
+MAX_EMPTY_RECORDS: Final = 32
 """TLS records without data during one request: key updates, warnings, empty records. A legitimate client
 sends few of them. Each costs processor time, and OpenSSL reads any number of them."""
 
@@ -71,14 +71,14 @@ class ClientTimeout(ConnectionResetError):
 
 
 class Connection:
-    """A TLS connection whose reads share one time limit per request, however slowly data arrives.
+    """A TLS connection whose reads share one time limit per request.
 
     Sent data is buffered until ``flush``, so that head and body of an answer leave in one TLS record and one
     system call.
 
-    OpenSSL never sees the socket. With a socket it would read records without data for as long as there are
-    any, in one call that no time limit ends: a key update has 27 bytes, and a few megabytes of them would
-    block the loop for seconds. Here it gets one record at a time.
+    OpenSSL does not read from the socket. It would read any number of records without data in one call, which
+    no time limit ends. A key update has 27 bytes, and a few megabytes of them would block the loop for
+    seconds. Here OpenSSL gets one record at a time.
 
     gunicorn uses this object as a socket. It has only the methods that gunicorn calls, so that no data can
     bypass the encryption.
@@ -95,7 +95,7 @@ class Connection:
     sends = False
     """Whether an answer is being sent."""
     _idle_seconds = FIRST_BYTE_SECONDS
-    _turn_began = _ends = float("inf")
+    _busy_since = _ends = float("inf")
 
     def __init__(self, client: Any, context: ssl.SSLContext) -> None:
         """Take over an accepted socket."""
@@ -106,21 +106,23 @@ class Connection:
         """Data that was read from the socket and not passed to OpenSSL yet."""
         self._missing = 0
         """Bytes that OpenSSL still needs of the current record, 0 between two records."""
-        self._look_at = RECORD_HEADER + MESSAGE_HEADER
+        self._checked_size = RECORD_HEADER + MESSAGE_HEADER
         """Bytes of a record that are checked before any of it is passed to OpenSSL."""
         self._has_answered = False
         """Whether the server has sent anything in the handshake."""
-        self._silent = 0
+        self._empty_records = 0
         """Records without data since the last request."""
         self._unsent: list[bytes] = []
 
-    def handshake(self, take_turn: Callable[[], None], is_half: Callable[[], None]) -> None:
+    def handshake(self, checkpoint: Callable[[], None], on_pending: Callable[[], None]) -> None:
         """Do the TLS handshake; raises ``OSError`` if it fails or is too slow.
 
-        ``take_turn`` is called before OpenSSL processes a record: it signs, or verifies the client's
-        certificate, which takes from a tenth of a millisecond to several, depending on the key. ``is_half``
-        is called when OpenSSL may allocate 100 KB for what the client only declares: the server has answered
-        the hello, and the following records are encrypted, or a second hello, and cannot be checked first.
+        ``checkpoint`` is called before OpenSSL processes a record. OpenSSL then signs, or verifies the
+        client's certificate, which takes from a tenth of a millisecond to several, depending on the key.
+
+        ``on_pending`` is called when OpenSSL may allocate 100 KB for a message that the client only declares.
+        This is after the answer to the hello: the following records are encrypted, or a second hello, and
+        cannot be checked first.
         """
         self._ends = time.monotonic() + HANDSHAKE_SECONDS
         size = after = 0
@@ -130,15 +132,15 @@ class Connection:
             after += piece if self._has_answered else 0
             if size > MAX_HANDSHAKE:
                 raise ConnectionResetError
-            if size > PIECE:  # a flood; waiting in the scheduler earlier would wake all of them together
+            if size > PIECE:  # a longer wait in the scheduler would wake all such connections together
                 yield_to_loop()
             if not self._missing:
-                take_turn()
+                checkpoint()
                 self._left()
             if self.aborted:
                 raise ConnectionResetError
             if after > CHANGE_CIPHER_SPEC:
-                is_half()
+                on_pending()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_request()
 
@@ -148,7 +150,7 @@ class Connection:
         except ssl.SSLWantReadError:
             is_done = False
         except ssl.SSLError:
-            self._say_why()
+            self._send_alert()
             raise
         else:
             is_done = True
@@ -158,7 +160,7 @@ class Connection:
             self._socket.sendall(self._outgoing.read())
         return is_done
 
-    def _say_why(self) -> None:
+    def _send_alert(self) -> None:
         """Send the TLS alert, unless the client does not read it."""
         with contextlib.suppress(OSError):
             self._socket.settimeout(0)
@@ -173,7 +175,7 @@ class Connection:
         """Read within the time limit; raises ``ClientTimeout`` after it."""
         del flags
         data = None
-        if self._tls.pending():  # the record was longer than what was asked for
+        if self._tls.pending():  # the last record was longer than ``buflen``
             self._left()
             data = self._try_read(buflen)
         while data is None:
@@ -183,8 +185,8 @@ class Connection:
                 raise ClientTimeout from None
             data = self._try_read(buflen)
             if data is None and not self._missing:
-                self._silent += 1
-                if self._silent > MAX_SILENT_RECORDS:
+                self._empty_records += 1
+                if self._empty_records > MAX_EMPTY_RECORDS:
                     raise ClientTimeout
         self.start_request_timer()
         return data
@@ -198,12 +200,12 @@ class Connection:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError:
-            self._say_why()
+            self._send_alert()
             raise
 
     def _feed(self) -> int:
         """Pass a piece of the current or next record to OpenSSL; return its size."""
-        while len(self._ahead) < (1 if self._missing else self._look_at):
+        while len(self._ahead) < (1 if self._missing else self._checked_size):
             self._socket.settimeout(self._left())
             piece = self._socket.recv(PIECE)
             if not piece:
@@ -214,15 +216,15 @@ class Connection:
             self._ahead += piece
         if not self._missing:
             length = int.from_bytes(self._ahead[3:5])
-            if self._look_at > RECORD_HEADER and self._ahead[0] == HANDSHAKE:
-                self._look_at_hello(length)
+            if self._checked_size > RECORD_HEADER and self._ahead[0] == HANDSHAKE:
+                self._check_hello(length)
             self._missing = RECORD_HEADER + min(length, MAX_RECORD)
         size = self._incoming.write(memoryview(self._ahead)[: self._missing])
         self._ahead = self._ahead[size:]
         self._missing -= size
         return size
 
-    def _look_at_hello(self, length: int) -> None:
+    def _check_hello(self, length: int) -> None:
         """Check the first record of a handshake, whose content has ``length`` bytes.
 
         Nine bytes that declare a long ClientHello would make OpenSSL allocate 150 KB. Clients send it in one
@@ -233,14 +235,14 @@ class Connection:
         declared = int.from_bytes(self._ahead[RECORD_HEADER + 1 : RECORD_HEADER + MESSAGE_HEADER])
         if not MESSAGE_HEADER + declared == length <= MAX_HELLO:
             raise ConnectionResetError
-        self._look_at = RECORD_HEADER
+        self._checked_size = RECORD_HEADER
 
     def start_request_timer(self) -> None:
         """Start the time limit of a request, unless it is running."""
         if self.idle:
             self.idle = False
-            self.request_began = self._turn_began = time.monotonic()
-            self._ends = self._turn_began + REQUEST_SECONDS
+            self.request_began = self._busy_since = time.monotonic()
+            self._ends = self._busy_since + REQUEST_SECONDS
 
     def has_arrived(self) -> bool:
         """Return whether data has arrived that is not read yet; the data is left there."""
@@ -258,9 +260,9 @@ class Connection:
     def _left(self) -> float:
         """Return the seconds left of the time limit, and yield to the loop if reading never blocks."""
         now = time.monotonic()
-        if now - self._turn_began > MAX_BUSY_SECONDS:
+        if now - self._busy_since > MAX_BUSY_SECONDS:
             yield_to_loop()
-            self._turn_began = now
+            self._busy_since = now
         if now >= self._ends:
             raise ClientTimeout
         return self._ends - now
@@ -305,14 +307,14 @@ class Connection:
 
     def _expect_request(self) -> None:
         self.idle = True
-        self._silent = 0
-        self._turn_began = float("inf")  # what may arrive before a request is too little to block the loop
+        self._empty_records = 0
+        self._busy_since = float("inf")  # what may arrive before a request is too little to block the loop
         self._ends = time.monotonic() + self._idle_seconds
 
     def abort(self) -> None:
         """Abort the connection; a greenlet that waits for it gets an ``OSError`` or the end of the data."""
         self.aborted = True
-        # Of TCP: an orderly end of TLS would wait for the client.
+        # Only TCP is shut down: an orderly end of TLS would wait for the client.
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
 
@@ -334,15 +336,17 @@ class Body(io.BytesIO):
     review that waits for SWR and an idle connection would hold up to 7 MiB each.
     """
 
-    def __init__(self, data: bytes, *, began: float, is_cut: bool = False, may_wait: bool = True) -> None:
+    def __init__(
+        self, data: bytes, *, began: float, is_truncated: bool = False, may_wait: bool = True
+    ) -> None:
         """Hold ``data`` of a request whose first byte arrived at ``began``, in monotonic seconds.
 
-        ``is_cut`` says that it is only the beginning of a body, because there was no room for more. Without
-        ``may_wait`` too many requests wait already, and this one must be answered at once.
+        ``is_truncated`` says that it is only the beginning of a body, because there was no room for more.
+        Without ``may_wait`` too many requests wait already, and this one must be answered at once.
         """
         super().__init__(data)
         self.began = began
-        self.is_cut = is_cut
+        self.is_truncated = is_truncated
         self.may_wait = may_wait
 
     def read(self, size: int | None = -1) -> bytes:

@@ -1,4 +1,4 @@
-"""gunicorn's log lines through our handler: no format, file or stream of its own."""
+"""Passes gunicorn's log lines to the log handler of this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     """Passes errors on and drops the access log."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave the handlers alone; called by gunicorn."""
+        """Remove gunicorn's handlers; called by gunicorn."""
         self.cfg = cfg
         self.error_log.handlers[:] = []
         self.error_log.propagate = True
@@ -21,9 +21,9 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         self.access_log.propagate = False
 
     def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Pass on, but for what strangers send: that is counted, and its text is theirs."""
+        """Pass a warning on, unless it quotes an invalid request: these are counted instead."""
         if not msg.startswith("Invalid request from"):
             super().warning(msg, *args, **kwargs)
 
     def access(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing: the decision log says it all."""
+        """Write nothing, because each decision is logged."""

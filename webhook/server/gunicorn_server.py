@@ -46,7 +46,7 @@ _SETTINGS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the worker serves. It calls ``start`` once it listens and ``stop`` when it has finished."""
+    """The parts that the worker uses. It calls ``start`` when it listens and ``stop`` when it ends."""
 
     app: Flask
     certificate: ServingCertificate

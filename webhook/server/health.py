@@ -31,14 +31,14 @@ class Report:
 
 
 class Probes(Protocol):
-    """What the probes ask: the health of the webhook, or of the audit."""
+    """The reports for the probes of the webhook, or of the audit."""
 
     def live(self) -> Report:
         """Return whether the process works; if not, it is restarted."""
         ...  # pragma: no cover
 
     def ready(self, *, verbose: bool) -> Report:
-        """Return whether the process can serve; ``verbose`` asks for lines also if it can."""
+        """Return whether the process can serve; with ``verbose``, the report has lines also if it can."""
         ...  # pragma: no cover
 
 
@@ -46,8 +46,8 @@ class Snapshot(Protocol):
     """The stored trust from before this replica started, as far as the report shows it."""
 
     @property
-    def settled(self) -> bool:
-        """Whether it was read, or waited for long enough."""
+    def loading_ended(self) -> bool:
+        """Whether the snapshot was read, or could not be read in time."""
         ...  # pragma: no cover
 
     @property
@@ -57,7 +57,7 @@ class Snapshot(Protocol):
 
     @property
     def problem(self) -> str:
-        """What is wrong with it, empty if nothing is."""
+        """The current problem with it, empty if there is none."""
         ...  # pragma: no cover
 
 
@@ -112,8 +112,8 @@ class Health:
         """Return whether the certificate is valid and the snapshot was read."""
         now = self._clock()
         is_valid = self._certificate.not_after > now
-        settled = self._snapshot is None or self._snapshot.settled
-        ok = is_valid and settled
+        loading_ended = self._snapshot is None or self._snapshot.loading_ended
+        ok = is_valid and loading_ended
         return Report(ok, tuple(self._lines(now, is_valid=is_valid)) if verbose or not ok else ())
 
     def _lines(self, now: float, *, is_valid: bool) -> Iterator[str]:
@@ -134,7 +134,7 @@ class Health:
         trusted, refused, imported = self._trust.cache_sizes
         yield f"[+] cache: {trusted} trusted, {refused} refused, {imported} recalled"
         if self._snapshot is not None:
-            mark = "[-]" if not self._snapshot.settled else "[!]" if self._snapshot.problem else "[+]"
+            mark = "[-]" if not self._snapshot.loading_ended else "[!]" if self._snapshot.problem else "[+]"
             yield f"{mark} snapshot: {self._snapshot.state}"
 
 

@@ -30,11 +30,11 @@ PATH: Final = "/validate"
 JSON: Final = "application/json"
 
 MAX_BODY: Final = 7 * 1024 * 1024
-"""Bytes. etcd holds objects of 1.5 MiB, the API server takes requests of 3 MB; an update carries the
-object twice, and the rest of the review is below 1 MB (controller-runtime uses the same bound)."""
+"""Bytes. etcd holds objects of 1.5 MiB, and the API server accepts requests of 3 MB. An update contains the
+object twice, and the rest of the review is below 1 MB (controller-runtime has the same limit)."""
 
 LARGE: Final = 32 * 1024
-"""Bytes from which reading a body is large work: one at a time, with other requests in between. Ordinary
+"""Bytes from which reading a body is large work: one body at a time, with other requests in between. Ordinary
 reviews have 2 to 20 KB; this many bytes of annotations take 0.2 ms."""
 
 BUSY: Final = "too many large reviews are being read"
@@ -43,7 +43,7 @@ DEFAULT_TIMEOUT: Final = 10.0
 MAX_TIMEOUT: Final = 30.0
 """Seconds that a webhook may take: the default and the maximum of Kubernetes."""
 
-WRONG_METHOD: Final = "/validate takes POST, everything else GET"
+WRONG_METHOD: Final = "/validate takes POST, every other path GET"
 TOO_LARGE: Final = f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB"
 
 _TIMEOUT: Final = re.compile(r"(?:^|&)timeout=([0-9]{1,4})s(?:&|$)")
@@ -64,7 +64,7 @@ class Decider(Protocol):
 
 
 class Reviews:
-    """Answers reviews, and passes calls of other paths on."""
+    """Answers reviews, and passes other calls on."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Reviews:
         metrics: Metrics,
         large_work: LargeWork,
     ) -> None:
-        """Answer reviews by ``validator`` and calls of other paths by ``others``."""
+        """Answer reviews with ``validator`` and calls of other paths with ``others``."""
         self._large_work = large_work
         self._others = others
         self._validator = validator
@@ -108,7 +108,7 @@ class Reviews:
         _check_media_type(environ)
         # The worker has read all of it, and no more than a byte above the limit.
         stream = environ["wsgi.input"]
-        is_cut = getattr(stream, "is_cut", False)
+        is_truncated = getattr(stream, "is_truncated", False)
         # The API server's timeout started when it began to send, so the time that the body took counts.
         began = getattr(stream, "began", None) or time.monotonic()
         deadline = Deadline(began + time_to_decide(environ.get("QUERY_STRING", "")))
@@ -116,13 +116,13 @@ class Reviews:
             deadline = Deadline.after(0)
         body = stream.read()
         if len(body) <= LARGE:
-            review = _read_review(body, is_cut=is_cut, pause=no_pause)
+            review = _read_review(body, is_truncated=is_truncated, pause=no_pause)
         else:
             with self._large_work.piece(deadline) as granted:
-                is_cut = is_cut or not granted
-                review = _read_review(body, is_cut=is_cut, pause=self._large_work.pause)
+                is_truncated = is_truncated or not granted
+                review = _read_review(body, is_truncated=is_truncated, pause=self._large_work.pause)
         del body
-        return self._decide(review, deadline, is_busy=is_cut)
+        return self._decide(review, deadline, is_busy=is_truncated)
 
     def _decide(self, review: AdmissionRequest, deadline: Deadline, *, is_busy: bool) -> bytes:
         """Return the answer to a review, with its uid even if an error occurs.
@@ -164,14 +164,14 @@ def time_to_decide(query: str) -> float:
 
 
 def _check_media_type(environ: dict[str, Any]) -> None:
-    said = environ.get("CONTENT_TYPE", "")
-    if said != JSON and said.partition(";")[0].strip().lower() != JSON:
+    media_type = environ.get("CONTENT_TYPE", "")
+    if media_type != JSON and media_type.partition(";")[0].strip().lower() != JSON:
         raise BadReviewError(415, f"Content-Type must be {JSON}")
 
 
-def _read_review(body: bytes, *, is_cut: bool, pause: Pause) -> AdmissionRequest:
-    """Read a review; if it ``is_cut``, only what identifies it."""
-    if is_cut:
+def _read_review(body: bytes, *, is_truncated: bool, pause: Pause) -> AdmissionRequest:
+    """Read a review; if it ``is_truncated``, only its identity."""
+    if is_truncated:
         review = read_beginning(body, BUSY)
         if review is None:
             raise BadReviewError(429, BUSY)

@@ -1,17 +1,19 @@
-"""Fair scheduling of work in one event loop: a long loop iteration is ended, and the rest runs in later ones.
+"""Fair scheduling of work in one event loop: limits the length of an iteration.
 
-A loop polls all sockets and timers, runs every greenlet that these have woken, and polls again. A thousand
-small reviews that arrive, or reach their deadlines, at the same time are one iteration: each takes half a
-millisecond, so nothing else runs for half a second. A sleep in each would not help, because a thousand sleeps
-end in one iteration, too. The scheduler therefore knows when the loop last polled. Work that would start too
-long after that is queued, and so is the next request of a client that did not wait for its answer. After each
-poll, queued work runs for half of the budget of an iteration. The other half is for new work.
+In each iteration, the loop polls all sockets and timers, and then runs every greenlet that is ready. If a
+thousand small reviews arrive, or reach their deadlines, at the same time, they run in one iteration. Each
+takes half a millisecond, so nothing else would run for half a second. A sleep in each would not help, because
+a thousand sleeps end in one iteration, too.
 
-There is one queue for each reason to wait, and they are served round-robin, so that a crowd delays only its
-own kind. A review whose lookup has ended does not wait for a thousand that have just arrived, a single
+The scheduler records when the loop last polled. Work that would start too long after that is queued, and so
+is the next request of a client that did not wait for its answer. After each poll, queued work runs for half
+of the budget of an iteration. The other half is for new work.
+
+There is one queue for each reason to wait. The queues are served round-robin, so that much work of one kind
+does not delay other kinds. A review whose lookup has ended does not wait for a thousand new reviews. A single
 request does not wait for pipelined ones, and neither waits for handshakes.
 
-gevent is needed by ``start`` only; before it, nothing waits.
+Only ``start`` needs gevent; before it is called, no work waits.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ class WaitReason(IntEnum):
     ARRIVED = 0
     """A request has arrived."""
     WOKEN = 1
-    """The lookup of a review has ended, or its deadline has passed."""
+    """A lookup has ended, or the deadline of its review has passed."""
     PIPELINED = 2
     """The client has sent another request without waiting for the answer."""
     HANDSHAKE = 3
-    """A client that is not known yet opens a connection."""
+    """A client opens a connection."""
 
 
 class FairScheduler:
@@ -49,10 +51,10 @@ class FairScheduler:
         """Measure by ``clock``, in monotonic seconds."""
         self._clock = clock
         self._polled_at = float("inf")
-        """When the loop last polled; infinite while no loop is watched, so that nothing waits."""
+        """When the loop last polled; infinite before ``start``, so that no work waits."""
         self._queues: tuple[deque[Any], ...] = tuple(deque() for _ in WaitReason)
         self.iterations = 0
-        """How often the loop has polled. Work that sees the same number again has not waited."""
+        """The number of polls. If it has not changed, the caller has not waited."""
 
     def start(self) -> None:
         """Watch the loop of this thread."""
@@ -60,11 +62,11 @@ class FairScheduler:
 
         hub = get_hub()
         self._make_waiter: Callable[[], Any] = lambda: Waiter(hub)
-        # Before everything else that a poll has woken, and without keeping the loop alive.
+        # Runs before all other greenlets that are ready, and does not keep the loop alive.
         self._after_poll = hub.loop.check(ref=False, priority=hub.loop.MAXPRI)
         self._after_poll.start(self._run_queued)
         self._no_wait = hub.loop.idle(ref=False)
-        """While it is active, the loop polls without waiting for anything."""
+        """While it is active, the loop polls without waiting."""
 
     def checkpoint(self, reason: WaitReason) -> None:
         """Return at once, or in a later iteration if this one has used its budget.
@@ -75,7 +77,7 @@ class FairScheduler:
             self.wait(reason)
 
     def wait(self, reason: WaitReason) -> None:
-        """Return in a later iteration, after everything else that waits for this reason."""
+        """Return in a later iteration, after all earlier work with this reason."""
         waiter = self._make_waiter()
         self._queues[reason].append(waiter)
         if not self._no_wait.active:
@@ -89,7 +91,7 @@ class FairScheduler:
         while any(self._queues):
             for queue in self._queues:
                 if queue:
-                    queue.popleft().switch(None)  # returns once the work waits for something
+                    queue.popleft().switch(None)  # returns when the work blocks or ends
             if self._clock() - began > QUEUE_BUDGET:
                 return
         if self._no_wait.active:
@@ -97,4 +99,4 @@ class FairScheduler:
 
 
 def _do_nothing() -> None:
-    """Be called by the loop."""
+    """Keep the idle watcher active."""

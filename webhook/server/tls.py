@@ -1,4 +1,4 @@
-"""The serving certificate: files that may be replaced at any moment, a context that is always whole."""
+"""The serving certificate from files, which may be replaced at any time."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ from webhook.recorder import Recorder
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 30.0
-"""Seconds between looks at the files where nobody connects."""
+"""Seconds between checks of the files while no client connects."""
 
 
 class ServingCertificate(Protocol):
-    """Where handshakes get their TLS context; files or a Secret that is managed in the cluster."""
+    """Source of the TLS context of each handshake: files, or a managed Secret in the cluster."""
 
     not_after: float
-    """When the certificate ends, in epoch seconds; 0 while there is none."""
+    """When the certificate expires, in epoch seconds; 0 while there is none."""
 
     problem: str
-    """Why what is in use is not what there is to use, empty if it is."""
+    """Why the newest certificate is not in use, empty if it is."""
 
     requires_client: bool
-    """Whether ``/validate`` is for callers with a client certificate only."""
+    """Whether ``/validate`` requires a client certificate."""
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a handshake that starts now."""
         ...  # pragma: no cover
 
     def watch(self, stop: threading.Event) -> None:
-        """Look after the certificate until ``stop`` is set."""
+        """Keep the certificate up to date until ``stop`` is set."""
         ...  # pragma: no cover
 
     def derive_key(self, purpose: bytes) -> bytes | None:
-        """Return a key that whoever does not hold the private key cannot know, ``None`` without one.
+        """Return a key that is derived from the private key, ``None`` without a private key.
 
-        All replicas have the same, as they share the certificate. That of another purpose says
-        nothing about it.
+        All replicas derive the same key, because they share the certificate. The key of one purpose does not
+        reveal that of another.
         """
         ...  # pragma: no cover
 
 
 class CertificateFiles:
-    """Gives the TLS context for the next handshake.
+    """Provides the TLS context of each handshake from files.
 
-    When the files change, a new context is built beside the one in use and replaces it only once
-    it is complete: loading a chain into a live context poisons it when the key does not match.
-    Half-replaced files leave the last good pair in use.
+    When the files change, a new context is built and replaces the current one only if it is valid. A chain is
+    never loaded into the current context, which would be unusable if the key did not match. While the files
+    do not match, the last good pair stays in use.
     """
 
     def __init__(self, certificate: str, key: str, client_ca: str | None, recorder: Recorder) -> None:
-        """Load the pair.
+        """Load certificate and key.
 
         Raises:
-            CertificateError: it cannot be used.
+            CertificateError: they cannot be used.
         """
         self._certificate = certificate
         self._key = key
@@ -87,12 +87,12 @@ class CertificateFiles:
         return self._context
 
     def watch(self, stop: threading.Event) -> None:
-        """Look at the files now and then, so that a problem shows without a handshake."""
+        """Check the files regularly, so that a problem is reported even without a handshake."""
         while not stop.wait(POLL_INTERVAL):
             self.context()
 
     def derive_key(self, purpose: bytes) -> bytes | None:
-        """Return a key made from the private key in use; see ``ServingCertificate``."""
+        """Return a key that is derived from the private key in use; see ``ServingCertificate``."""
         return hmac.digest(self._secret, purpose, "sha256")
 
     def _build(self) -> ssl.SSLContext:
@@ -107,7 +107,7 @@ class CertificateFiles:
                 secret = stream.read()
             if self._client_ca is not None:
                 context.load_verify_locations(self._client_ca)
-                # Optional here and demanded for /validate alone: a kubelet's probe has none.
+                # Optional here and required only for /validate, because a kubelet's probe has none.
                 context.verify_mode = ssl.CERT_OPTIONAL
         except (OSError, ValueError) as error:
             raise CertificateError(f"{self._certificate} and {self._key}: {_explain(error)}") from None
@@ -131,9 +131,9 @@ def has_required_certificate(certificate: ServingCertificate, environ: Mapping[s
 
 def _explain(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and "KEY_VALUES_MISMATCH" in str(error):
-        return "the key is not that of the certificate"
+        return "the key does not match the certificate"
     if isinstance(error, ssl.SSLError):
-        return "no certificate chain and key in PEM"
+        return "not a certificate chain and key in PEM"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return "no certificate in PEM"

@@ -34,12 +34,12 @@ ALMOST_FULL: Final = 0.9
 """The share of ``worker_connections`` from which each new connection evicts a waiting one."""
 
 CROWDED: Final = 0.75
-"""The share of ``worker_connections`` in flight from which a request does not wait: cached images are
-evaluated, other reviews are told to retry, and the place is free again. Requests in flight are never
-evicted. If they held all places while SWR answers, the next call of the API server would not be accepted."""
+"""The share of ``worker_connections`` in flight from which a request does not wait. Cached images are
+evaluated, and other reviews are denied with the advice to retry. Requests in flight are never evicted. If
+they held all places while SWR answers, the next call of the API server would not be accepted."""
 
-HALVES: Final = 0.25
-"""The share of ``worker_connections`` that may have sent part of what follows a ClientHello. OpenSSL
+MAX_PENDING_HANDSHAKES: Final = 0.25
+"""The share of ``worker_connections`` that may be in the middle of a handshake after the ClientHello. OpenSSL
 allocates 42 KiB for a handshake, and 160 KiB if a client declares a long certificate, or a second hello, and
 stops."""
 
@@ -50,8 +50,8 @@ both. Without the limit the kernel kept 121 KiB of what was sent after a small r
 large one."""
 
 ACCEPT_GRACE: Final = 2.0
-"""Seconds after the stop signal in which new connections are accepted: some nodes do not know yet that this
-endpoint is being removed."""
+"""Seconds after the stop signal in which new connections are accepted, because some nodes do not know yet
+that this endpoint is being removed."""
 
 IDLE_GRACE: Final = 1.5
 """Seconds after the stop signal in which idle connections stay open. A request may be in transit, and would
@@ -80,9 +80,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.service: Service = self.app.service
         self._pool = Pool(self.worker_connections)
         self._waiting: EvictionQueue[Connection] = EvictionQueue()
-        self._halves: EvictionQueue[Connection] = EvictionQueue()
+        self._pending_handshakes: EvictionQueue[Connection] = EvictionQueue()
         self._served: set[Connection] = set()
-        """Connections that hold a place. The pool also holds those not started yet and those aborted."""
+        """Connections that count in ``worker_connections``. The pool also has those that are not started yet
+        or are aborted."""
         self._in_flight: set[Any] = set()
         self._bodies = BodyBudget()
         self.service.scheduler.start()
@@ -124,10 +125,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         self.service.stop()
 
     def _finish(self, servers: list[StreamServer]) -> None:
-        # Answers that are not written yet announce that the connection closes. A client that was told
-        # otherwise could send its next request just when the connection is closed, and would not send it
-        # again. This is not done in the signal handler, which may interrupt an answer right after its header
-        # was written.
+        # Answers that are not written yet announce that the connection closes. Otherwise a client could send
+        # its next request just when the connection is closed, and would not send it again. This is not done
+        # in the signal handler, which may interrupt an answer right after its header was written.
         for request in self._in_flight:
             request.force_close()
         started = time.monotonic()
@@ -140,8 +140,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                     servers.pop().close()
             for connection in self._waiting.all():
                 # Data that arrived while the loop was blocked is a request, although it is not read yet.
-                is_backing_off = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
-                if is_backing_off or (passed >= REQUEST_GRACE and not connection.sends):
+                is_unused = passed >= IDLE_GRACE and connection.idle and not connection.has_arrived()
+                if is_unused or (passed >= REQUEST_GRACE and not connection.sends):
                     self._waiting.remove(connection)
                     connection.abort()
             gevent.sleep(TICK)
@@ -156,7 +156,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._served.add(connection)
             self._waiting.add(connection, reused=False)
             try:
-                if self._shake_hands(connection):
+                if self._handshake(connection):
                     self._serve_connection(name, connection, address)
             finally:
                 self._waiting.remove(connection)
@@ -167,9 +167,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _make_room(self) -> None:
         if len(self._served) >= self.worker_connections * ALMOST_FULL:
-            self._cut_oldest(self._waiting)
+            self._evict_oldest(self._waiting)
 
-    def _cut_oldest(self, connections: EvictionQueue[Connection]) -> None:
+    def _evict_oldest(self, connections: EvictionQueue[Connection]) -> None:
         connection = connections.evict()
         if connection is not None:
             self._evict(connection)
@@ -177,31 +177,31 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _evict(self, connection: Connection) -> None:
         self._waiting.remove(connection)
         self._served.discard(connection)
-        self.service.metrics.connection_cut("full")
+        self.service.metrics.connection_aborted("full")
         connection.abort()
 
     def _await(self, connection: Connection, *, reused: bool) -> None:
         if not connection.aborted:
             self._waiting.add(connection, reused=reused)
 
-    def _shake_hands(self, connection: Connection) -> bool:
+    def _handshake(self, connection: Connection) -> bool:
         try:
             connection.handshake(
                 lambda: self.service.scheduler.checkpoint(WaitReason.HANDSHAKE),
-                lambda: self._add_half(connection),
+                lambda: self._add_pending_handshake(connection),
             )
         except OSError:
             # Nothing is sent: plaintext is never written to the TLS port.
-            self._count_cut(connection, "handshake")
+            self._count_abort(connection, "handshake")
             return False
         finally:
-            self._halves.remove(connection)
+            self._pending_handshakes.remove(connection)
         return True
 
-    def _add_half(self, connection: Connection) -> None:
-        self._halves.add(connection, reused=False)
-        if len(self._halves) > self.worker_connections * HALVES:
-            self._cut_oldest(self._halves)
+    def _add_pending_handshake(self, connection: Connection) -> None:
+        self._pending_handshakes.add(connection, reused=False)
+        if len(self._pending_handshakes) > self.worker_connections * MAX_PENDING_HANDSHAKES:
+            self._evict_oldest(self._pending_handshakes)
 
     def _serve_connection(self, name: Any, connection: Connection, address: Any) -> None:
         parser = Parser(self.cfg, connection, address)
@@ -210,7 +210,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         iteration = -1  # the first request of a connection is not pipelined
         lease = self._bodies.lease(lambda: self._evict(connection))
         try:
-            while True:  # to the first answer that said that the connection ends, for which it raises
+            while True:  # until an answer announced the end of the connection: then the parser raises
                 request = None
                 request = next(parser)
                 if request is None:
@@ -221,19 +221,19 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
                 self._waiting.remove(connection)
                 self._in_flight.add(request)
                 try:
-                    # Only once the body is complete: else large bodies would all be partial, and none fit.
+                    # After the body is complete: otherwise many large bodies would be partial, and none fit.
                     scheduler.checkpoint(WaitReason.ARRIVED)
                     self.handle_request(name, request, connection, address)
                 finally:
                     self._in_flight.discard(request)
                     request.body.drop()  # the application may have left it unread
-                    lease.release()  # whoever reads no answer would keep the room of a body that is gone
+                    lease.release()  # before the answer is sent, which the client may not read
                     self._flush(connection)
                 self._await(connection, reused=True)
                 connection.start_idle_timer(self.cfg.keepalive)
                 iteration = scheduler.iterations
         except ClientTimeout:
-            self._count_cut(connection, "idle" if connection.idle else "request")
+            self._count_abort(connection, "idle" if connection.idle else "request")
         except (NoMoreData, StopIteration):
             pass
         except OSError:
@@ -253,7 +253,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         """
         # At the latest now: the headers may have arrived with the previous request.
         connection.start_request_timer()
-        if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it after the body
+        if request._expected_100_continue:  # noqa: SLF001 - gunicorn would send it after the body
             request._expected_100_continue = False  # noqa: SLF001 - the same
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._flush(connection)
@@ -261,29 +261,29 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         lease.expect_answer_within(time_to_decide(request.query))
         parts: list[bytes] = []
         size = 0
-        is_cut = False
+        is_truncated = False
         while size <= MAX_BODY:
             # In small pieces at first: the budget does not count a piece until it is complete.
             at_once = BEGINNING if size < SMALL else READ_AT_ONCE
             part = request.body.read(min(at_once, MAX_BODY + 1 - size))
             if not part:
                 break
-            is_cut = not self._take_room(request, connection, lease, len(part))
-            if is_cut:
+            is_truncated = not self._take_room(request, connection, lease, len(part))
+            if is_truncated:
                 break
             parts.append(part)
             size += len(part)
         lease.arrived()
-        if is_cut or size > MAX_BODY:
+        if is_truncated or size > MAX_BODY:
             request.force_close()
-            if is_cut:
+            if is_truncated:
                 del parts[1:]  # the first has BEGINNING bytes
                 lease.shrink_to_beginning()
             for _ in range(MAX_DRAINED // READ_AT_ONCE):
                 if not request.body.read(READ_AT_ONCE):
                     break
         began, may_wait = connection.request_began, not self._is_crowded()
-        request.body = Body(b"".join(parts), began=began, is_cut=is_cut, may_wait=may_wait)
+        request.body = Body(b"".join(parts), began=began, is_truncated=is_truncated, may_wait=may_wait)
 
     def _take_room(self, request: Any, connection: Connection, lease: Lease, size: int) -> bool:
         """Return whether there is room for ``size`` more bytes.
@@ -305,7 +305,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         return len(self._in_flight) >= most
 
     def _answer_error(self, request: Any, connection: Connection, address: Any, error: Exception) -> None:
-        self._count_cut(connection, "malformed")
+        self._count_abort(connection, "malformed")
         self.handle_error(request, connection, address, error)
         with contextlib.suppress(OSError):  # the client has gone
             self._flush(connection)
@@ -313,7 +313,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _flush(self, connection: Connection) -> None:
         """Send the answer. A client that does not read it is evicted like one that never sent a request.
 
-        No other greenlet runs, and sees the connection in the queue, unless the client has to be waited for.
+        Other greenlets run, and see the connection in the queue, only if sending blocks.
         """
         self._waiting.remove(connection)
         self._await(connection, reused=False)
@@ -322,9 +322,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         finally:
             self._waiting.remove(connection)
 
-    def _count_cut(self, connection: Connection, stage: str) -> None:
+    def _count_abort(self, connection: Connection, stage: str) -> None:
         if not connection.aborted:
-            self.service.metrics.connection_cut(stage)
+            self.service.metrics.connection_aborted(stage)
 
 
 def _allow_descriptors(count: int) -> None:

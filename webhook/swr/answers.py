@@ -82,7 +82,7 @@ class _Page(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class TagFact:
+class ListedTag:
     """One tag of a tag list."""
 
     tag: str
@@ -94,7 +94,7 @@ class TagFact:
 class TagPage:
     """One page of a tag list; ``marker`` is that of the next page, ``None`` on the last."""
 
-    facts: tuple[TagFact, ...]
+    tags: tuple[ListedTag, ...]
     marker: str | None
 
 
@@ -141,7 +141,7 @@ def read_listed_tag(
     items, marker = _read_items(response)
     records = {_to_record(item, query, now) for item in items if item.tag == query.tag}
     if len(records) > 1:
-        raise MalformedAnswer("SWR lists the tag more than once, and not alike")
+        raise MalformedAnswer("SWR lists the tag more than once, with different values")
     return next(iter(records), None), marker
 
 
@@ -168,7 +168,7 @@ def read_page(response: HttpResponse, now: float) -> TagPage | TrustRecord:
         return _read_missing(response, now)
     items, marker = _read_items(response)
     return TagPage(
-        tuple(TagFact(item.tag, _digest(item.digest), item.is_trusted is True) for item in items), marker
+        tuple(ListedTag(item.tag, _digest(item.digest), item.is_trusted is True) for item in items), marker
     )
 
 
@@ -192,30 +192,30 @@ def _next_marker(page: _Page) -> str | None:
         return None
     if isinstance(marker, str) and marker and page.has_more in (True, msgspec.UNSET):
         return marker
-    raise MalformedAnswer("SWR's list of tags does not say where it goes on")
+    raise MalformedAnswer("SWR's list of tags has no valid marker of the next page")
 
 
 def read_error(response: HttpResponse) -> TrustLookupError:
-    """Return the error of a response that is neither 200, nor SWR's 404, nor that of ``read_block``."""
+    """Return the error of a response that is not a 200, not SWR's 404, and not one of ``read_block``."""
     status = response.status
     codes = read_codes(response.body)
     numbers = _numbers(codes)
-    said = f"SWR answered {status}" + (f" {codes[0]}" if codes else "")
+    detail = f"SWR answered {status}" + (f" {codes[0]}" if codes else "")
     if (
         status == TOO_MANY_REQUESTS
         or not _GATEWAY_THROTTLED.isdisjoint(codes)
         or (status == FORBIDDEN and not THROTTLED_AS_403.isdisjoint(numbers))
     ):
-        return Throttled(said, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
+        return Throttled(detail, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
     if CROSS_ACCOUNT in numbers:
-        return Forbidden(f"{said}: another account's image")
+        return Forbidden(f"{detail}: another account's image")
     if status == UNAUTHORIZED or not NOT_AUTHENTICATED.isdisjoint(numbers):
-        return Unauthorized(said + _hint_at_clock(response, codes))
+        return Unauthorized(detail + _hint_at_clock(response, codes))
     if status == FORBIDDEN:
-        return Forbidden(said)
+        return Forbidden(detail)
     if status in SERVER_ERRORS or status == REQUEST_TIMEOUT:
-        return RegistryUnavailable(said, retry_after=read_retry_after(response))
-    return MalformedAnswer(said)
+        return RegistryUnavailable(detail, retry_after=read_retry_after(response))
+    return MalformedAnswer(detail)
 
 
 def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
@@ -228,7 +228,7 @@ def _hint_at_clock(response: HttpResponse, codes: list[str]) -> str:
 
 
 def read_block(response: HttpResponse) -> Throttled | None:
-    """Return the error of a response, with any status, that says that the account is blocked; else ``None``.
+    """Return the error if a response of any status says that the account is blocked, otherwise ``None``.
 
     The text must be a complete message of an error body, or the complete body. A response may quote the
     request, which the author of a Pod chose.
@@ -278,9 +278,9 @@ def shows_acceptance(response: HttpResponse) -> bool:
 
 
 def names_credential(response: HttpResponse) -> bool:
-    """Return whether a 401 is about the credential, and not about the organisation.
+    """Return whether a 401 is about the credential, and not about the organization.
 
-    The gateway does not know organisations; some codes of SWR are about authentication.
+    The gateway does not know organizations; some codes of SWR are about authentication.
     """
     codes = read_codes(response.body)
     return any(_GATEWAY.fullmatch(code) for code in codes) or not NOT_AUTHENTICATED.isdisjoint(
@@ -298,7 +298,7 @@ def _read_missing(response: HttpResponse, now: float) -> TrustRecord:
     if not numbers:
         # The origin of this 404 is not known. It is not "unavailable": the author of a Pod could choose an
         # image that causes it, and onLookupFailure must not admit it.
-        raise MalformedAnswer("a 404 that is not in SWR's words")
+        raise MalformedAnswer("a 404 without an error code of SWR")
     return TrustRecord(TrustStatus.MISSING, fetched_at=now)
 
 

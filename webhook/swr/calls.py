@@ -1,4 +1,4 @@
-"""HTTP calls to one registry: authorisation, metrics, and the fault of failures.
+"""HTTP calls to one registry: authorization, metrics, and the fault of failures.
 
 The author of a Pod chooses the image, and may know one that SWR, or a firewall in front of it, fails on. So a
 failure is compared with a control request about a random image: only if that fails, too, it is the registry's
@@ -72,7 +72,7 @@ class Calls:
     def send(
         self, request: HttpRequest, generation: int, deadline: Deadline, call_limiter: CallLimiter
     ) -> HttpResponse:
-        """Send an authorised request when the rate allows.
+        """Send an authorized request when the rate allows.
 
         Raises:
             LookupTimeout: the registry's fault only if the endpoint responds to no call.
@@ -80,12 +80,12 @@ class Calls:
             TrustLookupError: there was no response.
         """
 
-        def ask(until: Deadline, record_sent: Callable[[], None]) -> None:
-            self._ask_anybody(generation, until, record_sent)
+        def send_control(until: Deadline, record_sent: Callable[[], None]) -> None:
+            self._send_any_control(generation, until, record_sent)
 
         with call_limiter.call(deadline):
             with self._silence.watch(
-                deadline, ask, call_limiter.record_answer, in_doubt=call_limiter.is_probe
+                deadline, send_control, call_limiter.record_answer, in_doubt=call_limiter.is_probe
             ):
                 response = self._exchange(request, deadline)
             if not is_failure(response):
@@ -116,7 +116,7 @@ class Calls:
             answer = self.send(request, generation, deadline, call_limiter)
             return answer
         finally:
-            self._settle(generation, trial, answer)
+            self._record_outcome(generation, trial, answer)
 
     def compare(
         self,
@@ -126,10 +126,10 @@ class Calls:
         *,
         of_list: bool = False,
     ) -> RegistryUnavailable:
-        """Return the error as the registry's fault if control requests fail, too, else as the image's.
+        """Return the error as the registry's fault if control requests fail, too, otherwise as the image's.
 
         A control request is the call for one tag, or the call for a list if that failed or the first is not
-        offered. Two must fail: a single one fails now and then, and an author may retry until that happens.
+        offered. Two must fail: a single one may fail by chance, and an author may retry until that happens.
 
         Raises:
             TrustLookupError: there was no response to a control request.
@@ -170,7 +170,7 @@ class Calls:
         authorization = self._credential.authorize(request, deadline, trial)
         return request.with_headers(authorization.headers), authorization.generation
 
-    def _ask_anybody(self, trial: int, deadline: Deadline, record_sent: Callable[[], None]) -> None:
+    def _send_any_control(self, trial: int, deadline: Deadline, record_sent: Callable[[], None]) -> None:
         """Send a control request while a call waits; any response shows that the registry responds.
 
         It may also end the trial of a credential: otherwise an author could prolong the trial, and block all
@@ -188,11 +188,11 @@ class Calls:
                     # Five failures lock the account, and each waiting call may send some.
                     self._credential.reject(generation)
                 else:
-                    self._settle(generation, trial, answer)
+                    self._record_outcome(generation, trial, answer)
             if not is_unpublished(answer):
                 return
 
-    def _settle(self, generation: int, trial: int | None, answer: HttpResponse | None) -> None:
+    def _record_outcome(self, generation: int, trial: int | None, answer: HttpResponse | None) -> None:
         """Accept or release a credential after the response to a control request, if there was one."""
         if answer is not None and shows_acceptance(answer):
             self._credential.accept(generation)

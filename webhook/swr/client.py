@@ -23,7 +23,7 @@ from webhook.swr.answers import (
     OK,
     REQUEST_TIMEOUT,
     SERVER_ERRORS,
-    TagFact,
+    ListedTag,
     TagPage,
     is_unauthorized,
     is_unpublished,
@@ -77,11 +77,11 @@ class SwrClient:
         request = HttpRequest("GET", self._registry.endpoint, path)
         if not self._detail.is_due:
             return self._find_in_list(query, deadline, call_limiter)
-        asked_at = self._clock()
+        sent_at = self._clock()
         try:
             response = self._get(request, query.organization, deadline, call_limiter)
             if not is_unpublished(response):
-                record = read_tag(response, query, asked_at)
+                record = read_tag(response, query, sent_at)
                 self._detail.record_offered()
                 return record
         except RegistryUnavailable as error:
@@ -160,12 +160,12 @@ class SwrClient:
         holders = found.holders.get(query.digest, ())
         if not holders:
             return TrustRecord(TrustStatus.MISSING, found.read_at)
-        trusted = all(fact.trusted for fact in holders)
+        trusted = all(tag.trusted for tag in holders)
         return TrustRecord(
             TrustStatus.TRUSTED if trusted else TrustStatus.UNTRUSTED,
             found.read_at,
             query.digest,
-            tags=tuple(fact.tag for fact in holders[:MAX_NAMED]),
+            tags=tuple(tag.tag for tag in holders[:MAX_NAMED]),
         )
 
     def _read_list(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TagList:
@@ -175,7 +175,7 @@ class SwrClient:
         tag could be missed. The list is as old as the request for its first page.
         """
         path = f"/v3{repository_path(query.organization, query.repository)}/tags"
-        holders: dict[str, list[TagFact]] = {}
+        holders: dict[str, list[ListedTag]] = {}
 
         def fetch(marker: str | None) -> tuple[tuple[TagPage | TrustRecord, float], str | None]:
             parameters = [("limit", str(PAGE_SIZE))]
@@ -197,9 +197,9 @@ class SwrClient:
             if isinstance(page, TrustRecord):
                 return TagList(page.fetched_at, {})
             times.append(now)
-            for fact in page.facts:
-                if fact.digest is not None:
-                    holders.setdefault(fact.digest, []).append(fact)
+            for tag in page.tags:
+                if tag.digest is not None:
+                    holders.setdefault(tag.digest, []).append(tag)
         return TagList(times[0], holders)
 
     def _get_page(
@@ -231,20 +231,20 @@ class SwrClient:
     def _get(
         self, request: HttpRequest, organization: str, deadline: Deadline, call_limiter: CallLimiter
     ) -> HttpResponse:
-        """Send an authorised request; after a 401 at most once more, with a fresh secret.
+        """Send an authorized request; after a 401 at most once more, with a fresh secret.
 
         Raises:
-            Forbidden: SWR refuses the credential for this organisation and accepts it for others.
+            Forbidden: SWR refuses the credential for this organization and accepts it for others.
             TrustLookupError: there was no response.
         """
         again = True
         while True:
             authorized, generation = self._calls.authorize(request, deadline, call_limiter)
-            settled = False
+            is_reported = False
             unanswered: LookupTimeout | None = None
             try:
                 if self._organizations.is_refused(organization, generation):
-                    raise Forbidden(f"SWR refused the credential for organisation {organization} just now")
+                    raise Forbidden(f"SWR recently refused the credential for organization {organization}")
                 response = self._calls.send(authorized, generation, deadline, call_limiter)
                 refused = is_unauthorized(response)
                 if refused:
@@ -252,19 +252,19 @@ class SwrClient:
                         response, organization, generation, deadline, call_limiter
                     )
                     again = self._credential.reject(generation, fault) and again
-                    settled = True
+                    is_reported = True
                     if not again and fault is not Fault.REGISTRY:
                         raise _undecided(response)
                 elif shows_acceptance(response):
                     self._credential.accept(generation)
-                    settled = True
+                    is_reported = True
                     if response.status == OK:
                         self._organizations.record_answer(organization, generation, request)
             except LookupTimeout as error:
                 unanswered = error
                 raise
             finally:
-                if not settled:
+                if not is_reported:
                     self._credential.release(generation, unanswered)
             if not refused or not again:
                 return response
@@ -285,8 +285,8 @@ class SwrClient:
         because five failures lock the account; the fault is ``local``, so that nothing is admitted.
 
         Raises:
-            Forbidden: the credential is accepted for another organisation.
-            Unauthorized: that is not known. It is the image's fault: its author chose the organisation.
+            Forbidden: the credential is accepted for another organization.
+            Unauthorized: that is not known. It is the image's fault: its author chose the organization.
         """
         if names_credential(response):
             return Fault.REGISTRY
@@ -309,8 +309,8 @@ class SwrClient:
                 self._organizations.record_refusal(organization, generation)
         finally:
             self._organizations.checking.release()
-        said = read_error(response)
-        raise Forbidden(f"{said} about organisation {organization} and accepts the credential for others")
+        error = read_error(response)
+        raise Forbidden(f"{error} about organization {organization} and accepts the credential for others")
 
 
 def _undecided(response: HttpResponse) -> Unauthorized:

@@ -99,7 +99,7 @@ class Connector:
         return sorted(alternating, key=lambda address: max(failed_at[address], oldest))
 
     def record_failure(self, endpoint: Endpoint, *, dead: bool = False) -> None:
-        """Record that an address failed, so that it is tried last for a while.
+        """Record that an address failed, so that it is tried last for ``AVOIDED_SECONDS``.
 
         ``dead`` means that it does not acknowledge packets; see ``is_dead``.
         """
@@ -132,7 +132,7 @@ class Connector:
 
 
 def _watch(connection: socket.socket) -> None:
-    """Let the kernel close a connection whose other side is gone, if the platform can."""
+    """Let the kernel close a connection whose peer no longer responds, if the platform supports it."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
@@ -234,11 +234,11 @@ class _Race:
             self._connector.record_failure((address, self._port))
 
     def _failure(self) -> OSError:
-        """Return the most relevant error: a local limit first, because the addresses are not to blame."""
+        """Return the most relevant error: a local limit first, because it is not a fault of the addresses."""
         for error in self._failures:
             if error.errno in _EXHAUSTED:
                 return error
         if self._deadline.expired:
             return TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        telling = [error for error in self._failures if error.errno not in _NO_FAMILY]
-        return (telling or self._failures or [OSError("no address")])[-1]
+        relevant = [error for error in self._failures if error.errno not in _NO_FAMILY]
+        return (relevant or self._failures or [OSError("no address")])[-1]

@@ -26,15 +26,15 @@ RETRY_SECONDS: Final = 3600.0
 """Seconds for which tag lists are used before the call for one tag is tried again."""
 
 PROBE: Final = "swr-trust-probe"
-"""Prefix of organisation and repository of control requests. They need not exist, because any response
+"""Prefix of organization and repository of control requests. They need not exist, because any response
 counts. A random number follows, so that an attacker can neither push a slow image under that name nor own the
-organisation."""
+organization."""
 
 logger = logging.getLogger(__name__)
 
 
 class TagDetail:
-    """Whether a registry offers the call for one tag, as far as is known."""
+    """Records whether a registry offers the call for one tag."""
 
     def __init__(
         self, registry: Registry, recorder: Recorder, clock: Callable[[], float] | None = None
@@ -83,19 +83,19 @@ class TagDetail:
     def make_control(self, organization: str | None = None) -> HttpRequest:
         """Return the call for one tag of a random image.
 
-        Its organisation is random, too. If ``organization`` is given and the policy names others, it is one
+        Its organization is random, too. If ``organization`` is given and the policy names others, it is one
         of them, because the credential may not read a random one.
         """
         path = f"/v2{repository_path(self.other_than(organization), _make_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
     def make_list_control(self) -> HttpRequest:
-        """Return the call for the tag list of a random repository in a random organisation."""
+        """Return the call for the tag list of a random repository in a random organization."""
         path = f"/v3{repository_path(_make_name(), _make_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     def other_than(self, organization: str | None) -> str:
-        """Return an organisation of the policy other than this one, or this one if there is no other.
+        """Return an organization of the policy other than this one, or this one if there is no other.
 
         For ``None``, or if the policy names none, return a random one.
         """

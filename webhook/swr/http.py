@@ -1,4 +1,4 @@
-"""HTTP requests and responses of SWR and IAM, and the interfaces that send and authorise them."""
+"""HTTP requests and responses of SWR and IAM, and the interfaces that send and authorize them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Transport(Protocol):
         ...  # pragma: no cover
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        """Return the complete response, whatever its status.
+        """Return the complete response, with any status.
 
         Raises:
             LookupTimeout: it was not complete by the deadline; the connection was closed.
@@ -73,7 +73,7 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The headers that authorise one request, and the generation of the secret they were made from.
+    """The headers that authorize one request, and the generation of the secret they were made from.
 
     ``generation`` changes with the secret, so that a 401 for an old secret does not count against a new one.
     """

@@ -1,4 +1,4 @@
-"""Names in SWR: valid organisations and repositories, and how they are written in a URL path.
+"""Names in SWR: valid organizations and repositories, and how they are written in a URL path.
 
 Source: SWR API Reference, Querying an Image Tag (parameters ``namespace`` and ``repository``); SWR
 FAQ, multi-level image names, for ``$``. Names are checked before any call, because they become part
@@ -34,14 +34,14 @@ _SEPARATORS_CLAUSE: Final = (
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """Split the path of a reference into organisation and repository.
+    """Split the path of a reference into organization and repository.
 
     Raises:
         InvalidReferenceError: reason ``no-organization``; the path has one component only.
     """
     organization, slash, repository = path.partition("/")
     if not slash:
-        raise InvalidReferenceError("no-organization", "an SWR image is organisation/name")
+        raise InvalidReferenceError("no-organization", "an SWR image is organization/name")
     return organization, repository
 
 
@@ -53,7 +53,7 @@ def check_names(organization: str, repository: str) -> None:
             is broken.
     """
     if len(organization) > MAX_ORGANIZATION or _ORGANIZATION.fullmatch(organization) is None:
-        raise InvalidReferenceError("organization", f"an SWR organisation {_organization_rule(organization)}")
+        raise InvalidReferenceError("organization", f"an SWR organization {_organization_rule(organization)}")
     if len(repository) > MAX_REPOSITORY or _REPOSITORY.fullmatch(repository) is None:
         raise InvalidReferenceError("repository", f"an SWR repository {_repository_rule(repository)}")
 

@@ -1,8 +1,8 @@
 """Name resolution with deadlines and stale addresses.
 
 ``getaddrinfo`` has no deadline and runs in one of few native threads. So there is at most one resolution of a
-name at a time, callers wait for it until their own deadlines, and earlier addresses are used while the
-resolver hangs or fails.
+name at a time. Callers wait for it until their own deadlines. Earlier addresses are used while the resolver
+hangs or fails.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Resolver:
         resolve: Callable[[str], list[Address]] = resolve_by_system,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call ``resolve``, which may wait long and may raise ``OSError``, in a thread of its own."""
+        """Call ``resolve``, which may block for long and may raise ``OSError``, in a thread of its own."""
         self._resolve = resolve
         self._clock = clock
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class Resolver:
             name = self._name(host)
             if self._clock() - name.resolved_at < DNS_TTL:
                 return name.addresses
-        call = self._calls.call(host, lambda: self._ask(host, name), background=f"resolve-{host}")
+        call = self._calls.call(host, lambda: self._resolve_name(host, name), background=f"resolve-{host}")
         seconds = deadline.remaining()
         ended = call.wait(min(STALE_WAIT, seconds) if name.addresses else seconds)
         addresses = name.addresses or call.value
@@ -92,7 +92,7 @@ class Resolver:
             name = self._names[host] = _Name()
         return name
 
-    def _ask(self, host: str, name: _Name) -> list[Address]:
+    def _resolve_name(self, host: str, name: _Name) -> list[Address]:
         found = self._resolve(host)
         if not found:
             raise OSError("no address")

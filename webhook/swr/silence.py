@@ -1,11 +1,13 @@
-"""Whether an endpoint responds to no call at all, or only not to those about one image.
+"""Detects whether an endpoint responds to no call at all, or only not to calls about one image.
 
 SWR, or a firewall in front of it, may be slow about a name that the author of a Pod chose. The timeout of
-such a call does not tell anything about the endpoint. So if a call waits and the endpoint has not responded
-to any for a quarter of its time, a control request about a random image is sent, and soon a second one: a
-single one is lost now and then, and an author may retry until that happens. The endpoint is silent if it
-responds neither to them nor to any other call for half of the time of the call. The bytes of a large response
-that is still arriving count as a response.
+such a call does not prove anything about the endpoint. So control requests about a random image are sent
+while a call waits. The first one is sent if the endpoint has not responded to any call for a quarter of the
+call's time, and a second one soon after. A single response may be lost, and an author may retry until that
+happens.
+
+The endpoint is silent if it responds neither to them nor to any other call for half of the time of the call.
+The bytes of a large response that is still arriving count as a response.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from webhook.errors import Fault, LookupTimeout, TrustLookupError
 CONTROL_DELAY: Final = 1 / 4
 """The share of a call's time without any response after which a control request is sent."""
 
-HESITATION: Final = 1 / 12
+NEXT_CONTROL_DELAY: Final = 1 / 12
 """The share of a call's time after which the next control request is sent, up to ``SAMPLES``."""
 
 SAMPLES: Final = 2
@@ -39,7 +41,7 @@ SHORTEST: Final = 1.0
 ALIVE: Final = 64 * 1024
 """Bytes of responses, complete or not, that show that an endpoint is not down."""
 
-Ask = Callable[[Deadline, Callable[[], None]], None]
+SendControl = Callable[[Deadline, Callable[[], None]], None]
 """Calls its second argument, sends a control request by a deadline, and returns if there is a response."""
 
 logger = logging.getLogger(__name__)
@@ -51,8 +53,8 @@ class _Waiting:
 
     began: float
     seconds: float
-    ask: Ask
-    hear: Callable[[], None]
+    send_control: SendControl
+    on_response: Callable[[], None]
 
     @property
     def seconds_of_control(self) -> float:
@@ -69,7 +71,7 @@ class Silence:
         self._lock = threading.Lock()
         self._waiting: dict[_Waiting, None] = {}
         self._watchers = 0
-        self._heard_at = self._tried_at = float("-inf")
+        self._responded_at = self._tried_at = float("-inf")
         self._tried = 0
         """The number of control requests since the last response."""
         self._unanswered: list[float] = []
@@ -80,17 +82,18 @@ class Silence:
     def watch(
         self,
         deadline: Deadline,
-        ask: Ask,
-        hear: Callable[[], None],
+        send_control: SendControl,
+        on_response: Callable[[], None],
         *,
         in_doubt: bool = False,
     ) -> Iterator[None]:
         """Set the fault of a timeout in the block, which is a call.
 
-        ``ask`` is called by up to ``SAMPLES`` other threads. ``hear`` is called if there is a response to one
-        while this call waits. If the call is ``in_doubt``, the first control request is sent at once.
+        ``send_control`` is called by up to ``SAMPLES`` other threads. ``on_response`` is called if there is a
+        response to one while this call waits. If the call is ``in_doubt``, the first control request is sent
+        at once.
         """
-        call = _Waiting(time.monotonic(), deadline.remaining(), ask, hear)
+        call = _Waiting(time.monotonic(), deadline.remaining(), send_control, on_response)
         with self._lock:
             self._waiting[call] = None
             begin, self._watchers = SAMPLES - self._watchers, SAMPLES
@@ -99,14 +102,14 @@ class Silence:
         for _ in range(begin):
             spawn(self._watch, "silence")
         if in_doubt:
-            spawn(lambda: self._ask(call), "control")
+            spawn(lambda: self._send_control(call), "control")
         try:
             yield
         except LookupTimeout as error:
             if error.fault is not Fault.REGISTRY or self._is_silent_to(call):
                 raise
-            if self._heard_at > call.began:
-                hear()
+            if self._responded_at > call.began:
+                on_response()
                 detail = f"{error.detail}, and answers about other images"
                 raise LookupTimeout(detail, fault=Fault.IMAGE) from None
             detail = f"{error.detail}; whether it answers about other images is not known"
@@ -118,7 +121,7 @@ class Silence:
     def record_answer(self) -> None:
         """Record a response of the endpoint."""
         with self._lock:
-            self._heard_at, self._tried = time.monotonic(), 0
+            self._responded_at, self._tried = time.monotonic(), 0
             self._unanswered.clear()
 
     def _begin_control(self) -> None:  # under the lock
@@ -145,7 +148,7 @@ class Silence:
             if seconds > 0:
                 time.sleep(seconds)
             else:
-                self._ask(call)
+                self._send_control(call)
 
     def _next_wait(self) -> tuple[float, _Waiting] | None:
         """Return the seconds until a control request is due, and the oldest call.
@@ -159,14 +162,14 @@ class Silence:
                 self._tried = 0
                 self._unanswered.clear()
                 return None
-            share = HESITATION if 0 < self._tried < SAMPLES else CONTROL_DELAY
-            quiet_since = max(call.began, self._heard_at, self._tried_at)
+            share = NEXT_CONTROL_DELAY if 0 < self._tried < SAMPLES else CONTROL_DELAY
+            quiet_since = max(call.began, self._responded_at, self._tried_at)
             seconds = quiet_since + call.seconds_of_control * share - time.monotonic()
             if seconds <= 0:
                 self._begin_control()
             return seconds, call
 
-    def _ask(self, call: _Waiting) -> None:
+    def _send_control(self, call: _Waiting) -> None:
         began = time.monotonic()
         with self._lock:
             if self._received() - self._bytes >= ALIVE:
@@ -180,17 +183,17 @@ class Silence:
                 self._record_control()
 
         try:
-            call.ask(Deadline.after(call.seconds_of_control), record)
+            call.send_control(Deadline.after(call.seconds_of_control), record)
         except TrustLookupError as error:
-            was_asked = error.fault is Fault.REGISTRY
+            was_sent = error.fault is Fault.REGISTRY
         except Exception:
             logger.exception("a control request failed")
-            was_asked = False
+            was_sent = False
         else:
-            was_asked = True
+            was_sent = True
         with self._lock:
-            if not was_asked:
+            if not was_sent:
                 self._unanswered.clear()
-            waiting = list(self._waiting) if self._heard_at >= began else []
+            waiting = list(self._waiting) if self._responded_at >= began else []
         for other in waiting:
-            other.hear()
+            other.on_response()

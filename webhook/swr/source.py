@@ -55,7 +55,7 @@ class SwrTrustSource:
         self._clients: dict[str, SwrClient] = {}
 
     def open(self, registries: Iterable[Registry]) -> None:
-        """Create what these registries need, so that problems show before the first request.
+        """Create the clients of these registries, so that problems are found before the first request.
 
         Raises:
             ConfigError: the environment lacks a credential, or a CA file cannot be used.
@@ -77,11 +77,11 @@ class SwrTrustSource:
         return client.show_tag(query, deadline, call_limiter)
 
     def client(self, registry: Registry) -> SwrClient | None:
-        """Return the client of a registry, ``None`` where it was not opened."""
+        """Return the client of a registry, ``None`` if it was not opened."""
         return self._clients.get(registry.key)
 
     def retain(self, registries: Iterable[Registry]) -> None:
-        """Forget everything about registries that are no longer configured."""
+        """Remove the clients of registries that are no longer configured."""
         kept = list(registries)
         keys = {registry.key for registry in kept}
         identities = {_identity(registry) for registry in kept}

@@ -25,7 +25,7 @@ from webhook.errors import (
     TrustLookupError,
 )
 from webhook.single_flight import SingleFlight
-from webhook.swr.answers import TagFact
+from webhook.swr.answers import ListedTag
 
 PAGE_SIZE: Final = 1000
 """Tags per page, the maximum of the API (SWR API Reference, Listing Image Tags)."""
@@ -46,7 +46,7 @@ MAX_AT_ONCE: Final = 8
 """Lists of one registry that are read at the same time, so that lookups of tags go on."""
 
 Repository = tuple[str, str]
-"""Organisation and repository."""
+"""Organization and repository."""
 
 PageT = TypeVar("PageT")
 
@@ -68,7 +68,7 @@ def follow_markers(fetch: Callable[[str | None], tuple[PageT, str | None]], too_
         if marker is None:
             return
         if marker in seen:
-            raise MalformedAnswer("SWR's list of tags goes round in circles")
+            raise MalformedAnswer("SWR's list of tags repeats a marker")
         seen.add(marker)
     raise MalformedAnswer(too_long)
 
@@ -78,7 +78,7 @@ class TagList:
     """A complete list, read at ``read_at`` (epoch seconds): its tags by digest."""
 
     read_at: float
-    holders: Mapping[str, Sequence[TagFact]]
+    holders: Mapping[str, Sequence[ListedTag]]
 
     @property
     def size(self) -> int:

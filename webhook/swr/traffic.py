@@ -1,7 +1,7 @@
-"""Bytes of responses by endpoint, to recognise timeouts that a busy line causes.
+"""Bytes of responses by endpoint, to recognize timeouts that a busy line causes.
 
 The author of Pods can make SWR send large responses, such as manifests that they have pushed, until our line
-is saturated. A timeout then does not tell anything about the endpoint.
+is saturated. A timeout then does not prove anything about the endpoint.
 """
 
 from __future__ import annotations

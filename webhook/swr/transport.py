@@ -185,7 +185,7 @@ class PooledTransport:
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Send one request; see ``Transport``."""
         if not deadline.remaining():
-            raise LookupTimeout("no time was left to ask", fault=Fault.LOCAL)
+            raise LookupTimeout("no time was left for the call", fault=Fault.LOCAL)
         response = self._send_once(request, deadline, is_last=False)
         if response is None:
             response = self._send_once(request, deadline, is_last=True)
@@ -256,7 +256,7 @@ class PooledTransport:
 
     def _read(self, response: urllib3.BaseHTTPResponse, request: HttpRequest) -> bytes:
         if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
-            raise MalformedAnswer("the answer is compressed although that was not asked for")
+            raise MalformedAnswer("the answer is compressed although the request does not allow it")
         parts: list[bytes] = []
         size = 0
         # Bytes are counted when they arrive, because a response may never end.

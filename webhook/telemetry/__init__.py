@@ -1,1 +1,1 @@
-"""Metrics and logs; knows nothing of what it measures."""
+"""Metrics and logs; does not import the parts that it measures."""

@@ -1,8 +1,8 @@
 """Metrics of the audit in the cluster. ``docs/metrics.md`` explains them.
 
-Only these have a namespace as label, bounded by ``MAX_NAMESPACES``, but no image, workload or Pod. The label
-is ``resource_namespace``, because a scrape adds ``namespace``. The process also exposes the metrics of the
-parts that it shares with the webhook: SWR, cache, policy, Events.
+Only these metrics have a namespace as label, limited to ``MAX_NAMESPACES`` values. None has an image,
+workload or Pod as label. The label is ``resource_namespace``, because a scrape adds ``namespace``. The
+process also exposes the metrics of the parts that it shares with the webhook: SWR, cache, policy, Events.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from webhook.recorder import Recorder
 from webhook.telemetry.metrics import Metrics
 
 MAX_NAMESPACES: Final = 300
-"""Namespaces with series of their own, those with most denied Pods; the others are aggregated."""
+"""Namespaces with series of their own: those with the most denied Pods. The others are aggregated."""
 
 OTHERS: Final = "(others)"
 """The label of the others; it is not a valid name of a namespace."""
@@ -71,7 +71,7 @@ class AuditMetrics(Recorder):
     """The metrics of a process that audits; ``shared`` are those of the webhook's parts."""
 
     def __init__(self, version: str, interval: float, shared: Metrics) -> None:
-        """Register everything; a round is made every ``interval`` seconds."""
+        """Register all metrics; a round is made every ``interval`` seconds."""
         self.registry = registry = CollectorRegistry(auto_describe=True)
         self._shared = shared
 
@@ -101,7 +101,7 @@ class AuditMetrics(Recorder):
         self._seconds = gauge("last_round_duration_seconds", "How long the last round took.")
         self._round_pods = gauge("last_round_pods", "Pods of the last round.")
         self._round_images = gauge("last_round_images", "Distinct images that the last round looked up.")
-        self._news = counter(
+        self._newly_refused = counter(
             "newly_refused_total",
             "Running images that enforcing would deny and that the round before had not found.",
         )
@@ -120,8 +120,8 @@ class AuditMetrics(Recorder):
     def round_ended(self, figures: RoundFigures) -> None:
         """Record a round.
 
-        Of a partial round without Pods only the failure is recorded; of another partial round its
-        namespaces, while the others stay.
+        Only the failure is recorded of a partial round without Pods. Another partial round updates its
+        namespaces; the series of other namespaces stay.
         """
         self._rounds.labels("complete" if figures.complete else "partial").inc()
         self._complete.set(figures.complete)
@@ -138,13 +138,13 @@ class AuditMetrics(Recorder):
         self._show(figures.namespaces)
 
     def round_failed(self) -> None:
-        """Count a round that failed by an error of our own."""
+        """Count a round that failed because of an internal error."""
         self._rounds.labels("failed").inc()
         self._complete.set(0)
 
     def newly_refused(self, images: int) -> None:
-        """Count images that would be denied now, and were not before."""
-        self._news.inc(images)
+        """Count images that would be denied now, and would not have been in the last round."""
+        self._newly_refused.inc(images)
 
     def report_api_found(self, api: str) -> None:
         """Record the API of policy reports, ``none`` if there is none."""

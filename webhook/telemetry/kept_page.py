@@ -1,6 +1,6 @@
-"""A page that is rendered for each reader, up to a rate; beyond it, the last one is returned.
+"""A page that is rendered for each request, up to a rate; above it, the last page is returned.
 
-Every client may read the metrics, and rendering takes a millisecond or two in which no review is answered.
+Any client can read the metrics, and rendering blocks the event loop for one or two milliseconds.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from typing import Final
 
 BURST: Final = 50
-"""Pages that are rendered without a limit of the rate."""
+"""Pages that can be rendered in a row before the rate limit applies."""
 
 PER_SECOND: Final = 20.0
-"""Pages that are rendered per second after that; a page is at most a twentieth of a second old."""
+"""Pages that are rendered per second after that, so that a page is at most a twentieth of a second old."""
 
 
 class KeptPage:
-    """Renders a page within an allowance, and returns the last one beyond it."""
+    """Renders a page within the rate limit, and returns the last page above it."""
 
     def __init__(self, make: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
-        """Render by ``make``, which must not wait; ``clock`` is in monotonic seconds."""
+        """Render with ``make``, which must not block; ``clock`` is in monotonic seconds."""
         self._make = make
         self._clock = clock
         self._page = b""

@@ -1,4 +1,4 @@
-"""Metrics of load: stalls of the event loop, bytes of request bodies, and reviews refused because of them."""
+"""Metrics of load: stalls of the event loop, bytes of request bodies, and reviews denied because of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class LoadMetrics:
-    """Gauges that are read at each scrape, and a counter of reviews that were refused as too many."""
+    """Gauges that are read at each scrape, and a counter of reviews that were denied because of load."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
@@ -35,5 +35,5 @@ class LoadMetrics:
         self._bodies.set_function(held)
 
     def review_refused_as_busy(self) -> None:
-        """Count a review that was refused because too many bodies were in memory."""
+        """Count a review that was denied because too many bodies were in memory."""
         self._busy.inc()

@@ -120,7 +120,7 @@ class _Repeated:
 class RepeatFilter(logging.Filter):
     """Passes a warning once per interval and counts its repetitions.
 
-    Their number is written with the next warning that passes, or by ``summarise``. Warnings are equal if
+    Their number is written with the next warning that passes, or by ``summarize``. Warnings are equal if
     logger, level and message are, without their arguments.
     """
 
@@ -151,7 +151,7 @@ class RepeatFilter(logging.Filter):
             self._seen[key] = _Repeated(now, record.levelno, record.name, "")
         return True
 
-    def summarise(self, lines: LineLog) -> None:
+    def summarize(self, lines: LineLog) -> None:
         """Write the number of repetitions of warnings whose interval has ended.
 
         The message is that of the last repetition.
@@ -169,22 +169,22 @@ class Logging:
     """The configured logs of a process."""
 
     def __init__(self, lines: LineLog, repeats: RepeatFilter) -> None:
-        """Hold the parts."""
+        """Use ``lines`` for output and ``repeats`` for summaries."""
         self.lines = lines
         self._repeats = repeats
 
     def run(self, stop: threading.Event) -> None:
-        """Write what was held back, until ``stop`` is set."""
+        """Write summaries of repeated warnings until ``stop`` is set."""
         while not stop.wait(SUMMARY_INTERVAL):
-            self.summarise()
+            self.summarize()
 
-    def summarise(self) -> None:
+    def summarize(self) -> None:
         """Write summaries that are due; call it periodically."""
-        self._repeats.summarise(self.lines)
+        self._repeats.summarize(self.lines)
 
 
 def configure_logging(style: Format | None, level: str, stream: Stream | None = None) -> Logging:
-    """Send everything to ``stream`` (standard output), as JSON unless it is a terminal."""
+    """Write all logs to ``stream``, by default standard output; as JSON, unless it is a terminal."""
     target = stream if stream is not None else sys.stdout
     chosen: Format = style if style is not None else ("text" if target.isatty() else "json")
     lines = LineLog(target, chosen, logging.getLevelNamesMapping()[level.upper()])
@@ -201,7 +201,7 @@ def configure_logging(style: Format | None, level: str, stream: Stream | None = 
 
 
 def extras_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what was passed as ``extra``."""
+    """Return the fields that were passed as ``extra``."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 

@@ -26,7 +26,7 @@ from webhook.telemetry.load_metrics import LoadMetrics
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 REVIEW_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Seconds: a review takes a few milliseconds with cached images, else a call to SWR, and at most ten."""
+"""Seconds. A review takes a few milliseconds with cached images, otherwise a call to SWR, and at most ten."""
 
 CALL_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of one call to SWR."""
@@ -40,7 +40,7 @@ class Metrics(Recorder):
     """The metrics of one process."""
 
     def __init__(self, version: str) -> None:
-        """Register everything; ``version`` is that of the program."""
+        """Register all metrics; ``version`` is that of the program."""
         disable_created_metrics()  # type: ignore[no-untyped-call, unused-ignore]  # a second series for each counter
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
@@ -134,10 +134,12 @@ class Metrics(Recorder):
         self._certificate_loads = counter(
             "certificate_reloads_total", "Reloads of a changed certificate or CA file, by result.", "result"
         )
-        self._cut = counter("connections_cut_total", "Connections that the server closed, by stage.", "stage")
+        self._aborted = counter(
+            "connections_cut_total", "Connections that the server closed, by stage.", "stage"
+        )
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self.load = LoadMetrics(registry)
-        self._lost_log = counter(
+        self._dropped_log = counter(
             "log_bytes_dropped_total", "Bytes of log that were dropped because the output was blocked."
         )
         self._events = counter("events_total", "Kubernetes Events, by outcome.", "outcome")
@@ -186,7 +188,7 @@ class Metrics(Recorder):
         self._requests(subject, known, decision, "true" if dry_run else "false").inc()
         self._duration(decision).observe(seconds)
 
-    def image_judged(self, finding: str, reason: str, mode: str, effect: str) -> None:
+    def image_evaluated(self, finding: str, reason: str, mode: str, effect: str) -> None:
         """Count the finding of one image."""
         self._findings(finding, reason, mode, effect).inc()
 
@@ -247,7 +249,7 @@ class Metrics(Recorder):
         self._policy_rejected.inc()
         self._policy_ok.set(0)
 
-    def exemptions_ending(self, soon: int, ended: int) -> None:
+    def exemptions_expiring(self, soon: int, ended: int) -> None:
         """Record how many exemptions end soon or have ended."""
         self._exemptions.labels("soon").set(soon)
         self._exemptions.labels("ended").set(ended)
@@ -273,13 +275,13 @@ class Metrics(Recorder):
         """Count a certificate that cannot be used."""
         self._certificate_loads.labels("failed").inc()
 
-    def connection_cut(self, stage: str) -> None:
+    def connection_aborted(self, stage: str) -> None:
         """Count a connection that the server closed: ``handshake``, ``request``, ``idle`` or ``full``."""
-        self._cut.labels(stage).inc()
+        self._aborted.labels(stage).inc()
 
     def log_dropped(self, size: int) -> None:
         """Count bytes of log that were dropped."""
-        self._lost_log.inc(size)
+        self._dropped_log.inc(size)
 
     def event_ended(self, outcome: str) -> None:
         """Count an Event."""

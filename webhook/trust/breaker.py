@@ -62,7 +62,7 @@ class CircuitBreaker:
             return True
 
     def succeed(self) -> None:
-        """Record that the endpoint responded, whatever the response."""
+        """Record that the endpoint responded, with any response."""
         with self._lock:
             self._failures = 0
             self._pause = 0.0
@@ -81,6 +81,6 @@ class CircuitBreaker:
             self.state = BreakerState.OPEN
 
     def release(self) -> None:
-        """Record that a call ended without telling anything about the endpoint: another may probe."""
+        """Record that a call ended without a result about the endpoint: another call may probe."""
         with self._lock:
             self._probe_ends = 0.0

@@ -1,6 +1,6 @@
 """Cache of trust records, bounded by number and age.
 
-Records that this process fetched are fresh for a while and may be served stale for longer. Records that other
+Records that this process fetched are first fresh and may later be served stale. Records that other
 replicas fetched are only ever served stale.
 
 Not thread-safe: even reading reorders a cachetools cache. ``TrustLookup`` holds a lock around it.
@@ -21,7 +21,7 @@ from webhook.trust.settings import CacheSettings
 _Kept = TypeVar("_Kept")
 _Store = TLRUCache[Key, Any]
 _Stores = tuple[_Store, _Store, _Store, _Store]
-"""Of trusted, refused and imported records, and of tombstones."""
+"""The stores of trusted, refused and imported records, and of tombstones."""
 
 BATCH_SIZE: Final = 200
 """Records that are moved without a pause: some milliseconds."""
@@ -43,7 +43,7 @@ class RecordCache:
         self.settings = settings
         self._touched: set[Key] | None = None
         """The keys that changed while records are moved to new stores, ``None`` if they are not."""
-        self._file_in(self._make_stores())
+        self._set_stores(self._make_stores())
 
     def get(self, key: Key) -> TrustRecord | None:
         """Return the fresh record, or ``None``."""
@@ -57,8 +57,8 @@ class RecordCache:
 
     def get_stale(self, key: Key) -> TrustRecord | None:
         """Return the trusted record that may be served stale, or ``None``."""
-        own, recalled = self._trusted.get(key), self._imported.get(key)
-        for record in (recalled, own):
+        own, imported = self._trusted.get(key), self._imported.get(key)
+        for record in (imported, own):
             if record is not None and self._is_fresh(record, self._longest(self.settings.trusted)):
                 return record
         return None
@@ -92,9 +92,9 @@ class RecordCache:
             return
         self._touch(entry.key)
         if entry.trusted:
-            self._recall_trust(entry)
+            self._import_trust(entry)
         else:
-            self._recall_loss(entry)
+            self._import_refusal(entry)
 
     def keys(self) -> list[Key]:
         """Return the keys of all entries that other replicas may need, some of them twice."""
@@ -102,9 +102,9 @@ class RecordCache:
 
     def export_entry(self, key: Key) -> TrustEntry | None:
         """Return the entry for other replicas; does not count as a use of the record."""
-        lost = _peek(self._tombstones, key)
-        if lost is not None:
-            return TrustEntry(key, math.ceil(lost), trusted=False)
+        refused_at = _peek(self._tombstones, key)
+        if refused_at is not None:
+            return TrustEntry(key, math.ceil(refused_at), trusted=False)
         record = _peek(self._imported, key) or _peek(self._trusted, key)
         if record is None:
             return None
@@ -127,10 +127,10 @@ class RecordCache:
         self._touched = set()
         try:
             for start in range(0, len(keys), BATCH_SIZE):
-                _carry(keys[start : start + BATCH_SIZE], old, new)
+                _copy(keys[start : start + BATCH_SIZE], old, new)
                 yield
-            _carry(self._touched, old, new)
-            self._file_in(new)
+            _copy(self._touched, old, new)
+            self._set_stores(new)
         finally:
             self._touched = None
 
@@ -146,21 +146,21 @@ class RecordCache:
         """The numbers of trusted, refused and imported records."""
         return len(self._trusted), len(self._refused), len(self._imported)
 
-    def _recall_trust(self, entry: TrustEntry) -> None:
+    def _import_trust(self, entry: TrustEntry) -> None:
         key = entry.key
         refused = _peek(self._refused, key)
         refused_at = refused.fetched_at if refused is not None else -math.inf
-        heard = max(_peek(self._tombstones, key) or -math.inf, refused_at)
-        if heard >= entry.at - MAX_CLOCK_SKEW:
-            # Another replica still trusts it and must learn of the refusal.
-            self._tombstones[key] = heard
+        last_refusal = max(_peek(self._tombstones, key) or -math.inf, refused_at)
+        if last_refusal >= entry.at - MAX_CLOCK_SKEW:
+            # Another replica still trusts the image and must import the refusal.
+            self._tombstones[key] = last_refusal
             return
         known = _peek(self._imported, key) or _peek(self._trusted, key)
         if known is None or known.fetched_at < entry.at:
             self._tombstones.pop(key, None)
             self._imported[key] = TrustRecord(TrustStatus.TRUSTED, entry.at, entry.digest)
 
-    def _recall_loss(self, entry: TrustEntry) -> None:
+    def _import_refusal(self, entry: TrustEntry) -> None:
         key = entry.key
         for store in (self._trusted, self._imported):
             record = _peek(store, key)
@@ -184,7 +184,7 @@ class RecordCache:
     def _stores(self) -> _Stores:
         return self._trusted, self._refused, self._imported, self._tombstones
 
-    def _file_in(self, stores: _Stores) -> None:
+    def _set_stores(self, stores: _Stores) -> None:
         self._trusted: TLRUCache[Key, TrustRecord] = stores[0]
         self._refused: TLRUCache[Key, TrustRecord] = stores[1]
         self._imported: TLRUCache[Key, TrustRecord] = stores[2]
@@ -194,8 +194,8 @@ class RecordCache:
         return (
             self._store(self._end_of_trusted),
             self._store(self._end_of_refused),
-            self._store(self._end_of_recalled),
-            self._store(self._end_of_loss),
+            self._store(self._end_of_imported),
+            self._store(self._end_of_tombstone),
         )
 
     def _store(self, end: Callable[[Key, _Kept, float], float]) -> TLRUCache[Key, _Kept]:
@@ -209,11 +209,11 @@ class RecordCache:
         del key, now
         return record.fetched_at + self._longest(self.settings.refused)
 
-    def _end_of_recalled(self, key: Key, record: TrustRecord, now: float) -> float:
+    def _end_of_imported(self, key: Key, record: TrustRecord, now: float) -> float:
         del key, now
         return record.fetched_at + self.settings.stale_if_error
 
-    def _end_of_loss(self, key: Key, at: float, now: float) -> float:
+    def _end_of_tombstone(self, key: Key, at: float, now: float) -> float:
         del key, now
         return at + MAX_CLOCK_SKEW + self.settings.stale_if_error
 
@@ -243,7 +243,7 @@ def _peek(store: TLRUCache[Key, _Kept], key: Key) -> _Kept | None:
     return Cache.__getitem__(store, key) if key in store else None
 
 
-def _carry(keys: Iterable[Key], old: _Stores, new: _Stores) -> None:
+def _copy(keys: Iterable[Key], old: _Stores, new: _Stores) -> None:
     """Copy the values of these keys from the old stores to the new ones."""
     for source, target in zip(old, new, strict=True):
         for key in keys:

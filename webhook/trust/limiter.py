@@ -67,20 +67,20 @@ class RateLimiter:
         """
         with self._lock:
             now = self._clock()
-            silence = self._backoff_until - now
+            back_off = self._backoff_until - now
             longest = deadline.remaining() * (1 - LEAST_LEFT)
             bucket = self._bucket(background)
-            if silence > longest:
+            if back_off > longest:
                 if reserved:
                     bucket.cancel()
                 blocked = now < self._blocked_until
-                detail = "SWR has blocked the account for a while" if blocked else "SWR asked for a pause"
-                raise Throttled(detail, retry_after=silence, fault=Fault.REGISTRY)
+                detail = "SWR has blocked the account" if blocked else "SWR requested a pause"
+                raise Throttled(detail, retry_after=back_off, fault=Fault.REGISTRY)
             own = 0.0 if reserved else bucket.take(now)
-            delay = max(silence, own)
+            delay = max(back_off, own)
             if delay > longest:
                 bucket.cancel()
-                raise Throttled("our own limit of calls is used up", retry_after=delay, fault=Fault.LOCAL)
+                raise Throttled("our own rate limit is exceeded", retry_after=delay, fault=Fault.LOCAL)
         if delay > 0:
             self._sleep(delay)
 

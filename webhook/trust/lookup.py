@@ -24,7 +24,7 @@ from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 YIELD_SECONDS: Final = 0.001
-"""Pause between two steps of long work, so that other work goes on."""
+"""Pause between two steps of long work, so that other work runs."""
 
 
 class Origin(StrEnum):
@@ -81,12 +81,12 @@ class TrustLookup:
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
         lateness: Callable[[], float] = lambda: 0.0,
-        take_turn: Callable[[], None] = lambda: None,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        """Fetch from ``source`` what is not cached; ``clock`` is in epoch seconds.
+        """Fetch records that are not cached from ``source``; ``clock`` is in epoch seconds.
 
         ``lateness`` returns for how many seconds the event loop has been blocked since the start: a call
-        that timed out because of that does not count against SWR. ``take_turn`` yields to requests that
+        that timed out because of that does not count against SWR. ``checkpoint`` yields to requests that
         have waited longer, because many may wake up at the same moment.
         """
         self._source = source
@@ -94,7 +94,7 @@ class TrustLookup:
         self._recorder = recorder
         self._clock = clock
         self._lateness = lateness
-        self._take_turn = take_turn
+        self._checkpoint = checkpoint
         self._lock = threading.Lock()
         self._cache = RecordCache(cache, clock)
         self._pending: dict[Key, PendingLookup] = {}
@@ -125,9 +125,9 @@ class TrustLookup:
         for index, request, pending in waiting:
             results[index] = self._await(request, pending, deadline)
         found = [result for result in results if result is not None]
-        return self._look_again(requests, found) if waiting else found
+        return self._drop_outdated(requests, found) if waiting else found
 
-    def _look_again(
+    def _drop_outdated(
         self, requests: Sequence[LookupRequest], results: Sequence[LookupResult]
     ) -> list[LookupResult]:
         """Return the results after a wait, without records that have become too old meanwhile.
@@ -144,14 +144,14 @@ class TrustLookup:
     def _renew(self, request: LookupRequest, result: LookupResult, now: float) -> LookupResult:
         if isinstance(result, Failed) or result.origin is Origin.STALE:
             return result
-        # A record that this request has fetched may be as old as a lookup takes, whatever ``trusted`` is.
-        asked = self._settings.timeout if result.origin is Origin.SWR else 0.0
-        if now - result.record.fetched_at <= max(self._cache.settings.trusted, asked):
+        # A record that this request has fetched may be as old as a lookup takes, regardless of ``trusted``.
+        lookup_time = self._settings.timeout if result.origin is Origin.SWR else 0.0
+        if now - result.record.fetched_at <= max(self._cache.settings.trusted, lookup_time):
             return result
         record = self._cache.get(request.query.key)
         if record is not None and self._is_usable(record, request, now):
             return Found(record, Origin.CACHE)
-        detail = "what SWR had said became too old while other images of this review were waited for"
+        detail = "the record became too old while the review waited for other images"
         return Failed(LookupTimeout(detail, fault=Fault.LOCAL))
 
     def configure(self, cache: CacheSettings, lookup: LookupSettings) -> None:
@@ -176,7 +176,7 @@ class TrustLookup:
             return next(steps, self) is None
 
     def retain(self, registries: Collection[Registry]) -> None:
-        """Forget everything about registries that are no longer configured in the same way."""
+        """Remove the records and queues of registries whose configuration has changed."""
         keys = {registry.key for registry in registries}
         with self._lock:
             self._cache.retain(keys)
@@ -254,7 +254,7 @@ class TrustLookup:
 
     def _await(self, request: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
         answered = pending.wait(deadline.remaining())
-        self._take_turn()
+        self._checkpoint()
         with self._lock:
             pending.waiters -= 1
             record, failure = pending.value, pending.error
@@ -272,18 +272,14 @@ class TrustLookup:
         """Return why a lookup had not ended by the deadline of one request.
 
         It is never the registry's fault. The author of a Pod chooses when a request comes, how long it may
-        wait and what is queued before it. Only the call itself can tell that SWR does not respond.
+        wait and what is queued before it. Only the call itself can show that SWR does not respond.
         """
         if pending.started:
-            return LookupTimeout(
-                "SWR had not answered when the time of this review was over", fault=Fault.LOCAL
-            )
+            return LookupTimeout("SWR had not answered by the deadline of this review", fault=Fault.LOCAL)
         queue = self._queues.get(pending.query.registry.key)
-        if queue is not None and queue.is_held_back:
-            return Throttled("our own limit of calls is used up", fault=Fault.LOCAL)
-        return LookupTimeout(
-            "the lookup was still in the queue when the time of this review was over", fault=Fault.LOCAL
-        )
+        if queue is not None and queue.is_rate_limited:
+            return Throttled("our own rate limit is exceeded", fault=Fault.LOCAL)
+        return LookupTimeout("the lookup was still queued at the deadline of this review", fault=Fault.LOCAL)
 
     def _stale_record(self, request: LookupRequest, failure: TrustLookupError) -> TrustRecord | None:
         """Return an earlier trusted record if it may be served stale after this failure."""

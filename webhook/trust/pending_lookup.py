@@ -10,7 +10,7 @@ class PendingLookup(SharedCall[TrustRecord]):
     """A query and, once it has ended, its record or its error.
 
     ``waiters`` counts the reviews that wait for it. ``background`` marks a refresh, for which none waits.
-    ``started`` says that a worker has taken it. ``tenants`` are the namespaces in whose queues it is. All of
+    ``started`` means that a worker has taken it. ``tenants`` are the namespaces in whose queues it is. All of
     them change under the lock of ``TrustLookup``.
     """
 

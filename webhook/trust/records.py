@@ -12,7 +12,7 @@ from webhook.registries import Registry
 
 
 class TrustStatus(StrEnum):
-    """What SWR said about an image."""
+    """The answer of SWR about an image."""
 
     TRUSTED = "trusted"
     UNTRUSTED = "untrusted"
@@ -24,7 +24,7 @@ class TrustQuery:
     """A query to one registry, about a tag or a digest of a repository.
 
     Exactly one of ``tag`` and ``digest`` is set. ``repository`` is the path below the
-    organisation, with ``/``. All parts are valid by ``webhook.swr.naming``.
+    organization, with ``/``. All parts are valid by ``webhook.swr.naming``.
     """
 
     registry: Registry

@@ -37,8 +37,8 @@ MAX_BACKGROUND: Final = 1_000
 MAX_ABANDONED: Final = 100
 """Lookups without waiters that are ended without a pause: less than a millisecond."""
 
-BACKGROUND_TURN: Final = 10
-"""One in so many lookups is a background one, so that records of images in use are refreshed."""
+BACKGROUND_INTERVAL: Final = 10
+"""Every tenth lookup may be a background one, so that records of images in use are refreshed."""
 
 RETRY_PAUSE: Final = (0.05, 0.25)
 """Range of the pause before a retry, in seconds."""
@@ -72,7 +72,7 @@ class RegistryQueue:
         self._finish = finish
         self._lateness = lateness
         self._lock = threading.Lock()
-        self._ending = LargeWork()
+        self._abandoning = LargeWork()
         """Lets one worker at a time end lookups without waiters."""
         self._waiting: OrderedDict[str, deque[PendingLookup]] = OrderedDict()
         self._count = 0
@@ -100,7 +100,7 @@ class RegistryQueue:
         return True
 
     @property
-    def is_held_back(self) -> bool:
+    def is_rate_limited(self) -> bool:
         """Whether lookups wait for our own rate limit, not for SWR."""
         return not self.limiter.is_backing_off and not self.limiter.has_token()
 
@@ -113,8 +113,9 @@ class RegistryQueue:
 
     def _work(self) -> None:
         while (reservation := self._next_reservation()) is not None:
-            # Take a token first and choose the lookup afterwards: lookups wait in the queue, where namespaces
-            # are served round-robin, and not in the rate limiter, where many of one would precede all others.
+            # Take a token first and choose the lookup afterwards. So lookups wait in the queue, where
+            # namespaces are served round-robin. In the rate limiter, many lookups of one namespace would
+            # precede all others.
             reservation.reserve()
             pending = self._next_lookup(reservation)
             if pending is not None:
@@ -127,7 +128,7 @@ class RegistryQueue:
             self._served += 1
             refreshes = bool(self._background) and not self._refresh_waits
             if self._count:
-                due = refreshes and self._served % BACKGROUND_TURN == 0
+                due = refreshes and self._served % BACKGROUND_INTERVAL == 0
                 if not due or not self.limiter.has_token(background=True):
                     return self._make_reservation(background=False)
             if refreshes:
@@ -146,7 +147,7 @@ class RegistryQueue:
         """Return the next lookup that is still needed."""
         pending, is_end = self._find_lookup(reservation)
         while not is_end:
-            with self._ending.piece(Deadline.after(self.settings.timeout)):
+            with self._abandoning.piece(Deadline.after(self.settings.timeout)):
                 pending, is_end = self._find_lookup(reservation)
         if reservation.background and self._background:
             self._start_worker()
@@ -161,8 +162,8 @@ class RegistryQueue:
                 pending = self._take(self._background, abandoned)
             else:
                 pending = self._take_from_next_tenant(abandoned)
-        for lost in abandoned:
-            self._finish(lost, LookupTimeout("nobody waits for it any more", fault=Fault.LOCAL))
+        for unwanted in abandoned:
+            self._finish(unwanted, LookupTimeout("no review waits for it any longer", fault=Fault.LOCAL))
         return pending, pending is not None or len(abandoned) < MAX_ABANDONED
 
     def _take_from_next_tenant(self, abandoned: list[PendingLookup]) -> PendingLookup | None:
@@ -204,7 +205,9 @@ class RegistryQueue:
         except TrustLookupError as error:
             return error
         except Exception as error:  # noqa: BLE001 - waiters must get a result
-            return RegistryUnavailable(f"asking failed: {type(error).__name__}: {error}", fault=Fault.LOCAL)
+            return RegistryUnavailable(
+                f"the lookup failed: {type(error).__name__}: {error}", fault=Fault.LOCAL
+            )
 
     def _fetch(self, pending: PendingLookup, reservation: Reservation) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
@@ -233,7 +236,7 @@ class RegistryQueue:
         self, pending: PendingLookup, reservation: Reservation, deadline: Deadline
     ) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
-            raise RegistryUnavailable(f"{self._name} has not answered for a while and is left alone")
+            raise RegistryUnavailable(f"{self._name} is not called, because its circuit breaker is open")
         try:
             record = self._source.fetch(pending.query, deadline, reservation)
         except TrustLookupError as error:
@@ -266,7 +269,7 @@ class RegistryQueue:
             logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
 
     def _update_breaker(self, failure: TrustLookupError) -> None:
-        """Record in the circuit breaker whether the endpoint responded, if the failure tells."""
+        """Record in the circuit breaker whether the endpoint responded, if the failure shows it."""
         if isinstance(failure, (LookupTimeout, RegistryUnavailable)):
             if failure.fault is Fault.REGISTRY and not failure.is_counted:
                 failure.is_counted = True

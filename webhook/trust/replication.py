@@ -51,7 +51,7 @@ def resolve_conflict(one: TrustEntry | None, other: TrustEntry) -> TrustEntry:
 class Merger:
     """Merges the stored entries with those of this process.
 
-    ``pause`` is called after each batch, so that other work goes on.
+    ``pause`` is called after each batch, so that other work runs.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Merger:
         """Return the newest ``MAX_ENTRIES``, newest first."""
         return sorted(self._merged.values(), key=attrgetter("at"), reverse=True)[:MAX_ENTRIES]
 
-    def has_news(self, lag: float, *, full: bool) -> bool:
+    def has_changes(self, lag: float, *, full: bool) -> bool:
         """Whether an entry is missing, contradicted or older by more than ``lag`` seconds in the store.
 
         Images in use are refreshed every minute. The store may lag behind, because each write is a new

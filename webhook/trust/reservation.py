@@ -11,10 +11,10 @@ from webhook.errors import Fault, LookupTimeout
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.limiter import RateLimiter
 
-MAX_LOST: Final = 0.1
-"""The share of ``lookup.timeout`` that may have passed when a call begins whose timeout is SWR's fault."""
+MAX_SPENT: Final = 0.1
+"""The share of ``lookup.timeout`` that may be spent before a call whose timeout is SWR's fault."""
 
-MAX_HELD_UP: Final = 0.2
+MAX_BLOCKED: Final = 0.2
 """The share of ``lookup.timeout`` for which the event loop may be blocked during such a call, in total. Each
 piece of a response waits for the loop, and a page of a list has dozens of pieces."""
 
@@ -46,7 +46,7 @@ class Reservation:
         self.background = background
 
     def reserve(self) -> None:
-        """Reserve a token, unless the call is going to be rejected anyway."""
+        """Reserve a token, unless the call will be rejected anyway."""
         if self._breaker.state is BreakerState.CLOSED and not self._limiter.is_backing_off:
             self._limiter.reserve(background=self.background)
             self._reserved = True
@@ -63,8 +63,8 @@ class Reservation:
     def timed(self, deadline: Deadline) -> Iterator[None]:
         """Set the fault of a timeout in the block; see ``CallLimiter``.
 
-        It is SWR's only if SWR had enough time. The author of a Pod may have caused what our own rate
-        limit, earlier calls or a busy loop took of it.
+        It is SWR's fault only if SWR had enough time. Our own rate limit, earlier calls or a busy loop may
+        have used a part of it, and the author of a Pod may have caused that.
         """
         left, late = deadline.remaining(), self._lateness()
         try:
@@ -72,10 +72,10 @@ class Reservation:
         except LookupTimeout as error:
             if error.fault is not Fault.REGISTRY:
                 raise
-            if left < self._timeout * (1 - MAX_LOST):
+            if left < self._timeout * (1 - MAX_SPENT):
                 detail = f"too little of lookup.timeout was left for this call: {error.detail}"
-            elif self._lateness() - late > self._timeout * MAX_HELD_UP:
-                detail = f"this process was held up: {error.detail}"
+            elif self._lateness() - late > self._timeout * MAX_BLOCKED:
+                detail = f"the event loop was blocked: {error.detail}"
             else:
                 raise
             raise LookupTimeout(detail, fault=Fault.LOCAL) from None

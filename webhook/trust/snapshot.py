@@ -1,8 +1,8 @@
 """Snapshot of trust entries as bytes: compressed, bounded and signed.
 
-The format is a line with a name and a version, an HMAC with SHA-256 over that line and all that follows, and
-frames of four bytes of length and zlib data. The HMAC is verified first, so that the decompressor and the
-decoder only see signed data. A frame is small enough to be handled without a pause.
+The format is a line with a name and a version, an HMAC with SHA-256, and frames. The HMAC covers the line and
+the frames. A frame is four bytes of length and zlib data. The HMAC is verified first, so that the
+decompressor and the decoder only see signed data. A frame is small enough to be handled without a pause.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_BYTES: Final = 512 * 1024
 """Half of the size limit of a Secret."""
 
 MAX_FRAME: Final = 1024 * 1024
-"""Bytes of an unpacked frame; enough for names of any length that SWR allows."""
+"""Bytes of a decompressed frame; enough for names of any length that SWR allows."""
 
 _CODE_SIZE: Final = 32
 _LENGTH: Final = struct.Struct(">I")
@@ -38,7 +38,7 @@ def sign(
 ) -> tuple[bytes, int]:
     """Return the first entries that fit into ``MAX_BYTES`` as signed bytes, and their number.
 
-    ``pause`` is called after each frame, so that other work goes on.
+    ``pause`` is called after each frame, so that other work runs.
     """
     count = 0
     frames: list[bytes] = []
@@ -66,7 +66,7 @@ def verify(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) ->
         raise SnapshotError("oversized", f"it has {len(data)} bytes, more than {MAX_BYTES}")
     if not data.startswith(FORM):
         known = data.startswith(NAME)
-        raise SnapshotError("version" if known else "malformed", "it has another form than this version's")
+        raise SnapshotError("version" if known else "malformed", "its format is not that of this version")
     body = data[len(FORM) + _CODE_SIZE :]
     if not hmac.compare_digest(data[len(FORM) : len(FORM) + _CODE_SIZE], _authenticate(body, key)):
         raise SnapshotError("forged", "it was not written with the key of this installation")
@@ -74,7 +74,7 @@ def verify(data: bytes, key: bytes, pause: Callable[[], None] = lambda: None) ->
     for frame in _split(body):
         entries += _unpack(frame)
         if len(entries) > MAX_ENTRIES:
-            raise SnapshotError("oversized", f"it holds more than {MAX_ENTRIES} images")
+            raise SnapshotError("oversized", f"it contains more than {MAX_ENTRIES} images")
         pause()
     return entries
 
@@ -88,10 +88,10 @@ def _split(body: bytes) -> Iterator[bytes]:
     while at < len(body):
         start = at + _LENGTH.size
         if start > len(body):
-            raise SnapshotError("malformed", "its last frame is cut off")
+            raise SnapshotError("malformed", "its last frame is incomplete")
         at = start + _LENGTH.unpack_from(body, at)[0]
         if at > len(body):
-            raise SnapshotError("malformed", "its last frame is cut off")
+            raise SnapshotError("malformed", "its last frame is incomplete")
         yield body[start:at]
 
 

@@ -136,8 +136,8 @@ CASES: list[tuple[str, Policy, str, Finding, str, Effect]] = [
     ("auto", DEFAULT, "auto in a Pod", Finding.UNMANAGED, "", Effect.DENY),
     (f"{HOST}/shop/../admin:1", DEFAULT, "a way up", Finding.INVALID, "bad-path", Effect.DENY),
     (f"{HOST}/shop/a$b:1", DEFAULT, "a dollar", Finding.INVALID, "bad-path", Effect.DENY),
-    (f"{HOST}/web:1", DEFAULT, "no organisation", Finding.INVALID, "no-organization", Effect.DENY),
-    (f"{HOST}/0shop/web:1", DEFAULT, "a bad organisation", Finding.INVALID, "organization", Effect.DENY),
+    (f"{HOST}/web:1", DEFAULT, "no organization", Finding.INVALID, "no-organization", Effect.DENY),
+    (f"{HOST}/0shop/web:1", DEFAULT, "a bad organization", Finding.INVALID, "organization", Effect.DENY),
     ("INVALID", EXEMPT_ALL, "invalid although exempt", Finding.INVALID, "uppercase", Effect.DENY),
     ("nginx", EXEMPT_ALL, "exempt", Finding.EXEMPT, "", Effect.ALLOW),
     (
@@ -279,7 +279,7 @@ CASES += [
     (
         f"{HOST}/base/web:1",
         policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))])),
-        "an organisation of nobody",
+        "an organization of nobody",
         Finding.UNMANAGED,
         "organization",
         Effect.DENY,

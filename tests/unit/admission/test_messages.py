@@ -48,7 +48,7 @@ FACTS: dict[str, Any] = {
 }
 MANUAL = "Try again in a minute. If the problem persists, contact your cluster administrators."
 AGAIN = "Try again in a minute. If the problem persists, contact your cluster administrators."
-WRITE = f"Write the image as {HOST}/organisation/name:tag."
+WRITE = f"Write the image as {HOST}/organization/name:tag."
 
 
 def judge(*images: str, current: Policy | None = None) -> tuple[ImageResult, ...]:
@@ -114,10 +114,10 @@ SENTENCES = [
     ("an image ID", DIGEST, "is the ID of an image on a node, not a name", WRITE),
     ("a scheme", f"https://{HOST}/shop/web", "the image starts with a scheme such as https://", WRITE),
     (
-        "no organisation",
+        "no organization",
         f"{HOST}/web:1",
-        "the image has no SWR organisation",
-        f"{WRITE[:-1]}, with its organisation.",
+        "the image has no SWR organization",
+        f"{WRITE[:-1]}, with its organization.",
     ),
     (
         "by digest",
@@ -214,8 +214,8 @@ def test_unconfigured_organization_is_named_in_denial() -> None:
     """The message must not advise to move the image to the registry in which it already is."""
     shop = policy(registries=RegistryTable.of([registry(organizations=frozenset({"shop"}))]))
     assert Messages(shop).denial(judge(f"{HOST}/base/web:1", current=shop)) == (
-        f'denied by image trust policy: spec.containers[0].image "{HOST}/base/web:1": organisation "base" of '
-        f'"{HOST}" is not one of this cluster\'s. Correct the organisation, or ask your cluster administrators to add it.'
+        f'denied by image trust policy: spec.containers[0].image "{HOST}/base/web:1": organization "base" of '
+        f'"{HOST}" is not one of this cluster\'s. Correct the organization, or ask your cluster administrators to add it.'
     )
 
 
@@ -447,11 +447,11 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：指定的摘要与 SWR 中该镜像版本的摘要不一致。请使用 SWR 中该镜像版本的摘要，或改用具有该摘要的镜像版本。',
     ),
     "invalid": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is not a valid image reference. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is not a valid image reference. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：不是有效的镜像引用。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/empty": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is empty. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is empty. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像为空。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/uppercase": (
@@ -471,11 +471,11 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：摘要不是 sha256 摘要。请从 SWR 复制 sha256 摘要。',
     ),
     "invalid/image-id": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is the ID of an image on a node, not a name. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is the ID of an image on a node, not a name. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：是节点上镜像的 ID，而不是镜像名称。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/scheme": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image starts with a scheme such as https://. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image starts with a scheme such as https://. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像以 https:// 之类的协议开头。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/whitespace": (
@@ -483,11 +483,11 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中含有空白字符。请删除空白字符。',
     ),
     "invalid/control-character": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains a control character. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains a control character. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中含有控制字符。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/non-ascii": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains a character that is not ASCII. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image contains a character that is not ASCII. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中含有非 ASCII 字符。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/too-long": (
@@ -495,23 +495,23 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像名称过长。请使用更短的镜像名称。',
     ),
     "invalid/bad-host": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the registry host is not valid. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the registry host is not valid. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：仓库地址无效。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/bad-path": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image name is not valid. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image name is not valid. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像名称无效。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本。',
     ),
     "invalid/organization": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not allow such an organisation name. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag, with its organisation.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not allow such an organization name. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag, with its organization.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 不允许使用这样的组织名称。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本，并使用 SWR 中的组织名称。',
     ),
     "invalid/no-organization": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no SWR organisation. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag, with its organisation.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no SWR organization. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag, with its organization.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：镜像中缺少 SWR 组织。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本，并写出组织。',
     ),
     "invalid/repository": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not allow such a repository name. Write the image as swr.cn-north-4.myhuaweicloud.com/organisation/name:tag, with its name in SWR.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not allow such a repository name. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag, with its name in SWR.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 不允许使用这样的镜像仓库名称。请将镜像写成 swr.cn-north-4.myhuaweicloud.com/组织/名称:镜像版本，并使用 SWR 中的镜像名称。',
     ),
     "invalid/placeholder": (
@@ -535,7 +535,7 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群不允许使用来自仓库地址 "swr.cn-north-4.myhuaweicloud.com" 的镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像。',
     ),
     "unmanaged/organization": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": organisation "shop" of "swr.cn-north-4.myhuaweicloud.com" is not one of this cluster\'s. Correct the organisation, or ask your cluster administrators to add it.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": organization "shop" of "swr.cn-north-4.myhuaweicloud.com" is not one of this cluster\'s. Correct the organization, or ask your cluster administrators to add it.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：仓库地址 "swr.cn-north-4.myhuaweicloud.com" 的组织 "shop" 不属于本集群。请更正组织名称，或联系集群管理员添加该组织。',
     ),
     "unmanaged/enterprise": (

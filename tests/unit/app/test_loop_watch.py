@@ -44,8 +44,8 @@ def test_long_stall_is_logged_once_per_window(caplog: pytest.LogCaptureFixture) 
         clock.tick(WINDOW)
         watch.record(1.5)
     assert [(record.message, record.seconds) for record in caplog.records] == [  # type: ignore[attr-defined]
-        ("the loop was held up: nothing was answered", 2.35),
-        ("the loop was held up: nothing was answered", 1.5),
+        ("the event loop was blocked: no request was answered", 2.35),
+        ("the event loop was blocked: no request was answered", 1.5),
     ]
 
 
@@ -68,7 +68,7 @@ def test_lost_time_is_sum_of_all_stalls() -> None:
     watch = LoopWatch(FakeClock())
     for seconds in (0.1, -0.01, 0.2):
         watch.record(seconds)
-    assert watch.lost == pytest.approx(0.3)
+    assert watch.blocked == pytest.approx(0.3)
 
 
 def test_current_stall_is_included_in_lost_time() -> None:
@@ -79,9 +79,9 @@ def test_current_stall_is_included_in_lost_time() -> None:
     class Stop(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             clock.tick(INTERVAL)
-            on_time.append(watch.lost)
+            on_time.append(watch.blocked)
             clock.tick(0.4)
-            during.append(watch.lost)
+            during.append(watch.blocked)
             return len(during) == 2
 
     on_time: list[float] = []

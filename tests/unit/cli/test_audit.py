@@ -208,7 +208,7 @@ def test_named_configuration_that_does_not_exist_is_an_error(
         (
             None,
             {},
-            "no ValidatingWebhookConfiguration labelled app.kubernetes.io/name=swr-trust-webhook is asked about Pods",
+            "no ValidatingWebhookConfiguration labelled app.kubernetes.io/name=swr-trust-webhook receives Pods",
         ),
     ],
     ids=["configurations", "namespaces", "none"],
@@ -228,7 +228,7 @@ def test_unreadable_scope_is_reported_and_chart_defaults_are_used(
     cluster.failures = failures
     assert audit(write_policy(""), "-o", output) == 1
     said = capsys.readouterr()
-    note = f"It is not known which namespaces the webhook is not asked about: {why}. {DEFAULTS}"
+    note = f"It is not known which namespaces are not sent to the webhook: {why}. {DEFAULTS}"
     if output == "table":
         assert note in said.out.splitlines()
         assert (

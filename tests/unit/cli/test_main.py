@@ -48,8 +48,8 @@ def test_config_check_with_warnings_exits_with_code_0(
     policy.write_text(GOOD + "onLookupFailure: allow\n", encoding="utf-8")
     assert main(["config", "check", str(policy)]) == 0
     assert capsys.readouterr().out == (
-        "warning: onLookupFailure: allow admits whatever is asked for while SWR is down: "
-        "an outage opens the gate\n"
+        "warning: onLookupFailure: allow admits every image while SWR is down: "
+        "an outage disables the policy\n"
         f"{policy}: valid, 1 warning(s)\n"
     )
 

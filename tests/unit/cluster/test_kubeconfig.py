@@ -78,7 +78,7 @@ def test_invalid_token_is_rejected_and_not_shown(tmp_path: Path, text: str) -> N
     with api_server() as (url, seen):
         api = connect(str(write_kubeconfig(tmp_path, url, tokenFile=str(token))))
         with pytest.raises(
-            ClusterError, match=r"^the token for the API server holds a character that no token has$"
+            ClusterError, match=r"^the token for the API server contains an invalid character$"
         ):
             api.get("/version")
     assert seen == []

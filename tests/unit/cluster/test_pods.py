@@ -156,7 +156,7 @@ def test_expired_continue_token_restarts_list_after_last_pod() -> None:
     pages = read(api)
     assert names(pages) == ["a-b/x", "a/y", "a/z", "b/w"]
     assert [note for page in pages for note in page.notes] == [
-        "the list of Pods had to be begun again and is of several moments"
+        "the list of Pods was restarted, so its Pods are of several moments"
     ]
 
 

@@ -9,12 +9,12 @@ from webhook.errors import ConfigError
 from webhook.policy.loading import parse_policy
 from webhook.policy.model import Policy
 
-HOST = "write a host as it stands in image references, with its port if it has one, without scheme and path"
+HOST = "write a host as in image references, with its port if it has one, without scheme and path"
 BASE = "write a base URL such as https://swr-api.example.com, without a path"
 NAME = "write the whole name: there are no wildcards here"
 TEXT = "write text; put quotes around it if it looks like a number"
 ORGANISATION = (
-    "write the name of an SWR organisation: 1 to 64 lower-case letters, digits and single separators"
+    "write the name of an SWR organization: 1 to 64 lower-case letters, digits and single separators"
 )
 FILE = "write the absolute path of a file, such as /etc/swr/token"
 
@@ -39,8 +39,8 @@ def read(section: str, key: str, value: object) -> Policy:
     return parse_policy(yaml.safe_dump(base))
 
 
-BROAD = "{} is too broad, anybody could break the glass: name a group of people"
-MACHINE = "{} creates Pods that others ask for, so anybody could break the glass: name a person"
+BROAD = "{} is too broad, any user could use break-glass: name a group of people"
+MACHINE = "{} creates Pods for other users, so any user could use break-glass: name a person"
 REFUSED = [
     ("registries", "hosts", [5], TEXT),
     ("registries", "hosts", ["https://h.example.com"], HOST),
@@ -72,19 +72,19 @@ REFUSED = [
         "registries",
         "endpoint",
         "https://user:secret@swr-api.example.com",
-        "a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY",
+        "a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY",
     ),
     (
         "registries",
         "endpoint",
         "http://swr-api.example.com",
-        "plain http would show the credential to the network: write https",
+        "plain http would reveal the credential to the network: write https",
     ),
     (
         "registries",
         "endpoint",
         "http://127.0.0.1.example.com",
-        "plain http would show the credential to the network: write https",
+        "plain http would reveal the credential to the network: write https",
     ),
     ("registries", "caFile", "ca.pem", FILE),
     ("registries", "projectId", "a/b", "write the project's ID: 1 to 64 letters, digits and hyphens"),
@@ -96,9 +96,9 @@ REFUSED = [
         "exemptions",
         "namespaces",
         ["Shop"],
-        "write the name of a namespace, in which * stands for any characters",
+        "write the name of a namespace, in which * matches any characters",
     ),
-    ("exemptions", "expires", "2027-02-30", "2027-02-30 is no day or time that exists"),
+    ("exemptions", "expires", "2027-02-30", "2027-02-30 is not an existing date or time"),
     (
         "exemptions",
         "expires",
@@ -113,7 +113,7 @@ REFUSED = [
         "breakGlass",
         "users",
         ["system:anonymous"],
-        "system:anonymous is everybody who has not logged in: name a person",
+        "system:anonymous is every user who has not logged in: name a person",
     ),
     *(
         ("breakGlass", "users", [user], MACHINE.format(user))

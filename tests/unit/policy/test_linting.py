@@ -110,12 +110,14 @@ CASES: list[tuple[str, Policy, list[str]]] = [
     (
         "an exemption of a whole registry",
         policy(exemptions=(exemption("all of it", [f"{HOST}/**"]),)),
-        [f"exemptions[0]: exempts every image of {HOST}: SWR is never asked there"],
+        [f"exemptions[0]: exempts every image of {HOST}: SWR is never queried for them"],
     ),
     (
         "a rule that switches the gate off",
         policy(rules=(rule("all", mode="audit"),)),
-        ["rules[0]: puts every image into mode audit: what no rule above it matches is never denied"],
+        [
+            "rules[0]: puts every image into mode audit: an image that no rule above it matches is never denied"
+        ],
     ),
     (
         "workloads without enforcement",
@@ -125,17 +127,17 @@ CASES: list[tuple[str, Policy, list[str]]] = [
     (
         "an annotation that counts for nobody",
         policy(break_glass=BreakGlass(annotation="a.example.com/b")),
-        ["breakGlass: counts for nobody: name users or groups"],
+        ["breakGlass: applies to no user: name users or groups"],
     ),
     (
         "trust that lasts",
         policy(cache=CacheSettings(trusted=3600)),
-        ["cache.trusted: an image that loses its trust is admitted for up to 1h more"],
+        ["cache.trusted: an image whose trust is revoked is admitted for up to 1h more"],
     ),
     (
         "a lookup that fails open",
         policy(on_lookup_failure="allow"),
-        ["onLookupFailure: allow admits whatever is asked for while SWR is down: an outage opens the gate"],
+        ["onLookupFailure: allow admits every image while SWR is down: an outage disables the policy"],
     ),
     (
         "unmanaged images",
@@ -156,11 +158,11 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         ],
     ),
     (
-        "a glass that a robot may break",
+        "break-glass for a ServiceAccount",
         policy(break_glass=BreakGlass(users=frozenset({"ada", "system:serviceaccount:argocd:controller"}))),
         [
-            "breakGlass.users: system:serviceaccount:argocd:controller is no person: who gets it to create "
-            "a Pod, by a commit perhaps, breaks the glass"
+            "breakGlass.users: system:serviceaccount:argocd:controller is not a person: anyone who can make "
+            "it create a Pod, such as by a commit, can use break-glass"
         ],
     ),
     (
@@ -171,12 +173,14 @@ CASES: list[tuple[str, Policy, list[str]]] = [
     (
         "refusals that last",
         policy(cache=CacheSettings(trusted=5, refused=10)),
-        ["cache.refused: is longer than cache.trusted: a newly trusted image waits needlessly"],
+        [
+            "cache.refused: is longer than cache.trusted: a newly trusted image is denied for longer than necessary"
+        ],
     ),
     (
         "a registry hidden by another",
         table({}, {"organizations": frozenset({"shop"}), "hosts": (HOST,)}),
-        [f"registries[1]: is never asked: registries[0] takes every image of {HOST}"],
+        [f"registries[1]: is never used: registries[0] matches every image of {HOST}"],
     ),
     (
         "an alias that hides another registry",
@@ -184,10 +188,10 @@ CASES: list[tuple[str, Policy, list[str]]] = [
             {"hosts": (HOST, "10.0.0.1:20202")},
             {"hosts": ("swr.cn-south-1.myhuaweicloud.com", "10.0.0.1:20202")},
         ),
-        ["registries[1]: is never asked about 10.0.0.1:20202: registries[0] takes every image of it"],
+        ["registries[1]: is never used for 10.0.0.1:20202: registries[0] matches every image of it"],
     ),
     (
-        "an organisation twice",
+        "an organization twice",
         table(
             {"organizations": frozenset({"a", "b"}), "hosts": (HOST,)},
             {"organizations": frozenset({"b"}), "hosts": (HOST,)},

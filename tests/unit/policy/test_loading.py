@@ -86,10 +86,10 @@ rules: [{name: r, images: ["a**"]}]
 sk: x
 """
     assert problems(text) == [
-        "registries[0].endpoint: plain http would show the credential to the network: write https",
+        "registries[0].endpoint: plain http would reveal the credential to the network: write https",
         "registries[0].alias: there is no such key, did you mean aliases?",
         "mode: write enforce, warn or audit",
-        "rules[0].images[0]: a wildcard cannot stand alone: write a host and a path, or ** for every image",
+        "rules[0].images[0]: a wildcard host needs a path: write a host and a path, or ** for every image",
         "cache.trusted: write a duration with its unit, such as 30s, 10m, 12h or 1h30m",
         "cache.refused: write a duration from 1s to 5m",
         "sk: a secret does not belong in this file: name a file that holds it, or use the environment",
@@ -101,28 +101,28 @@ sk: x
 E = "registries: [{region: eu-de, hosts: [swr.example.com], endpoint: https://e, iamEndpoint: https://i}]\n"
 BROKEN: list[tuple[str, str, list[str]]] = [
     ("nothing", "", ["the file is empty: write apiVersion, kind, registries and credentials"]),
-    ("a list", "- a", ["the file holds no mapping: write apiVersion, kind, registries and credentials"]),
+    ("a list", "- a", ["the file is not a mapping: write apiVersion, kind, registries and credentials"]),
     (
         "two documents",
         MINIMAL + "---\n" + MINIMAL,
-        ["the file holds several documents, from line 5 on: write one file each"],
+        ["the file contains several documents, from line 5 on: write one file each"],
     ),
     (
         "no YAML",
         "a: [",
-        ["the file is no YAML in line 2: did not find expected node content while parsing a flow node"],
+        ["the file is not YAML in line 2: did not find expected node content while parsing a flow node"],
     ),
     (
         "a tab",
         "a:\n\t- b",
         [
-            "the file is no YAML in line 2: found character that cannot start any token while scanning for the next token"
+            "the file is not YAML in line 2: found character that cannot start any token while scanning for the next token"
         ],
     ),
     (
         "a key twice",
         MINIMAL + "mode: warn\nmode: audit\n",
-        ["mode: stands here twice, again in line 6: keep one of them"],
+        ["mode: is given twice, again in line 6: keep one of them"],
     ),
     (
         "an unknown tag",
@@ -166,13 +166,13 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     (
         "an exemption without reason",
         MINIMAL + "exemptions: [{name: a, images: ['**']}]\n",
-        ["exemptions[0].reason: is missing: say why these images are admitted unasked"],
+        ["exemptions[0].reason: is missing: write why these images are admitted without a lookup"],
     ),
     (
         "an exemption without images",
         MINIMAL + "exemptions: [{name: a, reason: b}]\n",
         [
-            "exemptions[0].images: is missing: write the patterns of the images it is about, ** for every image"
+            "exemptions[0].images: is missing: write patterns of the images that it applies to, ** for every image"
         ],
     ),
     (
@@ -195,12 +195,12 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     (
         "two of one name",
         MINIMAL + "exemptions: [{name: a, reason: b, images: [a]}, {name: a, reason: b, images: [b]}]\n",
-        ["exemptions[1].name: is the name of another one above: give each its own"],
+        ["exemptions[1].name: is also the name of an entry above: give each a unique name"],
     ),
     (
         "a bad namespace",
         MINIMAL + "rules: [{name: a, images: [a], mode: warn, namespaces: [A_b]}]\n",
-        ["rules[0].namespaces[0]: write the name of a namespace, in which * stands for any characters"],
+        ["rules[0].namespaces[0]: write the name of a namespace, in which * matches any characters"],
     ),
     (
         "no namespaces",
@@ -211,14 +211,14 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "everybody breaks glass",
         MINIMAL + "breakGlass: {groups: ['system:authenticated']}\n",
         [
-            "breakGlass.groups[0]: system:authenticated is too broad, anybody could break the glass: name a group of people"
+            "breakGlass.groups[0]: system:authenticated is too broad, any user could use break-glass: name a group of people"
         ],
     ),
     (
         "all machines break glass",
         MINIMAL + "breakGlass: {groups: ['system:serviceaccounts:kube-system']}\n",
         [
-            "breakGlass.groups[0]: system:serviceaccounts:kube-system is too broad, anybody could break the glass: name a group of people"
+            "breakGlass.groups[0]: system:serviceaccounts:kube-system is too broad, any user could use break-glass: name a group of people"
         ],
     ),
     (
@@ -235,7 +235,7 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "a host with a scheme",
         MINIMAL.replace("cn-north-4", "cn-north-4, aliases: ['https://x']"),
         [
-            "registries[0].aliases[0]: write a host as it stands in image references, with its port if it has one, without scheme and path"
+            "registries[0].aliases[0]: write a host as in image references, with its port if it has one, without scheme and path"
         ],
     ),
     (
@@ -261,13 +261,15 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "an endpoint with a password",
         START + TOKEN + E.replace("https://e", "https://u:p@e"),
         [
-            "registries[0].endpoint: a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY"
+            "registries[0].endpoint: a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY"
         ],
     ),
     (
         "a proxy with a password",
         MINIMAL.replace("cn-north-4", "cn-north-4, proxy: 'http://u:p@p:1'"),
-        ["registries[0].proxy: a URL in this file holds no user and password: for a proxy, set HTTPS_PROXY"],
+        [
+            "registries[0].proxy: a URL in this file must not contain user and password: for a proxy, set HTTPS_PROXY"
+        ],
     ),
     (
         "a relative file",
@@ -306,7 +308,7 @@ BROKEN: list[tuple[str, str, list[str]]] = [
     (
         "a hint of two lines",
         MINIMAL + 'hint: "a\\nb"\n',
-        ["hint: holds a line break or another character that does not print: remove it"],
+        ["hint: contains a line break or another unprintable character: remove it"],
     ),
 ]
 
@@ -337,13 +339,13 @@ def test_yaml_alias_bomb_is_rejected() -> None:
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
     for before, name in zip("abcdefgh", "bcdefghi", strict=True):
         lines.append(f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]")
-    assert problems("\n".join(lines)) == ["the file holds more than 50000 values, from line 5 on"]
+    assert problems("\n".join(lines)) == ["the file contains more than 50000 values, from line 5 on"]
 
 
 def test_file_larger_than_config_map_is_rejected() -> None:
     """A ConfigMap cannot be larger."""
     assert problems(b"#" * (1024 * 1024 + 1)) == [
-        "the file is larger than 1024 KiB: a ConfigMap holds no more"
+        "the file is larger than 1024 KiB, the limit of a ConfigMap"
     ]
 
 

@@ -94,7 +94,7 @@ def naive(chosen: Policy) -> Policy:
         def candidates(self, reference: object) -> Iterator[tuple[ImagePattern, int]]:
             del reference
             for found in (self._of_host, self._of_any_host):
-                for values in (*found._whole.values(), *found._by_beginning.values()):
+                for values in (*found._whole.values(), *found._by_prefix.values()):
                     yield from values
 
     chosen = policy(rules=chosen.rules, exemptions=chosen.exemptions, mode=chosen.mode)

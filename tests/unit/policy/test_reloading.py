@@ -129,7 +129,7 @@ def test_ending_exemptions_are_reported_once_a_day(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         watched = Watched(tmp_path, MINIMAL + ending)
         watched.file.check()
-        assert set(watched.notes.named("exemptions_ending")) == {(1, 1)}
+        assert set(watched.notes.named("exemptions_expiring")) == {(1, 1)}
         assert [(record.soon, record.ended) for record in caplog.records] == [(["soon"], ["gone"])]  # type: ignore[attr-defined]
         watched.clock.tick(90_000)
         watched.file.check()

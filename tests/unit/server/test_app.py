@@ -162,11 +162,11 @@ def test_json_media_type_is_accepted_in_any_spelling(content_type: str) -> None:
 
 
 BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
-    ("GET", "/validate", b"", {}, 405, "/validate takes POST, everything else GET"),
-    ("PUT", "/validate", b"{}", JSON, 405, "/validate takes POST, everything else GET"),
-    ("DELETE", "/validate", b"", {}, 405, "/validate takes POST, everything else GET"),
-    ("POST", "/healthz", b"", {}, 405, "/validate takes POST, everything else GET"),
-    ("POST", "/metrics", b"", {}, 405, "/validate takes POST, everything else GET"),
+    ("GET", "/validate", b"", {}, 405, "/validate takes POST, every other path GET"),
+    ("PUT", "/validate", b"{}", JSON, 405, "/validate takes POST, every other path GET"),
+    ("DELETE", "/validate", b"", {}, 405, "/validate takes POST, every other path GET"),
+    ("POST", "/healthz", b"", {}, 405, "/validate takes POST, every other path GET"),
+    ("POST", "/metrics", b"", {}, 405, "/validate takes POST, every other path GET"),
     ("GET", "/", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
     ("POST", "/validate/", b"{}", JSON, 404, "there is /validate, /healthz, /readyz and /metrics"),
     ("GET", "/../etc/passwd", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
@@ -437,7 +437,7 @@ def test_body_read_time_is_deducted_from_review_deadline() -> None:
 def test_truncated_body_is_denied_with_uid() -> None:
     """Fault C2: an HTTP error would be an admission if the failure policy is Ignore."""
     beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
-    assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_cut=True)) == {
+    assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_truncated=True)) == {
         "uid": UID,
         "allowed": False,
         "status": {"code": 429, "reason": "TooManyRequests", "message": f"busy: {UID}"},

@@ -98,7 +98,7 @@ def test_partly_received_bodies_do_not_deadlock(monkeypatch: pytest.MonkeyPatch)
     for thread in threads:
         thread.join()
     assert has_room == {0: True, 1: True, 2: False, 3: False}
-    assert min(crowd[0].patience, crowd[1].patience) > 10.0  # otherwise their time was nearly over
+    assert min(crowd[0].wait_left, crowd[1].wait_left) > 10.0  # else their time was nearly over
 
 
 def test_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_body_waits_for_half_of_its_time_at_most(monkeypatch: pytest.MonkeyPatch
     assert not hasty.grow(SMALL + 1)
     hasty.release()
     hasty.expect_answer_within(1000.0)
-    assert hasty.patience == 60.0
+    assert hasty.wait_left == 60.0
 
 
 def test_beginning_of_body_is_always_accepted() -> None:

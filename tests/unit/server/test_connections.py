@@ -65,8 +65,8 @@ CHANGE_CIPHER_SPEC = 20
 APPLICATION_DATA = 23
 
 
-def no_turn() -> None:
-    """Let no request wait for its turn."""
+def no_checkpoint() -> None:
+    """Let nobody wait."""
 
 
 class Pair:
@@ -98,7 +98,7 @@ class Pair:
 
         other = threading.Thread(target=shake)
         other.start()
-        connection.handshake(no_turn, no_turn)
+        connection.handshake(no_checkpoint, no_checkpoint)
         other.join(20)
         self._opened += clients
         return connection, clients[0]
@@ -144,7 +144,7 @@ def test_handshake_times_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
     connection = pair.take_over()
     pair.far.sendall(b"\x16")
     with pytest.raises(TimeoutError):
-        connection.handshake(no_turn, no_turn)
+        connection.handshake(no_checkpoint, no_checkpoint)
 
 
 def record(content: bytes, kind: int = HANDSHAKE) -> bytes:
@@ -177,16 +177,16 @@ def test_handshake_size_is_limited(pair: Pair) -> None:
     connection = pair.take_over()
     pair.far.sendall(make_hello() + record(b"\0" * (MAX_RECORD - 2000), APPLICATION_DATA))
     with pytest.raises(ConnectionResetError):
-        connection.handshake(no_turn, no_turn)
+        connection.handshake(no_checkpoint, no_checkpoint)
 
 
-@pytest.mark.parametrize(("names", "is_cut"), [(0, False), (900, False), (1100, True)])
-def test_client_hello_size_is_limited(pair: Pair, names: int, is_cut: bool) -> None:
+@pytest.mark.parametrize(("names", "is_rejected"), [(0, False), (900, False), (1100, True)])
+def test_client_hello_size_is_limited(pair: Pair, names: int, is_rejected: bool) -> None:
     """Fault C3: OpenSSL compares all its keys with each other, so that one of 64 KB took 0.1 s."""
     connection = pair.take_over()
     pair.far.sendall(make_hello(names))
-    with pytest.raises(ConnectionResetError if is_cut else InterruptedError):
-        connection.handshake(interrupt, no_turn)
+    with pytest.raises(ConnectionResetError if is_rejected else InterruptedError):
+        connection.handshake(interrupt, no_checkpoint)
 
 
 def interrupt() -> None:
@@ -212,7 +212,7 @@ def test_declared_size_of_client_hello_does_not_reserve_memory(
     connection = pair.take_over()
     pair.far.sendall(said)
     with pytest.raises(ConnectionResetError):
-        connection.handshake(no_turn, no_turn)
+        connection.handshake(no_checkpoint, no_checkpoint)
 
 
 def test_handshake_does_not_start_before_its_turn(pair: Pair) -> None:
@@ -220,14 +220,14 @@ def test_handshake_does_not_start_before_its_turn(pair: Pair) -> None:
     send_client_hello(pair)
     connection = pair.take_over()
 
-    def take_turn() -> None:
+    def checkpoint() -> None:
         pair.far.settimeout(0.05)
         with pytest.raises(TimeoutError):
             pair.far.recv(1)
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        connection.handshake(take_turn, no_turn)
+        connection.handshake(checkpoint, no_checkpoint)
 
 
 def test_handshake_aborted_in_queue_does_not_start(pair: Pair) -> None:
@@ -235,7 +235,7 @@ def test_handshake_aborted_in_queue_does_not_start(pair: Pair) -> None:
     send_client_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ConnectionResetError):
-        connection.handshake(connection.abort, no_turn)
+        connection.handshake(connection.abort, no_checkpoint)
     assert pair.far.recv(1) == b""
 
 
@@ -245,7 +245,7 @@ def test_handshake_timed_out_in_queue_does_not_start(pair: Pair, monkeypatch: py
     send_client_hello(pair)
     connection = pair.take_over()
     with pytest.raises(ClientTimeout):
-        connection.handshake(lambda: time.sleep(0.3), no_turn)
+        connection.handshake(lambda: time.sleep(0.3), no_checkpoint)
     assert not connection._outgoing.pending
 
 
@@ -266,7 +266,7 @@ def test_partial_record_after_client_hello_is_reported(
     pair.far.sendall(make_hello() + said)
     halves: list[None] = []
     with pytest.raises(TimeoutError):
-        connection.handshake(no_turn, lambda: halves.append(None))
+        connection.handshake(no_checkpoint, lambda: halves.append(None))
     assert bool(halves) == is_half
 
 
@@ -333,7 +333,7 @@ def test_connection_in_handshake_can_be_aborted(pair: Pair) -> None:
     pair.far.sendall(b"\x16")
     connection.abort()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on what was read before
-        connection.handshake(no_turn, no_turn)
+        connection.handshake(no_checkpoint, no_checkpoint)
     assert connection.aborted
 
 
@@ -343,7 +343,7 @@ def test_disconnected_client_raises_os_error(pair: Pair) -> None:
     pair.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     pair.far.close()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
-        pair.take_over().handshake(no_turn, no_turn)
+        pair.take_over().handshake(no_checkpoint, no_checkpoint)
 
 
 def test_completely_read_body_is_released() -> None:

@@ -89,14 +89,14 @@ def test_only_expired_certificate_makes_replica_unready(
 def test_unusable_files_are_reported_and_replica_stays_ready() -> None:
     """The last valid pair and policy stay in use."""
     found = report(
-        FakeCertificate(problem="the key is not that of the certificate"),
+        FakeCertificate(problem="the key does not match the certificate"),
         FakePolicyFile(problems=(Problem("mode", "must be enforce, warn or audit"), Problem("", "is empty"))),
     )
     assert found == Report(
         True,
         (
             "[+] certificate: valid until 2027-02-14T08:00:00Z (30 days)",
-            "[!] certificate: the key is not that of the certificate",
+            "[!] certificate: the key does not match the certificate",
             "[+] policy: v1, mode enforce",
             "[!] policy file: mode: must be enforce, warn or audit",
             "[!] policy file: is empty",

@@ -85,7 +85,7 @@ def test_unknown_path_and_method_are_rejected(server: PlainServer) -> None:
     """No other path or method exists."""
     assert get(server, "/etc/passwd") == (404, b'{"error":"there is /healthz, /readyz and /metrics"}')
     assert get(server, "/validate", "POST") == (404, b'{"error":"there is /healthz, /readyz and /metrics"}')
-    assert get(server, "/healthz", "POST") == (405, b'{"error":"everything takes GET"}')
+    assert get(server, "/healthz", "POST") == (405, b'{"error":"every path takes GET"}')
 
 
 def test_failing_page_returns_500_and_next_one_is_served(server: PlainServer) -> None:

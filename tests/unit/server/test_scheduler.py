@@ -234,7 +234,7 @@ def test_woken_review_takes_turn_without_lock() -> None:
         LookupSettings(),
         RecorderSpy(),
         clock,
-        take_turn=lambda: locked.append(lookup._lock.locked()),
+        checkpoint=lambda: locked.append(lookup._lock.locked()),
     )
     question = LookupRequest(TrustQuery(registry(), "shop", "web", "1.0"))
     for _ in range(2):

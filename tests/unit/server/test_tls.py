@@ -106,28 +106,28 @@ def test_certificate_symlink_swap_is_detected(tmp_path: Path) -> None:
     [
         pytest.param(
             lambda files, other: files.certificate.write_bytes(other.certificate.read_bytes()),
-            "the key is not that of the certificate",
+            "the key does not match the certificate",
             id="a new certificate beside the old key",
         ),
         pytest.param(
             lambda files, other: files.key.write_bytes(other.key.read_bytes()),
-            "the key is not that of the certificate",
+            "the key does not match the certificate",
             id="a new key beside the old certificate",
         ),
         pytest.param(
             lambda files, _: files.certificate.write_bytes(files.certificate.read_bytes()[:200]),
-            "no certificate chain and key in PEM",
+            "not a certificate chain and key in PEM",
             id="a certificate half written",
         ),
         pytest.param(
             lambda files, _: files.key.write_bytes(b""),
-            "no certificate chain and key in PEM",
+            "not a certificate chain and key in PEM",
             id="an empty key",
         ),
         pytest.param(lambda files, _: files.key.unlink(), "No such file or directory", id="no key"),
         pytest.param(
             lambda files, _: files.certificate.write_bytes(b"\0" * 999),
-            "no certificate chain and key in PEM",
+            "not a certificate chain and key in PEM",
             id="rubbish",
         ),
     ],

@@ -33,8 +33,8 @@ class Counter:
 
     cut: list[str] = field(default_factory=list)
 
-    def connection_cut(self, stage: str) -> None:
-        """Record the call."""
+    def connection_aborted(self, stage: str) -> None:
+        """Take note."""
         self.cut.append(stage)
 
 
@@ -45,7 +45,7 @@ def worker() -> Worker:
     made.worker_connections = PLACES
     made.service = SimpleNamespace(metrics=Counter())
     made._served, made._pool = set(), []
-    made._waiting, made._halves = EvictionQueue(), EvictionQueue()
+    made._waiting, made._pending_handshakes = EvictionQueue(), EvictionQueue()
     return made
 
 
@@ -80,7 +80,7 @@ def test_oldest_incomplete_handshake_is_evicted(worker: Worker) -> None:
     """Fault C2: at most a quarter of the connections may have one."""
     strangers = arrive(worker, PLACES // 4 + 1)
     for stranger in (*strangers, strangers[1]):
-        worker._add_half(cast("Connection", stranger))
+        worker._add_pending_handshake(cast("Connection", stranger))
     assert [stranger.aborted for stranger in strangers] == [True] + [False] * (PLACES // 4)
 
 

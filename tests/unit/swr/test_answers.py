@@ -180,8 +180,8 @@ ERRORS: list[tuple[int, str, type[TrustLookupError], str]] = [
         RegistryUnavailable,
         "SWR answered 404 SVCSTG.SWR.4040083: is the endpoint right?",
     ),
-    (404, "", MalformedAnswer, "a 404 that is not in SWR's words"),
-    (404, "IAM.0004", MalformedAnswer, "a 404 that is not in SWR's words"),
+    (404, "", MalformedAnswer, "a 404 without an error code of SWR"),
+    (404, "IAM.0004", MalformedAnswer, "a 404 without an error code of SWR"),
     # SWR fails
     (500, "SVCSTG.SWR.5000002", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5000002"),
     (500, "SVCSTG.SWR.5000112", RegistryUnavailable, "SWR answered 500 SVCSTG.SWR.5000112"),
@@ -277,7 +277,7 @@ def test_tag_page_has_tags_and_marker() -> None:
     """Tags with digest and trust, and the marker of the next page."""
     first = page({"tags": [GOOD, {"tag": "2", "is_trusted": "true"}], "has_more": True, "nextMarker": "m"})
     assert isinstance(first, TagPage)
-    assert [(fact.tag, fact.digest, fact.trusted) for fact in first.facts] == [
+    assert [(tag.tag, tag.digest, tag.trusted) for tag in first.tags] == [
         ("1.0", DIGEST, True),
         ("2", None, False),
     ]

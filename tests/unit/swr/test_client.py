@@ -230,7 +230,7 @@ def test_tag_list_with_too_many_pages_is_malformed() -> None:
 
 def test_tag_list_with_repeated_marker_is_malformed() -> None:
     """The same marker twice would repeat a page and hide another."""
-    with pytest.raises(MalformedAnswer, match="circles"):
+    with pytest.raises(MalformedAnswer, match="repeats a marker"):
         find(tags(marker="m"), tags(marker="m"))
 
 
@@ -324,14 +324,14 @@ def test_unsent_request_is_registry_fault_without_control_request(was_sent: bool
 def test_control_request_with_401_pauses_credential() -> None:
     """Fault B6: five failures lock the account, and each waiting call may send control requests."""
     asked, _, credential, _ = client([EXPIRED])
-    asked._calls._ask_anybody(1, SOON, lambda: None)
+    asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == ["reject 1 registry"]
 
 
 def test_answered_control_request_accepts_credential_on_trial() -> None:
     """Fault B6: an author kept new secrets on trial by slow names, and all other lookups waited."""
     asked, _, credential, _ = client([MISSING])
-    asked._calls._ask_anybody(1, SOON, lambda: None)
+    asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == ["accept 1"]
 
 
@@ -349,7 +349,7 @@ def test_control_answer_before_authentication_does_not_accept_credential(
 ) -> None:
     """Fault B6: the secret may be wrong, and a hundred calls would be a hundred failures."""
     asked, _, credential, _ = client([answer, answer])
-    asked._calls._ask_anybody(1, SOON, lambda: None)
+    asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == []
 
 
@@ -404,7 +404,7 @@ def test_401_about_one_organization_does_not_pause_working_credential() -> None:
     ask, transport = guarded(foreign=FOREIGN)
     assert ask("shop") == "trusted"
     assert ask("foreign") == (
-        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
+        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organization foreign "
         "and accepts the credential for others"
     )
     assert ask("shop") == "trusted"
@@ -426,7 +426,7 @@ def test_organization_with_401_is_not_requested_again_at_once() -> None:
     ask("foreign")
     transport.asked.clear()
     assert ask("foreign") == (
-        "forbidden, image: SWR refused the credential for organisation foreign just now"
+        "forbidden, image: SWR recently refused the credential for organization foreign"
     )
     assert transport.asked == []
 
@@ -463,7 +463,7 @@ def test_first_401_is_compared_with_control_request() -> None:
     """Fault B6: just after the start no request has been answered."""
     ask, transport = guarded(foreign=FOREIGN, **{PROBE: MISSING})
     assert ask("foreign") == (
-        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organisation foreign "
+        "forbidden, image: SWR answered 401 SVCSTG.SWR.4019999 about organization foreign "
         "and accepts the credential for others"
     )
     assert ask("shop") == "trusted"

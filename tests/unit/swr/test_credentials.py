@@ -111,8 +111,8 @@ BAD_FILES = [
     (None, "cannot be read: No such file or directory"),
     ("", "is empty"),
     ("  \n", "is empty"),
-    ("a\nb", "holds more than one line"),
-    ("é", "holds characters that no credential has"),
+    ("a\nb", "contains more than one line"),
+    ("é", "contains characters that no credential has"),
     ("x" * 70_000, "is larger than 65536 bytes"),
 ]
 
@@ -297,7 +297,7 @@ def test_waiting_calls_share_failed_trial_only_if_swr_did_not_answer(
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    while not guarded.credential._turn._waiters:  # type: ignore[attr-defined]
+    while not guarded.credential._changed._waiters:  # type: ignore[attr-defined]
         time.sleep(0.001)
     guarded.credential.release(1, unanswered)
     waiting.join(10)

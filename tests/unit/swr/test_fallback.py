@@ -162,7 +162,7 @@ def test_tags_in_filtered_list_are_compared_exactly() -> None:
 @pytest.mark.parametrize(
     "page",
     [listed(*SIMILAR), listed(), respond(200, {"tags": None}), NO_ORGANIZATION],
-    ids=["only others", "empty", "null", "no organisation"],
+    ids=["only others", "empty", "null", "no organization"],
 )
 def test_tag_is_missing_only_if_the_list_ends_without_it(page: HttpResponse) -> None:
     """Fault D5: a repository or organization that does not exist has no tags."""
@@ -176,16 +176,16 @@ UNPROVEN: dict[str, tuple[list[Reply], str]] = {
     ),
     "a circle": (
         [listed(marker="m"), listed(marker="m")],
-        "SWR's list of tags goes round in circles",
+        "SWR's list of tags repeats a marker",
     ),
     "no marker": (
         [respond(200, {"tags": [], "has_more": True})],
-        "SWR's list of tags does not say where it goes on",
+        "SWR's list of tags has no valid marker of the next page",
     ),
     "no list": ([respond(200, b"<html>")], "SWR answered 200 without a list of tags"),
     "two minds": (
         [listed(TAG, {**TAG, "is_trusted": False})],
-        "SWR lists the tag more than once, and not alike",
+        "SWR lists the tag more than once, with different values",
     ),
     "another image": (
         [listed({**TAG, "path": f"{NAME}/evil/web:1.0"})],

@@ -61,7 +61,7 @@ def test_invalid_names_are_rejected_before_url(organization: str, repository: st
 
 def test_path_of_one_component_is_not_swr_image() -> None:
     """An SWR image has an organization."""
-    with pytest.raises(InvalidReferenceError, match="organisation/name"):
+    with pytest.raises(InvalidReferenceError, match="organization/name"):
         split_path("web")
     assert split_path("shop/a/b") == ("shop", "a/b")
 

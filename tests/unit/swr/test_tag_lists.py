@@ -20,7 +20,7 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
-from webhook.swr.answers import TagFact
+from webhook.swr.answers import ListedTag
 from webhook.swr.client import SwrClient
 from webhook.swr.tag_lists import MAX_AT_ONCE, MAX_TAGS, SECONDS, TagList, TagLists
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
@@ -46,7 +46,7 @@ class Reader:
         self.gate.wait(5)
         if self.failure is not None:
             raise self.failure
-        return TagList(float(self.count), {DIGEST: [TagFact("1", DIGEST, trusted=True)]})
+        return TagList(float(self.count), {DIGEST: [ListedTag("1", DIGEST, trusted=True)]})
 
 
 def in_threads(work: Callable[[int], None], count: int) -> list[threading.Thread]:
@@ -153,9 +153,9 @@ def test_concurrent_tag_list_reads_are_limited() -> None:
 def test_cached_tag_lists_are_limited_by_number_of_tags() -> None:
     """A thousand repositories of a thousand tags do not fill the memory."""
     lists = TagLists()
-    facts = [TagFact(str(tag), DIGEST, trusted=True) for tag in range(1000)]
+    listed = [ListedTag(str(tag), DIGEST, trusted=True) for tag in range(1000)]
     for number in range(2 * MAX_TAGS // 1000):
-        lists.get(("shop", f"r{number}"), SOON, lambda: TagList(0.0, {DIGEST: facts}))
+        lists.get(("shop", f"r{number}"), SOON, lambda: TagList(0.0, {DIGEST: listed}))
     assert sum(found.size for found in lists._lists.values()) == MAX_TAGS
 
 

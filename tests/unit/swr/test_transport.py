@@ -131,7 +131,8 @@ def test_untrusted_certificate_is_rejected_with_reason(tmp_path: Path) -> None:
 
 
 def test_expired_deadline_makes_no_call(emulator: Emulator) -> None:
-    with pytest.raises(LookupTimeout, match="no time was left to ask"):
+    """A deadline that is over ends the call before it begins."""
+    with pytest.raises(LookupTimeout, match="no time was left for the call"):
         get(PooledTransport(), emulator.url, 0.0)
     assert emulator.calls() == 0
 

@@ -212,7 +212,7 @@ def test_summary_shows_the_last_message_with_its_arguments() -> None:
     for image in ("a", "b", "c"):
         logged.logger.warning("cannot ask about %s", image)
     logged.clock.tick(10)
-    logged.repeats.summarise(logged.lines)
+    logged.repeats.summarize(logged.lines)
     assert logged.seen() == [("cannot ask about a", None), ("cannot ask about c", 2)]
 
 
@@ -222,7 +222,7 @@ def test_summary_of_a_message_that_cannot_be_formatted_is_its_template() -> None
     logged.logger.warning("%d things", 1)
     logged.logger.warning("%d things", "many")
     logged.clock.tick(10)
-    logged.repeats.summarise(logged.lines)
+    logged.repeats.summarize(logged.lines)
     assert logged.seen() == [("1 things", None), ("%d things", 1)]
 
 
@@ -240,11 +240,11 @@ def test_suppressed_warnings_are_summarized_after_interval() -> None:
     for _ in range(3):
         logged.logger.warning("SWR does not answer")
     logged.logger.warning("once")
-    logged.repeats.summarise(logged.lines)
+    logged.repeats.summarize(logged.lines)
     assert len(logged.seen()) == 2
     logged.clock.tick(10)
-    logged.repeats.summarise(logged.lines)
-    logged.repeats.summarise(logged.lines)
+    logged.repeats.summarize(logged.lines)
+    logged.repeats.summarize(logged.lines)
     assert logged.seen()[2:] == [("SWR does not answer", 2)]
 
 

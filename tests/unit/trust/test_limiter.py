@@ -62,7 +62,7 @@ def test_token_after_deadline_is_throttled_without_wait() -> None:
         limited.turn()
     before = limited.clock.now
     for _ in range(10):
-        with pytest.raises(Throttled, match="our own limit of calls is used up") as caught:
+        with pytest.raises(Throttled, match="our own rate limit is exceeded") as caught:
             limited.turn(0.01)
         assert caught.value.fault is Fault.LOCAL
     assert limited.clock.now == before
@@ -98,7 +98,7 @@ def test_back_off_beyond_deadline_is_reported_as_throttled_by_swr() -> None:
     """At once, and with that reason."""
     limited = Limited()
     limited.limiter.back_off(5.0)
-    with pytest.raises(Throttled, match="SWR asked for a pause") as caught:
+    with pytest.raises(Throttled, match="SWR requested a pause") as caught:
         limited.turn(1.0)
     assert caught.value.fault is Fault.REGISTRY
 
@@ -108,7 +108,7 @@ def test_back_off_that_leaves_too_little_time_for_call_is_not_waited_for() -> No
     limited = Limited()
     limited.limiter.back_off(5.0)
     pause = limited.limiter._backoff_until - limited.clock.now
-    with pytest.raises(Throttled, match="SWR asked for a pause"):
+    with pytest.raises(Throttled, match="SWR requested a pause"):
         limited.turn(pause * 1.1)
     assert limited.turn(pause * 1.2) == pytest.approx(pause)
 
@@ -118,7 +118,7 @@ def test_token_that_leaves_too_little_time_for_call_is_not_waited_for() -> None:
     limited = Limited()
     for _ in range(180):
         limited.turn()
-    with pytest.raises(Throttled, match="our own limit of calls is used up"):
+    with pytest.raises(Throttled, match="our own rate limit is exceeded"):
         limited.turn(1 / 45 * 1.1)
     assert limited.turn(1 / 45 * 1.2) == pytest.approx(1 / 45)
 
@@ -169,7 +169,7 @@ def test_unused_reservation_returns_its_token() -> None:
     limited.limiter.reserve()
     limited.limiter.back_off(5.0)
     assert limited.limiter.is_backing_off
-    with pytest.raises(Throttled, match="SWR asked for a pause"):
+    with pytest.raises(Throttled, match="SWR requested a pause"):
         limited.limiter.wait(_Within(1.0), reserved=True)
     assert limited.limiter.has_token()
 
@@ -185,7 +185,7 @@ def test_blocked_account_is_not_called_for_half_an_hour() -> None:
     assert limited.limiter.block(LONGEST_BLOCK) == pytest.approx(pause - 60)
     limited.limiter.back_off(1.0)
     limited.limiter.reset_backoff()
-    with pytest.raises(Throttled, match=r"^SWR has blocked the account for a while$") as caught:
+    with pytest.raises(Throttled, match=r"^SWR has blocked the account$") as caught:
         limited.turn(3.0)
     assert (caught.value.fault, caught.value.retry_after) == (Fault.REGISTRY, pytest.approx(pause - 60))
 
@@ -207,7 +207,7 @@ def test_blocked_account_stays_blocked_under_another_rate() -> None:
     limited = Limited()
     limited.limiter.block(LONGEST_BLOCK)
     limited.limiter.change_rate(RATE * 2)
-    with pytest.raises(Throttled, match=r"^SWR has blocked the account for a while$"):
+    with pytest.raises(Throttled, match=r"^SWR has blocked the account$"):
         limited.turn(3.0)
 
 

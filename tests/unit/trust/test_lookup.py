@@ -200,7 +200,7 @@ def test_review_deadline_does_not_serve_stale_trust() -> None:
     assert isinstance(answer, Failed)
     assert (answer.failure.fault, answer.failure.detail) == (
         Fault.LOCAL,
-        "SWR had not answered when the time of this review was over",
+        "SWR had not answered by the deadline of this review",
     )
     gate.set()
     assert asked.one().startswith("untrusted from")
@@ -218,7 +218,7 @@ def test_queued_lookup_does_not_serve_stale_trust() -> None:
     assert isinstance(answer, Failed)
     assert (answer.failure.fault, answer.failure.detail) == (
         Fault.LOCAL,
-        "the lookup was still in the queue when the time of this review was over",
+        "the lookup was still queued at the deadline of this review",
     )
     gate.set()
     flood.join(GUARD)
@@ -246,7 +246,7 @@ def test_timeout_of_stalled_process_is_local_fault() -> None:
     assert isinstance(answer, Failed)
     assert (answer.failure.fault, answer.failure.detail) == (
         Fault.LOCAL,
-        "this process was held up: late",
+        "the event loop was blocked: late",
     )
 
 
@@ -303,7 +303,7 @@ def test_cached_record_is_checked_again_after_wait() -> None:
     assert isinstance(known, Failed)
     assert (known.failure.fault, known.failure.detail) == (
         Fault.LOCAL,
-        "what SWR had said became too old while other images of this review were waited for",
+        "the record became too old while the review waited for other images",
     )
 
 
@@ -565,7 +565,7 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
     asked.lookup.configure(asked.settings, LookupSettings(retries=0, calls_per_second=10))
     (answer,) = asked.look_up(question("shop/api:1", project_id="p2"))
     assert isinstance(answer, Failed)
-    assert str(answer.failure) == "SWR has blocked the account for a while"
+    assert str(answer.failure) == "SWR has blocked the account"
     assert asked.source.asked == [IMAGE] * 2
     assert asked.one("shop/db:1", credentials=other) == "unknown: throttled"
     assert asked.source.asked == [IMAGE] * 2 + ["shop/db:1"]

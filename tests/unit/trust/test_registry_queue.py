@@ -31,7 +31,7 @@ class EvictionQueue:
             "x", source, self.limiter, LookupSettings(), RecorderSpy(), lambda *_: self.end(), lambda: 0.0
         )
         monkeypatch.setattr(self.queue, "_start_worker", lambda: None)
-        monkeypatch.setattr(self.queue, "_ending", self)
+        monkeypatch.setattr(self.queue, "_abandoning", self)
         self.stretches: list[int] = []
 
     def end(self) -> None:

@@ -100,7 +100,7 @@ def test_snapshot_is_written_only_for_significant_changes(
     """A write is a new version of the whole: images in use alone must not cause one each minute."""
     both = merger(*stored)
     both.add(known)
-    assert both.has_news(60, full=False) is expected
+    assert both.has_changes(60, full=False) is expected
 
 
 @pytest.mark.parametrize(("age", "expected"), [(200, False), (50, True)])
@@ -108,4 +108,4 @@ def test_full_snapshot_is_not_written_for_older_entries(age: int, expected: bool
     """Otherwise each replica would write a full snapshot each minute."""
     both = merger(entry("a", 10), entry("b", 100))
     both.add([entry("c", age)])
-    assert both.has_news(60, full=True) is expected
+    assert both.has_changes(60, full=True) is expected

@@ -15,7 +15,7 @@ from webhook.trust.reservation import Reservation
 
 TIMEOUT = 3.0
 TOO_LITTLE = "too little of lookup.timeout was left for this call: late"
-HELD_UP = "this process was held up: late"
+HELD_UP = "the event loop was blocked: late"
 
 
 def turn(held_up: float = 0.0) -> Reservation:

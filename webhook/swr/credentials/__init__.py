@@ -37,9 +37,9 @@ def build_credential(
     Raises:
         ConfigError: the environment lacks what the kind needs.
     """
-    notes = recorder or Recorder()
+    recorder = recorder or Recorder()
     kind = settings.kind
-    pause, login_pause = Pause(kind, notes), Pause(kind, notes)
+    pause, login_pause = Pause(kind, recorder), Pause(kind, recorder)
     if kind == "token":
         token = SecretFiles([_need(settings.token_file, "tokenFile")])
         return GuardedCredential(kind, token, _token_of_file, pause)
@@ -48,7 +48,7 @@ def build_credential(
 
     def fetched(fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles) -> FetchedSecret[SecretT]:
         inputs: Callable[[], Hashable] = file.fingerprint
-        return FetchedSecret(kind, fetch, inputs, login_pause, notes)
+        return FetchedSecret(kind, fetch, inputs, login_pause, recorder)
 
     if kind == "iamUser":
         password = SecretFiles([_need(settings.password_file, "passwordFile")])

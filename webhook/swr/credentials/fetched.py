@@ -89,7 +89,7 @@ class FetchedSecret(Generic[SecretT]):
             if usable and held is not None:
                 return held.secret, self._generation
             if fetch is None:
-                raise self._refusal()
+                raise self._failure()
         if not fetch.wait(deadline.remaining()):
             raise LookupTimeout(f"no {self._kind} credential was fetched in time", fault=self._fault())
         if fetch.error is not None:
@@ -129,7 +129,7 @@ class FetchedSecret(Generic[SecretT]):
             return None
         return self._fetches.call(self._kind, self._run, background=f"fetch-{self._kind}")
 
-    def _refusal(self) -> TrustLookupError:
+    def _failure(self) -> TrustLookupError:
         left = self._pause.left(self._identify())
         if left:
             return Unauthorized(
@@ -142,7 +142,7 @@ class FetchedSecret(Generic[SecretT]):
     def _fault(self) -> Fault:
         """Return the fault of a fetch that takes longer than a lookup waits.
 
-        The author of a Pod may have caused the fetch, by an organisation that the credential is refused for.
+        The author of a Pod may have caused the fetch, by an organization that the credential is refused for.
         So the fault is that of the previous fetch if it failed, and otherwise ``local``.
         """
         with self._lock:

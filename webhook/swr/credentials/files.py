@@ -91,9 +91,9 @@ def _read_file(path: str) -> str:
     try:
         text = data.decode("ascii").strip()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} holds characters that no credential has") from None
+        raise ValueError(f"{path} contains characters that no credential has") from None
     if not text:
         raise ValueError(f"{path} is empty")
     if not text.isprintable():
-        raise ValueError(f"{path} holds more than one line")
+        raise ValueError(f"{path} contains more than one line")
     return text

@@ -68,7 +68,7 @@ class Pause:
 
     @property
     def remaining(self) -> float:
-        """The seconds that are left of it, whatever secret is paused."""
+        """The seconds for which any secret is still paused, 0.0 if none is."""
         return max(0.0, self._until - self._clock())
 
 
@@ -95,7 +95,7 @@ class GuardedCredential(Generic[SecretT]):
         pause: Pause,
         login_pause: Pause | None = None,
     ) -> None:
-        """Authorise requests with ``apply``, which makes headers of a secret and a request.
+        """Authorize requests with ``apply``, which makes headers of a secret and a request.
 
         ``login_pause`` is the pause of what the secret is fetched with, if it is fetched.
         """
@@ -104,7 +104,7 @@ class GuardedCredential(Generic[SecretT]):
         self._apply = apply
         self._pause = pause
         self._login_pause = login_pause
-        self._turn = threading.Condition()
+        self._changed = threading.Condition()
         self._accepted = 0
         self._on_trial: _Trial | None = None
 
@@ -118,7 +118,7 @@ class GuardedCredential(Generic[SecretT]):
         """Return the headers for a request; see ``Credential``."""
         while True:
             secret, generation = self._source.current(deadline)
-            if generation == trial or self._take_turn(generation, deadline):
+            if generation == trial or self._await_trial(generation, deadline):
                 try:
                     return Authorization(self._apply(secret, request), generation)
                 except BaseException:
@@ -129,7 +129,7 @@ class GuardedCredential(Generic[SecretT]):
         """Allow all requests to use a secret that was accepted."""
         if generation == self._accepted and self._on_trial is None:
             return
-        with self._turn:
+        with self._changed:
             self._accepted = max(self._accepted, generation)
             self._source.confirm()
             self._pause.end()
@@ -138,7 +138,7 @@ class GuardedCredential(Generic[SecretT]):
     def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Pause a rejected secret unless there is another one; see ``Credential``."""
         renewed = self._source.renew(generation, fault)
-        with self._turn:
+        with self._changed:
             if self._accepted == generation:
                 self._accepted = 0
             if not renewed:
@@ -151,12 +151,12 @@ class GuardedCredential(Generic[SecretT]):
 
         If SWR did not respond for a full ``lookup.timeout``, requests that waited fail with the same error.
         """
-        with self._turn:
+        with self._changed:
             self._end_trial(generation, unanswered)
 
-    def _take_turn(self, generation: int, deadline: Deadline) -> bool:
+    def _await_trial(self, generation: int, deadline: Deadline) -> bool:
         """Return whether the request may be sent; ``False`` means to read the secret again."""
-        with self._turn:
+        with self._changed:
             left = self._pause.left(generation)
             if left:
                 raise Unauthorized(
@@ -170,7 +170,7 @@ class GuardedCredential(Generic[SecretT]):
                 # The trial ends with its request, at the latest at its deadline.
                 self._on_trial = _Trial(generation, deadline.at)
                 return True
-            self._turn.wait(min(deadline.remaining(), max(0.0, trial.ends - time.monotonic())) + NOTICE)
+            self._changed.wait(min(deadline.remaining(), max(0.0, trial.ends - time.monotonic())) + NOTICE)
             if trial.unanswered is not None and trial.unanswered.fault is Fault.REGISTRY:
                 raise trial.unanswered
             if deadline.expired:
@@ -183,4 +183,4 @@ class GuardedCredential(Generic[SecretT]):
         if trial is not None and trial.generation == generation:
             trial.unanswered = unanswered
             self._on_trial = None
-            self._turn.notify_all()
+            self._changed.notify_all()

@@ -63,13 +63,13 @@ def post(
 
 def _failure(response: HttpResponse) -> TrustLookupError:
     codes = read_codes(response.body)
-    said = f"IAM answered {response.status}" + (f" {codes[0]}" if codes else "")
+    detail = f"IAM answered {response.status}" + (f" {codes[0]}" if codes else "")
     if response.status in LOGIN_REFUSED:
-        return Unauthorized(said)
+        return Unauthorized(detail)
     if response.status == TOO_MANY_REQUESTS:
-        return Throttled(said, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
+        return Throttled(detail, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
     # The author of a Pod does not choose requests to IAM: any other response is an outage.
-    return RegistryUnavailable(said)
+    return RegistryUnavailable(detail)
 
 
 def read_subject_token(response: HttpResponse) -> str:
