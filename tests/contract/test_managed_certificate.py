@@ -101,7 +101,7 @@ def test_replicas_share_one_certificate(api: KubernetesApi, name: str) -> None:
 def test_replica_is_not_ready_before_first_check(api: KubernetesApi, name: str) -> None:
     """It serves a certificate that nobody trusts, so that probes are answered."""
     (replica,) = Replicas(api, name).all
-    assert (replica.not_after, replica.problem) == (0.0, "there is none from the cluster yet")
+    assert (replica.not_after, replica.problem) == (0.0, "there is no certificate from the cluster yet")
     replica.check()
     assert replica.not_after > 0
     assert replica.problem == ""
