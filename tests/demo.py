@@ -166,9 +166,9 @@ def _prepare(endpoint: str, certificate: Certificate, port: int) -> ServerProces
 
 def _show(console: Console, server: ServerProcess) -> bool:
     table = Table(title="What the API server would be told", show_lines=True)
-    for name in ("Pod with", "Verdict", "Message"):
+    for name in ("Pod with", "Decision", "Message"):
         table.add_column(
-            name, overflow="fold", ratio=None if name == "Verdict" else 1 if name == "Pod with" else 3
+            name, overflow="fold", ratio=None if name == "Decision" else 1 if name == "Pod with" else 3
         )
     good = True
     for sample in SAMPLES:
@@ -176,7 +176,7 @@ def _show(console: Console, server: ServerProcess) -> bool:
         allowed = response["allowed"]
         good = good and allowed == sample.allowed
         message = response.get("status", {}).get("message", "")
-        table.add_row(sample.title, "[green]admitted[/]" if allowed else "[red]refused[/]", message)
+        table.add_row(sample.title, "[green]admitted[/]" if allowed else "[red]denied[/]", message)
     console.print(table)
     return good
 

@@ -37,7 +37,7 @@ SKEW = 20 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Response:
     """The answer to a review; ``finding`` has the reason, or ``stale``, after a slash."""
 
     finding: str
@@ -53,7 +53,7 @@ class Client:
         self._server = server
         self._connection: http.client.HTTPSConnection | None = None
 
-    def ask(self, image: str) -> Verdict:
+    def ask(self, image: str) -> Response:
         """Return the decision on a Pod of an image; raises ``OSError`` if there is none in time."""
         started = time.monotonic()
         if self._connection is None:
@@ -66,7 +66,7 @@ class Client:
         (found,) = json.loads(answer["auditAnnotations"]["findings"])
         aside = found.get("origin") or found.get("reason")
         finding = f"{found['finding']}/{aside}" if aside else found["finding"]
-        return Verdict(finding, answer["allowed"], answer.get("status", {}).get("code", 200), seconds)
+        return Response(finding, answer["allowed"], answer.get("status", {}).get("code", 200), seconds)
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.chaos.environment import REVIEW_SECONDS, Account, Client, SwrEnvironment, Verdict
+from tests.chaos.environment import REVIEW_SECONDS, Account, Client, Response, SwrEnvironment
 from tests.chaos.matrix import THROTTLED, TIMEOUT, UNAVAILABLE, Row
 from tests.support.process_stats import find_worker, read_process_stats
 from webhook.trust.limiter import LONGEST_BACK_OFF
@@ -33,22 +33,22 @@ SWR's own throttling, with its jitter; a breaker probes again within eight secon
 class Seen:
     """The decisions of a period, by kind of image, and the errors of the clients."""
 
-    verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
+    responses: dict[str, list[Response]] = field(default_factory=lambda: defaultdict(list))
     failures: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """The number of answered reviews."""
-        return sum(map(len, self.verdicts.values()))
+        return sum(map(len, self.responses.values()))
 
     @property
     def slowest(self) -> float:
         """The longest time of a review, in seconds."""
-        return max((item.seconds for items in self.verdicts.values() for item in items), default=0.0)
+        return max((item.seconds for items in self.responses.values() for item in items), default=0.0)
 
     def findings(self, kind: str) -> str:
         """Return the distinct findings of one kind of image."""
-        return ", ".join(sorted({item.finding for item in self.verdicts[kind]}))
+        return ", ".join(sorted({item.finding for item in self.responses[kind]}))
 
 
 class ReviewLoad:
@@ -78,7 +78,7 @@ class ReviewLoad:
             kind = self._kinds[turn % len(self._kinds)]
             image = self._account.cold_image() if kind == "cold" else self._account.image(kind)
             try:
-                self.seen.verdicts[kind].append(client.ask(image))
+                self.seen.responses[kind].append(client.ask(image))
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
                 self.seen.failures.append(f"{image}: {error!r}")
                 client.close()
@@ -154,16 +154,16 @@ def judge(row: Row, seen: Seen) -> list[str]:
         right.add(UNAVAILABLE)  # the breaker is open by then
     if row.cold in (UNAVAILABLE, THROTTLED):
         right.add(TIMEOUT)  # a retry that came too late, or a pause that was longer than the lookup
-    if not row.mixed and not any(item.finding == finding for item in seen.verdicts["cold"]):
+    if not row.mixed and not any(item.finding == finding for item in seen.responses["cold"]):
         problems.append(f"a new image was never {finding}: {seen.findings('cold')}")
     for kind in ("cold", "bad"):
-        for item in seen.verdicts[kind]:
+        for item in seen.responses[kind]:
             good = item.allowed if row.mixed and kind == "cold" else False
             if (item.finding, item.code) not in right and not good and not _is_known_bad(row, kind, item):
                 problems.append(f"{kind}: {item.finding}, {item.code}, allowed {item.allowed}")
             if item.allowed and not good:
                 problems.append(f"{kind}: admitted as {item.finding}")
-    for item in seen.verdicts["earlier"]:
+    for item in seen.responses["earlier"]:
         wanted = {row.earlier, "trusted"} if row.mixed else {row.earlier}
         if item.finding not in wanted or item.allowed != row.earlier.startswith("trusted"):
             problems.append(f"earlier: {item.finding}, allowed {item.allowed}")
@@ -172,7 +172,7 @@ def judge(row: Row, seen: Seen) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def _is_known_bad(row: Row, kind: str, item: Verdict) -> bool:
+def _is_known_bad(row: Row, kind: str, item: Response) -> bool:
     """Whether an untrusted image was denied as such, because SWR answers intermittently."""
     return row.mixed and kind == "bad" and (item.finding, item.allowed) == ("untrusted", False)
 
@@ -181,7 +181,7 @@ def check_healthy(seen: Seen) -> list[str]:
     """Return the unexpected decisions of an account without a fault, beside one that has it."""
     wanted = {"earlier": (True, "trusted"), "cold": (True, "trusted"), "bad": (False, "untrusted")}
     problems = list(seen.failures)
-    for kind, items in seen.verdicts.items():
+    for kind, items in seen.responses.items():
         problems += [
             f"healthy {kind}: {item.finding}"
             for item in items

@@ -73,7 +73,7 @@ def main() -> int:
             problems.append("the log holds a traceback")
     problems += _compare(rounds[SETTLED].taken, rounds[-1].taken)
     console.print(_tabulate(rounds))
-    console.print(*(problems or ["nothing grew, and every verdict was right"]), sep="\n", highlight=False)
+    console.print(*(problems or ["nothing grew, and every decision was right"]), sep="\n", highlight=False)
     return 1 if problems else 0
 
 
