@@ -67,7 +67,7 @@ class Reader:
     def __init__(
         self, document: Path, folder: Path, cluster: ControlPlane, changes: dict[str, Any] | None = None
     ) -> None:
-        """Read the document; the folder holds what its reader has.
+        """Read the document; the folder contains the reader's files.
 
         ``changes`` are merged into ``values.yaml``, because the document names addresses of a real cloud.
         """
@@ -102,7 +102,7 @@ class Reader:
             self.edit(block.file, self._changes)
 
     def type(self, text: str) -> str:
-        """Run a block as a shell does it that stops at the first failure; variables stay exported."""
+        """Run a block as a shell with ``set -e`` does; variables stay exported."""
         self._typed.add(text)
         self._exported |= dict(_EXPORT.findall(text))
         done = subprocess.run(
