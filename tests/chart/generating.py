@@ -126,7 +126,7 @@ Image trust for Huawei Cloud CCE: a validating admission webhook that admits a P
 all its images as trusted.
 
 Requires Kubernetes 1.28 or newer, and Helm 3.8 or newer (Helm 4 is supported). The files `ak` and `sk`
-contain the access key and the secret access key.
+contain the access key ID (AK) and the secret access key (SK).
 
 ```sh
 kubectl create namespace swr-trust

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +19,8 @@ from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.support.serving import ROOT, free_port
 from webhook import __version__
+from webhook.policy.findings import Mode
+from webhook.policy.loading import load_policy
 
 GUIDE = ROOT / "docs" / "install.md"
 BLOCKS = read_blocks(GUIDE)
@@ -38,17 +40,12 @@ OF_THE_KIND = {
 }
 
 
-def write_files(folder: Path, changes: dict[str, Any]) -> None:
-    """Write each file as the document shows it; ``changes`` adapt ``values.yaml`` to this environment."""
+def write_files(folder: Path) -> None:
+    """Write what a reader has before the first section: secrets, a CA, and a checkout."""
     for name, text in {"ak": "EMULATORACCESSKEY", "sk": "emulator-secret-key", "ca.pem": "PEM"}.items():
         (folder / name).write_text(text, encoding="utf-8")
-    for block in BLOCKS:
-        if block.file:
-            text = block.text
-            if block.file == "values.yaml":
-                text = json.dumps(merged(yaml.safe_load(text), changes))
-            (folder / block.file).write_text(text, encoding="utf-8")
-    shutil.copytree(ROOT / "deploy", folder / "deploy")
+    for name in ("charts", "deploy"):
+        shutil.copytree(ROOT / name, folder / name)
 
 
 class Gate:
@@ -92,16 +89,34 @@ def reach_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None
     gate.expect(REFUSED, OTHER_TEAM)
     gate.expect(WARNED)
     assert gate.failure_policy() == "Ignore"
+    reader.edit("values.yaml", {"policy": {"rules": []}})
     next(steps)
     gate.expect(REFUSED)
     assert gate.failure_policy() == "Fail"
     assert list(steps) == []
 
 
+def upgrade_and_roll_back(reader: Reader, gate: Gate) -> None:
+    """Neither an upgrade nor a rollback to the previous revision ends enforcement."""
+    steps = reader.follow("Upgrade and roll back")
+    for _ in range(2):
+        next(steps)
+        gate.expect(REFUSED)
+        assert gate.failure_policy() == "Fail"
+    output = next(steps)
+    assert "stage: enforce\n" in output
+    assert output.endswith("Fail")
+    assert list(steps) == []
+
+
 def disable_and_enable_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
     """Switch from enforcement to audit by one command, disable it by another, and enable it again."""
     strict = "presets.stage=enforce,policy.mode=enforce,webhook.failurePolicy=Fail"
-    reader.type(f'helm upgrade {NAME} "$CHART" -n {NAMESPACE} -f values.yaml -f enforced.yaml --set {strict}')
+    rule = {"name": "enforced namespaces", "namespaces": [OTHER_TEAM], "images": ["**"], "mode": "enforce"}
+    rules = shlex.quote(f"policy.rules={json.dumps([rule])}")
+    reader.type(
+        f'helm upgrade {NAME} "$CHART" -n {NAMESPACE} -f values.yaml --set {strict} --set-json {rules}'
+    )
     gate.expect(REFUSED)
     gate.expect(REFUSED, OTHER_TEAM)
     steps = reader.follow("Disable in an emergency")
@@ -112,7 +127,9 @@ def disable_and_enable_enforcement(reader: Reader, cluster: ControlPlane, gate: 
     next(steps)
     assert "NotFound" in cluster.kubectl("get", "validatingwebhookconfiguration", NAME, check=False)
     next(steps)
-    assert gate.failure_policy() == "Ignore"
+    assert gate.failure_policy() == "Fail"
+    gate.expect(REFUSED)
+    gate.expect(REFUSED, OTHER_TEAM)
     assert list(steps) == []
 
 
@@ -128,21 +145,22 @@ def test_install_guide_works_from_installation_to_removal(
     policy = {"registries": [registry], "cache": {"trusted": "1s", "refused": "1s"}}
     home = tmp_path / "home"
     home.mkdir()
-    write_files(home, {"policy": policy, "service": {"port": release.port}})
-    reader = Reader(GUIDE, home, cluster)
+    write_files(home)
+    reader = Reader(GUIDE, home, cluster, {"policy": policy, "service": {"port": release.port}})
     cluster.make_namespace(OTHER_TEAM)
     with release:
         for section in ("Credentials", "Access key: `aksk`", "Install"):
             list(reader.follow(section))
         with replica, Kubelet(cluster, NAMESPACE, tmp_path / "tests", replica.is_ready) as kubelet:
             list(reader.follow("Verify the installation"))
+            assert load_policy(str(home / "policy.yaml")).mode is Mode.AUDIT
             assert "policy.yaml: valid" in kubelet.output
             assert kubelet.output.rstrip().endswith("\nok")
             reach_enforcement(reader, cluster, gate)
             list(reader.follow("Private clouds"))
             private = Objects((home / "rendered.yaml").read_text(encoding="utf-8"))
             assert private.policy["registries"][0]["caFile"] == "/etc/ssl/private/ca.pem"
-            list(reader.follow("Upgrade and roll back"))
+            upgrade_and_roll_back(reader, gate)
             assert gate.answer(image=TRUSTED).endswith("created (server dry run)")
             disable_and_enable_enforcement(reader, cluster, gate)
         removal = reader.follow("Uninstall")

@@ -153,6 +153,18 @@ def test_notes_warn_of_denials_until_replica_is_ready(
     assert (NOTICE.format(NAME, installation.namespace) in said) is told
 
 
+@pytest.mark.parametrize(
+    ("stage", "registries"),
+    [("audit", "deny (once enforced)"), ("warn", "deny (once enforced)"), ("enforce", "deny")],
+)
+def test_notes_show_whether_other_registries_are_denied_now(
+    installation: Installation, stage: str, registries: str
+) -> None:
+    """In the stages that deny no Pod, ``deny`` alone contradicts the warnings below it."""
+    said = dry_run(installation, {"presets": {"stage": stage}})
+    assert f"\n  other registries {registries}\n" in said
+
+
 def _json(value: Any) -> str:
     return json.dumps(value)
 

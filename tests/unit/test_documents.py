@@ -38,6 +38,11 @@ def headings(path: Path) -> list[tuple[int, str]]:
     return [(len(marks), text) for marks, text in re.findall(r"^(#+) (.+)$", prose(path), re.MULTILINE)]
 
 
+def slug(heading: str) -> str:
+    """Return the anchor of a heading as code hosts spell it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 @functools.cache
 def anchors(path: Path) -> set[str]:
     """Return the possible link targets in a document: its headings as code hosts spell them, and its
@@ -46,7 +51,7 @@ def anchors(path: Path) -> set[str]:
     found: dict[str, int] = {}
     names: set[str] = set(re.findall(r'<a id="([^"]+)">', read(path)))
     for _, text in headings(path):
-        name = re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
+        name = slug(text)
         names.add(f"{name}-{found[name]}" if name in found else name)
         found[name] = found.get(name, 0) + 1
     return names

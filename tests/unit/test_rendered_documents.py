@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.support.serving import ROOT
-from tests.unit.test_documents import DOCUMENTS, anchors, read
+from tests.unit.test_documents import DOCUMENTS, TWINS, anchors, english, headings, prose, read, slug
 
 CODE = ("fence", "code_block")
 HTML = re.compile(r"<a id=\"[^\"]+\">|</a>|<br>|<!--.*-->\n?")
@@ -123,6 +123,20 @@ def test_link_resolves(path: Path) -> None:
         ):
             broken.append(target)
     assert broken == []
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=str)
+def test_anchor_precedes_heading_of_its_english_name(twin: Path) -> None:
+    """A link with an English name must not lead to another section of the translation."""
+    names = [slug(text) for _, text in headings(english(twin))]
+    own = re.findall(r'^<a id="([^"]+)"></a>\n|^#+ .+$', prose(twin), re.MULTILINE)
+    number, misplaced = 0, []
+    for anchor in own:
+        if not anchor:
+            number += 1
+        elif anchor in names and names[number : number + 1] != [anchor]:
+            misplaced.append(anchor)
+    assert misplaced == []
 
 
 def _normalized(path: Path) -> set[str]:
