@@ -61,6 +61,15 @@ def test_every_alert_section_has_alert(text: str) -> None:
 
 
 @BOTH
+def test_alert_table_has_severity_of_every_alert(text: str) -> None:
+    """An operator who is paged sees in one table whether the alert can wait."""
+    table = re.findall(r"^\| \[(SwrTrust\w+)\]\(#(\w+)\) \| (\w+) \| [^|]+ \|$", text, re.MULTILINE)
+    assert table == [
+        (alert["alert"], alert["alert"].lower(), alert["labels"]["severity"]) for alert in read_alerts()
+    ]
+
+
+@BOTH
 @pytest.mark.parametrize("finding", list(Finding))
 def test_every_finding_has_section_with_its_reasons(text: str, finding: Finding) -> None:
     """The reasons of a denial lead to a row, in the catalog's order, and there are no other rows."""

@@ -1,6 +1,6 @@
 """Checks of each registry: DNS, TLS, clock, credential and rights.
 
-At most one authentication may fail for each credential, because an account is locked after five failures.
+At most one authentication may fail for each credential, because more than five lock the access key.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def _check_registry(
         return
     if registry.credentials in rejected:
         found = (
-            "not tried again, because the same credential was refused above and five failures lock an account"
+            "not tried again, because the same credential was refused above, and more than five "
+            "consecutive failures lock the access key"
         )
         yield Check(area, "credential", CheckStatus.SKIPPED, found)
         return

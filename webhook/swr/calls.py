@@ -185,7 +185,7 @@ class Calls:
                 answer = self._exchange(request, deadline)
             finally:
                 if answer is not None and is_unauthorized(answer) and names_credential(answer):
-                    # Five failures lock the account, and each waiting call may send some.
+                    # More than five failures lock the access key, and each waiting call may send some.
                     self._credential.reject(generation)
                 else:
                     self._record_outcome(generation, trial, answer)

@@ -282,7 +282,7 @@ class SwrClient:
 
         It is ``registry`` only if the response names the credential. Any other 401 may be about the image,
         which its author chose. If a control request is refused, too, the credential is paused to be safe,
-        because five failures lock the account; the fault is ``local``, so that nothing is admitted.
+        because more than five failures lock the access key; the fault is ``local``, so that nothing is admitted.
 
         Raises:
             Forbidden: the credential is accepted for another organization.

@@ -110,8 +110,8 @@ class Credential(Protocol):
         author of a Pod may have caused admits nothing.
 
         A retry needs another secret (one new login for ``iamUser``, a file that has changed). Without one,
-        the credential is paused until its file changes, or for 6 to 10 minutes, because five failures over
-        all replicas lock the account.
+        the credential is paused until its file changes, or for 6 to 10 minutes, because more than
+        five failures of all replicas lock the access key.
         """
         ...  # pragma: no cover
 

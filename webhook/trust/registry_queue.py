@@ -236,7 +236,7 @@ class RegistryQueue:
         self, pending: PendingLookup, reservation: Reservation, deadline: Deadline
     ) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
-            raise RegistryUnavailable(f"{self._name} is not called, because its circuit breaker is open")
+            raise RegistryUnavailable(f"{self._name} did not answer repeatedly; the circuit breaker is open")
         try:
             record = self._source.fetch(pending.query, deadline, reservation)
         except TrustLookupError as error:
@@ -252,10 +252,19 @@ class RegistryQueue:
             self.limiter.reset_backoff()
             return record
         finally:
-            state = self.breaker.state
-            if state is not self._reported:
-                self._reported = state
-                self._recorder.breaker_changed(self._name, state.value)
+            self._report_breaker()
+
+    def _report_breaker(self) -> None:
+        """Record a changed state of the circuit breaker; log that it opened or closed, but not each probe."""
+        state, before = self.breaker.state, self._reported
+        if state is before:
+            return
+        self._reported = state
+        self._recorder.breaker_changed(self._name, state.value)
+        if before is BreakerState.CLOSED:
+            logger.warning("%s: the circuit breaker is open: SWR did not answer repeatedly", self._name)
+        elif state is BreakerState.CLOSED:
+            logger.info("%s: the circuit breaker is closed: SWR answers again", self._name)
 
     def _back_off(self, failure: Throttled) -> None:
         """Back off for all registries of the account."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,9 +11,11 @@ import pytest
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline
+from webhook.errors import Fault, RegistryUnavailable
+from webhook.trust.breaker import FAILURES_TO_OPEN
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
-from webhook.trust.records import TrustQuery
+from webhook.trust.records import TrustQuery, TrustStatus
 from webhook.trust.registry_queue import MAX_ABANDONED, RegistryQueue
 from webhook.trust.reservation import Reservation
 from webhook.trust.settings import LookupSettings
@@ -91,3 +94,47 @@ def test_namespace_keeps_its_place_while_abandoned_lookups_end(monkeypatch: pyte
     waiting.submit("first", "first", wanted=True)
     waiting.submit("second", "second", wanted=True)
     assert [waiting.next(), waiting.next()] == ["first", "second"]
+
+
+def test_opening_and_closing_of_breaker_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A failed probe opens the breaker again, which is no news."""
+    source = FakeTrustSource({"shop/web:1": RegistryUnavailable("connection refused")}, FakeClock())
+    limiter, settings = RateLimiter(1000.0), LookupSettings(retries=0)
+    queue = RegistryQueue("swr.test", source, limiter, settings, RecorderSpy(), lambda *_: None, lambda: 0.0)
+
+    def look_up() -> str:
+        pending = PendingLookup(TrustQuery(registry(), "shop", "web", tag="1"), background=False, waiters=1)
+        reservation = Reservation(queue.limiter, queue.breaker, 1.0, lambda: 0.0, background=False)
+        return str(queue._outcome(pending, reservation))
+
+    def logged() -> list[tuple[int, str]]:
+        found = [(record.levelno, record.getMessage()) for record in caplog.records]
+        caplog.clear()
+        return found
+
+    caplog.set_level(logging.INFO, logger="webhook.trust.registry_queue")
+    for _ in range(FAILURES_TO_OPEN - 1):
+        look_up()
+    assert logged() == []
+    look_up()
+    assert logged() == [
+        (logging.WARNING, "swr.test: the circuit breaker is open: SWR did not answer repeatedly")
+    ]
+
+    assert look_up() == "swr.test did not answer repeatedly; the circuit breaker is open"
+    failures = [
+        RegistryUnavailable("no file descriptor", fault=Fault.LOCAL),
+        RegistryUnavailable("connection refused"),
+    ]
+    for failure in failures:  # the first one leaves the breaker half open, the second one opens it again
+        source.facts = {"shop/web:1": failure}
+        queue.breaker._open_until = 0.0
+        assert look_up() == str(failure)
+    assert len(source.asked) == FAILURES_TO_OPEN + 2
+    assert logged() == []
+
+    source.facts = {"shop/web:1": TrustStatus.TRUSTED}
+    queue.breaker._open_until = 0.0
+    look_up()
+    look_up()
+    assert logged() == [(logging.INFO, "swr.test: the circuit breaker is closed: SWR answers again")]
