@@ -97,7 +97,7 @@ def test_rejected_renewable_secret_is_replaced(identities: Identities) -> None:
 
 
 def test_rejected_fixed_secret_is_paused(identities: Identities) -> None:
-    """It is not sent again: five failures lock the account."""
+    """It is not sent again: more than five failures lock the key."""
     _, generation = authorize(identities.fixed)
     assert identities.fixed.reject(generation) is False
     with pytest.raises(Unauthorized):

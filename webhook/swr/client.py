@@ -281,8 +281,8 @@ class SwrClient:
         """Return the fault of a 401 after which the credential is paused.
 
         It is ``registry`` only if the response names the credential. Any other 401 may be about the image,
-        which its author chose. If a control request is refused, too, the credential is paused to be safe,
-        because more than five failures lock the access key; the fault is ``local``, so that nothing is admitted.
+        which its author chose. If a control request is refused, too, the credential is paused to be safe:
+        more than five failures lock the access key. The fault is then ``local``, so that nothing is admitted.
 
         Raises:
             Forbidden: the credential is accepted for another organization.

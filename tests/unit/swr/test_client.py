@@ -107,7 +107,7 @@ def test_401_is_retried_once_with_renewed_secret() -> None:
 
 
 def test_second_401_is_final() -> None:
-    """Without a loop: five failures lock the account."""
+    """Without a loop: more than five failures lock the key."""
     asked, transport, credential, _ = client([EXPIRED], renewable=True)
     with pytest.raises(Unauthorized):
         asked.show_tag(tag_query(), SOON, free)
@@ -322,7 +322,7 @@ def test_unsent_request_is_registry_fault_without_control_request(was_sent: bool
 
 
 def test_control_request_with_401_pauses_credential() -> None:
-    """Fault B6: five failures lock the account, and each waiting call may send control requests."""
+    """Fault B6: more than five failures lock the key, and each waiting call may send control requests."""
     asked, _, credential, _ = client([EXPIRED])
     asked._calls._send_any_control(1, SOON, lambda: None)
     assert credential.told == ["reject 1 registry"]
@@ -473,7 +473,7 @@ def test_first_401_is_compared_with_control_request() -> None:
 def test_pause_after_unexplained_401_is_not_registry_fault() -> None:
     """Fault B6: SWR may reject an organization that it does not know, and its author chose the organization.
 
-    There is a pause, because five failures lock the account.
+    There is a pause, because more than five failures lock the key.
     """
     ask, transport = guarded(foreign=FOREIGN, **{PROBE: FOREIGN})
     assert ask("foreign") == (
