@@ -138,6 +138,7 @@ def author(
         control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
+@pytest.mark.alone  # a review that other tests delay by more than a second is a failed call
 def test_author_cannot_get_untrusted_image_admitted(
     author: tuple[Author, Emulator],
 ) -> None:

@@ -103,20 +103,19 @@ def test_server_starts_by_script_and_by_module(way: str, tmp_path: Path) -> None
     )
 
 
-def test_unpatched_server_does_not_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", [["serve", "--config", "f"], ["version"], ["check", "--help"]], ids=" ".join
+)
+def test_unpatched_command_does_not_start(command: list[str]) -> None:
     """Fault A1: the error tells a program that embeds the command line how to start it."""
-    certificate = make_certificate(tmp_path)
-    script = (
-        "import sys\nfrom webhook.cli.main import main\n"
-        f"sys.exit(main(['serve', '--config', 'f', '--tls-cert', {str(certificate.certificate)!r}, "
-        f"'--tls-key', {str(certificate.key)!r}]))"
-    )
+    script = f"import sys\nfrom webhook.cli.main import main\nsys.exit(main({command!r}))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stderr) == (
+    assert (done.returncode, done.stdout, done.stderr) == (
         2,
-        "swr-trust: the server must be started as `swr-trust serve` or `python -m webhook serve`\n",
+        "",
+        "swr-trust: start this command as `swr-trust` or `python -m webhook`, which prepare Python\n",
     )
 
 

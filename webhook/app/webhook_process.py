@@ -20,8 +20,6 @@ from webhook.app.native_resolver import NativeResolver
 from webhook.app.native_threads import NativeThreads
 from webhook.app.trust_service import TrustService
 from webhook.deadlines import LargeWork, spawn
-from webhook.errors import WebhookError
-from webhook.patching import is_patched
 from webhook.policy.loading import parse_policy
 from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_webhook_app
@@ -78,10 +76,7 @@ class WebhookProcess:
             ConfigError: the policy cannot be used.
             CertificateError: the certificate cannot be used.
             ClusterError: there is no access to the cluster, and it is needed.
-            WebhookError: the standard library was not patched before the product was imported.
         """
-        if not is_patched():
-            raise WebhookError("the server must be started as `swr-trust serve` or `python -m webhook serve`")
         self._options = options
         self._logs = logs
         self._log_writer: BackgroundWriter | None = None

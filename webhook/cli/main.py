@@ -17,6 +17,7 @@ from webhook import __version__
 from webhook.cli.command import Command, LazyGroup
 from webhook.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.errors import WebhookError
+from webhook.patching import is_patched
 
 TRACEBACK: Final = "SWR_TRUST_TRACEBACK"
 """Environment variable that shows the traceback of an internal error."""
@@ -156,7 +157,12 @@ def _run(program: str, arguments: list[str]) -> int:
 
     ``click.Command.main`` is not used: it ends the process with other exit codes than documented when a
     pipe is closed or the user interrupts.
+
+    Raises:
+        WebhookError: the standard library was not patched before the product was imported.
     """
+    if not is_patched():
+        raise WebhookError("start this command as `swr-trust` or `python -m webhook`, which prepare Python")
     instruction = os.environ.get(COMPLETE)
     if instruction:
         from click.shell_completion import shell_complete  # noqa: PLC0415 - only for this
