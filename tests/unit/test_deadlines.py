@@ -144,6 +144,7 @@ HANGING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", HANGING)
 def test_interrupted_exchange_leaves_no_connection(listening: Callable[[bytes], str], case: str) -> None:
     """It ends by its deadline at any stage, and no descriptor is left while its error is kept."""

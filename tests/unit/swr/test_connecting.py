@@ -81,6 +81,7 @@ SETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dead", "addresses"), [case[1:] for case in SETS], ids=[case[0] for case in SETS])
 def test_address_that_answers_is_used(
     listener: Listener, dead: list[Address], addresses: list[Address]
@@ -157,6 +158,7 @@ def test_unresponsive_address_is_tried_last(listener: Listener) -> None:
     assert connector.order([DEAD, GOOD], listener.port) == [GOOD, DEAD]
 
 
+@pytest.mark.slow
 def test_dead_addresses_time_out_at_deadline(listener: Listener) -> None:
     """Fault D1: they are remembered in turn, so that the next attempt starts with another one."""
     listener.kill(DEAD, DEAD_V6)
@@ -183,6 +185,7 @@ def test_failure_of_all_addresses_has_error_of_endpoint(
     assert not is_local_limit(caught.value)
 
 
+@pytest.mark.slow
 def test_losing_connection_attempts_are_closed(listener: Listener) -> None:
     """They are closed when one attempt succeeds."""
     listener.kill(DEAD, DEAD_V6)
@@ -365,6 +368,7 @@ def send_large(transport: PooledTransport, url: str, method: str = "GET") -> int
     return transport.send(HttpRequest(method, url, "/", headers=headers), Deadline.after(30)).status
 
 
+@pytest.mark.slow
 def test_lookup_over_broken_connection_is_retried_at_another_address(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
@@ -373,6 +377,7 @@ def test_lookup_over_broken_connection_is_retried_at_another_address(
     assert send_large(transport, url) == 200
 
 
+@pytest.mark.slow
 def test_login_over_broken_connection_is_not_retried(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
@@ -384,6 +389,7 @@ def test_login_over_broken_connection_is_not_retried(
     assert caught.value.fault is Fault.REGISTRY
 
 
+@pytest.mark.slow
 def test_other_connections_to_dead_address_are_not_reused(
     dying: tuple[PooledTransport, str, DyingAddress],
 ) -> None:
@@ -441,6 +447,7 @@ def _send_byte(server: socket.socket) -> None:
         connection.sendall(b"x")
 
 
+@pytest.mark.slow
 def test_connection_attempts_yield_to_loop() -> None:
     """Fault D1: with gevent, other reviews continue while addresses are tried."""
     with socket.create_server(("127.0.0.1", 0)) as server:
