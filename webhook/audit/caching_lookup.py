@@ -10,6 +10,7 @@ from typing import Final
 from cachetools import FIFOCache
 
 from webhook.admission.evaluator import TrustAnswers
+from webhook.backoff import Backoff
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, TrustLookupError
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult
@@ -100,7 +101,7 @@ class CachingLookup:
 
     def _lookup_with_retries(self, batch: Sequence[LookupRequest]) -> list[LookupResult]:
         results = self._source.look_up(batch, Deadline.after(BATCH_SECONDS))
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             failures = {
                 index: result.failure
@@ -108,13 +109,12 @@ class CachingLookup:
                 if isinstance(result, Failed) and result.failure.transient
             }
             throttled = any(failure.reason == "throttled" for failure in failures.values())
-            wait = min(LONGEST_PAUSE, max(pause, _requested_pause(list(failures.values()))))
+            wait = min(LONGEST_PAUSE, max(backoff.fail(), _requested_pause(list(failures.values()))))
             if not failures or self._retry_budget[throttled] < wait:
                 return results
             self._retry_budget[throttled] -= wait
             self._report_progress(self.looked_up, wait)
             self._sleep(wait)
-            pause = min(LONGEST_PAUSE, pause * 2)
             retried = self._source.look_up(
                 [batch[index] for index in failures], Deadline.after(BATCH_SECONDS)
             )

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from webhook.backoff import Backoff
+
 JITTER: Final = 0.1
 """The fraction of an interval by which a pause may be longer or shorter."""
 
@@ -20,12 +22,11 @@ class Schedule:
         """Schedule a round every ``interval`` seconds; ``draw`` returns a random number between two."""
         self._interval = interval
         self._draw = draw
-        self._failed = 0
+        self._backoff = Backoff(FIRST_RETRY, interval)
 
     def next_pause(self, *, complete: bool) -> float:
         """Return the seconds until the next round; ``complete`` says whether the last one was."""
-        self._failed = 0 if complete else self._failed + 1
-        pause = self._interval
-        if self._failed:
-            pause = min(pause, FIRST_RETRY * 2 ** min(self._failed - 1, 20))
+        if complete:
+            self._backoff.reset()
+        pause = self._interval if complete else self._backoff.fail()
         return pause * self._draw(1 - JITTER, 1 + JITTER)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
+from webhook.backoff import Backoff
+
 FAILURES_TO_OPEN: Final = 8
 """Failures in a row; a single tag that SWR fails on is not an outage."""
 
@@ -38,7 +40,7 @@ class CircuitBreaker:
         self._jitter = jitter
         self._lock = threading.Lock()
         self._failures = 0
-        self._pause = 0.0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._open_until = 0.0
         self._probe_ends = 0.0
         self.state = BreakerState.CLOSED
@@ -65,7 +67,7 @@ class CircuitBreaker:
         """Record that the endpoint responded, with any response."""
         with self._lock:
             self._failures = 0
-            self._pause = 0.0
+            self._backoff.reset()
             self.state = BreakerState.CLOSED
 
     def fail(self) -> None:
@@ -76,8 +78,7 @@ class CircuitBreaker:
                 return
             if self.state is BreakerState.OPEN:
                 return
-            self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
-            self._open_until = self._clock() + self._pause * (0.5 + self._jitter())
+            self._open_until = self._clock() + self._backoff.fail() * (0.5 + self._jitter())
             self.state = BreakerState.OPEN
 
     def release(self) -> None:

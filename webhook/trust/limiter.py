@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from webhook.backoff import Backoff
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled
 
@@ -45,7 +46,7 @@ class RateLimiter:
         self._background = _Bucket(rate * BACKGROUND_SHARE, clock())
         self._backoff_until = float("-inf")
         self._blocked_until = float("-inf")
-        self._back_off = 0.0
+        self._backoff = Backoff(SHORTEST_BACK_OFF, LONGEST_BACK_OFF)
 
     def reserve(self, *, background: bool = False) -> None:
         """Take a token for a lookup that is chosen afterwards, and wait until it is available."""
@@ -105,8 +106,8 @@ class RateLimiter:
             now = self._clock()
             if now < self._backoff_until:
                 return
-            self._back_off = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, self._back_off * 2))
-            wanted = self._back_off if retry_after is None else retry_after
+            doubled = self._backoff.fail()
+            wanted = doubled if retry_after is None else retry_after
             pause = min(LONGEST_BACK_OFF, max(SHORTEST_BACK_OFF, wanted))
             # Jitter comes after the bound, so that replicas do not resume at the same time.
             self._backoff_until = now + pause * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
@@ -138,7 +139,7 @@ class RateLimiter:
 
     def reset_backoff(self) -> None:
         """Reset the doubling of pauses: SWR has accepted a call."""
-        self._back_off = 0.0
+        self._backoff.reset()
 
     def _bucket(self, background: bool) -> _Bucket:  # noqa: FBT001 - which of two
         return self._background if background else self._cold
