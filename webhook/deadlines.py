@@ -39,10 +39,6 @@ class Deadline:
         """Whether no time is left."""
         return time.monotonic() >= self.at
 
-    def capped(self, seconds: float) -> Deadline:
-        """Return the earlier of this deadline and the one ``seconds`` from now."""
-        return min(self, Deadline.after(seconds))
-
 
 Pause = Callable[[], None]
 """Lets other work run; called between small pieces of work."""
@@ -120,11 +116,6 @@ def timeout_at(deadline: Deadline) -> Iterator[None]:
         timeout.close()
     if is_exceeded:
         raise exceeded from None
-
-
-def new_event() -> threading.Event:
-    """Return a new event of the current class of ``threading``, not the one at the import of a module."""
-    return threading.Event()
 
 
 def spawn(work: Callable[[], None], name: str) -> threading.Thread:

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 from cachetools import FIFOCache
 
-from webhook.admission.extraction import MIRROR_ANNOTATION, ImageUse, TargetKind, extract_images
-from webhook.admission.objects import KubernetesObject, ObjectMeta, OwnerReference, Spec, controller_of
+from webhook.admission.extraction import MIRROR_ANNOTATION, ImageUse, extract_pod_images
+from webhook.admission.objects import ObjectMeta, OwnerReference, Spec, controller_of
 from webhook.audit.pods import PodPage, RunningPod, Workload
 from webhook.cluster.client import FORBIDDEN, GONE, NOT_FOUND, ReadApi, RetryingClient, read_pages
 from webhook.errors import ClusterError
@@ -137,7 +137,7 @@ class PodReader:
             namespace=meta.namespace,
             name=meta.name,
             workload=self._owners.find(meta),
-            uses=tuple(extract_images(TargetKind.POD, "Pod", KubernetesObject(spec=pod.spec)) or ()),
+            uses=tuple(extract_pod_images(pod.spec)),
             digests=_digests(status),
             is_static=_is_static(meta),
         )
@@ -160,8 +160,7 @@ def read_uses(api: ReadApi, page_size: int) -> Iterator[list[tuple[str, ImageUse
             except msgspec.ValidationError:
                 continue
             if pod.status is None or pod.status.phase not in FINISHED:
-                found = extract_images(TargetKind.POD, "Pod", KubernetesObject(spec=pod.spec)) or ()
-                uses += ((pod.metadata.namespace, use) for use in found)
+                uses += ((pod.metadata.namespace, use) for use in extract_pod_images(pod.spec))
         yield uses
 
 
