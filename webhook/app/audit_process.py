@@ -159,9 +159,4 @@ class AuditProcess:
                 return
 
     def _watch_policy(self) -> None:
-        while not self._stop.wait(INTERVAL):
-            try:
-                if self.policy.check():
-                    self._policy_changed.set()
-            except Exception:
-                logger.exception("failed to check the policy file")
+        self.policy.watch(self._stop, INTERVAL, self._policy_changed.set)

@@ -79,11 +79,20 @@ class PolicyFile:
         self._record_expiry()
         return changed
 
-    def watch(self, stop: threading.Event, interval: float = INTERVAL) -> None:
-        """Check the file every ``interval`` seconds until ``stop`` is set."""
+    def watch(
+        self,
+        stop: threading.Event,
+        interval: float = INTERVAL,
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Check the file every ``interval`` seconds until ``stop`` is set.
+
+        ``changed`` is called when another policy is in force.
+        """
         while not stop.wait(interval):
             try:
-                self.check()
+                if self.check():
+                    changed()
             except Exception:
                 logger.exception("failed to check the policy file")
 
