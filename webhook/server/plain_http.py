@@ -49,6 +49,7 @@ class _Handler(WSGIHandler):  # type: ignore[misc]  # gevent ships no types
     """Handles one connection. Logs nothing that a client can cause: probes come every few seconds."""
 
     def handle(self) -> None:
+        # Not timeout_at: the handler would log the exception as an error of the application.
         timer = gevent.spawn_later(CONNECTION_SECONDS, _abort, self.socket)
         try:
             super().handle()

@@ -13,7 +13,7 @@ There is one queue for each reason to wait. The queues are served round-robin, s
 does not delay other kinds. A review whose lookup has ended does not wait for a thousand new reviews. A single
 request does not wait for pipelined ones, and neither waits for handshakes.
 
-Only ``start`` needs gevent; before it is called, no work waits.
+Before ``start`` is called, no work waits.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final
+
+from gevent.hub import Waiter, get_hub
 
 ITERATION_BUDGET: Final = 0.02
 """Seconds after a poll in which work may start; ordinary iterations take one or two milliseconds."""
@@ -58,8 +60,6 @@ class FairScheduler:
 
     def start(self) -> None:
         """Watch the loop of this thread."""
-        from gevent.hub import Waiter, get_hub  # noqa: PLC0415 - the server alone needs it
-
         hub = get_hub()
         self._make_waiter: Callable[[], Any] = lambda: Waiter(hub)
         # Runs before all other greenlets that are ready, and does not keep the loop alive.
