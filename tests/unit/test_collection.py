@@ -57,6 +57,7 @@ ELSEWHERE = {
     "app/audit_rounds": "unit/app/test_audit_process",
     "app/cluster_features": "cluster/test_warming",
     "app/native_resolver": "unit/swr/test_resolver",
+    "app/policy_file": "unit/app/test_audit_process",
     "app/trust_service": "contract/test_trust_source",
     "app/webhook_process": "http/test_patching",
     "cli/command": "unit/cli/test_main",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -16,16 +15,16 @@ from typing import Final
 
 from webhook import __version__
 from webhook.app.audit_rounds import AuditRounds, with_background_limits
-from webhook.app.native_threads import NativeThreads
+from webhook.app.policy_file import open_policy_file
 from webhook.app.trust_service import TrustService
 from webhook.audit.schedule import Schedule
 from webhook.cluster.client import connect
+from webhook.cluster.event_recorder import instance_name
 from webhook.cluster.pods import PodReader
 from webhook.cluster.reports import PolicyReports
 from webhook.cluster.running import RunningEvents
 from webhook.deadlines import spawn
-from webhook.policy.loading import parse_policy
-from webhook.policy.reloading import INTERVAL, PolicyFile
+from webhook.policy.reloading import INTERVAL
 from webhook.server.app import create_app
 from webhook.server.health import Report
 from webhook.server.plain_http import PlainServer
@@ -74,15 +73,11 @@ class AuditProcess:
         self._logs = logs
         shared = Metrics(__version__)
         self.metrics = AuditMetrics(__version__, options.interval, shared)
-        parser = NativeThreads(1)  # a large policy takes seconds, in which probes are answered
-        self.policy = PolicyFile(
-            options.config, shared, parse=lambda data: parser.run(lambda: parse_policy(data))
-        )
+        self.policy = open_policy_file(options.config, shared)
         self.trust = TrustService(with_background_limits(self.policy.current), shared, os.environ)
         self.policy.on_change(lambda policy: self.trust.reconfigure(with_background_limits(policy)))
         api = connect(options.kubeconfig, options.context)
-        instance = os.environ.get("POD_NAME") or socket.gethostname()
-        self.events = RunningEvents(api, instance, shared) if options.events else None
+        self.events = RunningEvents(api, instance_name(os.environ), shared) if options.events else None
         self.rounds = AuditRounds(
             PodReader(api),
             self.trust.lookup,

@@ -5,7 +5,6 @@ Imported only if one of them is on, because the client takes 40 MB.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping
 
@@ -13,6 +12,7 @@ from webhook.admission.evaluator import Evaluator
 from webhook.admission.extraction import ImageUse
 from webhook.cluster.certificates import ManagedCertificate, ManagedCertificateOptions
 from webhook.cluster.client import connect
+from webhook.cluster.event_recorder import instance_name
 from webhook.cluster.events import DecisionEvents
 from webhook.cluster.secrets import SharedSecret
 from webhook.cluster.snapshots import PURPOSE, SnapshotScope, TrustSnapshot
@@ -45,8 +45,7 @@ class ClusterFeatures:
 
     def events(self, environment: Mapping[str, str]) -> DecisionEvents:
         """Return the writer of Events on decisions."""
-        instance = environment.get("POD_NAME") or socket.gethostname()
-        return DecisionEvents(self._api, instance, self._metrics)
+        return DecisionEvents(self._api, instance_name(environment), self._metrics)
 
     def snapshot(
         self, secret: str, policy: PolicyFile, lookup: TrustLookup, certificate: ServingCertificate

@@ -17,11 +17,9 @@ from webhook.app.decision_recorder import DecisionRecorder
 from webhook.app.log_writer import BackgroundWriter
 from webhook.app.loop_watch import LoopWatch
 from webhook.app.native_resolver import NativeResolver
-from webhook.app.native_threads import NativeThreads
+from webhook.app.policy_file import open_policy_file
 from webhook.app.trust_service import TrustService
 from webhook.deadlines import LargeWork, spawn
-from webhook.policy.loading import parse_policy
-from webhook.policy.reloading import PolicyFile
 from webhook.server.app import create_webhook_app
 from webhook.server.gunicorn_server import GunicornServer, Service
 from webhook.server.health import Health
@@ -82,10 +80,7 @@ class WebhookProcess:
         self._log_writer: BackgroundWriter | None = None
         self._stop = threading.Event()
         self._metrics = metrics = Metrics(__version__)
-        parser = NativeThreads(1)  # a large policy takes seconds, in which requests are answered
-        self._policy = policy = PolicyFile(
-            options.config, metrics, parse=lambda data: parser.run(lambda: parse_policy(data))
-        )
+        self._policy = policy = open_policy_file(options.config, metrics)
         loop_watch = LoopWatch()
         metrics.load.watch_loop(lambda: loop_watch.longest)
         scheduler = FairScheduler()

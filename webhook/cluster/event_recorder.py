@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -224,6 +225,11 @@ class EventRecorder:
         if seen.count > 1:
             event["series"] = {"count": seen.count, "lastObservedTime": _micro_time(seen.last)}
         return event
+
+
+def instance_name(environment: Mapping[str, str]) -> str:
+    """Return the name of this replica in its Events: that of its Pod if known, otherwise of its host."""
+    return environment.get("POD_NAME") or socket.gethostname()
 
 
 def object_reference(api_version: str, kind: str, name: str, uid: str = "") -> ObjectReference:
