@@ -108,7 +108,7 @@ class AuditRounds:
         return True
 
     def _log(self, report: AuditReport) -> None:
-        self.last = f"{report.verdict}{' (PARTIAL)' if report.is_partial else ''}"
+        self.last = report.headline
         logger.log(
             logging.WARNING if report.is_partial else logging.INFO,
             "a round ended",

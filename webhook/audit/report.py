@@ -155,6 +155,11 @@ class AuditReport:
         return f"enforcing now would deny {self.refused} of {seen} in {count(spaces, 'namespace')}"
 
     @property
+    def headline(self) -> str:
+        """The verdict, with a mark if the report is partial."""
+        return f"{self.verdict} (PARTIAL)" if self.is_partial else self.verdict
+
+    @property
     def remarks(self) -> list[str]:
         """Sentences that complete the verdict, the most important first."""
         remarks = [f"This report is PARTIAL: {gap}." for gap in self.gaps]

@@ -99,7 +99,7 @@ def print_report(report: AuditReport, output: str, language: Language = "en") ->
     else:
         _print_tables(report)
     if output != "table":
-        print(f"{report.verdict}{' (PARTIAL)' if report.is_partial else ''}", file=sys.stderr)
+        print(report.headline, file=sys.stderr)
 
 
 def _print_tables(report: AuditReport) -> None:

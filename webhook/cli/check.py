@@ -47,7 +47,7 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
     ]
     evaluator = Evaluator(policy, open_lookup(policy))
     results = evaluator.evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
-    messages = Messages(policy)
+    messages = evaluator.messages
     if output == "json":
         print_json([_row(item, messages) for item in results])
     else:

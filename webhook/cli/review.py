@@ -77,8 +77,9 @@ def command(
     policy = load_policy(config)
     read = list(read_manifests(files))
     manifests = [item for item in read if isinstance(item, Manifest)]
-    messages = Messages(policy)
-    reviewed = review(manifests, Evaluator(policy, open_lookup(policy)), namespace)
+    evaluator = Evaluator(policy, open_lookup(policy))
+    messages = evaluator.messages
+    reviewed = review(manifests, evaluator, namespace)
     if output == "json":
         print_json([_row(item, messages) for item in reviewed])
     elif output == "sarif":
