@@ -18,7 +18,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.virtual import VirtualTime
+from tests.simulation.virtual import VirtualTime, virtual_time
 from tests.support.builders import HOST, pod, policy, registry, request
 from tests.support.fakes import FakeCredential, RecorderSpy
 from webhook.admission.decision import Decision
@@ -190,12 +189,8 @@ class SwrEnvironment:
 @contextmanager
 def world(limits: Limits) -> Iterator[SwrEnvironment]:
     """Return a replica on virtual time."""
-    before = random.getstate()
-    with pytest.MonkeyPatch.context() as patch:
-        clock = VirtualTime()
-        clock.install(patch, seed=5)
+    with virtual_time(seed=5) as clock:
         yield SwrEnvironment(clock, limits)
-    random.setstate(before)
 
 
 def new_names(count: int, organization: str = "shop") -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.simulation.virtual import VirtualTime
+from tests.simulation.virtual import VirtualTime, virtual_time
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.deadlines import Deadline
@@ -22,13 +21,10 @@ from webhook.trust.settings import CacheSettings, LookupSettings
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+def clock() -> Iterator[VirtualTime]:
     """Return a virtual clock for all lookups and waits."""
-    before = random.getstate()
-    clock = VirtualTime()
-    clock.install(monkeypatch, seed=3)
-    yield clock
-    random.setstate(before)
+    with virtual_time(seed=3) as clock:
+        yield clock
 
 
 class Quick:

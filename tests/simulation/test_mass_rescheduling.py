@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.virtual import START, VirtualTime
+from tests.simulation.virtual import START, VirtualTime, virtual_time
 from tests.support.builders import HOST, pod, policy, request
 from tests.support.fakes import RecorderSpy
 from webhook.admission.validator import Validator
@@ -87,13 +87,10 @@ class RetryingPods:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualTime]:
+def clock() -> Iterator[VirtualTime]:
     """Return a virtual clock for all lookups and waits."""
-    before = random.getstate()
-    clock = VirtualTime()
-    clock.install(monkeypatch, seed=7)
-    yield clock
-    random.setstate(before)
+    with virtual_time(seed=7) as clock:
+        yield clock
 
 
 @pytest.mark.slow

@@ -5,13 +5,12 @@ The product's own code on virtual time (``virtual.py``); SWR takes 100 ms for ea
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.simulation.virtual import START, VirtualTime
+from tests.simulation.virtual import START, VirtualTime, virtual_time
 from tests.support.builders import registry
 from tests.support.fakes import RecorderSpy
 from webhook.deadlines import Deadline
@@ -93,13 +92,10 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """Return a replica on virtual time."""
-    before = random.getstate()
-    clock = VirtualTime()
-    clock.install(monkeypatch, seed=11)
-    yield Cluster(clock)
-    random.setstate(before)
+    with virtual_time(seed=11) as clock:
+        yield Cluster(clock)
 
 
 def test_flood_of_one_namespace_leaves_others_their_share(cluster: Cluster) -> None:

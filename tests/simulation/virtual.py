@@ -12,7 +12,8 @@ import heapq
 import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from greenlet import getcurrent, greenlet
@@ -160,3 +161,16 @@ class VirtualEvent:
         waiting = self._waiting.pop(ticket, None)
         if waiting is not None:
             waiting.switch()
+
+
+@contextmanager
+def virtual_time(seed: int) -> Iterator[VirtualTime]:
+    """Yield a virtual clock that all lookups and waits use; random numbers are those of ``seed``."""
+    before = random.getstate()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            clock = VirtualTime()
+            clock.install(patch, seed=seed)
+            yield clock
+    finally:
+        random.setstate(before)
