@@ -114,9 +114,8 @@ def test_endless_response_is_aborted_at_deadline(
 ) -> None:
     """It is aborted and denied, and another image is not delayed (T38, T40)."""
     emulator.break_with(kind, match="/web/", **values)
-    timeout = (
-        1.5 if reason == "timeout" else 15.0
-    )  # a call that fails by itself must do so on a busy machine, too
+    # A call that fails by itself must do so on a busy machine, too.
+    timeout = 1.5 if reason == "timeout" else 15.0
     gate = wire_stack(
         emulator.url,
         tmp_path,

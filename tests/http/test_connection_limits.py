@@ -137,9 +137,8 @@ def test_body_waiting_for_budget_is_not_evicted(emulator: Emulator, tmp_path: Pa
         assert wait_until(lambda: server.metric(held) > full - READ_AT_ONCE)
         for _ in range(PLACES):
             opened.callback(connect(server).close)
-            assert (
-                server.get("/healthz")[0] == 200
-            )  # one after the other, so that each is accepted before the next
+            # One after the other, so that each is accepted before the next.
+            assert server.get("/healthz")[0] == 200
         caller.join()
         assert server.metric("swr_trust_connections_cut_total", stage="full") > 0
     assert [(answer["uid"], answer["status"]["code"]) for answer in answers] == [(UID, 429)]

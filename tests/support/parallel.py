@@ -227,9 +227,8 @@ class Run:
                     self._problems.append(f"worker {name} does not end, threads: {self._ending[name][1]}")
                     _end_group(process)
                 elif time.monotonic() - self._heard[name] > _MAX_SILENCE:
-                    process.send_signal(
-                        signal.SIGABRT
-                    )  # Python's faulthandler writes all stacks into the log
+                    # Python's faulthandler writes all stacks into the log.
+                    process.send_signal(signal.SIGABRT)
 
     def stop(self) -> None:
         """Interrupt all workers, and kill those that do not end."""

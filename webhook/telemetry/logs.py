@@ -194,9 +194,8 @@ def configure_logging(style: Format | None, level: str, stream: Stream | None = 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("urllib3").setLevel(
-        logging.ERROR
-    )  # it warns of each broken connection, which metrics count
+    # It warns of each broken connection, which metrics count.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     return Logging(lines, repeats)
 
 

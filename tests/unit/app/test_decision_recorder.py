@@ -301,9 +301,8 @@ def test_decision_line_does_not_contain_secrets() -> None:
 def test_internal_error_is_logged_at_error_level() -> None:
     """An operator who searches for errors finds it, with its uid."""
     broken = policy()
-    object.__setattr__(
-        broken, "_index", None
-    )  # an invalid policy, so that every decision raises an exception
+    # An invalid policy, so that every decision raises an exception.
+    object.__setattr__(broken, "_index", None)
     recorded = Recorded(broken)
     recorded.decide(request(pod(f"{HOST}/shop/web:1")))
     [seen] = recorded.lines
