@@ -183,7 +183,7 @@ SENTENCES = [
     (
         "not logged in",
         f"{HOST}/shop/key:1",
-        "SWR does not accept the cluster's credential, so trust is not known",
+        "the SWR credential is missing or not accepted, so trust is not known",
         "Contact your cluster administrators.",
     ),
     (
@@ -580,7 +580,7 @@ WHOLE: dict[str, tuple[str, str]] = {
     ),
     "unknown/unauthorized": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not accept the cluster\'s credential, so trust is not known. Contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 不接受本集群的凭证，因此无法得知该镜像是否可信。请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 凭证缺失或未被接受，因此无法得知该镜像是否可信。请联系集群管理员。',
     ),
     "unknown/forbidden": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this cluster may not read the image in SWR; it may belong to another account. Use an image of your own account, or contact your cluster administrators.',
