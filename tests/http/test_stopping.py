@@ -125,6 +125,21 @@ def test_sigint_stops_at_once_without_traceback(server: ServerProcess) -> None:
     assert server.log_lines()[-1]["message"] == "stopped"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+def test_repeated_stop_signal_is_not_reported_as_crash(server: ServerProcess, number: signal.Signals) -> None:
+    """A signal during the exit of the interpreter killed the worker: ``Worker was sent SIGQUIT!``."""
+    assert server.process is not None
+    arbiter = server.process.pid
+    [worker] = Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text(encoding="ascii").split()
+    os.kill(arbiter, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        while server.process.poll() is None:
+            os.kill(int(worker), number)
+            time.sleep(0.001)
+    assert server.process.wait(10) == 0
+    assert server.log_lines()[-1]["message"] == "stopped"
+
+
 def test_stuck_clients_do_not_delay_shutdown(server: ServerProcess) -> None:
     """Half a request has four seconds to complete; a silent connection has one and a half."""
     stuck = [handshake(server) for _ in range(20)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import signal
 import socket
 import ssl
 import time
@@ -123,6 +124,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             gevent.sleep(TICK)
         self._finish(servers)
         self.service.stop()
+        # Python restores the default action of handled signals while it exits. Another stop signal would then
+        # kill the process, and the arbiter would report a crash.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
     def _finish(self, servers: list[StreamServer]) -> None:
         # Answers that are not written yet announce that the connection closes. Otherwise a client could send
