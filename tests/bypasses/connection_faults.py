@@ -1,10 +1,10 @@
-"""The mistakes behind the faults of connections: eviction, and limits for each (see ``faults.py``)."""
+"""The mistakes behind the faults of connections: eviction, and limits for each."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.defences import mistake
+from tests.bypasses.mistakes import mistake
 
 WORKER: Final = "webhook/server/worker.py"
 CONNECTIONS: Final = "webhook/server/connections.py"

@@ -1,16 +1,19 @@
-"""Mistakes behind the faults of reading and evaluating reviews that testers found (see ``faults.py``)."""
+"""The mistakes behind faults in reading and evaluating reviews."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.defences import EXTRACTION, REVIEW, T_EXTRACTION, mistake
+from tests.bypasses.mistakes import mistake
 
+EXTRACTION: Final = "webhook/admission/extraction.py"
+REVIEW: Final = "webhook/admission/review.py"
 REQUEST: Final = "webhook/admission/request.py"
 
 DEADLINES: Final = "webhook/deadlines.py"
 PROCESS: Final = "webhook/app/webhook_process.py"
 
+T_EXTRACTION: Final = "tests/unit/admission/test_extraction.py"
 T_BEGINNING: Final = (
     "tests/unit/admission/test_review.py::test_beginning_of_review_is_scanned_once_up_to_limit"
 )

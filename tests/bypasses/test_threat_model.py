@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bypasses.defences import MISTAKES, Mistake
-from tests.bypasses.faults import FAULTS
+from tests.bypasses.catalogue import MISTAKES
+from tests.bypasses.mistakes import Mistake
 
 ROOT = Path(__file__).parents[2]
-ALL = (*MISTAKES, *FAULTS)
 BYPASSES = [f"T{number:02}" for number in [*range(1, 47), 50, 52, 53, 54, 55]]
 BROKEN = ["A1", *(f"B{number}" for number in range(1, 10)), "C1", "C2", "C3", "A4"]
 """Faults that an attacker could use; the others are in ``docs/resilience.md`` (``test_faults.py``)."""
@@ -61,12 +60,12 @@ def test_module_and_tests_of_row_exist(case: str) -> None:
 def test_every_case_has_mistake_caught_by_test(case: str) -> None:
     """The row names the test that detects it."""
     tests = {f"{path}::{name}" for path, name in read_rows()[case][1]}
-    seeing = {item.test for item in ALL if case in item.cases}
+    seeing = {item.test for item in MISTAKES if case in item.cases}
     assert seeing or case in ADVICE
     assert seeing <= tests
 
 
-@pytest.mark.parametrize("item", ALL, ids=[item.mistake for item in ALL])
+@pytest.mark.parametrize("item", MISTAKES, ids=[item.mistake for item in MISTAKES])
 def test_every_mistake_applies_to_source(item: Mistake) -> None:
     """``make defences`` applies the edit, so the source that it replaces must occur exactly once."""
     for edit in item.edits:

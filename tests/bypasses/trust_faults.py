@@ -1,11 +1,13 @@
-"""Mistakes by which the author of a Pod turns a failure into an admission: B1 to B9 of ``faults.py``."""
+"""Mistakes by which the author of a Pod turns a failure into an admission: faults B1 to B9."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.defences import CLIENT, LOOKUP, T_CLIENT, mistake
+from tests.bypasses.mistakes import mistake
 
+CLIENT: Final = "webhook/swr/client.py"
+LOOKUP: Final = "webhook/trust/lookup.py"
 CALLS: Final = "webhook/swr/calls.py"
 ERRORS: Final = "webhook/errors.py"
 FALLBACK: Final = "webhook/swr/fallback.py"
@@ -17,6 +19,7 @@ TRANSPORT: Final = "webhook/swr/transport.py"
 RESERVATION: Final = "webhook/trust/reservation.py"
 
 T_AUTHOR: Final = "tests/simulation/test_author.py"
+T_CLIENT: Final = "tests/unit/swr/test_client.py"
 T_CREDENTIALS: Final = "tests/unit/swr/test_credentials.py"
 T_EVALUATOR: Final = "tests/unit/admission/test_evaluator.py"
 T_FALLBACK: Final = "tests/unit/swr/test_fallback.py"
