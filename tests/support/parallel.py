@@ -329,8 +329,8 @@ def _rule(title: str, character: str = "=") -> None:
 
 
 def _processes() -> int:
-    """One more than there are processors, because most tests wait for something; five at most."""
-    return min(len(os.sched_getaffinity(0)) + 1, 5)
+    """Two more than there are processors, because most tests wait for something; six at most."""
+    return min(len(os.sched_getaffinity(0)) + 2, 6)
 
 
 class _Terminated(BaseException):
