@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from webhook.deadlines import Deadline, spawn
 from webhook.errors import RegistryUnavailable
 from webhook.policy.findings import Mode
 from webhook.registries import RegistryTable
-from webhook.trust.lookup import LookupRequest
+from webhook.trust.lookup import LookupRequest, LookupResult
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
 
@@ -135,7 +137,7 @@ def test_concurrent_requests_get_own_results() -> None:
             record.digest if record is not None else None,
         )
 
-    run_concurrently([lambda n=n: look_up(n) for n in range(200)])
+    run_concurrently([functools.partial(look_up, n) for n in range(200)])
     assert answers == {n: (f"{HOST}/shop/web:{n}", bool(n % 2), f"sha256:{n:064x}") for n in range(200)}
 
 
@@ -178,7 +180,9 @@ def test_parse_and_match_caches_are_bounded() -> None:
     evaluator = whole.validator._evaluator
     assert evaluator is not None
     assert evaluator._parse_cached.cache_info().currsize <= 4096
-    assert evaluator.policy._match.cache_info().currsize <= 4096
+    matches = evaluator.policy._match
+    assert isinstance(matches, functools._lru_cache_wrapper)
+    assert matches.cache_info().currsize <= 4096
 
 
 class BarrierSource:
@@ -232,7 +236,7 @@ def test_missing_lookup_result_denies() -> None:
     """Each lookup has its own result or the request is denied (T43)."""
 
     class Short:
-        def look_up(self, questions: list[LookupRequest], deadline: Deadline) -> list[Any]:
+        def look_up(self, requests: Sequence[LookupRequest], deadline: Deadline) -> list[LookupResult]:
             return []
 
     current = policy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.support.fakes import FakeApi
+from tests.support.fake_api import FakeApi
 from webhook.cluster.client import CONFLICT, KubernetesApi, connect
 from webhook.errors import ClusterError
 

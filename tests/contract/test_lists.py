@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,9 @@ SELECTOR = {"labelSelector": "of=the-contract"}
 @pytest.fixture(params=["memory", "API server"])
 def api(request: pytest.FixtureRequest) -> Iterator[ReadApi]:
     """Return an API server with five objects, in memory or a real one."""
-    objs = [{"metadata": {"name": name, "labels": {"of": "the-contract"}}} for name in NAMES]
+    objs: list[dict[str, Any]] = [
+        {"metadata": {"name": name, "labels": {"of": "the-contract"}}} for name in NAMES
+    ]
     if request.param == "memory":
         lists = FakeLists({PATH: objs}, size=100)
         lists.objects = {f"{PATH}/{obj['metadata']['name']}": obj for obj in objs}

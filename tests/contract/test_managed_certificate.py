@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.controlplane import ControlPlane
-from tests.support.fakes import FakeApi, FakeClock, RecorderSpy
+from tests.support.fake_api import FakeApi
+from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.cluster.ca import LEAF, issue, read_material, renew
 from webhook.cluster.certificates import CONFIGURATIONS, ManagedCertificate, ManagedCertificateOptions
 from webhook.cluster.client import KubernetesApi, connect
@@ -130,7 +131,7 @@ def _delete(replicas: Replicas) -> None:
     if isinstance(replicas.api, FakeApi):
         del replicas.api.objects[f"{SECRET_PATH}/{replicas.options.secret}"]
     else:
-        replicas.api._call("DELETE", f"{SECRET_PATH}/{replicas.options.secret}")  # type: ignore[attr-defined]
+        replicas.api.delete(f"{SECRET_PATH}/{replicas.options.secret}")
 
 
 def _empty(replicas: Replicas) -> None:

@@ -52,8 +52,11 @@ ANSWERS: dict[type[TrustLookupError], tuple[int, str]] = {
 class SwrEnvironment(Protocol):
     """A source, and the control of the SWR behind it."""
 
-    source: TrustSource
     registry: Registry
+
+    @property
+    def source(self) -> TrustSource:
+        """The source of trust."""
 
     def fail_with(self, failure: TrustLookupError) -> None:
         """Let every lookup from now on fail in this way."""

@@ -73,6 +73,7 @@ class HealthySwr:
         self._calls: Counter[int] = Counter()
         self.trusted = {LOST, KEPT}
         self.is_down = False
+        self.ca_file_problem = ""
         self._losing = False
         self._lost_at = -math.inf
 
@@ -152,7 +153,7 @@ class SwrEnvironment:
         self.lost_at = math.inf
         self.decisions: list[tuple[float, tuple[str, ...], Decision]] = []
 
-    def _open_transport(self, **_: Any) -> HealthySwr:
+    def _open_transport(self, *, ca_file: str | None, proxy: str | None) -> HealthySwr:
         return self.swr
 
     def create(self, *images: str, namespace: str = "shop", timeout: int = 10) -> None:

@@ -8,7 +8,6 @@ import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace as Ns
 
 import pytest
 
@@ -18,10 +17,10 @@ from tests.unit.audit.builders import audit, running
 from webhook.audit.chinese import HEADINGS, remarks
 from webhook.audit.evidence import EvidenceReader
 from webhook.audit.pages import render_audit, render_evidence
-from webhook.audit.pods import PodPage
-from webhook.audit.report import AuditReport
+from webhook.audit.pods import PodPage, Workload
+from webhook.audit.report import AuditReport, DriftRow, ExpiringExemptionRow
 from webhook.audit.tables import COLUMNS, audit_as_csv, audit_as_data, write_csv
-from webhook.policy.findings import Mode
+from webhook.policy.findings import Finding, Mode
 
 HOSTILE = "nginx.example.com/<script>alert(1)</script>\"'&"
 VOID = {"meta", "link", "br", "rect"}
@@ -201,11 +200,13 @@ def test_audit_page_is_completely_in_chinese() -> None:
 
 def test_chinese_remarks_correspond_to_english_ones() -> None:
     """Fault E11: one for each, in the same order."""
-    row = Ns(pods=3)
+    workload, ends = Workload("Deployment", "web"), dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
+    drift = DriftRow("shop", workload, "web:1", DIGEST, OTHER_DIGEST, Finding.UNTRUSTED, "web-1", pods=3)
+    ending = ExpiringExemptionRow("shop", workload, "web:1", "e", ends, Finding.UNTRUSTED, "why", pods=3)
     report = AuditReport(
         dt.datetime(2026, 11, 1, tzinfo=dt.UTC), "v1", Mode.WARN, pods=9, static=1, excluded=2, refused=3,
         unknown=1, omitted=4, excluded_namespaces=("kube-system", "ops"), never_trusted=[("swr", 5)],
-        failures=[("timeout", 6)], gaps=["gap"], notes=["note"], drift=[row], endings=[row],
+        failures=[("timeout", 6)], gaps=["gap"], notes=["note"], drift=[drift], endings=[ending],
     )  # fmt: skip
     assert len(remarks(report)) == len(report.remarks) == 11
     for ours, theirs in zip(remarks(report), report.remarks, strict=True):

@@ -20,7 +20,7 @@ class FakeLists:
         self.calls: list[str] = []
         self.queries: list[dict[str, str]] = []
         self.failures: dict[int, ClusterError] = {}
-        self.before: Callable[[str], None] = lambda _path: None
+        self.before: Callable[[str], object] = lambda _path: None
         self._size = size
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tests.support.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, re
 from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.validator import Validator
+from webhook.cluster.client import JSON_PATCH, KubernetesApi
 from webhook.cluster.event_recorder import (
     MAX_NOTE,
     MAX_PENDING,
@@ -40,7 +41,7 @@ OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 
 
-class FakeEventApi:
+class FakeEventApi(KubernetesApi):
     """Keeps the written objects; ``error`` is raised instead."""
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class FakeEventApi:
         self.created.append((path, obj))
         return dict(obj)
 
-    def patch(self, path: str, change: Any, content_type: str = "") -> dict[str, Any]:
+    def patch(self, path: str, change: Any, content_type: str = JSON_PATCH) -> dict[str, Any]:
         error = self.error or self.patch_error
         if error is not None:
             raise error

@@ -139,7 +139,7 @@ def test_replica_sets_are_listed_once_per_namespace() -> None:
 
 def test_workload_is_guessed_without_permission_to_list_replica_sets() -> None:
     """By the hash that the Deployment's controller writes into label and name; this is reported once."""
-    labels = {"labels": {"pod-template-hash": "5d4f"}}
+    labels: dict[str, Any] = {"labels": {"pod-template-hash": "5d4f"}}
     api = FakeLists({PODS: [pod("p", **owned_by("ReplicaSet", "web-5d4f"), **labels)]})
     api.failures[2] = ClusterError(403, "forbidden")
     pages = read(api)
@@ -244,7 +244,7 @@ def test_endless_list_call_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(webhook.cluster.client, "CALL_SECONDS", 0.02)
     api = FakeLists({})
-    api.before = lambda _path: release.wait(30) and None
+    api.before = lambda _path: release.wait(30)
     (gap,) = gaps(read(api))
     release.set()
     assert gap.startswith(

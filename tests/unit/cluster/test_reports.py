@@ -14,6 +14,7 @@ from tests.support.fakes import RecorderSpy
 from tests.unit.audit.builders import FACTS, audit, running
 from webhook.audit.pods import PodPage, Workload
 from webhook.audit.report import AuditReport
+from webhook.cluster.client import KubernetesApi
 from webhook.cluster.reports import MAX_BYTES, MAX_RESULTS, SELECTOR, PolicyReports
 from webhook.errors import ClusterError, RegistryUnavailable
 
@@ -23,7 +24,7 @@ ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/audit"
 GAP = PodPage(gaps=("the API server went away",))
 
 
-class Reports:
+class Reports(KubernetesApi):
     """A fake API server with reports; ``errors`` maps a method and a part of a path to an exception."""
 
     def __init__(self, *served: str) -> None:
@@ -32,14 +33,14 @@ class Reports:
         self.calls: list[str] = []
         self.errors: dict[tuple[str, str], ClusterError] = {}
 
-    def _call(self, method: str, path: str) -> None:
+    def _record(self, method: str, path: str) -> None:
         self.calls.append(f"{method} {path}")
         for (verb, part), error in self.errors.items():
             if verb == method and part in path:
                 raise error
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        self._call("GET", path)
+        self._record("GET", path)
         if path in self.served:
             return {"resources": [{"name": PLURALS[path]}]}
         if path == ROLE:
@@ -47,7 +48,7 @@ class Reports:
         raise ClusterError(404, "not found")
 
     def list_metadata(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        self._call("LIST", path)
+        self._record("LIST", path)
         assert query["labelSelector"] == SELECTOR
         version = path.rpartition("/")[0]
         items = [{"metadata": obj["metadata"]} for at, obj in self.kept.items() if at.startswith(version)]
@@ -56,13 +57,13 @@ class Reports:
         return {"items": items[start : start + 2], "metadata": {"continue": str(start + 2)} if rest else {}}
 
     def apply(self, path: str, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        self._call("APPLY", path)
+        self._record("APPLY", path)
         assert manager == "swr-trust-audit"
         self.kept[path] = dict(obj)
         return {}
 
     def delete(self, path: str) -> dict[str, Any]:
-        self._call("DELETE", path)
+        self._record("DELETE", path)
         del self.kept[path]
         return {}
 

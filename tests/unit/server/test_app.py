@@ -304,15 +304,17 @@ def _crash(_: AdmissionRequest) -> Decision:
     raise RuntimeError("swr-secret-token")
 
 
+def _return_unwritable(_: AdmissionRequest) -> Decision:
+    wrong = {"image": object()}
+    return Decision.allow(TargetKind.POD, annotations=wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
 @pytest.mark.parametrize(
     "decide",
     [
         pytest.param(_crash, id="the validator raises"),
         pytest.param(lambda _: None, id="the validator returns nothing"),
-        pytest.param(
-            lambda _: Decision.allow(TargetKind.POD, annotations={"image": object()}),  # type: ignore[dict-item]
-            id="the answer cannot be written",
-        ),
+        pytest.param(_return_unwritable, id="the answer cannot be written"),
     ],
 )
 def test_internal_error_is_denied_with_uid(decide: Callable[[AdmissionRequest], Decision]) -> None:
@@ -412,6 +414,11 @@ def test_applications_do_not_share_metrics() -> None:
     assert second.registry.get_sample_value(name, labels) is None
 
 
+def start(status: str, headers: list[tuple[str, str]], error: object = None, /) -> Callable[[bytes], object]:
+    """Implement ``StartResponse`` without a response."""
+    return lambda _: None
+
+
 def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[str, Any]:
     """Return the response to a body that the worker passes on."""
     environ = {
@@ -422,7 +429,7 @@ def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[
         "wsgi.input": body,
     }
     reviews = Reviews(lambda *_: (), decider, OPEN, Metrics("test"), LargeWork())
-    (answer,) = reviews(environ, lambda *_: None)
+    (answer,) = reviews(environ, start)
     response: dict[str, Any] = json.loads(answer)["response"]
     return response
 
@@ -474,7 +481,5 @@ def test_large_body_that_waits_too_long_is_denied_with_uid() -> None:
         "wsgi.input": body,
     }
     with work.piece(Deadline.after(10)):
-        (answer,) = Reviews(lambda *_: (), FakeValidator(), OPEN, Metrics("test"), work)(
-            environ, lambda *_: None
-        )
+        (answer,) = Reviews(lambda *_: (), FakeValidator(), OPEN, Metrics("test"), work)(environ, start)
     assert json.loads(answer)["response"]["status"]["code"] == 429

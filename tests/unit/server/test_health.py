@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from tests.support.builders import HOST, NOW, policy, registry
+from tests.support.fakes import FakeCertificate
 from webhook.errors import Problem
 from webhook.policy.model import Policy
+from webhook.policy.reloading import PolicyFile
 from webhook.registries import Registry, RegistryTable
 from webhook.server.health import Health, RegistryStatus, Report
 
@@ -17,16 +20,9 @@ DAY = 86400.0
 
 
 @dataclass
-class FakeCertificate:
-    not_after: float = NOW + 30 * DAY
-    problem: str = ""
-    requires_client: bool = False
-
-
-@dataclass
-class FakePolicyFile:
+class FakePolicyFile(PolicyFile):
     current: Policy = field(default_factory=policy)
-    problems: tuple[Problem, ...] = ()
+    problems: Sequence[Problem] = ()
 
 
 @dataclass
@@ -45,8 +41,9 @@ def report(
     certificate: FakeCertificate | None = None, file: FakePolicyFile | None = None, **status: Any
 ) -> Report:
     """Return the report of fakes; ``status`` is that of every registry."""
-    parts: Any = (certificate or FakeCertificate(), file or FakePolicyFile())
-    return Health(*parts, FakeTrust(RegistryStatus(**status)), clock=lambda: NOW).ready(verbose=True)
+    trust = FakeTrust(RegistryStatus(**status))
+    health = Health(certificate or FakeCertificate(), file or FakePolicyFile(), trust, clock=lambda: NOW)
+    return health.ready(verbose=True)
 
 
 def test_healthy_replica_is_ready() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from flask import Flask
 from gevent.pool import Pool
 
+from tests.support.fakes import FakeCertificate
 from webhook.server.connections import Connection
 from webhook.server.eviction import EvictionQueue
+from webhook.server.gunicorn_server import Service
+from webhook.server.scheduler import FairScheduler
 from webhook.server.worker import Worker
+from webhook.telemetry.metrics import Metrics
 
 PLACES = 100
 
@@ -27,23 +32,19 @@ class NewConnection:
         self.aborted = True
 
 
-@dataclass(slots=True)
-class Counter:
-    """Counts the aborted connections."""
-
-    cut: list[str] = field(default_factory=list)
-
-    def connection_aborted(self, stage: str) -> None:
-        """Take note."""
-        self.cut.append(stage)
-
-
 @pytest.fixture
 def worker() -> Worker:
     """Return a worker with a hundred free connections."""
     made: Worker = Worker.__new__(Worker)
     made.worker_connections = PLACES
-    made.service = SimpleNamespace(metrics=Counter())
+    made.service = Service(
+        app=Flask("none"),
+        certificate=FakeCertificate(),
+        scheduler=FairScheduler(),
+        metrics=Metrics("test"),
+        start=lambda: None,
+        stop=lambda: None,
+    )
     made._served, made._pool = set(), []
     made._waiting, made._pending_handshakes = EvictionQueue(), EvictionQueue()
     return made

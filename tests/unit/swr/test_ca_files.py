@@ -12,6 +12,7 @@ from tests.support.private_cas import HttpsServer, Site
 from tests.support.tls_proxy import TlsProxy
 from webhook.deadlines import Deadline
 from webhook.errors import RegistryUnavailable
+from webhook.recorder import Recorder
 from webhook.swr.http import HttpRequest
 from webhook.swr.transport import PooledTransport
 
@@ -19,7 +20,7 @@ OLD, NEW = Site.of(), Site.of()
 NOT_TRUSTED = "its certificate is not trusted: unable to get local issuer certificate"
 
 
-class RecorderSpy:
+class RecorderSpy(Recorder):
     """Records the loads and rejections of CA files."""
 
     def __init__(self) -> None:

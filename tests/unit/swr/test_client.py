@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -364,6 +365,7 @@ class Organizations:
     def __init__(self, **answers: HttpResponse | TrustLookupError) -> None:
         self.answers: dict[str, HttpResponse | TrustLookupError] = answers
         self.asked: list[str] = []
+        self.ca_file_problem = ""
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         organization = re.sub(f"{PROBE}-.*", PROBE, request.path.split("/")[4])
@@ -378,8 +380,8 @@ class Organizations:
 
 
 def guarded(
-    organizations: frozenset[str] = frozenset(), **answers: HttpResponse | TrustLookupError
-) -> tuple[Any, Organizations]:
+    organizations: frozenset[str] = frozenset(), /, **answers: HttpResponse | TrustLookupError
+) -> tuple[Callable[[str], str], Organizations]:
     """Return a lookup of an organization's image with a real credential, and the list of called
     organizations.
     """
@@ -492,7 +494,7 @@ def test_unlisted_401_in_policy_organization_is_not_registry_fault() -> None:
     assert transport.asked == ["mine", "mine2"]
 
 
-def test_401_about_one_repository_of_only_organization_is_forbidden() -> None:
+def test_401_about_one_repository_of_only_organization_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault B6: there is no other organization for a comparison, and this one is called again."""
     transport = Organizations(shop=FOREIGN)
     credential = FakeCredential()
@@ -502,7 +504,7 @@ def test_401_about_one_repository_of_only_organization_is_forbidden() -> None:
         transport.asked.append(re.sub(f"{PROBE}-[0-9a-f]*", PROBE, request.path.rpartition("/repos/")[2]))
         return FOREIGN if "/private/" in request.path else MISSING
 
-    transport.send = answer  # type: ignore[method-assign]
+    monkeypatch.setattr(transport, "send", answer)
     for _ in range(2):
         with pytest.raises(Forbidden) as caught:
             asked.show_tag(TrustQuery(registry(), "shop", "private", tag="1.0"), SOON, free)

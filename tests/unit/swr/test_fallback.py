@@ -60,6 +60,7 @@ class Region:
     control: Reply = UNPUBLISHED
     list_control: Reply = NO_ORGANIZATION
     sent: list[HttpRequest] = field(default_factory=list)
+    ca_file_problem: str = ""
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         self.sent.append(request)

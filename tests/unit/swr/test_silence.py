@@ -141,7 +141,7 @@ def test_single_lost_control_request_is_not_outage(
 
 
 def test_two_calls_of_one_control_request_are_one_sample(
-    clock: VirtualTime, hang: Callable[[Deadline], None]
+    monkeypatch: pytest.MonkeyPatch, clock: VirtualTime, hang: Callable[[Deadline], None]
 ) -> None:
     """Fault B4: if the registry does not offer the first call, both together are one sample."""
     endpoint = Endpoint(clock, hang)
@@ -154,7 +154,7 @@ def test_two_calls_of_one_control_request_are_one_sample(
         record_sent()
         hang(deadline)
 
-    endpoint.ask = ask  # type: ignore[method-assign]
+    monkeypatch.setattr(endpoint, "ask", ask)
     assert endpoint.run(endpoint.call) == [NOT_KNOWN]
 
 
