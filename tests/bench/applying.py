@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def measure_applying(
             namespace = f"jobs-{jobs}"
             cluster.make_namespace(namespace)
             cluster.register_webhook(server.url, certificate.ca, [namespace], rules=WATCHED)
-            cluster.wait_for("the webhook to be called", lambda name=namespace: _is_called(cluster, name))
+            cluster.wait_for("the webhook to be called", partial(_is_called, cluster, namespace))
             refused = _refused(server)
             started = time.monotonic()
             failed = _apply(cluster, assets, home, _write(emulator, home, namespace, jobs))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,10 @@ def test_log_names_a_right_that_is_missing(cluster: ControlPlane, prepare: Prepa
     installation = prepare("rights-missing")
     installation.install()
     with Replica(installation, tmp_path) as replica:
+
+        def is_logged(complaint: str) -> bool:
+            return complaint in decoded(replica.logs())
+
         wait_until_called(cluster)
         for right in (
             ("ClusterRole", NAME, 0, "get"),
@@ -123,7 +128,7 @@ def test_log_names_a_right_that_is_missing(cluster: ControlPlane, prepare: Prepa
             'cannot get resource "validatingwebhookconfigurations" in API group "admissionregistration.k8s.io"',
             'cannot create resource "events" in API group "events.k8s.io"',
         ):
-            cluster.wait_for(complaint, lambda complaint=complaint: complaint in decoded(replica.logs()))
+            cluster.wait_for(complaint, partial(is_logged, complaint))
         assert REFUSED in run(cluster, "rights-missing", UNTRUSTED)
         replica.stop()
     assert 'cannot get resource "secrets"' in decoded(replica.logs())

@@ -28,17 +28,21 @@ EACH_RIGHT = sorted(
 
 def install(cluster: ControlPlane, *plurals: str) -> None:
     """Serve exactly these APIs of policy reports. A change takes seconds."""
+
+    def is_removed(definition: dict[str, Any]) -> bool:
+        return not cluster.serves(definition)
+
     for name, file in POLICY_REPORTS.items():
         text = (CRDS / f"{file}.yaml").read_text(encoding="utf-8")
-        is_served = partial(cluster.serves, yaml.safe_load(text))
-        if (name in plurals) == is_served():
+        definition = yaml.safe_load(text)
+        if (name in plurals) == cluster.serves(definition):
             continue
         if name in plurals:
             cluster.kubectl("apply", "-f", "-", stdin=text)
-            cluster.wait_for("the API", is_served)
+            cluster.wait_for("the API", partial(cluster.serves, definition))
         else:
             cluster.kubectl("delete", "crd", name)
-            cluster.wait_for("the API to go", lambda is_served=is_served: not is_served())
+            cluster.wait_for("the API to go", partial(is_removed, definition))
 
 
 def may(cluster: ControlPlane, group: str, resource: str, verb: str) -> bool:
@@ -77,13 +81,12 @@ def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     ]
     for obj in objs:
         control_plane.kubectl("create", "-f", "-", stdin=obj)
+
+    def has_pods(namespace: str, count: int) -> bool:
+        return len(control_plane.get("pods", "-n", namespace)["items"]) == count
+
     for namespace, count in ((NAMESPACE, 4), (OTHER, 2)):
-        control_plane.wait_for(
-            "the Pods",
-            lambda namespace=namespace, count=count: (
-                len(control_plane.get("pods", "-n", namespace)["items"]) == count
-            ),
-        )
+        control_plane.wait_for("the Pods", partial(has_pods, namespace, count))
     install(control_plane, OPEN, WG)
     yield control_plane
     install(control_plane, OPEN, WG)

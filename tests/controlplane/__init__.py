@@ -15,6 +15,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,7 +108,7 @@ class ControlPlane:
         self.wait_for("the default ServiceAccount", lambda: bool(self.read("/api/v1/namespaces/default")))
         for path in CRDS.glob("*.yaml"):
             definition = yaml.safe_load(path.read_text(encoding="utf-8"))
-            self.wait_for("the custom resources", lambda definition=definition: self.serves(definition))
+            self.wait_for("the custom resources", partial(self.serves, definition))
 
     def stop(self) -> None:
         """End all processes, the API server before its store."""

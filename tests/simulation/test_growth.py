@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,14 @@ def test_completed_lookups_leave_only_bounded_cache(clock: VirtualTime) -> None:
     source = Quick(clock)
     rate = LookupSettings(calls_per_second=1000)
     lookup = TrustLookup(source, settings, rate, RecorderSpy(), clock.time)
+
+    def look_up(question: LookupRequest) -> None:
+        lookup.look_up([question], Deadline.after(60))
+
     for index in range(3000):
         query = TrustQuery(registry(), "shop", f"web-{index}", "1")
         question = LookupRequest(query, None, f"team-{index}")
-        clock.spawn(lambda question=question: lookup.look_up([question], Deadline.after(60)))  # type: ignore[misc]
+        clock.spawn(partial(look_up, question))
     clock.run(60)
     (queue,) = lookup._queues.values()
     assert source.asked == 3000

@@ -18,6 +18,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -111,6 +112,6 @@ def test_1000_pods_are_admitted_within_five_minutes(
     crowd = RetryingPods(clock, source, REPLICAS)
     for index in range(PODS):
         images = [f"{HOST}/shop/web-{(index * each + part) % distinct}:1" for part in range(each)]
-        clock.spawn(lambda images=images: crowd.create(images))  # type: ignore[misc]
+        clock.spawn(partial(crowd.create, images))
     clock.run(LIMIT)
     assert len(crowd.admitted) == PODS

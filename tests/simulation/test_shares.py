@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -78,15 +79,15 @@ class Cluster:
                     self.clock.sleep(1.0)
 
         for number in range(reviews):
-            self.clock.spawn(lambda number=number: go_on(number))  # type: ignore[misc]
+            self.clock.spawn(partial(go_on, number))
 
-    def each(self, seconds: float, act: Callable[[int], None]) -> None:
+    def each(self, seconds: float, act: Callable[[int], object]) -> None:
         """Repeat a function beside all other work."""
 
         def go_on() -> None:
             for count in range(1_000_000):
                 self.clock.sleep(seconds)
-                self.clock.spawn(lambda count=count: act(count))  # type: ignore[misc]
+                self.clock.spawn(partial(act, count))
 
         self.clock.spawn(go_on)
 
@@ -146,8 +147,8 @@ def test_unresponsive_endpoint_does_not_delay_cached_answers(cluster: Cluster) -
     cluster.ask_now("quiet", "used")
     cluster.source.seconds = 1e9
     for index in range(1000):
-        cluster.clock.spawn(lambda index=index: cluster.look_up(f"team-{index}", "cold", other))  # type: ignore[misc]
-        cluster.clock.spawn(lambda index=index: cluster.look_up(f"team-{index}", "cold"))  # type: ignore[misc]
+        cluster.clock.spawn(partial(cluster.look_up, f"team-{index}", "cold", other))
+        cluster.clock.spawn(partial(cluster.look_up, f"team-{index}", "cold"))
     cluster.clock.run(1.0)
     took: list[float] = []
     for _ in range(10):
@@ -160,15 +161,21 @@ def test_reviews_waiting_for_unresponsive_endpoint_end_at_deadline(cluster: Clus
     """Every review is answered."""
     cluster.source.seconds = 1e9
     took: list[float] = []
+
+    def look_up(index: int) -> None:
+        took.append(cluster.look_up(f"team-{index}", "cold")[1])
+
     for index in range(1000):
-        cluster.clock.spawn(lambda index=index: took.append(cluster.look_up(f"team-{index}", "cold")[1]))  # type: ignore[misc]
+        cluster.clock.spawn(partial(look_up, index))
     cluster.clock.run(REVIEW + 0.001)
     assert len(took) == 1000
     assert max(took) <= REVIEW
 
 
 @pytest.mark.parametrize("trouble", ["flood", "throttled"])
-def test_accounts_at_one_endpoint_do_not_affect_each_other(cluster: Cluster, trouble: str) -> None:
+def test_accounts_at_one_endpoint_do_not_affect_each_other(
+    monkeypatch: pytest.MonkeyPatch, cluster: Cluster, trouble: str
+) -> None:
     """Two accounts share a host: each has its own rate limit and its own pauses."""
     other = registry(credentials=CredentialSettings("token", token_file="/etc/swr/other"))
     if trouble == "flood":
@@ -182,8 +189,8 @@ def test_accounts_at_one_endpoint_do_not_affect_each_other(cluster: Cluster, tro
             with call_limiter.call(deadline):
                 raise Throttled("429", retry_after=10.0, fault=Fault.REGISTRY)
 
-        cluster.source.fetch = refuse  # type: ignore[method-assign]
-        cluster.each(0.1, lambda count: cluster.look_up("noisy", f"cold-{count}") and None)
+        monkeypatch.setattr(cluster.source, "fetch", refuse)
+        cluster.each(0.1, lambda count: cluster.look_up("noisy", f"cold-{count}"))
     answers: list[tuple[LookupResult, float]] = []
     cluster.clock.run(10)
     cluster.each(0.5, lambda count: answers.append(cluster.look_up("quiet", f"new-{count}", other)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -64,7 +65,7 @@ class Loop:
         self.now += WORK
         self.done.append((name, self.scheduler.iterations))
 
-    def wake(self, crowd: list[Callable[[], None]]) -> list[gevent.Greenlet]:
+    def wake(self, crowd: Sequence[Callable[[], None]]) -> list[gevent.Greenlet]:
         """Wake all of these in one pass; those that share a socket, when it is readable."""
         near, far = socket.socketpair()
         sitting = [gevent.spawn(lambda do=do: (wait_read(far.fileno()), do())) for do in crowd]
@@ -92,7 +93,7 @@ def test_simultaneous_wakeups_are_spread_over_many_passes() -> None:
     """
 
     def main(loop: Loop) -> None:
-        crowd = [lambda number=number: loop.work(str(number)) for number in range(CROWD)]
+        crowd = [partial(loop.work, str(number)) for number in range(CROWD)]
         gevent.joinall(loop.wake(crowd))
 
     done = Loop().run(main)
@@ -115,7 +116,7 @@ def test_simultaneous_timeouts_of_large_work_are_spread_over_passes() -> None:
                 loop.done.append((str(number), loop.scheduler.iterations))
 
         with work.piece(Deadline.after(GUARD)):
-            crowd = [lambda number=number: time_out(number) for number in range(CROWD)]
+            crowd = [partial(time_out, number) for number in range(CROWD)]
             gevent.joinall(loop.wake(crowd))
 
     done = Loop().run(main)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_hanging_name_does_not_delay_other_names(names: Names) -> None:
         with pytest.raises(RegistryUnavailable):
             names.find(host)
 
-    threads = [spawn(lambda host=host: wait(host), "finds") for host in dead]  # type: ignore[misc]
+    threads = [spawn(partial(wait, host), "finds") for host in dead]
     while len(names.asked) < len(dead):
         time.sleep(0.001)
     assert names.find(seconds=2) == [GOOD]

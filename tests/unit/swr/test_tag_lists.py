@@ -49,7 +49,7 @@ class Reader:
         return TagList(float(self.count), {DIGEST: [ListedTag("1", DIGEST, trusted=True)]})
 
 
-def in_threads(work: Callable[[int], None], count: int) -> list[threading.Thread]:
+def in_threads(work: Callable[[int], object], count: int) -> list[threading.Thread]:
     """Start the work that many times."""
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
@@ -123,7 +123,7 @@ def test_wait_for_tag_list_ends_at_deadline_of_caller() -> None:
     """The read continues for the other callers."""
     lists, read = TagLists(), Reader()
     read.gate.clear()
-    (leader,) = in_threads(lambda number: lists.get(WEB, Deadline.after(10), read) and None, 1)
+    (leader,) = in_threads(lambda number: lists.get(WEB, Deadline.after(10), read), 1)
     assert read.began.acquire(timeout=5)
     with pytest.raises(LookupTimeout, match="the list of tags was not read in time"):
         lists.get(WEB, Deadline.after(0.02), read)
@@ -137,7 +137,7 @@ def test_concurrent_tag_list_reads_are_limited() -> None:
     lists, read = TagLists(), Reader()
     read.gate.clear()
     threads = in_threads(
-        lambda number: lists.get(("shop", f"r{number}"), Deadline.after(10), read) and None, MAX_AT_ONCE
+        lambda number: lists.get(("shop", f"r{number}"), Deadline.after(10), read), MAX_AT_ONCE
     )
     for _ in range(MAX_AT_ONCE):
         assert read.began.acquire(timeout=5)

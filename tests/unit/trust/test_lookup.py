@@ -64,6 +64,14 @@ class Asked:
         """Look up, with this much time."""
         return self.lookup.look_up(questions or (question(),), Deadline.after(seconds))
 
+    def start(self, *questions: LookupRequest) -> threading.Thread:
+        """Look up in a thread."""
+
+        def look_up() -> None:
+            self.look_up(*questions)
+
+        return spawn(look_up, "looks up")
+
     def one(self, image: str = IMAGE, **changes: Any) -> str:
         """Look up one image and return the result in two words."""
         return told(self.look_up(question(image, **changes))[0])
@@ -214,7 +222,7 @@ def test_queued_lookup_does_not_serve_stale_trust() -> None:
     asked.one()
     asked.clock.tick(61)
     gate = asked.hold()
-    flood = spawn(lambda: asked.look_up(question("shop/flood:1")), "flood")
+    flood = asked.start(question("shop/flood:1"))
     eventually(lambda: len(asked.source.asked) == 2)
     (answer,) = asked.look_up(seconds=0.05)
     assert isinstance(answer, Failed)
@@ -274,7 +282,8 @@ def test_answer_closes_breaker_even_if_lookup_fails() -> None:
     queue = asked.lookup._queues[registry().key]
     for _ in range(FAILURES_TO_OPEN):
         asked.look_up(question("shop/down:1"))
-    assert queue.breaker.state is BreakerState.OPEN
+    state_before = queue.breaker.state
+    assert state_before is BreakerState.OPEN
     queue.breaker._open_until = 0.0
 
     class ImageFaultSource:
@@ -288,7 +297,7 @@ def test_answer_closes_breaker_even_if_lookup_fails() -> None:
     assert queue.breaker.state is BreakerState.CLOSED
 
 
-def test_cached_record_is_checked_again_after_wait() -> None:
+def test_cached_record_is_checked_again_after_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault B1: an image beside many cold ones would be admitted for longer than ``cache.trusted``."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED})
     asked.one()
@@ -299,7 +308,7 @@ def test_cached_record_is_checked_again_after_wait() -> None:
         return fetch(query, deadline, call_limiter)
 
     asked.clock.tick(20)
-    asked.source.fetch = take_long  # type: ignore[method-assign]
+    monkeypatch.setattr(asked.source, "fetch", take_long)
     known, cold = asked.look_up(question(), question("shop/cold:1"))
     assert isinstance(cold, Found)
     assert isinstance(known, Failed)
@@ -313,7 +322,9 @@ def test_cached_record_is_checked_again_after_wait() -> None:
     ("trusted", "wait", "finding"),
     [(60.0, 45.0, "trusted from swr"), (5.0, 4.0, "trusted from swr"), (5.0, 20.0, "unknown: timeout")],
 )
-def test_fetched_record_is_checked_again_after_wait(trusted: float, wait: float, finding: str) -> None:
+def test_fetched_record_is_checked_again_after_wait(
+    monkeypatch: pytest.MonkeyPatch, trusted: float, wait: float, finding: str
+) -> None:
     """Fault B1: its answer may be much older than those of the other images of a review."""
     asked = Asked(
         {IMAGE: TrustStatus.TRUSTED, "shop/cold:1": TrustStatus.TRUSTED}, cache=CacheSettings(trusted=trusted)
@@ -330,7 +341,7 @@ def test_fetched_record_is_checked_again_after_wait(trusted: float, wait: float,
         is_first_done.set()
         return record
 
-    asked.source.fetch = take_long  # type: ignore[method-assign]
+    monkeypatch.setattr(asked.source, "fetch", take_long)
     first, cold = asked.look_up(question(), question("shop/cold:1"))
     assert [told(first), told(cold)] == [finding, "trusted from swr"]
 
@@ -467,10 +478,7 @@ def test_unresponsive_registry_does_not_block_another() -> None:
     """Each has its own queue, workers and breaker."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
     gate = asked.hold()
-    stuck = [
-        spawn(lambda index=index: asked.look_up(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
-        for index in range(20)
-    ]
+    stuck = [asked.start(question(f"shop/stuck-{index}:1")) for index in range(20)]
     eventually(lambda: len(asked.source.asked) == 2)
     asked.source.gate = None
     assert asked.one(endpoint="https://other.example.com") == "trusted from swr"
@@ -484,10 +492,7 @@ def test_unresponsive_endpoint_does_not_delay_cached_answers() -> None:
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=2, retries=0))
     asked.one()
     gate = asked.hold()
-    stuck = [
-        spawn(lambda index=index: asked.look_up(question(f"shop/stuck-{index}:1")), "stuck")  # type: ignore[misc]
-        for index in range(100)
-    ]
+    stuck = [asked.start(question(f"shop/stuck-{index}:1")) for index in range(100)]
     eventually(lambda: asked.results().count("miss") == 101)
     assert asked.one() == "trusted from cache"
     gate.set()
@@ -500,9 +505,9 @@ def test_flood_of_one_namespace_leaves_others_their_share() -> None:
     images = [f"shop/flood-{index}:1" for index in range(50)]
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(concurrency=1, retries=0))
     gate = asked.hold()
-    flood = spawn(lambda: asked.look_up(*(question(image, tenant="noisy") for image in images)), "flood")
+    flood = asked.start(*(question(image, tenant="noisy") for image in images))
     eventually(lambda: len(asked.source.asked) == 1 and asked.results().count("miss") == 50)
-    quiet = spawn(lambda: asked.look_up(question(tenant="quiet")), "quiet")
+    quiet = asked.start(question(tenant="quiet"))
     eventually(lambda: asked.results().count("miss") == 51)
     gate.set()
     for thread in (flood, quiet):
@@ -531,7 +536,7 @@ def test_unavailable_registry_is_retried_up_to_limit() -> None:
     assert asked.source.asked == [IMAGE] * 3
 
 
-def test_local_timeout_of_retry_does_not_hide_registry_failure() -> None:
+def test_local_timeout_of_retry_does_not_hide_registry_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first attempt was SWR's failure, so that stale trust is served."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=1))
     asked.one()
@@ -541,7 +546,7 @@ def test_local_timeout_of_retry_does_not_hide_registry_failure() -> None:
     def fail(query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         raise next(failures)
 
-    asked.source.fetch = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(asked.source, "fetch", fail)
     assert asked.one() == "trusted from stale"
 
 
@@ -573,7 +578,8 @@ def test_blocked_account_is_not_called_and_admits_nothing(caplog: pytest.LogCapt
     assert asked.source.asked == [IMAGE] * 2 + ["shop/db:1"]
     ((name, seconds), _) = asked.notes.named("account_blocked")
     assert name == "swr.cn-north-4.myhuaweicloud.com"
-    assert 1800 <= seconds <= 1980  # type: ignore[operator]
+    assert isinstance(seconds, float)
+    assert 1800 <= seconds <= 1980
     logged = [
         record.getMessage() for record in caplog.records if record.name == "webhook.trust.registry_queue"
     ]
