@@ -118,7 +118,7 @@ def _serve_ours(options: argparse.Namespace) -> None:
 def _serve_threads(options: argparse.Namespace) -> None:
     from gunicorn.app.base import BaseApplication
 
-    class Threads(BaseApplication):  # type: ignore[misc]
+    class Threads(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         def load_config(self) -> None:
             settings = {
                 "bind": f"127.0.0.1:{options.port}",

@@ -58,7 +58,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Watches what grows under load, faults and changes.")
     parser.add_argument("--seconds", type=float, default=240.0, help="for how long, at least four rounds")
     seconds = parser.parse_args().seconds
-    console, rounds, problems = Console(width=110), [], []
+    console = Console(width=110)
+    rounds: list[Round] = []
+    problems: list[str] = []
     with tempfile.TemporaryDirectory() as path, open_environment(Path(path), ROWS) as world:
         _warm_up(world)
         ends = time.monotonic() + seconds

@@ -75,13 +75,13 @@ def render_manifests(helm: Path) -> dict[str, str]:
         source, one = _SOURCE.search(document), yaml.safe_load(document)
         if source is not None and one:
             by_source.setdefault(source[1], []).append(without_helm(one))
-    for source, objects in sorted(by_source.items()):
-        if source == "configmap.yaml":
+    for file, objects in sorted(by_source.items()):
+        if file == "configmap.yaml":
             files["base/policy.yaml"] = objects[0]["data"]["policy.yaml"]
             labels = objects[0]["metadata"]["labels"]
             continue
-        resources.append(source)
-        files[f"base/{source}"] = _HEADER + yaml.safe_dump_all(objects, sort_keys=False, width=1000)
+        resources.append(file)
+        files[f"base/{file}"] = _HEADER + yaml.safe_dump_all(objects, sort_keys=False, width=1000)
     files["base/kustomization.yaml"] = _HEADER + _KUSTOMIZATION.format(
         resources="\n".join(f"  - {resource}" for resource in resources),
         name=NAME,

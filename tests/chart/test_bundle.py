@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.rendering import NAME, ROOT, find_helm
+from tests.chart.rendering import NAME, find_helm
+from tests.support.serving import ROOT
 from webhook import __version__
 
 BUNDLE = ROOT / "deploy" / "bundle"

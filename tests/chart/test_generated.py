@@ -13,7 +13,8 @@ import yaml
 
 from tests.chart.generating import build_readme, build_values_schema, describe_values
 from tests.chart.manifests import DEPLOY, OLDEST, example_values, render_manifests, without_helm
-from tests.chart.rendering import CHART, ROOT, Objects, find_helm, find_tool, merged, template
+from tests.chart.rendering import CHART, Objects, find_helm, find_tool, merged, template
+from tests.support.serving import ROOT
 from webhook import __version__
 
 VALUES_TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")

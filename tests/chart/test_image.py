@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.rendering import ROOT, render
+from tests.chart.rendering import render
+from tests.support.serving import ROOT
 from webhook import __version__
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

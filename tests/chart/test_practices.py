@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import CHART, NAME, NAMESPACE, ROOT, Objects, render
+from tests.chart.rendering import CHART, NAME, NAMESPACE, Objects, render
+from tests.support.serving import ROOT
 from webhook.admission.extraction import EVALUATED_OPERATIONS, PODS, WORKLOADS
 from webhook.policy.loading import load_policy
 from webhook.server.reviews import time_to_decide
@@ -28,7 +29,7 @@ OF_THE_PROGRAM = {
 """Requirements that the program meets, alone or together with the rendered objects."""
 
 SYSTEM = ["kube-node-lease", "kube-public", "kube-system"]
-OWN_ONLY = {"webhook": {"excludedNamespaces": []}}
+OWN_ONLY: dict[str, Any] = {"webhook": {"excludedNamespaces": []}}
 
 EVERYTHING: dict[str, Any] = {
     "autoscaling": {"enabled": True},

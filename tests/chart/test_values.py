@@ -334,7 +334,7 @@ def test_preset_covers_hosts_and_aliases_after_own_exemptions() -> None:
     assert exemptions[1]["images"] == ["a.example/hwofficial/**", "10.0.0.1:20202/hwofficial/**"]
 
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"name": "shop", "namespaces": ["shop"], "images": ["**"], "mode": "enforce", "requireDigest": True},
     {"name": "rest", "images": ["**"]},
 ]

@@ -11,8 +11,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from tests.chart.manifests import DEPLOY
 from tests.chart.rendering import merged, render
-from tests.chart.test_generated import DEPLOY, kustomize
+from tests.chart.test_generated import kustomize
 from tests.support.kubernetes_versions import SUPPORTED
 from tests.support.serving import ROOT
 

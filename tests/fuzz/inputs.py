@@ -43,7 +43,7 @@ REFUSED = [
 refused = st.sampled_from(REFUSED)
 
 
-SPOILERS = [*'/:@.-_$%?# \t\n\0"\\Aé1', "..", "//", "%2f", ":1", "library/", "http://", ""]
+SPOILERS: list[str] = [*'/:@.-_$%?# \t\n\0"\\Aé1', "..", "//", "%2f", ":1", "library/", "http://", ""]
 
 
 @st.composite
@@ -100,7 +100,7 @@ class Requests:
         for _ in range(choose([0, 0, 1, 1, 1, 2])):
             self.change(spec)
         metadata: dict[str, Any] = {"name": "web"}
-        user = {"username": "dev", "groups": ["system:authenticated"]}
+        user: dict[str, Any] = {"username": "dev", "groups": ["system:authenticated"]}
         if self.seldom():
             metadata["annotations"] = {"kubernetes.io/config.mirror": "x", "swr-trust/break-glass": "now"}
             spec["nodeName"] = choose(["n1", "n1", "n2", ""])

@@ -16,12 +16,13 @@ from tests.support.builders import NOW, SOON, FakeAnswers, policy
 from webhook.admission.decision import Effect
 from webhook.admission.review import read_review, write_review
 from webhook.admission.validator import Validator
-from webhook.errors import BadReviewError
+from webhook.errors import BadReviewError, TrustLookupError
+from webhook.trust.lookup import LookupResult
 from webhook.trust.records import TrustRecord, TrustStatus
 
 STRICT = policy(workloads="enforce")
 RECORD = TrustRecord(TrustStatus.TRUSTED, NOW, GOOD)
-FACTS = {
+FACTS: dict[str, TrustStatus | TrustRecord | TrustLookupError | LookupResult] = {
     "shop/web:1": RECORD,
     "shop/tools/web:1": RECORD,
     "shop/web:2": TrustStatus.UNTRUSTED,

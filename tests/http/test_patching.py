@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import subprocess
 import sys
@@ -61,10 +62,10 @@ def kept(tree: ast.Module) -> Iterator[ast.expr]:
         if isinstance(node, (ast.FunctionDef, ast.Lambda)):
             yield from node.args.defaults
             yield from (value for value in node.args.kw_defaults if value is not None)
-    for scope in (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))):
-        for node in scope.body:
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-                yield node.value
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    for statement in itertools.chain(tree.body, *(one.body for one in classes)):
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+            yield statement.value
 
 
 def test_source_keeps_no_unpatched_originals() -> None:

@@ -50,7 +50,8 @@ def find(originals: dict[int, str]) -> Iterator[str]:
     import sys
 
     standard = sys.stdlib_module_names
-    for name, module in list(sys.modules.items()):
+    modules: list[tuple[str, object]] = list(sys.modules.items())  # a program may enter anything
+    for name, module in modules:
         top = name.partition(".")[0]
         if not isinstance(module, types.ModuleType) or top in standard or name.startswith(_FOREIGN):
             continue
@@ -62,13 +63,13 @@ def find(originals: dict[int, str]) -> Iterator[str]:
         if isinstance(obj, types.FunctionType):
             yield from _in_function(obj, originals, standard)
         elif isinstance(obj, type):
-            module = str(obj.__module__)
-            if module.partition(".")[0] in standard or module.startswith(_FOREIGN):
+            home = str(obj.__module__)
+            if home.partition(".")[0] in standard or home.startswith(_FOREIGN):
                 continue
             for key, value in list(vars(obj).items()):
                 held = value.__func__ if isinstance(value, staticmethod | classmethod) else value
                 if id(held) in originals:
-                    yield f"{module}.{obj.__qualname__}.{key} is {originals[id(held)]}"
+                    yield f"{home}.{obj.__qualname__}.{key} is {originals[id(held)]}"
 
 
 def _in_function(function: types.FunctionType, originals: dict[int, str], standard: Any) -> Iterator[str]:

@@ -102,8 +102,8 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
-    every += ("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    every = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment"]
+    every += ["key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
     return x509.KeyUsage(**{usage: usage in usages for usage in every})
 
 

@@ -17,7 +17,8 @@ import yaml
 
 from tests.monitoring.registered import families, labels_by_sample
 from tests.support.serving import ROOT
-from webhook.admission import annotations, validator
+from webhook.admission import annotations as audit_annotations
+from webhook.admission import validator
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
 from webhook.app import decision_recorder
@@ -53,7 +54,7 @@ ERRORS = {"unknown-kind", "unreadable", "too-many-images", "busy", "crash"}
 
 KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "annotations of a decision": (
-        annotations.annotate,
+        audit_annotations.annotate,
         {"break-glass", "decision", "error", "findings", "mirror-pod", "mode", "policy", "rule"},
     ),
     "decision log": (
@@ -258,7 +259,7 @@ def tree_of(code: Any) -> ast.AST:
     return ast.parse(textwrap.dedent(inspect.getsource(code)))
 
 
-def written_keys(function: Callable[..., Any]) -> Iterator[str]:
+def written_keys(function: Callable[..., Any]) -> Iterator[object]:
     """Yield every key of the dictionaries that a function writes."""
     for node in ast.walk(tree_of(function)):
         if isinstance(node, ast.Dict):
@@ -278,7 +279,7 @@ def test_keys_are_stable(what: str) -> None:
 def test_keys_of_findings_in_annotations_are_stable() -> None:
     """In their order."""
     expected = ("field", "image", "finding", "reason", "digest", "origin", "exemption")
-    assert annotations._Finding.__struct_fields__ == expected
+    assert audit_annotations._Finding.__struct_fields__ == expected
 
 
 def test_errors_are_stable() -> None:

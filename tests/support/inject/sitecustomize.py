@@ -11,27 +11,37 @@ import os
 import sys
 from importlib.machinery import PathFinder
 
+TYPE_CHECKING = False  # importing typing would change the order of imports
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
 _NAME = os.environ.get("SWR_TRUST_INJECT")
 
 
 class _AfterImport:
     """A finder that finds nothing itself: it lets a hook follow the import of a module."""
 
-    def __init__(self, hooks):
+    def __init__(self, hooks: dict[str, Callable[[ModuleType], None]]) -> None:
         self._hooks = hooks
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         hook = self._hooks.pop(name, None)
         if hook is None:
             return None
         spec = PathFinder.find_spec(name, path, target)
+        assert spec is not None
+        assert spec.loader is not None
         load = spec.loader.exec_module
 
-        def load_and_call(module):
+        def load_and_call(module: ModuleType) -> None:
             load(module)
             hook(module)
 
-        spec.loader.exec_module = load_and_call
+        spec.loader.exec_module = load_and_call  # type: ignore[method-assign]  # of one loader
         return spec
 
 

@@ -135,7 +135,7 @@ def test_user_groups_count_toward_element_limit() -> None:
 
 def test_largest_accepted_body_is_decoded_in_bounded_memory() -> None:
     """Fault C1: with the maximum number of elements, twice."""
-    containers = [{} for _ in range(MAX_ELEMENTS // 4)]
+    containers: list[dict[str, Any]] = [{} for _ in range(MAX_ELEMENTS // 4)]
     body = review(
         {"spec": {"containers": containers}},
         old={"spec": {"containers": containers[:-200]}},

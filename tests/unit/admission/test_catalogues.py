@@ -69,7 +69,7 @@ def unmanaged_reasons() -> set[str]:
 
 def leaves(error: type[TrustLookupError]) -> set[str]:
     """Return the reasons of every kind of failed lookup."""
-    found = {error.reason}
+    found: set[str] = {error.reason}
     for child in error.__subclasses__():
         found |= leaves(child)
     return found

@@ -96,5 +96,7 @@ def test_image_volumes_of_newest_version_are_read() -> None:
     paths = set(walk(definitions(VERSIONS[-1]), POD_SPEC))
     assert {"volumes.image.reference", "volumes.image.pullPolicy"} <= paths
     obj = {"spec": {"volumes": [{"name": "v", "image": {"reference": "a:1", "pullPolicy": "Always"}}]}}
-    (use,) = extract_images(TargetKind.POD, "Pod", request(obj).object) or ()
+    uses = extract_images(TargetKind.POD, "Pod", request(obj).object)
+    assert uses is not None
+    (use,) = uses
     assert (use.field, use.image, use.pull_policy) == ("spec.volumes[0].image.reference", "a:1", "Always")

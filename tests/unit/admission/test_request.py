@@ -144,7 +144,7 @@ def test_unused_fields_are_not_decoded() -> None:
         assert typed.object is not None
         assert typed.object.metadata is not None
         assert typed.object.metadata.annotation("a/b") == "x"
-        assert typed.user_info.groups == typed.object.metadata.owner_references == []
+        assert (typed.user_info.groups, typed.object.metadata.owner_references) == ([], [])
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -55,9 +55,14 @@ def test_missing_or_too_long_uid_is_bad_request(uid: str) -> None:
 def test_too_long_request_names_are_bad_request(field: str) -> None:
     """Fault C2: they are kept in memory and in logs, and every client of the port can send them (T34)."""
     key = "subresource" if field == "subResource" else field
-    assert read_review(review(pod("a"), **{key: "x" * 253})).unreadable == ""
+
+    def body(length: int) -> bytes:
+        changes: dict[str, Any] = {key: "x" * length}
+        return review(pod("a"), **changes)
+
+    assert read_review(body(253)).unreadable == ""
     with pytest.raises(BadReviewError, match=rf"length <= 253 - at `\$\.request\.{field}`"):
-        read_review(review(pod("a"), **{key: "x" * 254}))
+        read_review(body(254))
 
 
 def test_deeply_nested_json_is_bad_request() -> None:

@@ -162,7 +162,7 @@ def test_exception_ends_round_but_not_process(make: Make) -> None:
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
     rounds = rescanner.process.rounds
     answers = rounds._answers
-    rounds._answers = None  # type: ignore[assignment]
+    rounds._answers = None  # type: ignore[assignment]  # wrong on purpose
     assert not rescanner.round()
     assert rescanner.metric("swr_trust_audit_rounds_total", result="failed") == 1
     assert "a round failed" in rescanner.said()

@@ -309,7 +309,7 @@ def test_progress_bar_shows_pods_images_and_pause() -> None:
     ) as bar:
         shown: Any = BarProgress(bar)
         shown.pods_evaluated(250, None)
-        assert bar.tasks[0].total is None
+        assert [task.total for task in bar.tasks] == [None]
         shown.pods_evaluated(250, 750)
         shown.images_looked_up(64, 3.0)
         assert (bar.tasks[0].completed, bar.tasks[0].total) == (250, 1000)

@@ -22,9 +22,10 @@ from tests.support.serving import make_certificate
 from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists
 from webhook.cli.checks import Check, CheckStatus
-from webhook.cli.cluster_checks import CONFIGURATIONS, check_cluster
+from webhook.cli.cluster_checks import check_cluster
 from webhook.cli.main import main
 from webhook.cli.swr_checks import check_registries
+from webhook.cluster.scope import CONFIGURATIONS
 from webhook.errors import ClusterError
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, RegistryTable
@@ -348,7 +349,7 @@ def cluster(
     changed: Mapping[str, Any] | None,
     refusal: ClusterError | None = DENIED,
     current: Policy | None = None,
-    prepare: Callable[[Cluster], None] = lambda _api: None,
+    prepare: Callable[[Cluster], object] = lambda _api: None,
     now: dt.datetime | None = None,
 ) -> dict[str, Check]:
     """Check a cluster; return the checks by name."""

@@ -36,7 +36,7 @@ def event(message: str, kind: str = "ReplicaSet", name: str = "web-1", **rest: A
     }
 
 
-def deployment(image: str = IMAGE, **status: Any) -> dict[str, Any]:
+def deployment(image: str = IMAGE, /, **status: Any) -> dict[str, Any]:
     """Return a Deployment with two desired Pods."""
     return {
         "metadata": {"name": "web"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from tests.support.strategies import near_misses, references
 from webhook.errors import InvalidReferenceError
 from webhook.images.reference import MAX_LENGTH, parse_reference
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 D = "sha256:" + "0123456789abcdef" * 4
 SWR = "swr.cn-north-4.myhuaweicloud.com"
@@ -158,13 +163,13 @@ def test_parsing_work_is_linear_in_text_length(unit: str, end: str) -> None:
 def _lines(text: str) -> int:
     count = 0
 
-    def trace(frame: object, event: str, argument: object) -> object:
+    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction:
         nonlocal count
         count += event == "line"
         return trace
 
     previous = sys.gettrace()
-    sys.settrace(trace)  # type: ignore[arg-type]
+    sys.settrace(trace)
     try:
         parse_reference(text)
     except InvalidReferenceError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -21,7 +23,7 @@ FILE = "write the absolute path of a file, such as /etc/swr/token"
 
 def read(section: str, key: str, value: object) -> Policy:
     """Read a policy with one value in one place."""
-    base = {
+    base: dict[str, Any] = {
         "apiVersion": "swr-trust/v1",
         "kind": "TrustPolicy",
         "registries": [{"region": "cn-north-4"}],

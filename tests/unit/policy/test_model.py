@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 
 import pytest
 from hypothesis import given
@@ -141,6 +142,7 @@ def test_memoized_matches_are_bounded() -> None:
     current = policy(rules=(rule("a", mode="audit"),))
     for number in range(MAX_REMEMBERED + 100):
         current.rule_for(f"ns-{number}", parse_reference("nginx"))
+    assert isinstance(current._match, functools._lru_cache_wrapper)
     assert current._match.cache_info().currsize == MAX_REMEMBERED
 
 

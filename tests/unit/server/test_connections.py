@@ -80,7 +80,7 @@ class Pair:
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.far = socket.create_connection(server.getsockname(), timeout=20)
             self.near, _ = server.accept()
-        self._opened: list[socket.socket] = []
+        self._opened: list[Connection | socket.socket] = []
 
     def take_over(self) -> Connection:
         """Return the connection before its handshake."""

@@ -6,6 +6,7 @@ import datetime as dt
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,7 +134,7 @@ def test_certificate_symlink_swap_is_detected(tmp_path: Path) -> None:
     ],
 )
 def test_half_replaced_certificate_keeps_last_valid_pair(
-    tmp_path: Path, damage: object, expected_problem: str
+    tmp_path: Path, damage: Callable[[Certificate, Certificate], object], expected_problem: str
 ) -> None:
     """Handshakes use the old pair until both new files are there."""
     (tmp_path / "other").mkdir()
@@ -142,7 +143,7 @@ def test_half_replaced_certificate_keeps_last_valid_pair(
     notes = RecorderSpy()
     certificate = load(files, notes)
     before = serial(certificate.context())
-    damage(files, other)  # type: ignore[operator]
+    damage(files, other)
     for _ in range(3):
         assert serial(certificate.context()) == before
     assert certificate.problem == f"{files.certificate} and {files.key}: {expected_problem}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -213,7 +214,11 @@ def test_error_statuses_and_codes_map_to_specific_failures(
 ) -> None:
     """Each status and code leads to the failure with the right advice, by either API (T39)."""
     body = form(code) if code else b""
-    for ask in (lambda: read(status, body), lambda: read_page(respond(status, body), 5.0)):
+    either: list[Callable[[], object]] = [
+        lambda: read(status, body),
+        lambda: read_page(respond(status, body), 5.0),
+    ]
+    for ask in either:
         with pytest.raises(TrustLookupError) as caught:
             ask()
         assert (type(caught.value), str(caught.value)) == (expected, message)

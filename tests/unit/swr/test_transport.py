@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.errors import MessageDefect
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ ERRORS = sorted(
         ValueError,
     }
     # The standard library's mail parser records these on a message and raises none of them.
-    - {urllib3.exceptions.MessageDefect},
+    - {MessageDefect},
     key=lambda kind: f"{kind.__module__}.{kind.__name__}",
 )
 

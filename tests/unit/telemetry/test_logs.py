@@ -167,7 +167,7 @@ def test_traceback_is_written_in_one_line() -> None:
     """Collectors split records of several lines; the end of the line names the error."""
     logged = Logged()
     try:
-        {}["y" * 2 * MAX_TEXT]
+        dict[str, str]()["y" * 2 * MAX_TEXT]
     except KeyError:
         logged.logger.exception("failed")
     assert logged.stream.getvalue().count("\n") == 1
