@@ -135,7 +135,7 @@ def _measure(port: int, ca: Path, body: bytes, connections: int, seconds: float)
 def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("authority", type=Path)
+    parser.add_argument("ca", type=Path)
     parser.add_argument("body", type=Path)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=1.0)
