@@ -1,4 +1,4 @@
-"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--processes N] [PYTEST
+"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--extra N] [PYTEST
 OPTIONS]``.
 
 Each worker collects all tests and then takes one file after another from a common queue. The tests that share
@@ -328,9 +328,9 @@ def _rule(title: str, character: str = "=") -> None:
     print(f" {title} ".center(110, character), flush=True)
 
 
-def _processes() -> int:
-    """Two more than there are processors, because most tests wait for something; six at most."""
-    return min(len(os.sched_getaffinity(0)) + 2, 6)
+def _processes(extra: int) -> int:
+    """Return ``extra`` more than there are processors, because most tests wait for something; six at most."""
+    return min(len(os.sched_getaffinity(0)) + extra, 6)
 
 
 class _Terminated(BaseException):
@@ -342,7 +342,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--processes", type=int, default=_processes())
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--extra", type=int, default=2, help="processes beyond one for each processor")
     parser.add_argument("--durations", type=int, default=10)
     own, arguments = parser.parse_known_args()
 
@@ -351,7 +352,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, terminate)
     with tempfile.TemporaryDirectory(prefix="swr-trust-tests-") as folder:
-        run = Run(Path(folder), own.processes, arguments)
+        run = Run(Path(folder), own.processes or _processes(own.extra), arguments)
         try:
             run.follow()
         except (KeyboardInterrupt, _Terminated):

@@ -579,7 +579,7 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 在查询该镜像时出错，因此无法得知其是否可信。请稍后重试，或改用其他镜像版本，写成 name:tag@digest。',
     ),
     "unknown/unauthorized": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR does not accept the cluster\'s credential, so trust is not known. Contact your cluster administrators.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the SWR credential is missing or not accepted, so trust is not known. Contact your cluster administrators.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 凭证缺失或未被接受，因此无法得知该镜像是否可信。请联系集群管理员。',
     ),
     "unknown/forbidden": (
