@@ -26,8 +26,8 @@ from tests.support.serving import ServerProcess, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 LOST, NEVER = "shop/web:1.0", "shop/web:2.0"
-SECONDS = 12.0
-"""The time that the author has: a dozen times the life of a trusted record."""
+SECONDS = 8.0
+"""The time that the author has: eight times the life of a trusted record."""
 
 POLICY = """\
 digestOnly: resolve

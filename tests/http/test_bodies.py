@@ -186,13 +186,13 @@ def test_many_image_reviews_waiting_for_swr_stay_within_memory_limit(
     count, names = 1400, itertools.count()
     many = (pod(*(f"{HOST}/shop/n{next(names)}:1" for _ in range(199)), COLD) for _ in range(count))
     bodies = [review(obj, namespace="noisy") for obj in many]
-    policy = "cache: {trusted: 1h}\nlookup: {timeout: 20s, callsPerSecond: 20}\n"
+    policy = "cache: {trusted: 1h}\nlookup: {timeout: 12s, callsPerSecond: 20}\n"
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
         assert server.validate(SMALL)["allowed"]
-        emulator.set_latency(15.0)
+        emulator.set_latency(9.0)
         with BackgroundReviews(server) as beside:
-            answers = send_concurrently(server, iter(bodies), count, "30s")
-    beside.check(prompt=10.0)  # SWR takes 15 s, and 1,400 threads of this process must run, too
+            answers = send_concurrently(server, iter(bodies), count, "18s")
+    beside.check(prompt=10.0)  # SWR takes 9 s, and 1,400 threads of this process must run, too
     assert len(answers) == count
     assert {(answer["uid"], answer["allowed"]) for answer in answers} == {(UID, False)}
 
@@ -346,7 +346,7 @@ def test_pod_with_too_many_images_does_not_delay_other_reviews(emulator: Emulato
             for pods, images in enumerate([1000, 200, 200, 200])
         ]
         with BackgroundReviews(server) as beside:
-            answers = [answer for body in bodies for answer in send_concurrently(server, body, 20)]
+            answers = [answer for body in bodies for answer in send_concurrently(server, body, 20, "5s")]
         beside.check()
         assert {answer["allowed"] for answer in answers} == {False}
         assert json.dumps(answers).count("it has 1000 images, and the limit is 200") == 20
