@@ -23,7 +23,7 @@ test: $(STAMP) ## Run the whole suite in parallel; with KUBEBUILDER_ASSETS also 
 	$(BIN)/python -m tests.support.parallel
 
 unit: $(STAMP) ## Run the fast part of the suite
-	$(BIN)/python -m tests.support.parallel --extra 1 tests/unit -m "not slow"
+	$(BIN)/python -m tests.support.parallel tests/unit -m "not slow"
 
 fuzz: $(STAMP) ## Search for a bypass with FUZZ_EXAMPLES inputs per property (default 20000)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/fuzz --timeout 0

@@ -1,4 +1,4 @@
-"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--extra N] [PYTEST
+"""Run the suite in several pytest processes: ``python -m tests.support.parallel [--processes N] [PYTEST
 OPTIONS]``.
 
 Each worker collects all tests and then takes one file after another from a common queue. The tests that share
@@ -34,9 +34,6 @@ _FOLDER: Final = "TEST_QUEUE"
 _NAME: Final = "TEST_WORKER"
 _MAX_SILENCE: Final = 600.0
 """Seconds without a result after which a worker counts as hung; a test has 120 unless it says otherwise."""
-
-_MAX_END: Final = 15.0
-"""Seconds that a worker has to end after its last test. It waits for threads that a test has left."""
 
 _MAX_STOP: Final = 30.0
 """Seconds that an interrupted worker has to end its servers and its control plane."""
@@ -174,8 +171,12 @@ def _weight(entry: tuple[str, list[pytest.Item]]) -> tuple[float, str]:
 class Run:
     """The workers of one run and their results."""
 
-    def __init__(self, folder: Path, processes: int, arguments: list[str]) -> None:
-        """Start the workers."""
+    def __init__(self, folder: Path, processes: int, max_end: float, arguments: list[str]) -> None:
+        """Start the workers.
+
+        After its last test, a worker has ``max_end`` seconds to end; it waits for threads that a test has left.
+        """
+        self._max_end = max_end
         self._folder = folder
         self._begun = time.monotonic()
         self._collected = 0
@@ -223,7 +224,7 @@ class Run:
                     _end_group(process)
                     (self._folder / f"{name}.ended").touch()
                     self._end(name, code)
-                elif name in self._ending and time.monotonic() - self._ending[name][0] > _MAX_END:
+                elif name in self._ending and time.monotonic() - self._ending[name][0] > self._max_end:
                     self._problems.append(f"worker {name} does not end, threads: {self._ending[name][1]}")
                     _end_group(process)
                 elif time.monotonic() - self._heard[name] > _MAX_SILENCE:
@@ -328,9 +329,9 @@ def _rule(title: str, character: str = "=") -> None:
     print(f" {title} ".center(110, character), flush=True)
 
 
-def _processes(extra: int) -> int:
-    """Return ``extra`` more than there are processors, because most tests wait for something; six at most."""
-    return min(len(os.sched_getaffinity(0)) + extra, 6)
+def _processes() -> int:
+    """One more than there are processors, because most tests wait for something; five at most."""
+    return min(len(os.sched_getaffinity(0)) + 1, 5)
 
 
 class _Terminated(BaseException):
@@ -340,10 +341,10 @@ class _Terminated(BaseException):
 def main() -> int:
     """Run the suite and return the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--processes", type=int)
-    parser.add_argument("--extra", type=int, default=2, help="processes beyond one for each processor")
+    parser.add_argument("--processes", type=int, default=_processes())
+    parser.add_argument("--end", type=float, default=15.0, help="seconds that a worker has to end")
     parser.add_argument("--durations", type=int, default=10)
     own, arguments = parser.parse_known_args()
 
@@ -352,7 +353,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, terminate)
     with tempfile.TemporaryDirectory(prefix="swr-trust-tests-") as folder:
-        run = Run(Path(folder), own.processes or _processes(own.extra), arguments)
+        run = Run(Path(folder), own.processes, own.end, arguments)
         try:
             run.follow()
         except (KeyboardInterrupt, _Terminated):

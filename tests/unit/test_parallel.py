@@ -34,7 +34,7 @@ def start(folder: Path, conftest: str = "", **files: str) -> subprocess.Popen[st
     (suite / "conftest.py").write_text(dedent(conftest), encoding="utf-8")
     for name, content in files.items():
         (suite / f"test_{name}.py").write_text(dedent(content), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.support.parallel", "--processes", "2"]
+    command = [sys.executable, "-m", "tests.support.parallel", "--processes", "2", "--end", "5"]
     command += ["-p", "no:cacheprovider", "-c", str(suite / "pytest.ini"), str(suite)]
     return subprocess.Popen(
         command,
