@@ -82,7 +82,7 @@ LOOP_FAULTS: Final = (
         "tests/unit/server/test_app.py::test_large_body_read_yields_to_loop",
         (
             "webhook/server/reviews.py",
-            "is_truncated=is_truncated, pause=self._large_work.pause)",
+            "is_truncated=is_truncated, pause=self.large_work.pause)",
             "is_truncated=is_truncated, pause=no_pause)",
         ),
     ),

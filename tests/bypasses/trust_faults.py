@@ -112,7 +112,7 @@ TRUST_FAULTS: Final = (
         "B1",
         "a call counts although little of its time was left",
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
-        (RESERVATION, "if left < self._timeout * (1 - MAX_SPENT):", "if left < 0:"),
+        (RESERVATION, "if left < self.timeout * (1 - MAX_SPENT):", "if left < 0:"),
     ),
     mistake(
         "B1",
@@ -120,8 +120,8 @@ TRUST_FAULTS: Final = (
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
         (
             RESERVATION,
-            "elif self._lateness() - late > self._timeout * MAX_BLOCKED:",
-            "elif self._lateness() < 0:",
+            "elif self.lateness() - late > self.timeout * MAX_BLOCKED:",
+            "elif self.lateness() < 0:",
         ),
     ),
     mistake(
@@ -162,7 +162,7 @@ TRUST_FAULTS: Final = (
         "B4",
         "an answer does not end an outage if its lookup fails",
         f"{T_LOOKUP}::test_answer_closes_breaker_even_if_lookup_fails",
-        (RESERVATION, "        self._breaker.succeed()\n", "        pass\n"),
+        (RESERVATION, "        self.breaker.succeed()\n", "        pass\n"),
     ),
     mistake(
         "B4",

@@ -63,10 +63,10 @@ def check(rescanner: Rescanner, facts: dict[str, TrustStatus]) -> None:
     tracemalloc.start()
     try:
         for _ in range(4):
-            rescanner.process.rounds._answers = FakeAnswers(facts)
+            rescanner.process.rounds.answers = FakeAnswers(facts)
             rescanner._kept.lines.clear()
             assert rescanner.round()
-            rescanner.process.rounds._answers = FakeAnswers({})
+            rescanner.process.rounds.answers = FakeAnswers({})
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
         peak = tracemalloc.get_traced_memory()[1]

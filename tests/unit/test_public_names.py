@@ -23,7 +23,7 @@ from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
 from webhook.app import decision_recorder
 from webhook.cli import check, review
-from webhook.cluster import events
+from webhook.cluster import events, running
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
@@ -295,7 +295,8 @@ def test_reasons_of_events_are_stable() -> None:
     returned = (node for node in ast.walk(tree_of(events._reason_and_note)) if isinstance(node, ast.Return))
     reasons = {ast.literal_eval(node.value.elts[0]) for node in returned if isinstance(node.value, ast.Tuple)}
     assert reasons == EVENT_REASONS
-    assert events.CONTROLLER == "swr-trust/webhook"
+    assert events.DecisionEvents.controller == "swr-trust/webhook"
+    assert running.RunningEvents.controller == "swr-trust/audit"
 
 
 def test_metrics_are_stable() -> None:

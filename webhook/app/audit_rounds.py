@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Final
 
 from webhook.admission.evaluator import TrustAnswers
@@ -41,33 +41,23 @@ def with_background_limits(policy: Policy) -> Policy:
     )
 
 
+@dataclass(slots=True, eq=False)
 class AuditRounds:
     """Audits the cluster, and publishes what is new since the last round."""
 
-    def __init__(
-        self,
-        pods: PodSource,
-        answers: TrustAnswers,
-        metrics: AuditMetrics,
-        progress: AuditProgress,
-        *,
-        excluded: tuple[str, ...] = (),
-        events: RunningEvents | None = None,
-        reports: PolicyReports | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Evaluate ``pods`` by ``answers``; ``excluded`` are namespaces to leave out, as globs."""
-        self._pods = pods
-        self._answers = answers
-        self._metrics = metrics
-        self._progress = progress
-        self._excluded = excluded
-        self._events = events
-        self._reports = reports
-        self._clock = clock
-        self._diff = FindingDiff()
-        self.last = "no round has ended yet"
-        """The result of the last round, in words."""
+    pods: PodSource
+    answers: TrustAnswers
+    metrics: AuditMetrics
+    progress: AuditProgress
+    _: KW_ONLY
+    excluded: tuple[str, ...] = ()
+    """Namespaces to leave out, as globs."""
+    events: RunningEvents | None = None
+    reports: PolicyReports | None = None
+    clock: Callable[[], float] = time.time
+    last: str = field(default="no round has ended yet", init=False)
+    """The result of the last round, in words."""
+    _diff: FindingDiff = field(default_factory=FindingDiff, init=False)
 
     def run(self, policy: Policy) -> bool:
         """Make one round; return whether it was complete and is published. Never raises."""
@@ -75,17 +65,17 @@ class AuditRounds:
             return self._run(with_background_limits(policy))
         except Exception:
             logger.exception("a round failed")
-            self._metrics.round_failed()
+            self.metrics.round_failed()
             self.last = "the last round failed"
             return False
 
     def _run(self, policy: Policy) -> bool:
-        report = Audit(policy, self._answers, self._excluded, self._progress, self._clock).run(self._pods)
-        self._metrics.round_ended(_figures(report))
+        report = Audit(policy, self.answers, self.excluded, self.progress, self.clock).run(self.pods)
+        self.metrics.round_ended(_figures(report))
         new_rows = self._diff.update(report)
-        self._metrics.newly_refused(len(new_rows))
-        if self._events is not None:
-            self._events.record(new_rows)
+        self.metrics.newly_refused(len(new_rows))
+        if self.events is not None:
+            self.events.record(new_rows)
         if new_rows:
             # One line for all: of similar lines, only the first one in ten seconds is written.
             logger.warning(
@@ -97,12 +87,12 @@ class AuditRounds:
         return published and not report.is_partial
 
     def _publish(self, report: AuditReport) -> bool:
-        if self._reports is None or (report.is_partial and not report.pods):
+        if self.reports is None or (report.is_partial and not report.pods):
             return True
         try:
-            self._reports.publish(report)
+            self.reports.publish(report)
         except ClusterError as error:
-            self._metrics.report_ended("failed")
+            self.metrics.report_ended("failed")
             logger.warning("policy reports are not up to date", extra={"detail": str(error)})
             return False
         return True

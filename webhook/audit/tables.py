@@ -6,27 +6,22 @@ import csv
 import datetime as dt
 import io
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import Any, Final
 
+from webhook.audit.pods import Workload
 from webhook.audit.report import AuditReport, DriftRow, ExpiringExemptionRow, FindingRow
 
 SCHEMA: Final = "swr-trust/audit/v1"
 
-COLUMNS: Final = (
-    "kind",
-    "namespace",
-    "workload",
-    "image",
-    "finding",
-    "reason",
-    "refused",
-    "enforced",
-    "mode",
-    "pods",
-    "example",
-    "message",
-    "advice",
+_FINDING: Final = (
+    *("namespace", "workload", "field", "image", "finding", "reason"),
+    *("refused", "enforced", "mode", "pods", "example", "message", "advice"),
 )
+_DRIFT: Final = ("namespace", "workload", "image", "finding", "running", "current", "pods", "example")
+_ENDING: Final = ("namespace", "workload", "image", "exemption", "ends", "finding", "message", "pods")
+
+COLUMNS: Final = ("kind", *(name for name in _FINDING if name != "field"))
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -60,22 +55,22 @@ def audit_as_data(report: AuditReport) -> dict[str, Any]:
             {"name": row.name, "pods": row.pods, "refused": row.refused, "enforced": row.enforced}
             for row in report.namespaces
         ],
-        "findings": [_finding(row) for row in report.rows],
-        "otherDigest": [_drift(row) for row in report.drift],
-        "endingExemptions": [_ending(row) for row in report.endings],
+        "findings": [_pick(row, _FINDING) for row in report.rows],
+        "otherDigest": [_pick(row, _DRIFT) for row in report.drift],
+        "endingExemptions": [_pick(row, _ENDING) for row in report.endings],
         "omitted": report.omitted,
     }
 
 
 def audit_as_csv(report: AuditReport) -> str:
     """Return one table of all rows; ``kind`` is ``finding``, ``other-digest`` or ``ending-exemption``."""
-    rows: list[dict[str, Any]] = [{"kind": "finding", **_finding(row)} for row in report.rows]
+    rows: list[dict[str, Any]] = [{"kind": "finding", **_pick(row, _FINDING)} for row in report.rows]
     for drift in report.drift:
         message = f"a node runs {drift.running}, SWR holds {drift.current}"
-        rows.append({"kind": "other-digest", **_drift(drift), "message": message})
+        rows.append({"kind": "other-digest", **_pick(drift, _DRIFT), "message": message})
     for ending in report.endings:
         message = f"exemption {ending.exemption} ends {format_moment(ending.ends)}: {ending.message}"
-        rows.append({"kind": "ending-exemption", **_ending(ending), "message": message})
+        rows.append({"kind": "ending-exemption", **_pick(ending, _ENDING), "message": message})
     rows += [{"kind": "partial", "message": gap} for gap in report.gaps]
     return write_csv(COLUMNS, ([row.get(column, "") for column in COLUMNS] for row in rows))
 
@@ -102,45 +97,14 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _finding(row: FindingRow) -> dict[str, Any]:
-    return {
-        "namespace": row.namespace,
-        "workload": str(row.workload),
-        "field": row.field,
-        "image": row.image,
-        "finding": row.finding.value,
-        "reason": row.reason,
-        "refused": row.refused,
-        "enforced": row.enforced,
-        "mode": row.mode.value,
-        "pods": row.pods,
-        "example": row.example,
-        "message": row.message,
-        "advice": row.advice,
-    }
+def _pick(row: FindingRow | DriftRow | ExpiringExemptionRow, names: Sequence[str]) -> dict[str, Any]:
+    """Return these fields of a row as JSON represents them."""
+    return {name: _plain(getattr(row, name)) for name in names}
 
 
-def _drift(row: DriftRow) -> dict[str, Any]:
-    return {
-        "namespace": row.namespace,
-        "workload": str(row.workload),
-        "image": row.image,
-        "finding": row.finding.value,
-        "running": row.running,
-        "current": row.current,
-        "pods": row.pods,
-        "example": row.example,
-    }
-
-
-def _ending(row: ExpiringExemptionRow) -> dict[str, Any]:
-    return {
-        "namespace": row.namespace,
-        "workload": str(row.workload),
-        "image": row.image,
-        "exemption": row.exemption,
-        "ends": format_moment(row.ends),
-        "finding": row.finding.value,
-        "message": row.message,
-        "pods": row.pods,
-    }
+def _plain(value: object) -> object:
+    if isinstance(value, dt.datetime):
+        return format_moment(value)
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Workload) else value

@@ -107,7 +107,7 @@ def _print_tables(report: AuditReport) -> None:
         print_table(
             ("NAMESPACE", "WORKLOAD", "IMAGE", "FINDING", "PODS", "MESSAGE"),
             [
-                (row.namespace, str(row.workload), row.image, row.finding.value, str(row.pods), row.message)
+                (row.namespace, row.workload, row.image, row.finding, row.pods, row.message)
                 for row in report.rows
             ],
         )
@@ -116,14 +116,7 @@ def _print_tables(report: AuditReport) -> None:
         print_table(
             ("NAMESPACE", "WORKLOAD", "IMAGE", "RUNS", "SWR HOLDS", "PODS"),
             [
-                (
-                    row.namespace,
-                    str(row.workload),
-                    row.image,
-                    _short(row.running),
-                    _short(row.current),
-                    str(row.pods),
-                )
+                (row.namespace, row.workload, row.image, _short(row.running), _short(row.current), row.pods)
                 for row in report.drift
             ],
         )
@@ -132,14 +125,7 @@ def _print_tables(report: AuditReport) -> None:
         print_table(
             ("ENDS", "EXEMPTION", "NAMESPACE", "WORKLOAD", "IMAGE", "PODS"),
             [
-                (
-                    format_moment(row.ends),
-                    row.exemption,
-                    row.namespace,
-                    str(row.workload),
-                    row.image,
-                    str(row.pods),
-                )
+                (format_moment(row.ends), row.exemption, row.namespace, row.workload, row.image, row.pods)
                 for row in report.endings
             ],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -48,29 +49,23 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
     evaluator = Evaluator(policy, open_lookup(policy))
     results = evaluator.evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
     messages = evaluator.messages
+    rows = [_row(item, messages) for item in results]
     if output == "json":
-        print_json([_row(item, messages) for item in results])
+        print_json(rows)
     else:
         print_table(
             ("IMAGE", "FINDING", "DIGEST", "UPDATED", "MESSAGE"),
             [
-                (
-                    item.use.image,
-                    item.check.finding.value,
-                    _short(item),
-                    (item.check.record.updated if item.check.record is not None else None) or "-",
-                    messages.describe(item),
-                )
-                for item in results
+                (row["image"], row["finding"], _short(row), row.get("updated") or "-", row["message"])
+                for row in rows
             ],
         )
     print_failures(results)
     return exit_code_of(results)
 
 
-def _short(item: ImageResult) -> str:
-    record = item.check.record
-    return record.digest[: len("sha256:") + 12] if record is not None and record.digest else "-"
+def _short(row: Mapping[str, object]) -> str:
+    return str(row.get("digest") or "-")[: len("sha256:") + 12]
 
 
 def _row(item: ImageResult, messages: Messages) -> dict[str, object]:

@@ -61,12 +61,12 @@ def exit_code_of(results: Iterable[ImageResult]) -> int:
     return code
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: colored and wrapped on a terminal, plain and in full elsewhere.
+def print_table(header: Sequence[str], values: Sequence[Sequence[object]]) -> None:
+    """Print rows of values in columns: colored and wrapped on a terminal, plain and in full elsewhere.
 
     Control characters are escaped, because a manifest or a cluster must not control the terminal.
     """
-    rows = [[printable(cell, MAX_CELL) for cell in row] for row in rows]
+    rows = [[printable(str(value), MAX_CELL) for value in row] for row in values]
     if sys.stdout.isatty():
         _print_rich(header, rows)
         return

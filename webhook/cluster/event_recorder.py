@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from webhook.admission.messages import printable
 from webhook.backoff import Backoff
@@ -91,17 +91,18 @@ class _Series:
 class EventRecorder:
     """Queues Events and writes them; ``run`` is its worker."""
 
+    controller: ClassVar[str]
+    """``reportingController``, a qualified name."""
+
     def __init__(
         self,
         api: KubernetesApi,
-        controller: str,
         instance: str,
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``api`` as ``controller`` and its replica ``instance``."""
+        """Write to ``api`` as the replica ``instance``."""
         self._api = api
-        self._controller = controller
         self._instance = instance[:128] or "unknown"
         self._recorder = recorder
         self._clock = clock
@@ -208,7 +209,7 @@ class EventRecorder:
             "metadata": {"name": name, "namespace": key.namespace},
             "type": "Warning",
             "eventTime": _micro_time(seen.last),
-            "reportingController": self._controller,
+            "reportingController": self.controller,
             "reportingInstance": self._instance,
             "action": ACTION,
             "reason": key.reason,

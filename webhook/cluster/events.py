@@ -7,8 +7,6 @@ is only queued during a review; the log contains every decision.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -18,17 +16,12 @@ from webhook.admission.extraction import TargetKind
 from webhook.admission.messages import Messages, printable
 from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
-from webhook.cluster.client import KubernetesApi
 from webhook.cluster.event_recorder import (
     EventKey,
     EventRecorder,
     ObjectReference,
     object_reference,
 )
-from webhook.recorder import Recorder
-
-CONTROLLER: Final = "swr-trust/webhook"
-"""``reportingController``: Kubernetes requires a qualified name."""
 
 MAX_IMAGES: Final = 3
 """Images that a note names."""
@@ -40,15 +33,7 @@ _PODS: Final = frozenset({TargetKind.POD, TargetKind.MIRROR_POD, TargetKind.UNKN
 class DecisionEvents(EventRecorder):
     """Implements ``webhook.admission.validator.DecisionObserver``."""
 
-    def __init__(
-        self,
-        api: KubernetesApi,
-        instance: str,
-        recorder: Recorder,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Write to ``api`` in the name of the replica ``instance``."""
-        super().__init__(api, CONTROLLER, instance, recorder, clock)
+    controller = "swr-trust/webhook"
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:  # noqa: ARG002 - its time is not needed
         """Queue an Event for a denial, warning or break-glass use, without waiting."""

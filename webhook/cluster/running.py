@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from webhook.audit.report import FindingRow
-from webhook.cluster.client import KubernetesApi
 from webhook.cluster.event_recorder import (
     EventKey,
     EventRecorder,
     ObjectReference,
     object_reference,
 )
-from webhook.recorder import Recorder
-
-CONTROLLER: Final = "swr-trust/audit"
-"""``reportingController``; Events of the webhook have another one."""
 
 REASON: Final = "RunningImageWouldBeRefused"
 
@@ -25,11 +19,7 @@ REASON: Final = "RunningImageWouldBeRefused"
 class RunningEvents(EventRecorder):
     """Writes an Event about the workload of a running image, or about its namespace without a workload."""
 
-    def __init__(
-        self, api: KubernetesApi, instance: str, recorder: Recorder, clock: Callable[[], float] = time.time
-    ) -> None:
-        """Write to ``api`` as the replica ``instance``."""
-        super().__init__(api, CONTROLLER, instance, recorder, clock)
+    controller = "swr-trust/audit"
 
     def record(self, rows: Iterable[FindingRow]) -> None:
         """Enqueue an Event for each row, without waiting."""

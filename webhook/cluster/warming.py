@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from webhook.admission.extraction import ImageUse
@@ -33,32 +34,27 @@ MAX_IMAGES: Final = 1000
 """Limits: 20,000 Pods, and as many images as background lookups may be queued."""
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class WarmUp:
     """Reads the images of running Pods once and queues lookups for them."""
 
-    def __init__(
-        self,
-        api: ReadApi,
-        request_for: Callable[[str, ImageUse], LookupRequest | None],
-        warm: Callable[[Sequence[TrustQuery]], None],
-    ) -> None:
-        """``request_for`` returns the lookup for a use in a namespace, if one is needed."""
-        self._api = api
-        self._request_for = request_for
-        self._warm = warm
+    api: ReadApi
+    request_for: Callable[[str, ImageUse], LookupRequest | None]
+    """Returns the lookup for a use in a namespace, if one is needed."""
+    warm: Callable[[Sequence[TrustQuery]], None]
 
     def run(self, stop: threading.Event) -> None:
         """Warm up, until done or ``stop`` is set."""
         seen: set[Key] = set()
         try:
-            for count, uses in enumerate(read_uses(self._api, PAGE_SIZE), 1):
+            for count, uses in enumerate(read_uses(self.api, PAGE_SIZE), 1):
                 new: list[TrustQuery] = []
                 for namespace, use in uses:
-                    request = self._request_for(namespace, use)
+                    request = self.request_for(namespace, use)
                     if request is not None and request.query.key not in seen and len(seen) < MAX_IMAGES:
                         seen.add(request.query.key)
                         new.append(request.query)
-                self._warm(new)
+                self.warm(new)
                 if count >= MAX_PAGES or len(seen) >= MAX_IMAGES or stop.wait(PAGE_PAUSE):
                     break
         except ClusterError as error:

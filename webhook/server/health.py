@@ -86,23 +86,16 @@ class TrustStatus(Protocol):
         ...  # pragma: no cover
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class Health:
     """The health of the webhook, from its parts."""
 
-    def __init__(
-        self,
-        certificate: ServingCertificate,
-        policy: PolicyFile,
-        trust: TrustStatus,
-        snapshot: Snapshot | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Report on these parts; ``clock`` is in epoch seconds."""
-        self._certificate = certificate
-        self._policy = policy
-        self._trust = trust
-        self._snapshot = snapshot
-        self._clock = clock
+    certificate: ServingCertificate
+    policy: PolicyFile
+    trust: TrustStatus
+    snapshot: Snapshot | None = None
+    clock: Callable[[], float] = time.time
+    """In epoch seconds."""
 
     def live(self) -> Report:
         """Return that the process works: it answers."""
@@ -110,32 +103,32 @@ class Health:
 
     def ready(self, *, verbose: bool) -> Report:
         """Return whether the certificate is valid and the snapshot was read."""
-        now = self._clock()
-        is_valid = self._certificate.not_after > now
-        loading_ended = self._snapshot is None or self._snapshot.loading_ended
+        now = self.clock()
+        is_valid = self.certificate.not_after > now
+        loading_ended = self.snapshot is None or self.snapshot.loading_ended
         ok = is_valid and loading_ended
         return Report(ok, tuple(self._lines(now, is_valid=is_valid)) if verbose or not ok else ())
 
     def _lines(self, now: float, *, is_valid: bool) -> Iterator[str]:
         mark = "[+]" if is_valid else "[-]"
-        yield f"{mark} certificate: {_describe_validity(self._certificate.not_after, now)}"
-        if self._certificate.problem:
-            yield f"[!] certificate: {self._certificate.problem}"
-        policy = self._policy.current
+        yield f"{mark} certificate: {_describe_validity(self.certificate.not_after, now)}"
+        if self.certificate.problem:
+            yield f"[!] certificate: {self.certificate.problem}"
+        policy = self.policy.current
         yield f"[+] policy: {policy.version}, mode {policy.mode}"
-        for problem in self._policy.problems:
+        for problem in self.policy.problems:
             yield f"[!] policy file: {problem}"
-        statuses = [(registry, self._trust.status(registry)) for registry in policy.registries.registries]
+        statuses = [(registry, self.trust.status(registry)) for registry in policy.registries.registries]
         for registry, status in statuses:
             yield _describe_registry(registry.name, status, now)
             if status.ca_file_problem:
                 yield f"[!] caFile {registry.ca_file}: {status.ca_file_problem}; the last good one stays"
         yield from _credentials(statuses)
-        trusted, refused, imported = self._trust.cache_sizes
+        trusted, refused, imported = self.trust.cache_sizes
         yield f"[+] cache: {trusted} trusted, {refused} refused, {imported} recalled"
-        if self._snapshot is not None:
-            mark = "[-]" if not self._snapshot.loading_ended else "[!]" if self._snapshot.problem else "[+]"
-            yield f"{mark} snapshot: {self._snapshot.state}"
+        if self.snapshot is not None:
+            mark = "[-]" if not self.snapshot.loading_ended else "[!]" if self.snapshot.problem else "[+]"
+            yield f"{mark} snapshot: {self.snapshot.state}"
 
 
 def _describe_registry(name: str, status: RegistryStatus, now: float) -> str:

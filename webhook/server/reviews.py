@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -63,28 +64,21 @@ class Decider(Protocol):
         ...  # pragma: no cover
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class Reviews:
     """Answers reviews, and passes other calls on."""
 
-    def __init__(
-        self,
-        others: WSGIApplication,
-        validator: Decider,
-        certificate: ServingCertificate,
-        metrics: Metrics,
-        large_work: LargeWork,
-    ) -> None:
-        """Answer reviews with ``validator`` and calls of other paths with ``others``."""
-        self._large_work = large_work
-        self._others = others
-        self._validator = validator
-        self._certificate = certificate
-        self._metrics = metrics
+    others: WSGIApplication
+    """Answers the calls of other paths."""
+    validator: Decider
+    certificate: ServingCertificate
+    metrics: Metrics
+    large_work: LargeWork
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one call."""
         if environ["PATH_INFO"] != PATH:
-            return self._others(environ, start_response)
+            return self.others(environ, start_response)
         status = _OK
         headers = [_MEDIA_TYPE]
         try:
@@ -103,7 +97,7 @@ class Reviews:
     def _answer(self, environ: dict[str, Any]) -> bytes:
         if environ["REQUEST_METHOD"] != "POST":
             raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
-        if not has_required_certificate(self._certificate, environ):
+        if not has_required_certificate(self.certificate, environ):
             raise BadReviewError(403, "a client certificate of the API server is required")
         _check_media_type(environ)
         # The worker has read all of it, and no more than a byte above the limit.
@@ -118,9 +112,9 @@ class Reviews:
         if len(body) <= LARGE:
             review = _read_review(body, is_truncated=is_truncated, pause=no_pause)
         else:
-            with self._large_work.piece(deadline) as granted:
+            with self.large_work.piece(deadline) as granted:
                 is_truncated = is_truncated or not granted
-                review = _read_review(body, is_truncated=is_truncated, pause=self._large_work.pause)
+                review = _read_review(body, is_truncated=is_truncated, pause=self.large_work.pause)
         del body
         return self._decide(review, deadline, is_busy=is_truncated)
 
@@ -129,20 +123,20 @@ class Reviews:
 
         An HTTP error would be a failed call, which is admitted if the ``failurePolicy`` is ``Ignore``.
         """
-        self._metrics.deciding += 1
+        self.metrics.deciding += 1
         try:
             if is_busy:
-                self._metrics.load.review_refused_as_busy()
-                return write_review(review.uid, self._validator.deny_as_busy(review))
-            return write_review(review.uid, self._validator.validate(review, deadline))
+                self.metrics.load.review_refused_as_busy()
+                return write_review(review.uid, self.validator.deny_as_busy(review))
+            return write_review(review.uid, self.validator.validate(review, deadline))
         except Exception:
             logger.exception("failed to answer a request", extra={"uid": review.uid})
             return write_review(review.uid, Decision.error())
         finally:
-            self._metrics.deciding -= 1
+            self.metrics.deciding -= 1
 
     def _error_response(self, code: int, message: str) -> tuple[str, bytes]:
-        self._metrics.call_broken(code)
+        self.metrics.call_broken(code)
         return f"{code} {HTTPStatus(code).phrase}", error_body(message)
 
 

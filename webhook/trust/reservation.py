@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from webhook.deadlines import Deadline
@@ -19,43 +20,34 @@ MAX_BLOCKED: Final = 0.2
 piece of a response waits for the loop, and a page of a list has dozens of pieces."""
 
 
+@dataclass(slots=True, eq=False)
 class Reservation:
     """A rate-limiter reservation, made before the next lookup is chosen. Implements ``CallLimiter``.
 
     The first call of the lookup uses it; each further call waits for a token of its own.
     """
 
-    def __init__(
-        self,
-        limiter: RateLimiter,
-        breaker: CircuitBreaker,
-        timeout: float,
-        lateness: Callable[[], float],
-        *,
-        background: bool,
-    ) -> None:
-        """Use ``limiter`` for a lookup of at most ``timeout`` seconds; record responses in ``breaker``.
-
-        ``lateness`` returns for how many seconds the event loop has been blocked since the start.
-        """
-        self._limiter = limiter
-        self._breaker = breaker
-        self._timeout = timeout
-        self._lateness = lateness
-        self._reserved = False
-        self.background = background
+    limiter: RateLimiter
+    breaker: CircuitBreaker
+    timeout: float
+    """Seconds that the lookup takes at most."""
+    lateness: Callable[[], float]
+    """Returns for how many seconds the event loop has been blocked since the start."""
+    _: KW_ONLY
+    background: bool
+    _reserved: bool = field(default=False, init=False)
 
     def reserve(self) -> None:
         """Reserve a token, unless the call will be rejected anyway."""
-        if self._breaker.state is BreakerState.CLOSED and not self._limiter.is_backing_off:
-            self._limiter.reserve(background=self.background)
+        if self.breaker.state is BreakerState.CLOSED and not self.limiter.is_backing_off:
+            self.limiter.reserve(background=self.background)
             self._reserved = True
 
     @contextmanager
     def call(self, deadline: Deadline) -> Iterator[None]:
         """Wait until one more call may be made; the first one uses the reservation."""
         reserved, self._reserved = self._reserved, False
-        self._limiter.wait(deadline, background=self.background, reserved=reserved)
+        self.limiter.wait(deadline, background=self.background, reserved=reserved)
         with self.timed(deadline):
             yield
 
@@ -66,15 +58,15 @@ class Reservation:
         It is SWR's fault only if SWR had enough time. Our own rate limit, earlier calls or a busy loop may
         have used a part of it, and the author of a Pod may have caused that.
         """
-        left, late = deadline.remaining(), self._lateness()
+        left, late = deadline.remaining(), self.lateness()
         try:
             yield
         except LookupTimeout as error:
             if error.fault is not Fault.REGISTRY:
                 raise
-            if left < self._timeout * (1 - MAX_SPENT):
+            if left < self.timeout * (1 - MAX_SPENT):
                 detail = f"too little of lookup.timeout was left for this call: {error.detail}"
-            elif self._lateness() - late > self._timeout * MAX_BLOCKED:
+            elif self.lateness() - late > self.timeout * MAX_BLOCKED:
                 detail = f"the event loop was blocked: {error.detail}"
             else:
                 raise
@@ -82,15 +74,15 @@ class Reservation:
 
     def record_answer(self) -> None:
         """Record that the endpoint responded; see ``CallLimiter``."""
-        self._breaker.succeed()
+        self.breaker.succeed()
 
     @property
     def is_probe(self) -> bool:
         """Whether other lookups are rejected meanwhile; see ``CallLimiter``."""
-        return self._breaker.state is not BreakerState.CLOSED
+        return self.breaker.state is not BreakerState.CLOSED
 
     def cancel(self) -> None:
         """Return the token if there was no call."""
         if self._reserved:
             self._reserved = False
-            self._limiter.cancel(background=self.background)
+            self.limiter.cancel(background=self.background)

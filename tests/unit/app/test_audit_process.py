@@ -42,7 +42,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
         monkeypatch.setattr("webhook.audit.caching_lookup.THROTTLING_RETRY_BUDGET", 0.0)
         rescanner = Rescanner(tmp_path, endpoint, tmp_path / "none", **options)
         if answers is not None:
-            rescanner.process.rounds._answers = answers
+            rescanner.process.rounds.answers = answers
         made.append(rescanner)
         return rescanner
 
@@ -161,12 +161,12 @@ def test_exception_ends_round_but_not_process(make: Make) -> None:
     cluster = FakeCluster([web()])
     rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
     rounds = rescanner.process.rounds
-    answers = rounds._answers
-    rounds._answers = None  # type: ignore[assignment]  # wrong on purpose
+    answers = rounds.answers
+    rounds.answers = None  # type: ignore[assignment]  # wrong on purpose
     assert not rescanner.round()
     assert rescanner.metric("swr_trust_audit_rounds_total", result="failed") == 1
     assert "a round failed" in rescanner.said()
-    rounds._answers = answers
+    rounds.answers = answers
     assert rescanner.round()
 
 

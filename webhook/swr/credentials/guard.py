@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline
@@ -29,38 +29,32 @@ NOTICE: Final = 0.2
 SecretT = TypeVar("SecretT")
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Pause:
     """A pause after a failed authentication. Its owner holds a lock."""
 
-    def __init__(
-        self,
-        kind: str,
-        recorder: Recorder,
-        clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        """Measure by ``clock`` (monotonic seconds); ``draw`` returns a length between two."""
-        self._kind = kind
-        self._recorder = recorder
-        self._clock = clock
-        self._draw = draw
-        self._until = float("-inf")
-        self._of: object = None
-        self.fault = Fault.REGISTRY
-        """The fault of the failed authentication."""
+    kind: str
+    recorder: Recorder
+    clock: Callable[[], float] = time.monotonic
+    draw: Callable[[float, float], float] = random.uniform
+    """Returns a length between two, in seconds."""
+    fault: Fault = field(default=Fault.REGISTRY, init=False)
+    """The fault of the failed authentication."""
+    _until: float = field(default=float("-inf"), init=False)
+    _of: object = field(default=None, init=False)
 
     def begin(self, of: object, fault: Fault = Fault.REGISTRY) -> None:
         """Pause the secret that ``of`` identifies."""
         self.fault = fault
-        length = self._draw(*PAUSE_SECONDS)
-        self._until, self._of = self._clock() + length, of
-        self._recorder.credential_paused(self._kind, time.time() + length)
+        length = self.draw(*PAUSE_SECONDS)
+        self._until, self._of = self.clock() + length, of
+        self.recorder.credential_paused(self.kind, time.time() + length)
 
     def end(self) -> None:
         """End the pause, because the secret was accepted or has changed."""
         if self._of is not None:
             self._until, self._of = float("-inf"), None
-            self._recorder.credential_paused(self._kind, 0.0)
+            self.recorder.credential_paused(self.kind, 0.0)
 
     def left(self, of: object) -> float:
         """Return the seconds for which the secret ``of`` is still paused, 0.0 if it is not."""
@@ -69,7 +63,7 @@ class Pause:
     @property
     def remaining(self) -> float:
         """The seconds for which any secret is still paused, 0.0 if none is."""
-        return max(0.0, self._until - self._clock())
+        return max(0.0, self._until - self.clock())
 
 
 @dataclass(slots=True, eq=False)

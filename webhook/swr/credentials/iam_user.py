@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,25 +15,17 @@ from webhook.swr.credentials.iam import post, read_subject_token, read_time
 from webhook.swr.http import Transport
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class IamUserLogin:
     """Login of an IAM user, scoped to a project."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        iam_endpoint: str,
-        domain_name: str,
-        user_name: str,
-        password: SecretFiles,
-        project: dict[str, str],
-    ) -> None:
-        """Log in at ``iam_endpoint``; ``project`` is ``{"id": ...}`` or ``{"name": ...}``."""
-        self._transport = transport
-        self._iam_endpoint = iam_endpoint
-        self._domain_name = domain_name
-        self._user_name = user_name
-        self._password = password
-        self._project = project
+    transport: Transport
+    iam_endpoint: str
+    domain_name: str
+    user_name: str
+    password: SecretFiles
+    project: dict[str, str]
+    """``{"id": ...}`` or ``{"name": ...}``."""
 
     def __call__(self, deadline: Deadline) -> Fetched[str]:
         """Return a token with its expiry.
@@ -40,17 +33,17 @@ class IamUserLogin:
         Raises:
             TrustLookupError: IAM refused the login or could not be called.
         """
-        (password,), _ = self._password.current(deadline)
-        user = {"domain": {"name": self._domain_name}, "name": self._user_name, "password": password}
+        (password,), _ = self.password.current(deadline)
+        user = {"domain": {"name": self.domain_name}, "name": self.user_name, "password": password}
         body: dict[str, Any] = {
             "auth": {
                 "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": self._project},
+                "scope": {"project": self.project},
             }
         }
         response = post(
-            self._transport,
-            self._iam_endpoint,
+            self.transport,
+            self.iam_endpoint,
             "/v3/auth/tokens",
             body,
             deadline,

@@ -7,6 +7,7 @@ read a rotated token only once, mix old and new keys under concurrency and have 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,73 +27,71 @@ STS_DURATION: Final = 3600
 SESSION_NAME: Final = "swr-trust-webhook"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class PodIdentity:
     """Keys from the CCE Pod Identity agent on the node."""
 
-    def __init__(self, transport: Transport, url: str, token: SecretFiles) -> None:
-        """Call ``url`` (``HC_CONTAINER_CREDENTIALS_FULL_URI``) with the projected token."""
-        self._transport = transport
-        self._url = urlsplit(url)
-        self._token = token
+    transport: Transport
+    url: str
+    """``HC_CONTAINER_CREDENTIALS_FULL_URI``."""
+    token: SecretFiles
 
     def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
         """Return keys with their expiry; raises ``TrustLookupError``."""
-        (token,), _ = self._token.current(deadline)
-        base_url = f"{self._url.scheme}://{self._url.netloc}"
+        (token,), _ = self.token.current(deadline)
+        url = urlsplit(self.url)
         headers = {"Authorization": token}
-        response = post(self._transport, base_url, self._url.path or "/", {}, deadline, headers)
+        response = post(
+            self.transport, f"{url.scheme}://{url.netloc}", url.path or "/", {}, deadline, headers
+        )
         return read_temporary_keys(response.body)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class OidcFederation:
     """Keys from the old IAM: the projected token is exchanged for a token, and that for keys."""
 
-    def __init__(self, transport: Transport, iam_endpoint: str, provider: str, token: SecretFiles) -> None:
-        """Log in at ``iam_endpoint`` by the identity provider ``provider``."""
-        self._transport = transport
-        self._iam_endpoint = iam_endpoint
-        self._provider = provider
-        self._token = token
+    transport: Transport
+    iam_endpoint: str
+    provider: str
+    token: SecretFiles
 
     def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
         """Return keys with their expiry; raises ``TrustLookupError``."""
-        (id_token,), _ = self._token.current(deadline)
+        (id_token,), _ = self.token.current(deadline)
         login = post(
-            self._transport,
-            self._iam_endpoint,
+            self.transport,
+            self.iam_endpoint,
             "/v3.0/OS-AUTH/id-token/tokens",
             {"auth": {"id_token": {"id": id_token}}},
             deadline,
-            {"X-Idp-Id": self._provider},
+            {"X-Idp-Id": self.provider},
         )
         token = {"id": read_subject_token(login), "duration_seconds": OIDC_DURATION}
         body = {"auth": {"identity": {"methods": ["token"], "token": token}}}
         path = "/v3.0/OS-CREDENTIAL/securitytokens"
-        return read_temporary_keys(post(self._transport, self._iam_endpoint, path, body, deadline).body)
+        return read_temporary_keys(post(self.transport, self.iam_endpoint, path, body, deadline).body)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class OidcAgency:
     """Keys from STS, which assumes an agency with the projected token."""
 
-    def __init__(
-        self, transport: Transport, sts_endpoint: str, provider_urn: str, agency_urn: str, token: SecretFiles
-    ) -> None:
-        """Assume ``agency_urn`` at ``sts_endpoint``."""
-        self._transport = transport
-        self._sts_endpoint = sts_endpoint
-        self._provider_urn = provider_urn
-        self._agency_urn = agency_urn
-        self._token = token
+    transport: Transport
+    sts_endpoint: str
+    provider_urn: str
+    agency_urn: str
+    token: SecretFiles
 
     def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
         """Return keys with their expiry; raises ``TrustLookupError``."""
-        (id_token,), _ = self._token.current(deadline)
+        (id_token,), _ = self.token.current(deadline)
         body = {
-            "provider_urn": self._provider_urn,
-            "agency_urn": self._agency_urn,
+            "provider_urn": self.provider_urn,
+            "agency_urn": self.agency_urn,
             "agency_session_name": SESSION_NAME,
             "id_token": id_token,
             "duration_seconds": STS_DURATION,
         }
-        response = post(self._transport, self._sts_endpoint, "/v5/agencies/assume-with-oidc", body, deadline)
+        response = post(self.transport, self.sts_endpoint, "/v5/agencies/assume-with-oidc", body, deadline)
         return read_temporary_keys(response.body)
