@@ -20,7 +20,7 @@ from tests.http.slow_reader import connect_slow_reader, read_socket_queues
 from tests.http.wire import handshake, read_answers, read_to_end
 from tests.support.balancer import ApiServerClient, Balancer
 from tests.support.builders import HOST, pod, review
-from tests.support.process_stats import wait_until
+from tests.support.process_stats import find_worker, wait_until
 from tests.support.serving import Certificate, ServerProcess, make_certificate
 from webhook.server.worker import BUFFER, REQUEST_GRACE
 
@@ -115,9 +115,7 @@ def test_sigint_stops_at_once_without_traceback(server: ServerProcess) -> None:
     assert server.process is not None
     open_one = server.connect()
     open_one.connect()
-    arbiter = server.process.pid
-    workers = Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text(encoding="ascii").split()
-    for process in (arbiter, *map(int, workers)):
+    for process in (server.process.pid, find_worker(server)):
         os.kill(process, signal.SIGINT)
     assert server.process.wait(10) == 0
     open_one.close()
@@ -130,11 +128,11 @@ def test_repeated_stop_signal_is_not_reported_as_crash(server: ServerProcess, nu
     """A signal during the exit of the interpreter killed the worker: ``Worker was sent SIGQUIT!``."""
     assert server.process is not None
     arbiter = server.process.pid
-    [worker] = Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text(encoding="ascii").split()
+    worker = find_worker(server)
     os.kill(arbiter, signal.SIGTERM)
     with contextlib.suppress(ProcessLookupError):
         while server.process.poll() is None:
-            os.kill(int(worker), number)
+            os.kill(worker, number)
             time.sleep(0.001)
     assert server.process.wait(10) == 0
     assert server.log_lines()[-1]["message"] == "stopped"

@@ -24,7 +24,7 @@ from webhook.cli.options import (
     namespace_option,
     output_option,
 )
-from webhook.cli.rendering import print_json, print_table
+from webhook.cli.rendering import print_json, print_table, shorten
 from webhook.cluster.client import RetryingClient, connect
 from webhook.cluster.pods import PodReader
 from webhook.cluster.scope import Scope, read_scope
@@ -116,7 +116,7 @@ def _print_tables(report: AuditReport) -> None:
         print_table(
             ("NAMESPACE", "WORKLOAD", "IMAGE", "RUNS", "SWR HOLDS", "PODS"),
             [
-                (row.namespace, row.workload, row.image, _short(row.running), _short(row.current), row.pods)
+                (row.namespace, row.workload, row.image, shorten(row.running), shorten(row.current), row.pods)
                 for row in report.drift
             ],
         )
@@ -134,10 +134,6 @@ def _print_tables(report: AuditReport) -> None:
     for remark in report.remarks:
         print(remark)
     print(report.verdict)
-
-
-def _short(digest: str) -> str:
-    return digest[: len("sha256:") + 12]
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -16,7 +15,7 @@ from webhook.admission.messages import Messages
 from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.options import config_option, namespace_option, output_option
-from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
+from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 
@@ -56,16 +55,18 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
         print_table(
             ("IMAGE", "FINDING", "DIGEST", "UPDATED", "MESSAGE"),
             [
-                (row["image"], row["finding"], _short(row), row.get("updated") or "-", row["message"])
+                (
+                    row["image"],
+                    row["finding"],
+                    shorten(row.get("digest") or "-"),
+                    row.get("updated") or "-",
+                    row["message"],
+                )
                 for row in rows
             ],
         )
     print_failures(results)
     return exit_code_of(results)
-
-
-def _short(row: Mapping[str, object]) -> str:
-    return str(row.get("digest") or "-")[: len("sha256:") + 12]
 
 
 def _row(item: ImageResult, messages: Messages) -> dict[str, object]:

@@ -76,6 +76,11 @@ def print_table(header: Sequence[str], values: Sequence[Sequence[object]]) -> No
         print(line.rstrip())
 
 
+def shorten(digest: object) -> str:
+    """Return the part of a digest that tables show."""
+    return str(digest)[: len("sha256:") + 12]
+
+
 def _print_rich(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only terminals need it
     from rich.markup import escape  # noqa: PLC0415 - the same
