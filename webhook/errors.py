@@ -4,6 +4,7 @@ A denial is not an exception but a value (``webhook.policy.findings``). Exceptio
 
     WebhookError
     ├── ConfigError              exit code 2; on a reload the last good policy stays
+    ├── BadRequestError          HTTP 400, 405, 414, 417, 431 or 501: not a request of HTTP/1.1
     ├── BadReviewError           HTTP 400, 405, 413 or 415: the body is not an AdmissionReview
     ├── InvalidReferenceError    finding ``invalid``
     ├── InvalidPatternError      a problem of the configuration file
@@ -60,6 +61,15 @@ class ConfigError(WebhookError):
         """Keep the problems; the text has one per line."""
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class BadRequestError(WebhookError):
+    """A request is not one of HTTP/1.1, or exceeds a limit; the connection ends after the response."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep the HTTP status of the response; ``message`` quotes nothing of the request."""
+        super().__init__(message)
+        self.status = status
 
 
 class BadReviewError(WebhookError):

@@ -8,19 +8,21 @@ from tests.bypasses.mistakes import mistake
 
 WORKER: Final = "webhook/server/worker.py"
 CONNECTIONS: Final = "webhook/server/connections.py"
+CONVERSATION: Final = "webhook/server/conversation.py"
+TABLE: Final = "webhook/server/connection_table.py"
 
 T_CONNECTIONS: Final = "tests/unit/server/test_connections.py"
-T_WORKER: Final = "tests/unit/server/test_worker.py"
+T_TABLE: Final = "tests/unit/server/test_connection_table.py"
 T_HANDSHAKES: Final = "tests/http/test_handshakes.py"
 T_KERNEL: Final = "tests/http/test_kernel.py"
 T_PLACES: Final = "tests/http/test_connection_limits.py"
 
 _ANY_HALVES: Final = (
-    WORKER,
-    "if len(self._pending_handshakes) > self.worker_connections * MAX_PENDING_HANDSHAKES:",
+    TABLE,
+    "if len(self._pending_handshakes) > self._places * MAX_PENDING_HANDSHAKES:",
     "if not self._pending_handshakes:",
 )
-_ANY_BUFFERS: Final = (WORKER, "listener.setsockopt(socket.SOL_SOCKET, buffer, BUFFER)", "pass")
+_ANY_BUFFERS: Final = (WORKER, "sock.setsockopt(socket.SOL_SOCKET, buffer, BUFFER)", "pass")
 
 CONNECTION_FAULTS: Final = (
     mistake(
@@ -28,9 +30,9 @@ CONNECTION_FAULTS: Final = (
         "a client that reads no answer is not evicted",
         f"{T_PLACES}::test_client_that_does_not_read_is_evicted_first",
         (
-            WORKER,
-            "        self._await(connection, reused=False)\n        try:\n            connection.flush()\n",
-            "        try:\n            connection.flush()\n",
+            CONVERSATION,
+            "self._server.connections.await_client(self._connection, reused=False)",
+            "pass",
         ),
     ),
     mistake(
@@ -42,25 +44,21 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C1",
         "each connection evicts for all that arrived with it",
-        f"{T_WORKER}::test_burst_evicts_only_as_many_connections_as_needed",
-        (WORKER, "if len(self._served) >= self.worker", "if len(self._pool) > self.worker"),
+        f"{T_TABLE}::test_burst_evicts_only_as_many_connections_as_needed",
+        (TABLE, "if len(self._served) >= self._places * ALMOST_FULL:", "if self._served:"),
     ),
     mistake(
         "C1",
         "an aborted connection keeps its place until it has ended",
-        f"{T_WORKER}::test_evicted_connection_leaves_eviction_queue",
-        (
-            WORKER,
-            "        self._served.discard(connection)\n        self.service.metrics",
-            "        self.service.metrics",
-        ),
+        f"{T_TABLE}::test_evicted_connection_frees_its_place",
+        (TABLE, "        self.close(connection)\n", "        self._waiting.remove(connection)\n"),
     ),
     mistake(
         "C1",
         "an aborted connection is waited for again",
-        f"{T_WORKER}::test_evicted_connection_leaves_eviction_queue",
+        f"{T_TABLE}::test_evicted_connection_leaves_eviction_queue",
         (
-            WORKER,
+            TABLE,
             "        if not connection.aborted:\n            self._waiting",
             "        if True:\n            self._waiting",
         ),
@@ -80,7 +78,7 @@ CONNECTION_FAULTS: Final = (
     mistake(
         "C2",
         "any number of connections may have a partial handshake",
-        f"{T_WORKER}::test_oldest_incomplete_handshake_is_evicted",
+        f"{T_TABLE}::test_oldest_incomplete_handshake_is_evicted",
         _ANY_HALVES,
     ),
     mistake(
@@ -112,8 +110,8 @@ CONNECTION_FAULTS: Final = (
         "a body keeps its budget until its answer is read",
         f"{T_PLACES}::test_unread_response_does_not_hold_body_budget",
         (
-            WORKER,
-            "lease.release()  # before the answer is sent, which the client may not read",
+            CONVERSATION,
+            "self._lease.release()  # before the answer is sent, which the client may not read",
             "pass",
         ),
     ),
@@ -122,9 +120,9 @@ CONNECTION_FAULTS: Final = (
         "bodies that wait for the budget may take all connections",
         f"{T_PLACES}::test_bodies_waiting_for_budget_leave_connections_for_others",
         (
-            WORKER,
-            "        self._in_flight.add(request)\n        try:\n            return lease.grow(size)\n",
-            "        try:\n            return lease.grow(size)\n",
+            CONVERSATION,
+            "        connections.begin(connection)\n        try:\n            return self._lease.grow(size)\n        finally:\n            connections.end()\n",
+            "        try:\n            return self._lease.grow(size)\n        finally:\n",
         ),
     ),
     mistake(

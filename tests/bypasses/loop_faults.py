@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.connection_faults import CONNECTIONS, WORKER
+from tests.bypasses.connection_faults import CONNECTIONS, CONVERSATION, WORKER
 from tests.bypasses.mistakes import mistake
 
 LOOKUP: Final = "webhook/trust/lookup.py"
@@ -160,8 +160,8 @@ LOOP_FAULTS: Final = (
         "C3",
         "a pipelined request runs at once",
         f"{T_BURSTS}::test_burst_of_small_requests_does_not_stall_loop",
-        (WORKER, "scheduler.checkpoint(WaitReason.ARRIVED)", "pass"),
-        (WORKER, "scheduler.wait(WaitReason.PIPELINED)", "pass"),
+        (CONVERSATION, "server.scheduler.checkpoint(WaitReason.ARRIVED)", "pass"),
+        (CONVERSATION, "server.scheduler.wait(WaitReason.PIPELINED)", "pass"),
     ),
     mistake(
         "C3",

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.bypasses.connection_faults import CONNECTIONS, WORKER
+from tests.bypasses.connection_faults import CONNECTIONS, CONVERSATION, TABLE
 from tests.bypasses.mistakes import mistake
 
 HEADS: Final = "webhook/server/heads.py"
+BODIES: Final = "webhook/server/request_bodies.py"
 REQUEST: Final = "webhook/admission/request.py"
 T_HEADS: Final = "tests/unit/server/test_heads.py"
+T_BODIES: Final = "tests/unit/server/test_request_bodies.py"
 T_RECORDS: Final = "tests/http/test_records.py"
+_KEPT_BODY: Final = ("webhook/server/exchange.py", 'body, self.body = self.body, b""', "body = self.body")
 _SILENT: Final = (CONNECTIONS, "if self._empty_records > MAX_EMPTY_RECORDS:", "if self._empty_records < 0:")
 
 MEMORY_FAULTS: Final = (
     mistake(
         "C2",
         "a body is kept beside the decoded review",
-        "tests/unit/server/test_connections.py::test_completely_read_body_is_released",
-        ("webhook/server/connections.py", "            self.drop()\n", "            pass\n"),
+        "tests/unit/server/test_app.py::test_body_is_dropped_before_review_waits",
+        _KEPT_BODY,
     ),
     mistake(
         "C2",
         "an idle connection keeps the body of its last request",
         "tests/http/test_memory.py::test_idle_connection_after_large_request_keeps_no_body",
-        (WORKER, "request.body.drop()  # the application may have left it unread", "pass"),
+        _KEPT_BODY,
+        (
+            CONVERSATION,
+            "request = self._read_request(head)",
+            "request = self.request = self._read_request(head)",
+        ),
     ),
     mistake(
         "C2",
@@ -32,8 +40,8 @@ MEMORY_FAULTS: Final = (
         "tests/unit/server/test_body_budget.py::test_bytes_over_budget_are_rejected",
         (
             "webhook/server/body_budget.py",
-            "if is_first and not short_of_small and large <= self._large_left:",
-            "if True:",
+            "if not is_first or small > self._small_left or large > self._large_left:",
+            "if False:",
         ),
     ),
     mistake(
@@ -56,7 +64,7 @@ MEMORY_FAULTS: Final = (
         "C2",
         "a complete body counts as one that stalls",
         "tests/http/test_bodies.py::test_small_reviews_waiting_for_swr_do_not_abort_connections",
-        (WORKER, "        lease.arrived()\n", ""),
+        (CONVERSATION, "            self._lease.arrived()\n", ""),
     ),
     mistake(
         "C2",
@@ -64,7 +72,7 @@ MEMORY_FAULTS: Final = (
         "tests/unit/server/test_app.py::test_body_read_time_is_deducted_from_review_deadline",
         (
             "webhook/server/reviews.py",
-            "Deadline(began + time_to_decide",
+            "Deadline(request.began + time_to_decide",
             "Deadline(time.monotonic() + time_to_decide",
         ),
     ),
@@ -124,7 +132,7 @@ MEMORY_FAULTS: Final = (
         "C2",
         "waiting reviews may take all connections",
         "tests/http/test_connection_limits.py::test_waiting_reviews_leave_connections_for_others",
-        (WORKER, "return len(self._in_flight) >= most", "return False"),
+        (TABLE, "return self._in_flight >= self._places * CROWDED", "return False"),
     ),
     mistake(
         "C2",
@@ -136,7 +144,7 @@ MEMORY_FAULTS: Final = (
         "C2",
         "a body waits for the budget as long as its call may take, or longer",
         "tests/http/test_connection_limits.py::test_body_waiting_for_budget_is_denied_before_call_timeout",
-        (WORKER, "        lease.expect_answer_within(time_to_decide(request.query))\n", ""),
+        (CONVERSATION, "self._lease.expect_answer_within(time_to_decide(query))", "pass"),
     ),
     mistake(
         "C2",
@@ -225,34 +233,48 @@ MEMORY_FAULTS: Final = (
         "C2",
         "header fields have no total limit while they arrive",
         "tests/http/test_heads.py::test_unterminated_request_heads_stay_within_memory_budget",
-        (HEADS, "self.max_buffer_headers = MAX_HEAD", "self.max_buffer_headers = MAX_FIELDS * MAX_FIELD"),
+        (
+            HEADS,
+            "if length >= 0 and len(data) - length > MAX_HEAD + len(END):",
+            "if len(data) > MAX_FIELDS * MAX_FIELD:",
+        ),
     ),
     mistake(
         "C2",
         "header fields that arrive at once have no total limit",
         f"{T_HEADS}::test_total_size_of_header_fields_is_limited",
-        (HEADS, "if len(data) > MAX_HEAD:", "if not data:"),
+        (HEADS, "if len(data) - line.end() > MAX_HEAD:", "if not data:"),
     ),
     mistake(
         "C2",
         "trailer fields have no total limit",
-        f"{T_HEADS}::test_total_size_of_trailers_is_limited",
-        (HEADS, "if len(data) > MAX_HEAD:", "if len(data) > MAX_HEAD and not from_trailer:"),
+        f"{T_BODIES}::test_total_size_of_trailers_is_limited",
+        (BODIES, "if size > MAX_HEAD:", "if size < 0:"),
     ),
     mistake(
         "C2",
         "a waiting review keeps its request head",
-        f"{T_HEADS}::test_unused_headers_and_trailers_are_dropped",
-        (HEADS, " if field[0] in KEPT", ""),
+        f"{T_HEADS}::test_unused_fields_are_dropped",
+        (
+            HEADS,
+            "    return Head(\n",
+            "    Head.__repr__ = lambda _: repr(fields)  # type: ignore[method-assign]\n    return Head(\n",
+        ),
+    ),
+    mistake(
+        "C2",
+        "each byte of a body is an object",
+        f"{T_BODIES}::test_small_pieces_are_joined",
+        (BODIES, "if len(data) >= wanted or self._has_ended():", "if data or self._has_ended():"),
     ),
     mistake(
         "C2",
         "a review that waits for the budget is evicted by a new connection",
         "tests/http/test_connection_limits.py::test_body_waiting_for_budget_is_not_evicted",
         (
-            WORKER,
-            "        self._waiting.remove(connection)\n        self._in_flight.add(request)\n        try:\n            return",
-            "        self._in_flight.add(request)\n        try:\n            return",
+            CONVERSATION,
+            "        connections.begin(connection)\n        try:\n            return",
+            "        connections._in_flight += 1\n        try:\n            return",
         ),
     ),
     mistake(

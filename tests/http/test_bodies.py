@@ -22,7 +22,8 @@ from tests.support.builders import HOST, UID, pod, review
 from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ROOT, ServerProcess, make_certificate
 from webhook.admission.review import read_beginning, read_review
-from webhook.server.reviews import JSON, MAX_BODY
+from webhook.server.exchange import JSON
+from webhook.server.reviews import MAX_BODY
 
 pytestmark = pytest.mark.slow
 

@@ -19,9 +19,11 @@ from tests.support.builders import HOST, UID, pod, review
 from tests.support.process_stats import wait_until
 from tests.support.serving import ServerProcess, make_certificate
 from webhook.server.body_budget import LARGE_SHARE, SMALL
+from webhook.server.connection_table import CROWDED
 from webhook.server.connections import WRITE_SECONDS
-from webhook.server.reviews import JSON, MAX_BODY
-from webhook.server.worker import CROWDED, READ_AT_ONCE
+from webhook.server.conversation import READ_AT_ONCE
+from webhook.server.exchange import JSON
+from webhook.server.reviews import MAX_BODY
 
 pytestmark = pytest.mark.slow
 

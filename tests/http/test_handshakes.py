@@ -15,8 +15,8 @@ from tests.emulator.server import Emulator
 from tests.http.wire import connect
 from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ServerProcess, make_certificate
+from webhook.server.connection_table import MAX_PENDING_HANDSHAKES
 from webhook.server.gunicorn_server import CONNECTIONS
-from webhook.server.worker import MAX_PENDING_HANDSHAKES
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from tests.http.wire import handshake
 from tests.support.builders import HOST, pod, review
 from tests.support.process_stats import wait_until
 from tests.support.serving import ServerProcess, make_certificate
-from webhook.server.reviews import JSON
+from webhook.server.exchange import JSON
 from webhook.server.worker import BUFFER
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]

@@ -1,4 +1,4 @@
-"""The Flask applications: two probes and a page of metrics for each process, and reviews for the webhook."""
+"""The applications: two probes and a page of metrics for each process, and reviews for the webhook."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.deadlines import LargeWork
+from webhook.server.exchange import JSON, Application, error_response
 from webhook.server.health import Probes, Report
-from webhook.server.reviews import JSON, WRONG_METHOD, Decider, Reviews, error_body
+from webhook.server.reviews import WRONG_METHOD, Decider, Reviews
 from webhook.server.tls import ServingCertificate
+from webhook.server.wsgi import WsgiCaller
 from webhook.telemetry.kept_page import KeptPage
 from webhook.telemetry.metrics import CONTENT_TYPE, Metrics
 
@@ -49,7 +51,8 @@ def create_app(
     def report_error(error: HTTPException) -> Response:
         code = error.code if error.code is not None else 500
         record_error(code)
-        return Response(error_body(sentences.get(code, error.name)), status=code, mimetype=JSON)
+        body = error_response(code, sentences.get(code, error.name)).body
+        return Response(body, status=code, mimetype=JSON)
 
     return app
 
@@ -60,12 +63,11 @@ def create_webhook_app(
     probes: Probes,
     metrics: Metrics,
     large_work: LargeWork | None = None,
-) -> Flask:
+) -> Application:
     """Return the application of the webhook, which shares ``large_work`` with ``validator``."""
     not_found = f"there is /validate, {_PATHS}"
     app = create_app(probes, metrics.render, metrics.call_broken, not_found, WRONG_METHOD)
-    app.wsgi_app = Reviews(app.wsgi_app, validator, certificate, metrics, large_work or LargeWork())  # type: ignore[method-assign]
-    return app
+    return Reviews(WsgiCaller(app), validator, certificate, metrics, large_work or LargeWork())
 
 
 def _answer(report: Report, failed: str = "") -> Response:

@@ -14,7 +14,6 @@ reviews do not wait for large ones.
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -65,11 +64,19 @@ class Lease:
         """Wait no longer than half of the ``seconds`` that the review of this body may take."""
         self.wait_left = min(WAIT, seconds / 2)
 
+    def try_grow(self, size: int) -> bool:
+        """Take ``size`` more bytes if they are free; return whether they were."""
+        return self._budget.try_take(self, *self._divide(size))
+
     def grow(self, size: int) -> bool:
         """Take ``size`` more bytes; return whether they were granted in time."""
+        return self._budget.take(self, *self._divide(size))
+
+    def _divide(self, size: int) -> tuple[int, int, int]:
+        """Return the bytes of the beginning, the small and the large share that ``size`` bytes take."""
         beginning = min(size, BEGINNING - self.beginning)
         small = min(size - beginning, SMALL - BEGINNING - self.small)
-        return self._budget.take(self, beginning, small, size - beginning - small)
+        return beginning, small, size - beginning - small
 
     def arrived(self) -> None:
         """Record that the body is complete, so that it is not evicted."""
@@ -82,6 +89,8 @@ class Lease:
 
     def release(self) -> None:
         """Return all bytes to the budget."""
+        if not self.beginning:
+            return
         self._budget.arrived(self)
         self._budget.cancel(self.beginning, self.small, self.large)
         self.beginning = self.small = self.large = self.number = 0
@@ -89,7 +98,7 @@ class Lease:
 
 
 class BodyBudget:
-    """The budget of a process; thread-safe."""
+    """The budget of a process, used by the greenlets of one loop."""
 
     def __init__(
         self,
@@ -97,7 +106,6 @@ class BodyBudget:
         large_share: int = LARGE_SHARE,
     ) -> None:
         """Set the size of both shares, in bytes."""
-        self._lock = threading.Lock()
         self._small_left = small_share
         self._large_left = large_share
         self._beginnings = 0
@@ -117,6 +125,24 @@ class BodyBudget:
         """Bytes that bodies hold now."""
         return self._beginnings + self._total - self._small_left - self._large_left
 
+    def try_take(self, lease: Lease, beginning: int, small: int, large: int) -> bool:
+        """Take all of these bytes or none, without waiting; return whether they were free."""
+        if large and not lease.number:
+            lease.number = next(self._numbers)
+        # Otherwise many bodies would each get a part, and none of them all of their bytes.
+        is_first = not large or lease.number <= min(self._waiting, default=lease.number)
+        if not is_first or small > self._small_left or large > self._large_left:
+            return False
+        self._beginnings += beginning
+        self._small_left -= small
+        self._large_left -= large
+        lease.beginning += beginning
+        lease.small += small
+        lease.large += large
+        self._arriving.pop(lease, None)
+        self._arriving[lease] = time.monotonic()
+        return True
+
     def take(self, lease: Lease, beginning: int, small: int, large: int) -> bool:
         """Take all of these bytes or none; return whether they were granted in time.
 
@@ -124,44 +150,29 @@ class BodyBudget:
         """
         began = time.monotonic()
         self.arrived(lease)  # a body that waits here is not evicted
-        if large and not lease.number:
-            lease.number = next(self._numbers)
         try:
-            while True:
-                with self._lock:
-                    short_of_small = small > self._small_left
-                    # Otherwise many bodies would each get a part, and none of them all of their bytes.
-                    is_first = not large or lease.number <= min(self._waiting, default=lease.number)
-                    if is_first and not short_of_small and large <= self._large_left:
-                        self._beginnings += beginning
-                        self._small_left -= small
-                        self._large_left -= large
-                        lease.beginning += beginning
-                        lease.small += small
-                        lease.large += large
-                        self._arriving[lease] = time.monotonic()
-                        return True
-                    if large:
-                        lease.needs = large
-                        self._waiting[lease.number] = lease
-                    waited = time.monotonic() - began
-                    if waited >= PART_WAIT and self._blocks_older(lease):
-                        self._large_left += lease.large
-                        lease.large = 0
-                        return False
+            while not self.try_take(lease, beginning, small, large):
+                if large:
+                    lease.needs = large
+                    self._waiting[lease.number] = lease
+                waited = time.monotonic() - began
+                if waited >= PART_WAIT and self._blocks_older(lease):
+                    self._large_left += lease.large
+                    lease.large = 0
+                    return False
                 if waited >= lease.wait_left:
                     return False
-                if short_of_small:
+                if small > self._small_left:
                     self._evict_stalled()
                 time.sleep(_TICK)
+            return True
         finally:
             lease.wait_left -= time.monotonic() - began
             self._waiting.pop(lease.number, None)
 
     def arrived(self, lease: Lease) -> None:
         """Record that a body is complete or abandoned."""
-        with self._lock:
-            self._arriving.pop(lease, None)
+        self._arriving.pop(lease, None)
 
     def _blocks_older(self, lease: Lease) -> bool:
         """Whether an older lease lacks bytes, and this is the youngest waiting one that holds a part."""
@@ -180,17 +191,15 @@ class BodyBudget:
         calls.
         """
         since = time.monotonic() - STALLED
-        with self._lock:
-            stalled = (lease for lease, last in self._arriving.items() if lease.small and last <= since)
-            lease = next(stalled, None)
-            if lease is None:
-                return
-            del self._arriving[lease]
+        stalled = (lease for lease, last in self._arriving.items() if lease.small and last <= since)
+        lease = next(stalled, None)
+        if lease is None:
+            return
+        del self._arriving[lease]
         lease.evict()
 
     def cancel(self, beginning: int, small: int, large: int) -> None:
         """Return bytes to the budget."""
-        with self._lock:
-            self._beginnings -= beginning
-            self._small_left += small
-            self._large_left += large
+        self._beginnings -= beginning
+        self._small_left += small
+        self._large_left += large

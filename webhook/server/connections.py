@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
 import ssl
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
+
+from webhook.server.sockets import WatchedSocket, do_nothing
 
 HANDSHAKE_SECONDS: Final = 10.0
 """For a TLS handshake; kube-apiserver has the same limit."""
@@ -58,30 +59,16 @@ CHANGE_CIPHER_SPEC: Final = 6
 """Bytes of the ChangeCipherSpec record, which most clients send after their hello without any meaning."""
 
 
-def yield_to_loop() -> None:
-    """Let other greenlets run. A sleep of zero seconds would not poll the sockets."""
-    gevent.sleep(0.0001)
-
-
 class ClientTimeout(ConnectionResetError):
-    """The client missed a read or write deadline.
-
-    Subclasses ConnectionResetError so that gunicorn closes the connection without logging.
-    """
+    """The client missed a read or write deadline."""
 
 
 class Connection:
     """A TLS connection whose reads share one time limit per request.
 
-    Sent data is buffered until ``flush``, so that head and body of an answer leave in one TLS record and one
-    system call.
-
     OpenSSL does not read from the socket. It would read any number of records without data in one call, which
     no time limit ends. A key update has 27 bytes, and a few megabytes of them would block the loop for
     seconds. Here OpenSSL gets one record at a time.
-
-    gunicorn uses this object as a socket. It has only the methods that gunicorn calls, so that no data can
-    bypass the encryption.
     """
 
     idle = False
@@ -99,7 +86,7 @@ class Connection:
 
     def __init__(self, client: Any, context: ssl.SSLContext) -> None:
         """Take over an accepted socket."""
-        self._socket = client
+        self._socket = WatchedSocket(client)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._ahead = b""
@@ -112,7 +99,6 @@ class Connection:
         """Whether the server has sent anything in the handshake."""
         self._empty_records = 0
         """Records without data since the last request."""
-        self._unsent: list[bytes] = []
 
     def handshake(self, checkpoint: Callable[[], None], on_pending: Callable[[], None]) -> None:
         """Do the TLS handshake; raises ``OSError`` if it fails or is too slow.
@@ -133,7 +119,7 @@ class Connection:
             if size > MAX_HANDSHAKE:
                 raise ConnectionResetError
             if size > PIECE:  # a longer wait in the scheduler would wake all such connections together
-                yield_to_loop()
+                self._yield_to_loop()
             if not self._missing:
                 checkpoint()
                 self._left()
@@ -141,7 +127,7 @@ class Connection:
                 raise ConnectionResetError
             if after > CHANGE_CIPHER_SPEC:
                 on_pending()
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.set_option(socket.TCP_NODELAY, 1)
         self._expect_request()
 
     def _try_handshake(self) -> bool:
@@ -156,14 +142,13 @@ class Connection:
             is_done = True
         if self._outgoing.pending:
             self._has_answered = True
-            self._socket.settimeout(self._left())
-            self._socket.sendall(self._outgoing.read())
+            self._left()
+            self._socket.sendall(self._outgoing.read(), self._ends)
         return is_done
 
     def _send_alert(self) -> None:
         """Send the TLS alert, unless the client does not read it."""
         with contextlib.suppress(OSError):
-            self._socket.settimeout(0)
             self._socket.send(self._outgoing.read())
 
     def getpeercert(self) -> dict[str, Any] | None:
@@ -171,19 +156,18 @@ class Connection:
         certificate: dict[str, Any] | None = self._tls.getpeercert()
         return certificate
 
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """Read within the time limit; raises ``ClientTimeout`` after it."""
-        del flags
+    def recv(self, size: int) -> bytes:
+        """Return 1 to ``size`` bytes, ``b""`` at the end; raises ``ClientTimeout`` after the time limit."""
         data = None
-        if self._tls.pending():  # the last record was longer than ``buflen``
+        if self._tls.pending():  # the last record was longer than ``size``
             self._left()
-            data = self._try_read(buflen)
+            data = self._try_read(size)
         while data is None:
             try:
                 self._feed()
             except TimeoutError:
                 raise ClientTimeout from None
-            data = self._try_read(buflen)
+            data = self._try_read(size)
             if data is None and not self._missing:
                 self._empty_records += 1
                 if self._empty_records > MAX_EMPTY_RECORDS:
@@ -206,8 +190,8 @@ class Connection:
     def _feed(self) -> int:
         """Pass a piece of the current or next record to OpenSSL; return its size."""
         while len(self._ahead) < (1 if self._missing else self._checked_size):
-            self._socket.settimeout(self._left())
-            piece = self._socket.recv(PIECE)
+            self._left()
+            piece = self._socket.recv(PIECE, self._ends)
             if not piece:
                 self._incoming.write(self._ahead)
                 self._incoming.write_eof()
@@ -219,8 +203,13 @@ class Connection:
             if self._checked_size > RECORD_HEADER and self._ahead[0] == HANDSHAKE:
                 self._check_hello(length)
             self._missing = RECORD_HEADER + min(length, MAX_RECORD)
-        size = self._incoming.write(memoryview(self._ahead)[: self._missing])
-        self._ahead = self._ahead[size:]
+        ahead = self._ahead
+        if len(ahead) > self._missing:
+            self._ahead = ahead[self._missing :]
+            ahead = ahead[: self._missing]
+        else:
+            self._ahead = b""
+        size = self._incoming.write(ahead)
         self._missing -= size
         return size
 
@@ -246,56 +235,44 @@ class Connection:
 
     def has_arrived(self) -> bool:
         """Return whether data has arrived that is not read yet; the data is left there."""
-        if self._ahead or self._missing:
-            return True
-        waits = self._socket.gettimeout()
-        self._socket.settimeout(0)
-        try:
-            return bool(self._socket.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
-        finally:
-            self._socket.settimeout(waits)
+        return bool(self._ahead or self._missing) or self._socket.has_arrived()
 
-    def _left(self) -> float:
-        """Return the seconds left of the time limit, and yield to the loop if reading never blocks."""
+    def _left(self) -> None:
+        """Check the time limit, and yield to the loop if reading never blocks."""
         now = time.monotonic()
         if now - self._busy_since > MAX_BUSY_SECONDS:
-            yield_to_loop()
+            self._yield_to_loop()
             self._busy_since = now
         if now >= self._ends:
             raise ClientTimeout
-        return self._ends - now
 
-    def sendall(self, data: bytes, flags: int = 0) -> None:
-        """Keep data for ``flush``."""
-        del flags
-        self._unsent.append(data)
+    @staticmethod
+    def _yield_to_loop() -> None:
+        """Let other greenlets run. A sleep of zero seconds would not poll the sockets."""
+        gevent.sleep(0.0001)
 
-    def gettimeout(self) -> float:
-        """Return 0: for gunicorn, sending never blocks, because ``flush`` sends."""
-        return 0.0
+    def sendall(self, data: bytes, on_wait: Callable[[], None] = do_nothing) -> None:
+        """Send all of ``data``; call ``on_wait`` before waiting for the client to read.
 
-    def flush(self) -> None:
-        """Send the buffered data; raises ``ClientTimeout`` if the client does not read it."""
-        if not self._unsent:
-            return
-        records = self._encrypt_unsent()
-        self._socket.settimeout(WRITE_SECONDS)
+        Raises:
+            ClientTimeout: the client does not read it.
+        """
+        records = self._encrypt(data)
         self.sends = True
         try:
-            self._socket.sendall(records)
+            self._socket.sendall(records, time.monotonic() + WRITE_SECONDS, on_wait)
         except TimeoutError:
             raise ClientTimeout from None
         finally:
             self.sends = False
 
-    def _encrypt_unsent(self) -> bytes:
-        data = memoryview(b"".join(self._unsent))
-        self._unsent.clear()
-        records = []
+    def _encrypt(self, data: bytes) -> bytes:
+        if len(data) <= PIECE:
+            self._tls.write(data)
+            return self._outgoing.read()
+        view, records = memoryview(data), []
         for start in range(0, len(data), PIECE):
-            self._tls.write(data[start : start + PIECE])
+            self._tls.write(view[start : start + PIECE])
             records.append(self._outgoing.read())
         return b"".join(records)
 
@@ -315,48 +292,10 @@ class Connection:
         """Abort the connection; a greenlet that waits for it gets an ``OSError`` or the end of the data."""
         self.aborted = True
         # Only TCP is shut down: an orderly end of TLS would wait for the client.
-        with contextlib.suppress(OSError):
-            self.shutdown(socket.SHUT_RDWR)
-
-    def shutdown(self, how: int) -> None:
-        """Shut down the TCP connection without ending TLS."""
-        self._socket.shutdown(how)
+        self._socket.shutdown()
 
     def close(self) -> None:
         """Close the socket; data that the client does not read is discarded soon."""
         with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, CLOSED_SECONDS * 1000)
+            self._socket.set_option(socket.TCP_USER_TIMEOUT, CLOSED_SECONDS * 1000)
         self._socket.close()
-
-
-class Body(io.BytesIO):
-    """The body of a request, discarded once it was read completely.
-
-    gunicorn's parser and the WSGI environment refer to it until the next request arrives. Without this, a
-    review that waits for SWR and an idle connection would hold up to 7 MiB each.
-    """
-
-    def __init__(
-        self, data: bytes, *, began: float, is_truncated: bool = False, may_wait: bool = True
-    ) -> None:
-        """Hold ``data`` of a request whose first byte arrived at ``began``, in monotonic seconds.
-
-        ``is_truncated`` says that it is only the beginning of a body, because there was no room for more.
-        Without ``may_wait`` too many requests wait already, and this one must be answered at once.
-        """
-        super().__init__(data)
-        self.began = began
-        self.is_truncated = is_truncated
-        self.may_wait = may_wait
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Return up to ``size`` bytes, or all that are left, which are then discarded."""
-        data = super().read(size)
-        if size is None or size < 0:
-            self.drop()
-        return data
-
-    def drop(self) -> None:
-        """Discard the data; later reads return ``b""``."""
-        self.seek(0)
-        self.truncate()

@@ -21,7 +21,9 @@ class EvictionQueue(Generic[T]):
 
     def add(self, connection: T, *, reused: bool) -> None:
         """Add a connection; ``reused`` says that it has sent a complete request before."""
-        (self._reused if reused else self._new)[connection] = None
+        added, other = (self._reused, self._new) if reused else (self._new, self._reused)
+        other.pop(connection, None)
+        added[connection] = None
 
     def remove(self, connection: T) -> None:
         """Remove a connection, if it is there."""

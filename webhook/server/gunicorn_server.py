@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from webhook.server.heads import MAX_FIELD, MAX_FIELDS
+from webhook.server.exchange import Application
 from webhook.server.scheduler import FairScheduler
 from webhook.server.tls import ServingCertificate
 from webhook.telemetry.metrics import Metrics
@@ -32,12 +31,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "timeout": 30,  # the worker's heartbeat, not a request's
     "graceful_timeout": GRACEFUL,
     "control_socket_disable": True,
-    "http_parser": "python",
-    "limit_request_line": 2048,
-    "limit_request_fields": MAX_FIELDS,
-    "limit_request_field_size": MAX_FIELD,
     "accesslog": None,  # decisions are logged, probes are not
-    "forwarded_allow_ips": "",
     "preload_app": False,
     "reload": False,
     "proc_name": "swr-trust",
@@ -48,7 +42,7 @@ _SETTINGS: Final[dict[str, Any]] = {
 class Service:
     """The parts that the worker uses. It calls ``start`` when it listens and ``stop`` when it ends."""
 
-    app: Flask
+    app: Application
     certificate: ServingCertificate
     scheduler: FairScheduler
     metrics: Metrics
@@ -74,7 +68,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships n
         if os.access("/dev/shm", os.W_OK):  # noqa: S108 - a tmpfs in every Pod; holds an empty heartbeat file
             self.cfg.set("worker_tmp_dir", "/dev/shm")  # noqa: S108 - the same
 
-    def load(self) -> Flask:
+    def load(self) -> Application:
         """Return the application; called in the worker."""
         return self.service.app
 

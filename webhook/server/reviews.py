@@ -1,4 +1,4 @@
-"""WSGI application for POST /validate.
+"""Application for POST /validate.
 
 Runs in front of Flask because Flask's routing and request objects cost as much as evaluating a cached image
 (docs/decisions/0015). Other paths are passed to Flask.
@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import logging
 import re
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, Protocol
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-import msgspec
+from typing import Final, Protocol
 
 from webhook.admission.decision import Decision
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import read_beginning, read_review, write_review
 from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
 from webhook.errors import BadReviewError
+from webhook.server.exchange import JSON, Application, Request, Response, error_response
 from webhook.server.tls import ServingCertificate, has_required_certificate
 from webhook.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 PATH: Final = "/validate"
-JSON: Final = "application/json"
 
 MAX_BODY: Final = 7 * 1024 * 1024
 """Bytes. etcd holds objects of 1.5 MiB, and the API server accepts requests of 3 MB. An update contains the
@@ -48,8 +43,6 @@ WRONG_METHOD: Final = "/validate takes POST, every other path GET"
 TOO_LARGE: Final = f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB"
 
 _TIMEOUT: Final = re.compile(r"(?:^|&)timeout=([0-9]{1,4})s(?:&|$)")
-_OK: Final = "200 OK"
-_MEDIA_TYPE: Final = ("Content-Type", JSON)
 
 
 class Decider(Protocol):
@@ -68,47 +61,38 @@ class Decider(Protocol):
 class Reviews:
     """Answers reviews, and passes other calls on."""
 
-    others: WSGIApplication
+    others: Application
     """Answers the calls of other paths."""
     validator: Decider
     certificate: ServingCertificate
     metrics: Metrics
     large_work: LargeWork
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, request: Request) -> Response:
         """Answer one call."""
-        if environ["PATH_INFO"] != PATH:
-            return self.others(environ, start_response)
-        status = _OK
-        headers = [_MEDIA_TYPE]
+        if request.path != PATH:
+            return self.others(request)
         try:
-            body = self._answer(environ)
+            return Response(HTTPStatus.OK, self._answer(request))
         except BadReviewError as error:
-            status, body = self._error_response(error.status, str(error))
-            if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-                headers.append(("Allow", "POST"))
+            is_method = error.status == HTTPStatus.METHOD_NOT_ALLOWED
+            return self._refuse(error.status, str(error), *([("Allow", "POST")] if is_method else ()))
         except Exception:
             logger.exception("failed to read a call")
-            status, body = self._error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
-        headers.append(("Content-Length", str(len(body))))
-        start_response(status, headers)
-        return (body,)
+            return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
-    def _answer(self, environ: dict[str, Any]) -> bytes:
-        if environ["REQUEST_METHOD"] != "POST":
+    def _answer(self, request: Request) -> bytes:
+        if request.method != "POST":
             raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
-        if not has_required_certificate(self.certificate, environ):
+        if not has_required_certificate(self.certificate, request.peer_certificate):
             raise BadReviewError(403, "a client certificate of the API server is required")
-        _check_media_type(environ)
-        # The worker has read all of it, and no more than a byte above the limit.
-        stream = environ["wsgi.input"]
-        is_truncated = getattr(stream, "is_truncated", False)
+        _check_media_type(request.content_type)
+        is_truncated = request.is_truncated
         # The API server's timeout started when it began to send, so the time that the body took counts.
-        began = getattr(stream, "began", None) or time.monotonic()
-        deadline = Deadline(began + time_to_decide(environ.get("QUERY_STRING", "")))
-        if not getattr(stream, "may_wait", True):
+        deadline = Deadline(request.began + time_to_decide(request.query))
+        if not request.may_wait:
             deadline = Deadline.after(0)
-        body = stream.read()
+        body = request.take_body()
         if len(body) <= LARGE:
             review = _read_review(body, is_truncated=is_truncated, pause=no_pause)
         else:
@@ -135,14 +119,9 @@ class Reviews:
         finally:
             self.metrics.deciding -= 1
 
-    def _error_response(self, code: int, message: str) -> tuple[str, bytes]:
-        self.metrics.call_broken(code)
-        return f"{code} {HTTPStatus(code).phrase}", error_body(message)
-
-
-def error_body(message: str) -> bytes:
-    """Return the body of the answer to a malformed call."""
-    return msgspec.json.encode({"error": message})
+    def _refuse(self, status: int, message: str, *headers: tuple[str, str]) -> Response:
+        self.metrics.call_broken(status)
+        return error_response(status, message, *headers)
 
 
 def time_to_decide(query: str) -> float:
@@ -157,8 +136,7 @@ def time_to_decide(query: str) -> float:
     return seconds - min(max(1.0, seconds * 0.1), seconds * 0.5)
 
 
-def _check_media_type(environ: dict[str, Any]) -> None:
-    media_type = environ.get("CONTENT_TYPE", "")
+def _check_media_type(media_type: str) -> None:
     if media_type != JSON and media_type.partition(";")[0].strip().lower() != JSON:
         raise BadReviewError(415, f"Content-Type must be {JSON}")
 

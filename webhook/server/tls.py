@@ -6,7 +6,7 @@ import hmac
 import logging
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from cryptography import x509
@@ -118,15 +118,16 @@ class CertificateFiles:
         return context
 
 
-def has_required_certificate(certificate: ServingCertificate, environ: Mapping[str, Any]) -> bool:
+def has_required_certificate(
+    certificate: ServingCertificate, peer_certificate: Callable[[], Mapping[str, Any] | None]
+) -> bool:
     """Return whether the caller has shown the client certificate that is required, if any is.
 
     OpenSSL has verified it. Only ``/validate`` requires one, because a kubelet's probe has none.
     """
     if not certificate.requires_client:
         return True
-    connection = environ.get("gunicorn.socket")
-    return connection is not None and bool(connection.getpeercert())
+    return bool(peer_certificate())
 
 
 def _explain(error: Exception) -> str:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 
+from tests.support.app_client import AppClient
 from tests.support.builders import HOST, UID, make_validator, pod, review
 from webhook.admission.bounds import PIECE
 from webhook.admission.decision import TOO_MANY_REQUESTS, Decision
@@ -18,7 +18,7 @@ from webhook.admission.extraction import TargetKind
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline, LargeWork
 from webhook.server.app import create_webhook_app
-from webhook.server.connections import Body
+from webhook.server.exchange import Request, Response
 from webhook.server.health import Report
 from webhook.server.reviews import MAX_BODY, Reviews, time_to_decide
 from webhook.telemetry.kept_page import BURST
@@ -77,12 +77,12 @@ class FakeValidator:
 
 def client(
     decider: Any = None, probes: Any = None, metrics: Metrics | None = None, certificate: Any = OPEN
-) -> FlaskClient:
+) -> AppClient:
     """Return a client of an application of fakes."""
     chosen = metrics if metrics is not None else Metrics("test")
-    return create_webhook_app(
-        decider or FakeValidator(), certificate, probes or FakeProbes(), chosen
-    ).test_client()
+    return AppClient(
+        create_webhook_app(decider or FakeValidator(), certificate, probes or FakeProbes(), chosen)
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_bad_request_has_status_and_error_sentence(
     metrics = Metrics("test")
     answer = client(metrics=metrics).open(path, method=method, data=body, headers=headers)
     assert (answer.status_code, answer.mimetype) == (expected_status, "application/json")
-    assert json.loads(answer.data) == {"error": expected_error}
+    assert answer.get_json() == {"error": expected_error}
     counted = metrics.registry.get_sample_value(
         "swr_trust_broken_calls_total", {"code": str(expected_status)}
     )
@@ -391,7 +391,7 @@ def test_probes_have_expected_status_and_body(
 def test_metrics_are_exposed() -> None:
     """In the text format of Prometheus."""
     answer = client().get("/metrics")
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert 'swr_trust_build_info{version="test"} 1.0\n' in answer.text
 
 
@@ -414,37 +414,43 @@ def test_applications_do_not_share_metrics() -> None:
     assert second.registry.get_sample_value(name, labels) is None
 
 
-def start(status: str, headers: list[tuple[str, str]], error: object = None, /) -> Callable[[bytes], object]:
-    """Implement ``StartResponse`` without a response."""
-    return lambda _: None
+def no_page(request: Request) -> Response:
+    """Answer other paths than that of reviews."""
+    raise AssertionError(request.path)
 
 
-def call(decider: FakeValidator, body: Body, query: str = "timeout=5s") -> dict[str, Any]:
-    """Return the response to a body that the worker passes on."""
-    environ = {
-        "PATH_INFO": "/validate",
-        "REQUEST_METHOD": "POST",
-        "QUERY_STRING": query,
-        "CONTENT_TYPE": "application/json",
-        "wsgi.input": body,
-    }
-    reviews = Reviews(lambda *_: (), decider, OPEN, Metrics("test"), LargeWork())
-    (answer,) = reviews(environ, start)
-    response: dict[str, Any] = json.loads(answer)["response"]
+def post(body: bytes, *, read_for: float = 0.0, is_truncated: bool = False, may_wait: bool = True) -> Request:
+    """Return a request whose body took ``read_for`` seconds to arrive."""
+    return Request(
+        method="POST",
+        path="/validate",
+        query="timeout=5s",
+        content_type="application/json",
+        body=body,
+        began=time.monotonic() - read_for,
+        is_truncated=is_truncated,
+        may_wait=may_wait,
+    )
+
+
+def call(decider: FakeValidator, request: Request, work: LargeWork | None = None) -> dict[str, Any]:
+    """Return the response to a request that the conversation passes on."""
+    reviews = Reviews(no_page, decider, OPEN, Metrics("test"), work or LargeWork())
+    response: dict[str, Any] = json.loads(reviews(request).body)["response"]
     return response
 
 
 def test_body_read_time_is_deducted_from_review_deadline() -> None:
     """Fault C2: the API server waits since it began to send, so that a wait for our budget must count."""
     decider = FakeValidator()
-    call(decider, Body(review(pod("a")), began=time.monotonic() - 1.5))
+    call(decider, post(review(pod("a")), read_for=1.5))
     assert 2.0 < decider.remaining[0] <= 2.5
 
 
 def test_truncated_body_is_denied_with_uid() -> None:
     """Fault C2: an HTTP error would be an admission if the failure policy is Ignore."""
     beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
-    assert call(FakeValidator(), Body(beginning, began=time.monotonic(), is_truncated=True)) == {
+    assert call(FakeValidator(), post(beginning, is_truncated=True)) == {
         "uid": UID,
         "allowed": False,
         "status": {"code": 429, "reason": "TooManyRequests", "message": f"busy: {UID}"},
@@ -456,7 +462,7 @@ def test_review_that_may_not_wait_has_expired_deadline(size: int) -> None:
     """Fault C2: cached images are still answered, with any size of the body."""
     decider = FakeValidator()
     obj = {"metadata": {"annotations": {"a": "x" * size}}}
-    assert call(decider, Body(review(obj), began=time.monotonic(), may_wait=False))["allowed"]
+    assert call(decider, post(review(obj), may_wait=False))["allowed"]
     assert decider.remaining == [0.0]
 
 
@@ -465,21 +471,26 @@ def test_large_body_read_yields_to_loop(monkeypatch: pytest.MonkeyPatch) -> None
     pauses: list[None] = []
     monkeypatch.setattr(LargeWork, "pause", lambda _: pauses.append(None))
     obj = {"metadata": {"annotations": {"a": "x" * (3 * PIECE)}, "name": 5}}
-    call(FakeValidator(), Body(review(obj), began=time.monotonic()))
+    call(FakeValidator(), post(review(obj)))
     assert len(pauses) == 3 + 3
 
 
 def test_large_body_that_waits_too_long_is_denied_with_uid() -> None:
     """Fault C3: large bodies are read one at a time; 350 of 200 KB at once stalled the loop for a second."""
     work = LargeWork()
-    body = Body(review({"metadata": {"annotations": {"a": "x" * 40_000}}}), began=time.monotonic() - 4.0)
-    environ = {
-        "PATH_INFO": "/validate",
-        "REQUEST_METHOD": "POST",
-        "QUERY_STRING": "timeout=5s",
-        "CONTENT_TYPE": "application/json",
-        "wsgi.input": body,
-    }
+    request = post(review({"metadata": {"annotations": {"a": "x" * 40_000}}}), read_for=4.0)
     with work.piece(Deadline.after(10)):
-        (answer,) = Reviews(lambda *_: (), FakeValidator(), OPEN, Metrics("test"), work)(environ, start)
-    assert json.loads(answer)["response"]["status"]["code"] == 429
+        assert call(FakeValidator(), request, work)["status"]["code"] == 429
+
+
+def test_body_is_dropped_before_review_waits() -> None:
+    """Fault C2: a review that waited for SWR kept its body beside the decoded object."""
+    kept: list[bytes] = []
+    request = post(review(pod("a")))
+
+    def decide(_: AdmissionRequest) -> Decision:
+        kept.append(request.body)
+        return ALLOWED
+
+    call(FakeValidator(decide), request)
+    assert kept == [b""]
