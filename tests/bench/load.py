@@ -132,7 +132,8 @@ class _Connection:
                 self.answer += data
                 if is_whole(self.answer):
                     if not self.admitted and b'"allowed":true' not in self.answer:
-                        raise AssertionError(f"the answer does not admit: {self.answer.decode()}")
+                        body = self.answer.partition(b"\r\n\r\n")[2].decode()
+                        raise AssertionError(f"the answer does not admit: {body}")
                     self.admitted = True
                     return True
         except ssl.SSLWantReadError:
