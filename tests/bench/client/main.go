@@ -41,7 +41,7 @@ type connection struct {
 	reader *bufio.Reader
 
 	completed int       // requests answered within the measured time
-	all       int       // requests answered, with those of the warm-up
+	all       int       // requests answered, with the first one and those of the warm-up
 	latencies []float64 // of requests sent within the measured time
 }
 
@@ -77,7 +77,7 @@ func run(port, caFile, bodyFile string, count int, seconds float64) (*result, er
 		return nil, err
 	}
 	request := append([]byte(fmt.Sprintf(head, len(body))), body...)
-	connections, err := connect(net.JoinHostPort("127.0.0.1", port), caFile, count)
+	connections, err := connect(net.JoinHostPort("127.0.0.1", port), caFile, count, request)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,9 @@ func run(port, caFile, bodyFile string, count int, seconds float64) (*result, er
 	return summarize(connections, seconds)
 }
 
-// connect opens all connections before the first request, so that no handshake is measured.
-func connect(address, caFile string, count int) ([]*connection, error) {
+// connect opens all connections before the measured time, and sends one request over each. A server with a
+// thread for each new connection could not accept all of them otherwise.
+func connect(address, caFile string, count int, request []byte) ([]*connection, error) {
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,14 @@ func connect(address, caFile string, count int) ([]*connection, error) {
 		if err != nil {
 			return nil, fmt.Errorf("connection %d of %d to %s: %w", index+1, count, address, err)
 		}
-		connections[index] = &connection{conn: conn, reader: bufio.NewReaderSize(conn, bufferSize)}
+		each := &connection{conn: conn, reader: bufio.NewReaderSize(conn, bufferSize)}
+		if err = conn.SetDeadline(time.Now().Add(timeout)); err == nil {
+			err = each.exchange(request)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("connection %d of %d, first request: %w", index+1, count, err)
+		}
+		connections[index] = each
 	}
 	return connections, nil
 }
@@ -131,14 +139,10 @@ func (c *connection) send(request []byte, begins, ends time.Time) error {
 		return err
 	}
 	for started := time.Now(); started.Before(ends); {
-		if _, err := c.conn.Write(request); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
-		if err := c.receive(); err != nil {
+		if err := c.exchange(request); err != nil {
 			return err
 		}
 		now := time.Now()
-		c.all++
 		if now.After(begins) && !now.After(ends) {
 			c.completed++
 		}
@@ -147,6 +151,18 @@ func (c *connection) send(request []byte, begins, ends time.Time) error {
 		}
 		started = now
 	}
+	return nil
+}
+
+// exchange sends one request and reads its answer.
+func (c *connection) exchange(request []byte) error {
+	if _, err := c.conn.Write(request); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if err := c.receive(); err != nil {
+		return err
+	}
+	c.all++
 	return nil
 }
 
