@@ -43,7 +43,7 @@ fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure, as ratios against a floor of the same run; BENCH="--docs" writes docs/performance.md
+bench: $(STAMP) ## Measure, as ratios against baselines of the same run; BENCH="--docs" writes docs/performance.md
 	$(BIN)/python -m tests.bench $(BENCH)
 
 chaos: $(STAMP) ## Break SWR in many ways under load and print the results; ROWS="hole dnshang" selects

@@ -13,8 +13,16 @@ from tests.bench.applying import measure_applying
 from tests.bench.bounds import measure_bounds
 from tests.bench.creation import measure_creation
 from tests.bench.growth import measure_connections, measure_growth
+from tests.bench.load import describe_client
 from tests.bench.lookups import measure_cold, measure_crowd, measure_memory
-from tests.bench.report import Figure, print_figures, render_markdown, write_into_docs, write_markdown
+from tests.bench.report import (
+    Figure,
+    describe_machine,
+    print_figures,
+    render_markdown,
+    write_into_docs,
+    write_markdown,
+)
 from tests.bench.throughput import measure_policy, measure_warm
 from tests.emulator.server import Emulator
 from tests.support.serving import Certificate, make_certificate
@@ -23,7 +31,7 @@ Part = Callable[[Path, Certificate, Emulator], list[Figure]]
 ClusterPart = Callable[[Path, Certificate, Emulator, Path], list[Figure]]
 
 PARTS: dict[str, tuple[str, Part]] = {
-    "warm": ("Cached reviews over TLS, 16 connections", measure_warm),
+    "warm": ("Cached reviews over TLS", measure_warm),
     "policy": ("Long policy, 16 connections", measure_policy),
     "cold": ("Uncached images", measure_cold),
     "crowd": ("Concurrent reviews of one image", measure_crowd),
@@ -41,7 +49,7 @@ CLUSTER_PARTS: dict[str, tuple[str, ClusterPart]] = {
 
 def main() -> int:
     """Return 0 if every figure is within its limit, otherwise 1."""
-    parser = argparse.ArgumentParser(description="Measures the webhook against floors of the same run.")
+    parser = argparse.ArgumentParser(description="Measures the webhook against baselines of the same run.")
     names = [*PARTS, *CLUSTER_PARTS]
     parser.add_argument("parts", nargs="*", choices=[*names, []], help="which parts (default: all)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown, too")
@@ -49,7 +57,8 @@ def main() -> int:
         "--docs", action="store_true", help="put them into docs/performance.md and its translation"
     )
     options = parser.parse_args()
-    load = f"{os.getloadavg()[0]:.1f}"
+    machine = describe_machine(f"{os.getloadavg()[0]:.1f}", describe_client())
+    print(f"{machine}\n", flush=True)
     tables: dict[str, list[Figure]] = {}
     for name in options.parts or names:
         title = {**PARTS, **CLUSTER_PARTS}[name][0]
@@ -59,7 +68,7 @@ def main() -> int:
             continue
         print_figures(title, figures)
         tables[title] = figures
-    markdown = render_markdown(tables, load)
+    markdown = render_markdown(tables, machine)
     if options.markdown is not None:
         write_markdown(markdown, options.markdown)
     if options.docs:

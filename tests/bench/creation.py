@@ -1,4 +1,4 @@
-"""Pods created through a real API server: without a webhook, with a bare one, with this one."""
+"""Pods created through a real API server: without a webhook, and with each of several."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import ssl
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.bench.floor import FloorProcess
-from tests.bench.report import Figure, at_most, interleave
+from tests.bench.peer import ABSENT, PeerProcess, build_peer
+from tests.bench.report import Figure, Rounds, at_most, interleave
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.support.builders import HOST
@@ -62,19 +65,24 @@ class _Creator:
 def measure_creation(
     folder: Path, certificate: Certificate, emulator: Emulator, assets: Path
 ) -> list[Figure]:
-    """Return the time that the webhook adds to the creation of a Pod."""
+    """Return the time that the webhook adds to the creation of a Pod, against what others add."""
     home = folder / "cluster"
     home.mkdir()
-    with (
-        ControlPlane(assets, home) as cluster,
-        ServerProcess(folder, emulator.url, certificate, "lookup: {callsPerSecond: 1000}\n") as server,
-        FloorProcess(folder, certificate, "ours") as floor,
-    ):
-        for namespace in ("none", "bare", "ours"):
+    peer = build_peer()
+    with ExitStack() as stack:
+        cluster = stack.enter_context(ControlPlane(assets, home))
+        policy = "lookup: {callsPerSecond: 1000}\n"
+        urls = {
+            "ours": stack.enter_context(ServerProcess(folder, emulator.url, certificate, policy)).url,
+            "bare": stack.enter_context(FloorProcess(folder, certificate, "gevent")).url,
+        }
+        if peer is not None:
+            urls["go"] = stack.enter_context(PeerProcess(peer, certificate)).url
+        for namespace in ("none", *urls):
             cluster.make_namespace(namespace)
-        cluster.register_webhook(server.url, certificate.ca, ["ours"])
-        cluster.register_webhook(floor.url, certificate.ca, ["bare"], configuration="bare")
-        cluster.wait_for("the webhooks to be called", lambda: _is_called(cluster))
+        for namespace, url in urls.items():
+            cluster.register_webhook(url, certificate.ca, [namespace], configuration=namespace)
+        cluster.wait_for("the webhook to be called", lambda: _is_called(cluster))
         creator = _Creator(cluster)
 
         def cold(number: int) -> str:
@@ -85,23 +93,34 @@ def measure_creation(
             del number
             return IMAGE
 
-        seen = interleave(
-            {
-                "none": lambda: creator.create("none", warm),
-                "bare": lambda: creator.create("bare", warm),
-                "warm": lambda: creator.create("ours", warm),
-                "cold": lambda: creator.create("ours", cold),
-            }
-        )
-    none = seen.median("none")
-    ratio = (seen.median("warm") - none) / (seen.median("bare") - none)
-    return [
-        Figure("no webhook", f"{none * 1e3:.2f} ms"),
-        Figure("bare Flask route that admits", f"{seen.median('bare') * 1e3:.2f} ms"),
-        Figure("webhook, cached image", f"{seen.median('warm') * 1e3:.2f} ms"),
-        Figure("webhook, uncached image (SWR without latency)", f"{seen.median('cold') * 1e3:.2f} ms"),
-        at_most("  time added by the webhook (cached) relative to the bare route", ratio, 1.25),
+        runs = {name: partial(creator.create, name, warm) for name in ("none", *urls)}
+        seen = interleave({**runs, "cold": partial(creator.create, "ours", cold)})
+    figures = [
+        Figure("no webhook", _milliseconds(seen, "none")),
+        Figure("bare Flask route that admits (gunicorn's conversation)", _milliseconds(seen, "bare")),
+        Figure("webhook, cached image", _milliseconds(seen, "ours")),
+        Figure("webhook, uncached image (SWR without latency)", _milliseconds(seen, "cold")),
+        at_most(
+            "  time added by the webhook (cached) relative to the bare route",
+            seen.added_ratio("ours", "bare", "none"),
+            1.25,
+        ),
     ]
+    if peer is None:
+        return [*figures, Figure("Go net/http that admits", ABSENT)]
+    return [
+        *figures,
+        Figure("Go net/http that admits", _milliseconds(seen, "go")),
+        at_most(
+            "  time added by the webhook (cached) relative to Go",
+            seen.added_ratio("ours", "go", "none"),
+            1.3,
+        ),
+    ]
+
+
+def _milliseconds(seen: Rounds, name: str) -> str:
+    return f"{seen.median(name) * 1e3:.2f} ms"
 
 
 def _is_called(cluster: ControlPlane) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.bench.floor import FloorProcess
 from tests.bench.load import connect, prepare, run_load
-from tests.bench.processes import busy, cost_of, receive, worker_of
+from tests.bench.processes import cost_of, measure_load, receive, worker_of
 from tests.bench.report import Figure, Rounds, at_most, interleave
 from tests.bench.throughput import many_rules
 from tests.emulator.server import Emulator
@@ -78,12 +79,8 @@ def measure_connections(folder: Path, certificate: Certificate, emulator: Emulat
         worker, threaded = worker_of(server.process.pid), worker_of(threads.pid)
 
         def cost(port: int, process: int, connections: int) -> Callable[[], float]:
-            def run() -> float:
-                before = busy(process)
-                load = run_load(port, certificate.ca, body, connections=connections)
-                return (busy(process) - before) / load.all_requests
-
-            return run
+            load = partial(run_load, port, certificate.ca, body, connections=connections)
+            return lambda: measure_load(process, load)[1]
 
         runs = {str(count): cost(server.port, worker, count) for count in CONNECTIONS}
         runs |= {f"threads-{count}": cost(threads.port, threaded, count) for count in CONNECTIONS}

@@ -1,7 +1,10 @@
-"""A load generator that costs much less than the server: one thread, keep-alive TLS, prepared bytes.
+"""The load of a measurement: keep-alive TLS connections that send one prepared request repeatedly.
 
-Runs in its own process (``python -m tests.bench.load``), so that its cost is not counted as the server's.
-Prints one JSON object: requests, seconds, and the latencies' median and 99th percentile in seconds.
+The client is a process of its own, so that its cost is not counted as the server's. If ``go`` is installed, it
+is the program in ``client``, which costs much less than any server here. Otherwise it is this module
+(``python -m tests.bench.load``), with one thread. A fast server then waits for the client.
+
+Both print one JSON object, the fields of ``Load``.
 """
 
 from __future__ import annotations
@@ -14,18 +17,23 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.go_build import build
 from tests.support.serving import ROOT
 
 WARM_UP = 0.3
 """Seconds that are not counted."""
 
+GO_SOURCE = Path(__file__).parent / "client"
+PYTHON_CLIENT = (sys.executable, "-m", "tests.bench.load")
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The result of a run."""
+    """The result of a run. Latencies are in seconds."""
 
     requests: int
     seconds: float
@@ -39,11 +47,35 @@ class Load:
         """Requests a second."""
         return self.requests / self.seconds
 
+    @property
+    def spread(self) -> float:
+        """The 99th percentile of the latency relative to its median."""
+        return self.p99 / self.median
 
-def run_load(port: int, ca: Path, body: Path, *, connections: int = 16, seconds: float = 1.0) -> Load:
-    """Run the client in its own process against ``/validate`` on ``port``."""
-    command = [sys.executable, "-m", "tests.bench.load", str(port), str(ca), str(body)]
-    command += ["--connections", str(connections), "--seconds", str(seconds)]
+
+def fastest_client() -> tuple[str, ...]:
+    """Return the command of the client: the one in Go if it can be built here, otherwise the one in Python."""
+    program = build(GO_SOURCE)
+    return PYTHON_CLIENT if program is None else (str(program),)
+
+
+def describe_client() -> str:
+    """Return in which language the client of this run is written."""
+    return "Python (there is no go to build the other)" if fastest_client() == PYTHON_CLIENT else "Go"
+
+
+def run_load(
+    port: int,
+    ca: Path,
+    body: Path,
+    *,
+    connections: int = 16,
+    seconds: float = 1.0,
+    client: Sequence[str] | None = None,
+) -> Load:
+    """Run a client in its own process against ``/validate`` on ``port``, by default the fastest one."""
+    command = [*(client or fastest_client()), "--connections", str(connections), "--seconds", str(seconds)]
+    command += [str(port), str(ca), str(body)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode:
         raise AssertionError(done.stderr)
@@ -84,6 +116,7 @@ class _Connection:
     socket: ssl.SSLSocket
     started: float = 0.0
     answer: bytearray = field(default_factory=bytearray)
+    admitted: bool = False
 
     def send(self, request: bytes) -> None:
         self.started = time.perf_counter()
@@ -93,11 +126,15 @@ class _Connection:
         self.socket.setblocking(False)
 
     def receive(self) -> bool:
-        """Read the available bytes; return whether the response is complete."""
+        """Read the available bytes; return whether the response is complete. The first one must admit."""
         try:
             while data := self.socket.recv(65536):
                 self.answer += data
                 if is_whole(self.answer):
+                    if not self.admitted and b'"allowed":true' not in self.answer:
+                        body = self.answer.partition(b"\r\n\r\n")[2].decode()
+                        raise AssertionError(f"the answer does not admit: {body}")
+                    self.admitted = True
                     return True
         except ssl.SSLWantReadError:
             return False

@@ -38,7 +38,7 @@ def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> 
             extra.append((cold - warm) / LATENCY)
         client.close()
     what = "time added by ten uncached images, in SWR round trips of 100 ms"
-    return [at_most(what, statistics.median(extra), 1.2)]
+    return [at_most(what, statistics.median(extra), 1.1)]
 
 
 def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
@@ -89,8 +89,8 @@ def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -
         kept = server.metric("swr_trust_cache_entries", kind="trusted")
         client.close()
     return [
-        Figure("time until ready, median of three starts", f"{ready:.2f} s", "< 2 s", ready < 2),
-        Figure("resident memory of the worker at startup", f"{before:.0f} MB"),
+        Figure("time until ready, median of three starts", f"{ready:.2f} s", "< 0.7 s", ready < 0.7),
+        Figure("resident memory of the worker at startup", f"{before:.0f} MB", "< 45 MB", before < 45),
         Figure(
             f"  after {kept:.0f} distinct images",
             f"{after:.0f} MB",

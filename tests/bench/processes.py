@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.load import is_whole, prepare
+from tests.bench.load import Load, is_whole, prepare
 
 
 def worker_of(arbiter: int) -> int:
@@ -38,6 +39,13 @@ def cost_of(process: int, client: ssl.SSLSocket, bodies: list[bytes], count: int
         if b'"allowed":true' not in receive(client):
             raise AssertionError("not admitted")
     return (busy(process) - before) / count
+
+
+def measure_load(process: int, run: Callable[[], Load]) -> tuple[Load, float]:
+    """Run a load; return it, and the processor seconds of a process per request, including handshakes."""
+    before = busy(process)
+    load = run()
+    return load, (busy(process) - before) / load.all_requests
 
 
 def receive(client: ssl.SSLSocket) -> bytes:

@@ -8,11 +8,14 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.support.serving import ROOT
+
+Result = TypeVar("Result")
 
 ROUNDS = 5
 
@@ -62,14 +65,24 @@ class Rounds:
         pairs = zip(self.seen[one], self.seen[other], strict=True)
         return statistics.median(first / second for first, second in pairs)
 
+    def added_ratio(self, one: str, other: str, base: str) -> float:
+        """Return the median ratio of what two things add to a third, compared within each round."""
+        triples = zip(self.seen[one], self.seen[other], self.seen[base], strict=True)
+        return statistics.median((first - without) / (second - without) for first, second, without in triples)
 
-def interleave(runs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> Rounds:
-    """Run all functions alternately, ``rounds`` times."""
-    seen: dict[str, list[float]] = {name: [] for name in runs}
+
+def repeat(runs: Mapping[str, Callable[[], Result]], rounds: int = ROUNDS) -> dict[str, list[Result]]:
+    """Run all functions alternately, ``rounds`` times; return the results of each."""
+    seen: dict[str, list[Result]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             seen[name].append(run())
-    return Rounds(seen)
+    return seen
+
+
+def interleave(runs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> Rounds:
+    """Run all functions alternately, ``rounds`` times; return their figures."""
+    return Rounds(repeat(runs, rounds))
 
 
 def print_figures(title: str, figures: Sequence[Figure]) -> None:
@@ -83,12 +96,17 @@ def print_figures(title: str, figures: Sequence[Figure]) -> None:
     print(flush=True)
 
 
-def render_markdown(tables: Mapping[str, Sequence[Figure]], load: str) -> str:
-    """Return all tables as Markdown; ``load`` is the machine's at the start."""
-    lines = [
+def describe_machine(load: str, client: str) -> str:
+    """Return a sentence about the machine; ``load`` is its load average at the start, ``client`` a language."""
+    return (
         f"Measured on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, load average at the start {load}.",
-    ]
+        f"Python {platform.python_version()}, load average at the start {load}, client in {client}."
+    )
+
+
+def render_markdown(tables: Mapping[str, Sequence[Figure]], machine: str) -> str:
+    """Return all tables as Markdown, below a sentence about the machine."""
+    lines = [machine]
     for title, figures in tables.items():
         lines += ["", f"### {title}", "", "| | measured | target | |", "|---|---|---|---|"]
         for figure in figures:

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"log"
 	"net/http"
@@ -45,5 +46,10 @@ func validate(w http.ResponseWriter, r *http.Request) {
 
 func main() {
 	http.HandleFunc("/validate", validate)
-	log.Fatal(http.ListenAndServeTLS(os.Args[1], os.Args[2], os.Args[3], nil))
+	server := &http.Server{
+		Addr: os.Args[1],
+		// HTTP/1.1 only, as the webhook and as the webhooks that kubebuilder generates.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+	log.Fatal(server.ListenAndServeTLS(os.Args[2], os.Args[3]))
 }
