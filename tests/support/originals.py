@@ -36,6 +36,7 @@ DELIBERATE: Final = frozenset(
     {
         "webhook.app.log_writer",  # a native thread writes the log
         "webhook.app.native_resolver",  # native threads resolve names
+        "webhook.server.sockets",  # it is never blocking, and waits through the loop
         "tests.chaos.serve",
     }
 )
