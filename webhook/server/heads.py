@@ -38,7 +38,6 @@ _LINE_END: Final = b"\r\n"
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])\r\n")
 """Method, target and minor version. A target has no white space and no fragment."""
 _LOWER_CASE: Final = re.compile(rb"[a-z]")
-_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _MAX_DIGITS: Final = 18
 
@@ -103,13 +102,17 @@ def parse_head(data: bytes) -> Head:
     return _read_fields(line, _parse_fields(data))
 
 
-def check_incomplete_head(data: bytes) -> None:
+def check_incomplete_head(data: bytes, checked: int = 0) -> None:
     """Check the beginning of a head, so that a malformed one is not waited for.
+
+    The first ``checked`` bytes were checked before.
 
     Raises:
         BadRequestError: ``data`` is not the beginning of a head, regardless of the rest.
     """
-    if _BARE_LINE_FEED.search(data):
+    is_divided = data[checked - 1 : checked] == b"\r"  # a line end, between two pieces
+    new = data[checked - is_divided :]
+    if new.count(b"\n") != new.count(_LINE_END):
         raise BadRequestError(400, "a line ends without a carriage return")
     length = data.find(_LINE_END)
     if (length if length >= 0 else len(data) - 1) > MAX_LINE:

@@ -31,8 +31,10 @@ class Inbox:
             while data == b"\r":
                 data = self._join(data)
             data = data.removeprefix(_LINE_END)
-        while (end := data.find(END)) < 0:
-            check_incomplete_head(data)
+        checked = 0  # a client may send one byte in each TLS record, and each is looked at once
+        while (end := data.find(END, max(0, checked - len(END)))) < 0:
+            check_incomplete_head(data, checked)
+            checked = len(data)
             more = self._recv(PIECE)
             if not more:
                 self._data = b""
