@@ -78,12 +78,23 @@ class ImageUse(msgspec.Struct, frozen=True, gc=False):
     pull_policy: str = ""
     template: bool = False
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the use takes little memory, as nearly all do; the longest pull policy is IfNotPresent."""
+        return (
+            len(self.image) <= MAX_NON_ASCII_LENGTH
+            and len(self.place[1]) <= MAX_NAME // 4
+            and len(self.pull_policy) <= MAX_NAME // 4
+        )
+
 
 def shorten(use: ImageUse) -> ImageUse:
     """Return an image use without characters that no valid image has, to be kept during the lookup.
 
     In memory, a string takes up to four times its size in the body, and the body budget counts the latter.
     """
+    if use.is_short:
+        return use
     image = use.image[:MAX_IMAGE_LENGTH]
     if not image.isascii() and len(image) > MAX_NON_ASCII_LENGTH:
         half = MAX_NON_ASCII_LENGTH // 2
