@@ -177,7 +177,7 @@ class Validator:
         break_glass, notes = _break_glass(evaluator, request) if uses else (None, ())
         request.keep_identity()
         results = self._await_results(evaluator, uses, request.namespace, deadline)
-        effect = max((item.effect for item in results), default=Effect.ALLOW)
+        effect = max([item.effect for item in results], default=Effect.ALLOW)
         annotations = annotate(evaluator.policy, effect, results, break_glass=break_glass)
         if break_glass is not None:
             used = "break-glass-used" if effect is Effect.DENY else "break-glass-unneeded"
