@@ -218,6 +218,12 @@ DECISION_MISTAKES: Final = (
     ),
     mistake(
         "T43",
+        "an image without a lookup result is left out",
+        f"{T_MEMORY}::test_missing_lookup_result_denies",
+        (EVALUATOR, "zip(uses, checks, answers, strict=True)", "zip(uses, checks, answers, strict=False)"),
+    ),
+    mistake(
+        "T43",
         "an internal error admits",
         f"{T_VALIDATOR}::test_internal_error_is_denied_if_any_rule_enforces",
         (

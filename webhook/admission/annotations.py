@@ -58,7 +58,7 @@ def annotate(
     ``mode`` applies if no image was evaluated; by default it is the policy's.
     """
     modes = {item.mode for item in results} or {mode or policy.mode}
-    strictest = next(filter(modes.__contains__, STRICTEST_FIRST))
+    (strictest, *_) = [mode for mode in STRICTEST_FIRST if mode in modes]
     annotations = {"decision": effect.decision_label, "mode": str(strictest), "policy": policy.version}
     rules = {item.rule.name: None for item in results if item.rule is not None}
     if rules:

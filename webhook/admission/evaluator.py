@@ -121,18 +121,13 @@ class Evaluator:
         checks = self._recall(uses, namespace) if len(uses) <= FEW else None
         if checks is None:
             checks = self._check_in_slices(uses, namespace, deadline, now)
-        lookups = {item.key: item.lookup for item in checks if item.lookup is not None}
-        if not lookups:
-            return tuple(map(self._to_result, uses, checks))
-        found = self._answers.look_up(list(lookups.values()), deadline)
-        answers = dict(zip(lookups, found, strict=True))
-        answered = [None if item.lookup is None else answers[item.key] for item in checks]
-        if self._large_work is None or len(uses) <= FEW:
-            return tuple(map(self._to_result, uses, checks, answered))
+        answers = self._look_up(checks, deadline)
+        if self._large_work is None or len(uses) <= FEW or not any(answers):
+            return self._to_results(uses, checks, answers)
         # This runs even if the slice is not granted: the response is due, and it takes less time than the
         # local checks.
         with self._large_work.piece(Deadline.after(RESULTS_WAIT)):
-            return tuple(map(self._to_result, uses, checks, answered))
+            return self._to_results(uses, checks, answers)
 
     def effect_without_images(self, namespace: str, target: TargetKind) -> tuple[Mode, Effect]:
         """Return mode and effect for a request whose images cannot be evaluated."""
@@ -237,6 +232,17 @@ class Evaluator:
                 checks.append(self._check_locally(use, namespace, now, slices.pause))
         return checks + self._time_out(len(uses) - len(checks), namespace)
 
+    def _look_up(self, checks: Sequence[_LocalCheck], deadline: Deadline) -> Sequence[LookupResult | None]:
+        """Return the answer for each local check, ``None`` for those that have a result."""
+        lookups = {item.key: item.lookup for item in checks if item.lookup is not None}
+        if not lookups:
+            return [None] * len(checks)
+        found = self._answers.look_up(list(lookups.values()), deadline)
+        if len(lookups) == len(checks):  # as nearly always, each image has a lookup of its own
+            return found
+        answers = dict(zip(lookups, found, strict=True))
+        return [None if item.lookup is None else answers[item.key] for item in checks]
+
     def _remembered_check(self, use: ImageUse, namespace: str) -> _Remembered:
         if len(use.image) > MAX_CACHED_LENGTH:
             return _Remembered()
@@ -297,9 +303,17 @@ class Evaluator:
         check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
         return [_LocalCheck(None, self.policy.mode_for(rule), rule, check=check)] * count
 
-    def _to_result(
-        self, use: ImageUse, local: _LocalCheck, answer: LookupResult | None = None
-    ) -> ImageResult:
+    def _to_results(
+        self,
+        uses: Sequence[ImageUse],
+        checks: Sequence[_LocalCheck],
+        answers: Sequence[LookupResult | None],
+    ) -> tuple[ImageResult, ...]:
+        # A use without a result would be admitted, so a missing answer is an error, which denies.
+        items = zip(uses, checks, answers, strict=True)
+        return tuple([self._to_result(use, local, answer) for use, local, answer in items])
+
+    def _to_result(self, use: ImageUse, local: _LocalCheck, answer: LookupResult | None) -> ImageResult:
         check = local.check
         if check is None:
             assert local.reference is not None

@@ -110,13 +110,12 @@ def _fields_of(request: AdmissionRequest, decision: Decision, seconds: float) ->
         request.user_info.username[:MAX_NAME],
         round(seconds * 1000, 2),
         [_finding(item) for item in decision.results[:MAX_FINDINGS]],
-        owner=_owner_of(request),
-        subresource=request.sub_resource,
-        dry_run=bool(request.dry_run),
-        break_glass=decision.break_glass,
+        max(0, len(decision.results) - MAX_FINDINGS),
+        _owner_of(request),
+        request.sub_resource,
+        bool(request.dry_run),
+        decision.break_glass,
     )
-    if len(decision.results) > MAX_FINDINGS:
-        fields.more = len(decision.results) - MAX_FINDINGS
     if not decision.results:
         fields.reason = decision.message
     return fields

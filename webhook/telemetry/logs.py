@@ -216,17 +216,24 @@ def _format(record: logging.LogRecord) -> str:
 
 
 def _render_json(created: float, level: str, logger: str, message: str, fields: Fields) -> str:
-    line = {"ts": format_time(created), "level": level, "logger": logger, "message": message}
+    moment = format_time(created)
     try:
-        if isinstance(
-            fields, msgspec.Struct
-        ):  # encoded as it is: copying it to the other fields takes longer
-            return (_encoder.encode(line)[:-1] + b"," + _encoder.encode(fields)[1:]).decode()
-        return _encoder.encode({**line, **fields}).decode()
+        if isinstance(fields, msgspec.Struct):
+            rest = _encoder.encode(fields).decode()[1:]
+            return f'{{"ts":"{moment}",{_heading(level, logger, message)},{rest}'
+        line = {"ts": moment, "level": level, "logger": logger, "message": message, **fields}
+        return _encoder.encode(line).decode()
     except (TypeError, ValueError):  # other types are written as text
-        values = {**line, **_mapping_of(fields)}
-        plain = {key: str(value).encode("utf-8", "replace").decode() for key, value in values.items()}
+        line = {"ts": moment, "level": level, "logger": logger, "message": message, **_mapping_of(fields)}
+        plain = {key: str(value).encode("utf-8", "replace").decode() for key, value in line.items()}
         return _encoder.encode(plain).decode()
+
+
+@lru_cache(maxsize=8)
+def _heading(level: str, logger: str, message: str) -> str:
+    """Return the fields that all lines of a decision share, as JSON without braces."""
+    heading = {"level": level, "logger": logger, "message": message}
+    return _encoder.encode(heading).decode()[1:-1]
 
 
 def _render_text(created: float, level: str, logger: str, message: str, fields: Fields) -> str:
