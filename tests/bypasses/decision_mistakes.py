@@ -164,10 +164,50 @@ DECISION_MISTAKES: Final = (
         f"{T_MEMORY}::test_exempt_image_is_not_looked_up",
         (
             EVALUATOR,
-            "            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))\n",
+            "            exempt = CheckResult(Finding.EXEMPT)\n",
             "            if parsed.query is not None:\n"
             "                self._answers.look_up([LookupRequest(parsed.query, None, namespace)], deadline=Deadline.after(5))\n"
-            "            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))\n",
+            "            exempt = CheckResult(Finding.EXEMPT)\n",
+        ),
+    ),
+    mistake(
+        "T30",
+        "an exemption that has ended still applies to images evaluated before",
+        f"{T_EVALUATOR}::test_exemption_expiry_is_checked_for_cached_image",
+        (
+            EVALUATOR,
+            "if not self.policy.has_expiring_exemption(namespace, local.reference, pause):",
+            "if local:",
+        ),
+    ),
+    mistake(
+        "T31",
+        "cached checks of one use of an image apply to any use",
+        f"{T_EVALUATOR}::test_cached_checks_apply_to_equal_uses_only",
+        (
+            EVALUATOR,
+            'self._remembered(use.image, namespace, use.template, use.pull_policy == "Always")',
+            "self._remembered(use.image)",
+        ),
+    ),
+    mistake(
+        "T34",
+        "the cache of local checks has no bound",
+        f"{T_MEMORY}::test_parse_and_match_caches_are_bounded",
+        (
+            EVALUATOR,
+            "lru_cache(maxsize=MAX_CACHED)(lambda *_: _Remembered())",
+            "lru_cache(maxsize=None)(lambda *_: _Remembered())",
+        ),
+    ),
+    mistake(
+        "T34",
+        "the local checks of images of any length are cached",
+        f"{T_EVALUATOR}::test_oversized_image_string_is_not_cached",
+        (
+            EVALUATOR,
+            "        if len(use.image) > MAX_CACHED_LENGTH:\n            return _Remembered()\n",
+            "",
         ),
     ),
     mistake(
@@ -175,6 +215,12 @@ DECISION_MISTAKES: Final = (
         "an internal exception is passed to the web server",
         f"{T_VALIDATOR}::test_internal_error_is_denied_if_any_rule_enforces",
         (VALIDATOR, "            decision = _crash(evaluator, request, target)\n", "            raise\n"),
+    ),
+    mistake(
+        "T43",
+        "an image without a lookup result is left out",
+        f"{T_MEMORY}::test_missing_lookup_result_denies",
+        (EVALUATOR, "zip(uses, checks, answers, strict=True)", "zip(uses, checks, answers, strict=False)"),
     ),
     mistake(
         "T43",

@@ -170,7 +170,7 @@ EXTRACTION_MISTAKES: Final = (
         "T01 T02",
         "only the first two containers of a list are evaluated",
         f"{FUZZ_REVIEWS}::test_generated_request_does_not_admit_untrusted_image",
-        (EXTRACTION, "enumerate(containers or ()):", "enumerate((containers or ())[:2]):"),
+        (EXTRACTION, "enumerate(containers or ())\n", "enumerate((containers or ())[:2])\n"),
     ),
     mistake(
         "T05",

@@ -92,7 +92,7 @@ LOOP_FAULTS: Final = (
         "tests/unit/admission/test_evaluator.py::test_results_of_many_lookups_are_evaluated_in_turn",
         (
             "webhook/admission/evaluator.py",
-            "self._large_work is None or not answers or len(pending) <= FEW",
+            "self._large_work is None or len(uses) <= FEW",
             "True",
         ),
     ),
@@ -235,8 +235,8 @@ LOOP_FAULTS: Final = (
         "tests/unit/admission/test_evaluator.py::test_long_evaluation_of_few_images_is_done_in_pieces",
         (
             "webhook/admission/evaluator.py",
-            "self._evaluate_locally(use, namespace, now, slices.pause)",
-            "self._evaluate_locally(use, namespace, now, no_pause)",
+            "self._check_locally(use, namespace, now, slices.pause)",
+            "self._check_locally(use, namespace, now, no_pause)",
         ),
     ),
     mistake(
@@ -245,8 +245,8 @@ LOOP_FAULTS: Final = (
         "tests/unit/admission/test_evaluator.py::test_background_evaluation_yields_to_reviews",
         (
             "webhook/admission/evaluator.py",
-            "self._evaluate_locally(use, namespace, now, timer.pause)",
-            "self._evaluate_locally(use, namespace, now, no_pause)",
+            "self._check_locally(use, namespace, now, timer.pause)",
+            "self._check_locally(use, namespace, now, no_pause)",
         ),
     ),
     mistake(

@@ -89,8 +89,13 @@ REVIEW_FAULTS: Final = (
         T_REQUEST,
         (
             REQUEST,
-            "[_shorten_owner(owner)] if owner is not None else []",
-            "[_shorten_owner(one) for one in meta.owner_references if one.controller]",
+            "controller=_shorten_owner(owner) if owner is not None else None",
+            "written_owners=meta.written_owners",
+        ),
+        (
+            REQUEST,
+            "return [self.controller] if self.controller is not None else []",
+            "return _read_list(self.written_owners, _owners_decoder)",
         ),
     ),
     mistake(

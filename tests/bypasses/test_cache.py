@@ -180,6 +180,7 @@ def test_parse_and_match_caches_are_bounded() -> None:
     evaluator = whole.validator._evaluator
     assert evaluator is not None
     assert evaluator._parse_cached.cache_info().currsize <= 4096
+    assert evaluator._remembered.cache_info().currsize <= 4096
     matches = evaluator.policy._match
     assert isinstance(matches, functools._lru_cache_wrapper)
     assert matches.cache_info().currsize <= 4096

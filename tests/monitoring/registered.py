@@ -7,6 +7,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from webhook.telemetry.audit_metrics import AuditMetrics
 from webhook.telemetry.metrics import Metrics
+from webhook.telemetry.tallies import TallyCounter, TallyHistogram
 
 
 def registries() -> tuple[CollectorRegistry, CollectorRegistry]:
@@ -32,4 +33,6 @@ def labels_by_sample() -> dict[str, tuple[str, ...]]:
         for metric, names in registry._collector_to_names.items():
             if isinstance(metric, MetricWrapperBase):
                 found.update(dict.fromkeys(names, tuple(metric._labelnames)))
+            elif isinstance(metric, TallyCounter | TallyHistogram):
+                found.update(dict.fromkeys(names, metric.label_names))
     return found

@@ -16,20 +16,18 @@ kube-apiserver prefixes each key with the webhook's name. The keys are stable:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from webhook.admission.decision import Effect, ImageResult
 from webhook.policy.findings import Mode
-from webhook.policy.model import Policy
+from webhook.policy.model import STRICTEST_FIRST, Policy
 from webhook.trust.lookup import Origin
 
 MAX_FINDINGS: Final = 20
 MAX_IMAGE_LENGTH: Final = 300
-
-_STRICTNESS: Final[Mapping[Mode, int]] = {Mode.AUDIT: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
 
 
 class _Finding(msgspec.Struct, omit_defaults=True, gc=False):
@@ -59,9 +57,10 @@ def annotate(
 
     ``mode`` applies if no image was evaluated; by default it is the policy's.
     """
-    mode = max((item.mode for item in results), key=_STRICTNESS.__getitem__, default=mode or policy.mode)
-    annotations = {"decision": effect.decision_label, "mode": str(mode), "policy": policy.version}
-    rules = dict.fromkeys(item.rule.name for item in results if item.rule is not None)
+    modes = {item.mode for item in results} or {mode or policy.mode}
+    (strictest, *_) = [mode for mode in STRICTEST_FIRST if mode in modes]
+    annotations = {"decision": effect.decision_label, "mode": str(strictest), "policy": policy.version}
+    rules = {item.rule.name: None for item in results if item.rule is not None}
     if rules:
         annotations["rule"] = ", ".join(list(rules)[:MAX_FINDINGS])
     if results:

@@ -7,7 +7,7 @@ come first. Then one call looks up all other images, each once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +29,7 @@ from webhook.registries import Registry
 from webhook.swr.naming import check_names, split_path
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.replication import Key
 
 PLACEHOLDERS: Final = frozenset({"", "auto"})
 """Images in templates that are replaced before a Pod is created (a sidecar injector replaces ``auto``)."""
@@ -44,7 +45,7 @@ RESULTS_WAIT: Final = 0.3
 deadlines at the same moment; the time comes from the reserve behind the deadline."""
 
 MAX_CACHED: Final = 4096
-"""Parsed images that are cached for each policy."""
+"""Parsed images, and local checks, that are cached for each policy."""
 
 MAX_CACHED_LENGTH: Final = 512
 """Maximum characters of an image that is cached, so that an attacker cannot fill the memory."""
@@ -71,21 +72,30 @@ class ParsedImage:
     invalid: str = ""
 
 
-class _Pending(msgspec.Struct, frozen=True):
-    """An image use after the local checks, with either their result or the lookup that is still needed."""
+_LookupKey = tuple[Key, str | None]
 
-    use: ImageUse
+
+class _LocalCheck(msgspec.Struct, frozen=True):
+    """The outcome of the local checks of an image: their result, or the lookup that is still needed.
+
+    ``mode`` is that of the rule. ``key`` is the identity of the lookup: the image and the digest that it is
+    pinned to.
+    """
+
     reference: ImageReference | None
+    mode: Mode
     rule: Rule | None = None
     exemption: Exemption | None = None
     check: CheckResult | None = None
     lookup: LookupRequest | None = None
+    key: _LookupKey | None = None
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """The identity of the lookup: the image and the digest that it is pinned to."""
-        assert self.lookup is not None
-        return self.lookup.query.key, self.lookup.pinned
+
+@dataclass(slots=True)
+class _Remembered:
+    """The local checks of one kind of use of an image in one namespace; filled in on first use."""
+
+    local: _LocalCheck | None = None
 
 
 class Evaluator:
@@ -101,33 +111,23 @@ class Evaluator:
         self._answers = answers
         self._large_work = large_work
         self._parse_cached = lru_cache(maxsize=MAX_CACHED)(self._parse)
+        # Entries are created empty and filled in by the first user, which may pause in between.
+        self._remembered = lru_cache(maxsize=MAX_CACHED)(lambda *_: _Remembered())
 
     def evaluate(
         self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
     ) -> tuple[ImageResult, ...]:
         """Return the result of each image use of one object; ``now`` is in seconds since the epoch."""
-        pending: list[_Pending] = []
-        lookups: dict[tuple[object, ...], LookupRequest] = {}
-        with suppress(SliceTimeout), closing(TimeSlices(self._large_work, deadline)) as slices:
-            if len(uses) > FEW:
-                slices.take()
-            for use in uses:
-                slices.pause()
-                item = self._evaluate_locally(use, namespace, now, slices.pause)
-                pending.append(item)
-                if item.lookup is not None:
-                    lookups.setdefault(item.key, item.lookup)
-        pending += self._time_out(uses[len(pending) :], namespace)
-        answers: dict[tuple[object, ...], LookupResult] = {}
-        if lookups:
-            found = self._answers.look_up(list(lookups.values()), deadline)
-            answers = dict(zip(lookups, found, strict=True))
-        if self._large_work is None or not answers or len(pending) <= FEW:
-            return tuple(self._to_result(item, answers) for item in pending)
+        checks = self._recall(uses, namespace) if len(uses) <= FEW else None
+        if checks is None:
+            checks = self._check_in_slices(uses, namespace, deadline, now)
+        answers = self._look_up(checks, deadline)
+        if self._large_work is None or len(uses) <= FEW or not any(answers):
+            return self._to_results(uses, checks, answers)
         # This runs even if the slice is not granted: the response is due, and it takes less time than the
         # local checks.
         with self._large_work.piece(Deadline.after(RESULTS_WAIT)):
-            return tuple(self._to_result(item, answers) for item in pending)
+            return self._to_results(uses, checks, answers)
 
     def effect_without_images(self, namespace: str, target: TargetKind) -> tuple[Mode, Effect]:
         """Return mode and effect for a request whose images cannot be evaluated."""
@@ -139,7 +139,7 @@ class Evaluator:
         """Return the lookup that a review of this image use needs, ``None`` if it needs none."""
         # Called in the background, without a deadline: it pauses between slices and does not wait for them.
         timer = SliceTimer(LargeWork.pause)
-        return self._evaluate_locally(use, namespace, now, timer.pause).lookup
+        return self._check_locally(use, namespace, now, timer.pause).lookup
 
     def parse(self, image: str) -> ParsedImage:
         """Parse an image string; the result is cached."""
@@ -209,14 +209,63 @@ class Evaluator:
             return ParsedImage(reference, None, error.reason)
         return ParsedImage(reference, query)
 
-    def _evaluate_locally(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _Pending:
-        """Run the checks that need no lookup."""
+    def _recall(self, uses: Sequence[ImageUse], namespace: str) -> list[_LocalCheck] | None:
+        """Return the local checks of all images if they are cached, so that none needs a time slice."""
+        checks: list[_LocalCheck] = []
+        for use in uses:
+            local = self._remembered_check(use, namespace).local
+            if local is None:
+                return None
+            checks.append(local)
+        return checks
+
+    def _check_in_slices(
+        self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
+    ) -> list[_LocalCheck]:
+        """Run the local checks in time slices; images that get none in time have timed out."""
+        checks: list[_LocalCheck] = []
+        with suppress(SliceTimeout), closing(TimeSlices(self._large_work, deadline)) as slices:
+            if len(uses) > FEW:
+                slices.take()
+            for use in uses:
+                slices.pause()
+                checks.append(self._check_locally(use, namespace, now, slices.pause))
+        return checks + self._time_out(len(uses) - len(checks), namespace)
+
+    def _look_up(self, checks: Sequence[_LocalCheck], deadline: Deadline) -> Sequence[LookupResult | None]:
+        """Return the answer for each local check, ``None`` for those that have a result."""
+        lookups = {item.key: item.lookup for item in checks if item.lookup is not None}
+        if not lookups:
+            return [None] * len(checks)
+        found = self._answers.look_up(list(lookups.values()), deadline)
+        if len(lookups) == len(checks):  # as nearly always, each image has a lookup of its own
+            return found
+        answers = dict(zip(lookups, found, strict=True))
+        return [None if item.lookup is None else answers[item.key] for item in checks]
+
+    def _remembered_check(self, use: ImageUse, namespace: str) -> _Remembered:
+        if len(use.image) > MAX_CACHED_LENGTH:
+            return _Remembered()
+        return self._remembered(use.image, namespace, use.template, use.pull_policy == "Always")
+
+    def _check_locally(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _LocalCheck:
+        """Run the checks that need no lookup, or return their cached result."""
+        remembered = self._remembered_check(use, namespace)
+        local = remembered.local
+        if local is None:
+            local = self._run_local_checks(use, namespace, now, pause)
+            if not self.policy.has_expiring_exemption(namespace, local.reference, pause):
+                remembered.local = local
+        return local
+
+    def _run_local_checks(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _LocalCheck:
         parsed = self.parse(use.image)
         reference = parsed.reference
         rule = self.policy.rule_for(namespace, reference, pause)
+        mode = self.policy.mode_for(rule)
 
-        def result(finding: Finding, reason: str = "") -> _Pending:
-            return _Pending(use, reference, rule, check=CheckResult(finding, reason))
+        def result(finding: Finding, reason: str = "") -> _LocalCheck:
+            return _LocalCheck(reference, mode, rule, check=CheckResult(finding, reason))
 
         if use.template and use.image in PLACEHOLDERS:
             return result(Finding.INVALID, PLACEHOLDER)
@@ -224,7 +273,8 @@ class Evaluator:
             return result(Finding.INVALID, parsed.invalid)
         exemption = self.policy.exemption_for(namespace, reference, now, pause)
         if exemption is not None:
-            return _Pending(use, reference, None, exemption, CheckResult(Finding.EXEMPT))
+            exempt = CheckResult(Finding.EXEMPT)
+            return _LocalCheck(reference, self.policy.mode, exemption=exemption, check=exempt)
         query = parsed.query
         if query is None and self.policy.unmanaged_registries == "deny":
             return result(Finding.UNMANAGED, self._unmanaged_reason(reference))
@@ -237,41 +287,54 @@ class Evaluator:
         if query.tag is None and self.policy.digest_only != "resolve":
             return result(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
-        return _Pending(use, reference, rule, lookup=LookupRequest(query, pinned, namespace))
+        lookup = LookupRequest(query, pinned, namespace)
+        return _LocalCheck(reference, mode, rule, lookup=lookup, key=(query.key, pinned))
 
     def _unmanaged_reason(self, reference: ImageReference) -> str:
         if is_enterprise_host(reference.domain):
             return "enterprise"
         return "organization" if self.policy.registries.knows(reference.domain) else ""
 
-    def _time_out(self, uses: Sequence[ImageUse], namespace: str) -> list[_Pending]:
+    def _time_out(self, count: int, namespace: str) -> list[_LocalCheck]:
+        if not count:
+            return []
         failure = LookupTimeout("the review got no time slice before its deadline", fault=Fault.LOCAL)
-        check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
         rule = self.policy.rule_for(namespace, None)
-        return [_Pending(use, None, rule, check=check) for use in uses]
+        check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
+        return [_LocalCheck(None, self.policy.mode_for(rule), rule, check=check)] * count
 
-    def _to_result(self, item: _Pending, answers: Mapping[tuple[object, ...], LookupResult]) -> ImageResult:
-        check = item.check
+    def _to_results(
+        self,
+        uses: Sequence[ImageUse],
+        checks: Sequence[_LocalCheck],
+        answers: Sequence[LookupResult | None],
+    ) -> tuple[ImageResult, ...]:
+        # A use without a result would be admitted, so a missing answer is an error, which denies.
+        items = zip(uses, checks, answers, strict=True)
+        return tuple([self._to_result(use, local, answer) for use, local, answer in items])
+
+    def _to_result(self, use: ImageUse, local: _LocalCheck, answer: LookupResult | None) -> ImageResult:
+        check = local.check
         if check is None:
-            assert item.reference is not None
-            check = self.check_trust(item.reference, answers[item.key])
-        mode = self.policy.mode_for(item.rule)
+            assert local.reference is not None
+            assert answer is not None
+            check = self.check_trust(local.reference, answer)
         enforced = self.enforced_effect(check)
-        effect = self.apply_mode(enforced, mode)
+        effect = self.apply_mode(enforced, local.mode)
         placeholder = check.reason == PLACEHOLDER
         if placeholder:
             effect = min(effect, Effect.WARN)
-        elif item.use.template:
+        elif use.template:
             effect = self._limit_template(effect)
         return ImageResult(
-            use=item.use,
-            check=check,
-            effect=effect,
-            would_deny=enforced is Effect.DENY and not placeholder,
-            mode=mode,
-            reference=item.reference,
-            rule=item.rule,
-            exemption=item.exemption,
+            use,
+            check,
+            effect,
+            enforced is Effect.DENY and not placeholder,
+            local.mode,
+            local.reference,
+            local.rule,
+            local.exemption,
         )
 
     def _limit_template(self, effect: Effect) -> Effect:

@@ -7,7 +7,7 @@ adds or changes. So a label or a finalizer can be changed on a Pod whose image i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -84,6 +84,13 @@ def shorten(use: ImageUse) -> ImageUse:
 
     In memory, a string takes up to four times its size in the body, and the body budget counts the latter.
     """
+    # Nearly all uses are short, in characters of any size.
+    if (
+        len(use.image) <= MAX_NON_ASCII_LENGTH
+        and len(use.place[1]) <= MAX_NAME // 4
+        and len(use.pull_policy) <= MAX_NAME // 4
+    ):
+        return use
     image = use.image[:MAX_IMAGE_LENGTH]
     if not image.isascii() and len(image) > MAX_NON_ASCII_LENGTH:
         half = MAX_NON_ASCII_LENGTH // 2
@@ -126,12 +133,12 @@ def extract_images(target: TargetKind, kind: str, obj: KubernetesObject | None) 
     path, spec = _pod_spec(target, kind, obj)
     if spec is None:
         return None
-    return list(_images_of(spec, path, template=target is TargetKind.WORKLOAD))
+    return _images_of(spec, path, template=target is TargetKind.WORKLOAD)
 
 
 def extract_pod_images(spec: Spec) -> list[ImageUse]:
     """Return every image use of a Pod's spec."""
-    return list(_images_of(spec))
+    return _images_of(spec)
 
 
 def count_images(target: TargetKind, kind: str, obj: KubernetesObject | None) -> int:
@@ -183,22 +190,21 @@ def _lists_of(spec: Spec) -> tuple[Sequence[object] | None, ...]:
     return *_container_lists(spec), spec.volumes
 
 
-def _images_of(spec: Spec, path: str = "spec", *, template: bool = False) -> Iterator[ImageUse]:
-    for name, containers in zip(CONTAINER_LISTS, _container_lists(spec), strict=True):
-        for index, container in enumerate(containers or ()):
-            yield ImageUse(
-                f"{path}.{name}[{index}].image",
-                (name, container.name),
-                container.image,
-                container.image_pull_policy,
-                template,
-            )
+def _images_of(spec: Spec, path: str = "spec", *, template: bool = False) -> list[ImageUse]:
+    uses = [
+        ImageUse(
+            f"{path}.{name}[{index}].image",
+            (name, container.name),
+            container.image,
+            container.image_pull_policy,
+            template,
+        )
+        for name, containers in zip(CONTAINER_LISTS, _container_lists(spec), strict=True)
+        for index, container in enumerate(containers or ())
+    ]
     for index, volume in enumerate(spec.volumes or ()):
         if volume.image is not None:
-            yield ImageUse(
-                f"{path}.volumes[{index}].image.reference",
-                ("volumes", volume.name),
-                volume.image.reference,
-                volume.image.pull_policy,
-                template,
-            )
+            field = f"{path}.volumes[{index}].image.reference"
+            place = ("volumes", volume.name)
+            uses.append(ImageUse(field, place, volume.image.reference, volume.image.pull_policy, template))
+    return uses

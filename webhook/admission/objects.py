@@ -26,7 +26,10 @@ class OwnerReference(msgspec.Struct, rename="camel", gc=False):
 
 def controller_of(owners: Iterable[OwnerReference] | None) -> OwnerReference | None:
     """Return the controller that created an object; the API server allows one."""
-    return next((owner for owner in owners or () if owner.controller and owner.kind and owner.name), None)
+    for owner in owners or ():
+        if owner.controller and owner.kind and owner.name:
+            return owner
+    return None
 
 
 class ObjectMeta(msgspec.Struct, rename="camel"):

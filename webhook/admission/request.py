@@ -37,6 +37,8 @@ def truncate(text: str, size: int) -> str:
 
     All characters of a string take as many bytes as the largest one: 1, 2 or 4, and 1 if all are ASCII.
     """
+    if len(text) <= size // 4:
+        return text
     return text[: size if text.isascii() else size // 4]
 
 
@@ -102,11 +104,24 @@ class ReviewedMeta(ObjectMeta, rename="camel"):
 
     def annotation(self, key: str) -> str | None:
         """Return an annotation, or ``None`` if it is not set."""
+        if self.annotations is _NULL:
+            return None
         try:
             value: str | None = _decoder_of_annotation(key).decode(self.annotations).value
         except _DECODE_ERRORS:  # most often null
             return None
         return value
+
+
+class KeptMeta(ReviewedMeta, rename="camel"):
+    """The metadata that ``AdmissionRequest.keep_identity`` keeps."""
+
+    controller: OwnerReference | None = None
+
+    @property
+    def owner_references(self) -> list[OwnerReference]:
+        """The controller, if the object has one."""
+        return [self.controller] if self.controller is not None else []
 
 
 class ReviewedObject(KubernetesObject):
@@ -162,9 +177,14 @@ class Request(msgspec.Struct, Generic[ObjectT], rename="camel"):
             self.object = None
             return
         owner = controller_of(meta.owner_references)
-        kept = msgspec.Raw(msgspec.json.encode([_shorten_owner(owner)] if owner is not None else []))
-        name, prefix, uid = (truncate(text, MAX_TEXT) for text in (meta.name, meta.generate_name, meta.uid))
-        self.object = ReviewedObject(ReviewedMeta(name, prefix, uid, written_owners=kept))
+        self.object = ReviewedObject(
+            KeptMeta(
+                truncate(meta.name, MAX_TEXT),
+                truncate(meta.generate_name, MAX_TEXT),
+                truncate(meta.uid, MAX_TEXT),
+                controller=_shorten_owner(owner) if owner is not None else None,
+            )
+        )
 
 
 AdmissionRequest = Request[ReviewedObject | None]
@@ -173,9 +193,9 @@ AdmissionRequest = Request[ReviewedObject | None]
 
 def _shorten_owner(owner: OwnerReference) -> OwnerReference:
     return OwnerReference(
-        api_version=truncate(owner.api_version, MAX_TEXT),
-        kind=truncate(owner.kind, MAX_TEXT),
-        name=truncate(owner.name, MAX_TEXT),
-        uid=truncate(owner.uid, MAX_TEXT),
+        truncate(owner.api_version, MAX_TEXT),
+        truncate(owner.kind, MAX_TEXT),
+        truncate(owner.name, MAX_TEXT),
+        truncate(owner.uid, MAX_TEXT),
         controller=True,
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -177,9 +176,8 @@ class Validator:
         # An update that adds no image is admitted anyway, so break-glass is not used.
         break_glass, notes = _break_glass(evaluator, request) if uses else (None, ())
         request.keep_identity()
-        with self._awaiting(len(uses), deadline) as lookup_deadline:
-            results = evaluator.evaluate(uses, request.namespace, lookup_deadline, self._clock())
-        effect = max((item.effect for item in results), default=Effect.ALLOW)
+        results = self._await_results(evaluator, uses, request.namespace, deadline)
+        effect = max([item.effect for item in results], default=Effect.ALLOW)
         annotations = annotate(evaluator.policy, effect, results, break_glass=break_glass)
         if break_glass is not None:
             used = "break-glass-used" if effect is Effect.DENY else "break-glass-unneeded"
@@ -214,12 +212,15 @@ class Validator:
             policy=evaluator.policy,
         )
 
-    @contextmanager
-    def _awaiting(self, count: int, deadline: Deadline) -> Iterator[Deadline]:
-        """Count awaited images; yields the deadline of the lookups, which is now if there are too many."""
+    def _await_results(
+        self, evaluator: Evaluator, uses: Sequence[ImageUse], namespace: str, deadline: Deadline
+    ) -> tuple[ImageResult, ...]:
+        """Evaluate image uses; their lookups end now if too many images are awaited already."""
+        count = len(uses)
         self._awaited += count
         try:
-            yield Deadline.after(0) if count > FEW and self._awaited > MAX_AWAITED else deadline
+            end = Deadline.after(0) if count > FEW and self._awaited > MAX_AWAITED else deadline
+            return evaluator.evaluate(uses, namespace, end, self._clock())
         finally:
             self._awaited -= count
 

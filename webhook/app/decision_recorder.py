@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from webhook.admission.decision import Decision, Effect, ImageResult
 from webhook.admission.extraction import TargetKind
 from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
+from webhook.errors import Fault
+from webhook.policy.findings import Finding
 from webhook.telemetry.logs import LineLog
 from webhook.telemetry.metrics import Metrics
+from webhook.trust.lookup import Origin
 
 LOGGER: Final = "webhook.decisions"
 
@@ -19,6 +24,42 @@ MAX_FINDINGS: Final = 20
 
 MAX_NAME: Final = 300
 """Characters of a user name; Kubernetes has no limit."""
+
+
+class _Finding(msgspec.Struct, omit_defaults=True, gc=False):
+    """The result of one image in the log; optional fields are left out if they are not set."""
+
+    field: str
+    image: str
+    finding: Finding
+    effect: str
+    reason: str = ""
+    origin: Origin | None = msgspec.field(default=None, name="from")
+    detail: str | None = None
+    fault: Fault | None = None
+    rule: str | None = None
+    exemption: str | None = None
+
+
+class _Fields(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """The fields of the log line; ``milliseconds`` is the time of the review."""
+
+    uid: str
+    decision: str
+    allowed: bool
+    operation: str
+    kind: str
+    namespace: str
+    object: str
+    user: str
+    milliseconds: float
+    findings: list[_Finding]
+    more: int = 0
+    owner: str = ""
+    subresource: str = ""
+    dry_run: bool = False
+    break_glass: str | None = None
+    reason: str = ""
 
 
 class DecisionRecorder:
@@ -33,7 +74,7 @@ class DecisionRecorder:
         """Count a decision and write its log line."""
         metrics = self._metrics
         metrics.request_decided(
-            decision.target.value,
+            decision.target,
             request.operation,
             decision.effect.decision_label,
             dry_run=bool(request.dry_run),
@@ -41,14 +82,12 @@ class DecisionRecorder:
         )
         for item in decision.results:
             check = item.check
-            metrics.image_evaluated(
-                check.finding.value, check.reason, item.mode.value, item.effect.image_label
-            )
+            metrics.image_evaluated(check.finding, check.reason, item.mode, item.effect.image_label)
         if decision.break_glass is not None and not request.dry_run:
             metrics.break_glass_used()
         level = _level_of(decision)
         if level >= self._lines.level:
-            self._lines.write(level, LOGGER, "decided", _fields(request, decision, seconds))
+            self._lines.write(level, LOGGER, "decided", _fields_of(request, decision, seconds))
 
 
 def _level_of(decision: Decision) -> int:
@@ -59,32 +98,26 @@ def _level_of(decision: Decision) -> int:
     return logging.INFO
 
 
-def _fields(request: AdmissionRequest, decision: Decision, seconds: float) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "uid": request.uid,
-        "decision": decision.effect.decision_label,
-        "allowed": decision.allowed,
-        "operation": request.operation,
-        "kind": request.kind.kind,
-        "namespace": request.namespace,
-        "object": request.object_name,
-        "user": request.user_info.username[:MAX_NAME],
-        "milliseconds": round(seconds * 1000, 2),
-        "findings": [_finding(item) for item in decision.results[:MAX_FINDINGS]],
-    }
-    if len(decision.results) > MAX_FINDINGS:
-        fields["more"] = len(decision.results) - MAX_FINDINGS
-    owner = _owner_of(request)
-    if owner:
-        fields["owner"] = owner
-    if request.sub_resource:
-        fields["subresource"] = request.sub_resource
-    if request.dry_run:
-        fields["dryRun"] = True
-    if decision.break_glass is not None:
-        fields["breakGlass"] = decision.break_glass
-    if decision.message and not decision.results:
-        fields["reason"] = decision.message
+def _fields_of(request: AdmissionRequest, decision: Decision, seconds: float) -> _Fields:
+    fields = _Fields(
+        request.uid,
+        decision.effect.decision_label,
+        decision.allowed,
+        request.operation,
+        request.kind.kind,
+        request.namespace,
+        request.object_name,
+        request.user_info.username[:MAX_NAME],
+        round(seconds * 1000, 2),
+        [_finding(item) for item in decision.results[:MAX_FINDINGS]],
+        max(0, len(decision.results) - MAX_FINDINGS),
+        _owner_of(request),
+        request.sub_resource,
+        bool(request.dry_run),
+        decision.break_glass,
+    )
+    if not decision.results:
+        fields.reason = decision.message
     return fields
 
 
@@ -95,23 +128,21 @@ def _owner_of(request: AdmissionRequest) -> str:
     return f"{owner.kind[:MAX_NAME]}/{owner.name[:MAX_NAME]}" if owner is not None else ""
 
 
-def _finding(item: ImageResult) -> dict[str, Any]:
+def _finding(item: ImageResult) -> _Finding:
     check = item.check
-    finding: dict[str, Any] = {
-        "field": item.use.field,
-        "image": item.use.image[:300],
-        "finding": check.finding.value,
-        "effect": item.effect.image_label,
-    }
-    if check.reason:
-        finding["reason"] = check.reason
-    if check.origin is not None:
-        finding["from"] = check.origin.value
+    finding = _Finding(
+        item.use.field,
+        item.use.image[:300],
+        check.finding,
+        item.effect.image_label,
+        check.reason,
+        check.origin,
+    )
     if check.failure is not None:
-        finding["detail"] = check.failure.detail
-        finding["fault"] = check.failure.fault.value
+        finding.detail = check.failure.detail
+        finding.fault = check.failure.fault
     if item.rule is not None:
-        finding["rule"] = item.rule.name
+        finding.rule = item.rule.name
     if item.exemption is not None:
-        finding["exemption"] = item.exemption.name
+        finding.exemption = item.exemption.name
     return finding

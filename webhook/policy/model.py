@@ -175,6 +175,12 @@ class Policy:
                 return self.exemptions[position]
         return None
 
+    def has_expiring_exemption(
+        self, namespace: str, reference: ImageReference | None, pause: Pause = no_pause
+    ) -> bool:
+        """Return whether a matching exemption expires, so that ``exemption_for`` depends on the time."""
+        return bool(self._matches_of(namespace, reference, pause).exemptions & ~self._index.lasting)
+
     def rule_for(
         self,
         namespace: str,

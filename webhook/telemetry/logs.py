@@ -31,6 +31,9 @@ MAX_TEXT: Final = 8192
 
 Format = Literal["json", "text"]
 
+Fields = Mapping[str, Any] | msgspec.Struct
+"""The fields of a line by their names. A struct has at least one, and only values of JSON's types."""
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _LEVEL_NAMES: Final = {
     logging.DEBUG: "debug",
@@ -75,7 +78,7 @@ class LineLog:
         self._render = _render_json if style == "json" else _render_text
 
     def write(
-        self, level: int, logger: str, message: str, fields: Mapping[str, Any], created: float | None = None
+        self, level: int, logger: str, message: str, fields: Fields, created: float | None = None
     ) -> None:
         """Write a line, if its level is high enough; ``created`` is in epoch seconds, by default now."""
         if level < self.level:
@@ -212,17 +215,30 @@ def _format(record: logging.LogRecord) -> str:
         return str(record.msg)
 
 
-def _render_json(created: float, level: str, logger: str, message: str, fields: Mapping[str, Any]) -> str:
-    line = {"ts": format_time(created), "level": level, "logger": logger, "message": message, **fields}
+def _render_json(created: float, level: str, logger: str, message: str, fields: Fields) -> str:
+    moment = format_time(created)
     try:
+        if isinstance(fields, msgspec.Struct):
+            rest = _encoder.encode(fields).decode()[1:]
+            return f'{{"ts":"{moment}",{_heading(level, logger, message)},{rest}'
+        line = {"ts": moment, "level": level, "logger": logger, "message": message, **fields}
         return _encoder.encode(line).decode()
     except (TypeError, ValueError):  # other types are written as text
+        line = {"ts": moment, "level": level, "logger": logger, "message": message, **_mapping_of(fields)}
         plain = {key: str(value).encode("utf-8", "replace").decode() for key, value in line.items()}
         return _encoder.encode(plain).decode()
 
 
-def _render_text(created: float, level: str, logger: str, message: str, fields: Mapping[str, Any]) -> str:
+@lru_cache(maxsize=8)
+def _heading(level: str, logger: str, message: str) -> str:
+    """Return the fields that all lines of a decision share, as JSON without braces."""
+    heading = {"level": level, "logger": logger, "message": message}
+    return _encoder.encode(heading).decode()[1:-1]
+
+
+def _render_text(created: float, level: str, logger: str, message: str, fields: Fields) -> str:
     del logger
+    fields = _mapping_of(fields)
     moment = time.strftime("%H:%M:%S", time.localtime(created))
     trace = fields.get("error")
     pairs = "".join(f" {key}={_show(value)}" for key, value in fields.items() if key != "error")
@@ -230,6 +246,13 @@ def _render_text(created: float, level: str, logger: str, message: str, fields: 
     if trace is not None:
         lines += str(trace).splitlines()
     return "\n".join(map(_clean, lines))
+
+
+def _mapping_of(fields: Fields) -> Mapping[str, Any]:
+    if isinstance(fields, msgspec.Struct):
+        values: dict[str, Any] = msgspec.to_builtins(fields)
+        return values
+    return fields
 
 
 def _show(value: object) -> str:

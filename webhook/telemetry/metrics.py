@@ -5,10 +5,9 @@ Labels are bounded: no image, tag, Pod, user or namespace.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from webhook.recorder import Recorder
 from webhook.telemetry.load_metrics import LoadMetrics
+from webhook.telemetry.tallies import TallyCounter, TallyHistogram
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,8 +30,6 @@ REVIEW_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 CALL_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of one call to SWR."""
-
-MetricT = TypeVar("MetricT", Counter, Histogram)
 
 OPERATIONS: Final = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 
@@ -51,41 +49,30 @@ class Metrics(Recorder):
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"swr_trust_{name}", text, labels, registry=registry)
 
-        def cached(metric: MetricT) -> Callable[..., MetricT]:
-            """Return ``labels``, cached: every review needs the same few series."""
-            return functools.cache(metric.labels)
+        def tally(name: str, text: str, *labels: str) -> TallyCounter:
+            return TallyCounter(f"swr_trust_{name}", text, labels, registry)
 
-        self._requests = cached(
-            counter(
-                "admission_requests_total",
-                "Requests by subject, operation, decision and whether they were a dry run.",
-                "subject",
-                "operation",
-                "decision",
-                "dry_run",
-            )
+        self._requests = tally(
+            "admission_requests_total",
+            "Requests by subject, operation, decision and whether they were a dry run.",
+            "subject",
+            "operation",
+            "decision",
+            "dry_run",
         )
-        self._duration = cached(
-            Histogram(
-                "swr_trust_admission_duration_seconds",
-                "Time of a request.",
-                ("decision",),
-                buckets=REVIEW_BUCKETS,
-                registry=registry,
-            )
+        self._duration = TallyHistogram(
+            "swr_trust_admission_duration_seconds", "Time of a request.", "decision", REVIEW_BUCKETS, registry
         )
         self.deciding = 0
         """Requests in progress."""
         gauge("admission_requests_in_flight", "Requests in progress.").set_function(lambda: self.deciding)
-        self._findings = cached(
-            counter(
-                "image_findings_total",
-                "Images by finding, reason, mode and effect.",
-                "finding",
-                "reason",
-                "mode",
-                "effect",
-            )
+        self._findings = tally(
+            "image_findings_total",
+            "Images by finding, reason, mode and effect.",
+            "finding",
+            "reason",
+            "mode",
+            "effect",
         )
         self._break_glass = counter("break_glass_total", "Requests admitted by the break-glass annotation.")
         self._broken = counter(
@@ -107,7 +94,7 @@ class Metrics(Recorder):
         self._last_trusted = gauge(
             "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
         )
-        self._cache = cached(counter("cache_requests_total", "Lookups of images, by result.", "result"))
+        self._cache = tally("cache_requests_total", "Lookups of images, by result.", "result")
         self._cache_entries = gauge("cache_entries", "Records in the cache.", "kind")
         self._paused = gauge(
             "credential_paused_until_timestamp_seconds",
@@ -185,12 +172,12 @@ class Metrics(Recorder):
     ) -> None:
         """Count a decision."""
         known = operation if operation in OPERATIONS else "other"
-        self._requests(subject, known, decision, "true" if dry_run else "false").inc()
-        self._duration(decision).observe(seconds)
+        self._requests.inc(subject, known, decision, "true" if dry_run else "false")
+        self._duration.observe(decision, seconds)
 
     def image_evaluated(self, finding: str, reason: str, mode: str, effect: str) -> None:
         """Count the finding of one image."""
-        self._findings(finding, reason, mode, effect).inc()
+        self._findings.inc(finding, reason, mode, effect)
 
     def break_glass_used(self) -> None:
         """Count a request that was admitted by break-glass."""
@@ -225,7 +212,7 @@ class Metrics(Recorder):
 
     def cache_answered(self, result: str) -> None:
         """Count the result of a lookup."""
-        self._cache(result).inc()
+        self._cache.inc(result)
 
     def credential_paused(self, kind: str, until: float) -> None:
         """Record until when a credential is paused."""

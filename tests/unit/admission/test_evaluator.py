@@ -382,6 +382,37 @@ def test_oversized_image_string_is_not_cached() -> None:
     evaluator = Evaluator(DEFAULT, FakeAnswers({}))
     evaluator.evaluate([use("x" * 100_000)], "shop", SOON, NOW)
     assert evaluator._parse_cached.cache_info().currsize == 0
+    assert evaluator._remembered.cache_info().currsize == 0
+
+
+def test_cached_checks_apply_to_equal_uses_only() -> None:
+    """Namespace, pull policy and the place in a template decide, too, in any order of the reviews."""
+    pull, digest = (
+        rule("pull", require_pull_always=True),
+        rule("digest", namespaces=["pin"], require_digest=True),
+    )
+    evaluator = Evaluator(policy(rules=[digest, pull]), FakeAnswers(FACTS))
+    image = f"{HOST}/shop/web:1"
+    for _ in range(2):
+        reasons = [
+            evaluator.evaluate([item], namespace, SOON, NOW)[0].check.reason
+            for item, namespace in [
+                (use(image, pull_policy="Always"), "shop"),
+                (use(image, pull_policy="IfNotPresent"), "shop"),
+                (use(image, pull_policy="Always"), "pin"),
+                (use("auto", template=True), "shop"),
+                (use("auto"), "shop"),
+            ]
+        ]
+        assert reasons == ["", "pull-policy", "digest-required", "placeholder", ""]
+
+
+def test_image_evaluated_before_needs_no_time_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most Pods have the images of others."""
+    evaluator = Evaluator(DEFAULT, FakeAnswers(FACTS), LargeWork())
+    expected = evaluator.evaluate([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW)
+    monkeypatch.delattr(evaluator_module, "TimeSlices")
+    assert evaluator.evaluate([use(f"{HOST}/shop/web:1")], "shop", SOON, NOW) == expected
 
 
 def test_lookup_throttled_by_own_limit_is_unknown() -> None:

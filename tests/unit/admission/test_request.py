@@ -57,8 +57,9 @@ def test_keep_identity_keeps_identifying_fields_only() -> None:
             "name": "",
             "generateName": "web-",
             "uid": "42",
-            "ownerReferences": [owner],
+            "ownerReferences": None,
             "annotations": None,
+            "controller": owner,
         },
         "spec": None,
     }

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,26 @@ def test_json_line_has_fields_in_order() -> None:
         '{"ts":"2027-01-15T08:00:00.125Z","level":"info","logger":"webhook.x","message":"serving",'
         '"port":8443,"registries":["a"]}\n'
     )
+
+
+class Listening(msgspec.Struct, omit_defaults=True):
+    """The fields of a line as a struct."""
+
+    port: int
+    registries: list[str]
+    version: str = ""
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+@pytest.mark.parametrize("more", [{}, {"version": "1"}, {"version": "\ud800"}])
+def test_struct_is_written_like_mapping(style: Format, more: dict[str, Any]) -> None:
+    """Also if a text cannot be encoded."""
+    lines = []
+    for fields in ({"port": 8443, "registries": ["a"], **more}, Listening(8443, ["a"], **more)):
+        stream = io.StringIO()
+        LineLog(stream, style, logging.DEBUG).write(logging.INFO, "webhook.x", "serving", fields, MOMENT)
+        lines.append(stream.getvalue())
+    assert lines[0] == lines[1]
 
 
 def test_text_line_is_short_and_in_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
