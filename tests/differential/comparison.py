@@ -43,7 +43,6 @@ STRICTER: Final[dict[str, str]] = {
 """How the webhook refuses what Go accepts, mostly the message of its response; and what Go does instead."""
 
 _BAD_ESCAPE: Final = re.compile(r"[^?]*%(?![0-9A-Fa-f]{2})")
-_HOST: Final = re.compile(r"[0-9A-Za-z!$%&'()*+,.:;=\[\]_~-]*")
 _ANNOUNCED_TRAILER: Final = re.compile(
     rb"\r\ntrailer:[^\r]*(content-length|transfer-encoding|trailer)", re.IGNORECASE
 )
@@ -62,10 +61,6 @@ TOLERATED: Final[dict[str, tuple[str, Callable[[Seen, bytes, bytes], bool]]]] = 
     "a target that is not a path": (
         "Go checks the authority as part of a URL; here it is dropped",
         lambda seen, _, __: not seen.target.startswith("/"),
-    ),
-    "a malformed host": (
-        "no decision depends on it",
-        lambda seen, _, __: not _HOST.fullmatch(seen.host),
     ),
     "an announced trailer that is not allowed": (
         "trailers are never used, whether announced or not",
