@@ -37,6 +37,8 @@ END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])\r\n")
 """Method, target and minor version. A target has no white space and no fragment."""
+_HOST: Final = re.compile(rb"[0-9A-Za-z!$%&'()*+,.:;=\[\]_~-]*")
+"""The characters of a host and port (RFC 3986, section 3.2)."""
 _LOWER_CASE: Final = re.compile(rb"[a-z]")
 _ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _MAX_DIGITS: Final = 18
@@ -155,6 +157,8 @@ def _read_fields(line: re.Match[bytes], fields: list[tuple[bytes, bytes]]) -> He
     is_old = line[3] == b"0"
     if not is_old and b"host" not in used:
         raise BadRequestError(400, "a request of HTTP/1.1 has a Host")
+    if not _HOST.fullmatch(used.get(b"host", b"")):
+        raise BadRequestError(400, "Host is not a host")
     tokens = [token.strip() for token in options.split(b",")] if options else ()
     expectation = used.get(b"expect", b"").lower()
     if expectation not in _EXPECTATIONS:

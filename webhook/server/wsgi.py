@@ -59,7 +59,8 @@ def _environ(request: Request) -> dict[str, Any]:
     body = request.take_body()
     name, _, port = request.host.rpartition(":")
     return {
-        "REQUEST_METHOD": request.method,
+        # The answer to HEAD has the length of the one to GET; the conversation leaves out the body.
+        "REQUEST_METHOD": "GET" if request.method == "HEAD" else request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
         "QUERY_STRING": request.query,

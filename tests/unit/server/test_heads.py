@@ -125,6 +125,12 @@ REJECTED: list[tuple[str, bytes, int]] = [
     ("an unknown method", head(line="BREW / HTTP/1.1"), 405),
     ("no host", head(host=""), 400),
     ("two hosts", head("Host: y"), 400),
+    ("a host with a path", head(host="Host: x/y"), 400),
+    ("a host with a space", head(host="Host: x y"), 400),
+    ("a list of hosts", head(host="Host: x, y"), 400),
+    ("a host with a user", head(host="Host: a@x"), 400),
+    ("a host beyond ASCII", head(host="Host: \xe4"), 400),
+    ("a malformed host of HTTP/1.0", head(host="Host: x/y", line="GET / HTTP/1.0"), 400),
     ("a length and chunks", head("Content-Length: 2", "Transfer-Encoding: chunked"), 400),
     ("chunks and a length", head("Transfer-Encoding: chunked", "Content-Length: 2"), 400),
     ("two lengths", head("Content-Length: 2", "Content-Length: 40"), 400),
@@ -173,8 +179,14 @@ def test_malformed_head_is_refused(data: bytes, status: int) -> None:
         head("Connection: Upgrade", "Upgrade: h2c"),
         head(line="CONNECT x:443 HTTP/1.1"),
         head(line="GET / HTTP/1.0", host=""),
+        head(host="Host:"),
+        head(host="Host: [fe80::1%25eth0]:8443"),
+        head(host="Host: web-1.shop_a.svc.:8443"),
     ],
-    ids=["white space", "capitals", "expectation", "octets", "empty", "upgrade", "tunnel", "HTTP/1.0"],
+    ids=[
+        *("white space", "capitals", "expectation", "octets", "empty", "upgrade", "tunnel", "HTTP/1.0"),
+        *("empty host", "address", "name"),
+    ],
 )
 def test_unusual_head_is_accepted(data: bytes) -> None:
     """RFC 9110 and 9112 allow these."""

@@ -45,6 +45,15 @@ def test_other_header_fields_are_kept() -> None:
     assert WsgiCaller(app)(Request("PUT", "/")) == Response(405, b"no", "a/b", (("Allow", "GET"),))
 
 
+def test_head_is_answered_like_get() -> None:
+    """A response to HEAD that has a length has that of GET (RFC 9110, section 8.6): Flask would return no body."""
+    app = Flask("head", static_folder=None)
+    app.get("/a")(lambda: "text")
+    call = WsgiCaller(app)
+    assert call(Request("HEAD", "/a")) == call(Request("GET", "/a"))
+    assert call(Request("HEAD", "/a")).body == b"text"
+
+
 def test_result_of_application_is_closed() -> None:
     """PEP 3333 asks for it."""
     closed: list[None] = []
