@@ -149,15 +149,13 @@ class Conversation:
         parts: list[bytes] = []
         size = 0
         has_waited = False
-        while size <= MAX_BODY:
+        while size <= MAX_BODY and not body.has_ended():
             # In small pieces at first: the budget does not count a piece until it is complete. No piece
             # belongs to two of its shares.
             if size < SMALL:
                 part = body.read(SMALL - size)
             else:
                 part = body.read(min(READ_AT_ONCE, MAX_BODY + 1 - size), READ_AT_ONCE)
-            if not part:
-                return b"".join(parts), False
             if not self._lease.try_grow(len(part)):
                 if not has_waited:  # the time to wait is one for all pieces
                     self._lease.expect_answer_within(time_to_decide(query))
@@ -171,7 +169,7 @@ class Conversation:
             parts.append(part)
             size += len(part)
         _drain(body)
-        return b"".join(parts), False
+        return parts[0] if len(parts) == 1 else b"".join(parts), False
 
     def _wait_for_room(self, size: int) -> bool:
         """Wait for room for ``size`` more bytes; return whether there was some in time.

@@ -168,8 +168,8 @@ def _read_fields(line: re.Match[bytes], fields: list[tuple[bytes, bytes]]) -> He
         target=line[2].decode("ascii"),
         content_type=used.get(b"content-type", b"").decode("latin-1"),
         host=used.get(b"host", b"").decode("latin-1"),
-        length=_content_length(used),
-        is_chunked=_is_chunked(used, is_old=is_old),
+        length=_content_length(used) if b"content-length" in used else 0,
+        is_chunked=b"transfer-encoding" in used and _is_chunked(used, is_old=is_old),
         is_last=b"close" in tokens or (is_old and b"keep-alive" not in tokens),
         expects_continue=bool(expectation) and not is_old,
     )
@@ -182,20 +182,15 @@ _EXPECTATIONS: Final = frozenset({b"", b"100-continue"})
 
 
 def _content_length(used: dict[bytes, bytes]) -> int:
-    value = used.get(b"content-length")
-    if value is None:
-        return 0
+    value = used[b"content-length"]
     if not value.isdigit() or len(value) > _MAX_DIGITS or b"transfer-encoding" in used:
         raise BadRequestError(400, "the length of the body is not one number")
     return int(value)
 
 
 def _is_chunked(used: dict[bytes, bytes], *, is_old: bool) -> bool:
-    codings = used.get(b"transfer-encoding")
-    if codings is None:
-        return False
     if is_old:
         raise BadRequestError(400, "HTTP/1.0 has no transfer codings")
-    if codings.lower() != b"chunked":
+    if used[b"transfer-encoding"].lower() != b"chunked":
         raise BadRequestError(501, "the only transfer coding is chunked")
     return True

@@ -62,14 +62,15 @@ class RequestBody:
         """
         wanted = min(size, at_least)
         data = self._read_some(size)
-        if len(data) >= wanted or self._has_ended():
+        if len(data) >= wanted or self.has_ended():
             return data
         joined = bytearray(data)
-        while len(joined) < wanted and not self._has_ended():
+        while len(joined) < wanted and not self.has_ended():
             joined += self._read_some(size - len(joined))
         return bytes(joined)
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Return whether all of the body was read."""
         return self._is_complete
 
     def _read_some(self, size: int) -> bytes:

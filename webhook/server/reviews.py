@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -124,6 +125,7 @@ class Reviews:
         return error_response(status, message, *headers)
 
 
+@lru_cache(maxsize=16)
 def time_to_decide(query: str) -> float:
     """Return the seconds that a review may take, from the query string of its call.
 
