@@ -265,7 +265,7 @@ MEMORY_FAULTS: Final = (
         "C2",
         "each byte of a body is an object",
         f"{T_BODIES}::test_small_pieces_are_joined",
-        (BODIES, "if len(data) >= wanted or self._has_ended():", "if data or self._has_ended():"),
+        (BODIES, "if len(data) >= wanted or self.has_ended():", "if data or self.has_ended():"),
     ),
     mistake(
         "C2",
