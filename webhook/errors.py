@@ -61,6 +61,10 @@ class ConfigError(WebhookError):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process builds an equal error, from the problems instead of the text."""
+        return ConfigError, (self.problems,)
+
 
 class BadReviewError(WebhookError):
     """The request is not an AdmissionReview v1; ``status`` is the HTTP status of the response."""
