@@ -62,6 +62,10 @@ class ConfigError(WebhookError):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process builds an equal error, from the problems instead of the text."""
+        return ConfigError, (self.problems,)
+
 
 class BadRequestError(WebhookError):
     """A request is not one of HTTP/1.1, or exceeds a limit; the connection ends after the response."""

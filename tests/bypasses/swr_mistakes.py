@@ -9,9 +9,11 @@ from tests.bypasses.mistakes import mistake
 ANSWERS: Final = "webhook/swr/answers.py"
 CLIENT: Final = "webhook/swr/client.py"
 LISTS: Final = "webhook/swr/tag_lists.py"
+SESSIONS: Final = "webhook/swr/tls_sessions.py"
 TRANSPORT: Final = "webhook/swr/transport.py"
 T_CLIENT: Final = "tests/unit/swr/test_client.py"
 T_LISTS: Final = "tests/unit/swr/test_tag_lists.py"
+T_SESSIONS: Final = "tests/unit/swr/test_tls_sessions.py"
 T_SWR: Final = "tests/bypasses/test_hostile_swr.py"
 FUZZ_ANSWERS: Final = "tests/fuzz/test_answers.py"
 
@@ -47,6 +49,29 @@ SWR_MISTAKES: Final = (
         "an answer about another image is accepted",
         f"{T_SWR}::test_response_about_other_image_is_not_accepted",
         (ANSWERS, 'answer.path.partition("/")[2] != image:', "not answer.path:"),
+    ),
+    mistake(
+        "T36",
+        "a TLS session of another host is resumed, and its name is not verified",
+        f"{T_SESSIONS}::test_other_host_name_is_verified",
+        (
+            SESSIONS,
+            "self._server = (self.server_hostname, address, port)",
+            'self._server = ("", address, port)',
+        ),
+    ),
+    mistake(
+        "T36",
+        "TLS sessions outlive the CA file",
+        f"{T_SESSIONS}::test_changed_ca_file_verifies_certificate_again",
+        (SESSIONS, '{"sessions": TlsSessions(clock)}', '{"sessions": SHARED}'),
+        (SESSIONS, "class ResumingSocket(", "SHARED = TlsSessions()\n\n\nclass ResumingSocket("),
+    ),
+    mistake(
+        "T36",
+        "a resumed TLS session counts as verified again",
+        f"{T_SESSIONS}::test_resumed_session_does_not_prolong_verification",
+        (SESSIONS, "if self.session_reused:", "if self.session is None:"),
     ),
     mistake(
         "T37",

@@ -69,6 +69,7 @@ ELSEWHERE = {
     "policy/compiling": "unit/policy/test_loading",
     "policy/document": "unit/policy/test_loading",
     "policy/explaining": "unit/cli/test_explain",
+    "policy/files": "unit/policy/test_loading",
     "policy/quantities": "unit/policy/test_loading",
     "policy/schema": "unit/policy/test_loading",
     "policy/shared_domains": "unit/policy/test_linting",

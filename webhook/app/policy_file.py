@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from webhook.app.native_threads import NativeThreads
-from webhook.policy.loading import parse_policy
+from webhook.app.policy_child import parse_here
+from webhook.policy.model import Policy
 from webhook.policy.reloading import PolicyFile
 from webhook.recorder import Recorder
 
 
-def open_policy_file(path: str, recorder: Recorder) -> PolicyFile:
+def open_policy_file(
+    path: str, recorder: Recorder, parse_first: Callable[[bytes], Policy] = parse_here
+) -> PolicyFile:
     """Load the policy; changes are parsed in a native thread, because a large policy takes seconds.
 
     Raises:
         ConfigError: the policy cannot be used.
     """
     parser = NativeThreads(1)
-    return PolicyFile(path, recorder, parse=lambda data: parser.run(lambda: parse_policy(data)))
+    return PolicyFile(
+        path, recorder, parse=lambda data: parser.run(lambda: parse_here(data)), parse_first=parse_first
+    )

@@ -17,9 +17,11 @@ from webhook.app.decision_recorder import DecisionRecorder
 from webhook.app.log_writer import BackgroundWriter
 from webhook.app.loop_watch import LoopWatch
 from webhook.app.native_resolver import NativeResolver
+from webhook.app.policy_child import parse_here
 from webhook.app.policy_file import open_policy_file
 from webhook.app.trust_service import TrustService
 from webhook.deadlines import LargeWork, spawn
+from webhook.policy.model import Policy
 from webhook.server.app import create_webhook_app
 from webhook.server.gunicorn_server import GunicornServer, Service
 from webhook.server.health import Health
@@ -67,8 +69,14 @@ class ServeOptions:
 class WebhookProcess:
     """The parts of the webhook. They are created before the server forks, and started in its worker."""
 
-    def __init__(self, options: ServeOptions, environment: Mapping[str, str], logs: Logging) -> None:
-        """Make all parts and connect them.
+    def __init__(
+        self,
+        options: ServeOptions,
+        environment: Mapping[str, str],
+        logs: Logging,
+        parse_first: Callable[[bytes], Policy] = parse_here,
+    ) -> None:
+        """Make all parts and connect them. ``parse_first`` parses the policy now, not after a change.
 
         Raises:
             ConfigError: the policy cannot be used.
@@ -80,7 +88,7 @@ class WebhookProcess:
         self._log_writer: BackgroundWriter | None = None
         self._stop = threading.Event()
         self._metrics = metrics = Metrics(__version__)
-        self._policy = policy = open_policy_file(options.config, metrics)
+        self._policy = policy = open_policy_file(options.config, metrics, parse_first)
         loop_watch = LoopWatch()
         metrics.load.watch_loop(lambda: loop_watch.longest)
         scheduler = FairScheduler()

@@ -80,10 +80,14 @@ def command(log_format: Format | None, log_level: str, **options: Any) -> int:
     webhook issues and renews it.
     """
     check_certificate_options(options)
+    from webhook.app.policy_child import PolicyChild  # noqa: PLC0415 - only if it serves
+
+    child = PolicyChild(options["config"])
     from webhook.app.webhook_process import ServeOptions, WebhookProcess  # noqa: PLC0415 - only if it serves
 
     given = {name: value for name, value in options.items() if value is not None}
-    return WebhookProcess(ServeOptions(**given), os.environ, configure_logging(log_format, log_level)).run()
+    logs = configure_logging(log_format, log_level)
+    return WebhookProcess(ServeOptions(**given), os.environ, logs, child.parse).run()
 
 
 def check_certificate_options(options: dict[str, Any]) -> None:

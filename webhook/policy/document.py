@@ -17,9 +17,7 @@ from typing import Any, Final
 import yaml
 
 from webhook.errors import ConfigError, Problem
-
-MAX_BYTES: Final = 1024 * 1024
-"""Size limit of a ConfigMap."""
+from webhook.policy.files import MAX_BYTES
 
 MAX_VALUES: Final = 50_000
 """Values and keys in a file. The values of an alias count once for each use."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from webhook.errors import ConfigError, Problem
 from webhook.policy.compiling import compile_policy
-from webhook.policy.document import MAX_BYTES, join_path, read_document
+from webhook.policy.document import join_path, read_document
 from webhook.policy.explaining import explain
+from webhook.policy.files import read_file
 from webhook.policy.model import Policy
 from webhook.policy.schema import PolicyModel
 from webhook.regions import find_region, suggest_region
@@ -28,20 +28,6 @@ def load_policy(path: str) -> Policy:
         ConfigError: it cannot be read or used; lists every problem.
     """
     return parse_policy(read_file(path))
-
-
-def read_file(path: str | Path) -> bytes:
-    """Return the content of the file. If it is too large to be used, only the beginning is returned.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError([Problem("", f"{path} cannot be read: {reason}")]) from None
 
 
 def parse_policy(data: bytes | str) -> Policy:

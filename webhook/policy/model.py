@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -157,6 +157,10 @@ class Policy:
         # Entries are created empty and filled in by the first user, which may pause in between.
         object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(lambda *_: _Matches()))
         object.__setattr__(self, "_scope", lru_cache(maxsize=MAX_SCOPES)(lambda _: _Scope()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process builds an equal policy, with indexes and caches of its own."""
+        return Policy, tuple(getattr(self, item.name) for item in fields(self) if item.init)
 
     def exemption_for(
         self,

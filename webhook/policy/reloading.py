@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from webhook.errors import ConfigError, Problem
+from webhook.policy.files import read_file
 from webhook.policy.linting import expiring
-from webhook.policy.loading import parse_policy, read_file
 from webhook.policy.model import Policy
 from webhook.recorder import Recorder
 
@@ -39,11 +39,14 @@ class PolicyFile:
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
-        parse: Callable[[bytes], Policy] = parse_policy,
+        *,
+        parse: Callable[[bytes], Policy],
+        parse_first: Callable[[bytes], Policy] | None = None,
     ) -> None:
         """Load the file at ``path``. ``clock`` is in epoch seconds; ``pause`` sleeps.
 
-        ``parse`` parses the file after a change, possibly in another thread.
+        ``parse`` parses the file after a change, possibly in another thread. ``parse_first`` parses it now,
+        and is ``parse`` unless given.
 
         Raises:
             ConfigError: the file cannot be used.
@@ -56,7 +59,7 @@ class PolicyFile:
         self._subscribers: list[Callable[[Policy], None]] = []
         self._noticed_at = float("-inf")
         data = read_file(path)
-        self.current = parse_policy(data)
+        self.current = (parse_first or parse)(data)
         self.problems: Sequence[Problem] = ()
         self._in_force = _fingerprint(data)
         self._rejected = b""

@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from cryptography import x509
-
 from webhook.errors import CertificateError
 from webhook.file_stamps import FileWatcher
 from webhook.recorder import Recorder
+from webhook.server.expiry import read_not_after
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class CertificateFiles:
         try:
             context.load_cert_chain(self._certificate, self._key)
             with open(self._certificate, "rb") as stream:  # noqa: PTH123 - the same path as above, as text
-                leaf = x509.load_pem_x509_certificate(stream.read())
+                not_after = read_not_after(stream.read())
             with open(self._key, "rb") as stream:  # noqa: PTH123 - the same
                 secret = stream.read()
             if self._client_ca is not None:
@@ -112,7 +111,7 @@ class CertificateFiles:
         except (OSError, ValueError) as error:
             raise CertificateError(f"{self._certificate} and {self._key}: {_explain(error)}") from None
         self._secret = secret
-        self.not_after = leaf.not_valid_after_utc.timestamp()
+        self.not_after = not_after
         self.problem = ""
         self._recorder.certificate_loaded(self.not_after)
         return context

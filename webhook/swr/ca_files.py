@@ -7,6 +7,7 @@ import ssl
 
 from webhook.file_stamps import FileWatcher
 from webhook.recorder import Recorder
+from webhook.swr.tls_sessions import resume_sessions
 from webhook.tls_contexts import client_context
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class CaFile:
         self._path = path
         self._recorder = recorder or Recorder()
         self._file = FileWatcher([path] if path is not None else [])
-        self._context = client_context(path)
+        self._context = resume_sessions(client_context(path))
 
     def context(self) -> ssl.SSLContext:
         """Return the current context; it is another object after a change."""
@@ -37,7 +38,7 @@ class CaFile:
 
     def _read(self, path: str) -> None:
         try:
-            self._context = client_context(path)
+            self._context = resume_sessions(client_context(path))
         except OSError as error:  # ssl.SSLError is one
             self.problem = describe(error)
             logger.warning(

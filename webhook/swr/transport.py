@@ -27,6 +27,7 @@ from webhook.swr.connecting import Connector, Endpoint, is_local_limit
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import Proxies, Proxy
 from webhook.swr.resolver import Resolver
+from webhook.swr.tls_sessions import ResumingSocket
 from webhook.swr.traffic import BUSY, Traffic
 
 POOL_SIZE: Final = 128
@@ -135,7 +136,14 @@ class _Connection(urllib3.connection.HTTPConnection):
 
 
 class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
-    """The same over TLS."""
+    """The same over TLS. Its session is kept after the first response."""
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 itself overrides it
+        connection = self.sock
+        response = super().getresponse()
+        if _current.get().opened and isinstance(connection, ResumingSocket):
+            connection.keep_session()
+        return response
 
 
 class _Pool(urllib3.HTTPConnectionPool):

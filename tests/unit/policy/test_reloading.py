@@ -11,6 +11,7 @@ from tests.support.fakes import FakeClock, RecorderSpy
 from tests.unit.policy.test_loading import MINIMAL
 from webhook.errors import ConfigError, Problem
 from webhook.policy.findings import Mode
+from webhook.policy.loading import parse_policy
 from webhook.policy.model import Policy
 from webhook.policy.reloading import PolicyFile
 
@@ -22,7 +23,9 @@ class Watched:
         self.path = folder / "policy.yaml"
         self.path.write_text(text, encoding="utf-8")
         self.notes, self.clock = RecorderSpy(), FakeClock(1_800_000_000.0)
-        self.file = PolicyFile(str(self.path), self.notes, self.clock, pause=lambda seconds: None)
+        self.file = PolicyFile(
+            str(self.path), self.notes, self.clock, pause=lambda seconds: None, parse=parse_policy
+        )
 
     def write(self, text: str) -> bool:
         """Change the file and check it."""
@@ -48,7 +51,7 @@ def test_config_map_symlink_swap_is_detected(tmp_path: Path) -> None:
         (tmp_path / name / "policy.yaml").write_text(MINIMAL + f"mode: {mode}\n", encoding="utf-8")
     (tmp_path / "..data").symlink_to("a")
     (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
-    file = PolicyFile(str(tmp_path / "policy.yaml"), RecorderSpy())
+    file = PolicyFile(str(tmp_path / "policy.yaml"), RecorderSpy(), parse=parse_policy)
     (tmp_path / "..new").symlink_to("b")
     (tmp_path / "..new").rename(tmp_path / "..data")
     assert file.check() is True
