@@ -7,6 +7,7 @@ from typing import Final
 from tests.bypasses.connection_faults import CONNECTION_FAULTS
 from tests.bypasses.decision_mistakes import DECISION_MISTAKES
 from tests.bypasses.extraction_mistakes import EXTRACTION_MISTAKES
+from tests.bypasses.http_mistakes import HTTP_MISTAKES
 from tests.bypasses.loop_faults import LOOP_FAULTS
 from tests.bypasses.memory_faults import MEMORY_FAULTS
 from tests.bypasses.mistakes import Mistake
@@ -22,6 +23,7 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     *DECISION_MISTAKES,
     *SWR_MISTAKES,
     *TRUST_MISTAKES,
+    *HTTP_MISTAKES,
     *REVIEW_FAULTS,
     *TRUST_FAULTS,
     *MEMORY_FAULTS,

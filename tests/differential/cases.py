@@ -92,6 +92,7 @@ FRAMING: dict[str, bytes] = {
     "two lengths that agree": post(HIDDEN, f"Content-Length: {SIZE}", f"content-length: {SIZE}"),
     "two lengths that agree as numbers": post(HIDDEN, f"Content-Length: {SIZE}", f"Content-Length: 0{SIZE}"),
     "a list of lengths": length(f" {SIZE}, {SIZE}"),
+    "a length of twenty digits": length(f" {SIZE:0>20}"),
     "a length with a sign": length(f" +{SIZE}"),
     "a negative length": length(" -1"),
     "a length in hexadecimal": length(" 0x20"),
@@ -131,6 +132,9 @@ FRAMING: dict[str, bytes] = {
     "a coding that is folded": coding("\r\n chunked"),
     "a space before the colon of the coding": post(b"0\r\n\r\n", "Transfer-Encoding : chunked"),
     "chunks in HTTP/1.0": post(b"0\r\n\r\n", CHUNKED, "Connection: keep-alive", line="POST /a HTTP/1.0"),
+    "two codings in HTTP/1.0": post(
+        b"", "Transfer-Encoding: x", CHUNKED, "Connection: keep-alive", line="POST /a HTTP/1.0"
+    ),
     "chunks and a length in HTTP/1.0": post(
         HIDDEN, CHUNKED, f"Content-Length: {SIZE}", "Connection: keep-alive", line="POST /a HTTP/1.0"
     ),

@@ -23,6 +23,8 @@ STRICTER: Final[dict[str, str]] = {
     "the request line is not one of HTTP/1.1": "Go accepts fragments and octets beyond ASCII in a target, HTTP/1.2 "
     "and other versions, and up to four carriage returns and line feeds after the body of a POST",
     "HTTP/1.0 has no transfer codings": "Go ignores the coding, so that the chunks are the next request",
+    "transfer-encoding is repeated": "Go ignores it in HTTP/1.0",
+    "the length of the body is not one number": "Go reads any number of zeros before the length",
     "a chunk does not begin with its size": "Go removes white space after the size, ignores what an extension "
     "contains, and reads sizes of 16 digits",
     "a line of a chunked body is malformed or too long": "Go reads trailers like header fields, so their lines may "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ def recorded_inputs() -> dict[str, bytes]:
     return {name: case["sent"].encode("latin-1") for name, case in _load().items()}
 
 
+@functools.cache
 def recorded_readings() -> dict[str, Reading]:
     """Return what Go read of each case."""
     return {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 
 from tests.differential.cases import CASES, VALID
@@ -13,20 +11,18 @@ from tests.differential.readings import Seen
 from tests.differential.recording import REFRESH, recorded_inputs, recorded_readings
 from tests.differential.webhook_reader import read_by_webhook
 
-GO: Final = recorded_readings()
-
 
 @pytest.mark.parametrize("case", CASES)
 def test_accepted_bytes_are_divided_as_by_go(case: str) -> None:
     """Otherwise a part of one request would be another request for one of them."""
-    assert find_difference(read_by_webhook([CASES[case]]), GO[case]) == ""
+    assert find_difference(read_by_webhook([CASES[case]]), recorded_readings()[case]) == ""
 
 
 @pytest.mark.parametrize("case", VALID)
 def test_valid_bytes_are_accepted_as_by_go(case: str) -> None:
     """Being strict must not cost a client."""
     assert read_by_webhook([CASES[case]]).reading().refusal == ""
-    assert len(read_by_webhook([CASES[case]]).requests) == len(GO[case].requests)
+    assert len(read_by_webhook([CASES[case]]).requests) == len(recorded_readings()[case].requests)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -60,7 +56,7 @@ def test_every_stricter_kind_has_a_case() -> None:
     refused = {
         stricter(read)
         for name, data in CASES.items()
-        if len((read := read_by_webhook([data])).requests) < len(GO[name].requests)
+        if len((read := read_by_webhook([data])).requests) < len(recorded_readings()[name].requests)
     }
     assert refused == set(STRICTER)
 
@@ -69,7 +65,7 @@ def test_every_tolerated_kind_has_a_case() -> None:
     """The list does not outlive the code."""
     kinds: set[str] = set()
     for name, data in CASES.items():
-        read, common = read_by_webhook([data]), len(GO[name].requests)
+        read, common = read_by_webhook([data]), len(recorded_readings()[name].requests)
         if len(read.requests) > common:
             kinds |= tolerated(read, common)
     assert kinds == set(TOLERATED)
@@ -84,7 +80,7 @@ def test_recorded_readings_are_of_these_cases() -> None:
 def test_recorded_readings_are_those_of_installed_go() -> None:
     """To refresh them: ``python -m tests.differential``."""
     live = dict(zip(CASES, read_by_go(go_server(), CASES.values()), strict=True))
-    assert live == GO, f"refresh with: {REFRESH}"
+    assert live == recorded_readings(), f"refresh with: {REFRESH}"
 
 
 def _requests(case: str) -> list[Seen]:

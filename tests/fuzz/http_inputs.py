@@ -39,6 +39,13 @@ PIECES: Final = [
 ]
 """What parsers read differently, and the words of the protocol."""
 
+FIELDS: Final = [
+    *(b"Content-Length: 0", b"Content-Length: 3", b"Content-Length: 33", b"Content-Length: +3"),
+    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: x"),
+    *(b"Connection: close", b"Connection: keep-alive", b"Expect: 100-continue", b"Host: y", b" folded"),
+]
+"""Lines that change where a request ends, if they are inserted into a head."""
+
 BORDERS: Final = b"\r\n :;,/"
 
 
@@ -50,22 +57,34 @@ def requests(random: Random, valid: list[bytes]) -> bytes:
 def change(random: Random, data: bytes) -> bytes:
     """Return ``data`` with one to three pieces removed, repeated, replaced or inserted."""
     for _ in range(random.choice([1, 1, 1, 2, 2, 3])):
+        kind = random.randrange(8)
+        if kind < 2:
+            data = _change_head(random, data)
+            continue
         start = _place(random, data)
         end = min(len(data), start + random.choice([0, 0, 1, 1, 2, 4, 20, 60]))
-        kind = random.randrange(5)
-        if kind == 0:
+        if kind == 2:
             piece = b""
-        elif kind == 1:
-            piece = data[start:end] * 2
-        elif kind == 2:
-            lines = data.split(b"\r\n")
-            piece = random.choice(lines) + b"\r\n"
         elif kind == 3:
+            piece = data[start:end] * 2
+        elif kind == 4:
+            piece = random.choice(data.split(b"\r\n")) + b"\r\n"
+        elif kind == 5:
             piece = random.randbytes(random.randint(1, 3))
         else:
             piece = random.choice(PIECES)
         data = data[:start] + piece + data[end:]
     return data
+
+
+def _change_head(random: Random, data: bytes) -> bytes:
+    """Return ``data`` with another line after one of its lines, or with another version of one request."""
+    if random.randrange(4):
+        lines = data.split(b"\r\n")
+        lines.insert(random.randint(1, len(lines)), random.choice(FIELDS))
+        return b"\r\n".join(lines)
+    start = data.find(b"HTTP/1.1", random.randint(0, len(data)))
+    return data if start < 0 else data[:start] + b"HTTP/1.0" + data[start + len(b"HTTP/1.0") :]
 
 
 def divide(random: Random, data: bytes) -> list[bytes]:
