@@ -101,7 +101,7 @@ class CertificateFiles:
         try:
             context.load_cert_chain(self._certificate, self._key)
             with open(self._certificate, "rb") as stream:  # noqa: PTH123 - the same path as above, as text
-                not_after = read_not_after(stream.read())
+                not_after = read_not_after(context, stream.read())
             with open(self._key, "rb") as stream:  # noqa: PTH123 - the same
                 secret = stream.read()
             if self._client_ca is not None:
@@ -130,6 +130,8 @@ def has_required_certificate(
 
 
 def _explain(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "not a certificate for servers"
     if isinstance(error, ssl.SSLError) and "KEY_VALUES_MISMATCH" in str(error):
         return "the key does not match the certificate"
     if isinstance(error, ssl.SSLError):
