@@ -74,7 +74,6 @@ ELSEWHERE = {
     "policy/schema": "unit/policy/test_loading",
     "policy/shared_domains": "unit/policy/test_linting",
     "regions": "unit/test_registries",
-    "server/conversation": "http/test_requests",
     "server/exchange": "unit/server/test_app",
     "server/eviction": "unit/server/test_connections",
     "server/gunicorn_server": "http/test_stopping",

@@ -65,6 +65,17 @@ class DecisionObserver(Protocol):
         ...  # pragma: no cover
 
 
+def notify(
+    observers: Sequence[DecisionObserver], request: AdmissionRequest, decision: Decision, seconds: float
+) -> None:
+    """Pass a decision on to observers; an error of one is logged."""
+    for observer in observers:
+        try:
+            observer.observe(request, decision, seconds)
+        except Exception:
+            logger.exception("failed to record a decision", extra={"uid": request.uid})
+
+
 class Validator:
     """Validates requests; each is evaluated under the policy that is current when it arrives."""
 
@@ -124,12 +135,7 @@ class Validator:
         except Exception:
             logger.exception("failed to decide a request", extra={"uid": request.uid})
             decision = _crash(evaluator, request, target)
-        seconds = time.monotonic() - started
-        for observer in self._observers:
-            try:
-                observer.observe(request, decision, seconds)
-            except Exception:
-                logger.exception("failed to record a decision", extra={"uid": request.uid})
+        notify(self._observers, request, decision, time.monotonic() - started)
         return decision
 
     def _current_evaluator(self) -> Evaluator:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from webhook import __version__
 from webhook.admission.validator import DecisionObserver, Validator
+from webhook.app.after_response import AfterResponse
 from webhook.app.decision_recorder import DecisionRecorder
 from webhook.app.log_writer import BackgroundWriter
 from webhook.app.loop_watch import LoopWatch
@@ -120,10 +121,13 @@ class WebhookProcess:
         if options.warm_up:
             self._background["warm-up"] = self._cluster.warm_up(policy, trust.lookup).run
         large_work = LargeWork(checkpoint)
-        validator = Validator(lambda: policy.current, trust.lookup, observers, large_work=large_work)
+        records = AfterResponse(observers)
+        validator = Validator(lambda: policy.current, trust.lookup, [records], large_work=large_work)
         health = Health(certificate, policy, trust, snapshot)
         app = create_webhook_app(validator, certificate, health, metrics, large_work)
-        self._service = Service(app, certificate, scheduler, metrics, self.start, self.stop)
+        self._service = Service(
+            app, certificate, scheduler, metrics, self.start, self.stop, after_response=records.flush
+        )
         self._threads: dict[str, threading.Thread] = {}
 
     def run(self) -> int:

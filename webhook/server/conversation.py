@@ -19,6 +19,7 @@ from webhook.server.request_bodies import RequestBody
 from webhook.server.responses import ResponseWriter
 from webhook.server.reviews import MAX_BODY, time_to_decide
 from webhook.server.scheduler import FairScheduler, WaitReason
+from webhook.server.sockets import do_nothing
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Server:
     """Seconds that a connection may be idle between two requests."""
     is_stopping: Callable[[], bool]
     """Returns whether each answer must announce the end of its connection."""
+    after_response: Callable[[], None] = do_nothing
+    """Called after each answer, whether it was sent or not, and before a wait for the client to read it."""
     bodies: BodyBudget = field(default_factory=BodyBudget)
     writer: ResponseWriter = field(default_factory=ResponseWriter)
 
@@ -97,7 +100,10 @@ class Conversation:
         # Read once, because a signal may arrive at any time: an answer that does not announce the end is
         # followed by a connection that still takes a request.
         is_last = head.is_last or is_oversized or server.is_stopping()
-        self._send(server.writer.encode(response, is_last=is_last, has_body=head.method != "HEAD"))
+        try:
+            self._send(server.writer.encode(response, is_last=is_last, has_body=head.method != "HEAD"))
+        finally:
+            server.after_response()
         if is_last:
             return False
         self._iteration = server.scheduler.iterations
@@ -197,6 +203,7 @@ class Conversation:
         self._connection.sendall(data, self._await_reader)
 
     def _await_reader(self) -> None:
+        self._server.after_response()
         self._server.connections.await_client(self._connection, reused=False)
 
 

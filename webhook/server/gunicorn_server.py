@@ -48,6 +48,8 @@ class Service:
     metrics: Metrics
     start: Callable[[], None]
     stop: Callable[[], None]
+    after_response: Callable[[], None]
+    """Records the decision of a response, after it was sent or could not be sent."""
 
 
 class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

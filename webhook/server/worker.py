@@ -69,6 +69,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn ships no types
             scheduler=self.service.scheduler,
             keep_alive=self.cfg.keepalive,
             is_stopping=lambda: not self.alive,
+            after_response=self.service.after_response,
         )
         self.service.scheduler.start()
         self.service.metrics.load.watch_bodies(lambda: self._server.bodies.held)
