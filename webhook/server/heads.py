@@ -191,6 +191,7 @@ def _content_length(used: dict[bytes, bytes]) -> int:
 def _is_chunked(used: dict[bytes, bytes], *, is_old: bool) -> bool:
     if is_old:
         raise BadRequestError(400, "HTTP/1.0 has no transfer codings")
-    if used[b"transfer-encoding"].lower() != b"chunked":
+    codings = used[b"transfer-encoding"]
+    if codings.lower() != b"chunked":
         raise BadRequestError(501, "the only transfer coding is chunked")
     return True
