@@ -102,6 +102,8 @@ class Conversation:
             return False
         self._iteration = server.scheduler.iterations
         connection.start_idle_timer(server.keep_alive)
+        if self._inbox.has_begun():  # a part of the next request arrived with this one
+            connection.start_request_timer()
         server.connections.await_client(connection, reused=True)
         return True
 
