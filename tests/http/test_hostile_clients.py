@@ -16,7 +16,7 @@ from gevent.threadpool import ThreadPool
 
 from tests.emulator.server import Emulator
 from tests.http import short_timeouts
-from tests.http.wire import HELLO, connect, handshake, read_to_end, reset
+from tests.http.wire import HELLO, connect, handshake, read_answers, read_to_end, reset
 from tests.support.builders import HOST, pod, review
 from tests.support.process_stats import find_worker, read_process_stats, wait_until
 from tests.support.serving import ServerProcess, make_certificate
@@ -183,6 +183,17 @@ def test_stuck_connection_is_closed_without_plaintext_and_counted(
         stage: short_timeout_server.metric("swr_trust_connections_cut_total", stage=stage) for stage in stages
     }
     assert cut == {stage: sum(case[3] == stage for case in STUCK) for stage in stages}
+
+
+def test_part_of_next_request_has_time_limit_of_request(short_timeout_server: ServerProcess) -> None:
+    """It arrives together with the previous request, and nothing follows."""
+    connection = handshake(short_timeout_server)
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + HALF_HEADERS)
+    started = time.monotonic()
+    assert [answer.status for answer in read_answers(connection)] == [200]
+    assert time.monotonic() - started < short_timeouts.REQUEST + SLACK
+    assert short_timeout_server.metric("swr_trust_connections_cut_total", stage="request") == 1
+    connection.close()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["in the handshake", "in the headers"])

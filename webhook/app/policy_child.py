@@ -54,8 +54,7 @@ class PolicyChild:
         """
         with self._output as stream:
             answer = stream.read()
-        status = os.waitpid(self._child, 0)[1] if self._child else 0
-        if status or not answer:
+        if self._wait() or not answer:
             return parse_here(data)
         seen, outcome = pickle.loads(answer)  # noqa: S301 - from this program itself
         if seen != data:
@@ -64,6 +63,13 @@ class PolicyChild:
             raise outcome
         policy: Policy = outcome
         return policy
+
+    def _wait(self) -> int:
+        """Wait for the end of the child; return 0 if it has succeeded, or if there is none."""
+        try:
+            return os.waitpid(self._child, 0)[1] if self._child else 0
+        except ChildProcessError:  # this process was started with SIGCHLD ignored
+            return 1
 
 
 def _fork() -> int:

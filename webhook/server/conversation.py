@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,10 @@ READ_AT_ONCE: Final = 64 * 1024
 MAX_DRAINED: Final = 40 * 1024 * 1024
 """Bytes of an oversized body that are read and discarded. An object of 3 MB (the API server's limit) has at
 most six times as many bytes in JSON, and an update carries it twice."""
+
+LONG_READING: Final = 0.001
+"""Seconds of work on the parts of one request, after which its further parts are less urgent than other
+requests. An ordinary review takes a tenth."""
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -55,7 +60,11 @@ class Conversation:
         """Begin after the handshake."""
         self._server = server
         self._connection = connection
-        self._inbox = Inbox(connection.recv)
+        self._inbox = Inbox(self._receive)
+        self._resumed = 0.0
+        """When the last data was received, in monotonic seconds."""
+        self._worked = 0.0
+        """Seconds between receiving data and asking for more, since the last response."""
         self._lease = server.bodies.lease(lambda: server.connections.evict(connection))
         self._iteration = -1
         """The iteration of the loop in which the last response was sent; the first request is not
@@ -107,9 +116,25 @@ class Conversation:
         if is_last:
             return False
         self._iteration = server.scheduler.iterations
+        self._resumed = self._worked = 0.0
         connection.start_idle_timer(server.keep_alive)
+        if self._inbox.has_begun():  # a part of the next request arrived with this one
+            connection.start_request_timer()
         server.connections.await_client(connection, reused=True)
         return True
+
+    def _receive(self, size: int) -> bytes:
+        """Receive data, and use it in a later iteration if this one has used its budget.
+
+        Some kilobytes in chunks of one byte take milliseconds. A thousand clients may send them together.
+        """
+        if self._resumed:
+            self._worked += time.monotonic() - self._resumed
+        data = self._connection.recv(size)
+        is_long = self._worked > LONG_READING
+        self._server.scheduler.checkpoint(WaitReason.READING if is_long else WaitReason.ARRIVED)
+        self._resumed = time.monotonic()
+        return data
 
     def _ask(self, request: Request) -> Response:
         try:
@@ -134,6 +159,9 @@ class Conversation:
             server.connections.await_client(connection, reused=connection.is_reused)
         path, query = head.split_target()
         body, is_truncated = b"", False
+        if head.is_chunked:  # already the first piece may be long work
+            self._worked = float("inf")
+            server.scheduler.checkpoint(WaitReason.READING)
         if head.length or head.is_chunked:
             body, is_truncated = self._read_body(RequestBody(self._inbox, head), query)
             self._lease.arrived()

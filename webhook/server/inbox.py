@@ -10,6 +10,7 @@ from webhook.server.heads import END, check_incomplete_head
 from webhook.server.request_bodies import PIECE
 
 _LINE_END: Final = b"\r\n"
+_NO_REQUEST: Final = (b"", b"\r", _LINE_END)
 
 
 class Inbox:
@@ -43,6 +44,10 @@ class Inbox:
         end += len(END)
         self._data = data[end:]
         return data[:end]
+
+    def has_begun(self) -> bool:
+        """Return whether data of the next request is here; an empty line before it is none."""
+        return self._data not in _NO_REQUEST
 
     def read(self, size: int) -> bytes:
         """Return 1 to ``size`` bytes.

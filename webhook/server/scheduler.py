@@ -44,6 +44,8 @@ class WaitReason(IntEnum):
     """The client has sent another request without waiting for the answer."""
     HANDSHAKE = 3
     """A client opens a connection."""
+    READING = 4
+    """A further part of a long request has arrived."""
 
 
 class FairScheduler:

@@ -144,3 +144,18 @@ def test_process_with_threads_has_no_child(tmp_path: Path, monkeypatch: pytest.M
     finally:
         end.set()
         thread.join()
+
+
+def test_child_that_kernel_has_reaped_is_not_an_error(
+    tmp_path: Path, forks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so if the process was started with SIGCHLD ignored; this process then parses the file."""
+    wait = os.waitpid
+
+    def find_none(child: int, options: int) -> tuple[int, int]:
+        wait(child, options)
+        raise ChildProcessError(errno.ECHILD, os.strerror(errno.ECHILD))
+
+    monkeypatch.setattr(os, "waitpid", find_none)
+    assert parse(tmp_path / "policy.yaml", RULES) == parse_here(RULES.encode())
+    assert forks

@@ -71,6 +71,12 @@ def test_old_label_of_certificate_is_accepted(tmp_path: Path) -> None:
     assert read(tmp_path, pem) == SOON.replace(tzinfo=dt.UTC).timestamp()
 
 
+def test_byte_that_openssl_ignores_is_accepted(tmp_path: Path) -> None:
+    """A file that the server can use does not end it."""
+    pem = issue(SOON).replace(b"CERTIFICATE-----\n", b"CERTIFICATE-----\n\xff\n", 1)
+    assert read(tmp_path, pem) == SOON.replace(tzinfo=dt.UTC).timestamp()
+
+
 def test_certificate_of_client_is_rejected(tmp_path: Path) -> None:
     """The API server would reject it in every call."""
     with pytest.raises(ssl.SSLCertVerificationError):
