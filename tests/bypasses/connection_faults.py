@@ -37,6 +37,12 @@ CONNECTION_FAULTS: Final = (
     ),
     mistake(
         "C1",
+        "a part of the next request may wait as long as an idle connection",
+        "tests/http/test_hostile_clients.py::test_part_of_next_request_has_time_limit_of_request",
+        (CONVERSATION, "if self._inbox.has_begun():", "if False:"),
+    ),
+    mistake(
+        "C1",
         "at the end of the process an answer has no more time than a request",
         "tests/http/test_stopping.py::test_response_in_progress_is_completed_after_sigterm",
         (WORKER, " and not connection.sends", ""),

@@ -165,6 +165,17 @@ LOOP_FAULTS: Final = (
     ),
     mistake(
         "C3",
+        "reading a body in tiny chunks does not yield to the loop",
+        f"{T_BURSTS}::test_burst_of_tiny_chunks_does_not_stall_loop",
+        (
+            CONVERSATION,
+            "self._server.scheduler.checkpoint(WaitReason.READING if is_long else WaitReason.ARRIVED)",
+            "del is_long",
+        ),
+        (CONVERSATION, "            server.scheduler.checkpoint(WaitReason.READING)\n", ""),
+    ),
+    mistake(
+        "C3",
         "handshakes do not yield to the loop",
         f"{T_BURSTS}::test_burst_of_handshakes_does_not_stall_loop",
         (WORKER, "self.service.scheduler.checkpoint(WaitReason.HANDSHAKE)", "None"),

@@ -186,7 +186,7 @@ def test_stuck_connection_is_closed_without_plaintext_and_counted(
 
 
 def test_part_of_next_request_has_time_limit_of_request(short_timeout_server: ServerProcess) -> None:
-    """It arrives together with the previous request, and nothing follows."""
+    """Fault C1: it arrives together with the previous request, and nothing follows."""
     connection = handshake(short_timeout_server)
     connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + HALF_HEADERS)
     started = time.monotonic()

@@ -143,7 +143,7 @@ def test_burst_of_small_requests_does_not_stall_loop(
 
 
 def test_burst_of_tiny_chunks_does_not_stall_loop(emulator: Emulator, tmp_path: Path) -> None:
-    """1,500 clients with a few kilobytes each stalled it for three seconds: all of them were one pass."""
+    """Fault C3: 1,500 clients with a few kilobytes each stalled it for three seconds, in one pass."""
     longest = 0.0
     for number in range(TRIES):
         with serve(emulator, tmp_path / str(number)) as server:

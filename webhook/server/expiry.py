@@ -27,15 +27,24 @@ def read_not_after(context: ssl.SSLContext, pem: bytes) -> float:
 
     Raises:
         ValueError: there is no certificate in ``pem``.
-        ssl.SSLCertVerificationError: it is not a certificate for servers.
-        ssl.SSLError: it cannot be used.
     """
     found = _PEM.search(pem)
     if found is None:
         raise ValueError("no certificate in PEM")
+    try:
+        return _read_by_handshake(context, found[0].decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        # A client of OpenSSL does not accept it, but that of the API server may: for example, a CA that is
+        # its own server, or an unusual curve.
+        from cryptography import x509  # noqa: PLC0415 - it takes 8 MB, see above
+
+        return x509.load_pem_x509_certificate(found[0]).not_valid_after_utc.timestamp()
+
+
+def _read_by_handshake(context: ssl.SSLContext, certificate: str) -> float:
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
-    trusting.load_verify_locations(cadata=found[0].decode("ascii", "ignore"))
+    trusting.load_verify_locations(cadata=certificate)
     trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = context.wrap_bio(to_server, to_client, server_side=True)

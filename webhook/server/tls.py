@@ -130,8 +130,6 @@ def has_required_certificate(
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "not a certificate for servers"
     if isinstance(error, ssl.SSLError) and "KEY_VALUES_MISMATCH" in str(error):
         return "the key does not match the certificate"
     if isinstance(error, ssl.SSLError):
