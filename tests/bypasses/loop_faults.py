@@ -162,6 +162,11 @@ LOOP_FAULTS: Final = (
         f"{T_BURSTS}::test_burst_of_small_requests_does_not_stall_loop",
         (CONVERSATION, "server.scheduler.checkpoint(WaitReason.ARRIVED)", "pass"),
         (CONVERSATION, "server.scheduler.wait(WaitReason.PIPELINED)", "pass"),
+        (
+            CONVERSATION,
+            "self._server.scheduler.checkpoint(WaitReason.READING if is_long else WaitReason.ARRIVED)",
+            "del is_long",
+        ),
     ),
     mistake(
         "C3",
