@@ -53,7 +53,7 @@ HTTP_MISTAKES: Final = (
         "T56",
         "two spaces are accepted in the request line",
         T_DIVISION,
-        (HEADS, '0-9A-Za-z-]+) ([!\\"$-~]+) HTTP', '0-9A-Za-z-]+) +([!\\"$-~]+) HTTP'),
+        (HEADS, 'rb") ([!\\"$-~]+) HTTP', 'rb") +([!\\"$-~]+) HTTP'),
     ),
     mistake(
         "T56",

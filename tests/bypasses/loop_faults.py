@@ -211,7 +211,7 @@ LOOP_FAULTS: Final = (
         "tests/unit/server/test_connections.py::test_handshake_timed_out_in_queue_does_not_start",
         (
             CONNECTIONS,
-            "                checkpoint()\n                self._left()\n",
+            "                checkpoint()\n                self._check_time()\n",
             "                checkpoint()\n",
         ),
     ),

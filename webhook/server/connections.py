@@ -122,7 +122,7 @@ class Connection:
                 self._yield_to_loop()
             if not self._missing:
                 checkpoint()
-                self._left()
+                self._check_time()
             if self.aborted:
                 raise ConnectionResetError
             if after > CHANGE_CIPHER_SPEC:
@@ -142,7 +142,7 @@ class Connection:
             is_done = True
         if self._outgoing.pending:
             self._has_answered = True
-            self._left()
+            self._check_time()
             self._socket.sendall(self._outgoing.read(), self._ends)
         return is_done
 
@@ -160,7 +160,7 @@ class Connection:
         """Return 1 to ``size`` bytes, ``b""`` at the end; raises ``ClientTimeout`` after the time limit."""
         data = None
         if self._tls.pending():  # the last record was longer than ``size``
-            self._left()
+            self._check_time()
             data = self._try_read(size)
         while data is None:
             try:
@@ -190,7 +190,7 @@ class Connection:
     def _feed(self) -> int:
         """Pass a piece of the current or next record to OpenSSL; return its size."""
         while len(self._ahead) < (1 if self._missing else self._checked_size):
-            self._left()
+            self._check_time()
             piece = self._socket.recv(PIECE, self._ends)
             if not piece:
                 self._incoming.write(self._ahead)
@@ -237,7 +237,7 @@ class Connection:
         """Return whether data has arrived that is not read yet; the data is left there."""
         return bool(self._ahead or self._missing) or self._socket.has_arrived()
 
-    def _left(self) -> None:
+    def _check_time(self) -> None:
         """Check the time limit, and yield to the loop if reading never blocks."""
         now = time.monotonic()
         if now - self._busy_since > MAX_BUSY_SECONDS:

@@ -203,7 +203,7 @@ class Conversation:
             parts.append(part)
             size += len(part)
         _drain(body)
-        return parts[0] if len(parts) == 1 else b"".join(parts), False
+        return b"".join(parts), False
 
     def _wait_for_room(self, size: int) -> bool:
         """Wait for room for ``size`` more bytes; return whether there was some in time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -61,8 +60,3 @@ Application = Callable[[Request], Response]
 def error_response(status: int, message: str, *headers: tuple[str, str]) -> Response:
     """Return the response to a malformed call."""
     return Response(status, msgspec.json.encode({"error": message}), headers=headers)
-
-
-def reason_phrase(status: int) -> str:
-    """Return the words beside a status code in the status line."""
-    return HTTPStatus(status).phrase

@@ -9,7 +9,7 @@ from gunicorn.glogging import Logger
 
 
 class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """Passes errors on and drops the access log."""
+    """Passes errors on; gunicorn sees no request, so there is no access log."""
 
     def setup(self, cfg: Any) -> None:
         """Remove gunicorn's handlers; called by gunicorn."""
@@ -17,13 +17,3 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         self.error_log.handlers[:] = []
         self.error_log.propagate = True
         self.error_log.setLevel(logging.WARNING)
-        self.access_log.handlers[:] = []
-        self.access_log.propagate = False
-
-    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Pass a warning on, unless it quotes an invalid request: these are counted instead."""
-        if not msg.startswith("Invalid request from"):
-            super().warning(msg, *args, **kwargs)
-
-    def access(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing, because each decision is logged."""

@@ -31,7 +31,6 @@ _SETTINGS: Final[dict[str, Any]] = {
     "timeout": 30,  # the worker's heartbeat, not a request's
     "graceful_timeout": GRACEFUL,
     "control_socket_disable": True,
-    "accesslog": None,  # decisions are logged, probes are not
     "preload_app": False,
     "reload": False,
     "proc_name": "swr-trust",

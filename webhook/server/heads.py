@@ -31,11 +31,13 @@ MAX_FIELD: Final = 4 * 1024
 
 MAX_FIELDS: Final = 32
 
+LINE_END: Final = b"\r\n"
 END: Final = b"\r\n\r\n"
 """The end of a head."""
 
-_LINE_END: Final = b"\r\n"
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])\r\n")
+TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""A method or the name of a field (RFC 9110, section 5.6.2), as a regular expression."""
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([!\"$-~]+) HTTP/1\.([01])\r\n")
 """Method, target and minor version. A target has no white space and no fragment."""
 _HOST: Final = re.compile(rb"[0-9A-Za-z!$%&'()*+,.:;=\[\]_~-]*")
 """The characters of a host and port (RFC 3986, section 3.2)."""
@@ -97,7 +99,7 @@ def parse_head(data: bytes) -> Head:
     if line is None:
         check_incomplete_head(data)
         raise BadRequestError(400, "the request line is not one of HTTP/1.1")
-    if line.end() - len(_LINE_END) > MAX_LINE:
+    if line.end() - len(LINE_END) > MAX_LINE:
         raise BadRequestError(414, f"a request line has at most {MAX_LINE} bytes")
     if len(data) - line.end() > MAX_HEAD:
         raise BadRequestError(431, f"the header fields have at most {MAX_HEAD} bytes")
@@ -114,9 +116,9 @@ def check_incomplete_head(data: bytes, checked: int = 0) -> None:
     """
     is_divided = data[checked - 1 : checked] == b"\r"  # a line end, between two pieces
     new = data[checked - is_divided :]
-    if new.count(b"\n") != new.count(_LINE_END):
+    if new.count(b"\n") != new.count(LINE_END):
         raise BadRequestError(400, "a line ends without a carriage return")
-    length = data.find(_LINE_END)
+    length = data.find(LINE_END)
     if (length if length >= 0 else len(data) - 1) > MAX_LINE:
         raise BadRequestError(414, f"a request line has at most {MAX_LINE} bytes")
     if length >= 0 and len(data) - length > MAX_HEAD + len(END):

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.errors import BadRequestError
-from webhook.server.heads import END, check_incomplete_head
+from webhook.server.heads import END, LINE_END, check_incomplete_head
 from webhook.server.request_bodies import PIECE
 
-_LINE_END: Final = b"\r\n"
-_NO_REQUEST: Final = (b"", b"\r", _LINE_END)
+_NO_REQUEST: Final = (b"", b"\r", LINE_END)
 
 
 class Inbox:
@@ -31,7 +30,7 @@ class Inbox:
         if data[:1] == b"\r":  # one empty line may follow the previous body (RFC 9112, section 2.2)
             while data == b"\r":
                 data = self._join(data)
-            data = data.removeprefix(_LINE_END)
+            data = data.removeprefix(LINE_END)
         checked = 0  # a client may send one byte in each TLS record, and each is looked at once
         while (end := data.find(END, max(0, checked - len(END)))) < 0:
             check_incomplete_head(data, checked)
@@ -71,11 +70,11 @@ class Inbox:
             ConnectionResetError: the data ends before the line.
         """
         data = self._data
-        while (end := data.find(_LINE_END)) < 0 and len(data) < limit + len(_LINE_END):
+        while (end := data.find(LINE_END)) < 0 and len(data) < limit + len(LINE_END):
             data = self._join(data)
         if not 0 <= end <= limit or b"\n" in data[:end]:
             raise BadRequestError(400, "a line of a chunked body is malformed or too long")
-        self._data = data[end + len(_LINE_END) :]
+        self._data = data[end + len(LINE_END) :]
         return data[:end]
 
     def _join(self, data: bytes) -> bytes:

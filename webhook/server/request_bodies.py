@@ -6,7 +6,7 @@ import re
 from typing import Final, Protocol
 
 from webhook.errors import BadRequestError
-from webhook.server.heads import MAX_HEAD, Head
+from webhook.server.heads import MAX_HEAD, TOKEN, Head
 
 PIECE: Final = 4096
 """Bytes that are read at a time. Smaller pieces are joined: an object takes 40 bytes of memory, which no
@@ -16,7 +16,7 @@ MAX_CHUNK_LINE: Final = 256
 """Bytes of the line before a chunk. It has the size, and may have extensions, which nobody uses."""
 
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[\t -~\x80-\xff]*)?")
-_FIELD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
+_FIELD: Final = re.compile(TOKEN + rb":[\t -~\x80-\xff]*")
 """A trailer field."""
 
 

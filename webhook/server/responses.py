@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 
-from webhook.server.exchange import Response, reason_phrase
+from webhook.server.exchange import Response
 
 
 class ResponseWriter:
@@ -39,4 +40,4 @@ def _head(status: int, content_type: str, headers: tuple[tuple[str, str], ...], 
     """Return the head as far as it is the same for many responses; none of it comes from a request."""
     fields = [("Content-Type", content_type), *headers, ("Connection", "close" if is_last else "keep-alive")]
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n{lines}".encode("latin-1")
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}".encode("latin-1")

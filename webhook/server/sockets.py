@@ -73,10 +73,6 @@ class WatchedSocket:
                 self._has_more = len(data) == size
                 return data
 
-    def yield_to_loop(self) -> None:
-        """Let the loop poll, and other greenlets run, before the next read."""
-        self._has_more = False
-
     def sendall(self, data: bytes, ends: float, on_wait: Callable[[], None] = do_nothing) -> None:
         """Send all of ``data``; call ``on_wait`` before waiting for the client to read.
 
