@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.go_build import build
+from tests.support.go_build import build
 from tests.support.serving import ROOT
 
 WARM_UP = 0.3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench.go_build import build
 from tests.differential.go_reader import SOURCE
 from tests.differential.recording import RECORDED, record
+from tests.support.go_build import build
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.go_build import build
 from tests.differential.readings import Reading, Seen
+from tests.support.go_build import build
 
 SOURCE = Path(__file__).parent / "go_server"
 

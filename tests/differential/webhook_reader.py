@@ -9,13 +9,12 @@ from typing import Any
 
 from tests.differential.readings import Reading, Seen
 from tests.http.wire import Answer, split_answers
+from tests.support.memory_connection import MemoryConnection, UnscheduledScheduler
 from webhook.server.connection_table import ConnectionTable
 from webhook.server.conversation import Conversation, Server
 from webhook.server.exchange import Request, Response
 from webhook.server.heads import Head
 from webhook.server.inbox import Inbox
-from webhook.server.scheduler import FairScheduler, WaitReason
-from webhook.server.sockets import do_nothing
 
 HANDLED = Response(200, b"{}")
 
@@ -38,33 +37,6 @@ class WebhookReading:
 
     def reading(self) -> Reading:
         return Reading(tuple(self.requests), self.refusal)
-
-
-class _Scheduler(FairScheduler):
-    def wait(self, reason: WaitReason) -> None:
-        self.iterations += 1
-
-
-class _Connection:
-    is_reused = idle = aborted = False
-    request_began = 0.0
-    getpeercert = start_request_timer = staticmethod(do_nothing)
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._arrived = b""
-        self.sent: list[bytes] = []
-
-    def recv(self, size: int) -> bytes:
-        data = self._arrived or next(self._pieces, b"")
-        self._arrived = data[size:]
-        return data[:size]
-
-    def sendall(self, data: bytes, on_wait: Callable[[], None]) -> None:
-        self.sent.append(data)
-
-    def start_idle_timer(self, idle_seconds: float) -> None:
-        self.is_reused = True
 
 
 class _Inbox(Inbox):
@@ -97,11 +69,11 @@ class _Conversation(Conversation):
 def read_by_webhook(pieces: Iterable[bytes]) -> WebhookReading:
     """Return what the webhook reads of a connection that sends ``pieces`` and then ends its side."""
     reading = WebhookReading()
-    connection = _Connection(piece for piece in pieces if piece)
+    connection = MemoryConnection(piece for piece in pieces if piece)
     server = Server(
         application=lambda _: HANDLED,
         connections=ConnectionTable(10, reading.aborted.append),
-        scheduler=_Scheduler(),
+        scheduler=UnscheduledScheduler(),
         keep_alive=1.0,
         is_stopping=lambda: False,
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.bench.floor import FloorProcess
-from tests.bench.go_build import build
 from tests.bench.load import GO_SOURCE, PYTHON_CLIENT, Load, run_load
 from tests.bench.peer import PeerProcess, build_peer
 from tests.emulator.server import Emulator
 from tests.support.builders import HOST, pod, review
+from tests.support.go_build import build
 from tests.support.serving import Certificate, ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import subprocess
 import sys
 import threading
@@ -15,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.server import Emulator
+from tests.http.inspection import inspect_program
 from tests.support.builders import HOST, pod, review
-from tests.support.originals import DELIBERATE, REPORT
-from tests.support.process_stats import wait_until
+from tests.support.originals import DELIBERATE
 from tests.support.serving import COMMAND, ROOT, ServerProcess, make_certificate
 
 pytestmark = pytest.mark.slow
@@ -28,18 +27,7 @@ CACHED = 1.0
 
 def test_running_program_keeps_no_unpatched_originals(emulator: Emulator, tmp_path: Path) -> None:
     """Fault A1: no default argument, class attribute, closure or constant, in any loaded module."""
-    report = tmp_path / "originals.json"
-    with ServerProcess(
-        tmp_path,
-        emulator.url,
-        make_certificate(tmp_path),
-        environment={REPORT: str(report)},
-        inject="tests.support.originals",
-    ) as server:
-        assert server.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
-        report.with_suffix(".ask").touch()
-        assert wait_until(report.exists)
-    answer = json.loads(report.read_text(encoding="utf-8"))
+    answer = inspect_program(emulator, tmp_path)
     assert {"time.sleep", "threading.Event", "socket.socket", "select.select"} <= set(answer["originals"])
     assert [line for line in answer["found"] if not line.startswith(tuple(DELIBERATE))] == []
 

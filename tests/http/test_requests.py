@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.http.wire import handshake, read_answers
+from tests.http.wire import chunked, handshake, read_answers
 from tests.support.builders import HOST, pod, review
 from tests.support.serving import ServerProcess, make_certificate
 
@@ -33,11 +33,6 @@ def post(body: bytes, *headers: str, path: str = "/validate", length: bool = Tru
     if length:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def chunked(*chunks: bytes) -> bytes:
-    """Return a body in chunks."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
 
 
 SMUGGLED = b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"

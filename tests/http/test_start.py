@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.server import Emulator
-from tests.http.loaded_modules import REPORT
-from tests.support.builders import HOST, pod, review
+from tests.http.inspection import inspect_program
+from tests.support.builders import pod, review
 from tests.support.process_stats import wait_until
 from tests.support.serving import ServerProcess, make_certificate
 
@@ -27,17 +27,7 @@ EXPENSIVE = {
 
 def test_worker_that_serves_from_files_loads_no_expensive_library(emulator: Emulator, tmp_path: Path) -> None:
     """The worker had 53 MB, and a module that imports one of them at its top costs every replica."""
-    report = tmp_path / "modules"
-    with ServerProcess(
-        tmp_path,
-        emulator.url,
-        make_certificate(tmp_path),
-        environment={REPORT: str(report)},
-        inject="tests.http.loaded_modules",
-    ) as server:
-        assert server.validate(review(pod(f"{HOST}/shop/web:1.0")))["allowed"]
-        assert wait_until(report.exists)
-    loaded = set(report.read_text(encoding="utf-8").splitlines())
+    loaded = set(inspect_program(emulator, tmp_path)["modules"])
     assert "flask" in loaded
     assert loaded & EXPENSIVE.keys() == set()
 

@@ -41,6 +41,11 @@ def read_to_end(connection: socket.socket) -> bytes:
     return bytes(data)
 
 
+def chunked(*chunks: bytes) -> bytes:
+    """Return a body in chunks."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One HTTP response; header names are lower case."""

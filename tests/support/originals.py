@@ -1,4 +1,4 @@
-"""Find references to standard library objects that were taken before gevent replaced them.
+"""Find references to standard library objects that were taken before gevent replaced them, and all modules.
 
 ``ServerProcess(..., inject="tests.support.originals")`` searches in the serving process. The search starts
 when a file exists whose name is the value of ``ORIGINALS_REPORT`` followed by ``.ask``. The answer is written
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,8 +49,6 @@ _FOREIGN: Final = ("gevent", "greenlet", "_gevent", "tests.support.originals")
 
 def find(originals: dict[int, str]) -> Iterator[str]:
     """Yield each place that holds an original: a module, a class, or the defaults of a function."""
-    import sys
-
     standard = sys.stdlib_module_names
     modules: list[tuple[str, object]] = list(sys.modules.items())  # a program may enter anything
     for name, module in modules:
@@ -110,12 +109,12 @@ def _answer(worker: Any) -> None:
             report = Path(os.environ[REPORT])
             while not report.with_suffix(".ask").exists():
                 gevent.sleep(0.05)
+            modules = sorted(sys.modules)
             originals = _originals()
             found = sorted(set(find(originals)))
             fresh = report.with_suffix(".new")
-            fresh.write_text(
-                json.dumps({"originals": sorted(originals.values()), "found": found}), encoding="utf-8"
-            )
+            answer = {"modules": modules, "originals": sorted(originals.values()), "found": found}
+            fresh.write_text(json.dumps(answer), encoding="utf-8")
             fresh.rename(report)
 
         gevent.spawn(wait)

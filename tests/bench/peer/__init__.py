@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.bench.go_build import build
 from tests.bench.load import connect
+from tests.support.go_build import build
 from tests.support.serving import Certificate, free_port
 
 SOURCE = Path(__file__).parent

@@ -8,40 +8,28 @@ from typing import cast
 import pytest
 
 from tests.http.wire import split_answers
+from tests.support.memory_connection import MemoryConnection, UnscheduledScheduler
 from webhook.server.connection_table import ConnectionTable
 from webhook.server.connections import ClientTimeout, Connection
 from webhook.server.conversation import Conversation, Server
 from webhook.server.exchange import Request, Response
-from webhook.server.scheduler import FairScheduler
-from webhook.server.sockets import do_nothing
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class Harness:
+class Harness(MemoryConnection):
     """A conversation, and everything that happens in it, in order."""
 
     def __init__(self, pieces: Iterable[bytes], *, stops_after: int = 99) -> None:
+        super().__init__(pieces)
         self.events: list[str] = []
-        self.sent: list[bytes] = []
-        self.send: Callable[[bytes, Callable[[], None]], None] = lambda data, _: self.sent.append(data)
+        self.send: Callable[[bytes, Callable[[], None]], None] = super().sendall
         self.fails = False
-        self._pieces = iter(pieces)
         self._left = stops_after
-
-    is_reused = idle = aborted = False
-    request_began = 0.0
-    getpeercert = start_request_timer = staticmethod(do_nothing)
-
-    def recv(self, size: int) -> bytes:
-        return next(self._pieces, b"")
 
     def sendall(self, data: bytes, on_wait: Callable[[], None]) -> None:
         self.events.append("send")
         self.send(data, on_wait)
-
-    def start_idle_timer(self, idle_seconds: float) -> None:
-        self.is_reused = True
 
     def answer(self, request: Request) -> Response:
         self.events.append("answer")
@@ -55,12 +43,11 @@ class Harness:
         server = Server(
             application=self.answer,
             connections=ConnectionTable(10, self.events.append),
-            scheduler=FairScheduler(),
+            scheduler=UnscheduledScheduler(),
             keep_alive=1.0,
             is_stopping=lambda: self._left <= 0,
             after_response=lambda: self.events.append("record"),
         )
-        server.scheduler.wait = lambda reason: None  # type: ignore[method-assign]  # it does not run
         Conversation(server, cast("Connection", self)).run()
         answers = split_answers(b"".join(self.sent))
         return [(answer.status, answer.headers.get("connection")) for answer in answers]

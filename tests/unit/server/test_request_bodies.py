@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.http.wire import chunked
+from tests.unit.server.test_inbox import arriving
 from webhook.errors import BadRequestError
 from webhook.server.heads import MAX_HEAD, Head
-from webhook.server.inbox import Inbox
 from webhook.server.request_bodies import MAX_CHUNK_LINE, PIECE, RequestBody
 
 CHUNKED = Head("POST", "/", "", "", 0, is_chunked=True, is_last=False, expects_continue=False)
@@ -21,20 +20,9 @@ def with_length(length: int) -> Head:
     return Head("POST", "/", "", "", length, is_chunked=False, is_last=False, expects_continue=False)
 
 
-def arriving(data: bytes, at_once: int = PIECE) -> Inbox:
-    """Return what has ``data`` arriving in pieces."""
-    pieces: Iterator[bytes] = (data[start : start + at_once] for start in range(0, len(data), at_once))
-    return Inbox(lambda _: next(pieces, b""))
-
-
 def read_all(body: RequestBody, size: int = PIECE) -> bytes:
     """Return the whole body."""
     return b"".join(iter(lambda: body.read(size), b""))
-
-
-def chunked(*chunks: bytes) -> bytes:
-    """Return a body in chunks."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
 
 
 @pytest.mark.parametrize("at_once", [1, 3, PIECE])

@@ -1,4 +1,4 @@
-"""Builds the programs in Go, the load generator and the peer, if ``go`` is installed."""
+"""Builds programs in Go, if ``go`` is installed."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def build(source: Path) -> Path | None:
 
 @functools.cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    folder = Path(tempfile.mkdtemp(prefix="go-build-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
