@@ -251,8 +251,8 @@ LOOP_FAULTS: Final = (
         "tests/unit/admission/test_evaluator.py::test_long_evaluation_of_few_images_is_done_in_pieces",
         (
             "webhook/admission/evaluator.py",
-            "self._check_locally(use, namespace, now, slices.pause)",
-            "self._check_locally(use, namespace, now, no_pause)",
+            "self._check_use(use, namespace, now, slices.pause)",
+            "self._check_use(use, namespace, now, no_pause)",
         ),
     ),
     mistake(
@@ -261,8 +261,8 @@ LOOP_FAULTS: Final = (
         "tests/unit/admission/test_evaluator.py::test_background_evaluation_yields_to_reviews",
         (
             "webhook/admission/evaluator.py",
-            "self._check_locally(use, namespace, now, timer.pause)",
-            "self._check_locally(use, namespace, now, no_pause)",
+            "self._check_use(use, namespace, now, timer.pause)",
+            "self._check_use(use, namespace, now, no_pause)",
         ),
     ),
     mistake(

@@ -7,35 +7,37 @@ come first. Then one call looks up all other images, each once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol, assert_never
-
-import msgspec
 
 from webhook.admission.decision import CheckResult, Effect, ImageResult
 from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.admission.local_checks import LocalCheck, ParsedImage
 from webhook.admission.messages import Messages
 from webhook.admission.time_slices import SliceTimeout, SliceTimer, TimeSlices
 from webhook.deadlines import Deadline, LargeWork, Pause
 from webhook.errors import Fault, InvalidReferenceError, LookupTimeout, RegistryUnavailable
 from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.findings import Finding, Mode
-from webhook.policy.model import Exemption, Policy, Rule
+from webhook.policy.model import Policy
 from webhook.regions import is_enterprise_host
 from webhook.registries import Registry
 from webhook.swr.naming import check_names, split_path
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustQuery, TrustStatus
-from webhook.trust.replication import Key
 
 PLACEHOLDERS: Final = frozenset({"", "auto"})
 """Images in templates that are replaced before a Pod is created (a sidecar injector replaces ``auto``)."""
 
 PLACEHOLDER: Final = "placeholder"
 """The reason of the finding for a placeholder."""
+
+NOT_PINNED: Final = "not-pinned"
+"""The reason of the finding for a trusted tag that no webhook has pinned, although its rule admits only
+digests. An image that is not trusted keeps its own finding, because pinning cannot help it."""
 
 FEW: Final = 10
 """Images of one object that are evaluated without waiting for a time slice; few Pods have more."""
@@ -59,55 +61,33 @@ class TrustAnswers(Protocol):
         ...  # pragma: no cover
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedImage:
-    """An image string, parsed.
-
-    ``reference`` is ``None`` if ``invalid``, the reason, is set. ``query`` is ``None`` if the image is not in
-    a configured registry.
-    """
-
-    reference: ImageReference | None
-    query: TrustQuery | None
-    invalid: str = ""
-
-
-_LookupKey = tuple[Key, str | None]
-
-
-class _LocalCheck(msgspec.Struct, frozen=True):
-    """The outcome of the local checks of an image: their result, or the lookup that is still needed.
-
-    ``mode`` is that of the rule. ``key`` is the identity of the lookup: the image and the digest that it is
-    pinned to.
-    """
-
-    reference: ImageReference | None
-    mode: Mode
-    rule: Rule | None = None
-    exemption: Exemption | None = None
-    check: CheckResult | None = None
-    lookup: LookupRequest | None = None
-    key: _LookupKey | None = None
-
-
 @dataclass(slots=True)
 class _Remembered:
     """The local checks of one kind of use of an image in one namespace; filled in on first use."""
 
-    local: _LocalCheck | None = None
+    local: LocalCheck | None = None
 
 
 class Evaluator:
     """Evaluates images under one policy; a new policy needs a new evaluator."""
 
-    def __init__(self, policy: Policy, answers: TrustAnswers, large_work: LargeWork | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        answers: TrustAnswers,
+        large_work: LargeWork | None = None,
+        *,
+        before_pinning: bool = False,
+    ) -> None:
         """Use ``answers`` for lookups.
 
-        ``large_work`` shares the process between long evaluations; ``None`` if there is only one.
+        ``large_work`` shares the process between long evaluations; ``None`` if there is only one. With
+        ``before_pinning``, Pods are evaluated as their authors wrote them, before a webhook pins their
+        images. Templates are always evaluated in this way.
         """
         self.policy = policy
         self.messages = Messages(policy)
+        self._before_pinning = before_pinning
         self._answers = answers
         self._large_work = large_work
         self._parse_cached = lru_cache(maxsize=MAX_CACHED)(self._parse)
@@ -118,9 +98,26 @@ class Evaluator:
         self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
     ) -> tuple[ImageResult, ...]:
         """Return the result of each image use of one object; ``now`` is in seconds since the epoch."""
+        return self._evaluate_checked(uses, self.check_locally(uses, namespace, deadline, now), deadline)
+
+    def evaluate_to_pin(
+        self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
+    ) -> tuple[ImageResult, ...]:
+        """Return the results of those image uses that the policy pins; no other image is looked up."""
+        checks = self.check_locally(uses, namespace, deadline, now)
+        chosen = [(use, local) for use, local in zip(uses, checks, strict=True) if local.is_to_pin]
+        return self._evaluate_checked([use for use, _ in chosen], [local for _, local in chosen], deadline)
+
+    def check_locally(
+        self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
+    ) -> list[LocalCheck]:
+        """Return the local checks of image uses; those that get no time slice in time have timed out."""
         checks = self._recall(uses, namespace) if len(uses) <= FEW else None
-        if checks is None:
-            checks = self._check_in_slices(uses, namespace, deadline, now)
+        return self._check_in_slices(uses, namespace, deadline, now) if checks is None else checks
+
+    def _evaluate_checked(
+        self, uses: Sequence[ImageUse], checks: Sequence[LocalCheck], deadline: Deadline
+    ) -> tuple[ImageResult, ...]:
         answers = self._look_up(checks, deadline)
         if self._large_work is None or len(uses) <= FEW or not any(answers):
             return self._to_results(uses, checks, answers)
@@ -139,7 +136,7 @@ class Evaluator:
         """Return the lookup that a review of this image use needs, ``None`` if it needs none."""
         # Called in the background, without a deadline: it pauses between slices and does not wait for them.
         timer = SliceTimer(LargeWork.pause)
-        return self._check_locally(use, namespace, now, timer.pause).lookup
+        return self._check_use(use, namespace, now, timer.pause).lookup
 
     def parse(self, image: str) -> ParsedImage:
         """Parse an image string; the result is cached."""
@@ -209,9 +206,9 @@ class Evaluator:
             return ParsedImage(reference, None, error.reason)
         return ParsedImage(reference, query)
 
-    def _recall(self, uses: Sequence[ImageUse], namespace: str) -> list[_LocalCheck] | None:
+    def _recall(self, uses: Sequence[ImageUse], namespace: str) -> list[LocalCheck] | None:
         """Return the local checks of all images if they are cached, so that none needs a time slice."""
-        checks: list[_LocalCheck] = []
+        checks: list[LocalCheck] = []
         for use in uses:
             local = self._remembered_check(use, namespace).local
             if local is None:
@@ -221,18 +218,18 @@ class Evaluator:
 
     def _check_in_slices(
         self, uses: Sequence[ImageUse], namespace: str, deadline: Deadline, now: float
-    ) -> list[_LocalCheck]:
+    ) -> list[LocalCheck]:
         """Run the local checks in time slices; images that get none in time have timed out."""
-        checks: list[_LocalCheck] = []
+        checks: list[LocalCheck] = []
         with suppress(SliceTimeout), closing(TimeSlices(self._large_work, deadline)) as slices:
             if len(uses) > FEW:
                 slices.take()
             for use in uses:
                 slices.pause()
-                checks.append(self._check_locally(use, namespace, now, slices.pause))
+                checks.append(self._check_use(use, namespace, now, slices.pause))
         return checks + self._time_out(len(uses) - len(checks), namespace)
 
-    def _look_up(self, checks: Sequence[_LocalCheck], deadline: Deadline) -> Sequence[LookupResult | None]:
+    def _look_up(self, checks: Sequence[LocalCheck], deadline: Deadline) -> Sequence[LookupResult | None]:
         """Return the answer for each local check, ``None`` for those that have a result."""
         lookups = {item.key: item.lookup for item in checks if item.lookup is not None}
         if not lookups:
@@ -248,7 +245,7 @@ class Evaluator:
             return _Remembered()
         return self._remembered(use.image, namespace, use.template, use.pull_policy == "Always")
 
-    def _check_locally(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _LocalCheck:
+    def _check_use(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> LocalCheck:
         """Run the checks that need no lookup, or return their cached result."""
         remembered = self._remembered_check(use, namespace)
         local = remembered.local
@@ -258,14 +255,14 @@ class Evaluator:
                 remembered.local = local
         return local
 
-    def _run_local_checks(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> _LocalCheck:
+    def _run_local_checks(self, use: ImageUse, namespace: str, now: float, pause: Pause) -> LocalCheck:
         parsed = self.parse(use.image)
         reference = parsed.reference
         rule = self.policy.rule_for(namespace, reference, pause)
         mode = self.policy.mode_for(rule)
 
-        def result(finding: Finding, reason: str = "") -> _LocalCheck:
-            return _LocalCheck(reference, mode, rule, check=CheckResult(finding, reason))
+        def result(finding: Finding, reason: str = "") -> LocalCheck:
+            return LocalCheck(reference, mode, rule, check=CheckResult(finding, reason))
 
         if use.template and use.image in PLACEHOLDERS:
             return result(Finding.INVALID, PLACEHOLDER)
@@ -274,11 +271,13 @@ class Evaluator:
         exemption = self.policy.exemption_for(namespace, reference, now, pause)
         if exemption is not None:
             exempt = CheckResult(Finding.EXEMPT)
-            return _LocalCheck(reference, self.policy.mode, exemption=exemption, check=exempt)
+            return LocalCheck(reference, self.policy.mode, exemption=exemption, check=exempt)
         query = parsed.query
         if query is None and self.policy.unmanaged_registries == "deny":
             return result(Finding.UNMANAGED, self._unmanaged_reason(reference))
-        if rule is not None and rule.require_digest and reference.digest is None:
+        is_to_pin = query is not None and reference.digest is None and self.policy.pins(rule)
+        by_digest_only = rule is not None and rule.require_digest and reference.digest is None
+        if by_digest_only and not is_to_pin:
             return result(Finding.INVALID, "digest-required")
         if rule is not None and rule.require_pull_always and use.pull_policy != "Always":
             return result(Finding.INVALID, "pull-policy")
@@ -288,37 +287,47 @@ class Evaluator:
             return result(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
         lookup = LookupRequest(query, pinned, namespace)
-        return _LocalCheck(reference, mode, rule, lookup=lookup, key=(query.key, pinned))
+        return LocalCheck(
+            reference,
+            mode,
+            rule,
+            lookup=lookup,
+            key=(query.key, pinned),
+            is_to_pin=is_to_pin,
+            needs_digest=by_digest_only and not (use.template or self._before_pinning),
+        )
 
     def _unmanaged_reason(self, reference: ImageReference) -> str:
         if is_enterprise_host(reference.domain):
             return "enterprise"
         return "organization" if self.policy.registries.knows(reference.domain) else ""
 
-    def _time_out(self, count: int, namespace: str) -> list[_LocalCheck]:
+    def _time_out(self, count: int, namespace: str) -> list[LocalCheck]:
         if not count:
             return []
         failure = LookupTimeout("the review got no time slice before its deadline", fault=Fault.LOCAL)
         rule = self.policy.rule_for(namespace, None)
         check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
-        return [_LocalCheck(None, self.policy.mode_for(rule), rule, check=check)] * count
+        return [LocalCheck(None, self.policy.mode_for(rule), rule, check=check)] * count
 
     def _to_results(
         self,
         uses: Sequence[ImageUse],
-        checks: Sequence[_LocalCheck],
+        checks: Sequence[LocalCheck],
         answers: Sequence[LookupResult | None],
     ) -> tuple[ImageResult, ...]:
         # A use without a result would be admitted, so a missing answer is an error, which denies.
         items = zip(uses, checks, answers, strict=True)
         return tuple([self._to_result(use, local, answer) for use, local, answer in items])
 
-    def _to_result(self, use: ImageUse, local: _LocalCheck, answer: LookupResult | None) -> ImageResult:
+    def _to_result(self, use: ImageUse, local: LocalCheck, answer: LookupResult | None) -> ImageResult:
         check = local.check
         if check is None:
             assert local.reference is not None
             assert answer is not None
             check = self.check_trust(local.reference, answer)
+            if local.needs_digest and self.enforced_effect(check) is not Effect.DENY:
+                check = CheckResult(Finding.INVALID, NOT_PINNED)
         enforced = self.enforced_effect(check)
         effect = self.apply_mode(enforced, local.mode)
         placeholder = check.reason == PLACEHOLDER
@@ -340,6 +349,31 @@ class Evaluator:
     def _limit_template(self, effect: Effect) -> Effect:
         """Return the effect on a workload: a warning at most, unless the policy enforces workloads."""
         return effect if self.policy.workloads == "enforce" else min(effect, Effect.WARN)
+
+
+class CurrentEvaluator:
+    """Provides the evaluator of the current policy, which is kept until the policy changes."""
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        answers: TrustAnswers,
+        large_work: LargeWork,
+        *,
+        before_pinning: bool = False,
+    ) -> None:
+        """Make evaluators of ``policy()``; the other arguments are those of ``Evaluator``."""
+        self._policy = policy
+        self._make = partial(Evaluator, answers=answers, large_work=large_work, before_pinning=before_pinning)
+        self._evaluator: Evaluator | None = None
+
+    def get(self) -> Evaluator:
+        """Return the evaluator of the policy that is current now."""
+        policy = self._policy()
+        evaluator = self._evaluator
+        if evaluator is None or evaluator.policy is not policy:
+            evaluator = self._evaluator = self._make(policy)
+        return evaluator
 
 
 def _query_for(reference: ImageReference, registry: Registry) -> TrustQuery:

@@ -56,6 +56,7 @@ class Messages:
         """Use the policy's language, hint and first registry, which images should be pushed to."""
         self._catalogue: Catalogue = CATALOGUES[policy.messages]
         self._hint = policy.hint
+        self._pins = policy.pins
         registries = policy.registries.registries
         self._home = registries[0].name if registries else "SWR"
 
@@ -148,6 +149,8 @@ class Messages:
         finding, reason = item.check.finding, item.check.reason
         if finding in (Finding.UNTRUSTED, Finding.MISSING):
             reason = _how_named(item)
+        elif finding is Finding.DIGEST_MISMATCH and self._pins(item.rule):
+            reason = "pinning"  # the webhook may have written the digest
         elif item.check.failure is not None and item.check.failure.fault is not Fault.REGISTRY:
             by_fault = f"{finding}/{reason}/{item.check.failure.fault}"
             if by_fault in self._catalogue.what:

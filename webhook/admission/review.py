@@ -10,6 +10,7 @@ import msgspec
 
 from webhook.admission.bounds import Structure, find_excess
 from webhook.admission.decision import Decision
+from webhook.admission.mutation import Mutation, write_patch
 from webhook.admission.request import AdmissionRequest, ObjectT, Request, ReviewedObject
 from webhook.deadlines import Pause, no_pause
 from webhook.errors import BadReviewError
@@ -44,6 +45,9 @@ class _Response(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
     status: _Status | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
     audit_annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    patch_type: str = ""
+    patch: bytes = b""
+    """Encoded in base64."""
 
 
 class _ReviewResponse(msgspec.Struct, rename="camel", gc=False):
@@ -72,7 +76,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def read_review(body: bytes, pause: Pause = no_pause) -> AdmissionRequest:
-    """Decode the body of a call to ``/validate``; ``pause`` is called between steps that take milliseconds.
+    """Decode the body of a call; ``pause`` is called between steps that take milliseconds.
 
     An object that cannot be decoded is not a bad request: the returned request has ``unreadable`` set, so
     that it can be denied under its uid. An ``oldObject`` that cannot be decoded counts as absent, so that
@@ -194,5 +198,18 @@ def write_review(uid: str, decision: Decision) -> bytes:
         status,
         warnings=list(decision.warnings),
         audit_annotations=dict(decision.annotations),
+    )
+    return _encoder.encode(_ReviewResponse(API_VERSION, KIND, response))
+
+
+def write_mutation(uid: str, mutation: Mutation) -> bytes:
+    """Encode the response of ``/mutate``: an AdmissionReview v1 that admits, with the JSON Patch of pins."""
+    patch = write_patch(mutation.pins)
+    response = _Response(
+        uid,
+        allowed=True,
+        audit_annotations=dict(mutation.annotations),
+        patch_type="JSONPatch" if patch else "",
+        patch=patch,
     )
     return _encoder.encode(_ReviewResponse(API_VERSION, KIND, response))

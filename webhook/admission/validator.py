@@ -20,35 +20,15 @@ from webhook.admission.decision import (
     Status,
     status_of,
 )
-from webhook.admission.evaluator import FEW, Evaluator, TrustAnswers
-from webhook.admission.extraction import (
-    ImageUse,
-    TargetKind,
-    changed_images,
-    classify,
-    count_images,
-    extract_images,
-    has_same_images,
-    shorten,
-)
+from webhook.admission.evaluator import CurrentEvaluator, Evaluator, TrustAnswers
+from webhook.admission.extraction import ImageUse, TargetKind, classify
 from webhook.admission.messages import printable
 from webhook.admission.request import AdmissionRequest
+from webhook.admission.selection import MAX_IMAGES, AwaitedImages, select_images
 from webhook.deadlines import Deadline, LargeWork
 from webhook.policy.model import Policy
 
 logger = logging.getLogger(__name__)
-
-MAX_IMAGES: Final = 200
-"""Images of one request that are evaluated. Pods have a handful; an object of 3 MB can have tens of
-thousands, which would block all other requests for seconds."""
-
-MAX_EXTRACTED: Final = 1000
-"""Images of one object that are compared to find those that an update adds or changes."""
-
-MAX_AWAITED: Final = 50_000
-"""Images of all reviews together above which a review of many images does not wait for lookups. An image
-takes 2 KB until its lookup ends and 90 bytes in the body; 1,500 ordinary reviews have some thousands of
-images."""
 
 BUSY_SECONDS: Final = 2
 """Seconds after which a client is told to retry if the webhook was busy."""
@@ -86,18 +66,16 @@ class Validator:
         observers: Sequence[DecisionObserver] = (),
         clock: Callable[[], float] = time.time,
         large_work: LargeWork | None = None,
+        awaited: AwaitedImages | None = None,
     ) -> None:
         """Use ``policy()`` for each request; ``clock`` is in seconds since the epoch.
 
-        ``large_work`` is shared with all other large work of the process.
+        ``large_work`` and ``awaited`` are shared with the ``Mutator`` of the process.
         """
-        self._large_work = large_work if large_work is not None else LargeWork()
-        self._policy = policy
-        self._answers = answers
+        self._evaluator = CurrentEvaluator(policy, answers, large_work or LargeWork())
         self._observers = tuple(observers)
         self._clock = clock
-        self._evaluator: Evaluator | None = None
-        self._awaited = 0
+        self._awaited = awaited or AwaitedImages()
 
     def validate(self, request: AdmissionRequest, deadline: Deadline) -> Decision:
         """Return the decision on a request; never raises. Only the identity of the request is kept.
@@ -129,7 +107,7 @@ class Validator:
         evaluator: Evaluator | None = None
         target = TargetKind.UNKNOWN
         try:
-            evaluator = self._current_evaluator()
+            evaluator = self._evaluator.get()
             target = classify(request)
             decision = decide(evaluator, target)
         except Exception:
@@ -137,13 +115,6 @@ class Validator:
             decision = _crash(evaluator, request, target)
         notify(self._observers, request, decision, time.monotonic() - started)
         return decision
-
-    def _current_evaluator(self) -> Evaluator:
-        policy = self._policy()
-        evaluator = self._evaluator
-        if evaluator is None or evaluator.policy is not policy:
-            evaluator = self._evaluator = Evaluator(policy, self._answers, self._large_work)
-        return evaluator
 
     def _validate(
         self, evaluator: Evaluator, request: AdmissionRequest, target: TargetKind, deadline: Deadline
@@ -159,7 +130,7 @@ class Validator:
         if target is TargetKind.MIRROR_POD:
             annotations = annotate(policy, Effect.ALLOW, (), mirror=True)
             return Decision.allow(target, annotations=annotations)
-        uses, count = _images_to_evaluate(request, target)
+        uses, count = select_images(request, target)
         if uses is None:
             detail = printable(request.unreadable, MAX_REASON_LENGTH) or messages.note("no-pod-spec")
             message = messages.denial_message("unreadable", detail=detail)
@@ -223,32 +194,11 @@ class Validator:
     ) -> tuple[ImageResult, ...]:
         """Evaluate image uses; their lookups end now if too many images are awaited already."""
         count = len(uses)
-        self._awaited += count
+        end = self._awaited.enter(count, deadline)
         try:
-            end = Deadline.after(0) if count > FEW and self._awaited > MAX_AWAITED else deadline
             return evaluator.evaluate(uses, namespace, end, self._clock())
         finally:
-            self._awaited -= count
-
-
-def _images_to_evaluate(request: AdmissionRequest, target: TargetKind) -> tuple[list[ImageUse] | None, int]:
-    """Return the image uses that a request adds or changes, at most ``MAX_IMAGES``, and their number.
-
-    The uses are ``None`` if the object has no Pod spec. They are shortened: they are kept during lookups.
-    """
-    kind, is_update = request.kind.kind, request.operation == "UPDATE"
-    count = count_images(target, kind, request.object)
-    if count > MAX_EXTRACTED:
-        unchanged = is_update and has_same_images(target, kind, request.object, request.old_object)
-        return [], 0 if unchanged else count
-    uses = extract_images(target, kind, request.object)
-    if uses is None:
-        return None, 0
-    if is_update:
-        if count_images(target, kind, request.old_object) > MAX_EXTRACTED:
-            request.old_object = None
-        uses = changed_images(uses, extract_images(target, kind, request.old_object))
-    return [shorten(use) for use in uses[:MAX_IMAGES]], len(uses)
+            self._awaited.leave(count)
 
 
 def _crash(evaluator: Evaluator | None, request: AdmissionRequest, target: TargetKind) -> Decision:

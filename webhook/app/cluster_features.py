@@ -36,11 +36,14 @@ class ClusterFeatures:
         self._metrics = metrics
 
     def certificate(
-        self, secret: str, service: str, webhook_configuration: str, client_ca: str | None
+        self, secret: str, service: str, validating: str, mutating: str, client_ca: str | None
     ) -> ManagedCertificate:
-        """Return a certificate that is kept in ``secret`` (``namespace/name``)."""
+        """Return a certificate that is kept in ``secret`` (``namespace/name``).
+
+        ``validating`` and ``mutating`` are the names of the webhook configurations; the latter may be empty.
+        """
         namespace, _, name = secret.partition("/")
-        options = ManagedCertificateOptions(namespace, name, service, webhook_configuration, client_ca)
+        options = ManagedCertificateOptions(namespace, name, service, validating, mutating, client_ca)
         return ManagedCertificate(options, self._api, self._metrics)
 
     def events(self, environment: Mapping[str, str]) -> DecisionEvents:

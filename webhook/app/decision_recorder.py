@@ -8,11 +8,13 @@ from typing import Final
 import msgspec
 
 from webhook.admission.decision import Decision, Effect, ImageResult
+from webhook.admission.evaluator import NOT_PINNED
 from webhook.admission.extraction import TargetKind
 from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
 from webhook.errors import Fault
 from webhook.policy.findings import Finding
+from webhook.policy.model import Policy
 from webhook.telemetry.logs import LineLog
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.lookup import Origin
@@ -83,6 +85,8 @@ class DecisionRecorder:
         for item in decision.results:
             check = item.check
             metrics.image_evaluated(check.finding, check.reason, item.mode, item.effect.image_label)
+        if decision.policy is not None and decision.policy.may_pin and decision.target is TargetKind.POD:
+            metrics.pinning.unpinned(sum(_is_unpinned(decision.policy, item) for item in decision.results))
         if decision.break_glass is not None and not request.dry_run:
             metrics.break_glass_used()
         level = _level_of(decision)
@@ -111,7 +115,7 @@ def _fields_of(request: AdmissionRequest, decision: Decision, seconds: float) ->
         round(seconds * 1000, 2),
         [_finding(item) for item in decision.results[:MAX_FINDINGS]],
         max(0, len(decision.results) - MAX_FINDINGS),
-        _owner_of(request),
+        owner_of(request),
         request.sub_resource,
         bool(request.dry_run),
         decision.break_glass,
@@ -121,7 +125,18 @@ def _fields_of(request: AdmissionRequest, decision: Decision, seconds: float) ->
     return fields
 
 
-def _owner_of(request: AdmissionRequest) -> str:
+def _is_unpinned(policy: Policy, item: ImageResult) -> bool:
+    """Return whether the policy pins an image that came by its tag, although it is trusted."""
+    check, reference = item.check, item.reference
+    return check.reason == NOT_PINNED or (
+        check.finding is Finding.TRUSTED
+        and reference is not None
+        and reference.digest is None
+        and policy.pins(item.rule)
+    )
+
+
+def owner_of(request: AdmissionRequest) -> str:
     """Return ``Kind/name`` of the object's controller, as its owner references claim."""
     meta = request.object.metadata if request.object is not None else None
     owner = controller_of(meta.owner_references) if meta is not None else None

@@ -12,11 +12,14 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from webhook import __version__
+from webhook.admission.mutator import MutationObserver, Mutator
+from webhook.admission.selection import AwaitedImages
 from webhook.admission.validator import DecisionObserver, Validator
 from webhook.app.after_response import AfterResponse
 from webhook.app.decision_recorder import DecisionRecorder
 from webhook.app.log_writer import BackgroundWriter
 from webhook.app.loop_watch import LoopWatch
+from webhook.app.mutation_recorder import MutationRecorder
 from webhook.app.native_resolver import NativeResolver
 from webhook.app.policy_child import parse_here
 from webhook.app.policy_file import open_policy_file
@@ -48,7 +51,8 @@ class ServeOptions:
     """The options of ``swr-trust serve``. An empty ``host`` is every address.
 
     The certificate is in the files ``tls_cert`` and ``tls_key``, or in the Secret ``cert_secret``
-    (``namespace/name``) for ``service`` and ``webhook_configuration``; unused options are empty. ``events``
+    (``namespace/name``) for ``service``, ``webhook_configuration`` and ``mutating_webhook_configuration``;
+    unused options are empty. ``events``
     turns on Kubernetes Events on denied requests. ``snapshot_secret`` (``namespace/name``) stores what is
     trusted, empty for nowhere. ``warm_up`` turns on lookups of the images of running Pods after the start.
     """
@@ -61,6 +65,7 @@ class ServeOptions:
     cert_secret: str = ""
     service: str = ""
     webhook_configuration: str = ""
+    mutating_webhook_configuration: str = ""
     client_ca: str | None = None
     events: bool = False
     snapshot_secret: str = ""
@@ -104,6 +109,7 @@ class WebhookProcess:
         metrics.watch_cache(lambda: trust.cache_sizes)
         certificate = self._open_certificate()
         observers: list[DecisionObserver] = [DecisionRecorder(metrics, logs.lines)]
+        mutation_observers: list[MutationObserver] = [MutationRecorder(metrics, logs.lines)]
         self._background: dict[str, Callable[[threading.Event], None]] = {
             "policy": policy.watch,
             "logs": logs.run,
@@ -113,6 +119,7 @@ class WebhookProcess:
         if options.events:
             events = self._cluster.events(environment)
             observers.append(events)
+            mutation_observers.append(events)
             self._background["events"] = events.run
         snapshot = None
         if options.snapshot_secret:
@@ -120,11 +127,16 @@ class WebhookProcess:
             self._background["snapshot"] = snapshot.run
         if options.warm_up:
             self._background["warm-up"] = self._cluster.warm_up(policy, trust.lookup).run
-        large_work = LargeWork(checkpoint)
-        records = AfterResponse(observers)
-        validator = Validator(lambda: policy.current, trust.lookup, [records], large_work=large_work)
+        large_work, awaited = LargeWork(checkpoint), AwaitedImages()
+        records = AfterResponse(observers, mutation_observers)
+        validator = Validator(
+            lambda: policy.current, trust.lookup, [records], large_work=large_work, awaited=awaited
+        )
+        mutator = Mutator(
+            lambda: policy.current, trust.lookup, [records], large_work=large_work, awaited=awaited
+        )
         health = Health(certificate, policy, trust, snapshot)
-        app = create_webhook_app(validator, certificate, health, metrics, large_work)
+        app = create_webhook_app(validator, mutator, certificate, health, metrics, large_work)
         self._service = Service(
             app, certificate, scheduler, metrics, self.start, self.stop, after_response=records.flush
         )
@@ -179,7 +191,11 @@ class WebhookProcess:
         if not options.cert_secret:
             return CertificateFiles(options.tls_cert, options.tls_key, options.client_ca, self._metrics)
         return self._cluster.certificate(
-            options.cert_secret, options.service, options.webhook_configuration, options.client_ca
+            options.cert_secret,
+            options.service,
+            options.webhook_configuration,
+            options.mutating_webhook_configuration,
+            options.client_ca,
         )
 
 

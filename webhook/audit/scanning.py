@@ -103,7 +103,7 @@ class Audit:
         """Evaluate under ``policy`` with lookups by ``answers``; ``excluded`` are globs of namespaces."""
         self._progress = progress if progress is not None else NullProgress()
         self._answers = CachingLookup(answers, self._progress.images_looked_up, sleep)
-        self._evaluator = Evaluator(policy, self._answers)
+        self._evaluator = Evaluator(policy, self._answers, before_pinning=True)
         self._excluded = NamespacePatterns(tuple(excluded))
         self._clock = clock
         self._started = clock()

@@ -45,7 +45,7 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
         ImageUse(f"arguments[{index}]", ("arguments", str(index)), image, "Always")
         for index, image in enumerate(images)
     ]
-    evaluator = Evaluator(policy, open_lookup(policy))
+    evaluator = Evaluator(policy, open_lookup(policy), before_pinning=True)
     results = evaluator.evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
     messages = evaluator.messages
     rows = [_row(item, messages) for item in results]

@@ -23,6 +23,7 @@ from webhook.cli.rendering import print_json
 from webhook.cluster.client import FORBIDDEN, RetryingClient, connect
 from webhook.cluster.workload_status import KINDS, CreateFailure, WorkloadState, find_kind, read_workload
 from webhook.errors import ClusterError
+from webhook.images.reference import DEFAULT_TAG
 
 MAX_MESSAGE: Final = 4000
 MAX_SHOWN: Final = 3
@@ -151,9 +152,12 @@ def find_denial(text: str) -> str:
 def _is_about(message: str, images: tuple[str, ...]) -> bool:
     """Whether a denial is about an image of the workload, or may be."""
     named = _IMAGE.findall(message)
-    return (
-        not named or not images or any(image in named for image in images) or any("..." in n for n in named)
-    )
+    if not named or not images:
+        return True
+    # The webhook may have pinned the image of the template, so the denial names it with a digest.
+    tags = {name.partition("@")[0] for name in named}
+    written = {*images, *(f"{image}:{DEFAULT_TAG}" for image in images)}
+    return not written.isdisjoint({*named, *tags}) or any("..." in name for name in named)
 
 
 _HEADLINES: Final = {

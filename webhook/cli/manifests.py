@@ -65,11 +65,15 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ReviewedUse:
-    """The evaluated image use of a manifest; ``line`` is its line in the file."""
+    """The evaluated image use of a manifest; ``line`` is its line in the file.
+
+    ``pinned`` is the digest that the webhook writes into its Pods, ``None`` if it does not pin the image.
+    """
 
     manifest: Manifest
     line: int
     result: ImageResult
+    pinned: str | None = None
 
     @property
     def is_enforced(self) -> bool:

@@ -11,6 +11,7 @@ import click
 
 from webhook.admission.evaluator import Evaluator
 from webhook.admission.messages import Messages
+from webhook.admission.pinning import choose_pins
 from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
@@ -25,7 +26,7 @@ from webhook.cli.manifests import (
     read_manifests,
 )
 from webhook.cli.options import FILE, config_option, namespace_option, output_option
-from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table
+from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
 from webhook.cli.sarif import build_sarif, is_reported
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
@@ -77,7 +78,7 @@ def command(
     policy = load_policy(config)
     read = list(read_manifests(files))
     manifests = [item for item in read if isinstance(item, Manifest)]
-    evaluator = Evaluator(policy, open_lookup(policy))
+    evaluator = Evaluator(policy, open_lookup(policy), before_pinning=True)
     messages = evaluator.messages
     reviewed = review(manifests, evaluator, namespace)
     if output == "json":
@@ -120,11 +121,12 @@ def review(manifests: Sequence[Manifest], evaluator: Evaluator, namespace: str) 
     """Evaluate each manifest in its namespace, or in ``namespace`` if it names none."""
     reviewed: list[ReviewedUse] = []
     for manifest in manifests:
-        results = evaluator.evaluate(
-            manifest.uses, manifest.namespace or namespace, Deadline.after(OBJECT_TIMEOUT), time.time()
-        )
+        context = (manifest.namespace or namespace, Deadline.after(OBJECT_TIMEOUT), time.time())
+        results = evaluator.evaluate(manifest.uses, *context)
+        pins = choose_pins(evaluator, results, *context)
         reviewed += [
-            ReviewedUse(manifest, line, item) for line, item in zip(manifest.lines, results, strict=True)
+            ReviewedUse(manifest, line, item, pin.digest if pin is not None else None)
+            for line, item, pin in zip(manifest.lines, results, pins, strict=True)
         ]
     return reviewed
 
@@ -151,12 +153,15 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
         "mode": item.result.mode.value,
         "message": messages.describe(item.result),
         "advice": messages.advise(item.result),
+        "pinned": item.pinned,
     }
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
     """Return the message of an image and, if it is denied, what to do."""
     what = messages.describe(item.result)
+    if item.pinned is not None:
+        return f"{what}; its Pods get {shorten(item.pinned)}"
     advice = messages.advise(item.result) if is_reported(item) else ""
     return f"{what}. {advice}" if advice else what
 

@@ -29,7 +29,7 @@ def parse_secret(value: str) -> str:
     ],
 )
 @config_option
-@listen_options(8443, "Port of /validate, over TLS.")
+@listen_options(8443, "Port of /validate and /mutate, over TLS.")
 @click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate chain, PEM.")
 @click.option("--tls-key", type=FILE, metavar="FILE", help="Private key, PEM.")
 @click.option(
@@ -49,10 +49,15 @@ def parse_secret(value: str) -> str:
     help="ValidatingWebhookConfiguration whose caBundle is maintained.",
 )
 @click.option(
+    "--mutating-webhook-configuration",
+    metavar="NAME",
+    help="MutatingWebhookConfiguration whose caBundle is maintained, too, if images are pinned.",
+)
+@click.option(
     "--client-ca",
     type=FILE,
     metavar="FILE",
-    help="CA of the API server's client certificate; /validate then requires one.",
+    help="CA of the API server's client certificate; /validate and /mutate then require one.",
 )
 @click.option(
     "--events",
@@ -98,10 +103,10 @@ def check_certificate_options(options: dict[str, Any]) -> None:
     """
     files = [options[name] for name in ("tls_cert", "tls_key")]
     managed = [options[name] for name in ("cert_secret", "service", "webhook_configuration")]
-    if any(files) and any(managed):
+    if any(files) and (any(managed) or options["mutating_webhook_configuration"]):
         raise click.UsageError(
             "the certificate comes from files or from the cluster: remove --tls-cert and --tls-key, "
-            "or --cert-secret, --service and --webhook-configuration"
+            "or --cert-secret, --service and the webhook configurations"
         )
     if not all(files) and not all(managed):
         raise click.UsageError(

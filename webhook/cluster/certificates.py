@@ -37,18 +37,30 @@ LONGEST_INTERVAL: Final = 30.0
 PROPAGATION_DELAY: Final = 1.0
 """Seconds between trusting a new CA and serving the certificate that it signed."""
 
-CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+_REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1"
+VALIDATING: Final = f"{_REGISTRATIONS}/validatingwebhookconfigurations"
+MUTATING: Final = f"{_REGISTRATIONS}/mutatingwebhookconfigurations"
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedCertificateOptions:
-    """The Secret of the certificate, its Service and the webhook configuration."""
+    """The Secret of the certificate, its Service and the webhook configurations.
+
+    ``mutating`` is empty if there is none.
+    """
 
     namespace: str
     secret: str
     service: str
-    configuration: str
+    validating: str
+    mutating: str = ""
     client_ca: str | None = None
+
+    @property
+    def configurations(self) -> tuple[str, ...]:
+        """The paths of the webhook configurations."""
+        mutating = (f"{MUTATING}/{self.mutating}",) if self.mutating else ()
+        return (f"{VALIDATING}/{self.validating}", *mutating)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,21 +167,25 @@ class ManagedCertificate:
         return self._secret.write(stored, {**stored.data, **material.data})
 
     def _trust(self, bundle: bytes) -> None:
-        """Write the CAs to every webhook of the configuration that lacks them."""
-        path = f"{CONFIGURATIONS}/{self._options.configuration}"
+        """Write the CAs to every webhook of the configurations that lacks them."""
+        changed = [path for path in self._options.configurations if self._trust_in(path, bundle)]
+        if changed and (self._material is None or self._material.bundle != bundle):
+            # API servers read the configurations a moment later.
+            self._pause(PROPAGATION_DELAY)
+
+    def _trust_in(self, path: str, bundle: bytes) -> bool:
+        """Write the CAs to one configuration; return whether it lacked them."""
         try:
             configuration = self._api.get(path)
         except ClusterError as error:
             if error.status == NOT_FOUND:
-                return  # it is not installed, or no longer
+                return False  # it is not installed, or no longer
             raise
         change = trust_patch(configuration.get("webhooks") or [], bundle)
         if change:
             self._api.patch(path, change)
             logger.info("the webhook configuration trusts the certificate", extra={"configuration": path})
-            if self._material is None or self._material.bundle != bundle:
-                # API servers read the configuration a moment later.
-                self._pause(PROPAGATION_DELAY)
+        return bool(change)
 
     def _serve(self, material: CertificateBundle) -> None:
         if material != self._material:

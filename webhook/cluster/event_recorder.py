@@ -69,6 +69,8 @@ class EventKey:
     regarding: ObjectReference
     reason: str
     note: str
+    is_warning: bool = True
+    action: str = ACTION
 
 
 @dataclass(slots=True)
@@ -207,11 +209,11 @@ class EventRecorder:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": key.namespace},
-            "type": "Warning",
+            "type": "Warning" if key.is_warning else "Normal",
             "eventTime": _micro_time(seen.last),
             "reportingController": self.controller,
             "reportingInstance": self._instance,
-            "action": ACTION,
+            "action": key.action,
             "reason": key.reason,
             "note": _shorten(key.note),
             "regarding": {

@@ -1,4 +1,4 @@
-"""Events about Pods that were denied, or would be denied once enforced.
+"""Events about Pods that were denied, or would be denied once enforced, and about pinned images.
 
 An Event is about the controller that creates the Pod, about the Pod if it exists, or about the namespace. It
 is only queued during a review; the log contains every decision.
@@ -7,13 +7,15 @@ is only queued during a review; the log contains every decision.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
-from webhook.admission.messages import Messages, printable
+from webhook.admission.messages import MAX_IMAGE_LENGTH, Messages, printable
+from webhook.admission.mutation import Mutation, Pin
 from webhook.admission.objects import controller_of
 from webhook.admission.request import AdmissionRequest
 from webhook.cluster.event_recorder import (
@@ -26,12 +28,14 @@ from webhook.cluster.event_recorder import (
 MAX_IMAGES: Final = 3
 """Images that a note names."""
 
+PIN_ACTION: Final = "PinImages"
+
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PODS: Final = frozenset({TargetKind.POD, TargetKind.MIRROR_POD, TargetKind.UNKNOWN})
 
 
 class DecisionEvents(EventRecorder):
-    """Implements ``webhook.admission.validator.DecisionObserver``."""
+    """Implements ``DecisionObserver`` and ``MutationObserver`` of ``webhook.admission``."""
 
     controller = "swr-trust/webhook"
 
@@ -45,6 +49,31 @@ class DecisionEvents(EventRecorder):
             return  # It becomes part of a path, and the sender of a review is not always the API server.
         reason, note = _reason_and_note(request, decision)
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
+
+    def observe_mutation(self, request: AdmissionRequest, mutation: Mutation, seconds: float) -> None:  # noqa: ARG002 - its time is not needed
+        """Queue an Event about pinned images, without waiting. Pins that an update keeps are no news."""
+        pins = [pin for pin in mutation.pins if not pin.is_kept]
+        if not pins or request.dry_run or _NAMESPACE.fullmatch(request.namespace) is None:
+            return
+        note = _pins(pins[:MAX_IMAGES])
+        if len(pins) > MAX_IMAGES:
+            note += f" (+{len(pins) - MAX_IMAGES})"
+        self.enqueue(
+            EventKey(
+                request.namespace,
+                _regarding(request),
+                "ImagePinned",
+                note,
+                is_warning=False,
+                action=PIN_ACTION,
+            )
+        )
+
+
+def _pins(pins: Sequence[Pin]) -> str:
+    return " ".join(
+        f'{pin.use.field} "{printable(pin.use.image, MAX_IMAGE_LENGTH)}": {pin.digest}' for pin in pins
+    )
 
 
 def _reason_and_note(request: AdmissionRequest, decision: Decision) -> tuple[str, str]:

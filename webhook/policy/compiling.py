@@ -21,6 +21,7 @@ def compile_policy(model: PolicyModel, version: str) -> Policy:
         unmanaged_registries=model.unmanaged_registries,
         digest_only=model.digest_only,
         on_lookup_failure=model.on_lookup_failure,
+        pin_digests=model.pin_digests,
         workloads=model.workloads,
         rules=tuple(_compile_rule(rule) for rule in model.rules),
         exemptions=tuple(_compile_exemption(exemption) for exemption in model.exemptions),
@@ -79,6 +80,7 @@ def _compile_rule(model: RuleModel) -> Rule:
         mode=Mode(model.mode) if model.mode is not None else None,
         require_digest=model.require_digest,
         require_pull_always=model.require_pull_always,
+        pin_digests=model.pin_digests,
     )
 
 

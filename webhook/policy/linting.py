@@ -127,6 +127,7 @@ def _decides(policy: Policy, above: Rule, rule: Rule) -> bool:
         order(policy.mode_for(above)) <= order(policy.mode_for(rule))
         and above.require_digest >= rule.require_digest
         and above.require_pull_always >= rule.require_pull_always
+        and policy.pins(above) >= policy.pins(rule)
     )
 
 

@@ -35,6 +35,8 @@ class Rule:
     mode: Mode | None = None
     require_digest: bool = False
     require_pull_always: bool = False
+    pin_digests: bool | None = None
+    """``None`` means as the policy says; see ``Policy.pins``."""
 
     @property
     def is_about_all(self) -> bool:
@@ -128,6 +130,7 @@ class Policy:
     unmanaged_registries: Literal["deny", "warn", "allow"] = "deny"
     digest_only: Literal["deny", "resolve"] = "deny"
     on_lookup_failure: Literal["deny", "allow"] = "deny"
+    pin_digests: bool = False
     workloads: Literal["off", "warn", "enforce"] = "warn"
     rules: tuple[Rule, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
@@ -137,6 +140,8 @@ class Policy:
     cache: CacheSettings = field(default_factory=CacheSettings)
     lookup: LookupSettings = field(default_factory=LookupSettings)
 
+    may_pin: bool = field(init=False, repr=False, compare=False)
+    """Whether the policy or one of its rules pins images."""
     _index: _Index = field(init=False, repr=False, compare=False)
     _match: Callable[[str, ImageReference | None], _Matches] = field(init=False, repr=False, compare=False)
     _scope: Callable[[str], _Scope] = field(init=False, repr=False, compare=False)
@@ -153,6 +158,7 @@ class Policy:
             ),
             lasting=_set_of(item.expires is None for item in self.exemptions),
         )
+        object.__setattr__(self, "may_pin", self.pin_digests or any(rule.pin_digests for rule in self.rules))
         object.__setattr__(self, "_index", index)
         # Entries are created empty and filled in by the first user, which may pause in between.
         object.__setattr__(self, "_match", lru_cache(maxsize=MAX_REMEMBERED)(lambda *_: _Matches()))
@@ -209,6 +215,10 @@ class Policy:
         """Return the mode of a rule, which defaults to the policy's."""
         return self.mode if rule is None or rule.mode is None else rule.mode
 
+    def pins(self, rule: Rule | None) -> bool:
+        """Return whether images of a rule are pinned to the digest of their tag, by default the policy's."""
+        return self.pin_digests if rule is None or rule.pin_digests is None else rule.pin_digests
+
     @property
     def may_enforce(self) -> bool:
         """Whether the policy or one of its rules enforces."""
@@ -250,11 +260,16 @@ class Policy:
         equals = [rule for rule in candidates if rule is not None and self.mode_for(rule) is strictest]
         if not equals:
             return None
-        digest = any(rule.require_digest for rule in equals)
-        pull_always = any(rule.require_pull_always for rule in equals)
-        if (digest, pull_always) == (equals[0].require_digest, equals[0].require_pull_always):
-            return equals[0]
-        return replace(equals[0], require_digest=digest, require_pull_always=pull_always)
+        first = equals[0]
+        combined = replace(
+            first,
+            require_digest=any(rule.require_digest for rule in equals),
+            require_pull_always=any(rule.require_pull_always for rule in equals),
+        )
+        pin = any(self.pins(rule) for rule in candidates if self.mode_for(rule) is strictest)
+        if pin != self.pins(first):
+            combined = replace(combined, pin_digests=pin)
+        return first if combined == first else combined
 
 
 def _set_of(chosen: Iterable[bool]) -> int:

@@ -197,11 +197,15 @@ class RuleModel(_Model):
     """Require name:tag@digest."""
     require_pull_always: bool = False
     """Require imagePullPolicy Always, so that no node runs an image that it pulled earlier under the tag."""
+    pin_digests: bool | None = None
+    """Pin these images to the digest of their tag. By default the policy's pinDigests."""
 
     @model_validator(mode="after")
     def _check_effect(self) -> Self:
-        if self.mode is None and not self.require_digest and not self.require_pull_always:
-            _raise_problems([((), "changes nothing: set mode, requireDigest or requirePullAlways")])
+        is_set = self.mode is not None or self.pin_digests is not None
+        if not is_set and not self.require_digest and not self.require_pull_always:
+            keys = "mode, requireDigest, requirePullAlways or pinDigests"
+            _raise_problems([((), f"changes nothing: set {keys}")])
         return self
 
 
@@ -278,6 +282,9 @@ class PolicyModel(_Model):
     trusted."""
     on_lookup_failure: Literal["deny", "allow"] = "deny"
     """Action if SWR cannot be queried and no stale response is available."""
+    pin_digests: bool = False
+    """Replace name:tag by name:tag@digest in new Pods whose image is trusted, so that nodes run what was
+    evaluated. Needs the MutatingWebhookConfiguration, which the chart's value pinning.enabled adds."""
     workloads: Literal["off", "warn", "enforce"] = "warn"
     """Early feedback on Deployments, Jobs and other workloads. Their Pods are always evaluated separately."""
     rules: list[RuleModel] = Field(default=[], max_length=1000)

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from webhook.deadlines import LargeWork
 from webhook.server.exchange import JSON, Application, error_response
 from webhook.server.health import Probes, Report
-from webhook.server.reviews import WRONG_METHOD, Decider, Reviews
+from webhook.server.reviews import WRONG_METHOD, Decider, Pinner, Reviews
 from webhook.server.tls import ServingCertificate
 from webhook.server.wsgi import WsgiCaller
 from webhook.telemetry.kept_page import KeptPage
@@ -59,15 +59,19 @@ def create_app(
 
 def create_webhook_app(
     validator: Decider,
+    mutator: Pinner,
     certificate: ServingCertificate,
     probes: Probes,
     metrics: Metrics,
     large_work: LargeWork | None = None,
 ) -> Application:
-    """Return the application of the webhook, which shares ``large_work`` with ``validator``."""
-    not_found = f"there is /validate, {_PATHS}"
+    """Return the application of the webhook.
+
+    It shares ``large_work`` with ``validator`` and ``mutator``.
+    """
+    not_found = f"there is /validate, /mutate, {_PATHS}"
     app = create_app(probes, metrics.render, metrics.call_broken, not_found, WRONG_METHOD)
-    return Reviews(WsgiCaller(app), validator, certificate, metrics, large_work or LargeWork())
+    return Reviews(WsgiCaller(app), validator, mutator, certificate, metrics, large_work or LargeWork())
 
 
 def _answer(report: Report, failed: str = "") -> Response:

@@ -1,4 +1,4 @@
-"""Application for POST /validate.
+"""Application for POST /validate and POST /mutate.
 
 Runs in front of Flask because Flask's routing and request objects cost as much as evaluating a cached image
 (docs/decisions/0015). Other paths are passed to Flask.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 
 from webhook.admission.decision import Decision
+from webhook.admission.mutation import Mutation, Outcome
 from webhook.admission.request import AdmissionRequest
-from webhook.admission.review import read_beginning, read_review, write_review
+from webhook.admission.review import read_beginning, read_review, write_mutation, write_review
 from webhook.deadlines import Deadline, LargeWork, Pause, no_pause
 from webhook.errors import BadReviewError
 from webhook.server.exchange import JSON, Application, Request, Response, error_response
@@ -24,7 +26,8 @@ from webhook.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-PATH: Final = "/validate"
+VALIDATE: Final = "/validate"
+MUTATE: Final = "/mutate"
 
 MAX_BODY: Final = 7 * 1024 * 1024
 """Bytes. etcd holds objects of 1.5 MiB, and the API server accepts requests of 3 MB. An update contains the
@@ -40,7 +43,7 @@ DEFAULT_TIMEOUT: Final = 10.0
 MAX_TIMEOUT: Final = 30.0
 """Seconds that a webhook may take: the default and the maximum of Kubernetes."""
 
-WRONG_METHOD: Final = "/validate takes POST, every other path GET"
+WRONG_METHOD: Final = "/validate and /mutate take POST, every other path GET"
 TOO_LARGE: Final = f"an AdmissionReview has at most {MAX_BODY // 2**20} MiB"
 
 _TIMEOUT: Final = re.compile(r"(?:^|&)timeout=([0-9]{1,4})s(?:&|$)")
@@ -58,6 +61,18 @@ class Decider(Protocol):
         ...  # pragma: no cover
 
 
+class Pinner(Protocol):
+    """Pins images; ``webhook.admission.mutator.Mutator`` is one."""
+
+    def mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
+        """Return the mutation; never raises."""
+        ...  # pragma: no cover
+
+    def skip_as_busy(self, request: AdmissionRequest) -> Mutation:
+        """Return the mutation of a request that the webhook has no capacity for; never raises."""
+        ...  # pragma: no cover
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Reviews:
     """Answers reviews, and passes other calls on."""
@@ -65,16 +80,21 @@ class Reviews:
     others: Application
     """Answers the calls of other paths."""
     validator: Decider
+    mutator: Pinner
     certificate: ServingCertificate
     metrics: Metrics
     large_work: LargeWork
 
     def __call__(self, request: Request) -> Response:
         """Answer one call."""
-        if request.path != PATH:
+        if request.path == VALIDATE:
+            answer = self._decide
+        elif request.path == MUTATE:
+            answer = self._mutate
+        else:
             return self.others(request)
         try:
-            return Response(HTTPStatus.OK, self._answer(request))
+            return Response(HTTPStatus.OK, self._answer(request, answer))
         except BadReviewError as error:
             is_method = error.status == HTTPStatus.METHOD_NOT_ALLOWED
             return self._refuse(error.status, str(error), *([("Allow", "POST")] if is_method else ()))
@@ -82,7 +102,10 @@ class Reviews:
             logger.exception("failed to read a call")
             return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(
+        self, request: Request, answer: Callable[[AdmissionRequest, Deadline | None], bytes]
+    ) -> bytes:
+        """Read a review and return its ``answer``, which gets no deadline if the webhook is too busy."""
         if request.method != "POST":
             raise BadReviewError(HTTPStatus.METHOD_NOT_ALLOWED, WRONG_METHOD)
         if not has_required_certificate(self.certificate, request.peer_certificate):
@@ -101,24 +124,36 @@ class Reviews:
                 is_truncated = is_truncated or not granted
                 review = _read_review(body, is_truncated=is_truncated, pause=self.large_work.pause)
         del body
-        return self._decide(review, deadline, is_busy=is_truncated)
+        self.metrics.deciding += 1
+        try:
+            if is_truncated:
+                self.metrics.load.review_refused_as_busy()
+            return answer(review, None if is_truncated else deadline)
+        finally:
+            self.metrics.deciding -= 1
 
-    def _decide(self, review: AdmissionRequest, deadline: Deadline, *, is_busy: bool) -> bytes:
-        """Return the answer to a review, with its uid even if an error occurs.
+    def _decide(self, review: AdmissionRequest, deadline: Deadline | None) -> bytes:
+        """Return the answer of ``/validate``, with its uid even if an error occurs.
 
         An HTTP error would be a failed call, which is admitted if the ``failurePolicy`` is ``Ignore``.
         """
-        self.metrics.deciding += 1
         try:
-            if is_busy:
-                self.metrics.load.review_refused_as_busy()
+            if deadline is None:
                 return write_review(review.uid, self.validator.deny_as_busy(review))
             return write_review(review.uid, self.validator.validate(review, deadline))
         except Exception:
             logger.exception("failed to answer a request", extra={"uid": review.uid})
             return write_review(review.uid, Decision.error())
-        finally:
-            self.metrics.deciding -= 1
+
+    def _mutate(self, review: AdmissionRequest, deadline: Deadline | None) -> bytes:
+        """Return the answer of ``/mutate``; without a mutation, ``/validate`` sees the Pod as it was."""
+        try:
+            if deadline is None:
+                return write_mutation(review.uid, self.mutator.skip_as_busy(review))
+            return write_mutation(review.uid, self.mutator.mutate(review, deadline))
+        except Exception:
+            logger.exception("failed to answer a request", extra={"uid": review.uid})
+            return write_mutation(review.uid, Mutation(Outcome.ERROR))
 
     def _refuse(self, status: int, message: str, *headers: tuple[str, str]) -> Response:
         self.metrics.call_broken(status)

@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from webhook.recorder import Recorder
 from webhook.telemetry.load_metrics import LoadMetrics
+from webhook.telemetry.pinning_metrics import PinningMetrics
 from webhook.telemetry.tallies import TallyCounter, TallyHistogram
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -126,6 +127,7 @@ class Metrics(Recorder):
         )
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self.load = LoadMetrics(registry)
+        self.pinning = PinningMetrics(registry)
         self._dropped_log = counter(
             "log_bytes_dropped_total", "Bytes of log that were dropped because the output was blocked."
         )

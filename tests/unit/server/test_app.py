@@ -15,6 +15,7 @@ from tests.support.builders import HOST, UID, make_validator, pod, review
 from webhook.admission.bounds import PIECE
 from webhook.admission.decision import TOO_MANY_REQUESTS, Decision
 from webhook.admission.extraction import TargetKind
+from webhook.admission.mutation import Mutation, Outcome, Pin
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline, LargeWork
 from webhook.server.app import create_webhook_app
@@ -75,13 +76,28 @@ class FakeValidator:
         return Decision.deny(TargetKind.POD, f"busy: {request.uid}", TOO_MANY_REQUESTS)
 
 
+class FakeMutator:
+    """Pins the images that it is given."""
+
+    def __init__(self, *pins: Pin) -> None:
+        self._mutation = Mutation(Outcome.PINNED if pins else Outcome.UNCHANGED, pins=pins)
+
+    def mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
+        return self._mutation
+
+    def skip_as_busy(self, request: AdmissionRequest) -> Mutation:
+        return Mutation(Outcome.BUSY)
+
+
 def client(
     decider: Any = None, probes: Any = None, metrics: Metrics | None = None, certificate: Any = OPEN
 ) -> AppClient:
     """Return a client of an application of fakes."""
     chosen = metrics if metrics is not None else Metrics("test")
     return AppClient(
-        create_webhook_app(decider or FakeValidator(), certificate, probes or FakeProbes(), chosen)
+        create_webhook_app(
+            decider or FakeValidator(), FakeMutator(), certificate, probes or FakeProbes(), chosen
+        )
     )
 
 
@@ -435,7 +451,7 @@ def post(body: bytes, *, read_for: float = 0.0, is_truncated: bool = False, may_
 
 def call(decider: FakeValidator, request: Request, work: LargeWork | None = None) -> dict[str, Any]:
     """Return the response to a request that the conversation passes on."""
-    reviews = Reviews(no_page, decider, OPEN, Metrics("test"), work or LargeWork())
+    reviews = Reviews(no_page, decider, FakeMutator(), OPEN, Metrics("test"), work or LargeWork())
     response: dict[str, Any] = json.loads(reviews(request).body)["response"]
     return response
 

@@ -1,0 +1,149 @@
+"""The response of ``/mutate``: a plain value, with the JSON Patch that it encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final, Self
+
+import msgspec
+
+from webhook.admission.annotations import MAX_FINDINGS, MAX_IMAGE_LENGTH
+from webhook.admission.decision import ImageResult
+from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.policy.findings import Finding
+from webhook.policy.model import Policy
+
+
+class Outcome(StrEnum):
+    """What ``/mutate`` did with a request; a metric label and an audit annotation."""
+
+    PINNED = "pinned"
+    """At least one image got its digest."""
+    UNCHANGED = "unchanged"
+    """The policy pins no image of the request, or none could be pinned."""
+    BUSY = "busy"
+    """The request could not be read, because too many large ones are read at the moment."""
+    ERROR = "error"
+    """An internal error."""
+
+
+class Pin(msgspec.Struct, frozen=True, gc=False):
+    """A new value for the image of one use.
+
+    ``is_kept`` is true if an update wrote the tag alone of an image that the Pod already pins: it keeps its
+    digest, because the author has changed nothing.
+    """
+
+    use: ImageUse
+    image: str
+    is_kept: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The digest, ``sha256:...``."""
+        return self.image.rpartition("@")[2]
+
+
+class LeftImage(msgspec.Struct, frozen=True, gc=False):
+    """An image that the policy pins, but that stayed as it was. ``reason`` is a metric label.
+
+    It is the finding, or for a trusted image ``no-digest`` if SWR sent no digest, and ``rules`` if the rules
+    would judge the pinned image in another way.
+    """
+
+    field: str
+    image: str
+    reason: str
+
+
+class Mutation(msgspec.Struct, frozen=True):
+    """The response to one request. It always admits: ``/validate`` decides."""
+
+    outcome: Outcome = Outcome.UNCHANGED
+    target: TargetKind = TargetKind.UNKNOWN
+    pins: tuple[Pin, ...] = ()
+    left: tuple[LeftImage, ...] = ()
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    policy: Policy | None = None
+
+    @classmethod
+    def of(cls, policy: Policy, pins: Sequence[Pin], left: Sequence[LeftImage], target: TargetKind) -> Self:
+        """Return the response with these pins, and its audit annotations."""
+        outcome = Outcome.PINNED if pins else Outcome.UNCHANGED
+        return cls(outcome, target, tuple(pins), tuple(left), _annotate(policy, pins, left), policy)
+
+
+class _Pinned(msgspec.Struct, omit_defaults=True, gc=False):
+    field: str
+    image: str
+    digest: str
+    kept: bool = False
+
+
+class _Operation(msgspec.Struct, gc=False):
+    op: str
+    path: str
+    value: str
+
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def write_patch(pins: Sequence[Pin]) -> bytes:
+    """Return the JSON Patch (RFC 6902) that writes the pinned images, ``b""`` if there are none.
+
+    A ``test`` of the image as it was read comes before each ``replace``, so that no other value is replaced.
+    """
+    operations = [
+        operation
+        for pin in pins
+        for path in [_pointer(pin.use.field)]
+        for operation in (_Operation("test", path, pin.use.image), _Operation("replace", path, pin.image))
+    ]
+    return _encoder.encode(operations) if operations else b""
+
+
+def _pointer(field: str) -> str:
+    """Return the JSON Pointer (RFC 6901) of a field that ``webhook.admission.extraction`` names.
+
+    ``spec.containers[0].image`` is ``/spec/containers/0/image``. Such names need no escapes.
+    """
+    return "/" + field.replace("[", "/").replace("]", "").replace(".", "/")
+
+
+def describe_left(item: ImageResult) -> LeftImage:
+    """Return why a use that the policy pins stays as it is."""
+    record = item.check.record
+    if item.check.finding is not Finding.TRUSTED:
+        reason = str(item.check.finding)
+    else:
+        reason = "no-digest" if record is None or record.digest is None else "rules"
+    return LeftImage(item.use.field, item.use.image, reason)
+
+
+def _annotate(policy: Policy, pins: Sequence[Pin], left: Sequence[LeftImage]) -> dict[str, str]:
+    """Return the audit annotations, none if the policy pins no image of the request."""
+    annotations: dict[str, str] = {}
+    if pins:
+        annotations["pinned"] = _listed(
+            [
+                _Pinned(pin.use.field, pin.use.image[:MAX_IMAGE_LENGTH], pin.digest, pin.is_kept)
+                for pin in pins[:MAX_FINDINGS]
+            ],
+            len(pins),
+        )
+    if left:
+        annotations["not-pinned"] = _listed(
+            [
+                msgspec.structs.replace(item, image=item.image[:MAX_IMAGE_LENGTH])
+                for item in left[:MAX_FINDINGS]
+            ],
+            len(left),
+        )
+    return {**annotations, "policy": policy.version} if annotations else annotations
+
+
+def _listed(items: Sequence[msgspec.Struct], count: int) -> str:
+    text = _encoder.encode(items).decode()
+    return text if len(items) == count else f"{text} and {count - len(items)} more"

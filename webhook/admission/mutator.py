@@ -1,0 +1,116 @@
+"""The mutator: returns one mutation for each request, even if an internal error occurs.
+
+It only adds digests. Whatever it cannot pin stays as it is, and the validator decides about it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from webhook.admission.evaluator import CurrentEvaluator, Evaluator, TrustAnswers
+from webhook.admission.extraction import ImageUse, TargetKind, classify, images_by_place
+from webhook.admission.mutation import LeftImage, Mutation, Outcome, Pin, describe_left
+from webhook.admission.pinning import choose_pins, find_kept_pins
+from webhook.admission.request import AdmissionRequest
+from webhook.admission.selection import MAX_IMAGES, AwaitedImages, select_images
+from webhook.deadlines import Deadline, LargeWork
+from webhook.policy.model import Policy
+
+logger = logging.getLogger(__name__)
+
+
+class MutationObserver(Protocol):
+    """Records mutations: metrics, the log, Events. Must not raise or block."""
+
+    def observe_mutation(self, request: AdmissionRequest, mutation: Mutation, seconds: float) -> None:
+        """Record a mutation that took ``seconds``."""
+        ...  # pragma: no cover
+
+
+def notify_of_mutation(
+    observers: Sequence[MutationObserver], request: AdmissionRequest, mutation: Mutation, seconds: float
+) -> None:
+    """Pass a mutation on to observers; an error of one is logged."""
+    for observer in observers:
+        try:
+            observer.observe_mutation(request, mutation, seconds)
+        except Exception:
+            logger.exception("failed to record a mutation", extra={"uid": request.uid})
+
+
+class Mutator:
+    """Pins images of Pods; each request is evaluated under the policy that is current when it arrives."""
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        answers: TrustAnswers,
+        observers: Sequence[MutationObserver] = (),
+        clock: Callable[[], float] = time.time,
+        large_work: LargeWork | None = None,
+        awaited: AwaitedImages | None = None,
+    ) -> None:
+        """Use ``policy()`` for each request; ``clock`` is in seconds since the epoch.
+
+        ``large_work`` and ``awaited`` are shared with the ``Validator`` of the process.
+        """
+        self._evaluator = CurrentEvaluator(policy, answers, large_work or LargeWork(), before_pinning=True)
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._awaited = awaited or AwaitedImages()
+
+    def mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
+        """Return the mutation of a request; never raises. Only the identity of the request is kept."""
+        started = time.monotonic()
+        try:
+            mutation = self._mutate(request, deadline)
+        except Exception:
+            logger.exception("failed to pin images", extra={"uid": request.uid})
+            mutation = Mutation(Outcome.ERROR, annotations={"error": "crash"})
+        notify_of_mutation(self._observers, request, mutation, time.monotonic() - started)
+        return mutation
+
+    def skip_as_busy(self, request: AdmissionRequest) -> Mutation:
+        """Return the mutation of a request that the webhook has no capacity for; never raises."""
+        mutation = Mutation(Outcome.BUSY, annotations={"error": "busy"})
+        notify_of_mutation(self._observers, request, mutation, 0.0)
+        return mutation
+
+    def _mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
+        evaluator = self._evaluator.get()
+        target = classify(request)
+        if target is not TargetKind.POD or not evaluator.policy.may_pin:
+            return Mutation(target=target)
+        uses, count = select_images(request, target)
+        if not uses or count > MAX_IMAGES:
+            return Mutation(target=target)
+        before = images_by_place(target, request.kind.kind, request.old_object)
+        if request.operation != "UPDATE":
+            before = {}
+        request.keep_identity()
+        pins, left = self._pin(evaluator, uses, before, request.namespace, deadline)
+        return Mutation.of(evaluator.policy, pins, left, target)
+
+    def _pin(
+        self,
+        evaluator: Evaluator,
+        uses: Sequence[ImageUse],
+        before: dict[tuple[str, str], str],
+        namespace: str,
+        deadline: Deadline,
+    ) -> tuple[list[Pin], list[LeftImage]]:
+        now = self._clock()
+        end = self._awaited.enter(len(uses), deadline)
+        try:
+            kept = find_kept_pins(evaluator, uses, before, namespace, end, now)
+            places = {pin.use.place for pin in kept}
+            changed = [use for use in uses if use.place not in places] if places else uses
+            results = evaluator.evaluate_to_pin(changed, namespace, end, now)
+            chosen = choose_pins(evaluator, results, namespace, end, now)
+        finally:
+            self._awaited.leave(len(uses))
+        left = [describe_left(item) for item, pin in zip(results, chosen, strict=True) if pin is None]
+        return [*kept, *(pin for pin in chosen if pin is not None)], left

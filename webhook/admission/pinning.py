@@ -1,0 +1,85 @@
+"""Pinning: the digest that SWR has for a trusted tag, written into the image of a new Pod.
+
+A tag can be moved between admission and pull, and a node may hold another image under it. A runtime that
+receives ``name:tag@digest`` pulls the digest and ignores the tag. ``/mutate`` writes it, and ``/validate``
+decides about the result as about any other image (docs/decisions/0020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from webhook.admission.decision import ImageResult
+from webhook.admission.evaluator import Evaluator
+from webhook.admission.extraction import MAX_IMAGE_LENGTH, ImageUse
+from webhook.admission.local_checks import LocalCheck
+from webhook.admission.mutation import Pin
+from webhook.deadlines import Deadline
+from webhook.policy.findings import Finding
+
+Place = tuple[str, str]
+"""``ImageUse.place``"""
+
+
+def choose_pins(
+    evaluator: Evaluator, results: Sequence[ImageResult], namespace: str, deadline: Deadline, now: float
+) -> list[Pin | None]:
+    """Return for each result the image with its digest, ``None`` if it stays as it is.
+
+    An image is pinned if the policy says so, it has a tag and no digest, it is trusted, and SWR sent a
+    digest. The pinned image must also need the same lookup under the rules of the policy. Otherwise pinning
+    could turn an admitted Pod into a denied one.
+    """
+    pins = [_with_digest(item) if evaluator.policy.pins(item.rule) else None for item in results]
+    uses = [msgspec.structs.replace(pin.use, image=pin.image) for pin in pins if pin is not None]
+    checks = iter(evaluator.check_locally(uses, namespace, deadline, now))
+    return [
+        pin if pin is not None and _needs_same_lookup(evaluator, pin, next(checks)) else None for pin in pins
+    ]
+
+
+def _needs_same_lookup(evaluator: Evaluator, pin: Pin, pinned: LocalCheck) -> bool:
+    query = evaluator.parse(pin.use.image).query
+    return query is not None and pinned.lookup is not None and pinned.key == (query.key, pin.digest)
+
+
+def _with_digest(item: ImageResult) -> Pin | None:
+    reference, record = item.reference, item.check.record
+    if item.check.finding is not Finding.TRUSTED or reference is None or record is None:
+        return None
+    if reference.digest is not None or reference.tag is None or record.digest is None:
+        return None
+    # A runtime would take a digest without a tag for another image than the tag that was written or implied.
+    implied = "" if item.use.image.endswith(f":{reference.tag}") else f":{reference.tag}"
+    return Pin(item.use, f"{item.use.image}{implied}@{record.digest}")
+
+
+def find_kept_pins(
+    evaluator: Evaluator,
+    uses: Sequence[ImageUse],
+    before: Mapping[Place, str],
+    namespace: str,
+    deadline: Deadline,
+    now: float,
+) -> list[Pin]:
+    """Return the pins that an update would lose; ``before`` are the images of the old object by place.
+
+    If a new image is the old one without its digest, the author of the update has not changed it: ``kubectl
+    apply`` of an unchanged manifest does this. A new digest would restart the container, and an evaluation
+    could deny an update that changes nothing.
+    """
+    pins = [pin for use in uses if (pin := _keep(evaluator, use, before.get(use.place))) is not None]
+    checks = evaluator.check_locally([pin.use for pin in pins], namespace, deadline, now)
+    return [pin for pin, local in zip(pins, checks, strict=True) if local.is_to_pin]
+
+
+def _keep(evaluator: Evaluator, use: ImageUse, old: str | None) -> Pin | None:
+    if old is None or "@" not in old or len(old) > MAX_IMAGE_LENGTH:
+        return None
+    written, running = evaluator.parse(use.image).reference, evaluator.parse(old).reference
+    if written is None or running is None or written.digest is not None or running.tag is None:
+        return None
+    return Pin(use, old, is_kept=True) if replace(running, digest=None) == written else None
