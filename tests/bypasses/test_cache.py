@@ -177,8 +177,7 @@ def test_parse_and_match_caches_are_bounded() -> None:
     whole = cached_stack({}, exemptions=(exemption("all"),))
     for start in range(0, 10_000, 200):
         whole.decide(*[f"a/b:{n}" for n in range(start, start + 200)], namespace=f"ns-{start}")
-    evaluator = whole.validator._evaluator
-    assert evaluator is not None
+    evaluator = whole.validator._evaluator.get()
     assert evaluator._parse_cached.cache_info().currsize <= 4096
     assert evaluator._remembered.cache_info().currsize <= 4096
     matches = evaluator.policy._match

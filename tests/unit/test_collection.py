@@ -57,6 +57,9 @@ ELSEWHERE = {
     "app/audit_rounds": "unit/app/test_audit_process",
     "app/cluster_features": "cluster/test_warming",
     "app/native_resolver": "unit/swr/test_resolver",
+    "admission/mutation": "unit/admission/test_mutator",
+    "admission/pinning": "unit/admission/test_mutator",
+    "admission/selection": "unit/admission/test_validator",
     "app/policy_file": "unit/app/test_audit_process",
     "app/trust_service": "contract/test_trust_source",
     "app/webhook_process": "http/test_patching",
@@ -95,6 +98,7 @@ ELSEWHERE = {
     "swr/traffic": "unit/swr/test_transport",
     "telemetry/load_metrics": "http/test_bodies",
     "telemetry/metrics": "unit/app/test_decision_recorder",
+    "telemetry/pinning_metrics": "unit/app/test_mutation_recorder",
     "trust/pending_lookup": "unit/trust/test_registry_queue",
     "trust/records": "unit/trust/test_cache",
 }

@@ -193,9 +193,9 @@ registries[].credentials.providerUrn registries[].credentials.agencyUrn registri
 credentials credentials.kind credentials.accessKeyFile credentials.secretKeyFile
 credentials.securityTokenFile credentials.tokenFile credentials.domainName credentials.userName
 credentials.passwordFile credentials.idTokenFile credentials.identityProvider credentials.providerUrn
-credentials.agencyUrn credentials.stsEndpoint mode unmanagedRegistries digestOnly onLookupFailure workloads
-rules rules[].name rules[].images rules[].namespaces rules[].mode rules[].requireDigest
-rules[].requirePullAlways exemptions exemptions[].name exemptions[].images exemptions[].reason
+credentials.agencyUrn credentials.stsEndpoint mode unmanagedRegistries digestOnly onLookupFailure pinDigests
+workloads rules rules[].name rules[].images rules[].namespaces rules[].mode rules[].requireDigest
+rules[].requirePullAlways rules[].pinDigests exemptions exemptions[].name exemptions[].images exemptions[].reason
 exemptions[].namespaces exemptions[].expires breakGlass breakGlass.annotation breakGlass.users
 breakGlass.groups hint messages cache cache.trusted cache.refused cache.staleIfError cache.maxEntries lookup
 lookup.timeout lookup.concurrency lookup.retries lookup.callsPerSecond

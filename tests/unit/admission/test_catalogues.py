@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from webhook.admission.catalogues import CATALOGUES, Catalogue
+from webhook.admission.evaluator import NOT_PINNED, PLACEHOLDER
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.policy.findings import Finding
 
@@ -47,7 +48,7 @@ def invalid_reasons() -> set[str]:
         if len(call.args) > 1 and ast.unparse(call.args[0]) == "Finding.INVALID"
         for reason in strings(call.args[1])
     }
-    return reasons | said | {"placeholder"}
+    return reasons | said | {PLACEHOLDER, NOT_PINNED}
 
 
 def unmanaged_reasons() -> set[str]:
@@ -94,6 +95,7 @@ SAYABLE = {
     *(f"unknown/{reason}" for reason in leaves(TrustLookupError)),
     *(f"unknown/{reason}" for reason in faulted_reasons()),
     *(f"{finding}/{how}" for finding in ("untrusted", "missing") for how in ("digest", "implied")),
+    "digest-mismatch/pinning",
 }
 
 

@@ -28,8 +28,9 @@ from tests.support.builders import (
 from webhook.admission import evaluator as evaluator_module
 from webhook.admission import time_slices
 from webhook.admission.decision import CheckResult, Effect, ImageResult
-from webhook.admission.evaluator import FEW, Evaluator, ParsedImage
+from webhook.admission.evaluator import FEW, Evaluator
 from webhook.admission.extraction import ImageUse
+from webhook.admission.local_checks import ParsedImage
 from webhook.deadlines import Deadline, LargeWork
 from webhook.errors import (
     Fault,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry
+from tests.support.builders import DIGEST, HOST, NOW, OTHER_DIGEST, SOON, FakeAnswers, policy, registry, rule
 from webhook.admission.catalogues import CATALOGUES
 from webhook.admission.decision import CheckResult, Effect, ImageResult
 from webhook.admission.evaluator import Evaluator
@@ -403,7 +403,8 @@ def test_any_image_yields_bounded_printable_message(image: str) -> None:
 
 def result_for(key: str, current: Policy, *, warn: bool = False) -> ImageResult:
     """Return the result of an image with a finding, by its key in the catalogs."""
-    finding, _, reason = key.partition("/")
+    pins = rule("r", pin_digests=True) if key == "digest-mismatch/pinning" else None
+    finding, _, reason = key.removesuffix("/pinning").partition("/")
     reason, _, fault = reason.partition("/")
     image = {"digest": f"{HOST}/shop/web@{DIGEST}", "implied": f"{HOST}/shop/web"}.get(
         reason, f"{HOST}/shop/web:1"
@@ -414,7 +415,7 @@ def result_for(key: str, current: Policy, *, warn: bool = False) -> ImageResult:
     mode = Mode.WARN if warn else Mode.ENFORCE
     use = ImageUse("spec.containers[0].image", ("containers", "web"), image)
     check = CheckResult(Finding(finding), reason, failure=failure)
-    return ImageResult(use, check, effect, would_deny=True, mode=mode, reference=reference)
+    return ImageResult(use, check, effect, would_deny=True, mode=mode, reference=reference, rule=pins)
 
 
 WHOLE: dict[str, tuple[str, str]] = {
@@ -445,6 +446,10 @@ WHOLE: dict[str, tuple[str, str]] = {
     "digest-mismatch": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the pinned digest is not the digest of this tag in SWR. Pin the digest that SWR shows for the tag, or use the tag with this digest.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：指定的摘要与 SWR 中该镜像版本的摘要不一致。请使用 SWR 中该镜像版本的摘要，或改用具有该摘要的镜像版本。',
+    ),
+    "digest-mismatch/pinning": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the pinned digest is not the digest of this tag in SWR. If you wrote the tag alone, it has just been moved: try again. Otherwise pin the digest that SWR shows for the tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：指定的摘要与 SWR 中该镜像版本的摘要不一致。如果只写了镜像版本，则该版本刚被更新，请重试；否则请使用 SWR 中该镜像版本的摘要。',
     ),
     "invalid": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": is not a valid image reference. Write the image as swr.cn-north-4.myhuaweicloud.com/organization/name:tag.',
@@ -523,8 +528,12 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：只写了摘要，未写镜像版本，而 SWR 按镜像版本标记可信。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准。',
     ),
     "invalid/digest-required": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires images pinned to a digest. Write name:tag@sha256:..., with the digest that SWR shows for the tag.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该命名空间要求镜像指定摘要。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires images pinned to a digest. Write name:tag@sha256:..., with the digest that SWR shows for the tag. With pinDigests, the webhook writes it.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该命名空间要求镜像指定摘要。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准；启用 pinDigests 后由 Webhook 写入。',
+    ),
+    "invalid/not-pinned": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires images pinned to a digest, and no webhook pinned it. Try again. If the problem persists, contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该命名空间要求镜像指定摘要，而该镜像未被写入摘要。请重试；如仍失败，请联系集群管理员。',
     ),
     "invalid/pull-policy": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires imagePullPolicy Always. Set imagePullPolicy: Always.',

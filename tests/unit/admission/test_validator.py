@@ -29,7 +29,7 @@ from tests.support.builders import (
     review,
     rule,
 )
-from webhook.admission import validator as validator_module
+from webhook.admission import selection
 from webhook.admission.decision import Decision, Effect, status_of
 from webhook.admission.evaluator import FEW
 from webhook.admission.extraction import TargetKind
@@ -552,7 +552,7 @@ def test_review_of_many_images_does_not_wait_beyond_image_limit(monkeypatch: pyt
     """Fault C2: reviews of 200 images keep data of each while they wait; a review of few images still
     waits.
     """
-    monkeypatch.setattr(validator_module, "MAX_AWAITED", 2 * FEW)
+    monkeypatch.setattr(selection, "MAX_AWAITED", 2 * FEW)
     waited: list[tuple[str, bool]] = []
 
     def many(name: str) -> AdmissionRequest:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
+from tests.support.builders import DIGEST, HOST, NOW, SOON, FakeAnswers, pod, policy, request, rule
 from tests.support.fakes import FakeClock, RecorderSpy
+from webhook.admission.extraction import ImageUse
+from webhook.admission.mutation import Mutation, Pin
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.validator import Validator
 from webhook.cluster.client import JSON_PATCH, KubernetesApi
@@ -338,3 +340,55 @@ def test_an_event_uses_the_language_of_the_policy_that_decided() -> None:
     events.flush()
     ((_, event),) = api.created
     assert WHAT in event["note"]
+
+
+# Pinned images.
+
+
+def pinned(images: int = 1, *, is_kept: bool = False) -> Mutation:
+    """Return a mutation that pins some images."""
+    places = [f"spec.containers[{index}].image" for index in range(images)]
+    uses = [ImageUse(field, ("containers", field), GOOD) for field in places]
+    return Mutation(pins=tuple(Pin(use, f"{GOOD}@{DIGEST}", is_kept) for use in uses))
+
+
+def test_pinned_images_create_normal_event_on_owner() -> None:
+    """Pods of one rollout have the same digest, so they are one series."""
+    watched = Watched()
+    for _ in range(3):
+        watched.events.observe_mutation(request(owned(GOOD)), pinned(), 0.0)
+    (event,) = watched.written()
+    assert (event["type"], event["reason"], event["action"], event["series"]["count"]) == (
+        "Normal",
+        "ImagePinned",
+        "PinImages",
+        3,
+    )
+    assert event["note"] == f'spec.containers[0].image "{GOOD}": {DIGEST}'
+    assert event["regarding"]["name"] == "web-1"
+
+
+def test_event_names_three_pinned_images_and_counts_the_rest() -> None:
+    """A note has at most 1,024 bytes."""
+    watched = Watched()
+    watched.events.observe_mutation(request(owned(GOOD)), pinned(5), 0.0)
+    (event,) = watched.written()
+    assert event["note"].count(DIGEST) == 3
+    assert event["note"].endswith(" (+2)")
+
+
+@pytest.mark.parametrize(
+    ("mutation", "rest"),
+    [
+        (Mutation(), {}),
+        (pinned(is_kept=True), {}),
+        (pinned(), {"dryRun": True}),
+        (pinned(), {"namespace": "../x"}),
+    ],
+    ids=["nothing pinned", "kept", "dry run", "not a namespace"],
+)
+def test_mutation_without_news_creates_no_event(mutation: Mutation, rest: dict[str, Any]) -> None:
+    """A kept digest was reported when it was pinned."""
+    watched = Watched()
+    watched.events.observe_mutation(request(owned(GOOD), **rest), mutation, 0.0)
+    assert watched.written() == []

@@ -60,6 +60,37 @@ def test_demands_of_possible_rules_with_same_mode_are_combined() -> None:
     assert found == rule("first", [f"{X}:v*"], require_digest=True, require_pull_always=True)
 
 
+@pytest.mark.parametrize(
+    ("default", "first", "second", "expected"),
+    [
+        (False, None, None, False),
+        (True, None, None, True),
+        (False, True, None, True),
+        (False, None, True, True),
+        (True, False, False, False),
+        (True, False, None, True),
+        (False, False, True, True),
+    ],
+)
+def test_image_is_pinned_if_any_possible_rule_pins_it(
+    *, default: bool, first: bool | None, second: bool | None, expected: bool
+) -> None:
+    """A rule without a value has the policy's."""
+    rules = (
+        rule("first", [f"{X}:v*"], pin_digests=first),
+        rule("second", [X], pin_digests=second),
+    )
+    current = policy(pin_digests=default, rules=rules)
+    assert current.pins(current.rule_for("shop", parse_reference(f"{X}:v1@{D}"))) is expected
+
+
+@pytest.mark.parametrize(("default", "own"), [(True, None), (False, True), (True, False)])
+def test_policy_may_pin_if_it_or_a_rule_does(*, default: bool, own: bool | None) -> None:
+    """``/mutate`` reads no Pod otherwise."""
+    assert policy(pin_digests=default, rules=(rule(pin_digests=own),)).may_pin
+    assert not policy(rules=(rule(pin_digests=False),)).may_pin
+
+
 TAGS = ["v1", "v2", "dev", "latest"]
 DIGESTS = [D, E]
 PATTERNS = [X, "**", f"{X}:v*", f"{X}:v1", f"{X}:*", "**:latest", f"{X}@{D}", f"**@{E}", f"{HOST}/prod/*:dev"]

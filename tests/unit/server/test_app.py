@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from tests.support.app_client import AppClient
-from tests.support.builders import HOST, UID, make_validator, pod, review
+from tests.support.builders import DIGEST, HOST, UID, make_validator, pod, review
+from tests.support.json_patch import patch_of
 from webhook.admission.bounds import PIECE
 from webhook.admission.decision import TOO_MANY_REQUESTS, Decision
-from webhook.admission.extraction import TargetKind
+from webhook.admission.extraction import ImageUse, TargetKind
 from webhook.admission.mutation import Mutation, Outcome, Pin
 from webhook.admission.request import AdmissionRequest
 from webhook.deadlines import Deadline, LargeWork
@@ -79,14 +80,19 @@ class FakeValidator:
 class FakeMutator:
     """Pins the images that it is given."""
 
-    def __init__(self, *pins: Pin) -> None:
-        self._mutation = Mutation(Outcome.PINNED if pins else Outcome.UNCHANGED, pins=pins)
+    def __init__(self, *pins: Pin, fails: bool = False) -> None:
+        self._mutation = Mutation(pins=pins, annotations={"policy": "v1"})
+        self._fails = fails
+        self.remaining: list[float] = []
 
     def mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
+        self.remaining.append(deadline.remaining())
+        if self._fails:
+            raise RuntimeError("broken")
         return self._mutation
 
     def skip_as_busy(self, request: AdmissionRequest) -> Mutation:
-        return Mutation(Outcome.BUSY)
+        return Mutation(Outcome.BUSY, annotations={"error": f"busy {request.uid}"})
 
 
 def client(
@@ -178,14 +184,14 @@ def test_json_media_type_is_accepted_in_any_spelling(content_type: str) -> None:
 
 
 BROKEN: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
-    ("GET", "/validate", b"", {}, 405, "/validate takes POST, every other path GET"),
-    ("PUT", "/validate", b"{}", JSON, 405, "/validate takes POST, every other path GET"),
-    ("DELETE", "/validate", b"", {}, 405, "/validate takes POST, every other path GET"),
-    ("POST", "/healthz", b"", {}, 405, "/validate takes POST, every other path GET"),
-    ("POST", "/metrics", b"", {}, 405, "/validate takes POST, every other path GET"),
-    ("GET", "/", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
-    ("POST", "/validate/", b"{}", JSON, 404, "there is /validate, /healthz, /readyz and /metrics"),
-    ("GET", "/../etc/passwd", b"", {}, 404, "there is /validate, /healthz, /readyz and /metrics"),
+    ("GET", "/validate", b"", {}, 405, "/validate and /mutate take POST, every other path GET"),
+    ("PUT", "/validate", b"{}", JSON, 405, "/validate and /mutate take POST, every other path GET"),
+    ("DELETE", "/validate", b"", {}, 405, "/validate and /mutate take POST, every other path GET"),
+    ("POST", "/healthz", b"", {}, 405, "/validate and /mutate take POST, every other path GET"),
+    ("POST", "/metrics", b"", {}, 405, "/validate and /mutate take POST, every other path GET"),
+    ("GET", "/", b"", {}, 404, "there is /validate, /mutate, /healthz, /readyz and /metrics"),
+    ("POST", "/validate/", b"{}", JSON, 404, "there is /validate, /mutate, /healthz, /readyz and /metrics"),
+    ("GET", "/../etc/passwd", b"", {}, 404, "there is /validate, /mutate, /healthz, /readyz and /metrics"),
     ("POST", "/validate", review(pod()), {}, 415, "Content-Type must be application/json"),
     (
         "POST",
@@ -435,11 +441,18 @@ def no_page(request: Request) -> Response:
     raise AssertionError(request.path)
 
 
-def post(body: bytes, *, read_for: float = 0.0, is_truncated: bool = False, may_wait: bool = True) -> Request:
+def post(
+    body: bytes,
+    *,
+    path: str = "/validate",
+    read_for: float = 0.0,
+    is_truncated: bool = False,
+    may_wait: bool = True,
+) -> Request:
     """Return a request whose body took ``read_for`` seconds to arrive."""
     return Request(
         method="POST",
-        path="/validate",
+        path=path,
         query="timeout=5s",
         content_type="application/json",
         body=body,
@@ -449,9 +462,14 @@ def post(body: bytes, *, read_for: float = 0.0, is_truncated: bool = False, may_
     )
 
 
-def call(decider: FakeValidator, request: Request, work: LargeWork | None = None) -> dict[str, Any]:
+def call(
+    decider: FakeValidator,
+    request: Request,
+    work: LargeWork | None = None,
+    mutator: FakeMutator | None = None,
+) -> dict[str, Any]:
     """Return the response to a request that the conversation passes on."""
-    reviews = Reviews(no_page, decider, FakeMutator(), OPEN, Metrics("test"), work or LargeWork())
+    reviews = Reviews(no_page, decider, mutator or FakeMutator(), OPEN, Metrics("test"), work or LargeWork())
     response: dict[str, Any] = json.loads(reviews(request).body)["response"]
     return response
 
@@ -510,3 +528,69 @@ def test_body_is_dropped_before_review_waits() -> None:
 
     call(FakeValidator(decide), request)
     assert kept == [b""]
+
+
+# Mutations.
+
+PIN = Pin(ImageUse("spec.containers[0].image", ("containers", "c0"), "a:1"), f"a:1@{DIGEST}")
+
+
+def test_mutation_is_answered_with_json_patch() -> None:
+    """Base64, with a test before the replacement."""
+    mutator = FakeMutator(PIN)
+    response = call(FakeValidator(), post(review(pod("a:1")), path="/mutate", read_for=1.5), mutator=mutator)
+    operations = patch_of(response)
+    assert operations == [
+        {"op": "test", "path": "/spec/containers/0/image", "value": "a:1"},
+        {"op": "replace", "path": "/spec/containers/0/image", "value": f"a:1@{DIGEST}"},
+    ]
+    assert {key: response[key] for key in response if key != "patch"} == {
+        "uid": UID,
+        "allowed": True,
+        "auditAnnotations": {"policy": "v1"},
+        "patchType": "JSONPatch",
+    }
+    assert 2.0 < mutator.remaining[0] <= 2.5
+
+
+def test_mutation_without_pins_has_no_patch() -> None:
+    """The API server rejects an empty patch with a patch type, and a type without a patch."""
+    response = call(FakeValidator(), post(review(pod("a:1")), path="/mutate"))
+    assert response == {"uid": UID, "allowed": True, "auditAnnotations": {"policy": "v1"}}
+
+
+def test_failed_mutation_admits_pod_as_it_is() -> None:
+    """``/validate`` decides about it."""
+    response = call(
+        FakeValidator(), post(review(pod("a:1")), path="/mutate"), mutator=FakeMutator(fails=True)
+    )
+    assert response == {"uid": UID, "allowed": True}
+
+
+def test_truncated_body_is_not_mutated() -> None:
+    """Its beginning names no image; ``/validate`` denies it, because it is read by the same limits."""
+    beginning = review({"metadata": {"annotations": {"a": "x" * 100_000}}})[:60_000]
+    assert call(FakeValidator(), post(beginning, path="/mutate", is_truncated=True)) == {
+        "uid": UID,
+        "allowed": True,
+        "auditAnnotations": {"error": f"busy {UID}"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "headers", "status"),
+    [
+        ("GET", b"", {}, 405),
+        ("POST", b"", {"Content-Type": "text/plain"}, 415),
+        ("POST", b"{}", {"Content-Type": "application/json"}, 400),
+    ],
+)
+def test_bad_call_of_mutate_has_same_status_as_of_validate(
+    method: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """The same checks come first."""
+    statuses = {
+        client().open(path, method=method, data=body, headers=headers).status_code
+        for path in ("/validate", "/mutate")
+    }
+    assert statuses == {status}

@@ -1,0 +1,150 @@
+"""The record of a mutation: one log line, and counters."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from tests.support.builders import DIGEST, HOST, NOW, SOON, UID, FakeAnswers, pod, policy, request, rule
+from webhook.admission.mutator import Mutator
+from webhook.admission.request import AdmissionRequest
+from webhook.admission.validator import Validator
+from webhook.app.decision_recorder import MAX_FINDINGS, DecisionRecorder
+from webhook.app.mutation_recorder import MutationRecorder
+from webhook.policy.model import Policy
+from webhook.telemetry.logs import LineLog
+from webhook.telemetry.metrics import Metrics
+from webhook.trust.records import TrustStatus
+
+GOOD, BAD = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2"
+FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
+PINS = policy(pin_digests=True)
+OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-1", "controller": True}
+
+
+class Recorded:
+    """A mutator and a validator with recorders, whose lines and counters can be read."""
+
+    def __init__(self, current: Policy = PINS, level: int = logging.INFO) -> None:
+        self.stream = io.StringIO()
+        self.metrics = Metrics("test")
+        lines = LineLog(self.stream, "json", level)
+        answers = FakeAnswers(FACTS)
+        self.mutator = Mutator(
+            lambda: current, answers, [MutationRecorder(self.metrics, lines)], clock=lambda: NOW
+        )
+        quiet = LineLog(io.StringIO(), "json", logging.INFO)
+        self.validator = Validator(
+            lambda: current, answers, [DecisionRecorder(self.metrics, quiet)], clock=lambda: NOW
+        )
+
+    def mutate(self, body: AdmissionRequest) -> None:
+        self.mutator.mutate(body, SOON)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines without the values that differ between runs."""
+        lines = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
+        for line in lines:
+            assert isinstance(line.pop("milliseconds"), float)
+            assert line.pop("ts").endswith("Z")
+        return lines
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"swr_trust_{name}", labels) or 0.0
+
+
+def test_line_names_pinned_images_and_others() -> None:
+    """The whole line."""
+    recorded = Recorded()
+    obj = pod(GOOD, BAD)
+    obj["metadata"]["ownerReferences"] = [OWNER]
+    recorded.mutate(request(obj))
+    assert recorded.lines == [
+        {
+            "level": "info",
+            "logger": "webhook.mutations",
+            "message": "mutated",
+            "uid": UID,
+            "outcome": "pinned",
+            "operation": "CREATE",
+            "namespace": "shop",
+            "object": "web",
+            "user": "dev",
+            "pinned": [{"field": "spec.containers[0].image", "image": GOOD, "digest": DIGEST}],
+            "notPinned": [{"field": "spec.containers[1].image", "image": BAD, "reason": "untrusted"}],
+            "owner": "ReplicaSet/web-1",
+        }
+    ]
+
+
+def test_line_counts_images_beyond_limit() -> None:
+    """A Pod may have two hundred."""
+    recorded = Recorded()
+    recorded.mutate(request(pod(*[GOOD] * (MAX_FINDINGS + 3), *[BAD] * (MAX_FINDINGS + 4))))
+    (line,) = recorded.lines
+    assert (len(line["pinned"]), len(line["notPinned"]), line["more"]) == (MAX_FINDINGS, MAX_FINDINGS, 7)
+
+
+@pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 0), (logging.DEBUG, 1)])
+def test_request_without_image_to_pin_is_logged_at_debug(level: int, lines: int) -> None:
+    """There is one for each Pod, and its decision is logged anyway."""
+    recorded = Recorded(level=level)
+    recorded.mutate(request(pod("nginx")))
+    assert len(recorded.lines) == lines
+
+
+def test_counters_follow_outcomes_and_results() -> None:
+    """Requests, their time, and images."""
+    recorded = Recorded()
+    recorded.mutate(request(pod(GOOD, BAD)))
+    recorded.mutate(request(pod("nginx"), dryRun=True))
+    recorded.mutate(request(pod(GOOD), old=pod(f"{GOOD}@{DIGEST}"), operation="UPDATE"))
+    recorded.mutator.skip_as_busy(request(pod(GOOD)))
+    requests = {
+        (outcome, dry_run): recorded.count("mutation_requests_total", outcome=outcome, dry_run=dry_run)
+        for outcome, dry_run in (("pinned", "false"), ("unchanged", "true"), ("busy", "false"))
+    }
+    assert requests == {("pinned", "false"): 2, ("unchanged", "true"): 1, ("busy", "false"): 1}
+    assert recorded.count("mutation_duration_seconds_count", outcome="pinned") == 2
+    results = {
+        result: recorded.count("pin_images_total", result=result)
+        for result in ("pinned", "kept", "untrusted")
+    }
+    assert results == {"pinned": 1, "kept": 1, "untrusted": 1}
+
+
+@pytest.mark.parametrize(
+    ("image", "current", "unpinned"),
+    [
+        (GOOD, PINS, 1),
+        (GOOD, policy(pin_digests=True, rules=(rule("r", require_digest=True),)), 1),
+        (f"{GOOD}@{DIGEST}", PINS, 0),
+        (BAD, PINS, 0),
+        ("nginx", PINS, 0),
+        (GOOD, policy(), 0),
+        (GOOD, policy(rules=(rule("r", namespaces=["else"], pin_digests=True),)), 0),
+    ],
+    ids=["by tag", "denied", "pinned", "untrusted", "unmanaged", "off", "off in this namespace"],
+)
+def test_trusted_image_that_reaches_validate_by_tag_is_counted(
+    image: str, current: Policy, unpinned: int
+) -> None:
+    """It shows that the mutating webhook was not called, or failed."""
+    recorded = Recorded(current)
+    assert recorded.count("unpinned_images_total") == 0
+    recorded.validator.validate(request(pod(image)), SOON)
+    assert recorded.count("unpinned_images_total") == unpinned
+
+
+def test_template_by_tag_does_not_count_as_unpinned() -> None:
+    """Templates are never pinned."""
+    recorded = Recorded()
+    template = {"metadata": {"name": "web"}, "spec": {"template": pod(GOOD)}}
+    rest: dict[str, Any] = {"resource": ("apps", "v1", "deployments"), "kind": "Deployment"}
+    recorded.validator.validate(request(template, **rest), SOON)
+    assert recorded.count("unpinned_images_total") == 0
