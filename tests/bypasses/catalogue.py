@@ -11,6 +11,7 @@ from tests.bypasses.http_mistakes import HTTP_MISTAKES
 from tests.bypasses.loop_faults import LOOP_FAULTS
 from tests.bypasses.memory_faults import MEMORY_FAULTS
 from tests.bypasses.mistakes import Mistake
+from tests.bypasses.pinning_mistakes import PINNING_MISTAKES
 from tests.bypasses.policy_mistakes import POLICY_MISTAKES
 from tests.bypasses.review_faults import REVIEW_FAULTS
 from tests.bypasses.swr_mistakes import SWR_MISTAKES
@@ -21,6 +22,7 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     *EXTRACTION_MISTAKES,
     *POLICY_MISTAKES,
     *DECISION_MISTAKES,
+    *PINNING_MISTAKES,
     *SWR_MISTAKES,
     *TRUST_MISTAKES,
     *HTTP_MISTAKES,

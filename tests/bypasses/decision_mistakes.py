@@ -7,6 +7,7 @@ from typing import Final
 from tests.bypasses.mistakes import mistake
 
 VALIDATOR: Final = "webhook/admission/validator.py"
+SELECTION: Final = "webhook/admission/selection.py"
 EVALUATOR: Final = "webhook/admission/evaluator.py"
 REVIEWS: Final = "webhook/server/reviews.py"
 T_VALIDATOR: Final = "tests/unit/admission/test_validator.py"
@@ -30,7 +31,7 @@ DECISION_MISTAKES: Final = (
         "T07 T04",
         "an update is evaluated like a creation",
         f"{T_VALIDATOR}::test_update_is_evaluated_for_changed_images_only",
-        (VALIDATOR, 'request.operation == "UPDATE"', 'request.operation == "NEVER"'),
+        (SELECTION, 'request.operation == "UPDATE"', 'request.operation == "NEVER"'),
     ),
     mistake(
         "T11",
@@ -55,7 +56,7 @@ DECISION_MISTAKES: Final = (
         "T12",
         "an object without a Pod spec has no image and is admitted",
         f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
-        (VALIDATOR, "        return None, 0\n", "        return [], 0\n"),
+        (SELECTION, "        return None, 0\n", "        return [], 0\n"),
     ),
     mistake(
         "T13 T15",
@@ -103,7 +104,7 @@ DECISION_MISTAKES: Final = (
         "T30",
         "a new policy reuses decisions of the old one",
         f"{T_MEMORY}::test_decision_of_old_policy_is_not_reused",
-        (VALIDATOR, "if evaluator is None or evaluator.policy is not policy:", "if evaluator is None:"),
+        (EVALUATOR, "if evaluator is None or evaluator.policy is not policy:", "if evaluator is None:"),
     ),
     mistake(
         "T31",
@@ -260,7 +261,7 @@ DECISION_MISTAKES: Final = (
         "a Pod of tens of thousands of images delays all other reviews",
         f"{T_VALIDATOR}::test_request_that_cannot_be_evaluated_is_treated_by_mode",
         (VALIDATOR, "        if count > MAX_IMAGES:", "        if not policy:"),
-        (VALIDATOR, "    if count > MAX_EXTRACTED:", "    if count < 0:"),
+        (SELECTION, "    if count > MAX_EXTRACTED:", "    if count < 0:"),
     ),
     mistake(
         "T31",

@@ -110,8 +110,8 @@ LOOP_FAULTS: Final = (
         "C3",
         "a thousand images of one object are evaluated",
         "tests/unit/admission/test_validator.py::test_request_that_cannot_be_evaluated_is_treated_by_mode",
-        ("webhook/admission/validator.py", "MAX_IMAGES: Final = 200", "MAX_IMAGES: Final = 5000"),
-        ("webhook/admission/validator.py", "MAX_EXTRACTED: Final = 1000", "MAX_EXTRACTED: Final = 5000"),
+        ("webhook/admission/selection.py", "MAX_IMAGES: Final = 200", "MAX_IMAGES: Final = 5000"),
+        ("webhook/admission/selection.py", "MAX_EXTRACTED: Final = 1000", "MAX_EXTRACTED: Final = 5000"),
     ),
     mistake(
         "C3",

@@ -113,8 +113,8 @@ MEMORY_FAULTS: Final = (
         "any number of images is awaited",
         "tests/unit/admission/test_validator.py::test_review_of_many_images_does_not_wait_beyond_image_limit",
         (
-            "webhook/admission/validator.py",
-            "if count > FEW and self._awaited > MAX_AWAITED else",
+            "webhook/admission/selection.py",
+            "if count > FEW and self._count > MAX_AWAITED else",
             "if count < 0 else",
         ),
     ),
@@ -123,8 +123,8 @@ MEMORY_FAULTS: Final = (
         "any number of images is awaited, detected by the memory",
         "tests/http/test_bodies.py::test_many_image_reviews_waiting_for_swr_stay_within_memory_limit",
         (
-            "webhook/admission/validator.py",
-            "if count > FEW and self._awaited > MAX_AWAITED else",
+            "webhook/admission/selection.py",
+            "if count > FEW and self._count > MAX_AWAITED else",
             "if count < 0 else",
         ),
     ),
@@ -157,7 +157,7 @@ MEMORY_FAULTS: Final = (
         "a review that waits keeps long strings of four bytes a character",
         "tests/unit/admission/test_validator.py::test_long_strings_are_not_kept_while_review_waits",
         (
-            "webhook/admission/validator.py",
+            "webhook/admission/selection.py",
             "[shorten(use) for use in uses[:MAX_IMAGES]]",
             "uses[:MAX_IMAGES]",
         ),

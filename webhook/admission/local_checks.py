@@ -1,4 +1,4 @@
-"""What is known about an image before it is looked up."""
+"""The results of the checks of an image that need no lookup."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from webhook.policy.model import Policy
 
 
 class Outcome(StrEnum):
-    """What ``/mutate`` did with a request; a metric label and an audit annotation."""
+    """The outcome of a request; a metric label and a key of the log."""
 
     PINNED = "pinned"
     """At least one image got its digest."""
@@ -49,7 +49,7 @@ class LeftImage(msgspec.Struct, frozen=True, gc=False):
     """An image that the policy pins, but that stayed as it was. ``reason`` is a metric label.
 
     It is the finding, or for a trusted image ``no-digest`` if SWR sent no digest, and ``rules`` if the rules
-    would judge the pinned image in another way.
+    would evaluate the pinned image in another way.
     """
 
     field: str

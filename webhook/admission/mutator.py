@@ -1,6 +1,6 @@
 """The mutator: returns one mutation for each request, even if an internal error occurs.
 
-It only adds digests. Whatever it cannot pin stays as it is, and the validator decides about it.
+The mutator only adds digests. An image that it cannot pin stays as it is, and the validator decides about it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from webhook.admission.evaluator import CurrentEvaluator, Evaluator, TrustAnswers
 from webhook.admission.extraction import ImageUse, TargetKind, classify, images_by_place
 from webhook.admission.mutation import LeftImage, Mutation, Outcome, Pin, describe_left
-from webhook.admission.pinning import choose_pins, find_kept_pins
+from webhook.admission.pinning import Place, choose_pins, find_kept_pins, pinned_images
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.selection import MAX_IMAGES, AwaitedImages, select_images
 from webhook.deadlines import Deadline, LargeWork
@@ -87,9 +87,9 @@ class Mutator:
         uses, count = select_images(request, target)
         if not uses or count > MAX_IMAGES:
             return Mutation(target=target)
-        before = images_by_place(target, request.kind.kind, request.old_object)
-        if request.operation != "UPDATE":
-            before = {}
+        before: dict[Place, str] = {}
+        if request.operation == "UPDATE":
+            before = pinned_images(uses, images_by_place(target, request.kind.kind, request.old_object))
         request.keep_identity()
         pins, left = self._pin(evaluator, uses, before, request.namespace, deadline)
         return Mutation.of(evaluator.policy, pins, left, target)
@@ -98,7 +98,7 @@ class Mutator:
         self,
         evaluator: Evaluator,
         uses: Sequence[ImageUse],
-        before: dict[tuple[str, str], str],
+        before: dict[Place, str],
         namespace: str,
         deadline: Deadline,
     ) -> tuple[list[Pin], list[LeftImage]]:

@@ -57,6 +57,18 @@ def _with_digest(item: ImageResult) -> Pin | None:
     return Pin(item.use, f"{item.use.image}{implied}@{record.digest}")
 
 
+def pinned_images(uses: Sequence[ImageUse], old: Mapping[Place, str]) -> dict[Place, str]:
+    """Return the images with a digest that the places of ``uses`` had in the old object.
+
+    They are kept during lookups, so longer ones than a valid image are left out.
+    """
+    return {
+        use.place: image
+        for use in uses
+        if "@" in (image := old.get(use.place, "")) and len(image) <= MAX_IMAGE_LENGTH and image.isascii()
+    }
+
+
 def find_kept_pins(
     evaluator: Evaluator,
     uses: Sequence[ImageUse],
@@ -65,7 +77,7 @@ def find_kept_pins(
     deadline: Deadline,
     now: float,
 ) -> list[Pin]:
-    """Return the pins that an update would lose; ``before`` are the images of the old object by place.
+    """Return the pins that an update would lose; ``before`` are the ``pinned_images`` of the old object.
 
     If a new image is the old one without its digest, the author of the update has not changed it: ``kubectl
     apply`` of an unchanged manifest does this. A new digest would restart the container, and an evaluation
@@ -77,7 +89,7 @@ def find_kept_pins(
 
 
 def _keep(evaluator: Evaluator, use: ImageUse, old: str | None) -> Pin | None:
-    if old is None or "@" not in old or len(old) > MAX_IMAGE_LENGTH:
+    if old is None:
         return None
     written, running = evaluator.parse(use.image).reference, evaluator.parse(old).reference
     if written is None or running is None or written.digest is not None or running.tag is None:

@@ -51,7 +51,7 @@ class DecisionEvents(EventRecorder):
         self.enqueue(EventKey(request.namespace, _regarding(request), reason, note))
 
     def observe_mutation(self, request: AdmissionRequest, mutation: Mutation, seconds: float) -> None:  # noqa: ARG002 - its time is not needed
-        """Queue an Event about pinned images, without waiting. Pins that an update keeps are no news."""
+        """Queue an Event about pinned images, without waiting. A kept pin causes no Event."""
         pins = [pin for pin in mutation.pins if not pin.is_kept]
         if not pins or request.dry_run or _NAMESPACE.fullmatch(request.namespace) is None:
             return

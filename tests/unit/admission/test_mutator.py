@@ -442,7 +442,7 @@ def test_observers_see_each_mutation_even_if_one_fails() -> None:
 
 
 def test_images_of_both_calls_count_in_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise twice as many images could be awaited, and their memory is limited."""
+    """Fault C2: otherwise twice as many images could be awaited, and their memory is limited."""
     monkeypatch.setattr(selection, "MAX_AWAITED", 2 * FEW)
     waited: list[bool] = []
     awaited = AwaitedImages()
