@@ -274,10 +274,11 @@ def test_kept_digest_is_not_looked_up() -> None:
     assert ([pin.is_kept for pin in mutation.pins], answers.asked) == ([True], [])
 
 
-def test_digest_of_ambiguous_place_is_not_kept() -> None:
+@pytest.mark.parametrize("before", [(MOVED, PINNED), (PINNED, MOVED)])
+def test_digest_of_ambiguous_place_is_not_kept(before: tuple[str, str]) -> None:
     """Two containers of one name: which of them was this one?"""
     old, new = pod(), pod()
-    old["spec"]["containers"] = [container(MOVED), container(PINNED)]
+    old["spec"]["containers"] = [container(image) for image in before]
     new["spec"]["containers"] = [container(TRUSTED)]
     assert images_of(mutate(new, old=old, operation="UPDATE")[0]) == [PINNED]
 
