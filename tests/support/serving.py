@@ -203,9 +203,16 @@ class ServerProcess:
             connection.close()
 
     def validate(self, body: bytes, timeout: str = "10s") -> dict[str, Any]:
-        """Return the ``response`` of a review."""
+        """Return the ``response`` of ``/validate`` to a review."""
+        return self._review("/validate", body, timeout)
+
+    def mutate(self, body: bytes, timeout: str = "10s") -> dict[str, Any]:
+        """Return the ``response`` of ``/mutate`` to a review."""
+        return self._review("/mutate", body, timeout)
+
+    def _review(self, path: str, body: bytes, timeout: str) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
-        status, answer = self.send("POST", f"/validate?timeout={timeout}", body, headers)
+        status, answer = self.send("POST", f"{path}?timeout={timeout}", body, headers)
         assert status == 200, answer
         response: dict[str, Any] = json.loads(answer)["response"]
         return response
