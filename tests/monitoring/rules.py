@@ -11,7 +11,7 @@ from tests.support.serving import ROOT
 FILES = ROOT / "charts" / "swr-trust-webhook" / "files"
 
 WORDS = {
-    "__WEBHOOKS__": "(pods|workloads)[.]swr-trust-webhook[.]swr-trust[.]svc",
+    "__WEBHOOKS__": "(pods|workloads|pinning)[.]swr-trust-webhook[.]swr-trust[.]svc",
     "__JOB__": "swr-trust-webhook",
     "__NAMESPACE__": "swr-trust",
 }

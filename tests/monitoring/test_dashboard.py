@@ -88,6 +88,7 @@ def _fill(expression: str) -> str:
 def _load(server: ServerProcess) -> None:
     for sample in SAMPLES:
         server.validate(review(sample.spec))
+        server.send("POST", "/mutate", review(sample.spec), {"Content-Type": "application/json"})
 
 
 def _cause_failures(server: ServerProcess, emulator: Emulator) -> None:
@@ -108,10 +109,12 @@ def _cause_failures(server: ServerProcess, emulator: Emulator) -> None:
 def test_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All queries are valid, and all except those about failed logins have a numeric answer."""
     certificate = make_certificate(tmp_path)
-    audit = f"rules:\n  - {{name: odd is watched, images: ['{HOST}/shop/odd'], mode: audit}}\n"
+    policy = (
+        f"pinDigests: true\nrules:\n  - {{name: odd is watched, images: ['{HOST}/shop/odd'], mode: audit}}\n"
+    )
     with (
         Emulator() as emulator,
-        ServerProcess(tmp_path, emulator.url, certificate, audit) as server,
+        ServerProcess(tmp_path, emulator.url, certificate, policy) as server,
         api_server() as port,
         audited(tmp_path, monkeypatch) as rescanner,
     ):

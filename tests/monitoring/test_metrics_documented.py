@@ -11,6 +11,7 @@ from tests.monitoring.registered import families, labels_by_sample
 from tests.support.serving import ROOT
 from webhook.admission.decision import Effect
 from webhook.admission.extraction import TargetKind
+from webhook.admission.mutation import Outcome
 from webhook.policy.findings import Finding, Mode
 from webhook.telemetry.metrics import OPERATIONS
 
@@ -52,7 +53,7 @@ def test_metrics_are_documented_once(text: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("values", [Finding, Mode, TargetKind])
+@pytest.mark.parametrize("values", [Finding, Mode, TargetKind, Outcome])
 def test_every_label_value_is_documented(text: str, values: type[Enum]) -> None:
     """The author of a query finds every value there."""
     assert [value.value for value in values if f"`{value.value}`" not in text] == []
