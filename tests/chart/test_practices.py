@@ -240,7 +240,7 @@ def test_r22_alerts_use_metrics_of_api_server() -> None:
     rules = str(render(EVERYTHING).one("PrometheusRule")["spec"]["groups"])
     assert "apiserver_admission_webhook_rejection_count" in rules
     assert "apiserver_admission_webhook_fail_open_count" in rules
-    assert f"(pods|workloads)[.]{NAME}[.]{NAMESPACE}[.]svc" in rules
+    assert f"(pods|workloads|pinning)[.]{NAME}[.]{NAMESPACE}[.]svc" in rules
     assert "__" not in rules
 
 
