@@ -88,7 +88,7 @@ def _fill(expression: str) -> str:
 def _load(server: ServerProcess) -> None:
     for sample in SAMPLES:
         server.validate(review(sample.spec))
-        server.send("POST", "/mutate", review(sample.spec), {"Content-Type": "application/json"})
+        server.mutate(review(sample.spec))
 
 
 def _cause_failures(server: ServerProcess, emulator: Emulator) -> None:

@@ -22,7 +22,7 @@ def test_webhook_metrics_pass_promtool(server: ServerProcess) -> None:
     """Names, units, types and help, with samples in them."""
     for sample in SAMPLES:
         server.validate(review(sample.spec))
-        server.send("POST", "/mutate", review(sample.spec), {"Content-Type": "application/json"})
+        server.mutate(review(sample.spec))
     status, body = server.get("/metrics")
     assert status == 200
     _check(body)
