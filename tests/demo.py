@@ -10,6 +10,7 @@ Each run has its own port, 8443 or the next free one, and keeps its files in ``.
 from __future__ import annotations
 
 import argparse
+import base64
 import fcntl
 import json
 import os
@@ -34,6 +35,9 @@ RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"
 FOLDER = ROOT / ".run"
 PORT = 8443
 """The port that the README uses."""
+
+SHOW_PATCH = r"""sed 's/.*"patch":"\([^"]*\)".*/\1/' | base64 -d"""
+"""A filter that prints the patch of a response, which is encoded in base64."""
 
 MAX_RUNS = 100
 """Ports that are tried, from PORT on."""
@@ -131,6 +135,9 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
         good = _show(console, server)
         body = folder / "untrusted-pod.json"
         body.write_bytes(review(SAMPLES[2].spec))
+        pinned = folder / "trusted-pod.json"
+        pinned.write_bytes(review(SAMPLES[0].spec))
+        good = _show_pinning(console, server, pinned.read_bytes()) and good
         if os.environ.get("DEMO_ONCE"):
             return 0 if good else 1
         console.print("Try one by hand, in another terminal:\n")
@@ -139,6 +146,8 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
         print(
             f"curl --cacert {ca} -H 'Content-Type: application/json' "
             f"--data @{body.relative_to(ROOT)} {server.url}/validate\n\n"
+            f"curl --silent --cacert {ca} -H 'Content-Type: application/json' "
+            f"--data @{pinned.relative_to(ROOT)} {server.url}/mutate | {SHOW_PATCH}\n\n"
             f"curl --cacert {ca} '{server.url}/readyz?verbose'\n",
             flush=True,
         )
@@ -158,7 +167,7 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
 
 
 def _prepare(endpoint: str, certificate: Certificate, port: int) -> ServerProcess:
-    server = ServerProcess(certificate.ca.parent, endpoint, certificate)
+    server = ServerProcess(certificate.ca.parent, endpoint, certificate, "pinDigests: true\n")
     server.port = port
     server.log.unlink(missing_ok=True)
     return server
@@ -179,6 +188,18 @@ def _show(console: Console, server: ServerProcess) -> bool:
         table.add_row(sample.title, "[green]admitted[/]" if allowed else "[red]denied[/]", message)
     console.print(table)
     return good
+
+
+def _show_pinning(console: Console, server: ServerProcess, body: bytes) -> bool:
+    """Print the patch for a Pod with a trusted image; return whether it has one."""
+    status, answer = server.send("POST", "/mutate?timeout=10s", body, {"Content-Type": "application/json"})
+    patch = json.loads(base64.b64decode(json.loads(answer)["response"].get("patch", "")) or "[]")
+    console.print("\nPinning writes the digest of the trusted tag into the Pod:\n")
+    for operation in patch:
+        if operation["op"] == "replace":
+            # Not wrapped at any terminal width.
+            print(f"  {operation['path']}: {operation['value']}\n", flush=True)
+    return status == 200 and bool(patch)
 
 
 def review(spec: dict[str, Any]) -> bytes:

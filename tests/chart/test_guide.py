@@ -25,6 +25,7 @@ from webhook.policy.loading import load_policy
 GUIDE = ROOT / "docs" / "install.md"
 BLOCKS = read_blocks(GUIDE)
 OTHER_TEAM = "shop"
+PINNED = f"{TRUSTED}@sha256:{'1' * 64}"
 WARNED = f'Warning: image trust policy: spec.containers[0].image "{UNTRUSTED}"'
 
 SNIPPETS = [
@@ -70,6 +71,21 @@ class Gate:
         created = "pod/guided created (server dry run)"
         self._cluster.wait_for(f"silence in {namespace}", lambda: self.answer(namespace) == created)
 
+    def image(self, namespace: str) -> str:
+        """Return the image of a Pod that is created with a trusted tag, a dry run."""
+        self._replica.mount()
+        shown = ("--dry-run=server", "-o", "jsonpath={.spec.containers[0].image}")
+        return run(self._cluster, "guided", TRUSTED, *shown, namespace=namespace)
+
+    def expect_image(self, image: str, namespace: str) -> None:
+        """Wait until a trusted tag is admitted as this image."""
+        self._cluster.wait_for(f"{image} in {namespace}", lambda: self.image(namespace) == image)
+
+    def roll_out(self) -> None:
+        """Replace the replica, as the Deployment does after a change of its Pods."""
+        self._replica.stop()
+        self._replica.start()
+
     def failure_policy(self) -> str:
         """Return the failure policy that the API server applies without an answer."""
         found = self._cluster.get("validatingwebhookconfiguration", NAME)["webhooks"]
@@ -93,6 +109,35 @@ def reach_enforcement(reader: Reader, cluster: ControlPlane, gate: Gate) -> None
     next(steps)
     gate.expect(REFUSED)
     assert gate.failure_policy() == "Fail"
+    assert list(steps) == []
+
+
+def pin_and_require_digests(reader: Reader, cluster: ControlPlane, gate: Gate) -> None:
+    """Pin in one namespace and then in all, require digests in one, and switch pinning off."""
+    steps = reader.follow("Switch it on")
+    next(steps)
+    gate.roll_out()
+    gate.expect_image(PINNED, OTHER_TEAM)
+    assert gate.image(TEAM) == TRUSTED
+    assert next(steps) == PINNED
+    run(cluster, "pinned", TRUSTED, namespace=OTHER_TEAM)
+    events = ("get", "events", "-n", OTHER_TEAM, "--field-selector", "reason=ImagePinned")
+    cluster.wait_for("the Event", lambda: TRUSTED in cluster.kubectl(*events))
+    assert TRUSTED in next(steps)
+    reader.edit("values.yaml", {"policy": {"rules": []}})
+    next(steps)
+    gate.expect_image(PINNED, TEAM)
+    next(steps)
+    gate.expect_image(PINNED, OTHER_TEAM)
+    assert list(steps) == []
+    steps = reader.follow("Switch it off")
+    next(steps)
+    cluster.wait_for("a denied tag", lambda: "no webhook pinned it" in gate.image(OTHER_TEAM))
+    gate.expect_image(TRUSTED, TEAM)
+    reader.edit("values.yaml", {"policy": {"rules": []}})
+    next(steps)
+    gate.roll_out()
+    gate.expect_image(TRUSTED, OTHER_TEAM)
     assert list(steps) == []
 
 
@@ -157,6 +202,7 @@ def test_install_guide_works_from_installation_to_removal(
             assert "policy.yaml: valid" in kubelet.output
             assert kubelet.output.rstrip().endswith("\nok")
             reach_enforcement(reader, cluster, gate)
+            pin_and_require_digests(reader, cluster, gate)
             list(reader.follow("Private clouds"))
             private = Objects((home / "rendered.yaml").read_text(encoding="utf-8"))
             assert private.policy["registries"][0]["caFile"] == "/etc/ssl/private/ca.pem"
@@ -188,7 +234,11 @@ def test_values_in_guide_render_with_chart(snippet: Block) -> None:
 
 def test_iam_policies_grant_only_tag_reading() -> None:
     """Both forms allow the same two actions."""
-    policies = [json.loads(block.text) for block in BLOCKS if block.language == "json"]
+    policies = [
+        json.loads(block.text)
+        for block in BLOCKS
+        if block.language == "json" and block.section == "IAM permissions"
+    ]
     assert [policy["Version"] for policy in policies] == ["5.0", "1.1"]
     for policy in policies:
         (statement,) = policy["Statement"]
@@ -207,6 +257,6 @@ def test_gitops_objects_name_current_chart() -> None:
     assert source["helm"]["releaseName"] == objects["HelmRelease"]["spec"]["releaseName"] == NAME
     assert objects["OCIRepository"]["spec"]["ref"] == {"tag": __version__}
     assert f"swr-trust-webhook:{__version__} " in GUIDE.read_text(encoding="utf-8")
-    rendered = Objects(template(VALUES))
+    rendered = Objects(template(merged(VALUES, {"pinning": {"enabled": True}})))
     for ignored in objects["Application"]["spec"]["ignoreDifferences"]:
         assert rendered.one(ignored["kind"], ignored["name"])

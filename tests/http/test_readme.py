@@ -1,4 +1,4 @@
-"""The README's first steps: its two commands, and the output that it shows."""
+"""The first steps with ``make run``: the commands of README and guide, and the output that they show."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.support.serving import ROOT
 pytestmark = pytest.mark.slow
 
 READMES: Final = ("README.md", "README.zh-CN.md")
+GUIDES: Final = ("docs/install.md", "docs/install.zh-CN.md")
 USUAL_PORT: Final = "8443"
 
 
@@ -28,7 +29,7 @@ def read(name: str) -> str:
 
 
 def shown(language: str, start: str, name: str = "README.md") -> str:
-    """Return the code block of a README that starts with a text."""
+    """Return the code block of a document that starts with a text."""
     found: list[str] = re.findall(
         rf"^```{language}\n({re.escape(start)}.*?)^```$", read(name), re.MULTILINE | re.DOTALL
     )
@@ -95,6 +96,22 @@ def test_second_run_uses_own_files_and_port(demo: Demo) -> None:
         assert f"Port {USUAL_PORT} is in use, so this run uses port {second.port}." in second.lines
         assert f".run/{second.port}/ca.crt" in second.commands[0]
     assert (ROOT / ".run" / demo.port / "ca.crt").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_mutation_command_in_guide_matches_output_of_make_run(demo: Demo, name: str) -> None:
+    """Verbatim on the usual port."""
+    assert demo.commands[1].replace(demo.port, USUAL_PORT) == shown("sh", "curl ", name)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.parametrize("name", GUIDES)
+def test_patch_in_guide_matches_webhook(demo: Demo, name: str) -> None:
+    """The emulator's digest replaces the ellipsis."""
+    command = shown("sh", "curl ", name).replace(USUAL_PORT, demo.port)
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    document = shown("json", '[{"op"', name).replace("…", "1" * 64)
+    assert json.loads(done.stdout) == json.loads(document)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
