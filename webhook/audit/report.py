@@ -106,7 +106,7 @@ class DriftRow:
 
     @property
     def message(self) -> str:
-        """What differs, a clause without a full stop."""
+        """The difference, a clause without a full stop."""
         match self.reason:
             case Drift.MOVED:
                 return f"a node runs {self.running}, SWR holds {self.current}"
