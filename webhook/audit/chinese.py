@@ -43,7 +43,7 @@ HEADINGS: Final[Mapping[str, str]] = {
     "Only the pinned image was evaluated. Find out whether the running digest is the same image; "
     "if it is not, delete the Pod and check the node.": "经过评估的只是所固定的镜像。"
     "请查明正在运行的摘要是否属于同一镜像；如果不是，请删除该 Pod 并检查节点。",
-    "Pinned images whose tag names another image now": "已固定、但镜像版本当前指向另一镜像的镜像",
+    "Pinned images whose tag names another image now": "镜像已固定，而镜像版本现指向其他镜像",
     "These Pods run what they pin, and the tag was pushed again since. Restart the workload to run the new "
     "image.": "这些 Pod 运行的正是所固定的镜像，此后该镜像版本被重新推送。如需运行新镜像，请重启工作负载。",
     "Runs": "正在运行",
