@@ -21,7 +21,10 @@ HOST = "swr.cn-north-4.myhuaweicloud.com"
 NAMESPACE = "audited"
 OTHER = "audited-b"
 CONFIGURATION = "audited-gate"
+PINNED = "audited-pinned"
+"""A namespace that the webhook does not receive, so that its Pods can pin any digest."""
 DIGEST = "sha256:" + "1" * 64
+OTHER_DIGEST = "sha256:" + "7" * 64
 
 
 @dataclass
@@ -75,7 +78,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     certificate = make_certificate(folder)
     with Emulator() as emulator, ServerProcess(folder, emulator.url, certificate) as server:
         made = ClusterSetup(control_plane, server, emulator)
-        for namespace in (NAMESPACE, OTHER):
+        for namespace in (NAMESPACE, OTHER, PINNED):
             control_plane.make_namespace(namespace)
         made.create(deployment("good", "shop/web:1.0"))
         made.create(deployment("bad", "shop/web:2.0"))
@@ -124,18 +127,14 @@ def test_selector_limits_audited_pods(stage: ClusterSetup) -> None:
     assert (code, report["pods"]) == (0, 2)
 
 
-def test_other_running_digest_is_reported(stage: ClusterSetup) -> None:
-    """There is no kubelet here, so the test writes the Pod's status."""
-    (name, *_) = (
-        item["metadata"]["name"]
-        for item in stage.cluster.get("pods", "-n", NAMESPACE, "-l", "app=good")["items"]
-    )
+def report_digest(stage: ClusterSetup, name: str, digest: str, namespace: str = NAMESPACE) -> None:
+    """Write the status of a Pod as a node would; there is no kubelet here."""
     status = {
         "containerStatuses": [
             {
                 "name": "main",
                 "image": "x",
-                "imageID": f"{HOST}/shop/web@sha256:{'7' * 64}",
+                "imageID": f"{HOST}/shop/web@{digest}",
                 "ready": True,
                 "restartCount": 0,
             }
@@ -146,15 +145,70 @@ def test_other_running_digest_is_reported(stage: ClusterSetup) -> None:
         "pod",
         name,
         "-n",
-        NAMESPACE,
+        namespace,
         "--subresource=status",
         "--type=merge",
         "-p",
         json.dumps({"status": status}),
     )
+
+
+def test_other_running_digest_is_reported(stage: ClusterSetup) -> None:
+    """The Pod names only the tag, which has another digest in SWR."""
+    (name, *_) = (
+        item["metadata"]["name"]
+        for item in stage.cluster.get("pods", "-n", NAMESPACE, "-l", "app=good")["items"]
+    )
+    report_digest(stage, name, OTHER_DIGEST)
     _, report = audit(stage)
-    assert [(row["workload"], row["running"], row["current"]) for row in report["otherDigest"]] == [
-        ("Deployment/good", "sha256:" + "7" * 64, DIGEST)
+    assert [
+        (row["workload"], row["reason"], row["running"], row["current"]) for row in report["otherDigest"]
+    ] == [("Deployment/good", "moved", OTHER_DIGEST, DIGEST)]
+
+
+@pytest.mark.parametrize(
+    ("pins", "code", "findings", "verdict"),
+    [
+        (True, 0, [], "enforcing now would deny none of 4 Pods"),
+        (
+            False,
+            1,
+            [("Deployment/superseded", "digest-mismatch", 2)],
+            "enforcing now would deny 2 of 4 Pods in 1 namespace",
+        ),
+    ],
+    ids=["pinning", "no pinning"],
+)
+def test_pinned_pods_are_told_apart_by_what_runs(
+    stage: ClusterSetup,
+    tmp_path: Path,
+    pins: bool,
+    code: int,
+    findings: list[tuple[str, str, int]],
+    verdict: str,
+) -> None:
+    """The tag of one Deployment's Pods was moved; those of the other run another digest than they pin."""
+    for name, digest in (("superseded", OTHER_DIGEST), ("odd", DIGEST)):
+        manifest = deployment(name, f"shop/web:1.0@{digest}", PINNED)
+        stage.cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    stage.cluster.wait_for("the Pods", lambda: len(stage.cluster.get("pods", "-n", PINNED)["items"]) == 4)
+    for item in stage.cluster.get("pods", "-n", PINNED)["items"]:
+        report_digest(stage, item["metadata"]["name"], OTHER_DIGEST, PINNED)
+    policy = tmp_path / "policy.yaml"
+    base = stage.server.config.read_text(encoding="utf-8")
+    policy.write_text(f"{base}pinDigests: {str(pins).lower()}\n", encoding="utf-8")
+    ended, output, error = stage.run(
+        "audit", "-n", PINNED, "-o", "json", "--config", str(policy), policy=False
+    )
+    report = json.loads(output)
+    assert (ended, error) == (code, f"{verdict}\n")
+    assert [(row["workload"], row["finding"], row["pods"]) for row in report["findings"]] == findings
+    assert [
+        (row["workload"], row["reason"], row["running"], row["current"], row["pods"])
+        for row in report["otherDigest"]
+    ] == [
+        ("Deployment/odd", "other-than-pinned", OTHER_DIGEST, DIGEST, 2),
+        ("Deployment/superseded", "superseded", OTHER_DIGEST, DIGEST, 2),
     ]
 
 

@@ -23,6 +23,7 @@ from webhook.admission import validator
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
 from webhook.app import decision_recorder
+from webhook.audit.report import Drift
 from webhook.cli import check, review
 from webhook.cluster import events, running
 from webhook.errors import Fault, UnknownReason
@@ -45,6 +46,7 @@ VALUES: dict[type[Enum], set[str]] = {
     TargetKind: {"pod", "workload", "mirror-pod", "ignored", "unknown"},
     Fault: {"registry", "local", "image"},
     Origin: {"cache", "swr", "stale"},
+    Drift: {"other-than-pinned", "moved", "superseded"},
 }
 """Metric labels, and values of the log and of audit annotations."""
 
@@ -93,6 +95,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
             "mode",
             "name",
             "namespace",
+            "pinned",
             "reason",
             "refused",
         },
@@ -172,6 +175,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "swr_trust_audit_image_uses": ("resource_namespace", "finding"),
     "swr_trust_audit_namespaces_folded": (),
     "swr_trust_audit_other_digest_pods": (),
+    "swr_trust_audit_other_digest_reason_pods": ("reason",),
     "swr_trust_audit_ending_exemption_pods": (),
     "swr_trust_audit_rounds": ("result",),
     "swr_trust_audit_last_complete_timestamp_seconds": (),

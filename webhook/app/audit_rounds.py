@@ -11,7 +11,7 @@ from typing import Final
 from webhook.admission.evaluator import TrustAnswers
 from webhook.audit.diff import FindingDiff
 from webhook.audit.pods import PodSource
-from webhook.audit.report import AuditReport, FindingRow, NamespaceRow
+from webhook.audit.report import AuditReport, Drift, DriftRow, FindingRow, NamespaceRow
 from webhook.audit.scanning import Audit, AuditProgress, with_audit_limits
 from webhook.cluster.reports import PolicyReports
 from webhook.cluster.running import RunningEvents
@@ -82,6 +82,15 @@ class AuditRounds:
                 "running images would be denied now",
                 extra={"images": [_loggable(row) for row in new_rows[:MAX_LOGGED]], "count": len(new_rows)},
             )
+        not_pinned = report.drifted(Drift.OTHER_THAN_PINNED)
+        if not_pinned:
+            logger.warning(
+                "nodes report other images than Pods pin",
+                extra={
+                    "images": [_loggable_drift(row) for row in not_pinned[:MAX_LOGGED]],
+                    "count": len(not_pinned),
+                },
+            )
         published = self._publish(report)
         self._log(report)
         return published and not report.is_partial
@@ -124,13 +133,23 @@ def _loggable(row: FindingRow) -> dict[str, str]:
     }
 
 
+def _loggable_drift(row: DriftRow) -> dict[str, str]:
+    return {
+        "namespace": row.namespace,
+        "workload": str(row.workload),
+        "image": row.image,
+        "running": row.running,
+        "pod": row.example,
+    }
+
+
 def _figures(report: AuditReport) -> RoundFigures:
     return RoundFigures(
         complete=not report.is_partial,
         seconds=report.seconds,
         pods=report.pods,
         images=report.images_looked_up,
-        other_digest=sum(row.pods for row in report.drift),
+        other_digest={reason.value: report.drifted_pods(reason) for reason in Drift},
         ending_exemptions=sum(row.pods for row in report.endings),
         namespaces=tuple(_namespace_figures(row) for row in report.namespaces),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from webhook.audit.report import AuditReport
+from webhook.audit.report import AuditReport, Drift
 
 HEADINGS: Final[Mapping[str, str]] = {
     "Image trust audit": "镜像信任审计",
@@ -39,6 +39,13 @@ HEADINGS: Final[Mapping[str, str]] = {
     "The tag was pushed again after the Pod was started. SWR's mark of the tag does not apply "
     "to the running image; restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
     "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或固定其摘要。",
+    "Nodes that report another image than the Pod pins": "节点报告的镜像与 Pod 所固定的镜像不同",
+    "Only the pinned image was evaluated. Find out whether the running digest is the same image; "
+    "if it is not, delete the Pod and check the node.": "经过评估的只是所固定的镜像。"
+    "请查明正在运行的摘要是否属于同一镜像；如果不是，请删除该 Pod 并检查节点。",
+    "Pinned images whose tag names another image now": "镜像已固定，而镜像版本现指向其他镜像",
+    "These Pods run what they pin, and the tag was pushed again since. Restart the workload to run the new "
+    "image.": "这些 Pod 运行的正是所固定的镜像，此后该镜像版本被重新推送。如需运行新镜像，请重启工作负载。",
     "Runs": "正在运行",
     "SWR holds": "SWR 中的镜像",
     "Images that run only by an exemption that ends within 30 days": "仅凭 30 天内到期的豁免运行的镜像",
@@ -70,6 +77,15 @@ HEADINGS: Final[Mapping[str, str]] = {
 """Every text of the templates. ``{}`` is replaced by a value."""
 
 
+_DRIFT_REMARKS: Final[Mapping[Drift, str]] = {
+    Drift.OTHER_THAN_PINNED: "运行的不是所固定的镜像：节点报告，{} 个 Pod 运行的摘要与 Pod 所固定的摘要不同。"
+    "正在运行的镜像可能从未评估过；请查明这两个摘要是否属于同一镜像。",
+    Drift.MOVED: "{} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。",
+    Drift.SUPERSEDED: "{} 个 Pod 固定的镜像已不再是其镜像版本在 SWR 中所指的镜像。"
+    "它们运行的正是所固定的镜像；如需运行新镜像，请重启工作负载。",
+}
+
+
 def verdict(report: AuditReport) -> str:
     """Return ``report.verdict`` in Chinese, without a full stop."""
     if not report.pods:
@@ -90,6 +106,7 @@ def remarks(report: AuditReport) -> list[str]:
         "否则来自该仓库地址的镜像都会被拒绝。"
         for registry, images in report.never_trusted
     ]
+    lines += _drift_remarks(report, Drift.OTHER_THAN_PINNED)
     if report.unknown:
         lines.append(
             f"{report.unknown} 个 Pod 将被拒绝，仅仅是因为无法向 SWR 查询；"
@@ -98,11 +115,7 @@ def remarks(report: AuditReport) -> list[str]:
     lines += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
     if report.refused != report.enforced:
         lines.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
-    if report.drift:
-        pods = sum(row.pods for row in report.drift)
-        lines.append(
-            f"{pods} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。"
-        )
+    lines += _drift_remarks(report, Drift.MOVED, Drift.SUPERSEDED)
     if report.endings:
         pods = sum(row.pods for row in report.endings)
         lines.append(f"{pods} 个 Pod 仅凭 30 天内到期的豁免运行。")
@@ -114,3 +127,8 @@ def remarks(report: AuditReport) -> list[str]:
     if report.omitted:
         lines.append(f"另有 {report.omitted} 行已计数但未列出。")
     return [*lines, *(f"{note}。" for note in report.notes)]
+
+
+def _drift_remarks(report: AuditReport, *reasons: Drift) -> list[str]:
+    numbers = {reason: report.drifted_pods(reason) for reason in reasons}
+    return [_DRIFT_REMARKS[reason].format(pods) for reason, pods in numbers.items() if pods]

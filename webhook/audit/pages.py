@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from webhook import __version__
 from webhook.audit import chinese
 from webhook.audit.evidence import Evidence
-from webhook.audit.report import AuditReport
+from webhook.audit.report import AuditReport, Drift
 from webhook.audit.tables import format_moment
 from webhook.policy.findings import Finding
 
@@ -48,6 +48,7 @@ def render_audit(report: AuditReport, language: Language = "en") -> str:
     if language == "zh":
         verdict, remarks = f"{chinese.verdict(report)}。", chinese.remarks(report)
     prominent = len(report.gaps) + len(report.never_trusted)
+    prominent += bool(report.drifted(Drift.OTHER_THAN_PINNED))
     findings = [(finding.value, count, count) for finding, count in report.findings.most_common()]
     spaces = [(row.name, row.refused, row.pods) for row in report.namespaces]
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -31,6 +31,30 @@ class Result(StrEnum):
     """Would be denied now, if it were created again."""
     ERROR = "error"
     """SWR could not be queried."""
+
+
+class Drift(StrEnum):
+    """How a running image differs from the Pod or from SWR, the severest first.
+
+    Also the label ``reason`` of a metric.
+    """
+
+    OTHER_THAN_PINNED = "other-than-pinned"
+    """The Pod pins a digest, and the node reports another one."""
+    MOVED = "moved"
+    """The Pod names only the tag, which has another digest in SWR now."""
+    SUPERSEDED = "superseded"
+    """The node runs the digest that the Pod pins, and the tag has another one in SWR now."""
+
+
+_DRIFT_REMARKS: Final[Mapping[Drift, str]] = {
+    Drift.OTHER_THAN_PINNED: "NOT THE PINNED IMAGE: nodes report another digest than the pinned one for {}. "
+    "What runs there may never have been evaluated. Find out whether both digests are the same image.",
+    Drift.MOVED: "Running another image than the tag names in SWR now: {}. "
+    "SWR's mark of the tag does not apply to the running image.",
+    Drift.SUPERSEDED: "Pinned to an image that its tag no longer names in SWR: {}. "
+    "They run what they pin; restart their workloads to run the new image.",
+}
 
 
 @dataclass(slots=True)
@@ -65,16 +89,31 @@ class FindingRow:
 
 @dataclass(slots=True)
 class DriftRow:
-    """An image whose running digest differs from the digest of its tag in SWR."""
+    """An image whose running digest differs from the pinned one, or from the digest of its tag in SWR.
+
+    ``current`` is the digest in SWR, ``""`` if SWR has named none.
+    """
 
     namespace: str
     workload: Workload
     image: str
+    reason: Drift
     running: str
     current: str
     finding: Finding
     example: str
     pods: int = 0
+
+    @property
+    def message(self) -> str:
+        """The difference, a clause without a full stop."""
+        match self.reason:
+            case Drift.MOVED:
+                return f"a node runs {self.running}, SWR holds {self.current}"
+            case Drift.SUPERSEDED:
+                return f"a node runs the pinned digest, SWR holds {self.current}"
+            case _:
+                return f"a node reports {self.running} instead of the pinned digest"
 
 
 @dataclass(slots=True)
@@ -143,6 +182,14 @@ class AuditReport:
         """Whether something is missing from the report."""
         return bool(self.gaps)
 
+    def drifted(self, reason: str) -> list[DriftRow]:
+        """Return the rows of ``drift`` with this reason."""
+        return [row for row in self.drift if row.reason == reason]
+
+    def drifted_pods(self, reason: str) -> int:
+        """Return the number of Pods in the rows of ``drift`` with this reason."""
+        return sum(row.pods for row in self.drifted(reason))
+
     @property
     def verdict(self) -> str:
         """The result in a sentence without a full stop."""
@@ -169,6 +216,7 @@ class AuditReport:
             "you enforce, or every image from there is denied."
             for registry, images in self.never_trusted
         ]
+        remarks += self._drift_remarks(Drift.OTHER_THAN_PINNED)
         if self.unknown:
             remarks.append(
                 f"{_pods(self.unknown)} would be denied only because SWR could not be queried; "
@@ -183,12 +231,7 @@ class AuditReport:
                 f"With the policy's modes as they are (mode {self.mode}), "
                 f"{_pods(self.enforced)} would be denied."
             )
-        if self.drift:
-            pods = sum(row.pods for row in self.drift)
-            remarks.append(
-                f"Running another image than the tag names in SWR now: {_pods(pods)}. "
-                "SWR's mark of the tag does not apply to the running image."
-            )
+        remarks += self._drift_remarks(Drift.MOVED, Drift.SUPERSEDED)
         if self.endings:
             pods = sum(row.pods for row in self.endings)
             remarks.append(f"Running only by an exemption that ends within 30 days: {_pods(pods)}.")
@@ -203,11 +246,18 @@ class AuditReport:
             remarks.append(f"{self.omitted} more rows are counted but not listed.")
         return [*remarks, *(f"{note}." for note in self.notes)]
 
+    def _drift_remarks(self, *reasons: Drift) -> list[str]:
+        numbers = {reason: self.drifted_pods(reason) for reason in reasons}
+        return [_DRIFT_REMARKS[reason].format(_pods(pods)) for reason, pods in numbers.items() if pods]
+
 
 def sort_report(report: AuditReport, namespaces: Iterable[NamespaceRow]) -> None:
     """Sort all lists for display."""
     report.rows.sort(key=lambda row: (not row.refused, row.namespace, row.workload, row.image))
-    report.drift.sort(key=lambda row: (row.namespace, row.workload, row.image))
+    severest_first = tuple(Drift)
+    report.drift.sort(
+        key=lambda row: (severest_first.index(row.reason), row.namespace, row.workload, row.image)
+    )
     report.endings.sort(key=lambda row: (row.ends, row.namespace, row.workload, row.image))
     report.namespaces = sorted(namespaces, key=lambda row: (-row.refused, row.name))
 

@@ -9,15 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
+import msgspec
+
 from webhook.admission.decision import Effect, ImageResult
 from webhook.admission.evaluator import Evaluator, TrustAnswers
 from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import printable
 from webhook.audit.caching_lookup import CachingLookup
+from webhook.audit.drift import current_digest, find_drift
 from webhook.audit.pods import PodPage, PodSource, RunningPod
 from webhook.audit.report import (
     MAX_ROWS,
     AuditReport,
+    Drift,
     DriftRow,
     ExpiringExemptionRow,
     FindingRow,
@@ -156,18 +160,36 @@ class Audit:
         for pod in pods:
             mine = results[start : start + len(pod.uses)]
             start += len(pod.uses)
-            self._count(pod, mine)
+            drifts = [find_drift(item, pod.digests.get(item.use.place)) for item in mine]
+            self._count(pod, mine, drifts)
             counted: set[tuple[object, ...]] = set()
-            for item in mine:
-                self._record(pod, item, counted)
+            for item, drift in zip(mine, drifts, strict=True):
+                self._record(pod, item, drift, counted)
                 if _ends_soon(item, now):
                     ending.append((pod, item))
         self._record_endings(namespace, ending, now)
 
-    def _evaluate(self, namespace: str, uses: Sequence[ImageUse], now: float) -> tuple[ImageResult, ...]:
-        return self._evaluator.evaluate(uses, namespace, _NO_DEADLINE, now) if uses else ()
+    def _evaluate(self, namespace: str, uses: Sequence[ImageUse], now: float) -> list[ImageResult]:
+        results = self._evaluator.evaluate(uses, namespace, _NO_DEADLINE, now) if uses else ()
+        return [
+            self._evaluate_by_tag(item, namespace, now)
+            if item.check.finding is Finding.DIGEST_MISMATCH
+            else item
+            for item in results
+        ]
 
-    def _count(self, pod: RunningPod, results: Sequence[ImageResult]) -> None:
+    def _evaluate_by_tag(self, item: ImageResult, namespace: str, now: float) -> ImageResult:
+        """Return the result for the tag alone of a pinned image, if the policy pins it.
+
+        A controller creates Pods from its template, which has the tag alone if the webhook wrote the digest.
+        The next Pod gets the digest that the tag has then. Who wrote a digest cannot be seen in a Pod.
+        """
+        use = msgspec.structs.replace(item.use, image=item.use.image.partition("@")[0])
+        for by_tag in self._evaluator.evaluate_to_pin([use], namespace, _NO_DEADLINE, now):
+            return msgspec.structs.replace(by_tag, use=item.use, reference=item.reference)
+        return item
+
+    def _count(self, pod: RunningPod, results: Sequence[ImageResult], drifts: Sequence[Drift | None]) -> None:
         report = self.report
         space = self._namespaces.setdefault(pod.namespace, NamespaceRow(pod.namespace))
         denied = [item for item in results if item.would_deny]
@@ -182,12 +204,14 @@ class Audit:
         if any(item.effect is Effect.DENY for item in results):
             report.enforced += 1
             space.enforced += 1
-        for item in results:
+        for item, drift in zip(results, drifts, strict=True):
             report.findings[item.check.finding] += 1
             space.findings[item.check.finding] += 1
-            space.results[_result_of(item)] += 1
+            space.results[_result_of(item, drift)] += 1
 
-    def _record(self, pod: RunningPod, item: ImageResult, counted: set[tuple[object, ...]]) -> None:
+    def _record(
+        self, pod: RunningPod, item: ImageResult, drift: Drift | None, counted: set[tuple[object, ...]]
+    ) -> None:
         """Add the rows of one image; ``counted`` are the keys of rows that count this Pod already."""
         check = item.check
         image = printable(item.use.image, MAX_IMAGE)
@@ -209,11 +233,18 @@ class Audit:
                 example=pod.name,
             )
             self._count_in(self._rows, row, (check.finding, check.reason), counted)
-        running, record = pod.digests.get(item.use.place), check.record
-        current = record.digest if record is not None else None
-        if running is not None and current is not None and running != current:
-            drift = DriftRow(pod.namespace, pod.workload, image, running, current, check.finding, pod.name)
-            self._count_in(self._drift, drift, (running, "runs"), counted)
+        if drift is not None:
+            drift_row = DriftRow(
+                namespace=pod.namespace,
+                workload=pod.workload,
+                image=image,
+                reason=drift,
+                running=pod.digests[item.use.place],
+                current=current_digest(item),
+                finding=check.finding,
+                example=pod.name,
+            )
+            self._count_in(self._drift, drift_row, (drift_row.running, "runs"), counted)
 
     def _record_endings(
         self, namespace: str, ending: Sequence[tuple[RunningPod, ImageResult]], now: float
@@ -287,13 +318,13 @@ class Audit:
             lines.append(line)
 
 
-def _result_of(item: ImageResult) -> Result:
+def _result_of(item: ImageResult, drift: Drift | None) -> Result:
     finding = item.check.finding
     if finding is Finding.UNKNOWN:
         return Result.ERROR
     if item.effect is Effect.DENY:
         return Result.FAIL
-    if item.would_deny or item.effect is not Effect.ALLOW:
+    if item.would_deny or item.effect is not Effect.ALLOW or drift is Drift.OTHER_THAN_PINNED:
         return Result.WARN
     return Result.SKIP if finding is Finding.EXEMPT else Result.PASS
 

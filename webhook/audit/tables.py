@@ -18,7 +18,10 @@ _FINDING: Final = (
     *("namespace", "workload", "field", "image", "finding", "reason"),
     *("refused", "enforced", "mode", "pods", "example", "message", "advice"),
 )
-_DRIFT: Final = ("namespace", "workload", "image", "finding", "running", "current", "pods", "example")
+_DRIFT: Final = (
+    *("namespace", "workload", "image", "finding", "reason"),
+    *("running", "current", "pods", "example", "message"),
+)
 _ENDING: Final = ("namespace", "workload", "image", "exemption", "ends", "finding", "message", "pods")
 
 COLUMNS: Final = ("kind", *(name for name in _FINDING if name != "field"))
@@ -65,9 +68,7 @@ def audit_as_data(report: AuditReport) -> dict[str, Any]:
 def audit_as_csv(report: AuditReport) -> str:
     """Return one table of all rows; ``kind`` is ``finding``, ``other-digest`` or ``ending-exemption``."""
     rows: list[dict[str, Any]] = [{"kind": "finding", **_pick(row, _FINDING)} for row in report.rows]
-    for drift in report.drift:
-        message = f"a node runs {drift.running}, SWR holds {drift.current}"
-        rows.append({"kind": "other-digest", **_pick(drift, _DRIFT), "message": message})
+    rows += [{"kind": "other-digest", **_pick(drift, _DRIFT)} for drift in report.drift]
     for ending in report.endings:
         message = f"exemption {ending.exemption} ends {format_moment(ending.ends)}: {ending.message}"
         rows.append({"kind": "ending-exemption", **_pick(ending, _ENDING), "message": message})

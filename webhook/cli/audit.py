@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from webhook.app.trust_service import open_lookup
 from webhook.audit.pages import Language, render_audit
-from webhook.audit.report import AuditReport
+from webhook.audit.report import AuditReport, Drift, DriftRow
 from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.command import Command
@@ -102,6 +102,13 @@ def print_report(report: AuditReport, output: str, language: Language = "en") ->
         print(report.headline, file=sys.stderr)
 
 
+_DRIFTS: Final = {
+    Drift.OTHER_THAN_PINNED: "Nodes that report another image than the Pod pins:",
+    Drift.MOVED: "Nodes that run another image than the tag names now:",
+    Drift.SUPERSEDED: "Pinned images whose tag names another image now:",
+}
+
+
 def _print_tables(report: AuditReport) -> None:
     if report.rows:
         print_table(
@@ -111,15 +118,8 @@ def _print_tables(report: AuditReport) -> None:
                 for row in report.rows
             ],
         )
-    if report.drift:
-        print("\nNodes that run another image than the tag names now:")
-        print_table(
-            ("NAMESPACE", "WORKLOAD", "IMAGE", "RUNS", "SWR HOLDS", "PODS"),
-            [
-                (row.namespace, row.workload, row.image, shorten(row.running), shorten(row.current), row.pods)
-                for row in report.drift
-            ],
-        )
+    for reason, title in _DRIFTS.items():
+        _print_drift(report.drifted(reason), title)
     if report.endings:
         print("\nImages that run only because of an exemption that ends within 30 days:")
         print_table(
@@ -134,6 +134,26 @@ def _print_tables(report: AuditReport) -> None:
     for remark in report.remarks:
         print(remark)
     print(report.verdict)
+
+
+def _print_drift(rows: Sequence[DriftRow], title: str) -> None:
+    if not rows:
+        return
+    print(f"\n{title}")
+    print_table(
+        ("NAMESPACE", "WORKLOAD", "IMAGE", "RUNS", "SWR HOLDS", "PODS"),
+        [
+            (
+                row.namespace,
+                row.workload,
+                row.image,
+                shorten(row.running),
+                shorten(row.current or "-"),
+                row.pods,
+            )
+            for row in rows
+        ],
+    )
 
 
 @contextmanager

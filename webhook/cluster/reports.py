@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from webhook.admission.messages import printable
-from webhook.audit.report import AuditReport, FindingRow, NamespaceRow, Result
+from webhook.audit.report import AuditReport, Drift, DriftRow, FindingRow, NamespaceRow, Result
 from webhook.cluster.client import FORBIDDEN, NOT_FOUND, TRANSIENT, KubernetesApi, read_pages
 from webhook.errors import ClusterError
 from webhook.recorder import Recorder
@@ -55,6 +55,8 @@ PAUSE: Final = 0.1
 
 _SEVERITIES: Final = {Result.FAIL: "high", Result.WARN: "medium", Result.ERROR: "low"}
 _TERMINATING: Final = "being terminated"
+
+ReportedRow = FindingRow | DriftRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +187,14 @@ class PolicyReports:
         return [{"apiVersion": api, "kind": "ClusterRole", "name": self._owner, "uid": uid}]
 
 
-def _by_namespace(report: AuditReport) -> Iterator[tuple[NamespaceRow, list[FindingRow]]]:
-    """Yield the namespaces with rows, and their rows."""
-    rows: defaultdict[str, list[FindingRow]] = defaultdict(list)
+def _by_namespace(report: AuditReport) -> Iterator[tuple[NamespaceRow, list[ReportedRow]]]:
+    """Yield the namespaces with rows, and their rows.
+
+    Of the rows about digests, only those of Pods that pin another one are included.
+    """
+    rows: defaultdict[str, list[ReportedRow]] = defaultdict(list)
+    for drift in report.drifted(Drift.OTHER_THAN_PINNED):
+        rows[drift.namespace].append(drift)
     for row in report.rows:
         rows[row.namespace].append(row)
     for namespace in sorted(report.namespaces, key=lambda one: one.name):
@@ -196,7 +203,7 @@ def _by_namespace(report: AuditReport) -> Iterator[tuple[NamespaceRow, list[Find
 
 
 def _build(
-    dialect: Dialect, namespace: NamespaceRow, rows: Sequence[FindingRow], report: AuditReport
+    dialect: Dialect, namespace: NamespaceRow, rows: Sequence[ReportedRow], report: AuditReport
 ) -> dict[str, Any]:
     """Return a report without the fields that change with every audit; ``_complete`` adds them."""
     results: list[dict[str, Any]] = []
@@ -229,7 +236,22 @@ def _summary(results: Counter[Result]) -> dict[str, int]:
     return {result.value: results[result] for result in Result}
 
 
-def _result(row: FindingRow) -> dict[str, Any]:
+def _result(row: ReportedRow) -> dict[str, Any]:
+    if isinstance(row, DriftRow):
+        return _entry(
+            row,
+            row.reason,
+            Result.WARN,
+            f"{row.message}. Find out whether both digests are the same image.",
+            {"running": row.running},
+        )
+    properties = {"field": row.field, "reason": row.reason, "mode": row.mode.value}
+    return _entry(row, row.finding, row.result, f"{row.message}. {row.advice}", properties)
+
+
+def _entry(
+    row: ReportedRow, rule: str, result: Result, message: str, properties: Mapping[str, str]
+) -> dict[str, Any]:
     workload = row.workload
     subject = {
         "apiVersion": workload.api_version,
@@ -238,23 +260,16 @@ def _result(row: FindingRow) -> dict[str, Any]:
         "name": workload.name,
         "uid": workload.uid,
     }
-    properties = {
-        "image": row.image,
-        "field": row.field,
-        "reason": row.reason,
-        "mode": row.mode.value,
-        "pods": str(row.pods),
-        "examplePod": row.example,
-    }
+    properties = {"image": row.image, **properties, "pods": str(row.pods), "examplePod": row.example}
     return {
         "source": SOURCE,
         "policy": "image-trust",
-        "rule": row.finding.value,
+        "rule": str(rule),
         "category": "Software supply chain",
-        "severity": _SEVERITIES[row.result],
-        "result": row.result.value,
-        "scored": row.result is Result.FAIL,
-        "message": printable(f"{row.image}: {row.message}. {row.advice}".strip(), MAX_MESSAGE),
+        "severity": _SEVERITIES[result],
+        "result": result.value,
+        "scored": result is Result.FAIL,
+        "message": printable(f"{row.image}: {message}".strip(), MAX_MESSAGE),
         "resources": [{key: value for key, value in subject.items() if value}],
         "properties": {key: value for key, value in properties.items() if value},
     }

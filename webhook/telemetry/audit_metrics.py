@@ -56,13 +56,17 @@ class NamespaceFigures:
 
 @dataclass(frozen=True, slots=True)
 class RoundFigures:
-    """One round. ``namespaces`` are in the order of their priority for series of their own."""
+    """One round.
+
+    ``other_digest`` are Pods by the reason why their running digest differs. ``namespaces`` are in the order
+    of their priority for series of their own.
+    """
 
     complete: bool
     seconds: float
     pods: int
     images: int
-    other_digest: int
+    other_digest: Mapping[str, int]
     ending_exemptions: int
     namespaces: tuple[NamespaceFigures, ...]
 
@@ -89,7 +93,12 @@ class AuditMetrics(Recorder):
             "image_uses", "Images of running Pods, by finding.", "resource_namespace", "finding"
         )
         self._folded = gauge("namespaces_folded", "Namespaces without series of their own.")
-        self._drift = gauge("other_digest_pods", "Pods that run another image than their tag names now.")
+        self._drift = gauge(
+            "other_digest_pods", "Pods that run another image than their tag names now, or than they pin."
+        )
+        self._drift_by_reason = gauge(
+            "other_digest_reason_pods", "Pods of swr_trust_audit_other_digest_pods, by reason.", "reason"
+        )
         self._endings = gauge(
             "ending_exemption_pods", "Pods that run only by an exemption that ends within 30 days."
         )
@@ -133,7 +142,9 @@ class AuditMetrics(Recorder):
             self._shown = {}
         elif not figures.pods:
             return
-        self._drift.set(figures.other_digest)
+        self._drift.set(sum(figures.other_digest.values()))
+        for reason, pods in figures.other_digest.items():
+            self._drift_by_reason.labels(reason).set(pods)
         self._endings.set(figures.ending_exemptions)
         self._show(figures.namespaces)
 

@@ -12,7 +12,7 @@ import pytest
 
 import webhook.app.audit_process
 from tests.emulator.server import Emulator
-from tests.support.builders import FakeAnswers, policy
+from tests.support.builders import DIGEST, OTHER_DIGEST, FakeAnswers, policy
 from tests.support.rescanning import Rescanner
 from tests.unit.cluster.lists import FakeCluster, pod
 from webhook.app.audit_rounds import with_background_limits
@@ -82,6 +82,31 @@ def test_revoked_image_is_counted_logged_and_reported_as_event(make: Make) -> No
     said = {"namespace": "shop", "workload": "Pod/web", "image": f"{HOST}/shop/web:1", "finding": "untrusted"}
     assert "running images would be denied now" in rescanner.said()
     assert f"'images': [{said}], 'count': 1" in rescanner.said()
+
+
+def test_pod_that_runs_another_digest_than_pinned_is_counted_and_logged(make: Make) -> None:
+    """It is not denied, so there is no Event."""
+    image = f"shop/web:1@{DIGEST}"
+    statuses = [{"name": "main", "imageID": f"{HOST}/shop/web@{OTHER_DIGEST}"}]
+    cluster = FakeCluster([])
+    rescanner = make(cluster, FakeAnswers({"shop/web:1": TrustStatus.TRUSTED}))
+    assert rescanner.round()
+    cluster.collections[PODS] = [{**web(image=image), "status": {"containerStatuses": statuses}}]
+    assert rescanner.round()
+    rescanner.write_events()
+    reasons = ("other-than-pinned", "moved", "superseded")
+    name = "swr_trust_audit_other_digest_reason_pods"
+    assert [rescanner.metric(name, reason=reason) for reason in reasons] == [1, 0, 0]
+    assert "nodes report other images than Pods pin" in rescanner.said()
+    said = {
+        "namespace": "shop",
+        "workload": "Pod/web",
+        "image": f"{HOST}/{image}",
+        "running": OTHER_DIGEST,
+        "pod": "web",
+    }
+    assert f"'images': [{said}], 'count': 1" in rescanner.said()
+    assert cluster.created == []
 
 
 @pytest.mark.parametrize(

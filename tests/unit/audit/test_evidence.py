@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import logging
 import subprocess
 import tracemalloc
 from pathlib import Path
@@ -15,9 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.builders import DIGEST, pod, policy, request
 from tests.support.serving import COMMAND
+from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.admission.mutation import Mutation, Pin
+from webhook.app.mutation_recorder import MutationRecorder
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
 from webhook.cli.main import main
+from webhook.telemetry.logs import LineLog
+from webhook.telemetry.metrics import Metrics
 
 IMAGE = "swr.cn-north-4.myhuaweicloud.com/shop/api:1"
 
@@ -134,6 +141,22 @@ def test_other_lines_are_skipped_and_truncated_records_are_counted() -> None:
         2,
         1,
         True,
+    )
+
+
+def test_mutations_are_not_counted_as_decisions() -> None:
+    """Written by the webhook's own recorder. Pinning decides nothing, and the report stays complete."""
+    stream = io.StringIO()
+    use = ImageUse("spec.containers[0].image", ("containers", "c0"), IMAGE)
+    mutation = Mutation.of(policy(), [Pin(use, f"{IMAGE}@{DIGEST}")], [], TargetKind.POD)
+    recorder = MutationRecorder(Metrics("1"), LineLog(stream, "json", logging.INFO))
+    recorder.observe_mutation(request(pod(IMAGE)), mutation, 0.01)
+    evidence = read(stream.getvalue().encode(), line())
+    assert (evidence.decisions, evidence.other_lines, evidence.unreadable, evidence.is_partial) == (
+        1,
+        1,
+        0,
+        False,
     )
 
 

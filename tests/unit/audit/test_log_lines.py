@@ -76,6 +76,29 @@ def test_mixed_log_loses_no_decision() -> None:
     assert read(*lines) == (["1", "2", "3", "4"], 3, 0)
 
 
+def mutation(**fields: Any) -> str:
+    """Return the line of a mutation as the webhook writes it."""
+    pinned = {"field": "spec.containers[0].image", "image": "swr.example.com/a/b:1@sha256:1", "digest": "x"}
+    record = {"logger": "webhook.mutations", "message": "mutated", "uid": "9", "pinned": [pinned], **fields}
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize("form", ["bare", "docker", "cri", "fluent", "list", "object"])
+@pytest.mark.parametrize("image", ["swr.example.com/a/b:1", f"swr.example.com/a/{LOGGER}:1", "{}"])
+def test_mutation_is_no_decision(form: str, image: str) -> None:
+    """It is another line, also if the author of a Pod writes the name of the logger into an image."""
+    text = mutation(notPinned=[{"field": "spec.containers[1].image", "image": image, "reason": "untrusted"}])
+    wrapped = {
+        "bare": text,
+        "docker": docker(f"{text}\n"),
+        "cri": f"{STAMP} stdout F {text}",
+        "fluent": json.dumps({"log": text, "kubernetes": {"pod_name": "gate-1"}}),
+        "list": json.dumps([{"content": text}]),
+        "object": json.dumps({"msg": json.loads(text)}),
+    }
+    assert read(wrapped[form], decision()) == (["1"], 1, 0)
+
+
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
 @pytest.mark.parametrize("form", ["docker", "cri"])
 def test_partial_lines_are_joined(form: str, size: int) -> None:

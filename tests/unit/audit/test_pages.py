@@ -18,7 +18,7 @@ from webhook.audit.chinese import HEADINGS, remarks
 from webhook.audit.evidence import EvidenceReader
 from webhook.audit.pages import render_audit, render_evidence
 from webhook.audit.pods import PodPage, Workload
-from webhook.audit.report import AuditReport, DriftRow, ExpiringExemptionRow
+from webhook.audit.report import AuditReport, Drift, DriftRow, ExpiringExemptionRow
 from webhook.audit.tables import COLUMNS, audit_as_csv, audit_as_data, write_csv
 from webhook.policy.findings import Finding, Mode
 
@@ -123,6 +123,77 @@ def test_csv_holds_every_row(report: AuditReport) -> None:
     ]
 
 
+@pytest.fixture
+def drifted() -> AuditReport:
+    """Return a report with a digest that differs for every reason."""
+    return audit(
+        running(digest=OTHER_DIGEST),
+        running(f"shop/web:1@{OTHER_DIGEST}", digest=OTHER_DIGEST, name="old"),
+        running(f"shop/gone:1@{DIGEST}", digest=OTHER_DIGEST, name="other"),
+        current=policy(pin_digests=True),
+    )
+
+
+def test_json_has_reason_and_message_of_other_digest(drifted: AuditReport) -> None:
+    """All keys of a row; ``current`` is empty if SWR has named no digest."""
+    common = {"namespace": "shop", "workload": "Deployment/web", "pods": 1, "running": OTHER_DIGEST}
+    assert audit_as_data(drifted)["otherDigest"] == [
+        {
+            **common,
+            "image": f"{HOST}/shop/gone:1@{DIGEST}",
+            "finding": "missing",
+            "reason": "other-than-pinned",
+            "current": "",
+            "example": "other",
+            "message": f"a node reports {OTHER_DIGEST} instead of the pinned digest",
+        },
+        {
+            **common,
+            "image": f"{HOST}/shop/web:1",
+            "finding": "trusted",
+            "reason": "moved",
+            "current": DIGEST,
+            "example": "web-1",
+            "message": f"a node runs {OTHER_DIGEST}, SWR holds {DIGEST}",
+        },
+        {
+            **common,
+            "image": f"{HOST}/shop/web:1@{OTHER_DIGEST}",
+            "finding": "trusted",
+            "reason": "superseded",
+            "current": DIGEST,
+            "example": "old",
+            "message": f"a node runs the pinned digest, SWR holds {DIGEST}",
+        },
+    ]
+
+
+def test_csv_has_reason_and_message_of_other_digest(drifted: AuditReport) -> None:
+    """In the columns of findings."""
+    rows = csv.DictReader(io.StringIO(audit_as_csv(drifted)))
+    assert [(row["reason"], row["message"]) for row in rows if row["kind"] == "other-digest"] == [
+        ("other-than-pinned", f"a node reports {OTHER_DIGEST} instead of the pinned digest"),
+        ("moved", f"a node runs {OTHER_DIGEST}, SWR holds {DIGEST}"),
+        ("superseded", f"a node runs the pinned digest, SWR holds {DIGEST}"),
+    ]
+
+
+def test_page_has_table_for_each_reason_of_other_digest(drifted: AuditReport) -> None:
+    """The severest first; the remark about it is prominent."""
+    rendered = render_audit(drifted)
+    text = Page(rendered).text
+    order = [
+        "NOT THE PINNED IMAGE: ",
+        "Nodes that report another image than the Pod pins",
+        "Nodes that run another image than the tag names now",
+        "Pinned images whose tag names another image now",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert re.findall(r'<p class="prominent">([A-Z ]+):', rendered) == ["NOT THE PINNED IMAGE"]
+    assert [text.count(f"{HOST}/{image}") for image in ("shop/gone:1@", "shop/web:1@")] == [2, 1]
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
 def test_csv_cell_with_formula_is_quoted(text: str) -> None:
     """An image named ``=cmd|...`` must not be executed on the auditor's machine."""
@@ -186,12 +257,14 @@ def test_audit_page_is_completely_in_chinese() -> None:
     report = audit(
         running("shop/api:1"),
         running(digest=OTHER_DIGEST, name="drifted"),
+        running(f"shop/web:1@{OTHER_DIGEST}", digest=OTHER_DIGEST, name="superseded"),
+        running(f"shop/web:1@{DIGEST}", digest=OTHER_DIGEST, name="other"),
         PodPage(gaps=("x",)),
-        current=policy(messages="zh"),
+        current=policy(messages="zh", pin_digests=True),
     )
     page = Page(render_audit(report, "zh"))
     assert dict(page.seen)["html"] == {"lang": "zh-CN"}
-    assert "如果现在强制执行，已发现的 2 个 Pod 中将有 1 个被拒绝，涉及 1 个命名空间。" in page.text
+    assert "如果现在强制执行，已发现的 4 个 Pod 中将有 1 个被拒绝，涉及 1 个命名空间。" in page.text
     assert "SWR 未将该镜像版本标记为可信" in page.text
     assert "镜像信任审计（不完整）" in page.text.replace(" ", "")
     assert [text for text in HEADINGS if len(text) > 8 and text in page.text] == []
@@ -201,14 +274,17 @@ def test_audit_page_is_completely_in_chinese() -> None:
 def test_chinese_remarks_correspond_to_english_ones() -> None:
     """Fault E11: one for each, in the same order."""
     workload, ends = Workload("Deployment", "web"), dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
-    drift = DriftRow("shop", workload, "web:1", DIGEST, OTHER_DIGEST, Finding.UNTRUSTED, "web-1", pods=3)
+    drift = [
+        DriftRow("shop", workload, "web:1", reason, DIGEST, OTHER_DIGEST, Finding.UNTRUSTED, "web-1", pods)
+        for pods, reason in enumerate(Drift, 21)
+    ]
     ending = ExpiringExemptionRow("shop", workload, "web:1", "e", ends, Finding.UNTRUSTED, "why", pods=3)
     report = AuditReport(
         dt.datetime(2026, 11, 1, tzinfo=dt.UTC), "v1", Mode.WARN, pods=9, static=1, excluded=2, refused=3,
         unknown=1, omitted=4, excluded_namespaces=("kube-system", "ops"), never_trusted=[("swr", 5)],
-        failures=[("timeout", 6)], gaps=["gap"], notes=["note"], drift=[drift], endings=[ending],
+        failures=[("timeout", 6)], gaps=["gap"], notes=["note"], drift=drift, endings=[ending],
     )  # fmt: skip
-    assert len(remarks(report)) == len(report.remarks) == 11
+    assert len(remarks(report)) == len(report.remarks) == 13
     for ours, theirs in zip(remarks(report), report.remarks, strict=True):
         assert sorted(re.findall(r"\d+", ours)) == sorted(re.findall(r"\d+", theirs))
 

@@ -94,6 +94,73 @@ def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeL
     )
 
 
+ZEROS, ONES = f"sha256:{'0' * 64}", f"sha256:{'1' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("pins", "code", "findings", "verdict"),
+    [
+        ("pinDigests: true\n", 0, [], "enforcing now would deny none of 2 Pods"),
+        (
+            "",
+            1,
+            [
+                "NAMESPACE WORKLOAD IMAGE FINDING PODS MESSAGE",
+                f"shop StatefulSet/old {HOST}/shop/web:1.0@{ZEROS} digest-mismatch 1 "
+                "the pinned digest is not the digest of this tag in SWR",
+            ],
+            "enforcing now would deny 1 of 2 Pods in 1 namespace",
+        ),
+    ],
+    ids=["pinning", "no pinning"],
+)
+def test_audit_table_tells_pinned_pods_apart(
+    write_policy: WritePolicy,
+    cluster: FakeLists,
+    capsys: Output,
+    pins: str,
+    code: int,
+    findings: list[str],
+    verdict: str,
+) -> None:
+    """A Pod whose tag moved on, and one that runs something else than it pins."""
+    status = {"containerStatuses": [{"name": "main", "imageID": f"{HOST}/shop/web@{ZEROS}"}]}
+    cluster.collections[PODS] = [
+        pod(name, "shop", f"{HOST}/shop/web:1.0@{digest}", status=status, **owned_by("StatefulSet", name))
+        for name, digest in (("old", ZEROS), ("odd", ONES))
+    ]
+    assert audit(write_policy(pins)) == code
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        *findings,
+        "",
+        "Nodes that report another image than the Pod pins:",
+        "NAMESPACE WORKLOAD IMAGE RUNS SWR HOLDS PODS",
+        f"shop StatefulSet/odd {HOST}/shop/web:1.0@{ONES} {ZEROS[:19]} {ONES[:19]} 1",
+        "",
+        "Pinned images whose tag names another image now:",
+        "NAMESPACE WORKLOAD IMAGE RUNS SWR HOLDS PODS",
+        f"shop StatefulSet/old {HOST}/shop/web:1.0@{ZEROS} {ZEROS[:19]} {ONES[:19]} 1",
+        "",
+        "NOT THE PINNED IMAGE: nodes report another digest than the pinned one for 1 Pod. What runs there may "
+        "never have been evaluated. Find out whether both digests are the same image.",
+        "Pinned to an image that its tag no longer names in SWR: 1 Pod. They run what they pin; restart their "
+        "workloads to run the new image.",
+        verdict,
+    ]
+
+
+def test_digest_that_swr_has_not_named_is_shown_as_dash(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
+    """The tag does not exist, and the node runs another digest than the pinned one."""
+    status = {"containerStatuses": [{"name": "main", "imageID": f"{HOST}/shop/web@{ZEROS}"}]}
+    image = f"{HOST}/shop/web:9.9@{ONES}"
+    cluster.collections[PODS] = [pod("odd", "shop", image, status=status, **owned_by("StatefulSet", "odd"))]
+    assert audit(write_policy("")) == 1
+    row = f"shop StatefulSet/odd {image} {ZEROS[:19]} - 1"
+    assert row in [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
 @pytest.mark.parametrize("output", ["json", "csv", "html"])
 def test_other_formats_print_verdict_on_standard_error(
     write_policy: WritePolicy, cluster: FakeLists, output: str, capsys: Output

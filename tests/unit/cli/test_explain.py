@@ -146,6 +146,40 @@ def test_denial_of_older_image_is_not_current(cluster: FakeLists, capsys: Output
     assert "Its Pods are no longer denied" in capsys.readouterr().out
 
 
+NAME, OTHER = IMAGE.removesuffix(":2.0"), f"sha256:{'b' * 64}"
+PINNED = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("written", "denied", "code"),
+    [
+        (IMAGE, f"{IMAGE}@{PINNED}", 1),
+        (NAME, f"{NAME}:latest@{PINNED}", 1),
+        (NAME, NAME, 1),
+        (f"{IMAGE}@{PINNED}", f"{IMAGE}@{PINNED}", 1),
+        (f"{IMAGE}@{OTHER}", f"{IMAGE}@{PINNED}", 0),
+        (f"{NAME}:3.0", f"{IMAGE}@{PINNED}", 0),
+        (NAME, f"{IMAGE}@{PINNED}", 0),
+    ],
+    ids=[
+        "the webhook has pinned the tag",
+        "the webhook has pinned the implied tag",
+        "an image without a tag",
+        "the template pins the digest",
+        "the template pins another digest now",
+        "the template has another tag now",
+        "the template has no tag now",
+    ],
+)
+def test_denial_of_pinned_image_is_current_if_template_has_its_tag(
+    cluster: FakeLists, written: str, denied: str, code: int
+) -> None:
+    """The webhook pins images of Pods, and templates stay as they are."""
+    cluster.objects[f"{APPS}/deployments/web"] = deployment(written)
+    cluster.collections[EVENTS] = [event(API_SERVER.replace(IMAGE, denied))]
+    assert explain() == code
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.builders import HOST, exemption, policy, rule
+from tests.support.builders import DIGEST, HOST, OTHER_DIGEST, exemption, policy, rule
 from tests.support.fakes import RecorderSpy
 from tests.unit.audit.builders import FACTS, audit, running
 from webhook.audit.pods import PodPage, Workload
@@ -89,6 +89,42 @@ class Published:
 
 
 BAD = running("shop/api:1", workload="Deployment/api")
+
+
+def test_report_lists_pod_that_runs_another_digest_than_pinned() -> None:
+    """As a warning, because a node may name the same image by another digest. A moved tag is not listed."""
+    published = Published()
+    published.publish(
+        audit(
+            running(f"shop/web:1@{DIGEST}", digest=OTHER_DIGEST),
+            running(f"shop/web:1@{OTHER_DIGEST}", digest=OTHER_DIGEST, name="superseded"),
+            running(digest=OTHER_DIGEST, name="moved"),
+            current=policy(pin_digests=True),
+        )
+    )
+    report = published.of()
+    assert report["summary"] == {"pass": 2, "skip": 0, "warn": 1, "fail": 0, "error": 0}
+    assert report["results"] == [
+        {
+            "source": "swr-trust",
+            "policy": "image-trust",
+            "rule": "other-than-pinned",
+            "category": "Software supply chain",
+            "severity": "medium",
+            "result": "warn",
+            "scored": False,
+            "message": f"{HOST}/shop/web:1@{DIGEST}: a node reports {OTHER_DIGEST} instead of the pinned "
+            "digest. Find out whether both digests are the same image.",
+            "resources": [{"kind": "Deployment", "namespace": "shop", "name": "web"}],
+            "properties": {
+                "image": f"{HOST}/shop/web:1@{DIGEST}",
+                "running": OTHER_DIGEST,
+                "pods": "1",
+                "examplePod": "web-1",
+            },
+            "timestamp": {"seconds": 1_800_000_000, "nanos": 0},
+        }
+    ]
 
 
 def test_report_lists_findings_by_workload() -> None:

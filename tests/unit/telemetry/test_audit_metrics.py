@@ -22,7 +22,7 @@ def figures(*namespaces: NamespaceFigures, **changes: Any) -> RoundFigures:
         "seconds": 1.5,
         "pods": 3,
         "images": 2,
-        "other_digest": 4,
+        "other_digest": {"moved": 3, "superseded": 1},
         "ending_exemptions": 5,
         "namespaces": namespaces,
     }
@@ -98,9 +98,20 @@ def test_partial_round_without_pods_keeps_figures() -> None:
     """An unreachable API server is not a clean cluster."""
     shown = ScrapedMetrics()
     shown.metrics.round_ended(figures(namespace()))
-    shown.metrics.round_ended(figures(complete=False, pods=0, other_digest=0))
+    shown.metrics.round_ended(figures(complete=False, pods=0, other_digest={"moved": 0, "superseded": 0}))
     assert shown.refused() == {"shop": 1}
     assert shown.lines("swr_trust_audit_other_digest_pods ") == ["swr_trust_audit_other_digest_pods 4.0"]
+
+
+def test_pods_with_other_digest_are_exposed_by_reason() -> None:
+    """Their sum keeps its own metric."""
+    shown = ScrapedMetrics()
+    shown.metrics.round_ended(figures())
+    assert shown.lines("swr_trust_audit_other_digest_") == [
+        "swr_trust_audit_other_digest_pods 4.0",
+        'swr_trust_audit_other_digest_reason_pods{reason="moved"} 3.0',
+        'swr_trust_audit_other_digest_reason_pods{reason="superseded"} 1.0',
+    ]
 
 
 def test_audit_exposes_shared_metrics_but_no_replica_metrics() -> None:
