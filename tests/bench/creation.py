@@ -29,6 +29,11 @@ ROUNDS = 25
 
 IMAGE = f"{HOST}/shop/web:1.0"
 
+PINNED_RULE = """\
+rules:
+  - {name: pinned, images: ["**"], namespaces: [pinned], pinDigests: true}
+"""
+
 
 class _Creator:
     """Creates Pods over one connection, as a controller does."""
@@ -74,18 +79,21 @@ def measure_creation(
     peer = build_peer()
     with ExitStack() as stack:
         cluster = stack.enter_context(ControlPlane(assets, home))
-        policy = "lookup: {callsPerSecond: 1000}\n"
+        policy = "lookup: {callsPerSecond: 1000}\n" + PINNED_RULE
         urls = {
             "ours": stack.enter_context(ServerProcess(folder, emulator.url, certificate, policy)).url,
             "bare": stack.enter_context(FloorProcess(folder, certificate, "gevent")).url,
         }
         if peer is not None:
             urls["go"] = stack.enter_context(PeerProcess(peer, certificate)).url
-        for namespace in ("none", *urls):
+        for namespace in ("none", "pinned", *urls):
             cluster.make_namespace(namespace)
+        cluster.register_webhook(urls["ours"], certificate.ca, ["pinned"], configuration="pinned")
+        cluster.register_mutating_webhook(urls["ours"], certificate.ca, ["pinned"], configuration="pinned")
         for namespace, url in urls.items():
             cluster.register_webhook(url, certificate.ca, [namespace], configuration=namespace)
         cluster.wait_for("the webhook to be called", lambda: _is_called(cluster))
+        cluster.wait_for("the mutating webhook to be called", lambda: _is_pinned(cluster))
         creator = _Creator(cluster)
 
         def cold(number: int) -> str:
@@ -96,7 +104,7 @@ def measure_creation(
             del number
             return IMAGE
 
-        runs = {name: partial(creator.create, name, warm) for name in ("none", *urls)}
+        runs = {name: partial(creator.create, name, warm) for name in ("none", "pinned", *urls)}
         seen = interleave({**runs, "cold": partial(creator.create, "ours", cold)}, ROUNDS)
     figures = [
         Figure("no webhook", _milliseconds(seen, "none")),
@@ -107,6 +115,12 @@ def measure_creation(
             "  time added by the webhook (cached) relative to the bare route",
             seen.added_ratio("ours", "bare", "none"),
             1.25,
+        ),
+        Figure("both webhooks, image pinned", _milliseconds(seen, "pinned")),
+        at_most(
+            "  time added by both webhooks (cached) relative to validating alone",
+            seen.added_ratio("pinned", "ours", "none"),
+            1.7,
         ),
     ]
     if peer is None:
@@ -129,3 +143,10 @@ def _milliseconds(seen: Rounds, name: str) -> str:
 def _is_called(cluster: ControlPlane) -> bool:
     said = cluster.kubectl("run", "probe", "--image=nginx", "-n", "ours", "--dry-run=server", check=False)
     return "denied" in said
+
+
+def _is_pinned(cluster: ControlPlane) -> bool:
+    said = cluster.kubectl(
+        "run", "probe", f"--image={IMAGE}", "-n", "pinned", "--dry-run=server", "-o", "yaml", check=False
+    )
+    return f"image: {IMAGE}@sha256:" in said

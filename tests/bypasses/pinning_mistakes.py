@@ -57,6 +57,22 @@ PINNING_MISTAKES: Final = (
         ),
     ),
     mistake(
+        "T57",
+        "the digest of a tag that was pushed again since is pinned",
+        "tests/http/test_mutations.py::test_pod_created_after_push_gets_new_digest_at_every_replica",
+        (EVALUATOR, "self.policy.cache.pinned if matters else None", "None if query else 0.0"),
+    ),
+    mistake(
+        "T57",
+        "a cached record is current for as long as it is trusted",
+        "tests/unit/trust/test_lookup.py::test_tag_is_looked_up_again_if_its_digest_must_be_current",
+        (
+            "webhook/trust/lookup.py",
+            "return max_age is None or now - record.fetched_at < max_age",
+            "return now - record.fetched_at < self._cache.settings.trusted",
+        ),
+    ),
+    mistake(
         "T58",
         "an image that is not trusted gets the digest of its tag",
         f"{FUZZ}::test_patch_changes_image_strings_of_trusted_tags_only",

@@ -134,6 +134,20 @@ def test_tag_that_moves_between_both_calls_is_denied_and_succeeds_later(
         assert (stored_again, again["allowed"]) == (f"{image}@{NEWER}", True)
 
 
+def test_pod_created_after_push_gets_new_digest_at_every_replica(
+    emulator: Emulator, replicas: tuple[ServerProcess, ServerProcess]
+) -> None:
+    """Both replicas have cached the earlier digest, and trust it for a minute."""
+    image = push(emulator, "pushed")
+    for one in replicas:
+        assert admit(one, one, image)[1]["allowed"]
+    push(emulator, "pushed", NEWER)
+    time.sleep(2.1)  # cache.pinned
+    for one, other in (replicas, replicas[::-1]):
+        stored, response = admit(one, other, image)
+        assert (stored, response["allowed"]) == (f"{image}@{NEWER}", True)
+
+
 def test_outage_of_swr_pins_last_known_digest(emulator: Emulator, tmp_path: Path) -> None:
     """Pods that are rescheduled run what was trusted before the outage."""
     policy = POLICY + "cache: {trusted: 1s, refused: 1s}\nlookup: {timeout: 1s}\n"

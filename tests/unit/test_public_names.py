@@ -205,7 +205,7 @@ credentials.agencyUrn credentials.stsEndpoint mode unmanagedRegistries digestOnl
 workloads rules rules[].name rules[].images rules[].namespaces rules[].mode rules[].requireDigest
 rules[].requirePullAlways rules[].pinDigests exemptions exemptions[].name exemptions[].images exemptions[].reason
 exemptions[].namespaces exemptions[].expires breakGlass breakGlass.annotation breakGlass.users
-breakGlass.groups hint messages cache cache.trusted cache.refused cache.staleIfError cache.maxEntries lookup
+breakGlass.groups hint messages cache cache.trusted cache.refused cache.pinned cache.staleIfError cache.maxEntries lookup
 lookup.timeout lookup.concurrency lookup.retries lookup.callsPerSecond
 """
 

@@ -286,7 +286,9 @@ class Evaluator:
         if query.tag is None and self.policy.digest_only != "resolve":
             return result(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
-        lookup = LookupRequest(query, pinned, namespace)
+        # The digest of a tag must be current where it is written into a Pod, or compared with one that was.
+        matters = self.policy.pins(rule) and (pinned is not None or self._before_pinning)
+        lookup = LookupRequest(query, pinned, namespace, self.policy.cache.pinned if matters else None)
         return LocalCheck(
             reference,
             mode,

@@ -35,6 +35,7 @@ def compile_policy(model: PolicyModel, version: str) -> Policy:
         cache=CacheSettings(
             trusted=model.cache.trusted,
             refused=model.cache.refused,
+            pinned=model.cache.pinned,
             stale_if_error=model.cache.stale_if_error,
             max_entries=model.cache.max_entries,
         ),

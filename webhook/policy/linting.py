@@ -223,6 +223,8 @@ def _lint_cache(policy: Policy) -> Iterator[Problem]:
             "cache.refused",
             "is longer than cache.trusted: a newly trusted image is denied for longer than necessary",
         )
+    if policy.may_pin and cache.pinned > cache.trusted:
+        yield Problem("cache.pinned", "has no effect beyond cache.trusted, after which SWR is queried anyway")
     if not cache.stale_if_error:
         yield Problem("cache.staleIfError", "0s: while SWR is down no Pod can be rescheduled")
     elif cache.stale_if_error <= cache.trusted:

@@ -242,6 +242,9 @@ class CacheModel(_Model):
     """How long a trusted response is cached: 1s to 1h."""
     refused: Annotated[float, *between("1s", "5m")] = Field(default="10s", validate_default=True)
     """How long an untrusted or missing response is cached: 1s to 5m."""
+    pinned: Annotated[float, *between("1s", "1h")] = Field(default="2s", validate_default=True)
+    """How old a trusted response may be when its digest is pinned: 1s to 1h. A Pod that is created after a
+    push of its tag gets the new digest."""
     stale_if_error: Annotated[float, *between("0s", "30d")] = Field(default="12h", validate_default=True)
     """How long after SWR's last response a trusted image is admitted during an SWR outage: up to 30d, 0s
     disables it."""

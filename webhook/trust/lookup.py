@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,6 +23,10 @@ from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustSta
 from webhook.trust.registry_queue import RegistryQueue
 from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
+
+CURRENT_WAIT: Final = 1.0
+"""Seconds to wait for the current digest of a tag while a cached record proves its trust. After them, the
+digest of that record is used: SWR is slow, and Pods must be created."""
 
 YIELD_SECONDS: Final = 0.001
 """Pause between two steps of long work, so that other work runs."""
@@ -56,14 +61,16 @@ LookupResult = Found | Failed
 class LookupRequest(msgspec.Struct, frozen=True):
     """A query, with its context.
 
-    ``pinned`` is the digest that the reference pins, if any. A cached trusted record with another digest
-    is used for it only if it was fetched less than ``cache.refused`` seconds ago. ``tenant`` is the
-    namespace of the request: lookups are dequeued round-robin by tenant.
+    ``pinned`` is the digest that the reference pins, if any. ``tenant`` is the namespace of the request:
+    lookups are dequeued round-robin by tenant. ``max_age`` is the age in seconds up to which the digest of a
+    cached trusted record counts as that of the tag. By default it is ``cache.refused`` if the reference pins
+    another digest. Without ``pinned``, the digest matters only if ``max_age`` is set.
     """
 
     query: TrustQuery
     pinned: str | None = None
     tenant: str = ""
+    max_age: float | None = None
 
 
 class TrustLookup:
@@ -107,7 +114,7 @@ class TrustLookup:
         Does not raise ``TrustLookupError``: a failure is a ``Failed``.
         """
         results: list[LookupResult | None] = []
-        waiting: list[tuple[int, LookupRequest, PendingLookup]] = []
+        waiting: list[tuple[int, LookupRequest, PendingLookup, bool]] = []
         with self._lock:
             now = self._clock()
             for index, request in enumerate(requests):
@@ -121,9 +128,11 @@ class TrustLookup:
                         self._launch(key, PendingLookup(request.query, background=True))
                     continue
                 results.append(None)
-                waiting.append((index, request, self._join(key, request)))
-        for index, request, pending in waiting:
-            results[index] = self._await(request, pending, deadline)
+                # A record that proves trust, and whose digest alone is too old.
+                is_known = record is not None and request.pinned is None
+                waiting.append((index, request, self._join(key, request), is_known))
+        for index, request, pending, is_known in waiting:
+            results[index] = self._await(request, pending, deadline, is_known=is_known)
         found = [result for result in results if result is not None]
         return self._drop_outdated(requests, found) if waiting else found
 
@@ -225,11 +234,14 @@ class TrustLookup:
         return limiter.blocked_for if limiter is not None else 0.0
 
     def _is_usable(self, record: TrustRecord, request: LookupRequest, now: float) -> bool:
-        if request.pinned is None or record.status is not TrustStatus.TRUSTED:
+        if record.status is not TrustStatus.TRUSTED:
             return True
+        max_age = request.max_age
+        if request.pinned is None:
+            return max_age is None or now - record.fetched_at < max_age
         if record.digest == request.pinned:
             return True
-        return now - record.fetched_at < self._cache.settings.refused
+        return now - record.fetched_at < (self._cache.settings.refused if max_age is None else max_age)
 
     def _join(self, key: Key, request: LookupRequest) -> PendingLookup:
         pending = self._pending.get(key)
@@ -252,14 +264,21 @@ class TrustLookup:
             del self._pending[key]
             pending.end(Throttled("too many lookups are waiting already", fault=Fault.LOCAL))
 
-    def _await(self, request: LookupRequest, pending: PendingLookup, deadline: Deadline) -> LookupResult:
-        answered = pending.wait(deadline.remaining())
+    def _await(
+        self, request: LookupRequest, pending: PendingLookup, deadline: Deadline, *, is_known: bool
+    ) -> LookupResult:
+        """Wait for a lookup; with ``is_known``, the cached record is used if it fails or takes too long."""
+        longest = CURRENT_WAIT if is_known else math.inf
+        answered = pending.wait(min(deadline.remaining(), longest))
         self._checkpoint()
         with self._lock:
             pending.waiters -= 1
             record, failure = pending.value, pending.error
             if record is not None:
                 return Found(record, Origin.SWR)
+            cached = self._cache.get(request.query.key) if is_known else None
+            if cached is not None:
+                return Found(cached, Origin.CACHE)
             if not isinstance(failure, TrustLookupError) or not answered:
                 failure = self._explain_wait(pending)
             stale_record = self._stale_record(request, failure)

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """How long records are used; all in seconds except ``max_entries``."""
+    """How long records are used; all in seconds except ``max_entries``.
+
+    ``pinned`` is the age of a record up to which its digest counts as that of the tag.
+    """
 
     trusted: float = 60.0
     refused: float = 10.0
     stale_if_error: float = 12 * 3600.0
     max_entries: int = 10_000
+    pinned: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,16 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         ],
     ),
     (
+        "digests that may be older than trust",
+        policy(pin_digests=True, cache=CacheSettings(trusted=5, refused=5, pinned=6)),
+        ["cache.pinned: has no effect beyond cache.trusted, after which SWR is queried anyway"],
+    ),
+    (
+        "the same without pinning",
+        policy(cache=CacheSettings(trusted=5, refused=5, pinned=6)),
+        [],
+    ),
+    (
         "a registry hidden by another",
         table({}, {"organizations": frozenset({"shop"}), "hosts": (HOST,)}),
         [f"registries[1]: is never used: registries[0] matches every image of {HOST}"],

@@ -24,6 +24,7 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.registries import CredentialSettings, Registry
+from webhook.trust import lookup as lookup_module
 from webhook.trust.breaker import FAILURES_TO_OPEN, BreakerState
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin, TrustLookup
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
@@ -38,12 +39,17 @@ Facts = Mapping[str, TrustStatus | TrustRecord | TrustLookupError]
 
 
 def question(
-    image: str = IMAGE, pinned: str | None = None, tenant: str = "", **changes: Any
+    image: str = IMAGE,
+    pinned: str | None = None,
+    tenant: str = "",
+    max_age: float | None = None,
+    **changes: Any,
 ) -> LookupRequest:
     """Return a request for ``organization/repository:tag``."""
     path, _, tag = image.rpartition(":")
     organization, _, repository = path.partition("/")
-    return LookupRequest(TrustQuery(registry(**changes), organization, repository, tag), pinned, tenant)
+    query = TrustQuery(registry(**changes), organization, repository, tag)
+    return LookupRequest(query, pinned, tenant, max_age)
 
 
 class Asked:
@@ -425,6 +431,72 @@ def test_pinned_digest_other_than_cached_is_looked_up_again() -> None:
         "trusted from swr",
         *["trusted from cache"] * 4,
     ]
+    assert len(asked.source.asked) == 2
+
+
+def test_pinned_digest_other_than_cached_is_looked_up_again_after_max_age() -> None:
+    """The webhook may have pinned the digest of a tag that was pushed again a moment ago."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(3)
+    assert asked.one(pinned=DIGEST, max_age=2.0) == "trusted from cache"
+    assert [asked.one(pinned=OTHER_DIGEST, max_age=2.0) for _ in range(3)] == [
+        "trusted from swr",
+        *["trusted from cache"] * 2,
+    ]
+
+
+def test_tag_is_looked_up_again_if_its_digest_must_be_current() -> None:
+    """The digest is written into a Pod, and the record may be older than the last push of the tag."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(1.9)
+    assert asked.one(max_age=2.0) == "trusted from cache"
+    asked.clock.tick(0.1)
+    assert [asked.one(max_age=max_age) for max_age in (None, 2.0, 2.0)] == [
+        "trusted from cache",
+        "trusted from swr",
+        "trusted from cache",
+    ]
+
+
+def test_refusal_answers_requests_for_current_digest() -> None:
+    """There is no digest to write."""
+    asked = Asked({IMAGE: TrustStatus.UNTRUSTED})
+    asked.one()
+    asked.clock.tick(5)
+    assert asked.one(max_age=2.0) == "untrusted from cache"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RegistryUnavailable("down"),
+        Throttled("our own rate limit", fault=Fault.LOCAL),
+        Unauthorized("not accepted"),
+    ],
+)
+def test_cached_digest_is_used_if_current_one_cannot_be_had(failure: TrustLookupError) -> None:
+    """The record still proves trust, whatever the cause of the failure."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(5)
+    asked.source.facts[IMAGE] = failure
+    assert asked.one(max_age=2.0) == "trusted from cache"
+    assert asked.one(pinned=OTHER_DIGEST, max_age=2.0) == f"unknown: {failure.reason}"
+
+
+def test_cached_digest_is_used_if_current_one_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SWR is slow, and Pods must be created; the answer is cached when it comes."""
+    monkeypatch.setattr(lookup_module, "CURRENT_WAIT", 0.02)
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(5)
+    gate = asked.hold()
+    assert asked.one(max_age=2.0) == "trusted from cache"
+    gate.set()
+    eventually(lambda: not asked.lookup._pending)
+    assert asked.one(max_age=2.0) == "trusted from cache"
     assert len(asked.source.asked) == 2
 
 
