@@ -267,7 +267,11 @@ DECISION_MISTAKES: Final = (
         "T31",
         "an audit assumes that a node runs the current image of a tag",
         "tests/unit/audit/test_scanning.py::test_node_with_another_digest_is_reported",
-        ("webhook/audit/scanning.py", "and running != current:", "and running == current:"),
+        (
+            "webhook/audit/drift.py",
+            "if not current or running == current:",
+            "if not current or running != current:",
+        ),
     ),
     mistake(
         "T26",
