@@ -33,6 +33,11 @@ TEAM: Final = "chart-team"
 AWAY: Final = 'failed calling webhook "pods.'
 REFUSED: Final = f'"{UNTRUSTED}": SWR does not mark this tag as trusted'
 
+CLUSTER_WIDE: Final = (
+    "validatingwebhookconfigurations,mutatingwebhookconfigurations,clusterroles,clusterrolebindings"
+)
+"""The kinds of a release's objects that have no namespace."""
+
 _FOLDER: Final = "/etc/swr-trust"
 
 _LOOPBACK: Final = """\
@@ -100,13 +105,12 @@ def wait_until_called(cluster: ControlPlane) -> None:
 
 def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:
     """Return the remaining objects of a release, in the cluster and in its namespace."""
-    kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
     names = "roles,rolebindings,secrets,configmaps,services,deployments,poddisruptionbudgets,serviceaccounts"
     label = f"app.kubernetes.io/instance={NAME}"
     return [
         f"{one['kind']}/{one['metadata']['name']}"
         for found in (
-            cluster.get(kinds, "-l", label),
+            cluster.get(CLUSTER_WIDE, "-l", label),
             cluster.get(names, "-n", namespace, "-l", label),
         )
         for one in found["items"]
@@ -154,8 +158,7 @@ class Release:
     ) -> None:
         """Remove the release and its cluster-wide objects, because a webhook would disturb other tests."""
         self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
-        kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
-        self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")
+        self.cluster.kubectl("delete", CLUSTER_WIDE, f"--selector=app.kubernetes.io/instance={NAME}")
 
 
 class Installation(Release):
