@@ -27,6 +27,13 @@ HOST: Final = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED: Final = f"{HOST}/shop/web:1.0"
 UNTRUSTED: Final = f"{HOST}/shop/web:2.0"
 
+PINNED: Final = f"{TRUSTED}@sha256:{'1' * 64}"
+"""The trusted image with the digest that the emulator has for it."""
+
+PINNING: Final[dict[str, Any]] = {"pinning": {"enabled": True}}
+
+IMAGES: Final = "jsonpath={.spec.containers[*].image}"
+
 TEAM: Final = "chart-team"
 """A namespace for which the webhook is called."""
 
@@ -101,6 +108,16 @@ def wait_until_called(cluster: ControlPlane) -> None:
     cluster.wait_for(
         "the webhook to be called", lambda: REFUSED in run(cluster, "probe", UNTRUSTED, "--dry-run=server")
     )
+
+
+def image_of(cluster: ControlPlane, name: str, image: str = TRUSTED, namespace: str = TEAM) -> str:
+    """Return the image with which a Pod would be created."""
+    return run(cluster, name, image, "--dry-run=server", "-o", IMAGES, namespace=namespace)
+
+
+def wait_until_pinned(cluster: ControlPlane) -> None:
+    """Wait until the API server calls the mutating webhook, and it pins."""
+    cluster.wait_for("images to be pinned", lambda: image_of(cluster, "probe") == PINNED)
 
 
 def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:

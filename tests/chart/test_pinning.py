@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.chart.installation import PINNING
 from tests.chart.rendering import NAME, NAMESPACE, merged, render
 from tests.chart.test_versions import OPTIONS
 from webhook.policy.loading import load_policy
 
-PINNING: dict[str, Any] = {"pinning": {"enabled": True}}
 ARGUMENT = f"--mutating-webhook-configuration={NAME}"
 RIGHT = {
     "apiGroups": ["admissionregistration.k8s.io"],

@@ -33,7 +33,8 @@ request.operation != "UPDATE" || oldObject == null || [
 
 {{/*
 True if an image of an object has no digest, and so can be pinned. The argument is the CEL path from an object
-`o` to its Pod spec. A Pod with digests only costs no call, also when the API server reinvokes webhooks.
+`o` to its Pod spec. A Pod with digests only costs no call. The API server reinvokes only webhooks that it
+called before: if a webhook that comes later adds an image by tag to such a Pod, this image is not pinned.
 */}}
 {{- define "swr-trust.runsByTag" -}}
 [object].map(o, {{ . }}).exists(s,
