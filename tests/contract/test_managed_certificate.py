@@ -300,7 +300,8 @@ def test_new_ca_is_served_after_one_pause_for_both_configurations() -> None:
     api = FakeApi()
     api.put(f"{VALIDATING}/pause", configuration("pause", None))
     api.put(f"{MUTATING}/pause", configuration("pause", None, kind="Mutating"))
-    clock, pauses = FakeClock(dt.datetime.now(dt.UTC).timestamp()), []
+    clock = FakeClock(dt.datetime.now(dt.UTC).timestamp())
+    pauses: list[float] = []
     replica = ManagedCertificate(options("pause", "pause"), api, RecorderSpy(), clock, pauses.append)
     replica.check()
     replica.check()
