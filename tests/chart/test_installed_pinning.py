@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ from tests.chart.test_installed_webhook import calls, template_of, workload
 from tests.cluster.foreign import ForeignWebhook, patch
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
+from webhook.cli.checks import CheckStatus
+from webhook.cli.cluster_checks import check_cluster
+from webhook.cluster.client import connect
+from webhook.policy.loading import parse_policy
 
 OTHER = f"{HOST}/shop/api:1.4"
 
@@ -180,6 +185,23 @@ def test_sidecar_is_pinned_unless_all_other_images_had_digests(
     with ForeignWebhook(cluster, tmp_path, injector, "Mutating", TEAM, inject):
         cluster.wait_for("the sidecar", lambda: OTHER in image_of(cluster, "injected", image))
         assert image_of(cluster, "injected", image) == f"{PINNED} {sidecar}"
+
+
+def test_doctor_finds_no_problem_of_pinning(cluster: ControlPlane, gate: Installation) -> None:
+    """The API server has added defaults to the rendered object."""
+    policy = parse_policy(
+        cluster.get("configmap", f"{NAME}-policy", "-n", gate.namespace)["data"]["policy.yaml"]
+    )
+    api = connect(str(cluster.kubeconfig("admin")))
+    try:
+        checks = list(check_cluster(api, None, TEAM, policy, dt.datetime.now(dt.UTC)))
+    finally:
+        api.close()
+    assert {
+        check.name: check.status for check in checks if check.name.startswith("pinning")
+    } == dict.fromkeys(
+        ("pinning", "pinning: failurePolicy", "pinning: namespaces", "pinning: caBundle"), CheckStatus.OK
+    )
 
 
 def test_large_pod_stays_within_cel_cost_limit(cluster: ControlPlane, gate: Installation) -> None:

@@ -213,8 +213,8 @@ certificates.caBundle certificates.certManager certificates.certManager.issuerRe
 certificates.certManager.duration certificates.certManager.renewBefore webhook webhook.failurePolicy
 webhook.timeoutSeconds webhook.excludedNamespaces webhook.namespaceSelector webhook.objectSelector
 webhook.matchConditions webhook.standDownWithNamespace webhook.annotations
-webhook.annotations.argocd.argoproj.io/sync-wave events events.enabled snapshot snapshot.enabled audit
-audit.enabled audit.interval audit.reports audit.events audit.containerPort audit.ingressFrom
+webhook.annotations.argocd.argoproj.io/sync-wave pinning pinning.enabled events events.enabled
+snapshot snapshot.enabled audit audit.enabled audit.interval audit.reports audit.events audit.containerPort audit.ingressFrom
 audit.resources audit.resources.requests audit.resources.requests.cpu audit.resources.requests.memory
 audit.resources.limits audit.resources.limits.memory audit.priorityClassName audit.serviceAccount
 audit.serviceAccount.name audit.serviceAccount.annotations warmUp warmUp.enabled log log.format log.level
