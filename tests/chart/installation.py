@@ -27,11 +27,23 @@ HOST: Final = "swr.cn-north-4.myhuaweicloud.com"
 TRUSTED: Final = f"{HOST}/shop/web:1.0"
 UNTRUSTED: Final = f"{HOST}/shop/web:2.0"
 
+PINNED: Final = f"{TRUSTED}@sha256:{'1' * 64}"
+"""The trusted image with the digest that the emulator has for it."""
+
+PINNING: Final[dict[str, Any]] = {"pinning": {"enabled": True}}
+
+IMAGES: Final = "jsonpath={.spec.containers[*].image}"
+
 TEAM: Final = "chart-team"
 """A namespace for which the webhook is called."""
 
 AWAY: Final = 'failed calling webhook "pods.'
 REFUSED: Final = f'"{UNTRUSTED}": SWR does not mark this tag as trusted'
+
+CLUSTER_WIDE: Final = (
+    "validatingwebhookconfigurations,mutatingwebhookconfigurations,clusterroles,clusterrolebindings"
+)
+"""The kinds of a release's objects that have no namespace."""
 
 _FOLDER: Final = "/etc/swr-trust"
 
@@ -98,15 +110,24 @@ def wait_until_called(cluster: ControlPlane) -> None:
     )
 
 
+def image_of(cluster: ControlPlane, name: str, image: str = TRUSTED, namespace: str = TEAM) -> str:
+    """Return the image with which a Pod would be created."""
+    return run(cluster, name, image, "--dry-run=server", "-o", IMAGES, namespace=namespace)
+
+
+def wait_until_pinned(cluster: ControlPlane) -> None:
+    """Wait until the API server calls the mutating webhook, and it pins."""
+    cluster.wait_for("images to be pinned", lambda: image_of(cluster, "probe") == PINNED)
+
+
 def leftovers(cluster: ControlPlane, namespace: str) -> list[str]:
     """Return the remaining objects of a release, in the cluster and in its namespace."""
-    kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
     names = "roles,rolebindings,secrets,configmaps,services,deployments,poddisruptionbudgets,serviceaccounts"
     label = f"app.kubernetes.io/instance={NAME}"
     return [
         f"{one['kind']}/{one['metadata']['name']}"
         for found in (
-            cluster.get(kinds, "-l", label),
+            cluster.get(CLUSTER_WIDE, "-l", label),
             cluster.get(names, "-n", namespace, "-l", label),
         )
         for one in found["items"]
@@ -154,8 +175,7 @@ class Release:
     ) -> None:
         """Remove the release and its cluster-wide objects, because a webhook would disturb other tests."""
         self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--ignore-not-found", check=False)
-        kinds = "validatingwebhookconfigurations,clusterroles,clusterrolebindings"
-        self.cluster.kubectl("delete", kinds, f"--selector=app.kubernetes.io/instance={NAME}")
+        self.cluster.kubectl("delete", CLUSTER_WIDE, f"--selector=app.kubernetes.io/instance={NAME}")
 
 
 class Installation(Release):

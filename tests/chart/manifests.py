@@ -41,13 +41,60 @@ configMapGenerator:
 """
 
 
-_COMPONENT: Final = """\
+_RESCAN: Final = """\
 # Audits what runs, again and again: `components: [../../components/rescan]` in an overlay.
 apiVersion: kustomize.config.k8s.io/v1alpha1
 kind: Component
 resources:
   - audit.yaml
 """
+
+_PINNING: Final = """\
+# Pins trusted images to their digest: `components: [../../components/pinning]` in an overlay, and
+# `pinDigests: true` in its policy.yaml. Without this key, the webhook is called and changes nothing.
+# It may be used with every overlay: the webhook maintains caBundle, or cert-manager.
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+resources:
+  - mutatingwebhookconfiguration.yaml
+replacements:
+  # The annotation of cert-manager, if the overlay has it.
+  - source:
+      kind: ValidatingWebhookConfiguration
+      name: {name}
+      fieldPath: metadata.annotations
+    targets:
+      - select:
+          kind: MutatingWebhookConfiguration
+          name: {name}
+        fieldPaths:
+          - metadata.annotations
+patches:
+  # With cert-manager, the webhook needs neither the argument nor the right.
+  - target:
+      kind: Deployment
+      name: {name}
+      annotationSelector: {marker}
+    patch: |-
+      - op: add
+        path: /spec/template/spec/containers/0/args/{argument}
+        value: --mutating-webhook-configuration={name}
+  - target:
+      kind: ClusterRole
+      name: {name}
+      annotationSelector: {marker}
+    patch: |-
+      - op: add
+        path: /rules/{rule}
+        value:
+          apiGroups: [admissionregistration.k8s.io]
+          resources: [mutatingwebhookconfigurations]
+          resourceNames: [{name}]
+          verbs: [get, patch]
+"""
+
+CERTIFICATES_ANNOTATION: Final = "swr-trust/certificates"
+"""Annotation of the objects that an overlay changes if cert-manager issues the certificate."""
 
 
 def without_helm(one: dict[str, Any]) -> dict[str, Any]:
@@ -81,33 +128,62 @@ def render_manifests(helm: Path) -> dict[str, str]:
             labels = objects[0]["metadata"]["labels"]
             continue
         resources.append(file)
-        files[f"base/{file}"] = _HEADER + yaml.safe_dump_all(objects, sort_keys=False, width=1000)
+        files[f"base/{file}"] = _dump(objects)
     files["base/kustomization.yaml"] = _HEADER + _KUSTOMIZATION.format(
         resources="\n".join(f"  - {resource}" for resource in resources),
         name=NAME,
         namespace=NAMESPACE,
         labels="\n".join(f'        {key}: "{value}"' for key, value in labels.items()),
     )
-    files |= _render_component(helm)
+    files |= _render_rescan(helm)
+    files |= _render_pinning(helm)
     return files
 
 
-def _render_component(helm: Path) -> dict[str, str]:
+def _render_rescan(helm: Path) -> dict[str, str]:
     """Return the objects that ``audit.enabled`` adds, as a component that any overlay can use."""
-    plain = {
-        _key(one)
-        for one in _objects(template(example_values(), "--skip-tests", helm=helm, kubernetes=OLDEST))
-    }
-    values = merged(example_values(), {"audit": {"enabled": True}})
-    added = [
-        without_helm(one)
-        for one in _objects(template(values, "--skip-tests", helm=helm, kubernetes=OLDEST))
-        if _key(one) not in plain
-    ]
     return {
-        "components/rescan/audit.yaml": _HEADER + yaml.safe_dump_all(added, sort_keys=False, width=1000),
-        "components/rescan/kustomization.yaml": _HEADER + _COMPONENT,
+        "components/rescan/audit.yaml": _dump(_added_by({"audit": {"enabled": True}}, helm)),
+        "components/rescan/kustomization.yaml": _HEADER + _RESCAN,
     }
+
+
+def _render_pinning(helm: Path) -> dict[str, str]:
+    """Return the object that ``pinning.enabled`` adds, and patches of the other changes, as a component."""
+    changes = {"pinning": {"enabled": True}}
+    objects = _render_example(changes, helm)
+    (container,) = _one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    rules = _one(objects, "ClusterRole")["rules"]
+    kustomization = _PINNING.format(
+        name=NAME,
+        marker=f"{CERTIFICATES_ANNOTATION}!=cert-manager",
+        argument=container["args"].index(f"--mutating-webhook-configuration={NAME}"),
+        rule=[rule["resources"] for rule in rules].index(["mutatingwebhookconfigurations"]),
+    )
+    return {
+        "components/pinning/mutatingwebhookconfiguration.yaml": _dump(_added_by(changes, helm)),
+        "components/pinning/kustomization.yaml": _HEADER + kustomization,
+    }
+
+
+def _added_by(changes: dict[str, Any], helm: Path) -> list[dict[str, Any]]:
+    """Return the objects that the chart renders only with these values."""
+    plain = {_key(one) for one in _render_example({}, helm)}
+    return [without_helm(one) for one in _render_example(changes, helm) if _key(one) not in plain]
+
+
+def _render_example(changes: dict[str, Any], helm: Path) -> list[dict[str, Any]]:
+    values = merged(example_values(), changes)
+    return _objects(template(values, "--skip-tests", helm=helm, kubernetes=OLDEST))
+
+
+def _dump(objects: list[dict[str, Any]]) -> str:
+    return _HEADER + yaml.safe_dump_all(objects, sort_keys=False, width=1000)
+
+
+def _one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [one for one in objects if one["kind"] == kind]
+    return found
 
 
 def _objects(rendered: str) -> list[dict[str, Any]]:

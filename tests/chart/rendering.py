@@ -134,8 +134,12 @@ class Objects:
 
     @property
     def webhooks(self) -> dict[str, dict[str, Any]]:
-        """The entries of the webhook configuration by the first part of their names."""
-        entries = self.one("ValidatingWebhookConfiguration")["webhooks"]
+        """The entries of the webhook configurations by the first part of their names."""
+        configurations = [
+            self.one("ValidatingWebhookConfiguration"),
+            *self.of("MutatingWebhookConfiguration"),
+        ]
+        entries = [entry for one in configurations for entry in one["webhooks"]]
         return {entry["name"].partition(".")[0]: entry for entry in entries}
 
 

@@ -12,8 +12,15 @@ import pytest
 import yaml
 
 from tests.chart.generating import build_readme, build_values_schema, describe_values
-from tests.chart.manifests import DEPLOY, OLDEST, example_values, render_manifests, without_helm
-from tests.chart.rendering import CHART, Objects, find_helm, find_tool, merged, template
+from tests.chart.manifests import (
+    CERTIFICATES_ANNOTATION,
+    DEPLOY,
+    OLDEST,
+    example_values,
+    render_manifests,
+    without_helm,
+)
+from tests.chart.rendering import CHART, NAME, Objects, find_helm, find_tool, merged, template
 from tests.support.serving import ROOT
 from webhook import __version__
 
@@ -90,7 +97,7 @@ def test_kustomize_base_is_generated_from_chart() -> None:
         assert (DEPLOY / path).read_text(encoding="utf-8") == content, path
     kept = {
         f"{folder}/{file.name}"
-        for folder in ("base", "components/rescan")
+        for folder in ("base", "components/pinning", "components/rescan")
         for file in (DEPLOY / folder).iterdir()
     }
     assert kept == {*written, "base/namespace.yaml"}
@@ -113,29 +120,38 @@ def kustomize(folder: Path) -> Objects:
 
 
 def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return objects by kind and name, without the labels that only Helm writes; the policy as data."""
+    """Return objects by kind and name, the policy as data.
+
+    They have neither the labels that only Helm writes, nor the annotation that only kustomize reads.
+    """
     result = {}
     for one in objects:
+        annotations = one["metadata"].get("annotations", {})
+        if annotations.pop(CERTIFICATES_ANNOTATION, None) is not None and not annotations:
+            del one["metadata"]["annotations"]
         if one["kind"] == "ConfigMap":
             one["data"]["policy.yaml"] = yaml.safe_load(one["data"]["policy.yaml"])
         result[one["kind"], one["metadata"]["name"]] = without_helm(one)
     return result
 
 
-@pytest.mark.parametrize(
-    ("overlay", "changes"),
-    [
-        ("enforce", {}),
-        ("audit", {"presets": {"stage": "audit"}}),
-        ("cert-manager", {"certificates": {"mode": "certManager"}}),
-    ],
-)
-def test_overlay_renders_same_objects_as_chart(overlay: str, changes: dict[str, Any]) -> None:
+OVERLAYS: dict[str, dict[str, Any]] = {
+    "enforce": {},
+    "audit": {"presets": {"stage": "audit"}},
+    "cert-manager": {"certificates": {"mode": "certManager"}},
+}
+"""The values of the chart that each overlay stands for."""
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay_renders_same_objects_as_chart(overlay: str) -> None:
     """Without Helm the result is the same, with the namespace in addition."""
     manifests = named(kustomize(DEPLOY / "overlays" / overlay))
     namespace = manifests.pop(("Namespace", "swr-trust"))
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    chart = named(Objects(template(merged(example_values(), changes), "--skip-tests", kubernetes=OLDEST)))
+    chart = named(
+        Objects(template(merged(example_values(), OVERLAYS[overlay]), "--skip-tests", kubernetes=OLDEST))
+    )
     assert manifests == chart
 
 
@@ -149,6 +165,22 @@ def test_rescan_component_adds_audit_to_overlay(tmp_path: Any) -> None:
     manifests.pop(("Namespace", "swr-trust"))
     values = merged(example_values(), {"audit": {"enabled": True}})
     assert manifests == named(Objects(template(values, "--skip-tests", kubernetes=OLDEST)))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pinning_component_adds_pinning_to_overlay(tmp_path: Path, overlay: str) -> None:
+    """The objects of the chart with ``pinning.enabled``; the key of the policy is set by the user."""
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [deploy/overlays/{overlay}]\ncomponents: [deploy/components/pinning]\n", encoding="utf-8"
+    )
+    manifests = named(kustomize(tmp_path))
+    manifests.pop(("Namespace", "swr-trust"))
+    values = merged(example_values(), merged(OVERLAYS[overlay], {"pinning": {"enabled": True}}))
+    chart = named(Objects(template(values, "--skip-tests", kubernetes=OLDEST)))
+    assert chart["ConfigMap", f"{NAME}-policy"]["data"]["policy.yaml"].pop("pinDigests") is True
+    assert manifests == chart
+    assert ("MutatingWebhookConfiguration", NAME) in manifests
 
 
 def test_user_overlay_replaces_policy(tmp_path: Any) -> None:

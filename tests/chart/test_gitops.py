@@ -16,15 +16,19 @@ import yaml
 from tests.chart.conftest import Prepare
 from tests.chart.installation import (
     AWAY,
+    PINNED,
+    PINNING,
     REFUSED,
     TEAM,
     TRUSTED,
     UNTRUSTED,
     Installation,
     Replica,
+    image_of,
     leftovers,
     run,
     wait_until_called,
+    wait_until_pinned,
 )
 from tests.chart.rendering import NAME
 from tests.controlplane import ControlPlane
@@ -58,21 +62,31 @@ def is_enforcing(cluster: ControlPlane) -> bool:
     return says(cluster, TRUSTED, created) and says(cluster, UNTRUSTED, REFUSED)
 
 
+def pins_and_enforces(cluster: ControlPlane) -> bool:
+    """Return whether both webhooks are called over verified TLS."""
+    return is_enforcing(cluster) and image_of(cluster, "gitops") == PINNED
+
+
+KINDS = ("validatingwebhookconfiguration", "mutatingwebhookconfiguration")
+
+
 def test_replaced_object_recovers_within_five_seconds(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path
 ) -> None:
     """``Replace=true``: certificate, caBundle and snapshot are rendered empty, and filled in again."""
-    installation = prepare("gitops-replace")
+    installation = prepare("gitops-replace", PINNING)
     objects = rendered(installation)
     cluster.kubectl("apply", "-f", "-", stdin=installation.render())
     with Replica(installation, tmp_path):
         wait_until_called(cluster)
+        wait_until_pinned(cluster)
         random.Random(1).shuffle(objects)
         for one in objects:
             cluster.kubectl("replace", "-f", "-", stdin=one)
-            cluster.wait_for(f"{one['kind']} to do no harm", lambda: is_enforcing(cluster), seconds=5)
-        for entry in cluster.get("validatingwebhookconfiguration", NAME)["webhooks"]:
-            assert entry["clientConfig"]["caBundle"]
+            cluster.wait_for(f"{one['kind']} to do no harm", lambda: pins_and_enforces(cluster), seconds=5)
+        for kind in KINDS:
+            for entry in cluster.get(kind, NAME)["webhooks"]:
+                assert entry["clientConfig"]["caBundle"]
 
 
 @pytest.mark.parametrize("how", HEAL)
@@ -82,29 +96,30 @@ def test_sync_reverts_manual_changes_and_keeps_certificate(
     """A changed failurePolicy, a removed namespace and a lenient mode are reverted; the certificate is
     kept.
     """
-    installation = prepare(f"gitops-heal-{how}")
+    installation = prepare(f"gitops-heal-{how}", PINNING)
     manifests = installation.render()
     cluster.kubectl(*HEAL[how], stdin=manifests)
     with Replica(installation, tmp_path) as replica:
         wait_until_called(cluster)
-        before = cluster.get("validatingwebhookconfiguration", NAME)
+        wait_until_pinned(cluster)
+        before = [cluster.get(kind, NAME)["webhooks"] for kind in KINDS]
         certificate = cluster.get("secret", f"{NAME}-tls", "-n", installation.namespace)["data"]
         taken_out = "/webhooks/0/namespaceSelector/matchExpressions/0/values/-"
         change = [
             {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
             {"op": "add", "path": taken_out, "value": TEAM},
         ]
-        configuration = ("validatingwebhookconfiguration", NAME)
-        cluster.kubectl("patch", *configuration, "--type=json", "-p", json.dumps(change))
+        cluster.kubectl("patch", KINDS[0], NAME, "--type=json", "-p", json.dumps(change))
+        change[0]["value"] = "Fail"
+        cluster.kubectl("patch", KINDS[1], NAME, "--type=json", "-p", json.dumps(change))
         policy = ("configmap", f"{NAME}-policy", "-n", installation.namespace)
         text = cluster.get(*policy)["data"]["policy.yaml"].replace("mode: enforce", "mode: audit")
         cluster.kubectl("patch", *policy, "-p", json.dumps({"data": {"policy.yaml": text}}))
         cluster.wait_for("the gate to be open", lambda: not says(cluster, UNTRUSTED, REFUSED))
         cluster.kubectl(*HEAL[how], stdin=manifests)
         replica.mount()
-        cluster.wait_for("the gate to be closed again", lambda: is_enforcing(cluster))
-        after = cluster.get("validatingwebhookconfiguration", NAME)
-        assert after["webhooks"] == before["webhooks"]
+        cluster.wait_for("the gate to be closed again", lambda: pins_and_enforces(cluster))
+        assert [cluster.get(kind, NAME)["webhooks"] for kind in KINDS] == before
         assert cluster.get("secret", f"{NAME}-tls", "-n", installation.namespace)["data"] == certificate
 
 

@@ -165,6 +165,38 @@ def test_notes_show_whether_other_registries_are_denied_now(
     assert f"\n  other registries {registries}\n" in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "line", "kinds"),
+    [
+        ({}, "", "validatingwebhookconfiguration"),
+        (
+            {"pinning": {"enabled": True}},
+            "  pinning          trusted tags get their digest in new Pods\n",
+            "validatingwebhookconfiguration,mutatingwebhookconfiguration",
+        ),
+        (
+            {
+                "pinning": {"enabled": True},
+                "policy": {
+                    "pinDigests": False,
+                    "rules": [{"name": "a", "images": ["**"], "pinDigests": True}],
+                },
+            },
+            "  pinning          trusted tags get their digest in new Pods, where a rule of the policy says so\n",
+            "validatingwebhookconfiguration,mutatingwebhookconfiguration",
+        ),
+    ],
+    ids=["off", "on", "by a rule"],
+)
+def test_notes_show_pinning_and_disable_both_webhooks(
+    installation: Installation, changes: dict[str, Any], line: str, kinds: str
+) -> None:
+    """In an emergency, one command deletes both configurations."""
+    said = dry_run(installation, changes)
+    assert f"\n  other registries deny\n{line}  certificates     self\n" in said
+    assert f"\n  disable          kubectl delete {kinds} {NAME}\n" in said
+
+
 def _json(value: Any) -> str:
     return json.dumps(value)
 

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 import random
+import re
 import threading
 from pathlib import Path
 from typing import Any, Self
@@ -16,16 +17,20 @@ import yaml
 from tests.chart.conftest import Prepare
 from tests.chart.installation import (
     AWAY,
+    PINNED,
+    PINNING,
     REFUSED,
     TEAM,
     TRUSTED,
     UNTRUSTED,
     Replica,
+    image_of,
     leftovers,
     run,
     wait_until_called,
+    wait_until_pinned,
 )
-from tests.chart.rendering import NAME
+from tests.chart.rendering import NAME, merged
 from tests.controlplane import ControlPlane
 from webhook.cluster.ca import issue
 from webhook.cluster.certificates import ManagedCertificateOptions
@@ -188,6 +193,70 @@ def test_namespace_deletion_ends_admission_control(cluster: ControlPlane, prepar
     assert f"ValidatingWebhookConfiguration/{NAME}" in leftovers(cluster, "default")
 
 
+def ignored_failures(cluster: ControlPlane) -> int:
+    """Return how many calls of the mutating webhook failed and were ignored."""
+    metrics = cluster.kubectl("get", "--raw", "/metrics")
+    pattern = r'apiserver_admission_webhook_fail_open_count\{name="pinning[^}]*\} (\d+)'
+    return sum(int(count) for count in re.findall(pattern, metrics))
+
+
+@pytest.mark.parametrize(
+    ("stands_down", "failures"), [(True, 0), (False, 1)], ids=["with the namespace", "never"]
+)
+def test_namespace_deletion_ends_calls_of_mutating_webhook(
+    cluster: ControlPlane, prepare: Prepare, stands_down: bool, failures: int
+) -> None:
+    """Otherwise each Pod would wait for a call that fails, although it is then created."""
+    installation = prepare(
+        f"chart-deleted-pinning-{failures}",
+        {**PINNING, "webhook": {"standDownWithNamespace": stands_down}, "presets": {"stage": "audit"}},
+    )
+    installation.use_certificate()
+    before = ignored_failures(cluster)
+    installation.install()
+
+    def fails() -> bool:
+        assert admits(cluster, TRUSTED)
+        return ignored_failures(cluster) > before
+
+    cluster.wait_for("the mutating webhook", fails)
+    cluster.kubectl("delete", "namespace", installation.namespace, "--wait=false")
+    service = ("get", "service", NAME, "-n", installation.namespace)
+    cluster.wait_for("the end", lambda: "NotFound" in cluster.kubectl(*service, check=False))
+
+    def more_failures() -> int:
+        count = ignored_failures(cluster)
+        assert admits(cluster, UNTRUSTED)
+        return ignored_failures(cluster) - count
+
+    cluster.wait_for("the calls to end, or to go on", lambda: more_failures() == failures, seconds=15)
+    assert [more_failures() for _ in range(3)] == [failures] * 3
+    assert f"MutatingWebhookConfiguration/{NAME}" in leftovers(cluster, "default")
+
+
+def test_upgrade_turns_pinning_on_and_off(cluster: ControlPlane, prepare: Prepare, tmp_path: Path) -> None:
+    """Helm adds the object, the argument and the right, and takes them away again."""
+    installation = prepare("chart-pinning-switch")
+    account = f"system:serviceaccount:{installation.namespace}:{NAME}"
+    right = ("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io", NAME)
+
+    def switch(*, on: bool) -> str:
+        installation.values = merged(installation.values, {"pinning": {"enabled": on}})
+        installation.install()
+        found = cluster.get("mutatingwebhookconfigurations", "-l", f"app.kubernetes.io/instance={NAME}")
+        assert [one["metadata"]["name"] for one in found["items"]] == [NAME] * on
+        cluster.wait_for("the right to change", lambda: cluster.may(account, *right) is on)
+        folder = tmp_path / str(on)
+        folder.mkdir(exist_ok=True)
+        with Replica(installation, folder):
+            wait_until_called(cluster)
+            if on:
+                wait_until_pinned(cluster)
+            return image_of(cluster, "switched")
+
+    assert [switch(on=on) for on in (False, True, False)] == [TRUSTED, PINNED, TRUSTED]
+
+
 def test_namespace_deletion_without_binding_keeps_pods_denied(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
@@ -210,7 +279,7 @@ def test_gitops_reapply_is_idempotent_and_prunes_webhook_first(
     cluster: ControlPlane, prepare: Prepare
 ) -> None:
     """Rendered without the cluster, applied twice without a change, pruned by waves without a denied Pod."""
-    installation = prepare("chart-gitops")
+    installation = prepare("chart-gitops", PINNING)
     installation.use_certificate()
     text = installation.render()
     cluster.kubectl("apply", "-f", "-", stdin=text)

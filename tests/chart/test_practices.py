@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
     "dashboard": {"enabled": True},
     "events": {"enabled": True},
     "audit": {"enabled": True},
+    "pinning": {"enabled": True},
 }
 
 
@@ -186,10 +187,17 @@ def test_r16_conditions_cover_every_evaluated_field(field: str) -> None:
 
 
 def test_r17_final_state_is_evaluated() -> None:
-    """Validating webhooks run after all mutation."""
-    assert [one["kind"] for one in render(EVERYTHING) if "Webhook" in one["kind"]] == [
-        "ValidatingWebhookConfiguration"
-    ]
+    """Validating webhooks run after all mutation. A mutating one only pins, after a change by others again."""
+    paths = {
+        (one["kind"], entry["clientConfig"]["service"]["path"], entry.get("reinvocationPolicy"))
+        for one in render(EVERYTHING)
+        if "Webhook" in one["kind"]
+        for entry in one["webhooks"]
+    }
+    assert paths == {
+        ("ValidatingWebhookConfiguration", "/validate", None),
+        ("MutatingWebhookConfiguration", "/mutate", "IfNeeded"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chart.conftest import Prepare
 from tests.chart.installation import (
+    PINNING,
     REFUSED,
     TEAM,
     TRUSTED,
@@ -21,8 +24,9 @@ from tests.chart.installation import (
     Replica,
     run,
     wait_until_called,
+    wait_until_pinned,
 )
-from tests.chart.rendering import NAME, render
+from tests.chart.rendering import NAME, NAMESPACE, merged, render
 from tests.controlplane import ControlPlane
 
 FORBIDDEN = "is forbidden: User"
@@ -34,7 +38,8 @@ minute later, for which ``tests/cluster/test_events.py`` does not wait either.
 
 def granted(cluster: ControlPlane, installation: Installation) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield kind and name of the role, the rule and the verb, of every right that the release grants."""
-    for role in (*render().of("Role"), *render().of("ClusterRole")):
+    objects = render(PINNING)  # the names of the roles are those of any release
+    for role in (*objects.of("Role"), *objects.of("ClusterRole")):
         kind, name = role["kind"], role["metadata"]["name"]
         where = () if kind == "ClusterRole" else ("-n", installation.namespace)
         for rule in cluster.get(kind, name, *where)["rules"]:
@@ -78,8 +83,8 @@ def take(installation: Installation, kind: str, name: str, number: int, verb: st
 def test_webhook_uses_every_right_of_the_chart_and_needs_no_other(
     cluster: ControlPlane, prepare: Prepare, tmp_path: Path
 ) -> None:
-    """It starts for the first time, loses the certificate's Secret, starts again, admits, denies and stops."""
-    installation = prepare("rights-all")
+    """It starts for the first time, loses the certificate's Secret, starts again, pins, admits, denies and stops."""
+    installation = prepare("rights-all", PINNING)
     installation.install()
     secret = ("secret", f"{NAME}-tls", "-n", installation.namespace)
     first, second = (Replica(installation, tmp_path, name) for name in ("replica-1", "replica-2"))
@@ -95,6 +100,7 @@ def test_webhook_uses_every_right_of_the_chart_and_needs_no_other(
         first.stop()
     with second:
         wait_until_called(cluster)
+        wait_until_pinned(cluster)
         run(cluster, "rights", UNTRUSTED)
         run(cluster, "rights-trusted", TRUSTED, "--dry-run=server")
         cluster.wait_for("the Event", lambda: UNTRUSTED in cluster.kubectl("get", "events", "-n", TEAM))
@@ -103,7 +109,7 @@ def test_webhook_uses_every_right_of_the_chart_and_needs_no_other(
     requests = cluster.requests(account(installation))
     assert {request["annotations"]["authorization.k8s.io/decision"] for request in requests} == {"allow"}
     rights = list(granted(cluster, installation))
-    assert len(rights) == 8
+    assert len(rights) == 10
     assert [right for right in rights if not any(uses(request, *right) for request in requests)] == []
 
 
@@ -132,6 +138,58 @@ def test_log_names_a_right_that_is_missing(cluster: ControlPlane, prepare: Prepa
         assert REFUSED in run(cluster, "rights-missing", UNTRUSTED)
         replica.stop()
     assert 'cannot get resource "secrets"' in decoded(replica.logs())
+
+
+@pytest.mark.parametrize(
+    ("changes", "verb", "name", "allowed"),
+    [
+        (PINNING, "get", NAME, True),
+        (PINNING, "patch", NAME, True),
+        (PINNING, "patch", "foreign", False),
+        (PINNING, "update", NAME, False),
+        (PINNING, "delete", NAME, False),
+        (PINNING, "list", "", False),
+        (PINNING, "create", "", False),
+        ({}, "get", NAME, False),
+        ({}, "patch", NAME, False),
+        (merged(PINNING, {"certificates": {"mode": "certManager"}}), "patch", NAME, False),
+    ],
+    ids=[
+        "read",
+        "write",
+        "another one",
+        "replace",
+        "delete",
+        "list",
+        "create",
+        "read without pinning",
+        "write without pinning",
+        "cert-manager",
+    ],
+)
+def test_webhook_may_patch_only_its_own_mutating_configuration(
+    cluster: ControlPlane, changes: dict[str, Any], verb: str, name: str, allowed: bool
+) -> None:
+    """With the right to another one, a stolen token could disable or redirect other products' webhooks."""
+    made = render(changes)
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        cluster.kubectl("apply", "-f", "-", stdin=made.one(kind))
+    user = f"system:serviceaccount:{NAMESPACE}:{NAME}"
+    group, resource = "admissionregistration.k8s.io", "mutatingwebhookconfigurations"
+    try:
+        # The answer about a right that every variant has shows that the authorizer applies this variant.
+        cluster.wait_for("the roles", lambda: cluster.may(user, "create", "events", "events.k8s.io"))
+        cluster.wait_for(
+            f"{verb} to be {'allowed' if allowed else 'denied'}",
+            lambda: cluster.may(user, verb, resource, group, name) is allowed,
+            seconds=10,
+        )
+    finally:
+        for kind in ("ClusterRoleBinding", "ClusterRole"):
+            cluster.kubectl("delete", kind, NAME)
+        cluster.wait_for(
+            "the roles to be gone", lambda: not cluster.may(user, "create", "events", "events.k8s.io")
+        )
 
 
 def decoded(log: str) -> str:

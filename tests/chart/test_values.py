@@ -94,6 +94,33 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
         "webhook.timeoutSeconds is 5 and policy.lookup.timeout is 4.5s: the difference must be at least one second",
     ),
     (
+        "digests without pinning",
+        {
+            "policy": {
+                "pinDigests": True,
+                "rules": [
+                    {"name": "a", "images": ["**"]},
+                    {"name": "b", "images": ["**"], "pinDigests": True},
+                ],
+            }
+        },
+        "nothing would be pinned: pinDigests is true (policy.pinDigests, policy.rules[1].pinDigests), and "
+        "pinning.enabled is false, so that no mutating webhook is called. "
+        "Set pinning.enabled=true, or remove pinDigests",
+    ),
+    (
+        "pinning without digests",
+        {
+            "pinning": {"enabled": True},
+            "policy": {
+                "pinDigests": False,
+                "rules": [{"name": "a", "images": ["**"], "pinDigests": False}],
+            },
+        },
+        "nothing would be pinned: pinning.enabled is true, but policy.pinDigests is false and no rule sets "
+        "pinDigests: true. Remove policy.pinDigests, set it in a rule, or set pinning.enabled=false",
+    ),
+    (
         "a stage and another mode",
         {"presets": {"stage": "audit"}, "policy": {"mode": "warn"}},
         "presets.stage is audit and policy.mode is warn: set only one of them.",
@@ -133,6 +160,8 @@ def test_missing_or_contradictory_values_are_rejected_with_message(
         ({"runAsUser": 0}, "/runAsUser"),
         ({"certificates": {"mode": "helm"}}, "/certificates/mode"),
         ({"credentials": {"kind": "password"}}, "/credentials/kind"),
+        ({"pinning": {"enabled": "yes"}}, "/pinning/enabled"),
+        ({"pinning": {"failurePolicy": "Fail"}}, "failurePolicy"),
     ],
 )
 def test_invalid_values_are_rejected_with_path(changes: dict[str, Any], place: str) -> None:

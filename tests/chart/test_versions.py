@@ -35,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "imagePullSecrets": [{"name": "default-secret"}],
         "nodeSelector": {"kubernetes.io/arch": "arm64"},
         "tolerations": [{"operator": "Exists"}],
+        "pinning": {"enabled": True},
         "webhook": {
             "namespaceSelector": {
                 "matchLabels": {"gate": "on"},

@@ -12,7 +12,13 @@ from tests.controlplane import ControlPlane
 from tests.support.fake_api import FakeApi
 from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.cluster.ca import LEAF, issue, read_material, renew
-from webhook.cluster.certificates import CONFIGURATIONS, ManagedCertificate, ManagedCertificateOptions
+from webhook.cluster.certificates import (
+    MUTATING,
+    PROPAGATION_DELAY,
+    VALIDATING,
+    ManagedCertificate,
+    ManagedCertificateOptions,
+)
 from webhook.cluster.client import KubernetesApi, connect
 from webhook.cluster.secrets import SharedSecret
 from webhook.errors import ClusterError
@@ -21,12 +27,12 @@ NAMESPACE = "certificates"
 SECRET_PATH = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 
 
-def options(name: str) -> ManagedCertificateOptions:
+def options(name: str, mutating: str = "") -> ManagedCertificateOptions:
     """Return the place in which the replicas of one test keep their certificate."""
-    return ManagedCertificateOptions(NAMESPACE, f"{name}-tls", "gate", name)
+    return ManagedCertificateOptions(NAMESPACE, f"{name}-tls", "gate", name, mutating)
 
 
-def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
+def configuration(name: str, *bundles: str | None, kind: str = "Validating") -> dict[str, Any]:
     """Return a webhook configuration with one webhook per bundle."""
     webhooks = [
         {
@@ -41,7 +47,7 @@ def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
     ]
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
+        "kind": f"{kind}WebhookConfiguration",
         "metadata": {"name": name},
         "webhooks": webhooks,
     }
@@ -51,15 +57,21 @@ def configuration(name: str, *bundles: str | None) -> dict[str, Any]:
 def name(request: pytest.FixtureRequest, api: KubernetesApi) -> str:
     """Return a unique name, and create its webhook configuration with two webhooks."""
     words = request.node.originalname.removeprefix("test_").replace("_", "-")
-    api.create(CONFIGURATIONS, configuration(words[:50].strip("-"), None, None))
+    api.create(VALIDATING, configuration(words[:50].strip("-"), None, None))
     return str(words[:50].strip("-"))
+
+
+def trusted(api: KubernetesApi, path: str) -> list[bytes]:
+    """Return the CAs that each webhook of a configuration trusts."""
+    webhooks = api.get(path)["webhooks"]
+    return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in webhooks]
 
 
 class Replicas:
     """Replicas that check when the test tells them to."""
 
-    def __init__(self, api: KubernetesApi, name: str, count: int = 1) -> None:
-        self.api, self.options = api, options(name)
+    def __init__(self, api: KubernetesApi, name: str, count: int = 1, mutating: str = "") -> None:
+        self.api, self.options = api, options(name, mutating)
         self.clock = FakeClock(dt.datetime.now(dt.UTC).timestamp())
         self.notes = RecorderSpy()
         self.all = [self.start() for _ in range(count)]
@@ -80,9 +92,8 @@ class Replicas:
 
     @property
     def bundles(self) -> list[bytes]:
-        """The CAs that each webhook trusts."""
-        obj = self.api.get(f"{CONFIGURATIONS}/{self.options.configuration}")
-        return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in obj["webhooks"]]
+        """The CAs that each webhook of the validating configuration trusts."""
+        return trusted(self.api, f"{VALIDATING}/{self.options.validating}")
 
     @property
     def served(self) -> list[bytes]:
@@ -112,16 +123,16 @@ def test_replica_is_not_ready_before_first_check(api: KubernetesApi, name: str) 
 def test_damaged_ca_bundle_is_restored(api: KubernetesApi, damage: str) -> None:
     """The next check of any replica restores it in every webhook."""
     name = f"bundle-{damage}"
-    api.create(CONFIGURATIONS, configuration(name, None, None))
+    api.create(VALIDATING, configuration(name, None, None))
     replicas = Replicas(api, name)
     replicas.check()
     foreign = issue(("x",), dt.datetime.now(dt.UTC)).bundle
-    obj = api.get(f"{CONFIGURATIONS}/{name}")
+    obj = api.get(f"{VALIDATING}/{name}")
     if damage == "emptied":
         del obj["webhooks"][1]["clientConfig"]["caBundle"]
     else:
         obj["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(foreign).decode()
-    api.replace(f"{CONFIGURATIONS}/{name}", obj)
+    api.replace(f"{VALIDATING}/{name}", obj)
     assert replicas.bundles[0] != replicas.bundles[1]
     replicas.check()
     assert replicas.bundles == [replicas.secret["ca.crt"]] * 2
@@ -149,7 +160,7 @@ def _corrupt(replicas: Replicas) -> None:
 def test_lost_secret_is_restored(api: KubernetesApi, request: pytest.FixtureRequest, damage: Any) -> None:
     """The served certificate and the trusted CA do not change."""
     name = f"lost{damage.__name__}".replace("_", "-")
-    api.create(CONFIGURATIONS, configuration(name, None))
+    api.create(VALIDATING, configuration(name, None))
     replicas = Replicas(api, name, 2)
     replicas.check()
     served, trusted = replicas.served, replicas.bundles
@@ -225,6 +236,78 @@ def test_missing_webhook_configuration_does_not_block_certificate(api: Kubernete
     assert replicas.served == [replicas.secret["tls.crt"]]
 
 
+@pytest.fixture
+def both(api: KubernetesApi, name: str) -> str:
+    """Return a unique name; create its validating and its mutating configuration."""
+    api.create(MUTATING, configuration(name, None, None, kind="Mutating"))
+    return name
+
+
+def test_mutating_configuration_trusts_certificate(api: KubernetesApi, both: str) -> None:
+    """Every webhook of both configurations does; one that is not named stays as it is."""
+    api.create(MUTATING, configuration(f"{both}-other", None, kind="Mutating"))
+    replicas = Replicas(api, both, 2, mutating=both)
+    replicas.check()
+    bundle = replicas.secret["ca.crt"]
+    assert replicas.bundles == trusted(api, f"{MUTATING}/{both}") == [bundle] * 2
+    assert trusted(api, f"{MUTATING}/{both}-other") == [b""]
+
+
+def test_mutating_configuration_is_left_alone_unless_named(api: KubernetesApi, both: str) -> None:
+    """Without pinning, the webhook has no right to it."""
+    Replicas(api, both).check()
+    assert trusted(api, f"{MUTATING}/{both}") == [b""] * 2
+
+
+def test_emptied_ca_bundle_of_mutating_configuration_is_restored(api: KubernetesApi, both: str) -> None:
+    """GitOps tools replace the object with one that has none. The certificate does not change."""
+    replicas = Replicas(api, both, mutating=both)
+    replicas.check()
+    served, path = replicas.served, f"{MUTATING}/{both}"
+    obj = api.get(path)
+    for hook in obj["webhooks"]:
+        del hook["clientConfig"]["caBundle"]
+    api.replace(path, obj)
+    assert trusted(api, path) == [b""] * 2
+    replicas.check()
+    assert trusted(api, path) == [replicas.secret["ca.crt"]] * 2
+    assert replicas.served == served
+
+
+def test_missing_mutating_configuration_does_not_block_certificate(api: KubernetesApi, name: str) -> None:
+    """Charts create it last, and remove it first."""
+    replicas = Replicas(api, name, mutating=name)
+    replicas.check()
+    assert replicas.served == [replicas.secret["tls.crt"]]
+    assert replicas.bundles == [replicas.secret["ca.crt"]] * 2
+    assert replicas.all[0].problem == ""
+    api.create(MUTATING, configuration(name, None, kind="Mutating"))
+    replicas.check()
+    assert trusted(api, f"{MUTATING}/{name}") == [replicas.secret["ca.crt"]]
+
+
+def test_missing_validating_configuration_does_not_block_mutating_one(api: KubernetesApi) -> None:
+    """Each is maintained by itself."""
+    name = "mutating-alone"
+    api.create(MUTATING, configuration(name, None, kind="Mutating"))
+    replicas = Replicas(api, name, mutating=name)
+    replicas.check()
+    assert trusted(api, f"{MUTATING}/{name}") == [replicas.secret["ca.crt"]]
+
+
+def test_new_ca_is_served_after_one_pause_for_both_configurations() -> None:
+    """API servers read both at the same time."""
+    api = FakeApi()
+    api.put(f"{VALIDATING}/pause", configuration("pause", None))
+    api.put(f"{MUTATING}/pause", configuration("pause", None, kind="Mutating"))
+    clock = FakeClock(dt.datetime.now(dt.UTC).timestamp())
+    pauses: list[float] = []
+    replica = ManagedCertificate(options("pause", "pause"), api, RecorderSpy(), clock, pauses.append)
+    replica.check()
+    replica.check()
+    assert pauses == [PROPAGATION_DELAY]
+
+
 def test_unreachable_api_server_keeps_served_certificate(api: KubernetesApi, name: str) -> None:
     """The certificate is still served, and the problem is reported."""
     replicas = Replicas(api, name)
@@ -243,7 +326,7 @@ def test_unreachable_api_server_keeps_served_certificate(api: KubernetesApi, nam
 def test_second_writer_uses_certificate_of_first() -> None:
     """Two replicas that find no certificate at the same moment agree on one."""
     api = FakeApi()
-    api.put(f"{CONFIGURATIONS}/race", configuration("race", None))
+    api.put(f"{VALIDATING}/race", configuration("race", None))
     first, second = (Replicas(api, "race") for _ in range(2))
 
     def check_first() -> None:
@@ -259,7 +342,7 @@ GRANTS: list[tuple[str, dict[str, Any]]] = [
     ("secrets get", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}),
     ("secrets update", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["update"]}),
     (
-        "configurations get",
+        "validatingwebhookconfigurations get",
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["validatingwebhookconfigurations"],
@@ -267,10 +350,26 @@ GRANTS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
-        "configurations patch",
+        "validatingwebhookconfigurations patch",
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["validatingwebhookconfigurations"],
+            "verbs": ["patch"],
+        },
+    ),
+    (
+        "mutatingwebhookconfigurations get",
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations"],
+            "verbs": ["get"],
+        },
+    ),
+    (
+        "mutatingwebhookconfigurations patch",
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations"],
             "verbs": ["patch"],
         },
     ),
@@ -286,10 +385,11 @@ def _run_with_rights(control_plane: ControlPlane, name: str, without: str) -> No
         for title, rule in GRANTS
         if title != without
     ]
-    admin.create(CONFIGURATIONS, configuration(name, None))
+    admin.create(VALIDATING, configuration(name, None))
+    admin.create(MUTATING, configuration(name, None, kind="Mutating"))
     control_plane.grant("gate", NAMESPACE, [rule for rule in rules if rule["apiGroups"] == [""]])
     control_plane.grant("gate", "", [rule for rule in rules if rule["apiGroups"] != [""]], cluster=True)
-    replicas = Replicas(api, name)
+    replicas = Replicas(api, name, mutating=name)
     replicas.check()
     replicas.api = admin
     _empty(replicas)

@@ -221,24 +221,25 @@ certificates.caBundle certificates.certManager certificates.certManager.issuerRe
 certificates.certManager.duration certificates.certManager.renewBefore webhook webhook.failurePolicy
 webhook.timeoutSeconds webhook.excludedNamespaces webhook.namespaceSelector webhook.objectSelector
 webhook.matchConditions webhook.standDownWithNamespace webhook.annotations
-webhook.annotations.argocd.argoproj.io/sync-wave events events.enabled snapshot snapshot.enabled audit
-audit.enabled audit.interval audit.reports audit.events audit.containerPort audit.ingressFrom
-audit.resources audit.resources.requests audit.resources.requests.cpu audit.resources.requests.memory
-audit.resources.limits audit.resources.limits.memory audit.priorityClassName audit.serviceAccount
-audit.serviceAccount.name audit.serviceAccount.annotations warmUp warmUp.enabled log log.format log.level
-serviceAccount serviceAccount.create serviceAccount.name serviceAccount.annotations rbac rbac.create service
-service.annotations service.port containerPort resources resources.requests resources.requests.cpu
-resources.requests.memory resources.limits resources.limits.memory podDisruptionBudget
-podDisruptionBudget.enabled podDisruptionBudget.maxUnavailable autoscaling autoscaling.enabled
-autoscaling.minReplicas autoscaling.maxReplicas autoscaling.targetCPUUtilizationPercentage priorityClassName
-nodeSelector tolerations affinity topologySpreadConstraints podLabels podAnnotations runAsUser extraEnv
-extraEnvFrom extraArgs extraVolumes extraVolumeMounts hostAliases preStopSeconds
-terminationGracePeriodSeconds networkPolicy networkPolicy.enabled networkPolicy.ingressFrom
-networkPolicy.egress scrapeAnnotations scrapeAnnotations.prometheus scrapeAnnotations.aom serviceMonitor
-serviceMonitor.enabled serviceMonitor.labels serviceMonitor.interval serviceMonitor.scrapeTimeout podMonitor
-podMonitor.enabled podMonitor.labels podMonitor.interval podMonitor.scrapeTimeout prometheusRule
-prometheusRule.enabled prometheusRule.labels dashboard dashboard.enabled dashboard.labels
-dashboard.labels.grafana_dashboard dashboard.annotations
+webhook.annotations.argocd.argoproj.io/sync-wave pinning pinning.enabled events events.enabled
+snapshot snapshot.enabled audit audit.enabled audit.interval audit.reports audit.events audit.containerPort
+audit.ingressFrom audit.resources audit.resources.requests audit.resources.requests.cpu
+audit.resources.requests.memory audit.resources.limits audit.resources.limits.memory audit.priorityClassName
+audit.serviceAccount audit.serviceAccount.name audit.serviceAccount.annotations warmUp warmUp.enabled log
+log.format log.level serviceAccount serviceAccount.create serviceAccount.name serviceAccount.annotations
+rbac rbac.create service service.annotations service.port containerPort resources resources.requests
+resources.requests.cpu resources.requests.memory resources.limits resources.limits.memory
+podDisruptionBudget podDisruptionBudget.enabled podDisruptionBudget.maxUnavailable autoscaling
+autoscaling.enabled autoscaling.minReplicas autoscaling.maxReplicas
+autoscaling.targetCPUUtilizationPercentage priorityClassName nodeSelector tolerations affinity
+topologySpreadConstraints podLabels podAnnotations runAsUser extraEnv extraEnvFrom extraArgs extraVolumes
+extraVolumeMounts hostAliases preStopSeconds terminationGracePeriodSeconds networkPolicy
+networkPolicy.enabled networkPolicy.ingressFrom networkPolicy.egress scrapeAnnotations
+scrapeAnnotations.prometheus scrapeAnnotations.aom serviceMonitor serviceMonitor.enabled
+serviceMonitor.labels serviceMonitor.interval serviceMonitor.scrapeTimeout podMonitor podMonitor.enabled
+podMonitor.labels podMonitor.interval podMonitor.scrapeTimeout prometheusRule prometheusRule.enabled
+prometheusRule.labels dashboard dashboard.enabled dashboard.labels dashboard.labels.grafana_dashboard
+dashboard.annotations
 """
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+CLUSTER: Final = "cluster"
+"""The area of all checks of the cluster."""
 
 
 class CheckStatus(StrEnum):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -17,21 +15,19 @@ from cryptography import x509
 
 from webhook.admission.catalogues import DENIALS
 from webhook.admission.messages import printable
-from webhook.cli.checks import Check, CheckStatus
-from webhook.cluster.client import NOT_FOUND
+from webhook.cli.certificate_checks import check_bundle, check_expiry, decode_bundle
+from webhook.cli.checks import CLUSTER, Check, CheckStatus
+from webhook.cli.pinning_checks import check_pinning
+from webhook.cluster.client import FORBIDDEN, NOT_FOUND
 from webhook.cluster.scope import CONFIGURATIONS, LABEL, NAME_LABEL
 from webhook.errors import ClusterError
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
 from webhook.tls_contexts import client_context
 
-CLUSTER: Final = "cluster"
-
 _check: Final = partial(Check, CLUSTER)
 
-FORBIDDEN: Final = 403
 CONNECT_SECONDS: Final = 5.0
-EXPIRY_NOTICE: Final = dt.timedelta(days=14)
 HTTPS: Final = 443
 
 PROBE_IMAGE: Final = "swr-trust-doctor/probe:not//an:image"
@@ -64,13 +60,16 @@ def check_cluster(
         yield _check("API server", CheckStatus.FAILED, str(error), advice)
         return
     yield _check("API server", CheckStatus.OK, f"Kubernetes {version}")
-    yield from _check_configurations(api, configuration, policy, now)
+    webhooks = yield from _check_configurations(api, configuration, policy, now)
+    if policy is not None:
+        yield from check_pinning(api, configuration, webhooks, policy, now)
     yield _probe(api, namespace, policy)
 
 
 def _check_configurations(
     api: Api, name: str | None, policy: Policy | None, now: dt.datetime
-) -> Iterator[Check]:
+) -> Generator[Check, None, list[Mapping[str, Any]]]:
+    """Yield the result of each check; return the webhooks of all configurations."""
     title = "webhook configuration"
     try:
         if name is not None:
@@ -88,15 +87,18 @@ def _check_configurations(
             yield _check(title, CheckStatus.FAILED, f"{name} does not exist", advice)
         else:
             yield _check(title, CheckStatus.UNKNOWN, str(error), "Try again.")
-        return
+        return []
     if not found:
         advice = "Install the chart, or give the name of its configuration with --webhook-configuration."
         yield _check(title, CheckStatus.FAILED, f"none has the label {LABEL}", advice)
+    every: list[Mapping[str, Any]] = []
     for obj in found:
         webhooks = [hook for hook in obj.get("webhooks") or () if isinstance(hook, dict)]
         yield _check_rules(str(obj.get("metadata", {}).get("name")), webhooks)
         for hook in webhooks:
             yield from _check_webhook(api, hook, policy, now)
+        every += webhooks
+    return every
 
 
 def _check_rules(name: str, webhooks: Sequence[Mapping[str, Any]]) -> Check:
@@ -129,8 +131,8 @@ def _check_webhook(
     yield from _check_timeout(name, hook, policy)
     yield from _check_selectors(name, hook)
     client = hook.get("clientConfig") or {}
-    bundle = _decode(client.get("caBundle"))
-    yield from _check_bundle(name, bundle, now)
+    bundle = decode_bundle(client.get("caBundle"))
+    yield from check_bundle("caBundle", name, bundle, now)
     service = client.get("service")
     if isinstance(service, Mapping):
         yield from _check_service(api, name, service)
@@ -190,32 +192,6 @@ def _check_selectors(name: str, hook: Mapping[str, Any]) -> Iterator[Check]:
         yield _check("objectSelector", CheckStatus.WARNING, found, advice)
 
 
-def _check_bundle(name: str, bundle: bytes, now: dt.datetime) -> Iterator[Check]:
-    title = "caBundle"
-    if not bundle:
-        advice = "Check the logs of the webhook and cert-manager, one of which writes it. Every call fails."
-        yield _check(title, CheckStatus.FAILED, f"{name}: empty", advice)
-        return
-    try:
-        cas = x509.load_pem_x509_certificates(bundle)
-    except ValueError:
-        advice = "Set it to the certificate of the CA, in PEM."
-        yield _check(title, CheckStatus.FAILED, f"{name}: contains no certificate", advice)
-        return
-    yield _check_expiry(title, name, max(item.not_valid_after_utc for item in cas), now)
-
-
-def _check_expiry(title: str, name: str, ends: dt.datetime, now: dt.datetime) -> Check:
-    found = f"{name}: valid until {ends:%Y-%m-%d %H:%M} UTC"
-    if ends <= now:
-        advice = "Renew it now. Until then, the API server cannot call the webhook."
-        return _check(title, CheckStatus.FAILED, f"{name}: expired {ends:%Y-%m-%d %H:%M} UTC", advice)
-    if ends - now < EXPIRY_NOTICE:
-        advice = "Find out why it is not renewed: check the logs of the webhook and of cert-manager."
-        return _check(title, CheckStatus.WARNING, found, advice)
-    return _check(title, CheckStatus.OK, found)
-
-
 def _check_service(api: Api, name: str, service: Mapping[str, Any]) -> Iterator[Check]:
     title = "replicas"
     where = f"/namespaces/{service.get('namespace')}"
@@ -273,7 +249,7 @@ def _check_handshake(name: str, host: str, port: int, bundle: bytes, now: dt.dat
     except OSError:
         found = f"{name}: {host}:{port} is not reachable from here; the dry run shows whether it is trusted"
         return _check(title, CheckStatus.SKIPPED, found)
-    return _check_expiry(title, name, certificate.not_valid_after_utc, now)
+    return check_expiry(title, name, certificate.not_valid_after_utc, now)
 
 
 def _probe(api: Api, namespace: str, policy: Policy | None) -> Check:
@@ -338,10 +314,3 @@ def _advise_call(text: str) -> str:
     if "deadline exceeded" in text or "timeout" in text.lower():
         return "Open the webhook's port to the control plane in security groups and network policies."
     return "Check the webhook's log."
-
-
-def _decode(value: object) -> bytes:
-    try:
-        return base64.b64decode(value, validate=True) if isinstance(value, str) else b""
-    except (binascii.Error, ValueError):
-        return b""

@@ -13,8 +13,8 @@ from typing import Any, Final
 import click
 
 from webhook.admission.messages import printable
-from webhook.cli.checks import Check, CheckStatus
-from webhook.cli.cluster_checks import CLUSTER, check_cluster
+from webhook.cli.checks import CLUSTER, Check, CheckStatus
+from webhook.cli.cluster_checks import check_cluster
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN, EXIT_USAGE
 from webhook.cli.options import (

@@ -60,7 +60,7 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
         selector if isinstance(selector := hook.get("namespaceSelector"), Mapping) else {}
         for obj in found
         for hook in obj.get("webhooks") or ()
-        if isinstance(hook, Mapping) and _matches_pods(hook)
+        if isinstance(hook, Mapping) and matches_pods(hook)
     ]
     if not selectors:
         which = f"named {configuration}" if configuration is not None else f"labelled {LABEL}"
@@ -78,7 +78,8 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
     return Scope(tuple(sorted(set.intersection(*names))))
 
 
-def _matches_pods(hook: Mapping[str, Any]) -> bool:
+def matches_pods(hook: Mapping[str, Any]) -> bool:
+    """Return whether the rules of a webhook match the creation of Pods."""
     return any(
         {"", "*"} & set(rule.get("apiGroups") or ())
         and {"pods", "*", "*/*"} & set(rule.get("resources") or ())

@@ -8,6 +8,9 @@ The configuration file: the value policy, with the keys that follow from other v
 {{- if $credentials -}}
 {{- $_ := set $document "credentials" $credentials -}}
 {{- end -}}
+{{- if and .Values.pinning.enabled (kindIs "invalid" .Values.policy.pinDigests) -}}
+{{- $_ := set $document "pinDigests" true -}}
+{{- end -}}
 {{- $rules := list -}}
 {{- range .Values.policy.rules -}}
 {{- $rules = append $rules (empty $.Values.presets.override | ternary . (merge (dict "mode" $.Values.presets.override) .)) -}}

@@ -221,6 +221,7 @@ def test_without_a_command_the_help_is_an_error(
     assert (said.out, said.err) == ("", text)
 
 
+SOURCES = "--tls-cert and --tls-key, or --cert-secret, --service and the webhook configurations"
 CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webhook-configuration"
 
 
@@ -231,7 +232,19 @@ CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webho
         (["--tls-cert", "/c"], f"a serving certificate is needed: add {CERTIFICATE}"),
         (
             ["--tls-cert", "/c", "--tls-key", "/k", "--service", "s"],
-            f"the certificate comes from files or from the cluster: remove {CERTIFICATE}",
+            f"the certificate comes from files or from the cluster: remove {SOURCES}",
+        ),
+        (
+            ["--tls-cert", "/c", "--tls-key", "/k", "--mutating-webhook-configuration", "w"],
+            f"the certificate comes from files or from the cluster: remove {SOURCES}",
+        ),
+        (
+            ["--mutating-webhook-configuration", "w"],
+            f"a serving certificate is needed: add {CERTIFICATE}",
+        ),
+        (
+            ["--cert-secret", "a/tls", "--service", "s", "--mutating-webhook-configuration", "w"],
+            f"a serving certificate is needed: add {CERTIFICATE}",
         ),
         (
             ["--cert-secret", "tls", "--service", "s", "--webhook-configuration", "w"],
@@ -242,7 +255,16 @@ CERTIFICATE = "--tls-cert and --tls-key, or --cert-secret, --service and --webho
             "--snapshot-secret: 'snapshot' has no namespace, or is not a name: write NAMESPACE/NAME",
         ),
     ],
-    ids=["none", "half", "both", "no namespace", "no namespace of the snapshot"],
+    ids=[
+        "none",
+        "half",
+        "both",
+        "both for pinning",
+        "pinning alone",
+        "pinning without the validating one",
+        "no namespace",
+        "no namespace of the snapshot",
+    ],
 )
 def test_serve_rejects_inconsistent_certificate_and_secret_options(
     policy: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
