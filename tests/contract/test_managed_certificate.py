@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -306,6 +307,27 @@ def test_new_ca_is_served_after_one_pause_for_both_configurations() -> None:
     replica.check()
     replica.check()
     assert pauses == [PROPAGATION_DELAY]
+
+
+class WithoutMutating(FakeApi):
+    """Denies every call about mutating webhook configurations."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        if path.startswith(MUTATING):
+            raise ClusterError(403, "forbidden")
+        return super().get(path, query)
+
+
+def test_certificate_is_served_without_right_to_mutating_configuration() -> None:
+    """Nothing is pinned then, and ``/validate`` still decides. The problem is reported."""
+    api = WithoutMutating()
+    api.put(f"{VALIDATING}/denied", configuration("denied", None))
+    replicas = Replicas(api, "denied", mutating="denied")
+    with pytest.raises(ClusterError, match="forbidden"):
+        replicas.check()
+    assert replicas.served == [replicas.secret["tls.crt"]]
+    assert replicas.bundles == [replicas.secret["ca.crt"]]
+    assert replicas.all[0].not_after > 0
 
 
 def test_unreachable_api_server_keeps_served_certificate(api: KubernetesApi, name: str) -> None:

@@ -57,12 +57,6 @@ class ManagedCertificateOptions:
     client_ca: str | None = None
 
     @property
-    def configurations(self) -> tuple[str, ...]:
-        """The paths of the webhook configurations."""
-        mutating = (f"{MUTATING}/{self.mutating}",) if self.mutating else ()
-        return (f"{VALIDATING}/{self.validating}", *mutating)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The DNS names of the Service."""
         short = f"{self.service}.{self.namespace}.svc"
@@ -119,8 +113,10 @@ class ManagedCertificate:
                 break
         else:
             raise ClusterError(0, "other replicas kept writing the certificate Secret")
-        self._trust(material.bundle)
+        failure = self._trust(material.bundle)
         self._serve(material)
+        if failure is not None:
+            raise failure
 
     def watch(self, stop: threading.Event) -> None:
         """Check every two seconds until ``stop`` is set."""
@@ -166,12 +162,23 @@ class ManagedCertificate:
     def _write(self, stored: StoredSecret, material: CertificateBundle) -> bool:
         return self._secret.write(stored, {**stored.data, **material.data})
 
-    def _trust(self, bundle: bytes) -> None:
-        """Write the CAs to every webhook of the configurations that lacks them."""
-        changed = [path for path in self._options.configurations if self._trust_in(path, bundle)]
-        if changed and (self._material is None or self._material.bundle != bundle):
+    def _trust(self, bundle: bytes) -> ClusterError | None:
+        """Write the CAs to every webhook of the configurations that lacks them.
+
+        A failure about the mutating one is returned: ``/validate`` must be served without it.
+        """
+        options = self._options
+        is_changed = self._trust_in(f"{VALIDATING}/{options.validating}", bundle)
+        failure: ClusterError | None = None
+        if options.mutating:
+            try:
+                is_changed |= self._trust_in(f"{MUTATING}/{options.mutating}", bundle)
+            except ClusterError as error:
+                failure = error
+        if is_changed and (self._material is None or self._material.bundle != bundle):
             # API servers read the configurations a moment later.
             self._pause(PROPAGATION_DELAY)
+        return failure
 
     def _trust_in(self, path: str, bundle: bytes) -> bool:
         """Write the CAs to one configuration; return whether it lacked them."""

@@ -32,23 +32,6 @@ request.operation != "UPDATE" || oldObject == null || [
 {{- end -}}
 
 {{/*
-True if an image of an object has no digest, and so can be pinned. The argument is the CEL path from an object
-`o` to its Pod spec. A Pod with digests only costs no call. The API server reinvokes only webhooks that it
-called before: if a webhook that comes later adds an image by tag to such a Pod, this image is not pinned.
-*/}}
-{{- define "swr-trust.runsByTag" -}}
-[object].map(o, {{ . }}).exists(s,
-  [
-    has(s.containers) ? s.containers : [],
-    has(s.initContainers) ? s.initContainers : [],
-    has(s.ephemeralContainers) ? s.ephemeralContainers : []
-  ].exists(containers, containers.exists(c, has(c.image) && !c.image.contains("@")))
-  || (has(s.volumes) ? s.volumes : []).exists(v,
-    has(v.image) && has(v.image.reference) && !v.image.reference.contains("@"))
-)
-{{- end -}}
-
-{{/*
 True while a RoleBinding of this release exists in the webhook's namespace. No component uses the
 permission that it grants. The RoleBinding is deleted with the namespace, as is the Service: the API server
 then no longer calls the webhook. An error of the authorizer counts as true.

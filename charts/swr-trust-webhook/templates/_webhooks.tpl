@@ -12,8 +12,7 @@ Parts that the validating and the mutating webhook configuration share.
 
 {{/*
 One entry of a webhook configuration: dict "root" $ "name" NAME "path" PATH "failurePolicy" POLICY "podSpec"
-CEL "rules" TEMPLATE, and, as needed, "reinvocationPolicy" POLICY and "byTag" true to skip Pods in which
-every image has a digest.
+CEL "rules" TEMPLATE, and, as needed, "reinvocationPolicy" POLICY.
 */}}
 {{- define "swr-trust.webhook" -}}
 {{- $root := .root -}}
@@ -68,11 +67,6 @@ every image has a digest.
         {{- include "swr-trust.bringsInImages" .podSpec | nindent 8 }}
     {{- with $webhook.matchConditions }}
     {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- if .byTag }}
-    - name: runs-by-tag
-      expression: |-
-        {{- include "swr-trust.runsByTag" .podSpec | nindent 8 }}
     {{- end }}
 {{- end -}}
 
