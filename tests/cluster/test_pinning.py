@@ -35,6 +35,7 @@ BARE = "pinning-strict-bare"
 UNREACHED = "pinning-unreached"
 """A namespace whose mutating webhook cannot be reached."""
 
+MUTATIONS = "swr_trust_mutation_requests_total"
 USER = "gate"
 RULES = f"""\
 unmanagedRegistries: warn
@@ -239,15 +240,15 @@ def test_pinned_image_creates_event(stage: PinningCluster) -> None:
 
 def test_dry_run_shows_digest_and_has_no_side_effect(stage: PinningCluster) -> None:
     """The Event of the real Pod that follows shows that the one of the dry run would be there by then."""
-    name, labels = "swr_trust_mutation_requests_total", {"outcome": "pinned", "dry_run": "true"}
+    labels = {"outcome": "pinned", "dry_run": "true"}
     dry, wet = f"{HOST}/shop/dry:1", f"{HOST}/shop/wet:1"
     stage.push(dry, "d")
     stage.push(wet, "e")
-    before = stage.server.metric(name, **labels)
+    before = stage.server.metric(MUTATIONS, **labels)
     shown = json.loads(stage.run("dry", dry, "--dry-run=server", "--output=json"))
     assert shown["spec"]["containers"][0]["image"] == f"{dry}@{digest('d')}"
     assert "NotFound" in stage.kubectl("get", "pod", "dry")
-    stage.wait_for("the dry run to be counted", name, before + 1, **labels)
+    stage.wait_for("the dry run to be counted", MUTATIONS, before + 1, **labels)
     stage.run("wet", wet)
     stage.cluster.wait_for("the Event", lambda: any(wet in note for note in notes(stage)), seconds=20)
     assert [note for note in notes(stage) if dry in note] == []
@@ -255,6 +256,25 @@ def test_dry_run_shows_digest_and_has_no_side_effect(stage: PinningCluster) -> N
 
 
 # Without a call of /mutate.
+
+
+def test_pod_with_digests_is_not_sent_to_mutating_webhook(stage: PinningCluster) -> None:
+    """A match condition skips it. The next Pod shows that a call for it would have been counted by then."""
+    before = stage.server.metric(MUTATIONS)
+    stage.run("with-digest", PINNED_WEB)
+    stage.run("after-digest", WEB)
+    stage.wait_for("the next Pod", MUTATIONS, before + 1)
+
+
+def test_update_without_new_images_is_not_sent_to_mutating_webhook(stage: PinningCluster) -> None:
+    """The image of this Pod is exempt, and so it has no digest: another match condition skips the update."""
+    image = f"{HOST}/shop/exempt:2"
+    before = stage.server.metric(MUTATIONS)
+    stage.run("labeled", image)
+    stage.wait_for("the Pod", MUTATIONS, before + 1)
+    assert stage.kubectl("label", "pod", "labeled", "a=b") == "pod/labeled labeled"
+    stage.run("after-label", WEB)
+    stage.wait_for("the next Pod", MUTATIONS, before + 2)
 
 
 @pytest.fixture(scope="module")
