@@ -164,6 +164,40 @@ def test_patch_of_one_image_leaves_other_pin(stage: PinningCluster) -> None:
     assert images == [pinned, PINNED_API]
 
 
+# kubectl debug.
+
+
+def test_second_debug_container_leaves_pin_of_first(stage: PinningCluster) -> None:
+    """The API server refuses a change of an existing ephemeral container. The tag has been moved meanwhile."""
+    image = f"{HOST}/shop/debug:1"
+    first = stage.push(image, "a")
+    stage.run("debugged", WEB)
+    stage.kubectl("debug", "debugged", f"--image={image}", "--container=first")
+    second = move(stage, image)
+    stage.kubectl("debug", "debugged", f"--image={image}", "--container=second")
+    containers = stage.get("pod", "debugged")["spec"]["ephemeralContainers"]
+    assert [(container["name"], container["image"]) for container in containers] == [
+        ("first", first),
+        ("second", second),
+    ]
+
+
+def test_copy_of_pod_whose_tag_has_moved_is_denied(stage: PinningCluster) -> None:
+    """The copy is a new Pod, and it has the digest of the old one."""
+    image = f"{HOST}/shop/copied:1"
+    pinned = stage.push(image, "a")
+    stage.run("copied", image)
+    copy = ("debug", "copied", "--attach=false", f"--image={WEB}")
+    assert "denied" not in stage.kubectl(*copy, "--copy-to=early")
+    assert stage.image("early") == pinned
+    move(stage, image)
+    assert stage.kubectl(*copy, "--copy-to=late").endswith(
+        f'spec.containers[0].image "{pinned}": the pinned digest is not the digest of this tag in SWR. '
+        "If you wrote the tag alone, it has just been moved: try again. "
+        "Otherwise pin the digest that SWR shows for the tag."
+    )
+
+
 # Server-side apply.
 
 
