@@ -19,7 +19,7 @@ PINNED_WEB, PINNED_API = f"{WEB}@sha256:{'1' * 64}", f"{API}@sha256:{'3' * 64}"
 UNTRUSTED = f"{HOST}/shop/web:2.0"
 
 POLICY = "pinDigests: true\n"
-SHORT_CACHE = "cache: {trusted: 1s, refused: 1s}\n"
+SHORT_CACHE = "cache: {trusted: 1s, refused: 1s, pinned: 1s}\n"
 EXPIRY = 1.2
 """Seconds after which no answer is cached under ``SHORT_CACHE``."""
 

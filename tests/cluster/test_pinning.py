@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cluster.foreign import ForeignWebhook
 from tests.cluster.pinning import (
     API,
     DENIED,
@@ -150,6 +154,36 @@ def test_pod_of_many_images_is_pinned_whole(stage: PinningCluster) -> None:
     containers = [{"name": f"part-{number}", "image": image} for number, image in enumerate(images)]
     assert stage.create("many", containers=containers) == "pod/many created"
     assert [c["image"] for c in stage.get("pod", "many")["spec"]["containers"]] == expected
+
+
+# A tag that moves. The cache has its default settings.
+
+
+def test_pod_created_after_push_has_new_digest(stage: PinningCluster) -> None:
+    """The old digest is younger than ``cache.trusted``, and older than ``cache.pinned``."""
+    image = f"{HOST}/shop/pushed:1"
+    old = stage.push(image, "a")
+    stage.run("before-push", image)
+    new = stage.push(image, "b")
+    time.sleep(2.1)
+    stage.run("after-push", image)
+    assert (stage.image("before-push"), stage.image("after-push")) == (old, new)
+
+
+def test_digest_that_was_judged_is_stored_although_tag_moves(stage: PinningCluster, tmp_path: Path) -> None:
+    """The tag moves between the calls of /mutate and /validate. The node pulls the digest of before."""
+    image = f"{HOST}/shop/moving:1"
+    old = stage.push(image, "a")
+
+    def move(request: dict[str, Any]) -> dict[str, Any]:
+        if request["name"] == "moving":
+            stage.push(image, "b")
+        return {"allowed": True}
+
+    with ForeignWebhook(stage.cluster, tmp_path, "z-moving", "Mutating", NAMESPACE, move):
+        assert stage.run("moving", image) == "pod/moving created"
+    assert stage.image("moving") == old
+    assert stage.emulator.calls("repos/moving/") == 1
 
 
 # Images that stay as they are.

@@ -214,7 +214,10 @@ def test_tag_whose_trust_is_revoked_between_mutation_and_validation_is_denied(
 
 
 def test_each_replica_asks_swr_once(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """One replica pins and the other validates. Neither queries SWR for the second Pod."""
+    """One replica pins and the other validates. Neither queries SWR for the second Pod, as long as the digest
+    is not older than ``cache.pinned``.
+    """
+    policy = f"{POLICY}cache: {{pinned: 1m}}\n"
     control_plane.make_namespace(REPLICAS)
     certificate = make_certificate(tmp_path)
     folders = tmp_path / "mutating", tmp_path / "validating"
@@ -222,7 +225,7 @@ def test_each_replica_asks_swr_once(control_plane: ControlPlane, tmp_path: Path)
         folder.mkdir()
     image = f"{HOST}/shop/shared:1"
     with Emulator() as emulator:
-        first, second = (ServerProcess(folder, emulator.url, certificate, POLICY) for folder in folders)
+        first, second = (ServerProcess(folder, emulator.url, certificate, policy) for folder in folders)
         with first, second, registered(control_plane, first, second, REPLICAS):
             stage = PinningCluster(control_plane, first, emulator, REPLICAS)
             pinned = stage.push(image, "a")
