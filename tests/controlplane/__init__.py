@@ -39,6 +39,45 @@ those that a test has granted.
 
 WEBHOOK = "swr-trust.test.example.com"
 
+PINNING = f"pinning.{WEBHOOK}"
+"""The mutating webhook."""
+
+_MATCH_CONDITIONS = {
+    "brings-in-images": """
+request.operation != "UPDATE" || oldObject == null || [
+  [object, oldObject].map(o, o.spec).map(s, [
+    [
+      has(s.containers) ? s.containers : [],
+      has(s.initContainers) ? s.initContainers : [],
+      has(s.ephemeralContainers) ? s.ephemeralContainers : []
+    ].map(containers, containers.map(c, [
+      c.name,
+      has(c.image) ? c.image : "",
+      has(c.imagePullPolicy) ? c.imagePullPolicy : ""
+    ])),
+    [
+      has(s.volumes) ? s.volumes : []
+    ].map(volumes, volumes.filter(v, has(v.image)).map(v, [
+      v.name,
+      has(v.image.reference) ? v.image.reference : "",
+      has(v.image.pullPolicy) ? v.image.pullPolicy : ""
+    ]))
+  ])
+].exists(uses, uses[0] != uses[1])
+""",
+    "has-image-without-digest": """
+[
+  has(object.spec.containers) ? object.spec.containers : [],
+  has(object.spec.initContainers) ? object.spec.initContainers : [],
+  has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers : []
+].exists(containers, containers.exists(c, has(c.image) && !c.image.contains("@"))) ||
+[
+  has(object.spec.volumes) ? object.spec.volumes : []
+].exists(volumes, volumes.exists(v, has(v.image) && has(v.image.reference) && !v.image.reference.contains("@")))
+""",
+}
+"""The conditions of the mutating webhook: those of the chart."""
+
 CRDS = ROOT / "tests" / "data" / "crds"
 """The custom resources of policy reports, installed in every control plane."""
 
@@ -220,29 +259,43 @@ class ControlPlane:
         **changes: Any,
     ) -> None:
         """Register a validating webhook for Pods in ``namespaces``."""
-        bundle = base64.b64encode(ca.read_bytes()).decode()
-        selector = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
         webhook = {
             "name": WEBHOOK,
-            "clientConfig": {"url": f"{url}/validate", "caBundle": bundle},
-            "rules": [
-                {
-                    "apiGroups": [""],
-                    "apiVersions": ["v1"],
-                    "operations": ["CREATE", "UPDATE"],
-                    "resources": ["pods", "pods/ephemeralcontainers"],
-                }
-            ],
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
+            "clientConfig": _client_config(f"{url}/validate", ca),
+            "rules": [_rule(["CREATE", "UPDATE"], "pods", "pods/ephemeralcontainers")],
             "failurePolicy": "Fail",
-            "timeoutSeconds": 10,
-            "namespaceSelector": {"matchExpressions": [selector]},
+            **_common_settings(namespaces),
             **changes,
         }
+        self._register("Validating", configuration, webhook)
+
+    def register_mutating_webhook(
+        self,
+        url: str,
+        ca: Path,
+        namespaces: list[str],
+        configuration: str = "swr-trust",
+        **changes: Any,
+    ) -> None:
+        """Register a mutating webhook that pins the images of Pods in ``namespaces``."""
+        webhook = {
+            "name": PINNING,
+            "clientConfig": _client_config(f"{url}/mutate", ca),
+            "rules": [_rule(["CREATE", "UPDATE"], "pods"), _rule(["UPDATE"], "pods/ephemeralcontainers")],
+            "failurePolicy": "Ignore",
+            "reinvocationPolicy": "IfNeeded",
+            "matchConditions": [
+                {"name": name, "expression": expression} for name, expression in _MATCH_CONDITIONS.items()
+            ],
+            **_common_settings(namespaces),
+            **changes,
+        }
+        self._register("Mutating", configuration, webhook)
+
+    def _register(self, kind: str, configuration: str, webhook: dict[str, Any]) -> None:
         obj = {
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
+            "kind": f"{kind}WebhookConfiguration",
             "metadata": {"name": configuration},
             "webhooks": [webhook],
         }
@@ -317,3 +370,21 @@ class ControlPlane:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _client_config(url: str, ca: Path) -> dict[str, str]:
+    return {"url": url, "caBundle": base64.b64encode(ca.read_bytes()).decode()}
+
+
+def _rule(operations: list[str], *resources: str) -> dict[str, list[str]]:
+    return {"apiGroups": [""], "apiVersions": ["v1"], "operations": operations, "resources": [*resources]}
+
+
+def _common_settings(namespaces: list[str]) -> dict[str, Any]:
+    selector = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
+    return {
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+        "namespaceSelector": {"matchExpressions": [selector]},
+    }
