@@ -42,41 +42,8 @@ WEBHOOK = "swr-trust.test.example.com"
 PINNING = f"pinning.{WEBHOOK}"
 """The mutating webhook."""
 
-_MATCH_CONDITIONS = {
-    "brings-in-images": """
-request.operation != "UPDATE" || oldObject == null || [
-  [object, oldObject].map(o, o.spec).map(s, [
-    [
-      has(s.containers) ? s.containers : [],
-      has(s.initContainers) ? s.initContainers : [],
-      has(s.ephemeralContainers) ? s.ephemeralContainers : []
-    ].map(containers, containers.map(c, [
-      c.name,
-      has(c.image) ? c.image : "",
-      has(c.imagePullPolicy) ? c.imagePullPolicy : ""
-    ])),
-    [
-      has(s.volumes) ? s.volumes : []
-    ].map(volumes, volumes.filter(v, has(v.image)).map(v, [
-      v.name,
-      has(v.image.reference) ? v.image.reference : "",
-      has(v.image.pullPolicy) ? v.image.pullPolicy : ""
-    ]))
-  ])
-].exists(uses, uses[0] != uses[1])
-""",
-    "has-image-without-digest": """
-[
-  has(object.spec.containers) ? object.spec.containers : [],
-  has(object.spec.initContainers) ? object.spec.initContainers : [],
-  has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers : []
-].exists(containers, containers.exists(c, has(c.image) && !c.image.contains("@"))) ||
-[
-  has(object.spec.volumes) ? object.spec.volumes : []
-].exists(volumes, volumes.exists(v, has(v.image) && has(v.image.reference) && !v.image.reference.contains("@")))
-""",
-}
-"""The conditions of the mutating webhook: those of the chart."""
+PINNING_COMPONENT = ROOT / "deploy" / "components" / "pinning" / "mutatingwebhookconfiguration.yaml"
+"""The mutating webhook configuration that the chart renders."""
 
 CRDS = ROOT / "tests" / "data" / "crds"
 """The custom resources of policy reports, installed in every control plane."""
@@ -284,9 +251,7 @@ class ControlPlane:
             "rules": [_rule(["CREATE", "UPDATE"], "pods"), _rule(["UPDATE"], "pods/ephemeralcontainers")],
             "failurePolicy": "Ignore",
             "reinvocationPolicy": "IfNeeded",
-            "matchConditions": [
-                {"name": name, "expression": expression} for name, expression in _MATCH_CONDITIONS.items()
-            ],
+            "matchConditions": [_brings_in_images()],
             **_common_settings(namespaces),
             **changes,
         }
@@ -370,6 +335,13 @@ class ControlPlane:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _brings_in_images() -> dict[str, str]:
+    """Return the condition of the chart that skips updates without a new image."""
+    (webhook,) = yaml.safe_load(PINNING_COMPONENT.read_text(encoding="utf-8"))["webhooks"]
+    (condition,) = (one for one in webhook["matchConditions"] if one["name"] == "brings-in-images")
+    return {key: str(value) for key, value in condition.items()}
 
 
 def _client_config(url: str, ca: Path) -> dict[str, str]:

@@ -85,8 +85,14 @@ class DecisionRecorder:
         for item in decision.results:
             check = item.check
             metrics.image_evaluated(check.finding, check.reason, item.mode, item.effect.image_label)
-        if decision.policy is not None and decision.policy.may_pin and decision.target is TargetKind.POD:
-            metrics.pinning.unpinned(sum(_is_unpinned(decision.policy, item) for item in decision.results))
+        policy = decision.policy
+        if (
+            policy is not None
+            and policy.may_pin
+            and decision.target is TargetKind.POD
+            and not request.dry_run
+        ):
+            metrics.pinning.unpinned(sum(_is_unpinned(policy, item) for item in decision.results))
         if decision.break_glass is not None and not request.dry_run:
             metrics.break_glass_used()
         level = _level_of(decision)

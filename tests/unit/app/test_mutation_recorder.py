@@ -141,6 +141,13 @@ def test_trusted_image_that_reaches_validate_by_tag_is_counted(
     assert recorded.count("unpinned_images_total") == unpinned
 
 
+def test_dry_run_does_not_count_as_unpinned() -> None:
+    """No Pod runs by its tag."""
+    recorded = Recorded()
+    recorded.validator.validate(request(pod(GOOD), dryRun=True), SOON)
+    assert recorded.count("unpinned_images_total") == 0
+
+
 def test_template_by_tag_does_not_count_as_unpinned() -> None:
     """Templates are never pinned."""
     recorded = Recorded()
