@@ -251,7 +251,7 @@ class ControlPlane:
             "rules": [_rule(["CREATE", "UPDATE"], "pods"), _rule(["UPDATE"], "pods/ephemeralcontainers")],
             "failurePolicy": "Ignore",
             "reinvocationPolicy": "IfNeeded",
-            "matchConditions": [_brings_in_images()],
+            "matchConditions": [brings_in_images()],
             **_common_settings(namespaces),
             **changes,
         }
@@ -337,7 +337,7 @@ class ControlPlane:
         self.stop()
 
 
-def _brings_in_images() -> dict[str, str]:
+def brings_in_images() -> dict[str, str]:
     """Return the condition of the chart that skips updates without a new image."""
     (webhook,) = yaml.safe_load(PINNING_COMPONENT.read_text(encoding="utf-8"))["webhooks"]
     (condition,) = (one for one in webhook["matchConditions"] if one["name"] == "brings-in-images")
