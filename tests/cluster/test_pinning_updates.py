@@ -113,6 +113,20 @@ def test_manifest_applied_again_keeps_digest_after_change_in_swr(
         assert stage.image(f"{name}-new") == now
 
 
+def test_manifest_with_image_volume_applied_again_changes_nothing(stage: PinningCluster) -> None:
+    """A volume cannot be changed, so the tag alone would be an invalid update."""
+    image = f"{HOST}/shop/volume:1"
+    pinned = stage.push(image, "a")
+    manifest = pod("with-volume")
+    manifest["spec"]["volumes"] = [{"name": "data", "image": {"reference": image}}]
+    apply(stage, manifest)
+    first = whole(stage, "with-volume")
+    assert first["spec"]["volumes"][0]["image"]["reference"] == pinned
+    move(stage, image)
+    assert apply(stage, manifest) == "pod/with-volume configured"
+    assert whole(stage, "with-volume") == first
+
+
 def test_label_is_applied_beside_kept_digest(stage: PinningCluster) -> None:
     """The update changes the Pod, but not its image."""
     image = f"{HOST}/shop/labelled:1"
