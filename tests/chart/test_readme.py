@@ -25,5 +25,7 @@ def test_webhook_name_in_readme_matches_chart(document: str) -> None:
 def test_webhook_configuration_in_delete_commands_matches_chart(document: str) -> None:
     """Fault E12: the command that disables the webhook must name an existing object."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    shown = set(re.findall(r"delete validatingwebhookconfiguration ([a-z0-9-]+)", text))
-    assert shown == {render().one("ValidatingWebhookConfiguration")["metadata"]["name"]}
+    kinds = "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"
+    shown = set(re.findall(rf"delete {','.join(kinds).lower()}\s+([a-z0-9-]+)", text))
+    objects = render({"pinning": {"enabled": True}})
+    assert [shown] * 2 == [{objects.one(kind)["metadata"]["name"]} for kind in kinds]

@@ -110,6 +110,8 @@ def pinning_cluster(
         registered(control_plane, server, server, namespace),
     ):
         yield PinningCluster(control_plane, server, emulator, namespace)
+    # Audits of other tests read the Pods of all namespaces.
+    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @contextmanager

@@ -235,8 +235,10 @@ def test_audit_log_of_the_cluster_says_what_was_pinned(stage: PinningCluster) ->
 
     def annotations() -> dict[str, str]:
         for event in stage.cluster.requests(USER):
-            about = event["objectRef"]
-            if (about["resource"], about.get("name")) == ("pods", "audited") and event["verb"] == "create":
+            about = event.get("objectRef", {})
+            if (about.get("resource"), about.get("name")) == ("pods", "audited") and event[
+                "verb"
+            ] == "create":
                 found: dict[str, str] = event["annotations"]
                 return found
         return {}

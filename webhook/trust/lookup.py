@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -25,8 +24,8 @@ from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 CURRENT_WAIT: Final = 1.0
-"""Seconds to wait for the current digest of a tag while a cached record proves its trust. After them, the
-digest of that record is used: SWR is slow, and Pods must be created."""
+"""Seconds to wait for the current digests of tags whose trust cached records prove. After that, the digests of
+these records are used: SWR is slow, and Pods must be created."""
 
 YIELD_SECONDS: Final = 0.001
 """Pause between two steps of long work, so that other work runs."""
@@ -131,8 +130,10 @@ class TrustLookup:
                 # A record that proves trust, and whose digest alone is too old.
                 is_known = record is not None and request.pinned is None
                 waiting.append((index, request, self._join(key, request), is_known))
+        soon = min(deadline, Deadline.after(CURRENT_WAIT))
         for index, request, pending, is_known in waiting:
-            results[index] = self._await(request, pending, deadline, is_known=is_known)
+            end = soon if is_known else deadline
+            results[index] = self._await(request, pending, end, is_known=is_known)
         found = [result for result in results if result is not None]
         return self._drop_outdated(requests, found) if waiting else found
 
@@ -268,8 +269,7 @@ class TrustLookup:
         self, request: LookupRequest, pending: PendingLookup, deadline: Deadline, *, is_known: bool
     ) -> LookupResult:
         """Wait for a lookup; with ``is_known``, the cached record is used if it fails or takes too long."""
-        longest = CURRENT_WAIT if is_known else math.inf
-        answered = pending.wait(min(deadline.remaining(), longest))
+        answered = pending.wait(deadline.remaining())
         self._checkpoint()
         with self._lock:
             pending.waiters -= 1

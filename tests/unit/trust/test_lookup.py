@@ -500,6 +500,22 @@ def test_cached_digest_is_used_if_current_one_takes_too_long(monkeypatch: pytest
     assert len(asked.source.asked) == 2
 
 
+def test_wait_for_current_digests_is_one_for_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pod of forty images would otherwise wait forty times as long."""
+    monkeypatch.setattr(lookup_module, "CURRENT_WAIT", 0.1)
+    images = [f"shop/web:{number}" for number in range(40)]
+    asked = Asked(dict.fromkeys(images, TrustStatus.TRUSTED))
+    asked.look_up(*map(question, images))
+    asked.clock.tick(5)
+    gate = asked.hold()
+    began = time.monotonic()
+    results = asked.look_up(*(question(image, max_age=2.0) for image in images))
+    took = time.monotonic() - began
+    gate.set()
+    assert {told(result) for result in results} == {"trusted from cache"}
+    assert took < 2
+
+
 def test_stale_record_does_not_cover_another_digest() -> None:
     """SWR's earlier digest of the tag says nothing about the pinned digest."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
