@@ -111,7 +111,7 @@ def pinning_cluster(
     ):
         yield PinningCluster(control_plane, server, emulator, namespace)
     # Audits of other tests read the Pods of all namespaces.
-    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+    control_plane.kubectl("delete", "namespace", namespace)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from webhook.trust.replication import Key, TrustEntry
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 CURRENT_WAIT: Final = 1.0
-"""Seconds to wait for the current digests of tags whose trust cached records prove. After that, the digests of
-these records are used: SWR is slow, and Pods must be created."""
+"""Seconds to wait for the current digests of tags whose trust is cached. After that, the cached digests are
+used: SWR is slow, and Pods must be created."""
 
 YIELD_SECONDS: Final = 0.001
 """Pause between two steps of long work, so that other work runs."""
