@@ -2,7 +2,8 @@
 
 The order of the checks is fixed: invalid, exempt, unmanaged, requirements of the rule, digest without a tag,
 lookup. Requirements of a rule also apply to unmanaged images if the policy admits those. All local checks
-come first. Then one call looks up all other images, each once.
+come first. Then one call looks up all other images, each once. If the policy pins an image, a digest that its
+rule requires is checked after the lookup.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ class Outcome(StrEnum):
     """The outcome of a request; a metric label and a key of the log."""
 
     PINNED = "pinned"
-    """At least one image got its digest."""
+    """At least one image got its digest or kept it."""
     UNCHANGED = "unchanged"
-    """The policy pins no image of the request, or none could be pinned."""
+    """The policy pins no image of the request, or no image could be pinned."""
     BUSY = "busy"
     """The request could not be read, because too many large ones are read at the moment."""
     ERROR = "error"

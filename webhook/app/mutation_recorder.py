@@ -1,4 +1,7 @@
-"""Records each mutation in metrics, and in one log line if the policy pins an image of its request."""
+"""Records each mutation in metrics and in one log line.
+
+The line has the level ``debug`` if the policy pins no image of the request.
+"""
 
 from __future__ import annotations
 

@@ -38,14 +38,14 @@ HEADINGS: Final[Mapping[str, str]] = {
     "Nodes that run another image than the tag names now": "节点运行的镜像与镜像版本当前指向的镜像不同",
     "The tag was pushed again after the Pod was started. SWR's mark of the tag does not apply "
     "to the running image; restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
-    "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或固定其摘要。",
-    "Nodes that report another image than the Pod pins": "节点报告的镜像与 Pod 所固定的镜像不同",
+    "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或启用写入摘要。",
+    "Nodes that report another image than the Pod pins": "节点报告的镜像与 Pod 所指定的镜像不同",
     "Only the pinned image was evaluated. Find out whether the running digest is the same image; "
-    "if it is not, delete the Pod and check the node.": "经过评估的只是所固定的镜像。"
+    "if it is not, delete the Pod and check the node.": "经过判定的只是所指定的镜像。"
     "请查明正在运行的摘要是否属于同一镜像；如果不是，请删除该 Pod 并检查节点。",
-    "Pinned images whose tag names another image now": "镜像已固定，而镜像版本现指向其他镜像",
+    "Pinned images whose tag names another image now": "镜像已指定摘要，而镜像版本现指向其他镜像",
     "These Pods run what they pin, and the tag was pushed again since. Restart the workload to run the new "
-    "image.": "这些 Pod 运行的正是所固定的镜像，此后该镜像版本被重新推送。如需运行新镜像，请重启工作负载。",
+    "image.": "这些 Pod 运行的正是所指定的镜像，此后该镜像版本被重新推送。如需运行新镜像，请重启工作负载。",
     "Runs": "正在运行",
     "SWR holds": "SWR 中的镜像",
     "Images that run only by an exemption that ends within 30 days": "仅凭 30 天内到期的豁免运行的镜像",
@@ -78,11 +78,11 @@ HEADINGS: Final[Mapping[str, str]] = {
 
 
 _DRIFT_REMARKS: Final[Mapping[Drift, str]] = {
-    Drift.OTHER_THAN_PINNED: "运行的不是所固定的镜像：节点报告，{} 个 Pod 运行的摘要与 Pod 所固定的摘要不同。"
-    "正在运行的镜像可能从未评估过；请查明这两个摘要是否属于同一镜像。",
+    Drift.OTHER_THAN_PINNED: "运行的不是所指定的镜像：节点报告，{} 个 Pod 运行的摘要与 Pod 所指定的摘要不同。"
+    "正在运行的镜像可能从未判定过；请查明这两个摘要是否属于同一镜像。",
     Drift.MOVED: "{} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。",
-    Drift.SUPERSEDED: "{} 个 Pod 固定的镜像已不再是其镜像版本在 SWR 中所指的镜像。"
-    "它们运行的正是所固定的镜像；如需运行新镜像，请重启工作负载。",
+    Drift.SUPERSEDED: "{} 个 Pod 指定的镜像已不再是其镜像版本在 SWR 中所指的镜像。"
+    "它们运行的正是所指定的镜像；如需运行新镜像，请重启工作负载。",
 }
 
 

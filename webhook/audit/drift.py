@@ -10,7 +10,8 @@ def find_drift(item: ImageResult, running: str | None) -> Drift | None:
     """Return how a running image differs from the Pod or from SWR, ``None`` if it does not.
 
     ``running`` is the digest that the node reports, ``None`` if it is unknown. Images that are not looked
-    up are not compared: nobody evaluated their content. A pinned digest is compared without SWR's answer.
+    up are not compared, because their content was not evaluated. A pinned digest is compared without SWR's
+    answer.
     """
     check, reference = item.check, item.reference
     if running is None or reference is None or (check.record is None and check.failure is None):

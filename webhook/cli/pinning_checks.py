@@ -1,4 +1,4 @@
-"""Checks of pinning: if the policy pins images, does the API server call the webhook that does it?"""
+"""Checks of pinning: does the API server call the webhook for new Pods?"""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _check_namespaces(
         return
     advice = (
         "Use the same namespaceSelector in both. If only the validating webhook is called for a namespace, "
-        "images are not pinned there. If only this one is called, nobody decides about the result."
+        "images are not pinned there. If only this one is called, the Pods are not evaluated."
     )
     found = f"{name}: its namespaceSelector is not that of {which}"
     yield _check(title, CheckStatus.WARNING, found, advice)

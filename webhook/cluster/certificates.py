@@ -105,7 +105,8 @@ class ManagedCertificate:
         """Take the steps that are due.
 
         Raises:
-            ClusterError: the API server refused or did not respond; the served certificate stays.
+            ClusterError: the API server refused or did not respond. The served certificate stays, unless
+                only the mutating configuration could not be written.
         """
         for _ in range(3):
             material = self._agree()

@@ -129,7 +129,7 @@ TEAMS = {"key": "team", "operator": "Exists"}
 
 DIFFERENT = (
     "Use the same namespaceSelector in both. If only the validating webhook is called for a namespace, "
-    "images are not pinned there. If only this one is called, nobody decides about the result."
+    "images are not pinned there. If only this one is called, the Pods are not evaluated."
 )
 
 
