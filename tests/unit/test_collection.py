@@ -60,6 +60,7 @@ ELSEWHERE = {
     "app/cluster_features": "cluster/test_warming",
     "app/native_resolver": "unit/swr/test_resolver",
     "admission/mutation": "unit/admission/test_mutator",
+    "admission/observing": "unit/admission/test_validator",
     "admission/pinning": "unit/admission/test_mutator",
     "admission/selection": "unit/admission/test_validator",
     "app/policy_file": "unit/app/test_audit_process",

@@ -64,7 +64,7 @@ def annotate(
     if rules:
         annotations["rule"] = ", ".join(list(rules)[:MAX_FINDINGS])
     if results:
-        annotations["findings"] = _findings(results)
+        annotations["findings"] = list_images(list(map(_finding, results[:MAX_FINDINGS])), len(results))
     if break_glass is not None:
         annotations["break-glass"] = break_glass
     if error:
@@ -74,10 +74,10 @@ def annotate(
     return annotations
 
 
-def _findings(results: Sequence[ImageResult]) -> str:
-    listed = [_finding(item) for item in results[:MAX_FINDINGS]]
+def list_images(listed: Sequence[msgspec.Struct], count: int) -> str:
+    """Return images as a JSON list, followed by the number of the others of ``count``."""
     text = _encoder.encode(listed).decode()
-    more = len(results) - len(listed)
+    more = count - len(listed)
     return text if not more else f"{text} and {more} more"
 
 

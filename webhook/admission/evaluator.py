@@ -311,7 +311,8 @@ class Evaluator:
         failure = LookupTimeout("the review got no time slice before its deadline", fault=Fault.LOCAL)
         rule = self.policy.rule_for(namespace, None)
         check = CheckResult(Finding.UNKNOWN, failure.reason, failure=failure)
-        return [LocalCheck(None, self.policy.mode_for(rule), rule, check=check)] * count
+        mode, is_to_pin = self.policy.mode_for(rule), self.policy.pins(rule)
+        return [LocalCheck(None, mode, rule, check=check, is_to_pin=is_to_pin)] * count
 
     def _to_results(
         self,

@@ -68,6 +68,15 @@ class Messages:
         """Return the remedy for one image, a sentence, or ``""``."""
         return self._catalogue.advice[self._key(item)].format(**self._names(item))
 
+    def describe_pinned(self, item: ImageResult, digest: str) -> str:
+        """Return the finding of an image and the digest that its Pods get, a clause."""
+        note = self.note("pods-pinned", digest=digest)
+        return f"{self.describe(item)}{self._catalogue.between}{note}"
+
+    def describe_with_advice(self, item: ImageResult) -> str:
+        """Return the problem of one image and its remedy, as sentences."""
+        return self._advised(self.describe(item), item)
+
     def denial(self, results: Sequence[ImageResult], notes: Iterable[str] = ()) -> str:
         """Return the message of a denial; ``notes`` are sentences to add before the hint."""
         denied = [item for item in results if item.effect is Effect.DENY]

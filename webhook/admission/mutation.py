@@ -8,11 +8,10 @@ from typing import Final, Self
 
 import msgspec
 
-from webhook.admission.annotations import MAX_FINDINGS, MAX_IMAGE_LENGTH
+from webhook.admission.annotations import MAX_FINDINGS, MAX_IMAGE_LENGTH, list_images
 from webhook.admission.decision import ImageResult
-from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.admission.extraction import ImageUse
 from webhook.policy.findings import Finding
-from webhook.policy.model import Policy
 
 
 class Outcome(StrEnum):
@@ -45,8 +44,17 @@ class Pin(msgspec.Struct, frozen=True, gc=False):
         return self.image.rpartition("@")[2]
 
 
-class LeftImage(msgspec.Struct, frozen=True, gc=False):
-    """An image that the policy pins, but that stayed as it was. ``reason`` is a metric label.
+class PinnedImage(msgspec.Struct, omit_defaults=True, gc=False):
+    """A pin, as the log and the audit annotation show it."""
+
+    field: str
+    image: str
+    digest: str
+    kept: bool = False
+
+
+class NotPinned(msgspec.Struct, frozen=True, gc=False):
+    """An image that the policy pins, but that stays as it is. ``reason`` is a metric label.
 
     It is the finding, or for a trusted image ``no-digest`` if SWR sent no digest, and ``rules`` if the rules
     would evaluate the pinned image in another way.
@@ -61,24 +69,40 @@ class Mutation(msgspec.Struct, frozen=True):
     """The response to one request. It always admits: ``/validate`` decides."""
 
     outcome: Outcome = Outcome.UNCHANGED
-    target: TargetKind = TargetKind.UNKNOWN
     pins: tuple[Pin, ...] = ()
-    left: tuple[LeftImage, ...] = ()
+    not_pinned: tuple[NotPinned, ...] = ()
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
-    policy: Policy | None = None
 
     @classmethod
-    def of(cls, policy: Policy, pins: Sequence[Pin], left: Sequence[LeftImage], target: TargetKind) -> Self:
+    def of(cls, pins: Sequence[Pin], not_pinned: Sequence[NotPinned], policy_version: str) -> Self:
         """Return the response with these pins, and its audit annotations."""
         outcome = Outcome.PINNED if pins else Outcome.UNCHANGED
-        return cls(outcome, target, tuple(pins), tuple(left), _annotate(policy, pins, left), policy)
+        annotations: dict[str, str] = {}
+        if pins:
+            annotations["pinned"] = list_images(describe_pins(pins), len(pins))
+        if not_pinned:
+            annotations["not-pinned"] = list_images(not_pinned[:MAX_FINDINGS], len(not_pinned))
+        if annotations:
+            annotations["policy"] = policy_version
+        return cls(outcome, tuple(pins), tuple(not_pinned), annotations)
 
 
-class _Pinned(msgspec.Struct, omit_defaults=True, gc=False):
-    field: str
-    image: str
-    digest: str
-    kept: bool = False
+def describe_pins(pins: Sequence[Pin]) -> list[PinnedImage]:
+    """Return the first ``MAX_FINDINGS`` pins for records; their sizes are limited."""
+    return [
+        PinnedImage(pin.use.field, pin.use.image[:MAX_IMAGE_LENGTH], pin.digest, pin.is_kept)
+        for pin in pins[:MAX_FINDINGS]
+    ]
+
+
+def describe_not_pinned(item: ImageResult) -> NotPinned:
+    """Return why an image that the policy pins stays as it is; its size is limited."""
+    record = item.check.record
+    if item.check.finding is not Finding.TRUSTED:
+        reason = str(item.check.finding)
+    else:
+        reason = "no-digest" if record is None or record.digest is None else "rules"
+    return NotPinned(item.use.field, item.use.image[:MAX_IMAGE_LENGTH], reason)
 
 
 class _Operation(msgspec.Struct, gc=False):
@@ -110,40 +134,3 @@ def _pointer(field: str) -> str:
     ``spec.containers[0].image`` is ``/spec/containers/0/image``. Such names need no escapes.
     """
     return "/" + field.replace("[", "/").replace("]", "").replace(".", "/")
-
-
-def describe_left(item: ImageResult) -> LeftImage:
-    """Return why a use that the policy pins stays as it is."""
-    record = item.check.record
-    if item.check.finding is not Finding.TRUSTED:
-        reason = str(item.check.finding)
-    else:
-        reason = "no-digest" if record is None or record.digest is None else "rules"
-    return LeftImage(item.use.field, item.use.image, reason)
-
-
-def _annotate(policy: Policy, pins: Sequence[Pin], left: Sequence[LeftImage]) -> dict[str, str]:
-    """Return the audit annotations, none if the policy pins no image of the request."""
-    annotations: dict[str, str] = {}
-    if pins:
-        annotations["pinned"] = _listed(
-            [
-                _Pinned(pin.use.field, pin.use.image[:MAX_IMAGE_LENGTH], pin.digest, pin.is_kept)
-                for pin in pins[:MAX_FINDINGS]
-            ],
-            len(pins),
-        )
-    if left:
-        annotations["not-pinned"] = _listed(
-            [
-                msgspec.structs.replace(item, image=item.image[:MAX_IMAGE_LENGTH])
-                for item in left[:MAX_FINDINGS]
-            ],
-            len(left),
-        )
-    return {**annotations, "policy": policy.version} if annotations else annotations
-
-
-def _listed(items: Sequence[msgspec.Struct], count: int) -> str:
-    text = _encoder.encode(items).decode()
-    return text if len(items) == count else f"{text} and {count - len(items)} more"

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from webhook.admission.evaluator import CurrentEvaluator, Evaluator, TrustAnswers
 from webhook.admission.extraction import ImageUse, TargetKind, classify, images_by_place
-from webhook.admission.mutation import LeftImage, Mutation, Outcome, Pin, describe_left
+from webhook.admission.mutation import Mutation, NotPinned, Outcome, Pin, describe_not_pinned
+from webhook.admission.observing import notify
 from webhook.admission.pinning import Place, choose_pins, find_kept_pins, pinned_images
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.selection import MAX_IMAGES, AwaitedImages, select_images
@@ -28,17 +29,6 @@ class MutationObserver(Protocol):
     def observe_mutation(self, request: AdmissionRequest, mutation: Mutation, seconds: float) -> None:
         """Record a mutation that took ``seconds``."""
         ...  # pragma: no cover
-
-
-def notify_of_mutation(
-    observers: Sequence[MutationObserver], request: AdmissionRequest, mutation: Mutation, seconds: float
-) -> None:
-    """Pass a mutation on to observers; an error of one is logged."""
-    for observer in observers:
-        try:
-            observer.observe_mutation(request, mutation, seconds)
-        except Exception:
-            logger.exception("failed to record a mutation", extra={"uid": request.uid})
 
 
 class Mutator:
@@ -58,7 +48,7 @@ class Mutator:
         ``large_work`` and ``awaited`` are shared with the ``Validator`` of the process.
         """
         self._evaluator = CurrentEvaluator(policy, answers, large_work or LargeWork(), before_pinning=True)
-        self._observers = tuple(observers)
+        self._observers = tuple(observer.observe_mutation for observer in observers)
         self._clock = clock
         self._awaited = awaited or AwaitedImages()
 
@@ -70,29 +60,29 @@ class Mutator:
         except Exception:
             logger.exception("failed to pin images", extra={"uid": request.uid})
             mutation = Mutation(Outcome.ERROR, annotations={"error": "crash"})
-        notify_of_mutation(self._observers, request, mutation, time.monotonic() - started)
+        notify(self._observers, request, mutation, time.monotonic() - started)
         return mutation
 
     def skip_as_busy(self, request: AdmissionRequest) -> Mutation:
         """Return the mutation of a request that the webhook has no capacity for; never raises."""
         mutation = Mutation(Outcome.BUSY, annotations={"error": "busy"})
-        notify_of_mutation(self._observers, request, mutation, 0.0)
+        notify(self._observers, request, mutation, 0.0)
         return mutation
 
     def _mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
         evaluator = self._evaluator.get()
         target = classify(request)
         if target is not TargetKind.POD or not evaluator.policy.may_pin:
-            return Mutation(target=target)
+            return Mutation()
         uses, count = select_images(request, target)
-        if not uses or count > MAX_IMAGES:
-            return Mutation(target=target)
+        if uses is None or count > MAX_IMAGES:
+            return Mutation(annotations={"error": "unreadable" if uses is None else "too-many-images"})
         before: dict[Place, str] = {}
         if request.operation == "UPDATE":
             before = pinned_images(uses, images_by_place(target, request.kind.kind, request.old_object))
         request.keep_identity()
-        pins, left = self._pin(evaluator, uses, before, request.namespace, deadline)
-        return Mutation.of(evaluator.policy, pins, left, target)
+        pins, not_pinned = self._pin(evaluator, uses, before, request.namespace, deadline)
+        return Mutation.of(pins, not_pinned, evaluator.policy.version)
 
     def _pin(
         self,
@@ -101,7 +91,7 @@ class Mutator:
         before: dict[Place, str],
         namespace: str,
         deadline: Deadline,
-    ) -> tuple[list[Pin], list[LeftImage]]:
+    ) -> tuple[list[Pin], list[NotPinned]]:
         now = self._clock()
         end = self._awaited.enter(len(uses), deadline)
         try:
@@ -112,5 +102,6 @@ class Mutator:
             chosen = choose_pins(evaluator, results, namespace, end, now)
         finally:
             self._awaited.leave(len(uses))
-        left = [describe_left(item) for item, pin in zip(results, chosen, strict=True) if pin is None]
-        return [*kept, *(pin for pin in chosen if pin is not None)], left
+        pairs = list(zip(results, chosen, strict=True))
+        not_pinned = [describe_not_pinned(item) for item, pin in pairs if pin is None]
+        return [*kept, *(pin for _, pin in pairs if pin is not None)], not_pinned

@@ -23,6 +23,7 @@ from webhook.admission.decision import (
 from webhook.admission.evaluator import CurrentEvaluator, Evaluator, TrustAnswers
 from webhook.admission.extraction import ImageUse, TargetKind, classify
 from webhook.admission.messages import printable
+from webhook.admission.observing import notify
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.selection import MAX_IMAGES, AwaitedImages, select_images
 from webhook.deadlines import Deadline, LargeWork
@@ -45,17 +46,6 @@ class DecisionObserver(Protocol):
         ...  # pragma: no cover
 
 
-def notify(
-    observers: Sequence[DecisionObserver], request: AdmissionRequest, decision: Decision, seconds: float
-) -> None:
-    """Pass a decision on to observers; an error of one is logged."""
-    for observer in observers:
-        try:
-            observer.observe(request, decision, seconds)
-        except Exception:
-            logger.exception("failed to record a decision", extra={"uid": request.uid})
-
-
 class Validator:
     """Validates requests; each is evaluated under the policy that is current when it arrives."""
 
@@ -73,7 +63,7 @@ class Validator:
         ``large_work`` and ``awaited`` are shared with the ``Mutator`` of the process.
         """
         self._evaluator = CurrentEvaluator(policy, answers, large_work or LargeWork())
-        self._observers = tuple(observers)
+        self._observers = tuple(observer.observe for observer in observers)
         self._clock = clock
         self._awaited = awaited or AwaitedImages()
 

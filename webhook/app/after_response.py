@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 from webhook.admission.decision import Decision
 from webhook.admission.mutation import Mutation
-from webhook.admission.mutator import MutationObserver, notify_of_mutation
+from webhook.admission.mutator import MutationObserver
+from webhook.admission.observing import notify
 from webhook.admission.request import AdmissionRequest
-from webhook.admission.validator import DecisionObserver, notify
+from webhook.admission.validator import DecisionObserver
 
 
 class AfterResponse:
@@ -24,8 +25,8 @@ class AfterResponse:
         self, of_decisions: Sequence[DecisionObserver], of_mutations: Sequence[MutationObserver] = ()
     ) -> None:
         """Pass decisions and mutations on to these observers."""
-        self._of_decisions = tuple(of_decisions)
-        self._of_mutations = tuple(of_mutations)
+        self._of_decisions = tuple(observer.observe for observer in of_decisions)
+        self._of_mutations = tuple(observer.observe_mutation for observer in of_mutations)
         self._waiting: deque[tuple[AdmissionRequest, Decision | Mutation, float]] = deque()
 
     def observe(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
@@ -44,4 +45,4 @@ class AfterResponse:
             if isinstance(answer, Decision):
                 notify(self._of_decisions, request, answer, seconds)
             else:
-                notify_of_mutation(self._of_mutations, request, answer, seconds)
+                notify(self._of_mutations, request, answer, seconds)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from webhook.admission.mutation import LeftImage, Mutation, Outcome, Pin
+from webhook.admission.mutation import Mutation, NotPinned, Outcome, PinnedImage, describe_pins
 from webhook.admission.request import AdmissionRequest
 from webhook.app.decision_recorder import MAX_FINDINGS, MAX_NAME, owner_of
 from webhook.telemetry.logs import LineLog
@@ -18,17 +18,7 @@ from webhook.telemetry.metrics import Metrics
 
 LOGGER: Final = "webhook.mutations"
 
-MAX_IMAGE: Final = 300
-"""Characters of an image in the log."""
-
 _LEVELS: Final = {Outcome.ERROR: logging.ERROR, Outcome.BUSY: logging.WARNING}
-
-
-class _Pinned(msgspec.Struct, omit_defaults=True, gc=False):
-    field: str
-    image: str
-    digest: str
-    kept: bool = False
 
 
 class _Fields(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -41,8 +31,8 @@ class _Fields(msgspec.Struct, omit_defaults=True, rename="camel"):
     object: str
     user: str
     milliseconds: float
-    pinned: list[_Pinned] = msgspec.field(default_factory=list)
-    not_pinned: list[LeftImage] = msgspec.field(default_factory=list)
+    pinned: list[PinnedImage] = msgspec.field(default_factory=list)
+    not_pinned: list[NotPinned] = msgspec.field(default_factory=list)
     more: int = 0
     owner: str = ""
     subresource: str = ""
@@ -62,16 +52,16 @@ class MutationRecorder:
         self._metrics.mutated(mutation.outcome, dry_run=bool(request.dry_run), seconds=seconds)
         for pin in mutation.pins:
             self._metrics.image("kept" if pin.is_kept else "pinned")
-        for left in mutation.left:
-            self._metrics.image(left.reason)
-        usual = logging.INFO if mutation.pins or mutation.left else logging.DEBUG
+        for item in mutation.not_pinned:
+            self._metrics.image(item.reason)
+        usual = logging.INFO if mutation.pins or mutation.not_pinned else logging.DEBUG
         level = _LEVELS.get(mutation.outcome, usual)
         if level >= self._lines.level:
             self._lines.write(level, LOGGER, "mutated", _fields_of(request, mutation, seconds))
 
 
 def _fields_of(request: AdmissionRequest, mutation: Mutation, seconds: float) -> _Fields:
-    pins, left = mutation.pins[:MAX_FINDINGS], mutation.left[:MAX_FINDINGS]
+    pins, not_pinned = describe_pins(mutation.pins), list(mutation.not_pinned[:MAX_FINDINGS])
     return _Fields(
         request.uid,
         mutation.outcome,
@@ -80,14 +70,10 @@ def _fields_of(request: AdmissionRequest, mutation: Mutation, seconds: float) ->
         request.object_name,
         request.user_info.username[:MAX_NAME],
         round(seconds * 1000, 2),
-        [_pinned(pin) for pin in pins],
-        [msgspec.structs.replace(item, image=item.image[:MAX_IMAGE]) for item in left],
-        len(mutation.pins) + len(mutation.left) - len(pins) - len(left),
+        pins,
+        not_pinned,
+        len(mutation.pins) + len(mutation.not_pinned) - len(pins) - len(not_pinned),
         owner_of(request),
         request.sub_resource,
         bool(request.dry_run),
     )
-
-
-def _pinned(pin: Pin) -> _Pinned:
-    return _Pinned(pin.use.field, pin.use.image[:MAX_IMAGE], pin.digest, pin.is_kept)

@@ -159,11 +159,10 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
     """Return the message of an image and, if it is denied, what to do."""
-    what = messages.describe(item.result)
     if item.pinned is not None:
-        return f"{what}; its Pods get {shorten(item.pinned)}"
-    advice = messages.advise(item.result) if is_reported(item) else ""
-    return f"{what}. {advice}" if advice else what
+        return messages.describe_pinned(item.result, shorten(item.pinned))
+    describe = messages.describe_with_advice if is_reported(item) else messages.describe
+    return describe(item.result)
 
 
 def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) -> None:

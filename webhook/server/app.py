@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from webhook.deadlines import LargeWork
 from webhook.server.exchange import JSON, Application, error_response
 from webhook.server.health import Probes, Report
-from webhook.server.reviews import WRONG_METHOD, Decider, Pinner, Reviews
+from webhook.server.reviews import WRONG_METHOD, Decider, ImagePinner, Reviews
 from webhook.server.tls import ServingCertificate
 from webhook.server.wsgi import WsgiCaller
 from webhook.telemetry.kept_page import KeptPage
@@ -59,7 +59,7 @@ def create_app(
 
 def create_webhook_app(
     validator: Decider,
-    mutator: Pinner,
+    mutator: ImagePinner,
     certificate: ServingCertificate,
     probes: Probes,
     metrics: Metrics,

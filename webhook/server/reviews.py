@@ -61,7 +61,7 @@ class Decider(Protocol):
         ...  # pragma: no cover
 
 
-class Pinner(Protocol):
+class ImagePinner(Protocol):
     """Pins images; ``webhook.admission.mutator.Mutator`` is one."""
 
     def mutate(self, request: AdmissionRequest, deadline: Deadline) -> Mutation:
@@ -80,7 +80,7 @@ class Reviews:
     others: Application
     """Answers the calls of other paths."""
     validator: Decider
-    mutator: Pinner
+    mutator: ImagePinner
     certificate: ServingCertificate
     metrics: Metrics
     large_work: LargeWork

@@ -25,8 +25,7 @@ from tests.support.builders import (
 from tests.support.json_patch import apply_patch, patch_of
 from webhook.admission import selection
 from webhook.admission.evaluator import FEW
-from webhook.admission.extraction import TargetKind
-from webhook.admission.mutation import LeftImage, Mutation, Outcome
+from webhook.admission.mutation import Mutation, NotPinned, Outcome
 from webhook.admission.mutator import Mutator
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.review import write_mutation
@@ -107,7 +106,7 @@ def test_image_that_cannot_be_pinned_stays_with_reason(written: str, reason: str
     stored, mutation = mutate(pod(written))
     assert images_of(stored) == [written]
     assert mutation.outcome is Outcome.UNCHANGED
-    assert mutation.left == (LeftImage("spec.containers[0].image", written, reason),)
+    assert mutation.not_pinned == (NotPinned("spec.containers[0].image", written, reason),)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_image_that_is_not_to_be_pinned_is_not_looked_up(written: str, current: 
     answers = FakeAnswers(FACTS)
     stored, mutation = mutate(pod(written), current, answers)
     assert images_of(stored) == [written]
-    assert (mutation.outcome, mutation.left, answers.asked) == (Outcome.UNCHANGED, (), [])
+    assert (mutation.outcome, mutation.not_pinned, answers.asked) == (Outcome.UNCHANGED, (), [])
     assert mutation.annotations == {}
 
 
@@ -216,7 +215,7 @@ def test_anything_but_a_pod_stays_as_it_is(obj: Any, rest: dict[str, Any]) -> No
 def test_pod_with_too_many_images_stays_as_it_is() -> None:
     """``/validate`` denies it."""
     stored, mutation = mutate(pod(*[f"{HOST}/shop/many:{number}" for number in range(201)]))
-    assert mutation == Mutation(target=TargetKind.POD)
+    assert mutation == Mutation(annotations={"error": "too-many-images"})
     assert "@" not in json.dumps(stored)
 
 
@@ -314,7 +313,7 @@ def test_image_that_rules_would_judge_otherwise_stays(current: Policy) -> None:
     """Pinning must never turn an admitted Pod into a denied one."""
     stored, mutation = mutate(pod(TRUSTED), current)
     assert images_of(stored) == [TRUSTED]
-    assert [item.reason for item in mutation.left] == ["rules"]
+    assert [item.reason for item in mutation.not_pinned] == ["rules"]
 
 
 # With the validating webhook.

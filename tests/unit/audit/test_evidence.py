@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.builders import DIGEST, pod, policy, request
+from tests.support.builders import DIGEST, pod, request
 from tests.support.serving import COMMAND
-from webhook.admission.extraction import ImageUse, TargetKind
+from webhook.admission.extraction import ImageUse
 from webhook.admission.mutation import Mutation, Pin
 from webhook.app.mutation_recorder import MutationRecorder
 from webhook.audit.evidence import Evidence, EvidenceReader, evidence_as_csv
@@ -148,7 +148,7 @@ def test_mutations_are_not_counted_as_decisions() -> None:
     """Written by the webhook's own recorder. Pinning decides nothing, and the report stays complete."""
     stream = io.StringIO()
     use = ImageUse("spec.containers[0].image", ("containers", "c0"), IMAGE)
-    mutation = Mutation.of(policy(), [Pin(use, f"{IMAGE}@{DIGEST}")], [], TargetKind.POD)
+    mutation = Mutation.of([Pin(use, f"{IMAGE}@{DIGEST}")], [], "v1")
     recorder = MutationRecorder(Metrics("1"), LineLog(stream, "json", logging.INFO))
     recorder.observe_mutation(request(pod(IMAGE)), mutation, 0.01)
     evidence = read(stream.getvalue().encode(), line())

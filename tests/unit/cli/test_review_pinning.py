@@ -77,6 +77,20 @@ def test_review_table_shows_digest_that_pods_get(
     ]
 
 
+def test_chinese_table_joins_sentences_in_chinese(
+    write_policy: WritePolicy, tmp_path: Path, capsys: Output
+) -> None:
+    """Without the full stop and the space of English."""
+    path = tmp_path / "deployment.yaml"
+    for image, message in (
+        ("1.0", f"可信；其 Pod 将写入 {ONES[:19]}"),
+        ("2.0", "SWR 未将该镜像版本标记为可信。请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。"),
+    ):
+        path.write_text(DEPLOYMENT.format(image=f"{HOST}/shop/web:{image}"), encoding="utf-8")
+        review(write_policy("pinDigests: true\nmessages: zh\n"), str(path))
+        assert message in capsys.readouterr().out
+
+
 REQUIRED = "rules: [{name: digests, images: ['**'], requireDigest: true}]\n"
 
 
