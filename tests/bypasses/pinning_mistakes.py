@@ -52,8 +52,8 @@ PINNING_MISTAKES: Final = (
         f"{T_MUTATOR}::test_images_of_all_places_are_pinned",
         (
             MUTATOR,
-            "        if not uses or count",
-            '        uses = [use for use in uses or () if "[" in use.field and "volumes" not in use.field]\n        if not uses or count',
+            "        if uses is None or count",
+            '        uses = [use for use in uses or () if "volumes" not in use.field]\n        if uses is None or count',
         ),
     ),
     mistake(
