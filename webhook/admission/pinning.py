@@ -19,6 +19,7 @@ from webhook.admission.local_checks import LocalCheck
 from webhook.admission.mutation import Pin
 from webhook.deadlines import Deadline
 from webhook.policy.findings import Finding
+from webhook.policy.model import STRICTEST_FIRST
 
 Place = tuple[str, str]
 """``ImageUse.place``"""
@@ -30,20 +31,24 @@ def choose_pins(
     """Return for each result the image with its digest, ``None`` if it stays as it is.
 
     An image is pinned if the policy says so, it has a tag and no digest, it is trusted, and SWR sent a
-    digest. The pinned image must also need the same lookup under the rules of the policy. Otherwise pinning
-    could turn an admitted Pod into a denied one.
+    digest. The pinned image must also need the same lookup under the rules of the policy, in no stricter
+    mode. Otherwise pinning could turn an admitted Pod into a denied one.
     """
     pins = [_with_digest(item) if evaluator.policy.pins(item.rule) else None for item in results]
     uses = [msgspec.structs.replace(pin.use, image=pin.image) for pin in pins if pin is not None]
     checks = iter(evaluator.check_locally(uses, namespace, deadline, now))
     return [
-        pin if pin is not None and _needs_same_lookup(evaluator, pin, next(checks)) else None for pin in pins
+        pin if pin is not None and _is_evaluated_alike(evaluator, item, pin, next(checks)) else None
+        for item, pin in zip(results, pins, strict=True)
     ]
 
 
-def _needs_same_lookup(evaluator: Evaluator, pin: Pin, pinned: LocalCheck) -> bool:
+def _is_evaluated_alike(evaluator: Evaluator, written: ImageResult, pin: Pin, pinned: LocalCheck) -> bool:
     query = evaluator.parse(pin.use.image).query
-    return query is not None and pinned.lookup is not None and pinned.key == (query.key, pin.digest)
+    if query is None or pinned.lookup is None or pinned.key != (query.key, pin.digest):
+        return False
+    # Until /validate evaluates it, the tag may move or lose its trust, or a lookup may fail.
+    return STRICTEST_FIRST.index(pinned.mode) >= STRICTEST_FIRST.index(written.mode)
 
 
 def _with_digest(item: ImageResult) -> Pin | None:
@@ -52,7 +57,7 @@ def _with_digest(item: ImageResult) -> Pin | None:
         return None
     if reference.digest is not None or reference.tag is None or record.digest is None:
         return None
-    # A runtime would take a digest without a tag for another image than the tag that was written or implied.
+    # Trust belongs to a tag: /validate denies a digest without one, or looks for it under every tag.
     implied = "" if item.use.image.endswith(f":{reference.tag}") else f":{reference.tag}"
     return Pin(item.use, f"{item.use.image}{implied}@{record.digest}")
 

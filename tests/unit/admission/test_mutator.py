@@ -305,15 +305,23 @@ def test_old_object_of_a_creation_does_not_count() -> None:
             pin_digests=True,
             rules=(rule("tag", [f"{HOST}/shop/web:1"]), rule("all", require_pull_always=True)),
         ),
+        policy(pin_digests=True, rules=(rule("tag", [f"{HOST}/shop/web:1"], mode="audit"),)),
         policy(pin_digests=True, exemptions=(exemption("digest", [f"{HOST}/shop/web@{DIGEST}"]),)),
     ],
-    ids=["stricter rule that may match", "exemption of the digest"],
+    ids=["stricter rule that may match", "stricter mode without the rule", "exemption of the digest"],
 )
 def test_image_that_rules_would_judge_otherwise_stays(current: Policy) -> None:
     """Pinning must never turn an admitted Pod into a denied one."""
     stored, mutation = mutate(pod(TRUSTED), current)
     assert images_of(stored) == [TRUSTED]
     assert [item.reason for item in mutation.not_pinned] == ["rules"]
+
+
+def test_image_of_stricter_mode_is_pinned_to_digest_of_weaker_rule() -> None:
+    """A weaker mode never denies what the stricter one admits."""
+    weaker = rule("digest", [f"{HOST}/shop/web@{DIGEST}"], mode="audit")
+    stored, _ = mutate(pod(TRUSTED), policy(pin_digests=True, rules=(weaker,)))
+    assert images_of(stored) == [PINNED]
 
 
 # With the validating webhook.
@@ -389,6 +397,20 @@ def test_template_by_tag_is_admitted_if_its_pods_are_pinned() -> None:
     without = policy(workloads="enforce", rules=(rule("r", require_digest=True),))
     assert validate(workload(TRUSTED), pins, **rest) == ""
     assert "requires images pinned to a digest" in validate(workload(TRUSTED), without, **rest)
+
+
+@pytest.mark.parametrize("mode", ["audit", "warn"])
+@pytest.mark.parametrize(
+    "fact",
+    [TrustStatus.UNTRUSTED, RegistryUnavailable("down"), TrustRecord(TrustStatus.TRUSTED, NOW, OTHER_DIGEST)],
+)
+def test_pod_that_mode_of_its_tag_admits_is_not_denied_as_pinned(
+    mode: str, fact: TrustStatus | TrustRecord | RegistryUnavailable
+) -> None:
+    """The rule does not match the pinned image, and the answer of SWR changes before ``/validate``."""
+    current = policy(pin_digests=True, rules=(rule("dev", [f"{HOST}/shop/web:1"], mode=mode),))
+    stored, _ = mutate(pod(TRUSTED), current)
+    assert validate(stored, current, FakeAnswers({"shop/web:1": fact})) == ""
 
 
 def test_break_glass_does_not_stop_pinning() -> None:
