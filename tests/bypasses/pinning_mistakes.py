@@ -68,8 +68,8 @@ PINNING_MISTAKES: Final = (
         "tests/unit/trust/test_lookup.py::test_tag_is_looked_up_again_if_its_digest_must_be_current",
         (
             "webhook/trust/lookup.py",
-            "return max_age is None or now - record.fetched_at < max_age",
-            "return now - record.fetched_at < self._cache.settings.trusted",
+            "longest = math.inf if request.max_age is None else request.max_age",
+            "longest = math.inf",
         ),
     ),
     mistake(
@@ -88,8 +88,18 @@ PINNING_MISTAKES: Final = (
         f"{FUZZ}::test_mutation_never_turns_admission_into_denial_and_is_idempotent",
         (
             PINNING,
-            "    return query is not None and pinned.lookup is not None and",
-            "    return bool(query) or",
+            "if query is None or pinned.lookup is None or pinned.key != (query.key, pin.digest):",
+            "if query is None:",
+        ),
+    ),
+    mistake(
+        "T58",
+        "an image is pinned that the rules then deny in a stricter mode",
+        f"{T_MUTATOR}::test_pod_that_mode_of_its_tag_admits_is_not_denied_as_pinned",
+        (
+            PINNING,
+            "return STRICTEST_FIRST.index(pinned.mode) >= STRICTEST_FIRST.index(written.mode)",
+            "return True",
         ),
     ),
     mistake(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -62,8 +63,8 @@ class LookupRequest(msgspec.Struct, frozen=True):
 
     ``pinned`` is the digest that the reference pins, if any. ``tenant`` is the namespace of the request:
     lookups are dequeued round-robin by tenant. ``max_age`` is the age in seconds up to which the digest of a
-    cached trusted record counts as that of the tag. By default it is ``cache.refused`` if the reference pins
-    another digest. Without ``pinned``, the digest matters only if ``max_age`` is set.
+    cached trusted record counts as that of the tag. If the reference pins another digest, ``cache.refused``
+    is a limit, too. Without ``pinned``, the digest matters only if ``max_age`` is set.
     """
 
     query: TrustQuery
@@ -237,12 +238,12 @@ class TrustLookup:
     def _is_usable(self, record: TrustRecord, request: LookupRequest, now: float) -> bool:
         if record.status is not TrustStatus.TRUSTED:
             return True
-        max_age = request.max_age
-        if request.pinned is None:
-            return max_age is None or now - record.fetched_at < max_age
-        if record.digest == request.pinned:
-            return True
-        return now - record.fetched_at < (self._cache.settings.refused if max_age is None else max_age)
+        longest = math.inf if request.max_age is None else request.max_age
+        if request.pinned is not None:
+            if record.digest == request.pinned:
+                return True
+            longest = min(longest, self._cache.settings.refused)
+        return now - record.fetched_at < longest
 
     def _join(self, key: Key, request: LookupRequest) -> PendingLookup:
         pending = self._pending.get(key)

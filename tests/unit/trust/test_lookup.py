@@ -446,6 +446,16 @@ def test_pinned_digest_other_than_cached_is_looked_up_again_after_max_age() -> N
     ]
 
 
+def test_refusal_by_cached_digest_is_never_older_than_other_refusals() -> None:
+    """``cache.pinned`` can be an hour. A record as old must not deny the digest of the last push."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED})
+    asked.one()
+    asked.clock.tick(9.9)
+    assert asked.one(pinned=OTHER_DIGEST, max_age=3600.0) == "trusted from cache"
+    asked.clock.tick(0.1)
+    assert asked.one(pinned=OTHER_DIGEST, max_age=3600.0) == "trusted from swr"
+
+
 def test_tag_is_looked_up_again_if_its_digest_must_be_current() -> None:
     """The digest is written into a Pod, and the record may be older than the last push of the tag."""
     asked = Asked({IMAGE: TrustStatus.TRUSTED})
