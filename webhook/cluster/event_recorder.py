@@ -32,7 +32,11 @@ MAX_NOTE: Final = 1024
 
 MAX_PENDING: Final = 500
 MAX_PENDING_OF_NAMESPACE: Final = 100
-"""Limits of the queue, in total and for one namespace, which must not fill the whole queue."""
+"""Limits of the queue, in total and for one namespace, which must not fill the whole queue.
+
+Normal Events fill half of each at most. After a node is drained, images of many Pods are pinned
+at once, and the warnings say why other Pods are missing.
+"""
 
 MAX_SERIES: Final = 1000
 """Written Events that are kept, so that a repetition updates the series."""
@@ -155,7 +159,11 @@ class EventRecorder:
                 known.count += new.count
                 known.last = max(known.last, new.last)
                 return
-            full = len(self._pending) >= MAX_PENDING or self._waiting[namespace] >= MAX_PENDING_OF_NAMESPACE
+            share = 1 if key.is_warning else 2
+            full = (
+                len(self._pending) >= MAX_PENDING // share
+                or self._waiting[namespace] >= MAX_PENDING_OF_NAMESPACE // share
+            )
             if not full:
                 self._pending[key] = new
                 self._waiting[namespace] += 1

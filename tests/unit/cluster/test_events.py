@@ -392,3 +392,20 @@ def test_mutation_without_news_creates_no_event(mutation: Mutation, rest: dict[s
     watched = Watched()
     watched.events.observe_mutation(request(owned(GOOD), **rest), mutation, 0.0)
     assert watched.written() == []
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "dropped"),
+    [(MAX_PENDING, MAX_PENDING // 2), (1, MAX_PENDING - MAX_PENDING_OF_NAMESPACE // 2)],
+)
+def test_pinned_images_leave_room_for_denials(namespaces: int, dropped: int) -> None:
+    """After a node is drained, the images of many Pods are pinned while others are denied."""
+    watched = Watched()
+    for number in range(MAX_PENDING):
+        body = request(
+            owned(GOOD, owner={**OWNER, "name": f"web-{number}"}), namespace=f"n{number % namespaces}"
+        )
+        watched.events.observe_mutation(body, pinned(), 0.0)
+    assert watched.outcomes == ["dropped"] * dropped
+    watched.validate(request(owned(BAD), namespace="n0"))
+    assert len(watched.outcomes) == dropped
