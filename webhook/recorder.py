@@ -12,7 +12,7 @@ class Recorder:
     # -- lookups
 
     def cache_answered(self, result: str) -> None:
-        """Count a lookup: ``hit``, ``miss``, ``coalesced``, ``stale`` or ``refresh``."""
+        """Count a lookup: ``hit``, ``miss``, ``coalesced``, ``stale``, ``outdated`` or ``refresh``."""
 
     def breaker_changed(self, registry: str, state: str) -> None:
         """Record the state of a registry's circuit breaker."""

@@ -124,8 +124,8 @@ PINNING_MISTAKES: Final = (
         f"{T_MUTATOR}::test_digest_of_ambiguous_place_is_not_kept",
         (
             "webhook/admission/extraction.py",
-            "images[use.place] = None if use.place in images else use.image",
-            "images[use.place] = use.image",
+            "uses[use.place] = None if use.place in uses else use",
+            "uses[use.place] = use",
         ),
     ),
     mistake(

@@ -168,14 +168,14 @@ def changed_images(uses: list[ImageUse], old: list[ImageUse] | None) -> list[Ima
     return [use for use in uses if before.get(use.place) != (use.image, use.pull_policy)]
 
 
-def images_by_place(
+def uses_by_place(
     target: TargetKind, kind: str, obj: KubernetesObject | None
-) -> dict[tuple[str, str], str]:
-    """Return the images of an object by place, without places that occur twice."""
-    images: dict[tuple[str, str], str | None] = {}
+) -> dict[tuple[str, str], ImageUse]:
+    """Return the image uses of an object by place, without places that occur twice."""
+    uses: dict[tuple[str, str], ImageUse | None] = {}
     for use in extract_images(target, kind, obj) or ():
-        images[use.place] = None if use.place in images else use.image
-    return {place: image for place, image in images.items() if image is not None}
+        uses[use.place] = None if use.place in uses else use
+    return {place: use for place, use in uses.items() if use is not None}
 
 
 def _pod_spec(target: TargetKind, kind: str, obj: KubernetesObject | None) -> tuple[str, Spec | None]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from webhook.admission.evaluator import CurrentEvaluator, Evaluator, TrustAnswers
-from webhook.admission.extraction import ImageUse, TargetKind, classify, images_by_place
+from webhook.admission.extraction import ImageUse, TargetKind, classify, uses_by_place
 from webhook.admission.mutation import Mutation, NotPinned, Outcome, Pin, describe_not_pinned
 from webhook.admission.observing import notify
 from webhook.admission.pinning import Place, choose_pins, find_kept_pins, pinned_images
@@ -79,7 +79,7 @@ class Mutator:
             return Mutation(annotations={"error": "unreadable" if uses is None else "too-many-images"})
         before: dict[Place, str] = {}
         if request.operation == "UPDATE":
-            before = pinned_images(uses, images_by_place(target, request.kind.kind, request.old_object))
+            before = pinned_images(uses, uses_by_place(target, request.kind.kind, request.old_object))
         request.keep_identity()
         pins, not_pinned = self._pin(evaluator, uses, before, request.namespace, deadline)
         return Mutation.of(pins, not_pinned, evaluator.policy.version)
@@ -96,8 +96,8 @@ class Mutator:
         end = self._awaited.enter(len(uses), deadline)
         try:
             kept = find_kept_pins(evaluator, uses, before, namespace, end, now)
-            places = {pin.use.place for pin in kept}
-            changed = [use for use in uses if use.place not in places] if places else uses
+            fields = {pin.use.field for pin in kept}
+            changed = [use for use in uses if use.field not in fields] if fields else uses
             results = evaluator.evaluate_to_pin(changed, namespace, end, now)
             chosen = choose_pins(evaluator, results, namespace, end, now)
         finally:

@@ -31,8 +31,8 @@ def choose_pins(
     """Return for each result the image with its digest, ``None`` if it stays as it is.
 
     An image is pinned if the policy says so, it has a tag and no digest, it is trusted, and SWR sent a
-    digest. The pinned image must also need the same lookup under the rules of the policy, in no stricter
-    mode. Otherwise pinning could turn an admitted Pod into a denied one.
+    digest. The pinned image must also be exempt, or need the same lookup under the rules of the policy, in no
+    stricter mode. Otherwise pinning could turn an admitted Pod into a denied one.
     """
     pins = [_with_digest(item) if evaluator.policy.pins(item.rule) else None for item in results]
     uses = [msgspec.structs.replace(pin.use, image=pin.image) for pin in pins if pin is not None]
@@ -44,6 +44,8 @@ def choose_pins(
 
 
 def _is_evaluated_alike(evaluator: Evaluator, written: ImageResult, pin: Pin, pinned: LocalCheck) -> bool:
+    if pinned.exemption is not None:
+        return True
     query = evaluator.parse(pin.use.image).query
     if query is None or pinned.lookup is None or pinned.key != (query.key, pin.digest):
         return False
@@ -62,16 +64,20 @@ def _with_digest(item: ImageResult) -> Pin | None:
     return Pin(item.use, f"{item.use.image}{implied}@{record.digest}")
 
 
-def pinned_images(uses: Sequence[ImageUse], old: Mapping[Place, str]) -> dict[Place, str]:
+def pinned_images(uses: Sequence[ImageUse], old: Mapping[Place, ImageUse]) -> dict[Place, str]:
     """Return the images with a digest that the places of ``uses`` had in the old object.
 
-    They are kept during lookups, so longer ones than a valid image are left out.
+    A use whose pull policy is changed as well is evaluated in any case. The images are kept during lookups,
+    so longer ones than a valid image are left out.
     """
-    return {
-        use.place: image
-        for use in uses
-        if "@" in (image := old.get(use.place, "")) and len(image) <= MAX_IMAGE_LENGTH and image.isascii()
-    }
+    images: dict[Place, str] = {}
+    for use in uses:
+        before = old.get(use.place)
+        if before is None or before.pull_policy != use.pull_policy:
+            continue
+        if "@" in before.image and len(before.image) <= MAX_IMAGE_LENGTH and before.image.isascii():
+            images[use.place] = before.image
+    return images
 
 
 def find_kept_pins(
@@ -90,13 +96,16 @@ def find_kept_pins(
     """
     pins = [pin for use in uses if (pin := _keep(evaluator, use, before.get(use.place))) is not None]
     checks = evaluator.check_locally([pin.use for pin in pins], namespace, deadline, now)
-    return [pin for pin, local in zip(pins, checks, strict=True) if local.is_to_pin]
+    return [pin for pin, local in zip(pins, checks, strict=True) if evaluator.policy.pins(local.rule)]
 
 
 def _keep(evaluator: Evaluator, use: ImageUse, old: str | None) -> Pin | None:
     if old is None:
         return None
-    written, running = evaluator.parse(use.image).reference, evaluator.parse(old).reference
-    if written is None or running is None or written.digest is not None or running.tag is None:
+    parsed = evaluator.parse(use.image)
+    written, running = parsed.reference, evaluator.parse(old).reference
+    if parsed.query is None or written is None or written.digest is not None:
+        return None
+    if running is None or running.tag is None:
         return None
     return Pin(use, old, is_kept=True) if replace(running, digest=None) == written else None

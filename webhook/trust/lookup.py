@@ -279,6 +279,7 @@ class TrustLookup:
                 return Found(record, Origin.SWR)
             cached = self._cache.get(request.query.key) if is_known else None
             if cached is not None:
+                self._recorder.cache_answered("outdated")
                 return Found(cached, Origin.CACHE)
             if not isinstance(failure, TrustLookupError) or not answered:
                 failure = self._explain_wait(pending)

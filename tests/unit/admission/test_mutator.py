@@ -273,6 +273,24 @@ def test_kept_digest_is_not_looked_up() -> None:
     assert ([pin.is_kept for pin in mutation.pins], answers.asked) == ([True], [])
 
 
+@pytest.mark.parametrize(
+    "current",
+    [
+        policy(pin_digests=True, rules=(rule("r", require_pull_always=True),)),
+        policy(pin_digests=True, exemptions=(exemption("all"),)),
+    ],
+    ids=["requirement of a later rule", "later exemption"],
+)
+def test_digest_is_kept_under_later_policy(current: Policy) -> None:
+    """The Pod runs, and its author has changed nothing."""
+    assert images_of(mutate(pod(TRUSTED), current, old=pod(MOVED), operation="UPDATE")[0]) == [MOVED]
+
+
+def test_digest_is_not_kept_if_pinning_is_off() -> None:
+    """The tag that the author wrote counts again."""
+    assert images_of(mutate(pod(TRUSTED), policy(), old=pod(MOVED), operation="UPDATE")[0]) == [TRUSTED]
+
+
 @pytest.mark.parametrize("before", [(MOVED, PINNED), (PINNED, MOVED)])
 def test_digest_of_ambiguous_place_is_not_kept(before: tuple[str, str]) -> None:
     """Two containers of one name: which of them was this one?"""
@@ -280,6 +298,23 @@ def test_digest_of_ambiguous_place_is_not_kept(before: tuple[str, str]) -> None:
     old["spec"]["containers"] = [container(image) for image in before]
     new["spec"]["containers"] = [container(TRUSTED)]
     assert images_of(mutate(new, old=old, operation="UPDATE")[0]) == [PINNED]
+
+
+def test_digest_is_not_kept_beside_other_change_of_the_use() -> None:
+    """``/validate`` evaluates the image in any case, so it must have a current digest."""
+    old, new = pod(), pod()
+    old["spec"]["containers"] = [container(MOVED)]
+    new["spec"]["containers"] = [container(TRUSTED, imagePullPolicy="Always")]
+    assert images_of(mutate(new, old=old, operation="UPDATE")[0]) == [PINNED]
+
+
+def test_second_container_of_a_name_is_pinned_beside_kept_one() -> None:
+    """A second call for the result must find nothing to do."""
+    old, new = pod(), pod()
+    old["spec"]["containers"] = [container(MOVED)]
+    new["spec"]["containers"] = [container(TRUSTED), container(LATEST)]
+    stored, _ = mutate(new, old=old, operation="UPDATE")
+    assert images_of(stored) == [MOVED, f"{LATEST}:latest@{DIGEST}"]
 
 
 def test_digest_of_another_container_is_not_kept() -> None:
@@ -306,15 +341,26 @@ def test_old_object_of_a_creation_does_not_count() -> None:
             rules=(rule("tag", [f"{HOST}/shop/web:1"]), rule("all", require_pull_always=True)),
         ),
         policy(pin_digests=True, rules=(rule("tag", [f"{HOST}/shop/web:1"], mode="audit"),)),
-        policy(pin_digests=True, exemptions=(exemption("digest", [f"{HOST}/shop/web@{DIGEST}"]),)),
     ],
-    ids=["stricter rule that may match", "stricter mode without the rule", "exemption of the digest"],
+    ids=["stricter rule that may match", "stricter mode without the rule"],
 )
 def test_image_that_rules_would_judge_otherwise_stays(current: Policy) -> None:
     """Pinning must never turn an admitted Pod into a denied one."""
     stored, mutation = mutate(pod(TRUSTED), current)
     assert images_of(stored) == [TRUSTED]
     assert [item.reason for item in mutation.not_pinned] == ["rules"]
+
+
+def test_image_whose_digest_is_exempt_is_pinned() -> None:
+    """The pinned image is admitted without a lookup, also under a rule that admits only digests."""
+    current = policy(
+        pin_digests=True,
+        rules=(rule("r", require_digest=True),),
+        exemptions=(exemption("digest", [f"{HOST}/shop/web@{DIGEST}"]),),
+    )
+    stored, _ = mutate(pod(TRUSTED), current)
+    assert images_of(stored) == [PINNED]
+    assert validate(stored, current) == ""
 
 
 def test_image_of_stricter_mode_is_pinned_to_digest_of_weaker_rule() -> None:

@@ -508,6 +508,7 @@ def test_cached_digest_is_used_if_current_one_takes_too_long(monkeypatch: pytest
     eventually(lambda: not asked.lookup._pending)
     assert asked.one(max_age=2.0) == "trusted from cache"
     assert len(asked.source.asked) == 2
+    assert asked.results() == ["miss", "miss", "outdated", "hit"]
 
 
 def test_wait_for_current_digests_is_one_for_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
