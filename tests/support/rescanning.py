@@ -70,6 +70,10 @@ class _Kept(logging.Handler):
         self.lines.append(f"{record.getMessage()} {vars(record)}")
 
 
+ROUNDS = 10
+"""Rounds of at most ten Events."""
+
+
 class Rescanner:
     """An ``AuditProcess`` whose rounds are started by the test."""
 
@@ -108,9 +112,10 @@ class Rescanner:
         lookup._clock = lookup._cache._clock = lambda: now + 3600.0
 
     def write_events(self) -> None:
-        """Write the queued Events."""
+        """Write the queued Events, also those about Pods of other tests."""
         assert self.process.events is not None
-        self.process.events.flush()
+        for _ in range(ROUNDS):
+            self.process.events.flush()
 
     def repeat_events(self) -> None:
         """Write the last Events again, a minute later."""
@@ -120,7 +125,7 @@ class Rescanner:
             writer.enqueue(key)
         written = max((series.written for series in writer._series.values()), default=0.0)
         writer._clock = FakeClock(written + SERIES_INTERVAL)
-        writer.flush()
+        self.write_events()
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels, 0.0 if there is none."""

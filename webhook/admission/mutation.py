@@ -57,7 +57,7 @@ class NotPinned(msgspec.Struct, frozen=True, gc=False):
     """An image that the policy pins, but that stays as it is. ``reason`` is a metric label.
 
     It is the finding, or for a trusted image ``no-digest`` if SWR sent no digest, and ``rules`` if the rules
-    would evaluate the pinned image in another way.
+    would evaluate the pinned image more strictly.
     """
 
     field: str
