@@ -131,7 +131,7 @@ class TrustLookup:
                 # A record that proves trust, and whose digest alone is too old.
                 is_known = record is not None and request.pinned is None
                 waiting.append((index, request, self._join(key, request), is_known))
-        soon = min(deadline, Deadline.after(CURRENT_WAIT))
+        soon = min(deadline, Deadline.after(CURRENT_WAIT)) if waiting else deadline
         for index, request, pending, is_known in waiting:
             end = soon if is_known else deadline
             results[index] = self._await(request, pending, end, is_known=is_known)
