@@ -14,13 +14,12 @@ from tests.support.fake_api import FakeApi
 from tests.support.fakes import FakeClock, RecorderSpy
 from webhook.cluster.ca import LEAF, issue, read_material, renew
 from webhook.cluster.certificates import (
-    MUTATING,
     PROPAGATION_DELAY,
-    VALIDATING,
     ManagedCertificate,
     ManagedCertificateOptions,
 )
 from webhook.cluster.client import KubernetesApi, connect
+from webhook.cluster.scope import MUTATING, VALIDATING
 from webhook.cluster.secrets import SharedSecret
 from webhook.errors import ClusterError
 

@@ -72,7 +72,14 @@ def counted_pinning(
             ("monitoring-bad-patch", server.port, "rejection_count"),
         ):
             control_plane.make_namespace(namespace)
-            _register_pinning(control_plane, namespace, port, certificate.ca)
+            control_plane.register_mutating_webhook(
+                f"https://127.0.0.1:{port}",
+                certificate.ca,
+                [namespace],
+                CONFIGURATION,
+                name=PINNING,
+                timeoutSeconds=1,
+            )
             _create_pods_until_counted(control_plane, namespace, metric, PINNING)
     yield _samples_of(control_plane, PINNING)
     control_plane.kubectl("delete", "mutatingwebhookconfiguration", CONFIGURATION)
@@ -105,30 +112,6 @@ def _call_closed_port(control_plane: ControlPlane, ca: Path, policy: str) -> Non
     )
     metric = "rejection_count" if policy == "Fail" else "fail_open_count"
     _create_pods_until_counted(control_plane, namespace, metric, PODS)
-
-
-def _register_pinning(control_plane: ControlPlane, namespace: str, port: int, ca: Path) -> None:
-    """Register the mutating webhook for new Pods in ``namespace``."""
-    bundle = base64.b64encode(ca.read_bytes()).decode()
-    webhook = {
-        "name": PINNING,
-        "clientConfig": {"url": f"https://127.0.0.1:{port}/mutate", "caBundle": bundle},
-        "rules": [
-            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-        ],
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Ignore",
-        "timeoutSeconds": 1,
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-    }
-    obj = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": CONFIGURATION},
-        "webhooks": [webhook],
-    }
-    control_plane.kubectl("apply", "-f", "-", stdin=obj)
 
 
 def _create_pods_until_counted(

@@ -276,7 +276,8 @@ class Evaluator:
         query = parsed.query
         if query is None and self.policy.unmanaged_registries == "deny":
             return result(Finding.UNMANAGED, self._unmanaged_reason(reference))
-        is_to_pin = query is not None and reference.digest is None and self.policy.pins(rule)
+        pins = self.policy.pins(rule)
+        is_to_pin = pins and query is not None and reference.digest is None
         by_digest_only = rule is not None and rule.require_digest and reference.digest is None
         if by_digest_only and not is_to_pin:
             return result(Finding.INVALID, "digest-required")
@@ -288,7 +289,7 @@ class Evaluator:
             return result(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
         # The digest of a tag must be current where it is written into a Pod, or compared with one that was.
-        matters = self.policy.pins(rule) and (pinned is not None or self._before_pinning)
+        matters = pins and (pinned is not None or self._before_pinning)
         lookup = LookupRequest(query, pinned, namespace, self.policy.cache.pinned if matters else None)
         return LocalCheck(
             reference,

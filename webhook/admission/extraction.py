@@ -7,7 +7,7 @@ adds or changes. So a label or a finalizer can be changed on a Pod whose image i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -162,9 +162,7 @@ def changed_images(uses: list[ImageUse], old: list[ImageUse] | None) -> list[Ima
     """
     if not old:
         return uses
-    before: dict[tuple[str, str], tuple[str, str] | None] = {}
-    for use in old:
-        before[use.place] = None if use.place in before else (use.image, use.pull_policy)
+    before = {place: (use.image, use.pull_policy) for place, use in _by_place(old).items()}
     return [use for use in uses if before.get(use.place) != (use.image, use.pull_policy)]
 
 
@@ -172,8 +170,12 @@ def uses_by_place(
     target: TargetKind, kind: str, obj: KubernetesObject | None
 ) -> dict[tuple[str, str], ImageUse]:
     """Return the image uses of an object by place, without places that occur twice."""
+    return _by_place(extract_images(target, kind, obj) or ())
+
+
+def _by_place(found: Iterable[ImageUse]) -> dict[tuple[str, str], ImageUse]:
     uses: dict[tuple[str, str], ImageUse | None] = {}
-    for use in extract_images(target, kind, obj) or ():
+    for use in found:
         uses[use.place] = None if use.place in uses else use
     return {place: use for place, use in uses.items() if use is not None}
 

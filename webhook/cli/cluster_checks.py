@@ -19,7 +19,7 @@ from webhook.cli.certificate_checks import check_bundle, check_expiry, decode_bu
 from webhook.cli.checks import CLUSTER, Check, CheckStatus
 from webhook.cli.pinning_checks import check_pinning
 from webhook.cluster.client import FORBIDDEN, NOT_FOUND
-from webhook.cluster.scope import CONFIGURATIONS, LABEL, NAME_LABEL
+from webhook.cluster.scope import LABEL, NAME_LABEL, VALIDATING, read_configurations
 from webhook.errors import ClusterError
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
@@ -72,10 +72,7 @@ def _check_configurations(
     """Yield the result of each check; return the webhooks of all configurations."""
     title = "webhook configuration"
     try:
-        if name is not None:
-            found = [api.get(f"{CONFIGURATIONS}/{name}")]
-        else:
-            found = api.get(CONFIGURATIONS, {"labelSelector": LABEL}).get("items") or []
+        found = read_configurations(api, VALIDATING, name)
     except ClusterError as error:
         if error.status == FORBIDDEN:
             advice = (

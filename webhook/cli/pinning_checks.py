@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from webhook.cli.certificate_checks import check_bundle, decode_bundle
 from webhook.cli.checks import CLUSTER, Check, CheckStatus
-from webhook.cluster.certificates import MUTATING
 from webhook.cluster.client import FORBIDDEN, NOT_FOUND, ReadApi
-from webhook.cluster.scope import LABEL, matches_pods
+from webhook.cluster.scope import LABEL, MUTATING, matches_pods, read_configurations
 from webhook.errors import ClusterError
 from webhook.policy.model import Policy
 
@@ -52,16 +51,14 @@ def check_pinning(
         yield from _check_configuration(obj, webhooks, now)
 
 
-def _read(api: ReadApi, name: str | None) -> list[Mapping[str, Any]]:
+def _read(api: ReadApi, name: str | None) -> list[dict[str, Any]]:
     """Return the configurations; an empty list if there is none.
 
     Raises:
         ClusterError: they cannot be read.
     """
-    if name is None:
-        return api.get(MUTATING, {"labelSelector": LABEL}).get("items") or []
     try:
-        return [api.get(f"{MUTATING}/{name}")]
+        return read_configurations(api, MUTATING, name)
     except ClusterError as error:
         if error.status == NOT_FOUND:
             return []

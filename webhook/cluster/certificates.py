@@ -22,6 +22,7 @@ from typing import Any, Final
 from webhook.backoff import Backoff, jittered
 from webhook.cluster.ca import CertificateBundle, issue, read_material, renew
 from webhook.cluster.client import NOT_FOUND, KubernetesApi
+from webhook.cluster.scope import MUTATING, VALIDATING
 from webhook.cluster.secrets import SharedSecret, StoredSecret
 from webhook.errors import CertificateError, ClusterError
 from webhook.recorder import Recorder
@@ -36,10 +37,6 @@ LONGEST_INTERVAL: Final = 30.0
 
 PROPAGATION_DELAY: Final = 1.0
 """Seconds between trusting a new CA and serving the certificate that it signed."""
-
-_REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1"
-VALIDATING: Final = f"{_REGISTRATIONS}/validatingwebhookconfigurations"
-MUTATING: Final = f"{_REGISTRATIONS}/mutatingwebhookconfigurations"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,11 @@ from typing import Any, Final
 from webhook.cluster.client import FORBIDDEN, NOT_FOUND, ReadApi, read_pages
 from webhook.errors import ClusterError
 
-CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+_REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1"
+VALIDATING: Final = f"{_REGISTRATIONS}/validatingwebhookconfigurations"
+MUTATING: Final = f"{_REGISTRATIONS}/mutatingwebhookconfigurations"
+"""The paths of the webhook configurations."""
+
 LABEL: Final = "app.kubernetes.io/name=swr-trust-webhook"
 
 CHART_DEFAULTS: Final = ("kube-system", "kube-public", "kube-node-lease", "swr-trust")
@@ -46,10 +50,7 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
         ClusterError: the named configuration does not exist.
     """
     try:
-        if configuration is not None:
-            found = [api.get(f"{CONFIGURATIONS}/{configuration}")]
-        else:
-            found = api.get(CONFIGURATIONS, {"labelSelector": LABEL}).get("items") or []
+        found = read_configurations(api, VALIDATING, configuration)
     except ClusterError as error:
         if configuration is not None and error.status == NOT_FOUND:
             raise ClusterError(
@@ -76,6 +77,17 @@ def read_scope(api: ReadApi, configuration: str | None) -> Scope:
     ]
     # A namespace is excluded only if its Pods are sent to no webhook.
     return Scope(tuple(sorted(set.intersection(*names))))
+
+
+def read_configurations(api: ReadApi, path: str, name: str | None) -> list[dict[str, Any]]:
+    """Return the webhook configuration of a name, or all with ``LABEL`` if there is no name.
+
+    Raises:
+        ClusterError: they cannot be read, or none has the name.
+    """
+    if name is not None:
+        return [api.get(f"{path}/{name}")]
+    return api.get(path, {"labelSelector": LABEL}).get("items") or []
 
 
 def matches_pods(hook: Mapping[str, Any]) -> bool:

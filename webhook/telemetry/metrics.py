@@ -127,7 +127,7 @@ class Metrics(Recorder):
         )
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self.load = LoadMetrics(registry)
-        self.pinning = PinningMetrics(registry)
+        self.pinning = PinningMetrics(registry, REVIEW_BUCKETS)
         self._dropped_log = counter(
             "log_bytes_dropped_total", "Bytes of log that were dropped because the output was blocked."
         )

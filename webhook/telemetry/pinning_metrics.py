@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
 from webhook.telemetry.tallies import TallyCounter, TallyHistogram
 
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Seconds, as of a review."""
-
 
 class PinningMetrics:
     """The metrics of one process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register all metrics."""
+    def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
+        """Register all metrics; ``buckets`` are those of the time of a review."""
         self._mutations = TallyCounter(
             "swr_trust_mutation_requests_total",
             "Requests of /mutate by outcome and whether they were a dry run.",
@@ -27,7 +24,7 @@ class PinningMetrics:
             "swr_trust_mutation_duration_seconds",
             "Time of a call of /mutate.",
             "outcome",
-            BUCKETS,
+            buckets,
             registry,
         )
         self._images = TallyCounter(

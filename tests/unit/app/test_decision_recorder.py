@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from typing import Any
 
@@ -23,13 +21,12 @@ from tests.support.builders import (
     request,
     rule,
 )
+from tests.support.recorded import Recorded
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.validator import Validator
 from webhook.app.decision_recorder import MAX_FINDINGS, DecisionRecorder
 from webhook.errors import Fault, LookupTimeout, Unauthorized
 from webhook.policy.model import BreakGlass, Policy
-from webhook.telemetry.logs import LineLog
-from webhook.telemetry.metrics import Metrics
 from webhook.trust.records import TrustStatus
 
 FACTS: dict[str, Any] = {
@@ -40,30 +37,17 @@ FACTS: dict[str, Any] = {
 }
 
 
-class Recorded:
+class RecordedDecisions(Recorded):
     """A validator with a recorder, whose lines and counters can be read."""
 
     def __init__(self, current: Policy | None = None, level: int = logging.INFO) -> None:
-        self.stream = io.StringIO()
-        self.metrics = Metrics("test")
-        recorder = DecisionRecorder(self.metrics, LineLog(self.stream, "json", level))
+        super().__init__(level)
+        recorder = DecisionRecorder(self.metrics, self.log)
         chosen = current if current is not None else policy()
         self._validator = Validator(lambda: chosen, FakeAnswers(FACTS), [recorder], clock=lambda: NOW)
 
     def decide(self, body: AdmissionRequest) -> None:
         self._validator.validate(body, SOON)
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        """The lines without the values that differ between runs."""
-        lines = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
-        for line in lines:
-            assert isinstance(line.pop("milliseconds"), float)
-            assert line.pop("ts").endswith("Z")
-        return lines
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"swr_trust_{name}", labels) or 0.0
 
 
 def line(**changes: Any) -> dict[str, Any]:
@@ -207,7 +191,7 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
 def test_decision_is_logged_as_one_line(
     current: Policy, body: AdmissionRequest, expected_line: dict[str, Any]
 ) -> None:
-    recorded = Recorded(current)
+    recorded = RecordedDecisions(current)
     recorded.decide(body)
     [seen] = recorded.lines
     if "reason" in expected_line:
@@ -231,7 +215,7 @@ def test_line_names_the_controller_that_creates_the_pod(
     references: list[dict[str, Any]], owner: str | None
 ) -> None:
     """Fault E5: it groups the retries of one workload."""
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     obj = pod("a:1")
     obj["metadata"]["ownerReferences"] = references
     recorded.decide(request(obj))
@@ -242,7 +226,7 @@ def test_line_names_the_controller_that_creates_the_pod(
 def test_ignored_request_is_logged_at_debug_level_only() -> None:
     """A cluster deletes Pods all day."""
     deletion = request(None, old=pod(f"{HOST}/shop/web:1"), operation="DELETE")
-    quiet, talkative = Recorded(), Recorded(level=logging.DEBUG)
+    quiet, talkative = RecordedDecisions(), RecordedDecisions(level=logging.DEBUG)
     quiet.decide(deletion)
     talkative.decide(deletion)
     assert quiet.lines == []
@@ -255,7 +239,7 @@ def test_images_in_decision_line_are_limited() -> None:
     obj["spec"]["containers"] = [
         container(f"{HOST}/shop/{'x' * 100}/{index}:1", f"c{index}") for index in range(MAX_FINDINGS + 5)
     ]
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     recorded.decide(request(obj))
     [seen] = recorded.lines
     assert (len(seen["findings"]), seen["more"]) == (MAX_FINDINGS, 5)
@@ -264,7 +248,7 @@ def test_images_in_decision_line_are_limited() -> None:
 def test_text_of_author_cannot_forge_line_or_field() -> None:
     """The author of a Pod chooses names and images; they stay inside their strings."""
     evil = 'a:1\n{"message":"decided","allowed":true}\r\u2028"},"allowed":true,"x":{"y":"'
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     recorded.decide(request(pod(evil), user=evil))
     assert recorded.stream.getvalue().count("\n") == 1
     [seen] = recorded.lines
@@ -273,14 +257,14 @@ def test_text_of_author_cannot_forge_line_or_field() -> None:
 
 def test_overlong_image_in_decision_line_is_truncated() -> None:
     """A string of a megabyte is not a reference, and its beginning is enough to find it."""
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     recorded.decide(request(pod("x" * 1_000_000)))
     assert len(recorded.stream.getvalue()) < 1500
 
 
 def test_overlong_names_in_decision_line_are_truncated() -> None:
     """A client of the port can invent a user and an object of any length."""
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     obj = pod("a:1")
     obj["metadata"]["name"] = "x" * 1_000_000
     recorded.decide(request(obj, name="", user="y" * 1_000_000))
@@ -292,7 +276,7 @@ def test_decision_line_does_not_contain_secrets() -> None:
     obj = pod(f"{HOST}/shop/locked:1")
     obj["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
     obj["metadata"]["annotations"] = {"example.com/token": "hunter2"}
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     recorded.decide(request(obj))
     assert "hunter2" not in recorded.stream.getvalue()
     assert recorded.lines[0]["findings"][0]["detail"] == "the token is not accepted"
@@ -303,7 +287,7 @@ def test_internal_error_is_logged_at_error_level() -> None:
     broken = policy()
     # An invalid policy, so that every decision raises an exception.
     object.__setattr__(broken, "_index", None)
-    recorded = Recorded(broken)
+    recorded = RecordedDecisions(broken)
     recorded.decide(request(pod(f"{HOST}/shop/web:1")))
     [seen] = recorded.lines
     assert (seen["level"], seen["decision"], seen["allowed"], seen["uid"]) == ("error", "error", False, UID)
@@ -311,7 +295,7 @@ def test_internal_error_is_logged_at_error_level() -> None:
 
 def test_decisions_and_images_are_counted() -> None:
     """By bounded labels: no image, no namespace, no user."""
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     recorded.decide(request(pod(f"{HOST}/shop/web:1", f"{HOST}/shop/web:2")))
     recorded.decide(request(pod(f"{HOST}/shop/web:1"), dryRun=True))
     assert (
@@ -339,14 +323,14 @@ def test_decisions_and_images_are_counted() -> None:
 @pytest.mark.parametrize(("dry_run", "expected"), [(False, 1), (True, 0)])
 def test_break_glass_is_counted_except_in_dry_run(dry_run: bool, expected: int) -> None:
     """A dry run does not use break-glass."""
-    recorded = Recorded(policy(break_glass=GLASS))
+    recorded = RecordedDecisions(policy(break_glass=GLASS))
     recorded.decide(request(break_glass_pod(), dryRun=dry_run))
     assert recorded.count("break_glass_total") == expected
 
 
 def test_unknown_operation_is_counted_as_other() -> None:
     """A client of the port can invent any number of operations."""
-    recorded = Recorded()
+    recorded = RecordedDecisions()
     recorded.decide(request(pod(f"{HOST}/shop/web:1"), operation="INVENTED"))
     text = recorded.metrics.render().decode()
     assert "INVENTED" not in text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 from typing import Any
 
 import pytest
 
 from tests.support.builders import DIGEST, HOST, NOW, SOON, UID, FakeAnswers, pod, policy, request, rule
+from tests.support.recorded import Recorded
 from webhook.admission.mutator import Mutator
 from webhook.admission.request import AdmissionRequest
 from webhook.admission.validator import Validator
@@ -17,7 +17,6 @@ from webhook.app.decision_recorder import MAX_FINDINGS, DecisionRecorder
 from webhook.app.mutation_recorder import MutationRecorder
 from webhook.policy.model import Policy
 from webhook.telemetry.logs import LineLog
-from webhook.telemetry.metrics import Metrics
 from webhook.trust.records import TrustStatus
 
 GOOD, BAD = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2"
@@ -26,16 +25,14 @@ PINS = policy(pin_digests=True)
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-1", "controller": True}
 
 
-class Recorded:
+class RecordedPinning(Recorded):
     """A mutator and a validator with recorders, whose lines and counters can be read."""
 
     def __init__(self, current: Policy = PINS, level: int = logging.INFO) -> None:
-        self.stream = io.StringIO()
-        self.metrics = Metrics("test")
-        lines = LineLog(self.stream, "json", level)
+        super().__init__(level)
         answers = FakeAnswers(FACTS)
         self.mutator = Mutator(
-            lambda: current, answers, [MutationRecorder(self.metrics, lines)], clock=lambda: NOW
+            lambda: current, answers, [MutationRecorder(self.metrics, self.log)], clock=lambda: NOW
         )
         quiet = LineLog(io.StringIO(), "json", logging.INFO)
         self.validator = Validator(
@@ -45,22 +42,10 @@ class Recorded:
     def mutate(self, body: AdmissionRequest) -> None:
         self.mutator.mutate(body, SOON)
 
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        """The lines without the values that differ between runs."""
-        lines = [json.loads(line) for line in self.stream.getvalue().split("\n")[:-1]]
-        for line in lines:
-            assert isinstance(line.pop("milliseconds"), float)
-            assert line.pop("ts").endswith("Z")
-        return lines
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"swr_trust_{name}", labels) or 0.0
-
 
 def test_line_names_pinned_images_and_others() -> None:
     """The whole line."""
-    recorded = Recorded()
+    recorded = RecordedPinning()
     obj = pod(GOOD, BAD)
     obj["metadata"]["ownerReferences"] = [OWNER]
     recorded.mutate(request(obj))
@@ -84,7 +69,7 @@ def test_line_names_pinned_images_and_others() -> None:
 
 def test_line_counts_images_beyond_limit() -> None:
     """A Pod may have two hundred."""
-    recorded = Recorded()
+    recorded = RecordedPinning()
     recorded.mutate(request(pod(*[GOOD] * (MAX_FINDINGS + 3), *[BAD] * (MAX_FINDINGS + 4))))
     (line,) = recorded.lines
     assert (len(line["pinned"]), len(line["notPinned"]), line["more"]) == (MAX_FINDINGS, MAX_FINDINGS, 7)
@@ -93,14 +78,14 @@ def test_line_counts_images_beyond_limit() -> None:
 @pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 0), (logging.DEBUG, 1)])
 def test_request_without_image_to_pin_is_logged_at_debug(level: int, lines: int) -> None:
     """There is one for each Pod, and its decision is logged anyway."""
-    recorded = Recorded(level=level)
+    recorded = RecordedPinning(level=level)
     recorded.mutate(request(pod("nginx")))
     assert len(recorded.lines) == lines
 
 
 def test_counters_follow_outcomes_and_results() -> None:
     """Requests, their time, and images."""
-    recorded = Recorded()
+    recorded = RecordedPinning()
     recorded.mutate(request(pod(GOOD, BAD)))
     recorded.mutate(request(pod("nginx"), dryRun=True))
     recorded.mutate(request(pod(GOOD), old=pod(f"{GOOD}@{DIGEST}"), operation="UPDATE"))
@@ -135,7 +120,7 @@ def test_trusted_image_that_reaches_validate_by_tag_is_counted(
     image: str, current: Policy, unpinned: int
 ) -> None:
     """It shows that the mutating webhook was not called, or failed."""
-    recorded = Recorded(current)
+    recorded = RecordedPinning(current)
     assert recorded.count("unpinned_images_total") == 0
     recorded.validator.validate(request(pod(image)), SOON)
     assert recorded.count("unpinned_images_total") == unpinned
@@ -143,14 +128,14 @@ def test_trusted_image_that_reaches_validate_by_tag_is_counted(
 
 def test_dry_run_does_not_count_as_unpinned() -> None:
     """No Pod runs by its tag."""
-    recorded = Recorded()
+    recorded = RecordedPinning()
     recorded.validator.validate(request(pod(GOOD), dryRun=True), SOON)
     assert recorded.count("unpinned_images_total") == 0
 
 
 def test_template_by_tag_does_not_count_as_unpinned() -> None:
     """Templates are never pinned."""
-    recorded = Recorded()
+    recorded = RecordedPinning()
     template = {"metadata": {"name": "web"}, "spec": {"template": pod(GOOD)}}
     rest: dict[str, Any] = {"resource": ("apps", "v1", "deployments"), "kind": "Deployment"}
     recorded.validator.validate(request(template, **rest), SOON)

@@ -25,7 +25,7 @@ from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import check_cluster
 from webhook.cli.main import main
 from webhook.cli.swr_checks import check_registries
-from webhook.cluster.scope import CONFIGURATIONS
+from webhook.cluster.scope import VALIDATING
 from webhook.errors import ClusterError
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, RegistryTable
@@ -297,7 +297,7 @@ class Cluster(FakeLists):
         found = [{"metadata": {"name": "gate"}, "webhooks": [hook]}] if hook is not None else []
         super().__init__(
             {
-                CONFIGURATIONS: found,
+                VALIDATING: found,
                 "/apis/discovery.k8s.io/v1/namespaces/swr-trust/endpointslices": [endpoints(2)],
             }
         )

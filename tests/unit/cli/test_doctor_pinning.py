@@ -13,8 +13,7 @@ from tests.support.builders import policy, rule
 from tests.unit.cli.test_doctor import DENIED, Cluster, hook
 from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import check_cluster
-from webhook.cluster.certificates import MUTATING
-from webhook.cluster.scope import CONFIGURATIONS
+from webhook.cluster.scope import MUTATING, VALIDATING
 from webhook.errors import ClusterError
 from webhook.policy.model import Policy
 
@@ -41,7 +40,7 @@ def check(
     api.collections[MUTATING] = [obj] if mutating is not None else []
     if mutating is not None:
         api.objects[f"{MUTATING}/gate"] = obj
-    api.objects[f"{CONFIGURATIONS}/gate"] = api.collections[CONFIGURATIONS][0]
+    api.objects[f"{VALIDATING}/gate"] = api.collections[VALIDATING][0]
 
     def before(path: str) -> None:
         if error is not None and path.startswith(MUTATING):
