@@ -10,7 +10,6 @@ Each run has its own port, 8443 or the next free one, and keeps its files in ``.
 from __future__ import annotations
 
 import argparse
-import base64
 import fcntl
 import json
 import os
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.emulator.server import Emulator
+from tests.support.json_patch import patch_of
 from tests.support.serving import COMMAND, ROOT, Certificate, ServerProcess, is_free, make_certificate
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
@@ -192,14 +192,13 @@ def _show(console: Console, server: ServerProcess) -> bool:
 
 def _show_pinning(console: Console, server: ServerProcess, body: bytes) -> bool:
     """Print the patch for a Pod with a trusted image; return whether it has one."""
-    status, answer = server.send("POST", "/mutate?timeout=10s", body, {"Content-Type": "application/json"})
-    patch = json.loads(base64.b64decode(json.loads(answer)["response"].get("patch", "")) or "[]")
+    patch = patch_of(server.mutate(body))
     console.print("\nPinning writes the digest of the trusted tag into the Pod:\n")
     for operation in patch:
         if operation["op"] == "replace":
             # Not wrapped at any terminal width.
             print(f"  {operation['path']}: {operation['value']}\n", flush=True)
-    return status == 200 and bool(patch)
+    return bool(patch)
 
 
 def review(spec: dict[str, Any]) -> bytes:
