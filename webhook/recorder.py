@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Recorder:
     """Metrics for every part; each method does nothing unless a subclass counts.
@@ -42,6 +44,17 @@ class Recorder:
 
     def credential_fetched(self, kind: str, outcome: str) -> None:
         """Count a login or a fetch of temporary credentials: ``ok`` or the reason of the failure."""
+
+    # -- signatures
+
+    def signature_checked(self, registry: str, result: str) -> None:
+        """Count a verification of the signatures of one image: its ``SignatureResult``, or ``error``."""
+
+    def signing_keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
+        """Record how many keys of a registry are ``counting``, ``unreadable`` and ``lapsed``."""
+
+    def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:
+        """Record the time from which a key does not count."""
 
     # -- configuration and certificates
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from webhook.deadlines import Deadline
 from webhook.registries import Registry
+from webhook.signatures.check import SignatureCheck
 
 
 class TrustStatus(StrEnum):
@@ -57,6 +58,7 @@ class TrustRecord:
     younger. ``cache`` ages and ``staleIfError`` are counted from it, also in snapshots. ``digest`` is the
     digest of the tag in SWR (``sha256:...``), or ``None`` if SWR sent none. ``created`` and ``updated``
     are SWR's own times, verbatim. For a query about a digest, ``tags`` are the tags with that digest.
+    ``signature`` is set if signatures were verified, and then ``status`` depends on it.
     """
 
     status: TrustStatus
@@ -65,6 +67,7 @@ class TrustRecord:
     created: str | None = None
     updated: str | None = None
     tags: tuple[str, ...] = ()
+    signature: SignatureCheck | None = None
 
 
 class CallLimiter(Protocol):

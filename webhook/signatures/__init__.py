@@ -1,0 +1,1 @@
+"""Verification of image signatures by public keys. Pure: no network, no files."""
