@@ -134,7 +134,7 @@ SENTENCES = [
     (
         "enterprise",
         "a-b.swr-pro.myhuaweicloud.com/x/y:1",
-        "SWR Enterprise Edition has no trust mark, so its images cannot be evaluated",
+        "this registry of SWR Enterprise is not configured, so its images cannot be evaluated",
         f"Push the image to {HOST} and use it from there.",
     ),
     (
@@ -548,8 +548,8 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：仓库地址 "swr.cn-north-4.myhuaweicloud.com" 的组织 "shop" 不属于本集群。请更正组织名称，或联系集群管理员添加该组织。',
     ),
     "unmanaged/enterprise": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR Enterprise Edition has no trust mark, so its images cannot be evaluated. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 企业版没有可信标记，无法评估其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this registry of SWR Enterprise is not configured, so its images cannot be evaluated. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there, or ask your cluster administrators to add a registry with edition: enterprise.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：未配置该 SWR 企业版仓库，无法评估其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像，或联系集群管理员添加 edition: enterprise 的仓库。',
     ),
     "unknown": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR could not be queried, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
