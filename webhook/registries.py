@@ -141,6 +141,11 @@ class Registry:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @property
+    def caller(self) -> tuple[str, CredentialSettings]:
+        """Endpoint and identity: registries that share them share one rate of calls."""
+        return (self.endpoint or self.registry_endpoint, self.credentials)
+
+    @property
     def needs_signature(self) -> bool:
         """Whether an image of the registry is trusted only if it is signed."""
         return self.evidence is not Evidence.TAG_DETAIL
