@@ -67,7 +67,7 @@ class EvidenceSource:
         if registry.is_enterprise:
             record = self._find_manifest(query, deadline, call_limiter)
         else:
-            record = self._tag_details.fetch(query, deadline, call_limiter)
+            record = self._tag_details.fetch(query, deadline, _FirstPart(call_limiter))
         if record.status is TrustStatus.MISSING:
             return record
         if registry.evidence is Evidence.BOTH and record.status is not TrustStatus.TRUSTED:
@@ -115,3 +115,22 @@ class EvidenceSource:
 
         key = (query.registry.key, query.path, digest)
         return self._signed.get(key, deadline, verify)
+
+
+class _FirstPart:
+    """Limits the calls to the first of two endpoints that a lookup needs. Implements ``CallLimiter``.
+
+    Its answers do not close the circuit breaker, which would hide that the second endpoint does not answer.
+    """
+
+    def __init__(self, limiter: CallLimiter) -> None:
+        self.call = limiter.call
+        self.timed = limiter.timed
+        self._limiter = limiter
+
+    def record_answer(self) -> None:
+        """Do nothing."""
+
+    @property
+    def is_probe(self) -> bool:
+        return self._limiter.is_probe
