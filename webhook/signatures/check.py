@@ -1,0 +1,54 @@
+"""The result of verifying the signatures of one digest.
+
+Imports no cryptography, so that records can hold it in a process that verifies nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+MAX_PROBLEMS: Final = 5
+"""Maximum number of problems that a result names."""
+
+
+class SignatureResult(StrEnum):
+    """What the signatures of a digest prove. Stable: reason of a finding and metric label."""
+
+    SIGNED = "signed"
+    """Enough keys have signed the digest, with the annotations that are required."""
+
+    UNSIGNED = "unsigned"
+    """There is no signature. Attestations and SBOMs are not signatures."""
+
+    BAD_SIGNATURE = "bad-signature"
+    """There are signatures, and none of them is by a configured key and of this digest."""
+
+    THRESHOLD = "threshold"
+    """Fewer keys than required have signed."""
+
+    ANNOTATIONS = "annotations"
+    """Configured keys have signed, without the annotations that are required."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureCheck:
+    """What the signatures of one digest prove, at one time."""
+
+    result: SignatureResult
+
+    checked_at: float
+    """When the lookup began, in epoch seconds."""
+
+    signers: tuple[str, ...] = ()
+    """The names of the keys whose signatures count, in the order of the configuration."""
+
+    formats: tuple[str, ...] = ()
+    """The formats of these signatures: ``simple-signing``, ``bundle``."""
+
+    found: int = 0
+    """The number of signatures that were read, valid or not."""
+
+    problems: tuple[str, ...] = ()
+    """Why other signatures do not count: at most ``MAX_PROBLEMS`` different clauses."""
