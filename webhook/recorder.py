@@ -51,7 +51,11 @@ class Recorder:
         """Count a verification of the signatures of one image: its ``SignatureResult``, or ``error``."""
 
     def signing_keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
-        """Record how many keys of a registry are ``counting``, ``unreadable`` and ``lapsed``."""
+        """Record how many keys of a registry are ``counting``, ``unreadable`` and ``lapsed``.
+
+        What ``signing_key_lapses`` has recorded for the registry is forgotten. ``states`` is empty if the
+        registry has no keys any longer.
+        """
 
     def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:
         """Record the time from which a key does not count."""
