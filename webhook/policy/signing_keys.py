@@ -1,7 +1,7 @@
 """The files of signing keys. They are read with the policy, and again whenever they change.
 
-A key whose file cannot be used does not count, and ``SigningKey.problem`` is the reason. It is an error when a
-configuration is parsed, and not when only the files are read again.
+A key whose file cannot be used does not count, and ``SigningKey.problem`` is the reason. That is an error
+when a configuration is parsed, and not when only the files are read again.
 """
 
 from __future__ import annotations
