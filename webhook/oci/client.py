@@ -73,6 +73,7 @@ class OciClient:
         self._endpoint = endpoint
         self._base_url = base_url
         self._login = login
+        self._transport = transport
         self._calls = Calls(registry, base_url, transport, recorder)
         self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
 
@@ -80,6 +81,11 @@ class OciClient:
     def answered_at(self) -> float | None:
         """When the registry last answered 200 or 404, in epoch seconds."""
         return self._calls.answered_at
+
+    @property
+    def ca_file_problem(self) -> str:
+        """Why the content of the CA file is not the one in use, empty if it is."""
+        return self._transport.ca_file_problem
 
     @property
     def login_paused_for(self) -> float:
