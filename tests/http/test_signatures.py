@@ -11,7 +11,7 @@ import pytest
 
 from tests.emulator.server import SEED, Emulator
 from tests.emulator.signing import generate_key
-from tests.emulator.state import Fault, State
+from tests.emulator.state import State
 from tests.support.builders import pod, review
 from tests.support.serving import Certificate, ServerProcess, make_certificate
 from tests.support.signed import ENTERPRISE, HOST, SigningKeys, write_signed_policy
@@ -173,7 +173,7 @@ def test_signed_image_is_admitted_while_the_registry_is_away(site: Site) -> None
     """That its digest is signed is cached for an hour; the tag is still looked up."""
     site.sign("signed/web:1", site.push("signed/web:1"))
     assert site.denial(SIGNED) == ""
-    site.emulator.inject(Fault(kind="reset", match="/v2/signed/"))
+    site.emulator.break_with("reset", match="/v2/signed/")
     time.sleep(1.1)
     assert site.denial(SIGNED) == ""
 
@@ -181,7 +181,7 @@ def test_signed_image_is_admitted_while_the_registry_is_away(site: Site) -> None
 def test_image_whose_signatures_cannot_be_read_is_denied(site: Site) -> None:
     digest = site.push("signed/web:1")
     site.sign("signed/web:1", digest)
-    site.emulator.inject(Fault(kind="status", status=503, match="/v2/"))
+    site.emulator.break_with("status", status=503, match="/v2/")
     assert "trust is not known" in site.denial(SIGNED)
 
 
