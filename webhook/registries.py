@@ -47,6 +47,10 @@ class CredentialSettings:
     """``oidc`` with the new IAM: base URL of STS; by default the region's."""
 
 
+NO_CREDENTIALS: Final = CredentialSettings("none")
+"""The credentials of a registry of SWR Enterprise, whose API is not called."""
+
+
 class Evidence(StrEnum):
     """What makes an image of a registry trusted. The values are those of the configuration."""
 
