@@ -47,6 +47,10 @@ class CredentialSettings:
     """``oidc`` with the new IAM: base URL of STS; by default the region's."""
 
 
+NO_CREDENTIALS: Final = CredentialSettings("none")
+"""The credentials of a registry of SWR Enterprise, whose API is not called."""
+
+
 class Evidence(StrEnum):
     """What makes an image of a registry trusted. The values are those of the configuration."""
 
@@ -139,6 +143,11 @@ class Registry:
                 signatures,
             ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def caller(self) -> tuple[str, CredentialSettings]:
+        """Endpoint and identity: registries that share them share one rate of calls."""
+        return (self.endpoint or self.registry_endpoint, self.credentials)
 
     @property
     def needs_signature(self) -> bool:
