@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from webhook.policy.model import Policy
 from webhook.policy.signing_keys import KeyState, lapsing_keys, state_of
 from webhook.recorder import Recorder
-from webhook.registries import Registry, SignatureSettings
+from webhook.registries import Registry, SignatureSettings, SigningKey
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +49,17 @@ class KeyReports:
             logger.warning("signing keys lapse soon or have lapsed", extra={"soon": soon, "ended": lapsed})
 
     def _record(self, policy: Policy, before: Policy | None, now: float) -> None:
-        """Record states and ends of keys. Registries of one name are counted together."""
+        """Record states and ends of keys that decide. Registries of one name are counted together."""
         states: dict[str, Counter[KeyState]] = {}
         ends: dict[tuple[str, str], float] = {}
         for registry in policy.registries.registries:
-            for key in registry.signatures.keys if registry.signatures is not None else ():
+            for key in _deciding_keys(registry):
                 states.setdefault(registry.name, Counter(dict.fromkeys(KeyState, 0)))[state_of(key, now)] += 1
                 if key.not_after is not None:
                     name = (registry.name, key.name)
                     ends[name] = min(key.not_after, ends.get(name, key.not_after))
         for registry in before.registries.registries if before is not None else ():
-            if registry.signatures is not None and registry.name not in states:
+            if registry.needs_signature and registry.name not in states:
                 self._recorder.signing_keys_changed(registry.name, {})
         for registry_name, counted in states.items():
             self._recorder.signing_keys_changed(
@@ -80,6 +81,11 @@ def _log(registry: Registry, signatures: SignatureSettings, *, is_start: bool) -
         logger.warning("a signing key does not count", extra=fields)
     elif not is_start:
         logger.info("the signing keys have changed", extra=fields)
+
+
+def _deciding_keys(registry: Registry) -> Sequence[SigningKey]:
+    """Return the keys on which trust depends: none of a registry that is only surveyed."""
+    return registry.signatures.keys if registry.signatures is not None and registry.needs_signature else ()
 
 
 def _settings_of(policy: Policy) -> dict[tuple[object, ...], SignatureSettings | None]:

@@ -89,6 +89,14 @@ def test_registries_of_one_name_are_counted_together() -> None:
     assert reported.spy.named("signing_key_lapses") == [(HOST, "ending", NOW + DAY)]
 
 
+def test_keys_that_do_not_decide_are_not_recorded() -> None:
+    """An alert about too few keys would be wrong: they are for surveys only."""
+    reported = Reported()
+    reported.reports.report(signed(OLD, evidence=Evidence.TAG_DETAIL), signed(GOOD), NOW)
+    assert reported.states == [(HOST,)]
+    assert reported.spy.named("signing_key_lapses") == []
+
+
 def test_registry_without_keys_is_forgotten() -> None:
     """It had keys under the policy before."""
     reported = Reported()
