@@ -47,6 +47,10 @@ class CredentialSettings:
     """``oidc`` with the new IAM: base URL of STS; by default the region's."""
 
 
+NO_CREDENTIALS: Final = CredentialSettings("none")
+"""The identity for SWR Enterprise: it is read through the registry API, which has a login of its own."""
+
+
 class Evidence(StrEnum):
     """What makes an image of a registry trusted. The values are those of the configuration."""
 

@@ -190,7 +190,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 """Families of the webhook and of the audit, with their labels."""
 
 CONFIGURATION = """
-apiVersion kind registries registries[].region registries[].hosts registries[].aliases
+apiVersion kind registries registries[].edition registries[].region registries[].hosts registries[].aliases
 registries[].organizations registries[].projectId registries[].endpoint registries[].iamEndpoint
 registries[].caFile registries[].proxy registries[].credentials registries[].credentials.kind
 registries[].credentials.accessKeyFile registries[].credentials.secretKeyFile
@@ -198,15 +198,18 @@ registries[].credentials.securityTokenFile registries[].credentials.tokenFile
 registries[].credentials.domainName registries[].credentials.userName registries[].credentials.passwordFile
 registries[].credentials.idTokenFile registries[].credentials.identityProvider
 registries[].credentials.providerUrn registries[].credentials.agencyUrn registries[].credentials.stsEndpoint
-credentials credentials.kind credentials.accessKeyFile credentials.secretKeyFile
+registries[].evidence registries[].signatures registries[].signatures.keys registries[].signatures.keys[].name
+registries[].signatures.keys[].file registries[].signatures.keys[].notAfter registries[].signatures.threshold
+registries[].signatures.annotations registries[].registryEndpoint registries[].registryLogin
+registries[].registryLogin.dockerConfigFile credentials credentials.kind credentials.accessKeyFile credentials.secretKeyFile
 credentials.securityTokenFile credentials.tokenFile credentials.domainName credentials.userName
 credentials.passwordFile credentials.idTokenFile credentials.identityProvider credentials.providerUrn
 credentials.agencyUrn credentials.stsEndpoint mode unmanagedRegistries digestOnly onLookupFailure pinDigests
 workloads rules rules[].name rules[].images rules[].namespaces rules[].mode rules[].requireDigest
 rules[].requirePullAlways rules[].pinDigests exemptions exemptions[].name exemptions[].images exemptions[].reason
 exemptions[].namespaces exemptions[].expires breakGlass breakGlass.annotation breakGlass.users
-breakGlass.groups hint messages cache cache.trusted cache.refused cache.pinned cache.staleIfError cache.maxEntries lookup
-lookup.timeout lookup.concurrency lookup.retries lookup.callsPerSecond
+breakGlass.groups hint messages cache cache.trusted cache.refused cache.pinned cache.signed cache.staleIfError cache.maxEntries
+lookup lookup.timeout lookup.concurrency lookup.retries lookup.callsPerSecond
 """
 
 CHART_VALUES = """

@@ -44,6 +44,11 @@ class TrustQuery:
         what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
         return (self.registry.key, self.organization, self.repository, what)
 
+    @property
+    def path(self) -> str:
+        """The path of the repository in the registry: the organization and the repository."""
+        return f"{self.organization}/{self.repository}"
+
     def __str__(self) -> str:
         """Return the image as users write it, for logs."""
         what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
@@ -68,6 +73,13 @@ class TrustRecord:
     updated: str | None = None
     tags: tuple[str, ...] = ()
     signature: SignatureCheck | None = None
+
+    @property
+    def untrusted_reason(self) -> str:
+        """Why signatures do not make the image trusted, empty if they do or do not decide."""
+        if self.status is not TrustStatus.UNTRUSTED or self.signature is None:
+            return ""
+        return self.signature.result.value
 
 
 class CallLimiter(Protocol):
