@@ -44,8 +44,11 @@ def build_values_schema(written: dict[str, Any]) -> dict[str, Any]:
     definitions = policy.pop("$defs")
     for key in ("$schema", "required"):
         policy.pop(key)
-    # A template rejects its absence, with a sentence that says what to set.
+    # Templates reject these, with sentences that say what to set.
     policy["properties"]["registries"].pop("minItems")
+    definitions["RegistryModel"].pop("allOf")
+    # The chart adds the file that it mounts.
+    definitions["SigningKeyModel"]["required"].remove("file")
     credentials = definitions["CredentialsModel"]["properties"]
     policy["properties"]["credentials"] = {
         "type": "object",

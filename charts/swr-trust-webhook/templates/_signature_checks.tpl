@@ -37,6 +37,8 @@ too, and more; here they fail before anything is installed. No message contains 
 {{- $blocks := regexFindAll "-----BEGIN [^-]+-----" . -1 -}}
 {{- if contains "PRIVATE KEY" . -}}
 contains a private key: set the public key. If these values were stored, or shown to others, create a new pair of keys
+{{- else if contains "MCowBQYDK2Vw" . -}}{{/* the DER of an Ed25519 key, in base64 */}}
+is an Ed25519 key: cosign signs with such a key in a form that cannot be verified with the key alone. Use a key of ECDSA P-256
 {{- else if or (ne (toJson $blocks) (toJson (list "-----BEGIN PUBLIC KEY-----"))) (not (contains "-----END PUBLIC KEY-----" .)) -}}
 is not a public key: set one block in PEM format, from -----BEGIN PUBLIC KEY----- to -----END PUBLIC KEY-----
 {{- end -}}
@@ -50,14 +52,26 @@ is not a public key: set one block in PEM format, from -----BEGIN PUBLIC KEY----
 {{- $evidence := default "tagDetail" $registry.evidence -}}
 {{- $keys := default list (default dict $registry.signatures).keys -}}
 {{- if include "swr-trust.isEnterprise" $registry -}}
+{{- range list "region" "projectId" "endpoint" "iamEndpoint" "credentials" -}}
+{{- if hasKey $registry . -}}
+{{- $problems = append $problems (printf "%s.%s does not go with edition enterprise: remove it. SWR Enterprise is queried through its registry API only" $path .) -}}
+{{- end -}}
+{{- end -}}
 {{- if not $registry.hosts -}}
 {{- $problems = append $problems (printf "%s.hosts is missing: SWR Enterprise has no default. Set the hosts of your instance, as in image references" $path) -}}
 {{- end -}}
 {{- if ne $evidence "signature" -}}
 {{- $problems = append $problems (printf "%s.evidence is %s: SWR Enterprise has no is_trusted. Set evidence: signature, and the keys in signatures" $path $evidence) -}}
 {{- end -}}
-{{- else if not $registry.region -}}
+{{- else -}}
+{{- if not $registry.region -}}
 {{- $problems = append $problems (printf "%s.region is missing: set the region, or edition: enterprise for SWR Enterprise" $path) -}}
+{{- end -}}
+{{- range concat (default list $registry.hosts) (default list $registry.aliases) -}}
+{{- if regexMatch "^.+[.]swr-pro([.][a-z0-9-]+)?[.]myhuaweicloud[.](com|eu)(:[0-9]+)?$" (lower .) -}}
+{{- $problems = append $problems (printf "%s: %s is a host of SWR Enterprise, which has no is_trusted. Move it to an entry of its own with edition: enterprise, evidence: signature and the keys in signatures" $path .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and (ne $evidence "tagDetail") (not $keys) -}}
 {{- $problems = append $problems (printf "%s.evidence is %s, and no key is set, so that every image would be denied: set %s.signatures.keys, for example to [{name: release}], and signatures.keys.release to the public key" $path $evidence $path) -}}
@@ -81,7 +95,7 @@ is not a public key: set one block in PEM format, from -----BEGIN PUBLIC KEY----
 {{- $problems = append $problems (printf "%s: the file %s would not exist. signatures.keys has only: %s" $place $file (keys $values.keys | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- $text := regexReplaceAll "\\s" (default "" (get $values.keys $name)) "" -}}
-{{- if and $text (hasKey $texts $text) -}}
+{{- if and $text (ne $key.name (get $texts $text | default $key.name)) -}}
 {{- $problems = append $problems (printf "%s: %s has the same public key as %s, and would count as a second signer. Remove one of them" $place $key.name (get $texts $text)) -}}
 {{- end -}}
 {{- $_ := set $texts $text $key.name -}}

@@ -69,19 +69,43 @@ mounts. A registry without a login of its own gets the mounted one if it needs i
 
 {{/*
 True if a registry logs in to the registry API with registryLogin.existingSecret: dict "root" $ "registry"
-REGISTRY. By default, only if no login can be made from an access key: see webhook/oci/login.py.
+REGISTRY. By default, only if no login can be made from an access key.
 */}}
 {{- define "swr-trust.usesLoginSecret" -}}
-{{- $registry := .registry -}}
-{{- if $registry.registryLogin -}}
-{{- if eq (default "" $registry.registryLogin.dockerConfigFile) (include "swr-trust.loginFile" .) -}}true{{- end -}}
-{{- else if and $registry.signatures .root.Values.registryLogin.existingSecret -}}
-{{- $values := .root.Values.credentials -}}
-{{- $own := default dict $registry.credentials -}}
-{{- $isKey := eq (default $values.kind $own.kind) "aksk" -}}
-{{- $isTemporary := empty $own | ternary $values.keys.securityToken $own.securityTokenFile -}}
-{{- if or (include "swr-trust.isEnterprise" $registry) (not $isKey) $isTemporary -}}true{{- end -}}
+{{- with .registry.registryLogin -}}
+{{- if eq .dockerConfigFile (include "swr-trust.loginFile" .) -}}true{{- end -}}
+{{- else -}}
+{{- $isGiven := and .registry.signatures .root.Values.registryLogin.existingSecret -}}
+{{- if and $isGiven (not (include "swr-trust.hasKeyLogin" .)) -}}true{{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/*
+True if the program can make the login for the registry API from the credentials, which must be a permanent access
+key: dict "root" $ "registry" REGISTRY.
+*/}}
+{{- define "swr-trust.hasKeyLogin" -}}
+{{- $values := .root.Values.credentials -}}
+{{- $kind := $values.kind -}}
+{{- $token := $values.keys.securityToken -}}
+{{- with .registry.credentials -}}
+{{- $kind = .kind -}}
+{{- $token = .securityTokenFile -}}
+{{- end -}}
+{{- if and (eq $kind "aksk") (not $token) (not (include "swr-trust.isEnterprise" .registry)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* True if a registry uses a key file that the chart does not mount: one of extraVolumes. */}}
+{{- define "swr-trust.usesOtherKeyFiles" -}}
+{{- $others := list -}}
+{{- range .Values.policy.registries -}}
+{{- range default list (default dict .signatures).keys -}}
+{{- if ne (include "swr-trust.keyFile" . | dir) (include "swr-trust.keysFolder" .) -}}
+{{- $others = append $others .name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $others -}}true{{- end -}}
 {{- end -}}
 
 {{- define "swr-trust.signatureMounts" -}}
@@ -146,23 +170,29 @@ signatures do not use this API. Blobs are redirected to object storage, on port 
 {{- $evidence -}}
 {{- if ne $evidence "tagDetail" -}}
 {{- $names := list -}}
-{{- range .signatures.keys -}}
+{{- $signatures := default dict .signatures -}}
+{{- range default list $signatures.keys -}}
 {{- $names = append $names .name -}}
-{{- end }} ({{ default 1 .signatures.threshold }} of the keys {{ join ", " $names }})
+{{- end }} (by {{ default 1 $signatures.threshold }} of the keys {{ join ", " $names }})
 {{- end -}}
 {{- end -}}
 
 {{/*
-Warnings about keys that no longer count, or soon will not, as a YAML list. notAfter is a date, valid until its end
-in UTC, or an RFC 3339 time.
+Warnings in NOTES.txt about keys and logins, as a YAML list. notAfter is a date, valid until its end in UTC, or an RFC
+3339 time.
 */}}
-{{- define "swr-trust.keyWarnings" -}}
+{{- define "swr-trust.signatureWarnings" -}}
 {{- $warnings := list -}}
 {{- $used := list -}}
 {{- $now := now | unixEpoch | int64 -}}
 {{- $ahead := 1209600 -}}{{/* 14 days, in seconds */}}
 {{- range $registry := .Values.policy.registries -}}
 {{- $name := include "swr-trust.registryName" $registry -}}
+{{- $call := dict "root" $ "registry" $registry -}}
+{{- $needsLogin := and (ne (default "tagDetail" .evidence) "tagDetail") (not .registryLogin) -}}
+{{- if and $needsLogin (not (include "swr-trust.usesLoginSecret" $call)) (not (include "swr-trust.hasKeyLogin" $call)) -}}
+{{- $warnings = append $warnings (printf "The signatures of %s are read without a login: set registryLogin.existingSecret, unless all its repositories are public." $name) -}}
+{{- end -}}
 {{- $counting := 0 -}}
 {{- $threshold := default 1 (default dict .signatures).threshold | int -}}
 {{- range $key := default list (default dict .signatures).keys -}}
