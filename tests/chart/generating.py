@@ -47,8 +47,10 @@ def build_values_schema(written: dict[str, Any]) -> dict[str, Any]:
     # Templates reject these, with sentences that say what to set.
     policy["properties"]["registries"].pop("minItems")
     definitions["RegistryModel"].pop("allOf")
-    # The chart adds the file that it mounts.
+    # The chart adds the file that it mounts. Helm 4 repeats a value that does not match a pattern, and a key may be
+    # pasted here.
     definitions["SigningKeyModel"]["required"].remove("file")
+    definitions["SigningKeyModel"]["properties"]["file"].pop("pattern")
     credentials = definitions["CredentialsModel"]["properties"]
     policy["properties"]["credentials"] = {
         "type": "object",

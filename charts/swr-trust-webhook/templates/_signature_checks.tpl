@@ -37,7 +37,7 @@ too, and more; here they fail before anything is installed. No message contains 
 {{- $blocks := regexFindAll "-----BEGIN [^-]+-----" . -1 -}}
 {{- if contains "PRIVATE KEY" . -}}
 contains a private key: set the public key. If these values were stored, or shown to others, create a new pair of keys
-{{- else if contains "MCowBQYDK2Vw" . -}}{{/* the DER of an Ed25519 key, in base64 */}}
+{{- else if contains "MCowBQYDK2Vw" . -}}{{/* the DER of an Ed25519 key, in base64 */ -}}
 is an Ed25519 key: cosign signs with such a key in a form that cannot be verified with the key alone. Use a key of ECDSA P-256
 {{- else if or (ne (toJson $blocks) (toJson (list "-----BEGIN PUBLIC KEY-----"))) (not (contains "-----END PUBLIC KEY-----" .)) -}}
 is not a public key: set one block in PEM format, from -----BEGIN PUBLIC KEY----- to -----END PUBLIC KEY-----
@@ -87,7 +87,9 @@ is not a public key: set one block in PEM format, from -----BEGIN PUBLIC KEY----
 {{- range $index, $key := $keys -}}
 {{- $place := printf "%s.signatures.keys[%d]" $path $index -}}
 {{- $file := include "swr-trust.keyFile" $key -}}
-{{- if hasPrefix (printf "%s/" $folder) $file -}}
+{{- if not (hasPrefix "/" $file) -}}
+{{- $problems = append $problems (printf "%s.file is not an absolute path: set the path of a file, and the key itself in signatures.keys.%s" $place $key.name) -}}
+{{- else if hasPrefix (printf "%s/" $folder) $file -}}
 {{- $name := trimPrefix (printf "%s/" $folder) $file | trimSuffix ".pub" -}}
 {{- if not (or $values.keys $values.existingConfigMap) -}}
 {{- $problems = append $problems (printf "%s: the file %s would not exist. Set signatures.keys.%s to the public key, or signatures.existingConfigMap to a ConfigMap with the file %s" $place $file $name (base $file)) -}}
