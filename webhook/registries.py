@@ -48,7 +48,7 @@ class CredentialSettings:
 
 
 NO_CREDENTIALS: Final = CredentialSettings("none")
-"""The identity for SWR Enterprise: it is read through the registry API, which has a login of its own."""
+"""The credentials of a registry of SWR Enterprise, whose API is not called."""
 
 
 class Evidence(StrEnum):
@@ -143,6 +143,11 @@ class Registry:
                 signatures,
             ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def caller(self) -> tuple[str, CredentialSettings]:
+        """Endpoint and identity: registries that share them share one rate of calls."""
+        return (self.endpoint or self.registry_endpoint, self.credentials)
 
     @property
     def needs_signature(self) -> bool:

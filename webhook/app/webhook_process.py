@@ -21,6 +21,7 @@ from webhook.app.log_writer import BackgroundWriter
 from webhook.app.loop_watch import LoopWatch
 from webhook.app.mutation_recorder import MutationRecorder
 from webhook.app.native_resolver import NativeResolver
+from webhook.app.native_threads import NativeThreads
 from webhook.app.policy_child import parse_here
 from webhook.app.policy_file import open_policy_file
 from webhook.app.trust_service import TrustService
@@ -103,7 +104,13 @@ class WebhookProcess:
             scheduler.checkpoint(WaitReason.WOKEN)
 
         trust = TrustService(
-            policy.current, metrics, environment, NativeResolver(), lambda: loop_watch.blocked, checkpoint
+            policy.current,
+            metrics,
+            environment,
+            NativeResolver(),
+            lambda: loop_watch.blocked,
+            checkpoint,
+            NativeThreads(1).run,
         )
         policy.on_change(trust.reconfigure)
         metrics.watch_cache(lambda: trust.cache_sizes)

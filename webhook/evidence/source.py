@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer
@@ -16,20 +16,54 @@ from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustSource, TrustStatus
 from webhook.trust.settings import CacheSettings
 
-if TYPE_CHECKING:
-    from webhook.evidence.signature_lookup import SignatureLookup
-    from webhook.oci.client import OciClient
+
+class ManifestFinder(Protocol):
+    """Finds manifests by the registry API of one registry; ``webhook.oci.client`` does."""
+
+    def resolve_tag(
+        self, repository: str, tag: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> str | None:
+        """Return the digest of a tag, ``None`` if the tag does not exist.
+
+        Raises:
+            TrustLookupError: that is not known.
+        """
+        ...  # pragma: no cover
+
+    def has_manifest(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bool:
+        """Return whether a digest exists.
+
+        Raises:
+            TrustLookupError: that is not known.
+        """
+        ...  # pragma: no cover
+
+
+class SignatureVerifier(Protocol):
+    """Verifies the signatures of digests in one registry; ``webhook.evidence.signature_lookup`` does."""
+
+    def check(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> SignatureCheck:
+        """Return what the signatures of a digest prove.
+
+        Raises:
+            TrustLookupError: that is not known.
+        """
+        ...  # pragma: no cover
 
 
 class RegistryClients(Protocol):
-    """Opens what signatures of a registry need; nothing is opened where signatures do not count."""
+    """Opens what the signatures of a registry need; always the same for equal registries."""
 
-    def client(self, registry: Registry) -> OciClient:
-        """Return the client of the registry API, always the same for equal registries."""
+    def client(self, registry: Registry) -> ManifestFinder:
+        """Return the client of the registry API."""
         ...  # pragma: no cover
 
-    def lookup(self, registry: Registry) -> SignatureLookup:
-        """Return the lookup of signatures, always the same for equal registries."""
+    def lookup(self, registry: Registry) -> SignatureVerifier:
+        """Return the lookup of signatures."""
         ...  # pragma: no cover
 
     def retain(self, registries: Collection[Registry]) -> None:
@@ -67,7 +101,7 @@ class EvidenceSource:
         if registry.is_enterprise:
             record = self._find_manifest(query, deadline, call_limiter)
         else:
-            record = self._tag_details.fetch(query, deadline, call_limiter)
+            record = self._tag_details.fetch(query, deadline, _FirstPart(call_limiter))
         if record.status is TrustStatus.MISSING:
             return record
         if registry.evidence is Evidence.BOTH and record.status is not TrustStatus.TRUSTED:
@@ -115,3 +149,22 @@ class EvidenceSource:
 
         key = (query.registry.key, query.path, digest)
         return self._signed.get(key, deadline, verify)
+
+
+class _FirstPart:
+    """Limits the calls to the first of two endpoints that a lookup needs. Implements ``CallLimiter``.
+
+    Its answers do not close the circuit breaker, which would hide that the second endpoint does not answer.
+    """
+
+    def __init__(self, limiter: CallLimiter) -> None:
+        self.call = limiter.call
+        self.timed = limiter.timed
+        self._limiter = limiter
+
+    def record_answer(self) -> None:
+        """Do nothing."""
+
+    @property
+    def is_probe(self) -> bool:
+        return self._limiter.is_probe
