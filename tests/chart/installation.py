@@ -268,10 +268,14 @@ class Replica:
             (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
             target = Path(self._inside(mount["mountPath"]))
             target.mkdir(parents=True, exist_ok=True)
-            for key, content in self._content(volume).items():
+            files = self._content(volume)
+            for key, content in files.items():
                 fresh = target / f".{key}"
                 fresh.write_bytes(content)
                 fresh.replace(target / key)
+            for file in target.iterdir():
+                if file.is_file() and file.name not in files:
+                    file.unlink()
 
     def start(self) -> None:
         """Run the container with the arguments of the Deployment, on the Service's port."""

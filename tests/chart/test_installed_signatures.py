@@ -1,33 +1,44 @@
-"""Signatures as evidence on a real API server: a rotation of the keys, and ``helm test``."""
+"""Signatures as evidence on a real API server: admission, a rotation of the keys, and ``helm test``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from tests.chart.conftest import Prepare
-from tests.chart.installation import Installation, Replica
+from tests.chart.installation import HOST, Installation, Replica, run
 from tests.chart.kubelet import Kubelet
 from tests.chart.rendering import NAME, merged
-from tests.chart.signing import LOGIN_FILE, LOGIN_SECRET, PUBLIC_KEYS
+from tests.chart.signing import LOGIN_FILE, LOGIN_SECRET
+from tests.controlplane import ControlPlane
+from tests.emulator.server import Emulator
+from tests.emulator.signing import generate_key, public_pem
 
-KEYS = ("configmap", f"{NAME}-keys")
+REPOSITORY = "chart-signed/web"
+IMAGE = f"{HOST}/{REPOSITORY}:1"
 
 
-def sign(installation: Installation, *names: str) -> None:
-    """Make signatures the evidence of the registry, by these keys, with a login from a Secret."""
+def require_signatures(installation: Installation, endpoint: str, keys: dict[str, bytes]) -> None:
+    """Make signatures by these keys the evidence of the registry, with a login from a Secret."""
     (registry,) = installation.values["policy"]["registries"]
-    signatures = {"keys": [{"name": name} for name in names]}
-    registry = {**registry, "evidence": "signature", "signatures": signatures}
-    registry["registryLogin"] = {"dockerConfigFile": LOGIN_FILE}
+    registry = {
+        **registry,
+        "evidence": "signature",
+        "signatures": {"keys": [{"name": name} for name in keys]},
+        "registryEndpoint": endpoint,
+        "registryLogin": {"dockerConfigFile": LOGIN_FILE},
+    }
     changes: dict[str, Any] = {
         "policy": {"registries": [registry]},
-        "signatures": {"keys": dict(zip(names, PUBLIC_KEYS, strict=False))},
         "registryLogin": {"existingSecret": LOGIN_SECRET},
     }
     installation.values = merged(installation.values, changes)
-    config = '{"auths": {"swr.cn-north-4.myhuaweicloud.com": {"auth": "dXNlcjp3b3Jk"}}}'
-    installation.make_secret(LOGIN_SECRET, {".dockerconfigjson": config}, "kubernetes.io/dockerconfigjson")
+    installation.values["signatures"] = {"keys": {name: key.decode() for name, key in keys.items()}}
+    login = {"username": "robot", "password": "emulator-password"}
+    config = {"auths": {endpoint.partition("//")[2]: login}}
+    data = {".dockerconfigjson": json.dumps(config)}
+    installation.make_secret(LOGIN_SECRET, data, "kubernetes.io/dockerconfigjson")
 
 
 def generation(installation: Installation) -> int:
@@ -37,24 +48,38 @@ def generation(installation: Installation) -> int:
     return number
 
 
-def test_rotation_of_keys_changes_no_pod(prepare: Prepare) -> None:
-    """The ConfigMap changes under its name, and the volume follows."""
+def test_rotated_key_counts_without_restart(
+    prepare: Prepare, cluster: ControlPlane, swr: Emulator, tmp_path: Path
+) -> None:
+    """``helm upgrade`` changes no Pod. The removed key no longer counts, although the digest is cached as signed."""
+    old, new = generate_key(), generate_key()
+    digest = swr.state.put_image(f"{REPOSITORY}:1", is_trusted=False)
+    swr.state.sign_simple(REPOSITORY, digest, old)
     installation = prepare("signed-rotation")
-    sign(installation, "release-2025", "release-2026")
+    require_signatures(installation, swr.url, {"release": public_pem(old)})
     installation.install()
     before = generation(installation)
-    sign(installation, "release-2026", "release-2027")
-    installation.values["signatures"]["keys"].pop("release-2025")
-    installation.install()
-    assert generation(installation) == before
-    data = installation.cluster.get(*KEYS, "-n", installation.namespace)["data"]
-    assert data == {"release-2026.pub": PUBLIC_KEYS[0], "release-2027.pub": PUBLIC_KEYS[1]}
+
+    def answer() -> str:
+        replica.mount()
+        return run(cluster, "signed", IMAGE, "--dry-run=server")
+
+    with Replica(installation, tmp_path) as replica:
+        cluster.wait_for("the signed image", lambda: answer() == "pod/signed created (server dry run)")
+        require_signatures(installation, swr.url, {"release-2": public_pem(new)})
+        installation.install()
+        assert generation(installation) == before
+        refused = "the image has signatures, but none that counts in this cluster"
+        cluster.wait_for("the removed key to count no longer", lambda: refused in answer())
+        swr.state.sign_simple(REPOSITORY, digest, new)
+        cluster.wait_for("the new key", lambda: answer() == "pod/signed created (server dry run)")
 
 
-def test_replica_and_helm_test_find_keys(prepare: Prepare, tmp_path: Path) -> None:
+def test_replica_and_helm_test_find_keys(prepare: Prepare, swr: Emulator, tmp_path: Path) -> None:
     """A replica has keys and login, ``config check`` has the policy and the keys."""
+    key = public_pem(generate_key())
     installation = prepare("signed-tested")
-    sign(installation, "release-2026")
+    require_signatures(installation, swr.url, {"release": key})
     installation.install()
     replica = Replica(installation, tmp_path)
     tests = tmp_path / "tests"
@@ -63,6 +88,6 @@ def test_replica_and_helm_test_find_keys(prepare: Prepare, tmp_path: Path) -> No
         assert "policy.yaml: valid" in kubelet.output
         assert kubelet.output.rstrip().endswith("\nok")
     for folder in (tests, tmp_path / "root"):
-        assert (folder / "keys" / "release-2026.pub").read_text(encoding="utf-8") == PUBLIC_KEYS[0]
+        assert (folder / "keys" / "release.pub").read_bytes() == key
     assert (tmp_path / "root" / "login" / ".dockerconfigjson").exists()
     assert not (tests / "login").exists()

@@ -151,7 +151,8 @@ is not a public key: set one block in PEM format, from -----BEGIN PUBLIC KEY----
 
 {{/*
 The registries that would find no login in a Docker configuration: dict "root" $ "config" TEXT. The result is a YAML
-list of problems. An entry counts for a registry by its host, as in webhook/oci/login.py.
+list of problems. An entry counts by the host of the registry API, or any host of the registry, as in
+webhook/oci/login.py.
 */}}
 {{- define "swr-trust.loginProblems" -}}
 {{- $root := .root -}}
@@ -163,9 +164,16 @@ list of problems. An entry counts for a registry by its host, as in webhook/oci/
 {{- end -}}
 {{- range $registry := $root.Values.policy.registries -}}
 {{- if include "swr-trust.usesLoginSecret" (dict "root" $root "registry" $registry) -}}
-{{- $host := regexReplaceAll "^https?://" (include "swr-trust.registryAddress" $registry) "" | trimSuffix "/" | lower -}}
-{{- if not (has $host $hosts) -}}
-{{- $problems = append $problems (printf "%s has no login for %s: add it. Without it, no signature of this registry can be read" $secret $host) -}}
+{{- $own := list (regexReplaceAll "^https?://" (include "swr-trust.registryAddress" $registry) "" | trimSuffix "/") -}}
+{{- $own = concat $own (list (include "swr-trust.firstHost" $registry)) (default list $registry.hosts) (default list $registry.aliases) -}}
+{{- $missing := true -}}
+{{- range $own -}}
+{{- if has (lower .) $hosts -}}
+{{- $missing = false -}}
+{{- end -}}
+{{- end -}}
+{{- if $missing -}}
+{{- $problems = append $problems (printf "%s has no login for %s: add it. Without it, no signature of this registry can be read" $secret (first $own)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
