@@ -56,7 +56,11 @@ def test_notes_warn_if_no_image_may_be_trusted(
 
 SURVEY = """
 Survey the running images before you enforce: how many SWR marks as trusted, how many are signed, and by which keys
-{0}  kubectl -n {1} exec deployment/{2}-audit -- swr-trust survey --config /etc/swr-trust/policy/policy.yaml
+{0}  kubectl -n {1} exec deployment/{2}-audit -- swr-trust survey --config /etc/swr-trust/policy/policy.yaml \\
+    --exclude-namespace=kube-node-lease \\
+    --exclude-namespace=kube-public \\
+    --exclude-namespace=kube-system \\
+    --exclude-namespace={1}
 
 In an emergency"""
 FIRST = (
