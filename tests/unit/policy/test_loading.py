@@ -249,7 +249,7 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "an enterprise host",
         MINIMAL.replace("cn-north-4", "cn-north-4, aliases: [a-b.swr-pro.myhuaweicloud.com]"),
         [
-            "registries[0].aliases[0]: is a host of SWR Enterprise Edition, whose API has no is_trusted: remove it"
+            "registries[0].aliases[0]: is a host of SWR Enterprise, whose API has no is_trusted: write it in an entry of its own with edition: enterprise"
         ],
     ),
     (
