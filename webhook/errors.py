@@ -18,6 +18,8 @@ A denial is not an exception but a value (``webhook.policy.findings``). Exceptio
     ├── CertificateError         the last good pair stays; at start, exit code 2
     ├── ManifestError            ``swr-trust review``: exit code 2, names file and line
     ├── SnapshotError            the stored snapshot is ignored and replaced
+    ├── SigningKeyError          a problem of the configuration; later, the key does not count
+    ├── MalformedSignature       the signature does not count; stays inside ``webhook.signatures``
     └── ClusterError             the Kubernetes API refused or did not respond
 
 The module is below the packages that raise them, so that importing an exception does not import a layer.
@@ -286,3 +288,18 @@ class ClusterError(WebhookError):
         """Keep the status."""
         self.status = status
         super().__init__(message)
+
+
+class SigningKeyError(WebhookError):
+    """A file does not contain a public key that can verify image signatures.
+
+    The text follows the name of the file: the problem, a colon and the remedy. It quotes nothing of the file,
+    which may be a private key.
+    """
+
+
+class MalformedSignature(WebhookError):
+    """Data of a registry is not in the format of a signature; the text is one clause without its content.
+
+    It does not leave ``webhook.signatures``: callers get an ``Attempt`` that does not count.
+    """

@@ -1,37 +1,54 @@
-"""The result of verifying the signatures of one digest."""
+"""The result of verifying the signatures of one digest.
+
+Imports no cryptography, so that records can hold it in a process that verifies nothing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+MAX_PROBLEMS: Final = 5
+"""Maximum number of problems that a result names."""
 
 
 class SignatureResult(StrEnum):
-    """What the signatures of a digest prove. Stable: reasons of findings and a metric label."""
+    """What the signatures of a digest prove. Stable: reason of a finding and metric label."""
 
     SIGNED = "signed"
+    """Enough keys have signed the digest, with the annotations that are required."""
+
     UNSIGNED = "unsigned"
-    """No signature was found."""
+    """There is no signature. Attestations and SBOMs are not signatures."""
+
     BAD_SIGNATURE = "bad-signature"
-    """Signatures were found, and none of them counts."""
+    """There are signatures, and none of them is by a configured key and of this digest."""
+
     THRESHOLD = "threshold"
-    """Fewer different keys have signed than the configuration asks for."""
+    """Fewer keys than required have signed."""
+
     ANNOTATIONS = "annotations"
-    """The signatures of configured keys lack annotations that the configuration asks for."""
+    """Configured keys have signed, without the annotations that are required."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureCheck:
-    """The result for one digest, at ``checked_at`` (epoch seconds).
-
-    ``signers`` are the names of the keys whose signatures count, and ``formats`` those of their signatures:
-    ``simple-signing`` or ``bundle``. ``found`` is the number of signatures that were examined. ``problems``
-    say why others do not count, one clause each; they are few and bounded.
-    """
+    """What the signatures of one digest prove, at one time."""
 
     result: SignatureResult
+
     checked_at: float
+    """When the lookup began, in epoch seconds."""
+
     signers: tuple[str, ...] = ()
+    """The names of the keys whose signatures count, in the order of the configuration."""
+
     formats: tuple[str, ...] = ()
+    """The formats of these signatures: ``simple-signing``, ``bundle``."""
+
     found: int = 0
+    """The number of signatures that were read, valid or not."""
+
     problems: tuple[str, ...] = ()
+    """Why other signatures do not count: at most ``MAX_PROBLEMS`` different clauses."""

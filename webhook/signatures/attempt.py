@@ -1,0 +1,49 @@
+"""The outcome of reading one candidate: an object in the registry that may be a signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+
+class SignatureFormat(StrEnum):
+    """The formats of signatures that are read. Stable: in annotations and reports."""
+
+    SIMPLE_SIGNING = "simple-signing"
+    BUNDLE = "bundle"
+
+
+class Outcome(Enum):
+    """What a candidate is."""
+
+    VALID = auto()
+    """A signature of this digest by a configured key, with the annotations that are required."""
+
+    ANNOTATIONS = auto()
+    """The same, without these annotations."""
+
+    OTHER_IMAGE = auto()
+    """A signature of another digest by a configured key."""
+
+    BAD = auto()
+    """A signature that no configured key has made."""
+
+    MALFORMED = auto()
+    """It is announced as a signature and is not in the format of one."""
+
+    NOT_A_SIGNATURE = auto()
+    """Something else: an attestation, an SBOM, the signature of a blob."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The outcome of one candidate."""
+
+    format: SignatureFormat
+    outcome: Outcome
+
+    signers: tuple[str, ...] = ()
+    """The names of the keys that made it, if it is ``VALID`` or lacks annotations."""
+
+    problem: str = ""
+    """Why it does not count: one clause, which quotes nothing of the registry's data."""

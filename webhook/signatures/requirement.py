@@ -1,0 +1,45 @@
+"""What the configuration requires of the signatures of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from webhook.signatures.keys import PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Which keys count, how many of them must have signed, and which annotations must be signed with it."""
+
+    keys: tuple[tuple[str, PublicKey], ...]
+    """Keys by their names. Only keys that count: not those that are lapsed or unreadable."""
+
+    threshold: int = 1
+    """The number of different keys that must have signed. Less than one is never reached."""
+
+    annotations: tuple[tuple[str, str], ...] = ()
+    """Names and values, each of which the signed payload must contain."""
+
+    _distinct: tuple[tuple[str, PublicKey], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep the first name of each key: one key under two names is one signer."""
+        names: dict[bytes, tuple[str, PublicKey]] = {}
+        for name, key in self.keys:
+            names.setdefault(key.der, (name, key))
+        object.__setattr__(self, "_distinct", tuple(names.values()))
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a verification may take over a millisecond, so that it must not run in the event loop."""
+        return any(key.is_slow for _, key in self.keys)
+
+    def find_signers(self, signature: bytes, message: bytes) -> tuple[str, ...]:
+        """Return the names of all keys that made this signature of exactly these bytes."""
+        return tuple(name for name, key in self._distinct if key.verifies(signature, message))
+
+    def accepts_annotations(self, signed: Mapping[str, Any]) -> bool:
+        """Return whether these annotations contain all that are required. Values are compared as strings."""
+        return all(signed.get(name) == value for name, value in self.annotations)
