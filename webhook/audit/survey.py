@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -55,9 +55,14 @@ class ProjectIds:
 class SurveyedImage:
     """A distinct image, and the namespaces in which it runs."""
 
-    image: str
+    query: TrustQuery
     inspection: Inspection
     namespaces: set[str] = field(default_factory=set)
+
+    @property
+    def image(self) -> str:
+        """The image as users write it, printable."""
+        return printable(str(self.query), MAX_IMAGE)
 
 
 @dataclass(slots=True)
@@ -153,15 +158,15 @@ class Survey:
         """Return an image that was added."""
         return self._images.get(query.registry, {}).get(query.key)
 
-    def add(self, namespace: str, query: TrustQuery, inspection: Inspection) -> None:
-        """Add an image that runs in a namespace; its first inspection counts."""
+    def add(self, namespace: str, query: TrustQuery, inspection: Inspection | None) -> None:
+        """Add an image that runs in a namespace; ``inspection`` is needed for the first one only."""
         found = self.find(query)
         if found is None:
-            if self.is_full:
+            if inspection is None:
                 self.omitted += 1
                 return
             self._size += 1
-            found = SurveyedImage(printable(str(query), MAX_IMAGE), inspection)
+            found = SurveyedImage(query, inspection)
             self._images.setdefault(query.registry, {})[query.key] = found
         found.namespaces.add(namespace)
 
@@ -182,6 +187,24 @@ class Survey:
             survey.namespaces = [(name, _count(by_namespace[name], survey)) for name in sorted(by_namespace)]
             surveys.append(survey)
         return surveys
+
+
+def find_without(
+    surveys: Sequence[RegistrySurvey], configured: Collection[Evidence], proof: Evidence
+) -> list[tuple[str, int]]:
+    """Return the registries with a ``configured`` evidence that have images, none of which has the ``proof``.
+
+    The number is that of the images about which the registry answered. Registries of one name are one.
+    """
+    chosen = [one for one in surveys if one.registry.evidence in configured]
+    found = []
+    for name in sorted({one.registry.name for one in chosen}):
+        counts = [one.counts for one in chosen if one.registry.name == name]
+        existing = sum(one.existing for one in counts)
+        without = sum(one.denied_existing(proof) for one in counts)
+        if existing and without == existing:
+            found.append((name, existing + sum(one.missing for one in counts)))
+    return found
 
 
 def _count(images: Iterable[SurveyedImage], survey: RegistrySurvey) -> EvidenceCounts:

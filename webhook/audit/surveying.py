@@ -17,7 +17,7 @@ from webhook.audit.scanning import MAX_NOTES, AuditProgress, NullProgress
 from webhook.audit.survey import MAX_IMAGES, RegistrySurvey, Survey, SurveyedImage
 from webhook.deadlines import Deadline
 from webhook.errors import Fault
-from webhook.evidence.inspection import Inspection, Inspector, Known
+from webhook.evidence.inspection import Inspector, Known
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.policy.namespaces import NamespacePatterns
@@ -152,9 +152,7 @@ class SurveyRun:
         }
         inspections = dict(zip(unseen, self._inspector.inspect(list(unseen.values())), strict=True))
         for namespace, query in found:
-            known = self._survey.find(query)
-            inspection = known.inspection if known is not None else inspections.get(query, Inspection())
-            self._survey.add(namespace, query, inspection)
+            self._survey.add(namespace, query, inspections.get(query))
 
 
 def _is_unanswered(one: SurveyedImage) -> bool:

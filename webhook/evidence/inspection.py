@@ -28,7 +28,8 @@ class Inspection:
 
     ``is_marked`` is whether SWR's tag detail says ``is_trusted: true``; SWR Enterprise has none.
     ``is_signed`` is whether enough of the configured keys have signed. If no key is configured, it is not
-    known of an image with signatures. ``signature`` is what was found, ``failures`` why something is not known.
+    known of an image with signatures. ``signature`` is what was found. ``failures`` are the reasons why
+    something is not known.
     """
 
     exists: bool | None = None
