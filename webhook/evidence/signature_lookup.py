@@ -10,35 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, MalformedAnswer, TrustLookupError
 from webhook.registries import SignatureSettings
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
-from webhook.signatures.bundles import (
-    MAX_BUNDLE,
-    check_bundle,
-    read_bundle_manifest,
-    read_referrers,
-)
+from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
 from webhook.signatures.check import SignatureCheck
 from webhook.signatures.collector import Collector
 from webhook.signatures.keys import load_public_key
+from webhook.signatures.limits import MAX_MANIFESTS, MAX_SIGNATURES
 from webhook.signatures.requirement import Requirement
-from webhook.signatures.simple_signing import (
-    MAX_PAYLOAD,
-    check_simple_signature,
-    read_signature_manifest,
-    signature_tag,
-)
+from webhook.signatures.simple_signing import check_simple_signature, read_signature_manifest, signature_tag
 from webhook.trust.records import CallLimiter
-
-MAX_SIGNATURES: Final = 50
-"""Signatures and referrers of one digest that are examined, in both formats together."""
-
-MAX_MANIFESTS: Final = 4 * 1024 * 1024
-"""Bytes of manifests and listings that are read for one digest."""
 
 
 class SignatureStore(Protocol):
@@ -88,8 +73,7 @@ class SignatureLookup:
         """
         self._store = store
         self._requirement = make_requirement(settings)
-        is_slow = any(key.is_slow for _, key in self._requirement.keys)
-        self._run = run_slow if is_slow else _run_here
+        self._run = run_slow if self._requirement.is_slow else _run_here
         self._clock = clock
 
     def check(
@@ -129,7 +113,7 @@ class SignatureLookup:
             if not reader.may_examine():
                 yield _too_many(kind)
                 return
-            payload = reader.blob(kind, layer.digest, layer.size, MAX_PAYLOAD)
+            payload = reader.blob(kind, layer.digest, layer.size)
             if not isinstance(payload, bytes):
                 yield from _known(payload)
                 continue
@@ -141,13 +125,10 @@ class SignatureLookup:
         if not isinstance(index, bytes):
             yield from _known(index)
             return
-        referrers = read_referrers(index)
-        if isinstance(referrers, Attempt):
-            yield referrers
-            return
-        for referrer in referrers:
-            if referrer.is_other:
-                continue  # the listing itself says that it is no signature, which can only lead to a denial
+        for referrer in read_referrers(index):
+            if isinstance(referrer, Attempt):
+                yield referrer
+                continue
             if not reader.may_examine():
                 yield _too_many(kind)
                 return
@@ -159,7 +140,7 @@ class SignatureLookup:
             if isinstance(layer, Attempt):
                 yield layer
                 continue
-            bundle = reader.blob(kind, layer.digest, layer.size, MAX_BUNDLE)
+            bundle = reader.blob(kind, layer.digest, layer.size)
             if not isinstance(bundle, bytes):
                 yield from _known(bundle)
                 continue
@@ -212,15 +193,15 @@ class _Reader:
             lambda: self._store.list_referrers(self._repository, digest, self._deadline, self._call_limiter),
         )
 
-    def blob(self, kind: SignatureFormat, digest: str, size: int, limit: int) -> bytes | Attempt | None:
-        """Read a blob with one signature, if it is not larger than ``limit`` bytes."""
-        if size > limit:
-            return Attempt(kind, Outcome.MALFORMED, problem=f"it is larger than {limit // 1024} KiB")
+    def blob(self, kind: SignatureFormat, digest: str, size: int) -> bytes | Attempt | None:
+        """Read the blob of one signature; its descriptor was checked."""
         content = self._read(
             kind,
             lambda: self._store.get_blob(self._repository, digest, size, self._deadline, self._call_limiter),
         )
-        return content if content is not None else Attempt(kind, Outcome.MALFORMED, problem="it is missing")
+        if content is None and self.failure is None:
+            return Attempt(kind, Outcome.MALFORMED, problem="its content is missing")
+        return content
 
     def _read_counted(
         self, kind: SignatureFormat, read: Callable[[], bytes | None]

@@ -35,6 +35,8 @@ POOL_SIZE: Final = 128
 
 _CHUNK: Final = 64 * 1024
 
+_REPEATABLE: Final = frozenset({"GET", "HEAD"})
+
 _GRACE: Final = 0.01
 """Seconds around the deadline in which a timeout is due to the deadline. Steps with a limit of their own,
 such as a connection attempt, end first, because their errors are more precise; the exchange is interrupted
@@ -157,7 +159,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 class PooledTransport:
     """Implements ``Transport`` on urllib3, with connection pools.
 
-    Only a GET over a pooled connection that turns out to be dead is repeated.
+    Only a GET or HEAD over a pooled connection that turns out to be dead is repeated.
     """
 
     def __init__(
@@ -224,7 +226,7 @@ class PooledTransport:
             call.avoid_address(dead=dead)
             if late:
                 raise _late(request, call) from None
-            if dead and not call.opened and not is_last and request.method == "GET":
+            if dead and not call.opened and not is_last and request.method in _REPEATABLE:
                 return None
             detail = f"{_host(request)}: {describe(error)}"
             was_sent = call.endpoint is not None
