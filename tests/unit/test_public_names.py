@@ -19,16 +19,18 @@ import yaml
 from tests.monitoring.registered import families, labels_by_sample
 from tests.support.serving import ROOT
 from webhook.admission import annotations as audit_annotations
-from webhook.admission import validator
+from webhook.admission import mutation, validator
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
-from webhook.app import decision_recorder
+from webhook.app import decision_recorder, mutation_recorder
 from webhook.audit.report import Drift
 from webhook.cli import check, review
 from webhook.cluster import events, running
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
+from webhook.signatures.check import SignatureResult
+from webhook.telemetry.signature_metrics import KEY_STATES
 from webhook.trust.lookup import Origin
 
 VALUES: dict[type[Enum], set[str]] = {
@@ -47,6 +49,7 @@ VALUES: dict[type[Enum], set[str]] = {
     Fault: {"registry", "local", "image"},
     Origin: {"cache", "swr", "stale"},
     Drift: {"other-than-pinned", "moved", "superseded"},
+    SignatureResult: {"signed", "unsigned", "bad-signature", "threshold", "annotations"},
 }
 """Metric labels, and values of the log and of audit annotations."""
 
@@ -106,7 +109,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
 ORDERED_KEYS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "findings in annotations": (
         audit_annotations._Finding,
-        "field image finding reason digest origin exemption",
+        "field image finding reason digest origin exemption signers",
     ),
     "decision log": (
         decision_recorder._Fields,
@@ -115,8 +118,18 @@ ORDERED_KEYS: dict[str, tuple[type[msgspec.Struct], str]] = {
     ),
     "findings in the decision log": (
         decision_recorder._Finding,
-        "field image finding effect reason from detail fault rule exemption",
+        "field image finding effect reason from detail fault rule exemption signers",
     ),
+    "mutation log": (
+        mutation_recorder._Fields,
+        "uid outcome operation namespace object user milliseconds pinned notPinned more owner subresource "
+        "dryRun",
+    ),
+    "pinned images in annotations and in the mutation log": (
+        mutation.PinnedImage,
+        "field image digest kept signers",
+    ),
+    "other images in annotations and in the mutation log": (mutation.NotPinned, "field image reason"),
 }
 """Keys by their place, with the struct that is written."""
 
@@ -143,6 +156,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "swr_trust_swr_request_duration_seconds": ("registry",),
     "swr_trust_swr_last_success_timestamp_seconds": ("registry",),
     "swr_trust_swr_last_trusted_timestamp_seconds": ("registry",),
+    "swr_trust_signatures": ("registry", "result"),
+    "swr_trust_signature_keys": ("registry", "state"),
+    "swr_trust_signature_key_not_after_timestamp_seconds": ("registry", "key"),
     "swr_trust_cache_requests": ("result",),
     "swr_trust_cache_entries": ("kind",),
     "swr_trust_credential_paused_until_timestamp_seconds": ("kind",),
@@ -253,10 +269,11 @@ def test_values_of_enums_are_stable(enum: type[Enum]) -> None:
 
 
 def test_effects_and_reasons_are_stable() -> None:
-    """Of requests, of images, and of failed lookups."""
+    """Of requests, of images, of failed lookups, and of signing keys."""
     assert {effect.decision_label for effect in Effect} == DECISIONS
     assert {effect.image_label for effect in Effect if effect is not Effect.ERROR} == IMAGE_EFFECTS
     assert set(get_args(UnknownReason)) == UNKNOWN_REASONS
+    assert KEY_STATES == ("counting", "unreadable", "lapsed")
 
 
 def tree_of(code: Any) -> ast.AST:

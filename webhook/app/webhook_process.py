@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 LARGEST_BLOCK: Final = 16 * 1024 * 1024
 """Bytes. The process may keep twice as many that large reviews have used, for the next ones."""
 
+VERIFICATION_SLICE: Final = 0.0005
+"""Seconds for which a slow verification, SM2 in plain Python, may keep the event loop waiting."""
+
 SNAPSHOT_SECONDS: Final = 2.0
 """Seconds that the last write of the snapshot may take when the process stops."""
 
@@ -110,7 +113,7 @@ class WebhookProcess:
             NativeResolver(),
             lambda: loop_watch.blocked,
             checkpoint,
-            NativeThreads(1).run,
+            NativeThreads(1, VERIFICATION_SLICE).run,
         )
         policy.on_change(trust.reconfigure)
         metrics.watch_cache(lambda: trust.cache_sizes)

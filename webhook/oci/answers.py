@@ -14,7 +14,6 @@ import msgspec
 from webhook.errors import (
     Fault,
     Forbidden,
-    MalformedAnswer,
     RegistryUnavailable,
     Throttled,
     TrustLookupError,
@@ -66,21 +65,25 @@ def find_block(response: HttpResponse) -> Throttled | None:
 
 
 def read_failure(response: HttpResponse, who: str = REGISTRY) -> TrustLookupError:
-    """Return the error of a response that is not the expected one; ``who`` has sent it."""
+    """Return the error of a response that is not the expected one; ``who`` has sent it.
+
+    Answers that no registry should give are the image's fault, because an author could choose an image for
+    which a gateway answers so. They are not ``MalformedAnswer``, which is about content that was pushed.
+    """
     codes = read_codes(response.body)
     detail = f"{who} answered {response.status}" + (f" {codes[0]}" if codes else "")
+    retry_after = read_retry_after(response)
     if _is_throttle(response):
-        return Throttled(detail, retry_after=read_retry_after(response), fault=Fault.REGISTRY)
+        return Throttled(detail, retry_after=retry_after, fault=Fault.REGISTRY)
     if response.status in (UNAUTHORIZED, FORBIDDEN):
         return Forbidden(detail)
     if is_failure(response):
-        return RegistryUnavailable(detail, retry_after=read_retry_after(response))
+        return RegistryUnavailable(detail, retry_after=retry_after)
     if response.status in REDIRECTS:
-        return MalformedAnswer(f"{detail}, a redirect that is not followed")
-    if response.status == NOT_FOUND:
-        # Its origin is not known. An author could choose an image for which a gateway answers so.
-        return MalformedAnswer(f"{detail} without an error code of a registry")
-    return MalformedAnswer(detail)
+        detail += ", a redirect that is not followed"
+    elif response.status == NOT_FOUND and not codes:
+        detail += " without an error code of a registry"
+    return RegistryUnavailable(detail, fault=Fault.IMAGE)
 
 
 def is_missing(response: HttpResponse) -> bool:

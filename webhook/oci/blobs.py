@@ -7,13 +7,12 @@ the registry, and a redirect must not lead to an unprotected address.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urljoin
 
-from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
-from webhook.oci.answers import REDIRECTS, is_failure
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.oci.answers import REDIRECTS
 from webhook.oci.manifests import MAX_MANIFEST
 from webhook.oci.urls import Url, is_as_safe, read_url
-from webhook.swr.answers import OK, TOO_MANY_REQUESTS, read_retry_after
+from webhook.swr.answers import OK, read_retry_after
 from webhook.swr.http import HttpRequest, HttpResponse
 
 MAX_BLOB: Final = MAX_MANIFEST
@@ -24,14 +23,15 @@ def follow(response: HttpResponse, request: HttpRequest, endpoint: Url) -> HttpR
     """Return the request to which a redirect of ``request`` leads, without any of its headers.
 
     Raises:
-        MalformedAnswer: the location is not a URL, or may not be called.
+        RegistryUnavailable: the location is not a URL, or may not be called. The fault is the image's.
     """
     location = response.headers.get("location", "")
-    target = read_url(urljoin(request.base_url + request.path, location)) if location else None
+    is_path = location.startswith("/") and not location.startswith("//")
+    target = read_url(request.base_url + location if is_path else location)
     if target is None:
-        raise MalformedAnswer(f"the registry answered {response.status} to a blob without a usable location")
+        raise _refuse(f"the registry answered {response.status} to a blob without a usable location")
     if not is_as_safe(target, endpoint):
-        raise MalformedAnswer(f"the registry redirected a blob to plain http on {target.host}")
+        raise _refuse(f"the registry redirected a blob to plain http on {target.host}")
     # The query stays as it is, because a signature of object storage covers it.
     path = target.path + (f"?{target.query}" if target.query else "")
     return HttpRequest("GET", target.base_url, path, max_answer=request.max_answer)
@@ -41,17 +41,15 @@ def read_redirected(response: HttpResponse, target: HttpRequest) -> bytes:
     """Return the bytes that object storage sent.
 
     Raises:
-        TrustLookupError: it did not send any; the image's fault, because the registry works.
+        RegistryUnavailable: it did not send any; the image's fault, because the registry works.
     """
     host = target.base_url.partition("//")[2]
     if response.status == OK:
         return response.body
     if response.status in REDIRECTS:
-        raise MalformedAnswer(f"the blob was redirected to {host} and from there once more")
+        raise _refuse(f"the registry redirected a blob to {host}, which redirected it once more")
     detail = f"the registry redirected a blob to {host}, which answered {response.status}"
-    if is_failure(response) or response.status == TOO_MANY_REQUESTS:
-        raise RegistryUnavailable(detail, fault=Fault.IMAGE, retry_after=read_retry_after(response))
-    raise MalformedAnswer(detail)
+    raise RegistryUnavailable(detail, fault=Fault.IMAGE, retry_after=read_retry_after(response))
 
 
 def attribute(error: TrustLookupError, target: HttpRequest) -> TrustLookupError:
@@ -70,3 +68,7 @@ def attribute(error: TrustLookupError, target: HttpRequest) -> TrustLookupError:
             f"the registry redirected a blob to {host}, which did not answer in time", fault=Fault.IMAGE
         )
     return error
+
+
+def _refuse(detail: str) -> RegistryUnavailable:
+    return RegistryUnavailable(detail, fault=Fault.IMAGE)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.oci.answers import find_block, is_failure
 from webhook.recorder import Recorder
 from webhook.registries import Registry
@@ -27,14 +27,26 @@ PING: Final = "/v2/"
 class Calls:
     """Makes the calls to one service of a registry. Thread-safe as far as the transport is."""
 
-    def __init__(self, registry: Registry, base_url: str, transport: Transport, recorder: Recorder) -> None:
-        """Call the service at ``base_url``, and count the calls as those of ``registry``."""
+    def __init__(
+        self,
+        registry: Registry,
+        base_url: str,
+        transport: Transport,
+        recorder: Recorder,
+        *,
+        closes_breaker: bool = True,
+    ) -> None:
+        """Call the service at ``base_url``, and count the calls as those of ``registry``.
+
+        ``closes_breaker`` is whether an answer shows that lookups succeed again.
+        """
         self.answered_at: float | None = None
         """When the service last answered 200 or 404, in epoch seconds."""
         self._name = registry.name
         self._base_url = base_url
         self._transport = transport
         self._recorder = recorder
+        self._closes_breaker = closes_breaker
         self._silence = Silence(lambda: transport.received(base_url))
 
     @property
@@ -62,7 +74,7 @@ class Calls:
                 deadline, control, call_limiter.record_answer, in_doubt=call_limiter.is_probe
             ):
                 response = self.exchange(request, deadline)
-            if not is_failure(response):
+            if self._closes_breaker and not is_failure(response):
                 call_limiter.record_answer()
         blocked = find_block(response)
         if blocked is not None:
@@ -94,8 +106,16 @@ class Calls:
         return response
 
     def send_ping(self, deadline: Deadline, call_limiter: CallLimiter) -> HttpResponse:
-        """Send a control request when the rate allows; raises ``TrustLookupError``."""
-        return self.send(self.ping, deadline, call_limiter)
+        """Send a control request when the rate allows.
+
+        Raises:
+            RegistryUnavailable: the answer is not one of HTTP, or larger than any of a registry.
+            TrustLookupError: there was no response.
+        """
+        try:
+            return self.send(self.ping, deadline, call_limiter)
+        except MalformedAnswer as error:
+            raise RegistryUnavailable(f"GET {PING}: {error.detail}") from None
 
     def _send_ping(self, deadline: Deadline, record_sent: Callable[[], None]) -> None:
         """Send a control request while a call waits. It ignores the rate limit, because the call might have

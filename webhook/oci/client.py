@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.oci.answers import (
     REDIRECTS,
     compute_digest,
@@ -36,7 +36,7 @@ from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import NOT_FOUND, OK, UNAUTHORIZED
+from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -134,7 +134,7 @@ class OciClient:
         """Return the manifest of a tag or a digest, ``None`` if it does not exist.
 
         Raises:
-            MalformedAnswer: it is too large, not a manifest, or does not have the digest.
+            MalformedAnswer: it is too large, or does not have the digest.
             TrustLookupError: there is no answer.
         """
         path = manifest_path(repository, reference)
@@ -146,7 +146,8 @@ class OciClient:
             raise read_failure(response)
         media_type = read_media_type(response)
         if not is_json(media_type):
-            raise MalformedAnswer("the registry answered 200 with something that is not a manifest")
+            detail = f"the registry answered 200 with {media_type or 'no media type'} to a manifest"
+            raise RegistryUnavailable(detail, fault=Fault.IMAGE)
         manifest = Manifest(response.body, media_type, compute_digest(response.body))
         if is_digest(reference) and manifest.digest != reference:
             raise MalformedAnswer("the registry answered with another manifest than that of the digest")
@@ -183,7 +184,7 @@ class OciClient:
         At most ``size`` bytes are read, or 64 KiB if that is more.
 
         Raises:
-            MalformedAnswer: it has another size or digest, or is redirected to where it must not be.
+            MalformedAnswer: it has another size or digest.
             TrustLookupError: there is no answer.
         """
         if not 0 <= size <= MAX_BLOB:
@@ -199,7 +200,7 @@ class OciClient:
         else:
             raise read_failure(response)
         if len(content) != size:
-            raise MalformedAnswer(f"a blob has not the {size} bytes that its manifest states")
+            raise MalformedAnswer(f"a blob does not have the {size} bytes that its manifest states")
         if compute_digest(content) != digest:
             raise MalformedAnswer("a blob does not have its digest")
         return content
@@ -218,10 +219,17 @@ class OciClient:
     def _head(
         self, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
     ) -> HttpResponse:
-        """Return the answer to ``HEAD`` of a manifest. It has no body, so that only a 200 is of use."""
+        """Return the answer to ``HEAD`` of a manifest. It has no body, so that only a 200 is of use.
+
+        Raises:
+            TrustLookupError: there was no answer, or no more requests are wanted.
+        """
         path = manifest_path(repository, reference)
         request = self._request("HEAD", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        return self._send(repository, request, deadline, call_limiter)
+        response = self._send(repository, request, deadline, call_limiter)
+        if response.status == TOO_MANY_REQUESTS:
+            raise read_failure(response)
+        return response
 
     def _request(
         self, method: str, path: str, max_answer: int, headers: dict[str, str] | None = None

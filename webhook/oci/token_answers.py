@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from webhook.errors import MalformedAnswer
+from webhook.errors import Fault, RegistryUnavailable
 from webhook.swr.http import HttpResponse
 
 MAX_TOKEN_ANSWER: Final = 64 * 1024
@@ -46,15 +46,16 @@ def read_token(response: HttpResponse) -> IssuedToken:
     """Parse an answer 200.
 
     Raises:
-        MalformedAnswer: it contains no token, or a lifetime that is not one.
+        RegistryUnavailable: it contains no token, or a lifetime that is not one. The fault is the image's,
+            because a token is for one.
     """
     try:
         answer = _decoder.decode(response.body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise MalformedAnswer("the token service answered 200 without a JSON object") from None
+        raise _unusable("without a JSON object") from None
     text = answer.token or answer.access_token
     if not isinstance(text, str) or len(text) > MAX_TOKEN or _TOKEN.fullmatch(text) is None:
-        raise MalformedAnswer("the token service answered 200 without a token")
+        raise _unusable("without a token")
     return IssuedToken(text, _read_seconds(answer.expires_in))
 
 
@@ -62,5 +63,9 @@ def _read_seconds(value: object) -> float:
     if value is None:
         return DEFAULT_SECONDS
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise MalformedAnswer("the token service answered with an expires_in that is not a lifetime")
+        raise _unusable("with an expires_in that is not a lifetime")
     return float(min(value, MAX_SECONDS))
+
+
+def _unusable(why: str) -> RegistryUnavailable:
+    return RegistryUnavailable(f"the token service answered 200 {why}", fault=Fault.IMAGE)

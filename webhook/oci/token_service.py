@@ -19,6 +19,7 @@ from webhook.errors import (
     Fault,
     Forbidden,
     LookupTimeout,
+    MalformedAnswer,
     RegistryUnavailable,
     TrustLookupError,
     Unauthorized,
@@ -82,7 +83,8 @@ class TokenService:
         self.challenge = challenge
         self._is_anonymous = login is None
         self._login: Credential = login if login is not None else AnonymousLogin()
-        self._calls = Calls(registry, challenge.realm.base_url, transport, recorder)
+        # Its answers do not close the circuit breaker: that would hide that the registry does not answer.
+        self._calls = Calls(registry, challenge.realm.base_url, transport, recorder, closes_breaker=False)
         self._refused: TTLCache[str, int] = TTLCache(MAX_REFUSED, REFUSED_SECONDS, timer=clock)
         self._checking = threading.Lock()
         """Held while a refusal is compared: one control request is enough for all lookups."""
@@ -95,7 +97,8 @@ class TokenService:
         Raises:
             Forbidden: the token service refuses this repository, and accepts the login.
             Unauthorized: it refuses the login.
-            TrustLookupError: it did not answer, or not with a token.
+            TrustLookupError: it did not answer, or not with a token. That is its own fault only if it does so
+                for requests without scope, too.
         """
         again = True
         while True:
@@ -149,6 +152,9 @@ class TokenService:
             raise compare(
                 error, lambda: self._send_control(generation, deadline, call_limiter), _ALIVE
             ) from None
+        except MalformedAnswer as error:
+            detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"
+            raise RegistryUnavailable(detail, fault=Fault.IMAGE) from None
         return response
 
     def _check_login(

@@ -215,7 +215,7 @@ class Tokens:
 
 def _check_ping(response: HttpResponse) -> None:
     if response.status not in PING_ANSWERS:
-        detail = f"{read_failure(response)} to GET {PING}: is registryEndpoint right?"
+        detail = f"{REGISTRY} answered {response.status} to GET {PING}: is registryEndpoint right?"
         raise RegistryUnavailable(detail, retry_after=read_retry_after(response))
 
 

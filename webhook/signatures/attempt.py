@@ -14,7 +14,7 @@ class SignatureFormat(StrEnum):
 
 
 class Outcome(Enum):
-    """What a candidate is."""
+    """The kinds of candidates."""
 
     VALID = auto()
     """A signature of this digest by a configured key, with the annotations that are required."""

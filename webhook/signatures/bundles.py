@@ -13,11 +13,21 @@ from typing import Final
 
 from webhook.errors import MalformedSignature
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
-from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_base64, decode_signature
-from webhook.signatures.descriptors import read_descriptor
+from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_signature
 from webhook.signatures.limits import MAX_BUNDLE, MAX_MANIFEST, MAX_SIGNATURES
+from webhook.signatures.manifests import read_descriptor, read_index, read_manifest
 from webhook.signatures.requirement import Requirement
-from webhook.signatures.strict_json import JsonObject, read_object
+from webhook.signatures.shapes import (
+    MAP,
+    TEXT,
+    Fields,
+    JsonObject,
+    ListOf,
+    check_document,
+    decode_base64,
+    read_document,
+)
+from webhook.signatures.strict_json import parse_object
 
 INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
 """The media type of a listing. A fallback tag with another one is an ordinary tag."""
@@ -34,6 +44,52 @@ PREDICATE_ANNOTATION: Final = "dev.sigstore.bundle.predicateType"
 
 _BUNDLE_FAMILY: Final = "application/vnd.dev.sigstore.bundle"
 _FORMAT: Final = SignatureFormat.BUNDLE
+
+_MATERIAL: Final = Fields(
+    {
+        "publicKey": Fields({"hint": TEXT}, is_closed=True),
+        "certificate": MAP,
+        "x509CertificateChain": MAP,
+        "tlogEntries": ListOf(MAP),
+        "timestampVerificationData": MAP,
+    },
+    is_closed=True,
+)
+"""Of transparency logs, timestamps and certificates nothing is read."""
+
+_ENVELOPE: Final = Fields(
+    {
+        "payload": TEXT,
+        "payloadType": TEXT,
+        "signatures": ListOf(Fields({"sig": TEXT, "keyid": TEXT}, is_closed=True)),
+    },
+    is_closed=True,
+)
+_BUNDLE: Final = Fields(
+    {
+        "mediaType": TEXT,
+        "verificationMaterial": _MATERIAL,
+        "messageSignature": MAP,
+        "dsseEnvelope": _ENVELOPE,
+    },
+    is_closed=True,
+)
+_SUBJECT: Final = Fields(
+    {
+        "name": TEXT,
+        "uri": TEXT,
+        "digest": Fields({"sha256": TEXT}, is_closed=True),
+        "content": TEXT,
+        "downloadLocation": TEXT,
+        "mediaType": TEXT,
+        "annotations": MAP,
+    },
+    is_closed=True,
+)
+_STATEMENT: Final = Fields(
+    {"_type": TEXT, "subject": ListOf(_SUBJECT), "predicateType": TEXT, "predicate": MAP}, is_closed=True
+)
+
 _ATTESTATION: Final = Attempt(_FORMAT, Outcome.NOT_A_SIGNATURE, problem="it is an attestation")
 
 
@@ -77,8 +133,7 @@ def read_referrers(index: bytes) -> list[Referrer | Attempt]:
     artifact type says nothing: cosign 2.6.5 and go-containerregistry write that of the config there.
     """
     try:
-        listing = read_object(index, "the listing", MAX_MANIFEST)
-        entries = listing.objects("manifests") if listing.has("manifests") else []
+        entries = read_index(index).objects("manifests")
     except MalformedSignature as error:
         return [_malformed(error)]
     found: list[Referrer | Attempt] = []
@@ -110,8 +165,8 @@ def _is_attestation(annotated: JsonObject) -> bool:
 def read_bundle_manifest(manifest: bytes) -> BundleLayer | Attempt:
     """Return where the bundle of a manifest is, or why it does not count."""
     try:
-        document = read_object(manifest, "the manifest", MAX_MANIFEST)
-        layers = document.objects("layers") if document.has("layers") else []
+        document = read_manifest(manifest)
+        layers = document.objects("layers")
         types = [layer.text("mediaType") for layer in layers]
         if not any(kind.startswith(_BUNDLE_FAMILY) for kind in types):
             return _other("it is another artifact")
@@ -139,7 +194,7 @@ def check_bundle(bundle: bytes, digest: str, requirement: Requirement) -> Attemp
     try:
         claim = _read_statement(envelope.payload)
     except MalformedSignature as error:
-        # Without a signer, it is only the word of whoever could push.
+        # Anyone who may push can have written it.
         return _malformed(error) if signers else _bad(NO_KEY)
     if isinstance(claim, Attempt):
         return claim
@@ -151,7 +206,7 @@ def check_bundle(bundle: bytes, digest: str, requirement: Requirement) -> Attemp
 
 
 def _read_bundle(bundle: bytes) -> _Envelope | Attempt:
-    document = read_object(bundle, "the bundle", MAX_BUNDLE)
+    document = read_document(bundle, "the bundle", _BUNDLE, MAX_BUNDLE)
     if document.text("mediaType") != BUNDLE_TYPE:
         raise MalformedSignature("it is not a bundle of version 0.3")
     if document.has("messageSignature"):
@@ -182,9 +237,10 @@ def encode_signed(payload_type: str, payload: bytes) -> bytes:
 
 
 def _read_statement(payload: bytes) -> Claim | Attempt:
-    document = read_object(payload, "the statement", MAX_BUNDLE)
-    if document.text("predicateType") != SIGNATURE_PREDICATE:
+    members = parse_object(payload, "the statement", MAX_BUNDLE)
+    if members.get("predicateType") != SIGNATURE_PREDICATE:
         return _ATTESTATION
+    document = check_document(members, "the statement", _STATEMENT)
     if document.text("_type") not in STATEMENT_TYPES:
         raise MalformedSignature("the statement is not one of in-toto")
     subjects = document.objects("subject")

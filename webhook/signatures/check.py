@@ -14,7 +14,7 @@ MAX_PROBLEMS: Final = 5
 
 
 class SignatureResult(StrEnum):
-    """What the signatures of a digest prove. Stable: reason of a finding and metric label."""
+    """The result for one digest. Stable: the reason of a finding, and a metric label."""
 
     SIGNED = "signed"
     """Enough keys have signed the digest, with the annotations that are required."""
@@ -34,7 +34,7 @@ class SignatureResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignatureCheck:
-    """What the signatures of one digest prove, at one time."""
+    """The result for one digest at one time."""
 
     result: SignatureResult
 

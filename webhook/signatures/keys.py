@@ -25,10 +25,14 @@ from webhook.signatures.sm2 import Sm2PublicKey
 KINDS: Final = "ECDSA P-256, P-384 or P-521, RSA with 2048 to 4096 bits, or SM2"
 """The allow-list, for messages."""
 
+_CONVERT: Final = (
+    "convert it with openssl ec -pubin -in FILE -pubout -param_enc named_curve -conv_form uncompressed"
+)
+
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 4096
-MIN_RSA_EXPONENT: Final = 65537
-"""FIPS 186-5, A.1.1: public exponents are larger than 2**16."""
+RSA_EXPONENTS: Final = range(65537, 2**31)
+"""The smallest one by FIPS 186-5, A.1.1, and the largest one that Go, and so cosign, accepts."""
 
 _CURVES: Final[dict[str, tuple[str, tuple[hashes.HashAlgorithm, ...]]]] = {
     "secp256r1": ("ECDSA P-256", (hashes.SHA256(),)),
@@ -106,11 +110,8 @@ def load_public_key(der: bytes) -> PublicKey:
     else:
         raise SigningKeyError(f"is a key of a kind that is not supported: use {KINDS}")
     if loaded.der != der:
-        # Explicit curve parameters or a compressed point: another name of the same key.
-        raise SigningKeyError(
-            "is not in the usual encoding: convert it with openssl ec -pubin -in FILE -pubout -param_enc "
-            "named_curve -conv_form uncompressed"
-        )
+        # Explicit curve parameters or a compressed point. One key must have one content.
+        raise SigningKeyError(f"is not in the usual encoding: {_CONVERT}")
     return loaded
 
 
@@ -125,8 +126,8 @@ def _load_ecdsa(key: ec.EllipticCurvePublicKey) -> PublicKey:
 def _load_rsa(key: rsa.RSAPublicKey) -> PublicKey:
     if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         raise SigningKeyError(f"is an RSA key with {key.key_size} bits: use {KINDS}")
-    if key.public_numbers().e < MIN_RSA_EXPONENT:
-        raise SigningKeyError(f"is an RSA key with a public exponent below {MIN_RSA_EXPONENT}: use {KINDS}")
+    if key.public_numbers().e not in RSA_EXPONENTS:
+        raise SigningKeyError(f"is an RSA key with an unusual public exponent: use {RSA_EXPONENTS.start}")
     check = partial(key.verify, padding=padding.PKCS1v15(), algorithm=hashes.SHA256())
     return PublicKey(
         f"RSA {key.key_size}", _encode(key), is_slow=False, _verify=partial(_any_accepts, [check])
@@ -136,10 +137,12 @@ def _load_rsa(key: rsa.RSAPublicKey) -> PublicKey:
 def _load_sm2(der: bytes) -> PublicKey:
     try:
         key = Sm2PublicKey.from_der(der)
+        key.hash_identity()
     except ValueError:
+        raise SigningKeyError(f"is not an SM2 key in the usual encoding: {_CONVERT}") from None
+    except UnsupportedAlgorithm:
         raise SigningKeyError(
-            "is not an SM2 key in the usual encoding: convert it with openssl ec -pubin -in FILE -pubout "
-            "-param_enc named_curve -conv_form uncompressed"
+            "is an SM2 key, and this OpenSSL has no SM3: use the image of this product or another kind of key"
         ) from None
     return PublicKey("SM2", der, is_slow=True, _verify=key.verify)
 

@@ -24,7 +24,7 @@ _REMEDIES: Final = {
     "PGP PUBLIC KEY BLOCK": "is an OpenPGP key: sign with cosign or KMS, and give the public key of that",
     "SSH2 PUBLIC KEY": "is an SSH key: convert it with ssh-keygen -i -f FILE -e -m PKCS8",
 }
-"""What files contain by mistake, by the label of their PEM block."""
+"""Remedies for files that are given by mistake, by the label of their PEM block."""
 
 _WANTED: Final = f"give one PEM block with the label {_LABEL}"
 

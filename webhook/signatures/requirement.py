@@ -1,4 +1,4 @@
-"""What the configuration requires of the signatures of an image."""
+"""The requirement that the configuration has for the signatures of an image."""
 
 from __future__ import annotations
 

@@ -12,16 +12,24 @@ from typing import Final
 from webhook.errors import MalformedSignature
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
 from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_signature
-from webhook.signatures.descriptors import read_descriptor
-from webhook.signatures.limits import MAX_MANIFEST, MAX_PAYLOAD, MAX_SIGNATURES
+from webhook.signatures.limits import MAX_PAYLOAD, MAX_SIGNATURES
+from webhook.signatures.manifests import read_descriptor, read_manifest
 from webhook.signatures.requirement import Requirement
-from webhook.signatures.strict_json import JsonObject, read_object
+from webhook.signatures.shapes import MAP, TEXT, Fields, JsonObject, read_document
 
 LAYER_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
 PAYLOAD_TYPE: Final = "cosign container image signature"
 
 _FORMAT: Final = SignatureFormat.SIMPLE_SIGNING
+_CRITICAL: Final = Fields(
+    {
+        "identity": Fields({"docker-reference": TEXT}),
+        "image": Fields({"docker-manifest-digest": TEXT}),
+        "type": TEXT,
+    }
+)
+_PAYLOAD: Final = Fields({"critical": _CRITICAL, "optional": MAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ def read_signature_manifest(manifest: bytes) -> list[SignatureLayer | Attempt]:
     The last ``MAX_SIGNATURES`` are read, beginning with the last one, because cosign appends.
     """
     try:
-        layers = read_object(manifest, "the manifest", MAX_MANIFEST).objects("layers")
+        layers = read_manifest(manifest).objects("layers")
     except MalformedSignature as error:
         return [Attempt(_FORMAT, Outcome.MALFORMED, problem=str(error))]
     return [_read_layer(layer) for layer in layers[: -MAX_SIGNATURES - 1 : -1]]
@@ -58,7 +66,7 @@ def _read_layer(layer: JsonObject) -> SignatureLayer | Attempt:
     try:
         if layer.text("mediaType") != LAYER_TYPE:
             return Attempt(_FORMAT, Outcome.NOT_A_SIGNATURE, problem="it is a layer of another media type")
-        signature = layer.mapping("annotations").get(SIGNATURE_ANNOTATION)
+        signature = layer.mapping("annotations").get(SIGNATURE_ANNOTATION, "")
         return SignatureLayer(*read_descriptor(layer, MAX_PAYLOAD), decode_signature(signature))
     except MalformedSignature as error:
         return Attempt(_FORMAT, Outcome.MALFORMED, problem=str(error))
@@ -72,7 +80,7 @@ def check_simple_signature(
     if not signers:
         return Attempt(_FORMAT, Outcome.BAD, problem=NO_KEY)
     try:
-        document = read_object(payload, "the payload", MAX_PAYLOAD)
+        document = read_document(payload, "the payload", _PAYLOAD, MAX_PAYLOAD)
         critical = document.object("critical")
         if critical.text("type") != PAYLOAD_TYPE:
             return Attempt(_FORMAT, Outcome.NOT_A_SIGNATURE, problem="the payload is of another type")

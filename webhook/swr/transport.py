@@ -59,6 +59,8 @@ class _Call:
         """The other side of the connection, ``None`` without one."""
         self.opened = False
         """Whether the connection was opened for this exchange."""
+        self.requested = False
+        """Whether the request was passed to the connection, which may then still have to be opened."""
 
     @property
     def shared_a_busy_line(self) -> bool:
@@ -128,8 +130,10 @@ class _Connection(urllib3.connection.HTTPConnection):
         call.endpoint = self._endpoint
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        call = _current.get()
+        call.requested = True
         if self._endpoint is not None:
-            self._use(_current.get())
+            self._use(call)
         super().request(*args, **kwargs)
 
     def close(self) -> None:
@@ -229,7 +233,7 @@ class PooledTransport:
             if dead and not call.opened and not is_last and request.method in _REPEATABLE:
                 return None
             detail = f"{_host(request)}: {describe(error)}"
-            was_sent = call.endpoint is not None
+            was_sent = call.endpoint is not None and call.requested  # not if the TLS handshake failed
             raise RegistryUnavailable(detail, fault=call.fault, was_sent=was_sent) from None
         finally:
             _current.reset(token)

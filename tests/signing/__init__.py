@@ -1,0 +1,1 @@
+"""Signatures for tests: making them, storing them as a registry does, and finding them again."""
