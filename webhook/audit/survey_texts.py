@@ -44,6 +44,7 @@ _EN: Final[Mapping[str, str]] = {
     "signers": "Images signed by each key: {names}.",
     "formats": "Formats of these signatures: {names}.",
     "unverified": "Formats of the signatures, which were not verified: {names}.",
+    "none-counts": "Formats of the signatures, none of which counts: {names}.",
     "published": "ShowRepoTag is published here.",
     "unpublished": "ShowRepoTag is not published here. Tag lists are used instead, which need the action "
     "swr:repo:listRepoTags.",
@@ -54,6 +55,7 @@ _EN: Final[Mapping[str, str]] = {
     "not-known": "was not known to answer",
     "not-tried": "was not asked",
     "failure": "Not known of {images}: {detail}.",
+    "recommendation": "Recommendation: {text}",
     "item": "{name} ({number})",
     "images": "{number} images",
     "image": "1 image",
@@ -88,6 +90,7 @@ _ZH: Final[Mapping[str, str]] = {
     "signers": "各密钥签名的镜像数：{names}。",
     "formats": "这些签名的格式：{names}。",
     "unverified": "未经验证的签名的格式：{names}。",
+    "none-counts": "签名均无效，其格式：{names}。",
     "published": "此处提供 ShowRepoTag 接口。",
     "unpublished": "此处不提供 ShowRepoTag 接口，改用镜像版本列表，这需要 swr:repo:listRepoTags 权限。",
     "project-none": "未配置项目 ID。不带项目 ID 时，SWR {none}。",
@@ -97,6 +100,7 @@ _ZH: Final[Mapping[str, str]] = {
     "not-known": "是否响应未知",
     "not-tried": "未被查询",
     "failure": "{images}的情况未知：{detail}。",
+    "recommendation": "建议：{text}",
     "item": "{name}（{number}）",
     "images": "{number} 个镜像",
     "image": "1 个镜像",
@@ -122,7 +126,8 @@ def describe(survey: RegistrySurvey, language: Language = "en") -> list[str]:
         lines.append(texts["signers"].format(names=_list(counts.signers, texts)))
         lines.append(texts["formats"].format(names=_list(counts.formats, texts)))
     elif counts.stored_formats:
-        lines.append(texts["unverified"].format(names=_list(counts.stored_formats, texts)))
+        key = "none-counts" if survey.has_keys else "unverified"
+        lines.append(texts[key].format(names=_list(counts.stored_formats, texts)))
     if survey.tag_call is not TagCall.UNKNOWN:
         lines.append(texts[survey.tag_call])
     if survey.project_ids is not None:
@@ -174,8 +179,9 @@ def _advice_keys(survey: RegistrySurvey, advice: Advice, evidence: Evidence | No
         case Advice.PREPARE:
             first = "prepare" if evidence is configured else "prepare-other"
             keys = [first, "sign" if evidence is Evidence.SIGNATURE else "mark"]
-            unverified = counts.with_signatures and not survey.has_keys
-            return [*keys, "add-keys"] if unverified else keys
+            if counts.with_signatures and not counts.signed:
+                keys.append("check-keys" if survey.has_keys else "add-keys")
+            return keys
         case Advice.NO_EVIDENCE:
             return ["no-signature" if survey.registry.is_enterprise else "no-evidence"]
         case _:

@@ -14,7 +14,7 @@ from webhook.app.trust_service import TrustService
 from webhook.audit.report import MAX_NAMED, count
 from webhook.audit.scanning import with_audit_limits
 from webhook.audit.survey import EvidenceCounts, RegistrySurvey, SurveyedImage
-from webhook.audit.survey_texts import Language, describe, recommendation
+from webhook.audit.survey_texts import TEXTS, Language, describe, recommendation
 from webhook.audit.surveying import SurveyReport, SurveyRun
 from webhook.audit.tables import survey_as_data
 from webhook.cli.command import Command
@@ -139,8 +139,10 @@ def _print_registry(survey: RegistrySurvey, report: SurveyReport, language: Lang
         )
         print()
         _print_images(survey.images)
-    for sentence in (*describe(survey, language), recommendation(survey, report.mode, language)):
+    for sentence in describe(survey, language):
         print(sentence)
+    text = recommendation(survey, report.mode, language)
+    print(TEXTS[language]["recommendation"].format(text=text))
     print()
 
 

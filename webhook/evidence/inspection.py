@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from webhook.errors import TrustLookupError
+from webhook.errors import Fault, TrustLookupError
 from webhook.registries import Evidence, Registry, SignatureSettings
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult
@@ -78,6 +78,8 @@ class Inspector:
         pending = [index for index, (_, result) in enumerate(images) if not isinstance(result, Failed)]
         unsigned = [index for index in pending if self._lacks_signature(inspections[index], queries[index])]
         self._complete(inspections, queries, unsigned, for_signatures)
+        unread = [index for index in unsigned if _needs_fewer(inspections[index], queries[index])]
+        self._complete(inspections, queries, unread, for_enough_signatures)
         unmarked = [index for index in pending if _lacks_mark(inspections[index], queries[index])]
         self._complete(inspections, queries, unmarked, for_tag_detail)
         return inspections
@@ -103,6 +105,13 @@ class Inspector:
         return self._reads_signatures(query.registry)
 
 
+def _needs_fewer(known: Inspection, query: TrustQuery) -> bool:
+    """Whether some signature of the image cannot be read, and the others may suffice."""
+    is_image = any(failure.fault is Fault.IMAGE for failure in known.failures)
+    settings = query.registry.signatures
+    return is_image and known.signature is None and settings is not None and bool(settings.counting)
+
+
 def _lacks_mark(known: Inspection, query: TrustQuery) -> bool:
     return not query.registry.is_enterprise and known.exists is not False and known.is_marked is None
 
@@ -116,6 +125,11 @@ def for_signatures(registry: Registry) -> Registry:
     settings = registry.signatures if registry.signatures is not None else _NO_KEYS
     settings = replace(settings, threshold=len(settings.keys) + 1)
     return replace(registry, evidence=Evidence.SIGNATURE, signatures=settings)
+
+
+def for_enough_signatures(registry: Registry) -> Registry:
+    """Return the variant of a registry under which signatures are read until enough keys have signed."""
+    return replace(registry, evidence=Evidence.SIGNATURE)
 
 
 def for_tag_detail(registry: Registry) -> Registry:
@@ -150,11 +164,14 @@ def _read_record(record: TrustRecord, settings: SignatureSettings) -> Inspection
 
 
 def _merge(first: Inspection, second: Inspection) -> Inspection:
-    """Return what two lookups of one image have found; the second one is newer."""
+    """Return what two lookups of one image have found; the second one is newer.
+
+    Once its signatures are known, it does not matter why they could not be read before.
+    """
     return Inspection(
         second.exists if second.exists is not None else first.exists,
         second.is_marked if second.is_marked is not None else first.is_marked,
         second.is_signed if second.is_signed is not None else first.is_signed,
         second.signature if second.signature is not None else first.signature,
-        (*first.failures, *second.failures),
+        second.failures if second.signature is not None else (*first.failures, *second.failures),
     )
