@@ -138,7 +138,7 @@ def _print_registry(survey: RegistrySurvey, report: SurveyReport, language: Lang
             [_row(name, counts, survey) for name, counts in rows],
         )
         print()
-        _print_images(survey.images)
+        _print_images(survey.images, has_marks=not survey.registry.is_enterprise)
     for sentence in describe(survey, language):
         print(sentence)
     text = recommendation(survey, report.mode, language)
@@ -157,7 +157,7 @@ def _row(name: str, counts: EvidenceCounts, survey: RegistrySurvey) -> tuple[obj
     )
 
 
-def _print_images(images: Sequence[SurveyedImage]) -> None:
+def _print_images(images: Sequence[SurveyedImage], *, has_marks: bool) -> None:
     """Print the images, those first that some evidence would deny."""
     ranked = sorted(images, key=_rank)
     print_table(
@@ -166,7 +166,7 @@ def _print_images(images: Sequence[SurveyedImage]) -> None:
             (
                 one.image,
                 _yes(one.inspection.exists),
-                _yes(one.inspection.is_marked),
+                _yes(one.inspection.is_marked) if has_marks and one.inspection.exists is not False else "-",
                 *_describe_signature(one),
             )
             for one in ranked[:SHOWN]
