@@ -29,6 +29,8 @@ from webhook.cluster import events, running
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
+from webhook.signatures.attempt import SignatureFormat
+from webhook.signatures.check import SignatureResult
 from webhook.trust.lookup import Origin
 
 VALUES: dict[type[Enum], set[str]] = {
@@ -47,6 +49,8 @@ VALUES: dict[type[Enum], set[str]] = {
     Fault: {"registry", "local", "image"},
     Origin: {"cache", "swr", "stale"},
     Drift: {"other-than-pinned", "moved", "superseded"},
+    SignatureResult: {"signed", "unsigned", "bad-signature", "threshold", "annotations"},
+    SignatureFormat: {"simple-signing", "bundle"},
 }
 """Metric labels, and values of the log and of audit annotations."""
 
