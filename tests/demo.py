@@ -27,10 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.emulator.server import Emulator
+from tests.emulator.signing import generate_key
 from tests.support.json_patch import patch_of
 from tests.support.serving import COMMAND, ROOT, Certificate, ServerProcess, is_free, make_certificate
+from tests.support.signed import ENTERPRISE, HOST, SigningKeys, write_signed_policy
 
-HOST = "swr.cn-north-4.myhuaweicloud.com"
 RECORDED = ROOT / "tests" / "data" / "reviews" / "pod-create.json"
 FOLDER = ROOT / ".run"
 PORT = 8443
@@ -73,6 +74,10 @@ SAMPLES = (
     Sample("an image of another registry", _pod("nginx"), False),
     Sample("another account's image", _pod(f"{HOST}/partner/tool:1"), False),
     Sample('is_trusted is "true", a text', _pod(f"{HOST}/shop/odd:text"), False),
+    Sample("a signed image, where signatures decide", _pod(f"{HOST}/signed/web:1.0"), True),
+    Sample("an image that is not signed", _pod(f"{HOST}/signed/web:2.0"), False),
+    Sample("an image signed by somebody else", _pod(f"{HOST}/signed/web:3.0"), False),
+    Sample("a signed image of SWR Enterprise", _pod(f"{ENTERPRISE}/team/web:1.0"), True),
 )
 
 
@@ -130,7 +135,7 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
     console = Console(width=min(140, max(100, shutil.get_terminal_size((120, 40)).columns)))
     folder = certificate.ca.parent
     console.print("Starting the SWR emulator and the webhook ...")
-    with Emulator() as emulator, _prepare(emulator.url, certificate, port) as server:
+    with Emulator() as emulator, _prepare(emulator, certificate, port) as server:
         console.print(f"SWR emulator on {emulator.url}, webhook on {server.url}\n")
         good = _show(console, server)
         body = folder / "untrusted-pod.json"
@@ -166,11 +171,27 @@ def _demonstrate(certificate: Certificate, port: int) -> int:
         return 1
 
 
-def _prepare(endpoint: str, certificate: Certificate, port: int) -> ServerProcess:
-    server = ServerProcess(certificate.ca.parent, endpoint, certificate, "pinDigests: true\n")
+def _prepare(emulator: Emulator, certificate: Certificate, port: int) -> ServerProcess:
+    folder = certificate.ca.parent
+    server = ServerProcess(folder, emulator.url, certificate)
+    keys = SigningKeys(folder, "release")
+    write_signed_policy(server, emulator, keys, "pinDigests: true\n")
+    _push_images(emulator, keys)
     server.port = port
     server.log.unlink(missing_ok=True)
     return server
+
+
+def _push_images(emulator: Emulator, keys: SigningKeys) -> None:
+    """Push the images that are judged by signatures; SWR marks none of them as trusted."""
+    state = emulator.state
+    signed, _, other, enterprise = (
+        state.put_image(image)
+        for image in ("signed/web:1.0", "signed/web:2.0", "signed/web:3.0", "team/web:1.0")
+    )
+    state.sign_simple("signed/web", signed, keys["release"])
+    state.sign_simple("signed/web", other, generate_key())
+    state.sign_bundle("team/web", enterprise, keys["release"])
 
 
 def _show(console: Console, server: ServerProcess) -> bool:

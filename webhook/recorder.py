@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Recorder:
     """Metrics for every part; each method does nothing unless a subclass counts.
@@ -23,7 +25,7 @@ class Recorder:
     # -- SWR
 
     def record_trusted(self, registry: str) -> None:
-        """Record that SWR marked an image of this registry as trusted."""
+        """Record that an image of this registry was found to be trusted, by the evidence of the registry."""
 
     def record_call(self, registry: str, outcome: str, seconds: float) -> None:
         """Count a call to SWR: ``outcome`` is the HTTP status, or the reason of the failure."""
@@ -42,6 +44,22 @@ class Recorder:
 
     def credential_fetched(self, kind: str, outcome: str) -> None:
         """Count a login or a fetch of temporary credentials: ``ok`` or the reason of the failure."""
+
+    # -- signatures
+
+    def signature_checked(self, registry: str, result: str) -> None:
+        """Count a verification of the signatures of one image: its ``SignatureResult``, or ``error``."""
+
+    def signing_keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
+        """Record how many keys of a registry are ``counting``, ``unreadable`` and ``lapsed``.
+
+        Only where signatures are evidence. It precedes ``signing_key_lapses`` for the keys of the registry,
+        and forgets those of before. Registries with the same name are added up. Without ``states``, the
+        registry no longer has keys.
+        """
+
+    def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:
+        """Record the time from which a key does not count; of several times, the earliest."""
 
     # -- configuration and certificates
 

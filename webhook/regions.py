@@ -10,6 +10,7 @@ configuration must name hosts, endpoint and iamEndpoint.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,8 +19,9 @@ from typing import Final
 _DOMAIN: Final = "myhuaweicloud.com"
 _EUROPEAN_DOMAIN: Final = "myhuaweicloud.eu"
 
-ENTERPRISE_SUFFIX: Final = ".swr-pro.myhuaweicloud.com"
-"""Hosts of SWR Enterprise Edition, whose API has no ``is_trusted``."""
+_ENTERPRISE_HOST: Final = re.compile(r".+\.swr-pro(?:\.[a-z0-9-]+)?\.myhuaweicloud\.(?:com|eu)")
+"""Hosts of SWR Enterprise, whose API has no ``is_trusted``: an instance, ``swr-pro`` and, for some
+instances the region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ def suggest_region(name: str) -> str | None:
 
 
 def is_enterprise_host(host: str) -> bool:
-    """Return whether a lower-case registry host, with or without a port, is of SWR Enterprise Edition.
+    """Return whether a lower-case registry host, with or without a port, is of SWR Enterprise.
 
     Custom domains of Enterprise instances are not recognized.
     """
-    return host.partition(":")[0].endswith(ENTERPRISE_SUFFIX)
+    return _ENTERPRISE_HOST.fullmatch(host.partition(":")[0]) is not None

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from webhook.images.reference import ImageReference
 
@@ -26,7 +27,7 @@ class CredentialSettings:
     ``_SECURITY_TOKEN`` from the environment once, at start.
     """
 
-    kind: CredentialKind
+    kind: CredentialKind | Literal["none"]
     token_file: str | None = None
     access_key_file: str | None = None
     secret_key_file: str | None = None
@@ -46,13 +47,68 @@ class CredentialSettings:
     """``oidc`` with the new IAM: base URL of STS; by default the region's."""
 
 
+NO_CREDENTIALS: Final = CredentialSettings("none")
+"""The credentials of a registry of SWR Enterprise, whose API is not called."""
+
+
+class Evidence(StrEnum):
+    """What makes an image of a registry trusted. The values are those of the configuration."""
+
+    TAG_DETAIL = "tagDetail"
+    """SWR's tag detail says ``is_trusted: true``."""
+    SIGNATURE = "signature"
+    """Enough of the configured keys have signed the digest of the image."""
+    BOTH = "both"
+
+
+Edition = Literal["basic", "enterprise"]
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A public key whose signatures count, as read with the policy.
+
+    ``not_after`` is the time from which it does not count, in epoch seconds. ``content`` is its
+    SubjectPublicKeyInfo in DER, empty if the key does not count; ``problem`` is the reason, a clause.
+    """
+
+    name: str
+    file: str
+    not_after: float | None = None
+    content: bytes = field(default=b"", repr=False)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSettings:
+    """Which signatures an image needs: of ``threshold`` different keys, with all ``annotations``."""
+
+    keys: tuple[SigningKey, ...]
+    threshold: int = 1
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def counting(self) -> tuple[SigningKey, ...]:
+        """The keys whose signatures count now."""
+        return tuple(key for key in self.keys if key.content)
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with everything that decides about a signature."""
+        keys = sorted((key.name, key.content.hex()) for key in self.counting)
+        return f"{keys!r} {self.threshold} {sorted(self.annotations)!r}"
+
+
 @dataclass(frozen=True)
 class Registry:
-    """One SWR registry: its hosts, endpoints and credentials.
+    """One SWR registry: its hosts, endpoints, credentials and evidence.
 
     ``hosts`` are lower-case ``host`` or ``host:port`` strings as in image references, with aliases.
     ``organizations`` is empty if the registry covers all organizations of its hosts. ``endpoint`` and
-    ``iam_endpoint`` are base URLs without a trailing slash.
+    ``iam_endpoint`` are the base URLs of SWR's API and of IAM, ``registry_endpoint`` that of the registry
+    API (OCI distribution), all without a trailing slash. SWR Enterprise has only the last: ``region`` and the
+    other URLs are empty, and it has ``NO_CREDENTIALS``. ``docker_config_file`` is the login for the registry
+    API.
     """
 
     hosts: tuple[str, ...]
@@ -64,22 +120,56 @@ class Registry:
     project_id: str | None = None
     ca_file: str | None = None
     proxy: str | None = None
+    edition: Edition = "basic"
+    evidence: Evidence = Evidence.TAG_DETAIL
+    signatures: SignatureSettings | None = None
+    registry_endpoint: str = ""
+    docker_config_file: str | None = None
 
     @cached_property
     def key(self) -> str:
         """A stable fingerprint of the definition, equal in all processes.
 
         It is part of the keys of cache and snapshot, so that records stay after a reload only if the
-        definition is unchanged.
+        definition is unchanged. Where signatures are evidence, it depends on the contents of the keys that
+        count: records of a removed key are not used any longer.
         """
-        parts = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "organizations"]
+        parts = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in _SEPARATE]
         parts.append(f"organizations={sorted(self.organizations)!r}")
+        if self.needs_signature:
+            signatures = self.signatures.fingerprint if self.signatures is not None else ""
+            parts += [
+                f"{self.edition} {self.evidence} {self.registry_endpoint} {self.docker_config_file}",
+                signatures,
+            ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def caller(self) -> tuple[str, CredentialSettings]:
+        """Endpoint and identity: registries that share them share one rate of calls."""
+        return (self.endpoint or self.registry_endpoint, self.credentials)
+
+    @property
+    def needs_signature(self) -> bool:
+        """Whether an image of the registry is trusted only if it is signed."""
+        return self.evidence is not Evidence.TAG_DETAIL
+
+    @property
+    def is_enterprise(self) -> bool:
+        """Whether the registry is of SWR Enterprise, which has no tag detail."""
+        return self.edition == "enterprise"
 
     @property
     def name(self) -> str:
         """The name in messages and metrics: the first host."""
         return self.hosts[0]
+
+
+_SEPARATE: Final = frozenset(
+    {"organizations", "edition", "evidence", "signatures", "registry_endpoint", "docker_config_file"}
+)
+"""Fields that ``Registry.key`` handles one by one. The key of a registry whose evidence is the tag detail is
+the same as before there was other evidence, so that its snapshot stays valid."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.emulator.api import Api
+from tests.emulator.registry import RegistryApi
 from tests.emulator.state import Fault, State
 
 SEED = Path(__file__).parent / "seed.yaml"
@@ -38,6 +39,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
+    def do_HEAD(self) -> None:
+        self._serve()
+
     def do_POST(self) -> None:
         self._serve()
 
@@ -55,12 +59,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with state.lock:
             state.calls[self.path.partition("?")[0]] += 1
-        fault = state.find_fault(f"//{self.headers.get('Host', '')}{self.path}")
+        fault = state.find_fault(f"//{self.headers.get('Host', '')}{self.path}", self.command)
         if fault is not None and self._inject_fault(fault):
             return
         time.sleep(self.server.latency)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._reply(*self.server.api.answer(self.command, self.path, headers, body))
+        if self.command in ("GET", "HEAD") and RegistryApi.serves(self.path.partition("?")[0]):
+            self._reply(*self.server.registry.answer(self.path, headers))
+        else:
+            self._reply(*self.server.api.answer(self.command, self.path, headers, body))
 
     def _control(self, body: bytes) -> None:
         state = self.server.state
@@ -87,7 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.wfile.flush()
 
     def _inject_fault(self, fault: Fault) -> bool:
@@ -153,6 +161,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], state: State, context: ssl.SSLContext | None) -> None:
         self.state = state
         self.api = Api(state)
+        self.registry = RegistryApi(state.registry, "http" if context is None else "https")
         self.latency = 0.0
         self._context = context
         self._closing = threading.Event()

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests.emulator.registry_state import RegistryState
+
 MAX_FAILURES = 5
 """Failed logins after which an account is locked."""
 
@@ -25,7 +27,7 @@ class Fault:
     ``headers``; ``cut`` closes in the middle of the body. ``trickle-headers`` and ``trickle-body`` send a
     byte each ``latency`` seconds. ``reset`` resets; ``hang`` sends nothing; ``huge`` never ends; ``gzip``
     sends a bomb; ``redirect`` answers 302 to ``body``. ``every`` applies to each n-th call only, ``period``
-    in every other of so many seconds.
+    in every other of so many seconds. ``method`` limits it to one method, such as ``HEAD``.
     """
 
     kind: str = "none"
@@ -37,6 +39,7 @@ class Fault:
     times: int | None = None
     every: int = 1
     period: float = 0.0
+    method: str = ""
     seen: int = 0
 
 
@@ -56,20 +59,26 @@ class State:
         self.token_seconds: float = seed.get("tokenSeconds", 86400.0)
         self.offers_tag_detail: bool = seed.get("offersTagDetail", True)
         """Whether the gateway publishes the call for one tag, as it does only in some regions."""
+        self.project_ids: list[str] | None = seed.get("projectIds")
+        """The values of ``X-Project-Id`` that the gateway accepts, "" for none; ``None`` for any."""
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.registry = RegistryState()
+        """What the registry API (OCI distribution) serves, beside SWR's own API."""
+        for user, password in seed.get("registryLogins", {}).items():
+            self.registry.logins[user] = password
 
     @classmethod
     def load(cls, path: Path) -> State:
         """Create the state from a YAML file."""
         return cls(yaml.safe_load(path.read_text(encoding="utf-8")))
 
-    def find_fault(self, called: str) -> Fault | None:
+    def find_fault(self, called: str, method: str = "GET") -> Fault | None:
         """Return the fault that applies to a call of ``//host:port/path``."""
         with self.lock:
             for fault in self.faults:
-                if fault.match not in called or fault.times == 0:
+                if fault.match not in called or fault.times == 0 or fault.method not in ("", method):
                     continue
                 if fault.period and int(time.monotonic() / fault.period) % 2:
                     continue
@@ -123,3 +132,40 @@ class State:
         with self.lock:
             self.keys[access] = {"secret": secret, "token": token}
         return {"access": access, "secret": secret, "securitytoken": token}, expires
+
+    def put_manifest(self, repository: str, reference: str, media_type: str, content: bytes) -> str:
+        """Push a manifest to the registry; see ``RegistryState``."""
+        return self.registry.put_manifest(repository, reference, media_type, content)
+
+    def put_blob(self, repository: str, content: bytes, digest: str = "") -> str:
+        """Push a blob to the registry; see ``RegistryState``."""
+        return self.registry.put_blob(repository, content, digest)
+
+    def put_image(self, image: str, **values: Any) -> str:
+        """Push ``organization/repository:tag`` to the registry and to SWR's API; return its digest.
+
+        ``values`` are those of ``set_tag``; without them, the tag is not trusted.
+        """
+        repository, _, tag = image.rpartition(":")
+        digest = self.registry.put_image(repository, tag)
+        self.set_tag(image, **{"is_trusted": False, **values, "digest": digest})
+        return digest
+
+    def sign_simple(
+        self, repository: str, digest: str, private_key: Any, annotations: dict[str, str] | None = None
+    ) -> str:
+        """Sign an image as ``cosign sign`` of version 2 does; return the digest of the ``.sig`` manifest.
+
+        Only this method and the next need ``cryptography``.
+        """
+        from tests.emulator.signing import sign_simple
+
+        return sign_simple(self.registry, repository, digest, private_key, annotations)
+
+    def sign_bundle(
+        self, repository: str, digest: str, private_key: Any, annotations: dict[str, str] | None = None
+    ) -> str:
+        """Sign an image as ``cosign sign`` of version 3 does; return the digest of the bundle's manifest."""
+        from tests.emulator.signing import sign_bundle
+
+        return sign_bundle(self.registry, repository, digest, private_key, annotations)

@@ -34,10 +34,11 @@ HOST = "swr.cn-north-4.myhuaweicloud.com"
 
 MAY_BE_EMPTY = re.compile(
     "swr_trust_credential_(fetches|paused)|swr_trust_events|swr_trust_snapshot|result=.failed."
-    "|account_blocked|tag_list_used"
+    "|account_blocked|tag_list_used|swr_trust_signature|reason!="
 )
 """The panels without data: an access token is not fetched, and no cluster receives Events or a snapshot. No
-token and no certificate failed. SWR neither blocks the account nor lacks the call for one tag.
+token and no certificate failed. SWR neither blocks the account nor lacks the call for one tag. No registry of
+the policy has signatures as evidence.
 """
 
 API_SERVER = """\

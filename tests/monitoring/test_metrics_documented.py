@@ -13,7 +13,9 @@ from webhook.admission.decision import Effect
 from webhook.admission.extraction import TargetKind
 from webhook.admission.mutation import Outcome
 from webhook.policy.findings import Finding, Mode
+from webhook.signatures.check import SignatureResult
 from webhook.telemetry.metrics import OPERATIONS
+from webhook.telemetry.signature_metrics import KEY_STATES
 
 TEXTS = {
     name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("metrics.md", "metrics.zh-CN.md")
@@ -53,15 +55,15 @@ def test_metrics_are_documented_once(text: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("values", [Finding, Mode, TargetKind, Outcome])
+@pytest.mark.parametrize("values", [Finding, Mode, TargetKind, Outcome, SignatureResult])
 def test_every_label_value_is_documented(text: str, values: type[Enum]) -> None:
     """The author of a query finds every value there."""
     assert [value.value for value in values if f"`{value.value}`" not in text] == []
 
 
 @BOTH
-def test_every_operation_and_effect_is_documented(text: str) -> None:
+def test_every_operation_effect_and_key_state_is_documented(text: str) -> None:
     """The same for values that are not strings in the code."""
     effects = [label for effect in Effect for label in (effect.decision_label, effect.image_label)]
-    words = [*OPERATIONS, *effects]
+    words = [*OPERATIONS, *effects, *KEY_STATES]
     assert [word for word in words if f"`{word}`" not in text] == []

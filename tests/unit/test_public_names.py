@@ -19,10 +19,10 @@ import yaml
 from tests.monitoring.registered import families, labels_by_sample
 from tests.support.serving import ROOT
 from webhook.admission import annotations as audit_annotations
-from webhook.admission import validator
+from webhook.admission import mutation, validator
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
-from webhook.app import decision_recorder
+from webhook.app import decision_recorder, mutation_recorder
 from webhook.audit.report import Drift
 from webhook.cli import check, review
 from webhook.cluster import events, running
@@ -31,6 +31,7 @@ from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
 from webhook.signatures.attempt import SignatureFormat
 from webhook.signatures.check import SignatureResult
+from webhook.telemetry.signature_metrics import KEY_STATES
 from webhook.trust.lookup import Origin
 
 VALUES: dict[type[Enum], set[str]] = {
@@ -110,7 +111,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
 ORDERED_KEYS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "findings in annotations": (
         audit_annotations._Finding,
-        "field image finding reason digest origin exemption",
+        "field image finding reason digest origin exemption signers",
     ),
     "decision log": (
         decision_recorder._Fields,
@@ -119,8 +120,18 @@ ORDERED_KEYS: dict[str, tuple[type[msgspec.Struct], str]] = {
     ),
     "findings in the decision log": (
         decision_recorder._Finding,
-        "field image finding effect reason from detail fault rule exemption",
+        "field image finding effect reason from detail fault rule exemption signers",
     ),
+    "mutation log": (
+        mutation_recorder._Fields,
+        "uid outcome operation namespace object user milliseconds pinned notPinned more owner subresource "
+        "dryRun",
+    ),
+    "pinned images in annotations and in the mutation log": (
+        mutation.PinnedImage,
+        "field image digest kept signers",
+    ),
+    "other images in annotations and in the mutation log": (mutation.NotPinned, "field image reason"),
 }
 """Keys by their place, with the struct that is written."""
 
@@ -147,6 +158,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "swr_trust_swr_request_duration_seconds": ("registry",),
     "swr_trust_swr_last_success_timestamp_seconds": ("registry",),
     "swr_trust_swr_last_trusted_timestamp_seconds": ("registry",),
+    "swr_trust_signatures": ("registry", "result"),
+    "swr_trust_signature_keys": ("registry", "state"),
+    "swr_trust_signature_key_not_after_timestamp_seconds": ("registry", "key"),
     "swr_trust_cache_requests": ("result",),
     "swr_trust_cache_entries": ("kind",),
     "swr_trust_credential_paused_until_timestamp_seconds": ("kind",),
@@ -194,7 +208,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 """Families of the webhook and of the audit, with their labels."""
 
 CONFIGURATION = """
-apiVersion kind registries registries[].region registries[].hosts registries[].aliases
+apiVersion kind registries registries[].edition registries[].region registries[].hosts registries[].aliases
 registries[].organizations registries[].projectId registries[].endpoint registries[].iamEndpoint
 registries[].caFile registries[].proxy registries[].credentials registries[].credentials.kind
 registries[].credentials.accessKeyFile registries[].credentials.secretKeyFile
@@ -202,15 +216,18 @@ registries[].credentials.securityTokenFile registries[].credentials.tokenFile
 registries[].credentials.domainName registries[].credentials.userName registries[].credentials.passwordFile
 registries[].credentials.idTokenFile registries[].credentials.identityProvider
 registries[].credentials.providerUrn registries[].credentials.agencyUrn registries[].credentials.stsEndpoint
-credentials credentials.kind credentials.accessKeyFile credentials.secretKeyFile
+registries[].evidence registries[].signatures registries[].signatures.keys registries[].signatures.keys[].name
+registries[].signatures.keys[].file registries[].signatures.keys[].notAfter registries[].signatures.threshold
+registries[].signatures.annotations registries[].registryEndpoint registries[].registryLogin
+registries[].registryLogin.dockerConfigFile credentials credentials.kind credentials.accessKeyFile credentials.secretKeyFile
 credentials.securityTokenFile credentials.tokenFile credentials.domainName credentials.userName
 credentials.passwordFile credentials.idTokenFile credentials.identityProvider credentials.providerUrn
 credentials.agencyUrn credentials.stsEndpoint mode unmanagedRegistries digestOnly onLookupFailure pinDigests
 workloads rules rules[].name rules[].images rules[].namespaces rules[].mode rules[].requireDigest
 rules[].requirePullAlways rules[].pinDigests exemptions exemptions[].name exemptions[].images exemptions[].reason
 exemptions[].namespaces exemptions[].expires breakGlass breakGlass.annotation breakGlass.users
-breakGlass.groups hint messages cache cache.trusted cache.refused cache.pinned cache.staleIfError cache.maxEntries lookup
-lookup.timeout lookup.concurrency lookup.retries lookup.callsPerSecond
+breakGlass.groups hint messages cache cache.trusted cache.refused cache.pinned cache.signed cache.staleIfError cache.maxEntries
+lookup lookup.timeout lookup.concurrency lookup.retries lookup.callsPerSecond
 """
 
 CHART_VALUES = """
@@ -254,10 +271,11 @@ def test_values_of_enums_are_stable(enum: type[Enum]) -> None:
 
 
 def test_effects_and_reasons_are_stable() -> None:
-    """Of requests, of images, and of failed lookups."""
+    """Of requests, of images, of failed lookups, and of signing keys."""
     assert {effect.decision_label for effect in Effect} == DECISIONS
     assert {effect.image_label for effect in Effect if effect is not Effect.ERROR} == IMAGE_EFFECTS
     assert set(get_args(UnknownReason)) == UNKNOWN_REASONS
+    assert KEY_STATES == ("counting", "unreadable", "lapsed")
 
 
 def tree_of(code: Any) -> ast.AST:

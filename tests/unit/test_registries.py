@@ -86,6 +86,9 @@ def test_region_table_is_complete() -> None:
     [
         ("shop-abc123.swr-pro.myhuaweicloud.com", True),
         ("shop-abc123.swr-pro.myhuaweicloud.com:443", True),
+        ("team-1a2b3c.swr-pro.cn-north-4.myhuaweicloud.com", True),
+        ("team-1a2b3c.swr-pro.cn-north-4.evil.myhuaweicloud.com", False),
+        ("swr-pro.cn-north-4.myhuaweicloud.com", False),
         ("swr-pro.myhuaweicloud.com.evil.io", False),
         (HOST, False),
     ],

@@ -6,7 +6,8 @@ kube-apiserver prefixes each key with the webhook's name. The keys are stable:
 - ``mode``: the strictest mode that applied to an image of the request.
 - ``policy``: the version of the policy that was applied.
 - ``rule``: the names of the rules that applied.
-- ``findings``: a JSON list with field, image, finding and, if set, reason, digest, origin and exemption.
+- ``findings``: a JSON list with field, image, finding and, if set, reason, digest, origin, exemption and
+  signers, the names of the keys that signed the digest. The configuration limits their number and length.
   It has at most ``MAX_FINDINGS`` images; the number of the others follows.
 - ``break-glass``: the reason that an authorized user gave.
 - ``error``: why the images could not be evaluated: ``unknown-kind``, ``unreadable``, ``too-many-images``,
@@ -38,6 +39,7 @@ class _Finding(msgspec.Struct, omit_defaults=True, gc=False):
     digest: str = ""
     origin: str = ""
     exemption: str = ""
+    signers: tuple[str, ...] = ()
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -84,6 +86,7 @@ def list_images(listed: Sequence[msgspec.Struct], count: int) -> str:
 def _finding(item: ImageResult) -> _Finding:
     check = item.check
     record = check.record
+    signature = record.signature if record is not None else None
     return _Finding(
         field=item.use.field,
         image=item.use.image[:MAX_IMAGE_LENGTH],
@@ -92,4 +95,5 @@ def _finding(item: ImageResult) -> _Finding:
         digest=(record.digest or "") if record is not None else "",
         origin="stale" if check.origin is Origin.STALE else "",
         exemption=item.exemption.name if item.exemption is not None else "",
+        signers=signature.signers if signature is not None else (),
     )

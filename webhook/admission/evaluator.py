@@ -16,7 +16,7 @@ from typing import Final, Protocol, assert_never
 
 from webhook.admission.decision import CheckResult, Effect, ImageResult
 from webhook.admission.extraction import ImageUse, TargetKind
-from webhook.admission.local_checks import LocalCheck, ParsedImage
+from webhook.admission.local_checks import LocalCheck, ParsedImage, make_query
 from webhook.admission.messages import Messages
 from webhook.admission.time_slices import SliceTimeout, SliceTimer, TimeSlices
 from webhook.deadlines import Deadline, LargeWork, Pause
@@ -25,10 +25,8 @@ from webhook.images.reference import ImageReference, parse_reference
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
 from webhook.regions import is_enterprise_host
-from webhook.registries import Registry
-from webhook.swr.naming import check_names, split_path
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
-from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.records import TrustStatus
 
 PLACEHOLDERS: Final = frozenset({"", "auto"})
 """Images in templates that are replaced before a Pod is created (a sidecar injector replaces ``auto``)."""
@@ -195,14 +193,14 @@ class Evaluator:
                 finding = Finding.DIGEST_MISMATCH
             case _:
                 assert_never(record.status)
-        return CheckResult(finding, "", record, answer.origin, answer.failure)
+        return CheckResult(finding, record.untrusted_reason, record, answer.origin, answer.failure)
 
     def _parse(self, image: str) -> ParsedImage:
         reference: ImageReference | None = None
         try:
             reference = parse_reference(image)
             registry = self.policy.registries.find(reference)
-            query = _query_for(reference, registry) if registry is not None else None
+            query = make_query(reference, registry) if registry is not None else None
         except InvalidReferenceError as error:
             return ParsedImage(reference, None, error.reason)
         return ParsedImage(reference, query)
@@ -285,7 +283,9 @@ class Evaluator:
             return result(Finding.INVALID, "pull-policy")
         if query is None:
             return result(Finding.UNMANAGED, self._unmanaged_reason(reference))
-        if query.tag is None and self.policy.digest_only != "resolve":
+        # In SWR Enterprise, signatures are of digests, so that a digest needs no tag.
+        needs_tag = self.policy.digest_only != "resolve" and not query.registry.is_enterprise
+        if query.tag is None and needs_tag:
             return result(Finding.INVALID, "digest-only")
         pinned = reference.digest if query.tag is not None else None
         # The digest of a tag must be current where it is written into a Pod, or compared with one that was.
@@ -379,16 +379,3 @@ class CurrentEvaluator:
         if evaluator is None or evaluator.policy is not policy:
             evaluator = self._evaluator = self._make(policy)
         return evaluator
-
-
-def _query_for(reference: ImageReference, registry: Registry) -> TrustQuery:
-    """Return the query for an image of a configured registry.
-
-    Raises:
-        InvalidReferenceError: the image's path does not follow SWR's naming rules.
-    """
-    organization, repository = split_path(reference.path)
-    check_names(organization, repository)
-    if reference.tag is None:
-        return TrustQuery(registry, organization, repository, digest=reference.digest)
-    return TrustQuery(registry, organization, repository, tag=reference.tag)

@@ -10,6 +10,8 @@ from webhook.admission.decision import CheckResult
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Mode
 from webhook.policy.model import Exemption, Rule
+from webhook.registries import Registry
+from webhook.swr.naming import check_names, split_path
 from webhook.trust.lookup import LookupRequest
 from webhook.trust.records import TrustQuery
 from webhook.trust.replication import Key
@@ -49,3 +51,18 @@ class LocalCheck(msgspec.Struct, frozen=True):
     key: LookupKey | None = None
     is_to_pin: bool = False
     needs_digest: bool = False
+
+
+def make_query(reference: ImageReference, registry: Registry) -> TrustQuery:
+    """Return the query for an image of a configured registry.
+
+    Raises:
+        InvalidReferenceError: the image's path does not follow SWR's naming rules. Those of SWR Enterprise
+            are the rules of image references.
+    """
+    organization, repository = split_path(reference.path)
+    if not registry.is_enterprise:
+        check_names(organization, repository)
+    if reference.tag is None:
+        return TrustQuery(registry, organization, repository, digest=reference.digest)
+    return TrustQuery(registry, organization, repository, tag=reference.tag)

@@ -15,6 +15,7 @@ from webhook.admission.decision import Effect, ImageResult
 from webhook.errors import Fault
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
+from webhook.registries import SignatureSettings
 
 MAX_DENIAL: Final = 4096
 """Characters of a denial for images; the other images are counted. The operator's hint is added to these.
@@ -30,6 +31,12 @@ MAX_WARNING: Final = 256
 
 MAX_WARNINGS: Final = 4096
 """Characters of all warnings together; kube-apiserver drops the rest."""
+
+MAX_KEYS_NAMED: Final = 3
+"""Names of keys in a message; the others are counted."""
+
+MAX_KEY_NAME: Final = 40
+"""Characters of the name of a key in a message."""
 
 ELLIPSIS: Final = "..."
 
@@ -57,6 +64,7 @@ class Messages:
         self._catalogue: Catalogue = CATALOGUES[policy.messages]
         self._hint = policy.hint
         self._pins = policy.pins
+        self._find_registry = policy.registries.find
         registries = policy.registries.registries
         self._home = registries[0].name if registries else "SWR"
 
@@ -156,7 +164,9 @@ class Messages:
 
     def _key(self, item: ImageResult) -> str:
         finding, reason = item.check.finding, item.check.reason
-        if finding in (Finding.UNTRUSTED, Finding.MISSING):
+        if finding is Finding.UNTRUSTED and reason:
+            reason = reason if self._signatures_for(item).counting else "no-keys"
+        elif finding in (Finding.UNTRUSTED, Finding.MISSING):
             reason = _how_named(item)
         elif finding is Finding.DIGEST_MISMATCH and self._pins(item.rule):
             reason = "pinning"  # the webhook may have written the digest
@@ -169,11 +179,39 @@ class Messages:
 
     def _names(self, item: ImageResult) -> dict[str, str]:
         reference = item.reference
-        return {
+        names = {
             "host": printable(reference.domain, 100) if reference is not None else "",
             "organization": printable(reference.path.partition("/")[0], 100) if reference is not None else "",
             "home": self._home,
         }
+        check = item.check.record.signature if item.check.record is not None else None
+        if check is None:
+            return names
+        settings = self._signatures_for(item)
+        return names | {
+            "signers": self._list_names(check.signers),
+            "needed": self._describe_keys(settings),
+            "annotations": printable(", ".join(f"{key}={value}" for key, value in settings.annotations), 80),
+        }
+
+    def _signatures_for(self, item: ImageResult) -> SignatureSettings:
+        """Return what the registry of an image that was judged by signatures asks for."""
+        registry = self._find_registry(item.reference) if item.reference is not None else None
+        return (registry and registry.signatures) or SignatureSettings(())
+
+    def _describe_keys(self, settings: SignatureSettings) -> str:
+        """Return the keys of which enough have to sign, as they are written after "with"."""
+        keys = self._list_names([key.name for key in settings.counting])
+        if settings.threshold > 1:
+            return self.note("several-keys", keys=keys, threshold=settings.threshold)
+        if len(settings.counting) == 1:
+            return self.note("one-key", keys=keys)
+        return self.note("any-key", keys=keys)
+
+    def _list_names(self, names: Sequence[str]) -> str:
+        listed = ", ".join(printable(name, MAX_KEY_NAME) for name in names[:MAX_KEYS_NAMED])
+        more = len(names) - MAX_KEYS_NAMED
+        return self.note("more-keys", keys=listed, count=more) if more > 0 else listed
 
 
 def _consequence(item: ImageResult) -> str:

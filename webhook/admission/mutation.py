@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 
 class Pin(msgspec.Struct, frozen=True, gc=False):
-    """A new value for the image of one use.
+    """A new value for the image of one use. ``signers`` are the names of the keys that signed the digest.
 
     ``is_kept`` is true if an update wrote the tag alone of an image that the Pod already pins: it keeps its
     digest, because the author has changed nothing.
@@ -37,6 +37,7 @@ class Pin(msgspec.Struct, frozen=True, gc=False):
     use: ImageUse
     image: str
     is_kept: bool = False
+    signers: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -51,6 +52,7 @@ class PinnedImage(msgspec.Struct, omit_defaults=True, gc=False):
     image: str
     digest: str
     kept: bool = False
+    signers: tuple[str, ...] = ()
 
 
 class NotPinned(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +92,7 @@ class Mutation(msgspec.Struct, frozen=True):
 def describe_pins(pins: Sequence[Pin]) -> list[PinnedImage]:
     """Return the first ``MAX_FINDINGS`` pins for records; their sizes are limited."""
     return [
-        PinnedImage(pin.use.field, pin.use.image[:MAX_IMAGE_LENGTH], pin.digest, pin.is_kept)
+        PinnedImage(pin.use.field, pin.use.image[:MAX_IMAGE_LENGTH], pin.digest, pin.is_kept, pin.signers)
         for pin in pins[:MAX_FINDINGS]
     ]
 

@@ -41,6 +41,7 @@ class _Finding(msgspec.Struct, omit_defaults=True, gc=False):
     fault: Fault | None = None
     rule: str | None = None
     exemption: str | None = None
+    signers: tuple[str, ...] = ()
 
 
 class _Fields(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -159,6 +160,8 @@ def _finding(item: ImageResult) -> _Finding:
         check.reason,
         check.origin,
     )
+    if check.record is not None and check.record.signature is not None:
+        finding.signers = check.record.signature.signers
     if check.failure is not None:
         finding.detail = check.failure.detail
         finding.fault = check.failure.fault

@@ -1,4 +1,4 @@
-"""The trust lookup over SWR, opened for one policy and reconfigured for the next.
+"""The trust lookup over SWR and its registries, opened for one policy and reconfigured for the next.
 
 The webhook and the audit have one each for their lifetime. Other commands open one for themselves.
 """
@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from webhook import __version__
+from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.source import EvidenceSource
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
 from webhook.server.health import RegistryStatus
@@ -20,6 +24,9 @@ from webhook.swr.traffic import Traffic
 from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.lookup import TrustLookup
+
+if TYPE_CHECKING:
+    from webhook.signatures.attempt import Attempt
 
 
 class TrustService:
@@ -33,10 +40,12 @@ class TrustService:
         resolve: Callable[[str], list[Address]] = resolve_by_system,
         lateness: Callable[[], float] = lambda: 0.0,
         checkpoint: Callable[[], None] = lambda: None,
+        run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
     ) -> None:
         """Open the lookup for ``policy``; nothing is queried yet. ``environment`` may hold credentials.
 
-        ``lateness`` and ``checkpoint`` are those of ``TrustLookup``.
+        ``lateness`` and ``checkpoint`` are those of ``TrustLookup``, ``run_slow`` is that of
+        ``SignatureLookup``.
 
         Raises:
             ConfigError: a credential or a CA file of the policy is missing.
@@ -45,8 +54,10 @@ class TrustService:
         self._environment = environment
         self._resolver = Resolver(resolve)
         self._traffic = Traffic()
-        self._source = SwrTrustSource(self._open_transport, self._open_credential, metrics)
-        self._source.open(policy.registries.registries)
+        self._swr = SwrTrustSource(self._open_transport, self._open_credential, metrics)
+        self._registries = OpenRegistries(self._swr.transport_for, environment, metrics, run_slow)
+        self._source = EvidenceSource(self._swr, self._registries, metrics, policy.cache)
+        self._open(policy)
         self.lookup = TrustLookup(
             self._source, policy.cache, policy.lookup, metrics, lateness=lateness, checkpoint=checkpoint
         )
@@ -58,29 +69,49 @@ class TrustService:
             ConfigError: a credential or a CA file of the policy is missing; nothing has changed.
         """
         registries = policy.registries.registries
-        self._source.open(registries)
+        self._open(policy)
+        self._swr.retain(registries)
         self._source.retain(registries)
+        self._source.configure(policy.cache)
         self.lookup.retain(registries)
         self.lookup.configure(policy.cache, policy.lookup)
 
     def status(self, registry: Registry) -> RegistryStatus:
         """Return the state of a registry for the probes."""
-        client = self._source.client(registry)
-        if client is None:
-            return RegistryStatus()
-        return RegistryStatus(
-            answered_at=client.answered_at,
-            uses_tag_list=client.uses_tag_list,
+        status = RegistryStatus(
             breaker_open=self.lookup.is_breaker_open(registry),
             blocked_for=self.lookup.blocked_for(registry),
-            ca_file_problem=client.ca_file_problem,
-            credential_paused_for=client.credential_paused_for,
         )
+        client = self._swr.client(registry)
+        if client is not None:
+            status = replace(
+                status,
+                answered_at=client.answered_at,
+                uses_tag_list=client.uses_tag_list,
+                ca_file_problem=client.ca_file_problem,
+                credential_paused_for=client.credential_paused_for,
+            )
+        registry_client = self._registries.find(registry)
+        if registry_client is not None:
+            status = replace(
+                status,
+                registry_answered_at=registry_client.answered_at,
+                login_paused_for=registry_client.login_paused_for,
+                ca_file_problem=registry_client.ca_file_problem,
+            )
+        return status
 
     @property
     def cache_sizes(self) -> tuple[int, int, int]:
         """The numbers of trusted, refused and imported records in the cache."""
         return self.lookup.sizes
+
+    def _open(self, policy: Policy) -> None:
+        """Open what the registries need, so that problems are found now."""
+        self._swr.open(policy.registries.registries)
+        for registry in policy.registries.registries:
+            if registry.needs_signature:
+                self._registries.lookup(registry)
 
     def _open_transport(self, *, ca_file: str | None, proxy: str | None) -> Transport:
         return PooledTransport(

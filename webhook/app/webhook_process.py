@@ -21,6 +21,7 @@ from webhook.app.log_writer import BackgroundWriter
 from webhook.app.loop_watch import LoopWatch
 from webhook.app.mutation_recorder import MutationRecorder
 from webhook.app.native_resolver import NativeResolver
+from webhook.app.native_threads import NativeThreads
 from webhook.app.policy_child import parse_here
 from webhook.app.policy_file import open_policy_file
 from webhook.app.trust_service import TrustService
@@ -41,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 LARGEST_BLOCK: Final = 16 * 1024 * 1024
 """Bytes. The process may keep twice as many that large reviews have used, for the next ones."""
+
+VERIFICATION_SLICE: Final = 0.0005
+"""Seconds for which a slow verification, SM2 in plain Python, may keep the event loop waiting."""
 
 SNAPSHOT_SECONDS: Final = 2.0
 """Seconds that the last write of the snapshot may take when the process stops."""
@@ -103,7 +107,13 @@ class WebhookProcess:
             scheduler.checkpoint(WaitReason.WOKEN)
 
         trust = TrustService(
-            policy.current, metrics, environment, NativeResolver(), lambda: loop_watch.blocked, checkpoint
+            policy.current,
+            metrics,
+            environment,
+            NativeResolver(),
+            lambda: loop_watch.blocked,
+            checkpoint,
+            NativeThreads(1, VERIFICATION_SLICE).run,
         )
         policy.on_change(trust.reconfigure)
         metrics.watch_cache(lambda: trust.cache_sizes)

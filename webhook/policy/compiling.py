@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from webhook.policy.findings import Mode
 from webhook.policy.model import BreakGlass, Exemption, Policy, Rule
 from webhook.policy.namespaces import NamespacePatterns
-from webhook.policy.schema import ExemptionModel, PolicyModel, RegistryModel, RuleModel
+from webhook.policy.registry_schema import RegistryModel, SignaturesModel, SigningKeyModel
+from webhook.policy.schema import ExemptionModel, PolicyModel, RuleModel
 from webhook.regions import find_region
-from webhook.registries import CredentialSettings, Registry, RegistryTable
+from webhook.registries import (
+    NO_CREDENTIALS,
+    CredentialSettings,
+    Evidence,
+    Registry,
+    RegistryTable,
+    SignatureSettings,
+    SigningKey,
+)
 from webhook.trust.settings import CacheSettings, LookupSettings
 
+ReadKeys = Callable[[SignatureSettings], SignatureSettings]
+"""Returns settings whose keys have their contents, as ``KeyReader.read`` does."""
 
-def compile_policy(model: PolicyModel, version: str) -> Policy:
+
+def compile_policy(model: PolicyModel, version: str, read_keys: ReadKeys) -> Policy:
     """Return the policy of a file that has passed every check."""
     default = CredentialSettings(**model.credentials.model_dump()) if model.credentials is not None else None
     return Policy(
         version=version,
-        registries=RegistryTable.of(_compile_registry(entry, default) for entry in model.registries),
+        registries=RegistryTable.of(
+            _compile_registry(entry, default, read_keys) for entry in model.registries
+        ),
         mode=Mode(model.mode),
         unmanaged_registries=model.unmanaged_registries,
         digest_only=model.digest_only,
@@ -36,6 +53,7 @@ def compile_policy(model: PolicyModel, version: str) -> Policy:
             trusted=model.cache.trusted,
             refused=model.cache.refused,
             pinned=model.cache.pinned,
+            signed=model.cache.signed,
             stale_if_error=model.cache.stale_if_error,
             max_entries=model.cache.max_entries,
         ),
@@ -48,29 +66,61 @@ def compile_policy(model: PolicyModel, version: str) -> Policy:
     )
 
 
-def _compile_registry(model: RegistryModel, default: CredentialSettings | None) -> Registry:
-    known = find_region(model.region)
+def _compile_registry(
+    model: RegistryModel, default: CredentialSettings | None, read_keys: ReadKeys
+) -> Registry:
+    known = find_region(model.region) if model.region is not None else None
     hosts = model.hosts if model.hosts is not None else [known.host] if known is not None else []
+    assert hosts, "a registry that passes the checks has hosts"
+    login = model.registry_login
+    registry = Registry(
+        hosts=(*hosts, *model.aliases),
+        region="",
+        endpoint="",
+        iam_endpoint="",
+        credentials=NO_CREDENTIALS,
+        organizations=frozenset(model.organizations or ()),
+        ca_file=model.ca_file,
+        proxy=model.proxy,
+        edition=model.edition,
+        evidence=Evidence(model.evidence),
+        signatures=read_keys(_compile_signatures(model.signatures)) if model.signatures is not None else None,
+        registry_endpoint=model.registry_endpoint or f"https://{hosts[0]}",
+        docker_config_file=login.docker_config_file if login is not None else None,
+    )
+    if registry.is_enterprise:
+        return registry
     endpoint = model.endpoint or (known.endpoint if known is not None else None)
     iam_endpoint = model.iam_endpoint or (known.iam_endpoint if known is not None else None)
     credentials = default
     if model.credentials is not None:
         credentials = CredentialSettings(**model.credentials.model_dump())
-    assert hosts, "a registry that passes the checks has hosts"
+    assert model.region is not None
     assert endpoint is not None
     assert iam_endpoint is not None
     assert credentials is not None
-    return Registry(
-        hosts=(*hosts, *model.aliases),
+    return replace(
+        registry,
         region=model.region,
         endpoint=endpoint,
         iam_endpoint=iam_endpoint,
         credentials=credentials,
-        organizations=frozenset(model.organizations or ()),
         project_id=model.project_id,
-        ca_file=model.ca_file,
-        proxy=model.proxy,
     )
+
+
+def _compile_signatures(model: SignaturesModel) -> SignatureSettings:
+    """Return the settings; their keys do not count before their files are read."""
+    return SignatureSettings(
+        keys=tuple(_compile_key(key) for key in model.keys),
+        threshold=model.threshold,
+        annotations=tuple(model.annotations.items()),
+    )
+
+
+def _compile_key(model: SigningKeyModel) -> SigningKey:
+    not_after = model.not_after.timestamp() if model.not_after is not None else None
+    return SigningKey(model.name, model.file, not_after, problem="has not been read")
 
 
 def _compile_rule(model: RuleModel) -> Rule:

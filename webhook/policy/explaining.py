@@ -16,7 +16,9 @@ from webhook.policy.schema import PolicyModel
 _ADVICE_IF_MISSING: Final[Mapping[str, str]] = {
     "apiVersion": "write apiVersion: swr-trust/v1",
     "registries": "write at least one registry, such as region: cn-north-4",
-    "region": "write the registry's region, such as cn-north-4",
+    "file": "write the absolute path of the PEM file with the public key",
+    "keys": "write at least one public key, with its name and file",
+    "dockerConfigFile": "write the absolute path of the file, such as /etc/swr-trust/login/.dockerconfigjson",
     "name": "give it a unique name",
     "images": "write patterns of the images that it applies to, ** for every image",
     "reason": "write why these images are admitted without a lookup",
@@ -29,6 +31,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "list_type": "write a list",
     "model_type": "write a mapping, one key: value a line",
     "too_short": "write at least one entry, or remove the key",
+    "dict_type": "write a mapping, one key: value a line",
     "too_long": "write at most {max_length} entries",
     "greater_than_equal": "write a number of at least {ge:g}",
     "less_than_equal": "write a number of at most {le:g}",
@@ -59,6 +62,8 @@ def _describe(detail: ErrorDetails) -> str:
         return _describe_unknown(loc)
     if kind == "literal_error":
         return f"write {context['expected'].replace(chr(39), '')}"
+    if kind == "too_short" and loc[-1] == "keys":
+        return _ADVICE_IF_MISSING["keys"]
     expected = _EXPECTED.get(kind)
     return expected.format_map(context) if expected is not None else detail["msg"]
 
@@ -126,6 +131,8 @@ def _looks_secret(key: str) -> bool:
 
 
 def _path(*parts: str | int) -> str:
+    if parts[-1:] == ("[key]",):  # pydantic marks a problem of a key, instead of its value
+        parts = parts[:-1]
     path = ""
     for part in parts:
         path = join_path(path, part)

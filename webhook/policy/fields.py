@@ -19,12 +19,14 @@ from webhook.errors import InvalidPatternError, InvalidReferenceError
 from webhook.images.patterns import MAX_LENGTH, ImagePattern, parse_pattern
 from webhook.images.reference import check_domain
 from webhook.policy.quantities import DURATION_PATTERN, format_duration, parse_duration, parse_expiry
-from webhook.regions import is_enterprise_host
 
 MAX_ENTRIES: Final = 200
 """Patterns of one rule or exemption."""
 
 _MAX_TEXT: Final = 4096
+
+_API: Final = "https://swr-api.example.com"
+_REGISTRY: Final = "https://swr.example.com"
 
 _REGION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _PROJECT: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -80,6 +82,17 @@ def _line(maximum: int, least: int = 1) -> Callable[[str], str]:
     return check
 
 
+def _payload_text(maximum: int, least: int) -> Callable[[str], str]:
+    """Return a validator of text that is compared with that of a signed payload, so nothing is stripped."""
+    check_line = _line(maximum, least)
+
+    def check(text: str) -> str:
+        check_line(text)
+        return text
+
+    return check
+
+
 def _matching(pattern: re.Pattern[str], message: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if pattern.fullmatch(text) is None:
@@ -99,8 +112,6 @@ def _check_host(text: str) -> str:
         ) from None
     if "." not in host and ":" not in host and host != "localhost":
         raise ValueError(f"an image reference cannot name {host}: a registry's host has a dot or a port")
-    if is_enterprise_host(host):
-        raise ValueError("is a host of SWR Enterprise Edition, whose API has no is_trusted: remove it")
     return host
 
 
@@ -112,20 +123,25 @@ def _check_organization(text: str) -> str:
     return text
 
 
-def _check_url(text: str) -> str:
-    base = _split_url(text)
-    if base.startswith("http:") and not _is_loopback(urlsplit(base).hostname or ""):
-        raise ValueError("plain http would reveal the credential to the network: write https")
-    return base
+def _secure_url(example: str) -> Callable[[str], str]:
+    """Return a validator of a base URL that a credential is sent to; messages show ``example``."""
+
+    def check(text: str) -> str:
+        base = _split_url(text, example)
+        if base.startswith("http:") and not _is_loopback(urlsplit(base).hostname or ""):
+            raise ValueError("plain http would reveal the credential to the network: write https")
+        return base
+
+    return check
 
 
 def _check_proxy(text: str) -> str:
-    return _split_url(text)
+    return _split_url(text, _API)
 
 
-def _split_url(text: str) -> str:
+def _split_url(text: str, example: str) -> str:
     """Return scheme, host and port of a base URL, in lower case."""
-    message = "write a base URL such as https://swr-api.example.com, without a path"
+    message = f"write a base URL such as {example}, without a path"
     if not text.isascii() or not text.isprintable():
         raise ValueError(message)
     parts = urlsplit(text)
@@ -214,11 +230,14 @@ Project = Annotated[
 ]
 Host = Annotated[str, *_parsed(_check_host, examples=["10.125.0.198:20202"])]
 Organization = Annotated[str, *_parsed(_check_organization)]
-Url = Annotated[str, *_parsed(_check_url, format="uri", pattern="^https?://")]
+Url = Annotated[str, *_parsed(_secure_url(_API), format="uri", pattern="^https?://")]
+RegistryUrl = Annotated[str, *_parsed(_secure_url(_REGISTRY), format="uri", pattern="^https?://")]
 ProxyUrl = Annotated[str, *_parsed(_check_proxy, format="uri", pattern="^https?://")]
 File = Annotated[str, *_parsed(_check_file, pattern="^/")]
 Name = Annotated[str, *_parsed(_line(100), minLength=1)]
 Reason = Annotated[str, *_parsed(_line(500), minLength=1)]
+PayloadKey = Annotated[str, *_parsed(_payload_text(100, 1), minLength=1)]
+PayloadText = Annotated[str, *_parsed(_payload_text(500, 0))]
 Hint = Annotated[str, *_parsed(_line(300, least=0))]
 Annotation = Annotated[
     str, *_parsed(_matching(_ANNOTATION, "write the name of an annotation, such as swr-trust/break-glass"))

@@ -1,187 +1,41 @@
 """Schema of the configuration file: keys, types and descriptions.
 
 The descriptions are the reference documentation; the JSON Schema for editors contains them. A model also
-checks combinations of keys, such as the keys for each kind of credentials, and reports a problem at its key.
+checks combinations of its own keys, and reports a problem at its key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import core_schema
 
 from webhook.policy.fields import (
     Annotation,
     Expiry,
-    File,
     Group,
     Hint,
-    Host,
     Images,
     Name,
     Namespaces,
-    Organization,
-    Project,
-    ProxyUrl,
     Reason,
-    Region,
-    Url,
     User,
     between,
 )
-from webhook.regions import find_region
-from webhook.registries import CredentialKind
+from webhook.policy.registry_schema import CredentialsModel, RegistryModel
+from webhook.policy.schema_base import Model, raise_problems
 
 API_VERSION: Final = "swr-trust/v1"
 KIND: Final = "TrustPolicy"
 
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-Part = tuple[str | int, ...]
-"""Position of a problem relative to its model: keys and indices."""
-
 _Mode = Literal["enforce", "warn", "audit"]
 
-KEYS_OF_KIND: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
-    "aksk": ("access_key_file", "secret_key_file", "security_token_file"),
-    "token": ("token_file",),
-    "iamUser": ("domain_name", "user_name", "password_file"),
-    "podIdentity": (),
-    "oidc": ("id_token_file", "identity_provider", "provider_urn", "agency_urn", "sts_endpoint"),
-}
-"""The keys for each kind of credentials."""
 
-_NEEDED: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
-    "aksk": (),
-    "token": ("token_file",),
-    "iamUser": ("domain_name", "user_name", "password_file"),
-    "podIdentity": (),
-    "oidc": ("id_token_file",),
-}
-
-
-def _raise_problems(problems: Iterable[tuple[Part, str]]) -> None:
-    """Report all problems of a model at once, each with its position."""
-    found = list(problems)
-    if found:
-        raise PydanticCustomError("problems", "see the context", {"problems": found})
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=False,
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        model_title_generator=lambda model: model.__name__.removesuffix("Model"),
-    )
-
-
-class CredentialsModel(_Model):
-    """The identity for SWR. Secrets are in files or environment variables, never in this file."""
-
-    kind: CredentialKind
-    """aksk signs each request with an access key. token sends an IAM token from a file. iamUser logs in
-    to IAM with a password. podIdentity and oidc use temporary keys of the Pod."""
-    access_key_file: File | None = None
-    """aksk: file with the access key. Without files, the environment variables HUAWEICLOUD_SDK_AK,
-    HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN are used."""
-    secret_key_file: File | None = None
-    """aksk: file with the secret access key."""
-    security_token_file: File | None = None
-    """aksk: file with the security token of a temporary access key."""
-    token_file: File | None = None
-    """token: file with the IAM token, read again when it changes."""
-    domain_name: Name | None = None
-    """iamUser: name of the account that the user belongs to."""
-    user_name: Name | None = None
-    """iamUser: name of the IAM user."""
-    password_file: File | None = None
-    """iamUser: file with the user's password."""
-    id_token_file: File | None = None
-    """oidc: file with the projected ServiceAccount token."""
-    identity_provider: Name | None = None
-    """oidc with IAM's identity providers: the provider's ID."""
-    provider_urn: Name | None = None
-    """oidc with STS: the URN of the OIDC provider."""
-    agency_urn: Name | None = None
-    """oidc with STS: the URN of the agency to assume."""
-    sts_endpoint: Url | None = None
-    """oidc with STS: base URL of STS. By default the region's."""
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> Self:
-        _raise_problems(self._problems())
-        return self
-
-    def _problems(self) -> Iterable[tuple[Part, str]]:
-        kind = self.kind
-        given = {key for key in type(self).model_fields if key != "kind" and getattr(self, key) is not None}
-        for key in type(self).model_fields:
-            if key in given and key not in KEYS_OF_KIND[kind]:
-                yield (to_camel(key),), f"does not go with kind {kind}: remove it"
-            elif key in _NEEDED[kind] and key not in given:
-                yield (to_camel(key),), f"is missing: kind {kind} needs it"
-        keys = {"access_key_file", "secret_key_file"} & given
-        if kind == "aksk" and (len(keys) == 1 or (not keys and "security_token_file" in given)):
-            yield (), "set accessKeyFile and secretKeyFile together, or no file at all to use the environment"
-        if kind == "oidc":
-            agency = {"provider_urn", "agency_urn"} & given
-            if ("identity_provider" in given) == bool(agency) or len(agency) == 1:
-                yield (), "set identityProvider for IAM, or providerUrn and agencyUrn for STS"
-
-
-class RegistryModel(_Model):
-    """One SWR registry: its hosts, its endpoints and its credentials."""
-
-    region: Region
-    """Region of Huawei Cloud. For a known region, hosts, endpoint and iamEndpoint have defaults. For any
-    other, set all three."""
-    hosts: list[Host] | None = Field(default=None, min_length=1, max_length=20)
-    """Registry hosts as written in image references, with their port. By default the region's."""
-    aliases: list[Host] = Field(default=[], max_length=50)
-    """Further hosts of the same registry, such as CCE's internal addresses."""
-    organizations: list[Organization] | None = Field(default=None, min_length=1, max_length=500)
-    """Organizations of this account, if several accounts share a host. By default all. The first entry
-    that matches an image applies."""
-    project_id: Project | None = None
-    """ID of the project for requests. Without it, iamUser logs in to the project with the name of the
-    region."""
-    endpoint: Url | None = None
-    """Base URL of SWR's API. By default the region's. http is allowed only for loopback addresses."""
-    iam_endpoint: Url | None = None
-    """Base URL of IAM. By default the region's."""
-    ca_file: File | None = None
-    """PEM file with the CAs that verify SWR and IAM, instead of the system's. Read again when it
-    changes."""
-    proxy: ProxyUrl | None = None
-    """URL of an HTTP proxy. By default the environment variables HTTPS_PROXY and NO_PROXY."""
-    credentials: CredentialsModel | None = None
-    """Identity for this registry. By default the top-level key credentials."""
-
-    @model_validator(mode="after")
-    def _check_whole(self) -> Self:
-        _raise_problems(self._problems())
-        return self
-
-    def _problems(self) -> Iterable[tuple[Part, str]]:
-        known = find_region(self.region)
-        seen = {known.host} if known is not None and self.hosts is None else set()
-        for key, hosts in (("hosts", self.hosts or []), ("aliases", self.aliases)):
-            for index, host in enumerate(hosts):
-                if host in seen:
-                    yield (key, index), f"{host} is a host of this registry already: remove one"
-                seen.add(host)
-
-
-class RuleModel(_Model):
+class RuleModel(Model):
     """A mode and stricter requirements for selected images in selected namespaces."""
 
     name: Name
@@ -189,7 +43,7 @@ class RuleModel(_Model):
     images: Images
     """Image patterns: * matches any characters within one path component, ** matches one or more
     components, and ** alone matches every image of every host."""
-    namespaces: Namespaces = ["*"]
+    namespaces: Namespaces = Field(default=["*"])
     """Namespaces; * matches any characters. By default all."""
     mode: _Mode | None = None
     """Mode for these images. By default the policy's mode."""
@@ -205,11 +59,11 @@ class RuleModel(_Model):
         is_set = self.mode is not None or self.pin_digests is not None
         if not is_set and not self.require_digest and not self.require_pull_always:
             keys = "mode, requireDigest, requirePullAlways or pinDigests"
-            _raise_problems([((), f"changes nothing: set {keys}")])
+            raise_problems([((), f"changes nothing: set {keys}")])
         return self
 
 
-class ExemptionModel(_Model):
+class ExemptionModel(Model):
     """Images to admit without querying SWR."""
 
     name: Name
@@ -218,13 +72,13 @@ class ExemptionModel(_Model):
     """Image patterns, as in rules."""
     reason: Reason
     """Reason to admit these images without a query, for auditors."""
-    namespaces: Namespaces = ["*"]
+    namespaces: Namespaces = Field(default=["*"])
     """Namespaces; * matches any characters. By default all."""
     expires: Expiry | None = None
     """A date, valid until its end in UTC, or an RFC 3339 time with its offset. By default never."""
 
 
-class BreakGlassModel(_Model):
+class BreakGlassModel(Model):
     """Users and groups who may bypass the policy by annotation in an emergency. Each use is recorded."""
 
     annotation: Annotation = "swr-trust/break-glass"
@@ -235,7 +89,7 @@ class BreakGlassModel(_Model):
     """Groups whose members may use break-glass, full names. Groups with all users are rejected."""
 
 
-class CacheModel(_Model):
+class CacheModel(Model):
     """How long SWR's responses are cached."""
 
     trusted: Annotated[float, *between("1s", "1h")] = Field(default="60s", validate_default=True)
@@ -245,6 +99,9 @@ class CacheModel(_Model):
     pinned: Annotated[float, *between("1s", "1h")] = Field(default="2s", validate_default=True)
     """How old a trusted response may be when its digest is pinned: 1s to 1h. A Pod that is created after a
     push of its tag gets the new digest."""
+    signed: Annotated[float, *between("1m", "24h")] = Field(default="1h", validate_default=True)
+    """How long it counts that the digest of an image is signed: 1m to 24h. An image whose signature is
+    deleted is admitted until then."""
     stale_if_error: Annotated[float, *between("0s", "30d")] = Field(default="12h", validate_default=True)
     """How long after SWR's last response a trusted image is admitted during an SWR outage: up to 30d, 0s
     disables it."""
@@ -252,7 +109,7 @@ class CacheModel(_Model):
     """Maximum number of trusted responses, and separately of denied ones, in the cache."""
 
 
-class LookupModel(_Model):
+class LookupModel(Model):
     """How SWR is queried."""
 
     timeout: Annotated[float, *between("1s", "25s")] = Field(default="3s", validate_default=True)
@@ -265,7 +122,7 @@ class LookupModel(_Model):
     """Calls per second, per endpoint, credential and replica. The burst is four times as large."""
 
 
-class PolicyModel(_Model):
+class PolicyModel(Model):
     """The policy of the SWR trust webhook."""
 
     api_version: Literal["swr-trust/v1"]
@@ -275,7 +132,7 @@ class PolicyModel(_Model):
     registries: list[RegistryModel] = Field(min_length=1, max_length=100)
     """SWR registries to query. An image of any other host is unmanaged."""
     credentials: CredentialsModel | None = None
-    """Identity for all registries without their own."""
+    """Identity for all registries without their own. SWR Enterprise needs none."""
     mode: _Mode = "enforce"
     """enforce denies a Pod that violates the policy, warn admits it with a warning, audit only records it."""
     unmanaged_registries: Literal["deny", "warn", "allow"] = "deny"

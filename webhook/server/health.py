@@ -71,6 +71,9 @@ class RegistryStatus:
     blocked_for: float = 0.0
     ca_file_problem: str = ""
     credential_paused_for: float = 0.0
+    registry_answered_at: float | None = None
+    """When the registry API last answered, from which signatures are read."""
+    login_paused_for: float = 0.0
 
 
 class TrustStatus(Protocol):
@@ -118,9 +121,13 @@ class Health:
         yield f"[+] policy: {policy.version}, mode {policy.mode}"
         for problem in self.policy.problems:
             yield f"[!] policy file: {problem}"
+        yield from _signing_keys(policy.registries.registries)
         statuses = [(registry, self.trust.status(registry)) for registry in policy.registries.registries]
         for registry, status in statuses:
-            yield _describe_registry(registry.name, status, now)
+            if not registry.is_enterprise:
+                yield _describe_registry(registry.name, status, now)
+            if registry.needs_signature:
+                yield from _describe_signatures(registry, status, now)
             if status.ca_file_problem:
                 yield f"[!] caFile {registry.ca_file}: {status.ca_file_problem}; the last good one stays"
         yield from _credentials(statuses)
@@ -132,9 +139,7 @@ class Health:
 
 
 def _describe_registry(name: str, status: RegistryStatus, now: float) -> str:
-    text = "has not answered yet"
-    if status.answered_at is not None:
-        text = f"last answered {max(0.0, now - status.answered_at):.0f} s ago"
+    text = _describe_answer(status.answered_at, now)
     if status.uses_tag_list:
         text += ", tag lists are used: it does not offer the call for one tag"
     if status.blocked_for > 0:
@@ -144,9 +149,37 @@ def _describe_registry(name: str, status: RegistryStatus, now: float) -> str:
     return f"[+] swr {name}: {text}"
 
 
+def _describe_signatures(registry: Registry, status: RegistryStatus, now: float) -> Iterator[str]:
+    text = _describe_answer(status.registry_answered_at, now)
+    if status.login_paused_for > 0:
+        yield f"[!] registry API {registry.name}: {text}, login paused for {status.login_paused_for:.0f} s"
+    elif registry.is_enterprise and status.breaker_open:
+        yield f"[!] registry API {registry.name}: {text}, circuit breaker open after failures"
+    else:
+        yield f"[+] registry API {registry.name}: {text}"
+    for key in registry.signatures.keys if registry.signatures is not None else ():
+        if key.problem:
+            yield f"[!] signing key {key.name}: does not count: {key.problem}"
+
+
+def _describe_answer(answered_at: float | None, now: float) -> str:
+    if answered_at is None:
+        return "has not answered yet"
+    return f"last answered {max(0.0, now - answered_at):.0f} s ago"
+
+
+def _signing_keys(registries: Sequence[Registry]) -> Iterator[str]:
+    for registry in registries:
+        for key in registry.signatures.keys if registry.signatures is not None else ():
+            if key.problem:
+                yield f"[!] signing key of {registry.name}: {key.name} {key.problem}"
+
+
 def _credentials(statuses: Sequence[tuple[Registry, RegistryStatus]]) -> Iterator[str]:
     paused_for: dict[str, float] = {}
     for registry, status in statuses:
+        if registry.is_enterprise:
+            continue
         kind = registry.credentials.kind
         paused_for[kind] = max(paused_for.get(kind, 0.0), status.credential_paused_for)
     for name, seconds in sorted(paused_for.items()):

@@ -48,7 +48,7 @@ class HttpResponse:
 class Transport(Protocol):
     """Sends requests, without following redirects.
 
-    A request is not repeated, except for a GET over a kept connection that turns out to be dead.
+    A request is not repeated, except for a GET or HEAD over a kept connection that turns out to be dead.
     """
 
     @property

@@ -57,13 +57,18 @@ class SwrTrustSource:
     def open(self, registries: Iterable[Registry]) -> None:
         """Create the clients of these registries, so that problems are found before the first request.
 
+        SWR Enterprise has no API for tags that is called; there only the transport is created.
+
         Raises:
             ConfigError: the environment lacks a credential, or a CA file cannot be used.
         """
         problems: dict[Problem, None] = {}
         for registry in registries:
             try:
-                self._client(registry)
+                if registry.is_enterprise:
+                    self.transport_for(registry)
+                else:
+                    self._client(registry)
             except ConfigError as error:
                 problems |= dict.fromkeys(error.problems)
         if problems:
@@ -79,6 +84,15 @@ class SwrTrustSource:
     def client(self, registry: Registry) -> SwrClient | None:
         """Return the client of a registry, ``None`` if it was not opened."""
         return self._clients.get(registry.key)
+
+    def transport_for(self, registry: Registry) -> Transport:
+        """Return the transport of a registry, which all with the same CA file and proxy share.
+
+        Raises:
+            ConfigError: its CA file cannot be used.
+        """
+        with self._lock:
+            return self._transport(registry)
 
     def retain(self, registries: Iterable[Registry]) -> None:
         """Remove the clients of registries that are no longer configured."""
@@ -96,11 +110,7 @@ class SwrTrustSource:
         if client is not None:
             return client
         with self._lock:
-            transport = _get_or_make(
-                self._transports,
-                (registry.ca_file, registry.proxy),
-                lambda: self._connect(registry),
-            )
+            transport = self._transport(registry)
             credential = _get_or_make(
                 self._credentials,
                 _identity(registry),
@@ -111,6 +121,10 @@ class SwrTrustSource:
                 registry.key,
                 lambda: SwrClient(registry, transport, credential, self._recorder),
             )
+
+    def _transport(self, registry: Registry) -> Transport:
+        route = (registry.ca_file, registry.proxy)
+        return _get_or_make(self._transports, route, lambda: self._connect(registry))
 
     def _connect(self, registry: Registry) -> Transport:
         try:

@@ -35,6 +35,8 @@ POOL_SIZE: Final = 128
 
 _CHUNK: Final = 64 * 1024
 
+_REPEATABLE: Final = frozenset({"GET", "HEAD"})
+
 _GRACE: Final = 0.01
 """Seconds around the deadline in which a timeout is due to the deadline. Steps with a limit of their own,
 such as a connection attempt, end first, because their errors are more precise; the exchange is interrupted
@@ -57,6 +59,8 @@ class _Call:
         """The other side of the connection, ``None`` without one."""
         self.opened = False
         """Whether the connection was opened for this exchange."""
+        self.requested = False
+        """Whether the request was passed to the connection, which may then still have to be opened."""
 
     @property
     def shared_a_busy_line(self) -> bool:
@@ -126,8 +130,10 @@ class _Connection(urllib3.connection.HTTPConnection):
         call.endpoint = self._endpoint
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        call = _current.get()
+        call.requested = True
         if self._endpoint is not None:
-            self._use(_current.get())
+            self._use(call)
         super().request(*args, **kwargs)
 
     def close(self) -> None:
@@ -157,7 +163,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 class PooledTransport:
     """Implements ``Transport`` on urllib3, with connection pools.
 
-    Only a GET over a pooled connection that turns out to be dead is repeated.
+    Only a GET or HEAD over a pooled connection that turns out to be dead is repeated.
     """
 
     def __init__(
@@ -224,10 +230,10 @@ class PooledTransport:
             call.avoid_address(dead=dead)
             if late:
                 raise _late(request, call) from None
-            if dead and not call.opened and not is_last and request.method == "GET":
+            if dead and not call.opened and not is_last and request.method in _REPEATABLE:
                 return None
             detail = f"{_host(request)}: {describe(error)}"
-            was_sent = call.endpoint is not None
+            was_sent = call.endpoint is not None and call.requested  # not if the TLS handshake failed
             raise RegistryUnavailable(detail, fault=call.fault, was_sent=was_sent) from None
         finally:
             _current.reset(token)

@@ -6,7 +6,7 @@ Labels are bounded: no image, tag, Pod, user or namespace.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -22,6 +22,7 @@ from prometheus_client.process_collector import ProcessCollector
 from webhook.recorder import Recorder
 from webhook.telemetry.load_metrics import LoadMetrics
 from webhook.telemetry.pinning_metrics import PinningMetrics
+from webhook.telemetry.signature_metrics import SignatureMetrics
 from webhook.telemetry.tallies import TallyCounter, TallyHistogram
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -93,7 +94,7 @@ class Metrics(Recorder):
             "swr_last_success_timestamp_seconds", "When SWR last responded 200 or 404.", "registry"
         )
         self._last_trusted = gauge(
-            "swr_last_trusted_timestamp_seconds", "When SWR last marked an image as trusted.", "registry"
+            "swr_last_trusted_timestamp_seconds", "When an image was last found to be trusted.", "registry"
         )
         self._cache = tally("cache_requests_total", "Lookups of images, by result.", "result")
         self._cache_entries = gauge("cache_entries", "Records in the cache.", "kind")
@@ -128,6 +129,7 @@ class Metrics(Recorder):
         gauge("build_info", "The program.", "version").labels(version).set(1)
         self.load = LoadMetrics(registry)
         self.pinning = PinningMetrics(registry, REVIEW_BUCKETS)
+        self.signatures = SignatureMetrics(registry)
         self._dropped_log = counter(
             "log_bytes_dropped_total", "Bytes of log that were dropped because the output was blocked."
         )
@@ -197,7 +199,7 @@ class Metrics(Recorder):
             self._last_answer.labels(registry).set(time.time())
 
     def record_trusted(self, registry: str) -> None:
-        """Record that SWR marked an image of this registry as trusted."""
+        """Record that an image of this registry was found to be trusted."""
         self._last_trusted.labels(registry).set(time.time())
 
     def breaker_changed(self, registry: str, state: str) -> None:
@@ -223,6 +225,18 @@ class Metrics(Recorder):
     def credential_fetched(self, kind: str, outcome: str) -> None:
         """Count a login."""
         self._fetches.labels(kind, outcome).inc()
+
+    def signature_checked(self, registry: str, result: str) -> None:
+        """Count a verification of the signatures of one image."""
+        self.signatures.checked(registry, result)
+
+    def signing_keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
+        """Record how many keys of a registry count, and how many do not."""
+        self.signatures.keys_changed(registry, states)
+
+    def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:
+        """Record the time from which a key does not count."""
+        self.signatures.key_lapses(registry, key, not_after)
 
     def policy_loaded(self, version: str, at: float) -> None:
         """Record the policy in force."""

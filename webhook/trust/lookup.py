@@ -232,7 +232,7 @@ class TrustLookup:
     def blocked_for(self, registry: Registry) -> float:
         """Return the seconds for which SWR has blocked the account of a registry, 0.0 if it has not."""
         with self._lock:
-            limiter = self._limiters.get((registry.endpoint, registry.credentials))
+            limiter = self._limiters.get(registry.caller)
         return limiter.blocked_for if limiter is not None else 0.0
 
     def _is_usable(self, record: TrustRecord, request: LookupRequest, now: float) -> bool:
@@ -314,7 +314,7 @@ class TrustLookup:
     def _queue_for(self, registry: Registry) -> RegistryQueue:
         queue = self._queues.get(registry.key)
         if queue is None:
-            caller = (registry.endpoint, registry.credentials)
+            caller = registry.caller
             limiter = self._limiters.get(caller)
             if limiter is None:
                 limiter = self._limiters[caller] = RateLimiter(self._settings.calls_per_second)

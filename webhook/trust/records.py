@@ -9,6 +9,7 @@ from typing import Protocol
 
 from webhook.deadlines import Deadline
 from webhook.registries import Registry
+from webhook.signatures.check import SignatureCheck
 
 
 class TrustStatus(StrEnum):
@@ -43,6 +44,11 @@ class TrustQuery:
         what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
         return (self.registry.key, self.organization, self.repository, what)
 
+    @property
+    def path(self) -> str:
+        """The path of the repository in the registry: the organization and the repository."""
+        return f"{self.organization}/{self.repository}"
+
     def __str__(self) -> str:
         """Return the image as users write it, for logs."""
         what = f":{self.tag}" if self.digest is None else f"@{self.digest}"
@@ -57,6 +63,8 @@ class TrustRecord:
     younger. ``cache`` ages and ``staleIfError`` are counted from it, also in snapshots. ``digest`` is the
     digest of the tag in SWR (``sha256:...``), or ``None`` if SWR sent none. ``created`` and ``updated``
     are SWR's own times, verbatim. For a query about a digest, ``tags`` are the tags with that digest.
+    ``signature`` is set if signatures were verified, and then ``status`` depends on it. ``is_marked`` is then
+    what the tag detail says, ``None`` in SWR Enterprise, which has none.
     """
 
     status: TrustStatus
@@ -65,6 +73,15 @@ class TrustRecord:
     created: str | None = None
     updated: str | None = None
     tags: tuple[str, ...] = ()
+    signature: SignatureCheck | None = None
+    is_marked: bool | None = None
+
+    @property
+    def untrusted_reason(self) -> str:
+        """Why signatures do not make the image trusted, empty if they do or do not decide."""
+        if self.status is not TrustStatus.UNTRUSTED or self.signature is None:
+            return ""
+        return self.signature.result.value
 
 
 class CallLimiter(Protocol):

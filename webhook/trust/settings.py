@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class CacheSettings:
     """How long records are used; all in seconds except ``max_entries``.
 
-    ``pinned`` is the age of a record up to which its digest counts as that of the tag.
+    ``pinned`` is the age of a record up to which its digest counts as that of the tag. ``signed`` is for how
+    long it counts that a digest is signed.
     """
 
     trusted: float = 60.0
@@ -17,6 +18,7 @@ class CacheSettings:
     stale_if_error: float = 12 * 3600.0
     max_entries: int = 10_000
     pinned: float = 2.0
+    signed: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

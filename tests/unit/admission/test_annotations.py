@@ -17,6 +17,7 @@ from webhook.admission.extraction import ImageUse
 from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.policy.findings import Mode
 from webhook.policy.model import Policy
+from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.lookup import Found, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
@@ -27,6 +28,21 @@ FACTS: dict[str, Any] = {
         TrustRecord(TrustStatus.TRUSTED, NOW, DIGEST), Origin.STALE, RegistryUnavailable("down")
     ),
     "shop/hidden:1": Forbidden("x"),
+    "shop/signed:1": TrustRecord(
+        TrustStatus.TRUSTED,
+        NOW,
+        DIGEST,
+        signature=SignatureCheck(SignatureResult.SIGNED, NOW, ("release", "qa"), ("bundle",), 2),
+    ),
+    "shop/signed:2": TrustRecord(
+        TrustStatus.UNTRUSTED,
+        NOW,
+        DIGEST,
+        signature=SignatureCheck(SignatureResult.THRESHOLD, NOW, ("qa",), ("simple-signing",), 1),
+    ),
+    "shop/signed:3": TrustRecord(
+        TrustStatus.UNTRUSTED, NOW, DIGEST, signature=SignatureCheck(SignatureResult.UNSIGNED, NOW)
+    ),
 }
 
 
@@ -42,6 +58,12 @@ FINDINGS = [
     (f"{HOST}/shop/web:3", {"finding": "missing"}),
     (f"{HOST}/shop/old:1", {"finding": "trusted", "digest": DIGEST, "origin": "stale"}),
     (f"{HOST}/shop/hidden:1", {"finding": "unknown", "reason": "forbidden"}),
+    (f"{HOST}/shop/signed:1", {"finding": "trusted", "digest": DIGEST, "signers": ["release", "qa"]}),
+    (
+        f"{HOST}/shop/signed:2",
+        {"finding": "untrusted", "reason": "threshold", "digest": DIGEST, "signers": ["qa"]},
+    ),
+    (f"{HOST}/shop/signed:3", {"finding": "untrusted", "reason": "unsigned", "digest": DIGEST}),
     ("quay.io/a/b", {"finding": "exempt", "exemption": "quay"}),
     ("nginx", {"finding": "unmanaged"}),
     ("", {"finding": "invalid", "reason": "empty"}),
@@ -49,7 +71,7 @@ FINDINGS = [
 
 
 @pytest.mark.parametrize(("image", "expected"), FINDINGS, ids=[case[0] or "empty" for case in FINDINGS])
-def test_finding_annotation_has_only_known_fields(image: str, expected: dict[str, str]) -> None:
+def test_finding_annotation_has_only_known_fields(image: str, expected: dict[str, Any]) -> None:
     """Field, image, finding, and other fields only if they have a value."""
     current = policy(exemptions=(exemption("quay", ["quay.io/**"]),))
     annotations = annotate(current, Effect.DENY, judge(current, image))

@@ -13,6 +13,7 @@ from webhook.admission.catalogues import CATALOGUES, Catalogue
 from webhook.admission.evaluator import NOT_PINNED, PLACEHOLDER
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.policy.findings import Finding
+from webhook.signatures.check import SignatureResult
 
 WEBHOOK = Path(__file__).parents[3] / "webhook"
 ENGLISH, CHINESE = CATALOGUES["en"], CATALOGUES["zh"]
@@ -95,6 +96,8 @@ SAYABLE = {
     *(f"unknown/{reason}" for reason in leaves(TrustLookupError)),
     *(f"unknown/{reason}" for reason in faulted_reasons()),
     *(f"{finding}/{how}" for finding in ("untrusted", "missing") for how in ("digest", "implied")),
+    *(f"untrusted/{result}" for result in SignatureResult if result is not SignatureResult.SIGNED),
+    "untrusted/no-keys",
     "digest-mismatch/pinning",
 }
 

@@ -26,8 +26,9 @@ from webhook.errors import (
 from webhook.images.reference import parse_reference
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Policy
-from webhook.registries import RegistryTable
-from webhook.trust.records import TrustStatus
+from webhook.registries import Evidence, RegistryTable, SignatureSettings, SigningKey
+from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.trust.records import TrustRecord, TrustStatus
 
 FACTS: dict[str, Any] = {
     "shop/web:1": TrustStatus.TRUSTED,
@@ -134,8 +135,8 @@ SENTENCES = [
     (
         "enterprise",
         "a-b.swr-pro.myhuaweicloud.com/x/y:1",
-        "SWR Enterprise Edition has no trust mark, so its images cannot be evaluated",
-        f"Push the image to {HOST} and use it from there.",
+        "this registry of SWR Enterprise is not configured, so its images cannot be evaluated",
+        f"Push the image to {HOST} and use it from there, or ask your cluster administrators to add a registry with edition: enterprise.",
     ),
     (
         "too slow",
@@ -401,6 +402,15 @@ def test_any_image_yields_bounded_printable_message(image: str) -> None:
     assert len(message) < 700
 
 
+def policy_for(key: str, language: str) -> Policy:
+    """Return a policy with two keys of which both must sign; without keys for ``no-keys``."""
+    names = () if key.endswith("no-keys") else ("release", "security")
+    keys = tuple(SigningKey(name, f"/keys/{name}.pub", content=name.encode()) for name in names)
+    signatures = SignatureSettings(keys, 2, (("stage", "prod"),))
+    judged = registry(evidence=Evidence.SIGNATURE, signatures=signatures)
+    return policy(messages=language, registries=RegistryTable.of([judged]))
+
+
 def result_for(key: str, current: Policy, *, warn: bool = False) -> ImageResult:
     """Return the result of an image with a finding, by its key in the catalogs."""
     pins = rule("r", pin_digests=True) if key == "digest-mismatch/pinning" else None
@@ -409,12 +419,20 @@ def result_for(key: str, current: Policy, *, warn: bool = False) -> ImageResult:
     image = {"digest": f"{HOST}/shop/web@{DIGEST}", "implied": f"{HOST}/shop/web"}.get(
         reason, f"{HOST}/shop/web:1"
     )
+    if reason == "no-keys":
+        reason = "unsigned"
     failure = RegistryUnavailable("x", fault=Fault(fault or "registry")) if finding == "unknown" else None
+    record = None
+    if finding == "untrusted" and reason in list(SignatureResult):
+        signed = SignatureCheck(SignatureResult(reason), NOW, signers=("release",))
+        record = TrustRecord(TrustStatus.UNTRUSTED, NOW, DIGEST, signature=signed)
+    else:
+        reason = "" if reason in ("digest", "implied") else reason
     reference = parse_reference(image)
     effect = Effect.WARN if warn else Effect.DENY
     mode = Mode.WARN if warn else Mode.ENFORCE
     use = ImageUse("spec.containers[0].image", ("containers", "web"), image)
-    check = CheckResult(Finding(finding), reason, failure=failure)
+    check = CheckResult(Finding(finding), reason, record, failure=failure)
     return ImageResult(use, check, effect, would_deny=True, mode=mode, reference=reference, rule=pins)
 
 
@@ -430,6 +448,26 @@ WHOLE: dict[str, tuple[str, str]] = {
     "untrusted/digest": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": not every tag with this digest in SWR is trusted. Write name:tag@digest with a tag that is trusted.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"：SWR 中具有该摘要的镜像版本并非全部可信。请写成 name:tag@digest，并使用可信的镜像版本。',
+    ),
+    "untrusted/unsigned": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is not signed. Sign it with 2 of the keys release, security, then try again.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像没有签名。请用密钥 release, security 中的 2 个对其签名，然后重试。',
+    ),
+    "untrusted/bad-signature": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has signatures, but none that counts in this cluster. Sign it with 2 of the keys release, security, then try again. swr-trust check shows why the signatures do not count.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像有签名，但没有本集群认可的有效签名。请用密钥 release, security 中的 2 个对其签名，然后重试；运行 swr-trust check 可查看现有签名无效的原因。',
+    ),
+    "untrusted/threshold": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is signed by release only. Sign it with 2 of the keys release, security, then try again.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像仅由 release 签名。请用密钥 release, security 中的 2 个对其签名，然后重试。',
+    ),
+    "untrusted/annotations": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": its signature does not have the annotations stage=prod. Sign it with 2 of the keys release, security and these annotations, then try again.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像的签名缺少注解 stage=prod。请用密钥 release, security 中的 2 个并带上这些注解重新签名，然后重试。',
+    ),
+    "untrusted/no-keys": (
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": no key counts in this cluster at the moment, so no image is signed. Contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群目前没有生效的签名公钥，因此所有镜像都视为未签名。请联系集群管理员。',
     ),
     "missing": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": tag does not exist in SWR. Push the image to SWR, or correct its name and tag.',
@@ -548,8 +586,8 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：仓库地址 "swr.cn-north-4.myhuaweicloud.com" 的组织 "shop" 不属于本集群。请更正组织名称，或联系集群管理员添加该组织。',
     ),
     "unmanaged/enterprise": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR Enterprise Edition has no trust mark, so its images cannot be evaluated. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 企业版没有可信标记，无法评估其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this registry of SWR Enterprise is not configured, so its images cannot be evaluated. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there, or ask your cluster administrators to add a registry with edition: enterprise.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：未配置该 SWR 企业版仓库，无法评估其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像，或联系集群管理员添加 edition: enterprise 的仓库。',
     ),
     "unknown": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR could not be queried, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
@@ -608,7 +646,7 @@ def test_whole_denial_in_both_languages(key: str) -> None:
     """Problem and remedy of each finding."""
     denials = []
     for language in ("en", "zh"):
-        current = policy(messages=language)
+        current = policy_for(key, language)
         denials.append(Messages(current).denial([result_for(key, current)]))
     assert tuple(denials) == WHOLE[key]
 
@@ -622,7 +660,7 @@ def test_every_finding_has_a_whole_denial() -> None:
 def test_whole_warning_says_what_follows_in_both_languages(key: str) -> None:
     """It is between problem and remedy; the remedy may be omitted, the consequence never."""
     for language, follows in (("en", "; would be denied once enforced"), ("zh", "；强制执行后将被拒绝")):
-        current = policy(messages=language)
+        current = policy_for(key, language)
         messages, item = Messages(current), result_for(key, current, warn=True)
         (warning,) = messages.warnings([item])
         assert f"{messages.describe(item)}{follows}" in warning
@@ -662,3 +700,23 @@ def test_whole_denial_of_a_request_in_both_languages(name: str) -> None:
     """The problem, the consequence and the remedy."""
     denials = [Messages(policy(messages=lang)).denial_message(name, **VALUES[name]) for lang in ("en", "zh")]
     assert tuple(denials) == REQUESTS[name]
+
+
+@pytest.mark.parametrize(
+    ("count", "threshold", "expected"),
+    [
+        (1, 1, "the key a"),
+        (2, 1, "one of the keys a, b"),
+        (3, 2, "2 of the keys a, b, c"),
+        (5, 1, "one of the keys a, b, c and 2 more"),
+    ],
+)
+def test_denial_of_an_unsigned_image_names_keys_to_sign_with(
+    count: int, threshold: int, expected: str
+) -> None:
+    """At most three; the others are counted."""
+    keys = tuple(SigningKey(name, f"/keys/{name}.pub", content=name.encode()) for name in "abcde"[:count])
+    judged = registry(evidence=Evidence.SIGNATURE, signatures=SignatureSettings(keys, threshold))
+    current = policy(registries=RegistryTable.of([judged]))
+    advice = Messages(current).advise(result_for("untrusted/unsigned", current))
+    assert advice == f"Sign it with {expected}, then try again."

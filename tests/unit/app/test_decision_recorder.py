@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.builders import (
     ALIAS,
+    DIGEST,
     HOST,
     NOW,
     SOON,
@@ -27,13 +28,26 @@ from webhook.admission.validator import Validator
 from webhook.app.decision_recorder import MAX_FINDINGS, DecisionRecorder
 from webhook.errors import Fault, LookupTimeout, Unauthorized
 from webhook.policy.model import BreakGlass, Policy
-from webhook.trust.records import TrustStatus
+from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.trust.records import TrustRecord, TrustStatus
 
 FACTS: dict[str, Any] = {
     "shop/web:1": TrustStatus.TRUSTED,
     "shop/web:2": TrustStatus.UNTRUSTED,
     "shop/slow:1": LookupTimeout("no answer in 3.0 s", fault=Fault.REGISTRY),
     "shop/locked:1": Unauthorized("the token is not accepted"),
+    "shop/signed:1": TrustRecord(
+        TrustStatus.TRUSTED,
+        NOW,
+        DIGEST,
+        signature=SignatureCheck(SignatureResult.SIGNED, NOW, ("release", "qa"), ("bundle",), 2),
+    ),
+    "shop/signed:2": TrustRecord(
+        TrustStatus.UNTRUSTED,
+        NOW,
+        DIGEST,
+        signature=SignatureCheck(SignatureResult.BAD_SIGNATURE, NOW, found=1, problems=("another key",)),
+    ),
 }
 
 
@@ -131,6 +145,25 @@ CASES: list[tuple[str, Policy, AdmissionRequest, dict[str, Any]]] = [
                     "detail": "no answer in 3.0 s",
                     "fault": "registry",
                 }
+            ],
+        ),
+    ),
+    (
+        "signed and wrongly signed",
+        policy(),
+        request(pod(f"{HOST}/shop/signed:1", f"{HOST}/shop/signed:2")),
+        line(
+            decision="deny",
+            allowed=False,
+            findings=[
+                finding(image=f"{HOST}/shop/signed:1", signers=["release", "qa"]),
+                finding(
+                    field="spec.containers[1].image",
+                    image=f"{HOST}/shop/signed:2",
+                    finding="untrusted",
+                    effect="deny",
+                    reason="bad-signature",
+                ),
             ],
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from typing import Any
 
@@ -16,11 +17,21 @@ from webhook.admission.validator import Validator
 from webhook.app.decision_recorder import MAX_FINDINGS, DecisionRecorder
 from webhook.app.mutation_recorder import MutationRecorder
 from webhook.policy.model import Policy
+from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.telemetry.logs import LineLog
-from webhook.trust.records import TrustStatus
+from webhook.trust.records import TrustRecord, TrustStatus
 
-GOOD, BAD = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2"
-FACTS: dict[str, Any] = {"shop/web:1": TrustStatus.TRUSTED, "shop/web:2": TrustStatus.UNTRUSTED}
+GOOD, BAD, SIGNED = f"{HOST}/shop/web:1", f"{HOST}/shop/web:2", f"{HOST}/shop/signed:1"
+FACTS: dict[str, Any] = {
+    "shop/web:1": TrustStatus.TRUSTED,
+    "shop/web:2": TrustStatus.UNTRUSTED,
+    "shop/signed:1": TrustRecord(
+        TrustStatus.TRUSTED,
+        NOW,
+        DIGEST,
+        signature=SignatureCheck(SignatureResult.SIGNED, NOW, ("release",), ("bundle",), 1),
+    ),
+}
 PINS = policy(pin_digests=True)
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-1", "controller": True}
 
@@ -65,6 +76,19 @@ def test_line_names_pinned_images_and_others() -> None:
             "owner": "ReplicaSet/web-1",
         }
     ]
+
+
+def test_log_and_annotation_name_signers_of_pinned_images() -> None:
+    """What is written into the Pod is what these keys signed."""
+    recorded = RecordedPinning()
+    mutation = recorded.mutator.mutate(request(pod(SIGNED, GOOD)), SOON)
+    pinned = [
+        {"field": "spec.containers[0].image", "image": SIGNED, "digest": DIGEST, "signers": ["release"]},
+        {"field": "spec.containers[1].image", "image": GOOD, "digest": DIGEST},
+    ]
+    (line,) = recorded.lines
+    assert line["pinned"] == pinned
+    assert json.loads(mutation.annotations["pinned"]) == pinned
 
 
 def test_line_counts_images_beyond_limit() -> None:

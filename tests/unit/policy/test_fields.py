@@ -59,7 +59,7 @@ REFUSED = [
         "registries",
         "aliases",
         ["a-b.swr-pro.myhuaweicloud.com"],
-        "is a host of SWR Enterprise Edition, whose API has no is_trusted: remove it",
+        "is a host of SWR Enterprise, whose API has no is_trusted: write it in an entry of its own with edition: enterprise",
     ),
     ("registries", "organizations", ["Shop"], ORGANISATION),
     ("registries", "organizations", ["a/b"], ORGANISATION),

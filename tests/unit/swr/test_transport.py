@@ -118,6 +118,7 @@ def test_refused_connection_is_registry_unavailable(unused: int) -> None:
     with pytest.raises(RegistryUnavailable) as caught:
         get(PooledTransport(), f"http://127.0.0.1:{unused}")
     assert str(caught.value) == f"127.0.0.1:{unused}: no connection: Connection refused"
+    assert not caught.value.was_sent
 
 
 def test_untrusted_certificate_is_rejected_with_reason(tmp_path: Path) -> None:
@@ -129,6 +130,15 @@ def test_untrusted_certificate_is_rejected_with_reason(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"127.0.0.1:{emulator.port}: its certificate is not trusted: unable to get local issuer certificate"
     )
+    assert not caught.value.was_sent
+
+
+def test_request_counts_as_sent_if_the_connection_breaks_afterwards(emulator: Emulator) -> None:
+    """Then the image in it may be the cause."""
+    emulator.break_with("reset")
+    with pytest.raises(RegistryUnavailable) as caught:
+        get(PooledTransport(), emulator.url)
+    assert caught.value.was_sent
 
 
 def test_expired_deadline_makes_no_call(emulator: Emulator) -> None:

@@ -44,7 +44,7 @@ def build_credential(
         token = SecretFiles([_need(settings.token_file, "tokenFile")])
         return GuardedCredential(kind, token, _token_of_file, pause)
     if kind == "aksk":
-        return GuardedCredential(kind, _key_pair(settings, environment), load_signer(), pause)
+        return GuardedCredential(kind, open_key_pair(settings, environment), load_signer(), pause)
 
     def fetched(fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles) -> FetchedSecret[SecretT]:
         inputs: Callable[[], Hashable] = file.fingerprint
@@ -92,7 +92,12 @@ def _temporary_keys(
     return assume, token
 
 
-def _key_pair(settings: CredentialSettings, environment: Mapping[str, str]) -> SecretSource[KeyPair]:
+def open_key_pair(settings: CredentialSettings, environment: Mapping[str, str]) -> SecretSource[KeyPair]:
+    """Return the access key of ``aksk``; ``environment`` is read once, now.
+
+    Raises:
+        ConfigError: the environment lacks it.
+    """
     if settings.access_key_file is not None:
         paths = [settings.access_key_file, _need(settings.secret_key_file, "secretKeyFile")]
         if settings.security_token_file is not None:
@@ -142,4 +147,4 @@ def _from_environment(environment: Mapping[str, str], name: str) -> str:
     return value
 
 
-__all__ = ["build_credential"]
+__all__ = ["build_credential", "open_key_pair"]

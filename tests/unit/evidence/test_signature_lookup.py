@@ -1,0 +1,254 @@
+"""The search for signatures: both formats, one good one suffices, and all limits hold for the sum."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from tests.emulator.registry_state import OCI_INDEX, OCI_MANIFEST, RegistryState, digest_of
+from tests.emulator.server import SEED, Emulator
+from tests.emulator.signing import generate_key, public_pem, sign_bundle, sign_simple
+from tests.emulator.state import State
+from tests.support.builders import NOW, registry
+from tests.support.fakes import FakeClock, free
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.oci.client import OciClient
+from webhook.recorder import Recorder
+from webhook.registries import Evidence, SignatureSettings, SigningKey
+from webhook.signatures.attempt import Attempt
+from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.signatures.keys import read_public_key
+from webhook.signatures.limits import MAX_MANIFEST, MAX_SIGNATURES
+from webhook.swr.transport import PooledTransport
+
+WEB = "shop/web"
+RELEASE, SECURITY, STRANGER = generate_key(), generate_key(), generate_key()
+
+
+def signing_key(name: str, key: EllipticCurvePrivateKey) -> SigningKey:
+    """Return the key as the policy holds it."""
+    return SigningKey(name, f"/keys/{name}.pub", content=read_public_key(public_pem(key)).der)
+
+
+KEYS = (signing_key("release", RELEASE), signing_key("security", SECURITY))
+
+
+class Site:
+    """A registry with one image, and the search for its signatures."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.state: RegistryState = emulator.state.registry
+        self.state.public.add(WEB)
+        self.digest = self.state.put_image(WEB, "1")
+        self.in_thread: list[Attempt] = []
+
+    def check(self, settings: SignatureSettings | None = None) -> SignatureCheck:
+        """Search as the webhook does."""
+        settings = settings or SignatureSettings(KEYS)
+        judged = registry(
+            evidence=Evidence.SIGNATURE, signatures=settings, registry_endpoint=self.emulator.url
+        )
+        client = OciClient(judged, PooledTransport(), None, Recorder())
+        return SignatureLookup(settings, client, self._run_slow, FakeClock(NOW)).check(
+            WEB, self.digest, Deadline.after(10), free
+        )
+
+    def _run_slow(self, work: Callable[[], Attempt]) -> Attempt:
+        attempt = work()
+        self.in_thread.append(attempt)
+        return attempt
+
+    @property
+    def signature_tag(self) -> str:
+        """The tag of simple signatures."""
+        return f"{self.digest.replace(':', '-')}.sig"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Emulator(State.load(SEED)) as emulator:
+        yield Site(emulator)
+
+
+def test_image_without_signatures_is_unsigned(site: Site) -> None:
+    assert site.check() == SignatureCheck(SignatureResult.UNSIGNED, NOW)
+
+
+@pytest.mark.parametrize(
+    ("sign", "kind"), [(sign_simple, "simple-signing"), (sign_bundle, "bundle")], ids=["simple", "bundle"]
+)
+def test_signature_counts_in_either_format(site: Site, sign: Callable[..., str], kind: str) -> None:
+    sign(site.state, WEB, site.digest, RELEASE)
+    assert site.check() == SignatureCheck(SignatureResult.SIGNED, NOW, ("release",), (kind,), 1)
+
+
+def test_bundle_counts_without_a_referrers_api(site: Site) -> None:
+    site.state.has_referrers_api = False
+    sign_bundle(site.state, WEB, site.digest, RELEASE)
+    assert site.check().result is SignatureResult.SIGNED
+
+
+def test_bundles_are_not_looked_for_if_a_simple_signature_suffices(site: Site) -> None:
+    """That saves the calls of most images."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    sign_bundle(site.state, WEB, site.digest, RELEASE)
+    assert site.check().result is SignatureResult.SIGNED
+    assert site.emulator.calls("/referrers/") == 0
+
+
+@pytest.mark.parametrize("sign", [sign_simple, sign_bundle], ids=["simple", "bundle"])
+def test_other_signatures_hide_no_good_one(site: Site, sign: Callable[..., str]) -> None:
+    """A stranger's bundle makes cosign 3 ignore a good simple signature."""
+    for _ in range(3):
+        sign_bundle(site.state, WEB, site.digest, STRANGER)
+        sign_simple(site.state, WEB, site.digest, STRANGER)
+    sign(site.state, WEB, site.digest, RELEASE)
+    sign_bundle(site.state, WEB, site.digest, STRANGER)
+    sign_simple(site.state, WEB, site.digest, STRANGER)
+    found = site.check()
+    assert (found.result, found.signers) == (SignatureResult.SIGNED, ("release",))
+
+
+def test_signatures_of_strangers_prove_nothing(site: Site) -> None:
+    sign_simple(site.state, WEB, site.digest, STRANGER)
+    sign_bundle(site.state, WEB, site.digest, STRANGER)
+    assert site.check() == SignatureCheck(
+        SignatureResult.BAD_SIGNATURE,
+        NOW,
+        found=2,
+        problems=(
+            "simple-signing: it is not by a configured key",
+            "bundle: it is not by a configured key",
+        ),
+    )
+
+
+def test_attestation_is_no_signature(site: Site) -> None:
+    """``cosign verify`` takes any attestation by the key for one."""
+    sign_bundle(site.state, WEB, site.digest, RELEASE, predicate_type="https://spdx.dev/Document")
+    assert site.check().result is SignatureResult.UNSIGNED
+
+
+def test_keys_of_both_formats_add_up_to_the_threshold(site: Site) -> None:
+    two = SignatureSettings(KEYS, threshold=2)
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    sign_simple(site.state, WEB, site.digest, RELEASE, {"again": "yes"})
+    assert site.check(two).result is SignatureResult.THRESHOLD
+    sign_bundle(site.state, WEB, site.digest, SECURITY)
+    found = site.check(two)
+    assert (found.result, found.signers) == (SignatureResult.SIGNED, ("release", "security"))
+
+
+def test_no_key_counts_no_signature(site: Site) -> None:
+    """All keys have lapsed or vanished."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    gone = SignatureSettings((SigningKey("release", "/keys/release.pub", problem="cannot be read"),))
+    assert site.check(gone).result is SignatureResult.BAD_SIGNATURE
+
+
+def test_signature_of_another_image_does_not_count(site: Site) -> None:
+    """Whoever may push can copy it to the tag of this image."""
+    other = site.state.put_image(WEB, "2")
+    sign_simple(site.state, WEB, other, RELEASE)
+    copied = site.state.find_manifest(WEB, f"{other.replace(':', '-')}.sig")
+    assert copied is not None
+    site.state.put_manifest(WEB, site.signature_tag, OCI_MANIFEST, copied[2])
+    assert site.check().result is SignatureResult.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize(
+    ("content", "result"),
+    [
+        (b"{}", SignatureResult.UNSIGNED),
+        (b"not JSON", SignatureResult.BAD_SIGNATURE),
+        (b'{"layers":[]}', SignatureResult.UNSIGNED),
+    ],
+)
+def test_garbage_at_the_signature_tag_hides_no_bundle(
+    site: Site, content: bytes, result: SignatureResult
+) -> None:
+    site.state.put_manifest(WEB, site.signature_tag, OCI_MANIFEST, content)
+    assert site.check().result is result
+    sign_bundle(site.state, WEB, site.digest, RELEASE)
+    assert site.check().result is SignatureResult.SIGNED
+
+
+def test_at_most_fifty_signatures_are_read_in_both_formats_together(site: Site) -> None:
+    """Whoever may push can add any number; each costs a call or two."""
+    for _ in range(30):
+        sign_simple(site.state, WEB, site.digest, STRANGER)
+        sign_bundle(site.state, WEB, site.digest, STRANGER)
+    found = site.check()
+    assert found.result is SignatureResult.BAD_SIGNATURE
+    assert site.emulator.calls("/blobs/") == MAX_SIGNATURES
+    assert f"bundle: only {MAX_SIGNATURES} signatures are examined" in found.problems
+
+
+def test_last_signatures_are_read_first(site: Site) -> None:
+    """Signers append, so that a release signed now counts beside many old signatures."""
+    for _ in range(MAX_SIGNATURES + 10):
+        sign_simple(site.state, WEB, site.digest, STRANGER)
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    assert site.check().result is SignatureResult.SIGNED
+    assert site.emulator.calls("/blobs/") == 1
+
+
+def test_attestations_that_the_listing_names_cost_no_call(site: Site) -> None:
+    for _ in range(60):
+        sign_bundle(site.state, WEB, site.digest, RELEASE, predicate_type="https://spdx.dev/Document")
+    sign_bundle(site.state, WEB, site.digest, RELEASE)
+    assert site.check().result is SignatureResult.SIGNED
+    assert site.emulator.calls("/blobs/") == 1
+
+
+def test_manifests_are_bounded_in_sum(site: Site) -> None:
+    """Each is within its limit."""
+    entries = []
+    for number in range(10):
+        content = json.dumps({"n": number, "padding": "x" * (MAX_MANIFEST - 100)}).encode()
+        site.state.put_manifest(WEB, digest_of(content), OCI_MANIFEST, content)
+        entries.append({"mediaType": OCI_MANIFEST, "digest": digest_of(content), "size": len(content)})
+    site.state.has_referrers_api = False
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    site.state.put_manifest(WEB, site.digest.replace(":", "-"), OCI_INDEX, index)
+    site.check()
+    assert site.emulator.calls("/manifests/sha256:") == 4
+
+
+def test_signature_that_cannot_be_read_hides_no_good_one(site: Site) -> None:
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    sign_bundle(site.state, WEB, site.digest, SECURITY)
+    site.emulator.break_with("status", status=500, match="/blobs/", times=1)
+    found = site.check()
+    assert (found.result, found.signers) == (SignatureResult.SIGNED, ("security",))
+
+
+def test_signature_that_cannot_be_read_is_a_gap(site: Site) -> None:
+    """It could be a good one, so the image is not unsigned. Its author may be the cause."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    site.emulator.break_with("status", status=500, match="/blobs/")
+    with pytest.raises(RegistryUnavailable) as caught:
+        site.check()
+    assert caught.value.fault is Fault.IMAGE
+
+
+def test_search_ends_if_the_registry_fails(site: Site) -> None:
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    site.emulator.break_with("status", status=503, match="/v2/")
+    with pytest.raises(TrustLookupError) as caught:
+        site.check()
+    assert caught.value.fault is Fault.REGISTRY
+    assert site.emulator.calls("/referrers/") == 0
+
+
+def test_slow_verification_runs_outside_of_the_loop(site: Site) -> None:
+    """All others run in it: a thread costs more than a P-256 verification."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    site.check()
+    assert site.in_thread == []

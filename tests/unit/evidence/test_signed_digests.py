@@ -1,0 +1,200 @@
+"""Signed digests: cached for cache.signed, renewed ahead, verified once for concurrent callers."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.support.fakes import FakeClock
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.evidence.signed_digests import Key, SignedDigests
+from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.trust.settings import CacheSettings
+
+HOUR = CacheSettings(signed=3600.0, max_entries=3)
+WEB: Key = ("registry", "shop/web", "sha256:" + "a" * 64)
+API: Key = ("registry", "shop/api", "sha256:" + "a" * 64)
+SOON = Deadline(1e9)
+
+
+class Verifier:
+    """Verifies as a test says; counts its calls."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.result = SignatureResult.SIGNED
+        self.failure: Exception | None = None
+        self.calls = 0
+
+    def __call__(self) -> SignatureCheck:
+        self.calls += 1
+        if self.failure is not None:
+            raise self.failure
+        return SignatureCheck(self.result, self.clock(), signers=("release",))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(1_000_000.0)  # whole seconds: renewed from 60 % of the life
+
+
+@pytest.fixture
+def verify(clock: FakeClock) -> Verifier:
+    return Verifier(clock)
+
+
+@pytest.mark.parametrize(
+    ("age", "calls"),
+    [(0.0, 1), (3600 * 0.6 - 1, 1), (3600 * 0.6 + 1, 2), (3599.0, 2), (3600.0, 2), (-4.0, 1), (-6.0, 2)],
+)
+def test_signed_digest_is_verified_again_from_60_percent_of_its_life(
+    clock: FakeClock, verify: Verifier, age: float, calls: int
+) -> None:
+    """A clock that was set back makes a check from the future, which counts within the skew only."""
+    signed = SignedDigests(HOUR, clock)
+    signed.get(WEB, SOON, verify)
+    clock.tick(age)
+    signed.get(WEB, SOON, verify)
+    assert verify.calls == calls
+
+
+def test_check_that_ends_soon_counts_if_its_renewal_fails(clock: FakeClock, verify: Verifier) -> None:
+    signed = SignedDigests(HOUR, clock)
+    first = signed.get(WEB, SOON, verify)
+    clock.tick(3599)
+    verify.failure = RegistryUnavailable("down")
+    assert signed.get(WEB, SOON, verify) is first
+
+
+def test_check_does_not_count_after_its_life(clock: FakeClock, verify: Verifier) -> None:
+    """Who revokes by deleting a signature waits for no longer than ``cache.signed``."""
+    signed = SignedDigests(HOUR, clock)
+    signed.get(WEB, SOON, verify)
+    clock.tick(3600)
+    verify.failure = RegistryUnavailable("down")
+    with pytest.raises(RegistryUnavailable, match="down"):
+        signed.get(WEB, SOON, verify)
+
+
+def test_renewal_that_finds_no_signature_counts_at_once(clock: FakeClock, verify: Verifier) -> None:
+    signed = SignedDigests(HOUR, clock)
+    signed.get(WEB, SOON, verify)
+    clock.tick(3599)
+    verify.result = SignatureResult.UNSIGNED
+    assert signed.get(WEB, SOON, verify).result is SignatureResult.UNSIGNED
+    verify.failure = RegistryUnavailable("down")
+    with pytest.raises(RegistryUnavailable, match="down"):
+        signed.get(WEB, SOON, verify)
+
+
+@pytest.mark.parametrize("result", [result for result in SignatureResult if result != "signed"])
+def test_digest_that_is_not_signed_is_not_cached(
+    clock: FakeClock, verify: Verifier, result: SignatureResult
+) -> None:
+    """It may be signed in a moment."""
+    signed = SignedDigests(HOUR, clock)
+    verify.result = result
+    for _ in range(2):
+        assert signed.get(WEB, SOON, verify).result is result
+    assert verify.calls == 2
+
+
+def test_digest_is_signed_in_its_repository_only(clock: FakeClock, verify: Verifier) -> None:
+    """Another repository may hold the same image unsigned."""
+    signed = SignedDigests(HOUR, clock)
+    signed.get(WEB, SOON, verify)
+    signed.get(API, SOON, verify)
+    assert verify.calls == 2
+
+
+def test_digests_are_bounded(clock: FakeClock, verify: Verifier) -> None:
+    signed = SignedDigests(HOUR, clock)
+    for number in range(4):
+        signed.get((*WEB[:2], str(number)), SOON, verify)
+    signed.get((*WEB[:2], "3"), SOON, verify)
+    assert verify.calls == 4
+    signed.get((*WEB[:2], "0"), SOON, verify)
+    assert verify.calls == 5
+
+
+def test_retain_forgets_digests_of_other_registries(clock: FakeClock, verify: Verifier) -> None:
+    """A registry whose keys have changed is another one."""
+    signed = SignedDigests(HOUR, clock)
+    signed.get(WEB, SOON, verify)
+    signed.retain({"other"})
+    signed.get(WEB, SOON, verify)
+    assert verify.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "calls"),
+    [
+        (CacheSettings(signed=3600.0, max_entries=100), 1),
+        (CacheSettings(signed=60.0, max_entries=3), 2),
+        (CacheSettings(signed=7200.0, max_entries=3), 1),
+    ],
+)
+def test_new_settings_apply_to_known_digests(
+    clock: FakeClock, verify: Verifier, settings: CacheSettings, calls: int
+) -> None:
+    signed = SignedDigests(HOUR, clock)
+    signed.get(WEB, SOON, verify)
+    clock.tick(100)
+    signed.configure(settings)
+    signed.get(WEB, SOON, verify)
+    assert verify.calls == calls
+
+
+def test_concurrent_callers_share_one_verification(clock: FakeClock) -> None:
+    """All images that run the digest wait for the same calls."""
+    signed = SignedDigests(HOUR, clock)
+    began, gate, calls = threading.Semaphore(0), threading.Event(), []
+
+    def verify() -> SignatureCheck:
+        calls.append(1)
+        began.release()
+        gate.wait(5)
+        return SignatureCheck(SignatureResult.SIGNED, clock())
+
+    results: list[SignatureCheck] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(signed.get(WEB, Deadline.after(5), verify)))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    began.acquire(timeout=5)
+    gate.set()
+    for thread in threads:
+        thread.join(5)
+    assert (len(calls), len(results)) == (1, 20)
+
+
+def test_caller_waits_until_its_own_deadline(clock: FakeClock) -> None:
+    """That is our fault: the image's author may have begun the verification late."""
+    signed = SignedDigests(HOUR, clock)
+    began, gate = threading.Semaphore(0), threading.Event()
+
+    def verify() -> SignatureCheck:
+        began.release()
+        gate.wait(5)
+        return SignatureCheck(SignatureResult.SIGNED, clock())
+
+    first = threading.Thread(target=lambda: signed.get(WEB, Deadline.after(5), verify))
+    first.start()
+    began.acquire(timeout=5)
+    with pytest.raises(LookupTimeout, match="the signatures were not verified in time") as caught:
+        signed.get(WEB, Deadline.after(0.01), verify)
+    gate.set()
+    first.join(5)
+    assert caught.value.fault is Fault.LOCAL
+
+
+def test_bug_in_a_verification_is_our_fault(clock: FakeClock, verify: Verifier) -> None:
+    """It never admits anything."""
+    verify.failure = ZeroDivisionError()
+    with pytest.raises(TrustLookupError, match="could not be verified: ZeroDivisionError") as caught:
+        SignedDigests(HOUR, clock).get(WEB, SOON, verify)
+    assert caught.value.fault is Fault.LOCAL

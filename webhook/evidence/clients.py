@@ -1,0 +1,110 @@
+"""The clients of registry APIs and the lookups of signatures, opened on first use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from webhook.recorder import Recorder
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.http import Credential, Transport
+
+if TYPE_CHECKING:
+    from webhook.evidence.signature_lookup import SignatureLookup
+    from webhook.oci.client import OciClient
+    from webhook.signatures.attempt import Attempt
+
+
+class OpenRegistries:
+    """Implements ``RegistryClients`` over the transports that SWR's API is called by.
+
+    Registries with the same login share it, because failed logins are counted per account, not per registry.
+
+    What reads registries and verifies signatures is imported on first use: it takes memory, and most
+    installations judge by the tag detail.
+    """
+
+    def __init__(
+        self,
+        transport_for: Callable[[Registry], Transport],
+        environment: Mapping[str, str],
+        recorder: Recorder,
+        run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
+    ) -> None:
+        """Call over ``transport_for``; ``environment`` may hold an access key.
+
+        ``run_slow`` runs a verification that takes more than a millisecond.
+        """
+        self._transport_for = transport_for
+        self._environment = environment
+        self._recorder = recorder
+        self._run_slow = run_slow
+        self._lock = threading.Lock()
+        self._clients: dict[str, OciClient] = {}
+        self._lookups: dict[str, SignatureLookup] = {}
+        self._logins: dict[_Identity, Credential | None] = {}
+
+    def client(self, registry: Registry) -> OciClient:
+        """Return the client of a registry; see ``RegistryClients``.
+
+        Raises:
+            ConfigError: the environment lacks the access key, or a CA file cannot be used.
+        """
+        with self._lock:
+            client = self._clients.get(registry.key)
+            if client is None:
+                client = self._clients[registry.key] = self._open(registry)
+            return client
+
+    def lookup(self, registry: Registry) -> SignatureLookup:
+        """Return the lookup of signatures of a registry; see ``RegistryClients``."""
+        from webhook.evidence.signature_lookup import SignatureLookup  # noqa: PLC0415 - see above
+
+        client = self.client(registry)
+        with self._lock:
+            lookup = self._lookups.get(registry.key)
+            if lookup is None:
+                assert registry.signatures is not None
+                lookup = SignatureLookup(registry.signatures, client, self._run_slow)
+                self._lookups[registry.key] = lookup
+            return lookup
+
+    def find(self, registry: Registry) -> OciClient | None:
+        """Return the client of a registry if it was opened."""
+        return self._clients.get(registry.key)
+
+    def retain(self, registries: Collection[Registry]) -> None:
+        """Forget what belongs to other registries; see ``RegistryClients``."""
+        keys = {registry.key for registry in registries}
+        with self._lock:
+            for known in (self._clients, self._lookups):
+                for key in [key for key in known if key not in keys]:
+                    del known[key]
+            identities = set(map(_identity, registries))
+            for identity in [one for one in self._logins if one not in identities]:
+                del self._logins[identity]
+
+    def _open(self, registry: Registry) -> OciClient:
+        from webhook.oci.client import OciClient  # noqa: PLC0415 - see above
+        from webhook.oci.login import build_login  # noqa: PLC0415 - the same
+
+        identity = _identity(registry)
+        if identity not in self._logins:
+            self._logins[identity] = build_login(registry, self._environment, self._recorder)
+        login = self._logins[identity]
+        return OciClient(registry, self._transport_for(registry), login, self._recorder)
+
+
+_Identity = tuple[str, tuple[str, ...], str | None, CredentialSettings, str]
+
+
+def _identity(registry: Registry) -> _Identity:
+    """Return what the login of a registry is made from."""
+    return (
+        registry.registry_endpoint,
+        registry.hosts,
+        registry.docker_config_file,
+        registry.credentials,
+        registry.region,
+    )

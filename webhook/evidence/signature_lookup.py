@@ -1,0 +1,239 @@
+"""Finds and verifies the signatures of a digest in a registry, within limits for one digest.
+
+cosign's simple signing is looked for first, because it takes one request less, and because every tool of
+Huawei writes it. Sigstore bundles follow if that is not enough. One good signature suffices in either format:
+what somebody else stores beside it cannot hide it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, MalformedAnswer, TrustLookupError
+from webhook.registries import SignatureSettings
+from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
+from webhook.signatures.check import SignatureCheck
+from webhook.signatures.collector import Collector
+from webhook.signatures.keys import load_public_key
+from webhook.signatures.limits import MAX_MANIFESTS, MAX_SIGNATURES
+from webhook.signatures.requirement import Requirement
+from webhook.signatures.simple_signing import check_simple_signature, read_signature_manifest, signature_tag
+from webhook.trust.records import CallLimiter
+
+
+class SignatureStore(Protocol):
+    """Where signatures are stored: the registry API of one registry, ``webhook.oci.client``."""
+
+    def get_manifest(
+        self, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> Content | None:
+        """Return a manifest by tag or digest, ``None`` if there is none."""
+        ...  # pragma: no cover
+
+    def list_referrers(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bytes | None:
+        """Return the OCI index of the manifests that refer to a digest, ``None`` if there is none."""
+        ...  # pragma: no cover
+
+    def get_blob(
+        self, repository: str, digest: str, size: int, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bytes | None:
+        """Return a blob of exactly ``size`` bytes, ``None`` if there is none."""
+        ...  # pragma: no cover
+
+
+class Content(Protocol):
+    """A manifest as it was received."""
+
+    @property
+    def content(self) -> bytes:
+        """Its bytes."""
+        ...  # pragma: no cover
+
+
+class SignatureLookup:
+    """Verifies the signatures of digests in one registry."""
+
+    def __init__(
+        self,
+        settings: SignatureSettings,
+        store: SignatureStore,
+        run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Look in ``store`` for what ``settings`` ask for; ``clock`` is in epoch seconds.
+
+        ``run_slow`` runs a verification that takes more than a millisecond, outside of the event loop.
+        """
+        self._store = store
+        self._requirement = make_requirement(settings)
+        self._run = run_slow if self._requirement.is_slow else _run_here
+        self._clock = clock
+
+    def check(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> SignatureCheck:
+        """Return what the signatures of ``digest`` (``sha256:...``) prove.
+
+        If one cannot be read, the others may still suffice.
+
+        Raises:
+            TrustLookupError: the signatures that could be read do not suffice, and others could not be read.
+        """
+        collector = Collector(self._requirement, self._clock())
+        reader = _Reader(self._store, repository, deadline, call_limiter)
+        for attempt in self._verify_all(reader, digest):
+            collector.add(attempt)
+            if collector.is_satisfied:
+                return collector.result()
+        if reader.failure is not None:
+            raise reader.failure
+        return collector.result()
+
+    def _verify_all(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
+        yield from self._verify_simple_signatures(reader, digest)
+        yield from self._verify_bundles(reader, digest)
+
+    def _verify_simple_signatures(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
+        kind = SignatureFormat.SIMPLE_SIGNING
+        manifest = reader.manifest(kind, signature_tag(digest))
+        if not isinstance(manifest, bytes):
+            yield from _known(manifest)
+            return
+        for layer in read_signature_manifest(manifest):
+            if isinstance(layer, Attempt):
+                yield layer
+                continue
+            if not reader.may_examine():
+                yield _too_many(kind)
+                return
+            payload = reader.blob(kind, layer.digest, layer.size)
+            if not isinstance(payload, bytes):
+                yield from _known(payload)
+                continue
+            yield self._run(partial(check_simple_signature, payload, layer, digest, self._requirement))
+
+    def _verify_bundles(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
+        kind = SignatureFormat.BUNDLE
+        index = reader.referrers(kind, digest)
+        if not isinstance(index, bytes):
+            yield from _known(index)
+            return
+        for referrer in read_referrers(index):
+            if isinstance(referrer, Attempt):
+                yield referrer
+                continue
+            if not reader.may_examine():
+                yield _too_many(kind)
+                return
+            manifest = reader.manifest(kind, referrer.digest)
+            if not isinstance(manifest, bytes):
+                yield from _known(manifest)
+                continue
+            layer = read_bundle_manifest(manifest)
+            if isinstance(layer, Attempt):
+                yield layer
+                continue
+            bundle = reader.blob(kind, layer.digest, layer.size)
+            if not isinstance(bundle, bytes):
+                yield from _known(bundle)
+                continue
+            yield self._run(partial(check_bundle, bundle, digest, self._requirement))
+
+
+def make_requirement(settings: SignatureSettings) -> Requirement:
+    """Return the requirement of a configuration: the keys that count now."""
+    keys = tuple((key.name, load_public_key(key.content)) for key in settings.counting)
+    return Requirement(keys, settings.threshold, settings.annotations)
+
+
+class _Reader:
+    """Reads what is stored for one digest, within the limits for it.
+
+    Each method returns bytes, ``None`` if there is nothing, or the attempt that failed at it. ``failure`` is
+    the first call that failed for this image: then the signatures that were read are not all. Other failures
+    end the search.
+    """
+
+    def __init__(
+        self, store: SignatureStore, repository: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> None:
+        self._store = store
+        self._repository = repository
+        self._deadline = deadline
+        self._call_limiter = call_limiter
+        self._signatures_left = MAX_SIGNATURES
+        self._bytes_left = MAX_MANIFESTS
+        self.failure: TrustLookupError | None = None
+
+    def may_examine(self) -> bool:
+        """Whether one more signature may be examined; counts it."""
+        self._signatures_left -= 1
+        return self._signatures_left >= 0
+
+    def manifest(self, kind: SignatureFormat, reference: str) -> bytes | Attempt | None:
+        """Read a manifest by its tag or digest."""
+
+        def read() -> bytes | None:
+            found = self._store.get_manifest(self._repository, reference, self._deadline, self._call_limiter)
+            return found.content if found is not None else None
+
+        return self._read_counted(kind, read)
+
+    def referrers(self, kind: SignatureFormat, digest: str) -> bytes | Attempt | None:
+        """Read the list of referrers."""
+        return self._read_counted(
+            kind,
+            lambda: self._store.list_referrers(self._repository, digest, self._deadline, self._call_limiter),
+        )
+
+    def blob(self, kind: SignatureFormat, digest: str, size: int) -> bytes | Attempt | None:
+        """Read the blob of one signature; its descriptor was checked."""
+        content = self._read(
+            kind,
+            lambda: self._store.get_blob(self._repository, digest, size, self._deadline, self._call_limiter),
+        )
+        if content is None and self.failure is None:
+            return Attempt(kind, Outcome.MALFORMED, problem="its content is missing")
+        return content
+
+    def _read_counted(
+        self, kind: SignatureFormat, read: Callable[[], bytes | None]
+    ) -> bytes | Attempt | None:
+        if self._bytes_left <= 0:
+            problem = f"only {MAX_MANIFESTS // 1024 // 1024} MiB of manifests are read"
+            return Attempt(kind, Outcome.MALFORMED, problem=problem)
+        content = self._read(kind, read)
+        if isinstance(content, bytes):
+            self._bytes_left -= len(content)
+        return content
+
+    def _read(self, kind: SignatureFormat, read: Callable[[], bytes | None]) -> bytes | Attempt | None:
+        try:
+            return read()
+        except MalformedAnswer as error:
+            # What is stored there is no signature. That must not hide a good one elsewhere.
+            return Attempt(kind, Outcome.MALFORMED, problem=error.detail)
+        except TrustLookupError as error:
+            if error.fault is not Fault.IMAGE:
+                raise
+            self.failure = self.failure or error
+            return None
+
+
+def _too_many(kind: SignatureFormat) -> Attempt:
+    return Attempt(kind, Outcome.MALFORMED, problem=f"only {MAX_SIGNATURES} signatures are examined")
+
+
+def _known(attempt: Attempt | None) -> tuple[Attempt, ...]:
+    return () if attempt is None else (attempt,)
+
+
+def _run_here(work: Callable[[], Attempt]) -> Attempt:
+    return work()

@@ -1,0 +1,107 @@
+"""Cache of digests that are signed, for all registries.
+
+A signature of a digest does not change, while a tag moves. So that a digest is signed is cached for longer
+(``cache.signed``) than which digest a tag has (``cache.trusted``). It ends at all because a signature can be
+deleted. That a digest is not signed is not cached here: it may be signed in a moment, and the record of the
+tag keeps it for ``cache.refused``.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from cachetools import LRUCache
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.single_flight import SingleFlight
+from webhook.trust.replication import MAX_CLOCK_SKEW
+from webhook.trust.settings import CacheSettings
+
+Key = tuple[str, str, str]
+"""``Registry.key``, repository and digest. The first depends on the keys that count."""
+
+REFRESH_FROM: Final = 0.6
+REFRESH_SPREAD: Final = 0.3
+"""Shares of ``cache.signed`` between which a digest in use is verified again, as trusted records are."""
+
+
+class SignedDigests:
+    """Signed digests, by registry, repository and digest. Concurrent callers share one verification."""
+
+    def __init__(self, settings: CacheSettings, clock: Callable[[], float] = time.time) -> None:
+        """Keep at most ``settings.max_entries``; ``clock`` is in epoch seconds."""
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._signed: LRUCache[Key, SignatureCheck] = LRUCache(settings.max_entries)
+        self._verifications: SingleFlight[SignatureCheck] = SingleFlight()
+
+    def get(self, key: Key, deadline: Deadline, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
+        """Return the cached check of a signed digest, or what ``verify`` returns.
+
+        A check that ends soon is renewed. If that fails, it counts until it ends.
+
+        Raises:
+            TrustLookupError: ``verify`` failed; all callers that share it get the error.
+        """
+        with self._lock:
+            known = self._signed.get(key)
+            now = self._clock()
+        if known is not None:
+            age = now - known.checked_at
+            if not -MAX_CLOCK_SKEW <= age < self._settings.signed:
+                known = None
+            elif age < self._settings.signed * _share(known):
+                return known
+        try:
+            return self._verify(key, deadline, verify)
+        except TrustLookupError:
+            if known is None:
+                raise
+            return known
+
+    def configure(self, settings: CacheSettings) -> None:
+        """Change the settings; the digests stay as far as the new settings allow."""
+        with self._lock:
+            if settings.max_entries != self._settings.max_entries:
+                kept = LRUCache[Key, SignatureCheck](settings.max_entries)
+                kept.update(list(self._signed.items())[-settings.max_entries :])
+                self._signed = kept
+            self._settings = settings
+
+    def retain(self, registries: Collection[str]) -> None:
+        """Forget the digests of registries whose keys are not listed."""
+        with self._lock:
+            for key in [key for key in self._signed if key[0] not in registries]:
+                del self._signed[key]
+
+    def _verify(self, key: Key, deadline: Deadline, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
+        call = self._verifications.call(key, lambda: self._verify_once(key, verify))
+        if not call.wait(deadline.remaining()):
+            raise LookupTimeout("the signatures were not verified in time", fault=Fault.LOCAL)
+        if call.value is not None:
+            return call.value
+        if isinstance(call.error, TrustLookupError):
+            raise call.error
+        detail = f"the signatures could not be verified: {type(call.error).__name__}"
+        raise RegistryUnavailable(detail, fault=Fault.LOCAL) from call.error
+
+    def _verify_once(self, key: Key, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
+        check = verify()
+        with self._lock:
+            if check.result is SignatureResult.SIGNED:
+                self._signed[key] = check
+            else:
+                self._signed.pop(key, None)
+        return check
+
+
+def _share(check: SignatureCheck) -> float:
+    """Return the share of its life after which a check is renewed; it differs between checks."""
+    return REFRESH_FROM + REFRESH_SPREAD * abs(math.modf(check.checked_at * 1000.0)[0])

@@ -1,0 +1,1 @@
+"""The part of the OCI distribution API that verifying signatures takes."""

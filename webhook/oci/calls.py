@@ -1,0 +1,157 @@
+"""HTTP calls to a registry or its token service: limits, metrics, and the fault of failures.
+
+The author of a Pod chooses the image, and may know one that the registry fails on. So a failure is compared
+with control requests that have no image in them (``docs/decisions/0017``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.oci.answers import find_block, is_failure
+from webhook.recorder import Recorder
+from webhook.registries import Registry
+from webhook.swr.answers import NOT_FOUND, OK
+from webhook.swr.http import HttpRequest, HttpResponse, Transport
+from webhook.swr.silence import SAMPLES, SendControl, Silence
+from webhook.trust.records import CallLimiter
+
+PING: Final = "/v2/"
+"""The path that shows that a registry offers the API (OCI distribution, determining support)."""
+
+
+class Calls:
+    """Makes the calls to one service of a registry. Thread-safe as far as the transport is."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        base_url: str,
+        transport: Transport,
+        recorder: Recorder,
+        *,
+        closes_breaker: bool = True,
+    ) -> None:
+        """Call the service at ``base_url``, and count the calls as those of ``registry``.
+
+        ``closes_breaker`` is whether an answer shows that lookups succeed again.
+        """
+        self.answered_at: float | None = None
+        """When the service last answered 200 or 404, in epoch seconds."""
+        self._name = registry.name
+        self._base_url = base_url
+        self._transport = transport
+        self._recorder = recorder
+        self._closes_breaker = closes_breaker
+        self._silence = Silence(lambda: transport.received(base_url))
+
+    @property
+    def ping(self) -> HttpRequest:
+        """A request that has no image and no login in it. Any answer shows that the registry responds."""
+        return HttpRequest("GET", self._base_url, PING)
+
+    def send(
+        self,
+        request: HttpRequest,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
+        send_control: SendControl | None = None,
+    ) -> HttpResponse:
+        """Send a request when the rate allows; ``send_control`` is ``ping`` unless given.
+
+        Raises:
+            LookupTimeout: the service's fault only if it responds to no call.
+            Throttled: the account is blocked, or our own rate does not allow the call.
+            TrustLookupError: there was no response.
+        """
+        control = send_control if send_control is not None else self._send_ping
+        with call_limiter.call(deadline):
+            with self._silence.watch(
+                deadline, control, call_limiter.record_answer, in_doubt=call_limiter.is_probe
+            ):
+                response = self.exchange(request, deadline)
+            if self._closes_breaker and not is_failure(response):
+                call_limiter.record_answer()
+        blocked = find_block(response)
+        if blocked is not None:
+            # Under any status: a 401 or 404 with this text is about neither the login nor the image.
+            raise blocked
+        return response
+
+    def exchange(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """Send a request at once and count it.
+
+        Raises:
+            TrustLookupError: there was no response.
+        """
+        started = time.monotonic()
+        outcome = "error"
+        try:
+            response = self._transport.send(request, deadline)
+            outcome = str(response.status)
+        except TrustLookupError as error:
+            outcome = error.reason
+            raise
+        finally:
+            self._recorder.record_call(self._name, outcome, time.monotonic() - started)
+        if request.base_url == self._base_url:
+            if response.status in (OK, NOT_FOUND):
+                self.answered_at = time.time()
+            if not is_failure(response):
+                self._silence.record_answer()
+        return response
+
+    def send_ping(self, deadline: Deadline, call_limiter: CallLimiter) -> HttpResponse:
+        """Send a control request when the rate allows.
+
+        Raises:
+            RegistryUnavailable: the answer is not one of HTTP, or larger than any of a registry.
+            TrustLookupError: there was no response.
+        """
+        try:
+            return self.send(self.ping, deadline, call_limiter)
+        except MalformedAnswer as error:
+            raise RegistryUnavailable(f"GET {PING}: {error.detail}") from None
+
+    def _send_ping(self, deadline: Deadline, record_sent: Callable[[], None]) -> None:
+        """Send a control request while a call waits. It ignores the rate limit, because the call might have
+        ended before a token is available.
+        """
+        record_sent()
+        self.exchange(self.ping, deadline)
+
+
+def compare(
+    error: RegistryUnavailable, send_control: Callable[[], HttpResponse], expected: frozenset[int]
+) -> RegistryUnavailable:
+    """Return the error as the service's fault if control requests fail, too, otherwise as the image's.
+
+    ``expected`` are the statuses of a service that works. Two must fail: a single one may fail by chance, and
+    an author may retry until that happens.
+
+    Raises:
+        TrustLookupError: there was no response to a control request.
+    """
+    if error.fault is Fault.LOCAL:
+        return error
+    try:
+        is_alive = any(_is_alive(send_control, expected) for _ in range(SAMPLES))
+    except LookupTimeout as late:
+        if late.fault is Fault.LOCAL and not error.was_sent:
+            return error  # the request was not sent, so the image cannot matter, and no time is left
+        raise
+    fault = Fault.IMAGE if is_alive else Fault.REGISTRY
+    return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
+
+
+def _is_alive(send_control: Callable[[], HttpResponse], expected: frozenset[int]) -> bool:
+    try:
+        return send_control().status in expected
+    except RegistryUnavailable as error:
+        if error.fault is not Fault.REGISTRY:
+            raise
+        return False

@@ -1,0 +1,279 @@
+"""Client of one registry's API (OCI distribution): manifests, referrers and blobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from webhook.deadlines import Deadline
+from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.oci.answers import (
+    REDIRECTS,
+    compute_digest,
+    is_failure,
+    is_json,
+    is_missing,
+    is_refusal,
+    read_digest,
+    read_failure,
+    read_media_type,
+)
+from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
+from webhook.oci.calls import Calls, compare
+from webhook.oci.manifests import (
+    ACCEPT,
+    MAX_MANIFEST,
+    OCI_INDEX,
+    Manifest,
+    blob_path,
+    fallback_tag,
+    is_digest,
+    manifest_path,
+    referrers_path,
+)
+from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
+from webhook.oci.urls import read_url
+from webhook.recorder import Recorder
+from webhook.registries import Registry
+from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
+from webhook.trust.records import CallLimiter
+
+_NOT_ALLOWED: Final = 405
+
+_NO_REFERRERS: Final = frozenset({NOT_FOUND, 400, _NOT_ALLOWED, 406})
+"""Answers of registries without a referrers API, as go-containerregistry reads them, and 405."""
+
+
+_LEAST: Final = 64 * 1024
+"""Bytes that any answer may have: the body of an error may be longer than a small blob."""
+
+
+class OciClient:
+    """Reads one registry. ``repository`` is ``organization/repository``.
+
+    Every answer is bounded, and content by digest is compared with it. ``None`` means that something does not
+    exist.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        transport: Transport,
+        login: Credential | None,
+        recorder: Recorder,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Call the registry API of ``registry`` as ``login``; ``clock`` is in monotonic seconds."""
+        base_url = registry.registry_endpoint or f"https://{registry.hosts[0]}"
+        endpoint = read_url(base_url)
+        if endpoint is None:
+            raise ValueError(f"registryEndpoint of {registry.name} is not a URL")
+        self._endpoint = endpoint
+        self._base_url = base_url
+        self._login = login
+        self._transport = transport
+        self._calls = Calls(registry, base_url, transport, recorder)
+        self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
+
+    @property
+    def answered_at(self) -> float | None:
+        """When the registry last answered 200 or 404, in epoch seconds."""
+        return self._calls.answered_at
+
+    @property
+    def ca_file_problem(self) -> str:
+        """Why the content of the CA file is not the one in use, empty if it is."""
+        return self._transport.ca_file_problem
+
+    @property
+    def login_paused_for(self) -> float:
+        """The seconds for which the login is paused after a failed authentication, 0.0 if it is not."""
+        return self._login.paused_for if self._login is not None else 0.0
+
+    def check_login(self, deadline: Deadline, call_limiter: CallLimiter) -> LoginState:
+        """Log in without an image, and return how the registry is called.
+
+        Raises:
+            TrustLookupError: the login is not accepted, or there was no answer.
+        """
+        return self._tokens.check(deadline, call_limiter)
+
+    def resolve_tag(
+        self, repository: str, tag: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> str | None:
+        """Return the digest that a tag has, ``None`` if the tag does not exist.
+
+        Raises:
+            TrustLookupError: there is no answer, or it is not about a manifest.
+        """
+        response = self._head(repository, tag, deadline, call_limiter)
+        digest = read_digest(response) if response.status == OK else None
+        if digest is not None:
+            return digest
+        manifest = self.get_manifest(repository, tag, deadline, call_limiter)
+        return manifest.digest if manifest is not None else None
+
+    def has_manifest(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bool:
+        """Return whether a manifest exists.
+
+        Raises:
+            TrustLookupError: there is no answer, or it is about another manifest.
+        """
+        response = self._head(repository, digest, deadline, call_limiter)
+        if response.status == OK and read_digest(response) == digest:
+            return True
+        return self.get_manifest(repository, digest, deadline, call_limiter) is not None
+
+    def get_manifest(
+        self, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> Manifest | None:
+        """Return the manifest of a tag or a digest, ``None`` if it does not exist.
+
+        Raises:
+            MalformedAnswer: it is too large, or does not have the digest.
+            TrustLookupError: there is no answer.
+        """
+        path = manifest_path(repository, reference)
+        request = self._request("GET", path, MAX_MANIFEST, {"Accept": ACCEPT})
+        response = self._send(repository, request, deadline, call_limiter)
+        if is_missing(response):
+            return None
+        if response.status != OK:
+            raise read_failure(response)
+        media_type = read_media_type(response)
+        if not is_json(media_type):
+            detail = f"the registry answered 200 with {media_type or 'no media type'} to a manifest"
+            raise RegistryUnavailable(detail, fault=Fault.IMAGE)
+        manifest = Manifest(response.body, media_type, compute_digest(response.body))
+        if is_digest(reference) and manifest.digest != reference:
+            raise MalformedAnswer("the registry answered with another manifest than that of the digest")
+        if read_digest(response) not in (None, manifest.digest):
+            raise MalformedAnswer("the manifest of the registry does not have the digest that it states")
+        return manifest
+
+    def list_referrers(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bytes | None:
+        """Return the OCI index of what refers to a digest, ``None`` if there is none.
+
+        It is the first page of the referrers API, or the fallback tag of registries without one. An ordinary
+        tag of that name is not an index, and counts as none.
+
+        Raises:
+            TrustLookupError: there is no answer.
+        """
+        path = referrers_path(repository, digest)
+        request = self._request("GET", path, MAX_MANIFEST, {"Accept": OCI_INDEX})
+        response = self._send(repository, request, deadline, call_limiter)
+        if response.status == OK and read_media_type(response) == OCI_INDEX:
+            return response.body
+        if response.status != OK and response.status not in _NO_REFERRERS:
+            raise read_failure(response)
+        manifest = self.get_manifest(repository, fallback_tag(digest), deadline, call_limiter)
+        return manifest.content if manifest is not None and manifest.media_type == OCI_INDEX else None
+
+    def get_blob(
+        self, repository: str, digest: str, size: int, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bytes | None:
+        """Return a blob of exactly ``size`` bytes, ``None`` if it does not exist.
+
+        At most ``size`` bytes are read, or 64 KiB if that is more.
+
+        Raises:
+            MalformedAnswer: it has another size or digest.
+            TrustLookupError: there is no answer.
+        """
+        if not 0 <= size <= MAX_BLOB:
+            raise MalformedAnswer(f"a blob of {size} bytes is not read")
+        request = self._request("GET", blob_path(repository, digest), max(size, _LEAST))
+        response = self._send(repository, request, deadline, call_limiter)
+        if is_missing(response):
+            return None
+        if response.status in REDIRECTS:
+            content = self._follow(response, request, deadline, call_limiter)
+        elif response.status == OK:
+            content = response.body
+        else:
+            raise read_failure(response)
+        if len(content) != size:
+            raise MalformedAnswer(f"a blob does not have the {size} bytes that its manifest states")
+        if compute_digest(content) != digest:
+            raise MalformedAnswer("a blob does not have its digest")
+        return content
+
+    def _follow(
+        self, response: HttpResponse, request: HttpRequest, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bytes:
+        target = follow(response, request, self._endpoint)
+        try:
+            with call_limiter.call(deadline):
+                answer = self._calls.exchange(target, deadline)
+        except TrustLookupError as error:
+            raise attribute(error, target) from None
+        return read_redirected(answer, target)
+
+    def _head(
+        self, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
+        """Return the answer to ``HEAD`` of a manifest. It has no body, so that only a 200 is of use.
+
+        Raises:
+            TrustLookupError: there was no answer, or no more requests are wanted.
+        """
+        path = manifest_path(repository, reference)
+        request = self._request("HEAD", path, MAX_MANIFEST, {"Accept": ACCEPT})
+        response = self._send(repository, request, deadline, call_limiter)
+        if response.status == TOO_MANY_REQUESTS:
+            raise read_failure(response)
+        return response
+
+    def _request(
+        self, method: str, path: str, max_answer: int, headers: dict[str, str] | None = None
+    ) -> HttpRequest:
+        return HttpRequest(method, self._base_url, path, headers=headers or {}, max_answer=max_answer)
+
+    def _send(
+        self, repository: str, request: HttpRequest, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
+        """Send a request with the token of a repository; after a refusal at most once more, with a new one.
+
+        Raises:
+            Forbidden: the registry does not accept a new token for this repository.
+            TrustLookupError: there was no answer, or it shows that the registry fails.
+        """
+        is_last = False
+        while True:
+            token = self._tokens.get(repository, deadline, call_limiter)
+            authorized = token.apply(request) if token is not None else request
+            try:
+                response = self._calls.send(authorized, deadline, call_limiter)
+                if is_failure(response):
+                    raise read_failure(response)
+            except RegistryUnavailable as error:
+                raise compare(
+                    error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+                ) from None
+            if not is_refusal(response):
+                return response
+            if token is not None:
+                self._tokens.discard(repository, token)
+            if is_last or not self._may_retry(response, token):
+                raise self._refused(response, repository, token)
+            is_last = True
+
+    def _may_retry(self, response: HttpResponse, token: Token | None) -> bool:
+        """Return whether a refused request may succeed with another token."""
+        if token is not None and not token.is_new:
+            return True
+        if response.status != UNAUTHORIZED or "www-authenticate" not in response.headers:
+            return False
+        return self._tokens.learn(response)
+
+    def _refused(self, response: HttpResponse, repository: str, token: Token | None) -> Forbidden:
+        what = "a request without a token" if token is None else "a new token"
+        hint = ": is registryLogin missing?" if self._login is None else ""
+        return Forbidden(f"{read_failure(response)} to {what} for {repository}{hint}")
