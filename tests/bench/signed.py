@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-
-from gevent import get_hub
-from gevent import monkey as gevent_monkey
 
 from tests.bench.load import connect, prepare, run_load
 from tests.bench.lookups import CROWD, LATENCY, WARM
@@ -22,9 +17,8 @@ from tests.emulator.signing import generate_key, make_payload, public_pem, sign
 from tests.support.builders import HOST, pod, review
 from tests.support.serving import Certificate, ServerProcess
 from tests.support.signed import SigningKeys, write_signed_policy
-from webhook.app.native_threads import NativeThreads
 from webhook.signatures.attempt import Attempt, Outcome
-from webhook.signatures.keys import PublicKey, load_public_key, read_public_key
+from webhook.signatures.keys import PublicKey, read_public_key
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.simple_signing import SignatureLayer, check_simple_signature
 
