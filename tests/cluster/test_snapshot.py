@@ -15,6 +15,7 @@ from tests.controlplane import ControlPlane
 from tests.demo import review
 from tests.emulator.server import Emulator
 from tests.support.serving import Certificate, ServerProcess, make_certificate
+from tests.support.signed import SigningKeys, write_signed_policy
 from webhook.cluster.snapshots import ENTRY
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
@@ -113,3 +114,40 @@ def test_snapshot_is_written_at_shutdown(
         assert b"[+] snapshot: 1 images, " in running.get("/readyz?verbose")[1]
         assert b"1 recalled" in running.get("/readyz?verbose")[1]
         assert running.metric("swr_trust_cache_entries", kind="recalled") == 1
+
+
+@pytest.mark.parametrize(
+    ("replaced", "allowed"), [(False, True), (True, False)], ids=["same key", "another key"]
+)
+def test_signed_image_is_admitted_after_a_restart_without_swr(
+    control_plane: ControlPlane, emulator: Emulator, tmp_path: Path, replaced: bool, allowed: bool
+) -> None:
+    """SWR and its registry are both away. What another key had signed is not recalled."""
+    control_plane.make_namespace(NAMESPACE)
+    secret = f"{NAMESPACE}/signed-{'other' if replaced else 'same'}"
+    control_plane.kubectl("create", "secret", "generic", secret.partition("/")[2], "-n", NAMESPACE)
+    config, certificate = control_plane.kubeconfig("admin"), make_certificate(tmp_path)
+    keys = SigningKeys(tmp_path, "release")
+    digest = emulator.state.put_image("signed/recalled:1")
+    emulator.state.sign_simple("signed/recalled", digest, keys["release"])
+    environment = {"KUBECONFIG": str(config), "POD_NAME": "replica-1"}
+    running = ServerProcess(
+        tmp_path, emulator.url, certificate, "", ("--snapshot-secret", secret), environment
+    )
+    write_signed_policy(running, emulator, keys)
+    pod = review({"containers": [{"name": "c", "image": f"{HOST}/signed/recalled:1"}]})
+    with running:
+        assert running.validate(pod)["allowed"]
+        assert running.stop() == 0
+    if replaced:
+        keys.replace("release")
+    emulator.break_with("reset", match="/v2/")
+    try:
+        with running:
+            response = running.validate(pod)
+            assert response["allowed"] is allowed
+            if allowed:
+                (finding,) = json.loads(response["auditAnnotations"]["findings"])
+                assert (finding["finding"], finding["origin"]) == ("trusted", "stale")
+    finally:
+        emulator.mend()

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "cli/junit": "unit/cli/test_review",
     "cli/manifests": "cluster/test_manifest_reading",
     "cli/pinning_checks": "unit/cli/test_doctor_pinning",
+    "cli/progress": "unit/cli/test_audit",
     "cli/rendering": "unit/cli/test_main",
     "cli/sarif": "unit/cli/test_review",
     "cli/serve": "unit/cli/test_main",
