@@ -136,14 +136,14 @@ def image_manifest(layers: Sequence[Any], **more: Any) -> dict[str, Any]:
 
 
 def statement(
-    digest: str = IMAGE, annotations: Any = None, predicate: str = bundles.SIGNATURE_PREDICATE, **changes: Any
+    digest: str = IMAGE, annotations: Any = None, kind: str = bundles.SIGNATURE_PREDICATE, **changes: Any
 ) -> bytes:
-    """Return a statement of in-toto about an image."""
+    """Return a statement of in-toto about an image; ``kind`` is the type of its predicate."""
     subject = {"digest": {"sha256": digest.removeprefix("sha256:")}, "annotations": annotations or {}}
     value = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [subject],
-        "predicateType": predicate,
+        "predicateType": kind,
         "predicate": {},
     }
     return compact({**value, **changes})

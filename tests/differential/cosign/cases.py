@@ -13,11 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from tests.differential.cosign import documents
-from tests.differential.cosign.documents import Object
 from tests.signing import making
 from tests.signing.making import IMAGE, OTHER_IMAGE, Signer, signer, to_base64
 from tests.signing.storing import Repository
-from webhook.signatures import bundles, simple_signing
+from webhook.signatures import bundles
 
 KEYS = ["p256"] * 12 + ["rsa2048"] * 3 + ["p384-sha256", "p521-sha256", "p384", "p521"]
 
@@ -254,7 +253,7 @@ class Maker:
         strays: dict[str, Callable[[], Any]] = {
             "by another key": lambda: making.signed_bundle(signer("other"), making.statement()),
             "an attestation": lambda: making.signed_bundle(
-                self.by, making.statement(predicate="https://spdx.dev/Document")
+                self.by, making.statement(kind="https://spdx.dev/Document")
             ),
             "of another image": lambda: making.signed_bundle(self.by, making.statement(OTHER_IMAGE)),
             "not a bundle": lambda: {"x": "y"},

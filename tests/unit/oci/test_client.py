@@ -10,20 +10,16 @@ import pytest
 from tests.support.fakes import free
 from tests.support.registries import (
     CHALLENGE,
-    ENDPOINT,
-    OPEN,
     Answer,
     ScriptedRegistry,
     guarded_login,
     refuse,
-    registry_at,
     respond,
     scripted_client,
 )
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
-    InvalidReferenceError,
     LookupTimeout,
     MalformedAnswer,
     RegistryUnavailable,
@@ -33,7 +29,6 @@ from webhook.oci.answers import compute_digest
 from webhook.oci.blobs import MAX_BLOB
 from webhook.oci.client import OciClient
 from webhook.oci.manifests import ACCEPT, MAX_MANIFEST, OCI_INDEX
-from webhook.recorder import Recorder
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONTENT = b'{"schemaVersion":2}'
@@ -331,140 +326,3 @@ def test_request_has_token_media_types_and_limits() -> None:
     assert dict(read_list.headers) == {"Accept": OCI_INDEX, "Authorization": "Bearer t2"}
     assert (read_manifest.max_answer, read_list.max_answer) == (MAX_MANIFEST, MAX_MANIFEST)
     assert read_blob.max_answer == 64 * 1024
-
-
-TOKENS: list[tuple[list[Answer], object, list[str]]] = [
-    ([FOUND], DIGEST, [TAG]),
-    ([UNAUTHORIZED, FOUND], DIGEST, [TAG, "token shop/web", TAG]),
-    ([DENIED, FOUND], DIGEST, [TAG, "token shop/web", TAG]),
-    (
-        [UNAUTHORIZED],
-        "forbidden, image: the registry answered 401 UNAUTHORIZED to a new token for shop/web",
-        [TAG, "token shop/web", TAG],
-    ),
-    (
-        [DENIED],
-        "forbidden, image: the registry answered 403 DENIED to a new token for shop/web",
-        [TAG, "token shop/web", TAG],
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("answers", "result", "requests"), TOKENS, ids=[str(case[1])[-60:] for case in TOKENS]
-)
-def test_refused_token_is_replaced_once(answers: list[Answer], result: object, requests: list[str]) -> None:
-    """It may have been revoked. A new token that is refused, too, shows that the repository is not ours."""
-    transport = ScriptedRegistry({TAG: FOUND})
-    client = scripted_client(transport, guarded_login())
-    manifest(client)
-    transport.take()
-    transport.script({TAG: answers})
-    try:
-        found = client.get_manifest(IMAGE, "1", Deadline.after(5), free)
-        assert found is not None
-        said: object = found.digest
-    except TrustLookupError as error:
-        said = f"{error.reason}, {error.fault}: {error.detail}"
-    assert (said, transport.take()) == (result, requests)
-
-
-def test_new_token_that_is_refused_is_not_replaced() -> None:
-    """A loop of 401 takes one request for each token, and the next lookup begins with a new one."""
-    transport = ScriptedRegistry({TAG: UNAUTHORIZED})
-    client = scripted_client(transport)
-    for _ in range(2):
-        with pytest.raises(TrustLookupError) as caught:
-            manifest(client)
-        assert str(caught.value) == (
-            "the registry answered 401 UNAUTHORIZED to a new token for shop/web: is registryLogin missing?"
-        )
-    assert transport.sent == ["GET /v2/", "token shop/web", TAG, "token shop/web", TAG]
-
-
-def test_registry_that_is_open_but_for_some_repositories_is_asked_for_a_token() -> None:
-    """``GET /v2/`` may be allowed to all."""
-    transport = ScriptedRegistry({"GET /v2/": OPEN, TAG: [UNAUTHORIZED, FOUND]})
-    assert manifest(scripted_client(transport)) == (CONTENT, OCI_MANIFEST, DIGEST)
-    assert transport.sent == ["GET /v2/", TAG, "token shop/web", TAG]
-
-
-def test_open_registry_without_challenge_is_forbidden() -> None:
-    """There is nothing to log in with."""
-    transport = ScriptedRegistry({"GET /v2/": OPEN, TAG: refuse(401, "UNAUTHORIZED")})
-    with pytest.raises(TrustLookupError) as caught:
-        manifest(scripted_client(transport, guarded_login()))
-    assert (
-        str(caught.value)
-        == "the registry answered 401 UNAUTHORIZED to a request without a token for shop/web"
-    )
-
-
-SERVER: list[tuple[Answer, Sequence[Answer], str]] = [
-    (respond(503), [respond(503)], "unavailable, registry: the registry answered 503"),
-    (respond(503), [OPEN], "unavailable, image: the registry answered 503"),
-    (respond(503), [respond(502), UNAUTHORIZED], "unavailable, image: the registry answered 503"),
-    (RegistryUnavailable("reset"), [RegistryUnavailable("reset")], "unavailable, registry: reset"),
-    (RegistryUnavailable("reset"), [OPEN], "unavailable, image: reset"),
-]
-
-
-@pytest.mark.parametrize(
-    ("answer", "pings", "said"), SERVER, ids=[f"{case[2]} {len(case[1])}" for case in SERVER]
-)
-@pytest.mark.parametrize("read", [manifest, blob, referrers, resolve, has], ids=lambda read: read.__name__)
-def test_failure_is_registry_fault_only_if_pings_fail_too(
-    read: Read, answer: Answer, pings: Sequence[Answer], said: str
-) -> None:
-    """The author of a Pod may know an image that the registry fails on."""
-    transport = ScriptedRegistry()
-    client = scripted_client(transport)
-    by_tag = [TAG, HEAD, f"GET {BY_DIGEST}", f"HEAD {BY_DIGEST}", API, BLOB]
-    client.get_manifest(IMAGE, "warm", Deadline.after(5), free)
-    transport.script({**dict.fromkeys(by_tag, answer), "GET /v2/": pings})
-    with pytest.raises(TrustLookupError) as caught:
-        read(client)
-    assert f"{caught.value.reason}, {caught.value.fault}: {caught.value.detail}" == said
-
-
-@pytest.mark.parametrize("name", ["../../v2/_catalog", "shop/web?x=1", "Shop/Web", "shop//web"])
-def test_invalid_name_is_not_sent(name: str) -> None:
-    """A caller without a check cannot reach anything else either."""
-    transport = ScriptedRegistry()
-    client = scripted_client(transport)
-    with pytest.raises(InvalidReferenceError):
-        client.resolve_tag(name, "1", Deadline.after(5), free)
-    assert transport.sent == []
-
-
-def test_state_for_probes() -> None:
-    """Without a login nothing is paused; the first answer of 200 or 404 sets the time."""
-    transport = ScriptedRegistry({TAG: FOUND})
-    client = scripted_client(transport)
-    assert (client.answered_at, client.login_paused_for, client.ca_file_problem) == (None, 0.0, "")
-    manifest(client)
-    assert client.answered_at is not None
-
-
-def test_refused_login_is_visible_to_probes() -> None:
-    """The next lookups fail until it is corrected."""
-    transport = ScriptedRegistry(
-        **{"token": refuse(401, "UNAUTHORIZED"), "token shop/web": refuse(401, "UNAUTHORIZED")}
-    )
-    client = scripted_client(transport, guarded_login())
-    with pytest.raises(TrustLookupError):
-        manifest(client)
-    assert client.login_paused_for > 0
-
-
-def test_endpoint_is_first_host_by_default() -> None:
-    """A registry whose evidence is the tag detail has no endpoint, and ``survey`` may still read it."""
-    assert OciClient(registry_at(""), ScriptedRegistry(), None, Recorder())._base_url == ENDPOINT
-
-
-def test_endpoint_that_is_no_url_is_rejected() -> None:
-    """The configuration has checked it."""
-    with pytest.raises(
-        ValueError, match=r"registryEndpoint of swr\.cn-north-4\.myhuaweicloud\.com is not a URL"
-    ):
-        OciClient(registry_at("swr.example.com"), ScriptedRegistry(), None, Recorder())
