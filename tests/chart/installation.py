@@ -261,10 +261,15 @@ class Replica:
         self._log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def mount(self) -> None:
-        """Write the volumes from the current objects of the cluster, as a kubelet does every minute."""
+    def mount(self, *names: str) -> None:
+        """Write the volumes from the current objects of the cluster, as a kubelet does every minute.
+
+        With ``names``, only these are written: a kubelet does not update all volumes at the same time.
+        """
         pod = self._pod()
         for mount in pod["containers"][0]["volumeMounts"]:
+            if names and mount["name"] not in names:
+                continue
             (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
             target = Path(self._inside(mount["mountPath"]))
             target.mkdir(parents=True, exist_ok=True)

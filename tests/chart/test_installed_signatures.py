@@ -75,6 +75,36 @@ def test_rotated_key_counts_without_restart(
         cluster.wait_for("the new key", lambda: answer() == "pod/signed created (server dry run)")
 
 
+def test_policy_that_arrives_before_its_key_is_used_once_the_key_is_there(
+    prepare: Prepare, cluster: ControlPlane, swr: Emulator, tmp_path: Path
+) -> None:
+    """Policy and keys are different volumes. Until both are there, the last good policy stays."""
+    old, new = generate_key(), generate_key()
+    first, second = (f"{REPOSITORY}-{index}" for index in (1, 2))
+    for repository, key in ((first, old), (second, new)):
+        digest = swr.state.put_image(f"{repository}:1", is_trusted=False)
+        swr.state.sign_simple(repository, digest, key)
+    installation = prepare("signed-late")
+    keys = {"release": public_pem(old)}
+    require_signatures(installation, swr.url, keys)
+    installation.install()
+
+    def is_admitted(repository: str) -> bool:
+        return "created" in run(cluster, "late", f"{HOST}/{repository}:1", "--dry-run=server")
+
+    with Replica(installation, tmp_path) as replica:
+        cluster.wait_for("the old key", lambda: is_admitted(first))
+        require_signatures(installation, swr.url, {**keys, "release-2": public_pem(new)})
+        installation.install()
+        replica.mount("policy")
+        cluster.wait_for("the rejected policy", lambda: "the changed policy cannot be used" in replica.logs())
+        assert is_admitted(first)
+        assert not is_admitted(second)
+        replica.mount("signing-keys")
+        cluster.wait_for("the new key", lambda: is_admitted(second))
+        assert is_admitted(first)
+
+
 def test_replica_and_helm_test_find_keys(prepare: Prepare, swr: Emulator, tmp_path: Path) -> None:
     """A replica has keys and login, ``config check`` has the policy and the keys."""
     key = public_pem(generate_key())

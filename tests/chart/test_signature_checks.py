@@ -11,7 +11,7 @@ import pytest
 
 from tests.chart.conftest import Prepare
 from tests.chart.installation import Installation
-from tests.chart.rendering import NAME, VALUES, HelmError, find_helm, find_helms, merged, template
+from tests.chart.rendering import NAME, VALUES, HelmError, find_helms, merged, template
 from tests.chart.signing import (
     ENTERPRISE_HOST,
     LOGIN_FILE,
@@ -220,13 +220,16 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "words"), INVALID)
 def test_invalid_values_of_signatures_are_rejected_with_path(changes: dict[str, Any], words: str) -> None:
-    """The schema rejects them before anything is rendered."""
-    with pytest.raises(HelmError) as refused:
-        template(merged(VALUES, changes), helm=find_helm())
-    assert str(refused.value) == (
-        "Error: values don't meet the specifications of the schema(s) in the following chart(s):\n"
-        f"{NAME}:\n{words}\n\n"
-    )
+    """The schema rejects them before anything is rendered. Helm 3 words the same problems differently."""
+    header = "Error: values don't meet the specifications of the schema(s) in the following chart(s):\n"
+    for helm in find_helms():
+        with pytest.raises(HelmError) as refused:
+            template(merged(VALUES, changes), helm=helm)
+        message = str(refused.value)
+        if "\n- at '" in message:
+            assert message == f"{header}{NAME}:\n{words}\n\n"
+        else:
+            assert message.startswith(f"{header}{NAME}:\n- ")
 
 
 NAMESPACES = (f"signed-{number}" for number in itertools.count())

@@ -187,10 +187,14 @@ def test_change_of_keys_changes_only_their_config_map() -> None:
 
 
 def test_enterprise_registry_needs_no_credentials() -> None:
-    """It has no API that takes them, and its organizations are never exempt: this account creates them."""
+    """It has no API that takes them."""
     values = merged(values_of(enterprise("a")), {"credentials": {"existingSecret": ""}})
     policy = render(values).policy
     assert policy.keys() == {"apiVersion", "kind", "mode", "registries"}
+
+
+def test_preset_does_not_exempt_organizations_of_enterprise_registry() -> None:
+    """There, users of this account can create the organizations of CCE's add-ons, and push to them."""
     mixed = render(values_of(signed("a"), enterprise("a"))).policy
     assert [exemption["images"] for exemption in mixed["exemptions"]] == [
         ["swr.cn-north-4.myhuaweicloud.com/hwofficial/**"],

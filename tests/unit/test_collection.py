@@ -95,6 +95,7 @@ ELSEWHERE = {
     "server/gunicorn_logs": "unit/telemetry/test_logs",
     "server/reviews": "unit/server/test_app",
     "server/worker": "http/test_stopping",
+    "signatures/claims": "unit/signatures/test_simple_signing",
     "swr/calls": "unit/swr/test_client",
     "swr/credentials/fetched": "unit/swr/test_credentials",
     "swr/credentials/files": "unit/swr/test_credentials",

@@ -32,6 +32,7 @@ from webhook.cluster import events, running
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
+from webhook.signatures.attempt import SignatureFormat
 from webhook.signatures.check import SignatureResult
 from webhook.telemetry.signature_metrics import KEY_STATES
 from webhook.trust.lookup import Origin
@@ -66,6 +67,7 @@ VALUES: dict[type[Enum], set[str]] = {
     TagCall: {"published", "unpublished", "unknown"},
     ProjectIdAnswer: {"answered", "refused", "unknown", "not-tried"},
     SignatureResult: {"signed", "unsigned", "bad-signature", "threshold", "annotations"},
+    SignatureFormat: {"simple-signing", "bundle"},
 }
 """Metric labels, and values of the log and of audit annotations."""
 

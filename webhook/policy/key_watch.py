@@ -31,14 +31,11 @@ class KeyWatch:
         self._seen: _Stamps | None = None
         self._read_at = 0.0
 
-    def forget(self) -> None:
-        """Read all files at the next check: they may have changed since another policy was parsed."""
-        self._seen = None
-
     def check(self, policy: Policy, now: float) -> Policy:
         """Return the policy with the keys that count at ``now`` (epoch seconds).
 
-        It is the same object if no key has changed.
+        It is the same object if no key has changed. The first check reads all files: they may have changed
+        since the policy was parsed.
         """
         stamps = _read_stamps(policy, now)
         if not stamps:

@@ -136,7 +136,6 @@ class PolicyFile:
         before, self.current = self.current, policy
         self._in_force = fingerprint
         self.problems, self._rejected, self._unapplied = (), b"", ()
-        self._keys.forget()
         self._noticed_at = float("-inf")
         self._recorder.policy_loaded(policy.version, self._clock())
         logger.info("the policy has changed", extra={"policy": policy.version, "mode": policy.mode.value})

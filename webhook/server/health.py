@@ -121,7 +121,6 @@ class Health:
         yield f"[+] policy: {policy.version}, mode {policy.mode}"
         for problem in self.policy.problems:
             yield f"[!] policy file: {problem}"
-        yield from _signing_keys(policy.registries.registries)
         statuses = [(registry, self.trust.status(registry)) for registry in policy.registries.registries]
         for registry, status in statuses:
             if not registry.is_enterprise:
@@ -166,13 +165,6 @@ def _describe_answer(answered_at: float | None, now: float) -> str:
     if answered_at is None:
         return "has not answered yet"
     return f"last answered {max(0.0, now - answered_at):.0f} s ago"
-
-
-def _signing_keys(registries: Sequence[Registry]) -> Iterator[str]:
-    for registry in registries:
-        for key in registry.signatures.keys if registry.signatures is not None else ():
-            if key.problem:
-                yield f"[!] signing key of {registry.name}: {key.name} {key.problem}"
 
 
 def _credentials(statuses: Sequence[tuple[Registry, RegistryStatus]]) -> Iterator[str]:

@@ -139,8 +139,8 @@ key: dict "root" $ "registry" REGISTRY.
 {{- end -}}
 
 {{/*
-Ports of the registry API that the default egress rules lack, as a YAML list. Registries without evidence from
-signatures do not use this API. Blobs are redirected to object storage, on port 443.
+Ports of the registry API that the default egress rules lack, as a YAML list. Only registries with signatures use this
+API. Blobs may be redirected to object storage, on port 443.
 */}}
 {{- define "swr-trust.registryPorts" -}}
 {{- $ports := list -}}
@@ -185,7 +185,7 @@ Warnings in NOTES.txt about keys and logins, as a YAML list. notAfter is a date,
 {{- $warnings := list -}}
 {{- $used := list -}}
 {{- $now := now | unixEpoch | int64 -}}
-{{- $ahead := 1209600 -}}{{/* 14 days, in seconds */}}
+{{- $ahead := 1209600 -}}{{/* 14 days, in seconds */ -}}
 {{- range $registry := .Values.policy.registries -}}
 {{- $name := include "swr-trust.registryName" $registry -}}
 {{- $call := dict "root" $ "registry" $registry -}}

@@ -67,7 +67,7 @@ def test_changed_signatures_are_accepted_as_by_cosign(cosign: Cosign) -> None:
             if not kind:
                 unexplained.append(describe(case, ours, theirs))
     print(f"{cosign.version}: {sum(counts.values())} cases")
-    print(*(f"{count:6} {kind}" for kind, count in counts.most_common()), sep="\n")
+    print(*(f"{count:6} {kind}" for kind, count in counts.most_common()), *unexplained, sep="\n")
     assert unexplained == []
     assert min(counts["both valid"], counts["both refused"]) >= len(numbered) // 10
 

@@ -51,7 +51,7 @@ ODD: list[Callable[[], Any]] = [
 
 
 def change(document: Any, random: Random) -> str:
-    """Change one place of a document, and return the kind of the change."""
+    """Change one place of a document, which has at least one, and return the kind of the change."""
     place = random.choice([place for place in places(document) if place])
     index = random.randrange(len(place))
     changes: list[Callable[[Any, int, Random], str]] = [_reelement, _add]
@@ -180,12 +180,12 @@ def flip(data: bytes, random: Random) -> bytes:
 
 
 def _escape(text: bytes, random: Random) -> bytes:
-    letters = [index for index, byte in enumerate(text) if chr(byte).isalpha()]
-    index = random.choice(letters)
-    return text[:index] + b"\\u%04x" % text[index] + text[index + 1 :]
+    letters = [index for index, byte in enumerate(text) if bytes([byte]).isalpha()]
+    index = random.choice(letters or [0])
+    return text[:index] + b"\\u%04x" % ord(text[index : index + 1] or b"x") + text[index + 1 :]
 
 
 def _insert(text: bytes, what: bytes, random: Random) -> bytes:
     quotes = [index for index, byte in enumerate(text) if byte == ord('"')]
-    index = random.choice(quotes) + 1
+    index = random.choice(quotes or [0]) + 1
     return text[:index] + what + text[index:]
