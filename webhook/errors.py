@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar, Literal
 
 UnknownReason = Literal["timeout", "throttled", "unavailable", "unauthorized", "forbidden", "malformed"]
@@ -57,16 +58,21 @@ class Problem:
 
 
 class ConfigError(WebhookError):
-    """The configuration cannot be used; ``problems`` lists all problems."""
+    """The configuration cannot be used; ``problems`` lists all problems.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    ``depends_on_files`` says that all of them are about other files than the configuration file: it may be
+    valid later although it does not change.
+    """
+
+    def __init__(self, problems: Sequence[Problem], *, depends_on_files: bool = False) -> None:
         """Keep the problems; the text has one per line."""
         self.problems: tuple[Problem, ...] = tuple(problems)
+        self.depends_on_files = depends_on_files
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return how another process builds an equal error, from the problems instead of the text."""
-        return ConfigError, (self.problems,)
+        return partial(ConfigError, depends_on_files=self.depends_on_files), (self.problems,)
 
 
 class BadRequestError(WebhookError):

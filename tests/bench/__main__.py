@@ -23,6 +23,7 @@ from tests.bench.report import (
     write_into_docs,
     write_markdown,
 )
+from tests.bench.signed import measure_signed
 from tests.bench.throughput import measure_policy, measure_warm
 from tests.emulator.server import Emulator
 from tests.support.serving import Certificate, make_certificate
@@ -35,6 +36,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "policy": ("Long policy, 16 connections", measure_policy),
     "cold": ("Uncached images", measure_cold),
     "crowd": ("Concurrent reviews of one image", measure_crowd),
+    "signed": ("Images that are trusted by signatures", measure_signed),
     "memory": ("Startup and memory", measure_memory),
     "growth": ("Scaling, in CPU time of the webhook", measure_growth),
     "bounds": ("A cached review during maximum loads", measure_bounds),

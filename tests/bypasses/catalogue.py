@@ -14,6 +14,7 @@ from tests.bypasses.mistakes import Mistake
 from tests.bypasses.pinning_mistakes import PINNING_MISTAKES
 from tests.bypasses.policy_mistakes import POLICY_MISTAKES
 from tests.bypasses.review_faults import REVIEW_FAULTS
+from tests.bypasses.signature_mistakes import SIGNATURE_MISTAKES
 from tests.bypasses.swr_mistakes import SWR_MISTAKES
 from tests.bypasses.trust_faults import TRUST_FAULTS
 from tests.bypasses.trust_mistakes import TRUST_MISTAKES
@@ -24,6 +25,7 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     *DECISION_MISTAKES,
     *PINNING_MISTAKES,
     *SWR_MISTAKES,
+    *SIGNATURE_MISTAKES,
     *TRUST_MISTAKES,
     *HTTP_MISTAKES,
     *REVIEW_FAULTS,

@@ -44,8 +44,13 @@ def build_values_schema(written: dict[str, Any]) -> dict[str, Any]:
     definitions = policy.pop("$defs")
     for key in ("$schema", "required"):
         policy.pop(key)
-    # A template rejects its absence, with a sentence that says what to set.
+    # Templates reject these, with sentences that say what to set.
     policy["properties"]["registries"].pop("minItems")
+    definitions["RegistryModel"].pop("allOf")
+    # The chart adds the file that it mounts. Helm 4 repeats a value that does not match a pattern, and a key may be
+    # pasted here.
+    definitions["SigningKeyModel"]["required"].remove("file")
+    definitions["SigningKeyModel"]["properties"]["file"].pop("pattern")
     credentials = definitions["CredentialsModel"]["properties"]
     policy["properties"]["credentials"] = {
         "type": "object",
@@ -123,7 +128,7 @@ _README: Final = """\
 # swr-trust-webhook
 
 Image trust for Huawei Cloud CCE: a validating admission webhook that admits a Pod only if SWR marks
-all its images as trusted.
+all its images as trusted, or if your keys have signed them.
 
 Requires Kubernetes 1.28 or newer, and Helm 3.8 or newer (Helm 4 is supported). The files `ak` and `sk`
 contain the access key ID (AK) and the secret access key (SK).
@@ -142,6 +147,39 @@ Start with `presets.stage=audit` and fix the images that would be denied. Contin
 [docs/install.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/install.md) describes these
 steps, the required IAM permissions, the emergency switch-off, and uninstallation.
 
+## Signatures
+
+By default, an image is trusted if SWR marks its tag as trusted. No document says what sets this mark. Before you
+enforce, run `swr-trust survey` as the notes of the release show. If it finds no trusted image, sign your images, and
+require signatures (`evidence: signature`) or both (`evidence: both`). SWR Enterprise has signatures only:
+
+```yaml
+policy:
+  registries:
+    - region: cn-north-4
+      evidence: signature
+      signatures:
+        keys:
+          - name: release-2026
+    - edition: enterprise
+      hosts: [team-1a2b3c.swr-pro.cn-north-4.myhuaweicloud.com]
+      evidence: signature
+      signatures:
+        keys:
+          - name: release-2026
+signatures:
+  keys:
+    release-2026: |
+      -----BEGIN PUBLIC KEY-----
+      …
+      -----END PUBLIC KEY-----
+registryLogin:
+  existingSecret: swr-registry-login
+```
+
+[docs/signatures.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/signatures.md) describes how to sign,
+to roll out and to rotate keys. A change of the keys restarts no Pod.
+
 ## Values
 
 This table is generated from the comments in `values.yaml` by `python -m tests.chart.generating`.
@@ -150,8 +188,8 @@ This table is generated from the comments in `values.yaml` by `python -m tests.c
 
 `policy` accepts all keys of the configuration file. They are described in
 [docs/configuration.md](https://github.com/swr-trust/swr-trust-webhook/blob/main/docs/configuration.md),
-and validated by the chart's schema. The chart adds `credentials`, `mode` and the exemptions of
-`presets.cceAddons`. A change of the policy needs no restart: the webhook reads it when the kubelet has
+and validated by the chart's schema. The chart adds `credentials`, `mode`, the exemptions of
+`presets.cceAddons`, and the files of `signatures` and `registryLogin`. A change of the policy needs no restart: the webhook reads it when the kubelet has
 updated the ConfigMap, within about a minute.
 """
 

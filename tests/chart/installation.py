@@ -198,13 +198,14 @@ class Installation(Release):
         cluster.make_namespace(namespace)
         self.make_secret("swr-credentials", {"token": "emulator-token"})
 
-    def make_secret(self, name: str, data: dict[str, str]) -> None:
-        """Create or replace a Secret."""
+    def make_secret(self, name: str, data: dict[str, str], kind: str = "Opaque") -> None:
+        """Create or replace a Secret of a type."""
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": name, "namespace": self.namespace},
+            "type": kind,
             "data": encoded,
         }
         self.cluster.kubectl("apply", "-f", "-", stdin=secret)
@@ -230,13 +231,19 @@ class Installation(Release):
         """Return the manifests as GitOps tools render them: without the cluster."""
         return self._with_values("template", NAME, str(CHART), "--skip-tests")
 
+    def dry_run(self, changes: dict[str, Any]) -> str:
+        """Return Helm's output for an installation with changed values, rendered against the cluster."""
+        self.values = merged(self.values, changes)
+        return self._with_values("install", NAME, str(CHART), "--dry-run=server", check=False)
+
     def uninstall(self) -> str:
         """Remove the release."""
         return self.helm("uninstall", NAME, f"--namespace={self.namespace}", "--wait", "--ignore-not-found")
 
-    def _with_values(self, *arguments: str) -> str:
+    def _with_values(self, *arguments: str, check: bool = True) -> str:
         values = json.dumps(self.values)
-        return self.helm(*arguments, f"--namespace={self.namespace}", "--values=-", stdin=values)
+        namespace = f"--namespace={self.namespace}"
+        return self.helm(*arguments, namespace, "--values=-", stdin=values, check=check)
 
 
 class Replica:
@@ -254,17 +261,26 @@ class Replica:
         self._log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def mount(self) -> None:
-        """Write the volumes from the current objects of the cluster, as a kubelet does every minute."""
+    def mount(self, *names: str) -> None:
+        """Write the volumes from the current objects of the cluster, as a kubelet does every minute.
+
+        With ``names``, only these are written: a kubelet does not update all volumes at the same time.
+        """
         pod = self._pod()
         for mount in pod["containers"][0]["volumeMounts"]:
+            if names and mount["name"] not in names:
+                continue
             (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
             target = Path(self._inside(mount["mountPath"]))
             target.mkdir(parents=True, exist_ok=True)
-            for key, content in self._content(volume).items():
+            files = self._content(volume)
+            for key, content in files.items():
                 fresh = target / f".{key}"
                 fresh.write_bytes(content)
                 fresh.replace(target / key)
+            for file in target.iterdir():
+                if file.is_file() and file.name not in files:
+                    file.unlink()
 
     def start(self) -> None:
         """Run the container with the arguments of the Deployment, on the Service's port."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import itertools
 import json
 import os
 import subprocess
@@ -85,10 +86,11 @@ class Kubelet:
         return done.returncode == 0
 
     def _mount(self, pod: dict[str, Any]) -> None:
-        for volume in pod["spec"]["volumes"]:
-            target = self._folder / volume["name"]
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        for mount in itertools.chain(*(container["volumeMounts"] for container in pod["spec"]["containers"])):
+            target = Path(self._inside(mount["mountPath"]))
             target.mkdir(parents=True, exist_ok=True)
-            for key, content in self._content(volume).items():
+            for key, content in self._content(volumes[mount["name"]]).items():
                 text = self._inside(content.decode())
                 (target / key).write_text(text, encoding="utf-8")
 

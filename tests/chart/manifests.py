@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from tests.chart.rendering import NAME, NAMESPACE, merged, template
+from tests.chart.signing import SIGNATURES
 from tests.support.kubernetes_versions import SUPPORTED
 from tests.support.serving import ROOT
 
@@ -93,6 +95,44 @@ patches:
           verbs: [get, patch]
 """
 
+_SIGNATURES: Final = """\
+# Mounts the public keys of signatures: `components: [../../components/signatures]` in an overlay, after the component
+# rescan if it is used. Create the ConfigMap {name}-keys with the files NAME.pub by a configMapGenerator with
+# `disableNameSuffixHash: true`, so that a change of the keys restarts no Pod. In policy.yaml, the paths of the keys are
+# {folder}/NAME.pub.
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+  - target:
+      kind: ConfigMap
+      name: {name}-keys
+    patch: |-
+      apiVersion: v1
+      kind: ConfigMap
+      metadata:
+        name: {name}-keys
+        labels:
+{labels}
+{patches}"""
+
+_REGISTRY_LOGIN: Final = """\
+# Mounts the login for the registry API, from which signatures are read: `components: [../../components/registry-login]`
+# in an overlay, after the components rescan and signatures. Create the Secret {secret} of type
+# kubernetes.io/dockerconfigjson. In policy.yaml, the path is {file}.
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+{patches}"""
+
+_MOUNT: Final = """\
+  # The webhook and the audit.
+  - target:
+      kind: Deployment
+      labelSelector: app.kubernetes.io/instance={name}
+    patch: |-
+{operations}
+"""
+
 CERTIFICATES_ANNOTATION: Final = "swr-trust/certificates"
 """Annotation of the objects that an overlay changes if cert-manager issues the certificate."""
 
@@ -133,10 +173,11 @@ def render_manifests(helm: Path) -> dict[str, str]:
         resources="\n".join(f"  - {resource}" for resource in resources),
         name=NAME,
         namespace=NAMESPACE,
-        labels="\n".join(f'        {key}: "{value}"' for key, value in labels.items()),
+        labels=_format_labels(labels),
     )
     files |= _render_rescan(helm)
     files |= _render_pinning(helm)
+    files |= _render_signatures(helm)
     return files
 
 
@@ -164,6 +205,48 @@ def _render_pinning(helm: Path) -> dict[str, str]:
         "components/pinning/mutatingwebhookconfiguration.yaml": _dump(_added_by(changes, helm)),
         "components/pinning/kustomization.yaml": _HEADER + kustomization,
     }
+
+
+def _render_signatures(helm: Path) -> dict[str, str]:
+    """Return the components that mount the keys of signatures and the login for the registry API."""
+    objects = _render_example(SIGNATURES, helm)
+    (labels,) = [one["metadata"]["labels"] for one in objects if one["metadata"]["name"] == f"{NAME}-keys"]
+    pod = _one(objects, "Deployment")["spec"]["template"]["spec"]
+    (login,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "registry-login"]
+    mounts = {one["name"]: one for one in pod["containers"][0]["volumeMounts"]}
+    keys, mount = mounts["signing-keys"], mounts["registry-login"]
+    texts = {
+        "signatures": _SIGNATURES.format(
+            name=NAME,
+            folder=keys["mountPath"],
+            labels=textwrap.indent(
+                _format_labels({key: value for key, value in labels.items() if key not in _HELMS}), "  "
+            ),
+            patches=_format_mount(pod, "signing-keys"),
+        ),
+        "registry-login": _REGISTRY_LOGIN.format(
+            secret=login["secretName"],
+            file=f"{mount['mountPath']}/{login['items'][0]['path']}",
+            patches=_format_mount(pod, "registry-login"),
+        ),
+    }
+    return {f"components/{name}/kustomization.yaml": _HEADER + text for name, text in texts.items()}
+
+
+def _format_mount(pod: dict[str, Any], name: str) -> str:
+    """Return a patch that adds a volume of the chart and its mount."""
+    (volume,) = [one for one in pod["volumes"] if one["name"] == name]
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == name]
+    operations = [
+        {"op": "add", "path": "/spec/template/spec/volumes/-", "value": volume},
+        {"op": "add", "path": "/spec/template/spec/containers/0/volumeMounts/-", "value": mount},
+    ]
+    text = yaml.safe_dump(operations, sort_keys=False, width=1000).rstrip()
+    return _MOUNT.format(name=NAME, operations=textwrap.indent(text, " " * 6))
+
+
+def _format_labels(labels: dict[str, str]) -> str:
+    return "\n".join(f'        {key}: "{value}"' for key, value in labels.items())
 
 
 def _added_by(changes: dict[str, Any], helm: Path) -> list[dict[str, Any]]:

@@ -20,10 +20,12 @@ from tests.chart.manifests import (
     render_manifests,
     without_helm,
 )
-from tests.chart.rendering import CHART, NAME, Objects, find_helm, find_tool, merged, template
+from tests.chart.rendering import CHART, NAME, NAMESPACE, Objects, find_helm, find_tool, merged, template
+from tests.chart.signing import PUBLIC_KEYS, SIGNATURES
 from tests.support.serving import ROOT
 from webhook import __version__
 
+COMPONENTS = ("pinning", "registry-login", "rescan", "signatures")
 VALUES_TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
@@ -97,7 +99,7 @@ def test_kustomize_base_is_generated_from_chart() -> None:
         assert (DEPLOY / path).read_text(encoding="utf-8") == content, path
     kept = {
         f"{folder}/{file.name}"
-        for folder in ("base", "components/pinning", "components/rescan")
+        for folder in ("base", *(f"components/{name}" for name in COMPONENTS))
         for file in (DEPLOY / folder).iterdir()
     }
     assert kept == {*written, "base/namespace.yaml"}
@@ -129,7 +131,7 @@ def named(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
         annotations = one["metadata"].get("annotations", {})
         if annotations.pop(CERTIFICATES_ANNOTATION, None) is not None and not annotations:
             del one["metadata"]["annotations"]
-        if one["kind"] == "ConfigMap":
+        if "policy.yaml" in one.get("data", {}):
             one["data"]["policy.yaml"] = yaml.safe_load(one["data"]["policy.yaml"])
         result[one["kind"], one["metadata"]["name"]] = without_helm(one)
     return result
@@ -181,6 +183,37 @@ def test_pinning_component_adds_pinning_to_overlay(tmp_path: Path, overlay: str)
     assert chart["ConfigMap", f"{NAME}-policy"]["data"]["policy.yaml"].pop("pinDigests") is True
     assert manifests == chart
     assert ("MutatingWebhookConfiguration", NAME) in manifests
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("audits", [False, True], ids=["webhook", "webhook and audit"])
+def test_components_for_signatures_add_keys_and_login_to_overlay(
+    tmp_path: Path, overlay: str, audits: bool
+) -> None:
+    """docs/install.md shows it: the objects of the chart with keys and login; the user writes the policy."""
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "release.pub").write_text(PUBLIC_KEYS[0], encoding="utf-8")
+    components = [*(["rescan"] if audits else []), "signatures", "registry-login"]
+    kustomization = {
+        "resources": [f"deploy/overlays/{overlay}"],
+        "components": [f"deploy/components/{name}" for name in components],
+        "configMapGenerator": [
+            {
+                "name": f"{NAME}-keys",
+                "namespace": NAMESPACE,
+                "files": ["release.pub"],
+                "options": {"disableNameSuffixHash": True},
+            }
+        ],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    manifests = named(kustomize(tmp_path))
+    manifests.pop(("Namespace", "swr-trust"))
+    changes = merged(OVERLAYS[overlay], merged(SIGNATURES, {"audit": {"enabled": audits}}))
+    chart = named(Objects(template(merged(example_values(), changes), "--skip-tests", kubernetes=OLDEST)))
+    policy = ("ConfigMap", f"{NAME}-policy")
+    assert manifests.pop(policy) != chart.pop(policy)
+    assert manifests == chart
 
 
 def test_user_overlay_replaces_policy(tmp_path: Any) -> None:

@@ -15,6 +15,7 @@ from tests.chart.guide import Block, Reader, read_blocks
 from tests.chart.installation import REFUSED, TEAM, TRUSTED, UNTRUSTED, Release, Replica, leftovers, run
 from tests.chart.kubelet import Kubelet
 from tests.chart.rendering import NAME, NAMESPACE, VALUES, Objects, find_helms, merged, template
+from tests.chart.signing import LOGIN_FILE, PUBLIC_KEYS
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.support.serving import ROOT, free_port
@@ -42,8 +43,15 @@ OF_THE_KIND = {
 
 
 def write_files(folder: Path) -> None:
-    """Write what a reader has before the first section: secrets, a CA, and a checkout."""
-    for name, text in {"ak": "EMULATORACCESSKEY", "sk": "emulator-secret-key", "ca.pem": "PEM"}.items():
+    """Write what a reader has before the first section: secrets, a CA, a public key, and a checkout."""
+    files = {
+        "ak": "EMULATORACCESSKEY",
+        "sk": "emulator-secret-key",
+        "ca.pem": "PEM",
+        "release-2026.pub": PUBLIC_KEYS[0],
+        "config.json": '{"auths": {}}',
+    }
+    for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     for name in ("charts", "deploy"):
         shutil.copytree(ROOT / name, folder / name)
@@ -201,6 +209,13 @@ def test_install_guide_works_from_installation_to_removal(
             assert load_policy(str(home / "policy.yaml")).mode is Mode.AUDIT
             assert "policy.yaml: valid" in kubelet.output
             assert kubelet.output.rstrip().endswith("\nok")
+            list(reader.follow("Keys and login for signatures"))
+            signed = Objects((home / "signed.yaml").read_text(encoding="utf-8"))
+            assert signed.one("ConfigMap", f"{NAME}-keys")["data"] == {"release-2026.pub": PUBLIC_KEYS[0]}
+            assert [one.get("registryLogin") for one in signed.policy["registries"]] == [
+                None,
+                {"dockerConfigFile": LOGIN_FILE},
+            ]
             reach_enforcement(reader, cluster, gate)
             pin_and_require_digests(reader, cluster, gate)
             list(reader.follow("Private clouds"))

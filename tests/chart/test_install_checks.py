@@ -10,7 +10,7 @@ import pytest
 
 from tests.chart.conftest import Prepare
 from tests.chart.installation import Installation
-from tests.chart.rendering import CHART, NAME, VALUES, HelmError, find_helms, merged, template
+from tests.chart.rendering import NAME, VALUES, HelmError, find_helms, merged, template
 from webhook.errors import ConfigError
 from webhook.policy.loading import parse_policy
 from webhook.regions import REGIONS
@@ -89,27 +89,12 @@ SECRETS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def dry_run(installation: Installation, changes: dict[str, Any]) -> str:
-    """Return Helm's output for an installation that is rendered against the cluster."""
-    installation.values = merged(installation.values, changes)
-    return installation.helm(
-        "install",
-        NAME,
-        str(CHART),
-        "--dry-run=server",
-        f"--namespace={installation.namespace}",
-        "--values=-",
-        stdin=_json(installation.values),
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(("changes", "words"), [row[1:] for row in SECRETS], ids=[row[0] for row in SECRETS])
 def test_missing_secret_is_rejected_by_helm(
     installation: Installation, changes: dict[str, Any], words: str
 ) -> None:
     """Fault E8: the message has the name and the key, before the webhook denies every Pod."""
-    assert f"\n\n{words.format(installation.namespace)}\n" in dry_run(installation, changes)
+    assert f"\n\n{words.format(installation.namespace)}\n" in installation.dry_run(changes)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +110,7 @@ def test_secret_check_does_not_block_valid_installation(
     installation: Installation, changes: dict[str, Any]
 ) -> None:
     """Fault E8: an emergency must not wait for a Secret."""
-    assert "STATUS: pending-install" in dry_run(installation, changes)
+    assert "STATUS: pending-install" in installation.dry_run(changes)
 
 
 def test_secret_is_not_checked_without_cluster() -> None:
@@ -149,7 +134,7 @@ def test_notes_warn_of_denials_until_replica_is_ready(
     """Fault E8: they name the failurePolicy Fail, and how to find the cause of a replica that is not
     ready.
     """
-    said = dry_run(installation, {"presets": {"stage": stage}})
+    said = installation.dry_run({"presets": {"stage": stage}})
     assert (NOTICE.format(NAME, installation.namespace) in said) is told
 
 
@@ -161,7 +146,7 @@ def test_notes_show_whether_other_registries_are_denied_now(
     installation: Installation, stage: str, registries: str
 ) -> None:
     """In the stages that deny no Pod, ``deny`` alone contradicts the warnings below it."""
-    said = dry_run(installation, {"presets": {"stage": stage}})
+    said = installation.dry_run({"presets": {"stage": stage}})
     assert f"\n  other registries {registries}\n" in said
 
 
@@ -192,7 +177,7 @@ def test_notes_show_pinning_and_disable_both_webhooks(
     installation: Installation, changes: dict[str, Any], line: str, kinds: str
 ) -> None:
     """In an emergency, one command deletes both configurations."""
-    said = dry_run(installation, changes)
+    said = installation.dry_run(changes)
     assert f"\n  other registries deny\n{line}  certificates     self\n" in said
     assert f"\n  disable          kubectl delete {kinds} {NAME}\n" in said
 

@@ -148,7 +148,6 @@ def test_missing_or_contradictory_values_are_rejected_with_message(
         ({"policy": {"modes": "audit"}}, "modes"),
         ({"policy": {"mode": "off"}}, "/policy/mode"),
         ({"policy": {"registries": [{"region": "cn-north-4", "regoin": "x"}]}}, "regoin"),
-        ({"policy": {"registries": [{}]}}, "region"),
         ({"policy": {"cache": {"trusted": "1 minute"}}}, "/policy/cache/trusted"),
         ({"policy": {"cache": {"trusted": ""}}}, "/policy/cache/trusted"),
         ({"policy": {"exemptions": [{"name": "a", "images": ["x"]}]}}, "reason"),

@@ -13,6 +13,7 @@ import pytest
 
 from tests.chart.manifests import DEPLOY
 from tests.chart.rendering import merged, render
+from tests.chart.signing import SIGNATURES
 from tests.chart.test_generated import kustomize
 from tests.support.kubernetes_versions import SUPPORTED
 from tests.support.serving import ROOT
@@ -56,6 +57,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "credentials": {"kind": "oidc", "existingSecret": "", "oidc": {"audience": "swr"}},
         "policy": {"credentials": {"providerUrn": "urn:provider", "agencyUrn": "urn:agency"}},
     },
+    "signatures": SIGNATURES,
     "plain secrets": {"credentials": {"existingSecret": "", "insecureValues": {"ak": "a", "sk": "b"}}},
 }
 

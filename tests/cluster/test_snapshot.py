@@ -123,9 +123,10 @@ def test_signed_image_is_admitted_after_a_restart_without_swr(
     control_plane: ControlPlane, emulator: Emulator, tmp_path: Path, replaced: bool, allowed: bool
 ) -> None:
     """SWR and its registry are both away. What another key had signed is not recalled."""
-    control_plane.make_namespace(NAMESPACE)
-    secret = f"{NAMESPACE}/signed-{'other' if replaced else 'same'}"
-    control_plane.kubectl("create", "secret", "generic", secret.partition("/")[2], "-n", NAMESPACE)
+    namespace = f"signed-snapshots-{'other' if replaced else 'same'}"
+    control_plane.make_namespace(namespace)
+    control_plane.kubectl("create", "secret", "generic", NAME, "-n", namespace)
+    secret = f"{namespace}/{NAME}"
     config, certificate = control_plane.kubeconfig("admin"), make_certificate(tmp_path)
     keys = SigningKeys(tmp_path, "release")
     digest = emulator.state.put_image("signed/recalled:1")

@@ -43,6 +43,10 @@ class Api:
         problem = self._authenticate(method, path, query, headers, body)
         if problem is not None:
             return problem
+        accepted = self._state.project_ids
+        if accepted is not None and headers.get("x-project-id", "") not in accepted:
+            unavailable = {"error_msg": "The project is unavailable", "error_code": "APIGW.0310"}
+            return _json(403, {**unavailable, "request_id": "0"})
         match parts:
             case ["v2", "manage", "namespaces", organization, "repos", repository, "tags", tag]:
                 return self._show_tag(organization, repository.replace("$", "/"), tag)

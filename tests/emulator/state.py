@@ -59,6 +59,8 @@ class State:
         self.token_seconds: float = seed.get("tokenSeconds", 86400.0)
         self.offers_tag_detail: bool = seed.get("offersTagDetail", True)
         """Whether the gateway publishes the call for one tag, as it does only in some regions."""
+        self.project_ids: list[str] | None = seed.get("projectIds")
+        """The values of ``X-Project-Id`` that the gateway accepts, "" for none; ``None`` for any."""
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()

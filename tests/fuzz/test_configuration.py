@@ -16,6 +16,8 @@ from webhook.errors import ConfigError
 from webhook.policy.linting import lint
 from webhook.policy.loading import parse_policy
 from webhook.policy.model import Policy
+from webhook.policy.signing_keys import refresh_keys
+from webhook.registries import NO_CREDENTIALS
 from webhook.trust.records import TrustStatus
 
 START: dict[str, Any] = {
@@ -44,6 +46,16 @@ def parse(text: str | bytes) -> Policy | None:
     return None
 
 
+def parse_without_keys(text: str) -> Policy | None:
+    """Return the policy of a file whose key files are not read, ``None`` if it is rejected."""
+    try:
+        current = parse_policy(text, with_keys=False)
+    except ConfigError:
+        return None
+    event("accepted without keys")
+    return current
+
+
 patterns = st.sampled_from(["**", f"{HOST}/**", f"{HOST}/shop/*", "nginx", "*", "a**", "", "*.com/x", 5])
 entry = st.fixed_dictionaries(
     {"name": st.sampled_from(["x", "y", "", " ", 5])},
@@ -56,6 +68,43 @@ entry = st.fixed_dictionaries(
         "requireDigest": st.booleans() | junk,
     },
 )
+key_files = st.sampled_from(
+    ["/nowhere/a.pub", "/dev/null", "/dev/zero", "/", "/proc/self/mem", "/a\0b", "a.pub", "", 5, None]
+)
+signing_key = st.fixed_dictionaries(
+    {"name": st.sampled_from(["x", "y", "", "\n", 5]), "file": key_files},
+    optional={"notAfter": st.sampled_from(["2020-01-01", "9999-12-31", "0001-01-01T00:00:00Z", "soon", 5])},
+)
+signatures = st.fixed_dictionaries(
+    {},
+    optional={
+        "keys": st.lists(signing_key, max_size=3) | junk,
+        "threshold": st.sampled_from([1, 2, 0, -1, 10**30, 1.5, "1", True]),
+        "annotations": st.dictionaries(st.text(max_size=3), st.text(max_size=3) | junk, max_size=2) | junk,
+    },
+)
+registry_values = {
+    "region": st.sampled_from(["cn-north-4", "mars-1", None]),
+    "edition": st.sampled_from(["basic", "enterprise", "Enterprise", None]),
+    "hosts": st.lists(st.sampled_from([HOST, "a-b.swr-pro.myhuaweicloud.com", "", 5]), max_size=2) | junk,
+    "evidence": st.sampled_from(["tagDetail", "signature", "both", "none", None, []]),
+    "signatures": signatures | junk,
+    "registryEndpoint": st.sampled_from(
+        [f"https://{HOST}", "http://[::1]:5", "http://a", "//", "http://[", 5]
+    ),
+    "registryLogin": st.sampled_from([{"dockerConfigFile": "/a"}, {}, [], None]),
+}
+KEYS = {"keys": [{"name": "x", "file": "/nowhere/x.pub"}, {"name": "y", "file": "/nowhere/y.pub"}]}
+valid_registries = st.sampled_from(
+    [
+        {"region": "cn-north-4", "evidence": "both", "signatures": KEYS},
+        {"edition": "enterprise", "hosts": [HOST], "evidence": "signature", "signatures": KEYS},
+    ]
+)
+registry_changes = st.sets(st.sampled_from(sorted(registry_values)), max_size=2).flatmap(
+    lambda keys: st.fixed_dictionaries({key: registry_values[key] for key in sorted(keys)})
+)
+signed_registry = st.builds(lambda valid, changes: {**valid, **changes}, valid_registries, registry_changes)
 values = {
     "mode": st.sampled_from(["enforce", "Enforce", "warn", "audit", "off", False, None]),
     "unmanagedRegistries": st.sampled_from(["deny", "warn", "allow", "no", None]),
@@ -67,7 +116,7 @@ values = {
     "breakGlass": junk | st.just({"groups": ["system:authenticated"]}) | st.just({"users": ["dev"]}),
     "cache": junk | st.just({"trusted": "1s"}),
     "lookup": junk | st.just({"timeout": "0s"}),
-    "registries": st.lists(st.just({"region": "cn-north-4"}) | junk, max_size=2) | junk,
+    "registries": st.lists(st.just({"region": "cn-north-4"}) | signed_registry | junk, max_size=2) | junk,
     "messages": st.sampled_from(["en", "zh", "de"]),
     "hint": st.text(max_size=10) | junk,
 }
@@ -116,3 +165,33 @@ def test_damaged_configuration_is_rejected_or_enforces(data: st.DataObject) -> N
     current = parse(damaged)
     if current is not None:
         assert (current.mode, current.exemptions, current.rules) == ("enforce", (), ())
+
+
+@thorough
+@given(signed_registry, st.booleans())
+@example(
+    {
+        "edition": "enterprise",
+        "hosts": [HOST],
+        "evidence": "signature",
+        "signatures": {"keys": [{"name": "x", "file": "/nowhere", "notAfter": "0001-01-01T00:00:00Z"}]},
+    },
+    False,
+)
+def test_evidence_is_never_weaker_than_written(entry: dict[str, Any], with_keys: bool) -> None:
+    """A registry that is accepted needs what its file says, and no unusable file is a key that counts."""
+    text = yaml.safe_dump({**START, "registries": [entry]})
+    current = parse(text) if with_keys else parse_without_keys(text)
+    if current is None:
+        return
+    lint(current, NOW)
+    assert refresh_keys(current, NOW).version == current.version
+    (compiled,) = current.registries.registries
+    assert compiled.evidence == entry.get("evidence", "tagDetail")
+    assert compiled.edition == entry.get("edition", "basic")
+    assert compiled.needs_signature <= (compiled.signatures is not None)
+    assert not compiled.is_enterprise or (compiled.needs_signature and compiled.credentials is NO_CREDENTIALS)
+    if compiled.signatures is not None:
+        assert 1 <= compiled.signatures.threshold <= len(compiled.signatures.keys)
+        assert compiled.signatures.counting == ()
+        assert all(key.problem for key in compiled.signatures.keys)

@@ -13,6 +13,7 @@ from tests.emulator.server import SEED, Emulator
 from tests.emulator.signing import generate_key
 from tests.emulator.state import State
 from tests.support.builders import pod, review
+from tests.support.json_patch import patch_of
 from tests.support.serving import Certificate, ServerProcess, make_certificate
 from tests.support.signed import ENTERPRISE, HOST, SigningKeys, write_signed_policy
 
@@ -192,3 +193,20 @@ def test_signers_are_in_the_log_and_the_probe_knows_the_registry(site: Site) -> 
         b"registry API swr.cn-north-4.myhuaweicloud.com: last answered"
         in site.server.get("/readyz?verbose")[1]
     )
+
+
+def test_signed_tag_is_pinned_to_the_digest_that_was_verified(site: Site) -> None:
+    """Also one of SWR Enterprise; an image that is not signed stays as it is."""
+    site.server.config.write_text(site.server.config.read_text() + "pinDigests: true\n")
+    signed, enterprise = site.push("signed/web:1"), site.push("team/web:1")
+    site.push("signed/web:2")
+    site.sign("signed/web:1", signed)
+    site.emulator.state.sign_bundle("team/web", enterprise, site.keys["release"])
+    pod_of_three = review(pod(SIGNED, f"{ENTERPRISE}/team/web:1", f"{HOST}/signed/web:2"))
+
+    def written() -> list[str]:
+        patch = patch_of(site.server.mutate(pod_of_three))
+        return [operation["value"] for operation in patch if operation["op"] == "replace"]
+
+    expected = [f"{SIGNED}@{signed}", f"{ENTERPRISE}/team/web:1@{enterprise}"]
+    assert wait_until(lambda: written() == expected)

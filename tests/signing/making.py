@@ -17,9 +17,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.signing import sm2
 from webhook.signatures import bundles, simple_signing
 from webhook.signatures.keys import PublicKey, load_public_key
+from webhook.signatures.sm2 import N
 
 IMAGE = "sha256:" + hashlib.sha256(b"the image").hexdigest()
 OTHER_IMAGE = "sha256:" + hashlib.sha256(b"another image").hexdigest()
+
+ORDERS = {
+    "p256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "p384": (1 << 384) - 0x389CB27E0BC8D220A7E5F24DB74F58851313E695333AD68D,
+    "p521": (1 << 521) - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7,
+    "sm2": N,
+}
+"""The orders of the curves (FIPS 186-4, D.1.2; GB/T 32918.5)."""
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
@@ -136,14 +145,14 @@ def image_manifest(layers: Sequence[Any], **more: Any) -> dict[str, Any]:
 
 
 def statement(
-    digest: str = IMAGE, annotations: Any = None, predicate: str = bundles.SIGNATURE_PREDICATE, **changes: Any
+    digest: str = IMAGE, annotations: Any = None, kind: str = bundles.SIGNATURE_PREDICATE, **changes: Any
 ) -> bytes:
-    """Return a statement of in-toto about an image."""
+    """Return a statement of in-toto about an image; ``kind`` is the type of its predicate."""
     subject = {"digest": {"sha256": digest.removeprefix("sha256:")}, "annotations": annotations or {}}
     value = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [subject],
-        "predicateType": predicate,
+        "predicateType": kind,
         "predicate": {},
     }
     return compact({**value, **changes})

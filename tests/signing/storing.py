@@ -50,4 +50,4 @@ class Repository:
             self.put_blob(content)
             manifests.append(compact(bundle_manifest(content, image, **changes)))
             self.put_manifest(manifests[-1])
-        self.put_listing(compact(index(map(referrer, manifests))), image)
+        self.put_listing(compact(index([referrer(manifest) for manifest in manifests])), image)

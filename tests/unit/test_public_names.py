@@ -23,12 +23,16 @@ from webhook.admission import mutation, validator
 from webhook.admission.decision import Decision, Effect
 from webhook.admission.extraction import TargetKind
 from webhook.app import decision_recorder, mutation_recorder
+from webhook.audit import survey_tables, tables
 from webhook.audit.report import Drift
-from webhook.cli import check, review
+from webhook.audit.survey import ProjectIdAnswer, TagCall
+from webhook.audit.survey_advice import Advice
+from webhook.cli import check, review, signatures
 from webhook.cluster import events, running
 from webhook.errors import Fault, UnknownReason
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.schema import PolicyModel
+from webhook.signatures.attempt import SignatureFormat
 from webhook.signatures.check import SignatureResult
 from webhook.telemetry.signature_metrics import KEY_STATES
 from webhook.trust.lookup import Origin
@@ -49,7 +53,21 @@ VALUES: dict[type[Enum], set[str]] = {
     Fault: {"registry", "local", "image"},
     Origin: {"cache", "swr", "stale"},
     Drift: {"other-than-pinned", "moved", "superseded"},
+    Advice: {
+        "ready",
+        "switch",
+        "prepare",
+        "check-keys",
+        "add-keys",
+        "no-evidence",
+        "no-mark",
+        "unknown",
+        "nothing-runs",
+    },
+    TagCall: {"published", "unpublished", "unknown"},
+    ProjectIdAnswer: {"answered", "refused", "unknown", "not-tried"},
     SignatureResult: {"signed", "unsigned", "bad-signature", "threshold", "annotations"},
+    SignatureFormat: {"simple-signing", "bundle"},
 }
 """Metric labels, and values of the log and of audit annotations."""
 
@@ -71,17 +89,107 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
             "created",
             "detail",
             "digest",
+            "evidence",
             "exemption",
             "finding",
             "image",
+            "marked",
             "message",
             "mode",
             "reason",
             "reference",
             "refused",
+            "required",
             "rule",
+            "signature",
             "tags",
             "updated",
+        },
+    ),
+    "signature in check -o json": (
+        signatures.signature_row,
+        {"checked", "examined", "formats", "problems", "result", "signers", "storedFormats"},
+    ),
+    "required in check -o json": (
+        signatures.required_row,
+        {"annotations", "keys", "problems", "threshold"},
+    ),
+    "survey -o json": (
+        tables.survey_as_data,
+        {
+            "excluded",
+            "excludedNamespaces",
+            "gaps",
+            "leftOut",
+            "mode",
+            "notes",
+            "omitted",
+            "partial",
+            "pods",
+            "policy",
+            "registries",
+            "schema",
+            "seconds",
+            "started",
+            "static",
+        },
+    ),
+    "registries in survey -o json": (
+        survey_tables.registry_as_data,
+        {
+            "advice",
+            "configured",
+            "counts",
+            "detail",
+            "edition",
+            "evidence",
+            "failures",
+            "images",
+            "keys",
+            "name",
+            "namespaces",
+            "none",
+            "organizations",
+            "projectIds",
+            "recommendation",
+            "recommended",
+            "registry",
+            "remarks",
+            "showRepoTag",
+            "signaturesRead",
+        },
+    ),
+    "counts in survey -o json": (
+        survey_tables._counts,
+        {
+            "denied",
+            "existing",
+            "formats",
+            "images",
+            "marked",
+            "missing",
+            "signed",
+            "signers",
+            "storedFormats",
+            "undetermined",
+            "unknown",
+            "withSignatures",
+        },
+    ),
+    "images in survey -o json": (
+        survey_tables._image,
+        {
+            "exists",
+            "failures",
+            "formats",
+            "image",
+            "marked",
+            "namespaces",
+            "problems",
+            "signatures",
+            "signed",
+            "signers",
+            "storedFormats",
         },
     ),
     "review -o json": (
@@ -101,6 +209,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
             "pinned",
             "reason",
             "refused",
+            "signers",
         },
     ),
 }
@@ -193,6 +302,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "swr_trust_audit_other_digest_pods": (),
     "swr_trust_audit_other_digest_reason_pods": ("reason",),
     "swr_trust_audit_ending_exemption_pods": (),
+    "swr_trust_audit_evidence_info": ("registry", "evidence", "mode", "advice"),
+    "swr_trust_audit_evidence_images": ("registry", "state"),
+    "swr_trust_audit_evidence_denied_images": ("registry", "evidence"),
     "swr_trust_audit_rounds": ("result",),
     "swr_trust_audit_last_complete_timestamp_seconds": (),
     "swr_trust_audit_last_round_complete": (),

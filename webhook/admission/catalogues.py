@@ -169,6 +169,7 @@ _ENGLISH: Final = Catalogue(
         "once-enforced": "This would be denied once enforced.",
         "pods-denied": "Its Pods may be denied.",
         "pods-pinned": "its Pods get {digest}",
+        "signed-by": "signed by {keys}",
         "unknown-kind": "the webhook cannot read {resource}; its rules must not match this kind. "
         "Contact your cluster administrators.",
         "unreadable": "the object cannot be evaluated: {detail}. Contact your cluster administrators.",
@@ -322,6 +323,7 @@ _CHINESE: Final = Catalogue(
         "once-enforced": "强制执行后将被拒绝。",
         "pods-denied": "其 Pod 可能被拒绝。",
         "pods-pinned": "其 Pod 将写入 {digest}",
+        "signed-by": "由 {keys} 签名",
         "unknown-kind": "Webhook 无法读取 {resource}，其规则不应匹配该类型。请联系集群管理员。",
         "unreadable": "无法评估该对象：{detail}。请联系集群管理员。",
         "no-pod-spec": "其中没有 Pod spec",

@@ -76,10 +76,15 @@ class Messages:
         """Return the remedy for one image, a sentence, or ``""``."""
         return self._catalogue.advice[self._key(item)].format(**self._names(item))
 
-    def describe_pinned(self, item: ImageResult, digest: str) -> str:
-        """Return the finding of an image and the digest that its Pods get, a clause."""
-        note = self.note("pods-pinned", digest=digest)
-        return f"{self.describe(item)}{self._catalogue.between}{note}"
+    def describe_found(self, item: ImageResult, pinned: str | None = None) -> str:
+        """Return the finding of an image, the keys that make it trusted, and the digest that its Pods get."""
+        clauses = [self.describe(item)]
+        record = item.check.record
+        if item.check.finding is Finding.TRUSTED and record is not None and record.signature is not None:
+            clauses.append(self.note("signed-by", keys=self._list_names(record.signature.signers)))
+        if pinned is not None:
+            clauses.append(self.note("pods-pinned", digest=pinned))
+        return self._catalogue.between.join(clauses)
 
     def describe_with_advice(self, item: ImageResult) -> str:
         """Return the problem of one image and its remedy, as sentences."""

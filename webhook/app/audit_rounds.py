@@ -13,11 +13,13 @@ from webhook.audit.diff import FindingDiff
 from webhook.audit.pods import PodSource
 from webhook.audit.report import AuditReport, Drift, DriftRow, FindingRow, NamespaceRow
 from webhook.audit.scanning import Audit, AuditProgress, with_audit_limits
+from webhook.audit.survey import RegistrySurvey
+from webhook.audit.survey_advice import recommend
 from webhook.cluster.reports import PolicyReports
 from webhook.cluster.running import RunningEvents
 from webhook.errors import ClusterError
 from webhook.policy.model import Policy
-from webhook.telemetry.audit_metrics import AuditMetrics, NamespaceFigures, RoundFigures
+from webhook.telemetry.audit_metrics import AuditMetrics, NamespaceFigures, RegistryFigures, RoundFigures
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +154,24 @@ def _figures(report: AuditReport) -> RoundFigures:
         other_digest={reason.value: report.drifted_pods(reason) for reason in Drift},
         ending_exemptions=sum(row.pods for row in report.endings),
         namespaces=tuple(_namespace_figures(row) for row in report.namespaces),
+        mode=report.mode.value,
+        registries=tuple(_registry_figures(survey) for survey in report.survey if survey.images),
+    )
+
+
+def _registry_figures(survey: RegistrySurvey) -> RegistryFigures:
+    counts = survey.counts
+    images = {"existing": counts.existing, "missing": counts.missing, "unknown": counts.unknown}
+    if not survey.registry.is_enterprise:
+        images["marked"] = counts.marked
+    if survey.reads_signatures:
+        images["signed"] = counts.signed
+    return RegistryFigures(
+        name=survey.registry.name,
+        evidence=survey.registry.evidence.value,
+        advice=recommend(survey).advice.value,
+        images=images,
+        denied={evidence.value: counts.denied[evidence] for evidence in survey.candidates},
     )
 
 

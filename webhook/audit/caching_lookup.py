@@ -13,8 +13,7 @@ from webhook.admission.evaluator import TrustAnswers
 from webhook.backoff import Backoff
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, TrustLookupError
-from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult
-from webhook.trust.records import TrustStatus
+from webhook.trust.lookup import Failed, LookupRequest, LookupResult
 
 BATCH: Final = 64
 """Lookups at a time: few enough to wait no longer in a queue than a lookup may take."""
@@ -63,8 +62,6 @@ class CachingLookup:
         self._retry_budget = {True: THROTTLING_RETRY_BUDGET, False: OUTAGE_RETRY_BUDGET}
         self.looked_up = 0
         """Distinct images that were looked up."""
-        self.statuses: dict[str, Counter[TrustStatus]] = {}
-        """The number of distinct images by registry and status."""
         self.failures: Counter[str] = Counter()
         """Why SWR could not be queried, as text for operators, with the number of distinct images."""
         self.unanswered = 0
@@ -91,10 +88,7 @@ class CachingLookup:
 
     def _store(self, request: LookupRequest, result: LookupResult) -> None:
         self._results[request.query.key] = result
-        if isinstance(result, Found):
-            statuses = self.statuses.setdefault(request.query.registry.name, Counter())
-            statuses[result.record.status] += 1
-        else:
+        if isinstance(result, Failed):
             self.unanswered += result.failure.fault is not Fault.IMAGE
             if result.failure.detail in self.failures or len(self.failures) < MAX_FAILURES:
                 self.failures[result.failure.detail] += 1

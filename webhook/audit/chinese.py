@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from webhook.audit.report import AuditReport, Drift
+from webhook.audit.survey_texts import recommendation
 
 HEADINGS: Final[Mapping[str, str]] = {
     "Image trust audit": "镜像信任审计",
@@ -27,6 +28,20 @@ HEADINGS: Final[Mapping[str, str]] = {
     "and {} more namespaces": "另有 {} 个命名空间",
     "and {} more rows: see the CSV or JSON report": "另有 {} 行，请查看 CSV 或 JSON 报告",
     "and {} more rows: see the CSV report": "另有 {} 行，请查看 CSV 报告",
+    "Evidence of the images, by registry": "各镜像仓库服务中镜像的可信依据",
+    "Distinct images that run, and how many of them each evidence would deny. Signatures are counted where "
+    "keys are configured.": "正在运行的不同镜像，以及每种可信依据将拒绝的数量。仅在配置了密钥时统计签名。",
+    "Registry": "镜像仓库服务",
+    "Evidence": "可信依据",
+    "Exist": "存在",
+    "Marked": "已标记",
+    "Signed": "已签名",
+    "Not known": "未知",
+    "{} denies": "{} 拒绝",
+    "Signatures of the images": "镜像的签名",
+    "Signed by": "签名密钥",
+    "Format": "格式",
+    "Why not": "未通过的原因",
     "Images that enforcement would deny or warn of, and why": "强制执行后将被拒绝或警告的镜像及其原因",
     "Namespace": "命名空间",
     "Workload": "工作负载",
@@ -103,8 +118,13 @@ def remarks(report: AuditReport) -> list[str]:
     lines += [
         f"没有任何镜像可信：{registry} 返回了 {images} 个镜像的结果，均未标记为可信。"
         "SWR 未说明信任标记由什么设置；强制执行之前，请确认您的账号如何设置该标记，"
-        "否则来自该仓库地址的镜像都会被拒绝。"
+        "否则来自该仓库地址的镜像都会被拒绝。运行 swr-trust survey 可查看能否改用签名作为可信依据。"
         for registry, images in report.never_trusted
+    ]
+    lines += [
+        f"没有任何镜像已签名：{registry} 返回了 {images} 个镜像的结果，均未由足够的已配置密钥签名。"
+        "强制执行之前，请为镜像签名并检查 signatures.keys，否则来自该仓库地址的镜像都会被拒绝。"
+        for registry, images in report.never_signed
     ]
     lines += _drift_remarks(report, Drift.OTHER_THAN_PINNED)
     if report.unknown:
@@ -113,6 +133,9 @@ def remarks(report: AuditReport) -> list[str]:
             "请运行 swr-trust doctor，然后重新审计。"
         )
     lines += [f"{images} 个镜像无法向 SWR 查询：{detail}。" for detail, images in report.failures]
+    lines += [
+        f"{one.label} 的可信依据：{recommendation(one, report.mode, 'zh')}" for one in report.recommended
+    ]
     if report.refused != report.enforced:
         lines.append(f"按策略当前的模式（{report.mode}），将有 {report.enforced} 个 Pod 被拒绝。")
     lines += _drift_remarks(report, Drift.MOVED, Drift.SUPERSEDED)

@@ -15,6 +15,7 @@ from webhook.audit.evidence import Evidence
 from webhook.audit.report import AuditReport, Drift
 from webhook.audit.tables import format_moment
 from webhook.policy.findings import Finding
+from webhook.registries import Evidence as EvidenceKind
 
 MAX_BARS: Final = 20
 MAX_SHOWN: Final = 5_000
@@ -47,7 +48,7 @@ def render_audit(report: AuditReport, language: Language = "en") -> str:
     verdict, remarks = f"{report.verdict[0].upper()}{report.verdict[1:]}.", report.remarks
     if language == "zh":
         verdict, remarks = f"{chinese.verdict(report)}。", chinese.remarks(report)
-    prominent = len(report.gaps) + len(report.never_trusted)
+    prominent = len(report.gaps) + len(report.never_trusted) + len(report.never_signed)
     prominent += bool(report.drifted(Drift.OTHER_THAN_PINNED))
     findings = [(finding.value, count, count) for finding, count in report.findings.most_common()]
     spaces = [(row.name, row.refused, row.pods) for row in report.namespaces]
@@ -64,6 +65,9 @@ def render_audit(report: AuditReport, language: Language = "en") -> str:
             good={finding.value for finding in _GOOD},
             namespace_bars=_bars(spaces),
             more_namespaces=max(0, len(spaces) - MAX_BARS),
+            evidence_kinds=list(EvidenceKind),
+            surveys=[one for one in report.survey if one.images],
+            signatures=[one for survey in report.survey for one in survey.images if one.inspection.signature],
             shown=MAX_SHOWN,
         )
     )

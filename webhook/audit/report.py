@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from webhook.audit.pods import Workload
+from webhook.audit.survey import RegistrySurvey
+from webhook.audit.survey_texts import recommendation
 from webhook.policy.findings import Finding, Mode
 
 MAX_ROWS: Final = 20_000
@@ -62,7 +64,8 @@ class FindingRow:
     """One image of one workload with one finding that denies or warns.
 
     ``refused`` says whether mode ``enforce`` would deny it, ``enforced`` whether the policy's current modes
-    do. ``example`` is the name of one of the ``pods`` Pods.
+    do. ``example`` is the name of one of the ``pods`` Pods. ``signers`` are the keys that have signed, as far
+    as signatures were looked at.
     """
 
     namespace: str
@@ -78,6 +81,7 @@ class FindingRow:
     advice: str
     example: str
     pods: int = 0
+    signers: tuple[str, ...] = ()
 
     @property
     def result(self) -> Result:
@@ -149,8 +153,9 @@ class AuditReport:
 
     Numbers count Pods unless stated otherwise. ``refused`` Pods would be denied in mode ``enforce``;
     ``unknown`` of them only because SWR could not be queried. ``never_trusted`` names registries that
-    answered and reported no image as trusted. ``findings`` counts image uses. ``failures`` lists why SWR
-    could not be queried, with the number of distinct images.
+    answered, and whose images need a mark and have none; ``never_signed`` is the same for signatures.
+    ``findings`` counts image uses. ``failures`` lists why SWR could not be queried, with the number of
+    distinct images. ``survey`` has an entry for each registry.
     """
 
     started: dt.datetime
@@ -173,6 +178,8 @@ class AuditReport:
     namespaces: list[NamespaceRow] = field(default_factory=list)
     findings: Counter[Finding] = field(default_factory=Counter)
     never_trusted: list[tuple[str, int]] = field(default_factory=list)
+    never_signed: list[tuple[str, int]] = field(default_factory=list)
+    survey: list[RegistrySurvey] = field(default_factory=list)
     failures: list[tuple[str, int]] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -181,6 +188,11 @@ class AuditReport:
     def is_partial(self) -> bool:
         """Whether something is missing from the report."""
         return bool(self.gaps)
+
+    @property
+    def recommended(self) -> list[RegistrySurvey]:
+        """The surveys of the registries whose signatures were looked for, and of which images run."""
+        return [one for one in self.survey if one.reads_signatures and one.images]
 
     def drifted(self, reason: str) -> list[DriftRow]:
         """Return the rows of ``drift`` with this reason."""
@@ -213,8 +225,15 @@ class AuditReport:
         remarks += [
             f"NO IMAGE IS TRUSTED: {registry} answered for {count(images, 'image')} and marks none of them "
             "as trusted. SWR does not document what sets the mark: find out how your account sets it before "
-            "you enforce, or every image from there is denied."
+            "you enforce, or every image from there is denied. swr-trust survey shows whether signatures can "
+            "be the evidence instead."
             for registry, images in self.never_trusted
+        ]
+        remarks += [
+            f"NO IMAGE IS SIGNED: {registry} answered for {count(images, 'image')}, and none is signed by "
+            "enough of the configured keys. Sign the images and check signatures.keys before you enforce, or "
+            "every image from there is denied."
+            for registry, images in self.never_signed
         ]
         remarks += self._drift_remarks(Drift.OTHER_THAN_PINNED)
         if self.unknown:
@@ -226,6 +245,7 @@ class AuditReport:
             f"SWR could not be queried about {count(images, 'image')}: {detail}."
             for detail, images in self.failures
         ]
+        remarks += [f"Evidence of {one.label}: {recommendation(one, self.mode)}" for one in self.recommended]
         if self.refused != self.enforced:
             remarks.append(
                 f"With the policy's modes as they are (mode {self.mode}), "

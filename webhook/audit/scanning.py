@@ -15,6 +15,7 @@ from webhook.admission.decision import Effect, ImageResult
 from webhook.admission.evaluator import Evaluator, TrustAnswers
 from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import printable
+from webhook.audit.audit_survey import AuditSurvey
 from webhook.audit.caching_lookup import CachingLookup
 from webhook.audit.drift import current_digest, find_drift
 from webhook.audit.pods import PodPage, PodSource, RunningPod
@@ -30,11 +31,12 @@ from webhook.audit.report import (
     count,
     sort_report,
 )
+from webhook.audit.survey import find_without
 from webhook.deadlines import Deadline
 from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.policy.namespaces import NamespacePatterns
-from webhook.trust.records import TrustStatus
+from webhook.registries import Evidence
 
 EXCLUDED: Final = ("kube-system", "kube-public", "kube-node-lease")
 """Namespaces that the webhook excludes by default."""
@@ -108,6 +110,7 @@ class Audit:
         self._progress = progress if progress is not None else NullProgress()
         self._answers = CachingLookup(answers, self._progress.images_looked_up, sleep)
         self._evaluator = Evaluator(policy, self._answers, before_pinning=True)
+        self._survey = AuditSurvey(policy, self._evaluator, answers, self._report_pause, sleep)
         self._excluded = NamespacePatterns(tuple(excluded))
         self._clock = clock
         self._started = clock()
@@ -155,6 +158,7 @@ class Audit:
     def _evaluate_pods(self, namespace: str, pods: Sequence[RunningPod]) -> None:
         now = self._clock()
         results = self._evaluate(namespace, [use for pod in pods for use in pod.uses], now)
+        self._survey.add(namespace, results)
         start = 0
         ending: list[tuple[RunningPod, ImageResult]] = []
         for pod in pods:
@@ -168,6 +172,10 @@ class Audit:
                 if _ends_soon(item, now):
                     ending.append((pod, item))
         self._record_endings(namespace, ending, now)
+
+    def _report_pause(self, images: int, pause: float) -> None:
+        del images
+        self._progress.images_looked_up(self._answers.looked_up, pause)
 
     def _evaluate(self, namespace: str, uses: Sequence[ImageUse], now: float) -> list[ImageResult]:
         results = self._evaluator.evaluate(uses, namespace, _NO_DEADLINE, now) if uses else ()
@@ -231,6 +239,7 @@ class Audit:
                 message=self._evaluator.messages.describe(item),
                 advice=self._evaluator.messages.advise(item),
                 example=pod.name,
+                signers=_signers_of(item),
             )
             self._count_in(self._rows, row, (check.finding, check.reason), counted)
         if drift is not None:
@@ -301,11 +310,13 @@ class Audit:
         report.images_looked_up = self._answers.looked_up
         report.images_seen = len(self._images)
         report.seconds = self._clock() - self._started
-        report.never_trusted = [
-            (name, statuses.total())
-            for name, statuses in sorted(self._answers.statuses.items())
-            if statuses[TrustStatus.UNTRUSTED] and not statuses[TrustStatus.TRUSTED]
-        ]
+        report.survey = self._survey.finish()
+        report.never_trusted = find_without(
+            report.survey, (Evidence.TAG_DETAIL, Evidence.BOTH), Evidence.TAG_DETAIL
+        )
+        report.never_signed = find_without(
+            report.survey, (Evidence.SIGNATURE, Evidence.BOTH), Evidence.SIGNATURE
+        )
         report.failures = [
             (printable(detail, MAX_IMAGE), images)
             for detail, images in self._answers.failures.most_common(MAX_SHOWN_FAILURES)
@@ -316,6 +327,11 @@ class Audit:
     def _append_once(lines: list[str], line: str) -> None:
         if line not in lines and len(lines) < MAX_NOTES:
             lines.append(line)
+
+
+def _signers_of(item: ImageResult) -> tuple[str, ...]:
+    record = item.check.record
+    return record.signature.signers if record is not None and record.signature is not None else ()
 
 
 def _result_of(item: ImageResult, drift: Drift | None) -> Result:

@@ -1,22 +1,27 @@
-"""Converts the report of an audit to JSON and CSV."""
+"""Converts the reports of an audit and of a survey to JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, Final
 
 from webhook.audit.pods import Workload
-from webhook.audit.report import AuditReport, DriftRow, ExpiringExemptionRow, FindingRow
+from webhook.audit.report import AuditReport, DriftRow, ExpiringExemptionRow, FindingRow, count
+from webhook.audit.survey import RegistrySurvey
+from webhook.audit.survey_tables import registry_as_data
+from webhook.audit.survey_texts import Language
+from webhook.audit.surveying import SurveyReport
 
 SCHEMA: Final = "swr-trust/audit/v1"
+SURVEY_SCHEMA: Final = "swr-trust/survey/v1"
 
 _FINDING: Final = (
     *("namespace", "workload", "field", "image", "finding", "reason"),
-    *("refused", "enforced", "mode", "pods", "example", "message", "advice"),
+    *("refused", "enforced", "mode", "pods", "example", "message", "advice", "signers"),
 )
 _DRIFT: Final = (
     *("namespace", "workload", "image", "finding", "reason"),
@@ -49,10 +54,11 @@ def audit_as_data(report: AuditReport) -> dict[str, Any]:
         "excluded": report.excluded,
         "excludedNamespaces": list(report.excluded_namespaces),
         "images": {"seen": report.images_seen, "asked": report.images_looked_up},
-        "uses": {finding.value: count for finding, count in sorted(report.findings.items())},
+        "uses": {finding.value: number for finding, number in sorted(report.findings.items())},
         "neverTrusted": [
             {"registry": registry, "images": images} for registry, images in report.never_trusted
         ],
+        "neverSigned": [{"registry": registry, "images": images} for registry, images in report.never_signed],
         "failures": [{"detail": detail, "images": images} for detail, images in report.failures],
         "namespaces": [
             {"name": row.name, "pods": row.pods, "refused": row.refused, "enforced": row.enforced}
@@ -61,19 +67,65 @@ def audit_as_data(report: AuditReport) -> dict[str, Any]:
         "findings": [_pick(row, _FINDING) for row in report.rows],
         "otherDigest": [_pick(row, _DRIFT) for row in report.drift],
         "endingExemptions": [_pick(row, _ENDING) for row in report.endings],
+        "survey": [registry_as_data(one, report.mode) for one in report.survey],
         "omitted": report.omitted,
     }
 
 
+def survey_as_data(report: SurveyReport, language: Language) -> dict[str, Any]:
+    """Return the report of a survey; its sentences are in ``language``."""
+    return {
+        "schema": SURVEY_SCHEMA,
+        "started": format_moment(report.started),
+        "seconds": round(report.seconds, 1),
+        "policy": report.policy,
+        "mode": report.mode.value,
+        "partial": report.is_partial,
+        "gaps": report.gaps,
+        "notes": report.notes,
+        "pods": report.pods,
+        "static": report.static,
+        "excluded": report.excluded,
+        "excludedNamespaces": list(report.excluded_namespaces),
+        "leftOut": {finding.value: number for finding, number in sorted(report.left_out.items())},
+        "omitted": report.omitted,
+        "registries": [registry_as_data(one, report.mode, language) for one in report.registries],
+    }
+
+
 def audit_as_csv(report: AuditReport) -> str:
-    """Return one table of all rows; ``kind`` is ``finding``, ``other-digest`` or ``ending-exemption``."""
+    """Return one table of all rows.
+
+    ``kind`` is ``finding``, ``other-digest``, ``ending-exemption``, ``signature`` or ``partial``.
+    """
     rows: list[dict[str, Any]] = [{"kind": "finding", **_pick(row, _FINDING)} for row in report.rows]
     rows += [{"kind": "other-digest", **_pick(drift, _DRIFT)} for drift in report.drift]
     for ending in report.endings:
         message = f"exemption {ending.exemption} ends {format_moment(ending.ends)}: {ending.message}"
         rows.append({"kind": "ending-exemption", **_pick(ending, _ENDING), "message": message})
+    rows += [row for survey in report.survey for row in _signature_rows(survey)]
     rows += [{"kind": "partial", "message": gap} for gap in report.gaps]
     return write_csv(COLUMNS, ([row.get(column, "") for column in COLUMNS] for row in rows))
+
+
+def _signature_rows(survey: RegistrySurvey) -> Iterator[dict[str, Any]]:
+    """Yield a row for each image and namespace whose signatures were looked for."""
+    for one in survey.images:
+        check = one.inspection.signature
+        if check is None:
+            continue
+        message = f"{count(check.found, 'signature')} examined"
+        if check.problems and not one.inspection.is_signed:
+            message += f"; {'; '.join(check.problems)}"
+        for namespace in sorted(one.namespaces):
+            yield {
+                "kind": "signature",
+                "namespace": namespace,
+                "image": one.image,
+                "reason": "signed" if one.inspection.is_signed else check.result.value,
+                "message": message,
+                "signers": check.signers,
+            }
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -94,7 +146,7 @@ def format_moment(moment: dt.datetime) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
@@ -108,4 +160,6 @@ def _plain(value: object) -> object:
         return format_moment(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, tuple):
+        return list(value)
     return str(value) if isinstance(value, Workload) else value

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import click
 
 from webhook.app.trust_service import open_lookup
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport, Drift, DriftRow
-from webhook.audit.scanning import Audit, AuditProgress, NullProgress, with_audit_limits
+from webhook.audit.scanning import Audit, with_audit_limits
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
@@ -24,6 +22,7 @@ from webhook.cli.options import (
     namespace_option,
     output_option,
 )
+from webhook.cli.progress import show_progress
 from webhook.cli.rendering import print_json, print_table, shorten
 from webhook.cluster.client import RetryingClient, connect
 from webhook.cluster.pods import PodReader
@@ -68,7 +67,7 @@ def command(
         scope = Scope(() if namespace else exclude_namespace)
     else:
         scope = read_scope(RetryingClient(api), webhook_configuration)
-    with _progress() as progress:
+    with show_progress() as progress:
         source = PodReader(api, namespace, selector)
         report = Audit(policy, open_lookup(policy), scope.excluded, progress).run(source)
     if scope.note:
@@ -154,55 +153,3 @@ def _print_drift(rows: Sequence[DriftRow], title: str) -> None:
             for row in rows
         ],
     )
-
-
-@contextmanager
-def _progress() -> Iterator[AuditProgress]:
-    """Show a progress bar on standard error if it is a terminal."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield NullProgress()
-        return
-    from rich.console import Console  # noqa: PLC0415 - only terminals need it
-    from rich.progress import (  # noqa: PLC0415 - the same
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("Pods"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield BarProgress(bar)
-
-
-class BarProgress:
-    """Implements ``AuditProgress`` as a progress bar."""
-
-    def __init__(self, bar: Any) -> None:
-        """Draw into ``bar``, a ``rich.progress.Progress``."""
-        self._bar = bar
-        self._task = bar.add_task("Pods", total=None, rate="", note="")
-
-    def pods_evaluated(self, pods: int, remaining: int | None) -> None:
-        """Move the bar. Its length is known if the API server reports the number of remaining Pods."""
-        total = None if remaining is None else pods + remaining
-        self._bar.update(self._task, completed=pods, total=total, rate=self._rate())
-
-    def images_looked_up(self, images: int, pause: float) -> None:
-        """Show how many images were looked up, and a pause that SWR requests."""
-        note = f"{images} images looked up"
-        if pause:
-            note += f", waiting {pause:.0f} s as SWR requests"
-        self._bar.update(self._task, note=note, rate=self._rate())
-
-    def _rate(self) -> str:
-        speed = self._bar.tasks[0].speed
-        return f"{speed:.0f} Pods/s" if speed else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -16,8 +17,11 @@ from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.options import config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
+from webhook.cli.signatures import check_of, explain_signatures, required_row, signature_row, signers_of
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
+from webhook.policy.model import Policy
+from webhook.trust.records import TrustRecord, TrustStatus
 
 TIMEOUT: Final = 30.0
 """Seconds for all images together."""
@@ -48,30 +52,42 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
     evaluator = Evaluator(policy, open_lookup(policy), before_pinning=True)
     results = evaluator.evaluate(uses, namespace, Deadline.after(TIMEOUT), time.time())
     messages = evaluator.messages
-    rows = [_row(item, messages) for item in results]
     if output == "json":
-        print_json(rows)
+        print_json([_row(item, messages, policy) for item in results])
     else:
-        print_table(
-            ("IMAGE", "FINDING", "DIGEST", "UPDATED", "MESSAGE"),
-            [
-                (
-                    row["image"],
-                    row["finding"],
-                    shorten(row.get("digest") or "-"),
-                    row.get("updated") or "-",
-                    row["message"],
-                )
-                for row in rows
-            ],
-        )
+        _print(results, messages)
     print_failures(results)
     return exit_code_of(results)
 
 
-def _row(item: ImageResult, messages: Messages) -> dict[str, object]:
+def _print(results: Sequence[ImageResult], messages: Messages) -> None:
+    are_signed = any(check_of(item) is not None for item in results)
+    rows = []
+    for item in results:
+        record = item.check.record
+        rows.append(
+            (
+                item.use.image,
+                item.check.finding.value,
+                *([", ".join(signers_of(item)) or "-"] if are_signed else []),
+                shorten((record.digest if record is not None else None) or "-"),
+                (record.updated if record is not None else None) or "-",
+                messages.describe(item),
+            )
+        )
+    columns = ("IMAGE", "FINDING", *(["SIGNED BY"] if are_signed else []), "DIGEST", "UPDATED", "MESSAGE")
+    print_table(columns, rows)
+    explained = [line for item in results for line in explain_signatures(item, messages)]
+    if explained:
+        print()
+    for line in explained:
+        print(line)
+
+
+def _row(item: ImageResult, messages: Messages, policy: Policy) -> dict[str, object]:
     check = item.check
     record = check.record
+    registry = policy.registries.find(item.reference) if item.reference is not None else None
     row: dict[str, object] = {
         "image": item.use.image,
         "reference": str(item.reference) if item.reference is not None else None,
@@ -84,6 +100,9 @@ def _row(item: ImageResult, messages: Messages) -> dict[str, object]:
         "message": messages.describe(item),
         "advice": messages.advise(item),
         "detail": check.failure.detail if check.failure is not None else None,
+        "evidence": registry.evidence.value if registry is not None else None,
+        "required": required_row(registry),
+        "signature": signature_row(check_of(item)),
     }
     if record is not None:
         fetched = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)
@@ -92,6 +111,12 @@ def _row(item: ImageResult, messages: Messages) -> dict[str, object]:
             "tags": list(record.tags),
             "created": record.created,
             "updated": record.updated,
+            "marked": record.is_marked if record.signature is not None else _is_marked(record),
             "asked": fetched.isoformat(timespec="seconds").replace("+00:00", "Z"),
         }
     return row
+
+
+def _is_marked(record: TrustRecord) -> bool | None:
+    """Return what the tag detail says, where no signature was looked at; ``None`` if the tag is missing."""
+    return None if record.status is TrustStatus.MISSING else record.status is TrustStatus.TRUSTED

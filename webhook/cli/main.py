@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "check": "Look up images in SWR.",
     "review": "Evaluate manifests as the webhook would.",
     "audit": "Evaluate running Pods: what would enforcing deny?",
+    "survey": "Show which evidence running images have, and recommend one.",
     "explain": "Explain why a workload is denied and what to do.",
     "doctor": "Check configuration, SWR and the cluster.",
     "evidence": "Report denials, exemptions and break-glass from the decision log.",

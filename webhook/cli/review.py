@@ -28,6 +28,7 @@ from webhook.cli.manifests import (
 from webhook.cli.options import FILE, config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
 from webhook.cli.sarif import build_sarif, is_reported
+from webhook.cli.signatures import signers_of
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 
@@ -154,15 +155,15 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
         "message": messages.describe(item.result),
         "advice": messages.advise(item.result),
         "pinned": item.pinned,
+        "signers": list(signers_of(item.result)),
     }
 
 
 def _advised(item: ReviewedUse, messages: Messages) -> str:
     """Return the message of an image and, if it is denied, what to do."""
-    if item.pinned is not None:
-        return messages.describe_pinned(item.result, shorten(item.pinned))
-    describe = messages.describe_with_advice if is_reported(item) else messages.describe
-    return describe(item.result)
+    if is_reported(item):
+        return messages.describe_with_advice(item.result)
+    return messages.describe_found(item.result, shorten(item.pinned) if item.pinned is not None else None)
 
 
 def _print(reviewed: Sequence[ReviewedUse], messages: Messages, objects: int) -> None:

@@ -245,7 +245,8 @@ def _result(row: ReportedRow) -> dict[str, Any]:
             f"{row.message}. Find out whether both digests are the same image.",
             {"running": row.running},
         )
-    properties = {"field": row.field, "reason": row.reason, "mode": row.mode.value}
+    signers = ", ".join(row.signers)
+    properties = {"field": row.field, "reason": row.reason, "mode": row.mode.value, "signers": signers}
     return _entry(row, row.finding, row.result, f"{row.message}. {row.advice}", properties)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from webhook.recorder import Recorder
-from webhook.registries import Registry
-from webhook.swr.http import Transport
+from webhook.registries import CredentialSettings, Registry
+from webhook.swr.http import Credential, Transport
 
 if TYPE_CHECKING:
     from webhook.evidence.signature_lookup import SignatureLookup
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 class OpenRegistries:
     """Implements ``RegistryClients`` over the transports that SWR's API is called by.
+
+    Registries with the same login share it, because failed logins are counted per account, not per registry.
 
     What reads registries and verifies signatures is imported on first use: it takes memory, and most
     installations judge by the tag detail.
@@ -41,6 +43,7 @@ class OpenRegistries:
         self._lock = threading.Lock()
         self._clients: dict[str, OciClient] = {}
         self._lookups: dict[str, SignatureLookup] = {}
+        self._logins: dict[_Identity, Credential | None] = {}
 
     def client(self, registry: Registry) -> OciClient:
         """Return the client of a registry; see ``RegistryClients``.
@@ -78,10 +81,30 @@ class OpenRegistries:
             for known in (self._clients, self._lookups):
                 for key in [key for key in known if key not in keys]:
                     del known[key]
+            identities = set(map(_identity, registries))
+            for identity in [one for one in self._logins if one not in identities]:
+                del self._logins[identity]
 
     def _open(self, registry: Registry) -> OciClient:
         from webhook.oci.client import OciClient  # noqa: PLC0415 - see above
         from webhook.oci.login import build_login  # noqa: PLC0415 - the same
 
-        login = build_login(registry, self._environment, self._recorder)
+        identity = _identity(registry)
+        if identity not in self._logins:
+            self._logins[identity] = build_login(registry, self._environment, self._recorder)
+        login = self._logins[identity]
         return OciClient(registry, self._transport_for(registry), login, self._recorder)
+
+
+_Identity = tuple[str, tuple[str, ...], str | None, CredentialSettings, str]
+
+
+def _identity(registry: Registry) -> _Identity:
+    """Return what the login of a registry is made from."""
+    return (
+        registry.registry_endpoint,
+        registry.hosts,
+        registry.docker_config_file,
+        registry.credentials,
+        registry.region,
+    )

@@ -110,7 +110,8 @@ class EvidenceSource:
             raise MalformedAnswer("SWR names no digest of the tag, so its signatures cannot be found")
         check = self._check(query, record.digest, deadline, call_limiter)
         status = TrustStatus.TRUSTED if check.result is SignatureResult.SIGNED else TrustStatus.UNTRUSTED
-        return replace(record, status=status, signature=check)
+        is_marked = None if registry.is_enterprise else record.status is TrustStatus.TRUSTED
+        return replace(record, status=status, signature=check, is_marked=is_marked)
 
     def configure(self, cache: CacheSettings) -> None:
         """Change the settings of the cache of signed digests."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from webhook.policy.findings import Mode
@@ -21,13 +22,18 @@ from webhook.registries import (
 )
 from webhook.trust.settings import CacheSettings, LookupSettings
 
+ReadKeys = Callable[[SignatureSettings], SignatureSettings]
+"""Returns settings whose keys have their contents, as ``KeyReader.read`` does."""
 
-def compile_policy(model: PolicyModel, version: str) -> Policy:
+
+def compile_policy(model: PolicyModel, version: str, read_keys: ReadKeys) -> Policy:
     """Return the policy of a file that has passed every check."""
     default = CredentialSettings(**model.credentials.model_dump()) if model.credentials is not None else None
     return Policy(
         version=version,
-        registries=RegistryTable.of(_compile_registry(entry, default) for entry in model.registries),
+        registries=RegistryTable.of(
+            _compile_registry(entry, default, read_keys) for entry in model.registries
+        ),
         mode=Mode(model.mode),
         unmanaged_registries=model.unmanaged_registries,
         digest_only=model.digest_only,
@@ -60,7 +66,9 @@ def compile_policy(model: PolicyModel, version: str) -> Policy:
     )
 
 
-def _compile_registry(model: RegistryModel, default: CredentialSettings | None) -> Registry:
+def _compile_registry(
+    model: RegistryModel, default: CredentialSettings | None, read_keys: ReadKeys
+) -> Registry:
     known = find_region(model.region) if model.region is not None else None
     hosts = model.hosts if model.hosts is not None else [known.host] if known is not None else []
     assert hosts, "a registry that passes the checks has hosts"
@@ -76,7 +84,7 @@ def _compile_registry(model: RegistryModel, default: CredentialSettings | None) 
         proxy=model.proxy,
         edition=model.edition,
         evidence=Evidence(model.evidence),
-        signatures=_compile_signatures(model.signatures) if model.signatures is not None else None,
+        signatures=read_keys(_compile_signatures(model.signatures)) if model.signatures is not None else None,
         registry_endpoint=model.registry_endpoint or f"https://{hosts[0]}",
         docker_config_file=login.docker_config_file if login is not None else None,
     )

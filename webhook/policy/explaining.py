@@ -62,6 +62,8 @@ def _describe(detail: ErrorDetails) -> str:
         return _describe_unknown(loc)
     if kind == "literal_error":
         return f"write {context['expected'].replace(chr(39), '')}"
+    if kind == "too_short" and loc[-1] == "keys":
+        return _ADVICE_IF_MISSING["keys"]
     expected = _EXPECTED.get(kind)
     return expected.format_map(context) if expected is not None else detail["msg"]
 
@@ -129,6 +131,8 @@ def _looks_secret(key: str) -> bool:
 
 
 def _path(*parts: str | int) -> str:
+    if parts[-1:] == ("[key]",):  # pydantic marks a problem of a key, instead of its value
+        parts = parts[:-1]
     path = ""
     for part in parts:
         path = join_path(path, part)

@@ -8,6 +8,7 @@ from typing import Final
 
 from webhook.errors import Problem
 from webhook.images.patterns import ImagePattern, parse_pattern
+from webhook.policy.evidence_linting import lint_evidence
 from webhook.policy.findings import Mode
 from webhook.policy.model import STRICTEST_FIRST, BreakGlass, Exemption, Policy, Rule
 from webhook.policy.quantities import format_duration
@@ -29,6 +30,7 @@ def lint(policy: Policy, now: float) -> list[Problem]:
     """Return the warnings about a policy; ``now`` is in epoch seconds."""
     return [
         *_lint_registries(policy),
+        *lint_evidence(policy, now),
         *_lint_modes(policy),
         *_lint_rules(policy),
         *_lint_exemptions(policy, now),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,28 +15,34 @@ from webhook.policy.document import read_document
 from webhook.policy.explaining import explain
 from webhook.policy.files import read_file
 from webhook.policy.model import Policy
-from webhook.policy.registry_checks import check_names, check_registries, entries_of
+from webhook.policy.registry_checks import check_key_files, check_names, check_registries, entries_of
 from webhook.policy.schema import PolicyModel
+from webhook.policy.signing_keys import KeyReader
+from webhook.registries import SignatureSettings
 
 MAX_PROBLEMS: Final = 100
 """Problems that are listed; others are counted."""
 
 
-def load_policy(path: str) -> Policy:
-    """Read the file at ``path``.
+def load_policy(path: str, *, with_keys: bool = True) -> Policy:
+    """Read the file at ``path``; see ``parse_policy``.
 
     Raises:
         ConfigError: it cannot be read or used; lists every problem.
     """
-    return parse_policy(read_file(path))
+    return parse_policy(read_file(path), with_keys=with_keys)
 
 
-def parse_policy(data: bytes | str) -> Policy:
-    """Read a configuration from its text.
+def parse_policy(data: bytes | str, *, now: float | None = None, with_keys: bool = True) -> Policy:
+    """Read a configuration from its text, and the files of its signing keys.
+
+    Keys that have lapsed at ``now`` (epoch seconds, by default the current time) do not count. Without
+    ``with_keys``, no file is read and no key counts: to check a configuration where its files are not.
 
     Raises:
         ConfigError: it cannot be used; lists every problem.
     """
+    reader = KeyReader(now if now is not None else time.time()) if with_keys else None
     raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
     value, problems = read_document(raw)
     model: PolicyModel | None = None
@@ -46,9 +53,16 @@ def parse_policy(data: bytes | str) -> Policy:
     problems += check_registries(value)
     for key in ("rules", "exemptions"):
         problems += check_names(entries_of(value, key))
-    if problems or model is None:
-        raise ConfigError(_bounded(_first_of_each(problems)))
-    return compile_policy(model, hashlib.sha256(raw).hexdigest()[:12])
+    of_files = list(check_key_files(value, reader)) if reader is not None else []
+    if problems or of_files or model is None:
+        found = _bounded(_first_of_each([*problems, *of_files]))
+        raise ConfigError(found, depends_on_files=not problems)
+    read_keys = reader.read if reader is not None else _leave_unread
+    return compile_policy(model, hashlib.sha256(raw).hexdigest()[:12], read_keys)
+
+
+def _leave_unread(settings: SignatureSettings) -> SignatureSettings:
+    return settings
 
 
 def _first_of_each(problems: Iterable[Problem]) -> list[Problem]:

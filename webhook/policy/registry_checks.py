@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from webhook.errors import Problem
-from webhook.policy.document import join_path
+from webhook.policy.document import join_path, quote_key
+from webhook.policy.quantities import parse_expiry
+from webhook.policy.signing_keys import KeyReader, has_lapsed
 from webhook.regions import find_region, is_enterprise_host, suggest_region
-from webhook.registries import Evidence
+from webhook.registries import Evidence, SigningKey
 
 NOT_OF_ENTERPRISE: Final = ("region", "projectId", "endpoint", "iamEndpoint", "credentials")
 """The keys for SWR's API and IAM. SWR Enterprise is read through its registry API only."""
@@ -24,13 +26,41 @@ _WITH_SIGNATURES: Final = (Evidence.SIGNATURE, Evidence.BOTH)
 def check_registries(value: dict[str, Any]) -> Iterator[Problem]:
     """Yield the problems of all registries of a file."""
     for path, entry in entries_of(value, "registries"):
-        if entry.get("edition") == "enterprise":
+        edition = entry.get("edition", "basic")
+        if edition == "enterprise":
             yield from _check_enterprise(path, entry)
-        else:
+        elif edition == "basic":
             yield from _check_region(path, entry)
             yield from _check_hosts(path, entry)
             yield from _check_credentials(path, entry, value)
         yield from _check_evidence(path, entry)
+
+
+def check_key_files(value: dict[str, Any], reader: KeyReader) -> Iterator[Problem]:
+    """Yield the problems of the key files of all registries. Lapsed keys have none."""
+    for path, entry in entries_of(value, "registries"):
+        signatures = entry.get("signatures")
+        if not isinstance(signatures, dict):
+            continue
+        entries = [
+            (below, key)
+            for below, key in entries_of(signatures, "keys", join_path(path, "signatures"))
+            if isinstance(key.get("file"), str) and key["file"].startswith("/")
+        ]
+        read = reader.read_keys(
+            [SigningKey(quote_key(str(key.get("name"))), key["file"], _not_after(key)) for _, key in entries]
+        )
+        for (below, _), key in zip(entries, read, strict=True):
+            if key.problem and not has_lapsed(key, reader.now):
+                yield Problem(join_path(below, "file"), key.problem)
+
+
+def _not_after(key: dict[str, Any]) -> float | None:
+    """Return the time from which a key does not count, ``None`` also if the schema rejects its value."""
+    try:
+        return parse_expiry(key["notAfter"]).timestamp() if "notAfter" in key else None
+    except ValueError:
+        return None
 
 
 def check_names(entries: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Problem]:

@@ -197,8 +197,8 @@ class RegistryModel(Model):
     credentials: CredentialsModel | None = None
     """Identity for this registry. By default the top-level key credentials."""
     evidence: Literal["tagDetail", "signature", "both"] = "tagDetail"
-    """What makes an image trusted. tagDetail: SWR reports is_trusted. signature: enough keys have signed it.
-    both: both."""
+    """Evidence that makes an image trusted. tagDetail: SWR reports is_trusted. signature: enough keys have
+    signed it. both: both."""
     signatures: SignaturesModel | None = None
     """The keys that sign images, needed for evidence signature and both."""
     registry_endpoint: RegistryUrl | None = None

@@ -1,4 +1,7 @@
-"""Reloading of the policy: a valid changed file takes effect, an invalid one is ignored."""
+"""Reloading of the policy: a valid changed file takes effect, an invalid one is ignored.
+
+The files of signing keys are different: a key whose file cannot be used no longer counts.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from typing import Final
 
 from webhook.errors import ConfigError, Problem
 from webhook.policy.files import read_file
+from webhook.policy.key_reports import NOTICE_INTERVAL, KeyReports
+from webhook.policy.key_watch import KeyWatch
 from webhook.policy.linting import expiring
 from webhook.policy.model import Policy
+from webhook.policy.signing_keys import refresh_keys
 from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -22,9 +28,6 @@ INTERVAL: Final = 2.0
 
 DEBOUNCE: Final = 0.1
 """Seconds after which a changed file is read again; if it differs, it is still being written."""
-
-NOTICE_INTERVAL: Final = 86400.0
-"""Seconds between two log lines about exemptions that expire."""
 
 
 class PolicyFile:
@@ -42,11 +45,12 @@ class PolicyFile:
         *,
         parse: Callable[[bytes], Policy],
         parse_first: Callable[[bytes], Policy] | None = None,
+        refresh: Callable[[Policy, float], Policy] = refresh_keys,
     ) -> None:
         """Load the file at ``path``. ``clock`` is in epoch seconds; ``pause`` sleeps.
 
         ``parse`` parses the file after a change, possibly in another thread. ``parse_first`` parses it now,
-        and is ``parse`` unless given.
+        and is ``parse`` unless given. ``refresh`` reads key files again, possibly in another thread.
 
         Raises:
             ConfigError: the file cannot be used.
@@ -63,24 +67,33 @@ class PolicyFile:
         self.problems: Sequence[Problem] = ()
         self._in_force = _fingerprint(data)
         self._rejected = b""
+        self._keys = KeyWatch(refresh, lambda: self._pause(DEBOUNCE))
+        self._key_reports = KeyReports(recorder)
+        self._unapplied: tuple[Problem, ...] = ()
         self._recorder.policy_loaded(self.current.version, self._clock())
+        self._key_reports.report(self.current, None, self._clock())
         self._record_expiry()
 
     def on_change(self, subscriber: Callable[[Policy], None]) -> None:
         """Call ``subscriber`` with each new policy, before it is in force.
 
-        If it raises ``ConfigError``, the last good policy stays.
+        If it raises ``ConfigError``, the last good policy stays. If only signing keys have changed, the new
+        policy is in force nevertheless, and the subscriber is called again at the next check.
         """
         self._subscribers.append(subscriber)
 
     def check(self) -> bool:
-        """Check the file; return whether another policy is in force now.
+        """Check the file and those of signing keys; return whether another policy is in force now.
 
         The content is compared. The same invalid content is reported once.
         """
-        changed = self._read_changes()
-        self._record_expiry()
-        return changed
+        try:
+            changed = self._read_changes()
+        finally:
+            # A key that vanishes must no longer count, even if the policy file is invalid.
+            refreshed = self._refresh_keys()
+            self._record_expiry()
+        return changed or refreshed
 
     def watch(
         self,
@@ -118,14 +131,41 @@ class PolicyFile:
             for subscriber in self._subscribers:
                 subscriber(policy)
         except ConfigError as error:
-            self._reject(seen, error.problems)
+            self._reject(b"" if error.depends_on_files else seen, error.problems)
             return False
-        self.current = policy
+        before, self.current = self.current, policy
         self._in_force = fingerprint
-        self.problems, self._rejected = (), b""
+        self.problems, self._rejected, self._unapplied = (), b"", ()
         self._noticed_at = float("-inf")
         self._recorder.policy_loaded(policy.version, self._clock())
         logger.info("the policy has changed", extra={"policy": policy.version, "mode": policy.mode.value})
+        self._key_reports.report(policy, before, self._clock())
+        return True
+
+    def _refresh_keys(self) -> bool:
+        """Let no key count that has vanished or lapsed, and each that is readable again."""
+        now = self._clock()
+        before = self.current
+        policy = self._keys.check(before, now)
+        if policy is before and not self._unapplied:
+            return False
+        problems: tuple[Problem, ...] = ()
+        try:
+            for subscriber in self._subscribers:
+                subscriber(policy)
+        except ConfigError as error:
+            problems = error.problems
+        finally:
+            self.current = policy
+        if problems and problems != self._unapplied:
+            logger.error(
+                "the changed signing keys are in force, but a registry cannot be opened",
+                extra={"policy": policy.version, "problems": [str(problem) for problem in problems]},
+            )
+        self._unapplied = problems
+        if policy is before:
+            return False
+        self._key_reports.report(policy, before, now)
         return True
 
     def _restore(self) -> None:
@@ -151,6 +191,7 @@ class PolicyFile:
 
     def _record_expiry(self) -> None:
         now = self._clock()
+        self._key_reports.remind(self.current, now)
         ending = expiring(self.current, now)
         ended = [exemption.name for exemption, left in ending if left <= 0]
         soon = [exemption.name for exemption, left in ending if left > 0]

@@ -1,4 +1,4 @@
-"""What all parts of the configuration schema share: strict models, and problems at their keys."""
+"""Base of the configuration schema: strict models, and problems at their keys."""
 
 from __future__ import annotations
 

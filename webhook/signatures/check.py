@@ -52,3 +52,6 @@ class SignatureCheck:
 
     problems: tuple[str, ...] = ()
     """Why other signatures do not count: at most ``MAX_PROBLEMS`` different clauses."""
+
+    stored: tuple[str, ...] = ()
+    """The formats of all signatures that were read, valid or not."""

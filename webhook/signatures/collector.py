@@ -20,6 +20,7 @@ class Collector:
         self._signers: set[str] = set()
         self._without_annotations: set[str] = set()
         self._formats: set[str] = set()
+        self._stored: set[str] = set()
         self._problems: dict[str, None] = {}
         self._found = 0
 
@@ -28,6 +29,7 @@ class Collector:
         if attempt.outcome is Outcome.NOT_A_SIGNATURE:
             return
         self._found += 1
+        self._stored.add(attempt.format)
         if attempt.outcome is Outcome.VALID:
             self._signers.update(attempt.signers)
             self._formats.add(attempt.format)
@@ -51,6 +53,7 @@ class Collector:
             tuple(sorted(self._formats)),
             self._found,
             tuple(self._problems),
+            tuple(sorted(self._stored)),
         )
 
     def _find_result(self) -> SignatureResult:

@@ -22,7 +22,6 @@ _REMEDIES: Final = {
     "CERTIFICATE REQUEST": "is a certificate request: give its public key, as by "
     "openssl req -in FILE -noout -pubkey",
     "PGP PUBLIC KEY BLOCK": "is an OpenPGP key: sign with cosign or KMS, and give the public key of that",
-    "SSH2 PUBLIC KEY": "is an SSH key: convert it with ssh-keygen -i -f FILE -e -m PKCS8",
 }
 """Remedies for files that are given by mistake, by the label of their PEM block."""
 
@@ -77,6 +76,6 @@ def _describe_binary(data: bytes) -> str:
 def _describe_text(text: str) -> str:
     if not text.strip():
         return f"is empty: {_WANTED}"
-    if text.lstrip().startswith(("ssh-", "ecdsa-sha2-")):
+    if text.lstrip().startswith(("ssh-", "ecdsa-sha2-", "---- BEGIN SSH2 PUBLIC KEY")):
         return "is an SSH key: convert it with ssh-keygen -f FILE -e -m PKCS8"
     return f"is not PEM: {_WANTED}"

@@ -58,11 +58,25 @@ class NamespaceFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryFigures:
+    """The survey of one entry of the configuration: distinct images by ``state``, and those ``denied``.
+
+    ``denied`` is by evidence, ``evidence`` the configured one, and ``advice`` what the survey recommends.
+    """
+
+    name: str
+    evidence: str
+    advice: str
+    images: Mapping[str, int]
+    denied: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RoundFigures:
     """One round.
 
     ``other_digest`` are Pods by the reason why their running digest differs. ``namespaces`` are in the order
-    of their priority for series of their own.
+    of their priority for series of their own. ``mode`` is that of the policy.
     """
 
     complete: bool
@@ -72,6 +86,8 @@ class RoundFigures:
     other_digest: Mapping[str, int]
     ending_exemptions: int
     namespaces: tuple[NamespaceFigures, ...]
+    mode: str = ""
+    registries: tuple[RegistryFigures, ...] = ()
 
 
 class AuditMetrics(Recorder):
@@ -104,6 +120,19 @@ class AuditMetrics(Recorder):
         )
         self._endings = gauge(
             "ending_exemption_pods", "Pods that run only by an exemption that ends within 30 days."
+        )
+        self._evidence = gauge(
+            "evidence_info",
+            "The evidence of a registry, the mode of the policy, and what the survey recommends.",
+            *("registry", "evidence", "mode", "advice"),
+        )
+        self._evidence_images = gauge(
+            "evidence_images", "Distinct running images, by what the survey found.", "registry", "state"
+        )
+        self._evidence_denied = gauge(
+            "evidence_denied_images",
+            "Distinct running images that an evidence would deny.",
+            *("registry", "evidence"),
         )
         self._rounds = counter("rounds_total", "Rounds, by how they ended.", "result")
         self._last_complete = gauge(
@@ -143,6 +172,7 @@ class AuditMetrics(Recorder):
         if figures.complete:
             self._last_complete.set(time.time())
             self._shown = {}
+            self._show_survey(figures)
         elif not figures.pods:
             return
         self._drift.set(sum(figures.other_digest.values()))
@@ -170,6 +200,17 @@ class AuditMetrics(Recorder):
     def report_ended(self, outcome: str) -> None:
         """Count a policy report."""
         self._reports.labels(outcome).inc()
+
+    def _show_survey(self, figures: RoundFigures) -> None:
+        with self._lock:
+            for metric in (self._evidence, self._evidence_images, self._evidence_denied):
+                metric.clear()
+            for one in figures.registries:
+                self._evidence.labels(one.name, one.evidence, figures.mode, one.advice).set(1)
+                for state, images in one.images.items():
+                    self._evidence_images.labels(one.name, state).inc(images)
+                for evidence, images in one.denied.items():
+                    self._evidence_denied.labels(one.name, evidence).inc(images)
 
     def _show(self, namespaces: Iterable[NamespaceFigures]) -> None:
         merged = {one.name: one for one in namespaces}

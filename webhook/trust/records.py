@@ -63,7 +63,8 @@ class TrustRecord:
     younger. ``cache`` ages and ``staleIfError`` are counted from it, also in snapshots. ``digest`` is the
     digest of the tag in SWR (``sha256:...``), or ``None`` if SWR sent none. ``created`` and ``updated``
     are SWR's own times, verbatim. For a query about a digest, ``tags`` are the tags with that digest.
-    ``signature`` is set if signatures were verified, and then ``status`` depends on it.
+    ``signature`` is set if signatures were verified, and then ``status`` depends on it. ``is_marked`` is then
+    what the tag detail says, ``None`` in SWR Enterprise, which has none.
     """
 
     status: TrustStatus
@@ -73,6 +74,7 @@ class TrustRecord:
     updated: str | None = None
     tags: tuple[str, ...] = ()
     signature: SignatureCheck | None = None
+    is_marked: bool | None = None
 
     @property
     def untrusted_reason(self) -> str:

@@ -115,6 +115,9 @@ annotations:
 {{- end -}}
 {{- $_ := set $needed . (concat $own (default list (get $needed .))) -}}
 {{- end -}}
+{{- with .Values.registryLogin.existingSecret -}}
+{{- $_ := set $needed . (append (default list (get $needed .)) ".dockerconfigjson") -}}
+{{- end -}}
 {{- toYaml $needed -}}
 {{- end -}}
 
@@ -181,5 +184,8 @@ resources:
     - {port: 5443, protocol: TCP}
     - {port: 5444, protocol: TCP}
     - {port: 6443, protocol: TCP}
+    {{- with include "swr-trust.registryPorts" . | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 {{/*
-Fields that the Pods of the webhook and of the audit share: security contexts, scheduling, and the
-credentials for SWR.
+Fields that the Pods of the webhook and of the audit share: security contexts, scheduling, the
+credentials for SWR, and the keys of signatures.
 */}}
 
 {{- define "swr-trust.podSecurity" -}}
@@ -78,6 +78,7 @@ envFrom:
   mountPath: /var/run/secrets/swr-trust/oidc
   readOnly: true
 {{- end }}
+{{- include "swr-trust.signatureMounts" . }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -106,6 +107,7 @@ envFrom:
           audience: {{ .Values.credentials.oidc.audience }}
           expirationSeconds: {{ .Values.credentials.oidc.expirationSeconds }}
 {{- end }}
+{{- include "swr-trust.signatureVolumes" . }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -2,8 +2,9 @@
 The configuration file: the value policy, with the keys that follow from other values.
 */}}
 {{- define "swr-trust.policy" -}}
-{{- $policy := omit .Values.policy "apiVersion" "kind" "credentials" "exemptions" "rules" "mode" -}}
+{{- $policy := omit .Values.policy "apiVersion" "kind" "credentials" "exemptions" "registries" "rules" "mode" -}}
 {{- $document := dict "apiVersion" "swr-trust/v1" "kind" "TrustPolicy" "mode" (include "swr-trust.mode" .) -}}
+{{- include "swr-trust.setRegistries" (dict "root" . "document" $document) -}}
 {{- $credentials := include "swr-trust.credentials" . | fromYaml -}}
 {{- if $credentials -}}
 {{- $_ := set $document "credentials" $credentials -}}
@@ -30,7 +31,8 @@ The configuration file: the value policy, with the keys that follow from other v
 
 {{/*
 The credentials for all registries: those of the policy, with the kind and the files that the
-Deployment mounts. Empty if every registry has its own credentials and no Secret is named.
+Deployment mounts. Empty if no registry needs them and no Secret is named: each has its own credentials, or
+is of SWR Enterprise.
 */}}
 {{- define "swr-trust.credentials" -}}
 {{- if include "swr-trust.hasCredentials" . -}}
@@ -58,7 +60,7 @@ Deployment mounts. Empty if every registry has its own credentials and no Secret
 {{- define "swr-trust.hasCredentials" -}}
 {{- $own := 0 -}}
 {{- range .Values.policy.registries -}}
-{{- if .credentials }}{{- $own = add1 $own -}}{{- end -}}
+{{- if or .credentials (include "swr-trust.isEnterprise" .) }}{{- $own = add1 $own -}}{{- end -}}
 {{- end -}}
 {{- $all := eq (int $own) (len .Values.policy.registries) -}}
 {{- $named := include "swr-trust.credentialsSecret" . -}}
@@ -68,20 +70,16 @@ Deployment mounts. Empty if every registry has its own credentials and no Secret
 {{/*
 Exemptions for the organizations of CCE's add-ons and agents. They belong to another account, and SWR
 does not show them to this one. They apply to exact organizations under the configured hosts and aliases.
+Not under those of SWR Enterprise, where users of this account can create organizations with these names.
 */}}
 {{- define "swr-trust.cceAddons" -}}
 {{- $hosts := list -}}
 {{- range .Values.policy.registries -}}
-{{- if .hosts -}}
-{{- $hosts = concat $hosts .hosts -}}
-{{- else -}}
-{{- $domain := eq .region "eu-west-101" | ternary "myhuaweicloud.eu" "myhuaweicloud.com" -}}
-{{- $hosts = append $hosts (printf "swr.%s.%s" .region $domain) -}}
-{{- end -}}
-{{- if .aliases -}}
-{{- $hosts = concat $hosts .aliases -}}
+{{- if not (include "swr-trust.isEnterprise" .) -}}
+{{- $hosts = concat $hosts (default (list (include "swr-trust.firstHost" .)) .hosts) (default list .aliases) -}}
 {{- end -}}
 {{- end -}}
+{{- if $hosts -}}
 {{- range $organization, $what := dict "hwofficial" "add-ons of CCE" "op_svc_apm" "agents of AOM and APM" }}
 - name: {{ printf "CCE preset: %s" $organization | quote }}
   reason: {{ printf "%s, published by Huawei Cloud in its own account, which SWR does not show to other accounts" $what | quote }}
@@ -90,4 +88,5 @@ does not show them to this one. They apply to exact organizations under the conf
     - {{ printf "%s/%s/**" . $organization | quote }}
     {{- end }}
 {{- end }}
+{{- end -}}
 {{- end -}}

@@ -12,25 +12,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from tests.differential.cosign import documents
-from tests.signing import making
+from tests.signing import documents, making
+from tests.signing.der import integer, sequence
 from tests.signing.making import IMAGE, OTHER_IMAGE, Signer, signer, to_base64
 from tests.signing.storing import Repository
 from webhook.signatures import bundles
 
 KEYS = ["p256"] * 12 + ["rsa2048"] * 3 + ["p384-sha256", "p521-sha256", "p384", "p521"]
-
-ORDERS = {
-    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-    "secp384r1": int(
-        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16
-    ),
-    "secp521r1": int(
-        "01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"
-        "FA51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409",
-        16,
-    ),
-}
 
 
 @dataclass
@@ -177,7 +165,7 @@ class Maker:
             return to_base64(signature)
         r, s = decode_dss_signature(signature)
         size = (self.by.private.key_size + 7) // 8
-        n = ORDERS[self.by.private.curve.name]
+        n = making.ORDERS[self.case.key.partition("-")[0]]
         kinds: dict[str, Callable[[], bytes]] = {
             "raw": lambda: r.to_bytes(size) + s.to_bytes(size),
             "the other s": lambda: encode_dss_signature(r, n - s),
@@ -186,15 +174,15 @@ class Maker:
             "s is 0": lambda: encode_dss_signature(r, 0),
             "r + n": lambda: encode_dss_signature(r + n, s),
             "s + n": lambda: encode_dss_signature(r, s + n),
-            "r - n": lambda: _der(_integer(r - n), _integer(s)),
-            "s negative": lambda: _der(_integer(r), _integer(-s)),
-            "a zero before r": lambda: _der(_integer(r, b"\0"), _integer(s)),
-            "a zero before s": lambda: _der(_integer(r), _integer(s, b"\0")),
+            "r - n": lambda: sequence(integer(r - n), integer(s)),
+            "s negative": lambda: sequence(integer(r), integer(-s)),
+            "a zero before r": lambda: sequence(integer(r, before=b"\0"), integer(s)),
+            "a zero before s": lambda: sequence(integer(r), integer(s, before=b"\0")),
             "a long length": lambda: signature[:1] + b"\x81" + signature[1:],
-            "a long length of r": lambda: _der(b"\x02\x81" + _integer(r)[1:], _integer(s)),
+            "a long length of r": lambda: sequence(integer(r, long=True), integer(s)),
             "an indefinite length": lambda: b"\x30\x80" + signature[2:] + b"\0\0",
-            "a third number": lambda: _der(_integer(r), _integer(s), _integer(1)),
-            "a third value inside": lambda: _der(_integer(r), _integer(s), b"\x05\0"),
+            "a third number": lambda: sequence(integer(r), integer(s), integer(1)),
+            "a third value inside": lambda: sequence(integer(r), integer(s), b"\x05\0"),
             "a set": lambda: b"\x31" + signature[1:],
         }
         kind = self.random.choice([*kinds, "raw"])
@@ -253,7 +241,7 @@ class Maker:
         strays: dict[str, Callable[[], Any]] = {
             "by another key": lambda: making.signed_bundle(signer("other"), making.statement()),
             "an attestation": lambda: making.signed_bundle(
-                self.by, making.statement(predicate="https://spdx.dev/Document")
+                self.by, making.statement(kind="https://spdx.dev/Document")
             ),
             "of another image": lambda: making.signed_bundle(self.by, making.statement(OTHER_IMAGE)),
             "not a bundle": lambda: {"x": "y"},
@@ -278,17 +266,3 @@ def _spare_bits(text: str) -> str:
     if body == text:
         return text
     return body[:-1] + alphabet[alphabet.index(body[-1]) + 1] + text[len(body) :]
-
-
-def _integer(number: int, before: bytes = b"") -> bytes:
-    size = number.bit_length() // 8 + 1
-    return _tagged(2, before + number.to_bytes(size, signed=True))
-
-
-def _der(*parts: bytes) -> bytes:
-    return _tagged(0x30, b"".join(parts))
-
-
-def _tagged(tag: int, content: bytes) -> bytes:
-    length = bytes([len(content)]) if len(content) < 128 else bytes([0x81, len(content)])
-    return bytes([tag]) + length + content

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.signing_keys import EXAMPLE_FOLDER, write_keys
 from tests.unit.policy.test_loading import EXAMPLE, MINIMAL
 from webhook.app import policy_child
 from webhook.app.policy_child import PolicyChild, parse_here
@@ -66,8 +67,21 @@ def parse(path: Path, text: str, *, again: str | None = None) -> Policy:
 
 @pytest.mark.parametrize("text", [MINIMAL, RULES, EXAMPLE.read_text(encoding="utf-8")])
 def test_policy_of_child_is_equal(text: str, tmp_path: Path, only_child: None) -> None:
-    """In all its values, with its version."""
+    """In all its values, with its version and the contents of its signing keys."""
+    write_keys(tmp_path / "keys", "release-2026", "release-2025", "kms")
+    text = text.replace(EXAMPLE_FOLDER, str(tmp_path / "keys"))
     assert parse(tmp_path / "policy.yaml", text) == parse_here(text.encode())
+
+
+def test_problems_of_key_files_are_those_of_child(tmp_path: Path, only_child: None) -> None:
+    """Also that they may be solved without a change of the policy file."""
+    with pytest.raises(ConfigError) as caught:
+        parse(tmp_path / "policy.yaml", EXAMPLE.read_text(encoding="utf-8"))
+    assert caught.value.depends_on_files
+    assert {problem.path for problem in caught.value.problems} == {
+        f"registries[{index}].signatures.keys[{position}].file"
+        for index, position in ((0, 0), (0, 1), (2, 0))
+    }
 
 
 def test_policy_of_child_matches_images(tmp_path: Path, only_child: None) -> None:

@@ -16,8 +16,8 @@ import webhook.cli.audit
 from tests.emulator.server import Emulator
 from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists, owned_by, pod
-from webhook.cli.audit import BarProgress
 from webhook.cli.main import main
+from webhook.cli.progress import BarProgress
 from webhook.errors import ClusterError
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"

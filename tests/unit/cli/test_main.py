@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.serving import COMMAND
+from tests.support.signing_keys import write_keys
 from webhook import __version__
 from webhook.cli.main import COMMANDS as COMMANDS_BY_MODULE
 from webhook.cli.main import main, swr_trust
@@ -75,6 +76,43 @@ def test_config_check_prints_problems_as_json(policy: Path, capsys: pytest.Captu
         "errors": [{"path": "mode", "message": "write enforce, warn or audit"}],
         "warnings": [],
     }
+
+
+SIGNED = """\
+apiVersion: swr-trust/v1
+kind: TrustPolicy
+registries:
+  - edition: enterprise
+    hosts: [images.example.com]
+    evidence: signature
+    signatures: {{keys: [{{name: old, file: {folder}/old.pub, notAfter: 2026-03-31}}, {{name: new, file: {folder}/new.pub}}]}}
+"""
+
+
+def test_config_check_reports_lapsed_key_as_error(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, although the policy can be used: the key does not count."""
+    write_keys(policy.parent, "new")
+    policy.write_text(SIGNED.format(folder=policy.parent), encoding="utf-8")
+    assert main(["config", "check", str(policy)]) == 2
+    assert capsys.readouterr().out == (
+        "error: registries[0].signatures.keys[0].notAfter: key 'old' has lapsed on 2026-03-31: "
+        "remove it or renew it\n"
+        f"{policy}: 1 error(s)\n"
+    )
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 2), (["--no-key-files"], 0)])
+def test_config_check_reads_key_files_by_default(
+    policy: Path, options: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipeline, only the policy file may be at hand."""
+    text = SIGNED.format(folder="/nowhere").replace(", notAfter: 2026-03-31", "")
+    policy.write_text(text, encoding="utf-8")
+    assert main(["config", "check", *options, str(policy)]) == code
+    missing = "cannot be read (No such file or directory): mount the file, or correct the path"
+    problems = [f"error: registries[0].signatures.keys[{index}].file: {missing}\n" for index in (0, 1)]
+    end = f"{policy}: 2 error(s); it cannot be used\n" if code else f"{policy}: valid\n"
+    assert capsys.readouterr().out == "".join(problems if code else []) + end
 
 
 def test_missing_policy_file_exits_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,7 +359,9 @@ def test_summary_is_the_first_line_of_the_help(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", [["schema"], ["check", str(EXAMPLE)]], ids=["much", "little"])
+@pytest.mark.parametrize(
+    "action", [["schema"], ["check", "--no-key-files", str(EXAMPLE)]], ids=["much", "little"]
+)
 def test_closed_pipe_does_not_cause_traceback(action: list[str]) -> None:
     """``swr-trust config schema | head -1`` ends without output."""
     reader, writer = os.pipe()
@@ -399,7 +439,7 @@ def test_interrupt_ends_without_a_traceback(
 ) -> None:
     """Exit code 130, the convention of shells."""
 
-    def interrupt(path: str) -> None:
+    def interrupt(path: str, **options: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("webhook.cli.config.load_policy", interrupt)

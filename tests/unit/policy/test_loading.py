@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from webhook.policy.findings import Mode
 from webhook.policy.loading import load_policy, parse_policy
 from webhook.policy.model import Policy
 from webhook.policy.schema import PolicyModel, build_json_schema
+from webhook.registries import NO_CREDENTIALS, Evidence, SignatureSettings, SigningKey
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 EXAMPLE = Path(__file__).parents[2] / "data" / "policy.yaml"
@@ -33,8 +35,8 @@ def problems(text: str | bytes) -> list[str]:
 
 def test_example_file_is_read_completely() -> None:
     """Every key of the example file has its effect."""
-    policy = load_policy(str(EXAMPLE))
-    first, second = policy.registries.registries
+    policy = load_policy(str(EXAMPLE), with_keys=False)
+    first, second, third = policy.registries.registries
     assert first.hosts == ("swr.cn-north-4.myhuaweicloud.com", "10.125.0.198:20202")
     assert first.endpoint == "https://swr-api.cn-north-4.myhuaweicloud.com"
     assert first.iam_endpoint == "https://iam.cn-north-4.myhuaweicloud.com"
@@ -44,6 +46,27 @@ def test_example_file_is_read_completely() -> None:
     assert second.hosts == ("swr.eu-de.otc.t-systems.com",)
     assert (second.credentials.kind, second.credentials.token_file) == ("token", "/etc/swr/token")
     assert (second.ca_file, second.proxy) == ("/etc/ssl/private-ca.pem", "http://proxy.example.com:3128")
+    assert first.signatures == SignatureSettings(
+        keys=(
+            SigningKey("release-2026", "/etc/swr-trust/keys/release-2026.pub", problem="has not been read"),
+            SigningKey(
+                "release-2025",
+                "/etc/swr-trust/keys/release-2025.pub",
+                dt.datetime(2099, 4, 1, tzinfo=dt.UTC).timestamp(),
+                problem="has not been read",
+            ),
+        ),
+        threshold=1,
+        annotations=(("stage", "prod"),),
+    )
+    assert (first.edition, first.evidence) == ("basic", Evidence.BOTH)
+    assert first.registry_endpoint == "https://swr.cn-north-4.myhuaweicloud.com"
+    assert first.docker_config_file == "/etc/swr-trust/login/.dockerconfigjson"
+    assert (second.evidence, second.signatures) == (Evidence.TAG_DETAIL, None)
+    assert (third.edition, third.evidence) == ("enterprise", Evidence.SIGNATURE)
+    assert third.registry_endpoint == "https://team-1a2b3c.swr-pro.cn-north-4.myhuaweicloud.com"
+    assert third.credentials is NO_CREDENTIALS
+    assert (third.region, third.endpoint, third.iam_endpoint, third.project_id) == ("", "", "", None)
     (rule,), (exemption,) = policy.rules, policy.exemptions
     assert (rule.name, rule.mode, rule.namespaces.globs) == (
         "sandbox is only watched",

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 
 from tests.support.fakes import FakeClock, RecorderSpy
+from tests.support.signing_keys import ConfigMapVolume, public_pem
 from tests.unit.policy.test_loading import MINIMAL
 from webhook.errors import ConfigError, Problem
 from webhook.policy.findings import Mode
 from webhook.policy.loading import parse_policy
 from webhook.policy.model import Policy
 from webhook.policy.reloading import PolicyFile
+
+SIGNED = """\
+apiVersion: swr-trust/v1
+kind: TrustPolicy
+registries:
+  - edition: enterprise
+    hosts: [images.example.com]
+    evidence: signature
+    signatures: {keys: %s}
+"""
 
 
 class Watched:
@@ -24,8 +36,12 @@ class Watched:
         self.path.write_text(text, encoding="utf-8")
         self.notes, self.clock = RecorderSpy(), FakeClock(1_800_000_000.0)
         self.file = PolicyFile(
-            str(self.path), self.notes, self.clock, pause=lambda seconds: None, parse=parse_policy
+            str(self.path), self.notes, self.clock, pause=lambda seconds: None, parse=self.parse
         )
+
+    def parse(self, data: bytes) -> Policy:
+        """Parse the file at the time of the clock."""
+        return parse_policy(data, now=self.clock())
 
     def write(self, text: str) -> bool:
         """Change the file and check it."""
@@ -140,3 +156,225 @@ def test_ending_exemptions_are_reported_once_a_day(tmp_path: Path, caplog: pytes
         watched.clock.tick(90_000)
         watched.file.check()
     assert len(caplog.records) == 2
+
+
+class WatchedKeys(Watched):
+    """A policy file whose signing keys are in a ConfigMap volume."""
+
+    def __init__(self, folder: Path, *names: str, rest: str = "", **not_after: str) -> None:
+        self.volume = ConfigMapVolume(folder / "keys", {f"{name}.pub": public_pem(name) for name in names})
+        self.rest, self.not_after = rest, not_after
+        super().__init__(folder, self.text(*names))
+        self.heard: list[list[str]] = []
+        self.file.on_change(lambda policy: self.heard.append(counting(policy)))
+
+    def text(self, *names: str) -> str:
+        """Return a policy with these keys."""
+        keys = (
+            {
+                "name": name,
+                "file": str(self.volume.folder / f"{name}.pub"),
+                **({"notAfter": self.not_after[name]} if name in self.not_after else {}),
+            }
+            for name in names
+        )
+        return SIGNED % json.dumps(list(keys)) + self.rest
+
+    def mount(self, *names: str) -> None:
+        """Replace the files of the volume by these."""
+        self.volume.replace({f"{name}.pub": public_pem(name) for name in names})
+
+
+def counting(policy: Policy) -> list[str]:
+    """Return the names of the keys that count."""
+    (registry,) = policy.registries.registries
+    assert registry.signatures is not None
+    return [key.name for key in registry.signatures.counting]
+
+
+def test_vanished_key_counts_no_longer(tmp_path: Path) -> None:
+    """At the next check, for the subscribers and the policy in force, and it counts again when it is back."""
+    watched = WatchedKeys(tmp_path, "a", "b", rest="mode: warn\n")
+    version = watched.file.current.version
+    watched.mount("b")
+    assert watched.file.check() is True
+    assert counting(watched.file.current) == ["b"]
+    assert (watched.file.current.version, watched.file.current.mode) == (version, Mode.WARN)
+    watched.mount("a", "b")
+    assert watched.file.check() is True
+    assert watched.heard == [["b"], ["a", "b"]]
+    assert watched.file.problems == ()
+
+
+def test_last_key_counts_no_longer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is trusted then, which is logged once, and the policy stays in force."""
+    watched = WatchedKeys(tmp_path, "a")
+    watched.volume.replace({})
+    with caplog.at_level(logging.INFO):
+        assert [watched.file.check() for _ in range(3)] == [True, False, False]
+    assert counting(watched.file.current) == []
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "too few signing keys count: no image of this registry is trusted")
+    ]
+    assert watched.notes.named("signing_keys_changed")[-1] == (
+        "images.example.com",
+        {"counting": 0, "unreadable": 1, "lapsed": 0},
+    )
+
+
+def test_key_of_other_content_counts_instead(tmp_path: Path) -> None:
+    """Rotation under the same name."""
+    watched = WatchedKeys(tmp_path, "a")
+    before = watched.file.current.registries.registries[0]
+    watched.volume.replace({"a.pub": public_pem("a2")})
+    assert watched.file.check() is True
+    assert watched.file.current.registries.registries[0].key != before.key
+
+
+@pytest.mark.parametrize("text", ["", "mode: [", SIGNED + "mood: warn\n"])
+def test_vanished_key_counts_no_longer_under_invalid_policy_file(text: str, tmp_path: Path) -> None:
+    """The last good policy stays in force, but not a key that was removed since."""
+    watched = WatchedKeys(tmp_path, "a", "b")
+    watched.write(text)
+    watched.mount("b")
+    assert watched.file.check() is True
+    assert counting(watched.file.current) == ["b"]
+    assert watched.file.problems != ()
+
+
+def test_vanished_key_counts_no_longer_without_policy_file(tmp_path: Path) -> None:
+    """Both volumes may fail."""
+    watched = WatchedKeys(tmp_path, "a")
+    watched.path.unlink()
+    watched.volume.replace({})
+    assert watched.file.check() is True
+    assert counting(watched.file.current) == []
+
+
+def test_vanished_key_counts_no_longer_after_failure_of_parser(tmp_path: Path) -> None:
+    """A bug in one part must not keep a removed key."""
+    watched = WatchedKeys(tmp_path, "a")
+
+    def crash(data: bytes) -> Policy:
+        raise RuntimeError
+
+    watched.file._parse = crash
+    watched.path.write_text("changed", encoding="utf-8")
+    watched.volume.replace({})
+    with pytest.raises(RuntimeError):
+        watched.file.check()
+    assert counting(watched.file.current) == []
+
+
+def test_vanished_key_counts_no_longer_if_registry_cannot_be_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For example, the login has vanished with it. The subscriber is called until it succeeds."""
+    watched = WatchedKeys(tmp_path, "a", "b")
+    missing = [Problem("registries", "the login is not there")]
+
+    def follow(policy: Policy) -> None:
+        if missing:
+            raise ConfigError(missing)
+
+    watched.file.on_change(follow)
+    watched.mount("b")
+    with caplog.at_level(logging.ERROR):
+        assert [watched.file.check() for _ in range(3)] == [True, False, False]
+    assert counting(watched.file.current) == ["b"]
+    assert [vars(record)["problems"] for record in caplog.records] == [["registries: the login is not there"]]
+    missing.clear()
+    assert watched.file.check() is False
+    assert watched.heard == [["b"]] * 4
+    watched.file.check()
+    assert watched.heard == [["b"]] * 4
+
+
+def test_key_lapses_while_policy_is_in_force(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the end of its last day in UTC, although no file has changed."""
+    watched = WatchedKeys(tmp_path, "a", "b", a="2027-01-15")
+    midnight = 1_800_057_600.0
+    watched.clock.now = midnight - 1
+    watched.file.check()
+    assert counting(watched.file.current) == ["a", "b"]
+    watched.clock.tick(1)
+    with caplog.at_level(logging.WARNING):
+        assert watched.file.check() is True
+    assert counting(watched.file.current) == ["b"]
+    problems = [vars(record)["problems"] for record in caplog.records if "problems" in vars(record)]
+    assert problems == [["a has lapsed on 2027-01-15"]]
+    assert watched.notes.named("signing_keys_changed")[-1] == (
+        "images.example.com",
+        {"counting": 1, "unreadable": 0, "lapsed": 1},
+    )
+    assert watched.notes.named("signing_key_lapses")[-1] == ("images.example.com", "a", midnight)
+
+
+def test_ending_keys_are_reported_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As ending exemptions are; metrics are recorded for every key."""
+    with caplog.at_level(logging.WARNING):
+        watched = WatchedKeys(tmp_path, "a", a="2027-01-20")
+    assert [vars(record)["soon"] for record in caplog.records] == [["a of images.example.com"]]
+    assert [line[:2] for line in watched.notes.named("signing_key_lapses")] == [("images.example.com", "a")]
+
+
+def test_changed_policy_with_missing_key_is_rejected_until_key_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The volumes of policy and keys are updated one after the other; the problem is logged once."""
+    watched = WatchedKeys(tmp_path, "a")
+    with caplog.at_level(logging.ERROR):
+        assert watched.write(watched.text("a", "new")) is False
+        assert watched.file.check() is False
+    assert counting(watched.file.current) == ["a"]
+    missing = "cannot be read (No such file or directory): mount the file, or correct the path"
+    problem = f"registries[0].signatures.keys[1].file: {missing}"
+    assert [str(problem) for problem in watched.file.problems] == [problem]
+    assert len(caplog.records) == 1
+    watched.mount("a", "new")
+    assert watched.file.check() is True
+    assert watched.heard == [["a", "new"]]
+    assert watched.file.problems == ()
+
+
+def test_key_that_is_removed_from_policy_and_volume_leaves_nothing(tmp_path: Path) -> None:
+    """The usual end of a rotation, in either order."""
+    watched = WatchedKeys(tmp_path, "a", "b")
+    assert watched.write(watched.text("b")) is True
+    watched.mount("b")
+    assert watched.file.check() is False
+    assert watched.heard == [["b"]]
+
+
+def test_key_file_that_changes_between_parse_and_first_check_is_noticed(tmp_path: Path) -> None:
+    """A child process parses the first policy, and this process reads no file then."""
+    watched = WatchedKeys(tmp_path, "a", "b")
+    parsed = watched.file.current
+    watched.mount("b")
+    file = PolicyFile(
+        str(watched.path),
+        RecorderSpy(),
+        watched.clock,
+        parse=watched.parse,
+        parse_first=lambda data: parsed,
+    )
+    assert counting(file.current) == ["a", "b"]
+    assert file.check() is True
+    assert counting(file.current) == ["b"]
+
+
+def test_key_file_at_start_must_be_usable(tmp_path: Path) -> None:
+    """There is no last good policy, and a wrong path would deny every image."""
+    watched = WatchedKeys(tmp_path, "a")
+    watched.volume.replace({})
+    with pytest.raises(ConfigError) as caught:
+        PolicyFile(str(watched.path), RecorderSpy(), parse=parse_policy)
+    assert caught.value.depends_on_files
+
+
+def test_invalid_policy_file_with_missing_key_is_not_parsed_again(tmp_path: Path) -> None:
+    """Only a change of the file can help."""
+    watched = WatchedKeys(tmp_path, "a")
+    watched.write(watched.text("a", "new") + "mood: warn\n")
+    watched.file._parse = lambda data: pytest.fail("was parsed again")
+    assert watched.file.check() is False

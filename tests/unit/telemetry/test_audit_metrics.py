@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from webhook.telemetry.audit_metrics import AuditMetrics, NamespaceFigures, RoundFigures
+from webhook.telemetry.audit_metrics import (
+    AuditMetrics,
+    NamespaceFigures,
+    RegistryFigures,
+    RoundFigures,
+)
 from webhook.telemetry.metrics import Metrics
 
 
@@ -112,6 +117,49 @@ def test_pods_with_other_digest_are_exposed_by_reason() -> None:
         'swr_trust_audit_other_digest_reason_pods{reason="moved"} 3.0',
         'swr_trust_audit_other_digest_reason_pods{reason="superseded"} 1.0',
     ]
+
+
+def surveyed(advice: str = "switch", signed: int = 3, name: str = "swr") -> RegistryFigures:
+    """Return the survey of a registry."""
+    images = {"existing": 4, "missing": 1, "unknown": 0, "marked": 0, "signed": signed}
+    return RegistryFigures(name, "tagDetail", advice, images, {"tagDetail": 5, "signature": 5 - signed})
+
+
+def test_survey_is_exposed_by_registry() -> None:
+    """Entries of one host are added up; what they are advised is not."""
+    shown = ScrapedMetrics()
+    shown.metrics.round_ended(
+        figures(mode="audit", registries=(surveyed(), surveyed("prepare", 1), surveyed("ready", 4, "pro")))
+    )
+    assert shown.lines("swr_trust_audit_evidence_info{") == [
+        'swr_trust_audit_evidence_info{advice="prepare",evidence="tagDetail",mode="audit",registry="swr"} 1.0',
+        'swr_trust_audit_evidence_info{advice="ready",evidence="tagDetail",mode="audit",registry="pro"} 1.0',
+        'swr_trust_audit_evidence_info{advice="switch",evidence="tagDetail",mode="audit",registry="swr"} 1.0',
+    ]
+    assert shown.lines('swr_trust_audit_evidence_images{registry="swr"') == [
+        'swr_trust_audit_evidence_images{registry="swr",state="existing"} 8.0',
+        'swr_trust_audit_evidence_images{registry="swr",state="marked"} 0.0',
+        'swr_trust_audit_evidence_images{registry="swr",state="missing"} 2.0',
+        'swr_trust_audit_evidence_images{registry="swr",state="signed"} 4.0',
+        'swr_trust_audit_evidence_images{registry="swr",state="unknown"} 0.0',
+    ]
+    assert shown.lines("swr_trust_audit_evidence_denied_images{") == [
+        'swr_trust_audit_evidence_denied_images{evidence="signature",registry="pro"} 1.0',
+        'swr_trust_audit_evidence_denied_images{evidence="signature",registry="swr"} 6.0',
+        'swr_trust_audit_evidence_denied_images{evidence="tagDetail",registry="pro"} 5.0',
+        'swr_trust_audit_evidence_denied_images{evidence="tagDetail",registry="swr"} 10.0',
+    ]
+
+
+def test_survey_of_a_partial_round_is_not_exposed() -> None:
+    """It would claim that fewer images are signed; the next complete round replaces everything."""
+    shown = ScrapedMetrics()
+    shown.metrics.round_ended(figures(registries=(surveyed(),)))
+    shown.metrics.round_ended(figures(registries=(surveyed(signed=0),), complete=False))
+    line = 'swr_trust_audit_evidence_images{registry="swr",state="signed"}'
+    assert shown.lines(line) == [f"{line} 3.0"]
+    shown.metrics.round_ended(figures())
+    assert shown.lines("swr_trust_audit_evidence_i") == []
 
 
 def test_audit_exposes_shared_metrics_but_no_replica_metrics() -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-Members = list[tuple[str, Any]]
-
 
 class Object(list[tuple[str, Any]]):
     """An object as a list of members, so that a key can be there twice."""
@@ -53,11 +51,13 @@ ODD: list[Callable[[], Any]] = [
 
 
 def change(document: Any, random: Random) -> str:
-    """Change one place of a document, and return the kind of the change."""
+    """Change one place of a document, which has at least one, and return the kind of the change."""
     place = random.choice([place for place in places(document) if place])
     index = random.randrange(len(place))
-    changes = [_replace, _remove, _repeat, _respell, _reword] if isinstance(place, Object) else [_reelement]
-    return random.choice([*changes, _add])(place, index, random)
+    changes: list[Callable[[Any, int, Random], str]] = [_reelement, _add]
+    if isinstance(place, Object):
+        changes = [_replace, _remove, _repeat, _respell, _reword, _add]
+    return random.choice(changes)(place, index, random)
 
 
 def _odd(random: Random) -> Any:
@@ -85,18 +85,16 @@ def _repeat(place: Object, index: int, random: Random) -> str:
 
 def _respell(place: Object, index: int, random: Random) -> str:
     key, value = place[index]
-    spelling = random.choice(
-        [
-            str.upper,
-            str.title,
-            lambda key: key[:1].upper() + key[1:],
-            lambda key: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key),
-            lambda key: key.replace("k", "\u212a").replace("s", "\u017f"),
-            lambda key: key.lstrip("_"),
-            lambda key: f" {key}",
-        ]
-    )
-    other = spelling(key)
+    spellings: list[Callable[[str], str]] = [
+        str.upper,
+        str.title,
+        lambda key: key[:1].upper() + key[1:],
+        lambda key: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key),
+        lambda key: key.replace("k", "\u212a").replace("s", "\u017f"),
+        lambda key: key.lstrip("_"),
+        lambda key: f" {key}",
+    ]
+    other = random.choice(spellings)(key)
     if random.random() < 0.5:
         place[index] = (other, value)
     else:
@@ -108,20 +106,18 @@ def _reword(place: Object, index: int, random: Random) -> str:
     key, value = place[index]
     if not isinstance(value, str):
         return _replace(place, index, random)
-    word = random.choice(
-        [
-            str.upper,
-            lambda text: f"{text} ",
-            lambda text: f"\ufeff{text}",
-            lambda text: text[:-1],
-            lambda text: f"{text}\0",
-            lambda text: text[::-1],
-            lambda text: text.replace("v1", "v0.1"),
-            lambda text: text.replace("v0.3", "v0.2"),
-            lambda text: text.replace(".v0.3+json", "+json;version=0.3"),
-        ]
-    )
-    place[index] = (key, word(value))
+    words: list[Callable[[str], str]] = [
+        str.upper,
+        lambda text: f"{text} ",
+        lambda text: f"\ufeff{text}",
+        lambda text: text[:-1],
+        lambda text: f"{text}\0",
+        lambda text: text[::-1],
+        lambda text: text.replace("v1", "v0.1"),
+        lambda text: text.replace("v0.3", "v0.2"),
+        lambda text: text.replace(".v0.3+json", "+json;version=0.3"),
+    ]
+    place[index] = (key, random.choice(words)(value))
     return f"{key} reworded"
 
 
@@ -184,12 +180,12 @@ def flip(data: bytes, random: Random) -> bytes:
 
 
 def _escape(text: bytes, random: Random) -> bytes:
-    letters = [index for index, byte in enumerate(text) if chr(byte).isalpha()]
-    index = random.choice(letters)
-    return text[:index] + b"\\u%04x" % text[index] + text[index + 1 :]
+    letters = [index for index, byte in enumerate(text) if bytes([byte]).isalpha()]
+    index = random.choice(letters or [0])
+    return text[:index] + b"\\u%04x" % ord(text[index : index + 1] or b"x") + text[index + 1 :]
 
 
 def _insert(text: bytes, what: bytes, random: Random) -> bytes:
     quotes = [index for index, byte in enumerate(text) if byte == ord('"')]
-    index = random.choice(quotes) + 1
+    index = random.choice(quotes or [0]) + 1
     return text[:index] + what + text[index:]

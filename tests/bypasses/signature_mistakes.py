@@ -1,0 +1,211 @@
+"""Mistakes in finding and verifying signatures, and in calling registries for them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.bypasses.mistakes import mistake
+
+BUNDLES: Final = "webhook/signatures/bundles.py"
+LOOKUP: Final = "webhook/evidence/signature_lookup.py"
+OCI_CLIENT: Final = "webhook/oci/client.py"
+T_BYPASSES: Final = "tests/bypasses/test_signatures.py"
+T_CLIENT: Final = "tests/unit/oci/test_client.py"
+T_LOOKUP: Final = "tests/unit/evidence/test_signature_lookup.py"
+T_SOURCE: Final = "tests/unit/evidence/test_source.py"
+T_TOKENS: Final = "tests/unit/oci/test_token_service.py"
+
+SIGNATURE_MISTAKES: Final = (
+    mistake(
+        "T59",
+        "the result of a verification is ignored",
+        f"{T_BYPASSES}::test_forged_signature_does_not_admit_image",
+        ("webhook/signatures/requirement.py", "if key.verifies(signature, message))", "if signature)"),
+    ),
+    mistake(
+        "T59",
+        "a bundle's signature is verified over the payload alone",
+        f"{T_BYPASSES}::test_forged_signature_does_not_admit_image",
+        (BUNDLES, "encode_signed(PAYLOAD_TYPE, envelope.payload))", "envelope.payload)"),
+    ),
+    mistake(
+        "T60",
+        "the signed digest is not compared",
+        f"{T_BYPASSES}::test_signature_of_other_image_does_not_admit_image",
+        (
+            "webhook/signatures/claims.py",
+            "if claim.digest != digest or not is_digest(digest):",
+            "if not is_digest(digest):",
+        ),
+    ),
+    mistake(
+        "T61",
+        "the predicate type is not compared, as in cosign verify",
+        f"{T_BYPASSES}::test_attestation_does_not_admit_image",
+        (
+            BUNDLES,
+            'if members.get("predicateType") != SIGNATURE_PREDICATE:',
+            'if not members.get("predicateType"):',
+        ),
+    ),
+    mistake(
+        "T61",
+        "the type of a payload is not compared, as in cosign verify",
+        f"{T_BYPASSES}::test_attestation_does_not_admit_image",
+        (
+            "webhook/signatures/simple_signing.py",
+            'if critical.text("type") != PAYLOAD_TYPE:',
+            'if not critical.text("type"):',
+        ),
+    ),
+    mistake(
+        "T62",
+        "a bundle that names a key is believed",
+        f"{T_BYPASSES}::test_key_in_data_does_not_admit_image",
+        (
+            BUNDLES,
+            "    if not signers:\n        return _bad(NO_KEY)\n    return check_claim(claim, digest, signers,",
+            '    return check_claim(claim, digest, signers or ("hint",),',
+        ),
+    ),
+    mistake(
+        "T63",
+        "simple signatures are read only if there is no bundle, as in cosign 3",
+        f"{T_LOOKUP}::test_other_signatures_hide_no_good_one",
+        (
+            LOOKUP,
+            "        yield from self._verify_simple_signatures(reader, digest)\n"
+            "        yield from self._verify_bundles(reader, digest)",
+            "        bundles = list(self._verify_bundles(reader, digest))\n"
+            "        yield from bundles or self._verify_simple_signatures(reader, digest)",
+        ),
+    ),
+    mistake(
+        "T64",
+        "any number of signatures is examined",
+        f"{T_LOOKUP}::test_at_most_fifty_signatures_are_read_in_both_formats_together",
+        (LOOKUP, "return self._signatures_left >= 0", "return True"),
+    ),
+    mistake(
+        "T64",
+        "manifests are bounded one by one only",
+        f"{T_LOOKUP}::test_manifests_are_bounded_in_sum",
+        (LOOKUP, "            self._bytes_left -= len(content)\n", "            pass\n"),
+    ),
+    mistake(
+        "T65",
+        "object storage gets the token of the registry",
+        f"{T_CLIENT}::test_object_storage_gets_no_credentials",
+        (
+            OCI_CLIENT,
+            "answer = self._calls.exchange(target, deadline)",
+            "token = self._tokens.get('shop/web', deadline, call_limiter)\n"
+            "                assert token is not None\n"
+            "                answer = self._calls.exchange(token.apply(target), deadline)",
+        ),
+    ),
+    mistake(
+        "T65",
+        "a redirect to plain http is followed",
+        "tests/unit/oci/test_blobs.py::test_other_location_is_not_called",
+        ("webhook/oci/blobs.py", "if not is_as_safe(target, endpoint):", "if not target.host:"),
+    ),
+    mistake(
+        "T66",
+        "the login is sent to any realm",
+        "tests/unit/oci/test_challenges.py::test_realm_elsewhere_is_refused",
+        ("webhook/oci/challenges.py", "if realm.origin not in own:", "if not own:"),
+    ),
+    mistake(
+        "T67",
+        "keys that do not count are a part of the fingerprint as if they did",
+        f"{T_SOURCE}::test_removed_key_does_not_count_at_once",
+        (
+            "webhook/registries.py",
+            "keys = sorted((key.name, key.content.hex()) for key in self.counting)",
+            "keys = sorted(key.name for key in self.keys)",
+        ),
+    ),
+    mistake(
+        "T68",
+        "a manifest is not compared with the digest that was requested",
+        f"{T_CLIENT}::test_manifest_is_compared_with_its_digest",
+        (
+            OCI_CLIENT,
+            "if is_digest(reference) and manifest.digest != reference:",
+            "if is_digest(reference) and not manifest.digest:",
+        ),
+    ),
+    mistake(
+        "T68",
+        "a signature of the old digest counts for a tag that has moved",
+        f"{T_SOURCE}::test_tag_that_moves_is_judged_anew",
+        (
+            "webhook/evidence/source.py",
+            "key = (query.registry.key, query.path, digest)",
+            'key = (query.registry.key, query.path, str(query.tag or ""))',
+        ),
+    ),
+    mistake(
+        "T69",
+        "duplicate keys are accepted",
+        f"{T_BYPASSES}::test_ambiguous_json_does_not_admit_image",
+        (
+            "webhook/signatures/strict_json.py",
+            "if len(members) != len(pairs):",
+            "if len(members) > len(pairs):",
+        ),
+    ),
+    mistake(
+        "T69",
+        "another spelling of a key is ignored",
+        f"{T_BYPASSES}::test_second_spelling_of_key_does_not_admit_image",
+        (
+            "webhook/signatures/shapes.py",
+            "elif name.casefold() in shape.folded:",
+            "elif name in shape.folded:",
+        ),
+    ),
+    mistake(
+        "T70",
+        "a refused repository pauses the login",
+        f"{T_TOKENS}::test_refused_repository_does_not_pause_working_login",
+        (
+            "webhook/oci/token_service.py",
+            "                if repository is not None:\n",
+            "                if not repository:\n",
+        ),
+    ),
+    mistake(
+        "T70",
+        "a refused login is tried again for every image",
+        f"{T_TOKENS}::test_login_that_is_refused_without_scope_is_paused",
+        (
+            "webhook/oci/token_service.py",
+            "again = self._login.reject(generation, Fault.REGISTRY) and again",
+            "again = False",
+        ),
+    ),
+    mistake(
+        "T71",
+        "the identity of an SM2 signer is empty, as in openssl",
+        f"{T_BYPASSES}::test_other_form_of_sm2_signature_does_not_admit_image",
+        ("webhook/signatures/sm2.py", 'DEFAULT_ID: Final = b"1234567812345678"', 'DEFAULT_ID: Final = b""'),
+    ),
+    mistake(
+        "T72",
+        "every failure of a registry serves stale trust",
+        "tests/unit/oci/test_calls.py::test_failure_is_registry_fault_if_two_control_requests_fail",
+        (
+            "webhook/oci/calls.py",
+            "fault = Fault.IMAGE if is_alive else Fault.REGISTRY",
+            "fault = Fault.REGISTRY",
+        ),
+    ),
+    mistake(
+        "T72",
+        "an image is unsigned because its signature cannot be read",
+        f"{T_LOOKUP}::test_signature_that_cannot_be_read_is_a_gap",
+        (LOOKUP, "        if reader.failure is not None:\n            raise reader.failure\n", ""),
+    ),
+)

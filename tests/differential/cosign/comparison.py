@@ -1,0 +1,130 @@
+"""The rule: both accept the same repositories, except for the kinds that are listed here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.differential.cosign.cases import Case
+from tests.differential.cosign.verifying import CosignResult, OwnResult
+from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of repositories about which the two disagree."""
+
+    reason: str
+    matches: Callable[[Case, Attempt, CosignResult], bool]
+
+
+def _problem(pattern: str) -> Callable[[Case, Attempt, CosignResult], bool]:
+    """Return whether a candidate has this problem."""
+    expression = re.compile(pattern)
+    return lambda _, attempt, __: expression.fullmatch(attempt.problem) is not None
+
+
+STRICTER: Final[dict[str, Kind]] = {
+    "an attestation": Kind(
+        "cosign does not compare the predicate, so that a key that signs SBOMs or scan reports would approve "
+        "every image (compare CVE-2022-35929); and the predicate that a manifest names, which is not signed, "
+        "can make us skip a bundle",
+        _problem("it is an attestation"),
+    ),
+    "another type of payload": Kind(
+        "cosign does not compare critical.type, by which simple signing names what is signed",
+        _problem(r"the payload is of another type|the payload has no critical\.type"),
+    ),
+    "another media type of a layer": Kind(
+        "cosign takes each layer of the tag for a signature, and a layer without a type, too",
+        _problem(r"it is a layer of another media type|the manifest has no layers\[\d+\]\.mediaType"),
+    ),
+    "another type of statement": Kind(
+        "cosign does not compare _type, or accepts none",
+        _problem(r"the statement is not one of in-toto|the statement has no _type"),
+    ),
+    "several subjects": Kind(
+        "cosign looks for the digest among all subjects; cosign sign writes exactly one",
+        _problem("the statement does not have exactly one subject"),
+    ),
+    "other base64": Kind(
+        "Go ignores line breaks and spare bits; protobuf also accepts the alphabet of URLs and no padding",
+        _problem("(its signature|the payload) is not base64"),
+    ),
+    "a raw signature": Kind(
+        "cosign also accepts the two numbers of ECDSA one after the other; cosign sign and KMS write DER",
+        lambda case, attempt, _: case.has_raw_signature and attempt.outcome is Outcome.BAD,
+    ),
+    "a key twice": Kind(
+        "Go takes the last one, and other readers the first",
+        _problem("the (manifest|listing|payload) has a key twice"),
+    ),
+    "another spelling of a key": Kind(
+        "Go ignores the case of names; other readers do not",
+        _problem("the (manifest|listing|payload) has another spelling of a member"),
+    ),
+    "a name of protobuf": Kind(
+        "protobuf also accepts the names of its definition, such as media_type and type",
+        _problem("the (bundle|statement) has a member that is not known"),
+    ),
+    "odd JSON": Kind(
+        "Go ignores bytes after a manifest, and numbers that it does not need; it replaces bytes that are not "
+        "UTF-8, and halves of surrogate pairs",
+        _problem("the (manifest|listing|payload) is not JSON"),
+    ),
+    "deep JSON": Kind(
+        "Go's limit is 10000, and that of protobuf as well",
+        _problem("the (manifest|listing|payload|bundle|statement) is nested more than 32 deep"),
+    ),
+    "null in a list or a map": Kind(
+        "Go reads it as an empty value",
+        _problem(r"(layers|manifests)\[\d+\] of the \w+ is not an object|.*annotations of the \w+ is not .*"),
+    ),
+    "no size of a manifest": Kind(
+        "cosign does not need it; we read no more than it says",
+        _problem(r"the listing has no manifests\[\d+\]\.size"),
+    ),
+    "annotations of a bundle in cosign 2": Kind(
+        "cosign 2 does not compare the annotations of bundles",
+        lambda _, attempt, theirs: (
+            theirs.version == "cosign2"
+            and (attempt.format, attempt.outcome) == (SignatureFormat.BUNDLE, Outcome.ANNOTATIONS)
+        ),
+    ),
+}
+"""What cosign accepts and this project refuses: one candidate of the repository is of this kind."""
+
+LENIENT: Final[dict[str, Kind]] = {
+    "P-384 and P-521": Kind(
+        "cosign signs with the hash of the curve and verifies with SHA-256 (cosign issues 5091 and 5092), so that "
+        "it refuses its own signatures",
+        lambda case, attempt, _: case.key in ("p384", "p521") and attempt.outcome is Outcome.VALID,
+    ),
+    "a good .sig beside a bundle": Kind(
+        "as soon as there is a listing with an entry, cosign looks at bundles only, whoever wrote them",
+        lambda case, attempt, theirs: (
+            case.has_listing
+            and (attempt.format, attempt.outcome) == (SignatureFormat.SIMPLE_SIGNING, Outcome.VALID)
+            and ("attestation" in theirs.error or "no signatures found" in theirs.error)
+        ),
+    ),
+}
+"""What this project accepts and cosign refuses: one candidate is of this kind."""
+
+
+def find_kind(case: Case, ours: OwnResult, theirs: CosignResult) -> str:
+    """Return the name of the kind that explains a disagreement, an empty text if none does."""
+    kinds = LENIENT if ours.is_valid else STRICTER
+    for name, kind in kinds.items():
+        if any(kind.matches(case, attempt, theirs) for attempt in ours.attempts):
+            return name
+    return ""
+
+
+def describe(case: Case, ours: OwnResult, theirs: CosignResult) -> str:
+    """Return a disagreement as text."""
+    found = "; ".join(f"{attempt.outcome.name} {attempt.problem}" for attempt in ours.attempts)
+    said = "valid" if theirs.is_valid else theirs.error
+    return f"case {case.number}, {case.key}, {case.changes}, {case.annotations}: {found} | {theirs.version}: {said}"

@@ -1,0 +1,70 @@
+"""How commands show the signatures of one image: what was found, and what is missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from webhook.admission.decision import ImageResult
+from webhook.admission.messages import Messages, printable
+from webhook.audit.report import count
+from webhook.audit.tables import format_moment
+from webhook.registries import Registry
+from webhook.signatures.check import SignatureCheck
+
+MAX_IMAGE = 300
+
+
+def check_of(item: ImageResult) -> SignatureCheck | None:
+    """Return what was found of the signatures of an image, ``None`` if they were not looked at."""
+    record = item.check.record
+    return record.signature if record is not None else None
+
+
+def signers_of(item: ImageResult) -> tuple[str, ...]:
+    """Return the names of the keys whose signatures of an image count."""
+    check = check_of(item)
+    return check.signers if check is not None else ()
+
+
+def signature_row(check: SignatureCheck | None) -> dict[str, object] | None:
+    """Return what was found as JSON shows it."""
+    if check is None:
+        return None
+    return {
+        "result": check.result.value,
+        "signers": list(check.signers),
+        "formats": [str(name) for name in check.formats],
+        "storedFormats": [str(name) for name in check.stored],
+        "examined": check.found,
+        "problems": list(check.problems),
+        "checked": format_moment(dt.datetime.fromtimestamp(check.checked_at, dt.UTC)),
+    }
+
+
+def required_row(registry: Registry | None) -> dict[str, object] | None:
+    """Return which signatures an image needs, as JSON shows it; ``None`` if it needs none."""
+    if registry is None or not registry.needs_signature or registry.signatures is None:
+        return None
+    settings = registry.signatures
+    return {
+        "keys": [key.name for key in settings.counting],
+        "problems": {key.name: key.problem for key in settings.keys if key.problem},
+        "threshold": settings.threshold,
+        "annotations": dict(settings.annotations),
+    }
+
+
+def explain_signatures(item: ImageResult, messages: Messages) -> list[str]:
+    """Return lines about the signatures of an image that is not trusted because of them."""
+    check = check_of(item)
+    if check is None or not item.check.reason:
+        return []
+    formats = f" ({', '.join(check.stored)})" if check.stored else ""
+    found = f"{count(check.found, 'signature')} examined{formats}"
+    if check.signers:
+        found += f", of which those by {', '.join(check.signers)} count"
+    return [
+        f"{printable(item.use.image, MAX_IMAGE)}: {found}",
+        *(f"  {problem}" for problem in check.problems),
+        f"  {messages.advise(item)}",
+    ]

@@ -1,0 +1,220 @@
+"""``swr-trust survey``: which evidence do running images have, and which can this account enforce?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from webhook import __version__
+from webhook.app.trust_service import TrustService
+from webhook.audit.report import MAX_NAMED, count
+from webhook.audit.scanning import with_audit_limits
+from webhook.audit.survey import EvidenceCounts, RegistrySurvey, SurveyedImage
+from webhook.audit.survey_texts import TEXTS, Language, describe, recommendation
+from webhook.audit.surveying import SurveyReport, SurveyRun
+from webhook.audit.tables import survey_as_data
+from webhook.cli.command import Command
+from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
+from webhook.cli.options import (
+    cluster_options,
+    config_option,
+    configuration_option,
+    namespace_option,
+    output_option,
+)
+from webhook.cli.progress import show_progress
+from webhook.cli.registry_calls import find_tag_calls, try_project_ids
+from webhook.cli.rendering import print_json, print_table
+from webhook.cluster.client import RetryingClient, connect
+from webhook.cluster.pods import PodReader
+from webhook.cluster.scope import Scope, read_scope
+from webhook.policy.findings import Finding
+from webhook.policy.loading import load_policy
+from webhook.registries import Evidence
+from webhook.telemetry.metrics import Metrics
+
+SHOWN: Final = 20
+"""Images of each registry in the table; JSON has all."""
+
+ALL: Final = "(all)"
+"""Stands for all namespaces together, whose images are counted once. It is not a valid name of one."""
+
+_LEFT_OUT: Final = {
+    Finding.EXEMPT: "exempt",
+    Finding.UNMANAGED: "of registries that are not configured",
+    Finding.INVALID: "that the policy denies without a lookup",
+}
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "swr-trust survey --config policy.yaml",
+        "swr-trust survey --config policy.yaml -n shop -o json > survey.json",
+    ],
+)
+@config_option
+@namespace_option(multiple=True, show_default="all", help="Namespace to survey; repeat it for more.")
+@click.option("-l", "--selector", default="", show_default=False, help="Label selector, such as app=web.")
+@click.option(
+    "--exclude-namespace",
+    multiple=True,
+    metavar="GLOB",
+    show_default="those that the webhook configuration excludes",
+    help="Namespaces to leave out; repeat it for more. Has no effect together with -n.",
+)
+@configuration_option
+@cluster_options
+@output_option("table", "json")
+def command(
+    config: str,
+    namespace: tuple[str, ...],
+    selector: str,
+    exclude_namespace: tuple[str, ...],
+    webhook_configuration: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+) -> int:
+    """Show which evidence running images have, and recommend one.
+
+    Looks up the tag detail and the signatures of each image that runs, whichever of them is evidence now.
+    Nothing is changed. The exit code is 1 if the configured evidence denies an image, 3 if something is not
+    known.
+    """
+    policy = with_audit_limits(load_policy(config))
+    api = connect(kubeconfig, context)
+    if namespace or exclude_namespace:
+        scope = Scope(() if namespace else exclude_namespace)
+    else:
+        scope = read_scope(RetryingClient(api), webhook_configuration)
+    trust = TrustService(policy, Metrics(__version__), os.environ)
+    with show_progress() as progress:
+        source = PodReader(api, namespace, selector)
+        report = SurveyRun(policy, trust.lookup, scope.excluded, progress).run(source)
+    find_tag_calls(report.registries, trust)
+    try_project_ids(report.registries, trust)
+    if scope.note:
+        report.notes.insert(0, scope.note)
+    print_survey(report, output, policy.messages)
+    return exit_code(report)
+
+
+def exit_code(report: SurveyReport) -> int:
+    """Return 3 for a partial report, else 1 if an image would be denied, else 3 if something is unknown."""
+    if report.is_partial:
+        return EXIT_UNKNOWN
+    if report.denied:
+        return EXIT_DENIED
+    return EXIT_UNKNOWN if report.unknown else EXIT_OK
+
+
+def print_survey(report: SurveyReport, output: str, language: Language) -> None:
+    """Print a report as ``table`` or ``json``; its sentences are in the language of the policy."""
+    if output == "json":
+        print_json(survey_as_data(report, language))
+        for gap in report.gaps:
+            print(f"partial: {gap}", file=sys.stderr)
+        return
+    for survey in report.registries:
+        _print_registry(survey, report, language)
+    for line in _remarks(report):
+        print(line)
+
+
+def _print_registry(survey: RegistrySurvey, report: SurveyReport, language: Language) -> None:
+    print(f"{survey.label}, evidence: {survey.registry.evidence}, mode {report.mode}")
+    if survey.counts.images:
+        rows = [(ALL, survey.counts), *survey.namespaces]
+        print_table(
+            (
+                *("NAMESPACE", "IMAGES", "EXIST", "MARKED", "WITH SIGNATURES", "SIGNED", "UNKNOWN"),
+                *(f"DENIED BY {evidence}" for evidence in Evidence),
+            ),
+            [_row(name, counts, survey) for name, counts in rows],
+        )
+        print()
+        _print_images(survey.images, has_marks=not survey.registry.is_enterprise)
+    for sentence in describe(survey, language):
+        print(sentence)
+    text = recommendation(survey, report.mode, language)
+    print(TEXTS[language]["recommendation"].format(text=text))
+    print()
+
+
+def _row(name: str, counts: EvidenceCounts, survey: RegistrySurvey) -> tuple[object, ...]:
+    basic = not survey.registry.is_enterprise
+    denied = (
+        counts.denied[evidence] if basic or evidence is Evidence.SIGNATURE else "-" for evidence in Evidence
+    )
+    return (
+        *(name, counts.images, counts.existing, counts.marked if basic else "-"),
+        *(counts.with_signatures, counts.signed, counts.unknown, *denied),
+    )
+
+
+def _print_images(images: Sequence[SurveyedImage], *, has_marks: bool) -> None:
+    """Print the images, those first that some evidence would deny."""
+    ranked = sorted(images, key=_rank)
+    print_table(
+        ("IMAGE", "EXISTS", "MARKED", "SIGNED BY", "FORMAT", "WHY NOT"),
+        [
+            (
+                one.image,
+                _yes(one.inspection.exists),
+                _yes(one.inspection.is_marked) if has_marks and one.inspection.exists is not False else "-",
+                *_describe_signature(one),
+            )
+            for one in ranked[:SHOWN]
+        ],
+    )
+    if len(ranked) > SHOWN:
+        print(f"{len(ranked) - SHOWN} more: use -o json for all images")
+    print()
+
+
+def _rank(one: SurveyedImage) -> tuple[int, str]:
+    found = one.inspection
+    proofs = (found.exists is True) + (found.is_marked is True) + (found.is_signed is True)
+    return proofs, one.image
+
+
+def _yes(known: bool | None) -> str:  # noqa: FBT001 - one of three values
+    return "?" if known is None else "yes" if known else "no"
+
+
+def _describe_signature(one: SurveyedImage) -> tuple[str, str, str]:
+    check = one.inspection.signature
+    if check is None:
+        return "-" if one.inspection.exists is False else "?", "-", _first_failure(one)
+    problems = "; ".join(check.problems) if not one.inspection.is_signed else ""
+    return ", ".join(check.signers) or "-", ", ".join(check.stored) or "-", problems or "-"
+
+
+def _first_failure(one: SurveyedImage) -> str:
+    return next((failure.detail for failure in one.inspection.failures), "-")
+
+
+def _remarks(report: SurveyReport) -> list[str]:
+    """Return sentences about what was not surveyed."""
+    lines = [f"This survey is PARTIAL: {gap}." for gap in report.gaps]
+    lines += [
+        f"Left out, {_LEFT_OUT[finding]}: {count(images, 'image')}."
+        for finding, images in report.left_out.items()
+        if finding in _LEFT_OUT
+    ]
+    if report.omitted:
+        lines.append(f"Left out, because there are too many: {count(report.omitted, 'image')}.")
+    if report.static:
+        lines.append(f"Left out, because they are static: {count(report.static, 'Pod')}.")
+    if report.excluded:
+        names = ", ".join(report.excluded_namespaces[:MAX_NAMED])
+        lines.append(f"Left out, in excluded namespaces ({names}): {count(report.excluded, 'Pod')}.")
+    lines += [f"{note}." for note in report.notes]
+    if not report.pods:
+        lines.append("No Pods were seen.")
+    return lines
