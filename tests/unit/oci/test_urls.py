@@ -49,6 +49,7 @@ UNREADABLE = [
     "https://a.example/\x7f",
     "https://exämple.com/",
     "https://[::1/",
+    f"https://{'a' * 254}/",
     "https://a.example/" + "x" * MAX_URL,
     "javascript:alert(1)",
     "file:///etc/passwd",
