@@ -91,7 +91,7 @@ def test_image_signed_by_a_stranger_is_denied(site: Site) -> None:
     digest = site.push("signed/web:1")
     site.emulator.state.sign_simple("signed/web", digest, generate_key())
     site.emulator.state.sign_bundle("signed/web", digest, generate_key())
-    assert "the image has signatures, but none that counts in this cluster" in site.denial(SIGNED)
+    assert "none of its signatures counts in this cluster" in site.denial(SIGNED)
 
 
 def test_image_is_admitted_once_it_is_signed(site: Site) -> None:
@@ -160,7 +160,7 @@ def test_key_that_goes_counts_no_longer(site: Site, how: str) -> None:
         site.keys.file("release").unlink()
     else:
         site.keys.replace("release")
-    assert wait_until(lambda: "none that counts in this cluster" in site.denial(SIGNED))
+    assert wait_until(lambda: "none of its signatures counts in this cluster" in site.denial(SIGNED))
 
 
 def test_other_keys_count_while_one_is_away(site: Site) -> None:
