@@ -83,6 +83,11 @@ class OciClient:
         return self._calls.answered_at
 
     @property
+    def has_login(self) -> bool:
+        """Whether a login is configured; without one, the registry is called anonymously."""
+        return self._login is not None
+
+    @property
     def ca_file_problem(self) -> str:
         """Why the content of the CA file is not the one in use, empty if it is."""
         return self._transport.ca_file_problem

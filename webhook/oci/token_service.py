@@ -190,7 +190,10 @@ class TokenService:
                 self._refused[repository] = generation
         finally:
             self._checking.release()
-        raise Forbidden(f"{read_failure(response, TOKEN_SERVICE)} about {repository}, and accepts the login")
+        detail = f"{read_failure(response, TOKEN_SERVICE)} about {repository}"
+        if self._is_anonymous:
+            raise Forbidden(f"{detail} without a login: is registryLogin missing?")
+        raise Forbidden(f"{detail}, and accepts the login")
 
     def _refused_login(self, response: HttpResponse) -> Unauthorized:
         detail = str(read_failure(response, TOKEN_SERVICE))
