@@ -166,7 +166,12 @@ def test_key_that_goes_counts_no_longer(site: Site, how: str) -> None:
 def test_other_keys_count_while_one_is_away(site: Site) -> None:
     site.sign("signed/web:1", site.push("signed/web:1"), "security")
     site.keys.file("release").unlink()
-    assert wait_until(lambda: b"signing key release: does not count" in site.server.get("/readyz?verbose")[1])
+    assert wait_until(
+        lambda: (
+            b"signing key release of swr.cn-north-4.myhuaweicloud.com: does not count"
+            in site.server.get("/readyz?verbose")[1]
+        )
+    )
     assert site.denial(SIGNED) == ""
 
 

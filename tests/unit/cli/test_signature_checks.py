@@ -64,7 +64,7 @@ def test_signed_image_passes_all_checks(account: Account) -> None:
         (
             ["a stranger"],
             1,
-            "has signatures (simple-signing), and none counts: simple-signing: it is not by a configured key",
+            "has signatures (simple-signing), and none counts: simple-signing: no key that counts has signed it",
             "Sign it with a configured key, or add the public key of its signer.",
         ),
         (
@@ -265,7 +265,7 @@ def test_lapsed_key_is_named(account: Account) -> None:
     check = checks_of(account.write(entry))["signing keys"]
     assert (check.status, check.found) == (
         CheckStatus.WARNING,
-        f"these keys count: release-2026 (ECDSA P-256); release-2025 has lapsed on {day}",
+        f"these keys count: release-2026 (ECDSA P-256); release-2025 lapsed on {day}",
     )
 
 

@@ -69,7 +69,7 @@ def test_check_shows_signers_and_what_is_missing(account: Account, capsys: Outpu
         f"{HOST}/shop/gone:1 missing - - - tag does not exist in SWR",
         "",
         f"{HOST}/shop/other:1: 1 signature examined (simple-signing)",
-        "simple-signing: it is not by a configured key",
+        "simple-signing: no key that counts has signed it",
         "Sign it with one of the keys release-2026, release-2025, then try again.",
         f"{HOST}/shop/plain:1: 0 signatures examined",
         "Sign it with one of the keys release-2026, release-2025, then try again.",
@@ -81,7 +81,7 @@ def test_check_shows_signers_that_do_not_suffice(account: Account, capsys: Outpu
     assert check(by_signature(account, threshold=2), "shop/web:1") == 1
     assert lines_of(capsys)[3:] == [
         f"{HOST}/shop/web:1: 2 signatures examined (simple-signing), of which those by release-2026 count",
-        "simple-signing: it is not by a configured key",
+        "simple-signing: no key that counts has signed it",
         "It needs signatures of 2 of the keys release-2026, release-2025. Add the missing ones, then try again.",
     ]
 
@@ -118,7 +118,7 @@ def test_check_as_json(account: Account, capsys: Output) -> None:
             "storedFormats": ["simple-signing"],
             "examined": 2,
             "problems": [
-                "simple-signing: it is not by a configured key",
+                "simple-signing: no key that counts has signed it",
                 "simple-signing: it lacks annotations that are required",
             ],
         },
