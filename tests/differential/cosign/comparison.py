@@ -86,6 +86,10 @@ STRICTER: Final[dict[str, Kind]] = {
         "cosign does not need it; we read no more than it says",
         _problem(r"the listing has no manifests\[\d+\]\.size"),
     ),
+    "no digest of a layer": Kind(
+        "cosign does not need it if the layer has no signature either",
+        _problem(r"the manifest has no layers\[\d+\]\.digest"),
+    ),
     "annotations of a bundle in cosign 2": Kind(
         "cosign 2 does not compare the annotations of bundles",
         lambda _, attempt, theirs: (
@@ -109,6 +113,11 @@ LENIENT: Final[dict[str, Kind]] = {
             and (attempt.format, attempt.outcome) == (SignatureFormat.SIMPLE_SIGNING, Outcome.VALID)
             and ("attestation" in theirs.error or "no signatures found" in theirs.error)
         ),
+    ),
+    "damaged data beside the signature": Kind(
+        "cosign reads entries of transparency logs, timestamps and certificates before it ignores them; with a key "
+        "alone they prove nothing, so we do not read them",
+        lambda case, attempt, _: case.has_damaged_data and attempt.outcome is Outcome.VALID,
     ),
 }
 """What this project accepts and cosign refuses: one candidate is of this kind."""

@@ -103,6 +103,10 @@ def test_empty_listing_has_no_candidates(listing: bytes) -> None:
         (b"", "the listing is not JSON"),
         (b"[]", "the listing is not a JSON object"),
         (compact(index([referrer(MANIFEST), None])), "manifests[1] of the listing is not an object"),
+        (
+            compact(index([referrer(MANIFEST), referrer(MANIFEST, digest=None)])),
+            "the listing has no manifests[1].digest",
+        ),
         (compact({"Manifests": []}), "the listing has another spelling of a member"),
         (b'{"manifests":[],"manifests":[]}', "the listing has a key twice"),
     ],

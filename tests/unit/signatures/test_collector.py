@@ -94,7 +94,10 @@ def test_result_has_everything_that_was_found() -> None:
         ("bundle", "simple-signing"),
         3,
         ("simple-signing: it is not by a configured key",),
+        ("bundle", "simple-signing"),
     )
+    assert collect(ELSEWHERE, OTHER, valid("a")).stored == ("bundle", "simple-signing")
+    assert collect(OTHER, BAD).stored == ("simple-signing",)
 
 
 def test_no_keys_are_never_enough() -> None:
