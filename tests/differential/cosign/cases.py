@@ -50,6 +50,9 @@ class Case:
     has_raw_signature: bool = False
     """Whether a signature is the two numbers of ECDSA one after the other."""
 
+    has_other_hash: bool = False
+    """Whether a signature is by another hash than that of the key's name."""
+
     has_damaged_data: bool = False
     """Whether there is an entry of a transparency log, a timestamp or a certificate that cannot be read."""
 
@@ -170,6 +173,7 @@ class Maker:
 
     def sign_otherwise(self, message: bytes) -> bytes:
         """Return a signature by the same key with another hash or padding."""
+        self.case.has_other_hash = True
         algorithm = self.random.choice([hashes.SHA1(), hashes.SHA384(), hashes.SHA512(), hashes.SHA3_256()])
         private = self.by.private
         if isinstance(private, ec.EllipticCurvePrivateKey):

@@ -104,7 +104,10 @@ LENIENT: Final[dict[str, Kind]] = {
     "P-384 and P-521": Kind(
         "cosign signs with the hash of the curve and verifies with SHA-256 (cosign issues 5091 and 5092), so that "
         "it refuses its own signatures",
-        lambda case, attempt, _: case.key in ("p384", "p521") and attempt.outcome is Outcome.VALID,
+        lambda case, attempt, _: (
+            (case.key in ("p384", "p521") or (case.key[:4] in ("p384", "p521") and case.has_other_hash))
+            and attempt.outcome is Outcome.VALID
+        ),
     ),
     "a good .sig beside a bundle": Kind(
         "as soon as there is a listing with an entry, cosign looks at bundles only, whoever wrote them",
