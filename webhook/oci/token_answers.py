@@ -47,7 +47,7 @@ def read_token(response: HttpResponse) -> IssuedToken:
 
     Raises:
         RegistryUnavailable: it contains no token, or a lifetime that is not one. The fault is the image's,
-            because a token is for one.
+            because its author chose the repository.
     """
     try:
         answer = _decoder.decode(response.body)
