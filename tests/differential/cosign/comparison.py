@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,11 @@ from typing import Final
 
 from tests.differential.cosign.cases import Case
 from tests.differential.cosign.verifying import CosignResult, OwnResult
+from tests.signing.making import IMAGE
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+
+
+_PAYLOAD: Final = re.compile(rb'"payload":"([A-Za-z0-9+/=]+)"')
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,14 @@ def _problem(pattern: str) -> Callable[[Case, Attempt, CosignResult], bool]:
     """Return whether a candidate has this problem."""
     expression = re.compile(pattern)
     return lambda _, attempt, __: expression.fullmatch(attempt.problem) is not None
+
+
+def _has_capital_digest(case: Case) -> bool:
+    """Return whether a statement has the digest of the image in other letters."""
+    digest = IMAGE.removeprefix("sha256:").encode()
+    found = [_PAYLOAD.search(content) for content, _ in case.repository.served.values()]
+    statements = [base64.b64decode(match[1]) for match in found if match is not None]
+    return any(digest in statement.lower() and digest not in statement for statement in statements)
 
 
 STRICTER: Final[dict[str, Kind]] = {
@@ -89,6 +102,16 @@ STRICTER: Final[dict[str, Kind]] = {
     "no digest of a layer": Kind(
         "cosign does not need it if the layer has no signature either",
         _problem(r"the manifest has no layers\[\d+\]\.digest"),
+    ),
+    "a digest in capital letters": Kind(
+        "cosign compares the digest of a statement as a number; cosign sign writes it as registries do",
+        lambda case, attempt, _: attempt.outcome is Outcome.OTHER_IMAGE and _has_capital_digest(case),
+    ),
+    "an artifact type in cosign 2": Kind(
+        "its version of go-containerregistry does not know this member of a manifest",
+        lambda _, attempt, theirs: (
+            theirs.version == "cosign2" and attempt.problem.startswith("artifactType of the ")
+        ),
     ),
     "annotations of a bundle in cosign 2": Kind(
         "cosign 2 does not compare the annotations of bundles",

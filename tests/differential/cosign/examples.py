@@ -227,6 +227,20 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         "both",
         lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", "}},{}]}")),
     ),
+    "capital letters": (
+        "a digest in capital letters",
+        "both",
+        lambda case: put_statement(
+            case, making.statement(subject=[{"digest": {"sha256": IMAGE[7:].upper()}}])
+        ),
+    ),
+    "an artifact type that is a list": (
+        "an artifact type in cosign 2",
+        "cosign2",
+        lambda case: case.repository.put_bundles(
+            compact(making.signed_bundle(signer(case.key), making.statement())), artifactType=[]
+        ),
+    ),
     "no annotations in a bundle": (
         "annotations of a bundle in cosign 2",
         "cosign2",
