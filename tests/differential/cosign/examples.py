@@ -228,8 +228,8 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", "}},{}]}")),
     ),
     "capital letters": (
-        "a digest in capital letters",
-        "both",
+        "capital letters in cosign 2",
+        "cosign2",
         lambda case: put_statement(
             case, making.statement(subject=[{"digest": {"sha256": IMAGE[7:].upper()}}])
         ),
