@@ -52,7 +52,7 @@ NO_CREDENTIALS: Final = CredentialSettings("none")
 
 
 class Evidence(StrEnum):
-    """What makes an image of a registry trusted. The values are those of the configuration."""
+    """The evidence that makes an image of a registry trusted. The values are those of the configuration."""
 
     TAG_DETAIL = "tagDetail"
     """SWR's tag detail says ``is_trusted: true``."""

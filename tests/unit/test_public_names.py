@@ -358,7 +358,8 @@ audit.ingressFrom audit.resources audit.resources.requests audit.resources.reque
 audit.resources.requests.memory audit.resources.limits audit.resources.limits.memory audit.priorityClassName
 audit.serviceAccount audit.serviceAccount.name audit.serviceAccount.annotations warmUp warmUp.enabled log
 log.format log.level serviceAccount serviceAccount.create serviceAccount.name serviceAccount.annotations
-rbac rbac.create service service.annotations service.port containerPort resources resources.requests
+rbac rbac.create registryLogin registryLogin.existingSecret signatures signatures.keys
+signatures.existingConfigMap service service.annotations service.port containerPort resources resources.requests
 resources.requests.cpu resources.requests.memory resources.limits resources.limits.memory
 podDisruptionBudget podDisruptionBudget.enabled podDisruptionBudget.maxUnavailable autoscaling
 autoscaling.enabled autoscaling.minReplicas autoscaling.maxReplicas

@@ -200,7 +200,7 @@ class Messages:
         }
 
     def _signatures_for(self, item: ImageResult) -> SignatureSettings:
-        """Return what the registry of an image that was judged by signatures asks for."""
+        """Return the signature settings of an image's registry, none if it has none."""
         registry = self._find_registry(item.reference) if item.reference is not None else None
         return (registry and registry.signatures) or SignatureSettings(())
 

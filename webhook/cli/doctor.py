@@ -28,6 +28,7 @@ from webhook.cli.rendering import print_json
 from webhook.cli.swr_checks import check_registries
 from webhook.cluster.client import connect
 from webhook.errors import ClusterError, ConfigError
+from webhook.policy.evidence_linting import find_lapsed
 from webhook.policy.linting import lint
 from webhook.policy.loading import load_policy
 from webhook.policy.model import Policy
@@ -117,7 +118,8 @@ def run_checks(
         registries = len(policy.registries.registries)
         found = f"valid, mode {policy.mode}, {registries} registries, version {policy.version}"
         yield Check(CONFIGURATION, config, CheckStatus.OK, found)
-        for problem in lint(policy, time.time()):
+        now = time.time()
+        for problem in (*find_lapsed(policy, now), *lint(policy, now)):
             yield Check(CONFIGURATION, config, CheckStatus.WARNING, str(problem))
         yield from check_registries(policy, images, os.environ)
     if no_cluster:

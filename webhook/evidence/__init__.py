@@ -1,1 +1,1 @@
-"""What makes images trusted: the tag detail of SWR, signatures, or both."""
+"""Evidence of trust: the tag detail of SWR, signatures, or both."""

@@ -21,8 +21,8 @@ class OpenRegistries:
 
     Registries with the same login share it, because failed logins are counted per account, not per registry.
 
-    What reads registries and verifies signatures is imported on first use: it takes memory, and most
-    installations judge by the tag detail.
+    The modules that read registries and verify signatures are imported on first use: they take memory, and
+    most installations evaluate the tag detail only.
     """
 
     def __init__(

@@ -23,6 +23,7 @@ from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists
 from webhook.cli.checks import Check, CheckStatus
 from webhook.cli.cluster_checks import check_cluster
+from webhook.cli.doctor import run_checks
 from webhook.cli.main import main
 from webhook.cli.swr_checks import check_registries
 from webhook.cluster.scope import VALIDATING
@@ -311,6 +312,23 @@ class Cluster(FakeLists):
         if self.refusal is not None:
             raise self.refusal
         return {}
+
+
+def test_lapsed_signing_key_is_a_warning(tmp_path: Path) -> None:
+    """The webhook starts with it, but what only it has signed is denied."""
+    config = tmp_path / "policy.yaml"
+    config.write_text(
+        "{apiVersion: swr-trust/v1, kind: TrustPolicy, registries: [{edition: enterprise, "
+        "hosts: [images.example.com], evidence: signature, "
+        "signatures: {keys: [{name: old, file: /nowhere/old.pub, notAfter: 2026-03-31}]}}]}",
+        encoding="utf-8",
+    )
+    checks = run_checks(str(config), (), None, "default", None, None, no_cluster=True)
+    valid, lapsed = next(checks), next(checks)
+    assert (valid.status, lapsed.status) == (CheckStatus.OK, CheckStatus.WARNING)
+    assert lapsed.found == (
+        "registries[0].signatures.keys[0].notAfter: key 'old' has lapsed on 2026-03-31: remove it or renew it"
+    )
 
 
 def endpoints(ready: int) -> dict[str, Any]:

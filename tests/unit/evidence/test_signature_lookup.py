@@ -85,7 +85,9 @@ def test_image_without_signatures_is_unsigned(site: Site) -> None:
 )
 def test_signature_counts_in_either_format(site: Site, sign: Callable[..., str], kind: str) -> None:
     sign(site.state, WEB, site.digest, RELEASE)
-    assert site.check() == SignatureCheck(SignatureResult.SIGNED, NOW, ("release",), (kind,), 1)
+    assert site.check() == SignatureCheck(
+        SignatureResult.SIGNED, NOW, ("release",), (kind,), 1, stored=(kind,)
+    )
 
 
 def test_bundle_counts_without_a_referrers_api(site: Site) -> None:
@@ -122,6 +124,7 @@ def test_signatures_of_strangers_prove_nothing(site: Site) -> None:
         SignatureResult.BAD_SIGNATURE,
         NOW,
         found=2,
+        stored=("bundle", "simple-signing"),
         problems=(
             "simple-signing: it is not by a configured key",
             "bundle: it is not by a configured key",

@@ -94,6 +94,7 @@ def test_result_has_everything_that_was_found() -> None:
         ("bundle", "simple-signing"),
         3,
         ("simple-signing: it is not by a configured key",),
+        ("bundle", "simple-signing"),
     )
 
 
