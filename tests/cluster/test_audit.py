@@ -16,6 +16,7 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.support.serving import COMMAND, ROOT, ServerProcess, make_certificate
+from tests.support.signed import SigningKeys
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 NAMESPACE = "audited"
@@ -125,6 +126,31 @@ def test_selector_limits_audited_pods(stage: ClusterSetup) -> None:
     """Other Pods are not audited."""
     code, report = audit(stage, "-l", "app=good")
     assert (code, report["pods"]) == (0, 2)
+
+
+def test_survey_counts_evidence_of_running_images(stage: ClusterSetup, tmp_path: Path) -> None:
+    """By registry and namespace, whatever the webhook's policy evaluates."""
+    keys = SigningKeys(tmp_path, "release")
+    stage.emulator.state.sign_simple("shop/web", DIGEST, keys["release"])
+    stage.emulator.state.registry.asks_for_tokens = False
+    more = f"registryEndpoint: {stage.emulator.url}\n    signatures: {{keys: [{keys.entries}]}}\n    iamEndpoint:"
+    policy = tmp_path / "policy.yaml"
+    base = stage.server.config.read_text(encoding="utf-8")
+    policy.write_text(base.replace("iamEndpoint:", more), encoding="utf-8")
+    ended, output, error = stage.run(
+        *("survey", "-n", NAMESPACE, "-n", OTHER, "-o", "json", "--config", str(policy)), policy=False
+    )
+    assert (ended, error) == (1, "")
+    (found,) = json.loads(output)["registries"]
+    assert (found["advice"], found["recommended"], found["showRepoTag"]) == (
+        "prepare",
+        "tagDetail",
+        "published",
+    )
+    assert [
+        (one["name"], one["images"], one["missing"], one["marked"], one["signers"])
+        for one in found["namespaces"]
+    ] == [(NAMESPACE, 2, 0, 1, {"release": 1}), (OTHER, 1, 1, 0, {})]
 
 
 def report_digest(stage: ClusterSetup, name: str, digest: str, namespace: str = NAMESPACE) -> None:

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "cli/progress": "unit/cli/test_audit",
     "cli/registry_calls": "unit/cli/test_survey",
     "cli/rendering": "unit/cli/test_main",
+    "cli/running_images": "unit/cli/test_signature_checks",
     "cli/sarif": "unit/cli/test_review",
     "cli/serve": "unit/cli/test_main",
     "cli/swr_checks": "unit/cli/test_doctor_tls",

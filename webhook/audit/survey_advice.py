@@ -10,7 +10,7 @@ from webhook.registries import Evidence
 
 
 class Advice(StrEnum):
-    """What to do about a registry. Stable: a value of JSON and a metric label."""
+    """The advice about a registry. Stable: a value of JSON and a metric label."""
 
     READY = "ready"
     """The configured evidence accepts every image that exists."""
@@ -52,7 +52,7 @@ def recommend(survey: RegistrySurvey) -> Recommendation:
         return Recommendation(Advice.READY, configured)
     if complete:
         return Recommendation(Advice.SWITCH, complete[0])
-    # What ``both`` accepts, each of the others does.
+    # Every image that ``both`` accepts is accepted by each of the others.
     single = [one for one in survey.candidates if one is not Evidence.BOTH]
     best = max(single, key=lambda one: (counts.passing[one], one is configured))
     if counts.passing[best]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
-from webhook.app.trust_service import open_lookup
+from webhook import __version__
+from webhook.app.trust_service import TrustService
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport, Drift, DriftRow
 from webhook.audit.scanning import Audit, with_audit_limits
@@ -23,11 +25,13 @@ from webhook.cli.options import (
     output_option,
 )
 from webhook.cli.progress import show_progress
+from webhook.cli.registry_calls import find_tag_calls
 from webhook.cli.rendering import print_json, print_table, shorten
 from webhook.cluster.client import RetryingClient, connect
 from webhook.cluster.pods import PodReader
 from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
+from webhook.telemetry.metrics import Metrics
 
 
 @click.command(
@@ -67,9 +71,11 @@ def command(
         scope = Scope(() if namespace else exclude_namespace)
     else:
         scope = read_scope(RetryingClient(api), webhook_configuration)
+    trust = TrustService(policy, Metrics(__version__), os.environ)
     with show_progress() as progress:
         source = PodReader(api, namespace, selector)
-        report = Audit(policy, open_lookup(policy), scope.excluded, progress).run(source)
+        report = Audit(policy, trust.lookup, scope.excluded, progress).run(source)
+    find_tag_calls(report.survey, trust)
     if scope.note:
         report.notes.insert(0, scope.note)
     print_report(report, output, policy.messages)

@@ -25,8 +25,9 @@ from webhook.cli.options import (
     output_option,
 )
 from webhook.cli.rendering import print_json
+from webhook.cli.running_images import find_running
 from webhook.cli.swr_checks import check_registries
-from webhook.cluster.client import connect
+from webhook.cluster.client import KubernetesApi, connect
 from webhook.errors import ClusterError, ConfigError
 from webhook.policy.evidence_linting import find_lapsed
 from webhook.policy.linting import lint
@@ -109,6 +110,7 @@ def run_checks(
 ) -> Iterator[Check]:
     """Yield the result of each check when it is known."""
     policy: Policy | None = None
+    api, no_access = (None, None) if no_cluster else _connect(kubeconfig, context)
     try:
         policy = load_policy(config)
     except ConfigError as error:
@@ -121,16 +123,21 @@ def run_checks(
         now = time.time()
         for problem in (*find_lapsed(policy, now), *lint(policy, now)):
             yield Check(CONFIGURATION, config, CheckStatus.WARNING, str(problem))
-        yield from check_registries(policy, images, os.environ)
-    if no_cluster:
-        return
+        running = find_running(policy, api) if api is not None else {}
+        yield from check_registries(policy, images, os.environ, running=running)
+    if no_access is not None:
+        yield no_access
+    if api is not None:
+        yield from check_cluster(api, webhook_configuration, namespace, policy, dt.datetime.now(dt.UTC))
+
+
+def _connect(kubeconfig: str | None, context: str | None) -> tuple[KubernetesApi | None, Check | None]:
+    """Return access to the cluster, or the check that says why there is none."""
     try:
-        api = connect(kubeconfig, context)
+        return connect(kubeconfig, context), None
     except ClusterError as error:
         advice = "Use --kubeconfig, or skip the checks of the cluster with --no-cluster."
-        yield Check(CLUSTER, "API server", CheckStatus.UNKNOWN, str(error), advice)
-        return
-    yield from check_cluster(api, webhook_configuration, namespace, policy, dt.datetime.now(dt.UTC))
+        return None, Check(CLUSTER, "API server", CheckStatus.UNKNOWN, str(error), advice)
 
 
 def _print(check: Check) -> None:

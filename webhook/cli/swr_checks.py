@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from webhook.admission.local_checks import make_query
 from webhook.cli.checks import Check, CheckStatus
+from webhook.cli.signature_checks import check_signatures
 from webhook.deadlines import Deadline
 from webhook.errors import (
     ConfigError,
@@ -23,10 +25,11 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.evidence.clients import OpenRegistries
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
 from webhook.recorder import Recorder
-from webhook.registries import CredentialSettings, Registry
+from webhook.registries import CredentialSettings, Evidence, Registry
 from webhook.swr.ca_files import describe
 from webhook.swr.client import SwrClient
 from webhook.swr.clock import MAX_SKEW
@@ -87,9 +90,15 @@ def check_registries(
     images: Sequence[str],
     environment: Mapping[str, str],
     clock: Callable[[], float] = time.time,
+    running: Mapping[str, Sequence[TrustQuery]] | None = None,
 ) -> Iterator[Check]:
-    """Yield the result of each check; ``images`` are existing images to look up."""
+    """Yield the result of each check.
+
+    ``images`` are existing images to look up, ``running`` a few that run, by ``Registry.key``.
+    """
     rejected: set[CredentialSettings] = set()
+    transports = _Transports()
+    opened = OpenRegistries(transports.get, environment, Recorder())
     queries: dict[str, TrustQuery] = {}
     for image in images:
         try:
@@ -105,7 +114,35 @@ def check_registries(
             continue
         queries.setdefault(query.registry.key, query)
     for registry in policy.registries.registries:
-        yield from _check_registry(policy, registry, queries.get(registry.key), environment, rejected, clock)
+        given = queries.get(registry.key)
+        others = (running or {}).get(registry.key, ())
+        try:
+            transport = transports.get(registry)
+        except OSError as error:
+            advice = "Set caFile to a PEM file with the CA of SWR's certificate."
+            found = f"caFile {registry.ca_file}: {describe(error)}"
+            yield Check(registry.name, "TLS", CheckStatus.FAILED, found, advice)
+            continue
+        if not registry.is_enterprise:
+            yield from _check_swr(policy, registry, given, others, transport, environment, rejected, clock)
+        if registry.signatures is not None:
+            checks, response = _reach(registry.name, registry.registry_endpoint, transport, registry)
+            yield from checks
+            if response is not None:
+                chosen = given if given is not None else next(iter(others), None)
+                yield from check_signatures(registry, chosen, opened)
+
+
+class _Transports:
+    """Opens the transport of each registry once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, PooledTransport] = {}
+
+    def get(self, registry: Registry) -> PooledTransport:
+        if registry.key not in self._known:
+            self._known[registry.key] = PooledTransport(ca_file=registry.ca_file, proxy=registry.proxy)
+        return self._known[registry.key]
 
 
 def _query_of(policy: Policy, image: str) -> TrustQuery:
@@ -113,26 +150,24 @@ def _query_of(policy: Policy, image: str) -> TrustQuery:
     registry = policy.registries.find(reference)
     if registry is None:
         raise InvalidReferenceError("unmanaged", "its registry is not in the policy")
+    if registry.is_enterprise:
+        return make_query(reference, registry)
     organization, repository = split_path(reference.path)
     check_names(organization, repository)
     return TrustQuery(registry, organization, repository, tag=reference.tag or "latest")
 
 
-def _check_registry(
+def _check_swr(
     policy: Policy,
     registry: Registry,
     query: TrustQuery | None,
+    running: Sequence[TrustQuery],
+    transport: PooledTransport,
     environment: Mapping[str, str],
     rejected: set[CredentialSettings],
     clock: Callable[[], float],
 ) -> Iterator[Check]:
     area = registry.name
-    try:
-        transport = PooledTransport(ca_file=registry.ca_file, proxy=registry.proxy)
-    except OSError as error:
-        advice = "Set caFile to a PEM file with the CA of SWR's certificate."
-        yield Check(area, "TLS", CheckStatus.FAILED, f"caFile {registry.ca_file}: {describe(error)}", advice)
-        return
     reached = True
     for endpoint in _endpoints_of(registry):
         check, response = _reach(area, endpoint, transport, registry)
@@ -166,6 +201,8 @@ def _check_registry(
     failure = yield from _check_rights(policy, target)
     if isinstance(failure, Unauthorized):
         rejected.add(registry.credentials)
+    if failure is None and policy.may_enforce and registry.evidence is Evidence.TAG_DETAIL:
+        yield from _check_marks(target, running)
 
 
 def _endpoints_of(registry: Registry) -> list[str]:
@@ -281,6 +318,25 @@ def _check_rights(policy: Policy, target: _Target) -> Generator[Check, None, Tru
     else:
         yield Check(area, "listRepoTags", CheckStatus.OK, _describe_lookup(target))
     return None
+
+
+def _check_marks(target: _Target, running: Sequence[TrustQuery]) -> Iterator[Check]:
+    """Warn if images exist and none is marked as trusted, because mode ``enforce`` then denies them all."""
+    queries = [*(() if target.synthetic else (target.query,)), *running]
+    untrusted = 0
+    for query in dict.fromkeys(query for query in queries if query.tag is not None):
+        try:
+            record = target.client.show_tag(query, Deadline.after(SECONDS), Unlimited())
+        except TrustLookupError:
+            continue
+        if record.status is TrustStatus.TRUSTED:
+            return
+        untrusted += record.status is TrustStatus.UNTRUSTED
+    if untrusted:
+        images = "the image that was" if untrusted == 1 else f"any of the {untrusted} images that were"
+        found = f"SWR does not mark {images} looked up as trusted, and mode enforce denies such images"
+        advice = "Run swr-trust survey before you enforce: it shows which evidence your images have."
+        yield Check(target.area, "is_trusted", CheckStatus.WARNING, found, advice)
 
 
 def _describe_tag(area: str, record: TrustRecord, target: _Target) -> Check:

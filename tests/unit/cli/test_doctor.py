@@ -8,6 +8,7 @@ import json
 import os
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def swr(
         policy(registries=table, digest_only=digest_only),
         [f"{HOST}/{image}" for image in images],
         os.environ,
-        **({"clock": clock} if clock is not None else {}),
+        clock if clock is not None else time.time,
     )
     return {check.name: check for check in found}
 

@@ -1,0 +1,94 @@
+"""What registries share when their clients and lookups are opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.builders import registry
+from tests.support.fakes import FakeTransport
+from webhook.errors import ConfigError
+from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.inspection import for_signatures
+from webhook.recorder import Recorder
+from webhook.registries import CredentialSettings, Evidence, Registry, SignatureSettings
+
+ENDPOINT = "https://swr.cn-north-4.myhuaweicloud.com"
+
+
+@pytest.fixture
+def opened() -> OpenRegistries:
+    return OpenRegistries(lambda _registry: FakeTransport([]), {}, Recorder())
+
+
+def signed(folder: Path, **changes: object) -> Registry:
+    """Return a registry with a login for its signatures."""
+    return registry(
+        evidence=Evidence.SIGNATURE,
+        signatures=SignatureSettings(()),
+        registry_endpoint=ENDPOINT,
+        docker_config_file=str(folder / "dockerconfig.json"),
+        **changes,
+    )
+
+
+def test_equal_registries_have_one_client_and_one_lookup(opened: OpenRegistries, tmp_path: Path) -> None:
+    first, second = signed(tmp_path), signed(tmp_path)
+    assert opened.client(first) is opened.client(second)
+    assert opened.lookup(first) is opened.lookup(second)
+    assert opened.find(first) is opened.client(first)
+
+
+def test_registry_that_was_not_opened_is_not_found(opened: OpenRegistries, tmp_path: Path) -> None:
+    assert opened.find(signed(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({"organizations": frozenset({"shop"})}, True),
+        ({"evidence": Evidence.BOTH}, True),
+        ({"docker_config_file": "/other/dockerconfig.json"}, False),
+        ({"registry_endpoint": "https://other.example.com"}, False),
+    ],
+)
+def test_login_is_shared_by_registries_that_use_the_same(
+    opened: OpenRegistries, tmp_path: Path, changes: dict[str, object], shared: bool
+) -> None:
+    """After a failed login it is paused, for all of them: more than five failures lock the account."""
+    first = signed(tmp_path)
+    second = replace(first, **changes)  # type: ignore[arg-type]
+    clients = opened.client(first), opened.client(second)
+    assert (clients[0]._login is clients[1]._login) is shared
+    assert clients[0]._login is not None
+
+
+def test_variant_of_the_survey_shares_the_login(opened: OpenRegistries, tmp_path: Path) -> None:
+    first = signed(tmp_path)
+    assert opened.client(for_signatures(first))._login is opened.client(first)._login
+
+
+def test_registries_that_are_no_longer_configured_are_forgotten(
+    opened: OpenRegistries, tmp_path: Path
+) -> None:
+    """With their logins."""
+    first, second = signed(tmp_path), signed(tmp_path, organizations=frozenset({"shop"}))
+    other = replace(first, docker_config_file="/other/dockerconfig.json")
+    for one in (first, second, other):
+        opened.lookup(one)
+    opened.retain([second])
+    assert [opened.find(one) is not None for one in (first, second, other)] == [False, True, False]
+    assert len(opened._logins) == 1
+
+
+def test_missing_access_key_is_a_problem_of_the_configuration(opened: OpenRegistries) -> None:
+    found = registry(
+        evidence=Evidence.SIGNATURE,
+        signatures=SignatureSettings(()),
+        registry_endpoint=ENDPOINT,
+        credentials=CredentialSettings("aksk"),
+    )
+    with pytest.raises(ConfigError):
+        opened.client(found)
