@@ -320,7 +320,7 @@ def test_signatures_of_cosign_are_read_alike_from_emulator(
         assert read_all(emulator.url, image) == real
     kind = SignatureFormat.BUNDLE if "bundle" in tool else SignatureFormat.SIMPLE_SIGNING
     assert real[0] == image.digest
-    assert real[-1] == SignatureCheck(SignatureResult.SIGNED, 0.0, ("test",), (kind,), 1)
+    assert real[-1] == SignatureCheck(SignatureResult.SIGNED, 0.0, ("test",), (kind,), 1, (), (kind,))
 
 
 @pytest.mark.parametrize("tool", TOOLS)
