@@ -271,7 +271,7 @@ class Replica:
             if names and mount["name"] not in names:
                 continue
             (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
-            target = Path(self._inside(mount["mountPath"]))
+            target = Path(self.inside(mount["mountPath"]))
             target.mkdir(parents=True, exist_ok=True)
             files = self._content(volume)
             for key, content in files.items():
@@ -288,7 +288,7 @@ class Replica:
         pod = self._pod()
         container = pod["containers"][0]
         port = container["ports"][0]["containerPort"]
-        arguments = [self._inside(argument) for argument in container["args"] if argument != f"--port={port}"]
+        arguments = [self.inside(argument) for argument in container["args"] if argument != f"--port={port}"]
         command = [*COMMAND, *arguments]
         command += ["--host=127.0.0.1", f"--port={self.port}"]
         fields = {"metadata.name": self._name, "metadata.namespace": self._release.namespace}
@@ -336,14 +336,15 @@ class Replica:
         spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
         return spec
 
-    def _inside(self, text: str) -> str:
+    def inside(self, text: str) -> str:
+        """Return a text with the paths of the container as those of its files here."""
         return text.replace(_FOLDER, str(self._folder / "root"))
 
     def _content(self, volume: dict[str, Any]) -> dict[str, bytes]:
         get, namespace = self._release.cluster.get, self._release.namespace
         if "configMap" in volume:
             found = get("configmap", volume["configMap"]["name"], "-n", namespace)
-            return {key: self._inside(text).encode() for key, text in found["data"].items()}
+            return {key: self.inside(text).encode() for key, text in found["data"].items()}
         found = get("secret", volume["secret"]["secretName"], "-n", namespace)
         return {key: base64.b64decode(text) for key, text in found.get("data", {}).items()}
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.chart.conftest import Prepare
-from tests.chart.installation import HOST, Installation, Replica, run
+from tests.chart.installation import HOST, TEAM, Installation, Replica, run
 from tests.chart.kubelet import Kubelet
 from tests.chart.rendering import NAME, merged
 from tests.chart.signing import LOGIN_FILE, LOGIN_SECRET
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
 from tests.emulator.signing import generate_key, public_pem
+from tests.support.serving import COMMAND, ROOT
 
+AUDIT = f"{NAME}-audit"
 REPOSITORY = "chart-signed/web"
 IMAGE = f"{HOST}/{REPOSITORY}:1"
 
@@ -121,3 +125,37 @@ def test_replica_and_helm_test_find_keys(prepare: Prepare, swr: Emulator, tmp_pa
         assert (folder / "keys" / "release.pub").read_bytes() == key
     assert (tmp_path / "root" / "login" / ".dockerconfigjson").exists()
     assert not (tests / "login").exists()
+
+
+def test_survey_runs_with_rights_of_audit(
+    prepare: Prepare, cluster: ControlPlane, swr: Emulator, tmp_path: Path
+) -> None:
+    """As the notes show it: in the Pod of the audit, with its files and its ServiceAccount."""
+    key = generate_key()
+    digest = swr.state.put_image(f"{REPOSITORY}:3", is_trusted=False)
+    swr.state.sign_simple(REPOSITORY, digest, key)
+    image = f"{HOST}/{REPOSITORY}:3"
+    assert run(cluster, "surveyed", image).endswith("created")
+    changes = {"audit": {"enabled": True}, "presets": {"stage": "audit"}}
+    installation = prepare("signed-survey", changes)
+    require_signatures(installation, swr.url, {"release": public_pem(key)})
+    shown = (
+        installation.install().partition(f" exec deployment/{AUDIT} -- swr-trust ")[2].partition("\n\n")[0]
+    )
+    replica = Replica(installation, tmp_path, "audit-1", AUDIT)
+    replica.mount()
+    done = subprocess.run(
+        [*COMMAND, *map(replica.inside, shown.replace("\\\n", " ").split())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "KUBECONFIG": str(installation.kubeconfig(tmp_path, AUDIT))},
+    )
+    assert f"{image}  yes     no      release    simple-signing  -\n" in done.stdout
+    excluded = f"kube-node-lease, kube-public, kube-system, {installation.namespace}"
+    assert f"\nLeft out, in excluded namespaces ({excluded}): " in done.stdout
+    assert "PARTIAL" not in done.stdout
+    assert "forbidden" not in done.stdout + done.stderr
+    cluster.kubectl("delete", "pod", "surveyed", "-n", TEAM, "--wait=false")

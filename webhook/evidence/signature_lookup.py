@@ -218,7 +218,7 @@ class _Reader:
         try:
             return read()
         except MalformedAnswer as error:
-            # The object is no signature. It must not hide a good one elsewhere.
+            # The object is not a signature. It must not hide a good one elsewhere.
             return Attempt(kind, Outcome.MALFORMED, problem=error.detail)
         except TrustLookupError as error:
             if error.fault is not Fault.IMAGE:

@@ -41,6 +41,9 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TOO_MANY: Final = "TOOMANYREQUESTS"
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
+_MEDIA_TYPE: Final = re.compile(
+    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,62}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"
+)  # RFC 6838
 _MAX_ERRORS: Final = 16
 _MAX_BODY: Final = 64 * 1024
 """Bytes of an error body that are parsed."""
@@ -119,8 +122,9 @@ def _is_throttle(response: HttpResponse) -> bool:
 
 
 def read_media_type(response: HttpResponse) -> str:
-    """Return the media type of a response in lower case, without parameters, empty if it has none."""
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """Return the media type of a response in lower case, without parameters, empty if it is not one."""
+    text = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return text if _MEDIA_TYPE.fullmatch(text) is not None else ""
 
 
 def is_json(media_type: str) -> bool:

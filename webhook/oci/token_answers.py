@@ -46,8 +46,8 @@ def read_token(response: HttpResponse) -> IssuedToken:
     """Parse an answer 200.
 
     Raises:
-        RegistryUnavailable: it contains no token, or no valid lifetime. The fault is the image's, because a
-            token is for the repository of an image.
+        RegistryUnavailable: it contains no token, or a lifetime that is not one. The fault is the image's,
+            because its author chose the repository.
     """
     try:
         answer = _decoder.decode(response.body)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 MAX_URL: Final = 8192
 """Characters; a signed URL of object storage has about a thousand."""
 
+_MAX_HOST: Final = 253
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -64,7 +65,13 @@ def read_url(text: str) -> Url | None:
     except ValueError:
         return None
     host = parts.hostname
-    if parts.scheme not in _PORTS or not host or "@" in parts.netloc or parts.fragment:
+    if (
+        parts.scheme not in _PORTS
+        or not host
+        or len(host) > _MAX_HOST
+        or "@" in parts.netloc
+        or parts.fragment
+    ):
         return None
     if port is None:
         port = _PORTS[parts.scheme]

@@ -14,6 +14,10 @@ BUSY: Final = 256 * 1024
 """Bytes per second, of all endpoints, from which on our line may be saturated. 50 responses per second of
 5 KB are less."""
 
+MAX_ENDPOINTS: Final = 256
+"""Endpoints whose bytes are counted one by one: those of the configuration, and object storage. A registry
+chooses where it redirects to."""
+
 
 class Traffic:
     """Counts bytes since the start of the process, for all transports together."""
@@ -28,9 +32,10 @@ class Traffic:
     def record(self, base_url: str, size: int) -> None:
         """Record that ``size`` bytes of a response of the endpoint have arrived."""
         with self._lock:
-            self._bytes[base_url] += size
+            if base_url in self._bytes or len(self._bytes) < MAX_ENDPOINTS:
+                self._bytes[base_url] += size
             self.total += size
 
     def received(self, base_url: str) -> int:
         """Return the bytes of all responses of an endpoint, also of incomplete ones."""
-        return self._bytes[base_url]
+        return self._bytes.get(base_url, 0)

@@ -110,6 +110,9 @@ TYPES = [
     ("text/html; charset=utf-8", "text/html", False),
     ("text/x+json", "text/x+json", False),
     ("", "", False),
+    ("application/x json", "", False),
+    ("application/" + "x" * 200 + "+json", "", False),
+    ("application/\x1b[2J+json", "", False),
 ]
 
 

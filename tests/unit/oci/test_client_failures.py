@@ -96,6 +96,19 @@ def test_new_token_that_is_refused_is_not_replaced() -> None:
     assert transport.sent == ["GET /v2/", "token shop/web", TAG, "token shop/web", TAG]
 
 
+def test_registry_that_names_another_service_each_time_is_left_after_two_requests() -> None:
+    """Each of them would be worth a new token."""
+    answers = [
+        refuse(401, "UNAUTHORIZED", www_authenticate=CHALLENGE.replace("dockyard", f"s{number}"))
+        for number in range(100)
+    ]
+    transport = ScriptedRegistry({TAG: answers})
+    with pytest.raises(TrustLookupError) as caught:
+        manifest(scripted_client(transport, guarded_login()))
+    assert str(caught.value) == "the registry answered 401 UNAUTHORIZED to a new token for shop/web"
+    assert transport.sent == ["GET /v2/", "token shop/web", TAG, "token shop/web", TAG]
+
+
 def test_registry_that_is_open_but_for_some_repositories_is_asked_for_a_token() -> None:
     """``GET /v2/`` may be allowed to all."""
     transport = ScriptedRegistry({"GET /v2/": OPEN, TAG: [UNAUTHORIZED, FOUND]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -132,6 +133,27 @@ def test_login_that_is_refused_without_scope_is_paused() -> None:
             "unauthorized, registry: the registryLogin credential is paused for"
         )
     assert transport.sent == ["token shop/web", "token"]
+
+
+def test_login_that_is_revoked_fails_once_for_each_request_on_its_way() -> None:
+    """One control request is enough for all of them."""
+    names = [f"shop/x{number}" for number in range(5)]
+    transport = ScriptedRegistry({"token": NO, **{f"token {name}": NO for name in names}})
+    asked, said = service(transport, guarded_login()), list[str]()
+    assert fetch(asked).startswith("token")
+    all_sent = threading.Barrier(len(names))
+    transport.on_send = lambda name: all_sent.wait(10) if " " in name else None
+    threads = [
+        threading.Thread(target=lambda name=name: said.append(fetch(asked, name)), daemon=True)
+        for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    refused = "unauthorized, registry: the token service answered 401 UNAUTHORIZED: it refuses the login"
+    assert said == [refused] * 5
+    assert transport.sent.count("token") == 1
 
 
 def test_changed_login_is_tried_once_more_at_once() -> None:

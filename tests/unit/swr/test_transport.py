@@ -30,7 +30,7 @@ from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.proxies import is_local
 from webhook.swr.resolver import Resolver
-from webhook.swr.traffic import BUSY, Traffic
+from webhook.swr.traffic import BUSY, MAX_ENDPOINTS, Traffic
 from webhook.swr.transport import PooledTransport, describe
 
 TAG = "/v2/manage/namespaces/shop/repos/web/tags/1.0"
@@ -220,6 +220,18 @@ def test_received_bytes_are_counted_before_answer_is_complete(large: _Large) -> 
     assert transport.received("https://swr-api.example.com") == 0
     large.close()
     asking.join()
+
+
+def test_endpoints_whose_bytes_are_counted_are_bounded() -> None:
+    """A registry chooses where it redirects blobs to. The sum still counts."""
+    traffic = Traffic()
+    for number in range(MAX_ENDPOINTS + 5):
+        traffic.record(f"https://s{number}.example.com", 10)
+    traffic.record("https://s0.example.com", 10)
+    assert traffic.received("https://s0.example.com") == 20
+    assert traffic.received(f"https://s{MAX_ENDPOINTS}.example.com") == 0
+    assert traffic.total == 10 * (MAX_ENDPOINTS + 6)
+    assert len(traffic._bytes) == MAX_ENDPOINTS
 
 
 @pytest.mark.parametrize(
