@@ -93,6 +93,11 @@ class SignatureSettings:
         return tuple(key for key in self.keys if key.content)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether no signatures suffice, so that all of them are read, as a survey does."""
+        return self.threshold > len(self.keys)
+
+    @property
     def fingerprint(self) -> str:
         """A text that changes with everything that decides about a signature."""
         keys = sorted((key.name, key.content.hex()) for key in self.counting)

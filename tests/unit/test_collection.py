@@ -67,7 +67,6 @@ ELSEWHERE = {
     "app/cluster_features": "cluster/test_warming",
     "app/native_resolver": "unit/swr/test_resolver",
     "admission/local_checks": "unit/admission/test_evaluator",
-    "evidence/clients": "http/test_signatures",
     "admission/mutation": "unit/admission/test_mutator",
     "admission/observing": "unit/admission/test_validator",
     "admission/pinning": "unit/admission/test_mutator",
