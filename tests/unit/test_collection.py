@@ -31,6 +31,7 @@ def test_suite_is_collected_without_any_tool(tmp_path: Path) -> None:
 ELSEWHERE = {
     "audit/caching_lookup": "unit/audit/test_scanning",
     "audit/chinese": "unit/audit/test_pages",
+    "audit/coverage": "unit/audit/test_scanning",
     "audit/pods": "unit/audit/test_scanning",
     "audit/report": "unit/audit/test_scanning",
     "audit/schedule": "unit/audit/test_diff",
@@ -67,7 +68,6 @@ ELSEWHERE = {
     "app/cluster_features": "cluster/test_warming",
     "app/native_resolver": "unit/swr/test_resolver",
     "admission/local_checks": "unit/admission/test_evaluator",
-    "evidence/clients": "http/test_signatures",
     "admission/mutation": "unit/admission/test_mutator",
     "admission/observing": "unit/admission/test_validator",
     "admission/pinning": "unit/admission/test_mutator",

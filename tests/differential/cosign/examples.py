@@ -186,7 +186,7 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
     ),
     "text after a manifest": (
         "odd JSON",
-        "cosign",
+        "both",
         lambda case: put_manifest(case, lambda text: text + b" x"),
     ),
     "half a surrogate pair": (
