@@ -110,7 +110,7 @@ def lapsing_keys(policy: Policy, now: float) -> Iterator[tuple[int, int, Signing
     The first two are the positions of the registry and of the key.
     """
     for index, registry in enumerate(policy.registries.registries):
-        for position, key in enumerate(registry.signatures.keys if registry.signatures is not None else ()):
+        for position, key in enumerate(registry.signing_keys):
             if key.not_after is not None and key.not_after - now <= LAPSE_NOTICE:
                 yield index, position, key, key.not_after - now
 
