@@ -47,6 +47,7 @@ ELSEWHERE = {
     "cli/junit": "unit/cli/test_review",
     "cli/manifests": "cluster/test_manifest_reading",
     "cli/pinning_checks": "unit/cli/test_doctor_pinning",
+    "cli/pod_selection": "unit/cli/test_audit",
     "cli/progress": "unit/cli/test_audit",
     "cli/registry_calls": "unit/cli/test_survey",
     "cli/rendering": "unit/cli/test_main",
