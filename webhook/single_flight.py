@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from webhook.deadlines import spawn
+from webhook.deadlines import Deadline, spawn
+from webhook.errors import Fault, LookupTimeout, TrustLookupError
 
 T = TypeVar("T")
+
+NOTICE: Final = 0.2
+"""Seconds after its deadline in which a call that others wait for reports its outcome."""
 
 
 class SharedCall(Generic[T]):
@@ -60,6 +64,34 @@ class SingleFlight(Generic[T]):
         else:
             self._run(key, call, work)
         return call
+
+    def share(self, key: Hashable, work: Callable[[], T], deadline: Deadline, doing: str) -> T:
+        """Return the result of ``work``, which one of all concurrent callers does; ``doing`` says what it is.
+
+        A caller whose own limits ended the work, such as its deadline, does not decide about the others: each
+        of them tries once more.
+
+        Raises:
+            LookupTimeout: another caller was still doing it at the deadline, which is our fault.
+            TrustLookupError: the work failed; all callers that share it get the error.
+        """
+        is_own = False
+
+        def run() -> T:
+            nonlocal is_own
+            is_own = True
+            return work()
+
+        while True:
+            call = self.call(key, run)
+            if not call.wait(deadline.remaining() + NOTICE):
+                raise LookupTimeout(f"another lookup was still {doing}", fault=Fault.LOCAL)
+            error = call.error
+            if error is None:
+                return call.value  # type: ignore[return-value]  # work has returned it
+            is_local = isinstance(error, TrustLookupError) and error.fault is Fault.LOCAL
+            if is_own or not is_local or deadline.expired:
+                raise error
 
     def _run(self, key: Hashable, call: SharedCall[T], work: Callable[[], T]) -> None:
         outcome: T | Exception = RuntimeError("the call was interrupted")

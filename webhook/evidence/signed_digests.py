@@ -17,7 +17,7 @@ from typing import Final
 from cachetools import LRUCache
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.single_flight import SingleFlight
 from webhook.trust.replication import MAX_CLOCK_SKEW
@@ -82,18 +82,18 @@ class SignedDigests:
                 del self._signed[key]
 
     def _verify(self, key: Key, deadline: Deadline, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
-        call = self._verifications.call(key, lambda: self._verify_once(key, verify))
-        if not call.wait(deadline.remaining()):
-            raise LookupTimeout("the signatures were not verified in time", fault=Fault.LOCAL)
-        if call.value is not None:
-            return call.value
-        if isinstance(call.error, TrustLookupError):
-            raise call.error
-        detail = f"the signatures could not be verified: {type(call.error).__name__}"
-        raise RegistryUnavailable(detail, fault=Fault.LOCAL) from call.error
+        return self._verifications.share(
+            key, lambda: self._verify_once(key, verify), deadline, "verifying the signatures"
+        )
 
     def _verify_once(self, key: Key, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
-        check = verify()
+        try:
+            check = verify()
+        except TrustLookupError:
+            raise
+        except Exception as error:
+            detail = f"the signatures could not be verified: {type(error).__name__}"
+            raise RegistryUnavailable(detail, fault=Fault.LOCAL) from error
         with self._lock:
             if check.result is SignatureResult.SIGNED:
                 self._signed[key] = check

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.fakes import FakeClock
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.evidence.signed_digests import Key, SignedDigests
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.settings import CacheSettings
@@ -185,11 +186,39 @@ def test_caller_waits_until_its_own_deadline(clock: FakeClock) -> None:
     first = threading.Thread(target=lambda: signed.get(WEB, Deadline.after(5), verify))
     first.start()
     began.acquire(timeout=5)
-    with pytest.raises(LookupTimeout, match="the signatures were not verified in time") as caught:
+    with pytest.raises(LookupTimeout, match="another lookup was still verifying the signatures") as caught:
         signed.get(WEB, Deadline.after(0.01), verify)
     gate.set()
     first.join(5)
     assert caught.value.fault is Fault.LOCAL
+
+
+def test_limits_of_one_caller_do_not_decide_about_others(clock: FakeClock) -> None:
+    """A background lookup has a small part of the rate limit: a review that waits for it verifies itself."""
+    signed = SignedDigests(HOUR, clock)
+    began, gate, results = threading.Event(), threading.Event(), list[str]()
+
+    def refuse() -> SignatureCheck:
+        began.set()
+        gate.wait(5)
+        raise Throttled("our own rate limit is exceeded", fault=Fault.LOCAL)
+
+    def get(verify: Callable[[], SignatureCheck]) -> None:
+        try:
+            results.append(signed.get(WEB, Deadline.after(5), verify).result)
+        except TrustLookupError as error:
+            results.append(error.reason)
+
+    first = threading.Thread(target=get, args=(refuse,))
+    first.start()
+    began.wait(5)
+    second = threading.Thread(target=get, args=(lambda: SignatureCheck(SignatureResult.SIGNED, clock()),))
+    second.start()
+    threading.Event().wait(0.05)
+    gate.set()
+    first.join(5)
+    second.join(5)
+    assert sorted(results) == ["signed", "throttled"]
 
 
 def test_bug_in_a_verification_is_our_fault(clock: FakeClock, verify: Verifier) -> None:
