@@ -155,6 +155,11 @@ class Registry:
         return (self.endpoint or self.registry_endpoint, self.credentials)
 
     @property
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """The keys of ``signatures``, also those that do not count."""
+        return self.signatures.keys if self.signatures is not None else ()
+
+    @property
     def needs_signature(self) -> bool:
         """Whether an image of the registry is trusted only if it is signed."""
         return self.evidence is not Evidence.TAG_DETAIL

@@ -192,7 +192,7 @@ def test_changed_samples_are_signed_only_if_their_message_is() -> None:
         observer = observers[sample.key]
         requirement = Requirement((("key", observer.key),), 1, sample.annotations)
         observer.accepted.clear()
-        list(list_attempts(sample.repository.fetch, sample.image, requirement))
+        list(list_attempts(sample.repository, sample.image, requirement))
         originals = set(observer.accepted)
         repository = Repository()
         repository.served = dict(sample.repository.served)
@@ -200,7 +200,7 @@ def test_changed_samples_are_signed_only_if_their_message_is() -> None:
         if path:
             relink(repository, path, spoil(repository.served[path][0], random))
         observer.accepted.clear()
-        found = find_signatures(repository.fetch, sample.image, requirement)
+        found = find_signatures(repository, sample.image, requirement)
         assert observer.accepted <= originals, (seed, sample.name)
         if found.result is SignatureResult.SIGNED:
             signed += 1

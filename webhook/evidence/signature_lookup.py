@@ -62,17 +62,17 @@ class SignatureLookup:
 
     def __init__(
         self,
-        settings: SignatureSettings,
+        requirement: Requirement,
         store: SignatureStore,
         run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Look in ``store`` for what ``settings`` ask for; ``clock`` is in epoch seconds.
+        """Look in ``store`` for what ``requirement`` asks for; ``clock`` is in epoch seconds.
 
         ``run_slow`` runs a verification that takes more than a millisecond, outside of the event loop.
         """
         self._store = store
-        self._requirement = make_requirement(settings)
+        self._requirement = requirement
         self._run = run_slow if self._requirement.is_slow else _run_here
         self._clock = clock
 
@@ -87,18 +87,25 @@ class SignatureLookup:
             TrustLookupError: the signatures that could be read do not suffice, and others could not be read.
         """
         collector = Collector(self._requirement, self._clock())
-        reader = _Reader(self._store, repository, deadline, call_limiter)
-        for attempt in self._verify_all(reader, digest):
+        for attempt in self.examine(repository, digest, deadline, call_limiter):
             collector.add(attempt)
             if collector.is_satisfied:
-                return collector.result()
-        if reader.failure is not None:
-            raise reader.failure
+                break
         return collector.result()
 
-    def _verify_all(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
+    def examine(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> Iterator[Attempt]:
+        """Yield the outcome of each signature of ``digest`` that is stored, within the limits.
+
+        Raises:
+            TrustLookupError: after those that could be read, if others could not.
+        """
+        reader = _Reader(self._store, repository, deadline, call_limiter)
         yield from self._verify_simple_signatures(reader, digest)
         yield from self._verify_bundles(reader, digest)
+        if reader.failure is not None:
+            raise reader.failure
 
     def _verify_simple_signatures(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
         kind = SignatureFormat.SIMPLE_SIGNING

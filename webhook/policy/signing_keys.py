@@ -16,10 +16,7 @@ from typing import Final
 from webhook.errors import SigningKeyError
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable, SignatureSettings, SigningKey
-
-MAX_FILE: Final = 64 * 1024
-"""Maximum bytes of a file that are read, as in ``webhook.signatures.pem``."""
-
+from webhook.signatures.pem import MAX_KEY_FILE
 
 LAPSE_NOTICE: Final = 14 * 86400.0
 """Seconds before it lapses from which a key causes a warning."""
@@ -113,7 +110,7 @@ def lapsing_keys(policy: Policy, now: float) -> Iterator[tuple[int, int, Signing
     The first two are the positions of the registry and of the key.
     """
     for index, registry in enumerate(policy.registries.registries):
-        for position, key in enumerate(registry.signatures.keys if registry.signatures is not None else ()):
+        for position, key in enumerate(registry.signing_keys):
             if key.not_after is not None and key.not_after - now <= LAPSE_NOTICE:
                 yield index, position, key, key.not_after - now
 
@@ -136,7 +133,7 @@ def _read_key(path: str) -> bytes:
 
     try:
         with open(path, "rb", opener=_open_at_once) as stream:
-            data = stream.read(MAX_FILE + 1) or b""
+            data = stream.read(MAX_KEY_FILE + 1) or b""
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a path"
         raise SigningKeyError(f"cannot be read ({reason}): mount the file, or correct the path") from None

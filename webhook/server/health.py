@@ -156,7 +156,7 @@ def _describe_signatures(registry: Registry, status: RegistryStatus, now: float)
         yield f"[!] registry API {registry.name}: {text}, circuit breaker open after failures"
     else:
         yield f"[+] registry API {registry.name}: {text}"
-    for key in registry.signatures.keys if registry.signatures is not None else ():
+    for key in registry.signing_keys:
         if key.problem:
             yield f"[!] signing key {key.name}: does not count: {key.problem}"
 

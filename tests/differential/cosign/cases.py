@@ -16,6 +16,7 @@ from tests.signing import documents, making
 from tests.signing.der import integer, sequence
 from tests.signing.making import IMAGE, OTHER_IMAGE, Signer, signer, to_base64
 from tests.signing.storing import Repository
+from webhook.oci.manifests import OCI_INDEX
 from webhook.signatures import bundles
 
 KEYS = ["p256"] * 12 + ["rsa2048"] * 3 + ["p384-sha256", "p521-sha256", "p384", "p521"]
@@ -64,7 +65,7 @@ class Case:
     @property
     def has_listing(self) -> bool:
         """Whether there are referrers."""
-        return any(kind == bundles.INDEX_TYPE for _, kind in self.repository.served.values())
+        return any(kind == OCI_INDEX for _, kind in self.repository.served.values())
 
 
 def make_case(number: int) -> Case:

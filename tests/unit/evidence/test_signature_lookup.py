@@ -16,7 +16,7 @@ from tests.support.builders import NOW, registry
 from tests.support.fakes import FakeClock, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
-from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
@@ -55,7 +55,7 @@ class Site:
             evidence=Evidence.SIGNATURE, signatures=settings, registry_endpoint=self.emulator.url
         )
         client = OciClient(judged, PooledTransport(), None, Recorder())
-        return SignatureLookup(settings, client, self._run_slow, FakeClock(NOW)).check(
+        return SignatureLookup(make_requirement(settings), client, self._run_slow, FakeClock(NOW)).check(
             WEB, self.digest, Deadline.after(10), free
         )
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import DIGEST, NOW, OTHER_DIGEST, registry
+from tests.support.builders import DIGEST, NOW, OTHER_DIGEST, enterprise_registry, registry
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.evidence.inspection import for_signatures
 from webhook.evidence.source import EvidenceSource
-from webhook.registries import NO_CREDENTIALS, Evidence, Registry, SignatureSettings, SigningKey
+from webhook.registries import Evidence, Registry, SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus, Unlimited
 from webhook.trust.settings import CacheSettings
@@ -26,17 +26,7 @@ SOON = Deadline(1e9)
 TAG_DETAIL = registry()
 SIGNATURE = registry(evidence=Evidence.SIGNATURE, signatures=KEYS)
 BOTH = registry(evidence=Evidence.BOTH, signatures=KEYS)
-ENTERPRISE = Registry(
-    hosts=("images.example.com",),
-    region="",
-    endpoint="",
-    iam_endpoint="",
-    credentials=NO_CREDENTIALS,
-    edition="enterprise",
-    evidence=Evidence.SIGNATURE,
-    signatures=KEYS,
-    registry_endpoint="https://images.example.com",
-)
+ENTERPRISE = enterprise_registry(signatures=KEYS)
 
 
 class FakeRegistries:

@@ -31,7 +31,6 @@ from webhook.signatures.bundles import (
     Referrer,
     check_bundle,
     encode_signed,
-    fallback_tag,
     read_bundle_manifest,
     read_referrers,
 )
@@ -52,11 +51,6 @@ def attempt(outcome: Outcome, problem: str = "", *signers: str) -> Attempt:
 
 ATTESTATION = attempt(Outcome.NOT_A_SIGNATURE, "it is an attestation")
 ANOTHER_KEY = attempt(Outcome.BAD, "it is not by a configured key")
-
-
-def test_tag_names_the_digest() -> None:
-    """OCI distribution specification 1.1, referrers tag schema."""
-    assert fallback_tag(IMAGE) == f"sha256-{IMAGE.removeprefix('sha256:')}"
 
 
 def read(*entries: Any, **more: Any) -> list[Referrer | Attempt]:
