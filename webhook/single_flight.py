@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from webhook.deadlines import spawn
+from webhook.deadlines import Deadline, spawn
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+
+NOTICE: Final = 0.2
+"""Seconds after its deadline in which a call that others wait for reports its outcome."""
 
 T = TypeVar("T")
 
@@ -71,3 +75,34 @@ class SingleFlight(Generic[T]):
             with self._lock:
                 del self._calls[key]
             call.end(outcome)
+
+
+def share(flights: SingleFlight[T], key: Hashable, work: Callable[[], T], deadline: Deadline, what: str) -> T:
+    """Return the result of ``work``, which is part of a lookup, and which one of all concurrent callers does.
+
+    A caller whose own limits ended the work, such as its deadline, does not decide about the others: each of
+    them tries once more. ``what`` is done, as a clause with the verb.
+
+    Raises:
+        LookupTimeout: it was not done by the deadline.
+        TrustLookupError: it failed, also by a bug.
+    """
+    is_own = False
+
+    def run() -> T:
+        nonlocal is_own
+        is_own = True
+        return work()
+
+    while True:
+        call = flights.call(key, run)
+        if not call.wait(deadline.remaining() + NOTICE):
+            raise LookupTimeout(f"another lookup was still {what}", fault=Fault.LOCAL)
+        error = call.error
+        if error is None:
+            return call.value  # type: ignore[return-value]  # work has returned it
+        if not isinstance(error, TrustLookupError):
+            detail = f"{what} failed: {type(error).__name__}"
+            raise RegistryUnavailable(detail, fault=Fault.LOCAL) from error
+        if is_own or error.fault is not Fault.LOCAL or deadline.expired:
+            raise error

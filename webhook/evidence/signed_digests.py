@@ -17,9 +17,9 @@ from typing import Final
 from cachetools import LRUCache
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import TrustLookupError
 from webhook.signatures.check import SignatureCheck, SignatureResult
-from webhook.single_flight import SingleFlight
+from webhook.single_flight import SingleFlight, share
 from webhook.trust.replication import MAX_CLOCK_SKEW
 from webhook.trust.settings import CacheSettings
 
@@ -60,7 +60,13 @@ class SignedDigests:
             elif age < self._settings.signed * _share(known):
                 return known
         try:
-            return self._verify(key, deadline, verify)
+            return share(
+                self._verifications,
+                key,
+                lambda: self._verify(key, verify),
+                deadline,
+                "verifying the signatures",
+            )
         except TrustLookupError:
             if known is None:
                 raise
@@ -81,18 +87,7 @@ class SignedDigests:
             for key in [key for key in self._signed if key[0] not in registries]:
                 del self._signed[key]
 
-    def _verify(self, key: Key, deadline: Deadline, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
-        call = self._verifications.call(key, lambda: self._verify_once(key, verify))
-        if not call.wait(deadline.remaining()):
-            raise LookupTimeout("the signatures were not verified in time", fault=Fault.LOCAL)
-        if call.value is not None:
-            return call.value
-        if isinstance(call.error, TrustLookupError):
-            raise call.error
-        detail = f"the signatures could not be verified: {type(call.error).__name__}"
-        raise RegistryUnavailable(detail, fault=Fault.LOCAL) from call.error
-
-    def _verify_once(self, key: Key, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
+    def _verify(self, key: Key, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
         check = verify()
         with self._lock:
             if check.result is SignatureResult.SIGNED:

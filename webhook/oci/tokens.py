@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
 from cachetools import LRUCache
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError, Unauthorized
+from webhook.errors import Fault, RegistryUnavailable, Unauthorized
 from webhook.oci.answers import REGISTRY, is_refusal, read_failure
 from webhook.oci.calls import PING, Calls, compare
 from webhook.oci.challenges import ChallengeError, read_challenge
@@ -24,7 +24,7 @@ from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.single_flight import SingleFlight
+from webhook.single_flight import SingleFlight, share
 from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED, read_retry_after
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
@@ -37,13 +37,8 @@ MAX_MARGIN: Final = 60.0
 """A token is not used in the last fifth of its life, or in the last minute if that is shorter: clocks differ,
 and a request takes its time."""
 
-NOTICE: Final = 0.2
-"""Seconds after its deadline in which a request that others wait for reports its outcome."""
-
 PING_ANSWERS: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
 """Answers to ``GET /v2/`` of a registry that works."""
-
-T = TypeVar("T")
 
 
 class LoginState(StrEnum):
@@ -121,7 +116,7 @@ class Tokens:
             # Another lookup may have fetched it since.
             return self._find(repository) or self._fetch(service, repository, deadline, call_limiter)
 
-        text = _share(self._fetches, repository, fetch, deadline, f"the token for {repository}")
+        text = share(self._fetches, repository, fetch, deadline, f"fetching the token for {repository}")
         return Token(text, is_new=True)
 
     def discard(self, repository: str, token: Token) -> None:
@@ -174,7 +169,13 @@ class Tokens:
     def _find_service(self, deadline: Deadline, call_limiter: CallLimiter) -> TokenService | None:
         """Return the token service, ``None`` if the registry asks for no token."""
         if not self._is_known:
-            _share(self._pings, "ping", lambda: self._ping(deadline, call_limiter), deadline, f"GET {PING}")
+            share(
+                self._pings,
+                "ping",
+                lambda: self._ping(deadline, call_limiter),
+                deadline,
+                f"waiting for GET {PING}",
+            )
         return self._service
 
     def _ping(self, deadline: Deadline, call_limiter: CallLimiter) -> bool:
@@ -217,30 +218,3 @@ def _check_ping(response: HttpResponse) -> None:
     if response.status not in PING_ANSWERS:
         detail = f"{REGISTRY} answered {response.status} to GET {PING}: is registryEndpoint right?"
         raise RegistryUnavailable(detail, retry_after=read_retry_after(response))
-
-
-def _share(
-    flights: SingleFlight[T], key: Hashable, work: Callable[[], T], deadline: Deadline, what: str
-) -> T:
-    """Return the result of ``work``, which one of all concurrent callers does.
-
-    A caller whose own limits ended the work, such as its deadline, does not decide about the others: each of
-    them tries once more.
-    """
-    is_own = False
-
-    def run() -> T:
-        nonlocal is_own
-        is_own = True
-        return work()
-
-    while True:
-        call = flights.call(key, run)
-        if not call.wait(deadline.remaining() + NOTICE):
-            raise LookupTimeout(f"another lookup was still fetching {what}", fault=Fault.LOCAL)
-        error = call.error
-        if error is None:
-            return call.value  # type: ignore[return-value]  # work has returned it
-        is_local = isinstance(error, TrustLookupError) and error.fault is Fault.LOCAL
-        if is_own or not is_local or deadline.expired:
-            raise error

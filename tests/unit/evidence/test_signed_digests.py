@@ -185,16 +185,47 @@ def test_caller_waits_until_its_own_deadline(clock: FakeClock) -> None:
     first = threading.Thread(target=lambda: signed.get(WEB, Deadline.after(5), verify))
     first.start()
     began.acquire(timeout=5)
-    with pytest.raises(LookupTimeout, match="the signatures were not verified in time") as caught:
+    with pytest.raises(LookupTimeout, match="another lookup was still verifying the signatures") as caught:
         signed.get(WEB, Deadline.after(0.01), verify)
     gate.set()
     first.join(5)
     assert caught.value.fault is Fault.LOCAL
 
 
+def test_deadline_of_one_caller_does_not_decide_about_others(clock: FakeClock) -> None:
+    """The author of a Pod chooses when the first one began. The second one verifies itself."""
+    signed = SignedDigests(HOUR, clock)
+    began, gate, calls = threading.Semaphore(0), threading.Event(), []
+
+    def verify() -> SignatureCheck:
+        calls.append(1)
+        if len(calls) == 1:
+            began.release()
+            gate.wait(5)
+            raise LookupTimeout("no time was left", fault=Fault.LOCAL)
+        return SignatureCheck(SignatureResult.SIGNED, clock())
+
+    def fail() -> None:
+        with pytest.raises(LookupTimeout):
+            signed.get(WEB, Deadline.after(5), verify)
+
+    first = threading.Thread(target=fail)
+    first.start()
+    began.acquire(timeout=5)
+    results: list[SignatureCheck] = []
+    second = threading.Thread(target=lambda: results.append(signed.get(WEB, Deadline.after(5), verify)))
+    second.start()
+    gate.set()
+    first.join(5)
+    second.join(5)
+    assert [check.result for check in results] == [SignatureResult.SIGNED]
+
+
 def test_bug_in_a_verification_is_our_fault(clock: FakeClock, verify: Verifier) -> None:
     """It never admits anything."""
     verify.failure = ZeroDivisionError()
-    with pytest.raises(TrustLookupError, match="could not be verified: ZeroDivisionError") as caught:
+    with pytest.raises(
+        TrustLookupError, match="verifying the signatures failed: ZeroDivisionError"
+    ) as caught:
         SignedDigests(HOUR, clock).get(WEB, SOON, verify)
     assert caught.value.fault is Fault.LOCAL
