@@ -22,7 +22,7 @@ from webhook.signatures import bundles, simple_signing
 from webhook.signatures.attempt import Attempt, Outcome
 from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
 from webhook.signatures.check import SignatureResult
-from webhook.signatures.keys import PublicKey, load_public_key, read_public_key
+from webhook.signatures.keys import Message, PublicKey, load_public_key, read_public_key
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.simple_signing import SignatureLayer, check_simple_signature, read_signature_manifest
 
@@ -140,10 +140,10 @@ class Observer:
         self._inner = key
         self.key = replace(key, _verify=self._verify)
 
-    def _verify(self, signature: bytes, message: bytes) -> bool:
+    def _verify(self, signature: bytes, message: Message) -> bool:
         is_valid = self._inner.verifies(signature, message)
         if is_valid:
-            self.accepted.add(message)
+            self.accepted.add(message.content)
         return is_valid
 
 
