@@ -16,6 +16,9 @@ from typing import Final, Literal
 
 from webhook.images.reference import ImageReference
 
+MAX_ORGANIZATIONS: Final = 3
+"""Organizations in the label of a registry; the others are counted."""
+
 CredentialKind = Literal["aksk", "token", "iamUser", "podIdentity", "oidc"]
 
 
@@ -173,6 +176,16 @@ class Registry:
     def name(self) -> str:
         """The name in messages and metrics: the first host."""
         return self.hosts[0]
+
+    @property
+    def label(self) -> str:
+        """The name with the organizations to which the registry is limited: several may share a host."""
+        names = sorted(self.organizations)
+        if not names:
+            return self.name
+        more = len(names) - MAX_ORGANIZATIONS
+        listed = ", ".join(names[:MAX_ORGANIZATIONS]) + (f", +{more}" if more > 0 else "")
+        return f"{self.name} ({listed})"
 
 
 _SEPARATE: Final = frozenset(

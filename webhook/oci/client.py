@@ -83,6 +83,16 @@ class OciClient:
         return self._calls.answered_at
 
     @property
+    def last_call_failed(self) -> bool:
+        """Whether there was no answer to the last call of the registry, or one that shows a failure."""
+        return self._calls.last_failed
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a login is configured; without one, the registry is called anonymously."""
+        return self._login is not None
+
+    @property
     def ca_file_problem(self) -> str:
         """Why the content of the CA file is not the one in use, empty if it is."""
         return self._transport.ca_file_problem

@@ -193,7 +193,10 @@ class TokenService:
                     self._refused[repository] = generation
         finally:
             self._checking.release()
-        raise Forbidden(f"{read_failure(response, TOKEN_SERVICE)} about {repository}, and accepts the login")
+        detail = f"{read_failure(response, TOKEN_SERVICE)} about {repository}"
+        if self._is_anonymous:
+            raise Forbidden(f"{detail} without a login: is registryLogin missing?")
+        raise Forbidden(f"{detail}, and accepts the login")
 
     def _is_refused(self, repository: str, generation: int) -> bool:
         with self._lock:

@@ -54,7 +54,7 @@ class KeyReader:
         read: list[SigningKey] = []
         for key in keys:
             if has_lapsed(key, self.now):
-                read.append(replace(key, content=b"", problem=f"has lapsed on {last_day(key)}"))
+                read.append(replace(key, content=b"", problem=f"lapsed on {last_day(key)}"))
                 continue
             content = self._file(key.file)
             if isinstance(content, str):

@@ -67,7 +67,7 @@ def test_table_shows_counts_images_and_recommendation(account: Account, capsys: 
         "",
         "IMAGE EXISTS MARKED SIGNED BY FORMAT WHY NOT",
         f"{HOST}/shop/gone:1 no - - - -",
-        f"{HOST}/shop/other:1 yes no - simple-signing simple-signing: it is not by a configured key",
+        f"{HOST}/shop/other:1 yes no - simple-signing simple-signing: no key that counts has signed it",
         f"{HOST}/shop/plain:1 yes no - - -",
         f"{HOST}/shop/api:1 yes no release-2026, release-2025 simple-signing -",
         f"{HOST}/shop/web:1 yes no release-2026 simple-signing -",
@@ -121,7 +121,7 @@ def test_stored_signatures_are_shown_without_keys(account: Account, capsys: Outp
     assert lines[2] == "(all) 2 2 0 1 0 0 2 1 2"
     assert lines[6:] == [
         f"{HOST}/shop/api:1 yes no - - -",
-        f"{HOST}/shop/web:1 yes no - simple-signing simple-signing: it is not by a configured key",
+        f"{HOST}/shop/web:1 yes no - simple-signing simple-signing: no key that counts has signed it",
         "",
         "Formats of the signatures, which were not verified: simple-signing (1).",
         "ShowRepoTag is published here.",

@@ -129,8 +129,8 @@ def test_signatures_of_strangers_prove_nothing(site: Site) -> None:
         found=2,
         stored=("bundle", "simple-signing"),
         problems=(
-            "simple-signing: it is not by a configured key",
-            "bundle: it is not by a configured key",
+            "simple-signing: no key that counts has signed it",
+            "bundle: no key that counts has signed it",
         ),
     )
 

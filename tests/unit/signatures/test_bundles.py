@@ -50,7 +50,7 @@ def attempt(outcome: Outcome, problem: str = "", *signers: str) -> Attempt:
 
 
 ATTESTATION = attempt(Outcome.NOT_A_SIGNATURE, "it is an attestation")
-ANOTHER_KEY = attempt(Outcome.BAD, "it is not by a configured key")
+ANOTHER_KEY = attempt(Outcome.BAD, "no key that counts has signed it")
 
 
 def read(*entries: Any, **more: Any) -> list[Referrer | Attempt]:
