@@ -96,6 +96,11 @@ class SignatureSettings:
         return tuple(key for key in self.keys if key.content)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether no signatures suffice, so that all of them are read, as a survey does."""
+        return self.threshold > len(self.keys)
+
+    @property
     def fingerprint(self) -> str:
         """A text that changes with everything that decides about a signature."""
         keys = sorted((key.name, key.content.hex()) for key in self.counting)
@@ -151,6 +156,11 @@ class Registry:
     def caller(self) -> tuple[str, CredentialSettings]:
         """Endpoint and identity: registries that share them share one rate of calls."""
         return (self.endpoint or self.registry_endpoint, self.credentials)
+
+    @property
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """The keys of ``signatures``, also those that do not count."""
+        return self.signatures.keys if self.signatures is not None else ()
 
     @property
     def needs_signature(self) -> bool:

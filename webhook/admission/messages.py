@@ -79,9 +79,8 @@ class Messages:
     def describe_found(self, item: ImageResult, pinned: str | None = None) -> str:
         """Return the finding of an image, the keys that make it trusted, and the digest that its Pods get."""
         clauses = [self.describe(item)]
-        record = item.check.record
-        if item.check.finding is Finding.TRUSTED and record is not None and record.signature is not None:
-            clauses.append(self.note("signed-by", keys=self._list_names(record.signature.signers)))
+        if item.check.finding is Finding.TRUSTED and item.check.signature is not None:
+            clauses.append(self.note("signed-by", keys=self._list_names(item.check.signers)))
         if pinned is not None:
             clauses.append(self.note("pods-pinned", digest=pinned))
         return self._catalogue.between.join(clauses)
@@ -189,7 +188,7 @@ class Messages:
             "organization": printable(reference.path.partition("/")[0], 100) if reference is not None else "",
             "home": self._home,
         }
-        check = item.check.record.signature if item.check.record is not None else None
+        check = item.check.signature
         if check is None:
             return names
         settings = self._signatures_for(item)

@@ -9,14 +9,13 @@ from enum import StrEnum
 from typing import Final
 
 from webhook.admission.messages import printable
+from webhook.audit.coverage import MAX_IMAGE
 from webhook.evidence.inspection import Inspection
 from webhook.registries import Evidence, Registry
 from webhook.trust.records import TrustQuery
 
 MAX_IMAGES: Final = 20_000
 """Distinct images of a survey; more are counted as left out."""
-
-MAX_IMAGE: Final = 300
 
 MAX_FAILURES: Final = 100
 """Different causes of failures that are counted."""
@@ -128,7 +127,7 @@ class RegistrySurvey:
     @property
     def has_keys(self) -> bool:
         """Whether keys are configured, by which signatures can be verified."""
-        return self.registry.signatures is not None and bool(self.registry.signatures.keys)
+        return bool(self.registry.signing_keys)
 
 
 class Survey:

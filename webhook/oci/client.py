@@ -8,6 +8,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.images.reference import is_digest
 from webhook.oci.answers import (
     REDIRECTS,
     compute_digest,
@@ -23,12 +24,10 @@ from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
 from webhook.oci.calls import Calls, compare
 from webhook.oci.manifests import (
     ACCEPT,
-    MAX_MANIFEST,
     OCI_INDEX,
     Manifest,
     blob_path,
     fallback_tag,
-    is_digest,
     manifest_path,
     referrers_path,
 )
@@ -36,6 +35,7 @@ from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
+from webhook.signatures.limits import MAX_MANIFEST
 from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter

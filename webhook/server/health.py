@@ -160,7 +160,7 @@ def _describe_signatures(registry: Registry, status: RegistryStatus, now: float)
         yield f"[!] {text}, the last call failed"
     else:
         yield f"[+] {text}"
-    for key in registry.signatures.keys if registry.signatures is not None else ():
+    for key in registry.signing_keys:
         if key.problem:
             yield f"[!] signing key {key.name} of {registry.label}: does not count: {key.problem}"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import webhook.cli.pod_selection
 import webhook.cli.survey
 from tests.emulator.server import Emulator
 from tests.support.signed import ENTERPRISE, HOST
@@ -25,7 +26,7 @@ Output = pytest.CaptureFixture[str]
 def account(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account without images, and a cluster without Pods."""
     cluster = FakeLists({PODS: [], CONFIGURATIONS: []})
-    monkeypatch.setattr(webhook.cli.survey, "connect", lambda *_: cluster)
+    monkeypatch.setattr(webhook.cli.pod_selection, "connect", lambda *_: cluster)
     monkeypatch.setattr("webhook.cluster.client.FIRST_PAUSE", 0.0)
     monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
     return Account(emulator, tmp_path, cluster)
@@ -321,7 +322,7 @@ def test_interrupted_survey_is_partial(account: Account, capsys: Output) -> None
     account.run(f"{HOST}/shop/api:2")
     with pytest.MonkeyPatch.context() as patch:
         cluster = Interrupted(account.cluster.collections)
-        patch.setattr(webhook.cli.survey, "connect", lambda *_: cluster)
+        patch.setattr(webhook.cli.pod_selection, "connect", lambda *_: cluster)
         # The fake is called in a thread; the interrupt arrives in the main one.
         patch.setattr(
             "webhook.cluster.client.RetryingClient._get_once",

@@ -96,6 +96,8 @@ def test_result_has_everything_that_was_found() -> None:
         ("simple-signing: no key that counts has signed it",),
         ("bundle", "simple-signing"),
     )
+    assert collect(ELSEWHERE, OTHER, valid("a")).stored == ("bundle", "simple-signing")
+    assert collect(OTHER, BAD).stored == ("simple-signing",)
 
 
 def test_no_keys_are_never_enough() -> None:

@@ -85,7 +85,6 @@ LAYERS: list[tuple[str, dict[str, Any], Attempt]] = [
         {"annotations": {SIGNATURE_ANNOTATION.upper(): making.to_base64(SIGNATURE)}},
         attempt(Outcome.MALFORMED, f"its signature does not have 1 to {MAX_SIGNATURE} bytes"),
     ),
-    ("no digest", {"digest": None}, attempt(Outcome.MALFORMED, "the manifest has no layers[0].digest")),
     (
         "a large payload",
         {"size": MAX_PAYLOAD + 1},
@@ -110,6 +109,10 @@ def test_other_layer_does_not_count(name: str, changes: dict[str, Any], outcome:
         (b"", "the manifest is not JSON"),
         (b"[]", "the manifest is not a JSON object"),
         (compact(image_manifest([None])), "layers[0] of the manifest is not an object"),
+        (
+            compact(image_manifest([layer(PAYLOAD, SIGNATURE), layer(PAYLOAD, SIGNATURE, digest=None)])),
+            "the manifest has no layers[1].digest",
+        ),
         (compact(image_manifest([]) | {"layers": {}}), "layers of the manifest is not a list"),
         (compact(image_manifest([layer(PAYLOAD, SIGNATURE)]))[:-1], "the manifest is not JSON"),
         (compact({"Layers": [layer(PAYLOAD, SIGNATURE)]}), "the manifest has another spelling of a member"),
