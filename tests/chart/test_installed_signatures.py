@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,16 @@ def generation(installation: Installation) -> int:
     found = installation.cluster.get("deployment", NAME, "-n", installation.namespace)
     number: int = found["metadata"]["generation"]
     return number
+
+
+def answers_ready(port: int) -> bool:
+    """Return whether the readiness probe of a replica would succeed."""
+    context = ssl._create_unverified_context()  # as a kubelet
+    try:
+        urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", context=context, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_rotated_key_counts_without_restart(
@@ -118,6 +130,8 @@ def test_replica_and_helm_test_find_keys(prepare: Prepare, swr: Emulator, tmp_pa
     replica = Replica(installation, tmp_path)
     tests = tmp_path / "tests"
     with replica, Kubelet(installation.cluster, installation.namespace, tests) as kubelet:
+        # The kubelet of the tests reports Pods as ready without a probe.
+        installation.cluster.wait_for("the replica to be ready", lambda: answers_ready(replica.port))
         installation.helm("test", NAME, f"--namespace={installation.namespace}", "--timeout=50s")
         assert "policy.yaml: valid" in kubelet.output
         assert kubelet.output.rstrip().endswith("\nok")
