@@ -17,12 +17,10 @@ import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
-from webhook.file_stamps import Stamp, read_stamp
+from webhook.file_stamps import Stamp, read_settled, read_stamp
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a file: the most that a Secret can have."""
-
-_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +79,20 @@ class DockerConfigFile:
         """Do nothing: a file does not depend on it."""
 
     def _read(self) -> None:
-        for _ in range(_TRIES):
-            before = read_stamp(self._path)
-            with Path(self._path).open("rb") as stream:
-                data = stream.read(MAX_FILE + 1)
-            if read_stamp(self._path) == before:
-                break
-        else:
+        settled = read_settled([self._path], self._read_bytes)
+        if settled is None:
             raise ValueError("is being replaced")
+        data, (stamp,) = settled
         login = read_docker_config(data, self._hosts)
         with self._lock:
             if login != self._login:
                 self._login = login
                 self._generation += 1
-            self._stamp = before
+            self._stamp = stamp
+
+    def _read_bytes(self) -> bytes:
+        with Path(self._path).open("rb") as stream:
+            return stream.read(MAX_FILE + 1)
 
 
 def read_docker_config(data: bytes, hosts: Collection[str]) -> UserLogin:
