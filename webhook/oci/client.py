@@ -66,7 +66,7 @@ class OciClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call the registry API of ``registry`` as ``login``; ``clock`` is in monotonic seconds."""
-        base_url = registry.registry_endpoint or f"https://{registry.hosts[0]}"
+        base_url = registry.registry_endpoint
         endpoint = read_url(base_url)
         if endpoint is None:
             raise ValueError(f"registryEndpoint of {registry.name} is not a URL")
