@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from webhook.cli.checks import Check, CheckStatus
+from webhook.cli.checks import SECONDS, Check, CheckStatus
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Forbidden, Throttled, TrustLookupError, Unauthorized
 from webhook.evidence.clients import OpenRegistries
 from webhook.registries import Registry, SignatureSettings
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import TrustQuery, Unlimited
-
-SECONDS: Final = 10.0
-"""Deadline of each check."""
 
 SURVEY: Final = "swr-trust survey shows which images are signed, and by which keys."
 

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from webhook.admission.local_checks import make_query
-from webhook.cli.checks import Check, CheckStatus
+from webhook.cli.checks import SECONDS, Check, CheckStatus
 from webhook.cli.signature_checks import check_signatures
 from webhook.deadlines import Deadline
 from webhook.errors import (
@@ -40,9 +40,6 @@ from webhook.swr.proxies import Proxies
 from webhook.swr.resolver import Resolver
 from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
-
-SECONDS: Final = 10.0
-"""Deadline of each check."""
 
 NOTICED_SKEW: Final = 60.0
 

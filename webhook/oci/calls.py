@@ -15,7 +15,7 @@ from webhook.errors import MalformedAnswer, RegistryUnavailable, TrustLookupErro
 from webhook.oci.answers import find_block, is_failure
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import NOT_FOUND, OK
+from webhook.swr.answers import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.swr.failures import attribute_failure
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import SendControl, Silence
@@ -23,6 +23,9 @@ from webhook.trust.records import CallLimiter
 
 PING: Final = "/v2/"
 """The path that shows that a registry offers the API (OCI distribution, determining support)."""
+
+ALIVE: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
+"""Answers to a control request of a service that works."""
 
 
 class Calls:
@@ -126,14 +129,10 @@ class Calls:
         self.exchange(self.ping, deadline)
 
 
-def compare(
-    error: RegistryUnavailable, send_control: Callable[[], HttpResponse], expected: frozenset[int]
-) -> RegistryUnavailable:
-    """Return the error with its fault; see ``attribute_failure``.
-
-    ``send_control`` sends a control request. ``expected`` are the statuses of a service that works.
+def compare(error: RegistryUnavailable, send_control: Callable[[], HttpResponse]) -> RegistryUnavailable:
+    """Return the error with its fault; see ``attribute_failure``. ``send_control`` sends a control request.
 
     Raises:
         TrustLookupError: there was no response to a control request.
     """
-    return attribute_failure(error, lambda: send_control().status in expected)
+    return attribute_failure(error, lambda: send_control().status in ALIVE)

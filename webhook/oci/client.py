@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
@@ -31,18 +32,23 @@ from webhook.oci.manifests import (
     manifest_path,
     referrers_path,
 )
-from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
+from webhook.oci.tokens import LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.signatures.limits import MAX_MANIFEST
-from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.answers import OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
-_NOT_ALLOWED: Final = 405
-
-_NO_REFERRERS: Final = frozenset({NOT_FOUND, 400, _NOT_ALLOWED, 406})
+_NO_REFERRERS: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.NOT_ACCEPTABLE,
+    }
+)
 """Answers of registries without a referrers API, as go-containerregistry reads them, and 405."""
 
 
@@ -254,9 +260,7 @@ class OciClient:
                 if is_failure(response):
                     raise read_failure(response)
             except RegistryUnavailable as error:
-                raise compare(
-                    error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
-                ) from None
+                raise compare(error, lambda: self._calls.send_ping(deadline, call_limiter)) from None
             if not is_refusal(response):
                 return response
             if token is not None:

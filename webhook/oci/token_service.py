@@ -30,7 +30,7 @@ from webhook.oci.challenges import Challenge
 from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.answers import OK
 from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -40,9 +40,6 @@ refusal is seldom corrected by a push; a changed login has no refusals."""
 
 MAX_REFUSED: Final = 1000
 """Repositories that are remembered as refused."""
-
-_ALIVE: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
-"""Answers to a control request by which the service works."""
 
 
 class AnonymousLogin:
@@ -151,9 +148,7 @@ class TokenService:
             if is_failure(response):
                 raise read_failure(response, TOKEN_SERVICE)
         except RegistryUnavailable as error:
-            raise compare(
-                error, lambda: self._send_control(generation, deadline, call_limiter), _ALIVE
-            ) from None
+            raise compare(error, lambda: self._send_control(generation, deadline, call_limiter)) from None
         except MalformedAnswer as error:
             detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"
             raise RegistryUnavailable(detail, fault=Fault.IMAGE) from None

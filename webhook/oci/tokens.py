@@ -18,14 +18,14 @@ from cachetools import LRUCache
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, Unauthorized
 from webhook.oci.answers import REGISTRY, is_refusal, read_failure
-from webhook.oci.calls import PING, Calls, compare
+from webhook.oci.calls import ALIVE, PING, Calls, compare
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.single_flight import SingleFlight
-from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED, read_retry_after
+from webhook.swr.answers import OK, UNAUTHORIZED, read_retry_after
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -36,9 +36,6 @@ MARGIN_SHARE: Final = 0.2
 MAX_MARGIN: Final = 60.0
 """A token is not used in the last fifth of its life, or in the last minute if that is shorter: clocks differ,
 and a request takes its time."""
-
-PING_ANSWERS: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
-"""Answers to ``GET /v2/`` of a registry that works."""
 
 
 class LoginState(StrEnum):
@@ -180,9 +177,7 @@ class Tokens:
             response = self._calls.send_ping(deadline, call_limiter)
             _check_ping(response)
         except RegistryUnavailable as error:
-            raise compare(
-                error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
-            ) from None
+            raise compare(error, lambda: self._calls.send_ping(deadline, call_limiter)) from None
         if response.status == OK:
             with self._lock:
                 self._is_known, self._service = True, None
@@ -211,6 +206,6 @@ class Tokens:
 
 
 def _check_ping(response: HttpResponse) -> None:
-    if response.status not in PING_ANSWERS:
+    if response.status not in ALIVE:
         detail = f"{REGISTRY} answered {response.status} to GET {PING}: is registryEndpoint right?"
         raise RegistryUnavailable(detail, retry_after=read_retry_after(response))
