@@ -1,7 +1,8 @@
 """HTTP calls to a registry or its token service: limits, metrics, and the fault of failures.
 
 The author of a Pod chooses the image, and may know one that the registry fails on. So a failure is compared
-with control requests that have no image in them (``docs/decisions/0017``).
+with control requests that are not about it (``docs/decisions/0017``): about random repositories
+(``webhook.oci.controls``), or without any.
 """
 
 from __future__ import annotations
@@ -125,13 +126,11 @@ class Calls:
         self.exchange(self.ping, deadline)
 
 
-def compare(
-    error: RegistryUnavailable, send_control: Callable[[], HttpResponse], expected: frozenset[int]
-) -> RegistryUnavailable:
+def compare(error: RegistryUnavailable, send_control: Callable[[], bool]) -> RegistryUnavailable:
     """Return the error as the service's fault if control requests fail, too, otherwise as the image's.
 
-    ``expected`` are the statuses of a service that works. Two must fail: a single one may fail by chance, and
-    an author may retry until that happens.
+    ``send_control`` returns whether one is answered by a service that works. Two must fail: a single one may
+    fail by chance, and an author may retry until that happens.
 
     Raises:
         TrustLookupError: there was no response to a control request.
@@ -139,7 +138,7 @@ def compare(
     if error.fault is Fault.LOCAL:
         return error
     try:
-        is_alive = any(_is_alive(send_control, expected) for _ in range(SAMPLES))
+        is_alive = any(_is_alive(send_control) for _ in range(SAMPLES))
     except LookupTimeout as late:
         if late.fault is Fault.LOCAL and not error.was_sent:
             return error  # the request was not sent, so the image cannot matter, and no time is left
@@ -148,9 +147,9 @@ def compare(
     return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
 
 
-def _is_alive(send_control: Callable[[], HttpResponse], expected: frozenset[int]) -> bool:
+def _is_alive(send_control: Callable[[], bool]) -> bool:
     try:
-        return send_control().status in expected
+        return send_control()
     except RegistryUnavailable as error:
         if error.fault is not Fault.REGISTRY:
             raise

@@ -21,6 +21,7 @@ from webhook.oci.answers import (
 )
 from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
 from webhook.oci.calls import Calls, compare
+from webhook.oci.controls import Controls
 from webhook.oci.manifests import (
     ACCEPT,
     MAX_MANIFEST,
@@ -32,7 +33,8 @@ from webhook.oci.manifests import (
     manifest_path,
     referrers_path,
 )
-from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
+from webhook.oci.probes import Probes
+from webhook.oci.tokens import LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
@@ -76,6 +78,8 @@ class OciClient:
         self._transport = transport
         self._calls = Calls(registry, base_url, transport, recorder)
         self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
+        self._probes = Probes(registry.organizations, clock)
+        self._controls = Controls(base_url, self._calls, self._tokens, self._probes)
 
     @property
     def answered_at(self) -> float | None:
@@ -137,9 +141,7 @@ class OciClient:
             MalformedAnswer: it is too large, or does not have the digest.
             TrustLookupError: there is no answer.
         """
-        path = manifest_path(repository, reference)
-        request = self._request("GET", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
+        response = self._request_manifest("GET", repository, reference, deadline, call_limiter)
         if is_missing(response):
             return None
         if response.status != OK:
@@ -224,11 +226,19 @@ class OciClient:
         Raises:
             TrustLookupError: there was no answer, or no more requests are wanted.
         """
-        path = manifest_path(repository, reference)
-        request = self._request("HEAD", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
+        response = self._request_manifest("HEAD", repository, reference, deadline, call_limiter)
         if response.status == TOO_MANY_REQUESTS:
             raise read_failure(response)
+        return response
+
+    def _request_manifest(
+        self, method: str, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
+        path = manifest_path(repository, reference)
+        request = self._request(method, path, MAX_MANIFEST, {"Accept": ACCEPT})
+        response = self._send(repository, request, deadline, call_limiter)
+        if response.status == OK:
+            self._probes.record_found(repository)
         return response
 
     def _request(
@@ -250,12 +260,14 @@ class OciClient:
             token = self._tokens.get(repository, deadline, call_limiter)
             authorized = token.apply(request) if token is not None else request
             try:
-                response = self._calls.send(authorized, deadline, call_limiter)
+                response = self._calls.send(
+                    authorized, deadline, call_limiter, self._controls.beside(repository)
+                )
                 if is_failure(response):
                     raise read_failure(response)
             except RegistryUnavailable as error:
                 raise compare(
-                    error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+                    error, lambda: self._controls.is_alive(repository, deadline, call_limiter)
                 ) from None
             if not is_refusal(response):
                 return response

@@ -150,7 +150,7 @@ class TokenService:
                 raise read_failure(response, TOKEN_SERVICE)
         except RegistryUnavailable as error:
             raise compare(
-                error, lambda: self._send_control(generation, deadline, call_limiter), _ALIVE
+                error, lambda: self._send_control(generation, deadline, call_limiter).status in _ALIVE
             ) from None
         except MalformedAnswer as error:
             detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"

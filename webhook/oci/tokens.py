@@ -99,8 +99,12 @@ class Tokens:
         self._pings: SingleFlight[bool] = SingleFlight()
         self._fetches: SingleFlight[str] = SingleFlight()
 
-    def get(self, repository: str, deadline: Deadline, call_limiter: CallLimiter) -> Token | None:
+    def get(
+        self, repository: str, deadline: Deadline, call_limiter: CallLimiter, *, is_shared: bool = True
+    ) -> Token | None:
         """Return the token for a repository, ``None`` if the registry asks for none.
+
+        One of all concurrent callers fetches it, unless it is not ``is_shared``.
 
         Raises:
             TrustLookupError: there is none by the deadline.
@@ -116,6 +120,8 @@ class Tokens:
             # Another lookup may have fetched it since.
             return self._find(repository) or self._fetch(service, repository, deadline, call_limiter)
 
+        if not is_shared:
+            return Token(fetch(), is_new=True)
         text = share(self._fetches, repository, fetch, deadline, f"fetching the token for {repository}")
         return Token(text, is_new=True)
 
@@ -185,7 +191,7 @@ class Tokens:
             _check_ping(response)
         except RegistryUnavailable as error:
             raise compare(
-                error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+                error, lambda: self._calls.send_ping(deadline, call_limiter).status in PING_ANSWERS
             ) from None
         if response.status == OK:
             with self._lock:

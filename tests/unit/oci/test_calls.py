@@ -140,7 +140,7 @@ def compared(error: RegistryUnavailable, *answers: HttpResponse | Exception) -> 
             raise answer
         return answer
 
-    return compare(error, control, EXPECTED)
+    return compare(error, lambda: control().status in EXPECTED)
 
 
 DOWN = RegistryUnavailable("503", retry_after=4.0)
