@@ -179,6 +179,42 @@ def test_signed_image_is_admitted_while_the_registry_is_away(site: Site) -> None
     assert site.denial(SIGNED) == ""
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("status", {"status": 503}), ("reset", {}), ("hang", {})],
+    ids=["5xx", "reset", "hang"],
+)
+def test_stale_trust_is_served_while_no_manifest_can_be_read(
+    site: Site, kind: str, values: dict[str, Any]
+) -> None:
+    """The front end answers ``GET /v2/`` and issues tokens all the time."""
+    image = f"{ENTERPRISE}/team/web:1"
+    site.emulator.state.sign_bundle("team/web", site.push("team/web:1"), site.keys["release"])
+    assert site.denial(image) == ""
+    site.emulator.break_with(kind, match="/manifests/", **values)
+    time.sleep(1.1)
+    assert site.denial(image) == ""
+    assert site.server.metric("swr_trust_cache_requests_total", result="stale") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("status", {"status": 503}), ("reset", {}), ("hang", {})],
+    ids=["5xx", "reset", "hang"],
+)
+def test_stale_trust_is_not_served_if_manifests_of_one_image_fail(
+    site: Site, kind: str, values: dict[str, Any]
+) -> None:
+    """Its author may be the cause."""
+    image = f"{ENTERPRISE}/team/web:1"
+    site.emulator.state.sign_bundle("team/web", site.push("team/web:1"), site.keys["release"])
+    assert site.denial(image) == ""
+    site.emulator.break_with(kind, match="/v2/team/web/manifests/", **values)
+    time.sleep(1.1)
+    assert site.denial(image)
+    assert site.server.metric("swr_trust_cache_requests_total", result="stale") == 0
+
+
 def test_image_whose_signatures_cannot_be_read_is_denied(site: Site) -> None:
     digest = site.push("signed/web:1")
     site.sign("signed/web:1", digest)
