@@ -129,6 +129,17 @@ def test_organization_that_a_firewall_blocks_is_image_fault(
     assert [request for request in transport.take() if request != image] == requests
 
 
+def test_organization_without_a_manifest_is_not_used() -> None:
+    """Anybody may name one that does not exist, and a front end may answer about it."""
+    transport = ScriptedRegistry()
+    client = warm_client(transport)
+    assert client.get_manifest("shop/web", "2", Deadline.after(5), free) is None
+    transport.take()
+    transport.script({TAG: DOWN, OWN_PROBE: DOWN})
+    assert said(client) == "unavailable, image"
+    assert transport.take() == [TAG, PING]
+
+
 REFUSALS: dict[str, Mapping[str, Answer]] = {
     "for the organization": {"token shop/PROBE": REFUSED},
     "of the login": {"token shop/PROBE": REFUSED, "token": REFUSED},
