@@ -25,7 +25,7 @@ from tests.support.registries import open_client, write_docker_config
 from tests.support.signing_kit import signing_kit
 from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer
-from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.oci.manifests import Manifest, fallback_tag
 from webhook.oci.probes import Probes, make_probe_tag
@@ -311,7 +311,7 @@ def read_all(url: str, image: SignedImage) -> tuple[object, ...]:
 def check(client: OciClient, image: SignedImage, **annotations: str) -> SignatureCheck:
     """Return what the signatures of an image prove."""
     settings = SignatureSettings((image.key,), 1, tuple(annotations.items()))
-    lookup = SignatureLookup(settings, client, clock=lambda: 0.0)
+    lookup = SignatureLookup(make_requirement(settings), client, clock=lambda: 0.0)
     return lookup.check(image.repository, image.digest, Deadline.after(30), free)
 
 
@@ -329,7 +329,7 @@ def test_signatures_of_cosign_are_read_alike_from_emulator(
         assert read_all(emulator.url, image) == real
     kind = SignatureFormat.BUNDLE if "bundle" in tool else SignatureFormat.SIMPLE_SIGNING
     assert real[0] == image.digest
-    assert real[-1] == SignatureCheck(SignatureResult.SIGNED, 0.0, ("test",), (kind,), 1)
+    assert real[-1] == SignatureCheck(SignatureResult.SIGNED, 0.0, ("test",), (kind,), 1, (), (kind,))
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -22,7 +22,7 @@ from webhook.signatures import bundles, simple_signing
 from webhook.signatures.attempt import Attempt, Outcome
 from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
 from webhook.signatures.check import SignatureResult
-from webhook.signatures.keys import PublicKey, load_public_key, read_public_key
+from webhook.signatures.keys import Message, PublicKey, load_public_key, read_public_key
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.simple_signing import SignatureLayer, check_simple_signature, read_signature_manifest
 
@@ -140,10 +140,10 @@ class Observer:
         self._inner = key
         self.key = replace(key, _verify=self._verify)
 
-    def _verify(self, signature: bytes, message: bytes) -> bool:
+    def _verify(self, signature: bytes, message: Message) -> bool:
         is_valid = self._inner.verifies(signature, message)
         if is_valid:
-            self.accepted.add(message)
+            self.accepted.add(message.content)
         return is_valid
 
 
@@ -192,7 +192,7 @@ def test_changed_samples_are_signed_only_if_their_message_is() -> None:
         observer = observers[sample.key]
         requirement = Requirement((("key", observer.key),), 1, sample.annotations)
         observer.accepted.clear()
-        list(list_attempts(sample.repository.fetch, sample.image, requirement))
+        list(list_attempts(sample.repository, sample.image, requirement))
         originals = set(observer.accepted)
         repository = Repository()
         repository.served = dict(sample.repository.served)
@@ -200,7 +200,7 @@ def test_changed_samples_are_signed_only_if_their_message_is() -> None:
         if path:
             relink(repository, path, spoil(repository.served[path][0], random))
         observer.accepted.clear()
-        found = find_signatures(repository.fetch, sample.image, requirement)
+        found = find_signatures(repository, sample.image, requirement)
         assert observer.accepted <= originals, (seed, sample.name)
         if found.result is SignatureResult.SIGNED:
             signed += 1

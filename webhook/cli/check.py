@@ -17,7 +17,7 @@ from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.options import config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
-from webhook.cli.signatures import check_of, explain_signatures, required_row, signature_row, signers_of
+from webhook.cli.signatures import explain_signatures, required_row, signature_row
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.policy.model import Policy
@@ -61,7 +61,7 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
 
 
 def _print(results: Sequence[ImageResult], messages: Messages) -> None:
-    are_signed = any(check_of(item) is not None for item in results)
+    are_signed = any(item.check.signature is not None for item in results)
     rows = []
     for item in results:
         record = item.check.record
@@ -69,7 +69,7 @@ def _print(results: Sequence[ImageResult], messages: Messages) -> None:
             (
                 item.use.image,
                 item.check.finding.value,
-                *([", ".join(signers_of(item)) or "-"] if are_signed else []),
+                *([", ".join(item.check.signers) or "-"] if are_signed else []),
                 shorten((record.digest if record is not None else None) or "-"),
                 (record.updated if record is not None else None) or "-",
                 messages.describe(item),
@@ -102,7 +102,7 @@ def _row(item: ImageResult, messages: Messages, policy: Policy) -> dict[str, obj
         "detail": check.failure.detail if check.failure is not None else None,
         "evidence": registry.evidence.value if registry is not None else None,
         "required": required_row(registry),
-        "signature": signature_row(check_of(item)),
+        "signature": signature_row(item.check.signature),
     }
     if record is not None:
         fetched = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)

@@ -6,24 +6,11 @@ import datetime as dt
 
 from webhook.admission.decision import ImageResult
 from webhook.admission.messages import Messages, printable
+from webhook.audit.coverage import MAX_IMAGE
 from webhook.audit.report import count
 from webhook.audit.tables import format_moment
 from webhook.registries import Registry
 from webhook.signatures.check import SignatureCheck
-
-MAX_IMAGE = 300
-
-
-def check_of(item: ImageResult) -> SignatureCheck | None:
-    """Return what was found of the signatures of an image, ``None`` if they were not looked at."""
-    record = item.check.record
-    return record.signature if record is not None else None
-
-
-def signers_of(item: ImageResult) -> tuple[str, ...]:
-    """Return the names of the keys whose signatures of an image count."""
-    check = check_of(item)
-    return check.signers if check is not None else ()
 
 
 def signature_row(check: SignatureCheck | None) -> dict[str, object] | None:
@@ -56,7 +43,7 @@ def required_row(registry: Registry | None) -> dict[str, object] | None:
 
 def explain_signatures(item: ImageResult, messages: Messages) -> list[str]:
     """Return lines about the signatures of an image that is not trusted because of them."""
-    check = check_of(item)
+    check = item.check.signature
     if check is None or not item.check.reason:
         return []
     formats = f" ({', '.join(check.stored)})" if check.stored else ""

@@ -43,6 +43,8 @@ class Calls:
         """
         self.answered_at: float | None = None
         """When the service last answered 200 or 404, in epoch seconds."""
+        self.last_failed = False
+        """Whether there was no answer to the last call, or one that shows a failure."""
         self._name = registry.name
         self._base_url = base_url
         self._transport = transport
@@ -96,13 +98,16 @@ class Calls:
             outcome = str(response.status)
         except TrustLookupError as error:
             outcome = error.reason
+            if request.base_url == self._base_url:
+                self.last_failed = True
             raise
         finally:
             self._recorder.record_call(self._name, outcome, time.monotonic() - started)
         if request.base_url == self._base_url:
+            self.last_failed = is_failure(response)
             if response.status in (OK, NOT_FOUND):
                 self.answered_at = time.time()
-            if not is_failure(response):
+            if not self.last_failed:
                 self._silence.record_answer()
         return response
 

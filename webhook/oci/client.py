@@ -8,6 +8,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.images.reference import is_digest
 from webhook.oci.answers import (
     REDIRECTS,
     compute_digest,
@@ -24,12 +25,10 @@ from webhook.oci.calls import Calls, compare
 from webhook.oci.controls import Controls
 from webhook.oci.manifests import (
     ACCEPT,
-    MAX_MANIFEST,
     OCI_INDEX,
     Manifest,
     blob_path,
     fallback_tag,
-    is_digest,
     manifest_path,
     referrers_path,
 )
@@ -38,6 +37,7 @@ from webhook.oci.tokens import LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
+from webhook.signatures.limits import MAX_MANIFEST
 from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
@@ -85,6 +85,16 @@ class OciClient:
     def answered_at(self) -> float | None:
         """When the registry last answered 200 or 404, in epoch seconds."""
         return self._calls.answered_at
+
+    @property
+    def last_call_failed(self) -> bool:
+        """Whether there was no answer to the last call of the registry, or one that shows a failure."""
+        return self._calls.last_failed
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a login is configured; without one, the registry is called anonymously."""
+        return self._login is not None
 
     @property
     def ca_file_problem(self) -> str:

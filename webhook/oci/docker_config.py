@@ -10,7 +10,6 @@ import binascii
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
 from webhook.file_stamps import Stamp, read_stamp
+from webhook.small_files import read_at_once
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a file: the most that a Secret can have."""
@@ -83,8 +83,7 @@ class DockerConfigFile:
     def _read(self) -> None:
         for _ in range(_TRIES):
             before = read_stamp(self._path)
-            with Path(self._path).open("rb") as stream:
-                data = stream.read(MAX_FILE + 1)
+            data = read_at_once(self._path, MAX_FILE + 1)
             if read_stamp(self._path) == before:
                 break
         else:

@@ -24,7 +24,7 @@ from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.single_flight import SingleFlight, share
+from webhook.single_flight import SingleFlight
 from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED, read_retry_after
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
@@ -122,7 +122,7 @@ class Tokens:
 
         if not is_shared:
             return Token(fetch(), is_new=True)
-        text = share(self._fetches, repository, fetch, deadline, f"fetching the token for {repository}")
+        text = self._fetches.share(repository, fetch, deadline, f"fetching the token for {repository}")
         return Token(text, is_new=True)
 
     def discard(self, repository: str, token: Token) -> None:
@@ -175,12 +175,8 @@ class Tokens:
     def _find_service(self, deadline: Deadline, call_limiter: CallLimiter) -> TokenService | None:
         """Return the token service, ``None`` if the registry asks for no token."""
         if not self._is_known:
-            share(
-                self._pings,
-                "ping",
-                lambda: self._ping(deadline, call_limiter),
-                deadline,
-                f"waiting for GET {PING}",
+            self._pings.share(
+                "ping", lambda: self._ping(deadline, call_limiter), deadline, f"waiting for GET {PING}"
             )
         return self._service
 

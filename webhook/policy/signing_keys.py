@@ -7,7 +7,6 @@ when a configuration is parsed, and not when only the files are read again.
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -16,10 +15,8 @@ from typing import Final
 from webhook.errors import SigningKeyError
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable, SignatureSettings, SigningKey
-
-MAX_FILE: Final = 64 * 1024
-"""Maximum bytes of a file that are read, as in ``webhook.signatures.pem``."""
-
+from webhook.signatures.pem import MAX_KEY_FILE
+from webhook.small_files import read_at_once
 
 LAPSE_NOTICE: Final = 14 * 86400.0
 """Seconds before it lapses from which a key causes a warning."""
@@ -57,7 +54,7 @@ class KeyReader:
         read: list[SigningKey] = []
         for key in keys:
             if has_lapsed(key, self.now):
-                read.append(replace(key, content=b"", problem=f"has lapsed on {last_day(key)}"))
+                read.append(replace(key, content=b"", problem=f"lapsed on {last_day(key)}"))
                 continue
             content = self._file(key.file)
             if isinstance(content, str):
@@ -113,7 +110,7 @@ def lapsing_keys(policy: Policy, now: float) -> Iterator[tuple[int, int, Signing
     The first two are the positions of the registry and of the key.
     """
     for index, registry in enumerate(policy.registries.registries):
-        for position, key in enumerate(registry.signatures.keys if registry.signatures is not None else ()):
+        for position, key in enumerate(registry.signing_keys):
             if key.not_after is not None and key.not_after - now <= LAPSE_NOTICE:
                 yield index, position, key, key.not_after - now
 
@@ -135,14 +132,8 @@ def _read_key(path: str) -> bytes:
     from webhook.signatures.keys import read_public_key  # noqa: PLC0415
 
     try:
-        with open(path, "rb", opener=_open_at_once) as stream:
-            data = stream.read(MAX_FILE + 1) or b""
+        data = read_at_once(path, MAX_KEY_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a path"
         raise SigningKeyError(f"cannot be read ({reason}): mount the file, or correct the path") from None
     return read_public_key(data).der
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a named pipe has no writer that would be waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)

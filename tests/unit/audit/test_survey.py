@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import HOST, NOW, registry
+from tests.support.builders import HOST, NOW, enterprise_registry, registry
 from webhook.audit.survey import (
     EvidenceCounts,
     ProjectIdAnswer,
@@ -24,7 +24,7 @@ from webhook.audit.survey_texts import TEXTS, describe, recommendation
 from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.evidence.inspection import Inspection
 from webhook.policy.findings import Mode
-from webhook.registries import NO_CREDENTIALS, Evidence, Registry, SignatureSettings, SigningKey
+from webhook.registries import Evidence, Registry, SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import TrustQuery
 
@@ -33,16 +33,7 @@ PLAIN = registry()
 WATCHED = registry(signatures=KEYS)
 SIGNATURE = registry(evidence=Evidence.SIGNATURE, signatures=KEYS)
 BOTH = registry(evidence=Evidence.BOTH, signatures=KEYS)
-ENTERPRISE = Registry(
-    hosts=("images.example.com",),
-    region="",
-    endpoint="",
-    iam_endpoint="",
-    credentials=NO_CREDENTIALS,
-    edition="enterprise",
-    evidence=Evidence.SIGNATURE,
-    signatures=KEYS,
-)
+ENTERPRISE = enterprise_registry(signatures=KEYS)
 
 
 def image(
