@@ -22,7 +22,7 @@ SIGNATURE_MISTAKES: Final = (
         "T59",
         "the result of a verification is ignored",
         f"{T_BYPASSES}::test_forged_signature_does_not_admit_image",
-        ("webhook/signatures/requirement.py", "if key.verifies(signature, message))", "if signature)"),
+        ("webhook/signatures/requirement.py", "if key.verifies(signature, signed))", "if signature)"),
     ),
     mistake(
         "T59",
