@@ -86,6 +86,20 @@ def test_check_shows_signers_that_do_not_suffice(account: Account, capsys: Outpu
     ]
 
 
+def test_check_names_keys_that_do_not_count(account: Account, capsys: Output) -> None:
+    """The message for developers is only that no key counts."""
+    account.push("shop/web:1", "release-2026")
+    entry = account.basic(evidence="signature")
+    entry["signatures"]["keys"] = [entry["signatures"]["keys"][0] | {"notAfter": "2020-12-31"}]
+    assert check(account.write(entry), "shop/web:1") == 1
+    assert lines_of(capsys)[3:] == [
+        f"{HOST}/shop/web:1: 1 signature examined (simple-signing)",
+        "simple-signing: no key that counts has signed it",
+        "the key release-2026 does not count: lapsed on 2020-12-31",
+        "Contact your cluster administrators.",
+    ]
+
+
 def test_check_without_signatures_shows_the_former_columns(account: Account, capsys: Output) -> None:
     account.push("shop/web:1", is_trusted=True)
     assert check(account.write(), "shop/web:1") == 0
