@@ -199,8 +199,8 @@ SIGNATURE_MISTAKES: Final = (
         "every failure of a registry serves stale trust",
         "tests/unit/oci/test_calls.py::test_failure_is_registry_fault_if_two_control_requests_fail",
         (
-            "webhook/oci/calls.py",
-            "fault = Fault.IMAGE if is_alive else Fault.REGISTRY",
+            "webhook/swr/failures.py",
+            "fault = Fault.IMAGE if works else Fault.REGISTRY",
             "fault = Fault.REGISTRY",
         ),
     ),

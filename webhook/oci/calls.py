@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.errors import MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.oci.answers import find_block, is_failure
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import NOT_FOUND, OK
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
-from webhook.swr.silence import SAMPLES, SendControl, Silence
+from webhook.swr.silence import SendControl, Silence
 from webhook.trust.records import CallLimiter
 
 PING: Final = "/v2/"
@@ -129,33 +129,3 @@ class Calls:
         """
         record_sent()
         self.exchange(self.ping, deadline)
-
-
-def compare(error: RegistryUnavailable, send_control: Callable[[], bool]) -> RegistryUnavailable:
-    """Return the error as the service's fault if control requests fail, too, otherwise as the image's.
-
-    ``send_control`` returns whether one is answered by a service that works. Two must fail: a single one may
-    fail by chance, and an author may retry until that happens.
-
-    Raises:
-        TrustLookupError: there was no response to a control request.
-    """
-    if error.fault is Fault.LOCAL:
-        return error
-    try:
-        is_alive = any(_is_alive(send_control) for _ in range(SAMPLES))
-    except LookupTimeout as late:
-        if late.fault is Fault.LOCAL and not error.was_sent:
-            return error  # the request was not sent, so the image cannot matter, and no time is left
-        raise
-    fault = Fault.IMAGE if is_alive else Fault.REGISTRY
-    return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
-
-
-def _is_alive(send_control: Callable[[], bool]) -> bool:
-    try:
-        return send_control()
-    except RegistryUnavailable as error:
-        if error.fault is not Fault.REGISTRY:
-            raise
-        return False

@@ -21,7 +21,7 @@ from webhook.oci.answers import (
     read_media_type,
 )
 from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import Calls
 from webhook.oci.controls import Controls
 from webhook.oci.manifests import (
     ACCEPT,
@@ -39,6 +39,7 @@ from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.signatures.limits import MAX_MANIFEST
 from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -68,7 +69,7 @@ class OciClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call the registry API of ``registry`` as ``login``; ``clock`` is in monotonic seconds."""
-        base_url = registry.registry_endpoint or f"https://{registry.hosts[0]}"
+        base_url = registry.registry_endpoint
         endpoint = read_url(base_url)
         if endpoint is None:
             raise ValueError(f"registryEndpoint of {registry.name} is not a URL")
@@ -276,7 +277,7 @@ class OciClient:
                 if is_failure(response):
                     raise read_failure(response)
             except RegistryUnavailable as error:
-                raise compare(
+                raise attribute_failure(
                     error, lambda: self._controls.is_alive(repository, deadline, call_limiter)
                 ) from None
             if not is_refusal(response):

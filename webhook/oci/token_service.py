@@ -25,12 +25,13 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.oci.answers import TOKEN_SERVICE, is_failure, is_refusal, read_failure
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import Calls
 from webhook.oci.challenges import Challenge
 from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -151,7 +152,7 @@ class TokenService:
             if is_failure(response):
                 raise read_failure(response, TOKEN_SERVICE)
         except RegistryUnavailable as error:
-            raise compare(
+            raise attribute_failure(
                 error, lambda: self._send_control(generation, deadline, call_limiter).status in _ALIVE
             ) from None
         except MalformedAnswer as error:

@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, Unauthorized
 from webhook.oci.answers import REGISTRY, is_refusal, read_failure
-from webhook.oci.calls import PING, Calls, compare
+from webhook.oci.calls import PING, Calls
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
@@ -26,6 +26,7 @@ from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.single_flight import SingleFlight
 from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED, read_retry_after
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -186,7 +187,7 @@ class Tokens:
             response = self._calls.send_ping(deadline, call_limiter)
             _check_ping(response)
         except RegistryUnavailable as error:
-            raise compare(
+            raise attribute_failure(
                 error, lambda: self._calls.send_ping(deadline, call_limiter).status in PING_ANSWERS
             ) from None
         if response.status == OK:
