@@ -16,6 +16,9 @@ from typing import Final, Literal
 
 from webhook.images.reference import ImageReference
 
+MAX_ORGANIZATIONS: Final = 3
+"""Organizations in the label of a registry; the others are counted."""
+
 CredentialKind = Literal["aksk", "token", "iamUser", "podIdentity", "oidc"]
 
 
@@ -98,6 +101,11 @@ class SignatureSettings:
         return tuple(key for key in self.keys if key.content)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether no signatures suffice, so that all of them are read, as a survey does."""
+        return self.threshold > len(self.keys)
+
+    @property
     def fingerprint(self) -> str:
         """A text that changes with everything that decides about a signature."""
         keys = sorted((key.name, key.content.hex()) for key in self.counting)
@@ -173,6 +181,16 @@ class Registry:
     def name(self) -> str:
         """The name in messages and metrics: the first host."""
         return self.hosts[0]
+
+    @property
+    def label(self) -> str:
+        """The name with the organizations to which the registry is limited: several may share a host."""
+        names = sorted(self.organizations)
+        if not names:
+            return self.name
+        more = len(names) - MAX_ORGANIZATIONS
+        listed = ", ".join(names[:MAX_ORGANIZATIONS]) + (f", +{more}" if more > 0 else "")
+        return f"{self.name} ({listed})"
 
 
 _SEPARATE: Final = frozenset(

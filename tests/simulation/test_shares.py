@@ -5,7 +5,7 @@ The product's own code on virtual time (``virtual.py``); SWR takes 100 ms for ea
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -16,7 +16,7 @@ from tests.support.builders import registry
 from tests.support.fakes import RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Throttled
-from webhook.registries import CredentialSettings, Registry
+from webhook.registries import CredentialSettings, Evidence, Registry
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, TrustLookup
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
@@ -31,16 +31,22 @@ class RetryingClient:
     def __init__(self, clock: VirtualTime, seconds: float = 0.1) -> None:
         self._clock = clock
         self.seconds = seconds
+        self.calls: defaultdict[str, int] = defaultdict(lambda: 1)
+        """The number of calls that an image takes, by organization."""
         self.asked: Counter[str] = Counter()
 
     def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        for _ in range(self.calls[query.organization]):
+            self._call(query, deadline, call_limiter)
+        return TrustRecord(TrustStatus.TRUSTED, self._clock.now)
+
+    def _call(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> None:
         with call_limiter.call(deadline):
             self.asked[query.organization] += 1
             if self.seconds > deadline.remaining():
                 self._clock.sleep(deadline.remaining())
                 raise LookupTimeout("it did not answer in time", fault=Fault.REGISTRY)
             self._clock.sleep(self.seconds)
-        return TrustRecord(TrustStatus.TRUSTED, self._clock.now)
 
 
 class Cluster:
@@ -67,13 +73,13 @@ class Cluster:
         self.clock.run(REVIEW + 0.001)
         return answers[0]
 
-    def flood(self, namespace: str, reviews: int = 500) -> None:
+    def flood(self, namespace: str, reviews: int = 500, where: Registry | None = None) -> None:
         """Look up new images continuously, with so many reviews at any time."""
 
         def go_on(number: int) -> None:
             count = 0
             while True:
-                _, seconds = self.look_up(namespace, f"flood-{number}-{count}")
+                _, seconds = self.look_up(namespace, f"flood-{number}-{count}", where)
                 count += 1
                 if not seconds:
                     self.clock.sleep(1.0)
@@ -109,6 +115,31 @@ def test_flood_of_one_namespace_leaves_others_their_share(cluster: Cluster) -> N
     assert len(answers) > 100
     assert {type(answer) for answer, _ in answers} == {Found}
     assert max(seconds for _, seconds in answers) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("calls", "seconds"),
+    [
+        pytest.param({"quiet": 4, "noisy": 1}, 1.5, id="names that do not exist"),
+        pytest.param({"quiet": 4, "noisy": 4}, 1.5, id="unsigned images"),
+        pytest.param({"quiet": 8, "noisy": 1000}, 3.0, id="images with endless lists of signatures"),
+    ],
+)
+def test_flood_leaves_others_calls_for_signatures(
+    cluster: Cluster, calls: dict[str, int], seconds: float
+) -> None:
+    """A lookup of signatures takes several calls. Each of them waited behind the reservations of the flood,
+    for 2.9 seconds, and every cold signed image of other namespaces was denied.
+    """
+    answers: list[tuple[LookupResult, float]] = []
+    cluster.source.calls.update(calls)
+    where = registry(evidence=Evidence.SIGNATURE)
+    cluster.flood("noisy", where=where)
+    cluster.each(0.5, lambda count: answers.append(cluster.look_up("quiet", f"new-{count}", where)))
+    cluster.clock.run(60)
+    assert len(answers) > 100
+    assert {type(answer) for answer, _ in answers} == {Found}
+    assert max(took for _, took in answers) < seconds
 
 
 @pytest.mark.slow

@@ -83,6 +83,7 @@ class VirtualTime:
         patch.setattr("webhook.trust.registry_queue.spawn", self.spawn)
         patch.setattr("webhook.trust.registry_queue.CircuitBreaker", breaker)
         patch.setattr("webhook.trust.lookup.RateLimiter", limiter)
+        patch.setattr("webhook.trust.limiter.threading", VirtualThreading(self))
         patch.setattr("webhook.single_flight.threading", VirtualThreading(self))
         patch.setattr("webhook.swr.tag_lists.threading", VirtualThreading(self))
         patch.setattr("webhook.swr.source.SwrClient", functools.partial(SwrClient, clock=self.time))

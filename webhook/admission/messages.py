@@ -195,7 +195,9 @@ class Messages:
         return names | {
             "signers": self._list_names(check.signers),
             "needed": self._describe_keys(settings),
-            "annotations": printable(", ".join(f"{key}={value}" for key, value in settings.annotations), 80),
+            "annotations": printable(
+                self._catalogue.comma.join(f"{key}={value}" for key, value in settings.annotations), 80
+            ),
         }
 
     def _signatures_for(self, item: ImageResult) -> SignatureSettings:
@@ -204,7 +206,7 @@ class Messages:
         return (registry and registry.signatures) or SignatureSettings(())
 
     def _describe_keys(self, settings: SignatureSettings) -> str:
-        """Return the keys of which enough have to sign, as they are written after "with"."""
+        """Return the keys of which enough have to sign, as they are written after "with" and "of"."""
         keys = self._list_names([key.name for key in settings.counting])
         if settings.threshold > 1:
             return self.note("several-keys", keys=keys, threshold=settings.threshold)
@@ -213,7 +215,7 @@ class Messages:
         return self.note("any-key", keys=keys)
 
     def _list_names(self, names: Sequence[str]) -> str:
-        listed = ", ".join(printable(name, MAX_KEY_NAME) for name in names[:MAX_KEYS_NAMED])
+        listed = self._catalogue.comma.join(printable(name, MAX_KEY_NAME) for name in names[:MAX_KEYS_NAMED])
         more = len(names) - MAX_KEYS_NAMED
         return self.note("more-keys", keys=listed, count=more) if more > 0 else listed
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from webhook import __version__
 from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.evidence.source import EvidenceSource
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
@@ -25,9 +25,6 @@ from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.lookup import TrustLookup
 
-if TYPE_CHECKING:
-    from webhook.signatures.attempt import Attempt
-
 
 class TrustService:
     """Owns the lookup, and everything that it needs to query SWR."""
@@ -40,7 +37,7 @@ class TrustService:
         resolve: Callable[[str], list[Address]] = resolve_by_system,
         lateness: Callable[[], float] = lambda: 0.0,
         checkpoint: Callable[[], None] = lambda: None,
-        run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
+        run_slow: RunSlow = run_here,
     ) -> None:
         """Open the lookup for ``policy``; nothing is queried yet. ``environment`` may hold credentials.
 
@@ -96,6 +93,7 @@ class TrustService:
             status = replace(
                 status,
                 registry_answered_at=registry_client.answered_at,
+                registry_call_failed=registry_client.last_call_failed,
                 login_paused_for=registry_client.login_paused_for,
                 ca_file_problem=registry_client.ca_file_problem,
             )

@@ -20,9 +20,6 @@ MAX_IMAGES: Final = 20_000
 MAX_FAILURES: Final = 100
 """Different causes of failures that are counted."""
 
-MAX_ORGANIZATIONS: Final = 3
-"""Organizations in the label of a registry; the others are counted."""
-
 
 class TagCall(StrEnum):
     """Whether a registry offers the call for one tag (ShowRepoTag). Stable: a value of JSON."""
@@ -116,12 +113,7 @@ class RegistrySurvey:
     @property
     def label(self) -> str:
         """The name of the registry, with the organizations to which it is limited."""
-        names = sorted(self.registry.organizations)
-        if not names:
-            return self.registry.name
-        more = len(names) - MAX_ORGANIZATIONS
-        listed = ", ".join(names[:MAX_ORGANIZATIONS]) + (f", +{more}" if more > 0 else "")
-        return f"{self.registry.name} ({listed})"
+        return self.registry.label
 
     @property
     def candidates(self) -> tuple[Evidence, ...]:

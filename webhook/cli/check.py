@@ -21,6 +21,7 @@ from webhook.cli.signatures import explain_signatures, required_row, signature_r
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.policy.model import Policy
+from webhook.registries import Registry
 from webhook.trust.records import TrustRecord, TrustStatus
 
 TIMEOUT: Final = 30.0
@@ -55,12 +56,16 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
     if output == "json":
         print_json([_row(item, messages, policy) for item in results])
     else:
-        _print(results, messages)
+        _print(results, messages, policy)
     print_failures(results)
     return exit_code_of(results)
 
 
-def _print(results: Sequence[ImageResult], messages: Messages) -> None:
+def _registry_of(item: ImageResult, policy: Policy) -> Registry | None:
+    return policy.registries.find(item.reference) if item.reference is not None else None
+
+
+def _print(results: Sequence[ImageResult], messages: Messages, policy: Policy) -> None:
     are_signed = any(item.check.signature is not None for item in results)
     rows = []
     for item in results:
@@ -77,7 +82,9 @@ def _print(results: Sequence[ImageResult], messages: Messages) -> None:
         )
     columns = ("IMAGE", "FINDING", *(["SIGNED BY"] if are_signed else []), "DIGEST", "UPDATED", "MESSAGE")
     print_table(columns, rows)
-    explained = [line for item in results for line in explain_signatures(item, messages)]
+    explained = [
+        line for item in results for line in explain_signatures(item, messages, _registry_of(item, policy))
+    ]
     if explained:
         print()
     for line in explained:
@@ -87,7 +94,7 @@ def _print(results: Sequence[ImageResult], messages: Messages) -> None:
 def _row(item: ImageResult, messages: Messages, policy: Policy) -> dict[str, object]:
     check = item.check
     record = check.record
-    registry = policy.registries.find(item.reference) if item.reference is not None else None
+    registry = _registry_of(item, policy)
     row: dict[str, object] = {
         "image": item.use.image,
         "reference": str(item.reference) if item.reference is not None else None,

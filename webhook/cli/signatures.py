@@ -41,11 +41,15 @@ def required_row(registry: Registry | None) -> dict[str, object] | None:
     }
 
 
-def explain_signatures(item: ImageResult, messages: Messages) -> list[str]:
-    """Return lines about the signatures of an image that is not trusted because of them."""
+def explain_signatures(item: ImageResult, messages: Messages, registry: Registry | None) -> list[str]:
+    """Return lines about the signatures of an image that is not trusted because of them.
+
+    ``registry`` is that of the image. Its keys that do not count are named with the reason.
+    """
     check = item.check.signature
     if check is None or not item.check.reason:
         return []
+    keys = registry.signatures.keys if registry is not None and registry.signatures is not None else ()
     formats = f" ({', '.join(check.stored)})" if check.stored else ""
     found = f"{count(check.found, 'signature')} examined{formats}"
     if check.signers:
@@ -53,5 +57,6 @@ def explain_signatures(item: ImageResult, messages: Messages) -> list[str]:
     return [
         f"{printable(item.use.image, MAX_IMAGE)}: {found}",
         *(f"  {problem}" for problem in check.problems),
+        *(f"  the key {key.name} does not count: {key.problem}" for key in keys if key.problem),
         f"  {messages.advise(item)}",
     ]

@@ -170,7 +170,9 @@ def _describe_signature(one: SurveyedImage) -> tuple[str, str, str]:
     check = one.inspection.signature
     if check is None:
         return "-" if one.inspection.exists is False else "?", "-", _first_failure(one)
-    problems = "; ".join(check.problems) if not one.inspection.is_signed else ""
+    problems = ""
+    if not one.inspection.is_signed:
+        problems = "; ".join(check.problems) if check.found else "no signature"
     return ", ".join(check.signers) or "-", ", ".join(check.stored) or "-", problems or "-"
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
+from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.http import Credential, Transport
@@ -13,7 +14,6 @@ from webhook.swr.http import Credential, Transport
 if TYPE_CHECKING:
     from webhook.evidence.signature_lookup import SignatureLookup
     from webhook.oci.client import OciClient
-    from webhook.signatures.attempt import Attempt
 
 
 class OpenRegistries:
@@ -30,11 +30,11 @@ class OpenRegistries:
         transport_for: Callable[[Registry], Transport],
         environment: Mapping[str, str],
         recorder: Recorder,
-        run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
+        run_slow: RunSlow = run_here,
     ) -> None:
         """Call over ``transport_for``; ``environment`` may hold an access key.
 
-        ``run_slow`` runs a verification that takes more than a millisecond.
+        ``run_slow`` runs work that takes more than a millisecond.
         """
         self._transport_for = transport_for
         self._environment = environment

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, MalformedAnswer, TrustLookupError
+from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.oci.manifests import Manifest
 from webhook.registries import SignatureSettings
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
@@ -25,6 +26,11 @@ from webhook.signatures.limits import MAX_MANIFESTS, MAX_SIGNATURES
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.simple_signing import check_simple_signature, read_signature_manifest, signature_tag
 from webhook.trust.records import CallLimiter
+
+T = TypeVar("T")
+
+MAX_IN_LOOP: Final = 32 * 1024
+"""Bytes that are read in the event loop, in a millisecond. A manifest of a megabyte takes 15."""
 
 
 class SignatureStore(Protocol):
@@ -56,16 +62,16 @@ class SignatureLookup:
         self,
         requirement: Requirement,
         store: SignatureStore,
-        run_slow: Callable[[Callable[[], Attempt]], Attempt] = lambda work: work(),
+        run_slow: RunSlow = run_here,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Look in ``store`` for what ``requirement`` asks for; ``clock`` is in epoch seconds.
 
-        ``run_slow`` runs a verification that takes more than a millisecond, outside of the event loop.
+        ``run_slow`` runs work that takes more than a millisecond, outside of the event loop.
         """
         self._store = store
         self._requirement = requirement
-        self._run = run_slow if self._requirement.is_slow else _run_here
+        self._run_slow = run_slow
         self._clock = clock
 
     def check(
@@ -105,7 +111,7 @@ class SignatureLookup:
         if not isinstance(manifest, bytes):
             yield from _known(manifest)
             return
-        for layer in read_signature_manifest(manifest):
+        for layer in self._read(manifest, read_signature_manifest):
             if isinstance(layer, Attempt):
                 yield layer
                 continue
@@ -116,7 +122,8 @@ class SignatureLookup:
             if not isinstance(payload, bytes):
                 yield from _known(payload)
                 continue
-            yield self._run(partial(check_simple_signature, payload, layer, digest, self._requirement))
+            check = partial(check_simple_signature, layer=layer, digest=digest, requirement=self._requirement)
+            yield self._read(payload, check, is_slow=self._requirement.is_slow)
 
     def _verify_bundles(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
         kind = SignatureFormat.BUNDLE
@@ -124,7 +131,7 @@ class SignatureLookup:
         if not isinstance(index, bytes):
             yield from _known(index)
             return
-        for referrer in read_referrers(index):
+        for referrer in self._read(index, read_referrers):
             if isinstance(referrer, Attempt):
                 yield referrer
                 continue
@@ -135,7 +142,7 @@ class SignatureLookup:
             if not isinstance(manifest, bytes):
                 yield from _known(manifest)
                 continue
-            layer = read_bundle_manifest(manifest)
+            layer = self._read(manifest, read_bundle_manifest)
             if isinstance(layer, Attempt):
                 yield layer
                 continue
@@ -143,7 +150,13 @@ class SignatureLookup:
             if not isinstance(bundle, bytes):
                 yield from _known(bundle)
                 continue
-            yield self._run(partial(check_bundle, bundle, digest, self._requirement))
+            check = partial(check_bundle, digest=digest, requirement=self._requirement)
+            yield self._read(bundle, check, is_slow=self._requirement.is_slow)
+
+    def _read(self, content: bytes, read: Callable[[bytes], T], *, is_slow: bool = False) -> T:
+        """Return what ``read`` makes of content of the registry, which may be large."""
+        run = self._run_slow if is_slow or len(content) > MAX_IN_LOOP else run_here
+        return run(partial(read, content))
 
 
 def make_requirement(settings: SignatureSettings) -> Requirement:
@@ -232,7 +245,3 @@ def _too_many(kind: SignatureFormat) -> Attempt:
 
 def _known(attempt: Attempt | None) -> tuple[Attempt, ...]:
     return () if attempt is None else (attempt,)
-
-
-def _run_here(work: Callable[[], Attempt]) -> Attempt:
-    return work()

@@ -1,7 +1,8 @@
 """HTTP calls to a registry or its token service: limits, metrics, and the fault of failures.
 
 The author of a Pod chooses the image, and may know one that the registry fails on. So a failure is compared
-with control requests that have no image in them (``docs/decisions/0017``).
+with control requests that are not about it (``docs/decisions/0017``): about random repositories
+(``webhook.oci.controls``), or without any.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from webhook.oci.answers import find_block, is_failure
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
-from webhook.swr.failures import attribute_failure
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import SendControl, Silence
 from webhook.trust.records import CallLimiter
@@ -46,6 +46,8 @@ class Calls:
         """
         self.answered_at: float | None = None
         """When the service last answered 200 or 404, in epoch seconds."""
+        self.last_failed = False
+        """Whether there was no answer to the last call, or one that shows a failure."""
         self._name = registry.name
         self._base_url = base_url
         self._transport = transport
@@ -99,13 +101,16 @@ class Calls:
             outcome = str(response.status)
         except TrustLookupError as error:
             outcome = error.reason
+            if request.base_url == self._base_url:
+                self.last_failed = True
             raise
         finally:
             self._recorder.record_call(self._name, outcome, time.monotonic() - started)
         if request.base_url == self._base_url:
+            self.last_failed = is_failure(response)
             if response.status in (OK, NOT_FOUND):
                 self.answered_at = time.time()
-            if not is_failure(response):
+            if not self.last_failed:
                 self._silence.record_answer()
         return response
 
@@ -127,12 +132,3 @@ class Calls:
         """
         record_sent()
         self.exchange(self.ping, deadline)
-
-
-def compare(error: RegistryUnavailable, send_control: Callable[[], HttpResponse]) -> RegistryUnavailable:
-    """Return the error with its fault; see ``attribute_failure``. ``send_control`` sends a control request.
-
-    Raises:
-        TrustLookupError: there was no response to a control request.
-    """
-    return attribute_failure(error, lambda: send_control().status in ALIVE)

@@ -10,7 +10,6 @@ import binascii
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
 from webhook.file_stamps import Stamp, read_settled, read_stamp
+from webhook.small_files import read_at_once
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a file: the most that a Secret can have."""
@@ -79,7 +79,7 @@ class DockerConfigFile:
         """Do nothing: a file does not depend on it."""
 
     def _read(self) -> None:
-        settled = read_settled([self._path], self._read_bytes)
+        settled = read_settled([self._path], lambda: read_at_once(self._path, MAX_FILE + 1))
         if settled is None:
             raise ValueError("is being replaced")
         data, (stamp,) = settled
@@ -89,10 +89,6 @@ class DockerConfigFile:
                 self._login = login
                 self._generation += 1
             self._stamp = stamp
-
-    def _read_bytes(self) -> bytes:
-        with Path(self._path).open("rb") as stream:
-            return stream.read(MAX_FILE + 1)
 
 
 def read_docker_config(data: bytes, hosts: Collection[str]) -> UserLogin:

@@ -25,12 +25,13 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.oci.answers import TOKEN_SERVICE, is_failure, is_refusal, read_failure
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import ALIVE, Calls
 from webhook.oci.challenges import Challenge
 from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import OK
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -148,7 +149,9 @@ class TokenService:
             if is_failure(response):
                 raise read_failure(response, TOKEN_SERVICE)
         except RegistryUnavailable as error:
-            raise compare(error, lambda: self._send_control(generation, deadline, call_limiter)) from None
+            raise attribute_failure(
+                error, lambda: self._send_control(generation, deadline, call_limiter).status in ALIVE
+            ) from None
         except MalformedAnswer as error:
             detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"
             raise RegistryUnavailable(detail, fault=Fault.IMAGE) from None
@@ -188,7 +191,10 @@ class TokenService:
                     self._refused[repository] = generation
         finally:
             self._checking.release()
-        raise Forbidden(f"{read_failure(response, TOKEN_SERVICE)} about {repository}, and accepts the login")
+        detail = f"{read_failure(response, TOKEN_SERVICE)} about {repository}"
+        if self._is_anonymous:
+            raise Forbidden(f"{detail} without a login: is registryLogin missing?")
+        raise Forbidden(f"{detail}, and accepts the login")
 
     def _is_refused(self, repository: str, generation: int) -> bool:
         with self._lock:

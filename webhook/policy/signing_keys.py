@@ -7,7 +7,6 @@ when a configuration is parsed, and not when only the files are read again.
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -17,6 +16,7 @@ from webhook.errors import SigningKeyError
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable, SignatureSettings, SigningKey
 from webhook.signatures.pem import MAX_KEY_FILE
+from webhook.small_files import read_at_once
 
 LAPSE_NOTICE: Final = 14 * 86400.0
 """Seconds before it lapses from which a key causes a warning."""
@@ -54,7 +54,7 @@ class KeyReader:
         read: list[SigningKey] = []
         for key in keys:
             if has_lapsed(key, self.now):
-                read.append(replace(key, content=b"", problem=f"has lapsed on {last_day(key)}"))
+                read.append(replace(key, content=b"", problem=f"lapsed on {last_day(key)}"))
                 continue
             content = self._file(key.file)
             if isinstance(content, str):
@@ -132,14 +132,8 @@ def _read_key(path: str) -> bytes:
     from webhook.signatures.keys import read_public_key  # noqa: PLC0415
 
     try:
-        with open(path, "rb", opener=_open_at_once) as stream:
-            data = stream.read(MAX_KEY_FILE + 1) or b""
+        data = read_at_once(path, MAX_KEY_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a path"
         raise SigningKeyError(f"cannot be read ({reason}): mount the file, or correct the path") from None
     return read_public_key(data).der
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a named pipe has no writer that would be waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)

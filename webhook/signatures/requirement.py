@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from webhook.signatures.keys import PublicKey
+from webhook.signatures.keys import Message, PublicKey
+
+MAX_COST: Final = 1.0
+"""Milliseconds for which one signature may keep the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,16 @@ class Requirement:
 
     @property
     def is_slow(self) -> bool:
-        """Whether a verification may take over a millisecond, so that it must not run in the event loop."""
-        return any(key.is_slow for _, key in self.keys)
+        """Whether one signature may take over a millisecond, so that it must not run in the event loop.
+
+        A signature by a stranger is verified with all keys.
+        """
+        return sum(key.cost for _, key in self._distinct) > MAX_COST
 
     def find_signers(self, signature: bytes, message: bytes) -> tuple[str, ...]:
         """Return the names of all keys that made this signature of exactly these bytes."""
-        return tuple(name for name, key in self._distinct if key.verifies(signature, message))
+        signed = Message(message)
+        return tuple(name for name, key in self._distinct if key.verifies(signature, signed))
 
     def accepts_annotations(self, signed: Mapping[str, Any]) -> bool:
         """Return whether these annotations contain all that are required. Values are compared as strings."""

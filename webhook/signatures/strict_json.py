@@ -65,6 +65,8 @@ def _check_limits(data: bytes, document: str, max_size: int) -> None:
         raise MalformedSignature(f"{document} has more than {max_size} bytes")
     if sum(map(data.count, (b"[", b"{", b","))) > MAX_VALUES or data.count(b'"') > 4 * MAX_VALUES:
         raise MalformedSignature(f"{document} has more than {MAX_VALUES} values")
+    if data.count(b"]") + data.count(b"}") > MAX_VALUES:
+        raise MalformedSignature(f"{document} has more than {MAX_VALUES} values")
     brackets = _STRING.sub(b"", data).translate(None, _NOT_A_BRACKET)
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH:
         raise MalformedSignature(f"{document} is nested more than {MAX_DEPTH} deep")

@@ -22,6 +22,7 @@ from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
 from webhook.trust.registry_queue import RegistryQueue
 from webhook.trust.replication import Key, TrustEntry
+from webhook.trust.reservation import CALLS_FOR_SIGNATURES
 from webhook.trust.settings import CacheSettings, LookupSettings
 
 CURRENT_WAIT: Final = 1.0
@@ -326,6 +327,7 @@ class TrustLookup:
                 self._recorder,
                 self._finish,
                 self._lateness,
+                CALLS_FOR_SIGNATURES if registry.needs_signature else 1,
             )
             self._queues[registry.key] = queue
         return queue

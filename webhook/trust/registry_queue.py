@@ -58,10 +58,12 @@ class RegistryQueue:
         recorder: Recorder,
         finish: Callable[[PendingLookup, TrustRecord | TrustLookupError], None],
         lateness: Callable[[], float],
+        calls: int = 1,
     ) -> None:
         """Fetch from ``source``; a worker calls ``finish`` once for each lookup.
 
-        ``lateness`` returns for how many seconds the event loop has been blocked since the start.
+        ``lateness`` returns for how many seconds the event loop has been blocked since the start. ``calls``
+        are those that a lookup usually takes.
         """
         self.limiter = limiter
         self.settings = settings
@@ -71,6 +73,7 @@ class RegistryQueue:
         self._recorder = recorder
         self._finish = finish
         self._lateness = lateness
+        self._calls = calls
         self._lock = threading.Lock()
         self._abandoning = LargeWork()
         """Lets one worker at a time end lookups without waiters."""
@@ -113,7 +116,7 @@ class RegistryQueue:
 
     def _work(self) -> None:
         while (reservation := self._next_reservation()) is not None:
-            # Take a token first and choose the lookup afterwards. So lookups wait in the queue, where
+            # Take tokens first and choose the lookup afterwards. So lookups wait in the queue, where
             # namespaces are served round-robin. In the rate limiter, many lookups of one namespace would
             # precede all others.
             reservation.reserve()
@@ -140,7 +143,12 @@ class RegistryQueue:
 
     def _make_reservation(self, *, background: bool) -> Reservation:
         return Reservation(
-            self.limiter, self.breaker, self.settings.timeout, self._lateness, background=background
+            self.limiter,
+            self.breaker,
+            self.settings.timeout,
+            self._lateness,
+            background=background,
+            calls=self._calls,
         )
 
     def _next_lookup(self, reservation: Reservation) -> PendingLookup | None:

@@ -19,12 +19,16 @@ MAX_BLOCKED: Final = 0.2
 """The share of ``lookup.timeout`` for which the event loop may be blocked during such a call, in total. Each
 piece of a response waits for the loop, and a page of a list has dozens of pieces."""
 
+CALLS_FOR_SIGNATURES: Final = 8
+"""The calls that a lookup of signatures takes at most in most cases: for the tag, a token, the ``.sig``
+manifest, the referrers and their fallback, and a manifest, a blob and its redirect."""
+
 
 @dataclass(slots=True, eq=False)
 class Reservation:
     """A rate-limiter reservation, made before the next lookup is chosen. Implements ``CallLimiter``.
 
-    The first call of the lookup uses it; each further call waits for a token of its own.
+    The first ``calls`` of the lookup use it; each further one waits for a token of its own.
     """
 
     limiter: RateLimiter
@@ -35,19 +39,21 @@ class Reservation:
     """Returns for how many seconds the event loop has been blocked since the start."""
     _: KW_ONLY
     background: bool
-    _reserved: bool = field(default=False, init=False)
+    calls: int = 1
+    """The calls that a lookup takes."""
+    _reserved: int = field(default=0, init=False)
 
     def reserve(self) -> None:
-        """Reserve a token, unless the call will be rejected anyway."""
+        """Reserve the tokens, unless the calls will be rejected anyway."""
         if self.breaker.state is BreakerState.CLOSED and not self.limiter.is_backing_off:
-            self.limiter.reserve(background=self.background)
-            self._reserved = True
+            self._reserved = self.limiter.reserve(self.calls, background=self.background)
 
     @contextmanager
     def call(self, deadline: Deadline) -> Iterator[None]:
-        """Wait until one more call may be made; the first one uses the reservation."""
-        reserved, self._reserved = self._reserved, False
-        self.limiter.wait(deadline, background=self.background, reserved=reserved)
+        """Wait until one more call may be made; the first ones use the reservation."""
+        is_reserved = self._reserved > 0
+        self._reserved -= is_reserved
+        self.limiter.wait(deadline, background=self.background, reserved=is_reserved)
         with self.timed(deadline):
             yield
 
@@ -82,7 +88,7 @@ class Reservation:
         return self.breaker.state is not BreakerState.CLOSED
 
     def cancel(self) -> None:
-        """Return the token if there was no call."""
-        if self._reserved:
-            self._reserved = False
-            self.limiter.cancel(background=self.background)
+        """Return the tokens that no call has used."""
+        unused, self._reserved = self._reserved, 0
+        if unused:
+            self.limiter.cancel(unused, background=self.background)

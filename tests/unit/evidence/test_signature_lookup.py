@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from tests.emulator.registry_state import OCI_INDEX, OCI_MANIFEST, RegistryState, digest_of
@@ -20,11 +22,12 @@ from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
-from webhook.signatures.attempt import Attempt
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.signatures.keys import read_public_key
 from webhook.signatures.limits import MAX_MANIFEST, MAX_SIGNATURES
 from webhook.swr.transport import PooledTransport
+
+T = TypeVar("T")
 
 WEB = "shop/web"
 RELEASE, SECURITY, STRANGER = generate_key(), generate_key(), generate_key()
@@ -46,7 +49,7 @@ class Site:
         self.state: RegistryState = emulator.state.registry
         self.state.public.add(WEB)
         self.digest = self.state.put_image(WEB, "1")
-        self.in_thread: list[Attempt] = []
+        self.in_thread: list[object] = []
 
     def check(self, settings: SignatureSettings | None = None) -> SignatureCheck:
         """Search as the webhook does."""
@@ -59,10 +62,10 @@ class Site:
             WEB, self.digest, Deadline.after(10), free
         )
 
-    def _run_slow(self, work: Callable[[], Attempt]) -> Attempt:
-        attempt = work()
-        self.in_thread.append(attempt)
-        return attempt
+    def _run_slow(self, work: Callable[[], T], /) -> T:
+        result = work()
+        self.in_thread.append(result)
+        return result
 
     @property
     def signature_tag(self) -> str:
@@ -126,8 +129,8 @@ def test_signatures_of_strangers_prove_nothing(site: Site) -> None:
         found=2,
         stored=("bundle", "simple-signing"),
         problems=(
-            "simple-signing: it is not by a configured key",
-            "bundle: it is not by a configured key",
+            "simple-signing: no key that counts has signed it",
+            "bundle: no key that counts has signed it",
         ),
     )
 
@@ -255,3 +258,28 @@ def test_slow_verification_runs_outside_of_the_loop(site: Site) -> None:
     sign_simple(site.state, WEB, site.digest, RELEASE)
     site.check()
     assert site.in_thread == []
+
+
+@pytest.mark.parametrize("kind", ["p384", "many"])
+def test_keys_that_are_slow_together_verify_outside_of_the_loop(site: Site, kind: str) -> None:
+    """A signature by a stranger is verified with each of them."""
+    private = [generate_key() for _ in range(20)]
+    if kind == "p384":
+        private = [ec.generate_private_key(ec.SECP384R1())]
+    sign_simple(site.state, WEB, site.digest, private[0])
+    keys = tuple(signing_key(str(index), key) for index, key in enumerate(private))
+    assert site.check(SignatureSettings(keys)).signers == ("0",)
+    assert len(site.in_thread) == 1
+
+
+@pytest.mark.parametrize("what", ["the manifest", "the listing"])
+def test_large_content_is_read_outside_of_the_loop(site: Site, what: str) -> None:
+    """Anyone who may push can write a megabyte, which takes 15 ms."""
+    large = json.dumps({"schemaVersion": 2, "layers": [], "padding": " " * 40_000}).encode()
+    if what == "the manifest":
+        site.state.put_manifest(WEB, site.signature_tag, OCI_MANIFEST, large)
+    else:
+        site.state.has_referrers_api = False
+        site.state.put_manifest(WEB, site.digest.replace(":", "-"), OCI_INDEX, large)
+    site.check()
+    assert site.in_thread == [[]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,11 @@ def test_file_behind_changed_link_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "..tmp").symlink_to("new")
     (tmp_path / "..tmp").replace(tmp_path / "..data")
     assert file.current(SOON)[0].password == "new"
+
+
+def test_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """It stopped the event loop for as long as nobody wrote into it."""
+    pipe = tmp_path / "dockerconfig.json"
+    os.mkfifo(pipe)
+    with pytest.raises(Unauthorized, match="is not JSON"):
+        DockerConfigFile(str(pipe), [HOST]).current(SOON)

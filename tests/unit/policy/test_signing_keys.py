@@ -113,7 +113,7 @@ def test_lapsed_key_is_not_read(tmp_path: Path) -> None:
     gone = SigningKey("gone", "/nowhere/gone.pub", NOW - DAY)
     settings = KeyReader(NOW).read(SignatureSettings((old, gone, *keys(tmp_path, "new").keys)))
     assert [key.name for key in settings.counting] == ["new"]
-    assert problems(settings) == {"old": "has lapsed on 2027-01-15", "gone": "has lapsed on 2027-01-14"}
+    assert problems(settings) == {"old": "lapsed on 2027-01-15", "gone": "lapsed on 2027-01-14"}
 
 
 def test_last_day_is_that_of_the_configuration() -> None:

@@ -113,7 +113,9 @@ def test_brackets_in_strings_are_not_nesting() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [b"1,", b"[],", b'{"":1},', b'"",', b'"', b"[", b"{", b","], ids=lambda part: part.decode()
+    "part",
+    [b"1,", b"[],", b'{"":1},', b'"",', b'"', b"[", b"{", b",", b"]", b"}"],
+    ids=lambda part: part.decode(),
 )
 def test_number_of_values_is_limited(part: bytes) -> None:
     """A megabyte of small values would occupy the event loop."""

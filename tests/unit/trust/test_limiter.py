@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.fakes import FakeClock
-from webhook.deadlines import Deadline
+from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, Throttled
 from webhook.trust.limiter import BURST_SECONDS, LONGEST_BACK_OFF, LONGEST_BLOCK, RateLimiter
 
@@ -218,3 +220,46 @@ def test_changed_rate_applies_to_next_calls() -> None:
     limited.limiter.change_rate(10.0)
     assert [limited.turn() for _ in range(36)] == [0.0] * 36
     assert limited.turn() == pytest.approx(1 / 9)
+
+
+def test_reservation_is_at_most_a_burst() -> None:
+    """At a low rate, eight tokens are never there."""
+    limited = Limited(1.0)
+    assert limited.limiter.reserve(8) == 3
+    assert limited.clock.now == 0.0
+    limited.limiter.reserve(3)
+    assert limited.clock.now == pytest.approx(2.4 / 0.9)
+
+
+def test_back_off_that_begins_during_the_wait_for_a_token_is_observed() -> None:
+    """The token stays available for a call that has more time."""
+    limited = Limited()
+    limited.limiter.reserve(180)
+
+    def tick(seconds: float) -> None:
+        limited.clock.tick(seconds)
+        limited.limiter.back_off(5.0)
+
+    limited.limiter._sleep = tick
+    with pytest.raises(Throttled, match="SWR requested a pause"):
+        limited.turn(3.0)
+    assert limited.limiter.has_token()
+
+
+def test_waiting_lookups_and_further_calls_are_served_in_turn() -> None:
+    """Neither many lookups nor lookups with many calls keep the others from ending."""
+    served: list[str] = []
+    limiter = RateLimiter(200.0)
+
+    def serve(name: str, act: Callable[[], object]) -> None:
+        act()
+        served.append(name)
+
+    limiter.reserve(720)
+    begun = [spawn(lambda: serve("lookup", lambda: limiter.reserve(4)), "lookup") for _ in range(10)]
+    begun += [
+        spawn(lambda: serve("call", lambda: limiter.wait(Deadline.after(9.0))), "call") for _ in range(10)
+    ]
+    for thread in begun:
+        thread.join()
+    assert served[:10].count("lookup") == pytest.approx(5, abs=2)

@@ -81,3 +81,19 @@ def test_first_call_uses_reserved_token() -> None:
             pass
     left.append(limiter._cold._tokens)
     assert [before - after for before, after in itertools.pairwise(left)] == [0, 1, 1]
+
+
+def test_expected_calls_use_reserved_tokens() -> None:
+    """The calls of a lookup of signatures are paid for before it begins; what is left is returned."""
+    limiter = RateLimiter(100.0, clock=lambda: 0.0, sleep=lambda _: None)
+    asked = Reservation(limiter, CircuitBreaker(), TIMEOUT, lambda: 0.0, background=False, calls=8)
+    before = limiter._cold._tokens
+    asked.reserve()
+    assert limiter._cold._tokens == before - 8
+    for _ in range(3):
+        with asked.call(Deadline.after(60.0)):
+            pass
+    assert limiter._cold._tokens == before - 8
+    asked.cancel()
+    asked.cancel()
+    assert limiter._cold._tokens == before - 3

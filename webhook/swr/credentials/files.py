@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
 from webhook.file_stamps import Stamp, read_settled, read_stamp
+from webhook.small_files import read_at_once
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a file; a token has some kilobytes."""
@@ -79,8 +79,7 @@ class SecretFiles:
 
 
 def _read_file(path: str) -> str:
-    with Path(path).open("rb") as stream:
-        data = stream.read(MAX_BYTES + 1)
+    data = read_at_once(path, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES} bytes")
     try:
