@@ -226,7 +226,7 @@ def test_signers_are_in_the_log_and_the_probe_knows_the_registry(site: Site) -> 
         return [finding.get("signers") for finding in findings if finding["image"] == site.image()]
 
     assert wait_until(lambda: logged() == [["release"]])
-    assert b"registry API swr.cn-north-4.myhuaweicloud.com: last answered" in site.probe()
+    assert b"registry API swr.cn-north-4.myhuaweicloud.com (signed): last answered" in site.probe()
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
@@ -245,7 +245,10 @@ def test_other_keys_count_while_one_is_away(own_site: Site) -> None:
     own_site.sign(own_site.push(), "security")
     own_site.keys.file("release").unlink()
     assert wait_until(
-        lambda: b"signing key release of swr.cn-north-4.myhuaweicloud.com: does not count" in own_site.probe()
+        lambda: (
+            b"signing key release of swr.cn-north-4.myhuaweicloud.com (signed): does not count"
+            in own_site.probe()
+        )
     )
     assert own_site.denial() == ""
 
