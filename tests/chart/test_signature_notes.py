@@ -123,7 +123,9 @@ def test_notes_warn_of_keys_that_lapse(prepare: Prepare, not_after: str, warning
 def test_notes_warn_of_registry_without_enough_keys_and_login(prepare: Prepare) -> None:
     """They also name keys that no registry uses, and list what makes an image trusted."""
     registry = with_keys({"name": "old", "notAfter": day(-1)}, {"name": "release"}, threshold=2)
-    values = values_of(registry, enterprise("release"), {"region": "cn-north-1"})
+    values = values_of(
+        registry, enterprise("release"), {"region": "cn-north-1", "organizations": ["shop", "base"]}
+    )
     values["signatures"]["keys"]["spare"] = PUBLIC_KEYS[2]
     said = prepare(next(NAMESPACES), values).dry_run({})
     assert warnings_in(said) == [
@@ -136,8 +138,8 @@ def test_notes_warn_of_registry_without_enough_keys_and_login(prepare: Prepare) 
         "signatures.keys.spare is not used: name it in policy.registries[].signatures.keys, or remove it.",
     ]
     assert (
-        f"\n  registries       cn-north-4, {ENTERPRISE_HOST}, cn-north-1\n"
+        f"\n  registries       cn-north-4, {ENTERPRISE_HOST}, cn-north-1 (shop, base)\n"
         "  evidence         cn-north-4: signature (by 2 of the keys old, release)\n"
         f"  evidence         {ENTERPRISE_HOST}: signature (by 1 of the keys release)\n"
-        "  evidence         cn-north-1: tagDetail\n"
+        "  evidence         cn-north-1 (shop, base): tagDetail\n"
     ) in said

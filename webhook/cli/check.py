@@ -44,6 +44,8 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
     """Look up images in SWR.
 
     Evaluates each IMAGE against the policy, as a container of a Pod in the namespace.
+
+    For an image that is denied for its signatures, shows why they do not count and which keys would.
     """
     policy = load_policy(config)
     uses = [

@@ -159,9 +159,10 @@ API. Blobs may be redirected to object storage, on port 443.
 {{- end -}}
 {{- end -}}
 
-{{/* A registry in NOTES.txt: its region, or its first host. */}}
+{{/* A registry in NOTES.txt: its region, or its first host, with its organizations: several may share a host. */}}
 {{- define "swr-trust.registryName" -}}
 {{- default (include "swr-trust.firstHost" .) .region -}}
+{{- with .organizations }} ({{ join ", " . }}){{ end -}}
 {{- end -}}
 
 {{/* The evidence of a registry in NOTES.txt. */}}

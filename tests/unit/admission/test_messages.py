@@ -123,7 +123,7 @@ SENTENCES = [
     (
         "by digest",
         f"{HOST}/shop/web@{DIGEST}",
-        "the image has no tag, and SWR marks trust per tag",
+        "the image has no tag, and SWR is queried by tag",
         "Write name:tag@sha256:..., with the digest that SWR shows for the tag.",
     ),
     (
@@ -562,8 +562,8 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像是占位符，将在创建 Pod 时评估。如果控制器或 Webhook 会在创建 Pod 之前替换该占位符，则无需处理。',
     ),
     "invalid/digest-only": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no tag, and SWR marks trust per tag. Write name:tag@sha256:..., with the digest that SWR shows for the tag.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：只写了摘要，未写镜像版本，而 SWR 按镜像版本标记可信。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no tag, and SWR is queried by tag. Write name:tag@sha256:..., with the digest that SWR shows for the tag.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：只写了摘要，未写镜像版本，而 SWR 按镜像版本查询。请写成 name:tag@sha256:...，摘要以 SWR 中该镜像版本显示的为准。',
     ),
     "invalid/digest-required": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this namespace requires images pinned to a digest. Write name:tag@sha256:..., with the digest that SWR shows for the tag. With pinDigests, the webhook writes it.',
