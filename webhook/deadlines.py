@@ -40,6 +40,9 @@ class Deadline:
         return time.monotonic() >= self.at
 
 
+NO_DEADLINE: Final = Deadline(float("inf"))
+"""For work that nobody waits for."""
+
 Pause = Callable[[], None]
 """Lets other work run; called between small pieces of work."""
 

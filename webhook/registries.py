@@ -16,6 +16,9 @@ from typing import Final, Literal
 
 from webhook.images.reference import ImageReference
 
+MAX_ORGANIZATIONS: Final = 3
+"""Organizations in the label of a registry; the others are counted."""
+
 CredentialKind = Literal["aksk", "token", "iamUser", "podIdentity", "oidc"]
 
 
@@ -45,6 +48,11 @@ class CredentialSettings:
     """``oidc`` with the new IAM (STS): the agency to assume."""
     sts_endpoint: str | None = None
     """``oidc`` with the new IAM: base URL of STS; by default the region's."""
+
+    @property
+    def is_permanent_key(self) -> bool:
+        """Whether it is an access key that is not temporary, as far as the configuration says."""
+        return self.kind == "aksk" and self.security_token_file is None
 
 
 NO_CREDENTIALS: Final = CredentialSettings("none")
@@ -91,6 +99,11 @@ class SignatureSettings:
     def counting(self) -> tuple[SigningKey, ...]:
         """The keys whose signatures count now."""
         return tuple(key for key in self.keys if key.content)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether no signatures suffice, so that all of them are read, as a survey does."""
+        return self.threshold > len(self.keys)
 
     @property
     def fingerprint(self) -> str:
@@ -150,6 +163,11 @@ class Registry:
         return (self.endpoint or self.registry_endpoint, self.credentials)
 
     @property
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """The keys of ``signatures``, also those that do not count."""
+        return self.signatures.keys if self.signatures is not None else ()
+
+    @property
     def needs_signature(self) -> bool:
         """Whether an image of the registry is trusted only if it is signed."""
         return self.evidence is not Evidence.TAG_DETAIL
@@ -163,6 +181,16 @@ class Registry:
     def name(self) -> str:
         """The name in messages and metrics: the first host."""
         return self.hosts[0]
+
+    @property
+    def label(self) -> str:
+        """The name with the organizations to which the registry is limited: several may share a host."""
+        names = sorted(self.organizations)
+        if not names:
+            return self.name
+        more = len(names) - MAX_ORGANIZATIONS
+        listed = ", ".join(names[:MAX_ORGANIZATIONS]) + (f", +{more}" if more > 0 else "")
+        return f"{self.name} ({listed})"
 
 
 _SEPARATE: Final = frozenset(

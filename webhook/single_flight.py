@@ -7,12 +7,12 @@ from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline, spawn
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, TrustLookupError
+
+T = TypeVar("T")
 
 NOTICE: Final = 0.2
 """Seconds after its deadline in which a call that others wait for reports its outcome."""
-
-T = TypeVar("T")
 
 
 class SharedCall(Generic[T]):
@@ -65,6 +65,34 @@ class SingleFlight(Generic[T]):
             self._run(key, call, work)
         return call
 
+    def share(self, key: Hashable, work: Callable[[], T], deadline: Deadline, doing: str) -> T:
+        """Return the result of ``work``, which one of all concurrent callers does; ``doing`` says what it is.
+
+        A caller whose own limits ended the work, such as its deadline, does not decide about the others: each
+        of them tries once more.
+
+        Raises:
+            LookupTimeout: another caller was still doing it at the deadline, which is our fault.
+            TrustLookupError: the work failed; all callers that share it get the error.
+        """
+        is_own = False
+
+        def run() -> T:
+            nonlocal is_own
+            is_own = True
+            return work()
+
+        while True:
+            call = self.call(key, run)
+            if not call.wait(deadline.remaining() + NOTICE):
+                raise LookupTimeout(f"another lookup was still {doing}", fault=Fault.LOCAL)
+            error = call.error
+            if error is None:
+                return call.value  # type: ignore[return-value]  # work has returned it
+            is_local = isinstance(error, TrustLookupError) and error.fault is Fault.LOCAL
+            if is_own or not is_local or deadline.expired:
+                raise error
+
     def _run(self, key: Hashable, call: SharedCall[T], work: Callable[[], T]) -> None:
         outcome: T | Exception = RuntimeError("the call was interrupted")
         try:
@@ -75,34 +103,3 @@ class SingleFlight(Generic[T]):
             with self._lock:
                 del self._calls[key]
             call.end(outcome)
-
-
-def share(flights: SingleFlight[T], key: Hashable, work: Callable[[], T], deadline: Deadline, what: str) -> T:
-    """Return the result of ``work``, which is part of a lookup, and which one of all concurrent callers does.
-
-    A caller whose own limits ended the work, such as its deadline, does not decide about the others: each of
-    them tries once more. ``what`` is done, as a clause with the verb.
-
-    Raises:
-        LookupTimeout: it was not done by the deadline.
-        TrustLookupError: it failed, also by a bug.
-    """
-    is_own = False
-
-    def run() -> T:
-        nonlocal is_own
-        is_own = True
-        return work()
-
-    while True:
-        call = flights.call(key, run)
-        if not call.wait(deadline.remaining() + NOTICE):
-            raise LookupTimeout(f"another lookup was still {what}", fault=Fault.LOCAL)
-        error = call.error
-        if error is None:
-            return call.value  # type: ignore[return-value]  # work has returned it
-        if not isinstance(error, TrustLookupError):
-            detail = f"{what} failed: {type(error).__name__}"
-            raise RegistryUnavailable(detail, fault=Fault.LOCAL) from error
-        if is_own or error.fault is not Fault.LOCAL or deadline.expired:
-            raise error

@@ -73,7 +73,7 @@ def test_rotated_key_counts_without_restart(
         require_signatures(installation, swr.url, {"release-2": public_pem(new)})
         installation.install()
         assert generation(installation) == before
-        refused = "the image has signatures, but none that counts in this cluster"
+        refused = "none of its signatures counts in this cluster"
         cluster.wait_for("the removed key to count no longer", lambda: refused in answer())
         swr.state.sign_simple(REPOSITORY, digest, new)
         cluster.wait_for("the new key", lambda: answer() == "pod/signed created (server dry run)")

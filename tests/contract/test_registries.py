@@ -25,9 +25,10 @@ from tests.support.registries import open_client, write_docker_config
 from tests.support.signing_kit import signing_kit
 from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer
-from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.oci.manifests import Manifest, fallback_tag
+from webhook.oci.probes import Probes, make_probe_tag
 from webhook.oci.tokens import LoginState
 from webhook.registries import SignatureSettings, SigningKey
 from webhook.signatures.attempt import SignatureFormat
@@ -139,6 +140,14 @@ def test_missing_tag_and_repository_have_no_digest(site: Site) -> None:
     deadline = Deadline.after(10)
     assert site.client.resolve_tag(IMAGE, "2", deadline, free) is None
     assert site.client.resolve_tag("shop/nothing", "1", deadline, free) is None
+
+
+def test_control_request_is_answered_as_one_for_a_missing_manifest(site: Site) -> None:
+    """Its repository and its tag are random. A failure would count as an outage."""
+    probes = Probes({"shop"})
+    probe = probes.choose(IMAGE)
+    assert probe is not None
+    assert site.client.get_manifest(probe, make_probe_tag(), Deadline.after(10), free) is None
 
 
 def test_digest_exists_or_not(site: Site) -> None:
@@ -302,7 +311,7 @@ def read_all(url: str, image: SignedImage) -> tuple[object, ...]:
 def check(client: OciClient, image: SignedImage, **annotations: str) -> SignatureCheck:
     """Return what the signatures of an image prove."""
     settings = SignatureSettings((image.key,), 1, tuple(annotations.items()))
-    lookup = SignatureLookup(settings, client, clock=lambda: 0.0)
+    lookup = SignatureLookup(make_requirement(settings), client, clock=lambda: 0.0)
     return lookup.check(image.repository, image.digest, Deadline.after(30), free)
 
 
@@ -320,7 +329,7 @@ def test_signatures_of_cosign_are_read_alike_from_emulator(
         assert read_all(emulator.url, image) == real
     kind = SignatureFormat.BUNDLE if "bundle" in tool else SignatureFormat.SIMPLE_SIGNING
     assert real[0] == image.digest
-    assert real[-1] == SignatureCheck(SignatureResult.SIGNED, 0.0, ("test",), (kind,), 1)
+    assert real[-1] == SignatureCheck(SignatureResult.SIGNED, 0.0, ("test",), (kind,), 1, (), (kind,))
 
 
 @pytest.mark.parametrize("tool", TOOLS)

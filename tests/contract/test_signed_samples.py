@@ -13,7 +13,7 @@ from tests.support.builders import NOW, registry
 from tests.support.fakes import FakeClock, free
 from webhook.deadlines import Deadline
 from webhook.errors import SigningKeyError, TrustLookupError
-from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
@@ -54,7 +54,7 @@ def is_signed(emulator: Emulator, sample: Sample) -> bool:
     settings = SignatureSettings((key,), annotations=sample.annotations)
     judged = registry(evidence=Evidence.SIGNATURE, signatures=settings, registry_endpoint=emulator.url)
     client = OciClient(judged, PooledTransport(), None, Recorder())
-    lookup = SignatureLookup(settings, client, clock=FakeClock(NOW))
+    lookup = SignatureLookup(make_requirement(settings), client, clock=FakeClock(NOW))
     check = lookup.check(f"samples/{sample.name}", sample.image, Deadline.after(10), free)
     return check.result is SignatureResult.SIGNED
 

@@ -31,9 +31,10 @@ from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable, 
 from webhook.oci.answers import compute_digest
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.docker_config import read_docker_config
-from webhook.oci.manifests import MAX_MANIFEST, OCI_INDEX
+from webhook.oci.manifests import OCI_INDEX
 from webhook.oci.token_answers import MAX_SECONDS, read_token
 from webhook.oci.urls import read_url
+from webhook.signatures.limits import MAX_MANIFEST
 from webhook.swr.http import HttpRequest, HttpResponse
 
 HOSTS = ("swr.example.com", "images.example.com:8443")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.signing import sm2
+from webhook.oci.manifests import OCI_INDEX
 from webhook.signatures import bundles, simple_signing
 from webhook.signatures.keys import PublicKey, load_public_key
 from webhook.signatures.sm2 import N
@@ -208,4 +209,4 @@ def referrer(manifest: bytes, **changes: Any) -> dict[str, Any]:
 
 def index(entries: Sequence[Any], **changes: Any) -> dict[str, Any]:
     """Return a listing."""
-    return {"schemaVersion": 2, "mediaType": bundles.INDEX_TYPE, "manifests": list(entries), **changes}
+    return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries), **changes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.signing.making import IMAGE, MANIFEST_TYPE, bundle_manifest, compact, index, referrer, sha256
-from webhook.signatures.bundles import INDEX_TYPE, fallback_tag
+from webhook.oci.manifests import OCI_INDEX, fallback_tag
 from webhook.signatures.simple_signing import signature_tag
 
 
@@ -14,11 +14,6 @@ class Repository:
 
     def __init__(self) -> None:
         self.served: dict[str, tuple[bytes, str]] = {}
-
-    def fetch(self, path: str, limit: int) -> tuple[bytes, str] | None:
-        """Return content and media type, with at most one byte more than the limit."""
-        found = self.served.get(path)
-        return None if found is None else (found[0][: limit + 1], found[1])
 
     def put_blob(self, content: bytes) -> str:
         """Store a blob."""
@@ -41,7 +36,7 @@ class Repository:
 
     def put_listing(self, listing: bytes, image: str = IMAGE) -> None:
         """Store the listing of a fallback tag."""
-        self.put_manifest(listing, INDEX_TYPE, fallback_tag(image))
+        self.put_manifest(listing, OCI_INDEX, fallback_tag(image))
 
     def put_bundles(self, *contents: bytes, image: str = IMAGE, **changes: Any) -> None:
         """Store bundles, their manifests and the listing; ``changes`` are those of the manifests."""

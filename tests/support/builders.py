@@ -15,7 +15,7 @@ from webhook.images.patterns import parse_pattern
 from webhook.policy.findings import Mode
 from webhook.policy.model import Exemption, Policy, Rule
 from webhook.policy.namespaces import NamespacePatterns
-from webhook.registries import CredentialSettings, Registry, RegistryTable
+from webhook.registries import NO_CREDENTIALS, CredentialSettings, Evidence, Registry, RegistryTable
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustRecord, TrustStatus
 
@@ -35,6 +35,21 @@ def registry(**changes: Any) -> Registry:
         "endpoint": "https://swr-api.cn-north-4.myhuaweicloud.com",
         "iam_endpoint": "https://iam.cn-north-4.myhuaweicloud.com",
         "credentials": CredentialSettings("token", token_file="/etc/swr/token"),
+    }
+    return Registry(**{**values, **changes})
+
+
+def enterprise_registry(**changes: Any) -> Registry:
+    """Return an instance of SWR Enterprise, whose evidence is signatures."""
+    values: dict[str, Any] = {
+        "hosts": ("images.example.com",),
+        "region": "",
+        "endpoint": "",
+        "iam_endpoint": "",
+        "credentials": NO_CREDENTIALS,
+        "edition": "enterprise",
+        "evidence": Evidence.SIGNATURE,
+        "registry_endpoint": "https://images.example.com",
     }
     return Registry(**{**values, **changes})
 

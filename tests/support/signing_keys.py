@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from tests.emulator import signing
+
 EXAMPLE_FOLDER: Final = "/etc/swr-trust/keys"
 """The folder of the files that examples name."""
 
@@ -29,7 +31,7 @@ ANOTHER_KIND: Final = (
 @cache
 def public_pem(name: str) -> bytes:
     """Return the PEM of a P-256 key; each name has its own key."""
-    return _private_key(name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return signing.public_pem(_private_key(name))
 
 
 @cache
@@ -46,8 +48,7 @@ def ed25519_pem() -> bytes:
 
 def rsa_pem(bits: int) -> bytes:
     """Return a public RSA key."""
-    key = rsa.generate_private_key(65537, bits).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return signing.public_pem(rsa.generate_private_key(65537, bits))
 
 
 def to_der(pem: bytes) -> bytes:
@@ -93,4 +94,4 @@ class ConfigMapVolume:
 @cache
 def _private_key(name: str) -> ec.EllipticCurvePrivateKey:
     del name
-    return ec.generate_private_key(ec.SECP256R1())
+    return signing.generate_key()

@@ -31,6 +31,7 @@ def test_suite_is_collected_without_any_tool(tmp_path: Path) -> None:
 ELSEWHERE = {
     "audit/caching_lookup": "unit/audit/test_scanning",
     "audit/chinese": "unit/audit/test_pages",
+    "audit/coverage": "unit/audit/test_scanning",
     "audit/pods": "unit/audit/test_scanning",
     "audit/report": "unit/audit/test_scanning",
     "audit/schedule": "unit/audit/test_diff",
@@ -46,6 +47,7 @@ ELSEWHERE = {
     "cli/junit": "unit/cli/test_review",
     "cli/manifests": "cluster/test_manifest_reading",
     "cli/pinning_checks": "unit/cli/test_doctor_pinning",
+    "cli/pod_selection": "unit/cli/test_audit",
     "cli/progress": "unit/cli/test_audit",
     "cli/registry_calls": "unit/cli/test_survey",
     "cli/rendering": "unit/cli/test_main",
@@ -99,6 +101,7 @@ ELSEWHERE = {
     "server/worker": "http/test_stopping",
     "signatures/claims": "unit/signatures/test_simple_signing",
     "swr/calls": "unit/swr/test_client",
+    "swr/failures": "unit/oci/test_calls",
     "swr/credentials/fetched": "unit/swr/test_credentials",
     "swr/credentials/files": "unit/swr/test_credentials",
     "swr/credentials/guard": "unit/swr/test_credentials",

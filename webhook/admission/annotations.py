@@ -86,7 +86,6 @@ def list_images(listed: Sequence[msgspec.Struct], count: int) -> str:
 def _finding(item: ImageResult) -> _Finding:
     check = item.check
     record = check.record
-    signature = record.signature if record is not None else None
     return _Finding(
         field=item.use.field,
         image=item.use.image[:MAX_IMAGE_LENGTH],
@@ -95,5 +94,5 @@ def _finding(item: ImageResult) -> _Finding:
         digest=(record.digest or "") if record is not None else "",
         origin="stale" if check.origin is Origin.STALE else "",
         exemption=item.exemption.name if item.exemption is not None else "",
-        signers=signature.signers if signature is not None else (),
+        signers=check.signers,
     )

@@ -19,6 +19,7 @@ class Catalogue:
     denied: str
     warned: str
     colon: str
+    comma: str
     between: str
     stop: str
     space: str
@@ -33,6 +34,7 @@ _ENGLISH: Final = Catalogue(
     denied="denied by image trust policy: ",
     warned="image trust policy: ",
     colon=": ",
+    comma=", ",
     between="; ",
     stop=".",
     space=" ",
@@ -51,7 +53,7 @@ _ENGLISH: Final = Catalogue(
         "untrusted/implied": "the tag defaults to latest, which SWR does not mark as trusted",
         "untrusted/digest": "not every tag with this digest in SWR is trusted",
         "untrusted/unsigned": "the image is not signed",
-        "untrusted/bad-signature": "the image has signatures, but none that counts in this cluster",
+        "untrusted/bad-signature": "none of its signatures counts in this cluster",
         "untrusted/threshold": "the image is signed by {signers} only",
         "untrusted/annotations": "its signature does not have the annotations {annotations}",
         "untrusted/no-keys": "no key counts in this cluster at the moment, so no image is signed",
@@ -106,9 +108,8 @@ _ENGLISH: Final = Catalogue(
         "untrusted/implied": "Write name:tag with a tag that is trusted.",
         "untrusted/digest": "Write name:tag@digest with a tag that is trusted.",
         "untrusted/unsigned": "Sign it with {needed}, then try again.",
-        "untrusted/bad-signature": "Sign it with {needed}, then try again. "
-        "swr-trust check shows why the signatures do not count.",
-        "untrusted/threshold": "Sign it with {needed}, then try again.",
+        "untrusted/bad-signature": "Sign it with {needed}, then try again.",
+        "untrusted/threshold": "It needs signatures of {needed}. Add the missing ones, then try again.",
         "untrusted/annotations": "Sign it with {needed} and these annotations, then try again.",
         "untrusted/no-keys": "Contact your cluster administrators.",
         "missing": "Push the image to SWR, or correct its name and tag.",
@@ -196,6 +197,7 @@ _CHINESE: Final = Catalogue(
     denied="镜像信任策略拒绝：",
     warned="镜像信任策略：",
     colon="：",
+    comma="、",
     between="；",
     stop="。",
     space="",
@@ -214,7 +216,7 @@ _CHINESE: Final = Catalogue(
         "untrusted/implied": "未写镜像版本时默认为 latest，而 SWR 未将其标记为可信",
         "untrusted/digest": "SWR 中具有该摘要的镜像版本并非全部可信",
         "untrusted/unsigned": "该镜像没有签名",
-        "untrusted/bad-signature": "该镜像有签名，但没有本集群认可的有效签名",
+        "untrusted/bad-signature": "该镜像的签名在本集群均无效",
         "untrusted/threshold": "该镜像仅由 {signers} 签名",
         "untrusted/annotations": "该镜像的签名缺少注解 {annotations}",
         "untrusted/no-keys": "本集群目前没有生效的签名公钥，因此所有镜像都视为未签名",
@@ -268,9 +270,8 @@ _CHINESE: Final = Catalogue(
         "untrusted/implied": "请写成 name:tag，并使用可信的镜像版本。",
         "untrusted/digest": "请写成 name:tag@digest，并使用可信的镜像版本。",
         "untrusted/unsigned": "请用{needed}对其签名，然后重试。",
-        "untrusted/bad-signature": "请用{needed}对其签名，然后重试；"
-        "运行 swr-trust check 可查看现有签名无效的原因。",
-        "untrusted/threshold": "请用{needed}对其签名，然后重试。",
+        "untrusted/bad-signature": "请用{needed}对其签名，然后重试。",
+        "untrusted/threshold": "需要{needed}的签名，请补签后重试。",
         "untrusted/annotations": "请用{needed}并带上这些注解重新签名，然后重试。",
         "untrusted/no-keys": "请联系集群管理员。",
         "missing": "请将该镜像推送到 SWR，或更正其名称和镜像版本。",
@@ -334,10 +335,10 @@ _CHINESE: Final = Catalogue(
         "break-glass-empty": '注解 "{annotation}" 被忽略：其值必须写明原因。',
         "break-glass-used": '已凭紧急放行注解 "{annotation}" 放行，并已记录',
         "break-glass-unneeded": '无需使用紧急放行注解 "{annotation}"，但已记录',
-        "one-key": "密钥 {keys}",
+        "one-key": "密钥 {keys} ",
         "any-key": "密钥 {keys} 中的任意一个",
         "several-keys": "密钥 {keys} 中的 {threshold} 个",
-        "more-keys": "{keys} 等另外 {count} 个",
+        "more-keys": "{keys} 和另外 {count} 个",
     },
 )
 

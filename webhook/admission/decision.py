@@ -15,6 +15,7 @@ from webhook.errors import TrustLookupError
 from webhook.images.reference import ImageReference
 from webhook.policy.findings import Finding, Mode
 from webhook.policy.model import Exemption, Policy, Rule
+from webhook.signatures.check import SignatureCheck
 from webhook.trust.lookup import Origin
 from webhook.trust.records import TrustRecord
 
@@ -70,6 +71,16 @@ class CheckResult(msgspec.Struct, frozen=True):
     record: TrustRecord | None = None
     origin: Origin | None = None
     failure: TrustLookupError | None = None
+
+    @property
+    def signature(self) -> SignatureCheck | None:
+        """The result of the signatures of the image, ``None`` if they were not verified."""
+        return self.record.signature if self.record is not None else None
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The names of the keys whose signatures of the image count."""
+        return self.record.signers if self.record is not None else ()
 
 
 class ImageResult(msgspec.Struct, frozen=True):

@@ -79,9 +79,8 @@ class Messages:
     def describe_found(self, item: ImageResult, pinned: str | None = None) -> str:
         """Return the finding of an image, the keys that make it trusted, and the digest that its Pods get."""
         clauses = [self.describe(item)]
-        record = item.check.record
-        if item.check.finding is Finding.TRUSTED and record is not None and record.signature is not None:
-            clauses.append(self.note("signed-by", keys=self._list_names(record.signature.signers)))
+        if item.check.finding is Finding.TRUSTED and item.check.signature is not None:
+            clauses.append(self.note("signed-by", keys=self._list_names(item.check.signers)))
         if pinned is not None:
             clauses.append(self.note("pods-pinned", digest=pinned))
         return self._catalogue.between.join(clauses)
@@ -189,14 +188,16 @@ class Messages:
             "organization": printable(reference.path.partition("/")[0], 100) if reference is not None else "",
             "home": self._home,
         }
-        check = item.check.record.signature if item.check.record is not None else None
+        check = item.check.signature
         if check is None:
             return names
         settings = self._signatures_for(item)
         return names | {
             "signers": self._list_names(check.signers),
             "needed": self._describe_keys(settings),
-            "annotations": printable(", ".join(f"{key}={value}" for key, value in settings.annotations), 80),
+            "annotations": printable(
+                self._catalogue.comma.join(f"{key}={value}" for key, value in settings.annotations), 80
+            ),
         }
 
     def _signatures_for(self, item: ImageResult) -> SignatureSettings:
@@ -205,7 +206,7 @@ class Messages:
         return (registry and registry.signatures) or SignatureSettings(())
 
     def _describe_keys(self, settings: SignatureSettings) -> str:
-        """Return the keys of which enough have to sign, as they are written after "with"."""
+        """Return the keys of which enough have to sign, as they are written after "with" and "of"."""
         keys = self._list_names([key.name for key in settings.counting])
         if settings.threshold > 1:
             return self.note("several-keys", keys=keys, threshold=settings.threshold)
@@ -214,7 +215,7 @@ class Messages:
         return self.note("any-key", keys=keys)
 
     def _list_names(self, names: Sequence[str]) -> str:
-        listed = ", ".join(printable(name, MAX_KEY_NAME) for name in names[:MAX_KEYS_NAMED])
+        listed = self._catalogue.comma.join(printable(name, MAX_KEY_NAME) for name in names[:MAX_KEYS_NAMED])
         more = len(names) - MAX_KEYS_NAMED
         return self.note("more-keys", keys=listed, count=more) if more > 0 else listed
 

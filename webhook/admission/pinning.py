@@ -61,8 +61,7 @@ def _with_digest(item: ImageResult) -> Pin | None:
         return None
     # Trust belongs to a tag: /validate denies a digest without one, or looks for it under every tag.
     implied = "" if item.use.image.endswith(f":{reference.tag}") else f":{reference.tag}"
-    signers = record.signature.signers if record.signature is not None else ()
-    return Pin(item.use, f"{item.use.image}{implied}@{record.digest}", signers=signers)
+    return Pin(item.use, f"{item.use.image}{implied}@{record.digest}", signers=record.signers)
 
 
 def pinned_images(uses: Sequence[ImageUse], old: Mapping[Place, ImageUse]) -> dict[Place, str]:

@@ -160,8 +160,7 @@ def _finding(item: ImageResult) -> _Finding:
         check.reason,
         check.origin,
     )
-    if check.record is not None and check.record.signature is not None:
-        finding.signers = check.record.signature.signers
+    finding.signers = check.signers
     if check.failure is not None:
         finding.detail = check.failure.detail
         finding.fault = check.failure.fault

@@ -8,14 +8,12 @@ from webhook.admission.decision import ImageResult
 from webhook.admission.evaluator import Evaluator, TrustAnswers
 from webhook.audit.caching_lookup import CachingLookup
 from webhook.audit.survey import RegistrySurvey, Survey
-from webhook.deadlines import Deadline
+from webhook.deadlines import NO_DEADLINE
 from webhook.evidence.inspection import Inspector, Known
 from webhook.policy.model import Policy
 from webhook.registries import Registry
 from webhook.trust.lookup import Failed, Found, LookupResult, Origin
 from webhook.trust.records import TrustQuery
-
-_NO_DEADLINE = Deadline(float("inf"))
 
 
 class AuditSurvey:
@@ -38,7 +36,7 @@ class AuditSurvey:
         self._evaluator = evaluator
         lookup = CachingLookup(answers, report_pause, sleep)
         self._inspector = Inspector(
-            lambda requests: lookup.look_up(requests, _NO_DEADLINE), _reads_other_signatures
+            lambda requests: lookup.look_up(requests, NO_DEADLINE), _reads_other_signatures
         )
         self._survey = Survey()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from webhook.audit.coverage import Coverage
 from webhook.audit.pods import Workload
 from webhook.audit.survey import RegistrySurvey
 from webhook.audit.survey_texts import recommendation
@@ -148,8 +149,8 @@ class NamespaceRow:
 
 
 @dataclass(slots=True)
-class AuditReport:
-    """The report of an audit. Lists are sorted; a report with ``gaps`` is partial.
+class AuditReport(Coverage):
+    """The report of an audit. Lists are sorted.
 
     Numbers count Pods unless stated otherwise. ``refused`` Pods would be denied in mode ``enforce``;
     ``unknown`` of them only because SWR could not be queried. ``never_trusted`` names registries that
@@ -158,20 +159,12 @@ class AuditReport:
     distinct images. ``survey`` has an entry for each registry.
     """
 
-    started: dt.datetime
-    policy: str
-    mode: Mode
-    pods: int = 0
-    static: int = 0
-    excluded: int = 0
     refused: int = 0
     unknown: int = 0
     enforced: int = 0
     images_looked_up: int = 0
     images_seen: int = 0
-    seconds: float = 0.0
     omitted: int = 0
-    excluded_namespaces: tuple[str, ...] = ()
     rows: list[FindingRow] = field(default_factory=list)
     drift: list[DriftRow] = field(default_factory=list)
     endings: list[ExpiringExemptionRow] = field(default_factory=list)
@@ -181,13 +174,6 @@ class AuditReport:
     never_signed: list[tuple[str, int]] = field(default_factory=list)
     survey: list[RegistrySurvey] = field(default_factory=list)
     failures: list[tuple[str, int]] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether something is missing from the report."""
-        return bool(self.gaps)
 
     @property
     def recommended(self) -> list[RegistrySurvey]:

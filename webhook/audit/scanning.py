@@ -17,6 +17,7 @@ from webhook.admission.extraction import ImageUse
 from webhook.admission.messages import printable
 from webhook.audit.audit_survey import AuditSurvey
 from webhook.audit.caching_lookup import CachingLookup
+from webhook.audit.coverage import MAX_IMAGE
 from webhook.audit.drift import current_digest, find_drift
 from webhook.audit.pods import PodPage, PodSource, RunningPod
 from webhook.audit.report import (
@@ -32,7 +33,7 @@ from webhook.audit.report import (
     sort_report,
 )
 from webhook.audit.survey import find_without
-from webhook.deadlines import Deadline
+from webhook.deadlines import NO_DEADLINE
 from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.policy.namespaces import NamespacePatterns
@@ -46,9 +47,7 @@ ENDING_DAYS: Final = 30
 
 DAY: Final = 86400.0
 
-MAX_IMAGE: Final = 300
 MAX_IMAGES: Final = 200_000
-MAX_NOTES: Final = 50
 MAX_SHOWN_FAILURES: Final = 5
 
 LOOKUP_SECONDS: Final = 10.0
@@ -56,8 +55,6 @@ LOOKUP_SECONDS: Final = 10.0
 
 LOOKUP_CONCURRENCY: Final = 16
 """Concurrent lookups; the webhook queries the same SWR at the same time."""
-
-_NO_DEADLINE: Final = Deadline(float("inf"))
 
 RowT = TypeVar("RowT", FindingRow, DriftRow, ExpiringExemptionRow)
 
@@ -135,23 +132,14 @@ class Audit:
                 self._add_page(page)
                 self._progress.pods_evaluated(self.report.pods, page.remaining)
         except KeyboardInterrupt:
-            self._append_once(self.report.gaps, "it was interrupted")
+            self.report.add_gap("it was interrupted")
         self._finish()
         return self.report
 
     def _add_page(self, page: PodPage) -> None:
-        for gap in page.gaps:
-            self._append_once(self.report.gaps, gap)
-        for note in page.notes:
-            self._append_once(self.report.notes, note)
         by_namespace: defaultdict[str, list[RunningPod]] = defaultdict(list)
-        for pod in page.pods:
-            if self._excluded.match(pod.namespace):
-                self.report.excluded += 1
-            elif pod.is_static:
-                self.report.static += 1
-            else:
-                by_namespace[pod.namespace].append(pod)
+        for pod in self.report.select(page, self._excluded):
+            by_namespace[pod.namespace].append(pod)
         for namespace, pods in by_namespace.items():
             self._evaluate_pods(namespace, pods)
 
@@ -178,7 +166,7 @@ class Audit:
         self._progress.images_looked_up(self._answers.looked_up, pause)
 
     def _evaluate(self, namespace: str, uses: Sequence[ImageUse], now: float) -> list[ImageResult]:
-        results = self._evaluator.evaluate(uses, namespace, _NO_DEADLINE, now) if uses else ()
+        results = self._evaluator.evaluate(uses, namespace, NO_DEADLINE, now) if uses else ()
         return [
             self._evaluate_by_tag(item, namespace, now)
             if item.check.finding is Finding.DIGEST_MISMATCH
@@ -193,7 +181,7 @@ class Audit:
         The next Pod gets the digest that the tag has then. Who wrote a digest cannot be seen in a Pod.
         """
         use = msgspec.structs.replace(item.use, image=item.use.image.partition("@")[0])
-        for by_tag in self._evaluator.evaluate_to_pin([use], namespace, _NO_DEADLINE, now):
+        for by_tag in self._evaluator.evaluate_to_pin([use], namespace, NO_DEADLINE, now):
             return msgspec.structs.replace(by_tag, use=item.use, reference=item.reference)
         return item
 
@@ -239,7 +227,7 @@ class Audit:
                 message=self._evaluator.messages.describe(item),
                 advice=self._evaluator.messages.advise(item),
                 example=pod.name,
-                signers=_signers_of(item),
+                signers=item.check.signers,
             )
             self._count_in(self._rows, row, (check.finding, check.reason), counted)
         if drift is not None:
@@ -301,9 +289,7 @@ class Audit:
     def _finish(self) -> None:
         report = self.report
         if self._answers.unanswered:
-            self._append_once(
-                report.gaps, f"SWR gave no answer about {count(self._answers.unanswered, 'image')}"
-            )
+            report.add_gap(f"SWR gave no answer about {count(self._answers.unanswered, 'image')}")
         report.rows = list(self._rows.values())
         report.drift = list(self._drift.values())
         report.endings = list(self._endings.values())
@@ -322,16 +308,6 @@ class Audit:
             for detail, images in self._answers.failures.most_common(MAX_SHOWN_FAILURES)
         ]
         sort_report(report, self._namespaces.values())
-
-    @staticmethod
-    def _append_once(lines: list[str], line: str) -> None:
-        if line not in lines and len(lines) < MAX_NOTES:
-            lines.append(line)
-
-
-def _signers_of(item: ImageResult) -> tuple[str, ...]:
-    record = item.check.record
-    return record.signature.signers if record is not None and record.signature is not None else ()
 
 
 def _result_of(item: ImageResult, drift: Drift | None) -> Result:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from webhook.admission.messages import printable
+from webhook.audit.coverage import MAX_IMAGE
 from webhook.evidence.inspection import Inspection
 from webhook.registries import Evidence, Registry
 from webhook.trust.records import TrustQuery
@@ -16,13 +17,8 @@ from webhook.trust.records import TrustQuery
 MAX_IMAGES: Final = 20_000
 """Distinct images of a survey; more are counted as left out."""
 
-MAX_IMAGE: Final = 300
-
 MAX_FAILURES: Final = 100
 """Different causes of failures that are counted."""
-
-MAX_ORGANIZATIONS: Final = 3
-"""Organizations in the label of a registry; the others are counted."""
 
 
 class TagCall(StrEnum):
@@ -117,12 +113,7 @@ class RegistrySurvey:
     @property
     def label(self) -> str:
         """The name of the registry, with the organizations to which it is limited."""
-        names = sorted(self.registry.organizations)
-        if not names:
-            return self.registry.name
-        more = len(names) - MAX_ORGANIZATIONS
-        listed = ", ".join(names[:MAX_ORGANIZATIONS]) + (f", +{more}" if more > 0 else "")
-        return f"{self.registry.name} ({listed})"
+        return self.registry.label
 
     @property
     def candidates(self) -> tuple[Evidence, ...]:
@@ -136,7 +127,7 @@ class RegistrySurvey:
     @property
     def has_keys(self) -> bool:
         """Whether keys are configured, by which signatures can be verified."""
-        return self.registry.signatures is not None and bool(self.registry.signatures.keys)
+        return bool(self.registry.signing_keys)
 
 
 class Survey:

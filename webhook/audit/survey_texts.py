@@ -38,7 +38,7 @@ _EN: Final[Mapping[str, str]] = {
     "unknown": "Too little is known for a recommendation. Run swr-trust doctor, "
     "then run swr-trust survey again.",
     "nothing-runs": "No image that exists runs from this registry, so nothing can be recommended.",
-    "enforced": "The mode is enforce, so all of them are denied now.",
+    "enforced": "The mode is enforce, so all images of this registry are denied now.",
     "missing": "Not in the registry, so that every evidence denies them: {missing}.",
     "undetermined": "Not known whether evidence: {evidence} accepts them: {undetermined}.",
     "signers": "Images signed by each key: {names}.",
@@ -84,7 +84,7 @@ _ZH: Final[Mapping[str, str]] = {
     "运行 swr-trust survey 可查看镜像是否已签名。",
     "unknown": "已知信息太少，无法给出建议。请运行 swr-trust doctor，然后重新运行 swr-trust survey。",
     "nothing-runs": "没有运行来自该镜像仓库服务的现有镜像，无法给出建议。",
-    "enforced": "当前模式为 enforce，因此这些镜像现在都会被拒绝。",
+    "enforced": "当前模式为 enforce，因此该镜像仓库服务的所有镜像现在都会被拒绝。",
     "missing": "镜像仓库服务中不存在，因此在任何 evidence 下都会被拒绝：{missing}。",
     "undetermined": "不确定 evidence: {evidence} 是否接受：{undetermined}。",
     "signers": "各密钥签名的镜像数：{names}。",

@@ -11,47 +11,31 @@ from dataclasses import dataclass, field
 from webhook.admission.evaluator import Evaluator, TrustAnswers
 from webhook.admission.extraction import ImageUse
 from webhook.audit.caching_lookup import CachingLookup
+from webhook.audit.coverage import Coverage
 from webhook.audit.pods import PodPage, PodSource
 from webhook.audit.report import count
-from webhook.audit.scanning import MAX_NOTES, AuditProgress, NullProgress
+from webhook.audit.scanning import AuditProgress, NullProgress
 from webhook.audit.survey import MAX_IMAGES, RegistrySurvey, Survey, SurveyedImage
-from webhook.deadlines import Deadline
+from webhook.deadlines import NO_DEADLINE
 from webhook.errors import Fault
 from webhook.evidence.inspection import Inspector, Known
-from webhook.policy.findings import Finding, Mode
+from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.policy.namespaces import NamespacePatterns
 from webhook.trust.records import TrustQuery
 
-_NO_DEADLINE = Deadline(float("inf"))
-
 
 @dataclass(slots=True)
-class SurveyReport:
-    """The report of a survey. With ``gaps`` it is partial.
+class SurveyReport(Coverage):
+    """The report of a survey.
 
     ``left_out`` counts distinct images that were not inspected, by their finding: exempt images, images of
     other registries, and invalid references. ``omitted`` images were too many.
     """
 
-    started: dt.datetime
-    policy: str
-    mode: Mode
-    excluded_namespaces: tuple[str, ...] = ()
-    seconds: float = 0.0
-    pods: int = 0
-    static: int = 0
-    excluded: int = 0
     omitted: int = 0
     left_out: Counter[Finding] = field(default_factory=Counter)
     registries: list[RegistrySurvey] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether something is missing from the report."""
-        return bool(self.gaps)
 
     @property
     def denied(self) -> int:
@@ -80,7 +64,7 @@ class SurveyRun:
         self._progress = progress if progress is not None else NullProgress()
         self._lookup = CachingLookup(answers, self._progress.images_looked_up, sleep)
         self._inspector = Inspector(
-            lambda requests: self._lookup.look_up(requests, _NO_DEADLINE), lambda _registry: True
+            lambda requests: self._lookup.look_up(requests, NO_DEADLINE), lambda _registry: True
         )
         self._policy = policy
         self._evaluator = Evaluator(policy, answers, before_pinning=True)
@@ -104,7 +88,7 @@ class SurveyRun:
                 self._add_page(page)
                 self._progress.pods_evaluated(report.pods, page.remaining)
         except KeyboardInterrupt:
-            _append_once(report.gaps, "it was interrupted")
+            report.add_gap("it was interrupted")
         registries = self._policy.registries.registries
         report.registries = self._survey.finish(registries, registries)
         report.omitted = self._survey.omitted
@@ -112,31 +96,21 @@ class SurveyRun:
         report.seconds = self._clock() - self._started
         unanswered = sum(_is_unanswered(one) for survey in report.registries for one in survey.images)
         if unanswered:
-            _append_once(report.gaps, f"not everything is known about {count(unanswered, 'image')}")
+            report.add_gap(f"not everything is known about {count(unanswered, 'image')}")
         return report
 
     def _add_page(self, page: PodPage) -> None:
-        report = self.report
-        for gap in page.gaps:
-            _append_once(report.gaps, gap)
-        for note in page.notes:
-            _append_once(report.notes, note)
         found: list[tuple[str, TrustQuery]] = []
-        for pod in page.pods:
-            if self._excluded.match(pod.namespace):
-                report.excluded += 1
-            elif pod.is_static:
-                report.static += 1
-            else:
-                report.pods += 1
-                found += self._find_queries(pod.namespace, pod.uses)
+        for pod in self.report.select(page, self._excluded):
+            self.report.pods += 1
+            found += self._find_queries(pod.namespace, pod.uses)
         self._inspect(found)
 
     def _find_queries(self, namespace: str, uses: Sequence[ImageUse]) -> list[tuple[str, TrustQuery]]:
         """Return the queries about images that the policy evaluates by their evidence."""
         queries = []
         for use, local in zip(
-            uses, self._evaluator.check_locally(uses, namespace, _NO_DEADLINE, self._clock()), strict=True
+            uses, self._evaluator.check_locally(uses, namespace, NO_DEADLINE, self._clock()), strict=True
         ):
             if local.lookup is not None:
                 queries.append((namespace, local.lookup.query))
@@ -158,8 +132,3 @@ class SurveyRun:
 def _is_unanswered(one: SurveyedImage) -> bool:
     """Whether something is not known of an image for a reason that is not the image's."""
     return any(failure.fault is not Fault.IMAGE for failure in one.inspection.failures)
-
-
-def _append_once(lines: list[str], line: str) -> None:
-    if line not in lines and len(lines) < MAX_NOTES:
-        lines.append(line)

@@ -17,19 +17,11 @@ from webhook.audit.scanning import Audit, with_audit_limits
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
-from webhook.cli.options import (
-    cluster_options,
-    config_option,
-    configuration_option,
-    namespace_option,
-    output_option,
-)
+from webhook.cli.options import config_option, output_option
+from webhook.cli.pod_selection import open_pods, pod_options
 from webhook.cli.progress import show_progress
 from webhook.cli.registry_calls import find_tag_calls
 from webhook.cli.rendering import print_json, print_table, shorten
-from webhook.cluster.client import RetryingClient, connect
-from webhook.cluster.pods import PodReader
-from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.loading import load_policy
 from webhook.telemetry.metrics import Metrics
 
@@ -42,17 +34,7 @@ from webhook.telemetry.metrics import Metrics
     ],
 )
 @config_option
-@namespace_option(multiple=True, show_default="all", help="Namespace to audit; repeat it for more.")
-@click.option("-l", "--selector", default="", show_default=False, help="Label selector, such as app=web.")
-@click.option(
-    "--exclude-namespace",
-    multiple=True,
-    metavar="GLOB",
-    show_default="those that the webhook configuration excludes",
-    help="Namespaces to leave out; repeat it for more. Has no effect together with -n.",
-)
-@configuration_option
-@cluster_options
+@pod_options("audit")
 @output_option("table", "json", "csv", "html")
 def command(
     config: str,
@@ -66,14 +48,11 @@ def command(
 ) -> int:
     """Evaluate running Pods: what would enforcing deny?"""
     policy = with_audit_limits(load_policy(config))
-    api = connect(kubeconfig, context)
-    if namespace or exclude_namespace:
-        scope = Scope(() if namespace else exclude_namespace)
-    else:
-        scope = read_scope(RetryingClient(api), webhook_configuration)
+    source, scope = open_pods(
+        namespace, selector, exclude_namespace, webhook_configuration, kubeconfig, context
+    )
     trust = TrustService(policy, Metrics(__version__), os.environ)
     with show_progress() as progress:
-        source = PodReader(api, namespace, selector)
         report = Audit(policy, trust.lookup, scope.excluded, progress).run(source)
     find_tag_calls(report.survey, trust)
     if scope.note:

@@ -17,10 +17,11 @@ from webhook.app.trust_service import open_lookup
 from webhook.cli.command import Command
 from webhook.cli.options import config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
-from webhook.cli.signatures import check_of, explain_signatures, required_row, signature_row, signers_of
+from webhook.cli.signatures import explain_signatures, required_row, signature_row
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 from webhook.policy.model import Policy
+from webhook.registries import Registry
 from webhook.trust.records import TrustRecord, TrustStatus
 
 TIMEOUT: Final = 30.0
@@ -55,13 +56,17 @@ def command(images: tuple[str, ...], config: str, namespace: str, output: str) -
     if output == "json":
         print_json([_row(item, messages, policy) for item in results])
     else:
-        _print(results, messages)
+        _print(results, messages, policy)
     print_failures(results)
     return exit_code_of(results)
 
 
-def _print(results: Sequence[ImageResult], messages: Messages) -> None:
-    are_signed = any(check_of(item) is not None for item in results)
+def _registry_of(item: ImageResult, policy: Policy) -> Registry | None:
+    return policy.registries.find(item.reference) if item.reference is not None else None
+
+
+def _print(results: Sequence[ImageResult], messages: Messages, policy: Policy) -> None:
+    are_signed = any(item.check.signature is not None for item in results)
     rows = []
     for item in results:
         record = item.check.record
@@ -69,7 +74,7 @@ def _print(results: Sequence[ImageResult], messages: Messages) -> None:
             (
                 item.use.image,
                 item.check.finding.value,
-                *([", ".join(signers_of(item)) or "-"] if are_signed else []),
+                *([", ".join(item.check.signers) or "-"] if are_signed else []),
                 shorten((record.digest if record is not None else None) or "-"),
                 (record.updated if record is not None else None) or "-",
                 messages.describe(item),
@@ -77,7 +82,9 @@ def _print(results: Sequence[ImageResult], messages: Messages) -> None:
         )
     columns = ("IMAGE", "FINDING", *(["SIGNED BY"] if are_signed else []), "DIGEST", "UPDATED", "MESSAGE")
     print_table(columns, rows)
-    explained = [line for item in results for line in explain_signatures(item, messages)]
+    explained = [
+        line for item in results for line in explain_signatures(item, messages, _registry_of(item, policy))
+    ]
     if explained:
         print()
     for line in explained:
@@ -87,7 +94,7 @@ def _print(results: Sequence[ImageResult], messages: Messages) -> None:
 def _row(item: ImageResult, messages: Messages, policy: Policy) -> dict[str, object]:
     check = item.check
     record = check.record
-    registry = policy.registries.find(item.reference) if item.reference is not None else None
+    registry = _registry_of(item, policy)
     row: dict[str, object] = {
         "image": item.use.image,
         "reference": str(item.reference) if item.reference is not None else None,
@@ -102,7 +109,7 @@ def _row(item: ImageResult, messages: Messages, policy: Policy) -> dict[str, obj
         "detail": check.failure.detail if check.failure is not None else None,
         "evidence": registry.evidence.value if registry is not None else None,
         "required": required_row(registry),
-        "signature": signature_row(check_of(item)),
+        "signature": signature_row(item.check.signature),
     }
     if record is not None:
         fetched = dt.datetime.fromtimestamp(record.fetched_at, dt.UTC)

@@ -28,7 +28,6 @@ from webhook.cli.manifests import (
 from webhook.cli.options import FILE, config_option, namespace_option, output_option
 from webhook.cli.rendering import exit_code_of, print_failures, print_json, print_table, shorten
 from webhook.cli.sarif import build_sarif, is_reported
-from webhook.cli.signatures import signers_of
 from webhook.deadlines import Deadline
 from webhook.policy.loading import load_policy
 
@@ -155,7 +154,7 @@ def _row(item: ReviewedUse, messages: Messages) -> dict[str, object]:
         "message": messages.describe(item.result),
         "advice": messages.advise(item.result),
         "pinned": item.pinned,
-        "signers": list(signers_of(item.result)),
+        "signers": list(item.result.check.signers),
     }
 
 

@@ -26,8 +26,8 @@ STDIN: Final = "stdin"
 _RULES: Final = {
     Finding.UNTRUSTED: (
         "ImageUntrusted",
-        "SWR does not mark the image's tag as trusted.",
-        "Mark the tag as trusted in SWR once it has passed your checks, or use a tag that already is.",
+        "The image does not have the evidence that its registry requires: a mark of SWR, or signatures.",
+        "Mark the tag as trusted in SWR, or sign the image, as the finding says; or use a trusted tag.",
     ),
     Finding.MISSING: (
         "ImageMissing",

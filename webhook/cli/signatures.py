@@ -6,24 +6,11 @@ import datetime as dt
 
 from webhook.admission.decision import ImageResult
 from webhook.admission.messages import Messages, printable
+from webhook.audit.coverage import MAX_IMAGE
 from webhook.audit.report import count
 from webhook.audit.tables import format_moment
 from webhook.registries import Registry
 from webhook.signatures.check import SignatureCheck
-
-MAX_IMAGE = 300
-
-
-def check_of(item: ImageResult) -> SignatureCheck | None:
-    """Return what was found of the signatures of an image, ``None`` if they were not looked at."""
-    record = item.check.record
-    return record.signature if record is not None else None
-
-
-def signers_of(item: ImageResult) -> tuple[str, ...]:
-    """Return the names of the keys whose signatures of an image count."""
-    check = check_of(item)
-    return check.signers if check is not None else ()
 
 
 def signature_row(check: SignatureCheck | None) -> dict[str, object] | None:
@@ -54,11 +41,15 @@ def required_row(registry: Registry | None) -> dict[str, object] | None:
     }
 
 
-def explain_signatures(item: ImageResult, messages: Messages) -> list[str]:
-    """Return lines about the signatures of an image that is not trusted because of them."""
-    check = check_of(item)
+def explain_signatures(item: ImageResult, messages: Messages, registry: Registry | None) -> list[str]:
+    """Return lines about the signatures of an image that is not trusted because of them.
+
+    ``registry`` is that of the image. Its keys that do not count are named with the reason.
+    """
+    check = item.check.signature
     if check is None or not item.check.reason:
         return []
+    keys = registry.signatures.keys if registry is not None and registry.signatures is not None else ()
     formats = f" ({', '.join(check.stored)})" if check.stored else ""
     found = f"{count(check.found, 'signature')} examined{formats}"
     if check.signers:
@@ -66,5 +57,6 @@ def explain_signatures(item: ImageResult, messages: Messages) -> list[str]:
     return [
         f"{printable(item.use.image, MAX_IMAGE)}: {found}",
         *(f"  {problem}" for problem in check.problems),
+        *(f"  the key {key.name} does not count: {key.problem}" for key in keys if key.problem),
         f"  {messages.advise(item)}",
     ]

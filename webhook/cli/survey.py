@@ -19,19 +19,11 @@ from webhook.audit.surveying import SurveyReport, SurveyRun
 from webhook.audit.tables import survey_as_data
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
-from webhook.cli.options import (
-    cluster_options,
-    config_option,
-    configuration_option,
-    namespace_option,
-    output_option,
-)
+from webhook.cli.options import config_option, output_option
+from webhook.cli.pod_selection import open_pods, pod_options
 from webhook.cli.progress import show_progress
 from webhook.cli.registry_calls import find_tag_calls, try_project_ids
 from webhook.cli.rendering import print_json, print_table
-from webhook.cluster.client import RetryingClient, connect
-from webhook.cluster.pods import PodReader
-from webhook.cluster.scope import Scope, read_scope
 from webhook.policy.findings import Finding
 from webhook.policy.loading import load_policy
 from webhook.registries import Evidence
@@ -58,17 +50,7 @@ _LEFT_OUT: Final = {
     ],
 )
 @config_option
-@namespace_option(multiple=True, show_default="all", help="Namespace to survey; repeat it for more.")
-@click.option("-l", "--selector", default="", show_default=False, help="Label selector, such as app=web.")
-@click.option(
-    "--exclude-namespace",
-    multiple=True,
-    metavar="GLOB",
-    show_default="those that the webhook configuration excludes",
-    help="Namespaces to leave out; repeat it for more. Has no effect together with -n.",
-)
-@configuration_option
-@cluster_options
+@pod_options("survey")
 @output_option("table", "json")
 def command(
     config: str,
@@ -87,14 +69,11 @@ def command(
     known.
     """
     policy = with_audit_limits(load_policy(config))
-    api = connect(kubeconfig, context)
-    if namespace or exclude_namespace:
-        scope = Scope(() if namespace else exclude_namespace)
-    else:
-        scope = read_scope(RetryingClient(api), webhook_configuration)
+    source, scope = open_pods(
+        namespace, selector, exclude_namespace, webhook_configuration, kubeconfig, context
+    )
     trust = TrustService(policy, Metrics(__version__), os.environ)
     with show_progress() as progress:
-        source = PodReader(api, namespace, selector)
         report = SurveyRun(policy, trust.lookup, scope.excluded, progress).run(source)
     find_tag_calls(report.registries, trust)
     try_project_ids(report.registries, trust)
@@ -191,7 +170,9 @@ def _describe_signature(one: SurveyedImage) -> tuple[str, str, str]:
     check = one.inspection.signature
     if check is None:
         return "-" if one.inspection.exists is False else "?", "-", _first_failure(one)
-    problems = "; ".join(check.problems) if not one.inspection.is_signed else ""
+    problems = ""
+    if not one.inspection.is_signed:
+        problems = "; ".join(check.problems) if check.found else "no signature"
     return ", ".join(check.signers) or "-", ", ".join(check.stored) or "-", problems or "-"
 
 

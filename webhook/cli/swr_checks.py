@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from webhook.admission.local_checks import make_query
 from webhook.cli.checks import Check, CheckStatus
-from webhook.cli.signature_checks import check_signatures
+from webhook.cli.signature_checks import check_keys, check_signatures
 from webhook.deadlines import Deadline
 from webhook.errors import (
     ConfigError,
@@ -82,7 +82,7 @@ class _Target:
 
     @property
     def area(self) -> str:
-        return self.registry.name
+        return self.registry.label
 
 
 def check_registries(
@@ -121,16 +121,20 @@ def check_registries(
         except OSError as error:
             advice = "Set caFile to a PEM file with the CA of SWR's certificate."
             found = f"caFile {registry.ca_file}: {describe(error)}"
-            yield Check(registry.name, "TLS", CheckStatus.FAILED, found, advice)
+            yield Check(registry.label, "TLS", CheckStatus.FAILED, found, advice)
             continue
         if not registry.is_enterprise:
             yield from _check_swr(policy, registry, given, others, transport, environment, rejected, clock)
         if registry.signatures is not None:
-            checks, response = _reach(registry.name, registry.registry_endpoint, transport, registry)
+            yield check_keys(registry, registry.signatures)
+            checks, response = _reach(registry.label, registry.registry_endpoint, transport, registry)
             yield from checks
             if response is not None:
                 chosen = given if given is not None else next(iter(others), None)
                 yield from check_signatures(registry, chosen, opened)
+            else:
+                found = "not checked, because the registry is not reachable"
+                yield Check(registry.label, "registry login", CheckStatus.SKIPPED, found)
 
 
 class _Transports:
@@ -167,7 +171,7 @@ def _check_swr(
     rejected: set[CredentialSettings],
     clock: Callable[[], float],
 ) -> Iterator[Check]:
-    area = registry.name
+    area = registry.label
     reached = True
     for endpoint in _endpoints_of(registry):
         check, response = _reach(area, endpoint, transport, registry)
@@ -201,7 +205,7 @@ def _check_swr(
     failure = yield from _check_rights(policy, target)
     if isinstance(failure, Unauthorized):
         rejected.add(registry.credentials)
-    if failure is None and policy.may_enforce and registry.evidence is Evidence.TAG_DETAIL:
+    if failure is None and policy.may_enforce and registry.evidence is not Evidence.SIGNATURE:
         yield from _check_marks(target, running)
 
 
@@ -345,6 +349,8 @@ def _describe_tag(area: str, record: TrustRecord, target: _Target) -> Check:
     if record.status is TrustStatus.MISSING:
         advice = "Give an existing image: otherwise it is not known whether its trust can be read."
         return Check(area, "getRepoTag", CheckStatus.WARNING, f"{target.query} does not exist in SWR", advice)
+    if target.registry.evidence is Evidence.SIGNATURE:
+        return Check(area, "getRepoTag", CheckStatus.OK, f"{target.query} exists in SWR")
     return Check(area, "getRepoTag", CheckStatus.OK, f"{target.query} is {record.status.value}")
 
 

@@ -59,14 +59,17 @@ class OpenRegistries:
 
     def lookup(self, registry: Registry) -> SignatureLookup:
         """Return the lookup of signatures of a registry; see ``RegistryClients``."""
-        from webhook.evidence.signature_lookup import SignatureLookup  # noqa: PLC0415 - see above
+        from webhook.evidence.signature_lookup import (  # noqa: PLC0415 - see above
+            SignatureLookup,
+            make_requirement,
+        )
 
         client = self.client(registry)
         with self._lock:
             lookup = self._lookups.get(registry.key)
             if lookup is None:
                 assert registry.signatures is not None
-                lookup = SignatureLookup(registry.signatures, client, self._run_slow)
+                lookup = SignatureLookup(make_requirement(registry.signatures), client, self._run_slow)
                 self._lookups[registry.key] = lookup
             return lookup
 

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, MalformedAnswer, TrustLookupError
 from webhook.evidence.slow_work import RunSlow, run_here
+from webhook.oci.manifests import Manifest
 from webhook.registries import SignatureSettings
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
 from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
@@ -37,7 +38,7 @@ class SignatureStore(Protocol):
 
     def get_manifest(
         self, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
-    ) -> Content | None:
+    ) -> Manifest | None:
         """Return a manifest by tag or digest, ``None`` if there is none."""
         ...  # pragma: no cover
 
@@ -54,31 +55,22 @@ class SignatureStore(Protocol):
         ...  # pragma: no cover
 
 
-class Content(Protocol):
-    """A manifest as it was received."""
-
-    @property
-    def content(self) -> bytes:
-        """Its bytes."""
-        ...  # pragma: no cover
-
-
 class SignatureLookup:
     """Verifies the signatures of digests in one registry."""
 
     def __init__(
         self,
-        settings: SignatureSettings,
+        requirement: Requirement,
         store: SignatureStore,
         run_slow: RunSlow = run_here,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Look in ``store`` for what ``settings`` ask for; ``clock`` is in epoch seconds.
+        """Look in ``store`` for what ``requirement`` asks for; ``clock`` is in epoch seconds.
 
         ``run_slow`` runs work that takes more than a millisecond, outside of the event loop.
         """
         self._store = store
-        self._requirement = make_requirement(settings)
+        self._requirement = requirement
         self._run_slow = run_slow
         self._clock = clock
 
@@ -93,18 +85,25 @@ class SignatureLookup:
             TrustLookupError: the signatures that could be read do not suffice, and others could not be read.
         """
         collector = Collector(self._requirement, self._clock())
-        reader = _Reader(self._store, repository, deadline, call_limiter)
-        for attempt in self._verify_all(reader, digest):
+        for attempt in self.examine(repository, digest, deadline, call_limiter):
             collector.add(attempt)
             if collector.is_satisfied:
-                return collector.result()
-        if reader.failure is not None:
-            raise reader.failure
+                break
         return collector.result()
 
-    def _verify_all(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
+    def examine(
+        self, repository: str, digest: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> Iterator[Attempt]:
+        """Yield the outcome of each signature of ``digest`` that is stored, within the limits.
+
+        Raises:
+            TrustLookupError: after those that could be read, if others could not.
+        """
+        reader = _Reader(self._store, repository, deadline, call_limiter)
         yield from self._verify_simple_signatures(reader, digest)
         yield from self._verify_bundles(reader, digest)
+        if reader.failure is not None:
+            raise reader.failure
 
     def _verify_simple_signatures(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
         kind = SignatureFormat.SIMPLE_SIGNING

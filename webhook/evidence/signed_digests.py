@@ -17,9 +17,9 @@ from typing import Final
 from cachetools import LRUCache
 
 from webhook.deadlines import Deadline
-from webhook.errors import TrustLookupError
+from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
 from webhook.signatures.check import SignatureCheck, SignatureResult
-from webhook.single_flight import SingleFlight, share
+from webhook.single_flight import SingleFlight
 from webhook.trust.replication import MAX_CLOCK_SKEW
 from webhook.trust.settings import CacheSettings
 
@@ -60,13 +60,7 @@ class SignedDigests:
             elif age < self._settings.signed * _share(known):
                 return known
         try:
-            return share(
-                self._verifications,
-                key,
-                lambda: self._verify(key, verify),
-                deadline,
-                "verifying the signatures",
-            )
+            return self._verify(key, deadline, verify)
         except TrustLookupError:
             if known is None:
                 raise
@@ -87,8 +81,19 @@ class SignedDigests:
             for key in [key for key in self._signed if key[0] not in registries]:
                 del self._signed[key]
 
-    def _verify(self, key: Key, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
-        check = verify()
+    def _verify(self, key: Key, deadline: Deadline, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
+        return self._verifications.share(
+            key, lambda: self._verify_once(key, verify), deadline, "verifying the signatures"
+        )
+
+    def _verify_once(self, key: Key, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
+        try:
+            check = verify()
+        except TrustLookupError:
+            raise
+        except Exception as error:
+            detail = f"the signatures could not be verified: {type(error).__name__}"
+            raise RegistryUnavailable(detail, fault=Fault.LOCAL) from error
         with self._lock:
             if check.result is SignatureResult.SIGNED:
                 self._signed[key] = check

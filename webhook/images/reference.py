@@ -110,7 +110,7 @@ def parse_reference(text: str) -> ImageReference:
     tag: str | None = None
     if colon >= 0:
         name, tag = name[:colon], name[colon + 1 :]
-        if _TAG.fullmatch(tag) is None:
+        if not is_tag(tag):
             raise InvalidReferenceError(
                 "bad-tag", "a tag has 1 to 128 letters, digits, dots, hyphens and underscores"
             )
@@ -183,13 +183,23 @@ def check_path(path: str) -> None:
             )
 
 
+def is_digest(text: str) -> bool:
+    """Return whether a text is a digest: ``sha256:`` and 64 hexadecimal digits in lower case."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Return whether a text is a tag: 1 to 128 letters, digits, dots, hyphens and underscores."""
+    return _TAG.fullmatch(text) is not None
+
+
 def check_digest(digest: str) -> None:
     """Check a digest: ``sha256:`` and 64 hexadecimal digits in lower case.
 
     Raises:
         InvalidReferenceError: reason ``digest-algorithm`` or ``bad-digest``.
     """
-    if _DIGEST.fullmatch(digest) is not None:
+    if is_digest(digest):
         return
     algorithm, colon, _ = digest.partition(":")
     if colon and algorithm != "sha256":

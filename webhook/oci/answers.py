@@ -18,7 +18,7 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
-from webhook.oci.manifests import is_digest
+from webhook.images.reference import is_digest
 from webhook.swr.answers import (
     FORBIDDEN,
     NOT_FOUND,

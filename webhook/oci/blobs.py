@@ -10,8 +10,8 @@ from typing import Final
 
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
 from webhook.oci.answers import REDIRECTS
-from webhook.oci.manifests import MAX_MANIFEST
 from webhook.oci.urls import Url, is_as_safe, read_url
+from webhook.signatures.limits import MAX_MANIFEST
 from webhook.swr.answers import OK, read_retry_after
 from webhook.swr.http import HttpRequest, HttpResponse
 

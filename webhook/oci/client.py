@@ -8,6 +8,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.images.reference import is_digest
 from webhook.oci.answers import (
     REDIRECTS,
     compute_digest,
@@ -20,23 +21,25 @@ from webhook.oci.answers import (
     read_media_type,
 )
 from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import Calls
+from webhook.oci.controls import Controls
 from webhook.oci.manifests import (
     ACCEPT,
-    MAX_MANIFEST,
     OCI_INDEX,
     Manifest,
     blob_path,
     fallback_tag,
-    is_digest,
     manifest_path,
     referrers_path,
 )
-from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
+from webhook.oci.probes import Probes
+from webhook.oci.tokens import LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
+from webhook.signatures.limits import MAX_MANIFEST
 from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -66,7 +69,7 @@ class OciClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call the registry API of ``registry`` as ``login``; ``clock`` is in monotonic seconds."""
-        base_url = registry.registry_endpoint or f"https://{registry.hosts[0]}"
+        base_url = registry.registry_endpoint
         endpoint = read_url(base_url)
         if endpoint is None:
             raise ValueError(f"registryEndpoint of {registry.name} is not a URL")
@@ -76,11 +79,23 @@ class OciClient:
         self._transport = transport
         self._calls = Calls(registry, base_url, transport, recorder)
         self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
+        self._probes = Probes(registry.organizations, clock)
+        self._controls = Controls(base_url, self._calls, self._tokens, self._probes)
 
     @property
     def answered_at(self) -> float | None:
         """When the registry last answered 200 or 404, in epoch seconds."""
         return self._calls.answered_at
+
+    @property
+    def last_call_failed(self) -> bool:
+        """Whether there was no answer to the last call of the registry, or one that shows a failure."""
+        return self._calls.last_failed
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a login is configured; without one, the registry is called anonymously."""
+        return self._login is not None
 
     @property
     def ca_file_problem(self) -> str:
@@ -137,9 +152,7 @@ class OciClient:
             MalformedAnswer: it is too large, or does not have the digest.
             TrustLookupError: there is no answer.
         """
-        path = manifest_path(repository, reference)
-        request = self._request("GET", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
+        response = self._request_manifest("GET", repository, reference, deadline, call_limiter)
         if is_missing(response):
             return None
         if response.status != OK:
@@ -224,11 +237,19 @@ class OciClient:
         Raises:
             TrustLookupError: there was no answer, or no more requests are wanted.
         """
-        path = manifest_path(repository, reference)
-        request = self._request("HEAD", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
+        response = self._request_manifest("HEAD", repository, reference, deadline, call_limiter)
         if response.status == TOO_MANY_REQUESTS:
             raise read_failure(response)
+        return response
+
+    def _request_manifest(
+        self, method: str, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
+        path = manifest_path(repository, reference)
+        request = self._request(method, path, MAX_MANIFEST, {"Accept": ACCEPT})
+        response = self._send(repository, request, deadline, call_limiter)
+        if response.status == OK:
+            self._probes.record_found(repository)
         return response
 
     def _request(
@@ -250,12 +271,14 @@ class OciClient:
             token = self._tokens.get(repository, deadline, call_limiter)
             authorized = token.apply(request) if token is not None else request
             try:
-                response = self._calls.send(authorized, deadline, call_limiter)
+                response = self._calls.send(
+                    authorized, deadline, call_limiter, self._controls.beside(repository)
+                )
                 if is_failure(response):
                     raise read_failure(response)
             except RegistryUnavailable as error:
-                raise compare(
-                    error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+                raise attribute_failure(
+                    error, lambda: self._controls.is_alive(repository, deadline, call_limiter)
                 ) from None
             if not is_refusal(response):
                 return response

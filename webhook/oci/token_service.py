@@ -25,12 +25,13 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.oci.answers import TOKEN_SERVICE, is_failure, is_refusal, read_failure
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import Calls
 from webhook.oci.challenges import Challenge
 from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -85,7 +86,9 @@ class TokenService:
         self._login: Credential = login if login is not None else AnonymousLogin()
         # Its answers do not close the circuit breaker: that would hide that the registry does not answer.
         self._calls = Calls(registry, challenge.realm.base_url, transport, recorder, closes_breaker=False)
+        self._lock = threading.Lock()
         self._refused: TTLCache[str, int] = TTLCache(MAX_REFUSED, REFUSED_SECONDS, timer=clock)
+        """The generation of the login that was refused for a repository; ``_lock`` guards it."""
         self._checking = threading.Lock()
         """Held while a refusal is compared: one control request is enough for all lookups."""
         self._rejections = 0
@@ -142,15 +145,15 @@ class TokenService:
         def send_control(until: Deadline, record_sent: Callable[[], None]) -> None:
             self._send_waiting_control(generation, until, record_sent)
 
-        if repository is not None and self._refused.get(repository) == generation:
+        if repository is not None and self._is_refused(repository, generation):
             raise Forbidden(f"{TOKEN_SERVICE} recently refused a token for {repository}")
         try:
             response = self._calls.send(request, deadline, call_limiter, send_control)
             if is_failure(response):
                 raise read_failure(response, TOKEN_SERVICE)
         except RegistryUnavailable as error:
-            raise compare(
-                error, lambda: self._send_control(generation, deadline, call_limiter), _ALIVE
+            raise attribute_failure(
+                error, lambda: self._send_control(generation, deadline, call_limiter).status in _ALIVE
             ) from None
         except MalformedAnswer as error:
             detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"
@@ -178,7 +181,7 @@ class TokenService:
         try:
             if self._rejections != rejections:
                 raise self._refused_login(response)
-            if self._refused.get(repository) != generation:
+            if not self._is_refused(repository, generation):
                 try:
                     answer = self._send_control(generation, deadline, call_limiter)
                 except TrustLookupError:
@@ -187,10 +190,18 @@ class TokenService:
                     return
                 if answer.status != OK:
                     raise _undecided(response)
-                self._refused[repository] = generation
+                with self._lock:
+                    self._refused[repository] = generation
         finally:
             self._checking.release()
-        raise Forbidden(f"{read_failure(response, TOKEN_SERVICE)} about {repository}, and accepts the login")
+        detail = f"{read_failure(response, TOKEN_SERVICE)} about {repository}"
+        if self._is_anonymous:
+            raise Forbidden(f"{detail} without a login: is registryLogin missing?")
+        raise Forbidden(f"{detail}, and accepts the login")
+
+    def _is_refused(self, repository: str, generation: int) -> bool:
+        with self._lock:
+            return self._refused.get(repository) == generation
 
     def _refused_login(self, response: HttpResponse) -> Unauthorized:
         detail = str(read_failure(response, TOKEN_SERVICE))

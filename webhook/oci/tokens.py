@@ -18,14 +18,15 @@ from cachetools import LRUCache
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, Unauthorized
 from webhook.oci.answers import REGISTRY, is_refusal, read_failure
-from webhook.oci.calls import PING, Calls, compare
+from webhook.oci.calls import PING, Calls
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.single_flight import SingleFlight, share
+from webhook.single_flight import SingleFlight
 from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED, read_retry_after
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -104,8 +105,12 @@ class Tokens:
         self._pings: SingleFlight[bool] = SingleFlight()
         self._fetches: SingleFlight[str] = SingleFlight()
 
-    def get(self, repository: str, deadline: Deadline, call_limiter: CallLimiter) -> Token | None:
+    def get(
+        self, repository: str, deadline: Deadline, call_limiter: CallLimiter, *, is_shared: bool = True
+    ) -> Token | None:
         """Return the token for a repository, ``None`` if the registry asks for none.
+
+        One of all concurrent callers fetches it, unless it is not ``is_shared``.
 
         Raises:
             TrustLookupError: there is none by the deadline.
@@ -121,7 +126,9 @@ class Tokens:
             # Another lookup may have fetched it since.
             return self._find(repository) or self._fetch(service, repository, deadline, call_limiter)
 
-        text = share(self._fetches, repository, fetch, deadline, f"fetching the token for {repository}")
+        if not is_shared:
+            return Token(fetch(), is_new=True)
+        text = self._fetches.share(repository, fetch, deadline, f"fetching the token for {repository}")
         return Token(text, is_new=True)
 
     def discard(self, repository: str, token: Token) -> None:
@@ -174,12 +181,8 @@ class Tokens:
     def _find_service(self, deadline: Deadline, call_limiter: CallLimiter) -> TokenService | None:
         """Return the token service, ``None`` if the registry asks for no token."""
         if not self._is_known:
-            share(
-                self._pings,
-                "ping",
-                lambda: self._ping(deadline, call_limiter),
-                deadline,
-                f"waiting for GET {PING}",
+            self._pings.share(
+                "ping", lambda: self._ping(deadline, call_limiter), deadline, f"waiting for GET {PING}"
             )
         return self._service
 
@@ -189,8 +192,8 @@ class Tokens:
             response = self._calls.send_ping(deadline, call_limiter)
             _check_ping(response)
         except RegistryUnavailable as error:
-            raise compare(
-                error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+            raise attribute_failure(
+                error, lambda: self._calls.send_ping(deadline, call_limiter).status in PING_ANSWERS
             ) from None
         if response.status == OK:
             with self._lock:

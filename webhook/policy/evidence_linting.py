@@ -31,7 +31,8 @@ def lint_evidence(policy: Policy, now: float) -> Iterator[Problem]:
         if left > 0:
             yield Problem(
                 f"registries[{index}].signatures.keys[{position}].notAfter",
-                f"key {key.name!r} lapses on {last_day(key)}, within 14 days",
+                f"key {key.name!r} lapses on {last_day(key)}, within 14 days: sign its images with another "
+                "key, or set a later notAfter",
             )
     if any(registry.needs_signature for registry in policy.registries.registries):
         yield from _lint_cache(policy)
@@ -42,7 +43,7 @@ def find_lapsed(policy: Policy, now: float) -> list[Problem]:
     return [
         Problem(
             f"registries[{index}].signatures.keys[{position}].notAfter",
-            f"key {key.name!r} has lapsed on {last_day(key)}: remove it or renew it",
+            f"key {key.name!r} lapsed on {last_day(key)}: remove it, or set a later notAfter",
         )
         for index, position, key, left in lapsing_keys(policy, now)
         if left <= 0
@@ -63,7 +64,7 @@ def _lint_unused(path: str, registry: Registry) -> Iterator[Problem]:
     if registry.signatures is not None:
         yield Problem(
             f"{path}.signatures",
-            "only swr-trust survey uses them: with evidence tagDetail, no image has to be signed",
+            "only the survey and the audit use them: with evidence tagDetail, no image has to be signed",
         )
         return
     default = f"https://{registry.hosts[0]}"
@@ -76,9 +77,8 @@ def _lint_unused(path: str, registry: Registry) -> Iterator[Problem]:
 
 
 def _lint_login(path: str, registry: Registry) -> Iterator[Problem]:
-    credentials = registry.credentials
-    is_made = credentials.kind == "aksk" and credentials.security_token_file is None
-    if registry.docker_config_file is None and not is_made and not registry.is_enterprise:
+    has_login = registry.docker_config_file is not None or registry.credentials.is_permanent_key
+    if not has_login and not registry.is_enterprise:
         yield Problem(
             f"{path}.registryLogin",
             "is missing: the signatures are read without a login, which works for public images only",

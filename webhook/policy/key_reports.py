@@ -85,7 +85,7 @@ def _log(registry: Registry, signatures: SignatureSettings, *, is_start: bool) -
 
 def _deciding_keys(registry: Registry) -> Sequence[SigningKey]:
     """Return the keys on which trust depends: none of a registry that is only surveyed."""
-    return registry.signatures.keys if registry.signatures is not None and registry.needs_signature else ()
+    return registry.signing_keys if registry.needs_signature else ()
 
 
 def _settings_of(policy: Policy) -> dict[tuple[object, ...], SignatureSettings | None]:

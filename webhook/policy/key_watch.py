@@ -58,7 +58,7 @@ class KeyWatch:
 def _read_stamps(policy: Policy, now: float) -> _Stamps:
     stamps: list[tuple[Stamp | None, bool]] = []
     for registry in policy.registries.registries:
-        for key in registry.signatures.keys if registry.signatures is not None else ():
+        for key in registry.signing_keys:
             try:
                 stamp = read_stamp(key.file)
             except (OSError, ValueError):
@@ -71,6 +71,5 @@ def _has_unreadable(policy: Policy, now: float) -> bool:
     return any(
         state_of(key, now) is KeyState.UNREADABLE
         for registry in policy.registries.registries
-        if registry.signatures is not None
-        for key in registry.signatures.keys
+        for key in registry.signing_keys
     )

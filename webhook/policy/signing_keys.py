@@ -15,11 +15,8 @@ from typing import Final
 from webhook.errors import SigningKeyError
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable, SignatureSettings, SigningKey
+from webhook.signatures.pem import MAX_KEY_FILE
 from webhook.small_files import read_at_once
-
-MAX_FILE: Final = 64 * 1024
-"""Maximum bytes of a file that are read, as in ``webhook.signatures.pem``."""
-
 
 LAPSE_NOTICE: Final = 14 * 86400.0
 """Seconds before it lapses from which a key causes a warning."""
@@ -57,7 +54,7 @@ class KeyReader:
         read: list[SigningKey] = []
         for key in keys:
             if has_lapsed(key, self.now):
-                read.append(replace(key, content=b"", problem=f"has lapsed on {last_day(key)}"))
+                read.append(replace(key, content=b"", problem=f"lapsed on {last_day(key)}"))
                 continue
             content = self._file(key.file)
             if isinstance(content, str):
@@ -113,7 +110,7 @@ def lapsing_keys(policy: Policy, now: float) -> Iterator[tuple[int, int, Signing
     The first two are the positions of the registry and of the key.
     """
     for index, registry in enumerate(policy.registries.registries):
-        for position, key in enumerate(registry.signatures.keys if registry.signatures is not None else ()):
+        for position, key in enumerate(registry.signing_keys):
             if key.not_after is not None and key.not_after - now <= LAPSE_NOTICE:
                 yield index, position, key, key.not_after - now
 
@@ -135,7 +132,7 @@ def _read_key(path: str) -> bytes:
     from webhook.signatures.keys import read_public_key  # noqa: PLC0415
 
     try:
-        data = read_at_once(path, MAX_FILE + 1)
+        data = read_at_once(path, MAX_KEY_FILE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a path"
         raise SigningKeyError(f"cannot be read ({reason}): mount the file, or correct the path") from None

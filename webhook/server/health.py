@@ -73,6 +73,8 @@ class RegistryStatus:
     credential_paused_for: float = 0.0
     registry_answered_at: float | None = None
     """When the registry API last answered, from which signatures are read."""
+    registry_call_failed: bool = False
+    """Whether the last call of the registry API failed."""
     login_paused_for: float = 0.0
 
 
@@ -124,7 +126,7 @@ class Health:
         statuses = [(registry, self.trust.status(registry)) for registry in policy.registries.registries]
         for registry, status in statuses:
             if not registry.is_enterprise:
-                yield _describe_registry(registry.name, status, now)
+                yield _describe_registry(registry.label, status, now)
             if registry.needs_signature:
                 yield from _describe_signatures(registry, status, now)
             if status.ca_file_problem:
@@ -149,16 +151,18 @@ def _describe_registry(name: str, status: RegistryStatus, now: float) -> str:
 
 
 def _describe_signatures(registry: Registry, status: RegistryStatus, now: float) -> Iterator[str]:
-    text = _describe_answer(status.registry_answered_at, now)
+    text = f"registry API {registry.label}: {_describe_answer(status.registry_answered_at, now)}"
     if status.login_paused_for > 0:
-        yield f"[!] registry API {registry.name}: {text}, login paused for {status.login_paused_for:.0f} s"
+        yield f"[!] {text}, login paused for {status.login_paused_for:.0f} s"
     elif registry.is_enterprise and status.breaker_open:
-        yield f"[!] registry API {registry.name}: {text}, circuit breaker open after failures"
+        yield f"[!] {text}, circuit breaker open after failures"
+    elif status.registry_call_failed:
+        yield f"[!] {text}, the last call failed"
     else:
-        yield f"[+] registry API {registry.name}: {text}"
-    for key in registry.signatures.keys if registry.signatures is not None else ():
+        yield f"[+] {text}"
+    for key in registry.signing_keys:
         if key.problem:
-            yield f"[!] signing key {key.name}: does not count: {key.problem}"
+            yield f"[!] signing key {key.name} of {registry.label}: does not count: {key.problem}"
 
 
 def _describe_answer(answered_at: float | None, now: float) -> str:

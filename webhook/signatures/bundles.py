@@ -29,9 +29,6 @@ from webhook.signatures.shapes import (
 )
 from webhook.signatures.strict_json import parse_object
 
-INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
-"""The media type of a listing. A fallback tag with another one is an ordinary tag."""
-
 BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPES: Final = frozenset({"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"})
@@ -118,11 +115,6 @@ class _Envelope:
     payload: bytes
     signature: bytes
     names_key: bool
-
-
-def fallback_tag(digest: str) -> str:
-    """Return the tag of the listing in a registry without the referrers API."""
-    return digest.replace(":", "-")
 
 
 def read_referrers(index: bytes) -> list[Referrer | Attempt]:

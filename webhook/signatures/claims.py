@@ -12,7 +12,7 @@ from webhook.signatures.limits import MAX_SIGNATURE
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.shapes import decode_base64, is_digest
 
-NO_KEY: Final = "it is not by a configured key"
+NO_KEY: Final = "no key that counts has signed it"
 
 
 @dataclass(frozen=True, slots=True)

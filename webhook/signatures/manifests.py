@@ -70,25 +70,34 @@ def read_manifest(data: bytes) -> JsonObject:
     """Return an image manifest.
 
     Raises:
-        MalformedSignature: it is not one.
+        MalformedSignature: it is not one, or one of its layers has no digest.
     """
-    return read_document(data, "the manifest", _MANIFEST, MAX_MANIFEST)
+    document = read_document(data, "the manifest", _MANIFEST, MAX_MANIFEST)
+    _demand_digests(document.objects("layers"))
+    return document
 
 
 def read_index(data: bytes) -> JsonObject:
     """Return an index, the listing of the manifests that refer to an image.
 
     Raises:
-        MalformedSignature: it is not one.
+        MalformedSignature: it is not one, or one of its entries has no digest.
     """
-    return read_document(data, "the listing", _INDEX, MAX_MANIFEST)
+    document = read_document(data, "the listing", _INDEX, MAX_MANIFEST)
+    _demand_digests(document.objects("manifests"))
+    return document
+
+
+def _demand_digests(descriptors: list[JsonObject]) -> None:
+    for descriptor in descriptors:
+        descriptor.text("digest")
 
 
 def read_descriptor(descriptor: JsonObject, max_size: int) -> tuple[str, int]:
     """Return the digest of the content, and its size in bytes.
 
     Raises:
-        MalformedSignature: one is absent, or the size is not from 0 to ``max_size``.
+        MalformedSignature: the size is absent, or not from 0 to ``max_size``.
     """
     digest, size = descriptor.text("digest"), descriptor.integer("size")
     if not 0 <= size <= max_size:

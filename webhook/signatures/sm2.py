@@ -59,11 +59,15 @@ class Sm2PublicKey:
         return cls(x, y)
 
     def verify(self, signature: bytes, message: bytes, identity: bytes = DEFAULT_ID) -> bool:
-        """Return whether the signature (DER) is by this key (GB/T 32918.2, section 7.1)."""
+        """Return whether the signature (DER) is of the message and by this key."""
         try:
             r, s = decode_dss_signature(signature)
         except ValueError:
             return False
+        return self.accepts(int.from_bytes(_sm3(self.hash_identity(identity) + message)), r, s)
+
+    def accepts(self, e: int, r: int, s: int) -> bool:
+        """Return whether the numbers are a signature of the hash ``e`` (GB/T 32918.2, section 7.1)."""
         if not (0 < r < N and 0 < s < N):
             return False
         t = (r + s) % N
@@ -72,7 +76,6 @@ class Sm2PublicKey:
         x, _, z = _add_multiples(s, t, (self.x, self.y, 1))
         if z == 0:
             return False
-        e = int.from_bytes(_sm3(self.hash_identity(identity) + message))
         return (e + x * pow(z, -2, P) % P) % N == r
 
     def hash_identity(self, identity: bytes = DEFAULT_ID) -> bytes:

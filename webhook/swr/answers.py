@@ -24,6 +24,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.images.reference import is_digest
 from webhook.swr.clock import describe_skew, find_skew
 from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
@@ -60,7 +61,6 @@ SIGNATURE_REFUSED: Final = frozenset({"APIGW.0301", "APIG.0301", "APIGW.0303", "
 _GATEWAY: Final = re.compile(r"APIGW?\.\d+")
 _GATEWAY_THROTTLED: Final = frozenset({"APIGW.0308", "APIG.0308"})
 _SWR_CODE: Final = re.compile(r"(?:SVCSTG|SWR)[A-Za-z0-9.]*\.(\d{7})")
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_TEXT: Final = 64
 
 
@@ -357,7 +357,7 @@ def read_retry_after(response: HttpResponse) -> float | None:
 
 
 def _digest(value: object) -> str | None:
-    return value if isinstance(value, str) and _DIGEST.fullmatch(value) is not None else None
+    return value if isinstance(value, str) and is_digest(value) else None
 
 
 def _text(value: object) -> str | None:

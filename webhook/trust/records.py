@@ -77,6 +77,11 @@ class TrustRecord:
     is_marked: bool | None = None
 
     @property
+    def signers(self) -> tuple[str, ...]:
+        """The names of the keys whose signatures count, none if no signatures were verified."""
+        return self.signature.signers if self.signature is not None else ()
+
+    @property
     def untrusted_reason(self) -> str:
         """Why signatures do not make the image trusted, empty if they do or do not decide."""
         if self.status is not TrustStatus.UNTRUSTED or self.signature is None:

@@ -16,9 +16,27 @@ from tests.signing import documents, making
 from tests.signing.der import integer, sequence
 from tests.signing.making import IMAGE, OTHER_IMAGE, Signer, signer, to_base64
 from tests.signing.storing import Repository
+from webhook.oci.manifests import OCI_INDEX
 from webhook.signatures import bundles
 
 KEYS = ["p256"] * 12 + ["rsa2048"] * 3 + ["p384-sha256", "p521-sha256", "p384", "p521"]
+
+
+MATERIAL: list[tuple[str, Any]] = [
+    ("tlogEntries", []),
+    ("tlogEntries", [{}]),
+    ("tlogEntries", [{"logIndex": "x"}]),
+    ("tlogEntries", [{"logIndex": "5", "logId": {"keyId": "AA=="}, "integratedTime": "5"}]),
+    ("timestampVerificationData", {}),
+    ("timestampVerificationData", {"rfc3161Timestamps": [{"signedTimestamp": "AA=="}]}),
+    ("certificate", {}),
+    ("certificate", {"rawBytes": "AA=="}),
+    ("x509CertificateChain", {"certificates": []}),
+    ("certificate", None),
+    ("publicKey", None),
+    ("publicKey", {}),
+]
+"""More members of the verification material of a bundle."""
 
 
 @dataclass
@@ -33,6 +51,12 @@ class Case:
     has_raw_signature: bool = False
     """Whether a signature is the two numbers of ECDSA one after the other."""
 
+    has_other_hash: bool = False
+    """Whether a signature is by another hash than that of the key's name."""
+
+    has_damaged_data: bool = False
+    """Whether there is an entry of a transparency log, a timestamp or a certificate that cannot be read."""
+
     @property
     def name(self) -> str:
         """The repository's name in the registry."""
@@ -41,7 +65,7 @@ class Case:
     @property
     def has_listing(self) -> bool:
         """Whether there are referrers."""
-        return any(kind == bundles.INDEX_TYPE for _, kind in self.repository.served.values())
+        return any(kind == OCI_INDEX for _, kind in self.repository.served.values())
 
 
 def make_case(number: int) -> Case:
@@ -150,6 +174,7 @@ class Maker:
 
     def sign_otherwise(self, message: bytes) -> bytes:
         """Return a signature by the same key with another hash or padding."""
+        self.case.has_other_hash = True
         algorithm = self.random.choice([hashes.SHA1(), hashes.SHA384(), hashes.SHA512(), hashes.SHA3_256()])
         private = self.by.private
         if isinstance(private, ec.EllipticCurvePrivateKey):
@@ -205,6 +230,11 @@ class Maker:
             text = self.random.choice([None, "application/vnd.dsse.envelope.v1+json", "x"])
             layers[0]["mediaType"] = text
             self.note(f"layer of type {text}")
+        if "container" in self.levels and self.random.random() < 0.3:
+            name = self.random.choice(["bundle", "certificate", "chain", "rfc3161timestamp", "x"])
+            layers[0].setdefault("annotations", {})[f"dev.sigstore.cosign/{name}"] = "x"
+            self.case.has_damaged_data |= name != "x"
+            self.note(f"a damaged {name}")
         manifest = self.change("manifest", making.compact(making.image_manifest(layers)))
         self.case.repository.put_signatures(manifest, self.damage(after))
 
@@ -225,7 +255,14 @@ class Maker:
         before = making.statement(digest, self.optional(), predicate)
         after = self.change("signed text", before)
         signature = self.sign("bundle", self.pae(before), self.pae(after))
-        content = making.compact(making.bundle(making.envelope(after, signature)))
+        material: dict[str, Any] = {"publicKey": {"hint": to_base64(bytes(32))}}
+        if "container" in self.levels and self.random.random() < 0.2:
+            name, value = self.random.choice(MATERIAL)
+            material[name] = value
+            self.case.has_damaged_data |= name in ("tlogEntries", "timestampVerificationData")
+            self.note(f"material with {name}: {value}")
+        enclosed = making.envelope(after, signature)
+        content = making.compact(making.bundle(enclosed, verificationMaterial=material))
         content = self.change("container", content)
         manifest = self.change("manifest", making.compact(making.bundle_manifest(content)))
         entries = [making.referrer(manifest)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from typing import Final
 
 from tests.differential.cosign.cases import Case
 from tests.differential.cosign.verifying import CosignResult, OwnResult
+from tests.signing.making import IMAGE
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+
+_PAYLOAD: Final = re.compile(rb'"payload":"([A-Za-z0-9+/=]+)"')
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,14 @@ def _problem(pattern: str) -> Callable[[Case, Attempt, CosignResult], bool]:
     """Return whether a candidate has this problem."""
     expression = re.compile(pattern)
     return lambda _, attempt, __: expression.fullmatch(attempt.problem) is not None
+
+
+def _has_capital_digest(case: Case) -> bool:
+    """Return whether a statement has the digest of the image in other letters."""
+    digest = IMAGE.removeprefix("sha256:").encode()
+    found = [_PAYLOAD.search(content) for content, _ in case.repository.served.values()]
+    statements = [base64.b64decode(match[1]) for match in found if match is not None]
+    return any(digest in statement.lower() and digest not in statement for statement in statements)
 
 
 STRICTER: Final[dict[str, Kind]] = {
@@ -44,6 +56,11 @@ STRICTER: Final[dict[str, Kind]] = {
     "another type of statement": Kind(
         "cosign does not compare _type, or accepts none",
         _problem(r"the statement is not one of in-toto|the statement has no _type"),
+    ),
+    "another name of a bundle's type": Kind(
+        "cosign takes each layer whose type begins like a bundle's, and accepts two more names of version 0.3 "
+        "inside; cosign sign writes one",
+        _problem("it is not (one|a) bundle of version 0.3"),
     ),
     "several subjects": Kind(
         "cosign looks for the digest among all subjects; cosign sign writes exactly one",
@@ -86,6 +103,24 @@ STRICTER: Final[dict[str, Kind]] = {
         "cosign does not need it; we read no more than it says",
         _problem(r"the listing has no manifests\[\d+\]\.size"),
     ),
+    "no digest of a layer": Kind(
+        "cosign does not need it if the layer has no signature either",
+        _problem(r"the manifest has no layers\[\d+\]\.digest"),
+    ),
+    "capital letters in cosign 2": Kind(
+        "cosign 2 compares the digest of a statement as a number; cosign sign writes it as registries do",
+        lambda case, attempt, theirs: (
+            theirs.version == "cosign2"
+            and attempt.outcome is Outcome.OTHER_IMAGE
+            and _has_capital_digest(case)
+        ),
+    ),
+    "an artifact type in cosign 2": Kind(
+        "its version of go-containerregistry does not know this member of a manifest",
+        lambda _, attempt, theirs: (
+            theirs.version == "cosign2" and attempt.problem.startswith("artifactType of the ")
+        ),
+    ),
     "annotations of a bundle in cosign 2": Kind(
         "cosign 2 does not compare the annotations of bundles",
         lambda _, attempt, theirs: (
@@ -100,7 +135,10 @@ LENIENT: Final[dict[str, Kind]] = {
     "P-384 and P-521": Kind(
         "cosign signs with the hash of the curve and verifies with SHA-256 (cosign issues 5091 and 5092), so that "
         "it refuses its own signatures",
-        lambda case, attempt, _: case.key in ("p384", "p521") and attempt.outcome is Outcome.VALID,
+        lambda case, attempt, _: (
+            (case.key in ("p384", "p521") or (case.key[:4] in ("p384", "p521") and case.has_other_hash))
+            and attempt.outcome is Outcome.VALID
+        ),
     ),
     "a good .sig beside a bundle": Kind(
         "as soon as there is a listing with an entry, cosign looks at bundles only, whoever wrote them",
@@ -109,6 +147,11 @@ LENIENT: Final[dict[str, Kind]] = {
             and (attempt.format, attempt.outcome) == (SignatureFormat.SIMPLE_SIGNING, Outcome.VALID)
             and ("attestation" in theirs.error or "no signatures found" in theirs.error)
         ),
+    ),
+    "damaged data beside the signature": Kind(
+        "cosign reads entries of transparency logs, timestamps and certificates before it ignores them; with a key "
+        "alone they prove nothing, so we do not read them",
+        lambda case, attempt, _: case.has_damaged_data and attempt.outcome is Outcome.VALID,
     ),
 }
 """What this project accepts and cosign refuses: one candidate is of this kind."""

@@ -11,6 +11,7 @@ from tests.differential.cosign.cases import Case
 from tests.signing import making
 from tests.signing.making import IMAGE, OTHER_IMAGE, compact, signer, to_base64
 from webhook.signatures.bundles import PAYLOAD_TYPE, encode_signed
+from webhook.signatures.simple_signing import SIGNATURE_ANNOTATION
 
 Make = Callable[[Case], None]
 
@@ -66,6 +67,16 @@ def put_both(case: Case) -> None:
     """Store a good signature in simple signing, and a bundle by another key."""
     put_payload(case, making.payload())
     put_statement(case, making.statement(), "other")
+
+
+def put_damaged_entry(case: Case) -> None:
+    """Store a good signature with an entry of a transparency log that cannot be read."""
+    payload = making.payload()
+    text = to_base64(signer(case.key).sign(payload))
+    case.has_damaged_data = True
+    put_payload(
+        case, payload, annotations={SIGNATURE_ANNOTATION: text, "dev.sigstore.cosign/bundle": "not an entry"}
+    )
 
 
 def with_key(key: str, make: Make) -> Make:
@@ -132,6 +143,16 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         "both",
         lambda case: put_statement(case, making.statement(_type="https://example.com/x")),
     ),
+    "the first name of version 0.3": (
+        "another name of a bundle's type",
+        "both",
+        lambda case: case.repository.put_bundles(
+            compact(
+                making.signed_bundle(signer(case.key), making.statement())
+                | {"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.3"}
+            )
+        ),
+    ),
     "two subjects": (
         "several subjects",
         "both",
@@ -186,7 +207,7 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
     ),
     "text after a manifest": (
         "odd JSON",
-        "cosign",
+        "both",
         lambda case: put_manifest(case, lambda text: text + b" x"),
     ),
     "half a surrogate pair": (
@@ -211,6 +232,25 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         "both",
         lambda case: put_listing(case, lambda entry: {key: entry[key] for key in entry if key != "size"}),
     ),
+    "an empty layer": (
+        "no digest of a layer",
+        "both",
+        lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", "}},{}]}")),
+    ),
+    "capital letters": (
+        "capital letters in cosign 2",
+        "cosign2",
+        lambda case: put_statement(
+            case, making.statement(subject=[{"digest": {"sha256": IMAGE[7:].upper()}}])
+        ),
+    ),
+    "an artifact type that is a list": (
+        "an artifact type in cosign 2",
+        "cosign2",
+        lambda case: case.repository.put_bundles(
+            compact(making.signed_bundle(signer(case.key), making.statement())), artifactType=[]
+        ),
+    ),
     "no annotations in a bundle": (
         "annotations of a bundle in cosign 2",
         "cosign2",
@@ -227,6 +267,7 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         with_key("p521", lambda case: put_statement(case, making.statement())),
     ),
     "a bundle by another key": ("a good .sig beside a bundle", "both", put_both),
+    "a damaged entry of a log": ("damaged data beside the signature", "both", put_damaged_entry),
 }
 """By name: the kind, the version of cosign it is about, and a function that stores it."""
 

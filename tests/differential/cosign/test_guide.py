@@ -23,7 +23,7 @@ from tests.support.registries import open_client
 from tests.support.serving import ROOT, free_port
 from tests.support.signing_kit import VARIABLE, signing_kit
 from webhook.deadlines import Deadline
-from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.registries import SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.signatures.keys import read_public_key
@@ -117,7 +117,9 @@ class Reader:
         settings = SignatureSettings(found, threshold, tuple((annotations or {}).items()))
         client, _ = open_client(f"http://{self._hosts[host]}")
         repository = re.split("[:@]", image)[0]
-        return SignatureLookup(settings, client).check(repository, digest, Deadline.after(10), free)
+        return SignatureLookup(make_requirement(settings), client).check(
+            repository, digest, Deadline.after(10), free
+        )
 
 
 @contextlib.contextmanager

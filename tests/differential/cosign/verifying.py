@@ -89,6 +89,6 @@ class Cosign:
 def verify(case: Case) -> OwnResult:
     """Return this project's result."""
     requirement = Requirement(((case.key, signer(case.key).key),), 1, tuple(case.annotations.items()))
-    check = find_signatures(case.repository.fetch, IMAGE, requirement)
-    attempts = tuple(list_attempts(case.repository.fetch, IMAGE, requirement))
+    check = find_signatures(case.repository, IMAGE, requirement)
+    attempts = tuple(list_attempts(case.repository, IMAGE, requirement))
     return OwnResult(check.result is SignatureResult.SIGNED, attempts)

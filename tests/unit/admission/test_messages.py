@@ -451,19 +451,19 @@ WHOLE: dict[str, tuple[str, str]] = {
     ),
     "untrusted/unsigned": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is not signed. Sign it with 2 of the keys release, security, then try again.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像没有签名。请用密钥 release, security 中的 2 个对其签名，然后重试。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像没有签名。请用密钥 release、security 中的 2 个对其签名，然后重试。',
     ),
     "untrusted/bad-signature": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has signatures, but none that counts in this cluster. Sign it with 2 of the keys release, security, then try again. swr-trust check shows why the signatures do not count.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像有签名，但没有本集群认可的有效签名。请用密钥 release, security 中的 2 个对其签名，然后重试；运行 swr-trust check 可查看现有签名无效的原因。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": none of its signatures counts in this cluster. Sign it with 2 of the keys release, security, then try again.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像的签名在本集群均无效。请用密钥 release、security 中的 2 个对其签名，然后重试。',
     ),
     "untrusted/threshold": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is signed by release only. Sign it with 2 of the keys release, security, then try again.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像仅由 release 签名。请用密钥 release, security 中的 2 个对其签名，然后重试。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is signed by release only. It needs signatures of 2 of the keys release, security. Add the missing ones, then try again.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像仅由 release 签名。需要密钥 release、security 中的 2 个的签名，请补签后重试。',
     ),
     "untrusted/annotations": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": its signature does not have the annotations stage=prod. Sign it with 2 of the keys release, security and these annotations, then try again.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像的签名缺少注解 stage=prod。请用密钥 release, security 中的 2 个并带上这些注解重新签名，然后重试。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像的签名缺少注解 stage=prod。请用密钥 release、security 中的 2 个并带上这些注解重新签名，然后重试。',
     ),
     "untrusted/no-keys": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": no key counts in this cluster at the moment, so no image is signed. Contact your cluster administrators.',
@@ -703,20 +703,21 @@ def test_whole_denial_of_a_request_in_both_languages(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "threshold", "expected"),
+    ("count", "threshold", "english", "chinese"),
     [
-        (1, 1, "the key a"),
-        (2, 1, "one of the keys a, b"),
-        (3, 2, "2 of the keys a, b, c"),
-        (5, 1, "one of the keys a, b, c and 2 more"),
+        (1, 1, "the key a", "密钥 a "),
+        (2, 1, "one of the keys a, b", "密钥 a、b 中的任意一个"),
+        (3, 2, "2 of the keys a, b, c", "密钥 a、b、c 中的 2 个"),
+        (5, 1, "one of the keys a, b, c and 2 more", "密钥 a、b、c 和另外 2 个 中的任意一个"),
     ],
 )
 def test_denial_of_an_unsigned_image_names_keys_to_sign_with(
-    count: int, threshold: int, expected: str
+    count: int, threshold: int, english: str, chinese: str
 ) -> None:
     """At most three; the others are counted."""
     keys = tuple(SigningKey(name, f"/keys/{name}.pub", content=name.encode()) for name in "abcde"[:count])
     judged = registry(evidence=Evidence.SIGNATURE, signatures=SignatureSettings(keys, threshold))
-    current = policy(registries=RegistryTable.of([judged]))
-    advice = Messages(current).advise(result_for("untrusted/unsigned", current))
-    assert advice == f"Sign it with {expected}, then try again."
+    table = RegistryTable.of([judged])
+    policies = [policy(registries=table), policy(registries=table, messages="zh")]
+    found = [Messages(current).advise(result_for("untrusted/unsigned", current)) for current in policies]
+    assert found == [f"Sign it with {english}, then try again.", f"请用{chinese}对其签名，然后重试。"]

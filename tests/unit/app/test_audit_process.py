@@ -109,6 +109,22 @@ def test_pod_that_runs_another_digest_than_pinned_is_counted_and_logged(make: Ma
     assert cluster.created == []
 
 
+def test_survey_of_a_round_is_exposed(make: Make) -> None:
+    """No signature is read, because no key is configured."""
+    answers = FakeAnswers({"shop/web:1": TrustStatus.UNTRUSTED})
+    rescanner = make(FakeCluster([web(), web("gone", image="shop/gone:1")]), answers)
+    assert rescanner.round()
+    labels = {"registry": HOST, "evidence": "tagDetail", "mode": "enforce", "advice": "no-mark"}
+    assert rescanner.metric("swr_trust_audit_evidence_info", **labels) == 1
+    states = ("existing", "missing", "marked", "signed", "unknown")
+    name = "swr_trust_audit_evidence_images"
+    assert [rescanner.metric(name, registry=HOST, state=state) for state in states] == [1, 1, 0, 0, 0]
+    name = "swr_trust_audit_evidence_denied_images"
+    evidence = ("tagDetail", "signature", "both")
+    assert [rescanner.metric(name, registry=HOST, evidence=one) for one in evidence] == [2, 0, 0]
+    assert answers.asked == ["shop/web:1", "shop/gone:1"]
+
+
 @pytest.mark.parametrize(
     ("failures", "gap"),
     [

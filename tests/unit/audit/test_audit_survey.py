@@ -48,7 +48,7 @@ HALF = SignatureCheck(
     ("release",),
     FORMATS,
     found=2,
-    problems=("simple-signing: it is not by a configured key",),
+    problems=("simple-signing: no key that counts has signed it",),
     stored=FORMATS,
 )
 UNSIGNED = SignatureCheck(SignatureResult.UNSIGNED, NOW)
@@ -168,7 +168,7 @@ def test_csv_has_the_signatures_of_each_image_and_namespace() -> None:
             f"{HOST}/shop/api:1",
             "threshold",
             "release",
-            "2 signatures examined; simple-signing: it is not by a configured key",
+            "2 signatures examined; simple-signing: no key that counts has signed it",
         ),
         ("pay", f"{HOST}/shop/web:1", "signed", "release, security", "2 signatures examined"),
         ("shop", f"{HOST}/shop/web:1", "signed", "release, security", "2 signatures examined"),

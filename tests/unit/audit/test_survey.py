@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import HOST, NOW, registry
+from tests.support.builders import HOST, NOW, enterprise_registry, registry
 from webhook.audit.survey import (
     EvidenceCounts,
     ProjectIdAnswer,
@@ -24,7 +24,7 @@ from webhook.audit.survey_texts import TEXTS, describe, recommendation
 from webhook.errors import Forbidden, RegistryUnavailable
 from webhook.evidence.inspection import Inspection
 from webhook.policy.findings import Mode
-from webhook.registries import NO_CREDENTIALS, Evidence, Registry, SignatureSettings, SigningKey
+from webhook.registries import Evidence, Registry, SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import TrustQuery
 
@@ -33,16 +33,7 @@ PLAIN = registry()
 WATCHED = registry(signatures=KEYS)
 SIGNATURE = registry(evidence=Evidence.SIGNATURE, signatures=KEYS)
 BOTH = registry(evidence=Evidence.BOTH, signatures=KEYS)
-ENTERPRISE = Registry(
-    hosts=("images.example.com",),
-    region="",
-    endpoint="",
-    iam_endpoint="",
-    credentials=NO_CREDENTIALS,
-    edition="enterprise",
-    evidence=Evidence.SIGNATURE,
-    signatures=KEYS,
-)
+ENTERPRISE = enterprise_registry(signatures=KEYS)
 
 
 def image(
@@ -214,9 +205,9 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         (SIGNED, SIGNED),
         Mode.ENFORCE,
         "Set evidence: signature. It accepts every image that exists (2), and evidence: tagDetail accepts 0 of "
-        "them. The mode is enforce, so all of them are denied now.",
+        "them. The mode is enforce, so all images of this registry are denied now.",
         "请设置 evidence: signature。它接受全部 2 个现有镜像，而 evidence: tagDetail 只接受其中 0 个。"
-        "当前模式为 enforce，因此这些镜像现在都会被拒绝。",
+        "当前模式为 enforce，因此该镜像仓库服务的所有镜像现在都会被拒绝。",
     ),
     "prepare": (
         SIGNATURE,
@@ -270,10 +261,10 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         (STRANGE, BARE),
         Mode.ENFORCE,
         "Signatures are stored for 1 image, and no key is configured to verify them. Add the public keys of the "
-        "signers under signatures.keys, then run swr-trust survey again. The mode is enforce, so all of them are "
+        "signers under signatures.keys, then run swr-trust survey again. The mode is enforce, so all images of this registry are "
         "denied now.",
         "1 个镜像有签名，但没有配置用于验证的公钥。请将签名者的公钥加入 signatures.keys，"
-        "然后重新运行 swr-trust survey。当前模式为 enforce，因此这些镜像现在都会被拒绝。",
+        "然后重新运行 swr-trust survey。当前模式为 enforce，因此该镜像仓库服务的所有镜像现在都会被拒绝。",
     ),
     "nothing": (
         PLAIN,
@@ -289,9 +280,9 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         (image(marked=None), image(marked=None)),
         Mode.ENFORCE,
         "NOTHING CAN BE TRUSTED: no image that exists (2) is signed. Sign them before you enforce. "
-        "The mode is enforce, so all of them are denied now.",
+        "The mode is enforce, so all images of this registry are denied now.",
         "没有任何镜像可信：2 个现有镜像都没有签名。强制执行之前，请为镜像签名。"
-        "当前模式为 enforce，因此这些镜像现在都会被拒绝。",
+        "当前模式为 enforce，因此该镜像仓库服务的所有镜像现在都会被拒绝。",
     ),
     "unknown": (
         WATCHED,

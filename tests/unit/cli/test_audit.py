@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-import webhook.cli.audit
+import webhook.cli.pod_selection
 from tests.emulator.server import Emulator
 from tests.unit.cli.conftest import WritePolicy
 from tests.unit.cluster.lists import FakeLists, owned_by, pod
@@ -62,7 +62,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeLists:
             CONFIGURATIONS: [configuration(NAMES)],
         }
     )
-    monkeypatch.setattr(webhook.cli.audit, "connect", lambda *_: api)
+    monkeypatch.setattr(webhook.cli.pod_selection, "connect", lambda *_: api)
     monkeypatch.setattr("webhook.cluster.client.FIRST_PAUSE", 0.0)
     return api
 

@@ -328,7 +328,7 @@ def test_lapsed_signing_key_is_a_warning(tmp_path: Path) -> None:
     valid, lapsed = next(checks), next(checks)
     assert (valid.status, lapsed.status) == (CheckStatus.OK, CheckStatus.WARNING)
     assert lapsed.found == (
-        "registries[0].signatures.keys[0].notAfter: key 'old' has lapsed on 2026-03-31: remove it or renew it"
+        "registries[0].signatures.keys[0].notAfter: key 'old' lapsed on 2026-03-31: remove it, or set a later notAfter"
     )
 
 

@@ -95,8 +95,8 @@ def test_config_check_reports_lapsed_key_as_error(policy: Path, capsys: pytest.C
     policy.write_text(SIGNED.format(folder=policy.parent), encoding="utf-8")
     assert main(["config", "check", str(policy)]) == 2
     assert capsys.readouterr().out == (
-        "error: registries[0].signatures.keys[0].notAfter: key 'old' has lapsed on 2026-03-31: "
-        "remove it or renew it\n"
+        "error: registries[0].signatures.keys[0].notAfter: key 'old' lapsed on 2026-03-31: "
+        "remove it, or set a later notAfter\n"
         f"{policy}: 1 error(s)\n"
     )
 

@@ -49,7 +49,7 @@ def test_signed_image_passes_all_checks(account: Account) -> None:
     checks = checks_of(account.write(account.basic(evidence="signature")), IMAGE)
     names = ("getRepoTag", "signing keys", "registry login", "signature")
     assert [checks[name].found for name in names] == [
-        f"{IMAGE} is untrusted",
+        f"{IMAGE} exists in SWR",
         "these keys count: release-2026 (ECDSA P-256), release-2025 (ECDSA P-256)",
         "the registry accepts the login",
         f"{IMAGE} is signed by release-2026 (bundle)",
@@ -58,24 +58,26 @@ def test_signed_image_passes_all_checks(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signers", "threshold", "found"),
+    ("signers", "threshold", "found", "advice"),
     [
-        ([], 1, "is not signed"),
+        ([], 1, "is not signed", "Sign it."),
         (
             ["a stranger"],
             1,
-            "has signatures (simple-signing), and none counts: simple-signing: it is not by a configured key",
+            "has signatures (simple-signing), and none counts: simple-signing: no key that counts has signed it",
+            "Sign it with a configured key, or add the public key of its signer.",
         ),
         (
             ["release-2026", "a stranger"],
             2,
             "has signatures (simple-signing), and only those by release-2026 count: threshold",
+            "Sign it.",
         ),
     ],
     ids=["unsigned", "by others", "threshold"],
 )
 def test_image_without_enough_signatures_is_a_warning(
-    account: Account, signers: list[str], threshold: int, found: str
+    account: Account, signers: list[str], threshold: int, found: str, advice: str
 ) -> None:
     """The installation works; the image does not have what it needs."""
     account.push("shop/web:1", *signers)
@@ -86,7 +88,7 @@ def test_image_without_enough_signatures_is_a_warning(
         "signature",
         CheckStatus.WARNING,
         f"{IMAGE} {found}",
-        "Sign it. swr-trust survey shows which images are signed, and by which keys.",
+        f"{advice} swr-trust survey shows which images are signed, and by which keys.",
     )
 
 
@@ -161,7 +163,39 @@ def test_missing_login_is_a_warning(account: Account) -> None:
         "no login is configured, so only signatures of public images can be read",
     )
     assert checks["signature"].status is CheckStatus.FAILED
-    assert checks["signature"].advice == "Allow the login to pull images of shop."
+    assert (checks["signature"].found, checks["signature"].advice) == (
+        "the token service answered 401 UNAUTHORIZED about shop/web without a login: is registryLogin missing?",
+        "Set registryLogin.dockerConfigFile to a login that may pull images.",
+    )
+
+
+def test_login_that_may_not_pull_is_named(account: Account) -> None:
+    account.push("shop/web:1", "release-2026")
+    account.emulator.state.registry.private.add("shop/web")
+    check = checks_of(account.write(account.basic(evidence="signature")), IMAGE)["signature"]
+    assert (check.status, check.advice) == (
+        CheckStatus.FAILED,
+        "Allow the login to pull images of shop.",
+    )
+
+
+def test_login_made_from_a_rejected_access_key_is_named(account: Account) -> None:
+    account.push("shop/web:1", "release-2026")
+    entry = account.basic(evidence="signature")
+    del entry["registryLogin"]
+    for name, text in (("ak", "AK"), ("sk", "wrong")):
+        (account.folder / name).write_text(text, encoding="utf-8")
+    entry["credentials"] = {
+        "kind": "aksk",
+        "accessKeyFile": str(account.folder / "ak"),
+        "secretKeyFile": str(account.folder / "sk"),
+    }
+    check = checks_of(account.write(entry), IMAGE)["registry login"]
+    assert (check.status, check.advice) == (
+        CheckStatus.FAILED,
+        "The login is made from the access key. Check the key and its permission to pull images, or set "
+        "registryLogin.dockerConfigFile.",
+    )
 
 
 def test_registry_that_asks_for_no_login_passes(account: Account) -> None:
@@ -173,10 +207,16 @@ def test_registry_that_asks_for_no_login_passes(account: Account) -> None:
 
 
 def test_unreachable_registry_ends_its_checks(account: Account) -> None:
+    """The keys are in files, so they are checked nevertheless."""
     entry = account.basic(evidence="signature", registryEndpoint="http://127.0.0.1:1")
     found = list(check_registries(load_policy(str(account.write(entry))), [IMAGE], os.environ))
-    assert found[-1].name == "TLS"
-    assert found[-1].status is CheckStatus.FAILED
+    assert [(check.name, check.status) for check in found[-4:]] == [
+        ("signing keys", CheckStatus.OK),
+        ("DNS", CheckStatus.OK),
+        ("TLS", CheckStatus.FAILED),
+        ("registry login", CheckStatus.SKIPPED),
+    ]
+    assert found[-1].found == "not checked, because the registry is not reachable"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +265,7 @@ def test_lapsed_key_is_named(account: Account) -> None:
     check = checks_of(account.write(entry))["signing keys"]
     assert (check.status, check.found) == (
         CheckStatus.WARNING,
-        f"these keys count: release-2026 (ECDSA P-256); release-2025 has lapsed on {day}",
+        f"these keys count: release-2026 (ECDSA P-256); release-2025 lapsed on {day}",
     )
 
 
@@ -264,6 +304,19 @@ def test_marks_are_no_warning_without_a_reason(account: Account, images: dict[st
         account.push(image, is_trusted=trusted)
     policy = load_policy(str(account.write(account.basic(keys=False))))
     assert "is_trusted" not in checks_of(policy, running=find_running(policy, account.cluster))
+
+
+@pytest.mark.parametrize(("evidence", "warned"), [("both", True), ("signature", False)])
+def test_marks_count_where_they_are_evidence(account: Account, evidence: str, warned: bool) -> None:
+    account.push("shop/web:1", "release-2026")
+    assert ("is_trusted" in checks_of(account.write(account.basic(evidence=evidence)), IMAGE)) is warned
+
+
+def test_registries_of_one_host_are_told_apart(account: Account) -> None:
+    entries = [account.basic(evidence="signature", organizations=["shop"]), account.basic()]
+    policy = load_policy(str(account.write(*entries)))
+    found = [check.area for check in check_registries(policy, (), os.environ) if check.name == "signing keys"]
+    assert found == [f"{HOST} (shop)", HOST]
 
 
 def test_image_that_was_given_is_enough_for_the_warning(account: Account) -> None:

@@ -64,15 +64,13 @@ def test_check_shows_signers_and_what_is_missing(account: Account, capsys: Outpu
     assert lines_of(capsys) == [
         "IMAGE FINDING SIGNED BY DIGEST UPDATED MESSAGE",
         f"{HOST}/shop/web:1 trusted release-2026 {UPDATED} is trusted",
-        f"{HOST}/shop/other:1 untrusted - {UPDATED} the image has signatures, but none that counts in this "
-        "cluster",
+        f"{HOST}/shop/other:1 untrusted - {UPDATED} none of its signatures counts in this cluster",
         f"{HOST}/shop/plain:1 untrusted - {UPDATED} the image is not signed",
         f"{HOST}/shop/gone:1 missing - - - tag does not exist in SWR",
         "",
         f"{HOST}/shop/other:1: 1 signature examined (simple-signing)",
-        "simple-signing: it is not by a configured key",
-        "Sign it with one of the keys release-2026, release-2025, then try again. swr-trust check shows why the "
-        "signatures do not count.",
+        "simple-signing: no key that counts has signed it",
+        "Sign it with one of the keys release-2026, release-2025, then try again.",
         f"{HOST}/shop/plain:1: 0 signatures examined",
         "Sign it with one of the keys release-2026, release-2025, then try again.",
     ]
@@ -83,8 +81,22 @@ def test_check_shows_signers_that_do_not_suffice(account: Account, capsys: Outpu
     assert check(by_signature(account, threshold=2), "shop/web:1") == 1
     assert lines_of(capsys)[3:] == [
         f"{HOST}/shop/web:1: 2 signatures examined (simple-signing), of which those by release-2026 count",
-        "simple-signing: it is not by a configured key",
-        "Sign it with 2 of the keys release-2026, release-2025, then try again.",
+        "simple-signing: no key that counts has signed it",
+        "It needs signatures of 2 of the keys release-2026, release-2025. Add the missing ones, then try again.",
+    ]
+
+
+def test_check_names_keys_that_do_not_count(account: Account, capsys: Output) -> None:
+    """The message for developers is only that no key counts."""
+    account.push("shop/web:1", "release-2026")
+    entry = account.basic(evidence="signature")
+    entry["signatures"]["keys"] = [entry["signatures"]["keys"][0] | {"notAfter": "2020-12-31"}]
+    assert check(account.write(entry), "shop/web:1") == 1
+    assert lines_of(capsys)[3:] == [
+        f"{HOST}/shop/web:1: 1 signature examined (simple-signing)",
+        "simple-signing: no key that counts has signed it",
+        "the key release-2026 does not count: lapsed on 2020-12-31",
+        "Contact your cluster administrators.",
     ]
 
 
@@ -120,7 +132,7 @@ def test_check_as_json(account: Account, capsys: Output) -> None:
             "storedFormats": ["simple-signing"],
             "examined": 2,
             "problems": [
-                "simple-signing: it is not by a configured key",
+                "simple-signing: no key that counts has signed it",
                 "simple-signing: it lacks annotations that are required",
             ],
         },
@@ -172,23 +184,23 @@ def test_review_shows_signers_where_it_shows_digests(
     [
         (
             "denied by image trust policy: spec.containers[0].image "
-            f'"{HOST}/shop/web:1": the image is signed by security only. Sign it with 2 of the keys release, '
-            "security, then try again.",
-            ["Sign it with 2 of the keys release, security, then try again."],
-        ),
-        (
-            "denied by image trust policy: spec.containers[0].image "
-            f'"{HOST}/shop/web:1": the image has signatures, but none that counts in this cluster. Sign it with '
-            "the key release, then try again. swr-trust check shows why the signatures do not count.",
+            f'"{HOST}/shop/web:1": the image is signed by security only. It needs signatures of 2 of the keys '
+            "release, security. Add the missing ones, then try again.",
             [
-                "Sign it with the key release, then try again.",
-                "swr-trust check shows why the signatures do not count.",
+                "It needs signatures of 2 of the keys release, security.",
+                "Add the missing ones, then try again.",
             ],
         ),
         (
+            "denied by image trust policy: spec.containers[0].image "
+            f'"{HOST}/shop/web:1": none of its signatures counts in this cluster. Sign it with the key release, '
+            "then try again.",
+            ["Sign it with the key release, then try again."],
+        ),
+        (
             f'镜像信任策略拒绝：spec.containers[0].image "{HOST}/shop/web:1"：该镜像仅由 security 签名。'
-            "请用密钥 release 对其签名，然后重试。",
-            ["请用密钥 release 对其签名，然后重试。"],
+            "需要密钥 release、security 中的 2 个的签名，请补签后重试。",
+            ["需要密钥 release、security 中的 2 个的签名，请补签后重试。"],
         ),
     ],
     ids=["threshold", "bad signature", "Chinese"],

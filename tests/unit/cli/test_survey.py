@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import webhook.cli.pod_selection
 import webhook.cli.survey
 from tests.emulator.server import Emulator
 from tests.support.signed import ENTERPRISE, HOST
@@ -25,7 +26,7 @@ Output = pytest.CaptureFixture[str]
 def account(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account without images, and a cluster without Pods."""
     cluster = FakeLists({PODS: [], CONFIGURATIONS: []})
-    monkeypatch.setattr(webhook.cli.survey, "connect", lambda *_: cluster)
+    monkeypatch.setattr(webhook.cli.pod_selection, "connect", lambda *_: cluster)
     monkeypatch.setattr("webhook.cluster.client.FIRST_PAUSE", 0.0)
     monkeypatch.setattr("webhook.audit.caching_lookup.OUTAGE_RETRY_BUDGET", 0.0)
     return Account(emulator, tmp_path, cluster)
@@ -66,8 +67,8 @@ def test_table_shows_counts_images_and_recommendation(account: Account, capsys: 
         "",
         "IMAGE EXISTS MARKED SIGNED BY FORMAT WHY NOT",
         f"{HOST}/shop/gone:1 no - - - -",
-        f"{HOST}/shop/other:1 yes no - simple-signing simple-signing: it is not by a configured key",
-        f"{HOST}/shop/plain:1 yes no - - -",
+        f"{HOST}/shop/other:1 yes no - simple-signing simple-signing: no key that counts has signed it",
+        f"{HOST}/shop/plain:1 yes no - - no signature",
         f"{HOST}/shop/api:1 yes no release-2026, release-2025 simple-signing -",
         f"{HOST}/shop/web:1 yes no release-2026 simple-signing -",
         f"{HOST}/shop/tool:1 yes yes release-2025 bundle -",
@@ -119,8 +120,8 @@ def test_stored_signatures_are_shown_without_keys(account: Account, capsys: Outp
     lines = lines_of(capsys)
     assert lines[2] == "(all) 2 2 0 1 0 0 2 1 2"
     assert lines[6:] == [
-        f"{HOST}/shop/api:1 yes no - - -",
-        f"{HOST}/shop/web:1 yes no - simple-signing simple-signing: it is not by a configured key",
+        f"{HOST}/shop/api:1 yes no - - no signature",
+        f"{HOST}/shop/web:1 yes no - simple-signing simple-signing: no key that counts has signed it",
         "",
         "Formats of the signatures, which were not verified: simple-signing (1).",
         "ShowRepoTag is published here.",
@@ -157,7 +158,7 @@ def test_sentences_are_in_the_language_of_the_policy(account: Account, capsys: O
     policy = account.write(messages="zh")
     advice = (
         "请设置 evidence: signature。它接受全部 1 个现有镜像，而 evidence: tagDetail 只接受其中 0 个。"
-        "当前模式为 enforce，因此这些镜像现在都会被拒绝。"
+        "当前模式为 enforce，因此该镜像仓库服务的所有镜像现在都会被拒绝。"
     )
     assert survey(policy) == 1
     assert f"建议：{advice}" in lines_of(capsys)
@@ -321,7 +322,7 @@ def test_interrupted_survey_is_partial(account: Account, capsys: Output) -> None
     account.run(f"{HOST}/shop/api:2")
     with pytest.MonkeyPatch.context() as patch:
         cluster = Interrupted(account.cluster.collections)
-        patch.setattr(webhook.cli.survey, "connect", lambda *_: cluster)
+        patch.setattr(webhook.cli.pod_selection, "connect", lambda *_: cluster)
         # The fake is called in a thread; the interrupt arrives in the main one.
         patch.setattr(
             "webhook.cluster.client.RetryingClient._get_once",

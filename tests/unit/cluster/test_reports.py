@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.builders import DIGEST, HOST, OTHER_DIGEST, exemption, policy, rule
+from tests.support.builders import DIGEST, HOST, NOW, OTHER_DIGEST, exemption, policy, registry, rule
 from tests.support.fakes import RecorderSpy
 from tests.unit.audit.builders import FACTS, audit, running
 from webhook.audit.pods import PodPage, Workload
@@ -17,6 +17,9 @@ from webhook.audit.report import AuditReport
 from webhook.cluster.client import KubernetesApi
 from webhook.cluster.reports import MAX_BYTES, MAX_RESULTS, SELECTOR, PolicyReports
 from webhook.errors import ClusterError, RegistryUnavailable
+from webhook.registries import Evidence, RegistryTable, SignatureSettings, SigningKey
+from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.trust.records import TrustRecord, TrustStatus
 
 OPEN, WG = "/apis/openreports.io/v1alpha1", "/apis/wgpolicyk8s.io/v1alpha2"
 PLURALS = {OPEN: "reports", WG: "policyreports"}
@@ -125,6 +128,27 @@ def test_report_lists_pod_that_runs_another_digest_than_pinned() -> None:
             "timestamp": {"seconds": 1_800_000_000, "nanos": 0},
         }
     ]
+
+
+def test_result_names_the_keys_that_have_signed() -> None:
+    """Of an image that too few keys have signed."""
+    settings = SignatureSettings((SigningKey("release", "/keys/release.pub", content=b"x"),), threshold=2)
+    signed = registry(evidence=Evidence.SIGNATURE, signatures=settings)
+    check = SignatureCheck(SignatureResult.THRESHOLD, NOW, ("release",), found=1)
+    facts = {"shop/api:1": TrustRecord(TrustStatus.UNTRUSTED, NOW, DIGEST, signature=check)}
+    published = Published()
+    current = policy(registries=RegistryTable.of([signed]))
+    published.publish(audit(running("shop/api:1"), facts=facts, current=current))
+    (result,) = published.of()["results"]
+    assert result["properties"] == {
+        "image": f"{HOST}/shop/api:1",
+        "field": "spec.containers[0].image",
+        "reason": "threshold",
+        "mode": "enforce",
+        "signers": "release",
+        "pods": "1",
+        "examplePod": "web-1",
+    }
 
 
 def test_report_lists_findings_by_workload() -> None:

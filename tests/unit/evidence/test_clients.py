@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,3 +94,25 @@ def test_missing_access_key_is_a_problem_of_the_configuration(opened: OpenRegist
     )
     with pytest.raises(ConfigError):
         opened.client(found)
+
+
+@pytest.mark.slow
+def test_process_without_signatures_imports_nothing_for_them() -> None:
+    """``cryptography`` alone takes 8 MB, and most installations evaluate the tag detail."""
+    code = """
+import sys
+import webhook.app.webhook_process
+from webhook.app.trust_service import TrustService
+from webhook.policy.loading import parse_policy
+from webhook.policy.signing_keys import refresh_keys
+from webhook.telemetry.metrics import Metrics
+
+registry = "{region: cn-north-4}"
+text = "{apiVersion: swr-trust/v1, kind: TrustPolicy, registries: [%s], credentials: {kind: token, tokenFile: /t}}"
+TrustService(refresh_keys(parse_policy(text % registry), 0.0), Metrics("test"), {})
+print(*{"cryptography", "webhook.oci", "webhook.signatures.keys"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert done.stdout.split() == []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tests.support.builders import NOW, registry
+from tests.support.builders import NOW, enterprise_registry, registry
 from webhook.errors import Fault, Forbidden, RegistryUnavailable, Unauthorized
 from webhook.evidence.inspection import (
     Inspection,
@@ -14,7 +14,7 @@ from webhook.evidence.inspection import (
     for_signatures,
     for_tag_detail,
 )
-from webhook.registries import NO_CREDENTIALS, Evidence, Registry, SignatureSettings, SigningKey
+from webhook.registries import Evidence, Registry, SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.lookup import Failed, Found, LookupRequest, LookupResult, Origin
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
@@ -29,16 +29,7 @@ PLAIN = registry()
 WATCHED = registry(signatures=KEYS)
 SIGNATURE = registry(evidence=Evidence.SIGNATURE, signatures=KEYS)
 BOTH = registry(evidence=Evidence.BOTH, signatures=KEYS)
-ENTERPRISE = Registry(
-    hosts=("images.example.com",),
-    region="",
-    endpoint="",
-    iam_endpoint="",
-    credentials=NO_CREDENTIALS,
-    edition="enterprise",
-    evidence=Evidence.SIGNATURE,
-    signatures=KEYS,
-)
+ENTERPRISE = enterprise_registry(signatures=KEYS)
 
 MARKED = TrustRecord(TrustStatus.TRUSTED, NOW)
 UNMARKED = TrustRecord(TrustStatus.UNTRUSTED, NOW)

@@ -18,7 +18,7 @@ from tests.support.builders import NOW, registry
 from tests.support.fakes import FakeClock, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
-from webhook.evidence.signature_lookup import SignatureLookup
+from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
@@ -58,7 +58,7 @@ class Site:
             evidence=Evidence.SIGNATURE, signatures=settings, registry_endpoint=self.emulator.url
         )
         client = OciClient(judged, PooledTransport(), None, Recorder())
-        return SignatureLookup(settings, client, self._run_slow, FakeClock(NOW)).check(
+        return SignatureLookup(make_requirement(settings), client, self._run_slow, FakeClock(NOW)).check(
             WEB, self.digest, Deadline.after(10), free
         )
 
@@ -129,8 +129,8 @@ def test_signatures_of_strangers_prove_nothing(site: Site) -> None:
         found=2,
         stored=("bundle", "simple-signing"),
         problems=(
-            "simple-signing: it is not by a configured key",
-            "bundle: it is not by a configured key",
+            "simple-signing: no key that counts has signed it",
+            "bundle: no key that counts has signed it",
         ),
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.fakes import FakeClock
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.evidence.signed_digests import Key, SignedDigests
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.settings import CacheSettings
@@ -192,40 +193,37 @@ def test_caller_waits_until_its_own_deadline(clock: FakeClock) -> None:
     assert caught.value.fault is Fault.LOCAL
 
 
-def test_deadline_of_one_caller_does_not_decide_about_others(clock: FakeClock) -> None:
-    """The author of a Pod chooses when the first one began. The second one verifies itself."""
+def test_limits_of_one_caller_do_not_decide_about_others(clock: FakeClock) -> None:
+    """A background lookup has a small part of the rate limit: a review that waits for it verifies itself."""
     signed = SignedDigests(HOUR, clock)
-    began, gate, calls = threading.Semaphore(0), threading.Event(), []
+    began, gate, results = threading.Event(), threading.Event(), list[str]()
 
-    def verify() -> SignatureCheck:
-        calls.append(1)
-        if len(calls) == 1:
-            began.release()
-            gate.wait(5)
-            raise LookupTimeout("no time was left", fault=Fault.LOCAL)
-        return SignatureCheck(SignatureResult.SIGNED, clock())
+    def refuse() -> SignatureCheck:
+        began.set()
+        gate.wait(5)
+        raise Throttled("our own rate limit is exceeded", fault=Fault.LOCAL)
 
-    def fail() -> None:
-        with pytest.raises(LookupTimeout):
-            signed.get(WEB, Deadline.after(5), verify)
+    def get(verify: Callable[[], SignatureCheck]) -> None:
+        try:
+            results.append(signed.get(WEB, Deadline.after(5), verify).result)
+        except TrustLookupError as error:
+            results.append(error.reason)
 
-    first = threading.Thread(target=fail)
+    first = threading.Thread(target=get, args=(refuse,))
     first.start()
-    began.acquire(timeout=5)
-    results: list[SignatureCheck] = []
-    second = threading.Thread(target=lambda: results.append(signed.get(WEB, Deadline.after(5), verify)))
+    began.wait(5)
+    second = threading.Thread(target=get, args=(lambda: SignatureCheck(SignatureResult.SIGNED, clock()),))
     second.start()
+    threading.Event().wait(0.05)
     gate.set()
     first.join(5)
     second.join(5)
-    assert [check.result for check in results] == [SignatureResult.SIGNED]
+    assert sorted(results) == ["signed", "throttled"]
 
 
 def test_bug_in_a_verification_is_our_fault(clock: FakeClock, verify: Verifier) -> None:
     """It never admits anything."""
     verify.failure = ZeroDivisionError()
-    with pytest.raises(
-        TrustLookupError, match="verifying the signatures failed: ZeroDivisionError"
-    ) as caught:
+    with pytest.raises(TrustLookupError, match="could not be verified: ZeroDivisionError") as caught:
         SignedDigests(HOUR, clock).get(WEB, SOON, verify)
     assert caught.value.fault is Fault.LOCAL

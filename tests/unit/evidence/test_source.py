@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import DIGEST, NOW, OTHER_DIGEST, registry
+from tests.support.builders import DIGEST, NOW, OTHER_DIGEST, enterprise_registry, registry
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.evidence.inspection import for_signatures
 from webhook.evidence.source import EvidenceSource
-from webhook.registries import NO_CREDENTIALS, Evidence, Registry, SignatureSettings, SigningKey
+from webhook.registries import Evidence, Registry, SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus, Unlimited
 from webhook.trust.settings import CacheSettings
@@ -25,17 +26,7 @@ SOON = Deadline(1e9)
 TAG_DETAIL = registry()
 SIGNATURE = registry(evidence=Evidence.SIGNATURE, signatures=KEYS)
 BOTH = registry(evidence=Evidence.BOTH, signatures=KEYS)
-ENTERPRISE = Registry(
-    hosts=("images.example.com",),
-    region="",
-    endpoint="",
-    iam_endpoint="",
-    credentials=NO_CREDENTIALS,
-    edition="enterprise",
-    evidence=Evidence.SIGNATURE,
-    signatures=KEYS,
-    registry_endpoint="https://images.example.com",
-)
+ENTERPRISE = enterprise_registry(signatures=KEYS)
 
 
 class FakeRegistries:
@@ -295,3 +286,33 @@ def test_retain_reaches_clients_and_digests(setting: Setting) -> None:
     setting.fetch(SIGNATURE)
     assert setting.registries.kept == [BOTH]
     assert len(setting.registries.asked) == 2
+
+
+def test_survey_is_not_counted_as_a_verification(setting: Setting) -> None:
+    """Its result is never ``signed``, which would look like images without enough signatures."""
+    setting.details.facts["shop/web:1"] = TrustStatus.UNTRUSTED
+    setting.fetch(for_signatures(SIGNATURE))
+    assert setting.recorder.named("signature_checked") == []
+    setting.fetch(SIGNATURE)
+    assert setting.recorder.named("signature_checked") == [(SIGNATURE.name, "unsigned")]
+
+
+@pytest.mark.parametrize(
+    ("registry", "detail", "is_marked"),
+    [
+        (SIGNATURE, TrustStatus.TRUSTED, True),
+        (SIGNATURE, TrustStatus.UNTRUSTED, False),
+        (BOTH, TrustStatus.TRUSTED, True),
+    ],
+)
+def test_record_keeps_what_the_tag_detail_says(
+    setting: Setting, registry: Registry, detail: TrustStatus, is_marked: bool
+) -> None:
+    """Beside what the signatures prove."""
+    setting.details.facts["shop/web:1"] = detail
+    assert setting.fetch(registry).is_marked is is_marked
+
+
+def test_record_of_enterprise_has_no_mark(setting: Setting) -> None:
+    setting.registries.tags["1"] = DIGEST
+    assert setting.fetch(ENTERPRISE).is_marked is None

@@ -28,7 +28,8 @@ from webhook.errors import (
 from webhook.oci.answers import compute_digest
 from webhook.oci.blobs import MAX_BLOB
 from webhook.oci.client import OciClient
-from webhook.oci.manifests import ACCEPT, MAX_MANIFEST, OCI_INDEX
+from webhook.oci.manifests import ACCEPT, OCI_INDEX
+from webhook.signatures.limits import MAX_MANIFEST
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONTENT = b'{"schemaVersion":2}'

@@ -9,7 +9,6 @@ import pytest
 from tests.support.fakes import free
 from tests.support.registries import (
     CHALLENGE,
-    ENDPOINT,
     OPEN,
     Answer,
     ScriptedRegistry,
@@ -172,6 +171,34 @@ def test_state_for_probes() -> None:
     assert (client.answered_at, client.login_paused_for, client.ca_file_problem) == (None, 0.0, "")
     manifest(client)
     assert client.answered_at is not None
+    assert not client.last_call_failed
+
+
+@pytest.mark.parametrize(
+    "failure", [RegistryUnavailable("connection refused"), respond(503, b"")], ids=["no answer", "5xx"]
+)
+def test_failed_call_is_visible_to_probes(failure: Answer) -> None:
+    """Until any call has an answer."""
+    transport = ScriptedRegistry({TAG: failure, "GET /v2/": [OPEN, failure]})
+    client = scripted_client(transport)
+    states = []
+    for _ in range(2):
+        with pytest.raises(TrustLookupError):
+            manifest(client)
+        states.append(client.last_call_failed)
+    transport.script({TAG: FOUND})
+    manifest(client)
+    states.append(client.last_call_failed)
+    assert states == [True, True, False]
+
+
+def test_failure_of_one_image_is_not_visible_to_probes() -> None:
+    """The control request is answered. Otherwise an author could make the probe report an outage."""
+    transport = ScriptedRegistry({TAG: respond(503, b""), "GET /v2/": OPEN})
+    client = scripted_client(transport)
+    with pytest.raises(TrustLookupError):
+        manifest(client)
+    assert not client.last_call_failed
 
 
 def test_refused_login_is_visible_to_probes() -> None:
@@ -182,11 +209,6 @@ def test_refused_login_is_visible_to_probes() -> None:
     with pytest.raises(TrustLookupError):
         manifest(client)
     assert client.login_paused_for > 0
-
-
-def test_endpoint_is_first_host_by_default() -> None:
-    """A registry whose evidence is the tag detail has no endpoint, and ``survey`` may still read it."""
-    assert OciClient(registry_at(""), ScriptedRegistry(), None, Recorder())._base_url == ENDPOINT
 
 
 def test_endpoint_that_is_no_url_is_rejected() -> None:

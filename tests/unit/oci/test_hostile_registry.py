@@ -14,7 +14,7 @@ from tests.support.fakes import free
 from tests.support.registry_environment import IMAGE, RegistryEnvironment
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError
-from webhook.oci.manifests import MAX_MANIFEST
+from webhook.signatures.limits import MAX_MANIFEST
 
 CHUNK = 64 * 1024
 """Bytes that a transport reads at a time."""

@@ -177,7 +177,8 @@ def test_public_repository_is_read_anonymously(environment: RegistryEnvironment)
     environment.emulator.state.registry.public.add(IMAGE)
     assert environment.read("tag") == environment.digest
     assert environment.read("manifest", repository="shop/private") == (
-        "forbidden, image: the token service answered 401 UNAUTHORIZED about shop/private, and accepts the login"
+        "forbidden, image: the token service answered 401 UNAUTHORIZED about shop/private without a "
+        "login: is registryLogin missing?"
     )
 
 

@@ -50,7 +50,7 @@ REPOSITORIES = [
 @pytest.mark.parametrize("make", [manifest_path, referrers_path, blob_path])
 def test_invalid_repository_is_rejected(make: Callable[[str, str], str], repository: str) -> None:
     """Nothing else of the registry can be reached by a name."""
-    with pytest.raises(InvalidReferenceError, match="is not the name of a repository"):
+    with pytest.raises(InvalidReferenceError):
         make(repository, DIGEST)
 
 

@@ -75,7 +75,7 @@ CASES: list[tuple[str, Policy, list[str]]] = [
     (
         "keys that do not decide",
         one(evidence=Evidence.TAG_DETAIL, docker_config_file=LOGIN),
-        ["registries[0].signatures: only swr-trust survey uses them: with evidence tagDetail, no image has to be signed"],
+        ["registries[0].signatures: only the survey and the audit use them: with evidence tagDetail, no image has to be signed"],
     ),
     (
         "a registry API that is not read",
@@ -93,8 +93,10 @@ CASES: list[tuple[str, Policy, list[str]]] = [
         "a key in its last days",
         ending(None, "2027-07-03", "2027-06-20"),
         [
-            "registries[0].signatures.keys[1].notAfter: key 'k1' lapses on 2027-07-03, within 14 days",
-            "registries[0].signatures.keys[2].notAfter: key 'k2' lapses on 2027-06-20, within 14 days",
+            "registries[0].signatures.keys[1].notAfter: key 'k1' lapses on 2027-07-03, within 14 days: "
+            "sign its images with another key, or set a later notAfter",
+            "registries[0].signatures.keys[2].notAfter: key 'k2' lapses on 2027-06-20, within 14 days: "
+            "sign its images with another key, or set a later notAfter",
         ],
     ),
     ("a key that has lapsed, which is a problem", ending("2027-06-19"), []),
@@ -127,5 +129,5 @@ def test_lint_warns_of_evidence(checked: Policy, expected: list[str]) -> None:
 def test_lapsed_keys_are_problems_apart_from_warnings() -> None:
     """The start does not stop because of them, but the check of a file does."""
     assert [str(problem) for problem in find_lapsed(ending("2027-06-19", "2027-06-20", None), NOW)] == [
-        "registries[0].signatures.keys[0].notAfter: key 'k0' has lapsed on 2027-06-19: remove it or renew it"
+        "registries[0].signatures.keys[0].notAfter: key 'k0' lapsed on 2027-06-19: remove it, or set a later notAfter"
     ]

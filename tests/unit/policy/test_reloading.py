@@ -302,7 +302,7 @@ def test_key_lapses_while_policy_is_in_force(tmp_path: Path, caplog: pytest.LogC
         assert watched.file.check() is True
     assert counting(watched.file.current) == ["b"]
     problems = [vars(record)["problems"] for record in caplog.records if "problems" in vars(record)]
-    assert problems == [["a has lapsed on 2027-01-15"]]
+    assert problems == [["a lapsed on 2027-01-15"]]
     assert watched.notes.named("signing_keys_changed")[-1] == (
         "images.example.com",
         {"counting": 1, "unreadable": 0, "lapsed": 1},

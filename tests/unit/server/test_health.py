@@ -13,7 +13,7 @@ from tests.support.fakes import FakeCertificate
 from webhook.errors import Problem
 from webhook.policy.model import Policy
 from webhook.policy.reloading import PolicyFile
-from webhook.registries import Registry, RegistryTable
+from webhook.registries import Evidence, Registry, RegistryTable, SignatureSettings, SigningKey
 from webhook.server.health import Health, RegistryStatus, Report
 
 DAY = 86400.0
@@ -142,3 +142,48 @@ def test_unusable_ca_file_is_reported_and_replica_stays_ready() -> None:
     found = report(file=FakePolicyFile(using), ca_file_problem="no certificate in PEM")
     assert found.ok
     assert "[!] caFile /etc/ca.pem: no certificate in PEM; the last good one stays" in found.lines
+
+
+def signed(*keys: SigningKey, **values: Any) -> Registry:
+    """Return a registry whose images must be signed."""
+    return registry(evidence=Evidence.SIGNATURE, signatures=SignatureSettings(keys), **values)
+
+
+@pytest.mark.parametrize(
+    ("status", "swr", "registry_api"),
+    [
+        ({"registry_answered_at": NOW - 7}, "[+] {}", "[+] {}: last answered 7 s ago"),
+        (
+            {"registry_answered_at": NOW - 89, "registry_call_failed": True, "breaker_open": True},
+            "[!] {}, circuit breaker open after failures",
+            "[!] {}: last answered 89 s ago, the last call failed",
+        ),
+        (
+            {"login_paused_for": 412.0, "registry_call_failed": True},
+            "[+] {}",
+            "[!] {}: has not answered yet, login paused for 412 s",
+        ),
+    ],
+    ids=["works", "only the registry API fails", "login refused"],
+)
+def test_registry_api_has_a_line_of_its_own(status: dict[str, Any], swr: str, registry_api: str) -> None:
+    """The circuit breaker is for both APIs of a registry, so that it does not show which of them fails."""
+    file = FakePolicyFile(policy(registries=RegistryTable.of([signed()])))
+    found = report(file=file, **status)
+    assert found.ok
+    assert found.lines[2:4] == (
+        swr.format(f"swr {HOST}: has not answered yet"),
+        registry_api.format(f"registry API {HOST}"),
+    )
+
+
+def test_registries_of_one_host_are_told_apart() -> None:
+    """A rollout by organizations has several."""
+    lapsed = SigningKey("old", "/keys/old.pub", problem="lapsed on 2027-01-14")
+    table = RegistryTable.of([signed(lapsed, organizations=frozenset({"shop", "base"})), registry()])
+    assert report(file=FakePolicyFile(policy(registries=table))).lines[2:6] == (
+        f"[+] swr {HOST} (base, shop): has not answered yet",
+        f"[+] registry API {HOST} (base, shop): has not answered yet",
+        f"[!] signing key old of {HOST} (base, shop): does not count: lapsed on 2027-01-14",
+        f"[+] swr {HOST}: has not answered yet",
+    )

@@ -18,7 +18,7 @@ KEYS = (("a", signer("p256").key), ("b", signer("other").key), ("c", signer("rsa
 SIMPLE, BUNDLE = SignatureFormat.SIMPLE_SIGNING, SignatureFormat.BUNDLE
 
 OTHER = Attempt(BUNDLE, Outcome.NOT_A_SIGNATURE, problem="it is an attestation")
-BAD = Attempt(SIMPLE, Outcome.BAD, problem="it is not by a configured key")
+BAD = Attempt(SIMPLE, Outcome.BAD, problem="no key that counts has signed it")
 MALFORMED = Attempt(SIMPLE, Outcome.MALFORMED, problem="the payload is not JSON")
 ELSEWHERE = Attempt(BUNDLE, Outcome.OTHER_IMAGE, problem="it is of another image")
 
@@ -93,9 +93,11 @@ def test_result_has_everything_that_was_found() -> None:
         ("a", "b"),
         ("bundle", "simple-signing"),
         3,
-        ("simple-signing: it is not by a configured key",),
+        ("simple-signing: no key that counts has signed it",),
         ("bundle", "simple-signing"),
     )
+    assert collect(ELSEWHERE, OTHER, valid("a")).stored == ("bundle", "simple-signing")
+    assert collect(OTHER, BAD).stored == ("simple-signing",)
 
 
 def test_no_keys_are_never_enough() -> None:

@@ -48,7 +48,7 @@ def find(sample: Sample) -> SignatureResult:
     except SigningKeyError:
         keys = ()
     requirement = Requirement(keys, 1, sample.annotations)  # type: ignore[arg-type]
-    return find_signatures(sample.repository.fetch, sample.image, requirement).result
+    return find_signatures(sample.repository, sample.image, requirement).result
 
 
 @pytest.mark.parametrize("name", SAMPLES)

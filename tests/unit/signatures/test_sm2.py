@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tests.signing import sm2 as signing
-from webhook.signatures.sm2 import DEFAULT_ID, GX, GY, A, B, N, P, Sm2PublicKey
+from webhook.signatures.sm2 import DEFAULT_ID, GX, GY, A, B, N, P, Sm2PublicKey, _add, _double
 
 X = 0x09F9DF31_1E5421A1_50DD7D16_1E4BC5C6_72179FAD_1833FC07_6BB08FF3_56F35020
 Y = 0xCCEA490C_E26775A5_2DC6EA71_8CC1AA60_0AED05FB_F35E084A_6632F607_2DA9AD13
@@ -67,6 +67,65 @@ INVALID = {
 def test_other_numbers_are_refused(name: str) -> None:
     """GB/T 32918.2, 7.1, B1 to B5."""
     assert not KEY.verify(encode_dss_signature(*INVALID[name]), MESSAGE)
+
+
+def numbers_for(private: signing.Sm2PrivateKey, r: int, s: int) -> int:
+    """Return the hash of which the numbers are a signature."""
+    point = signing.multiply((s + (r + s) * private.d) % N, (GX, GY))
+    assert point is not None
+    return (r - point[0]) % N
+
+
+@pytest.mark.parametrize("d", [2, N - 2, PRIVATE])
+@pytest.mark.parametrize(
+    ("r", "s", "is_accepted"),
+    [
+        (R, S, True),
+        (R, 5, True),
+        (1, 1, True),
+        (N - 1, N - 1, True),
+        (0, S, False),
+        (R, 0, False),
+        (N, S, False),
+        (R, N, False),
+        (R, N + 5, False),
+        (N + R, S, False),
+        (R, S - N, False),
+        (R, N - R, False),
+        (1, N - 1, False),
+    ],
+)
+def test_numbers_must_be_in_range(d: int, r: int, s: int, is_accepted: bool) -> None:
+    """Also if the equation holds. With r + s = 0 the key has no part in it: anyone can find such numbers."""
+    private = signing.Sm2PrivateKey(d)
+    e = numbers_for(private, r, s)
+    assert Sm2PublicKey(*private.point).accepts(e, r, s) is is_accepted
+    assert not Sm2PublicKey(*private.point).accepts(e + 1, r, s)
+
+
+@pytest.mark.parametrize("r", [1, R, N - 1])
+def test_infinity_is_not_a_signature(r: int) -> None:
+    """It has no x."""
+    private = signing.Sm2PrivateKey(PRIVATE)
+    s = -r * private.d * pow(1 + private.d, -1, N) % N
+    assert signing.multiply((s + (r + s) * private.d) % N, (GX, GY)) is None
+    assert not KEY.verify(encode_dss_signature(r, s), MESSAGE)
+
+
+def test_sums_of_points_are_complete() -> None:
+    """Equal points, opposite points, and infinity."""
+    base, opposite, infinity = (GX, GY, 1), (GX, P - GY, 1), (0, 1, 0)
+    other = (GX * 4 % P, GY * 8 % P, 2)
+    assert _add(base, infinity) == _add(infinity, base) == base
+    assert _add(base, opposite)[2] == _double(infinity)[2] == _add(infinity, infinity)[2] == 0
+    assert affine(_add(base, other)) == affine(_double(base)) == signing.multiply(2, (GX, GY))
+    assert affine(_add(_double(base), other)) == signing.multiply(3, (GX, GY))
+
+
+def affine(point: tuple[int, int, int]) -> tuple[int, int]:
+    """Return x and y."""
+    x, y, z = point
+    return x * pow(z, -2, P) % P, y * pow(z, -3, P) % P
 
 
 def test_generated_signatures_are_valid() -> None:
