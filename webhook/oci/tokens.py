@@ -31,7 +31,10 @@ from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
 MAX_TOKENS: Final = 1000
-"""Repositories whose token is kept, the last ones used: a few megabytes."""
+"""Repositories whose token is kept, the last ones used; fewer if tokens are larger than usual."""
+
+USUAL_TOKEN: Final = 4 * 1024
+"""Bytes of a large token. All tokens together have at most ``MAX_TOKENS`` times as many: 4 MB."""
 
 MARGIN_SHARE: Final = 0.2
 MAX_MARGIN: Final = 60.0
@@ -93,7 +96,9 @@ class Tokens:
         self._is_known = False
         """Whether the registry has said whether it asks for tokens."""
         self._service: TokenService | None = None
-        self._held: LRUCache[str, _Held] = LRUCache(MAX_TOKENS)
+        self._held: LRUCache[str, _Held] = LRUCache(
+            MAX_TOKENS * USUAL_TOKEN, getsizeof=lambda held: max(len(held.text), USUAL_TOKEN)
+        )
         self._pings: SingleFlight[bool] = SingleFlight()
         self._fetches: SingleFlight[str] = SingleFlight()
 
