@@ -10,7 +10,7 @@ BUNDLES: Final = "webhook/signatures/bundles.py"
 LOOKUP: Final = "webhook/evidence/signature_lookup.py"
 OCI_CLIENT: Final = "webhook/oci/client.py"
 T_BYPASSES: Final = "tests/bypasses/test_signatures.py"
-PROBES: Final = "webhook/oci/probes.py"
+PROBES: Final = "webhook/oci/control_repositories.py"
 T_CLIENT: Final = "tests/unit/oci/test_client.py"
 T_CONTROLS: Final = "tests/unit/oci/test_controls.py"
 T_LOOKUP: Final = "tests/unit/evidence/test_signature_lookup.py"
@@ -229,7 +229,7 @@ SIGNATURE_MISTAKES: Final = (
     mistake(
         "T72",
         "the repository of control requests never changes",
-        "tests/unit/oci/test_probes.py::test_name_cannot_be_guessed_and_is_kept_for_its_token",
+        "tests/unit/oci/test_control_repositories.py::test_name_cannot_be_guessed_and_is_kept_for_its_token",
         (PROBES, "NAME_SECONDS: Final = 600.0", 'NAME_SECONDS: Final = float("inf")'),
     ),
     mistake(

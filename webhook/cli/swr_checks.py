@@ -25,7 +25,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.clients import RegistryClientPool
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
 from webhook.recorder import Recorder
@@ -95,7 +95,7 @@ def check_registries(
     """
     rejected: set[CredentialSettings] = set()
     transports = _Transports()
-    opened = OpenRegistries(transports.get, environment, Recorder())
+    opened = RegistryClientPool(transports.get, environment, Recorder())
     queries: dict[str, TrustQuery] = {}
     for image in images:
         try:

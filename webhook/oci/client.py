@@ -23,6 +23,7 @@ from webhook.oci.answers import (
 )
 from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
 from webhook.oci.calls import Calls
+from webhook.oci.control_repositories import ControlRepositories
 from webhook.oci.controls import Controls
 from webhook.oci.manifests import (
     ACCEPT,
@@ -33,7 +34,6 @@ from webhook.oci.manifests import (
     manifest_path,
     referrers_path,
 )
-from webhook.oci.probes import Probes
 from webhook.oci.tokens import LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
@@ -85,8 +85,8 @@ class OciClient:
         self._transport = transport
         self._calls = Calls(registry, base_url, transport, recorder)
         self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
-        self._probes = Probes(registry.organizations, clock)
-        self._controls = Controls(base_url, self._calls, self._tokens, self._probes)
+        self._repositories = ControlRepositories(registry.organizations, clock)
+        self._controls = Controls(base_url, self._calls, self._tokens, self._repositories)
 
     @property
     def answered_at(self) -> float | None:
@@ -255,7 +255,7 @@ class OciClient:
         request = self._request(method, path, MAX_MANIFEST, {"Accept": ACCEPT})
         response = self._send(repository, request, deadline, call_limiter)
         if response.status == OK:
-            self._probes.record_found(repository)
+            self._repositories.record_found(repository)
         return response
 
     def _request(

@@ -15,8 +15,8 @@ from webhook.deadlines import Deadline
 from webhook.errors import Forbidden, Throttled, Unauthorized
 from webhook.oci.answers import is_failure, is_refusal
 from webhook.oci.calls import ALIVE, Calls
+from webhook.oci.control_repositories import ControlRepositories, make_control_tag
 from webhook.oci.manifests import ACCEPT, manifest_path
-from webhook.oci.probes import Probes, make_probe_tag
 from webhook.oci.tokens import Token, Tokens
 from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.silence import SendControl
@@ -29,12 +29,14 @@ _TRIES: Final = 2
 class Controls:
     """Makes the control requests of one registry."""
 
-    def __init__(self, base_url: str, calls: Calls, tokens: Tokens, probes: Probes) -> None:
+    def __init__(
+        self, base_url: str, calls: Calls, tokens: Tokens, repositories: ControlRepositories
+    ) -> None:
         """Send them by ``calls`` with tokens of ``tokens``."""
         self._base_url = base_url
         self._calls = calls
         self._tokens = tokens
-        self._probes = probes
+        self._repositories = repositories
 
     def is_alive(self, repository: str, deadline: Deadline, call_limiter: CallLimiter) -> bool:
         """Return whether the registry answers a control request beside a failed one about ``repository``.
@@ -46,9 +48,9 @@ class Controls:
         def send(request: HttpRequest) -> HttpResponse:
             return self._calls.send(request, deadline, call_limiter, self.beside(repository))
 
-        probe = self._probes.choose(repository)
-        if probe is not None:
-            response = self._ask(probe, lambda: self._tokens.get(probe, deadline, call_limiter), send)
+        control = self._repositories.choose(repository)
+        if control is not None:
+            response = self._ask(control, lambda: self._tokens.get(control, deadline, call_limiter), send)
             if response is not None:
                 return not is_failure(response)
         return self._calls.send_ping(deadline, call_limiter).status in ALIVE
@@ -69,11 +71,11 @@ class Controls:
             def authorize() -> Token | None:
                 # Not shared: another caller may wait for its turn, while this one must be sent to count.
                 limiter = _Unlimited(record_sent)
-                return self._tokens.get(probe, deadline, limiter, is_shared=False) if probe else None
+                return self._tokens.get(control, deadline, limiter, is_shared=False) if control else None
 
-            probe = self._probes.choose(repository)
+            control = self._repositories.choose(repository)
             try:
-                response = self._ask(probe, authorize, send) if probe is not None else None
+                response = self._ask(control, authorize, send) if control is not None else None
             except Throttled:
                 # The token service answers. An author can cause that, so it must not count as no answer.
                 response = None
@@ -84,7 +86,7 @@ class Controls:
 
     def _ask(
         self,
-        probe: str,
+        control: str,
         authorize: Callable[[], Token | None],
         send: Callable[[HttpRequest], HttpResponse],
     ) -> HttpResponse | None:
@@ -93,22 +95,22 @@ class Controls:
         Raises:
             TrustLookupError: there was no response, also of the token service.
         """
-        path = manifest_path(probe, make_probe_tag())
+        path = manifest_path(control, make_control_tag())
         request = HttpRequest("GET", self._base_url, path, headers={"Accept": ACCEPT})
         response = None
         for _ in range(_TRIES):
             try:
                 token = authorize()
             except (Forbidden, Unauthorized):
-                self._probes.forget(probe)
+                self._repositories.forget(control)
                 return None
             response = send(token.apply(request) if token is not None else request)
             if not is_refusal(response):
                 return response
             if token is None or token.is_new:
-                self._probes.forget(probe)
+                self._repositories.forget(control)
                 return response
-            self._tokens.discard(probe, token)
+            self._tokens.discard(control, token)
         return response
 
 

@@ -16,7 +16,7 @@ from tests.support.builders import registry
 from tests.support.fakes import FakeClock, RecorderSpy
 from tests.support.registries import write_docker_config
 from webhook.deadlines import Deadline
-from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.clients import RegistryClientPool
 from webhook.evidence.source import EvidenceSource
 from webhook.registries import CredentialSettings, Evidence, SignatureSettings, SigningKey
 from webhook.signatures.keys import read_public_key
@@ -78,7 +78,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
             evidence=Evidence.SIGNATURE,
             signatures=SignatureSettings((public,)),
         )
-        source = EvidenceSource(tags, OpenRegistries(lambda _: PooledTransport(), {}, spy), spy, CACHE, clock)
+        source = EvidenceSource(
+            tags, RegistryClientPool(lambda _: PooledTransport(), {}, spy), spy, CACHE, clock
+        )
         lookup = TrustLookup(source, CACHE, LOOKUP, spy, clock)
         yield Site(emulator, clock, lookup, TrustQuery(at, "shop", "web", tag="1"))
 

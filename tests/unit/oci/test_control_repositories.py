@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 
 from tests.support.fakes import FakeClock
-from webhook.oci.probes import MAX_ORGANIZATIONS, NAME_SECONDS, Probes, make_probe_tag
+from webhook.oci.control_repositories import (
+    MAX_ORGANIZATIONS,
+    NAME_SECONDS,
+    ControlRepositories,
+    make_control_tag,
+)
 
 
-def organization(probes: Probes, repository: str) -> str | None:
+def organization(repositories: ControlRepositories, repository: str) -> str | None:
     """Return the organization of the control request beside one about a repository."""
-    probe = probes.choose(repository)
-    return probe.partition("/")[0] if probe is not None else None
+    chosen = repositories.choose(repository)
+    return chosen.partition("/")[0] if chosen is not None else None
 
 
 def test_organization_without_an_answer_is_not_used() -> None:
     """Its name is the author's, and a firewall may break every connection with it."""
-    probes = Probes(())
+    probes = ControlRepositories(())
     assert organization(probes, "shop/web") is None
     probes.record_found("shop/web")
     assert organization(probes, "evil/web") == "shop"
@@ -24,7 +29,7 @@ def test_organization_without_an_answer_is_not_used() -> None:
 
 def test_other_organization_is_preferred() -> None:
     """That of the image may belong to its author."""
-    probes = Probes(())
+    probes = ControlRepositories(())
     probes.record_found("shop/web")
     assert organization(probes, "shop/api") == "shop"
     probes.record_found("team/tools/web")
@@ -34,14 +39,14 @@ def test_other_organization_is_preferred() -> None:
 
 def test_organizations_of_the_policy_are_known_from_the_start() -> None:
     """An operator has chosen the names. After a start there are no answers yet."""
-    probes = Probes({"team", "shop"})
+    probes = ControlRepositories({"team", "shop"})
     assert organization(probes, "shop/web") == "team"
-    assert organization(Probes({"shop"}), "shop/web") == "shop"
+    assert organization(ControlRepositories({"shop"}), "shop/web") == "shop"
 
 
 def test_refused_organization_is_not_used_until_it_answers() -> None:
     """A refusal shows nothing about manifests."""
-    probes = Probes({"shop", "team"})
+    probes = ControlRepositories({"shop", "team"})
     probes.forget("team/swr-trust-probe-0")
     assert organization(probes, "shop/web") == "shop"
     probes.forget("shop/swr-trust-probe-0")
@@ -52,7 +57,7 @@ def test_refused_organization_is_not_used_until_it_answers() -> None:
 
 def test_first_organizations_stay() -> None:
     """Nobody can displace them, and memory is bounded."""
-    probes = Probes(())
+    probes = ControlRepositories(())
     for number in range(MAX_ORGANIZATIONS + 50):
         probes.record_found(f"o{number}/web")
     assert organization(probes, "shop/web") == "o0"
@@ -63,7 +68,10 @@ def test_first_organizations_stay() -> None:
 def test_name_cannot_be_guessed_and_is_kept_for_its_token() -> None:
     """Each organization has its own, which changes: the owner of one may see the requests."""
     clock = FakeClock()
-    probes, others = Probes({"shop", "team"}, clock), Probes({"shop", "team"}, clock)
+    probes, others = (
+        ControlRepositories({"shop", "team"}, clock),
+        ControlRepositories({"shop", "team"}, clock),
+    )
     first = probes.choose("shop/web")
     assert first is not None
     assert re.fullmatch(r"team/swr-trust-probe-[0-9a-f]{16}", first)
@@ -76,5 +84,5 @@ def test_name_cannot_be_guessed_and_is_kept_for_its_token() -> None:
 
 def test_tag_is_another_one_each_time() -> None:
     """It does not exist, even if somebody pushes to the repository."""
-    assert re.fullmatch("[0-9a-f]{16}", make_probe_tag())
-    assert make_probe_tag() != make_probe_tag()
+    assert re.fullmatch("[0-9a-f]{16}", make_control_tag())
+    assert make_control_tag() != make_control_tag()

@@ -31,7 +31,7 @@ NAME_SECONDS: Final = 600.0
 requests, and could push to that repository."""
 
 
-class Probes:
+class ControlRepositories:
     """The repositories of one registry for control requests."""
 
     def __init__(self, organizations: Collection[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,10 +48,10 @@ class Probes:
             if len(self._known) < self._most:
                 self._known[organization] = None
 
-    def forget(self, probe: str) -> None:
-        """Forget the organization of a probe that is refused: it shows nothing about manifests."""
+    def forget(self, repository: str) -> None:
+        """Forget the organization of a repository that is refused: it shows nothing about manifests."""
         with self._lock:
-            self._known.pop(_organization(probe), None)
+            self._known.pop(_organization(repository), None)
 
     def choose(self, repository: str) -> str | None:
         """Return the repository for a control request beside one about ``repository``.
@@ -70,7 +70,7 @@ class Probes:
         return f"{organization}/{name}"
 
 
-def make_probe_tag() -> str:
+def make_control_tag() -> str:
     """Return a random tag: it does not exist, even if somebody has found out the repository."""
     return secrets.token_hex(8)
 
