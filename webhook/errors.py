@@ -27,6 +27,7 @@ The module is below the packages that raise them, so that importing an exception
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,6 +40,22 @@ UnknownReason = Literal["timeout", "throttled", "unavailable", "unauthorized", "
 
 class WebhookError(Exception):
     """Base class of all exceptions of this product."""
+
+
+def forget_variables(error: BaseException) -> None:
+    """Remove the local variables of the calls that an exception has ended, also of those that led to it.
+
+    An exception that is kept refers to them by its traceback, in a cycle that only the garbage collector
+    removes. They may be megabytes that a registry has sent.
+    """
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            pending += [one.__cause__, one.__context__]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Recorder:
         """
 
     def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:
-        """Record the time from which a key does not count; of several times, the earliest."""
+        """Record the time from which a key does not count, in epoch seconds; once for each key."""
 
     # -- configuration and certificates
 

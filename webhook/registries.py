@@ -49,6 +49,11 @@ class CredentialSettings:
     sts_endpoint: str | None = None
     """``oidc`` with the new IAM: base URL of STS; by default the region's."""
 
+    @property
+    def is_permanent_key(self) -> bool:
+        """Whether it is an access key that is not temporary, as far as the configuration says."""
+        return self.kind == "aksk" and self.security_token_file is None
+
 
 NO_CREDENTIALS: Final = CredentialSettings("none")
 """The credentials of a registry of SWR Enterprise, whose API is not called."""

@@ -32,9 +32,9 @@ def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> 
                 emulator.state.set_tag(image, is_trusted=True)
             body = review(pod(*(f"{HOST}/{image}" for image in images)))
             emulator.set_latency(LATENCY)
-            cold = _time(client, body)
+            cold = time_review(client, body)
             emulator.set_latency(0.0)
-            warm = statistics.median(_time(client, body) for _ in range(5))
+            warm = statistics.median(time_review(client, body) for _ in range(5))
             extra.append((cold - warm) / LATENCY)
         client.close()
     what = "time added by ten uncached images, in SWR round trips of 100 ms"
@@ -49,7 +49,9 @@ def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) ->
         clients = []
         for _ in range(CROWD):
             client = connect(server.port, certificate.ca)
-            _time(client, review(pod(WARM)))  # like kube-apiserver's connections, it has been used before
+            time_review(
+                client, review(pod(WARM))
+            )  # like kube-apiserver's connections, it has been used before
             clients.append(client)
         emulator.set_latency(1.0)
         for client in clients:
@@ -106,7 +108,8 @@ def _time_start(folder: Path, certificate: Certificate, emulator: Emulator) -> f
         return time.perf_counter() - started
 
 
-def _time(client: ssl.SSLSocket, body: bytes) -> float:
+def time_review(client: ssl.SSLSocket, body: bytes) -> float:
+    """Return the seconds of a review, whose images must be admitted."""
     started = time.perf_counter()
     client.sendall(prepare(body))
     answer = receive(client)

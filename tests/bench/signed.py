@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import statistics
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.load import connect, prepare, run_load
-from tests.bench.lookups import CROWD, LATENCY, WARM
+from tests.bench.lookups import CROWD, LATENCY, WARM, time_review
 from tests.bench.processes import receive
 from tests.bench.report import ROUNDS, Figure, at_least, at_most, interleave
 from tests.emulator.server import Emulator
@@ -35,8 +34,6 @@ DIGEST = "sha256:" + "a" * 64
 def measure_signed(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
     """Return what signatures cost: warm, cold, in a crowd, and for one verification."""
     keys = SigningKeys(folder, "release")
-    with ServerProcess(folder, emulator.url, certificate) as plain:
-        del plain  # writes the token
     server = ServerProcess(folder, emulator.url, certificate)
     write_signed_policy(server, emulator, keys, "lookup: {callsPerSecond: 1000}\n")
     with server:
@@ -79,9 +76,9 @@ def _measure_cold(server: ServerProcess, emulator: Emulator, keys: SigningKeys) 
         images = [_push(emulator, keys, f"signed/cold-{turn}-{index}") for index in range(COLD)]
         body = review(pod(*images))
         emulator.set_latency(LATENCY)
-        cold = _time(client, body)
+        cold = time_review(client, body)
         emulator.set_latency(0.0)
-        warm = statistics.median(_time(client, body) for _ in range(5))
+        warm = statistics.median(time_review(client, body) for _ in range(5))
         extra.append((cold - warm) / LATENCY)
     client.close()
     what = f"time added by {COLD} uncached signed images, in round trips of 100 ms"
@@ -95,7 +92,7 @@ def _measure_crowd(server: ServerProcess, emulator: Emulator, keys: SigningKeys)
     clients = []
     for _ in range(CROWD):
         client = connect(server.port, server.certificate.ca)
-        _time(client, review(pod(WARM)))
+        time_review(client, review(pod(WARM)))
         clients.append(client)
     before = dict(emulator.state.calls)
     emulator.set_latency(0.3)
@@ -119,16 +116,6 @@ def _measure_crowd(server: ServerProcess, emulator: Emulator, keys: SigningKeys)
         ),
         Figure("  most calls for one thing", f"{max(calls)}", "1", max(calls) == 1),
     ]
-
-
-def _time(client: ssl.SSLSocket, body: bytes) -> float:
-    started = time.perf_counter()
-    client.sendall(prepare(body))
-    answer = receive(client)
-    took = time.perf_counter() - started
-    if b'"allowed":true' not in answer:
-        raise AssertionError(answer.decode())
-    return took
 
 
 def _measure_verification() -> list[Figure]:

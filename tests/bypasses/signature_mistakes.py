@@ -10,7 +10,9 @@ BUNDLES: Final = "webhook/signatures/bundles.py"
 LOOKUP: Final = "webhook/evidence/signature_lookup.py"
 OCI_CLIENT: Final = "webhook/oci/client.py"
 T_BYPASSES: Final = "tests/bypasses/test_signatures.py"
+PROBES: Final = "webhook/oci/control_repositories.py"
 T_CLIENT: Final = "tests/unit/oci/test_client.py"
+T_CONTROLS: Final = "tests/unit/oci/test_controls.py"
 T_LOOKUP: Final = "tests/unit/evidence/test_signature_lookup.py"
 T_SOURCE: Final = "tests/unit/evidence/test_source.py"
 T_TOKENS: Final = "tests/unit/oci/test_token_service.py"
@@ -20,7 +22,7 @@ SIGNATURE_MISTAKES: Final = (
         "T59",
         "the result of a verification is ignored",
         f"{T_BYPASSES}::test_forged_signature_does_not_admit_image",
-        ("webhook/signatures/requirement.py", "if key.verifies(signature, message))", "if signature)"),
+        ("webhook/signatures/requirement.py", "if key.verifies(signature, signed))", "if signature)"),
     ),
     mistake(
         "T59",
@@ -197,10 +199,38 @@ SIGNATURE_MISTAKES: Final = (
         "every failure of a registry serves stale trust",
         "tests/unit/oci/test_calls.py::test_failure_is_registry_fault_if_two_control_requests_fail",
         (
-            "webhook/oci/calls.py",
-            "fault = Fault.IMAGE if is_alive else Fault.REGISTRY",
+            "webhook/swr/failures.py",
+            "fault = Fault.IMAGE if works else Fault.REGISTRY",
             "fault = Fault.REGISTRY",
         ),
+    ),
+    mistake(
+        "T72",
+        "the front end is taken for the manifests",
+        f"{T_CONTROLS}::test_failure_is_registry_fault_if_random_repositories_fail_too",
+        ("webhook/oci/controls.py", "return not is_failure(response)", "return True"),
+    ),
+    mistake(
+        "T72",
+        "control requests are about an organization of the author",
+        f"{T_CONTROLS}::test_organization_that_a_firewall_blocks_is_image_fault",
+        (
+            PROBES,
+            "            if organization not in self._known:\n                return None\n",
+            "            organization = own\n",
+        ),
+    ),
+    mistake(
+        "T72",
+        "a throttled control request shows an outage",
+        f"{T_CONTROLS}::test_missing_answer_is_registry_fault_if_random_repositories_have_none",
+        ("webhook/oci/controls.py", "except Throttled:", "except ZeroDivisionError:"),
+    ),
+    mistake(
+        "T72",
+        "the repository of control requests never changes",
+        "tests/unit/oci/test_control_repositories.py::test_name_cannot_be_guessed_and_is_kept_for_its_token",
+        (PROBES, "NAME_SECONDS: Final = 600.0", 'NAME_SECONDS: Final = float("inf")'),
     ),
     mistake(
         "T72",

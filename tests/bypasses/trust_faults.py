@@ -340,7 +340,13 @@ TRUST_FAULTS: Final = (
         "B4",
         "two calls for one control request count twice",
         f"{T_SILENCE}::test_two_calls_of_one_control_request_are_one_sample",
-        (SILENCE, "            if not is_recorded:\n", "            if True:\n"),
+        (
+            SILENCE,
+            "                self._unanswered.remove(earlier)\n"
+            "            elif earlier is not None:\n"
+            "                return earlier\n",
+            "                pass\n",
+        ),
     ),
     mistake(
         "B6",

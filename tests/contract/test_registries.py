@@ -27,6 +27,7 @@ from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer
 from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
+from webhook.oci.control_repositories import ControlRepositories, make_control_tag
 from webhook.oci.manifests import Manifest, fallback_tag
 from webhook.oci.tokens import LoginState
 from webhook.registries import SignatureSettings, SigningKey
@@ -40,7 +41,7 @@ NOTHING = "sha256:" + "0" * 64
 
 EMULATED = ("SWR Basic", "SWR Enterprise", "open")
 REAL = (DISTRIBUTION, GO_CONTAINERREGISTRY)
-NO_KIT = "the signing kit is not beside the repository, and SIGNING_KIT does not name it"
+NO_KIT = "SIGNING_KIT names no folder with cosign and registries"
 
 pytestmark = pytest.mark.slow  # real registries are processes
 
@@ -139,6 +140,14 @@ def test_missing_tag_and_repository_have_no_digest(site: Site) -> None:
     deadline = Deadline.after(10)
     assert site.client.resolve_tag(IMAGE, "2", deadline, free) is None
     assert site.client.resolve_tag("shop/nothing", "1", deadline, free) is None
+
+
+def test_control_request_is_answered_as_one_for_a_missing_manifest(site: Site) -> None:
+    """Its repository and its tag are random. A failure would count as an outage."""
+    probes = ControlRepositories({"shop"})
+    probe = probes.choose(IMAGE)
+    assert probe is not None
+    assert site.client.get_manifest(probe, make_control_tag(), Deadline.after(10), free) is None
 
 
 def test_digest_exists_or_not(site: Site) -> None:

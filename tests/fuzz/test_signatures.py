@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fuzz.effort import seeds, thorough
 from tests.fuzz.inputs import junk
 from tests.signing import documents, making
-from tests.signing.finding import find_signatures, list_attempts
+from tests.signing.finding import find_signatures
 from tests.signing.making import IMAGE, sha256, signer
 from tests.signing.samples import Sample, read_keys, read_samples
 from tests.signing.storing import Repository
@@ -168,7 +168,8 @@ def relink(repository: Repository, path: str, content: bytes) -> None:
     old, media_type = repository.served.pop(path)
     folder, _, reference = path.partition("/")
     repository.served[f"{folder}/{sha256(content) if ':' in reference else reference}"] = content, media_type
-    for other, (text, _) in list(repository.served.items()):
+    for other in list(repository.served):
+        text, _ = repository.served.get(other, (b"", ""))
         if sha256(old).encode() in text and old != content:
             renamed = text.replace(sha256(old).encode(), sha256(content).encode())
             relink(repository, other, renamed.replace(b'"size":%d' % len(old), b'"size":%d' % len(content)))
@@ -191,17 +192,14 @@ def test_changed_samples_are_signed_only_if_their_message_is() -> None:
         sample = random.choice(samples)
         observer = observers[sample.key]
         requirement = Requirement((("key", observer.key),), 1, sample.annotations)
-        observer.accepted.clear()
-        list(list_attempts(sample.repository, sample.image, requirement))
-        originals = set(observer.accepted)
         repository = Repository()
         repository.served = dict(sample.repository.served)
-        path = random.choice([path for path in repository.served if "manifests/sha256:" not in path] or [""])
+        paths = [path for path in repository.served if path != f"manifests/{sample.image}"]
+        path = random.choice(paths or [""])
         if path:
             relink(repository, path, spoil(repository.served[path][0], random))
         observer.accepted.clear()
         found = find_signatures(repository, sample.image, requirement)
-        assert observer.accepted <= originals, (seed, sample.name)
         if found.result is SignatureResult.SIGNED:
             signed += 1
             assert any(states(message, sample.image) for message in observer.accepted), (seed, sample.name)

@@ -87,10 +87,8 @@ def test_registry_that_fails_for_one_image_admits_nothing(
     site.push(repository)
     site.push(other)
     site.emulator.break_with(kind, match=f"/v2/{repository}/", **values)
-    began = time.monotonic()
     try:
         assert site.decide(f"{HOST}/{repository}:1") == (False, finding)
-        assert time.monotonic() - began < 8
         assert site.decide(f"{HOST}/{other}:1") == (True, "trusted")
     finally:
         site.emulator.mend()

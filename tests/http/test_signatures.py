@@ -198,6 +198,25 @@ def test_signed_image_is_admitted_while_the_registry_is_away(site: Site) -> None
     assert site.denial() == ""
 
 
+FAILURES = pytest.mark.parametrize(
+    ("kind", "values"),
+    [("status", {"status": 503}), ("reset", {}), ("hang", {})],
+    ids=["5xx", "reset", "hang"],
+)
+
+
+@FAILURES
+def test_stale_trust_is_not_served_if_manifests_of_one_image_fail(
+    site: Site, kind: str, values: dict[str, Any]
+) -> None:
+    """Its author may be the cause."""
+    site.sign_bundle(site.push("team"), "release")
+    assert site.denial(site.image("team")) == ""
+    site.emulator.break_with(kind, match=f"/v2/team/{site.name}/manifests/", **values)
+    time.sleep(1.1)
+    assert site.denial(site.image("team"))
+
+
 def test_signers_are_in_the_log_and_the_probe_knows_the_registry(site: Site) -> None:
     site.sign(site.push())
     assert site.denial() == ""
@@ -232,6 +251,19 @@ def test_other_keys_count_while_one_is_away(own_site: Site) -> None:
         )
     )
     assert own_site.denial() == ""
+
+
+@FAILURES
+def test_stale_trust_is_served_while_no_manifest_can_be_read(
+    own_site: Site, kind: str, values: dict[str, Any]
+) -> None:
+    """The front end answers ``GET /v2/`` and issues tokens all the time."""
+    own_site.sign_bundle(own_site.push("team"), "release")
+    assert own_site.denial(own_site.image("team")) == ""
+    own_site.emulator.break_with(kind, match="/manifests/", **values)
+    time.sleep(1.1)
+    assert own_site.denial(own_site.image("team")) == ""
+    assert own_site.server.metric("swr_trust_cache_requests_total", result="stale") == 1
 
 
 def test_image_whose_signatures_cannot_be_read_is_denied(own_site: Site) -> None:

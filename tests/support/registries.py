@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ from webhook.swr.transport import PooledTransport
 ENDPOINT = "https://swr.cn-north-4.myhuaweicloud.com"
 REALM = f"{ENDPOINT}/swr/auth/v2/registry/auth/"
 CHALLENGE = f'Bearer realm="{REALM}",service="dockyard"'
+
+PROBE = re.compile(r"swr-trust-probe-[0-9a-f]{16}(/manifests/[0-9a-f]{16}$)?")
+"""The random repository of a control request, and the random tag that is requested."""
 
 Answer = HttpResponse | TrustLookupError
 
@@ -92,7 +96,7 @@ class ScriptedRegistry:
     """Implements ``Transport``: answers by the path and the scope, each from a list that repeats its last one.
 
     A request is written as ``GET /v2/``, or as ``token shop/web`` and ``token`` for those of the token
-    service, with and without a scope.
+    service, with and without a scope. The repository of a control request is ``PROBE``, and its tag ``none``.
     """
 
     def __init__(self, answers: Mapping[str, Answer | Sequence[Answer]] = MappingProxyType({})) -> None:
@@ -131,8 +135,8 @@ class ScriptedRegistry:
         """Return a request in short."""
         if request.base_url + request.path != REALM:
             host = "" if request.base_url == ENDPOINT else request.base_url
-            return f"{request.method} {host}{request.path}"
-        scopes = [value.split(":")[1] for key, value in request.query if key == "scope"]
+            return f"{request.method} {host}{_without_number(request.path)}"
+        scopes = [_without_number(value.split(":")[1]) for key, value in request.query if key == "scope"]
         return " ".join(["token", *scopes])
 
     def received(self, base_url: str) -> int:
@@ -145,14 +149,19 @@ class ScriptedRegistry:
         return sent
 
 
+def _without_number(text: str) -> str:
+    return PROBE.sub(lambda found: "PROBE" + ("/manifests/none" if found[1] else ""), text)
+
+
 def scripted_client(
     transport: ScriptedRegistry,
     login: Credential | None = None,
     recorder: Recorder | None = None,
     clock: Callable[[], float] | None = None,
+    **changes: Any,
 ) -> OciClient:
     """Return a client of a scripted registry, anonymous unless there is a login."""
-    at = registry_at(ENDPOINT)
+    at = registry_at(ENDPOINT, **changes)
     recorder = recorder or RecorderSpy()
     if clock is None:
         return OciClient(at, transport, login, recorder)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.emulator.server import Emulator
 from tests.emulator.signing import generate_key, public_pem
+from tests.support.registries import write_docker_config
 from tests.support.serving import ServerProcess
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
@@ -82,8 +81,7 @@ def write_signed_policy(server: ServerProcess, emulator: Emulator, keys: Signing
     """Replace the policy of a server by ``REGISTRIES``, and ``more`` after it."""
     folder = server.config.parent
     login = folder / "dockerconfig.json"
-    auth = base64.b64encode(b"robot:emulator-password").decode()
-    login.write_text(json.dumps({"auths": {emulator.url.partition("//")[2]: {"auth": auth}}}))
+    write_docker_config(login, {emulator.url.partition("//")[2]: ("robot", "emulator-password")})
     server.base_policy = REGISTRIES.format(
         endpoint=emulator.url,
         keys=keys.entries,

@@ -179,6 +179,7 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "images in survey -o json": (
         survey_tables._image,
         {
+            "examined",
             "exists",
             "failures",
             "formats",
@@ -186,7 +187,6 @@ KEYS: dict[str, tuple[Callable[..., Any], set[str]]] = {
             "marked",
             "namespaces",
             "problems",
-            "signatures",
             "signed",
             "signers",
             "storedFormats",

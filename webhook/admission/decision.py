@@ -74,7 +74,7 @@ class CheckResult(msgspec.Struct, frozen=True):
 
     @property
     def signature(self) -> SignatureCheck | None:
-        """What the signatures of the image prove, ``None`` if they were not verified."""
+        """The result of the signatures of the image, ``None`` if they were not verified."""
         return self.record.signature if self.record is not None else None
 
     @property

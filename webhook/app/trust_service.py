@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from webhook import __version__
-from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.clients import RegistryClientPool
 from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.evidence.source import EvidenceSource
 from webhook.policy.model import Policy
@@ -52,7 +52,7 @@ class TrustService:
         self._resolver = Resolver(resolve)
         self._traffic = Traffic()
         self._swr = SwrTrustSource(self._open_transport, self._open_credential, metrics)
-        self._registries = OpenRegistries(self._swr.transport_for, environment, metrics, run_slow)
+        self._registries = RegistryClientPool(self._swr.transport_for, environment, metrics, run_slow)
         self._source = EvidenceSource(self._swr, self._registries, metrics, policy.cache)
         self._open(policy)
         self.lookup = TrustLookup(

@@ -69,7 +69,7 @@ def _image(one: SurveyedImage) -> dict[str, Any]:
         "exists": found.exists,
         "marked": found.is_marked,
         "signed": found.is_signed,
-        "signatures": check.found if check is not None else None,
+        "examined": check.found if check is not None else None,
         "signers": list(check.signers) if check is not None else [],
         "formats": list(map(_plain, check.formats)) if check is not None else [],
         "storedFormats": list(map(_plain, check.stored)) if check is not None else [],

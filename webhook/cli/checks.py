@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+SECONDS: Final = 10.0
+"""Seconds until the deadline of each check of a registry."""
+
 CLUSTER: Final = "cluster"
 """The area of all checks of the cluster."""
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from webhook.cli.checks import Check, CheckStatus
+from webhook.cli.checks import SECONDS, Check, CheckStatus
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Forbidden, Throttled, TrustLookupError, Unauthorized
-from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.clients import RegistryClientPool
 from webhook.registries import Registry, SignatureSettings
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.trust.records import TrustQuery, Unlimited
-
-SECONDS: Final = 10.0
-"""Deadline of each check."""
 
 SURVEY: Final = "swr-trust survey shows which images are signed, and by which keys."
 
@@ -23,7 +20,9 @@ _TRY_AGAIN: Final = (
 )
 
 
-def check_signatures(registry: Registry, query: TrustQuery | None, opened: OpenRegistries) -> Iterator[Check]:
+def check_signatures(
+    registry: Registry, query: TrustQuery | None, opened: RegistryClientPool
+) -> Iterator[Check]:
     """Yield the result of each check; ``query`` is about an image that is signed or should be.
 
     At most one login fails: then it is paused, for all registries with the same login.
@@ -64,7 +63,7 @@ def check_keys(registry: Registry, settings: SignatureSettings) -> Check:
     return Check(registry.label, "signing keys", CheckStatus.OK, found)
 
 
-def _check_login(registry: Registry, opened: OpenRegistries) -> Check:
+def _check_login(registry: Registry, opened: RegistryClientPool) -> Check:
     from webhook.oci.tokens import LoginState  # noqa: PLC0415 - only where signatures are read
 
     name = "registry login"
@@ -85,7 +84,7 @@ def _check_login(registry: Registry, opened: OpenRegistries) -> Check:
     return Check(registry.label, name, CheckStatus.WARNING, found, _advise_login(registry, opened))
 
 
-def _advise_login(registry: Registry, opened: OpenRegistries) -> str:
+def _advise_login(registry: Registry, opened: RegistryClientPool) -> str:
     if registry.docker_config_file is not None:
         return (
             f"Check the entry of {registry.name} in {registry.docker_config_file}. "
@@ -99,7 +98,7 @@ def _advise_login(registry: Registry, opened: OpenRegistries) -> str:
     return "Set registryLogin.dockerConfigFile to a login that may pull images."
 
 
-def _check_signature(registry: Registry, query: TrustQuery, opened: OpenRegistries) -> Check:
+def _check_signature(registry: Registry, query: TrustQuery, opened: RegistryClientPool) -> Check:
     name, area = "signature", registry.label
     deadline = Deadline.after(SECONDS)
     try:

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from webhook.admission.local_checks import make_query
-from webhook.cli.checks import Check, CheckStatus
+from webhook.cli.checks import SECONDS, Check, CheckStatus
 from webhook.cli.signature_checks import check_keys, check_signatures
 from webhook.deadlines import Deadline
 from webhook.errors import (
@@ -25,7 +25,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.clients import RegistryClientPool
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
 from webhook.recorder import Recorder
@@ -40,9 +40,6 @@ from webhook.swr.proxies import Proxies
 from webhook.swr.resolver import Resolver
 from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
-
-SECONDS: Final = 10.0
-"""Deadline of each check."""
 
 NOTICED_SKEW: Final = 60.0
 
@@ -98,7 +95,7 @@ def check_registries(
     """
     rejected: set[CredentialSettings] = set()
     transports = _Transports()
-    opened = OpenRegistries(transports.get, environment, Recorder())
+    opened = RegistryClientPool(transports.get, environment, Recorder())
     queries: dict[str, TrustQuery] = {}
     for image in images:
         try:

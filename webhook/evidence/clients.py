@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from webhook.oci.client import OciClient
 
 
-class OpenRegistries:
+class RegistryClientPool:
     """Implements ``RegistryClients`` over the transports that SWR's API is called by.
 
     Registries with the same login share it, because failed logins are counted per account, not per registry.

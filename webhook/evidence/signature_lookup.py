@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, MalformedAnswer, TrustLookupError
 from webhook.evidence.slow_work import RunSlow, run_here
+from webhook.oci.manifests import Manifest
 from webhook.registries import SignatureSettings
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
 from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
@@ -37,7 +38,7 @@ class SignatureStore(Protocol):
 
     def get_manifest(
         self, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
-    ) -> Content | None:
+    ) -> Manifest | None:
         """Return a manifest by tag or digest, ``None`` if there is none."""
         ...  # pragma: no cover
 
@@ -51,15 +52,6 @@ class SignatureStore(Protocol):
         self, repository: str, digest: str, size: int, deadline: Deadline, call_limiter: CallLimiter
     ) -> bytes | None:
         """Return a blob of exactly ``size`` bytes, ``None`` if there is none."""
-        ...  # pragma: no cover
-
-
-class Content(Protocol):
-    """A manifest as it was received."""
-
-    @property
-    def content(self) -> bytes:
-        """Its bytes."""
         ...  # pragma: no cover
 
 

@@ -1,7 +1,8 @@
 """HTTP calls to a registry or its token service: limits, metrics, and the fault of failures.
 
 The author of a Pod chooses the image, and may know one that the registry fails on. So a failure is compared
-with control requests that have no image in them (``docs/decisions/0017``).
+with control requests that are not about it (``docs/decisions/0017``): about random repositories
+(``webhook.oci.controls``), or without any.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.errors import MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.oci.answers import find_block, is_failure
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import NOT_FOUND, OK
+from webhook.swr.answers import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
-from webhook.swr.silence import SAMPLES, SendControl, Silence
+from webhook.swr.silence import SendControl, Silence
 from webhook.trust.records import CallLimiter
 
 PING: Final = "/v2/"
 """The path that shows that a registry offers the API (OCI distribution, determining support)."""
+
+ALIVE: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
+"""Answers to a control request of a service that works."""
 
 
 class Calls:
@@ -128,35 +132,3 @@ class Calls:
         """
         record_sent()
         self.exchange(self.ping, deadline)
-
-
-def compare(
-    error: RegistryUnavailable, send_control: Callable[[], HttpResponse], expected: frozenset[int]
-) -> RegistryUnavailable:
-    """Return the error as the service's fault if control requests fail, too, otherwise as the image's.
-
-    ``expected`` are the statuses of a service that works. Two must fail: a single one may fail by chance, and
-    an author may retry until that happens.
-
-    Raises:
-        TrustLookupError: there was no response to a control request.
-    """
-    if error.fault is Fault.LOCAL:
-        return error
-    try:
-        is_alive = any(_is_alive(send_control, expected) for _ in range(SAMPLES))
-    except LookupTimeout as late:
-        if late.fault is Fault.LOCAL and not error.was_sent:
-            return error  # the request was not sent, so the image cannot matter, and no time is left
-        raise
-    fault = Fault.IMAGE if is_alive else Fault.REGISTRY
-    return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
-
-
-def _is_alive(send_control: Callable[[], HttpResponse], expected: frozenset[int]) -> bool:
-    try:
-        return send_control().status in expected
-    except RegistryUnavailable as error:
-        if error.fault is not Fault.REGISTRY:
-            raise
-        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
@@ -21,7 +22,9 @@ from webhook.oci.answers import (
     read_media_type,
 )
 from webhook.oci.blobs import MAX_BLOB, attribute, follow, read_redirected
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import Calls
+from webhook.oci.control_repositories import ControlRepositories
+from webhook.oci.controls import Controls
 from webhook.oci.manifests import (
     ACCEPT,
     OCI_INDEX,
@@ -31,18 +34,24 @@ from webhook.oci.manifests import (
     manifest_path,
     referrers_path,
 )
-from webhook.oci.tokens import PING_ANSWERS, LoginState, Token, Tokens
+from webhook.oci.tokens import LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.signatures.limits import MAX_MANIFEST
-from webhook.swr.answers import NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.answers import OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
-_NOT_ALLOWED: Final = 405
-
-_NO_REFERRERS: Final = frozenset({NOT_FOUND, 400, _NOT_ALLOWED, 406})
+_NO_REFERRERS: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.NOT_ACCEPTABLE,
+    }
+)
 """Answers of registries without a referrers API, as go-containerregistry reads them, and 405."""
 
 
@@ -66,7 +75,7 @@ class OciClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call the registry API of ``registry`` as ``login``; ``clock`` is in monotonic seconds."""
-        base_url = registry.registry_endpoint or f"https://{registry.hosts[0]}"
+        base_url = registry.registry_endpoint
         endpoint = read_url(base_url)
         if endpoint is None:
             raise ValueError(f"registryEndpoint of {registry.name} is not a URL")
@@ -76,6 +85,8 @@ class OciClient:
         self._transport = transport
         self._calls = Calls(registry, base_url, transport, recorder)
         self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
+        self._repositories = ControlRepositories(registry.organizations, clock)
+        self._controls = Controls(base_url, self._calls, self._tokens, self._repositories)
 
     @property
     def answered_at(self) -> float | None:
@@ -147,9 +158,7 @@ class OciClient:
             MalformedAnswer: it is too large, or does not have the digest.
             TrustLookupError: there is no answer.
         """
-        path = manifest_path(repository, reference)
-        request = self._request("GET", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
+        response = self._request_manifest("GET", repository, reference, deadline, call_limiter)
         if is_missing(response):
             return None
         if response.status != OK:
@@ -234,11 +243,19 @@ class OciClient:
         Raises:
             TrustLookupError: there was no answer, or no more requests are wanted.
         """
-        path = manifest_path(repository, reference)
-        request = self._request("HEAD", path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
+        response = self._request_manifest("HEAD", repository, reference, deadline, call_limiter)
         if response.status == TOO_MANY_REQUESTS:
             raise read_failure(response)
+        return response
+
+    def _request_manifest(
+        self, method: str, repository: str, reference: str, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
+        path = manifest_path(repository, reference)
+        request = self._request(method, path, MAX_MANIFEST, {"Accept": ACCEPT})
+        response = self._send(repository, request, deadline, call_limiter)
+        if response.status == OK:
+            self._repositories.record_found(repository)
         return response
 
     def _request(
@@ -260,12 +277,14 @@ class OciClient:
             token = self._tokens.get(repository, deadline, call_limiter)
             authorized = token.apply(request) if token is not None else request
             try:
-                response = self._calls.send(authorized, deadline, call_limiter)
+                response = self._calls.send(
+                    authorized, deadline, call_limiter, self._controls.beside(repository)
+                )
                 if is_failure(response):
                     raise read_failure(response)
             except RegistryUnavailable as error:
-                raise compare(
-                    error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+                raise attribute_failure(
+                    error, lambda: self._controls.is_alive(repository, deadline, call_limiter)
                 ) from None
             if not is_refusal(response):
                 return response

@@ -16,13 +16,11 @@ import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
-from webhook.file_stamps import Stamp, read_stamp
+from webhook.file_stamps import Stamp, read_settled, read_stamp
 from webhook.small_files import read_at_once
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a file: the most that a Secret can have."""
-
-_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +79,16 @@ class DockerConfigFile:
         """Do nothing: a file does not depend on it."""
 
     def _read(self) -> None:
-        for _ in range(_TRIES):
-            before = read_stamp(self._path)
-            data = read_at_once(self._path, MAX_FILE + 1)
-            if read_stamp(self._path) == before:
-                break
-        else:
+        settled = read_settled([self._path], lambda: read_at_once(self._path, MAX_FILE + 1))
+        if settled is None:
             raise ValueError("is being replaced")
+        data, (stamp,) = settled
         login = read_docker_config(data, self._hosts)
         with self._lock:
             if login != self._login:
                 self._login = login
                 self._generation += 1
-            self._stamp = before
+            self._stamp = stamp
 
 
 def read_docker_config(data: bytes, hosts: Collection[str]) -> UserLogin:

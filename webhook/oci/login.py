@@ -38,7 +38,7 @@ def build_login(
         file = DockerConfigFile(registry.docker_config_file, _hosts(registry))
         return GuardedCredential(KIND, file, _authorize, pause)
     settings = registry.credentials
-    if settings.kind != "aksk" or settings.security_token_file is not None:
+    if not settings.is_permanent_key:
         return None
     if settings.access_key_file is None and environment.get("HUAWEICLOUD_SDK_SECURITY_TOKEN"):
         return None

@@ -25,12 +25,13 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.oci.answers import TOKEN_SERVICE, is_failure, is_refusal, read_failure
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import ALIVE, Calls
 from webhook.oci.challenges import Challenge
 from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.answers import OK
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
@@ -40,9 +41,6 @@ refusal is seldom corrected by a push; a changed login has no refusals."""
 
 MAX_REFUSED: Final = 1000
 """Repositories that are remembered as refused."""
-
-_ALIVE: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
-"""Answers to a control request by which the service works."""
 
 
 class AnonymousLogin:
@@ -151,8 +149,8 @@ class TokenService:
             if is_failure(response):
                 raise read_failure(response, TOKEN_SERVICE)
         except RegistryUnavailable as error:
-            raise compare(
-                error, lambda: self._send_control(generation, deadline, call_limiter), _ALIVE
+            raise attribute_failure(
+                error, lambda: self._send_control(generation, deadline, call_limiter).status in ALIVE
             ) from None
         except MalformedAnswer as error:
             detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"

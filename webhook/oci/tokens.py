@@ -18,27 +18,28 @@ from cachetools import LRUCache
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, Unauthorized
 from webhook.oci.answers import REGISTRY, is_refusal, read_failure
-from webhook.oci.calls import PING, Calls, compare
+from webhook.oci.calls import ALIVE, PING, Calls
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.single_flight import SingleFlight
-from webhook.swr.answers import FORBIDDEN, OK, TOO_MANY_REQUESTS, UNAUTHORIZED, read_retry_after
+from webhook.swr.answers import OK, UNAUTHORIZED, read_retry_after
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
 MAX_TOKENS: Final = 1000
-"""Repositories whose token is kept, the last ones used: a few megabytes."""
+"""Repositories whose token is kept, the last ones used; fewer if tokens are larger than usual."""
+
+USUAL_TOKEN: Final = 4 * 1024
+"""Bytes of a large token. All tokens together have at most ``MAX_TOKENS`` times as many: 4 MB."""
 
 MARGIN_SHARE: Final = 0.2
 MAX_MARGIN: Final = 60.0
 """A token is not used in the last fifth of its life, or in the last minute if that is shorter: clocks differ,
 and a request takes its time."""
-
-PING_ANSWERS: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
-"""Answers to ``GET /v2/`` of a registry that works."""
 
 
 class LoginState(StrEnum):
@@ -95,12 +96,18 @@ class Tokens:
         self._is_known = False
         """Whether the registry has said whether it asks for tokens."""
         self._service: TokenService | None = None
-        self._held: LRUCache[str, _Held] = LRUCache(MAX_TOKENS)
+        self._held: LRUCache[str, _Held] = LRUCache(
+            MAX_TOKENS * USUAL_TOKEN, getsizeof=lambda held: max(len(held.text), USUAL_TOKEN)
+        )
         self._pings: SingleFlight[bool] = SingleFlight()
         self._fetches: SingleFlight[str] = SingleFlight()
 
-    def get(self, repository: str, deadline: Deadline, call_limiter: CallLimiter) -> Token | None:
+    def get(
+        self, repository: str, deadline: Deadline, call_limiter: CallLimiter, *, is_shared: bool = True
+    ) -> Token | None:
         """Return the token for a repository, ``None`` if the registry asks for none.
+
+        One of all concurrent callers fetches it, unless it is not ``is_shared``.
 
         Raises:
             TrustLookupError: there is none by the deadline.
@@ -116,6 +123,8 @@ class Tokens:
             # Another lookup may have fetched it since.
             return self._find(repository) or self._fetch(service, repository, deadline, call_limiter)
 
+        if not is_shared:
+            return Token(fetch(), is_new=True)
         text = self._fetches.share(repository, fetch, deadline, f"fetching the token for {repository}")
         return Token(text, is_new=True)
 
@@ -180,8 +189,8 @@ class Tokens:
             response = self._calls.send_ping(deadline, call_limiter)
             _check_ping(response)
         except RegistryUnavailable as error:
-            raise compare(
-                error, lambda: self._calls.send_ping(deadline, call_limiter), PING_ANSWERS
+            raise attribute_failure(
+                error, lambda: self._calls.send_ping(deadline, call_limiter).status in ALIVE
             ) from None
         if response.status == OK:
             with self._lock:
@@ -211,6 +220,6 @@ class Tokens:
 
 
 def _check_ping(response: HttpResponse) -> None:
-    if response.status not in PING_ANSWERS:
+    if response.status not in ALIVE:
         detail = f"{REGISTRY} answered {response.status} to GET {PING}: is registryEndpoint right?"
         raise RegistryUnavailable(detail, retry_after=read_retry_after(response))

@@ -77,9 +77,8 @@ def _lint_unused(path: str, registry: Registry) -> Iterator[Problem]:
 
 
 def _lint_login(path: str, registry: Registry) -> Iterator[Problem]:
-    credentials = registry.credentials
-    is_made = credentials.kind == "aksk" and credentials.security_token_file is None
-    if registry.docker_config_file is None and not is_made and not registry.is_enterprise:
+    has_login = registry.docker_config_file is not None or registry.credentials.is_permanent_key
+    if not has_login and not registry.is_enterprise:
         yield Problem(
             f"{path}.registryLogin",
             "is missing: the signatures are read without a login, which works for public images only",

@@ -1,7 +1,7 @@
 """The shapes of documents: which members an object has, and their types.
 
 Also members that are not used have a type, because other readers refuse a document that has another one.
-Null is the same as absent, in Go and in protobuf.
+Null is the same as absent, in Go and in protobuf, except for digests.
 
 Objects that Go reads by ``encoding/json`` may have more members. Names that differ only in case are refused,
 because Go takes them for the same. Objects of protobuf are closed: protobuf refuses unknown members.
@@ -32,6 +32,7 @@ class Scalar:
 
     noun: str
     accepts: Callable[[Any], bool]
+    is_nullable: bool = True
 
 
 TEXT: Final = Scalar("a string", lambda value: isinstance(value, str))
@@ -39,8 +40,8 @@ INTEGER: Final = Scalar(
     "an integer",
     lambda value: isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63,
 )
-DIGEST: Final = Scalar("a digest by SHA-256", is_digest)
-"""The only algorithm that registries and cosign use."""
+DIGEST: Final = Scalar("a digest by SHA-256", is_digest, is_nullable=False)
+"""The only algorithm that registries and cosign use. go-containerregistry refuses null for it."""
 
 MAP: Final = Scalar("an object", lambda value: isinstance(value, dict))
 """An object whose keys and values are data."""
@@ -105,7 +106,7 @@ def _check(value: Any, shape: Shape, document: str, place: str) -> None:
         for name, member in value.items():
             known = shape.members.get(name)
             if known is not None:
-                if member is not None:
+                if member is not None or (isinstance(known, Scalar) and not known.is_nullable):
                     _check(member, known, document, f"{place}.{name}" if place else name)
             elif shape.is_closed:
                 raise MalformedSignature(f"{document} has a member that is not known")

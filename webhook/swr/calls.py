@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.errors import RegistryUnavailable, TrustLookupError
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
@@ -24,9 +24,10 @@ from webhook.swr.answers import (
     read_block,
     shows_acceptance,
 )
+from webhook.swr.failures import attribute_failure
 from webhook.swr.fallback import TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
-from webhook.swr.silence import SAMPLES, Silence
+from webhook.swr.silence import Silence
 from webhook.trust.records import CallLimiter
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
@@ -126,34 +127,20 @@ class Calls:
         *,
         of_list: bool = False,
     ) -> RegistryUnavailable:
-        """Return the error as the registry's fault if control requests fail, too, otherwise as the image's.
+        """Return the error with its fault; see ``attribute_failure``.
 
         A control request is the call for one tag, or the call for a list if that failed or the first is not
-        offered. Two must fail: a single one may fail by chance, and an author may retry until that happens.
+        offered.
 
         Raises:
             TrustLookupError: there was no response to a control request.
         """
-        if error.fault is Fault.LOCAL:
-            return error
-        try:
-            is_alive = any(self._is_alive(deadline, call_limiter, of_list=of_list) for _ in range(SAMPLES))
-        except LookupTimeout as late:
-            if late.fault is Fault.LOCAL and not error.was_sent:
-                return error  # the request was not sent, so the image cannot matter, and no time is left
-            raise
-        fault = Fault.IMAGE if is_alive else Fault.REGISTRY
-        return RegistryUnavailable(error.detail, fault=fault, retry_after=error.retry_after)
+        return attribute_failure(error, lambda: self._is_alive(deadline, call_limiter, of_list=of_list))
 
     def _is_alive(self, deadline: Deadline, call_limiter: CallLimiter, *, of_list: bool) -> bool:
-        """Return whether a control request succeeds."""
+        """Return whether a control request succeeds; raises ``TrustLookupError``."""
         for control in self._make_controls(of_list=of_list):
-            try:
-                answer = self.send_control(control, deadline, call_limiter)
-            except RegistryUnavailable as error:
-                if error.fault is not Fault.REGISTRY:
-                    raise
-                return False
+            answer = self.send_control(control, deadline, call_limiter)
             if not is_unpublished(answer):
                 return not is_failure(answer)
         return False

@@ -86,12 +86,12 @@ class TagDetail:
         Its organization is random, too. If ``organization`` is given and the policy names others, it is one
         of them, because the credential may not read a random one.
         """
-        path = f"/v2{repository_path(self.other_than(organization), _make_name())}/tags/none"
+        path = f"/v2{repository_path(self.other_than(organization), make_probe_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
     def make_list_control(self) -> HttpRequest:
         """Return the call for the tag list of a random repository in a random organization."""
-        path = f"/v3{repository_path(_make_name(), _make_name())}/tags"
+        path = f"/v3{repository_path(make_probe_name(), make_probe_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     def other_than(self, organization: str | None) -> str:
@@ -101,11 +101,11 @@ class TagDetail:
         """
         own = self._registry.organizations
         if organization is None or not own:
-            return _make_name()
+            return make_probe_name()
         return next((name for name in sorted(own) if name != organization), organization)
 
 
-def _make_name() -> str:
+def make_probe_name() -> str:
     """Return a random name that cannot be guessed."""
     return f"{PROBE}-{secrets.token_hex(8)}"
 

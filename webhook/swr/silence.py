@@ -42,7 +42,9 @@ ALIVE: Final = 64 * 1024
 """Bytes of responses, complete or not, that show that an endpoint is not down."""
 
 SendControl = Callable[[Deadline, Callable[[], None]], None]
-"""Calls its second argument, sends a control request by a deadline, and returns if there is a response."""
+"""Calls its second argument, sends a control request by a deadline, and returns if there is a response.
+
+It may take several calls, and calls its second argument before each of them: only the last one waits."""
 
 logger = logging.getLogger(__name__)
 
@@ -128,12 +130,23 @@ class Silence:
         self._tried_at = time.monotonic()
         self._tried += 1
 
-    def _record_control(self) -> None:
+    def _record_control(self, earlier: float | None) -> float:
+        """Record a call of a control request, and return its time; ``earlier`` is that of the one before.
+
+        It replaces that one, unless a response has ended it: a control request is one sample, and waits for
+        a response since its last call.
+        """
         with self._lock:
+            now = time.monotonic()
+            if earlier in self._unanswered:
+                self._unanswered.remove(earlier)
+            elif earlier is not None:
+                return earlier
             if not self._unanswered:
                 self._bytes = self._received()
             if len(self._unanswered) < SAMPLES:
-                self._unanswered.append(time.monotonic())
+                self._unanswered.append(now)
+            return now
 
     def _is_silent_to(self, call: _Waiting) -> bool:
         with self._lock:
@@ -174,13 +187,11 @@ class Silence:
         with self._lock:
             if self._received() - self._bytes >= ALIVE:
                 self._unanswered.clear()  # count from here again
-        is_recorded = False
+        sent_at: float | None = None
 
-        def record() -> None:  # a control request may take two calls; the first one counts
-            nonlocal is_recorded
-            if not is_recorded:
-                is_recorded = True
-                self._record_control()
+        def record() -> None:
+            nonlocal sent_at
+            sent_at = self._record_control(sent_at)
 
         try:
             call.send_control(Deadline.after(call.seconds_of_control), record)

@@ -31,8 +31,8 @@ class SignatureMetrics:
             ("registry", "key"),
             registry=registry,
         )
-        self._lapsing: dict[str, dict[str, float]] = {}
-        """The ends of keys, by registry and key."""
+        self._lapsing: dict[str, set[str]] = {}
+        """The keys that lapse, by registry."""
 
     def checked(self, registry: str, result: str) -> None:
         """Count a verification."""
@@ -40,7 +40,7 @@ class SignatureMetrics:
 
     def keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
         """Replace the keys of a registry; see ``Recorder.signing_keys_changed``."""
-        for key in self._lapsing.pop(registry, {}):
+        for key in self._lapsing.pop(registry, set()):
             self._not_after.remove(registry, key)
         for state in KEY_STATES:
             if states:
@@ -50,6 +50,5 @@ class SignatureMetrics:
 
     def key_lapses(self, registry: str, key: str, not_after: float) -> None:
         """Record the end of a key, in epoch seconds; see ``Recorder.signing_key_lapses``."""
-        ends = self._lapsing.setdefault(registry, {})
-        ends[key] = min(not_after, ends.get(key, not_after))
-        self._not_after.labels(registry, key).set(ends[key])
+        self._lapsing.setdefault(registry, set()).add(key)
+        self._not_after.labels(registry, key).set(not_after)

@@ -156,7 +156,7 @@ class RateLimiter:
             return bucket.take(line, waiter.calls, self._clock())
 
     def has_token(self, *, background: bool = False) -> bool:
-        """Whether a token is available now, and none waits for one."""
+        """Whether a token is available now that no call waits for."""
         with self._lock:
             return self._bucket(background).expect_delay(_Line.LOOKUPS, 1, self._clock()) <= 0
 

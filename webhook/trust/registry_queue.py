@@ -16,7 +16,14 @@ from collections.abc import Callable
 from typing import Final
 
 from webhook.deadlines import Deadline, LargeWork, spawn
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
+from webhook.errors import (
+    Fault,
+    LookupTimeout,
+    RegistryUnavailable,
+    Throttled,
+    TrustLookupError,
+    forget_variables,
+)
 from webhook.recorder import Recorder
 from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.limiter import LONGEST_BLOCK, RateLimiter
@@ -211,8 +218,10 @@ class RegistryQueue:
         try:
             return self._fetch(pending, reservation)
         except TrustLookupError as error:
+            forget_variables(error)
             return error
         except Exception as error:  # noqa: BLE001 - waiters must get a result
+            forget_variables(error)
             return RegistryUnavailable(
                 f"the lookup failed: {type(error).__name__}: {error}", fault=Fault.LOCAL
             )

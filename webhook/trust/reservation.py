@@ -20,8 +20,11 @@ MAX_BLOCKED: Final = 0.2
 piece of a response waits for the loop, and a page of a list has dozens of pieces."""
 
 CALLS_FOR_SIGNATURES: Final = 8
-"""The calls that a lookup of signatures takes at most in most cases: for the tag, a token, the ``.sig``
-manifest, the referrers and their fallback, and a manifest, a blob and its redirect."""
+"""The calls that most lookups of signatures need at most.
+
+They are for the tag, a token, the ``.sig`` manifest, the referrers and their fallback, and a manifest, a blob
+and its redirect.
+"""
 
 
 @dataclass(slots=True, eq=False)

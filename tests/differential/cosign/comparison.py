@@ -57,6 +57,11 @@ STRICTER: Final[dict[str, Kind]] = {
         "cosign does not compare _type, or accepts none",
         _problem(r"the statement is not one of in-toto|the statement has no _type"),
     ),
+    "another name of a bundle's type": Kind(
+        "cosign takes each layer whose type begins like a bundle's, and accepts two more names of version 0.3 "
+        "inside; cosign sign writes one",
+        _problem("it is not (one|a) bundle of version 0.3"),
+    ),
     "several subjects": Kind(
         "cosign looks for the digest among all subjects; cosign sign writes exactly one",
         _problem("the statement does not have exactly one subject"),

@@ -143,6 +143,16 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         "both",
         lambda case: put_statement(case, making.statement(_type="https://example.com/x")),
     ),
+    "the first name of version 0.3": (
+        "another name of a bundle's type",
+        "both",
+        lambda case: case.repository.put_bundles(
+            compact(
+                making.signed_bundle(signer(case.key), making.statement())
+                | {"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.3"}
+            )
+        ),
+    ),
     "two subjects": (
         "several subjects",
         "both",

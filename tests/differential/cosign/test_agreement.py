@@ -28,9 +28,7 @@ def cosign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Return one version of cosign."""
     kit = signing_kit()
     if kit is None:
-        pytest.skip(
-            f"{VARIABLE} names no folder with the real cosign, and there is none beside the repository"
-        )
+        pytest.skip(f"{VARIABLE} names no folder with the real cosign")
     return Cosign(kit, request.param, tmp_path_factory.mktemp(request.param))
 
 

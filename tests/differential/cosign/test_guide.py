@@ -144,9 +144,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     """Return a reader with two registries, in which nothing is signed."""
     kit = signing_kit()
     if kit is None:
-        pytest.skip(
-            f"{VARIABLE} names no folder with the real cosign, and there is none beside the repository"
-        )
+        pytest.skip(f"{VARIABLE} names no folder with the real cosign")
     plain, referrers = free_port(), free_port()
     config = tmp_path / "registry.yml"
     config.write_text(

@@ -462,7 +462,7 @@ def test_registry_as_values_of_json() -> None:
                 "exists": True,
                 "marked": False,
                 "signed": True,
-                "signatures": 1,
+                "examined": 1,
                 "signers": ["release"],
                 "formats": ["simple-signing"],
                 "storedFormats": ["simple-signing"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from tests.support.builders import registry
 from tests.support.fakes import FakeTransport
 from webhook.errors import ConfigError
-from webhook.evidence.clients import OpenRegistries
+from webhook.evidence.clients import RegistryClientPool
 from webhook.evidence.inspection import for_signatures
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Evidence, Registry, SignatureSettings
@@ -19,8 +21,8 @@ ENDPOINT = "https://swr.cn-north-4.myhuaweicloud.com"
 
 
 @pytest.fixture
-def opened() -> OpenRegistries:
-    return OpenRegistries(lambda _registry: FakeTransport([]), {}, Recorder())
+def opened() -> RegistryClientPool:
+    return RegistryClientPool(lambda _registry: FakeTransport([]), {}, Recorder())
 
 
 def signed(folder: Path, **changes: object) -> Registry:
@@ -34,14 +36,14 @@ def signed(folder: Path, **changes: object) -> Registry:
     )
 
 
-def test_equal_registries_have_one_client_and_one_lookup(opened: OpenRegistries, tmp_path: Path) -> None:
+def test_equal_registries_have_one_client_and_one_lookup(opened: RegistryClientPool, tmp_path: Path) -> None:
     first, second = signed(tmp_path), signed(tmp_path)
     assert opened.client(first) is opened.client(second)
     assert opened.lookup(first) is opened.lookup(second)
     assert opened.find(first) is opened.client(first)
 
 
-def test_registry_that_was_not_opened_is_not_found(opened: OpenRegistries, tmp_path: Path) -> None:
+def test_registry_that_was_not_opened_is_not_found(opened: RegistryClientPool, tmp_path: Path) -> None:
     assert opened.find(signed(tmp_path)) is None
 
 
@@ -55,7 +57,7 @@ def test_registry_that_was_not_opened_is_not_found(opened: OpenRegistries, tmp_p
     ],
 )
 def test_login_is_shared_by_registries_that_use_the_same(
-    opened: OpenRegistries, tmp_path: Path, changes: dict[str, object], shared: bool
+    opened: RegistryClientPool, tmp_path: Path, changes: dict[str, object], shared: bool
 ) -> None:
     """After a failed login it is paused, for all of them: more than five failures lock the account."""
     first = signed(tmp_path)
@@ -65,13 +67,13 @@ def test_login_is_shared_by_registries_that_use_the_same(
     assert clients[0]._login is not None
 
 
-def test_variant_of_the_survey_shares_the_login(opened: OpenRegistries, tmp_path: Path) -> None:
+def test_variant_of_the_survey_shares_the_login(opened: RegistryClientPool, tmp_path: Path) -> None:
     first = signed(tmp_path)
     assert opened.client(for_signatures(first))._login is opened.client(first)._login
 
 
 def test_registries_that_are_no_longer_configured_are_forgotten(
-    opened: OpenRegistries, tmp_path: Path
+    opened: RegistryClientPool, tmp_path: Path
 ) -> None:
     """With their logins."""
     first, second = signed(tmp_path), signed(tmp_path, organizations=frozenset({"shop"}))
@@ -83,7 +85,7 @@ def test_registries_that_are_no_longer_configured_are_forgotten(
     assert len(opened._logins) == 1
 
 
-def test_missing_access_key_is_a_problem_of_the_configuration(opened: OpenRegistries) -> None:
+def test_missing_access_key_is_a_problem_of_the_configuration(opened: RegistryClientPool) -> None:
     found = registry(
         evidence=Evidence.SIGNATURE,
         signatures=SignatureSettings(()),
@@ -92,3 +94,25 @@ def test_missing_access_key_is_a_problem_of_the_configuration(opened: OpenRegist
     )
     with pytest.raises(ConfigError):
         opened.client(found)
+
+
+@pytest.mark.slow
+def test_process_without_signatures_imports_nothing_for_them() -> None:
+    """``cryptography`` alone takes 8 MB, and most installations evaluate the tag detail."""
+    code = """
+import sys
+import webhook.app.webhook_process
+from webhook.app.trust_service import TrustService
+from webhook.policy.loading import parse_policy
+from webhook.policy.signing_keys import refresh_keys
+from webhook.telemetry.metrics import Metrics
+
+registry = "{region: cn-north-4}"
+text = "{apiVersion: swr-trust/v1, kind: TrustPolicy, registries: [%s], credentials: {kind: token, tokenFile: /t}}"
+TrustService(refresh_keys(parse_policy(text % registry), 0.0), Metrics("test"), {})
+print(*{"cryptography", "webhook.oci", "webhook.signatures.keys"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True
+    )
+    assert done.stdout.split() == []

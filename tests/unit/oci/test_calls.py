@@ -12,8 +12,9 @@ from tests.support.fakes import RecorderSpy, free
 from tests.support.registries import ENDPOINT, OPEN, ScriptedRegistry, refuse, registry_at, respond
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, Throttled
-from webhook.oci.calls import Calls, compare
+from webhook.oci.calls import ALIVE, Calls
 from webhook.swr.answers import BLOCKED
+from webhook.swr.failures import attribute_failure
 from webhook.swr.http import HttpRequest, HttpResponse
 
 MANIFEST = HttpRequest("GET", ENDPOINT, "/v2/shop/web/manifests/1")
@@ -127,9 +128,6 @@ def test_timeout_is_image_fault_if_pings_are_answered() -> None:
     )
 
 
-EXPECTED = frozenset({200, 401})
-
-
 def compared(error: RegistryUnavailable, *answers: HttpResponse | Exception) -> RegistryUnavailable:
     """Compare a failure with control requests that are answered so."""
     script = iter(answers)
@@ -140,13 +138,15 @@ def compared(error: RegistryUnavailable, *answers: HttpResponse | Exception) -> 
             raise answer
         return answer
 
-    return compare(error, control, EXPECTED)
+    return attribute_failure(error, lambda: control().status in ALIVE)
 
 
 DOWN = RegistryUnavailable("503", retry_after=4.0)
 CONTROLS: list[tuple[tuple[HttpResponse | Exception, ...], Fault]] = [
     ((OPEN,), Fault.IMAGE),
     ((respond(401),), Fault.IMAGE),
+    ((respond(403),), Fault.IMAGE),
+    ((respond(429),), Fault.IMAGE),
     ((respond(503), OPEN), Fault.IMAGE),
     ((respond(503), respond(503)), Fault.REGISTRY),
     ((respond(404), respond(404)), Fault.REGISTRY),

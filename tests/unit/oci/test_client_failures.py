@@ -9,7 +9,6 @@ import pytest
 from tests.support.fakes import free
 from tests.support.registries import (
     CHALLENGE,
-    ENDPOINT,
     OPEN,
     Answer,
     ScriptedRegistry,
@@ -210,11 +209,6 @@ def test_refused_login_is_visible_to_probes() -> None:
     with pytest.raises(TrustLookupError):
         manifest(client)
     assert client.login_paused_for > 0
-
-
-def test_endpoint_is_first_host_by_default() -> None:
-    """A registry whose evidence is the tag detail has no endpoint, and ``survey`` may still read it."""
-    assert OciClient(registry_at(""), ScriptedRegistry(), None, Recorder())._base_url == ENDPOINT
 
 
 def test_endpoint_that_is_no_url_is_rejected() -> None:

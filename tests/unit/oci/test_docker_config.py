@@ -169,8 +169,8 @@ def test_file_that_changes_while_it_is_read_is_read_again(
     """Half of an old file and half of a new one may be JSON, too."""
     path = tmp_path / "config.json"
     file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "old")}), [HOST])
-    stamps = iter([(1, 1, 1), (1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)])
-    monkeypatch.setattr("webhook.oci.docker_config.read_stamp", lambda _: next(stamps))
+    stamps = iter([(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)])
+    monkeypatch.setattr("webhook.file_stamps.read_stamp", lambda _: next(stamps))
     assert file.current(SOON) == (UserLogin("robot", "old"), 1)
     assert next(stamps, None) is None
 
@@ -180,7 +180,7 @@ def test_file_that_never_stops_changing_is_reported(tmp_path: Path, monkeypatch:
     path = tmp_path / "config.json"
     file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
     stamps = iter(range(100))
-    monkeypatch.setattr("webhook.oci.docker_config.read_stamp", lambda _: (next(stamps), 0, 0))
+    monkeypatch.setattr("webhook.file_stamps.read_stamp", lambda _: (next(stamps), 0, 0))
     with pytest.raises(Unauthorized) as caught:
         file.current(SOON)
     assert str(caught.value) == f"{path} is being replaced"

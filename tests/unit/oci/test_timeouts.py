@@ -27,12 +27,12 @@ def test_concurrent_lookups_fetch_one_token(environment: RegistryEnvironment) ->
 
 
 HANGS = [
-    ("hang", "/manifests/", "manifest", "image"),
+    ("hang", "/v2/shop/signed/", "manifest", "image"),
     ("hang", "/v2/", "manifest", "registry"),
     ("hang", "signed%3Apull", "manifest", "image"),
     ("hang", TOKEN_PATH, "manifest", "registry"),
     ("hang", "/storage/", "blob", "image"),
-    ("trickle-headers", "/manifests/", "manifest", "image"),
+    ("trickle-headers", "/v2/shop/signed/", "manifest", "image"),
     ("trickle-body", TOKEN_PATH, "manifest", "registry"),
 ]
 

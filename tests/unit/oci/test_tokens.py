@@ -31,7 +31,8 @@ from webhook.errors import (
     TrustLookupError,
 )
 from webhook.oci.calls import Calls
-from webhook.oci.tokens import MAX_TOKENS, LoginState, Token, Tokens
+from webhook.oci.token_answers import MAX_TOKEN
+from webhook.oci.tokens import MAX_TOKENS, USUAL_TOKEN, LoginState, Token, Tokens
 from webhook.oci.urls import read_url
 from webhook.swr.http import Credential, HttpResponse
 from webhook.trust.records import CallLimiter
@@ -129,6 +130,17 @@ def test_kept_tokens_are_bounded() -> None:
     assert len(tokens._held) == MAX_TOKENS
     assert get(tokens, "shop/x0").startswith("kept")
     assert get(tokens, "shop/x1").startswith("new")
+
+
+def test_size_of_all_tokens_is_bounded() -> None:
+    """The registry chooses their sizes, and an author how many there are: a thousand had 32 MB."""
+    large = grant("x" * MAX_TOKEN)
+    tokens = tokens_of(ScriptedRegistry({f"token shop/x{number}": large for number in range(MAX_TOKENS)}))
+    for number in range(MAX_TOKENS):
+        get(tokens, f"shop/x{number}")
+    sizes = [len(held.text) for held in tokens._held.values()]
+    assert sum(sizes) == MAX_TOKENS * USUAL_TOKEN
+    assert get(tokens, f"shop/x{MAX_TOKENS - 1}").startswith("kept")
 
 
 def run(count: int, work: list[str], tokens: Tokens, limiter: CallLimiter = free) -> list[threading.Thread]:

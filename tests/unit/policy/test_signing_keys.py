@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -198,17 +196,3 @@ def test_keys_that_lapse_soon_are_found(tmp_path: Path) -> None:
     current = policy(registries=RegistryTable.of([registry(), registry(signatures=settings)]))
     found = [(index, position, key.name, left) for index, position, key, left in lapsing_keys(current, NOW)]
     assert found == [(1, 2, "k2", 14 * DAY), (1, 3, "k3", -DAY)]
-
-
-@pytest.mark.slow
-def test_policy_without_keys_imports_no_cryptography() -> None:
-    """It takes 8 MB, and most installations judge by the tag detail."""
-    code = """
-import sys
-from webhook.policy.loading import parse_policy
-from webhook.policy.signing_keys import refresh_keys
-text = "{apiVersion: swr-trust/v1, kind: TrustPolicy, registries: [{region: cn-north-4}], credentials: {kind: podIdentity}}"
-refresh_keys(parse_policy(text), 0.0)
-assert "cryptography" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -84,7 +84,7 @@ def test_content_without_size_is_not_fetched() -> None:
 
 def test_content_without_digest_is_refused() -> None:
     """Go-containerregistry refuses the whole manifest."""
-    broken = DESCRIPTOR | {"digest": None}
+    broken = {name: DESCRIPTOR[name] for name in DESCRIPTOR if name != "digest"}
     with pytest.raises(MalformedSignature, match=r"\Athe manifest has no layers\[1\]\.digest\Z"):
         read_manifest(compact(image_manifest([DESCRIPTOR, broken])))
     with pytest.raises(MalformedSignature, match=r"\Athe listing has no manifests\[0\]\.digest\Z"):

@@ -110,8 +110,12 @@ def test_other_layer_does_not_count(name: str, changes: dict[str, Any], outcome:
         (b"[]", "the manifest is not a JSON object"),
         (compact(image_manifest([None])), "layers[0] of the manifest is not an object"),
         (
-            compact(image_manifest([layer(PAYLOAD, SIGNATURE), layer(PAYLOAD, SIGNATURE, digest=None)])),
+            compact(image_manifest([layer(PAYLOAD, SIGNATURE), {}])),
             "the manifest has no layers[1].digest",
+        ),
+        (
+            compact(image_manifest([layer(PAYLOAD, SIGNATURE)], config={"digest": None})),
+            "config.digest of the manifest is not a digest by SHA-256",
         ),
         (compact(image_manifest([]) | {"layers": {}}), "layers of the manifest is not a list"),
         (compact(image_manifest([layer(PAYLOAD, SIGNATURE)]))[:-1], "the manifest is not JSON"),

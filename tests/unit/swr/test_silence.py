@@ -158,6 +158,23 @@ def test_two_calls_of_one_control_request_are_one_sample(
     assert endpoint.run(endpoint.call) == [NOT_KNOWN]
 
 
+def test_control_request_waits_since_its_last_call(
+    monkeypatch: pytest.MonkeyPatch, clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Its first one, for a token, may take most of the time. Then too little is left to show an outage."""
+    endpoint = Endpoint(clock, hang)
+
+    def ask(deadline: Deadline, record_sent: Callable[[], None]) -> None:
+        record_sent()
+        clock.sleep(1.6)
+        record_sent()
+        clock.sleep(0.8)
+        endpoint.silence.record_answer()
+
+    monkeypatch.setattr(endpoint, "ask", ask)
+    assert endpoint.run(endpoint.call) == [NOT_KNOWN]
+
+
 def test_timeout_is_image_fault_if_control_request_is_answered(clock: VirtualTime) -> None:
     """Fault B4: the author of a Pod knows such a name; the circuit breaker gets the answer at once."""
     endpoint = Endpoint(clock, answer_at_once)

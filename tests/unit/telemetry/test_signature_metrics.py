@@ -97,11 +97,6 @@ CASES: list[tuple[str, tuple[Callable[[Recorder], None], ...], dict[str, float]]
         states("b", 1) | end("b", "k", 8),
     ),
     ("a registry that never had keys is removed", (change("a"),), {}),
-    (
-        "one name in two registries of one host",
-        (change("a", counting=2), lapse("a", "k", 7.0), lapse("a", "k", 9.0), lapse("a", "k", 8.0)),
-        states("a", 2) | end("a", "k", 7),
-    ),
 ]
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
 
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, RegistryUnavailable
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
 from webhook.trust.breaker import FAILURES_TO_OPEN
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
-from webhook.trust.records import TrustQuery, TrustStatus
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.registry_queue import MAX_ABANDONED, RegistryQueue
 from webhook.trust.reservation import Reservation
 from webhook.trust.settings import LookupSettings
@@ -138,3 +141,46 @@ def test_opening_and_closing_of_breaker_are_logged_once(caplog: pytest.LogCaptur
     look_up()
     look_up()
     assert logged() == [(logging.INFO, "swr.test: the circuit breaker is closed: SWR answers again")]
+
+
+class _Content:
+    """Stands for a manifest of a megabyte; bytes have no weak references."""
+
+
+class _FailingSource:
+    """Implements ``TrustSource``: fails after it has read something."""
+
+    def __init__(self) -> None:
+        self.read: list[weakref.ref[_Content]] = []
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        del query, deadline, call_limiter
+        self._remember(_Content())
+        try:
+            self._fail(_Content())
+        except LookupTimeout as error:
+            failure = RegistryUnavailable(error.detail, fault=Fault.IMAGE)
+            raise failure from None
+
+    def _remember(self, content: _Content) -> None:
+        self.read.append(weakref.ref(content))
+
+    def _fail(self, content: _Content) -> NoReturn:
+        self._remember(content)
+        raise LookupTimeout("late", fault=Fault.IMAGE)
+
+
+def test_failed_lookup_keeps_nothing_that_was_read() -> None:
+    """A failure refers to what its traceback shows, in a cycle: 250 MiB until the garbage was collected."""
+    source = _FailingSource()
+    limiter, settings = RateLimiter(1000.0), LookupSettings(retries=0)
+    queue = RegistryQueue("swr.test", source, limiter, settings, RecorderSpy(), lambda *_: None, lambda: 0.0)
+    pending = PendingLookup(TrustQuery(registry(), "shop", "web", tag="1"), waiters=1)
+    reservation = Reservation(queue.limiter, queue.breaker, 1.0, lambda: 0.0, background=False)
+    gc.disable()
+    try:
+        failure = queue._outcome(pending, reservation)
+        assert str(failure) == "late"
+        assert [content() for content in source.read] == [None, None]
+    finally:
+        gc.enable()

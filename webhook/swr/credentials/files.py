@@ -13,13 +13,11 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
-from webhook.file_stamps import Stamp, read_stamp
+from webhook.file_stamps import Stamp, read_settled, read_stamp
 from webhook.small_files import read_at_once
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a file; a token has some kilobytes."""
-
-_TRIES: Final = 3
 
 
 class SecretFiles:
@@ -69,18 +67,15 @@ class SecretFiles:
         """Do nothing: a file does not depend on it."""
 
     def _read(self) -> None:
-        for _ in range(_TRIES):
-            before = self.fingerprint()
-            values = tuple(_read_file(path) for path in self._paths)
-            if self.fingerprint() == before:
-                break
-        else:
+        settled = read_settled(self._paths, lambda: tuple(map(_read_file, self._paths)))
+        if settled is None:
             raise ValueError(f"{self._paths[0]} is being replaced")
+        values, fingerprint = settled
         with self._lock:
             if values != self._values:
                 self._values = values
                 self._generation += 1
-            self._fingerprint = before
+            self._fingerprint = fingerprint
 
 
 def _read_file(path: str) -> str:

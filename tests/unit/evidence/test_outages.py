@@ -1,0 +1,126 @@
+"""A registry whose manifests fail while its front end works: signed images keep running, others gain nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.emulator.signing import generate_key, public_pem
+from tests.support.builders import registry
+from tests.support.fakes import FakeClock, RecorderSpy
+from tests.support.registries import write_docker_config
+from webhook.deadlines import Deadline
+from webhook.evidence.clients import RegistryClientPool
+from webhook.evidence.source import EvidenceSource
+from webhook.registries import CredentialSettings, Evidence, SignatureSettings, SigningKey
+from webhook.signatures.keys import read_public_key
+from webhook.swr.transport import PooledTransport
+from webhook.trust.lookup import Found, LookupRequest, TrustLookup
+from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
+from webhook.trust.settings import CacheSettings, LookupSettings
+
+CACHE = CacheSettings(trusted=60.0, signed=3600.0)
+LOOKUP = LookupSettings(timeout=1.5)
+
+
+class Tags:
+    """Implements ``TrustSource``: SWR's own API, which names the digest of each tag at all times."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.digests: dict[str, str] = {}
+        self._clock = clock
+
+    def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        with call_limiter.call(deadline):
+            return TrustRecord(TrustStatus.UNTRUSTED, self._clock(), self.digests[query.path])
+
+
+@dataclass
+class Site:
+    """The whole lookup of signed images, over a real transport."""
+
+    emulator: Emulator
+    clock: FakeClock
+    lookup: TrustLookup
+    image: TrustQuery
+
+    def look_up(self, repository: str = "web") -> str:
+        """Return the status and the origin of an image, or why it is not known."""
+        request = LookupRequest(replace(self.image, repository=repository))
+        (result,) = self.lookup.look_up([request], Deadline.after(5))
+        if isinstance(result, Found):
+            return f"{result.record.status}, {result.origin}"
+        return f"{result.failure.reason}, {result.failure.fault}"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Return a site with two signed images in one organization."""
+    clock, key, spy = FakeClock(time.time()), generate_key(), RecorderSpy()
+    public = SigningKey("release", "release.pub", content=read_public_key(public_pem(key)).der)
+    tags = Tags(clock)
+    with Emulator() as emulator:
+        for repository in ("shop/web", "shop/api"):
+            tags.digests[repository] = emulator.state.put_image(f"{repository}:1")
+            emulator.state.sign_simple(repository, tags.digests[repository], key)
+        at = registry(
+            registry_endpoint=emulator.url,
+            credentials=CredentialSettings("none"),
+            docker_config_file=write_docker_config(
+                tmp_path / "login.json", {emulator.url: ("robot", "emulator-password")}
+            ),
+            evidence=Evidence.SIGNATURE,
+            signatures=SignatureSettings((public,)),
+        )
+        source = EvidenceSource(
+            tags, RegistryClientPool(lambda _: PooledTransport(), {}, spy), spy, CACHE, clock
+        )
+        lookup = TrustLookup(source, CACHE, LOOKUP, spy, clock)
+        yield Site(emulator, clock, lookup, TrustQuery(at, "shop", "web", tag="1"))
+
+
+FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "5xx": ("status", {"status": 503}, "unavailable, image"),
+    "reset": ("reset", {}, "unavailable, image"),
+    "hang": ("hang", {}, "timeout, local"),  # no time is left for its bundles
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "values", "failure"), FAULTS.values(), ids=FAULTS)
+def test_signed_image_is_served_stale_while_no_manifest_can_be_read(
+    site: Site, kind: str, values: dict[str, Any], failure: str
+) -> None:
+    """Also after ``cache.signed``; ``GET /v2/`` and tokens are answered all the time."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with(kind, match="/manifests/", **values)
+    assert site.look_up() == "trusted, stale"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "values", "failure"), FAULTS.values(), ids=FAULTS)
+def test_image_whose_manifests_alone_fail_is_not_served_stale(
+    site: Site, kind: str, values: dict[str, Any], failure: str
+) -> None:
+    """Its author may be the cause. Other images are judged as before."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with(kind, match="/v2/shop/web/manifests/", **values)
+    assert site.look_up() == failure
+    assert site.look_up("api") == "trusted, swr"
+
+
+@pytest.mark.slow
+def test_image_is_not_served_stale_while_blobs_alone_fail(site: Site) -> None:
+    """Nothing that is not pushed by somebody shows the state of the object storage."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with("status", status=503, match="/blobs/")
+    assert site.look_up() == "unavailable, image"
