@@ -86,9 +86,8 @@ def test_replica_stays_ready_during_faults(run: Run) -> None:
 def test_probe_names_unavailable_registry_and_paused_credential(run: Run) -> None:
     """The probe also shows the end of the fault."""
     during = "".join(report for _, report in run.probes)
-    assert re.search(
-        r"^\[!\] swr refused\.swr\.test: last answered \d+ s ago, circuit breaker open", during, re.MULTILINE
-    )
+    line = r"^\[!\] swr refused\.swr\.test \(refused\): last answered \d+ s ago, circuit breaker open"
+    assert re.search(line, during, re.MULTILINE)
     for kind in ("aksk", "token"):
         assert re.search(rf"^\[!\] credential {kind}: paused for \d+ s more", during, re.MULTILINE)
         assert f"[+] credential {kind}: in use" in run.after
