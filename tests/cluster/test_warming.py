@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tests.controlplane import ControlPlane
 from tests.emulator.server import Emulator
+from tests.support.builders import pod, review
 from tests.support.serving import ServerProcess, make_certificate
+from tests.support.signed import ENTERPRISE, SigningKeys, write_signed_policy
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 NAMESPACE = "warm"
@@ -43,3 +45,33 @@ def test_images_of_running_pods_are_cached_before_first_review(
     finally:
         control_plane.kubectl("delete", "clusterrole,clusterrolebinding", f"grant-{USER}")
         control_plane.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def test_signatures_of_running_images_are_verified_before_first_review(
+    control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
+) -> None:
+    """Then the first review needs neither SWR nor its registry, also for SWR Enterprise by digest alone."""
+    namespace = "warm-signed"
+    keys = SigningKeys(tmp_path, "release")
+    basic, enterprise = (emulator.state.put_image(image) for image in ("signed/warm:1", "team/warm:1"))
+    emulator.state.sign_simple("signed/warm", basic, keys["release"])
+    emulator.state.sign_bundle("team/warm", enterprise, keys["release"])
+    images = [f"{HOST}/signed/warm:1", f"{ENTERPRISE}/team/warm@{enterprise}"]
+    control_plane.make_namespace(namespace)
+    for number, image in enumerate(images):
+        control_plane.kubectl("run", f"web-{number}", f"--image={image}", "-n", namespace)
+    control_plane.grant(USER, "default", RULES, cluster=True)
+    running = server(tmp_path, emulator, control_plane)
+    write_signed_policy(running, emulator, keys)
+    try:
+        with running:
+            control_plane.wait_for(
+                "the images", lambda: running.metric("swr_trust_cache_entries", kind="trusted") >= 2
+            )
+            emulator.break_with("reset", match="/v2/")
+            for image in images:
+                assert running.validate(review(pod(image)))["allowed"]
+    finally:
+        emulator.mend()
+        control_plane.kubectl("delete", "clusterrole,clusterrolebinding", f"grant-{USER}")
+        control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
