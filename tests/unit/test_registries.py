@@ -7,7 +7,7 @@ import pytest
 from tests.support.builders import ALIAS, HOST, registry
 from webhook.images.reference import parse_reference
 from webhook.regions import REGIONS, find_region, is_enterprise_host, suggest_region
-from webhook.registries import RegistryTable
+from webhook.registries import CredentialSettings, Registry, RegistryTable
 
 SHOP = registry(organizations=frozenset({"shop"}), project_id="shop")
 BASE = registry(organizations=frozenset({"base", "shop"}), project_id="base")
@@ -96,3 +96,17 @@ def test_region_table_is_complete() -> None:
 def test_enterprise_hosts_are_recognized(host: str, expected: bool) -> None:
     """The API of SWR Enterprise Edition has no trust mark."""
     assert is_enterprise_host(host) is expected
+
+
+def test_key_of_registry_with_tag_detail_is_the_same_as_in_earlier_versions() -> None:
+    """Otherwise an upgrade would discard the snapshot, and with it all stale trust."""
+    before = Registry(
+        hosts=("a", "b"),
+        region="cn-north-4",
+        endpoint="https://x",
+        iam_endpoint="https://y",
+        credentials=CredentialSettings("token", token_file="/t"),
+        organizations=frozenset({"o", "p"}),
+        project_id="1",
+    )
+    assert before.key == "31b1880de4ba6b45"
