@@ -24,6 +24,11 @@ def server(folder: Path, emulator: Emulator, cluster: ControlPlane) -> ServerPro
     )
 
 
+def verified(running: ServerProcess, registry: str) -> bool:
+    """Return whether an image of a registry was found to be signed."""
+    return running.metric("swr_trust_signatures_total", registry=registry, result="signed") >= 1
+
+
 def test_images_of_running_pods_are_cached_before_first_review(
     control_plane: ControlPlane, emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -65,8 +70,9 @@ def test_signatures_of_running_images_are_verified_before_first_review(
     write_signed_policy(running, emulator, keys)
     try:
         with running:
+            # Pods of other tests may run as well, and are cached, too.
             control_plane.wait_for(
-                "the images", lambda: running.metric("swr_trust_cache_entries", kind="trusted") >= 2
+                "the signatures", lambda: all(verified(running, host) for host in (HOST, ENTERPRISE))
             )
             emulator.break_with("reset", match="/v2/")
             for image in images:
