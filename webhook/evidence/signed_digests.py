@@ -8,11 +8,9 @@ tag keeps it for ``cache.refused``.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import Final
 
 from cachetools import LRUCache
 
@@ -20,15 +18,12 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.single_flight import SingleFlight
+from webhook.trust.cache import is_ending
 from webhook.trust.replication import MAX_CLOCK_SKEW
 from webhook.trust.settings import CacheSettings
 
 Key = tuple[str, str, str]
 """``Registry.key``, repository and digest. The first depends on the keys that count."""
-
-REFRESH_FROM: Final = 0.6
-REFRESH_SPREAD: Final = 0.3
-"""Shares of ``cache.signed`` between which a digest in use is verified again, as trusted records are."""
 
 
 class SignedDigests:
@@ -57,7 +52,7 @@ class SignedDigests:
             age = now - known.checked_at
             if not -MAX_CLOCK_SKEW <= age < self._settings.signed:
                 known = None
-            elif age < self._settings.signed * _share(known):
+            elif not is_ending(known.checked_at, self._settings.signed, now):
                 return known
         try:
             return self._verify(key, deadline, verify)
@@ -100,8 +95,3 @@ class SignedDigests:
             else:
                 self._signed.pop(key, None)
         return check
-
-
-def _share(check: SignatureCheck) -> float:
-    """Return the share of its life after which a check is renewed; it differs between checks."""
-    return REFRESH_FROM + REFRESH_SPREAD * abs(math.modf(check.checked_at * 1000.0)[0])

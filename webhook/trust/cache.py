@@ -227,15 +227,18 @@ def _find(store: TLRUCache[Key, TrustRecord], key: Key) -> TrustRecord | None:
 
 
 def is_due(record: TrustRecord, settings: CacheSettings, now: float) -> bool:
-    """Return whether a trusted record that was just used should be refreshed.
+    """Return whether a trusted record that was just used should be refreshed."""
+    return record.status is TrustStatus.TRUSTED and is_ending(record.fetched_at, settings.trusted, now)
 
-    That is between 60 and 90 % of its life and differs between records, so that records that were fetched
-    together are not refreshed together.
+
+def is_ending(since: float, life: float, now: float) -> bool:
+    """Return whether something that is used for ``life`` seconds from ``since`` on is to be renewed ahead.
+
+    That is between 60 and 90 % of its life and differs between things, so that those that were fetched
+    together are not renewed together. Times are in epoch seconds.
     """
-    if record.status is not TrustStatus.TRUSTED:
-        return False
-    spread = math.modf(record.fetched_at * 1000.0)[0]
-    return now - record.fetched_at >= settings.trusted * (0.6 + 0.3 * abs(spread))
+    spread = math.modf(since * 1000.0)[0]
+    return now - since >= life * (0.6 + 0.3 * abs(spread))
 
 
 def _peek(store: TLRUCache[Key, _Kept], key: Key) -> _Kept | None:
