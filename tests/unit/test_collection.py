@@ -101,6 +101,7 @@ ELSEWHERE = {
     "server/worker": "http/test_stopping",
     "signatures/claims": "unit/signatures/test_simple_signing",
     "swr/calls": "unit/swr/test_client",
+    "swr/counted_calls": "unit/swr/test_client",
     "swr/failures": "unit/oci/test_calls",
     "swr/credentials/fetched": "unit/swr/test_credentials",
     "swr/credentials/files": "unit/swr/test_credentials",

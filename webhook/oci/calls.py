@@ -17,6 +17,7 @@ from webhook.oci.answers import find_block, is_failure
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
+from webhook.swr.counted_calls import send_counted
 from webhook.swr.http import HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import SendControl, Silence
 from webhook.trust.records import CallLimiter
@@ -94,19 +95,14 @@ class Calls:
         Raises:
             TrustLookupError: there was no response.
         """
-        started = time.monotonic()
-        outcome = "error"
+        is_own = request.base_url == self._base_url
         try:
-            response = self._transport.send(request, deadline)
-            outcome = str(response.status)
-        except TrustLookupError as error:
-            outcome = error.reason
-            if request.base_url == self._base_url:
+            response = send_counted(self._transport, request, deadline, self._recorder, self._name)
+        except TrustLookupError:
+            if is_own:
                 self.last_failed = True
             raise
-        finally:
-            self._recorder.record_call(self._name, outcome, time.monotonic() - started)
-        if request.base_url == self._base_url:
+        if is_own:
             self.last_failed = is_failure(response)
             if response.status in (OK, NOT_FOUND):
                 self.answered_at = time.time()

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import RegistryUnavailable, TrustLookupError
+from webhook.errors import RegistryUnavailable
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
@@ -24,6 +24,7 @@ from webhook.swr.answers import (
     read_block,
     shows_acceptance,
 )
+from webhook.swr.counted_calls import send_counted
 from webhook.swr.failures import attribute_failure
 from webhook.swr.fallback import TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
@@ -187,18 +188,9 @@ class Calls:
             self._credential.release(generation)
 
     def _exchange(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        started = time.monotonic()
-        outcome = "error"
-        try:
-            response = self._transport.send(request, deadline)
-            outcome = str(response.status)
-            if response.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-                self.answered_at = time.time()
-        except TrustLookupError as error:
-            outcome = error.reason
-            raise
-        finally:
-            self._recorder.record_call(self._name, outcome, time.monotonic() - started)
+        response = send_counted(self._transport, request, deadline, self._recorder, self._name)
+        if response.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            self.answered_at = time.time()
         if not is_failure(response):
             self._silence.record_answer()
         return response

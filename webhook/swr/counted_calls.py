@@ -1,0 +1,31 @@
+"""HTTP exchanges that are counted, whoever is called."""
+
+from __future__ import annotations
+
+import time
+
+from webhook.deadlines import Deadline
+from webhook.errors import TrustLookupError
+from webhook.recorder import Recorder
+from webhook.swr.http import HttpRequest, HttpResponse, Transport
+
+
+def send_counted(
+    transport: Transport, request: HttpRequest, deadline: Deadline, recorder: Recorder, registry: str
+) -> HttpResponse:
+    """Send a request, and count it and its time as a call to ``registry``, whatever its outcome.
+
+    Raises:
+        TrustLookupError: there was no response.
+    """
+    started = time.monotonic()
+    outcome = "error"
+    try:
+        response = transport.send(request, deadline)
+        outcome = str(response.status)
+    except TrustLookupError as error:
+        outcome = error.reason
+        raise
+    finally:
+        recorder.record_call(registry, outcome, time.monotonic() - started)
+    return response
