@@ -1,4 +1,4 @@
-"""HTTP exchanges that are counted, whoever is called."""
+"""HTTP exchanges with SWR and with registries, counted by the metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhook.swr.http import HttpRequest, HttpResponse, Transport
 def send_counted(
     transport: Transport, request: HttpRequest, deadline: Deadline, recorder: Recorder, registry: str
 ) -> HttpResponse:
-    """Send a request, and count it and its time as a call to ``registry``, whatever its outcome.
+    """Send a request, and count it and its time as a call to ``registry``, even if it fails.
 
     Raises:
         TrustLookupError: there was no response.
