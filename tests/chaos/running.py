@@ -6,7 +6,6 @@ import http.client
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -23,9 +22,6 @@ PAUSE = 0.05
 
 MAX_GROWTH = 24.0
 """MiB by which one fault may enlarge the process: the buffers of an answer in flight, and the allocator's."""
-
-MOST_BETWEEN = 0.1
-"""The share of reviews that may fall between the failure of an intermittent fault and its end."""
 
 MAX_RECOVERY = LONGEST_BACK_OFF * 1.5 + 3.0
 """Seconds after the end of a fault until uncached images are admitted. The longest pause is the one after
@@ -169,23 +165,14 @@ def judge(row: Row, seen: Seen) -> list[str]:
                 problems.append(f"{kind}: admitted as {item.finding}")
     wanted = {row.earlier, "trusted"} if row.mixed else {row.earlier}
     allowed = row.earlier.startswith("trusted")
-    strange = [
-        item for item in seen.responses["earlier"] if item.finding not in wanted or item.allowed != allowed
+    problems += [
+        f"earlier: {item.finding}, allowed {item.allowed}"
+        for item in seen.responses["earlier"]
+        if item.finding not in wanted or item.allowed != allowed
     ]
-    if not (row.mixed and _are_between(strange, len(seen.responses["earlier"]))):
-        problems += [f"earlier: {item.finding}, allowed {item.allowed}" for item in strange]
     if seen.slowest >= REVIEW_SECONDS:
         problems.append(f"a review took {seen.slowest:.1f} s")
     return list(dict.fromkeys(problems))
-
-
-def _are_between(strange: Sequence[Response], count: int) -> bool:
-    """Whether a few images were denied because the fault ended between a call and its control requests.
-
-    These succeed then, so that the failure counts as one of the image (``docs/decisions/0017``).
-    """
-    denied = all((item.finding, item.allowed) == (UNAVAILABLE[0], False) for item in strange)
-    return denied and len(strange) <= count * MOST_BETWEEN
 
 
 def _is_known_bad(row: Row, kind: str, item: Response) -> bool:

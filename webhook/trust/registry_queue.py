@@ -229,7 +229,8 @@ class RegistryQueue:
     def _fetch(self, pending: PendingLookup, reservation: Reservation) -> TrustRecord:
         deadline = Deadline.after(self.settings.timeout)
         proven: RegistryUnavailable | None = None
-        for attempt in range(self.settings.retries + 1):
+        retries = self.settings.retries
+        while True:
             try:
                 return self._fetch_once(pending, reservation, deadline)
             except LookupTimeout as error:
@@ -238,16 +239,19 @@ class RegistryQueue:
                     raise proven from None
                 raise
             except RegistryUnavailable as error:
-                if error.fault is Fault.REGISTRY:
-                    proven = error
+                if proven is not None and error.fault is Fault.IMAGE:
+                    # The registry failed before and answers again. It recovered between this call and its
+                    # control requests, perhaps: only a call that begins now shows a fault of the image.
+                    retries = max(retries, 1)
+                proven = error if error.fault is Fault.REGISTRY else None
                 pause = random.uniform(*RETRY_PAUSE)  # noqa: S311 - jitter
-                last = attempt == self.settings.retries or deadline.remaining() <= pause
-                if last or error.fault is Fault.LOCAL:
+                is_last = retries == 0 or deadline.remaining() <= pause
+                if is_last or error.fault is Fault.LOCAL:
                     raise
                 if self.breaker.state is not BreakerState.CLOSED:
                     raise
                 time.sleep(pause)
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+                retries -= 1
 
     def _fetch_once(
         self, pending: PendingLookup, reservation: Reservation, deadline: Deadline

@@ -649,6 +649,40 @@ def test_local_timeout_of_retry_does_not_hide_registry_failure(monkeypatch: pyte
     assert asked.one() == "trusted from stale"
 
 
+@pytest.mark.parametrize(
+    ("retries", "faults", "told_as", "calls"),
+    [
+        (1, [Fault.REGISTRY, Fault.IMAGE], "trusted from swr", 3),
+        (1, [Fault.REGISTRY, Fault.IMAGE, Fault.IMAGE], "unknown: unavailable", 3),
+        (1, [Fault.REGISTRY, Fault.IMAGE, Fault.REGISTRY], "trusted from stale", 3),
+        (2, [Fault.REGISTRY, Fault.IMAGE, Fault.IMAGE], "unknown: unavailable", 3),
+        (2, [Fault.REGISTRY, Fault.REGISTRY, Fault.IMAGE], "trusted from swr", 4),
+        (1, [Fault.IMAGE, Fault.IMAGE], "unknown: unavailable", 2),
+        (0, [Fault.IMAGE], "unknown: unavailable", 1),
+    ],
+)
+def test_registry_that_recovers_during_attempt_gets_another(
+    monkeypatch: pytest.MonkeyPatch, retries: int, faults: list[Fault], told_as: str, calls: int
+) -> None:
+    """Its call failed and its control requests did not, which does not show a fault of the image yet."""
+    asked = Asked({IMAGE: TrustStatus.TRUSTED}, lookup=LookupSettings(retries=retries))
+    asked.one()
+    asked.clock.tick(61)
+    failures = iter(faults)
+    made: list[Fault | None] = []
+    fetch = asked.source.fetch
+
+    def fail(query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
+        made.append(next(failures, None))
+        if made[-1] is None:
+            return fetch(query, deadline, call_limiter)
+        raise RegistryUnavailable("reset", fault=made[-1])
+
+    monkeypatch.setattr(asked.source, "fetch", fail)
+    assert asked.one() == told_as
+    assert len(made) == calls
+
+
 @pytest.mark.parametrize("failure", [Unauthorized("no"), Forbidden("no"), MalformedAnswer("?")])
 def test_permanent_failures_are_not_retried(failure: TrustLookupError) -> None:
     """In particular a failed authentication: five of them lock an account."""
