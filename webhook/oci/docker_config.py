@@ -1,23 +1,17 @@
-"""Logins in a Docker configuration file, as in Secrets of type kubernetes.io/dockerconfigjson.
-
-The file is read again when it changes. If it becomes unreadable, the last good login stays.
-"""
+"""Logins in a Docker configuration file, as in Secrets of type kubernetes.io/dockerconfigjson."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
-from webhook.deadlines import Deadline
-from webhook.errors import Fault, Unauthorized
-from webhook.file_stamps import Stamp, read_settled, read_stamp
 from webhook.small_files import read_at_once
+from webhook.swr.credentials.files import SecretFiles
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a file: the most that a Secret can have."""
@@ -37,58 +31,17 @@ class UserLogin:
         return f"Basic {base64.b64encode(text).decode()}"
 
 
-class DockerConfigFile:
-    """Implements ``SecretSource`` by the entry of one registry in a Docker configuration file."""
+def open_docker_config(path: str, hosts: Collection[str]) -> SecretFiles[UserLogin]:
+    """Return the login for the first of ``hosts`` that has an entry in a Docker configuration file."""
 
-    def __init__(self, path: str, hosts: Collection[str]) -> None:
-        """Use the entry of the first of ``hosts`` that has one; nothing is read before the first use."""
-        self._path = path
-        self._hosts = tuple(hosts)
-        self._lock = threading.Lock()
-        self._stamp: Stamp | None = None
-        self._login: UserLogin | None = None
-        self._generation = 0
-
-    def current(self, deadline: Deadline) -> tuple[UserLogin, int]:
-        """Return the login, and a generation that counts its changes.
-
-        Raises:
-            Unauthorized: the file contains no login for the registry, and never did.
-        """
-        del deadline  # a local file: nothing to wait for
-        problem = ""
+    def read() -> UserLogin:
+        data = read_at_once(path, MAX_FILE + 1)
         try:
-            if read_stamp(self._path) != self._stamp:
-                self._read()
-        except OSError as error:
-            problem = f"{self._path} cannot be read: {error.strerror}"
+            return read_docker_config(data, hosts)
         except ValueError as error:
-            problem = f"{self._path} {error}"
-        with self._lock:
-            if self._login is None:
-                raise Unauthorized(problem)
-            return self._login, self._generation
+            raise ValueError(f"{path} {error}") from None
 
-    def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Return whether the file contains another login than that of ``generation``."""
-        del fault
-        _, now = self.current(Deadline.after(0))
-        return now != generation
-
-    def confirm(self) -> None:
-        """Do nothing: a file does not depend on it."""
-
-    def _read(self) -> None:
-        settled = read_settled([self._path], lambda: read_at_once(self._path, MAX_FILE + 1))
-        if settled is None:
-            raise ValueError("is being replaced")
-        data, (stamp,) = settled
-        login = read_docker_config(data, self._hosts)
-        with self._lock:
-            if login != self._login:
-                self._login = login
-                self._generation += 1
-            self._stamp = stamp
+    return SecretFiles([path], read)
 
 
 def read_docker_config(data: bytes, hosts: Collection[str]) -> UserLogin:

@@ -9,7 +9,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault
-from webhook.oci.docker_config import DockerConfigFile, UserLogin
+from webhook.oci.docker_config import UserLogin, open_docker_config
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
@@ -35,7 +35,7 @@ def build_login(
     """
     pause = Pause(KIND, recorder or Recorder())
     if registry.docker_config_file is not None:
-        file = DockerConfigFile(registry.docker_config_file, _hosts(registry))
+        file = open_docker_config(registry.docker_config_file, _hosts(registry))
         return GuardedCredential(KIND, file, _authorize, pause)
     settings = registry.credentials
     if not settings.is_permanent_key:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.registries import write_docker_config
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
-from webhook.oci.docker_config import MAX_FILE, DockerConfigFile, UserLogin, read_docker_config
+from webhook.oci.docker_config import MAX_FILE, UserLogin, open_docker_config, read_docker_config
 
 HOST = "swr.cn-north-4.myhuaweicloud.com"
 SOON = Deadline(1e9)
@@ -108,7 +108,7 @@ def replace(path: Path, text: str) -> None:
 def test_changed_file_is_read_again(tmp_path: Path) -> None:
     """Another login is another generation, so that a refused one is not used any longer."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "old")}), [HOST])
+    file = open_docker_config(write_docker_config(path, {HOST: ("robot", "old")}), [HOST])
     assert file.current(SOON) == (UserLogin("robot", "old"), 1)
     assert not file.renew(1)
     replace(path, config({HOST: {"username": "robot", "password": "new"}}).decode())
@@ -119,7 +119,7 @@ def test_changed_file_is_read_again(tmp_path: Path) -> None:
 def test_change_of_another_entry_is_not_another_login(tmp_path: Path) -> None:
     """A refused login would otherwise be tried again."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
+    file = open_docker_config(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
     file.current(SOON)
     write_docker_config(path, {HOST: ("robot", "p"), "other.example.com": ("x", "y")})
     assert file.current(SOON) == (UserLogin("robot", "p"), 1)
@@ -129,7 +129,7 @@ def test_change_of_another_entry_is_not_another_login(tmp_path: Path) -> None:
 def test_broken_file_keeps_last_login(tmp_path: Path, text: str) -> None:
     """A bad edit must not stop lookups; a good one is used at once."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
+    file = open_docker_config(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
     file.current(SOON)
     replace(path, text)
     assert file.current(SOON) == (UserLogin("robot", "p"), 1)
@@ -140,7 +140,7 @@ def test_broken_file_keeps_last_login(tmp_path: Path, text: str) -> None:
 def test_removed_file_keeps_last_login(tmp_path: Path) -> None:
     """As of a Secret that is replaced."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
+    file = open_docker_config(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
     file.current(SOON)
     path.unlink()
     assert file.current(SOON) == (UserLogin("robot", "p"), 1)
@@ -149,7 +149,7 @@ def test_removed_file_keeps_last_login(tmp_path: Path) -> None:
 def test_file_without_login_from_the_start_is_unauthorized(tmp_path: Path) -> None:
     """There is nothing to call with. The author of a Pod cannot cause it."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(str(path), [HOST])
+    file = open_docker_config(str(path), [HOST])
     with pytest.raises(Unauthorized) as missing:
         file.current(SOON)
     assert str(missing.value) == f"{path} cannot be read: No such file or directory"
@@ -168,7 +168,7 @@ def test_file_that_changes_while_it_is_read_is_read_again(
 ) -> None:
     """Half of an old file and half of a new one may be JSON, too."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "old")}), [HOST])
+    file = open_docker_config(write_docker_config(path, {HOST: ("robot", "old")}), [HOST])
     stamps = iter([(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)])
     monkeypatch.setattr("webhook.file_stamps.read_stamp", lambda _: next(stamps))
     assert file.current(SOON) == (UserLogin("robot", "old"), 1)
@@ -178,7 +178,7 @@ def test_file_that_changes_while_it_is_read_is_read_again(
 def test_file_that_never_stops_changing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading ends after a few attempts."""
     path = tmp_path / "config.json"
-    file = DockerConfigFile(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
+    file = open_docker_config(write_docker_config(path, {HOST: ("robot", "p")}), [HOST])
     stamps = iter(range(100))
     monkeypatch.setattr("webhook.file_stamps.read_stamp", lambda _: (next(stamps), 0, 0))
     with pytest.raises(Unauthorized) as caught:
@@ -192,7 +192,7 @@ def test_file_behind_changed_link_is_read_again(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         write_docker_config(tmp_path / name / ".dockerconfigjson", {HOST: ("robot", name)})
     (tmp_path / "..data").symlink_to("old")
-    file = DockerConfigFile(str(tmp_path / "..data" / ".dockerconfigjson"), [HOST])
+    file = open_docker_config(str(tmp_path / "..data" / ".dockerconfigjson"), [HOST])
     assert file.current(SOON)[0].password == "old"
     (tmp_path / "..tmp").symlink_to("new")
     (tmp_path / "..tmp").replace(tmp_path / "..data")
@@ -204,4 +204,4 @@ def test_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "dockerconfig.json"
     os.mkfifo(pipe)
     with pytest.raises(Unauthorized, match="is not JSON"):
-        DockerConfigFile(str(pipe), [HOST]).current(SOON)
+        open_docker_config(str(pipe), [HOST]).current(SOON)

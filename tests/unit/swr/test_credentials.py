@@ -6,6 +6,7 @@ import inspect
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from webhook.errors import (
 from webhook.registries import CredentialSettings
 from webhook.swr.credentials import build_credential
 from webhook.swr.credentials.fetched import BACK_OFF, Fetched, FetchedSecret
-from webhook.swr.credentials.files import SecretFiles
+from webhook.swr.credentials.files import SecretFiles, open_secret, read_secret
 from webhook.swr.credentials.guard import PAUSE_SECONDS, GuardedCredential, Pause
 from webhook.swr.credentials.iam import read_temporary_keys, read_time
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair
@@ -51,22 +52,29 @@ def written(path: Path, text: str) -> str:
 # -- files
 
 
+def open_pair(
+    first: str, second: str, read: Callable[[str], str] = read_secret
+) -> SecretFiles[tuple[str, str]]:
+    """Return the secrets of two files that belong together."""
+    return SecretFiles([first, second], lambda: (read(first), read(second)))
+
+
 def test_changed_secret_file_is_read_again(tmp_path: Path) -> None:
     """A rotated token is used for the next call, and has another generation."""
-    files = SecretFiles([written(tmp_path / "token", "one\n")])
-    assert files.current(SOON) == (("one",), 1)
-    assert files.current(SOON) == (("one",), 1)
+    files = open_secret(written(tmp_path / "token", "one\n"))
+    assert files.current(SOON) == ("one", 1)
+    assert files.current(SOON) == ("one", 1)
     written(tmp_path / "token", "two-two\n")
-    assert files.current(SOON) == (("two-two",), 2)
+    assert files.current(SOON) == ("two-two", 2)
 
 
 def test_rewritten_file_with_same_secret_keeps_generation(tmp_path: Path) -> None:
     """Touching a file does not end a pause."""
-    files = SecretFiles([written(tmp_path / "token", "one\n")])
+    files = open_secret(written(tmp_path / "token", "one\n"))
     files.current(SOON)
     (tmp_path / "token").unlink()
     written(tmp_path / "token", "one")
-    assert files.current(SOON) == (("one",), 1)
+    assert files.current(SOON) == ("one", 1)
 
 
 def test_secret_volume_symlink_swap_is_detected(tmp_path: Path) -> None:
@@ -79,7 +87,7 @@ def test_secret_volume_symlink_swap_is_detected(tmp_path: Path) -> None:
     data.symlink_to(tmp_path / "a")
     for name in ("ak", "sk"):
         (tmp_path / name).symlink_to(data / name)
-    files = SecretFiles([str(tmp_path / "ak"), str(tmp_path / "sk")])
+    files = open_pair(str(tmp_path / "ak"), str(tmp_path / "sk"))
     assert files.current(SOON) == (("ak-a", "sk-a"), 1)
     fresh = tmp_path / "..fresh"
     fresh.symlink_to(tmp_path / "b")
@@ -87,23 +95,20 @@ def test_secret_volume_symlink_swap_is_detected(tmp_path: Path) -> None:
     assert files.current(SOON) == (("ak-b", "sk-b"), 2)
 
 
-def test_key_pair_changed_during_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_pair_changed_during_read_is_read_again(tmp_path: Path) -> None:
     """An old access key is never paired with a new secret key."""
     first, second = tmp_path / "ak", tmp_path / "sk"
-    files = SecretFiles([written(first, "ak-old"), written(second, "sk-old")])
-    from webhook.swr.credentials import files as module
-
-    read, calls = module._read_file, []
+    calls = []
 
     def rotate(path: str) -> str:
-        value = read(path)
+        value = read_secret(path)
         calls.append(path)
         if len(calls) == 1:
             written(first, "ak-new!")
             written(second, "sk-new!")
         return value
 
-    monkeypatch.setattr(module, "_read_file", rotate)
+    files = open_pair(written(first, "ak-old"), written(second, "sk-old"), rotate)
     assert files.current(SOON) == (("ak-new!", "sk-new!"), 1)
 
 
@@ -124,18 +129,18 @@ def test_invalid_secret_file_is_named_without_content(tmp_path: Path, text: str 
     if text is not None:
         written(path, text)
     with pytest.raises(Unauthorized) as caught:
-        SecretFiles([str(path)]).current(SOON)
+        open_secret(str(path)).current(SOON)
     assert str(caught.value) == f"{path} {message}"
 
 
 def test_unreadable_secret_file_keeps_last_secret(tmp_path: Path) -> None:
     """A Secret that is deleted by mistake does not stop the webhook at once."""
-    files = SecretFiles([written(tmp_path / "token", "one")])
+    files = open_secret(written(tmp_path / "token", "one"))
     files.current(SOON)
     (tmp_path / "token").unlink()
-    assert files.current(SOON) == (("one",), 1)
+    assert files.current(SOON) == ("one", 1)
     written(tmp_path / "token", "")
-    assert files.current(SOON) == (("one",), 1)
+    assert files.current(SOON) == ("one", 1)
 
 
 # -- the guard

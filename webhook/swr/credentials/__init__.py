@@ -11,7 +11,7 @@ from webhook.recorder import Recorder
 from webhook.regions import find_region
 from webhook.registries import CredentialSettings
 from webhook.swr.credentials.fetched import Fetched, FetchedSecret
-from webhook.swr.credentials.files import SecretFiles
+from webhook.swr.credentials.files import SecretFiles, open_secret, read_secret
 from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.iam_user import IamUserLogin
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair, SecretSource
@@ -41,17 +41,19 @@ def build_credential(
     kind = settings.kind
     pause, login_pause = Pause(kind, recorder), Pause(kind, recorder)
     if kind == "token":
-        token = SecretFiles([_need(settings.token_file, "tokenFile")])
-        return GuardedCredential(kind, token, _token_of_file, pause)
+        token = open_secret(_need(settings.token_file, "tokenFile"))
+        return GuardedCredential(kind, token, _token_header, pause)
     if kind == "aksk":
         return GuardedCredential(kind, open_key_pair(settings, environment), load_signer(), pause)
 
-    def fetched(fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles) -> FetchedSecret[SecretT]:
-        inputs: Callable[[], Hashable] = file.fingerprint
+    def fetched(
+        fetch: Callable[[Deadline], Fetched[SecretT]], file: SecretFiles[str]
+    ) -> FetchedSecret[SecretT]:
+        inputs: Callable[[], Hashable] = file.read_stamps
         return FetchedSecret(kind, fetch, inputs, login_pause, recorder)
 
     if kind == "iamUser":
-        password = SecretFiles([_need(settings.password_file, "passwordFile")])
+        password = open_secret(_need(settings.password_file, "passwordFile"))
         project = {"id": project_id} if project_id is not None else {"name": region}
         login = IamUserLogin(
             transport,
@@ -72,12 +74,12 @@ def _temporary_keys(
     iam_endpoint: str,
     transport: Transport,
     environment: Mapping[str, str],
-) -> tuple[Callable[[Deadline], Fetched[KeyPair]], SecretFiles]:
+) -> tuple[Callable[[Deadline], Fetched[KeyPair]], SecretFiles[str]]:
     if settings.kind == "podIdentity":
         url = _from_environment(environment, "HC_CONTAINER_CREDENTIALS_FULL_URI")
-        token = SecretFiles([_from_environment(environment, "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")])
+        token = open_secret(_from_environment(environment, "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
         return PodIdentity(transport, url, token), token
-    token = SecretFiles([_need(settings.id_token_file, "idTokenFile")])
+    token = open_secret(_need(settings.id_token_file, "idTokenFile"))
     if settings.identity_provider is not None:
         return OidcFederation(transport, iam_endpoint, settings.identity_provider, token), token
     known = find_region(region)
@@ -102,7 +104,7 @@ def open_key_pair(settings: CredentialSettings, environment: Mapping[str, str]) 
         paths = [settings.access_key_file, _need(settings.secret_key_file, "secretKeyFile")]
         if settings.security_token_file is not None:
             paths.append(settings.security_token_file)
-        return _KeyPairFiles(SecretFiles(paths))
+        return SecretFiles(paths, lambda: KeyPair(*map(read_secret, paths)))
     return FixedSecret(
         KeyPair(
             _from_environment(environment, "HUAWEICLOUD_SDK_AK"),
@@ -112,26 +114,9 @@ def open_key_pair(settings: CredentialSettings, environment: Mapping[str, str]) 
     )
 
 
-class _KeyPairFiles:
-    """A key pair read from two files, or three with a security token."""
-
-    def __init__(self, files: SecretFiles) -> None:
-        self._files = files
-        self.renew = files.renew
-        self.confirm = files.confirm
-
-    def current(self, deadline: Deadline) -> tuple[KeyPair, int]:
-        values, generation = self._files.current(deadline)
-        return KeyPair(*values), generation
-
-
 def _token_header(token: str, request: HttpRequest) -> Mapping[str, str]:
     del request
     return {"X-Auth-Token": token}
-
-
-def _token_of_file(values: tuple[str, ...], request: HttpRequest) -> Mapping[str, str]:
-    return _token_header(values[0], request)
 
 
 def _need(value: str | None, key: str) -> str:

@@ -8,54 +8,59 @@ key.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Unauthorized
 from webhook.file_stamps import Stamp, read_settled, read_stamp
 from webhook.small_files import read_at_once
 
+SecretT = TypeVar("SecretT")
+
 MAX_BYTES: Final = 64 * 1024
-"""Bytes of a file; a token has some kilobytes."""
+"""Bytes of a file with one secret; a token has some kilobytes."""
 
 
-class SecretFiles:
-    """The contents of one or more files, with a generation that counts their changes."""
+class SecretFiles(Generic[SecretT]):
+    """Implements ``SecretSource`` by the contents of one or more files."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        """Use ``paths``; nothing is read before the first use."""
+    def __init__(self, paths: Sequence[str], read: Callable[[], SecretT]) -> None:
+        """Call ``read`` for the secret when one of ``paths`` has changed, not before the first use.
+
+        It raises ``OSError``, or ``ValueError`` with the name of the file and without its content.
+        """
         self._paths = tuple(paths)
+        self._read = read
         self._lock = threading.Lock()
-        self._fingerprint: tuple[Stamp, ...] | None = None
-        self._values: tuple[str, ...] = ()
-        self._generation = 0
+        self._stamps: tuple[Stamp, ...] | None = None
+        self._current: tuple[SecretT, int] | None = None
 
-    def current(self, deadline: Deadline) -> tuple[tuple[str, ...], int]:
-        """Return the stripped contents in the order of the paths, and their generation.
+    def current(self, deadline: Deadline) -> tuple[SecretT, int]:
+        """Return the secret, and a generation that counts its changes.
 
-        If a file becomes unreadable, the last good contents stay.
+        If a file becomes unreadable, the last good secret stays.
 
         Raises:
-            Unauthorized: a file cannot be read or is empty, and never could be read.
+            Unauthorized: the files contain no secret, and never did.
         """
         del deadline  # local files: nothing to wait for
+        problem = ""
         try:
-            fingerprint = self.fingerprint()
-            if fingerprint != self._fingerprint:
-                self._read()
+            if self.read_stamps() != self._stamps:
+                self._update()
         except OSError as error:
-            if self._fingerprint is None:
-                raise Unauthorized(f"{error.filename} cannot be read: {error.strerror}") from None
+            problem = f"{error.filename} cannot be read: {error.strerror}"
         except ValueError as error:
-            if self._fingerprint is None:
-                raise Unauthorized(str(error)) from None
+            problem = str(error)
         with self._lock:
-            return self._values, self._generation
+            if self._current is None:
+                raise Unauthorized(problem)
+            return self._current
 
-    def fingerprint(self) -> tuple[Stamp, ...]:
+    def read_stamps(self) -> tuple[Stamp, ...]:
         """Return the stamps of the files; raises ``OSError``."""
-        return tuple(read_stamp(path) for path in self._paths)
+        return tuple(map(read_stamp, self._paths))
 
     def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Return whether the files contain another secret than that of ``generation``."""
@@ -66,19 +71,30 @@ class SecretFiles:
     def confirm(self) -> None:
         """Do nothing: a file does not depend on it."""
 
-    def _read(self) -> None:
-        settled = read_settled(self._paths, lambda: tuple(map(_read_file, self._paths)))
+    def _update(self) -> None:
+        settled = read_settled(self._paths, self._read)
         if settled is None:
             raise ValueError(f"{self._paths[0]} is being replaced")
-        values, fingerprint = settled
+        secret, stamps = settled
         with self._lock:
-            if values != self._values:
-                self._values = values
-                self._generation += 1
-            self._fingerprint = fingerprint
+            known, generation = self._current or (None, 0)
+            if secret != known:
+                self._current = secret, generation + 1
+            self._stamps = stamps
 
 
-def _read_file(path: str) -> str:
+def open_secret(path: str) -> SecretFiles[str]:
+    """Return the secret in one file."""
+    return SecretFiles([path], lambda: read_secret(path))
+
+
+def read_secret(path: str) -> str:
+    """Return the only line of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it contains something else; the text names the file, not its content.
+    """
     data = read_at_once(path, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES} bytes")

@@ -23,7 +23,7 @@ class IamUserLogin:
     iam_endpoint: str
     domain_name: str
     user_name: str
-    password: SecretFiles
+    password: SecretFiles[str]
     project: dict[str, str]
     """``{"id": ...}`` or ``{"name": ...}``."""
 
@@ -33,7 +33,7 @@ class IamUserLogin:
         Raises:
             TrustLookupError: IAM refused the login or could not be called.
         """
-        (password,), _ = self.password.current(deadline)
+        password, _ = self.password.current(deadline)
         user = {"domain": {"name": self.domain_name}, "name": self.user_name, "password": password}
         body: dict[str, Any] = {
             "auth": {

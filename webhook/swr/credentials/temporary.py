@@ -34,11 +34,11 @@ class PodIdentity:
     transport: Transport
     url: str
     """``HC_CONTAINER_CREDENTIALS_FULL_URI``."""
-    token: SecretFiles
+    token: SecretFiles[str]
 
     def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
         """Return keys with their expiry; raises ``TrustLookupError``."""
-        (token,), _ = self.token.current(deadline)
+        token, _ = self.token.current(deadline)
         url = urlsplit(self.url)
         headers = {"Authorization": token}
         response = post(
@@ -54,11 +54,11 @@ class OidcFederation:
     transport: Transport
     iam_endpoint: str
     provider: str
-    token: SecretFiles
+    token: SecretFiles[str]
 
     def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
         """Return keys with their expiry; raises ``TrustLookupError``."""
-        (id_token,), _ = self.token.current(deadline)
+        id_token, _ = self.token.current(deadline)
         login = post(
             self.transport,
             self.iam_endpoint,
@@ -81,11 +81,11 @@ class OidcAgency:
     sts_endpoint: str
     provider_urn: str
     agency_urn: str
-    token: SecretFiles
+    token: SecretFiles[str]
 
     def __call__(self, deadline: Deadline) -> Fetched[KeyPair]:
         """Return keys with their expiry; raises ``TrustLookupError``."""
-        (id_token,), _ = self.token.current(deadline)
+        id_token, _ = self.token.current(deadline)
         body = {
             "provider_urn": self.provider_urn,
             "agency_urn": self.agency_urn,
