@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.load import connect, prepare
@@ -15,6 +16,7 @@ from tests.support.builders import HOST, pod, review
 from tests.support.serving import Certificate, ServerProcess
 
 LATENCY = 0.1
+COLD = 10
 CROWD = 1000
 DISTINCT = 10_000
 WARM = f"{HOST}/shop/web:1.0"
@@ -23,53 +25,61 @@ QUICK = "lookup: {callsPerSecond: 1000}\ncache: {trusted: 1h}\n"
 
 def measure_cold(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
     """Return the time that ten distinct cold images add to a review, in round trips to SWR."""
-    extra: list[float] = []
+
+    def push(name: str) -> str:
+        emulator.state.set_tag(f"cold/{name}:1", is_trusted=True)
+        return f"{HOST}/cold/{name}:1"
+
     with ServerProcess(folder, emulator.url, certificate) as server:
-        client = connect(server.port, certificate.ca)
-        for turn in range(ROUNDS):
-            images = [f"cold/web-{turn}-{index}:1" for index in range(10)]
-            for image in images:
-                emulator.state.set_tag(image, is_trusted=True)
-            body = review(pod(*(f"{HOST}/{image}" for image in images)))
-            emulator.set_latency(LATENCY)
-            cold = time_review(client, body)
-            emulator.set_latency(0.0)
-            warm = statistics.median(time_review(client, body) for _ in range(5))
-            extra.append((cold - warm) / LATENCY)
-        client.close()
-    what = "time added by ten uncached images, in SWR round trips of 100 ms"
-    return [at_most(what, statistics.median(extra), 1.1)]
+        added = time_added(server, emulator, push)
+    return [at_most("time added by ten uncached images, in SWR round trips of 100 ms", added, 1.1)]
+
+
+def time_added(server: ServerProcess, emulator: Emulator, push: Callable[[str], str]) -> float:
+    """Return the time that ten uncached images add to a review, in round trips.
+
+    ``push`` pushes a repository of this name, and returns the name of its image in a Pod.
+    """
+    extra: list[float] = []
+    client = connect(server.port, server.certificate.ca)
+    for turn in range(ROUNDS):
+        body = review(pod(*(push(f"cold-{turn}-{index}") for index in range(COLD))))
+        emulator.set_latency(LATENCY)
+        cold = time_review(client, body)
+        emulator.set_latency(0.0)
+        warm = statistics.median(time_review(client, body) for _ in range(5))
+        extra.append((cold - warm) / LATENCY)
+    client.close()
+    return statistics.median(extra)
 
 
 def measure_crowd(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:
     """Return how many calls 1,000 simultaneous reviews of one cold image make."""
     emulator.state.set_tag("shop/crowd:1", is_trusted=True)
-    request = prepare(review(pod(f"{HOST}/shop/crowd:1")))
     with ServerProcess(folder, emulator.url, certificate) as server:
-        clients = []
-        for _ in range(CROWD):
-            client = connect(server.port, certificate.ca)
-            time_review(
-                client, review(pod(WARM))
-            )  # like kube-apiserver's connections, it has been used before
-            clients.append(client)
-        emulator.set_latency(1.0)
-        for client in clients:
-            client.sendall(request)
-        allowed = sum(b'"allowed":true' in receive(client) for client in clients)
-        emulator.set_latency(0.0)
-        for client in clients:
-            client.close()
+        admitted = admit_crowd(server, emulator, f"{HOST}/shop/crowd:1", "an uncached image", 1.0)
     calls = emulator.state.calls["/v2/manage/namespaces/shop/repos/crowd/tags/1"]
-    return [
-        Figure(
-            f"{CROWD} concurrent reviews of an uncached image: admitted",
-            f"{allowed}",
-            f"{CROWD}",
-            allowed == CROWD,
-        ),
-        Figure("  calls to SWR", f"{calls}", "1", calls == 1),
-    ]
+    return [admitted, Figure("  calls to SWR", f"{calls}", "1", calls == 1)]
+
+
+def admit_crowd(server: ServerProcess, emulator: Emulator, image: str, what: str, latency: float) -> Figure:
+    """Return how many of 1,000 simultaneous reviews of one image are admitted; ``latency`` in seconds."""
+    request = prepare(review(pod(image)))
+    used = review(pod(WARM))
+    clients = []
+    for _ in range(CROWD):
+        client = connect(server.port, server.certificate.ca)
+        time_review(client, used)  # like kube-apiserver's connections, it has been used before
+        clients.append(client)
+    emulator.set_latency(latency)
+    for client in clients:
+        client.sendall(request)
+    allowed = sum(b'"allowed":true' in receive(client) for client in clients)
+    emulator.set_latency(0.0)
+    for client in clients:
+        client.close()
+    name = f"{CROWD} concurrent reviews of {what}: admitted"
+    return Figure(name, f"{allowed}", f"{CROWD}", allowed == CROWD)
 
 
 def measure_memory(folder: Path, certificate: Certificate, emulator: Emulator) -> list[Figure]:

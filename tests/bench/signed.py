@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench.load import connect, prepare, run_load
-from tests.bench.lookups import CROWD, LATENCY, WARM, time_review
-from tests.bench.processes import receive
-from tests.bench.report import ROUNDS, Figure, at_least, at_most, interleave
+from tests.bench.load import run_load
+from tests.bench.lookups import WARM, admit_crowd, time_added
+from tests.bench.report import Figure, at_least, at_most, interleave
 from tests.emulator.server import Emulator
 from tests.emulator.signing import generate_key, make_payload, public_pem, sign
 from tests.signing import sm2
@@ -26,7 +25,6 @@ from webhook.signatures.requirement import Requirement
 from webhook.signatures.simple_signing import SignatureLayer, check_simple_signature
 
 MANY = 16
-COLD = 10
 VERIFICATIONS = 200
 DIGEST = "sha256:" + "a" * 64
 
@@ -39,7 +37,7 @@ def measure_signed(folder: Path, certificate: Certificate, emulator: Emulator) -
     with server:
         return [
             _measure_warm(folder, server, emulator, keys),
-            *_measure_cold(server, emulator, keys),
+            _measure_cold(server, emulator, keys),
             *_measure_crowd(server, emulator, keys),
             *_measure_verification(),
         ]
@@ -47,14 +45,14 @@ def measure_signed(folder: Path, certificate: Certificate, emulator: Emulator) -
 
 def _push(emulator: Emulator, keys: SigningKeys, repository: str) -> str:
     """Push a signed image and return its name in a Pod."""
-    digest = emulator.state.put_image(f"{repository}:1")
-    emulator.state.sign_simple(repository, digest, keys["release"])
-    return f"{HOST}/{repository}:1"
+    digest = emulator.state.put_image(f"signed/{repository}:1")
+    emulator.state.sign_simple(f"signed/{repository}", digest, keys["release"])
+    return f"{HOST}/signed/{repository}:1"
 
 
 def _measure_warm(folder: Path, server: ServerProcess, emulator: Emulator, keys: SigningKeys) -> Figure:
     """Return the throughput of cached signed images relative to that of images by tag detail."""
-    images = {"signed": _push(emulator, keys, "signed/warm"), "by tag detail": WARM}
+    images = {"signed": _push(emulator, keys, "warm"), "by tag detail": WARM}
     runs: dict[str, Callable[[], float]] = {}
     for name, image in images.items():
         body = folder / f"{name.replace(' ', '-')}.json"
@@ -68,54 +66,23 @@ def _rate(server: ServerProcess, body: Path) -> float:
     return run_load(server.port, server.certificate.ca, body, connections=MANY).per_second
 
 
-def _measure_cold(server: ServerProcess, emulator: Emulator, keys: SigningKeys) -> list[Figure]:
+def _measure_cold(server: ServerProcess, emulator: Emulator, keys: SigningKeys) -> Figure:
     """Return the time that ten distinct signed cold images add to a review, in round trips."""
-    extra: list[float] = []
-    client = connect(server.port, server.certificate.ca)
-    for turn in range(ROUNDS):
-        images = [_push(emulator, keys, f"signed/cold-{turn}-{index}") for index in range(COLD)]
-        body = review(pod(*images))
-        emulator.set_latency(LATENCY)
-        cold = time_review(client, body)
-        emulator.set_latency(0.0)
-        warm = statistics.median(time_review(client, body) for _ in range(5))
-        extra.append((cold - warm) / LATENCY)
-    client.close()
-    what = f"time added by {COLD} uncached signed images, in round trips of 100 ms"
-    return [at_most(what, statistics.median(extra), 4.4)]
+    added = time_added(server, emulator, partial(_push, emulator, keys))
+    return at_most("time added by ten uncached signed images, in round trips of 100 ms", added, 4.4)
 
 
 def _measure_crowd(server: ServerProcess, emulator: Emulator, keys: SigningKeys) -> list[Figure]:
     """Return how often each thing is fetched by 1,000 simultaneous reviews of one cold image."""
-    image = _push(emulator, keys, "signed/crowd")
-    request = prepare(review(pod(image)))
-    clients = []
-    for _ in range(CROWD):
-        client = connect(server.port, server.certificate.ca)
-        time_review(client, review(pod(WARM)))
-        clients.append(client)
+    image = _push(emulator, keys, "crowd")
     before = dict(emulator.state.calls)
-    emulator.set_latency(0.3)
-    for client in clients:
-        client.sendall(request)
-    allowed = sum(b'"allowed":true' in receive(client) for client in clients)
-    emulator.set_latency(0.0)
-    for client in clients:
-        client.close()
+    admitted = admit_crowd(server, emulator, image, "an uncached signed image", 0.3)
     calls = [
         count - before.get(path, 0)
         for path, count in emulator.state.calls.items()
         if "crowd" in path and count > before.get(path, 0)
     ]
-    return [
-        Figure(
-            f"{CROWD} concurrent reviews of an uncached signed image: admitted",
-            f"{allowed}",
-            f"{CROWD}",
-            allowed == CROWD,
-        ),
-        Figure("  most calls for one thing", f"{max(calls)}", "1", max(calls) == 1),
-    ]
+    return [admitted, Figure("  most calls for one thing", f"{max(calls)}", "1", max(calls) == 1)]
 
 
 def _measure_verification() -> list[Figure]:
