@@ -95,6 +95,22 @@ SIGNATURE_MISTAKES: Final = (
         (LOOKUP, "            self._bytes_left -= len(content)\n", "            pass\n"),
     ),
     mistake(
+        "T64",
+        "the content of signatures by strangers is kept",
+        f"{T_LOOKUP}::test_blob_of_another_signature_is_not_kept",
+        (
+            LOOKUP,
+            "        if attempt.outcome is Outcome.VALID:\n",
+            "        if attempt.outcome is not None:\n",
+        ),
+    ),
+    mistake(
+        "T64",
+        "kept content is counted, not measured",
+        "tests/unit/evidence/test_kept_blobs.py::test_blobs_that_were_not_used_for_longest_make_way",
+        ("webhook/evidence/kept_blobs.py", "return len(content) + OVERHEAD", "return OVERHEAD"),
+    ),
+    mistake(
         "T65",
         "object storage gets the token of the registry",
         f"{T_CLIENT}::test_object_storage_gets_no_credentials",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
+from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
@@ -40,6 +41,7 @@ class RegistryClientPool:
         self._environment = environment
         self._recorder = recorder
         self._run_slow = run_slow
+        self._kept = KeptBlobs()
         self._lock = threading.Lock()
         self._clients: dict[str, OciClient] = {}
         self._lookups: dict[str, SignatureLookup] = {}
@@ -69,7 +71,8 @@ class RegistryClientPool:
             lookup = self._lookups.get(registry.key)
             if lookup is None:
                 assert registry.signatures is not None
-                lookup = SignatureLookup(make_requirement(registry.signatures), client, self._run_slow)
+                requirement = make_requirement(registry.signatures)
+                lookup = SignatureLookup(requirement, client, self._run_slow, kept=self._kept)
                 self._lookups[registry.key] = lookup
             return lookup
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, MalformedAnswer, TrustLookupError
+from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.oci.manifests import Manifest
 from webhook.registries import SignatureSettings
@@ -64,12 +65,15 @@ class SignatureLookup:
         store: SignatureStore,
         run_slow: RunSlow = run_here,
         clock: Callable[[], float] = time.time,
+        kept: KeptBlobs | None = None,
     ) -> None:
         """Look in ``store`` for what ``requirement`` asks for; ``clock`` is in epoch seconds.
 
-        ``run_slow`` runs work that takes more than a millisecond, outside of the event loop.
+        ``run_slow`` runs work that takes more than a millisecond, outside of the event loop. ``kept`` may be
+        shared by the lookups of all registries.
         """
         self._store = store
+        self._kept = kept if kept is not None else KeptBlobs()
         self._requirement = requirement
         self._run_slow = run_slow
         self._clock = clock
@@ -99,7 +103,7 @@ class SignatureLookup:
         Raises:
             TrustLookupError: after those that could be read, if others could not.
         """
-        reader = _Reader(self._store, repository, deadline, call_limiter)
+        reader = _Reader(self._store, self._kept, repository, deadline, call_limiter)
         yield from self._verify_simple_signatures(reader, digest)
         yield from self._verify_bundles(reader, digest)
         if reader.failure is not None:
@@ -123,7 +127,7 @@ class SignatureLookup:
                 yield from _known(payload)
                 continue
             check = partial(check_simple_signature, layer=layer, digest=digest, requirement=self._requirement)
-            yield self._read(payload, check, is_slow=self._requirement.is_slow)
+            yield self._verify(layer.digest, payload, check)
 
     def _verify_bundles(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
         kind = SignatureFormat.BUNDLE
@@ -151,7 +155,14 @@ class SignatureLookup:
                 yield from _known(bundle)
                 continue
             check = partial(check_bundle, digest=digest, requirement=self._requirement)
-            yield self._read(bundle, check, is_slow=self._requirement.is_slow)
+            yield self._verify(layer.digest, bundle, check)
+
+    def _verify(self, blob: str, content: bytes, check: Callable[[bytes], Attempt]) -> Attempt:
+        """Return the outcome of one signature; ``blob`` is the digest of its content."""
+        attempt = self._read(content, check, is_slow=self._requirement.is_slow)
+        if attempt.outcome is Outcome.VALID:
+            self._kept.keep(blob, content)
+        return attempt
 
     def _read(self, content: bytes, read: Callable[[bytes], T], *, is_slow: bool = False) -> T:
         """Return what ``read`` makes of content of the registry, which may be large."""
@@ -174,9 +185,15 @@ class _Reader:
     """
 
     def __init__(
-        self, store: SignatureStore, repository: str, deadline: Deadline, call_limiter: CallLimiter
+        self,
+        store: SignatureStore,
+        kept: KeptBlobs,
+        repository: str,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
     ) -> None:
         self._store = store
+        self._kept = kept
         self._repository = repository
         self._deadline = deadline
         self._call_limiter = call_limiter
@@ -207,6 +224,9 @@ class _Reader:
 
     def blob(self, kind: SignatureFormat, digest: str, size: int) -> bytes | Attempt | None:
         """Read the blob of one signature; its descriptor was checked."""
+        known = self._kept.get(digest, size)
+        if known is not None:
+            return known
         content = self._read(
             kind,
             lambda: self._store.get_blob(self._repository, digest, size, self._deadline, self._call_limiter),

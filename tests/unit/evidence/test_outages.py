@@ -118,9 +118,27 @@ def test_image_whose_manifests_alone_fail_is_not_served_stale(
 
 
 @pytest.mark.slow
-def test_image_is_not_served_stale_while_blobs_alone_fail(site: Site) -> None:
-    """Nothing that is not pushed by somebody shows the state of the object storage."""
+def test_signed_image_is_verified_again_while_no_blob_can_be_read(site: Site) -> None:
+    """Also after ``cache.signed``: the object storage fails, but its content cannot have changed."""
     assert site.look_up() == "trusted, swr"
     site.clock.tick(CACHE.signed + 1)
     site.emulator.break_with("status", status=503, match="/blobs/")
+    assert site.look_up() == "trusted, swr"
+
+
+@pytest.mark.slow
+def test_new_image_is_denied_while_no_blob_can_be_read(site: Site) -> None:
+    """It is the image's fault: nothing that is not pushed by somebody shows the state of object storage."""
+    site.emulator.break_with("status", status=503, match="/blobs/")
     assert site.look_up() == "unavailable, image"
+
+
+@pytest.mark.slow
+def test_deleted_signature_ends_trust_while_no_blob_can_be_read(site: Site) -> None:
+    """A kept blob is no signature: the manifest that names it is read again."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with("status", status=503, match="/blobs/")
+    tags = site.emulator.state.registry.repositories["shop/web"].tags
+    del tags[next(tag for tag in tags if tag.endswith(".sig"))]
+    assert site.look_up() == "untrusted, swr"

@@ -18,6 +18,7 @@ from tests.support.builders import NOW, registry
 from tests.support.fakes import FakeClock, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
@@ -50,6 +51,7 @@ class Site:
         self.state.public.add(WEB)
         self.digest = self.state.put_image(WEB, "1")
         self.in_thread: list[object] = []
+        self._kept = KeptBlobs()
 
     def check(self, settings: SignatureSettings | None = None) -> SignatureCheck:
         """Search as the webhook does."""
@@ -58,9 +60,9 @@ class Site:
             evidence=Evidence.SIGNATURE, signatures=settings, registry_endpoint=self.emulator.url
         )
         client = OciClient(judged, PooledTransport(), None, Recorder())
-        return SignatureLookup(make_requirement(settings), client, self._run_slow, FakeClock(NOW)).check(
-            WEB, self.digest, Deadline.after(10), free
-        )
+        requirement, clock = make_requirement(settings), FakeClock(NOW)
+        lookup = SignatureLookup(requirement, client, self._run_slow, clock, self._kept)
+        return lookup.check(WEB, self.digest, Deadline.after(10), free)
 
     def _run_slow(self, work: Callable[[], T], /) -> T:
         result = work()
@@ -283,3 +285,27 @@ def test_large_content_is_read_outside_of_the_loop(site: Site, what: str) -> Non
         site.state.put_manifest(WEB, site.digest.replace(":", "-"), OCI_INDEX, large)
     site.check()
     assert site.in_thread == [[]]
+
+
+@pytest.mark.parametrize("sign", [sign_simple, sign_bundle], ids=["simple", "bundle"])
+def test_blob_of_a_signature_that_counted_is_downloaded_once(site: Site, sign: Callable[..., str]) -> None:
+    """It has a digest. So images that run stay trusted while object storage fails."""
+    sign(site.state, WEB, site.digest, RELEASE)
+    assert [site.check().result for _ in range(3)] == [SignatureResult.SIGNED] * 3
+    assert site.emulator.calls("/blobs/") == 1
+
+
+@pytest.mark.parametrize("sign", [sign_simple, sign_bundle], ids=["simple", "bundle"])
+def test_kept_blob_is_verified_with_the_keys_that_count_now(site: Site, sign: Callable[..., str]) -> None:
+    sign(site.state, WEB, site.digest, RELEASE)
+    site.check()
+    found = site.check(SignatureSettings((signing_key("release", SECURITY),)))
+    assert (found.result, site.emulator.calls("/blobs/")) == (SignatureResult.BAD_SIGNATURE, 1)
+
+
+def test_blob_of_another_signature_is_not_kept(site: Site) -> None:
+    """Anyone who may push could fill the space."""
+    sign_simple(site.state, WEB, site.digest, STRANGER)
+    for _ in range(2):
+        site.check()
+    assert site.emulator.calls("/blobs/") == 2
