@@ -90,8 +90,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "a lookup longer than the call",
-        {"policy": {"lookup": {"timeout": "4.5s"}}},
-        "webhook.timeoutSeconds is 5 and policy.lookup.timeout is 4.5s: the difference must be at least one second",
+        {"policy": {"lookup": {"timeout": "4s"}}},
+        "webhook.timeoutSeconds is 5 and policy.lookup.timeout is 4s: the difference must be more than one second",
     ),
     (
         "digests without pinning",

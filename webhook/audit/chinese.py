@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from webhook.audit.coverage_texts import name_namespaces, translate
 from webhook.audit.report import AuditReport, Drift
 from webhook.audit.survey_texts import recommendation
 
@@ -53,7 +54,7 @@ HEADINGS: Final[Mapping[str, str]] = {
     "Nodes that run another image than the tag names now": "节点运行的镜像与镜像版本当前指向的镜像不同",
     "The tag was pushed again after the Pod was started. SWR's mark of the tag does not apply "
     "to the running image; restart the Pod, or pin its digest.": "Pod 启动后，该镜像版本被重新推送。"
-    "SWR 中的信任标记不代表正在运行的镜像；请重启 Pod，或启用写入摘要。",
+    "SWR 中的可信标记不代表正在运行的镜像；请重启 Pod，或启用写入摘要。",
     "Nodes that report another image than the Pod pins": "节点报告的镜像与 Pod 所指定的镜像不同",
     "Only the pinned image was evaluated. Find out whether the running digest is the same image; "
     "if it is not, delete the Pod and check the node.": "经过判定的只是所指定的镜像。"
@@ -95,7 +96,7 @@ HEADINGS: Final[Mapping[str, str]] = {
 _DRIFT_REMARKS: Final[Mapping[Drift, str]] = {
     Drift.OTHER_THAN_PINNED: "运行的不是所指定的镜像：节点报告，{} 个 Pod 运行的摘要与 Pod 所指定的摘要不同。"
     "正在运行的镜像可能从未判定过；请查明这两个摘要是否属于同一镜像。",
-    Drift.MOVED: "{} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的信任标记不代表正在运行的镜像。",
+    Drift.MOVED: "{} 个 Pod 运行的镜像与其镜像版本当前指向的镜像不同。SWR 中的可信标记不代表正在运行的镜像。",
     Drift.SUPERSEDED: "{} 个 Pod 指定的镜像已不再是其镜像版本在 SWR 中所指的镜像。"
     "它们运行的正是所指定的镜像；如需运行新镜像，请重启工作负载。",
 }
@@ -114,10 +115,10 @@ def verdict(report: AuditReport) -> str:
 
 def remarks(report: AuditReport) -> list[str]:
     """Return ``report.remarks`` in Chinese, sentence by sentence in the same order."""
-    lines = [f"本报告不完整：{gap}。" for gap in report.gaps]
+    lines = [f"本报告不完整：{translate(gap)}。" for gap in report.gaps]
     lines += [
         f"没有任何镜像可信：{registry} 返回了 {images} 个镜像的结果，均未标记为可信。"
-        "SWR 未说明信任标记由什么设置；强制执行之前，请确认您的账号如何设置该标记，"
+        "SWR 未说明可信标记由什么设置；强制执行之前，请确认您的账号如何设置该标记，"
         "否则来自该仓库地址的镜像都会被拒绝。运行 swr-trust survey 可查看能否改用签名作为可信依据。"
         for registry, images in report.never_trusted
     ]
@@ -145,11 +146,11 @@ def remarks(report: AuditReport) -> list[str]:
     if report.static:
         lines.append(f"{report.static} 个 Pod 是静态 Pod，由节点直接运行，不经过准入控制。")
     if report.excluded:
-        names = "、".join(report.excluded_namespaces)
+        names = name_namespaces(report.excluded_namespaces, "zh")
         lines.append(f"未计入排除的命名空间（{names}）中的 {report.excluded} 个 Pod。")
     if report.omitted:
         lines.append(f"另有 {report.omitted} 行已计数但未列出。")
-    return [*lines, *(f"{note}。" for note in report.notes)]
+    return [*lines, *(f"{translate(note)}。" for note in report.notes)]
 
 
 def _drift_remarks(report: AuditReport, *reasons: Drift) -> list[str]:

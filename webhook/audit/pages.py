@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from webhook import __version__
 from webhook.audit import chinese
+from webhook.audit.coverage_texts import translate
 from webhook.audit.evidence import Evidence
 from webhook.audit.report import AuditReport, Drift
 from webhook.audit.tables import format_moment
@@ -76,11 +77,13 @@ def render_audit(report: AuditReport, language: Language = "en") -> str:
 def render_evidence(evidence: Evidence, language: Language = "en") -> str:
     """Return the page of an evidence report."""
     outcomes = [(name, count, count) for name, count in evidence.outcomes.most_common()]
+    gaps = [translate(gap) for gap in evidence.gaps] if language == "zh" else evidence.gaps
     return (
         _environment(language)
         .get_template("evidence.html.j2")
         .render(
             evidence=evidence,
+            gaps=gaps,
             version=__version__,
             outcome_bars=_bars(outcomes),
             good={"allow"},

@@ -72,27 +72,28 @@ _ZH: Final[Mapping[str, str]] = {
     "prepare-other": "请设置 evidence: {evidence}。它接受 {existing} 个现有镜像中的 {passing} 个，"
     "而 evidence: {configured} 接受 {accepted} 个。",
     "sign": "强制执行之前，请为其余镜像签名。",
-    "mark": "强制执行之前，请确认您的账号如何设置信任标记，并标记其余镜像。",
+    "mark": "强制执行之前，请确认您的账号如何设置可信标记，并标记其余镜像。",
     "check-keys": "{stored}有签名，但没有一个有效。请检查 signatures 下的公钥、threshold 和 annotations，"
     "然后重新运行 swr-trust survey。",
     "add-keys": "{stored}有签名，但没有配置用于验证的公钥。请将签名者的公钥加入 signatures.keys，"
     "然后重新运行 swr-trust survey。",
     "no-evidence": "没有任何镜像可信：{existing} 个现有镜像均未标记为可信，也都没有签名。"
-    "强制执行之前，请为镜像签名，或确认您的账号如何设置信任标记。",
+    "强制执行之前，请为镜像签名，或确认您的账号如何设置可信标记。",
     "no-signature": "没有任何镜像可信：{existing} 个现有镜像都没有签名。强制执行之前，请为镜像签名。",
-    "no-mark": "没有镜像凭信任标记可信：{existing} 个现有镜像均未标记为可信。"
+    "no-mark": "没有镜像凭可信标记可信：{existing} 个现有镜像均未标记为可信。"
     "运行 swr-trust survey 可查看镜像是否已签名。",
     "unknown": "已知信息太少，无法给出建议。请运行 swr-trust doctor，然后重新运行 swr-trust survey。",
-    "nothing-runs": "没有运行来自该镜像仓库服务的现有镜像，无法给出建议。",
+    "nothing-runs": "没有正在运行且存在于该镜像仓库服务中的镜像，无法给出建议。",
     "enforced": "当前模式为 enforce，因此该镜像仓库服务的所有镜像现在都会被拒绝。",
-    "missing": "镜像仓库服务中不存在，因此在任何 evidence 下都会被拒绝：{missing}。",
-    "undetermined": "不确定 evidence: {evidence} 是否接受：{undetermined}。",
+    "missing": "{missing}在镜像仓库服务中不存在，使用任何 evidence 都会被拒绝。",
+    "undetermined": "无法确定 evidence: {evidence} 是否接受其中 {undetermined}。",
     "signers": "各密钥签名的镜像数：{names}。",
     "formats": "这些签名的格式：{names}。",
-    "unverified": "未经验证的签名的格式：{names}。",
-    "none-counts": "签名均无效，其格式：{names}。",
-    "published": "此处提供 ShowRepoTag 接口。",
-    "unpublished": "此处不提供 ShowRepoTag 接口，改用镜像版本列表，这需要 swr:repo:listRepoTags 权限。",
+    "unverified": "签名的格式（签名未经验证）：{names}。",
+    "none-counts": "签名的格式（签名均无效）：{names}。",
+    "published": "该区域提供 ShowRepoTag 接口。",
+    "unpublished": "该区域不提供 ShowRepoTag 接口，因此改为读取镜像版本列表，"
+    "需要 swr:repo:listRepoTags 权限。",
     "project-none": "未配置项目 ID。不带项目 ID 时，SWR {none}。",
     "project-both": "使用所配置的项目 ID 时，SWR {configured}；不带项目 ID 时，SWR {none}。",
     "answered": "正常响应",

@@ -11,6 +11,7 @@ import click
 
 from webhook import __version__
 from webhook.app.trust_service import TrustService
+from webhook.audit import chinese
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport, Drift, DriftRow
 from webhook.audit.scanning import Audit, with_audit_limits
@@ -81,19 +82,22 @@ def print_report(report: AuditReport, output: str, language: Language = "en") ->
     elif output == "html":
         sys.stdout.write(render_audit(report, language) + "\n")
     else:
-        _print_tables(report)
+        _print_tables(report, language)
     if output != "table":
         print(report.headline, file=sys.stderr)
 
 
 _DRIFTS: Final = {
-    Drift.OTHER_THAN_PINNED: "Nodes that report another image than the Pod pins:",
-    Drift.MOVED: "Nodes that run another image than the tag names now:",
-    Drift.SUPERSEDED: "Pinned images whose tag names another image now:",
+    Drift.OTHER_THAN_PINNED: "Nodes that report another image than the Pod pins",
+    Drift.MOVED: "Nodes that run another image than the tag names now",
+    Drift.SUPERSEDED: "Pinned images whose tag names another image now",
 }
 
 
-def _print_tables(report: AuditReport) -> None:
+_ENDINGS: Final = "Images that run only by an exemption that ends within 30 days"
+
+
+def _print_tables(report: AuditReport, language: Language) -> None:
     if report.rows:
         print_table(
             ("NAMESPACE", "WORKLOAD", "IMAGE", "FINDING", "PODS", "MESSAGE"),
@@ -103,9 +107,9 @@ def _print_tables(report: AuditReport) -> None:
             ],
         )
     for reason, title in _DRIFTS.items():
-        _print_drift(report.drifted(reason), title)
+        _print_drift(report.drifted(reason), _heading(title, language))
     if report.endings:
-        print("\nImages that run only because of an exemption that ends within 30 days:")
+        print(f"\n{_heading(_ENDINGS, language)}")
         print_table(
             ("ENDS", "EXEMPTION", "NAMESPACE", "WORKLOAD", "IMAGE", "PODS"),
             [
@@ -115,9 +119,13 @@ def _print_tables(report: AuditReport) -> None:
         )
     if report.rows or report.drift or report.endings:
         print()
-    for remark in report.remarks:
+    for remark in chinese.remarks(report) if language == "zh" else report.remarks:
         print(remark)
-    print(report.verdict)
+    print(chinese.verdict(report) if language == "zh" else report.verdict)
+
+
+def _heading(text: str, language: Language) -> str:
+    return f"{chinese.HEADINGS[text]}：" if language == "zh" else f"{text}:"
 
 
 def _print_drift(rows: Sequence[DriftRow], title: str) -> None:

@@ -11,7 +11,8 @@ import click
 
 from webhook import __version__
 from webhook.app.trust_service import TrustService
-from webhook.audit.report import MAX_NAMED, count
+from webhook.audit.coverage_texts import TEXTS as COVERAGE_TEXTS
+from webhook.audit.coverage_texts import describe_coverage
 from webhook.audit.scanning import with_audit_limits
 from webhook.audit.survey import EvidenceCounts, RegistrySurvey, SurveyedImage
 from webhook.audit.survey_texts import TEXTS, Language, describe, recommendation
@@ -24,7 +25,6 @@ from webhook.cli.pod_selection import open_pods, pod_options
 from webhook.cli.progress import show_progress
 from webhook.cli.registry_calls import find_tag_calls, try_project_ids
 from webhook.cli.rendering import print_json, print_table
-from webhook.policy.findings import Finding
 from webhook.policy.loading import load_policy
 from webhook.registries import Evidence
 from webhook.telemetry.metrics import Metrics
@@ -34,12 +34,6 @@ SHOWN: Final = 20
 
 ALL: Final = "(all)"
 """Stands for all namespaces together, whose images are counted once. It is not a valid name of one."""
-
-_LEFT_OUT: Final = {
-    Finding.EXEMPT: "exempt",
-    Finding.UNMANAGED: "of registries that are not configured",
-    Finding.INVALID: "that the policy denies without a lookup",
-}
 
 
 @click.command(
@@ -101,7 +95,7 @@ def print_survey(report: SurveyReport, output: str, language: Language) -> None:
         return
     for survey in report.registries:
         _print_registry(survey, report, language)
-    for line in _remarks(report):
+    for line in describe_coverage(report, language):
         print(line)
 
 
@@ -117,7 +111,7 @@ def _print_registry(survey: RegistrySurvey, report: SurveyReport, language: Lang
             [_row(name, counts, survey) for name, counts in rows],
         )
         print()
-        _print_images(survey.images, has_marks=not survey.registry.is_enterprise)
+        _print_images(survey.images, language, has_marks=not survey.registry.is_enterprise)
     for sentence in describe(survey, language):
         print(sentence)
     text = recommendation(survey, report.mode, language)
@@ -136,7 +130,7 @@ def _row(name: str, counts: EvidenceCounts, survey: RegistrySurvey) -> tuple[obj
     )
 
 
-def _print_images(images: Sequence[SurveyedImage], *, has_marks: bool) -> None:
+def _print_images(images: Sequence[SurveyedImage], language: Language, *, has_marks: bool) -> None:
     """Print the images, those first that some evidence would deny."""
     ranked = sorted(images, key=_rank)
     print_table(
@@ -152,7 +146,7 @@ def _print_images(images: Sequence[SurveyedImage], *, has_marks: bool) -> None:
         ],
     )
     if len(ranked) > SHOWN:
-        print(f"{len(ranked) - SHOWN} more: use -o json for all images")
+        print(COVERAGE_TEXTS[language]["more"].format(len(ranked) - SHOWN))
     print()
 
 
@@ -178,24 +172,3 @@ def _describe_signature(one: SurveyedImage) -> tuple[str, str, str]:
 
 def _first_failure(one: SurveyedImage) -> str:
     return next((failure.detail for failure in one.inspection.failures), "-")
-
-
-def _remarks(report: SurveyReport) -> list[str]:
-    """Return sentences about what was not surveyed."""
-    lines = [f"This survey is PARTIAL: {gap}." for gap in report.gaps]
-    lines += [
-        f"Left out, {_LEFT_OUT[finding]}: {count(images, 'image')}."
-        for finding, images in report.left_out.items()
-        if finding in _LEFT_OUT
-    ]
-    if report.omitted:
-        lines.append(f"Left out, because there are too many: {count(report.omitted, 'image')}.")
-    if report.static:
-        lines.append(f"Left out, because they are static: {count(report.static, 'Pod')}.")
-    if report.excluded:
-        names = ", ".join(report.excluded_namespaces[:MAX_NAMED])
-        lines.append(f"Left out, in excluded namespaces ({names}): {count(report.excluded, 'Pod')}.")
-    lines += [f"{note}." for note in report.notes]
-    if not report.pods:
-        lines.append("No Pods were seen.")
-    return lines

@@ -157,7 +157,7 @@ class PolicyModel(Model):
     """A sentence that is appended to every denial message, such as a link to your documentation; at most 300
     characters."""
     messages: Literal["en", "zh"] = "en"
-    """Language of denial messages and warnings."""
+    """Language of denial messages and warnings, and of the tables of surveys and audits."""
     cache: CacheModel = Field(default_factory=CacheModel)
     """The cache of SWR's responses."""
     lookup: LookupModel = Field(default_factory=LookupModel)

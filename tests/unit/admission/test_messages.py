@@ -467,7 +467,7 @@ WHOLE: dict[str, tuple[str, str]] = {
     ),
     "untrusted/no-keys": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": no key counts in this cluster at the moment, so no image is signed. Contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群目前没有生效的签名公钥，因此所有镜像都视为未签名。请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群目前没有有效的签名公钥，因此所有镜像都视为未签名。请联系集群管理员。',
     ),
     "missing": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": tag does not exist in SWR. Push the image to SWR, or correct its name and tag.',
@@ -559,7 +559,7 @@ WHOLE: dict[str, tuple[str, str]] = {
     ),
     "invalid/placeholder": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image is a placeholder; it is evaluated when the Pod is created. No action is needed if a controller or webhook replaces it before the Pod is created.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像是占位符，将在创建 Pod 时评估。如果控制器或 Webhook 会在创建 Pod 之前替换该占位符，则无需处理。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像是占位符，将在创建 Pod 时判定。如果控制器或 Webhook 会在创建 Pod 之前替换该占位符，则无需处理。',
     ),
     "invalid/digest-only": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the image has no tag, and SWR is queried by tag. Write name:tag@sha256:..., with the digest that SWR shows for the tag.',
@@ -587,43 +587,43 @@ WHOLE: dict[str, tuple[str, str]] = {
     ),
     "unmanaged/enterprise": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": this registry of SWR Enterprise is not configured, so its images cannot be evaluated. Push the image to swr.cn-north-4.myhuaweicloud.com and use it from there, or ask your cluster administrators to add a registry with edition: enterprise.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：未配置该 SWR 企业版仓库，无法评估其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像，或联系集群管理员添加 edition: enterprise 的仓库。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：未配置该 SWR 企业版镜像仓库服务，因此无法判定其镜像。请将镜像推送到 swr.cn-north-4.myhuaweicloud.com，并改用该地址的镜像，或联系集群管理员添加 edition: enterprise 的镜像仓库服务。',
     ),
     "unknown": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR could not be queried, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法查询 SWR，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法查询 SWR，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/timeout": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR did not answer in time, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未及时响应，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未及时响应，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/timeout/local": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook was too busy to query SWR in time, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 繁忙，未能及时查询 SWR，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 繁忙，未能及时查询 SWR，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/timeout/image": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR did not answer in time for this image, but does for other images. Try again in a minute. If the image is named by a digest alone, write name:tag@digest.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未及时响应对该镜像的查询，但其他镜像的查询正常。请稍后重试；如仅以摘要引用该镜像，请写成 name:tag@digest。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 未及时响应对该镜像的查询，但其他镜像的查询正常。请一分钟后重试；如仅以摘要引用该镜像，请写成 name:tag@digest。',
     ),
     "unknown/throttled": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR is rate-limiting requests, so the trust of this image is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 正在限流，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 正在限流，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/throttled/local": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook has too many images to look up, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 等待查询的镜像过多，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 等待查询的镜像过多，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/unavailable": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR cannot be reached, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法连接 SWR，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：无法连接 SWR，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/unavailable/local": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook failed to query SWR, so trust is not known. Try again in a minute. If the problem persists, contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 查询 SWR 时发生故障，因此无法得知该镜像是否可信。请稍后重试；如仍失败，请联系集群管理员。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 查询 SWR 时发生故障，因此无法得知该镜像是否可信。请一分钟后重试；如仍失败，请联系集群管理员。',
     ),
     "unknown/unavailable/image": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": SWR fails for this image, so its trust is not known. Try again in a minute, or use another tag, written name:tag@digest.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 在查询该镜像时出错，因此无法得知其是否可信。请稍后重试，或改用其他镜像版本，写成 name:tag@digest。',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 在查询该镜像时出错，因此无法得知其是否可信。请一分钟后重试，或改用其他镜像版本，写成 name:tag@digest。',
     ),
     "unknown/unauthorized": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the SWR credential is missing or not accepted, so trust is not known. Contact your cluster administrators.',
@@ -670,19 +670,19 @@ def test_whole_warning_says_what_follows_in_both_languages(key: str) -> None:
 REQUESTS: dict[str, tuple[str, str]] = {
     "unknown-kind": (
         "denied by image trust policy: the webhook cannot read CREATE batch/jobs; its rules must not match this kind. Contact your cluster administrators.",
-        "镜像信任策略拒绝：Webhook 无法读取 CREATE batch/jobs，其规则不应匹配该类型。请联系集群管理员。",
+        "镜像信任策略拒绝：Webhook 无法读取 CREATE batch/jobs，Webhook 配置中的规则不应匹配该类型。请联系集群管理员。",
     ),
     "unreadable": (
         "denied by image trust policy: the object cannot be evaluated: x. Contact your cluster administrators.",
-        "镜像信任策略拒绝：无法评估该对象：x。请联系集群管理员。",
+        "镜像信任策略拒绝：无法判定该对象：x。请联系集群管理员。",
     ),
     "busy": (
         "denied by image trust policy: the webhook is reading too many large objects at the moment. Try again in a minute. If the problem persists, contact your cluster administrators.",
-        "镜像信任策略拒绝：Webhook 正在读取过多的大型对象。请稍后重试；如仍失败，请联系集群管理员。",
+        "镜像信任策略拒绝：Webhook 当前正在读取的大型对象过多。请一分钟后重试；如仍失败，请联系集群管理员。",
     ),
     "crash": (
         "denied by image trust policy: the webhook failed, and a request that it cannot evaluate is denied. Try again in a minute. If the problem persists, contact your cluster administrators.",
-        "镜像信任策略拒绝：Webhook 发生故障，无法评估的请求一律拒绝。请稍后重试；如仍失败，请联系集群管理员。",
+        "镜像信任策略拒绝：Webhook 发生故障，无法判定的请求一律拒绝。请一分钟后重试；如仍失败，请联系集群管理员。",
     ),
 }
 """The whole denial of a request without images, by the key of its sentence."""

@@ -208,7 +208,7 @@ def test_recommendation_is_a_remark_where_signatures_were_read() -> None:
     ) in report.remarks
     assert (
         f"{HOST} 的可信依据：evidence: tagDetail 接受 2 个现有镜像中的 1 个。"
-        "强制执行之前，请确认您的账号如何设置信任标记，并标记其余镜像。"
+        "强制执行之前，请确认您的账号如何设置可信标记，并标记其余镜像。"
     ) in remarks(report)
     assert len(remarks(report)) == len(report.remarks)
     plain = audit(Answers(DETAILS, {}), PLAIN, WEB, API)

@@ -216,7 +216,7 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         "evidence: signature accepts 2 of the 3 images that exist. Sign the others before you enforce. "
         "Not in the registry, so that every evidence denies them: 1 image.",
         "evidence: signature 接受 3 个现有镜像中的 2 个。强制执行之前，请为其余镜像签名。"
-        "镜像仓库服务中不存在，因此在任何 evidence 下都会被拒绝：1 个镜像。",
+        "1 个镜像在镜像仓库服务中不存在，使用任何 evidence 都会被拒绝。",
     ),
     "prepare another": (
         WATCHED,
@@ -234,7 +234,7 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         "evidence: tagDetail accepts 1 of the 2 images that exist. Find out how your account marks images, and "
         "mark the others before you enforce. Signatures are stored for 1 image, and no key is configured to "
         "verify them. Add the public keys of the signers under signatures.keys, then run swr-trust survey again.",
-        "evidence: tagDetail 接受 2 个现有镜像中的 1 个。强制执行之前，请确认您的账号如何设置信任标记，"
+        "evidence: tagDetail 接受 2 个现有镜像中的 1 个。强制执行之前，请确认您的账号如何设置可信标记，"
         "并标记其余镜像。1 个镜像有签名，但没有配置用于验证的公钥。请将签名者的公钥加入 signatures.keys，"
         "然后重新运行 swr-trust survey。",
     ),
@@ -245,7 +245,7 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         "evidence: signature accepts 1 of the 2 images that exist. Sign the others before you enforce. "
         "Not known whether evidence: signature accepts them: 1 image.",
         "evidence: signature 接受 2 个现有镜像中的 1 个。强制执行之前，请为其余镜像签名。"
-        "不确定 evidence: signature 是否接受：1 个镜像。",
+        "无法确定 evidence: signature 是否接受其中 1 个镜像。",
     ),
     "check keys": (
         SIGNATURE,
@@ -273,7 +273,7 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         "NOTHING CAN BE TRUSTED: no image that exists (2) is marked, and none is signed. Sign them, or find out "
         "how your account marks images, before you enforce.",
         "没有任何镜像可信：2 个现有镜像均未标记为可信，也都没有签名。强制执行之前，请为镜像签名，"
-        "或确认您的账号如何设置信任标记。",
+        "或确认您的账号如何设置可信标记。",
     ),
     "nothing in Enterprise": (
         ENTERPRISE,
@@ -296,7 +296,7 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         (),
         Mode.ENFORCE,
         "No image that exists runs from this registry, so nothing can be recommended.",
-        "没有运行来自该镜像仓库服务的现有镜像，无法给出建议。",
+        "没有正在运行且存在于该镜像仓库服务中的镜像，无法给出建议。",
     ),
 }
 
@@ -316,7 +316,7 @@ def test_recommendation_of_an_audit_without_keys_names_the_survey() -> None:
         "swr-trust survey shows whether they are signed."
     )
     assert recommendation(found, Mode.AUDIT, "zh") == (
-        "没有镜像凭信任标记可信：1 个现有镜像均未标记为可信。运行 swr-trust survey 可查看镜像是否已签名。"
+        "没有镜像凭可信标记可信：1 个现有镜像均未标记为可信。运行 swr-trust survey 可查看镜像是否已签名。"
     )
 
 
@@ -344,7 +344,7 @@ def test_findings_in_both_languages() -> None:
     assert describe(found, "zh") == [
         "各密钥签名的镜像数：release（2）、old（1）。",
         "这些签名的格式：simple-signing（2）。",
-        "此处不提供 ShowRepoTag 接口，改用镜像版本列表，这需要 swr:repo:listRepoTags 权限。",
+        "该区域不提供 ShowRepoTag 接口，因此改为读取镜像版本列表，需要 swr:repo:listRepoTags 权限。",
         "使用所配置的项目 ID 时，SWR 拒绝请求；不带项目 ID 时，SWR 正常响应。",
         "2 个镜像的情况未知：no answer。",
     ]
@@ -356,12 +356,12 @@ def test_findings_in_both_languages() -> None:
         (
             PLAIN,
             "Formats of the signatures, which were not verified: simple-signing (1).",
-            "未经验证的签名的格式：simple-signing（1）。",
+            "签名的格式（签名未经验证）：simple-signing（1）。",
         ),
         (
             WATCHED,
             "Formats of the signatures, none of which counts: simple-signing (1).",
-            "签名均无效，其格式：simple-signing（1）。",
+            "签名的格式（签名均无效）：simple-signing（1）。",
         ),
     ],
     ids=["no keys", "other keys"],

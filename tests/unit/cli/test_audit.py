@@ -94,6 +94,18 @@ def test_audit_table_ends_with_verdict(write_policy: WritePolicy, cluster: FakeL
     )
 
 
+def test_sentences_outside_tables_are_in_language_of_policy(
+    write_policy: WritePolicy, cluster: FakeLists, capsys: Output
+) -> None:
+    """As the messages in the table are."""
+    assert audit(write_policy("messages: zh\n")) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "节点运行的镜像与镜像版本当前指向的镜像不同：" in lines
+    assert lines[-1] == "如果现在强制执行，2 个 Pod 中将有 1 个被拒绝，涉及 1 个命名空间"
+    assert "未计入排除的命名空间（gate、kube-node-lease、kube-public、kube-system）中的 1 个 Pod。" in lines
+    assert not [line for line in lines if line.endswith(".")]
+
+
 ZEROS, ONES = f"sha256:{'0' * 64}", f"sha256:{'1' * 64}"
 
 

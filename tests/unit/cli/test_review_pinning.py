@@ -83,7 +83,7 @@ def test_chinese_table_joins_sentences_in_chinese(
     """Without the full stop and the space of English."""
     path = tmp_path / "deployment.yaml"
     for image, message in (
-        ("1.0", f"可信；其 Pod 将写入 {ONES[:19]}"),
+        ("1.0", f"可信；其 Pod 中将写入 {ONES[:19]}"),
         ("2.0", "SWR 未将该镜像版本标记为可信。请在 SWR 中将该镜像版本标记为可信，或改用可信的镜像版本。"),
     ):
         path.write_text(DEPLOYMENT.format(image=f"{HOST}/shop/web:{image}"), encoding="utf-8")

@@ -187,6 +187,33 @@ def test_images_without_lookup_are_left_out(account: Account, capsys: Output) ->
     ]
 
 
+def test_last_lines_are_in_the_language_of_the_policy(
+    account: Account, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left out or missing, and why the excluded namespaces are not certain."""
+    monkeypatch.setattr(webhook.cli.survey, "SHOWN", 1)
+    account.push("shop/web:1", "release-2026")
+    account.push("shop/api:1")
+    account.run("docker.io/library/nginx:1")
+    account.run(f"{HOST}/shop/web:1", "kube-system")
+    policy = account.write(account.basic(evidence="signature"), messages="zh")
+    assert main(["survey", "--config", str(policy)]) == 1
+    lines = lines_of(capsys)
+    assert "另有 1 个镜像，使用 -o json 可查看全部" in lines
+    assert lines[-3:] == [
+        "镜像仓库服务未配置，未计入：1 个镜像。",
+        "位于排除的命名空间（kube-system、kube-public、kube-node-lease、swr-trust），未计入：1 个 Pod。",
+        "无法得知哪些命名空间的请求不发送到 Webhook：没有带有标签 app.kubernetes.io/name=swr-trust-webhook 且接收 Pod "
+        "的 ValidatingWebhookConfiguration。因此按 Chart 的默认值排除；如需排除其他命名空间，请使用 --exclude-namespace。",
+    ]
+    account.cluster.failures = {call: ClusterError(0, "connection refused") for call in range(1, 99)}
+    assert survey(policy) == 3
+    assert lines_of(capsys)[-2:] == [
+        "盘点结果不完整：未能读取所有命名空间的全部 Pod：connection refused。",
+        "没有发现 Pod。",
+    ]
+
+
 def test_images_beyond_the_table_are_in_json(
     account: Account, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import webhook.cluster.client
 from tests.unit.cluster.lists import FakeLists, owned_by, pod
+from webhook.audit.coverage_texts import translate
 from webhook.audit.pods import PodPage, RunningPod
 from webhook.cluster.pods import PodReader
 from webhook.errors import ClusterError
@@ -18,8 +19,11 @@ DIGEST = "sha256:" + "a" * 64
 
 
 def read(api: FakeLists, *namespaces: str, selector: str = "") -> list[PodPage]:
-    """Read all pages without pauses."""
-    return list(PodReader(api, namespaces, selector, sleep=lambda _seconds: None).pages())
+    """Read all pages without pauses; each gap and each note must have a Chinese text."""
+    pages = list(PodReader(api, namespaces, selector, sleep=lambda _seconds: None).pages())
+    for page in pages:
+        assert not [line for line in (*page.gaps, *page.notes) if translate(line) == line]
+    return pages
 
 
 def names(pages: list[PodPage]) -> list[str]:
