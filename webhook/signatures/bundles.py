@@ -14,7 +14,7 @@ from typing import Final
 from webhook.errors import MalformedSignature
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
 from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_signature
-from webhook.signatures.limits import MAX_BUNDLE, MAX_MANIFEST, MAX_SIGNATURES
+from webhook.signatures.limits import MAX_BUNDLE, MAX_MANIFEST, MAX_SIGNATURES, MAX_SIGNED_VALUES
 from webhook.signatures.manifests import read_descriptor, read_index, read_manifest
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.shapes import (
@@ -198,7 +198,7 @@ def check_bundle(bundle: bytes, digest: str, requirement: Requirement) -> Attemp
 
 
 def _read_bundle(bundle: bytes) -> _Envelope | Attempt:
-    document = read_document(bundle, "the bundle", _BUNDLE, MAX_BUNDLE)
+    document = read_document(bundle, "the bundle", _BUNDLE, MAX_BUNDLE, MAX_SIGNED_VALUES)
     if document.text("mediaType") != BUNDLE_TYPE:
         raise MalformedSignature("it is not a bundle of version 0.3")
     if document.has("messageSignature"):
@@ -229,7 +229,7 @@ def encode_signed(payload_type: str, payload: bytes) -> bytes:
 
 
 def _read_statement(payload: bytes) -> Claim | Attempt:
-    members = parse_object(payload, "the statement", MAX_BUNDLE)
+    members = parse_object(payload, "the statement", MAX_BUNDLE, MAX_SIGNED_VALUES)
     if members.get("predicateType") != SIGNATURE_PREDICATE:
         return _ATTESTATION
     document = check_document(members, "the statement", _STATEMENT)

@@ -24,3 +24,12 @@ MAX_MANIFESTS: Final = 4 * MAX_MANIFEST
 
 MAX_SIGNATURE: Final = 1024
 """Maximum bytes of a signature. RSA 4096 has 512."""
+
+MAX_VALUES: Final = 20_000
+"""Maximum number of lists, objects and commas in a manifest or index. 50 signatures have about 500.
+
+A megabyte of small values would take a tenth of a second, in which nothing else runs.
+"""
+
+MAX_SIGNED_VALUES: Final = 1_000
+"""The same for a payload, a bundle and what it contains. cosign writes 30; 50 may be read for one digest."""

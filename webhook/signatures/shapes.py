@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from webhook.errors import MalformedSignature
+from webhook.signatures.limits import MAX_VALUES
 from webhook.signatures.strict_json import parse_object
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -75,13 +76,15 @@ class Fields:
 Shape = Scalar | ListOf | Fields
 
 
-def read_document(data: bytes, name: str, shape: Fields, max_size: int) -> JsonObject:
-    """Return a document of a shape. ``name`` names it in problems, ``max_size`` is in bytes.
+def read_document(
+    data: bytes, name: str, shape: Fields, max_size: int, max_values: int = MAX_VALUES
+) -> JsonObject:
+    """Return a document of a shape. ``name`` names it in problems; for the limits see ``parse_object``.
 
     Raises:
         MalformedSignature: it is not strict JSON of this shape, or exceeds a limit.
     """
-    return check_document(parse_object(data, name, max_size), name, shape)
+    return check_document(parse_object(data, name, max_size, max_values), name, shape)
 
 
 def check_document(members: dict[str, Any], name: str, shape: Fields) -> JsonObject:

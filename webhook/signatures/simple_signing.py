@@ -12,7 +12,7 @@ from typing import Final
 from webhook.errors import MalformedSignature
 from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
 from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_signature
-from webhook.signatures.limits import MAX_PAYLOAD, MAX_SIGNATURES
+from webhook.signatures.limits import MAX_PAYLOAD, MAX_SIGNATURES, MAX_SIGNED_VALUES
 from webhook.signatures.manifests import read_descriptor, read_manifest
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.shapes import MAP, TEXT, Fields, JsonObject, read_document
@@ -80,7 +80,7 @@ def check_simple_signature(
     if not signers:
         return Attempt(_FORMAT, Outcome.BAD, problem=NO_KEY)
     try:
-        document = read_document(payload, "the payload", _PAYLOAD, MAX_PAYLOAD)
+        document = read_document(payload, "the payload", _PAYLOAD, MAX_PAYLOAD, MAX_SIGNED_VALUES)
         critical = document.object("critical")
         if critical.text("type") != PAYLOAD_TYPE:
             return Attempt(_FORMAT, Outcome.NOT_A_SIGNATURE, problem="the payload is of another type")

@@ -228,7 +228,12 @@ SIGNED: list[tuple[str, bytes, Attempt]] = [
     ("a list", b"[" + PAYLOAD + b"]", attempt(Outcome.MALFORMED, "the payload is not a JSON object")),
     ("text", b"x", attempt(Outcome.MALFORMED, "the payload is not JSON")),
     ("nothing", b"", attempt(Outcome.MALFORMED, "the payload is not JSON")),
-    ("a deep value", b"[" * 20000, attempt(Outcome.MALFORMED, "the payload is nested more than 32 deep")),
+    ("a deep value", b"[" * 1000, attempt(Outcome.MALFORMED, "the payload is nested more than 32 deep")),
+    (
+        "many values",
+        payload(optional={"x": [0] * 1000}),
+        attempt(Outcome.MALFORMED, "the payload has more than 1000 values"),
+    ),
     (
         "many bytes",
         payload(optional={"x": "y" * MAX_PAYLOAD}),

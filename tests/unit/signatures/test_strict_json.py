@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import MalformedSignature
-from webhook.signatures.strict_json import MAX_DEPTH, MAX_VALUES, parse_object
+from webhook.signatures.limits import MAX_VALUES
+from webhook.signatures.strict_json import MAX_DEPTH, parse_object
 
 ACCEPTED: list[tuple[bytes, dict[str, Any]]] = [
     (b"{}", {}),
@@ -121,6 +124,20 @@ def test_number_of_values_is_limited(part: bytes) -> None:
     """A megabyte of small values would occupy the event loop."""
     data = b'{"a":[' + part * 4 * MAX_VALUES + b"0]}"
     assert problem(data, len(data)) == "the text has more than 20000 values"
+    data = b'{"a":[' + part * 40 + b"0]}"
+    with pytest.raises(MalformedSignature) as caught:
+        parse_object(data, "the text", len(data), 8)
+    assert str(caught.value) == "the text has more than 8 values"
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b'"', b'"}'], ids=["open", "escape", "closed", "whole"])
+def test_escaped_quotation_marks_are_read_once(end: bytes) -> None:
+    """Seen: 90 s for this string without an end, in which no other request was answered."""
+    data = b'{"a":"' + b'\\"' * 79_000 + end
+    started = time.thread_time()
+    with contextlib.suppress(MalformedSignature):
+        parse_object(data, "the text", len(data))
+    assert time.thread_time() - started < 2
 
 
 def test_size_is_limited() -> None:
