@@ -466,8 +466,8 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：该镜像的签名缺少注解 stage=prod。请用密钥 release、security 中的 2 个并带上这些注解重新签名，然后重试。',
     ),
     "untrusted/no-keys": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": no key counts in this cluster at the moment, so no image is signed. Contact your cluster administrators.',
-        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群目前没有有效的签名公钥，因此所有镜像都视为未签名。请联系集群管理员。',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": too few keys count in this cluster at the moment, so no image is trusted. Contact your cluster administrators.',
+        '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：本集群目前有效的签名公钥数量不足，因此没有可信的镜像。请联系集群管理员。',
     ),
     "missing": (
         'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": tag does not exist in SWR. Push the image to SWR, or correct its name and tag.',
@@ -721,3 +721,13 @@ def test_denial_of_an_unsigned_image_names_keys_to_sign_with(
     policies = [policy(registries=table), policy(registries=table, messages="zh")]
     found = [Messages(current).advise(result_for("untrusted/unsigned", current)) for current in policies]
     assert found == [f"Sign it with {english}, then try again.", f"请用{chinese}对其签名，然后重试。"]
+
+
+@pytest.mark.parametrize("reason", ["unsigned", "bad-signature", "threshold"])
+def test_no_signature_is_asked_for_while_fewer_keys_count_than_must_sign(reason: str) -> None:
+    """A developer could not add the signature of a key that has lapsed."""
+    keys = (SigningKey("a", "/keys/a.pub", content=b"a"), SigningKey("b", "/keys/b.pub"))
+    judged = registry(evidence=Evidence.SIGNATURE, signatures=SignatureSettings(keys, 2))
+    current = policy(registries=RegistryTable.of([judged]))
+    denial = Messages(current).denial([result_for(f"untrusted/{reason}", current)])
+    assert denial.endswith("so no image is trusted. Contact your cluster administrators.")
