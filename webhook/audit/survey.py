@@ -129,6 +129,11 @@ class RegistrySurvey:
         """Whether keys are configured, by which signatures can be verified."""
         return bool(self.registry.signing_keys)
 
+    @property
+    def unusable_keys(self) -> tuple[str, ...]:
+        """The names of configured keys that do not count now: lapsed, or their files cannot be used."""
+        return tuple(key.name for key in self.registry.signing_keys if not key.content)
+
 
 class Survey:
     """Collects the inspections of running images."""

@@ -19,7 +19,7 @@ class Advice(StrEnum):
     PREPARE = "prepare"
     """The best evidence accepts some images: sign or mark the others first."""
     CHECK_KEYS = "check-keys"
-    """There are signatures, and none counts."""
+    """There are signatures that do not count: none of them, or a key has lapsed or is unreadable."""
     ADD_KEYS = "add-keys"
     """There are signatures, and no key is configured."""
     NO_EVIDENCE = "no-evidence"
@@ -42,7 +42,8 @@ class Recommendation:
 def recommend(survey: RegistrySurvey) -> Recommendation:
     """Return the recommendation for one registry. Images that do not exist do not count.
 
-    If several kinds of evidence accept equally many images, the configured one is kept.
+    If several kinds of evidence accept equally many images, the configured one is kept. While it is not known
+    what it accepts, no other is recommended: an outage or a lapsed key would lead to weaker evidence.
     """
     counts, configured = survey.counts, survey.registry.evidence
     if not counts.existing:
@@ -50,11 +51,16 @@ def recommend(survey: RegistrySurvey) -> Recommendation:
     complete = [one for one in survey.candidates if counts.passing[one] == counts.images - counts.missing]
     if configured in complete:
         return Recommendation(Advice.READY, configured)
-    if complete:
+    if survey.unusable_keys and counts.with_signatures > counts.signed:
+        return Recommendation(Advice.CHECK_KEYS)
+    if counts.undetermined(configured) or (configured is Evidence.BOTH and counts.passing[configured]):
+        best = configured
+    elif complete:
         return Recommendation(Advice.SWITCH, complete[0])
-    # Every image that ``both`` accepts is accepted by each of the others.
-    single = [one for one in survey.candidates if one is not Evidence.BOTH]
-    best = max(single, key=lambda one: (counts.passing[one], one is configured))
+    else:
+        # Every image that ``both`` accepts is accepted by each of the others.
+        single = [one for one in survey.candidates if one is not Evidence.BOTH]
+        best = max(single, key=lambda one: (counts.passing[one], one is configured))
     if counts.passing[best]:
         return Recommendation(Advice.PREPARE, best)
     if counts.unknown:

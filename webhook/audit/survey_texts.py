@@ -24,9 +24,12 @@ _EN: Final[Mapping[str, str]] = {
     "prepare-other": "Set evidence: {evidence}. It accepts {passing} of the {existing} images that exist, "
     "and evidence: {configured} accepts {accepted}.",
     "sign": "Sign the others before you enforce.",
+    "sign-and-mark": "Sign the others, and have SWR mark them, before you enforce.",
     "mark": "Find out how your account marks images, and mark the others before you enforce.",
     "check-keys": "Signatures are stored for {stored}, and none of them counts. Check keys, threshold and "
     "annotations under signatures, then run swr-trust survey again.",
+    "unusable-keys": "Signatures are stored for {stored}, and count for {signed}. These keys have lapsed "
+    "or are unreadable: {unusable}. Correct signatures.keys, then run swr-trust survey again.",
     "add-keys": "Signatures are stored for {stored}, and no key is configured to verify them. Add the public "
     "keys of the signers under signatures.keys, then run swr-trust survey again.",
     "no-evidence": "NOTHING CAN BE TRUSTED: no image that exists ({existing}) is marked, and none is signed. "
@@ -72,9 +75,12 @@ _ZH: Final[Mapping[str, str]] = {
     "prepare-other": "请设置 evidence: {evidence}。它接受 {existing} 个现有镜像中的 {passing} 个，"
     "而 evidence: {configured} 接受 {accepted} 个。",
     "sign": "强制执行之前，请为其余镜像签名。",
+    "sign-and-mark": "强制执行之前，请为其余镜像签名，并在 SWR 中设置可信标记。",
     "mark": "强制执行之前，请确认您的账号如何设置可信标记，并标记其余镜像。",
     "check-keys": "{stored}有签名，但没有一个有效。请检查 signatures 下的公钥、threshold 和 annotations，"
     "然后重新运行 swr-trust survey。",
+    "unusable-keys": "{stored}有签名，其中 {signed} 个镜像的签名有效。以下密钥已过期或无法读取：{unusable}。"
+    "请更正 signatures.keys，然后重新运行 swr-trust survey。",
     "add-keys": "{stored}有签名，但没有配置用于验证的公钥。请将签名者的公钥加入 signatures.keys，"
     "然后重新运行 swr-trust survey。",
     "no-evidence": "没有任何镜像可信：{existing} 个现有镜像均未标记为可信，也都没有签名。"
@@ -110,6 +116,12 @@ _ZH: Final[Mapping[str, str]] = {
 }
 
 TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {"en": _EN, "zh": _ZH}
+
+_PREPARATIONS: Final[Mapping[Evidence, str]] = {
+    Evidence.TAG_DETAIL: "mark",
+    Evidence.SIGNATURE: "sign",
+    Evidence.BOTH: "sign-and-mark",
+}
 
 _PROJECT_ANSWERS: Final[Mapping[ProjectIdAnswer, str]] = {
     ProjectIdAnswer.ANSWERED: "answered",
@@ -154,6 +166,8 @@ def recommendation(survey: RegistrySurvey, mode: Mode, language: Language = "en"
         "passing": counts.passing[found.evidence] if found.evidence is not None else 0,
         "accepted": counts.passing[configured],
         "stored": _images(counts.with_signatures, texts),
+        "signed": counts.signed,
+        "unusable": texts["join"].join(survey.unusable_keys[:MAX_LISTED]),
         "missing": _images(counts.missing, texts),
         "undetermined": _images(
             counts.undetermined(found.evidence) if found.evidence is not None else 0, texts
@@ -179,12 +193,14 @@ def _advice_keys(survey: RegistrySurvey, advice: Advice, evidence: Evidence | No
             return ["ready"]
         case Advice.PREPARE:
             first = "prepare" if evidence is configured else "prepare-other"
-            keys = [first, "sign" if evidence is Evidence.SIGNATURE else "mark"]
+            keys = [first, _PREPARATIONS[evidence] if evidence is not None else "mark"]
             if counts.with_signatures and not counts.signed:
                 keys.append("check-keys" if survey.has_keys else "add-keys")
             return keys
         case Advice.NO_EVIDENCE:
             return ["no-signature" if survey.registry.is_enterprise else "no-evidence"]
+        case Advice.CHECK_KEYS if survey.unusable_keys:
+            return ["unusable-keys"]
         case _:
             return [advice.value]
 

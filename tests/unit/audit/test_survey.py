@@ -32,6 +32,8 @@ KEYS = SignatureSettings((SigningKey("release", "/keys/release.pub", content=b"r
 PLAIN = registry()
 WATCHED = registry(signatures=KEYS)
 SIGNATURE = registry(evidence=Evidence.SIGNATURE, signatures=KEYS)
+LAPSED = SignatureSettings((*KEYS.keys, SigningKey("old", "/keys/old.pub", problem="lapsed on 2026-01-01")))
+HALF = registry(evidence=Evidence.SIGNATURE, signatures=LAPSED)
 BOTH = registry(evidence=Evidence.BOTH, signatures=KEYS)
 ENTERPRISE = enterprise_registry(signatures=KEYS)
 
@@ -144,13 +146,36 @@ CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Advice, Evidence | None
     "signed, and none marked": (WATCHED, (SIGNED, SIGNED), Advice.SWITCH, SIG),
     "signed, and some marked": (WATCHED, (SIGNED, PERFECT), Advice.SWITCH, SIG),
     "marked, and none signed": (SIGNATURE, (MARKED, MARKED), Advice.SWITCH, TAG),
-    "both, and not all signed": (BOTH, (PERFECT, MARKED), Advice.SWITCH, TAG),
+    "both, and not all signed": (BOTH, (PERFECT, MARKED), Advice.PREPARE, DOUBLE),
+    "both, and not all marked": (BOTH, (PERFECT, SIGNED), Advice.PREPARE, DOUBLE),
+    "both, and none signed": (BOTH, (MARKED, MARKED), Advice.SWITCH, TAG),
     "some signed": (SIGNATURE, (SIGNED, BARE), Advice.PREPARE, SIG),
     "some marked": (WATCHED, (MARKED, BARE), Advice.PREPARE, TAG),
     "more signed than marked": (WATCHED, (SIGNED, SIGNED, MARKED), Advice.PREPARE, SIG),
     "as many signed as marked": (WATCHED, (SIGNED, MARKED), Advice.PREPARE, TAG),
     "as many, under both": (BOTH, (SIGNED, MARKED), Advice.PREPARE, SIG),
     "some unknown": (SIGNATURE, (SIGNED, LOST), Advice.PREPARE, SIG),
+    "marked, and signatures unknown": (
+        SIGNATURE,
+        (image(marked=True, read=False), image(marked=True, read=False)),
+        Advice.UNKNOWN,
+        None,
+    ),
+    "marked, and some signatures unknown": (
+        SIGNATURE,
+        (PERFECT, image(marked=True, read=False)),
+        Advice.PREPARE,
+        SIG,
+    ),
+    "signed, and marks unknown": (
+        WATCHED,
+        (SIGNED, image(marked=None, signers=("a",))),
+        Advice.UNKNOWN,
+        None,
+    ),
+    "a key has lapsed": (HALF, (PERFECT, image(marked=True, stored=1)), Advice.CHECK_KEYS, None),
+    "a key has lapsed that signed nothing": (HALF, (SIGNED, BARE), Advice.PREPARE, SIG),
+    "a key has lapsed that is not needed": (HALF, (SIGNED, SIGNED), Advice.READY, SIG),
     "signatures by others": (WATCHED, (STRANGE, BARE), Advice.CHECK_KEYS, None),
     "signatures, and no key": (PLAIN, (STRANGE, BARE), Advice.ADD_KEYS, None),
     "nothing": (WATCHED, (BARE, BARE), Advice.NO_EVIDENCE, None),
@@ -255,6 +280,23 @@ TEXT_CASES: dict[str, tuple[Registry, tuple[Inspection, ...], Mode, str, str]] =
         "under signatures, then run swr-trust survey again.",
         "2 个镜像有签名，但没有一个有效。请检查 signatures 下的公钥、threshold 和 annotations，"
         "然后重新运行 swr-trust survey。",
+    ),
+    "a lapsed key": (
+        HALF,
+        (SIGNED, STRANGE, BARE),
+        Mode.AUDIT,
+        "Signatures are stored for 2 images, and count for 1. These keys have lapsed or are unreadable: old. "
+        "Correct signatures.keys, then run swr-trust survey again.",
+        "2 个镜像有签名，其中 1 个镜像的签名有效。以下密钥已过期或无法读取：old。"
+        "请更正 signatures.keys，然后重新运行 swr-trust survey。",
+    ),
+    "both": (
+        BOTH,
+        (PERFECT, MARKED),
+        Mode.AUDIT,
+        "evidence: both accepts 1 of the 2 images that exist. Sign the others, and have SWR mark them, before "
+        "you enforce.",
+        "evidence: both 接受 2 个现有镜像中的 1 个。强制执行之前，请为其余镜像签名，并在 SWR 中设置可信标记。",
     ),
     "add keys": (
         PLAIN,
