@@ -50,12 +50,14 @@ class Recorder:
     def signature_checked(self, registry: str, result: str) -> None:
         """Count a verification of the signatures of one image: its ``SignatureResult``, or ``error``."""
 
-    def signing_keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
+    def signing_keys_changed(self, registry: str, states: Mapping[str, int], missing: int) -> None:
         """Record how many keys of a registry are ``counting``, ``unreadable`` and ``lapsed``.
 
+        ``missing`` more keys would have to count before an image can be trusted, 0 if enough do.
+
         Only where signatures are evidence. It precedes ``signing_key_lapses`` for the keys of the registry,
-        and forgets those of before. Registries with the same name are added up. Without ``states``, the
-        registry no longer has keys.
+        and forgets those of before. Registries with the same name are added up, and of ``missing`` the
+        largest number counts. Without ``states``, the registry no longer has keys.
         """
 
     def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:

@@ -267,6 +267,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "swr_trust_swr_last_trusted_timestamp_seconds": ("registry",),
     "swr_trust_signatures": ("registry", "result"),
     "swr_trust_signature_keys": ("registry", "state"),
+    "swr_trust_signature_keys_missing": ("registry",),
     "swr_trust_signature_key_not_after_timestamp_seconds": ("registry", "key"),
     "swr_trust_cache_requests": ("result",),
     "swr_trust_cache_entries": ("kind",),

@@ -97,7 +97,8 @@ _ENGLISH: Final = Catalogue(
         "unknown/unavailable": "SWR cannot be reached, so trust is not known",
         "unknown/unavailable/local": "the webhook failed to query SWR, so trust is not known",
         "unknown/unavailable/image": "SWR fails for this image, so its trust is not known",
-        "unknown/unauthorized": "the webhook's SWR credential or registry login is missing or not accepted, so trust is not known",
+        "unknown/unauthorized": "the SWR credential or registry login is missing or not accepted, "
+        "so trust is not known",
         "unknown/forbidden": "this cluster may not read the image in SWR; it may belong to another account",
         "unknown/malformed": "SWR's response cannot be parsed, so trust is not known",
     },
@@ -259,7 +260,8 @@ _CHINESE: Final = Catalogue(
         "unknown/unavailable": "无法连接 SWR，因此无法得知该镜像是否可信",
         "unknown/unavailable/local": "Webhook 查询 SWR 时发生故障，因此无法得知该镜像是否可信",
         "unknown/unavailable/image": "SWR 在查询该镜像时出错，因此无法得知其是否可信",
-        "unknown/unauthorized": "Webhook 的 SWR 凭证或镜像仓库登录信息缺失或未被接受，因此无法得知该镜像是否可信",
+        "unknown/unauthorized": "Webhook 的 SWR 凭证或镜像仓库登录信息缺失或未被接受，"
+        "因此无法得知该镜像是否可信",
         "unknown/forbidden": "本集群无权在 SWR 中读取该镜像，它可能属于其他账号",
         "unknown/malformed": "无法解析 SWR 的响应，因此无法得知该镜像是否可信",
     },

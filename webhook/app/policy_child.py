@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Callable
 
 from gevent.monkey import get_original
 
@@ -17,11 +18,15 @@ from webhook.policy.files import read_file
 from webhook.policy.model import Policy
 
 
-def parse_here(data: bytes) -> Policy:
-    """Parse a policy in this process; raises ``ConfigError``."""
-    from webhook.policy.loading import parse_policy  # noqa: PLC0415 - it takes 7 MB, see above
+def parse_here(data: bytes, may_be_unusable: Callable[[str], bool] | None = None) -> Policy:
+    """Parse a policy in this process; see ``parse_policy``.
 
-    return parse_policy(data)
+    Raises:
+        ConfigError: the policy cannot be used.
+    """
+    from webhook.policy.loading import no_file, parse_policy  # noqa: PLC0415 - it takes 7 MB, see above
+
+    return parse_policy(data, may_be_unusable or no_file)
 
 
 class PolicyChild:

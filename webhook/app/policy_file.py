@@ -24,7 +24,7 @@ def open_policy_file(
     return PolicyFile(
         path,
         recorder,
-        parse=lambda data: parser.run(lambda: parse_here(data)),
+        parse=lambda data, may_be_unusable: parser.run(lambda: parse_here(data, may_be_unusable)),
         parse_first=parse_first,
         refresh=lambda policy, now: parser.run(lambda: refresh_keys(policy, now)),
     )

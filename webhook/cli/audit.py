@@ -14,7 +14,7 @@ from webhook.app.trust_service import TrustService
 from webhook.audit import chinese
 from webhook.audit.pages import Language, render_audit
 from webhook.audit.report import AuditReport, Drift, DriftRow
-from webhook.audit.scanning import Audit, with_audit_limits
+from webhook.audit.scanning import Audit
 from webhook.audit.tables import audit_as_csv, audit_as_data, format_moment
 from webhook.cli.command import Command
 from webhook.cli.exit_codes import EXIT_DENIED, EXIT_OK, EXIT_UNKNOWN
@@ -23,7 +23,7 @@ from webhook.cli.pod_selection import open_pods, pod_options
 from webhook.cli.progress import show_progress
 from webhook.cli.registry_calls import find_tag_calls
 from webhook.cli.rendering import print_json, print_table, shorten
-from webhook.policy.loading import load_policy
+from webhook.cli.report_policy import load_report_policy
 from webhook.telemetry.metrics import Metrics
 
 
@@ -48,7 +48,7 @@ def command(
     output: str,
 ) -> int:
     """Evaluate running Pods: what would enforcing deny?"""
-    policy = with_audit_limits(load_policy(config))
+    policy = load_report_policy(config)
     source, scope = open_pods(
         namespace, selector, exclude_namespace, webhook_configuration, kubeconfig, context
     )

@@ -29,9 +29,9 @@ from webhook.cli.running_images import find_running
 from webhook.cli.swr_checks import check_registries
 from webhook.cluster.client import KubernetesApi, connect
 from webhook.errors import ClusterError, ConfigError
-from webhook.policy.evidence_linting import find_lapsed
+from webhook.policy.evidence_linting import find_lapsed, find_unusable
 from webhook.policy.linting import lint
-from webhook.policy.loading import load_policy
+from webhook.policy.loading import any_file, load_policy
 from webhook.policy.model import Policy
 
 CONFIGURATION: Final = "configuration"
@@ -112,7 +112,7 @@ def run_checks(
     policy: Policy | None = None
     api, no_access = (None, None) if no_cluster else _connect(kubeconfig, context)
     try:
-        policy = load_policy(config)
+        policy = load_policy(config, may_be_unusable=any_file)
     except ConfigError as error:
         for problem in error.problems:
             yield Check(CONFIGURATION, config, CheckStatus.FAILED, str(problem), "Correct the file.")
@@ -121,6 +121,9 @@ def run_checks(
         found = f"valid, mode {policy.mode}, {registries} registries, version {policy.version}"
         yield Check(CONFIGURATION, config, CheckStatus.OK, found)
         now = time.time()
+        for problem in find_unusable(policy, now):
+            advice = "Correct the file. Until then the key does not count."
+            yield Check(CONFIGURATION, config, CheckStatus.FAILED, str(problem), advice)
         for problem in (*find_lapsed(policy, now), *lint(policy, now)):
             yield Check(CONFIGURATION, config, CheckStatus.WARNING, str(problem))
         running = find_running(policy, api) if api is not None else {}

@@ -13,7 +13,6 @@ from webhook import __version__
 from webhook.app.trust_service import TrustService
 from webhook.audit.coverage_texts import TEXTS as COVERAGE_TEXTS
 from webhook.audit.coverage_texts import describe_coverage
-from webhook.audit.scanning import with_audit_limits
 from webhook.audit.survey import EvidenceCounts, RegistrySurvey, SurveyedImage
 from webhook.audit.survey_texts import TEXTS, Language, describe, recommendation
 from webhook.audit.surveying import SurveyReport, SurveyRun
@@ -25,7 +24,7 @@ from webhook.cli.pod_selection import open_pods, pod_options
 from webhook.cli.progress import show_progress
 from webhook.cli.registry_calls import find_tag_calls, try_project_ids
 from webhook.cli.rendering import print_json, print_table
-from webhook.policy.loading import load_policy
+from webhook.cli.report_policy import load_report_policy
 from webhook.registries import Evidence
 from webhook.telemetry.metrics import Metrics
 
@@ -62,7 +61,7 @@ def command(
     Nothing is changed. The exit code is 1 if the configured evidence denies an image, 3 if something is not
     known.
     """
-    policy = with_audit_limits(load_policy(config))
+    policy = load_report_policy(config)
     source, scope = open_pods(
         namespace, selector, exclude_namespace, webhook_configuration, kubeconfig, context
     )

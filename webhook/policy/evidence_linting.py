@@ -8,7 +8,7 @@ from typing import Final
 from webhook.errors import Problem
 from webhook.policy.model import Policy
 from webhook.policy.quantities import format_duration
-from webhook.policy.signing_keys import lapsing_keys, last_day
+from webhook.policy.signing_keys import KeyState, lapsing_keys, last_day, state_of
 from webhook.regions import REGIONS
 from webhook.registries import Evidence, Registry
 
@@ -47,6 +47,16 @@ def find_lapsed(policy: Policy, now: float) -> list[Problem]:
         )
         for index, position, key, left in lapsing_keys(policy, now)
         if left <= 0
+    ]
+
+
+def find_unusable(policy: Policy, now: float) -> list[Problem]:
+    """Return a problem for each key whose file cannot be used, in a policy that was read nevertheless."""
+    return [
+        Problem(f"registries[{index}].signatures.keys[{position}].file", f"key {key.name!r} {key.problem}")
+        for index, registry in enumerate(policy.registries.registries)
+        for position, key in enumerate(registry.signing_keys)
+        if state_of(key, now) is KeyState.UNREADABLE
     ]
 
 

@@ -51,8 +51,10 @@ class KeyReports:
     def _record(self, policy: Policy, before: Policy | None, now: float) -> None:
         """Record states and ends of keys that decide. Registries of one name are counted together."""
         states: dict[str, Counter[KeyState]] = {}
+        missing: Counter[str] = Counter()
         ends: dict[tuple[str, str], float] = {}
         for registry in policy.registries.registries:
+            missing[registry.name] = max(missing[registry.name], _count_missing(registry))
             for key in _deciding_keys(registry):
                 states.setdefault(registry.name, Counter(dict.fromkeys(KeyState, 0)))[state_of(key, now)] += 1
                 if key.not_after is not None:
@@ -60,11 +62,10 @@ class KeyReports:
                     ends[name] = min(key.not_after, ends.get(name, key.not_after))
         for registry in before.registries.registries if before is not None else ():
             if registry.needs_signature and registry.name not in states:
-                self._recorder.signing_keys_changed(registry.name, {})
+                self._recorder.signing_keys_changed(registry.name, {}, 0)
         for registry_name, counted in states.items():
-            self._recorder.signing_keys_changed(
-                registry_name, {state.value: count for state, count in counted.items()}
-            )
+            named = {state.value: count for state, count in counted.items()}
+            self._recorder.signing_keys_changed(registry_name, named, missing[registry_name])
         for (registry_name, key_name), not_after in ends.items():
             self._recorder.signing_key_lapses(registry_name, key_name, not_after)
 
@@ -75,7 +76,7 @@ def _log(registry: Registry, signatures: SignatureSettings, *, is_start: bool) -
         "keys": [key.name for key in signatures.counting],
         "problems": [f"{key.name} {key.problem}" for key in signatures.keys if key.problem],
     }
-    if registry.needs_signature and len(signatures.counting) < signatures.threshold:
+    if _count_missing(registry):
         logger.error("too few signing keys count: no image of this registry is trusted", extra=fields)
     elif fields["problems"]:
         logger.warning("a signing key does not count", extra=fields)
@@ -86,6 +87,14 @@ def _log(registry: Registry, signatures: SignatureSettings, *, is_start: bool) -
 def _deciding_keys(registry: Registry) -> Sequence[SigningKey]:
     """Return the keys on which trust depends: none of a registry that is only surveyed."""
     return registry.signing_keys if registry.needs_signature else ()
+
+
+def _count_missing(registry: Registry) -> int:
+    """Return how many more keys must count before an image of a registry can be trusted."""
+    signatures = registry.signatures
+    if signatures is None or not registry.needs_signature:
+        return 0
+    return max(0, signatures.threshold - len(signatures.counting))
 
 
 def _settings_of(policy: Policy) -> dict[tuple[object, ...], SignatureSettings | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from pydantic import ValidationError
@@ -24,20 +24,42 @@ MAX_PROBLEMS: Final = 100
 """Problems that are listed; others are counted."""
 
 
-def load_policy(path: str, *, with_keys: bool = True) -> Policy:
+def no_file(path: str) -> bool:
+    """Return ``False``: each key file must be usable."""
+    del path
+    return False
+
+
+def any_file(path: str) -> bool:
+    """Return ``True``: no key file needs to be usable."""
+    del path
+    return True
+
+
+def load_policy(
+    path: str, *, with_keys: bool = True, may_be_unusable: Callable[[str], bool] = no_file
+) -> Policy:
     """Read the file at ``path``; see ``parse_policy``.
 
     Raises:
         ConfigError: it cannot be read or used; lists every problem.
     """
-    return parse_policy(read_file(path), with_keys=with_keys)
+    return parse_policy(read_file(path), may_be_unusable, with_keys=with_keys)
 
 
-def parse_policy(data: bytes | str, *, now: float | None = None, with_keys: bool = True) -> Policy:
+def parse_policy(
+    data: bytes | str,
+    may_be_unusable: Callable[[str], bool] = no_file,
+    *,
+    now: float | None = None,
+    with_keys: bool = True,
+) -> Policy:
     """Read a configuration from its text, and the files of its signing keys.
 
-    Keys that have lapsed at ``now`` (epoch seconds, by default the current time) do not count. Without
-    ``with_keys``, no file is read and no key counts: to check a configuration where its files are not.
+    A key whose file cannot be used is an error, unless ``may_be_unusable`` returns ``True`` for the path of
+    the file: then it does not count. Nor do keys that have lapsed at ``now`` (epoch seconds, by default the
+    current time). Without ``with_keys``, no file is read and no key counts: to check a configuration where
+    its files are not.
 
     Raises:
         ConfigError: it cannot be used; lists every problem.
@@ -53,7 +75,7 @@ def parse_policy(data: bytes | str, *, now: float | None = None, with_keys: bool
     problems += check_registries(value)
     for key in ("rules", "exemptions"):
         problems += check_names(entries_of(value, key))
-    of_files = list(check_key_files(value, reader)) if reader is not None else []
+    of_files = list(check_key_files(value, reader, may_be_unusable)) if reader is not None else []
     if problems or of_files or model is None:
         found = _bounded(_first_of_each([*problems, *of_files]))
         raise ConfigError(found, depends_on_files=not problems)

@@ -6,7 +6,7 @@ are reported together with all others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from webhook.errors import Problem
@@ -36,7 +36,9 @@ def check_registries(value: dict[str, Any]) -> Iterator[Problem]:
         yield from _check_evidence(path, entry)
 
 
-def check_key_files(value: dict[str, Any], reader: KeyReader) -> Iterator[Problem]:
+def check_key_files(
+    value: dict[str, Any], reader: KeyReader, may_be_unusable: Callable[[str], bool]
+) -> Iterator[Problem]:
     """Yield the problems of the key files of all registries. Lapsed keys have none."""
     for path, entry in entries_of(value, "registries"):
         signatures = entry.get("signatures")
@@ -51,7 +53,7 @@ def check_key_files(value: dict[str, Any], reader: KeyReader) -> Iterator[Proble
             [SigningKey(quote_key(str(key.get("name"))), key["file"], _not_after(key)) for _, key in entries]
         )
         for (below, _), key in zip(entries, read, strict=True):
-            if key.problem and not has_lapsed(key, reader.now):
+            if key.problem and not has_lapsed(key, reader.now) and not may_be_unusable(key.file):
                 yield Problem(join_path(below, "file"), key.problem)
 
 

@@ -1,6 +1,7 @@
 """Reloading of the policy: a valid changed file takes effect, an invalid one is ignored.
 
-The files of signing keys are different: a key whose file cannot be used no longer counts.
+The files of signing keys are different: a key whose file cannot be used no longer counts. A changed policy
+must not add such a key, but it may keep one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from webhook.policy.key_reports import NOTICE_INTERVAL, KeyReports
 from webhook.policy.key_watch import KeyWatch
 from webhook.policy.linting import expiring
 from webhook.policy.model import Policy
-from webhook.policy.signing_keys import refresh_keys
+from webhook.policy.signing_keys import KeyState, refresh_keys, state_of
 from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -43,14 +44,15 @@ class PolicyFile:
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
         *,
-        parse: Callable[[bytes], Policy],
+        parse: Callable[[bytes, Callable[[str], bool]], Policy],
         parse_first: Callable[[bytes], Policy] | None = None,
         refresh: Callable[[Policy, float], Policy] = refresh_keys,
     ) -> None:
         """Load the file at ``path``. ``clock`` is in epoch seconds; ``pause`` sleeps.
 
-        ``parse`` parses the file after a change, possibly in another thread. ``parse_first`` parses it now,
-        and is ``parse`` unless given. ``refresh`` reads key files again, possibly in another thread.
+        ``parse`` parses the file after a change, possibly in another thread. Its second argument says which
+        key files may be unusable. ``parse_first`` parses it now; without it, ``parse`` does. ``refresh``
+        reads key files again, possibly in another thread.
 
         Raises:
             ConfigError: the file cannot be used.
@@ -63,7 +65,7 @@ class PolicyFile:
         self._subscribers: list[Callable[[Policy], None]] = []
         self._noticed_at = float("-inf")
         data = read_file(path)
-        self.current = (parse_first or parse)(data)
+        self.current = parse_first(data) if parse_first is not None else parse(data, _no_file)
         self.problems: Sequence[Problem] = ()
         self._in_force = _fingerprint(data)
         self._rejected = b""
@@ -126,7 +128,7 @@ class PolicyFile:
             if read_file(self._path) != data:
                 return False
             seen = fingerprint
-            policy = self._parse(data)
+            policy = self._parse(data, self._unusable_files().__contains__)
             seen = b""  # a missing credential may appear without a change of this file
             for subscriber in self._subscribers:
                 subscriber(policy)
@@ -141,6 +143,18 @@ class PolicyFile:
         logger.info("the policy has changed", extra={"policy": policy.version, "mode": policy.mode.value})
         self._key_reports.report(policy, before, self._clock())
         return True
+
+    def _unusable_files(self) -> set[str]:
+        """Return the key files that cannot be used now.
+
+        A changed policy may name them, too: it may be the remedy, such as an exemption.
+        """
+        return {
+            key.file
+            for registry in self.current.registries.registries
+            for key in registry.signing_keys
+            if state_of(key, self._clock()) is KeyState.UNREADABLE
+        }
 
     def _refresh_keys(self) -> bool:
         """Let no key count that has vanished or lapsed, and each that is readable again."""
@@ -199,6 +213,11 @@ class PolicyFile:
         if ending and now - self._noticed_at >= NOTICE_INTERVAL:
             self._noticed_at = now
             logger.warning("exemptions end soon or have ended", extra={"soon": soon, "ended": ended})
+
+
+def _no_file(path: str) -> bool:
+    del path
+    return False
 
 
 def _fingerprint(data: bytes) -> bytes:

@@ -36,6 +36,7 @@ SHARED: Final = frozenset(
         "swr_trust_cache_requests",
         "swr_trust_signatures",
         "swr_trust_signature_keys",
+        "swr_trust_signature_keys_missing",
         "swr_trust_signature_key_not_after_timestamp_seconds",
         "swr_trust_config_info",
         "swr_trust_config_last_reload_success_timestamp_seconds",

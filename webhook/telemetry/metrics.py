@@ -230,9 +230,9 @@ class Metrics(Recorder):
         """Count a verification of the signatures of one image."""
         self.signatures.checked(registry, result)
 
-    def signing_keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
+    def signing_keys_changed(self, registry: str, states: Mapping[str, int], missing: int) -> None:
         """Record how many keys of a registry count, and how many do not."""
-        self.signatures.keys_changed(registry, states)
+        self.signatures.keys_changed(registry, states, missing)
 
     def signing_key_lapses(self, registry: str, key: str, not_after: float) -> None:
         """Record the time from which a key does not count."""

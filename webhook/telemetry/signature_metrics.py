@@ -25,6 +25,12 @@ class SignatureMetrics:
         self._keys = Gauge(
             "swr_trust_signature_keys", "Signing keys, by state.", ("registry", "state"), registry=registry
         )
+        self._missing = Gauge(
+            "swr_trust_signature_keys_missing",
+            "How many more signing keys must count before an image can be trusted.",
+            ("registry",),
+            registry=registry,
+        )
         self._not_after = Gauge(
             "swr_trust_signature_key_not_after_timestamp_seconds",
             "When a signing key lapses. Absent if it never does.",
@@ -38,7 +44,7 @@ class SignatureMetrics:
         """Count a verification."""
         self._checks.labels(registry, result).inc()
 
-    def keys_changed(self, registry: str, states: Mapping[str, int]) -> None:
+    def keys_changed(self, registry: str, states: Mapping[str, int], missing: int) -> None:
         """Replace the keys of a registry; see ``Recorder.signing_keys_changed``."""
         for key in self._lapsing.pop(registry, set()):
             self._not_after.remove(registry, key)
@@ -47,6 +53,10 @@ class SignatureMetrics:
                 self._keys.labels(registry, state).set(states.get(state, 0))
             else:
                 self._keys.remove(registry, state)
+        if states:
+            self._missing.labels(registry).set(missing)
+        else:
+            self._missing.remove(registry)
 
     def key_lapses(self, registry: str, key: str, not_after: float) -> None:
         """Record the end of a key, in epoch seconds; see ``Recorder.signing_key_lapses``."""

@@ -184,7 +184,7 @@ SENTENCES = [
     (
         "not logged in",
         f"{HOST}/shop/key:1",
-        "the webhook's SWR credential or registry login is missing or not accepted, so trust is not known",
+        "the SWR credential or registry login is missing or not accepted, so trust is not known",
         "Contact your cluster administrators.",
     ),
     (
@@ -626,7 +626,7 @@ WHOLE: dict[str, tuple[str, str]] = {
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：SWR 在查询该镜像时出错，因此无法得知其是否可信。请一分钟后重试，或改用其他镜像版本，写成 name:tag@digest。',
     ),
     "unknown/unauthorized": (
-        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the webhook's SWR credential or registry login is missing or not accepted, so trust is not known. Contact your cluster administrators.',
+        'denied by image trust policy: spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1": the SWR credential or registry login is missing or not accepted, so trust is not known. Contact your cluster administrators.',
         '镜像信任策略拒绝：spec.containers[0].image "swr.cn-north-4.myhuaweicloud.com/shop/web:1"：Webhook 的 SWR 凭证或镜像仓库登录信息缺失或未被接受，因此无法得知该镜像是否可信。请联系集群管理员。',
     ),
     "unknown/forbidden": (

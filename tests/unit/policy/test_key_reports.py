@@ -45,9 +45,9 @@ def several(*registries: tuple[tuple[SigningKey, ...], int, dict[str, Any]]) -> 
     )
 
 
-def cast_states(values: tuple[object, ...]) -> tuple[str, Mapping[str, int]]:
+def cast_states(values: tuple[object, ...]) -> tuple[str, Mapping[str, int], int]:
     """Return the arguments of ``signing_keys_changed``."""
-    return cast("tuple[str, Mapping[str, int]]", values)
+    return cast("tuple[str, Mapping[str, int], int]", values)
 
 
 class Reported:
@@ -62,7 +62,7 @@ class Reported:
         """The states that were recorded, as numbers of counting, unreadable and lapsed keys."""
         return [
             (name, *(states[state] for state in KeyState if states))
-            for name, states in map(cast_states, self.spy.named("signing_keys_changed"))
+            for name, states, _ in map(cast_states, self.spy.named("signing_keys_changed"))
         ]
 
 
@@ -87,6 +87,32 @@ def test_registries_of_one_name_are_counted_together() -> None:
     reported.reports.report(current, None, NOW)
     assert reported.states == [(HOST, 3, 1, 0), ("other.example.com", 1, 0, 0)]
     assert reported.spy.named("signing_key_lapses") == [(HOST, "ending", NOW + DAY)]
+
+
+@pytest.mark.parametrize(
+    ("registries", "missing"),
+    [
+        ([((GOOD,), 1)], 0),
+        ([((GOOD, OLD), 2)], 1),
+        ([((GONE, OLD), 2)], 2),
+        ([((GOOD, GONE), 1)], 0),
+        ([((OLD,), 1), ((GOOD,), 1)], 1),
+        ([((GOOD,), 1), ((OLD, GONE), 2)], 2),
+    ],
+)
+def test_missing_keys_of_a_registry_are_those_of_its_worst_entry(
+    registries: list[tuple[tuple[SigningKey, ...], int]], missing: int
+) -> None:
+    """While some are missing, all images of the entry are denied."""
+    current = several(
+        *(
+            (keys, threshold, {"organizations": frozenset({f"team{number}"})})
+            for number, (keys, threshold) in enumerate(registries)
+        )
+    )
+    reported = Reported()
+    reported.reports.report(current, None, NOW)
+    assert [values[2] for values in reported.spy.named("signing_keys_changed")] == [missing]
 
 
 def test_keys_that_do_not_decide_are_not_recorded() -> None:

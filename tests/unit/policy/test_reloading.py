@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,9 @@ class Watched:
             str(self.path), self.notes, self.clock, pause=lambda seconds: None, parse=self.parse
         )
 
-    def parse(self, data: bytes) -> Policy:
+    def parse(self, data: bytes, may_be_unusable: Callable[[str], bool]) -> Policy:
         """Parse the file at the time of the clock."""
-        return parse_policy(data, now=self.clock())
+        return parse_policy(data, may_be_unusable, now=self.clock())
 
     def write(self, text: str) -> bool:
         """Change the file and check it."""
@@ -219,6 +220,7 @@ def test_last_key_counts_no_longer(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert watched.notes.named("signing_keys_changed")[-1] == (
         "images.example.com",
         {"counting": 0, "unreadable": 1, "lapsed": 0},
+        1,
     )
 
 
@@ -255,7 +257,7 @@ def test_vanished_key_counts_no_longer_after_failure_of_parser(tmp_path: Path) -
     """A bug in one part must not keep a removed key."""
     watched = WatchedKeys(tmp_path, "a")
 
-    def crash(data: bytes) -> Policy:
+    def crash(data: bytes, may_be_unusable: Callable[[str], bool]) -> Policy:
         raise RuntimeError
 
     watched.file._parse = crash
@@ -306,6 +308,7 @@ def test_key_lapses_while_policy_is_in_force(tmp_path: Path, caplog: pytest.LogC
     assert watched.notes.named("signing_keys_changed")[-1] == (
         "images.example.com",
         {"counting": 1, "unreadable": 0, "lapsed": 1},
+        0,
     )
     assert watched.notes.named("signing_key_lapses")[-1] == ("images.example.com", "a", midnight)
 
@@ -372,9 +375,31 @@ def test_key_file_at_start_must_be_usable(tmp_path: Path) -> None:
     assert caught.value.depends_on_files
 
 
+@pytest.mark.parametrize("change", ["mode: audit\n", "hint: ask us\n"])
+def test_policy_can_change_while_a_key_of_it_is_unusable(tmp_path: Path, change: str) -> None:
+    """The change may be the remedy, such as an exemption or the mode. The key does not count under it either."""
+    watched = WatchedKeys(tmp_path, "a", "b")
+    watched.mount("b")
+    assert watched.file.check() is True
+    assert watched.write(watched.text("a", "b") + change) is True
+    assert (counting(watched.file.current), list(watched.file.problems)) == (["b"], [])
+    watched.mount("a", "b")
+    assert watched.file.check() is True
+    assert counting(watched.file.current) == ["a", "b"]
+
+
+def test_changed_policy_must_not_add_an_unusable_key(tmp_path: Path) -> None:
+    """Probably its path is wrong, and the person who has made the change is there."""
+    watched = WatchedKeys(tmp_path, "a", "b")
+    watched.mount("b")
+    watched.file.check()
+    assert watched.write(watched.text("a", "b", "new")) is False
+    assert [problem.path for problem in watched.file.problems] == ["registries[0].signatures.keys[2].file"]
+
+
 def test_invalid_policy_file_with_missing_key_is_not_parsed_again(tmp_path: Path) -> None:
     """Only a change of the file can help."""
     watched = WatchedKeys(tmp_path, "a")
     watched.write(watched.text("a", "new") + "mood: warn\n")
-    watched.file._parse = lambda data: pytest.fail("was parsed again")
+    watched.file._parse = lambda data, _: pytest.fail("was parsed again")
     assert watched.file.check() is False

@@ -30,17 +30,20 @@ def check(registry: str, result: str) -> Callable[[Recorder], None]:
     return lambda recorder: recorder.signature_checked(registry, result)
 
 
-def change(registry: str, **states: int) -> Callable[[Recorder], None]:
-    return lambda recorder: recorder.signing_keys_changed(registry, states)
+def change(registry: str, missing: int = 0, **states: int) -> Callable[[Recorder], None]:
+    return lambda recorder: recorder.signing_keys_changed(registry, states, missing)
 
 
 def lapse(registry: str, key: str, at: float) -> Callable[[Recorder], None]:
     return lambda recorder: recorder.signing_key_lapses(registry, key, at)
 
 
-def states(registry: str, counting: int, unreadable: int = 0, lapsed: int = 0) -> dict[str, float]:
+def states(
+    registry: str, counting: int, unreadable: int = 0, lapsed: int = 0, missing: int = 0
+) -> dict[str, float]:
     """Return the samples of the keys of a registry."""
     return {
+        f'signature_keys_missing{{registry="{registry}"}}': missing,
         f'signature_keys{{registry="{registry}",state="counting"}}': counting,
         f'signature_keys{{registry="{registry}",state="unreadable"}}': unreadable,
         f'signature_keys{{registry="{registry}",state="lapsed"}}': lapsed,
@@ -114,4 +117,4 @@ def test_audit_exposes_its_own_samples() -> None:
         call(shared)
     audit = AuditMetrics("test", 3600.0, shared)
     assert samples_in(audit.render()) == samples_in(shared.render())
-    assert len(samples_in(audit.render())) == 5
+    assert len(samples_in(audit.render())) == 6
