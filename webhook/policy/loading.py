@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from webhook.errors import ConfigError, Problem
 from webhook.policy.compiling import compile_policy
 from webhook.policy.document import read_document
+from webhook.policy.entries import check_unique_names, entries_of
 from webhook.policy.explaining import explain
 from webhook.policy.files import read_file
+from webhook.policy.key_file_checks import check_key_files
 from webhook.policy.model import Policy
-from webhook.policy.registry_checks import check_key_files, check_names, check_registries, entries_of
+from webhook.policy.registry_checks import check_registries
 from webhook.policy.schema import PolicyModel
 from webhook.policy.signing_keys import KeyReader
 from webhook.registries import SignatureSettings
@@ -74,7 +76,7 @@ def parse_policy(
         problems += explain(error)
     problems += check_registries(value)
     for key in ("rules", "exemptions"):
-        problems += check_names(entries_of(value, key))
+        problems += check_unique_names(entries_of(value, key))
     of_files = list(check_key_files(value, reader, may_be_unusable)) if reader is not None else []
     if problems or of_files or model is None:
         found = _bounded(_first_of_each([*problems, *of_files]))

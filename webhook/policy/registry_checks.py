@@ -6,15 +6,14 @@ are reported together with all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from webhook.errors import Problem
-from webhook.policy.document import join_path, quote_key
-from webhook.policy.quantities import parse_expiry
-from webhook.policy.signing_keys import KeyReader, has_lapsed
+from webhook.policy.document import join_path
+from webhook.policy.entries import check_unique_names, entries_of
 from webhook.regions import find_region, is_enterprise_host, suggest_region
-from webhook.registries import Evidence, SigningKey
+from webhook.registries import Evidence
 
 NOT_OF_ENTERPRISE: Final = ("region", "projectId", "endpoint", "iamEndpoint", "credentials")
 """The keys for SWR's API and IAM. SWR Enterprise is read through its registry API only."""
@@ -34,56 +33,6 @@ def check_registries(value: dict[str, Any]) -> Iterator[Problem]:
             yield from _check_hosts(path, entry)
             yield from _check_credentials(path, entry, value)
         yield from _check_evidence(path, entry)
-
-
-def check_key_files(
-    value: dict[str, Any], reader: KeyReader, may_be_unusable: Callable[[str], bool]
-) -> Iterator[Problem]:
-    """Yield the problems of the key files of all registries. Lapsed keys have none."""
-    for path, entry in entries_of(value, "registries"):
-        signatures = entry.get("signatures")
-        if not isinstance(signatures, dict):
-            continue
-        entries = [
-            (below, key)
-            for below, key in entries_of(signatures, "keys", join_path(path, "signatures"))
-            if isinstance(key.get("file"), str) and key["file"].startswith("/")
-        ]
-        read = reader.read_keys(
-            [SigningKey(quote_key(str(key.get("name"))), key["file"], _not_after(key)) for _, key in entries]
-        )
-        for (below, _), key in zip(entries, read, strict=True):
-            if key.problem and not has_lapsed(key, reader.now) and not may_be_unusable(key.file):
-                yield Problem(join_path(below, "file"), key.problem)
-
-
-def _not_after(key: dict[str, Any]) -> float | None:
-    """Return the time from which a key does not count, ``None`` also if the schema rejects its value."""
-    try:
-        return parse_expiry(key["notAfter"]).timestamp() if "notAfter" in key else None
-    except ValueError:
-        return None
-
-
-def check_names(entries: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Problem]:
-    """Yield a problem for each entry that has the name of an earlier one."""
-    seen: set[str] = set()
-    for path, entry in entries:
-        name = entry.get("name")
-        if isinstance(name, str) and name.strip():
-            if name.strip() in seen:
-                yield Problem(
-                    join_path(path, "name"), "is also the name of an entry above: give each a unique name"
-                )
-            seen.add(name.strip())
-
-
-def entries_of(value: dict[str, Any], key: str, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the mappings of a list, each with its path; ``path`` is that of ``value``."""
-    entries = value.get(key)
-    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict):
-            yield join_path(join_path(path, key), index), entry
 
 
 def _check_enterprise(path: str, entry: dict[str, Any]) -> Iterator[Problem]:
@@ -174,4 +123,4 @@ def _check_evidence(path: str, entry: dict[str, Any]) -> Iterator[Problem]:
         elif evidence in _WITH_SIGNATURES:
             yield Problem(below, f"is missing: evidence {evidence} needs the public keys that sign images")
     if isinstance(signatures, dict):
-        yield from check_names(entries_of(signatures, "keys", below))
+        yield from check_unique_names(entries_of(signatures, "keys", below))

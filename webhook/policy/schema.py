@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from webhook.policy.credentials_schema import CredentialsModel
 from webhook.policy.fields import (
     Annotation,
     Expiry,
@@ -24,7 +25,7 @@ from webhook.policy.fields import (
     User,
     between,
 )
-from webhook.policy.registry_schema import CredentialsModel, RegistryModel
+from webhook.policy.registry_schema import RegistryModel
 from webhook.policy.schema_base import Model, raise_problems
 
 API_VERSION: Final = "swr-trust/v1"
