@@ -145,17 +145,25 @@ class Registry:
 
         It is part of the keys of cache and snapshot, so that records stay after a reload only if the
         definition is unchanged. Where signatures are evidence, it depends on the contents of the keys that
-        count: records of a removed key are not used any longer.
+        count: records of a removed key are not used any longer. ``webhook.trust.key_changes`` carries over
+        those that other keys prove.
         """
+        parts = self._identity_parts()
+        if self.needs_signature:
+            parts.append(self.signatures.fingerprint if self.signatures is not None else "")
+        return _hash(parts)
+
+    @cached_property
+    def identity(self) -> str:
+        """A fingerprint of everything but ``signatures``: it stays the same when signing keys change."""
+        return _hash(self._identity_parts())
+
+    def _identity_parts(self) -> list[str]:
         parts = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in _SEPARATE]
         parts.append(f"organizations={sorted(self.organizations)!r}")
         if self.needs_signature:
-            signatures = self.signatures.fingerprint if self.signatures is not None else ""
-            parts += [
-                f"{self.edition} {self.evidence} {self.registry_endpoint} {self.docker_config_file}",
-                signatures,
-            ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+            parts.append(f"{self.edition} {self.evidence} {self.registry_endpoint} {self.docker_config_file}")
+        return parts
 
     @property
     def caller(self) -> tuple[str, CredentialSettings]:
@@ -198,6 +206,10 @@ _SEPARATE: Final = frozenset(
 )
 """Fields that ``Registry.key`` handles one by one. The key of a registry whose evidence is the tag detail is
 the same as before there was other evidence, so that its snapshot stays valid."""
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

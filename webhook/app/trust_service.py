@@ -23,6 +23,7 @@ from webhook.swr.source import SwrTrustSource
 from webhook.swr.traffic import Traffic
 from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
+from webhook.trust.key_changes import find_key_changes
 from webhook.trust.lookup import TrustLookup
 
 
@@ -55,6 +56,7 @@ class TrustService:
         self._registries = RegistryClientPool(self._swr.transport_for, environment, metrics, run_slow)
         self._source = EvidenceSource(self._swr, self._registries, metrics, policy.cache)
         self._open(policy)
+        self._applied = policy.registries.registries
         self.lookup = TrustLookup(
             self._source, policy.cache, policy.lookup, metrics, lateness=lateness, checkpoint=checkpoint
         )
@@ -62,16 +64,20 @@ class TrustService:
     def reconfigure(self, policy: Policy) -> None:
         """Use another policy; the cache keeps the records of unchanged registries.
 
+        If only signing keys of a registry have changed, it also keeps what the other keys prove.
+
         Raises:
             ConfigError: a credential or a CA file of the policy is missing; nothing has changed.
         """
         registries = policy.registries.registries
         self._open(policy)
+        changes = find_key_changes(self._applied, registries)
         self._swr.retain(registries)
-        self._source.retain(registries)
+        self._source.retain(registries, changes)
         self._source.configure(policy.cache)
-        self.lookup.retain(registries)
+        self.lookup.retain(registries, changes)
         self.lookup.configure(policy.cache, policy.lookup)
+        self._applied = registries
 
     def status(self, registry: Registry) -> RegistryStatus:
         """Return the state of a registry for the probes."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
+from typing import Final
 
 from cachetools import LRUCache
 
@@ -18,12 +19,16 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.single_flight import SingleFlight
-from webhook.trust.cache import is_ending
+from webhook.trust.cache import BATCH_SIZE, is_ending
+from webhook.trust.key_changes import KeyChanges
 from webhook.trust.replication import MAX_CLOCK_SKEW
 from webhook.trust.settings import CacheSettings
 
 Key = tuple[str, str, str]
 """``Registry.key``, repository and digest. The first depends on the keys that count."""
+
+YIELD_SECONDS: Final = 0.001
+"""Pause between two batches, so that other work runs."""
 
 
 class SignedDigests:
@@ -66,15 +71,39 @@ class SignedDigests:
         with self._lock:
             if settings.max_entries != self._settings.max_entries:
                 kept = LRUCache[Key, SignatureCheck](settings.max_entries)
-                kept.update(list(self._signed.items())[-settings.max_entries :])
+                while self._signed:  # the least recently used ones first, which do not fit
+                    key, check = self._signed.popitem()
+                    kept[key] = check
                 self._signed = kept
             self._settings = settings
+
+    def carry_over(self, changes: KeyChanges) -> None:
+        """Move the digests that are still signed to the new keys of registries whose signing keys change.
+
+        They keep their age.
+        """
+        with self._lock:
+            moving = [key for key in self._signed if key[0] in changes]
+        for start in range(0, len(moving), BATCH_SIZE):
+            with self._lock:
+                for key in moving[start : start + BATCH_SIZE]:
+                    self._move(key, changes)
+            time.sleep(YIELD_SECONDS)
 
     def retain(self, registries: Collection[str]) -> None:
         """Forget the digests of registries whose keys are not listed."""
         with self._lock:
             for key in [key for key in self._signed if key[0] not in registries]:
                 del self._signed[key]
+
+    def _move(self, key: Key, changes: KeyChanges) -> None:
+        check, change = self._signed.pop(key, None), changes[key[0]]
+        carried = change.carry_check(check) if check is not None else None
+        if carried is not None:
+            new_key = (change.key, *key[1:])
+            known = self._signed.get(new_key)
+            if known is None or known.checked_at < carried.checked_at:
+                self._signed[new_key] = carried
 
     def _verify(self, key: Key, deadline: Deadline, verify: Callable[[], SignatureCheck]) -> SignatureCheck:
         return self._verifications.share(

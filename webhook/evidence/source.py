@@ -13,6 +13,7 @@ from webhook.evidence.signed_digests import SignedDigests
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, Registry
 from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.trust.key_changes import KeyChanges
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustSource, TrustStatus
 from webhook.trust.settings import CacheSettings
 
@@ -117,10 +118,15 @@ class EvidenceSource:
         """Change the settings of the cache of signed digests."""
         self._signed.configure(cache)
 
-    def retain(self, registries: Iterable[Registry]) -> None:
-        """Forget the registries that are no longer configured."""
+    def retain(self, registries: Iterable[Registry], changes: KeyChanges | None = None) -> None:
+        """Forget the registries that are no longer configured.
+
+        After ``changes`` of signing keys, digests that are still signed stay.
+        """
         kept = list(registries)
         self._registries.retain(kept)
+        if changes:
+            self._signed.carry_over(changes)
         self._signed.retain({registry.key for registry in kept})
 
     def _find_manifest(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:

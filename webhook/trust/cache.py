@@ -9,11 +9,13 @@ Not thread-safe: even reading reorders a cachetools cache. ``TrustLookup`` holds
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from cachetools import Cache, TLRUCache
 
+from webhook.trust.key_changes import KeyChange, KeyChanges
 from webhook.trust.records import TrustRecord, TrustStatus
 from webhook.trust.replication import MAX_CLOCK_SKEW, Key, TrustEntry
 from webhook.trust.settings import CacheSettings
@@ -51,7 +53,7 @@ class RecordCache:
         if record is not None:
             return record if self._is_fresh(record, self.settings.trusted) else None
         record = _find(self._refused, key)
-        if record is not None and self._is_fresh(record, self.settings.refused):
+        if record is not None and not record.superseded and self._is_fresh(record, self.settings.refused):
             return record
         return None
 
@@ -122,17 +124,20 @@ class RecordCache:
             for name in ("trusted", "refused", "stale_if_error")
         ):
             return
-        old, new = self._stores, self._make_stores()
-        keys = list(dict.fromkeys(key for store in old for key in _keys(store)))
-        self._touched = set()
-        try:
-            for start in range(0, len(keys), BATCH_SIZE):
-                _copy(keys[start : start + BATCH_SIZE], old, new)
+        for store in self._stores:
+            while _evict(store, settings.max_entries):
                 yield
-            _copy(self._touched, old, new)
-            self._set_stores(new)
-        finally:
-            self._touched = None
+        yield from self._rebuild({})
+
+    def carry_over(self, changes: KeyChanges) -> Iterator[None]:
+        """Move what stays valid after a change of signing keys to new keys; a batch at each step.
+
+        Trusted records keep their age. Refusals do not answer under the new key. They and tombstones only
+        prevent the import of older trust, which another replica carries over, too. Imported records name no
+        signers and are dropped. The cache can be used between two steps, under the old keys, and all moves
+        take effect at the end.
+        """
+        yield from self._rebuild(changes)
 
     def retain(self, registries: Collection[str]) -> None:
         """Forget the records of registries whose keys are not listed."""
@@ -140,6 +145,51 @@ class RecordCache:
             for key in [key for key in _keys(store) if key[0] not in registries]:
                 self._touch(key)
                 store.pop(key, None)
+
+    def _rebuild(self, changes: KeyChanges) -> Iterator[None]:
+        """Move all entries to new stores, those of changed registries to their new keys."""
+        old, new = self._stores, RecordCache(self.settings, self._clock)
+        keys = list(dict.fromkeys(key for store in old for key in _keys(store)))
+        # Those under a new key already are copied first, because others are merged into them.
+        keys.sort(key=lambda key: key[0] in changes)
+        self._touched = set()
+        try:
+            for start in range(0, len(keys), BATCH_SIZE):
+                for key in keys[start : start + BATCH_SIZE]:
+                    self._move(key, new, changes)
+                yield
+            for key in self._touched:
+                self._move(key, new, changes)
+            sources = {change.key: former for former, change in changes.items()}
+            for key in self._touched:
+                if key[0] in sources:
+                    self._move((sources[key[0]], *key[1:]), new, changes)
+            self._set_stores(new._stores)
+        finally:
+            self._touched = None
+
+    def _move(self, key: Key, target: RecordCache, changes: KeyChanges) -> None:
+        change = changes.get(key[0])
+        if change is None:
+            _copy(key, self._stores, target._stores)
+        else:
+            self._carry(key, target, change)
+
+    def _carry(self, key: Key, target: RecordCache, change: KeyChange) -> None:
+        """Merge what is known under ``key`` into what is known under the new key of its registry."""
+        new_key = (change.key, *key[1:])
+        refused_at = _peek(self._tombstones, key)
+        if refused_at is not None:
+            target._import_refusal(TrustEntry(new_key, math.ceil(refused_at), trusted=False))
+        refused = _peek(self._refused, key)
+        if refused is not None:
+            target.put(new_key, replace(refused, superseded=True))
+        trusted = _peek(self._trusted, key)
+        carried = change.carry_record(trusted) if trusted is not None else None
+        if carried is not None:
+            last_refusal = _peek(target._tombstones, new_key) or -math.inf
+            if last_refusal < carried.fetched_at - MAX_CLOCK_SKEW:
+                target.put(new_key, carried)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -152,8 +202,9 @@ class RecordCache:
         refused_at = refused.fetched_at if refused is not None else -math.inf
         last_refusal = max(_peek(self._tombstones, key) or -math.inf, refused_at)
         if last_refusal >= entry.at - MAX_CLOCK_SKEW:
-            # Another replica still trusts the image and must import the refusal.
-            self._tombstones[key] = last_refusal
+            if refused is None or not refused.superseded:
+                # Another replica still trusts the image and must import the refusal.
+                self._tombstones[key] = last_refusal
             return
         known = _peek(self._imported, key) or _peek(self._trusted, key)
         if known is None or known.fetched_at < entry.at:
@@ -246,15 +297,26 @@ def _peek(store: TLRUCache[Key, _Kept], key: Key) -> _Kept | None:
     return Cache.__getitem__(store, key) if key in store else None
 
 
-def _copy(keys: Iterable[Key], old: _Stores, new: _Stores) -> None:
-    """Copy the values of these keys from the old stores to the new ones."""
+def _evict(store: _Store, limit: int) -> bool:
+    """Evict a batch of what was not used for longest, down to a limit; return whether more may follow.
+
+    Copying to a smaller store would keep what was added last, not what was used last.
+    """
+    with store.timer:
+        store.expire()
+        for _ in range(min(BATCH_SIZE, len(store) - limit)):
+            store.popitem()
+    return len(store) > limit
+
+
+def _copy(key: Key, old: _Stores, new: _Stores) -> None:
+    """Copy the values of a key from the old stores to the new ones."""
     for source, target in zip(old, new, strict=True):
-        for key in keys:
-            kept = _peek(source, key)
-            if kept is not None:
-                target[key] = kept
-            elif key in target:
-                del target[key]
+        kept = _peek(source, key)
+        if kept is not None:
+            target[key] = kept
+        elif key in target:
+            del target[key]
 
 
 def _keys(store: TLRUCache[Key, Any]) -> Iterator[Key]:

@@ -17,6 +17,7 @@ from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.trust.breaker import BreakerState
 from webhook.trust.cache import RecordCache, is_due
+from webhook.trust.key_changes import KeyChanges
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import TrustQuery, TrustRecord, TrustSource, TrustStatus
@@ -172,9 +173,7 @@ class TrustLookup:
         May take long for a large cache, but does not block other work. For one caller at a time.
         """
         if cache != self._cache.settings:
-            steps = self._cache.configure(cache)
-            while self._take(steps):
-                time.sleep(YIELD_SECONDS)
+            self._run(self._cache.configure(cache))
         with self._lock:
             if lookup != self._settings:
                 self._settings = lookup
@@ -182,16 +181,30 @@ class TrustLookup:
                 for limiter in self._limiters.values():
                     limiter.change_rate(lookup.calls_per_second)
 
+    def _run(self, steps: Iterator[None]) -> None:
+        while self._take(steps):
+            time.sleep(YIELD_SECONDS)
+
     def _take(self, steps: Iterator[None]) -> bool:
         """Take one step; return whether more may follow."""
         with self._lock:
             return next(steps, self) is None
 
-    def retain(self, registries: Collection[Registry]) -> None:
-        """Remove the records and queues of registries whose configuration has changed."""
+    def retain(self, registries: Collection[Registry], changes: KeyChanges | None = None) -> None:
+        """Remove the records and queues of registries whose configuration has changed.
+
+        After ``changes`` of signing keys, records that are still proved stay, and so does the queue with its
+        circuit breaker. May take long for a large cache, as ``configure`` does.
+        """
+        changes = changes or {}
+        if changes:
+            self._run(self._cache.carry_over(changes))
         keys = {registry.key for registry in registries}
         with self._lock:
             self._cache.retain(keys)
+            for former, change in changes.items():
+                if former not in keys and former in self._queues:
+                    self._queues.setdefault(change.key, self._queues.pop(former))
             for key in [key for key in self._queues if key not in keys]:
                 del self._queues[key]
 

@@ -64,7 +64,8 @@ class TrustRecord:
     digest of the tag in SWR (``sha256:...``), or ``None`` if SWR sent none. ``created`` and ``updated``
     are SWR's own times, verbatim. For a query about a digest, ``tags`` are the tags with that digest.
     ``signature`` is set if signatures were verified, and then ``status`` depends on it. ``is_marked`` is then
-    what the tag detail says, ``None`` in SWR Enterprise, which has none.
+    what the tag detail says, ``None`` in SWR Enterprise, which has none. ``superseded`` marks a refusal under
+    signing keys that have changed since: it is no longer an answer, but no older trust is imported after it.
     """
 
     status: TrustStatus
@@ -75,6 +76,7 @@ class TrustRecord:
     tags: tuple[str, ...] = ()
     signature: SignatureCheck | None = None
     is_marked: bool | None = None
+    superseded: bool = False
 
     @property
     def signers(self) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, Throttled, TrustLookupError
 from webhook.evidence.signed_digests import Key, SignedDigests
 from webhook.signatures.check import SignatureCheck, SignatureResult
+from webhook.trust.cache import BATCH_SIZE
+from webhook.trust.key_changes import KeyChange
 from webhook.trust.settings import CacheSettings
 
 HOUR = CacheSettings(signed=3600.0, max_entries=3)
@@ -227,3 +229,112 @@ def test_bug_in_a_verification_is_our_fault(clock: FakeClock, verify: Verifier) 
     with pytest.raises(TrustLookupError, match="could not be verified: ZeroDivisionError") as caught:
         SignedDigests(HOUR, clock).get(WEB, SOON, verify)
     assert caught.value.fault is Fault.LOCAL
+
+
+def test_smaller_cache_keeps_digests_that_were_used_last(clock: FakeClock, verify: Verifier) -> None:
+    """Not those that were verified last: an image that runs is verified once an hour, and used all the time."""
+    signed = SignedDigests(HOUR, clock)
+    digests: list[Key] = [(*WEB[:2], str(number)) for number in range(3)]
+    for digest in (*digests, digests[0]):
+        signed.get(digest, SOON, verify)
+    signed.configure(CacheSettings(signed=3600.0, max_entries=2))
+    for digest in (digests[0], digests[2]):
+        signed.get(digest, SOON, verify)
+    assert verify.calls == 3
+    signed.get(digests[1], SOON, verify)
+    assert verify.calls == 4
+
+
+def test_order_of_use_survives_a_larger_cache(clock: FakeClock, verify: Verifier) -> None:
+    signed = SignedDigests(HOUR, clock)
+    digests: list[Key] = [(*WEB[:2], str(number)) for number in range(3)]
+    for digest in (*digests, digests[0]):
+        signed.get(digest, SOON, verify)
+    signed.configure(CacheSettings(signed=3600.0, max_entries=4))
+    for name in ("3", "4"):
+        signed.get((*WEB[:2], name), SOON, verify)
+    signed.get(digests[0], SOON, verify)
+    assert verify.calls == 5
+
+
+NEW_WEB: Key = ("new", *WEB[1:])
+
+
+@pytest.mark.parametrize(
+    ("names", "threshold", "signers"),
+    [
+        ({"release": "release"}, 1, ("release",)),
+        ({"release": "release-2026"}, 1, ("release-2026",)),
+        ({}, 1, None),
+        ({"release": "release"}, 2, None),
+    ],
+    ids=["still counts", "renamed", "removed", "threshold"],
+)
+def test_digest_stays_signed_if_its_signers_suffice_after_a_change_of_keys(
+    clock: FakeClock,
+    verify: Verifier,
+    names: dict[str, str],
+    threshold: int,
+    signers: tuple[str, ...] | None,
+) -> None:
+    """It is verified again as late as without the change."""
+    signed = SignedDigests(HOUR, clock)
+    first = signed.get(WEB, SOON, verify)
+    signed.get(("other", *WEB[1:]), SOON, verify)
+    clock.tick(2000)
+    signed.carry_over({"registry": KeyChange("new", False, threshold, names, ("release", "release-2026"))})
+    verify.failure = RegistryUnavailable("down")
+    signed.get(("other", *WEB[1:]), SOON, verify)
+    with pytest.raises(RegistryUnavailable, match="down"):
+        signed.get(WEB, SOON, verify)
+    if signers is None:
+        with pytest.raises(RegistryUnavailable, match="down"):
+            signed.get(NEW_WEB, SOON, verify)
+        return
+    carried = signed.get(NEW_WEB, SOON, verify)
+    assert (carried.signers, carried.checked_at) == (signers, first.checked_at)
+    clock.tick(1600)
+    with pytest.raises(RegistryUnavailable, match="down"):
+        signed.get(NEW_WEB, SOON, verify)
+
+
+@pytest.mark.parametrize(("later", "is_newer"), [("new", True), ("registry", False)])
+def test_newer_check_of_a_digest_is_kept_when_keys_change(
+    clock: FakeClock, verify: Verifier, later: str, is_newer: bool
+) -> None:
+    """Reviews may use the new keys already."""
+    signed = SignedDigests(HOUR, clock)
+    for registry in ("registry", "new") if is_newer else ("new", "registry"):
+        signed.get((registry, *WEB[1:]), SOON, verify)
+        clock.tick(10)
+    newest = signed.get((later, *WEB[1:]), SOON, verify)
+    signed.carry_over({"registry": KeyChange("new", False, 1, {"release": "release"}, ("release",))})
+    assert signed.get(NEW_WEB, SOON, verify) == newest
+
+
+def test_verification_by_old_keys_that_ends_later_does_not_count_for_new_ones(
+    clock: FakeClock, verify: Verifier
+) -> None:
+    signed = SignedDigests(HOUR, clock)
+    change = {"registry": KeyChange("new", False, 1, {"release": "release"}, ("release",))}
+
+    def verify_slowly() -> SignatureCheck:
+        signed.carry_over(change)
+        signed.retain({"new"})
+        return verify()
+
+    signed.get(WEB, SOON, verify_slowly)
+    signed.get(NEW_WEB, SOON, verify)
+    assert verify.calls == 2
+
+
+def test_many_digests_are_carried_over(clock: FakeClock, verify: Verifier) -> None:
+    """In batches, and a full cache loses none."""
+    count = 2 * BATCH_SIZE + 1
+    signed = SignedDigests(CacheSettings(signed=3600.0, max_entries=count), clock)
+    for number in range(count):
+        signed.get((*WEB[:2], str(number)), SOON, verify)
+    signed.carry_over({"registry": KeyChange("new", False, 1, {"release": "release"}, ("release",))})
+    for number in range(count):
+        signed.get((*NEW_WEB[:2], str(number)), SOON, verify)
+    assert verify.calls == count

@@ -357,3 +357,23 @@ def test_refresh_times_are_spread_over_end_of_freshness() -> None:
 def test_refusals_are_not_refreshed() -> None:
     """No request depends on a refusal being cached."""
     assert not is_due(TrustRecord(TrustStatus.MISSING, 1_000_000), SETTINGS, 1_000_009)
+
+
+def test_smaller_cache_keeps_records_that_were_used_last() -> None:
+    """Not those that were added last: images that run are added once, and used for months."""
+    kept = CacheWithClock(CacheSettings(max_entries=2 * BATCH_SIZE))
+    keys: list[Key] = [("registry", "shop", "web", f":{index}") for index in range(2 * BATCH_SIZE)]
+    for key in keys:
+        kept.put(TrustStatus.TRUSTED, key)
+    kept.cache.get(keys[0])
+    assert len(list(kept.cache.configure(CacheSettings(max_entries=2)))) > 1
+    assert {key for key in keys if kept.cache.get(key) is not None} == {keys[0], keys[-1]}
+
+
+def test_cache_of_expired_records_can_become_smaller() -> None:
+    kept = CacheWithClock(CacheSettings(max_entries=3))
+    for index in range(3):
+        kept.put(TrustStatus.TRUSTED, ("registry", "shop", "web", f":{index}"))
+    kept.clock.tick(1_000_000)
+    kept.configure(CacheSettings(max_entries=1))
+    assert kept.cache.sizes == (0, 0, 0)
