@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
 
 PREFIX = 'denied by image trust policy: spec.containers[0].image "'
 
+SHORT_CACHE = "cache: {trusted: 1s, refused: 1s}\n"
+
 _numbers = itertools.count(1)
 
 
@@ -73,7 +75,7 @@ def running(folder: Path, certificate: Certificate, more: str = "") -> Iterator[
     with Emulator(State.load(SEED)) as emulator:
         keys = SigningKeys(folder, "release", "security")
         server = ServerProcess(folder, emulator.url, certificate)
-        write_signed_policy(server, emulator, keys, f"cache: {{trusted: 1s, refused: 1s}}\n{more}")
+        write_signed_policy(server, emulator, keys, SHORT_CACHE + more)
         with server:
             yield Site(server, emulator, keys, "web")
 
@@ -251,6 +253,44 @@ def test_other_keys_count_while_one_is_away(own_site: Site) -> None:
         )
     )
     assert own_site.denial() == ""
+
+
+def change_keys(site: Site, counting: int) -> None:
+    """Let a policy with the keys of ``site`` be in force, of which so many count."""
+    write_signed_policy(site.server, site.emulator, site.keys, SHORT_CACHE)
+    keys = "swr_trust_signature_keys"
+    assert wait_until(lambda: site.server.metric(keys, registry=ENTERPRISE, state="counting") == counting)
+
+
+def test_key_that_is_added_while_the_registry_is_down_stops_no_image(own_site: Site) -> None:
+    """Images that run stay admitted. Once their own key is removed, they are denied at once."""
+    digest = own_site.push()
+    own_site.sign(digest)
+    pinned = f"{own_site.image()}@{digest}"
+    assert own_site.denial() == own_site.denial(pinned) == ""
+    own_site.emulator.break_with("status", status=503)
+    time.sleep(1.1)
+    own_site.keys.replace("next")
+    change_keys(own_site, 3)
+    assert own_site.denial() == own_site.denial(pinned) == ""
+    own_site.keys.file("security").unlink()
+    change_keys(own_site, 2)
+    assert own_site.denial() == own_site.denial(pinned) == ""
+    del own_site.keys.private["release"], own_site.keys.private["security"]
+    change_keys(own_site, 1)
+    for image in (own_site.image(), pinned):
+        assert "trust is not known" in own_site.denial(image)
+
+
+def test_key_that_is_added_causes_no_call(own_site: Site) -> None:
+    """The signature of the image was verified by another key, which still counts."""
+    own_site.sign(own_site.push())
+    assert own_site.denial() == ""
+    calls = own_site.emulator.calls(f"/v2/signed/{own_site.name}/")
+    own_site.keys.replace("next")
+    change_keys(own_site, 3)
+    assert own_site.denial() == ""
+    assert own_site.emulator.calls(f"/v2/signed/{own_site.name}/") == calls
 
 
 @FAILURES
