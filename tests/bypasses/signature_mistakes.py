@@ -6,6 +6,8 @@ from typing import Final
 
 from tests.bypasses.mistakes import mistake
 
+CACHE: Final = "webhook/trust/cache.py"
+KEY_CHANGES: Final = "webhook/trust/key_changes.py"
 BUNDLES: Final = "webhook/signatures/bundles.py"
 LOOKUP: Final = "webhook/evidence/signature_lookup.py"
 OCI_CLIENT: Final = "webhook/oci/client.py"
@@ -13,6 +15,8 @@ T_BYPASSES: Final = "tests/bypasses/test_signatures.py"
 PROBES: Final = "webhook/oci/control_repositories.py"
 T_CLIENT: Final = "tests/unit/oci/test_client.py"
 T_CONTROLS: Final = "tests/unit/oci/test_controls.py"
+T_KEYS: Final = "tests/unit/trust/test_key_changes.py"
+T_KEYS_CACHE: Final = "tests/unit/trust/test_cache_key_changes.py"
 T_LOOKUP: Final = "tests/unit/evidence/test_signature_lookup.py"
 T_SOURCE: Final = "tests/unit/evidence/test_source.py"
 T_TOKENS: Final = "tests/unit/oci/test_token_service.py"
@@ -142,6 +146,84 @@ SIGNATURE_MISTAKES: Final = (
             "webhook/registries.py",
             "keys = sorted((key.name, key.content.hex()) for key in self.counting)",
             "keys = sorted(key.name for key in self.keys)",
+        ),
+    ),
+    mistake(
+        "T67",
+        "a record stays although too few of its signers count",
+        f"{T_KEYS}::test_record_stays_trusted_if_its_signers_suffice_after_the_change",
+        (KEY_CHANGES, "if not 1 <= self.threshold <= len(signers):", "if not signers:"),
+    ),
+    mistake(
+        "T67",
+        "keys before and after a change are compared by their names",
+        f"{T_KEYS}::test_record_stays_trusted_if_its_signers_suffice_after_the_change",
+        (
+            KEY_CHANGES,
+            "names.setdefault(key.content, key.name)",
+            "names.setdefault(key.name.encode(), key.name)",
+        ),
+        (KEY_CHANGES, ".add(key.content)", ".add(key.name.encode())"),
+    ),
+    mistake(
+        "T67",
+        "records stay although other annotations are required",
+        f"{T_KEYS}::test_record_stays_trusted_if_its_signers_suffice_after_the_change",
+        (KEY_CHANGES, " or sorted(old.annotations) != sorted(new.annotations)", ""),
+    ),
+    mistake(
+        "T67",
+        "a check that is not signed is carried over",
+        f"{T_KEYS}::test_record_that_proves_no_trust_is_not_carried_over",
+        (KEY_CHANGES, "if check.result is not SignatureResult.SIGNED:", "if not check.signers:"),
+    ),
+    mistake(
+        "T67",
+        "the mark of a tag is forgotten when keys change",
+        f"{T_KEYS}::test_both_needs_the_mark",
+        (KEY_CHANGES, "if self.needs_mark and record.is_marked is not True:", "if self.needs_mark is None:"),
+    ),
+    mistake(
+        "T67",
+        "records are carried over to another registry of the same host",
+        f"{T_KEYS}::test_nothing_is_carried_over_to_another_registry",
+        (KEY_CHANGES, "setdefault(registry.identity, registry)", "setdefault(registry.name, registry)"),
+        (KEY_CHANGES, "get(registry.identity)", "get(registry.name)"),
+    ),
+    mistake(
+        "T67",
+        "a change of keys renews records",
+        f"{T_KEYS_CACHE}::test_trusted_record_keeps_its_age_when_keys_change",
+        (
+            CACHE,
+            "target.put(new_key, carried)",
+            "target.put(new_key, replace(carried, fetched_at=self._clock()))",
+        ),
+    ),
+    mistake(
+        "T67",
+        "refusals are forgotten when keys change",
+        f"{T_KEYS_CACHE}::test_refusal_of_old_keys_prevents_import_of_older_trust",
+        (CACHE, "target.put(new_key, replace(refused, superseded=True))", "pass"),
+    ),
+    mistake(
+        "T67",
+        "revocations are forgotten when keys change",
+        f"{T_KEYS_CACHE}::test_revocation_stays_when_keys_change",
+        (
+            CACHE,
+            "target._import_refusal(TrustEntry(new_key, math.ceil(refused_at), trusted=False))",
+            "pass",
+        ),
+    ),
+    mistake(
+        "T67",
+        "the fingerprint of a registry does not depend on its signing keys",
+        "tests/unit/evidence/test_key_rotation.py::test_removed_key_admits_nothing_from_any_cache",
+        (
+            "webhook/registries.py",
+            'parts.append(self.signatures.fingerprint if self.signatures is not None else "")',
+            "pass",
         ),
     ),
     mistake(

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from tests.support.builders import DIGEST, registry
+from tests.support.fake_api import FakeApi
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from tests.unit.evidence.test_source import UNSIGNED, FakeRegistries
+from webhook.cluster.secrets import SharedSecret
+from webhook.cluster.snapshots import SnapshotScope, TrustSnapshot
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, RegistryUnavailable
 from webhook.evidence.source import EvidenceSource
@@ -156,6 +159,65 @@ def test_record_of_a_snapshot_is_dropped() -> None:
     assert site.look_up() == "unknown"
     site.lookup.import_entries(other.lookup.export_entries(other.lookup.keys()))
     assert site.look_up() == "trusted stale"
+
+
+class Snapshots:
+    """The snapshot that replicas share."""
+
+    def __init__(self) -> None:
+        api = FakeApi()
+        api.put("/api/v1/namespaces/gate/secrets/snapshot", {"metadata": {"name": "snapshot"}})
+        self._secret = SharedSecret(api, "gate", "snapshot")
+
+    def exchange(self, site: Site) -> None:
+        """Make a round of one replica."""
+        snapshot = TrustSnapshot(
+            self._secret,
+            site.lookup,
+            lambda: b"the key of one installation, 32 b",
+            lambda: SnapshotScope(CACHE.stale_if_error, {site.registry.key}),
+            RecorderSpy(),
+            site.clock,
+            lambda seconds: None,
+        )
+        assert snapshot.check()
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"), [((OLD, NEW), "trusted stale"), ((NEW, OLD), "trusted stale"), ((NEW,), "unknown")]
+)
+def test_replica_that_starts_after_a_change_of_keys_reads_what_was_carried_over(
+    keys: tuple[SigningKey, ...], expected: str
+) -> None:
+    """In an outage: the replica that carries it over writes it. A removed key admits nothing."""
+    old, snapshots = Site(OLD), Snapshots()
+    old.look_up()
+    snapshots.exchange(old)
+    old.change(*keys)
+    snapshots.exchange(old)
+    new = Site(*keys)
+    new.go_down()
+    snapshots.exchange(new)
+    assert new.look_up() == expected
+
+
+@pytest.mark.parametrize(("revoked", "expected"), [(False, "trusted stale"), (True, "unknown")])
+def test_snapshot_restores_trust_once_a_key_is_readable_again(revoked: bool, expected: str) -> None:
+    """But not that of an image that lost it before."""
+    site, snapshots = Site(OLD), Snapshots()
+    site.look_up()
+    snapshots.exchange(site)
+    if revoked:
+        site.clock.tick(3600)
+        site.sign()
+        assert site.look_up() == "untrusted swr"
+    site.go_down()
+    site.change(replace(OLD, content=b"", problem="cannot be read"))
+    assert site.look_up() == "unknown"
+    site.change(OLD)
+    assert site.look_up() == "unknown"
+    snapshots.exchange(site)
+    assert site.look_up() == expected
 
 
 def test_lookup_that_ends_after_the_change_is_stored_for_old_keys_only() -> None:
