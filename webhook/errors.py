@@ -144,7 +144,7 @@ class Fault(StrEnum):
     """
 
     REGISTRY = "registry"
-    """SWR fails or refuses all calls, or responds to none while a call has its full time."""
+    """SWR fails or refuses all calls, or responds to none of them, nor to control requests."""
 
     LOCAL = "local"
     """Our own queue, rate limit, deadline or bug. Many requests can cause it."""
@@ -198,6 +198,9 @@ class LookupTimeout(TrustLookupError):
     """There was no response in time."""
 
     reason: ClassVar[UnknownReason] = "timeout"
+
+    is_proven = False
+    """Whether control requests have shown that the endpoint responds to nobody (``webhook.swr.silence``)."""
 
 
 class Throttled(TrustLookupError):

@@ -41,8 +41,8 @@ _NO_CONTROL: Final = (
 )
 _NEVER_IN_DOUBT: Final = (
     SILENCE,
-    "if error.fault is not Fault.REGISTRY or self._is_silent_to(call):",
-    "if error:",
+    "error.is_proven = self._is_silent_to(call)",
+    "error.is_proven = True",
 )
 
 _ONE_SAMPLE: Final = (SILENCE, "SAMPLES: Final = 2", "SAMPLES: Final = 1")
@@ -112,7 +112,33 @@ TRUST_FAULTS: Final = (
         "B1",
         "a call counts although little of its time was left",
         f"{T_TURN}::test_timeout_is_registry_fault_only_if_swr_had_enough_time",
-        (RESERVATION, "if left < self.timeout * (1 - MAX_SPENT):", "if left < 0:"),
+        (
+            RESERVATION,
+            "if not error.is_proven and left < self.timeout * (1 - MAX_SPENT):",
+            "if left < 0:",
+        ),
+    ),
+    mistake(
+        "B1",
+        "a call that begins late needs less silence",
+        f"{T_SILENCE}::test_control_request_of_late_call_has_as_much_time_for_its_answer",
+        (SILENCE, "full = max(timeout, seconds, SHORTEST)", "full = max(seconds, SHORTEST)"),
+    ),
+    mistake(
+        "B1",
+        "answers to others do not matter for a call that begins late",
+        f"{T_SILENCE}::test_late_call_while_others_are_answered_is_image_fault",
+        (
+            SILENCE,
+            "error.is_proven = self._is_silent_to(call)",
+            "error.is_proven = self._is_silent_to(call) or seconds < timeout",
+        ),
+    ),
+    mistake(
+        "B4",
+        "names about which the first of two endpoints is slow keep the breaker open",
+        "tests/unit/trust/test_registry_queue.py::test_probe_of_image_that_fails_closes_breaker",
+        (LANE, "elif failure.fault is Fault.IMAGE and reservation.is_probe:", "elif failure is None:"),
     ),
     mistake(
         "B1",
@@ -169,7 +195,7 @@ TRUST_FAULTS: Final = (
         "the same, detected by an author of such tags after an outage",
         f"{T_AUTHOR}::test_failing_image_names_do_not_prolong_outage",
         (CALLS, "                call_limiter.record_answer()\n", "                pass\n"),
-        (CALLS, ", in_doubt=call_limiter.is_probe", ""),
+        (CALLS, "                in_doubt=call_limiter.is_probe,\n", ""),
     ),
     mistake(
         "B4",
@@ -261,7 +287,7 @@ TRUST_FAULTS: Final = (
         "B4",
         "one moment without an answer is enough",
         f"{T_SILENCE}::test_late_answer_to_other_call_prevents_outage",
-        (SILENCE, ">= call.seconds * SILENT", ">= 0"),
+        (SILENCE, ">= call.full * SILENT", ">= 0"),
     ),
     mistake(
         "B4",
@@ -282,7 +308,7 @@ TRUST_FAULTS: Final = (
         "B4",
         "a probe is sent without a control request beside it",
         f"{T_AUTHOR}::test_failing_image_names_do_not_prolong_outage",
-        (CALLS, ", in_doubt=call_limiter.is_probe", ""),
+        (CALLS, "                in_doubt=call_limiter.is_probe,\n", ""),
     ),
     mistake(
         "B4",

@@ -177,5 +177,9 @@ class _FirstPart:
         """Do nothing."""
 
     @property
+    def timeout(self) -> float:
+        return self._limiter.timeout
+
+    @property
     def is_probe(self) -> bool:
         return self._limiter.is_probe

@@ -76,13 +76,18 @@ class Calls:
             TrustLookupError: there was no response.
         """
         control = send_control if send_control is not None else self._send_ping
+        record_answer = call_limiter.record_answer if self._closes_breaker else _ignore_answer
         with call_limiter.call(deadline):
             with self._silence.watch(
-                deadline, control, call_limiter.record_answer, in_doubt=call_limiter.is_probe
+                deadline,
+                control,
+                record_answer,
+                timeout=call_limiter.timeout,
+                in_doubt=call_limiter.is_probe,
             ):
                 response = self.exchange(request, deadline)
-            if self._closes_breaker and not is_failure(response):
-                call_limiter.record_answer()
+            if not is_failure(response):
+                record_answer()
         blocked = find_block(response)
         if blocked is not None:
             # Under any status: a 401 or 404 with this text is about neither the login nor the image.
@@ -128,3 +133,7 @@ class Calls:
         """
         record_sent()
         self.exchange(self.ping, deadline)
+
+
+def _ignore_answer() -> None:
+    """Do nothing."""

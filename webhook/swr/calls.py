@@ -87,7 +87,11 @@ class Calls:
 
         with call_limiter.call(deadline):
             with self._silence.watch(
-                deadline, send_control, call_limiter.record_answer, in_doubt=call_limiter.is_probe
+                deadline,
+                send_control,
+                call_limiter.record_answer,
+                timeout=call_limiter.timeout,
+                in_doubt=call_limiter.is_probe,
             ):
                 response = self._exchange(request, deadline)
             if not is_failure(response):

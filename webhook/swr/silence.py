@@ -2,12 +2,17 @@
 
 SWR, or a firewall in front of it, may be slow about a name that the author of a Pod chose. The timeout of
 such a call does not prove anything about the endpoint. So control requests about a random image are sent
-while a call waits. The first one is sent if the endpoint has not responded to any call for a quarter of the
-call's time, and a second one soon after. A single response may be lost, and an author may retry until that
-happens.
+while a call waits. The first one is sent if the endpoint has not responded to any call for a quarter of
+``lookup.timeout``, and a second one soon after. A single response may be lost, and an author may retry until
+that happens.
 
-The endpoint is silent if it responds neither to them nor to any other call for half of the time of the call.
+The endpoint is silent if it responds neither to them nor to any other call for half of ``lookup.timeout``.
 The bytes of a large response that is still arriving count as a response.
+
+All these times are shares of ``lookup.timeout``, not of what is left of it when a call begins. Earlier calls
+of the same lookup and waits for our own limits use a part, which an author can cause. So a call that begins
+late needs the same proof. If the endpoint has not responded before either, its control requests are sent as
+early as if it had begun with its lookup.
 """
 
 from __future__ import annotations
@@ -24,19 +29,19 @@ from webhook.deadlines import Deadline, spawn
 from webhook.errors import Fault, LookupTimeout, TrustLookupError
 
 CONTROL_DELAY: Final = 1 / 4
-"""The share of a call's time without any response after which a control request is sent."""
+"""The share of the time of a lookup without any response after which a control request is sent."""
 
 NEXT_CONTROL_DELAY: Final = 1 / 12
-"""The share of a call's time after which the next control request is sent, up to ``SAMPLES``."""
+"""The share of that time after which the next control request is sent, up to ``SAMPLES``."""
 
 SAMPLES: Final = 2
 """Concurrent control requests without a response that show a silent endpoint."""
 
 SILENT: Final = 1 / 2
-"""The share of a call's time without any response after which the endpoint is silent."""
+"""The share of that time without any response after which the endpoint is silent."""
 
 SHORTEST: Final = 1.0
-"""Minimum seconds of a control request; a late call of a lookup may have less."""
+"""Minimum seconds of a lookup in the shares above."""
 
 ALIVE: Final = 64 * 1024
 """Bytes of responses, complete or not, that show that an endpoint is not down."""
@@ -51,17 +56,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A call that waits for its response since ``began`` (monotonic), for at most ``seconds``."""
+    """A call that waits for its response since ``began`` (monotonic), for at most ``seconds``.
+
+    ``full`` is the time in seconds that its lookup takes at most, and so the time of a control request.
+    """
 
     began: float
     seconds: float
+    full: float
     send_control: SendControl
     on_response: Callable[[], None]
 
     @property
-    def seconds_of_control(self) -> float:
-        """The time limit of a control request for this call."""
-        return max(self.seconds, SHORTEST)
+    def control_due(self) -> float:
+        """When a control request may be sent (monotonic), as for a call that began with its lookup."""
+        return self.began + max(0.0, self.seconds - self.full * (1 - CONTROL_DELAY))
 
 
 class Silence:
@@ -79,6 +88,10 @@ class Silence:
         self._unanswered: list[float] = []
         """The times of the first ``SAMPLES`` control requests since the last response."""
         self._bytes = 0
+        self._next_due = float("-inf")
+        """When the watchers send the next control request."""
+        self._earlier = threading.Event()
+        """Set when a call begins whose control request is due before that."""
 
     @contextmanager
     def watch(
@@ -87,20 +100,26 @@ class Silence:
         send_control: SendControl,
         on_response: Callable[[], None],
         *,
+        timeout: float = 0.0,
         in_doubt: bool = False,
     ) -> Iterator[None]:
         """Set the fault of a timeout in the block, which is a call.
 
-        ``send_control`` is called by up to ``SAMPLES`` other threads. ``on_response`` is called if there is a
-        response to one while this call waits. If the call is ``in_doubt``, the first control request is sent
-        at once.
+        ``timeout`` is that of the lookup, of which a part may be over. ``send_control`` is called by up to
+        ``SAMPLES`` other threads. ``on_response`` is called if there is a response to one while this call
+        waits. If the call is ``in_doubt``, the first control request is sent at once.
         """
-        call = _Waiting(time.monotonic(), deadline.remaining(), send_control, on_response)
+        seconds = deadline.remaining()
+        full = max(timeout, seconds, SHORTEST)
+        call = _Waiting(time.monotonic(), seconds, full, send_control, on_response)
         with self._lock:
             self._waiting[call] = None
             begin, self._watchers = SAMPLES - self._watchers, SAMPLES
             if in_doubt:
                 self._begin_control()
+            if self._control_due(call) < self._next_due:
+                self._earlier.set()
+                self._earlier = threading.Event()
         for _ in range(begin):
             spawn(self._watch, "silence")
         if in_doubt:
@@ -108,7 +127,10 @@ class Silence:
         try:
             yield
         except LookupTimeout as error:
-            if error.fault is not Fault.REGISTRY or self._is_silent_to(call):
+            if error.fault is not Fault.REGISTRY:
+                raise
+            error.is_proven = self._is_silent_to(call)
+            if error.is_proven:
                 raise
             if self._responded_at > call.began:
                 on_response()
@@ -152,35 +174,41 @@ class Silence:
         with self._lock:
             if len(self._unanswered) < SAMPLES or self._received() - self._bytes >= ALIVE:
                 return False
-            return time.monotonic() - max(self._unanswered[-1], call.began) >= call.seconds * SILENT
+            return time.monotonic() - max(self._unanswered[-1], call.began) >= call.full * SILENT
 
     def _watch(self) -> None:
         """Send control requests while calls wait without any response, together with the other watchers."""
         while (waits := self._next_wait()) is not None:
-            seconds, call = waits
+            seconds, call, earlier = waits
             if seconds > 0:
-                time.sleep(seconds)
+                earlier.wait(seconds)
             else:
                 self._send_control(call)
 
-    def _next_wait(self) -> tuple[float, _Waiting] | None:
-        """Return the seconds until a control request is due, and the oldest call.
+    def _next_wait(self) -> tuple[float, _Waiting, threading.Event] | None:
+        """Return the seconds until a control request is due, for which call, and what ends this wait.
 
         If it is due now, the caller sends it; ``None`` ends the watcher.
         """
         with self._lock:
-            call = next(iter(self._waiting), None)
-            if call is None:
+            if not self._waiting:
                 self._watchers -= 1
                 self._tried = 0
                 self._unanswered.clear()
                 return None
-            share = NEXT_CONTROL_DELAY if 0 < self._tried < SAMPLES else CONTROL_DELAY
-            quiet_since = max(call.began, self._responded_at, self._tried_at)
-            seconds = quiet_since + call.seconds_of_control * share - time.monotonic()
+            call = min(self._waiting, key=self._control_due)
+            self._next_due = self._control_due(call)
+            seconds = self._next_due - time.monotonic()
             if seconds <= 0:
                 self._begin_control()
-            return seconds, call
+            return seconds, call, self._earlier
+
+    def _control_due(self, call: _Waiting) -> float:
+        """Return when a control request for a call may be sent (monotonic)."""
+        quiet_since = max(self._responded_at, self._tried_at)
+        if 0 < self._tried < SAMPLES:
+            return max(quiet_since, call.began) + call.full * NEXT_CONTROL_DELAY
+        return max(quiet_since + call.full * CONTROL_DELAY, call.control_due)
 
     def _send_control(self, call: _Waiting) -> None:
         began = time.monotonic()
@@ -194,7 +222,7 @@ class Silence:
             sent_at = self._record_control(sent_at)
 
         try:
-            call.send_control(Deadline.after(call.seconds_of_control), record)
+            call.send_control(Deadline.after(call.full), record)
         except TrustLookupError as error:
             was_sent = error.fault is Fault.REGISTRY
         except Exception:

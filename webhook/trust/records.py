@@ -111,6 +111,11 @@ class CallLimiter(Protocol):
         ...  # pragma: no cover
 
     @property
+    def timeout(self) -> float:
+        """Seconds that the lookup takes at most with all its calls, 0.0 if only its deadline limits it."""
+        ...  # pragma: no cover
+
+    @property
     def is_probe(self) -> bool:
         """Whether the lookup probes an open circuit breaker, while other lookups are rejected."""
         ...  # pragma: no cover
@@ -120,6 +125,7 @@ class Unlimited:
     """Implements ``CallLimiter`` without limits, for commands that make few calls."""
 
     is_probe = False
+    timeout = 0.0
 
     def call(self, deadline: Deadline) -> AbstractContextManager[None]:
         """Allow the call at once."""

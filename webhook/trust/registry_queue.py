@@ -261,7 +261,7 @@ class RegistryQueue:
         try:
             record = self._source.fetch(pending.query, deadline, reservation)
         except TrustLookupError as error:
-            self._update_breaker(error)
+            self._update_breaker(error, reservation)
             if isinstance(error, Throttled) and error.fault is Fault.REGISTRY:
                 self._back_off(error)
             raise
@@ -298,12 +298,16 @@ class RegistryQueue:
         if not known:
             logger.error("%s: %s; no call is made for %.0f s", self._name, failure.detail, seconds)
 
-    def _update_breaker(self, failure: TrustLookupError) -> None:
+    def _update_breaker(self, failure: TrustLookupError, reservation: Reservation) -> None:
         """Record in the circuit breaker whether the endpoint responded, if the failure shows it."""
         if isinstance(failure, (LookupTimeout, RegistryUnavailable)):
             if failure.fault is Fault.REGISTRY and not failure.is_counted:
                 failure.is_counted = True
                 self.breaker.fail()
+            elif failure.fault is Fault.IMAGE and reservation.is_probe:
+                # Of several endpoints, the probe may have reached only the first. The author of its image may
+                # know that this one is slow about it, and must not keep the breaker open.
+                self.breaker.succeed()
             else:
                 self.breaker.release()
         elif isinstance(failure, Throttled):

@@ -13,7 +13,10 @@ from webhook.trust.breaker import BreakerState, CircuitBreaker
 from webhook.trust.limiter import RateLimiter
 
 MAX_SPENT: Final = 0.1
-"""The share of ``lookup.timeout`` that may be spent before a call whose timeout is SWR's fault."""
+"""The share of ``lookup.timeout`` that may be spent before a call whose timeout is SWR's fault without proof.
+
+A proof by control requests takes the same time for a call that begins late (``webhook.swr.silence``). Without
+one, as for a wait for a login, the call itself must have nearly all the time."""
 
 MAX_BLOCKED: Final = 0.2
 """The share of ``lookup.timeout`` for which the event loop may be blocked during such a call, in total. Each
@@ -73,7 +76,7 @@ class Reservation:
         except LookupTimeout as error:
             if error.fault is not Fault.REGISTRY:
                 raise
-            if left < self.timeout * (1 - MAX_SPENT):
+            if not error.is_proven and left < self.timeout * (1 - MAX_SPENT):
                 detail = f"too little of lookup.timeout was left for this call: {error.detail}"
             elif self.lateness() - late > self.timeout * MAX_BLOCKED:
                 detail = f"the event loop was blocked: {error.detail}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.emulator.registry import TOKEN_PATH
 from tests.emulator.server import Emulator
 from tests.emulator.signing import generate_key, public_pem
 from tests.support.builders import registry
@@ -21,6 +22,7 @@ from webhook.evidence.source import EvidenceSource
 from webhook.registries import CredentialSettings, Evidence, SignatureSettings, SigningKey
 from webhook.signatures.keys import read_public_key
 from webhook.swr.transport import PooledTransport
+from webhook.trust.breaker import FAILURES_TO_OPEN
 from webhook.trust.lookup import Found, LookupRequest, TrustLookup
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
 from webhook.trust.settings import CacheSettings, LookupSettings
@@ -28,9 +30,16 @@ from webhook.trust.settings import CacheSettings, LookupSettings
 CACHE = CacheSettings(trusted=60.0, signed=3600.0)
 LOOKUP = LookupSettings(timeout=1.5)
 
+OTHERS = [f"other{number}" for number in range(FAILURES_TO_OPEN)]
+SPENT = {"at once": 0.0, "0.1 s of 3 s": 0.1 / 3, "0.36 s of 3 s": 0.36 / 3, "0.8 s of 3 s": 0.8 / 3}
+"""The shares of ``lookup.timeout`` that the calls before the manifest take."""
+
 
 class Tags:
     """Implements ``TrustSource``: SWR's own API, which names the digest of each tag at all times."""
+
+    seconds = 0.0
+    """The time of a call."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.digests: dict[str, str] = {}
@@ -38,6 +47,7 @@ class Tags:
 
     def fetch(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         with call_limiter.call(deadline):
+            time.sleep(self.seconds)
             return TrustRecord(TrustStatus.UNTRUSTED, self._clock(), self.digests[query.path])
 
 
@@ -49,14 +59,27 @@ class Site:
     clock: FakeClock
     lookup: TrustLookup
     image: TrustQuery
+    tags: Tags
+    clients: RegistryClientPool
 
     def look_up(self, repository: str = "web") -> str:
         """Return the status and the origin of an image, or why it is not known."""
-        request = LookupRequest(replace(self.image, repository=repository))
-        (result,) = self.lookup.look_up([request], Deadline.after(5))
-        if isinstance(result, Found):
-            return f"{result.record.status}, {result.origin}"
-        return f"{result.failure.reason}, {result.failure.fault}"
+        (said,) = self.look_up_all([repository])
+        return said
+
+    def look_up_all(self, repositories: Iterable[str]) -> list[str]:
+        """Return the same for images that are looked up at the same time."""
+        requests = [LookupRequest(replace(self.image, repository=name)) for name in repositories]
+        return [
+            f"{result.record.status}, {result.origin}"
+            if isinstance(result, Found)
+            else f"{result.failure.reason}, {result.failure.fault}"
+            for result in self.lookup.look_up(requests, Deadline.after(5))
+        ]
+
+    def forget_tokens(self) -> None:
+        """Let all tokens end."""
+        self.clients.client(self.image.registry)._tokens._held.clear()
 
 
 @pytest.fixture
@@ -66,7 +89,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     public = SigningKey("release", "release.pub", content=read_public_key(public_pem(key)).der)
     tags = Tags(clock)
     with Emulator() as emulator:
-        for repository in ("shop/web", "shop/api"):
+        for repository in ("shop/web", "shop/api", *(f"shop/{name}" for name in OTHERS)):
             tags.digests[repository] = emulator.state.put_image(f"{repository}:1")
             emulator.state.sign_simple(repository, tags.digests[repository], key)
         at = registry(
@@ -78,11 +101,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
             evidence=Evidence.SIGNATURE,
             signatures=SignatureSettings((public,)),
         )
-        source = EvidenceSource(
-            tags, RegistryClientPool(lambda _: PooledTransport(), {}, spy), spy, CACHE, clock
-        )
+        clients = RegistryClientPool(lambda _: PooledTransport(), {}, spy)
+        source = EvidenceSource(tags, clients, spy, CACHE, clock)
         lookup = TrustLookup(source, CACHE, LOOKUP, spy, clock)
-        yield Site(emulator, clock, lookup, TrustQuery(at, "shop", "web", tag="1"))
+        yield Site(emulator, clock, lookup, TrustQuery(at, "shop", "web", tag="1"), tags, clients)
 
 
 FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -115,6 +137,49 @@ def test_image_whose_manifests_alone_fail_is_not_served_stale(
     site.emulator.break_with(kind, match="/v2/shop/web/manifests/", **values)
     assert site.look_up() == failure
     assert site.look_up("api") == "trusted, swr"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spent", SPENT.values(), ids=SPENT)
+def test_outage_after_slow_call_for_tag_is_detected(site: Site, spent: float) -> None:
+    """The other API takes its time. Stale trust is served, and then at once: the circuit breaker opens."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.tags.seconds = spent * LOOKUP.timeout
+    site.emulator.break_with("hang", match="/manifests/")
+    assert site.look_up_all(["web", *OTHERS]) == ["trusted, stale"] + ["timeout, registry"] * len(OTHERS)
+    assert site.lookup.is_breaker_open(site.image.registry)
+    began = time.monotonic()
+    assert site.look_up_all(["web", "api"]) == ["trusted, stale", "unavailable, registry"]
+    assert time.monotonic() - began < LOOKUP.timeout / 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spent", SPENT.values(), ids=SPENT)
+def test_outage_after_slow_token_service_is_detected(site: Site, spent: float) -> None:
+    """A control request needs a token, too, which is kept for the next ones."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with("none", latency=spent * LOOKUP.timeout, match=TOKEN_PATH)
+    site.emulator.break_with("hang", match="/manifests/")
+    site.forget_tokens()
+    site.look_up_all(OTHERS)
+    assert site.look_up() == "trusted, stale"
+    site.look_up_all(OTHERS)
+    assert site.lookup.is_breaker_open(site.image.registry)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spent", [*SPENT.values(), 0.5, 0.8])
+def test_slow_image_is_not_served_stale_at_any_beginning_of_its_call(site: Site, spent: float) -> None:
+    """Its author may make the earlier call slow, and wait for an idle registry."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    time.sleep(LOOKUP.timeout / 4)
+    site.tags.seconds = spent * LOOKUP.timeout
+    site.emulator.break_with("hang", match="/v2/shop/web/manifests/")
+    assert site.look_up() in ("timeout, image", "timeout, local")
+    assert not site.lookup.is_breaker_open(site.image.registry)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from webhook.oci.calls import ALIVE, Calls
 from webhook.swr.answers import BLOCKED
 from webhook.swr.failures import attribute_failure
 from webhook.swr.http import HttpRequest, HttpResponse
+from webhook.trust.records import CallLimiter
 
 MANIFEST = HttpRequest("GET", ENDPOINT, "/v2/shop/web/manifests/1")
 
@@ -24,6 +25,7 @@ class Limiter:
     """Implements ``CallLimiter`` and counts."""
 
     is_probe = False
+    timeout = 0.0
 
     def __init__(self) -> None:
         self.calls = self.answers = 0
@@ -93,7 +95,13 @@ def test_blocked_account_is_an_error_under_any_status() -> None:
     assert caught.value.blocks_account
 
 
-def late(transport: ScriptedRegistry, *, answers_pings: bool) -> LookupTimeout:
+def late(
+    transport: ScriptedRegistry,
+    *,
+    answers_pings: bool,
+    limiter: CallLimiter = free,
+    closes_breaker: bool = True,
+) -> LookupTimeout:
     """Make a call about an image that is never answered."""
     released = threading.Event()
 
@@ -103,9 +111,9 @@ def late(transport: ScriptedRegistry, *, answers_pings: bool) -> LookupTimeout:
             raise LookupTimeout(f"{name} late", fault=Fault.REGISTRY)
 
     transport.on_send = wait
-    calls, _ = calls_of(transport)
+    calls, _ = calls_of(transport, closes_breaker=closes_breaker)
     with pytest.raises(LookupTimeout) as caught:
-        calls.send(MANIFEST, Deadline.after(1.0), free)
+        calls.send(MANIFEST, Deadline.after(1.0), limiter)
     released.set()
     return caught.value
 
@@ -126,6 +134,15 @@ def test_timeout_is_image_fault_if_pings_are_answered() -> None:
         "GET /v2/shop/web/manifests/1 late, and answers about other images",
         Fault.IMAGE,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closes_breaker", [True, False])
+def test_answered_control_request_of_token_service_does_not_close_breaker(closes_breaker: bool) -> None:
+    """A slow token would hide that the registry does not answer."""
+    limiter = Limiter()
+    late(ScriptedRegistry(), answers_pings=True, limiter=limiter, closes_breaker=closes_breaker)
+    assert (limiter.answers > 0) is closes_breaker
 
 
 def compared(error: RegistryUnavailable, *answers: HttpResponse | Exception) -> RegistryUnavailable:

@@ -48,11 +48,14 @@ class Endpoint:
     def hear(self) -> None:
         self.heard += 1
 
-    def call(self, error: TrustLookupError = LATE, *, in_doubt: bool = False) -> None:
-        """Make a call that is not answered."""
+    def call(self, error: TrustLookupError = LATE, *, in_doubt: bool = False, spent: float = 0.0) -> None:
+        """Make a call that is not answered, when a share of the time of its lookup is ``spent``."""
+        left = SECONDS * (1 - spent)
         try:
-            with self.silence.watch(Deadline.after(SECONDS), self.ask, self.hear, in_doubt=in_doubt):
-                self.clock.sleep(SECONDS)
+            with self.silence.watch(
+                Deadline.after(left), self.ask, self.hear, timeout=SECONDS, in_doubt=in_doubt
+            ):
+                self.clock.sleep(left)
                 raise error
         except TrustLookupError as failure:
             self.ends.append(f"{failure.fault}: {failure.detail}")
@@ -115,6 +118,131 @@ def test_timeout_without_any_answer_is_registry_fault(
     assert endpoint.run(endpoint.call) == ["registry: late"]
     assert endpoint.controls == [0.75, 1.0]
     assert endpoint.heard == 0
+
+
+def late(endpoint: Endpoint, spent: float) -> Callable[[], None]:
+    """Return a call that begins when this share of the time of its lookup is spent."""
+    return lambda: endpoint.call(LookupTimeout("late", fault=Fault.REGISTRY), spent=spent)
+
+
+BEGINNINGS: dict[float, tuple[str, list[float]]] = {
+    0.0: ("registry: late", [0.75, 1.0]),
+    0.05: ("registry: late", [0.6, 0.85]),
+    0.12: ("registry: late", [0.39, 0.64]),
+    0.3: ("registry: late", [0.0, 0.25]),
+    0.4: ("registry: late", [0.0, 0.25]),
+    0.45: (NOT_KNOWN, [0.0, 0.25]),
+    0.95: (NOT_KNOWN, [0.0]),
+}
+"""The fault and the control requests of a call, by the share of its lookup that is spent before."""
+
+
+@pytest.mark.parametrize(("spent", "fault", "controls"), [(at, *row) for at, row in BEGINNINGS.items()])
+def test_late_call_needs_same_seconds_of_silence(
+    clock: VirtualTime, hang: Callable[[Deadline], None], spent: float, fault: str, controls: list[float]
+) -> None:
+    """Its control requests are sent sooner. If half of the lookup does not follow, there is no proof."""
+    endpoint = Endpoint(clock, hang)
+    assert endpoint.run(late(endpoint, spent)) == [fault]
+    assert endpoint.controls == controls
+
+
+def test_proof_is_recorded_in_the_error(clock: VirtualTime, hang: Callable[[Deadline], None]) -> None:
+    """Whoever shares the error needs no time of its own (``Reservation.timed``)."""
+    error = LookupTimeout("late", fault=Fault.REGISTRY)
+    endpoint = Endpoint(clock, hang)
+    endpoint.run(lambda: endpoint.call(error, spent=0.3))
+    assert error.is_proven
+
+
+@pytest.mark.parametrize("spent", [at / 20 for at in range(19)])
+def test_late_call_about_slow_image_is_never_registry_fault(clock: VirtualTime, spent: float) -> None:
+    """Fault B1: an author cannot choose a moment at which the answers to others do not matter."""
+    endpoint = Endpoint(clock, lambda _: clock.sleep(0.05))
+    (end,) = endpoint.run(late(endpoint, spent))
+    assert end == ANSWERS_OTHERS
+    assert len(endpoint.controls) <= 3
+
+
+@pytest.mark.parametrize("spent", [0.0, 0.12, 0.3, 0.4, 0.5])
+def test_control_request_of_late_call_has_as_much_time_for_its_answer(
+    clock: VirtualTime, spent: float
+) -> None:
+    """Fault B1: half of what is left would be less, and a slow registry that answers would look silent."""
+
+    def answer_slowly(deadline: Deadline) -> None:
+        clock.sleep(SECONDS / 2 + 0.1)
+
+    endpoint = Endpoint(clock, answer_slowly)
+    assert endpoint.run(late(endpoint, spent)) == [ANSWERS_OTHERS if spent < 0.5 else NOT_KNOWN]
+
+
+def test_late_call_while_others_are_answered_is_image_fault(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Fault B1: it waited for our own rate limit or an earlier call. No control request is sent."""
+    endpoint = Endpoint(clock, hang)
+    others = [endpoint.later(at, endpoint.silence.record_answer) for at in (0.0, 0.7, 1.4, 2.1)]
+    assert endpoint.run(*others, endpoint.later(0.1, late(endpoint, 0.3))) == [ANSWERS_OTHERS]
+    assert endpoint.controls == []
+
+
+def test_endpoint_that_answered_a_moment_ago_is_not_asked_sooner(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """A quarter without any answer comes first, so that calls of one lookup in a row send no more of them."""
+    endpoint = Endpoint(clock, hang)
+    endpoint.silence.record_answer()
+    assert endpoint.run(endpoint.later(0.2, late(endpoint, 0.4))) == [NOT_KNOWN]
+    assert endpoint.controls == [0.75, 1.0]
+
+
+def test_late_call_shares_control_requests_of_others(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """The silence of an endpoint is known across lookups."""
+    endpoint = Endpoint(clock, hang)
+    assert endpoint.run(endpoint.call, endpoint.later(1.0, late(endpoint, 0.4))) == ["registry: late"] * 2
+    assert endpoint.controls[:2] == [0.75, 1.0]
+
+
+def test_late_call_does_not_wait_for_control_request_of_earlier_one(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """It has less time than a call that began before it."""
+    endpoint = Endpoint(clock, hang)
+    calls = [endpoint.call, endpoint.later(0.1, late(endpoint, 0.4))]
+    assert endpoint.run(*calls) == ["registry: late"] * 2
+    assert endpoint.controls[:2] == [0.1, 0.35]
+
+
+def test_late_probe_does_not_wait_for_control_request_of_earlier_call(
+    clock: VirtualTime, hang: Callable[[Deadline], None]
+) -> None:
+    """Its second control request follows the first one, although another call waits already."""
+    endpoint = Endpoint(clock, hang)
+
+    def probe() -> None:
+        endpoint.call(LookupTimeout("late", fault=Fault.REGISTRY), in_doubt=True, spent=0.4)
+
+    assert endpoint.run(endpoint.call, endpoint.later(0.1, probe)) == ["registry: late"] * 2
+    assert endpoint.controls[:2] == [0.1, 0.35]
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_single_lost_control_request_of_late_calls_is_not_outage(
+    clock: VirtualTime, hang: Callable[[Deadline], None], lost: int
+) -> None:
+    """Fault B4: the same for calls that begin at any moment of their lookups."""
+    numbers = itertools.count()
+
+    def lose_one(deadline: Deadline) -> None:
+        if next(numbers) == lost:
+            hang(deadline)
+
+    endpoint = Endpoint(clock, lose_one)
+    calls = [endpoint.later(number * 0.1, late(endpoint, number % 11 / 20)) for number in range(60)]
+    assert not any(end.startswith("registry") for end in endpoint.run(*calls))
 
 
 def test_timeout_with_failed_control_requests_is_registry_fault(clock: VirtualTime) -> None:

@@ -14,8 +14,8 @@ import pytest
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, FakeTrustSource, RecorderSpy
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
-from webhook.trust.breaker import FAILURES_TO_OPEN
+from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.trust.breaker import FAILURES_TO_OPEN, BreakerState
 from webhook.trust.limiter import RateLimiter
 from webhook.trust.pending_lookup import PendingLookup
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus
@@ -141,6 +141,46 @@ def test_opening_and_closing_of_breaker_are_logged_once(caplog: pytest.LogCaptur
     look_up()
     look_up()
     assert logged() == [(logging.INFO, "swr.test: the circuit breaker is closed: SWR answers again")]
+
+
+def fail_once(failure: TrustLookupError, *, earlier_failures: int) -> RegistryQueue:
+    """Return a queue after failures of the registry, the pause of the breaker and a lookup that fails so."""
+    source = FakeTrustSource({"shop/web:1": failure}, FakeClock())
+    limiter, settings = RateLimiter(1000.0), LookupSettings(retries=0)
+    queue = RegistryQueue("swr.test", source, limiter, settings, RecorderSpy(), lambda *_: None, lambda: 0.0)
+    for _ in range(earlier_failures):
+        queue.breaker.fail()
+    queue.breaker._open_until = 0.0
+    pending = PendingLookup(TrustQuery(registry(), "shop", "web", tag="1"), background=False, waiters=1)
+    reservation = Reservation(queue.limiter, queue.breaker, 1.0, lambda: 0.0, background=False)
+    assert queue._outcome(pending, reservation) is failure
+    return queue
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [
+        (LookupTimeout("slow name", fault=Fault.IMAGE), BreakerState.CLOSED),
+        (RegistryUnavailable("name that fails", fault=Fault.IMAGE), BreakerState.CLOSED),
+        (LookupTimeout("too little time", fault=Fault.LOCAL), BreakerState.HALF_OPEN),
+        (LookupTimeout("no answer", fault=Fault.REGISTRY), BreakerState.OPEN),
+    ],
+)
+def test_probe_of_image_that_fails_closes_breaker(failure: TrustLookupError, state: BreakerState) -> None:
+    """Fault B4: a lookup of signatures may end at the first of two endpoints, and says nothing about the other.
+
+    Slow names of an author could otherwise be the only probes.
+    """
+    queue = fail_once(failure, earlier_failures=FAILURES_TO_OPEN)
+    assert queue.breaker.state is state
+
+
+def test_images_that_fail_do_not_keep_breaker_closed() -> None:
+    """The second of two endpoints may be down while the first one answers about others."""
+    failure = LookupTimeout("slow name", fault=Fault.IMAGE)
+    queue = fail_once(failure, earlier_failures=FAILURES_TO_OPEN - 1)
+    queue.breaker.fail()
+    assert queue.breaker.state is BreakerState.OPEN
 
 
 class _Content:

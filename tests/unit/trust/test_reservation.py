@@ -33,10 +33,12 @@ def iter_lateness(held_up: float) -> Iterator[float]:
         lost += held_up
 
 
-def fail(asked: Reservation, left: float, fault: Fault) -> LookupTimeout:
+def fail(asked: Reservation, left: float, fault: Fault, *, is_proven: bool = False) -> LookupTimeout:
     """Return the failure of a call that times out and starts with so many seconds left."""
+    error = LookupTimeout("late", fault=fault)
+    error.is_proven = is_proven
     with pytest.raises(LookupTimeout) as caught, asked.call(Deadline.after(left)):
-        raise LookupTimeout("late", fault=fault)
+        raise error
     return caught.value
 
 
@@ -58,6 +60,23 @@ def test_timeout_is_registry_fault_only_if_swr_had_enough_time(
 ) -> None:
     """Faults B1 to B3: the author of a Pod may have caused all other delays of the call."""
     failure = fail(turn(held_up), left, fault)
+    assert (failure.fault, failure.detail) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "held_up", "expected"),
+    [
+        pytest.param(2.6, 0.0, (Fault.REGISTRY, "late"), id="an earlier call took a tenth"),
+        pytest.param(1.8, 0.0, (Fault.REGISTRY, "late"), id="earlier calls took two fifths"),
+        pytest.param(0.1, 0.0, (Fault.REGISTRY, "late"), id="another call has proven it"),
+        pytest.param(1.8, 0.7, (Fault.LOCAL, HELD_UP), id="held up for a quarter"),
+    ],
+)
+def test_proven_silence_is_registry_fault_at_any_beginning(
+    left: float, held_up: float, expected: tuple[Fault, str]
+) -> None:
+    """The proof takes its own time. A blocked loop may have delayed the answers to control requests, too."""
+    failure = fail(turn(held_up), left, Fault.REGISTRY, is_proven=True)
     assert (failure.fault, failure.detail) == expected
 
 
