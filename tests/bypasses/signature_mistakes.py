@@ -240,7 +240,13 @@ SIGNATURE_MISTAKES: Final = (
         "T72",
         "the front end is taken for the manifests",
         f"{T_CONTROLS}::test_failure_is_registry_fault_if_random_repositories_fail_too",
-        ("webhook/oci/controls.py", "return is_of_registry(response)", "return True"),
+        ("webhook/oci/controls.py", "return find_oddity(response) not in (FAILURE, oddity)", "return True"),
+    ),
+    mistake(
+        "T72",
+        "an odd answer to any control request shows an outage",
+        f"{T_CONTROLS}::test_failure_is_registry_fault_if_random_repositories_fail_too",
+        ("webhook/oci/controls.py", "not in (FAILURE, oddity)", '== ""'),
     ),
     mistake(
         "T72",

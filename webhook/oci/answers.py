@@ -37,6 +37,12 @@ from webhook.swr.http import HttpResponse
 REGISTRY: Final = "the registry"
 TOKEN_SERVICE: Final = "the token service"  # noqa: S105 - the name in messages
 
+FAILURE: Final = "failure"
+"""The oddity of a broken connection, a 5xx or a 408."""
+
+MALFORMED: Final = "malformed"
+"""The oddity of an answer that is compressed, or larger than any that was requested."""
+
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _TOO_MANY: Final = "TOOMANYREQUESTS"
@@ -73,6 +79,17 @@ def is_of_registry(response: HttpResponse) -> bool:
     if _is_throttle(response) or (response.status == UNAUTHORIZED and "www-authenticate" in response.headers):
         return True
     return _has_registry_code(response)
+
+
+def find_oddity(response: HttpResponse) -> str:
+    """Return in which sense a response is none of a registry that works, empty if it may be one.
+
+    Errors of the service are of one kind. Others are compared only with their like: a registry may answer
+    oddly about what does not exist, and an author may know an image about which it answers oddly otherwise.
+    """
+    if is_of_registry(response):
+        return ""
+    return FAILURE if is_failure(response) else str(response.status)
 
 
 def find_manifest_failure(response: HttpResponse) -> TrustLookupError | None:

@@ -11,10 +11,13 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.images.reference import is_digest
 from webhook.oci.answers import (
+    FAILURE,
+    MALFORMED,
     REDIRECTS,
     compute_digest,
     find_failure,
     find_manifest_failure,
+    find_oddity,
     is_failure,
     is_json,
     is_missing,
@@ -295,19 +298,20 @@ class OciClient:
         while True:
             token = self._tokens.get(repository, deadline, call_limiter)
             authorized = token.apply(request) if token is not None else request
+            oddity = FAILURE
             try:
                 response = self._calls.send(
                     authorized, deadline, call_limiter, self._controls.beside(repository)
                 )
                 failure = find(response)
                 if failure is not None:
+                    oddity = find_oddity(response)
                     raise failure
             except RegistryUnavailable as error:
-                raise self._compare(error, repository, deadline, call_limiter) from None
+                raise self._compare(error, oddity, repository, deadline, call_limiter) from None
             except MalformedAnswer as error:
-                compared = self._compare(
-                    RegistryUnavailable(error.detail), repository, deadline, call_limiter
-                )
+                failed = RegistryUnavailable(error.detail)
+                compared = self._compare(failed, MALFORMED, repository, deadline, call_limiter)
                 raise error if compared.fault is Fault.IMAGE else compared from None
             if not is_refusal(response):
                 return response
@@ -319,11 +323,16 @@ class OciClient:
             is_last = True
 
     def _compare(
-        self, error: RegistryUnavailable, repository: str, deadline: Deadline, call_limiter: CallLimiter
+        self,
+        error: RegistryUnavailable,
+        oddity: str,
+        repository: str,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
     ) -> RegistryUnavailable:
-        """Return the error as the registry's fault if control requests fail, too."""
+        """Return the error as the registry's fault if control requests fail, or are answered as oddly."""
         compared = attribute_failure(
-            error, lambda: self._controls.is_alive(repository, deadline, call_limiter)
+            error, lambda: self._controls.is_alive(repository, deadline, call_limiter, oddity)
         )
         if compared.fault is Fault.REGISTRY:
             self._calls.last_failed = True  # the status of a page or a redirect does not show it

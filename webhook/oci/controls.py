@@ -14,7 +14,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Forbidden, MalformedAnswer, Throttled, TrustLookupError, Unauthorized
-from webhook.oci.answers import is_of_registry, is_refusal
+from webhook.oci.answers import FAILURE, MALFORMED, find_oddity, is_of_registry, is_refusal
 from webhook.oci.calls import Calls, is_alive
 from webhook.oci.control_repositories import ControlRepositories, make_control_tag
 from webhook.oci.manifests import ACCEPT, manifest_path
@@ -50,10 +50,12 @@ class Controls:
         self._accepted_at = float("-inf")
         """When the registry last accepted a new token in a control request."""
 
-    def is_alive(self, repository: str, deadline: Deadline, call_limiter: CallLimiter) -> bool:
+    def is_alive(
+        self, repository: str, deadline: Deadline, call_limiter: CallLimiter, oddity: str = FAILURE
+    ) -> bool:
         """Return whether the registry answers a control request beside a failed one about ``repository``.
 
-        It does so with a manifest, or with an error that has a code of a registry.
+        It does not if it fails, or if the answer is as odd as that to the failed request (``find_oddity``).
 
         Raises:
             TrustLookupError: there was no response, or no more requests are wanted.
@@ -67,9 +69,9 @@ class Controls:
             try:
                 response = self._ask(control, lambda: self._tokens.get(control, deadline, call_limiter), send)
             except MalformedAnswer:
-                return False
+                return oddity != MALFORMED
             if response is not None:
-                return is_of_registry(response)
+                return find_oddity(response) not in (FAILURE, oddity)
         return is_alive(self._calls.send_ping(deadline, call_limiter))
 
     def compare_refused(

@@ -66,11 +66,15 @@ COMPARED: dict[str, tuple[Answer, Sequence[Answer], str, int]] = {
     "refused": (DOWN, [refuse(403, "DENIED")], "unavailable, image", 1),
     "throttled": (DOWN, [respond(429)], "unavailable, image", 1),
     "error of another kind": (DOWN, [refuse(400, "NAME_INVALID")], "unavailable, image", 1),
-    "404 of a gateway": (DOWN, [refuse(404, "APIGW.0101")], "unavailable, registry", 2),
-    "404 without a code": (DOWN, [respond(404)], "unavailable, registry", 2),
-    "page": (DOWN, [PAGE], "unavailable, registry", 2),
-    "redirect": (DOWN, [REDIRECT], "unavailable, registry", 2),
-    "compressed": (DOWN, [COMPRESSED], "unavailable, registry", 2),
+    "404 of a gateway": (DOWN, [refuse(404, "APIGW.0101")], "unavailable, image", 1),
+    "404 without a code": (DOWN, [respond(404)], "unavailable, image", 1),
+    "page": (DOWN, [PAGE], "unavailable, image", 1),
+    "redirect": (DOWN, [REDIRECT], "unavailable, image", 1),
+    "compressed": (DOWN, [COMPRESSED], "unavailable, image", 1),
+    "too large, and 404 without a code": (COMPRESSED, [respond(404)], "malformed, image", 1),
+    "page, and 404 without a code": (PAGE, [respond(404)], "unavailable, image", 1),
+    "page, then 5xx": (PAGE, [PAGE, DOWN], "unavailable, registry", 2),
+    "compressed, then 5xx": (COMPRESSED, [DOWN], "unavailable, registry", 2),
     "404 for all": (respond(404), [respond(404)], "unavailable, registry", 2),
     "404 of a gateway for all": (
         refuse(404, "APIGW.0101"),
@@ -135,13 +139,12 @@ def test_kept_token_that_is_refused_is_replaced_once() -> None:
     assert transport.take() == [TAG, PROBE, "token team/PROBE", PROBE, PROBE]
 
 
-def test_firewall_that_refuses_control_requests_is_no_answer() -> None:
-    """Its refusal has no code of a registry. The organization stays known for the time afterwards."""
+def test_firewall_does_not_let_an_organization_be_forgotten() -> None:
+    """Its refusal has no code of a registry, and shows nothing about the organization."""
     transport = ScriptedRegistry()
     client = warm_client(transport, "team/app", "shop/web")
     transport.script({TAG: DOWN, PROBE: FIREWALL})
-    for _ in range(2):
-        assert said(client) == "unavailable, registry"
+    assert said(client) == "unavailable, image"
     transport.take()
     transport.script({PROBE: UNKNOWN})
     assert said(client) == "unavailable, image"
