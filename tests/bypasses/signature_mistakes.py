@@ -287,6 +287,22 @@ SIGNATURE_MISTAKES: Final = (
         ),
     ),
     mistake(
+        "T70",
+        "a login counts as accepted although it was refused since",
+        f"{T_TOKENS}::test_refusal_after_a_control_request_is_compared_again",
+        ("webhook/oci/token_service.py", "self._accepted[1] > begun", "self._accepted[1] > 0"),
+    ),
+    mistake(
+        "T70",
+        "a page accepts a login that was not tried",
+        f"{T_TOKENS}::test_page_does_not_accept_a_login",
+        (
+            "webhook/oci/token_service.py",
+            "if answer is not None and has_token(answer):",
+            "if answer is not None and answer.status < 300:",
+        ),
+    ),
+    mistake(
         "T71",
         "the identity of an SM2 signer is empty, as in openssl",
         f"{T_BYPASSES}::test_other_form_of_sm2_signature_does_not_admit_image",
@@ -306,7 +322,29 @@ SIGNATURE_MISTAKES: Final = (
         "T72",
         "the front end is taken for the manifests",
         f"{T_CONTROLS}::test_failure_is_registry_fault_if_random_repositories_fail_too",
-        ("webhook/oci/controls.py", "return not is_failure(response)", "return True"),
+        ("webhook/oci/controls.py", "return find_oddity(response) not in (FAILURE, oddity)", "return True"),
+    ),
+    mistake(
+        "T72",
+        "an odd answer to any control request shows an outage",
+        f"{T_CONTROLS}::test_failure_is_registry_fault_if_random_repositories_fail_too",
+        ("webhook/oci/controls.py", "not in (FAILURE, oddity)", '== ""'),
+    ),
+    mistake(
+        "T72",
+        "two organizations of the author show that all are refused",
+        "tests/unit/oci/test_refused_by_all.py::test_refused_repository_is_image_fault",
+        (
+            "webhook/oci/controls.py",
+            "return self._tokens.refuses_all(deadline, call_limiter)",
+            "return 'all'",
+        ),
+    ),
+    mistake(
+        "T72",
+        "a page makes the author's organization known",
+        f"{T_CONTROLS}::test_page_does_not_make_an_organization_known",
+        (OCI_CLIENT, "_is_of_manifest(response):", "True:"),
     ),
     mistake(
         "T72",

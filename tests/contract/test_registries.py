@@ -150,6 +150,13 @@ def test_control_request_is_answered_as_one_for_a_missing_manifest(site: Site) -
     assert site.client.get_manifest(probe, make_control_tag(), Deadline.after(10), free) is None
 
 
+def test_registry_that_works_is_alive(site: Site) -> None:
+    """The answer to a control request is one of a registry. Otherwise each odd answer would be an outage."""
+    assert site.client.resolve_tag(IMAGE, "1", Deadline.after(10), free) is not None
+    assert site.client._controls.is_alive(IMAGE, Deadline.after(10), free)
+    assert site.client._tokens.refuses_all(Deadline.after(10), free) == ""
+
+
 def test_digest_exists_or_not(site: Site) -> None:
     """By its manifest."""
     deadline = Deadline.after(10)

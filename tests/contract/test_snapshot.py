@@ -69,6 +69,7 @@ class Replica:
         self.lookup = TrustLookup(
             self.source, self.settings, LookupSettings(retries=0), self.notes, self.clock
         )
+        self.imported: list[TrustEntry] = []
         keys = {registry(**changes).key}
         self.snapshot = TrustSnapshot(
             secret,
@@ -78,6 +79,7 @@ class Replica:
             self.notes,
             self.clock,
             lambda seconds: None,
+            self.imported.extend,
         )
 
     def look_up(self, image: str = WEB) -> str:
@@ -113,6 +115,18 @@ def test_trust_survives_restart_of_all_replicas(secret: SharedSecret) -> None:
     assert new.check() == "unchanged"
     assert new.look_up() == "trusted from stale"
     assert new.look_up(API) == "unknown: unavailable"
+
+
+def test_imported_entries_are_reported(secret: SharedSecret) -> None:
+    """The registry has answered about their organizations. Entries of other registries are not reported."""
+    old = Replica(secret, {WEB: TRUSTED})
+    old.look_up()
+    old.check()
+    new, other = Replica(secret, {}), Replica(secret, {}, region="cn-south-1")
+    new.check()
+    other.check()
+    assert [entry.key[1:3] for entry in new.imported] == [("shop", "web")]
+    assert other.imported == []
 
 
 def test_snapshot_keeps_digest(secret: SharedSecret) -> None:

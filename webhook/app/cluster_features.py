@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from webhook.admission.evaluator import Evaluator
 from webhook.admission.extraction import ImageUse
+from webhook.app.trust_service import TrustService
 from webhook.cluster.certificates import ManagedCertificate, ManagedCertificateOptions
 from webhook.cluster.client import connect
 from webhook.cluster.event_recorder import instance_name
@@ -51,7 +52,7 @@ class ClusterFeatures:
         return DecisionEvents(self._api, instance_name(environment), self._metrics)
 
     def snapshot(
-        self, secret: str, policy: PolicyFile, lookup: TrustLookup, certificate: ServingCertificate
+        self, secret: str, policy: PolicyFile, trust: TrustService, certificate: ServingCertificate
     ) -> TrustSnapshot:
         """Return the snapshot of trusted images in ``secret`` (``namespace/name``)."""
 
@@ -62,7 +63,14 @@ class ClusterFeatures:
 
         namespace, _, name = secret.partition("/")
         shared = SharedSecret(self._api, namespace, name)
-        return TrustSnapshot(shared, lookup, lambda: certificate.derive_key(PURPOSE), scope, self._metrics)
+        return TrustSnapshot(
+            shared,
+            trust.lookup,
+            lambda: certificate.derive_key(PURPOSE),
+            scope,
+            self._metrics,
+            on_import=trust.record_imported,
+        )
 
     def warm_up(self, policy: PolicyFile, lookup: TrustLookup) -> WarmUp:
         """Return the warm-up of the cache with the images of running Pods."""

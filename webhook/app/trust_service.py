@@ -6,7 +6,7 @@ The webhook and the audit have one each for their lifetime. Other commands open 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from webhook import __version__
@@ -25,6 +25,7 @@ from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.key_changes import find_key_changes
 from webhook.trust.lookup import TrustLookup
+from webhook.trust.replication import TrustEntry
 
 
 class TrustService:
@@ -104,6 +105,10 @@ class TrustService:
                 ca_file_problem=registry_client.ca_file_problem,
             )
         return status
+
+    def record_imported(self, entries: Iterable[TrustEntry]) -> None:
+        """Record entries of the snapshot: their registries have answered about the images before."""
+        self._registries.record_imported(entries)
 
     @property
     def cache_sizes(self) -> tuple[int, int, int]:

@@ -133,7 +133,7 @@ class WebhookProcess:
             self._background["events"] = events.run
         snapshot = None
         if options.snapshot_secret:
-            snapshot = self._cluster.snapshot(options.snapshot_secret, policy, trust.lookup, certificate)
+            snapshot = self._cluster.snapshot(options.snapshot_secret, policy, trust, certificate)
             self._background["snapshot"] = snapshot.run
         if options.warm_up:
             self._background["warm-up"] = self._cluster.warm_up(policy, trust.lookup).run

@@ -73,11 +73,12 @@ class TrustSnapshot:
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], object] | None = None,
+        on_import: Callable[[Sequence[TrustEntry]], object] = lambda _: None,
     ) -> None:
         """Read nothing yet.
 
         ``key`` returns the key of this installation, ``None`` while it is not known; ``clock`` is in epoch
-        seconds; ``pause`` sleeps.
+        seconds; ``pause`` sleeps. ``on_import`` is called with the entries of known registries.
         """
         self._secret = secret
         self._lookup = lookup
@@ -86,6 +87,7 @@ class TrustSnapshot:
         self._recorder = recorder
         self._clock = clock
         self._pause = pause or time.sleep
+        self._on_import = on_import
         self._loaded = False
         self._ready_deadline = float("inf")
         self._seen_at = 0.0
@@ -189,6 +191,7 @@ class TrustSnapshot:
                 entry for entry in entries[start : start + BATCH_SIZE] if entry.key[0] in scope.registries
             ]
             self._lookup.import_entries(known)
+            self._on_import(known)
             self._yield()
 
     def _collect(self, merger: Merger) -> None:

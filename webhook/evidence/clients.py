@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.slow_work import RunSlow, run_here
@@ -15,12 +15,14 @@ from webhook.swr.http import Credential, Transport
 if TYPE_CHECKING:
     from webhook.evidence.signature_lookup import SignatureLookup
     from webhook.oci.client import OciClient
+    from webhook.trust.replication import TrustEntry
 
 
 class RegistryClientPool:
     """Implements ``RegistryClients`` over the transports that SWR's API is called by.
 
     Registries with the same login share it, because failed logins are counted per account, not per registry.
+    A client is kept while the signing keys change: it knows what the registry has answered.
 
     The modules that read registries and verify signatures are imported on first use: they take memory, and
     most installations evaluate the tag detail only.
@@ -43,7 +45,9 @@ class RegistryClientPool:
         self._run_slow = run_slow
         self._kept = KeptBlobs()
         self._lock = threading.Lock()
-        self._clients: dict[str, OciClient] = {}
+        self._clients: dict[_Route, OciClient] = {}
+        self._clients_by_key: dict[str, OciClient] = {}
+        """The same, by the keys of the registries."""
         self._lookups: dict[str, SignatureLookup] = {}
         self._logins: dict[_Identity, Credential | None] = {}
 
@@ -54,9 +58,13 @@ class RegistryClientPool:
             ConfigError: the environment lacks the access key, or a CA file cannot be used.
         """
         with self._lock:
-            client = self._clients.get(registry.key)
+            client = self._clients_by_key.get(registry.key)
             if client is None:
-                client = self._clients[registry.key] = self._open(registry)
+                route = _route(registry)
+                client = self._clients.get(route)
+                if client is None:
+                    client = self._clients[route] = self._open(registry)
+                self._clients_by_key[registry.key] = client
             return client
 
     def lookup(self, registry: Registry) -> SignatureLookup:
@@ -78,18 +86,27 @@ class RegistryClientPool:
 
     def find(self, registry: Registry) -> OciClient | None:
         """Return the client of a registry if it was opened."""
-        return self._clients.get(registry.key)
+        return self._clients_by_key.get(registry.key)
+
+    def record_imported(self, entries: Iterable[TrustEntry]) -> None:
+        """Record that the open registries have answered about the trusted images of a snapshot before.
+
+        Otherwise an outage after a start could not be told from a failure of one image.
+        """
+        for entry in entries:
+            key, organization, repository, _ = entry.key
+            client = self._clients_by_key.get(key)
+            if entry.trusted and client is not None:
+                client.record_found(f"{organization}/{repository}")
 
     def retain(self, registries: Collection[Registry]) -> None:
         """Forget what belongs to other registries; see ``RegistryClients``."""
         keys = {registry.key for registry in registries}
         with self._lock:
-            for known in (self._clients, self._lookups):
-                for key in [key for key in known if key not in keys]:
-                    del known[key]
-            identities = set(map(_identity, registries))
-            for identity in [one for one in self._logins if one not in identities]:
-                del self._logins[identity]
+            _keep(self._clients_by_key, keys)
+            _keep(self._lookups, keys)
+            _keep(self._clients, set(map(_route, registries)))
+            _keep(self._logins, set(map(_identity, registries)))
 
     def _open(self, registry: Registry) -> OciClient:
         from webhook.oci.client import OciClient  # noqa: PLC0415 - see above
@@ -114,3 +131,16 @@ def _identity(registry: Registry) -> _Identity:
         registry.credentials,
         registry.region,
     )
+
+
+_Route = tuple[_Identity, frozenset[str], str | None, str | None]
+
+
+def _route(registry: Registry) -> _Route:
+    """Return what the client of a registry is made from."""
+    return (_identity(registry), registry.organizations, registry.ca_file, registry.proxy)
+
+
+def _keep(known: dict[Any, Any], keys: Collection[object]) -> None:
+    for key in [key for key in known if key not in keys]:
+        del known[key]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -36,6 +37,12 @@ from webhook.swr.http import HttpResponse
 REGISTRY: Final = "the registry"
 TOKEN_SERVICE: Final = "the token service"  # noqa: S105 - the name in messages
 
+FAILURE: Final = "failure"
+"""The oddity of a broken connection, a 5xx or a 408."""
+
+MALFORMED: Final = "malformed"
+"""The oddity of an answer that is compressed, or larger than any that was requested."""
+
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _TOO_MANY: Final = "TOOMANYREQUESTS"
@@ -59,6 +66,55 @@ def is_refusal(response: HttpResponse) -> bool:
     return response.status in (UNAUTHORIZED, FORBIDDEN) and not _is_throttle(response)
 
 
+def is_of_registry(response: HttpResponse) -> bool:
+    """Return whether a registry that works may answer so when a manifest is requested.
+
+    It is a manifest, an error with a code of a registry, or a throttle. Redirects, pages and the errors of
+    gateways and firewalls are not.
+    """
+    if response.status == OK:
+        return is_json(read_media_type(response))
+    if is_failure(response) or response.status in REDIRECTS:
+        return False
+    if _is_throttle(response) or (response.status == UNAUTHORIZED and "www-authenticate" in response.headers):
+        return True
+    return _has_registry_code(response)
+
+
+def find_oddity(response: HttpResponse) -> str:
+    """Return in which sense a response is none of a registry that works, empty if it may be one.
+
+    Errors of the service are of one kind. Others are compared only with their like: a registry may answer
+    oddly about what does not exist, and an author may know an image about which it answers oddly otherwise.
+    """
+    if is_of_registry(response):
+        return ""
+    return FAILURE if is_failure(response) else str(response.status)
+
+
+def find_manifest_failure(response: HttpResponse) -> TrustLookupError | None:
+    """Return the error of a response that no registry that works gives to a request of a manifest.
+
+    A refusal is handled apart, because another token may be accepted.
+    """
+    if is_refusal(response) or is_of_registry(response):
+        return None
+    if response.status != OK:
+        return read_failure(response)
+    detail = f"the registry answered 200 with {read_media_type(response) or 'no media type'} to a manifest"
+    return RegistryUnavailable(detail, fault=Fault.IMAGE)
+
+
+def find_failure(response: HttpResponse, expected: Collection[int] = ()) -> TrustLookupError | None:
+    """Return the error of a response that no registry that works gives; ``expected`` are usual statuses."""
+    return None if response.status in expected else find_manifest_failure(response)
+
+
+def is_page(response: HttpResponse) -> bool:
+    """Return whether a response is for people, such as one about maintenance."""
+    return "www-authenticate" not in response.headers and read_media_type(response) == "text/html"
+
+
 def find_block(response: HttpResponse) -> Throttled | None:
     """Return the error if SWR says that the account is blocked, otherwise ``None``.
 
@@ -70,8 +126,9 @@ def find_block(response: HttpResponse) -> Throttled | None:
 def read_failure(response: HttpResponse, who: str = REGISTRY) -> TrustLookupError:
     """Return the error of a response that is not the expected one; ``who`` has sent it.
 
-    Answers that no registry should give are the image's fault, because an author could choose an image for
-    which a gateway answers so. They are not ``MalformedAnswer``, which is about content that was pushed.
+    Answers that no registry should give are the image's fault until they are compared with control requests,
+    because an author could choose an image for which a gateway answers so. They are not ``MalformedAnswer``,
+    which is about content that was pushed.
     """
     codes = read_codes(response.body)
     detail = f"{who} answered {response.status}" + (f" {codes[0]}" if codes else "")
@@ -94,8 +151,10 @@ def is_missing(response: HttpResponse) -> bool:
 
     A 404 without an error code of a registry may be that of a gateway or a portal.
     """
-    if response.status != NOT_FOUND:
-        return False
+    return response.status == NOT_FOUND and _has_registry_code(response)
+
+
+def _has_registry_code(response: HttpResponse) -> bool:
     codes = read_codes(response.body)
     return bool(codes) and not any(_GATEWAY.fullmatch(code) for code in codes)
 

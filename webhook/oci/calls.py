@@ -13,7 +13,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer, RegistryUnavailable, TrustLookupError
-from webhook.oci.answers import find_block, is_failure
+from webhook.oci.answers import find_block, is_failure, is_page
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
@@ -25,8 +25,12 @@ from webhook.trust.records import CallLimiter
 PING: Final = "/v2/"
 """The path that shows that a registry offers the API (OCI distribution, determining support)."""
 
-ALIVE: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
-"""Answers to a control request of a service that works."""
+_ALIVE: Final = frozenset({OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS})
+
+
+def is_alive(response: HttpResponse) -> bool:
+    """Return whether a service that works may answer ``GET /v2/`` so."""
+    return response.status in _ALIVE and not is_page(response)
 
 
 class Calls:

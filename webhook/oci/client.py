@@ -11,8 +11,13 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
 from webhook.images.reference import is_digest
 from webhook.oci.answers import (
+    FAILURE,
+    MALFORMED,
     REDIRECTS,
     compute_digest,
+    find_failure,
+    find_manifest_failure,
+    find_oddity,
     is_failure,
     is_json,
     is_missing,
@@ -86,7 +91,7 @@ class OciClient:
         self._calls = Calls(registry, base_url, transport, recorder)
         self._tokens = Tokens(registry, endpoint, transport, login, recorder, self._calls, clock)
         self._repositories = ControlRepositories(registry.organizations, clock)
-        self._controls = Controls(base_url, self._calls, self._tokens, self._repositories)
+        self._controls = Controls(base_url, self._calls, self._tokens, self._repositories, clock)
 
     @property
     def answered_at(self) -> float | None:
@@ -112,6 +117,10 @@ class OciClient:
     def login_paused_for(self) -> float:
         """The seconds for which the login is paused after a failed authentication, 0.0 if it is not."""
         return self._login.paused_for if self._login is not None else 0.0
+
+    def record_found(self, repository: str) -> None:
+        """Record that the registry has sent a manifest of a repository before."""
+        self._repositories.record_found(repository)
 
     def check_login(self, deadline: Deadline, call_limiter: CallLimiter) -> LoginState:
         """Log in without an image, and return how the registry is called.
@@ -163,11 +172,7 @@ class OciClient:
             return None
         if response.status != OK:
             raise read_failure(response)
-        media_type = read_media_type(response)
-        if not is_json(media_type):
-            detail = f"the registry answered 200 with {media_type or 'no media type'} to a manifest"
-            raise RegistryUnavailable(detail, fault=Fault.IMAGE)
-        manifest = Manifest(response.body, media_type, compute_digest(response.body))
+        manifest = Manifest(response.body, read_media_type(response), compute_digest(response.body))
         if is_digest(reference) and manifest.digest != reference:
             raise MalformedAnswer("the registry answered with another manifest than that of the digest")
         if read_digest(response) not in (None, manifest.digest):
@@ -187,7 +192,10 @@ class OciClient:
         """
         path = referrers_path(repository, digest)
         request = self._request("GET", path, MAX_MANIFEST, {"Accept": OCI_INDEX})
-        response = self._send(repository, request, deadline, call_limiter)
+        usual = {OK, *_NO_REFERRERS}
+        response = self._send(
+            repository, request, deadline, call_limiter, lambda answer: find_failure(answer, usual)
+        )
         if response.status == OK and read_media_type(response) == OCI_INDEX:
             return response.body
         if response.status != OK and response.status not in _NO_REFERRERS:
@@ -209,7 +217,10 @@ class OciClient:
         if not 0 <= size <= MAX_BLOB:
             raise MalformedAnswer(f"a blob of {size} bytes is not read")
         request = self._request("GET", blob_path(repository, digest), max(size, _LEAST))
-        response = self._send(repository, request, deadline, call_limiter)
+        usual = {OK, *REDIRECTS}
+        response = self._send(
+            repository, request, deadline, call_limiter, lambda answer: find_failure(answer, usual)
+        )
         if is_missing(response):
             return None
         if response.status in REDIRECTS:
@@ -253,8 +264,9 @@ class OciClient:
     ) -> HttpResponse:
         path = manifest_path(repository, reference)
         request = self._request(method, path, MAX_MANIFEST, {"Accept": ACCEPT})
-        response = self._send(repository, request, deadline, call_limiter)
-        if response.status == OK:
+        find = find_manifest_failure if method == "GET" else _find_head_failure
+        response = self._send(repository, request, deadline, call_limiter, find)
+        if response.status == OK and _is_of_manifest(response):
             self._repositories.record_found(repository)
         return response
 
@@ -264,35 +276,67 @@ class OciClient:
         return HttpRequest(method, self._base_url, path, headers=headers or {}, max_answer=max_answer)
 
     def _send(
-        self, repository: str, request: HttpRequest, deadline: Deadline, call_limiter: CallLimiter
+        self,
+        repository: str,
+        request: HttpRequest,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
+        find: Callable[[HttpResponse], TrustLookupError | None],
     ) -> HttpResponse:
         """Send a request with the token of a repository; after a refusal at most once more, with a new one.
 
+        ``find`` returns the error of an answer that no registry that works gives. It is compared with control
+        requests.
+
         Raises:
             Forbidden: the registry does not accept a new token for this repository.
+            Unauthorized: it accepts none for any repository.
+            MalformedAnswer: the answer is too large or compressed, but not that to control requests.
             TrustLookupError: there was no answer, or it shows that the registry fails.
         """
         is_last = False
         while True:
             token = self._tokens.get(repository, deadline, call_limiter)
             authorized = token.apply(request) if token is not None else request
+            oddity = FAILURE
             try:
                 response = self._calls.send(
                     authorized, deadline, call_limiter, self._controls.beside(repository)
                 )
-                if is_failure(response):
-                    raise read_failure(response)
+                failure = find(response)
+                if failure is not None:
+                    oddity = find_oddity(response)
+                    raise failure
             except RegistryUnavailable as error:
-                raise attribute_failure(
-                    error, lambda: self._controls.is_alive(repository, deadline, call_limiter)
-                ) from None
+                raise self._compare(error, oddity, repository, deadline, call_limiter) from None
+            except MalformedAnswer as error:
+                failed = RegistryUnavailable(error.detail)
+                compared = self._compare(failed, MALFORMED, repository, deadline, call_limiter)
+                raise error if compared.fault is Fault.IMAGE else compared from None
             if not is_refusal(response):
                 return response
             if token is not None:
                 self._tokens.discard(repository, token)
             if is_last or not self._may_retry(response, token):
-                raise self._refused(response, repository, token)
+                refused = self._refused(response, repository, token)
+                raise self._controls.compare_refused(refused, repository, deadline, call_limiter)
             is_last = True
+
+    def _compare(
+        self,
+        error: RegistryUnavailable,
+        oddity: str,
+        repository: str,
+        deadline: Deadline,
+        call_limiter: CallLimiter,
+    ) -> RegistryUnavailable:
+        """Return the error as the registry's fault if control requests fail, or are answered as oddly."""
+        compared = attribute_failure(
+            error, lambda: self._controls.is_alive(repository, deadline, call_limiter, oddity)
+        )
+        if compared.fault is Fault.REGISTRY:
+            self._calls.last_failed = True  # the status of a page or a redirect does not show it
+        return compared
 
     def _may_retry(self, response: HttpResponse, token: Token | None) -> bool:
         """Return whether a refused request may succeed with another token."""
@@ -306,3 +350,13 @@ class OciClient:
         what = "a request without a token" if token is None else "a new token"
         hint = ": is registryLogin missing?" if self._login is None else ""
         return Forbidden(f"{read_failure(response)} to {what} for {repository}{hint}")
+
+
+def _is_of_manifest(response: HttpResponse) -> bool:
+    """Return whether an answer 200 is one of a registry; a page is not."""
+    return read_digest(response) is not None or is_json(read_media_type(response))
+
+
+def _find_head_failure(response: HttpResponse) -> TrustLookupError | None:
+    """Return the error of an answer to ``HEAD``. It has no body, so that ``GET`` follows all others."""
+    return read_failure(response) if is_failure(response) else None

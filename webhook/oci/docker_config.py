@@ -47,6 +47,9 @@ def open_docker_config(path: str, hosts: Collection[str]) -> SecretFiles[UserLog
 def read_docker_config(data: bytes, hosts: Collection[str]) -> UserLogin:
     """Return the login for the first of ``hosts`` that has an entry.
 
+    A key with a path, which the kubelet uses for a part of a registry, is not used: one login reads all
+    images.
+
     Raises:
         ValueError: there is none; the text is a clause that continues the name of the file.
     """
@@ -60,18 +63,35 @@ def read_docker_config(data: bytes, hosts: Collection[str]) -> UserLogin:
     if not isinstance(entries, dict):
         raise ValueError("has no object auths")  # noqa: TRY004 - the caller handles one class
     by_host: dict[str, Any] = {}
+    with_path: set[str] = set()
     for key, entry in entries.items():
-        by_host.setdefault(_host_of(key), entry)
+        host, path = _split(key)
+        if path:
+            with_path.add(host)
+        else:
+            by_host.setdefault(host, entry)
     for host in hosts:
         entry = entries.get(host, by_host.get(host.lower()))
         if entry is not None:
             return _read_entry(entry, host)
+    for host in hosts:
+        if host.lower() in with_path:
+            raise ValueError(
+                f"has a login for {host} only with a path after the host: "
+                f"write the key {host}, with a login that may pull all images"
+            )
     raise ValueError(f"has no login for {' or '.join(hosts)}")
 
 
-def _host_of(key: str) -> str:
-    """Return the host of a key, which docker writes as a host or as a URL."""
-    return key.removeprefix("https://").removeprefix("http://").partition("/")[0].lower()
+def _split(key: str) -> tuple[str, str]:
+    """Return the host of a key, which docker writes as a host or as a URL, and its path.
+
+    Docker and the kubelet ignore the paths ``/v1/`` and ``/v2/``. For any other path, the kubelet uses the
+    login only for repositories below it.
+    """
+    host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
+    path = path.rstrip("/")
+    return host.lower(), "" if path in ("v1", "v2") else path
 
 
 def _read_entry(entry: Any, host: str) -> UserLogin:

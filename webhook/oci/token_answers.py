@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from webhook.errors import Fault, RegistryUnavailable
+from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.oci.answers import TOKEN_SERVICE, read_failure
+from webhook.swr.answers import OK
 from webhook.swr.http import HttpResponse
 
 MAX_TOKEN_ANSWER: Final = 64 * 1024
@@ -43,12 +45,15 @@ _decoder: Final = msgspec.json.Decoder(_Answer)
 
 
 def read_token(response: HttpResponse) -> IssuedToken:
-    """Parse an answer 200.
+    """Parse an answer; the caller handles refusals.
 
     Raises:
-        RegistryUnavailable: it contains no token, or a lifetime that is not one. The fault is the image's,
-            because its author chose the repository.
+        RegistryUnavailable: it contains no token, or a lifetime that is not one. The fault is the image's
+            until it is compared with control requests, because its author chose the repository.
+        TrustLookupError: it is not 200.
     """
+    if response.status != OK:
+        raise read_failure(response, TOKEN_SERVICE)
     try:
         answer = _decoder.decode(response.body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -57,6 +62,15 @@ def read_token(response: HttpResponse) -> IssuedToken:
     if not isinstance(text, str) or len(text) > MAX_TOKEN or _TOKEN.fullmatch(text) is None:
         raise _unusable("without a token")
     return IssuedToken(text, _read_seconds(answer.expires_in))
+
+
+def has_token(response: HttpResponse) -> bool:
+    """Return whether an answer contains a token; a page with status 200 does not."""
+    try:
+        read_token(response)
+    except TrustLookupError:
+        return False
+    return True
 
 
 def _read_seconds(value: object) -> float:

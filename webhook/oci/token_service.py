@@ -24,13 +24,13 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.oci.answers import TOKEN_SERVICE, is_failure, is_refusal, read_failure
-from webhook.oci.calls import ALIVE, Calls
+from webhook.oci.answers import TOKEN_SERVICE, is_refusal, read_failure
+from webhook.oci.calls import Calls
 from webhook.oci.challenges import Challenge
-from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, read_token
+from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, has_token, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import OK
+from webhook.swr.answers import TOO_MANY_REQUESTS
 from webhook.swr.failures import attribute_failure
 from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
@@ -87,7 +87,12 @@ class TokenService:
         self._refused: TTLCache[str, int] = TTLCache(MAX_REFUSED, REFUSED_SECONDS, timer=clock)
         """The generation of the login that was refused for a repository; ``_lock`` guards it."""
         self._checking = threading.Lock()
-        """Held while a refusal is compared: one control request is enough for all lookups."""
+        """Held while a refusal is compared: one control request is enough for all lookups that wait."""
+        self._begun = 0
+        """The number of control requests that compare a refusal."""
+        self._accepted = (-1, 0)
+        """The generation of the login that the last of them showed as accepted, and its number. A refusal
+        that came before it was sent needs no other: the login was accepted afterwards."""
         self._rejections = 0
         """How often the login was refused."""
 
@@ -108,12 +113,11 @@ class TokenService:
             unanswered: LookupTimeout | None = None
             try:
                 response = self._request(request, repository, generation, deadline, call_limiter)
-                if response.status == OK:
+                if not is_refusal(response):
+                    issued = read_token(response)
                     self._login.accept(generation)
                     is_reported = True
-                    return read_token(response)
-                if not is_refusal(response):
-                    raise read_failure(response, TOKEN_SERVICE)
+                    return issued
                 if repository is not None:
                     self._check_login(response, repository, generation, rejections, deadline, call_limiter)
                 self._rejections += 1
@@ -137,7 +141,12 @@ class TokenService:
         deadline: Deadline,
         call_limiter: CallLimiter,
     ) -> HttpResponse:
-        """Send an authorized request; a failure is compared with requests without scope."""
+        """Return a token or a refusal; any other answer is compared with those to requests without scope.
+
+        Raises:
+            TrustLookupError: there was no such answer. It is the service's fault if there is none to requests
+                without scope either.
+        """
 
         def send_control(until: Deadline, record_sent: Callable[[], None]) -> None:
             self._send_waiting_control(generation, until, record_sent)
@@ -146,16 +155,23 @@ class TokenService:
             raise Forbidden(f"{TOKEN_SERVICE} recently refused a token for {repository}")
         try:
             response = self._calls.send(request, deadline, call_limiter, send_control)
-            if is_failure(response):
-                raise read_failure(response, TOKEN_SERVICE)
+            if not is_refusal(response):
+                read_token(response)
         except RegistryUnavailable as error:
-            raise attribute_failure(
-                error, lambda: self._send_control(generation, deadline, call_limiter).status in ALIVE
-            ) from None
+            failure = error
         except MalformedAnswer as error:
-            detail = f"{TOKEN_SERVICE} does not answer as documented: {error.detail}"
-            raise RegistryUnavailable(detail, fault=Fault.IMAGE) from None
-        return response
+            failure = RegistryUnavailable(f"{TOKEN_SERVICE} does not answer as documented: {error.detail}")
+        else:
+            return response
+        raise attribute_failure(failure, lambda: self._is_alive(generation, deadline, call_limiter))
+
+    def _is_alive(self, generation: int, deadline: Deadline, call_limiter: CallLimiter) -> bool:
+        """Return whether a request without scope is answered with a token, a refusal or a throttle."""
+        try:
+            answer = self._send_control(generation, deadline, call_limiter)
+        except MalformedAnswer:
+            return False
+        return is_refusal(answer) or has_token(answer) or answer.status == TOO_MANY_REQUESTS
 
     def _check_login(
         self,
@@ -173,28 +189,36 @@ class TokenService:
             Unauthorized: that is not known, which is the image's fault; or another lookup has found out that
                 the login is refused.
         """
+        begun = self._begun
         if not self._checking.acquire(timeout=deadline.remaining()):
             raise _undecided(response)
         try:
             if self._rejections != rejections:
                 raise self._refused_login(response)
-            if not self._is_refused(repository, generation):
+            if self._accepted[0] == generation and self._accepted[1] > begun:
+                self._record_refused(repository, generation)
+            elif not self._is_refused(repository, generation):
+                self._begun += 1
                 try:
                     answer = self._send_control(generation, deadline, call_limiter)
                 except TrustLookupError:
                     raise _undecided(response) from None
                 if is_refusal(answer):
                     return
-                if answer.status != OK:
+                if not has_token(answer):
                     raise _undecided(response)
-                with self._lock:
-                    self._refused[repository] = generation
+                self._accepted = (generation, self._begun)
+                self._record_refused(repository, generation)
         finally:
             self._checking.release()
         detail = f"{read_failure(response, TOKEN_SERVICE)} about {repository}"
         if self._is_anonymous:
             raise Forbidden(f"{detail} without a login: is registryLogin missing?")
         raise Forbidden(f"{detail}, and accepts the login")
+
+    def _record_refused(self, repository: str, generation: int) -> None:
+        with self._lock:
+            self._refused[repository] = generation
 
     def _is_refused(self, repository: str, generation: int) -> bool:
         with self._lock:
@@ -262,7 +286,7 @@ class TokenService:
 
     def _record_outcome(self, generation: int, trial: int, answer: HttpResponse | None) -> None:
         """Accept or release a login after the answer to a control request, if there was one."""
-        if answer is not None and answer.status == OK:
+        if answer is not None and has_token(answer):
             self._login.accept(generation)
         elif generation != trial:
             self._login.release(generation)

@@ -17,8 +17,8 @@ from cachetools import LRUCache
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, Unauthorized
-from webhook.oci.answers import REGISTRY, is_refusal, read_failure
-from webhook.oci.calls import ALIVE, PING, Calls
+from webhook.oci.answers import REGISTRY, is_page, is_refusal, read_failure
+from webhook.oci.calls import PING, Calls, is_alive
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.token_service import TokenService
 from webhook.oci.urls import Url
@@ -143,6 +143,17 @@ class Tokens:
         """
         return self._set_service(response, Fault.IMAGE)
 
+    def renew(self, repository: str, deadline: Deadline, call_limiter: CallLimiter) -> Token | None:
+        """Return a new token for a repository, ``None`` if the registry asks for none.
+
+        Raises:
+            TrustLookupError: there is none by the deadline.
+        """
+        service = self._find_service(deadline, call_limiter)
+        if service is None:
+            return None
+        return Token(self._fetch(service, repository, deadline, call_limiter), is_new=True)
+
     def check(self, deadline: Deadline, call_limiter: CallLimiter) -> LoginState:
         """Log in without an image, and return how.
 
@@ -159,6 +170,23 @@ class Tokens:
         if response.status != OK:
             raise read_failure(response)
         return LoginState.ANONYMOUS if self._login is None else LoginState.LOGGED_IN
+
+    def refuses_all(self, deadline: Deadline, call_limiter: CallLimiter) -> str:
+        """Return how the registry refuses a request without an image, empty if it does not.
+
+        The request has a new token without scope, if the registry asks for tokens.
+
+        Raises:
+            TrustLookupError: there was no answer, or no token.
+        """
+        service = self._find_service(deadline, call_limiter)
+        request = self._calls.ping
+        what = "GET /v2/ without a token"
+        if service is not None:
+            request = Token(service.fetch(None, deadline, call_limiter).text, is_new=True).apply(request)
+            what = "a token of its own token service"
+        response = self._calls.send(request, deadline, call_limiter)
+        return f"{read_failure(response)} to {what}" if is_refusal(response) else ""
 
     def _find(self, repository: str) -> str | None:
         with self._lock:
@@ -190,12 +218,14 @@ class Tokens:
             _check_ping(response)
         except RegistryUnavailable as error:
             raise attribute_failure(
-                error, lambda: self._calls.send_ping(deadline, call_limiter).status in ALIVE
+                error, lambda: is_alive(self._calls.send_ping(deadline, call_limiter))
             ) from None
         if response.status == OK:
             with self._lock:
                 self._is_known, self._service = True, None
             return True
+        if is_refusal(response) and response.status != UNAUTHORIZED:
+            raise Unauthorized(f"{read_failure(response)} to GET {PING}, which any caller may send")
         if response.status != UNAUTHORIZED:
             raise read_failure(response)
         self._set_service(response, Fault.REGISTRY)
@@ -220,6 +250,7 @@ class Tokens:
 
 
 def _check_ping(response: HttpResponse) -> None:
-    if response.status not in ALIVE:
-        detail = f"{REGISTRY} answered {response.status} to GET {PING}: is registryEndpoint right?"
+    if not is_alive(response):
+        what = f"{response.status} with text/html" if is_page(response) else str(response.status)
+        detail = f"{REGISTRY} answered {what} to GET {PING}: is registryEndpoint right?"
         raise RegistryUnavailable(detail, retry_after=read_retry_after(response))

@@ -16,6 +16,7 @@ from webhook.evidence.clients import RegistryClientPool
 from webhook.evidence.inspection import for_signatures
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Evidence, Registry, SignatureSettings
+from webhook.trust.replication import TrustEntry
 
 ENDPOINT = "https://swr.cn-north-4.myhuaweicloud.com"
 
@@ -83,6 +84,48 @@ def test_registries_that_are_no_longer_configured_are_forgotten(
     opened.retain([second])
     assert [opened.find(one) is not None for one in (first, second, other)] == [False, True, False]
     assert len(opened._logins) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"signatures": SignatureSettings((), threshold=2)}, True),
+        ({"evidence": Evidence.BOTH}, True),
+        ({"docker_config_file": "/other/dockerconfig.json"}, False),
+        ({"registry_endpoint": "https://other.example.com"}, False),
+        ({"organizations": frozenset({"shop"})}, False),
+        ({"ca_file": "/ca.pem"}, False),
+        ({"proxy": "http://proxy.example.com"}, False),
+    ],
+    ids=str,
+)
+def test_client_is_kept_while_only_the_evidence_changes(
+    opened: RegistryClientPool, tmp_path: Path, changes: dict[str, object], kept: bool
+) -> None:
+    """A rotation of keys would otherwise begin without tokens, and without an organization for control
+    requests: an outage at this time would count as a failure of each image.
+    """
+    first = signed(tmp_path)
+    second = replace(first, **changes)  # type: ignore[arg-type]
+    client, lookup = opened.client(first), opened.lookup(first)
+    opened.lookup(second)
+    opened.retain([second])
+    assert (opened.client(second) is client) is kept
+    assert opened.lookup(second) is not lookup
+    assert opened.find(first) is None
+    assert len(opened._clients) == 1
+
+
+def test_organization_of_the_snapshot_is_recorded(opened: RegistryClientPool, tmp_path: Path) -> None:
+    """Only for registries that are open; a snapshot may contain others."""
+    first = signed(tmp_path)
+    trusted = TrustEntry((first.key, "shop", "web", ":1"), 0, trusted=True)
+    opened.record_imported([trusted])
+    client = opened.client(first)
+    opened.record_imported([TrustEntry((first.key, "evil", "web", ":1"), 0, trusted=False)])
+    assert client._repositories.choose("shop/web") is None
+    opened.record_imported([trusted])
+    assert str(client._repositories.choose("shop/web")).startswith("shop/")
 
 
 def test_missing_access_key_is_a_problem_of_the_configuration(opened: RegistryClientPool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,10 @@ class Site:
 
     emulator: Emulator
     clock: FakeClock
-    lookup: TrustLookup
-    image: TrustQuery
     tags: Tags
-    clients: RegistryClientPool
+    image: TrustQuery
+    lookup: TrustLookup = field(init=False)
+    clients: RegistryClientPool = field(init=False)
 
     def look_up(self, repository: str = "web") -> str:
         """Return the status and the origin of an image, or why it is not known."""
@@ -81,11 +81,26 @@ class Site:
         """Let all tokens end."""
         self.clients.client(self.image.registry)._tokens._held.clear()
 
+    def restart(self) -> None:
+        """Begin again with the entries of a snapshot, as the webhook does."""
+        entries = self.lookup.export_entries(self.lookup.keys())
+        self.start()
+        self.clients.client(self.image.registry)
+        self.lookup.import_entries(entries)
+        self.clients.record_imported(entries)
+
+    def start(self) -> None:
+        """Begin without any records."""
+        spy = RecorderSpy()
+        self.clients = RegistryClientPool(lambda _: PooledTransport(), {}, spy)
+        source = EvidenceSource(self.tags, self.clients, spy, CACHE, self.clock)
+        self.lookup = TrustLookup(source, CACHE, LOOKUP, spy, self.clock)
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Return a site with two signed images in one organization."""
-    clock, key, spy = FakeClock(time.time()), generate_key(), RecorderSpy()
+    clock, key = FakeClock(time.time()), generate_key()
     public = SigningKey("release", "release.pub", content=read_public_key(public_pem(key)).der)
     tags = Tags(clock)
     with Emulator() as emulator:
@@ -101,16 +116,28 @@ def site(tmp_path: Path) -> Iterator[Site]:
             evidence=Evidence.SIGNATURE,
             signatures=SignatureSettings((public,)),
         )
-        clients = RegistryClientPool(lambda _: PooledTransport(), {}, spy)
-        source = EvidenceSource(tags, clients, spy, CACHE, clock)
-        lookup = TrustLookup(source, CACHE, LOOKUP, spy, clock)
-        yield Site(emulator, clock, lookup, TrustQuery(at, "shop", "web", tag="1"), tags, clients)
+        opened = Site(emulator, clock, tags, TrustQuery(at, "shop", "web", tag="1"))
+        opened.start()
+        yield opened
 
 
 FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "5xx": ("status", {"status": 503}, "unavailable, image"),
     "reset": ("reset", {}, "unavailable, image"),
     "hang": ("hang", {}, "timeout, local"),  # no time is left for its bundles
+    "page": (
+        "status",
+        {"body": "<html>Maintenance", "headers": {"Content-Type": "text/html"}},
+        "unavailable, image",
+    ),
+    "redirect": ("redirect", {"body": "https://status.example.com/"}, "unavailable, image"),
+    "404 of a gateway": (
+        "status",
+        {"status": 404, "body": '{"error_code": "APIGW.0101", "error_msg": "no such API"}'},
+        "unavailable, image",
+    ),
+    "404 without a code": ("status", {"status": 404, "body": "<html>"}, "unavailable, image"),
+    "compressed": ("gzip", {}, "untrusted, swr"),  # as a damaged signature
 }
 
 
@@ -180,6 +207,65 @@ def test_slow_image_is_not_served_stale_at_any_beginning_of_its_call(site: Site,
     site.emulator.break_with("hang", match="/v2/shop/web/manifests/")
     assert site.look_up() in ("timeout, image", "timeout, local")
     assert not site.lookup.is_breaker_open(site.image.registry)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_signed_image_is_served_stale_while_every_token_is_refused(site: Site, status: int) -> None:
+    """The registry does not accept those of its token service, or a firewall blocks our address."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with("status", status=status, match="/v2/")
+    assert site.look_up() == "trusted, stale"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("match", ["/v2/shop/web/manifests/", "/manifests/"], ids=["image", "organizations"])
+def test_refused_image_is_not_served_stale(site: Site, match: str) -> None:
+    """Its author may have withdrawn our rights to all organizations that are known, but not to ``/v2/``."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with("status", status=403, match=match)
+    assert site.look_up() == "forbidden, image"
+
+
+TOKENS: dict[str, tuple[str, dict[str, Any]]] = {
+    "5xx": ("status", {"status": 503}),
+    "page": ("status", {"body": "<html>Maintenance"}),
+    "redirect": ("redirect", {"body": "https://status.example.com/"}),
+    "404": ("status", {"status": 404, "body": "<html>"}),
+    "compressed": ("gzip", {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("match", "result"), [("/auth/", "trusted, stale"), ("web%3Apull", "unavailable, image")]
+)
+@pytest.mark.parametrize(("kind", "values"), TOKENS.values(), ids=TOKENS)
+def test_signed_image_is_served_stale_while_no_token_can_be_had(
+    site: Site, kind: str, values: dict[str, Any], match: str, result: str
+) -> None:
+    """Not if its own token alone cannot be had."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.restart()
+    site.emulator.break_with(kind, match=match, **values)
+    assert site.look_up() == result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["5xx", "page", "redirect"])
+def test_signed_image_is_served_stale_after_a_restart(site: Site, kind: str) -> None:
+    """The snapshot names organizations about which the registry has answered."""
+    assert site.look_up() == "trusted, swr"
+    site.clock.tick(CACHE.signed + 1)
+    site.restart()
+    fault, values, failure = FAULTS[kind]
+    site.emulator.break_with(fault, match="/v2/shop/web/manifests/", **values)
+    assert site.look_up() == failure
+    site.emulator.mend()
+    site.emulator.break_with(fault, match="/manifests/", **values)
+    assert site.look_up() == "trusted, stale"
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from webhook.oci.answers import (
     find_block,
     is_json,
     is_missing,
+    is_of_registry,
+    is_page,
     read_digest,
     read_failure,
     read_media_type,
@@ -53,6 +55,42 @@ def test_failure_has_reason_fault_and_detail(response: HttpResponse, said: str) 
     """Only failures of the service are the registry's fault; nothing of a body but its code is quoted."""
     error = read_failure(response)
     assert f"{error.reason}, {error.fault}: {error.detail}" == said
+
+
+ANSWERS = [
+    (respond(200, b"{}", content_type="application/vnd.oci.image.index.v1+json"), True),
+    (respond(200, b"<html>", content_type="text/html"), False),
+    (respond(200, b"{}"), False),
+    (refuse(404, "MANIFEST_UNKNOWN"), True),
+    (respond(404, {"error_code": "SVCSTG.SWR.4040001", "error_msg": "no such repository"}), True),
+    (HTML, False),
+    (GATEWAY, False),
+    (refuse(400, "NAME_INVALID"), True),
+    (refuse(401, "UNAUTHORIZED"), True),
+    (respond(401, b"", www_authenticate="Bearer"), True),
+    (respond(401, b"<html>"), False),
+    (refuse(403, "DENIED"), True),
+    (respond(403, b"<html>"), False),
+    (respond(429, b"<html>"), True),
+    (refuse(302, "MOVED", location="/"), False),
+    (refuse(408, "TIMEOUT"), False),
+    (refuse(503, "UNAVAILABLE"), False),
+]
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"), ANSWERS, ids=[f"{case[0].status} {case[0].body[:40]!r}" for case in ANSWERS]
+)
+def test_answer_of_a_registry_that_works_is_known(response: HttpResponse, expected: bool) -> None:
+    """Others are those of a gateway, a firewall or a portal."""
+    assert is_of_registry(response) is expected
+
+
+def test_page_is_for_people() -> None:
+    """Some front ends send one with a challenge."""
+    assert is_page(respond(403, b"<html>", content_type="text/html; charset=utf-8"))
+    assert not is_page(respond(401, b"<html>", content_type="text/html", www_authenticate="Bearer"))
+    assert not is_page(respond(200, {}))
 
 
 def test_failure_names_token_service() -> None:

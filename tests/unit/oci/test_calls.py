@@ -12,7 +12,7 @@ from tests.support.fakes import RecorderSpy, free
 from tests.support.registries import ENDPOINT, OPEN, ScriptedRegistry, refuse, registry_at, respond
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, Throttled
-from webhook.oci.calls import ALIVE, Calls
+from webhook.oci.calls import Calls, is_alive
 from webhook.swr.answers import BLOCKED
 from webhook.swr.failures import attribute_failure
 from webhook.swr.http import HttpRequest, HttpResponse
@@ -155,7 +155,7 @@ def compared(error: RegistryUnavailable, *answers: HttpResponse | Exception) -> 
             raise answer
         return answer
 
-    return attribute_failure(error, lambda: control().status in ALIVE)
+    return attribute_failure(error, lambda: is_alive(control()))
 
 
 DOWN = RegistryUnavailable("503", retry_after=4.0)

@@ -98,12 +98,12 @@ RESOLVED: list[tuple[dict[str, Answer | Sequence[Answer]], object, list[str]]] =
     (
         {HEAD: respond(404), TAG: HTML},
         "unavailable, image: the registry answered 404 without an error code of a registry",
-        [HEAD, TAG],
+        [HEAD, TAG, "GET /v2/"],
     ),
     (
         {HEAD: respond(200), TAG: PORTAL},
         "unavailable, image: the registry answered 200 with text/html to a manifest",
-        [HEAD, TAG],
+        [HEAD, TAG, "GET /v2/"],
     ),
     ({HEAD: respond(429)}, "throttled, registry: the registry answered 429", [HEAD]),
 ]

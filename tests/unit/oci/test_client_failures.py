@@ -47,6 +47,7 @@ READS: dict[str, Callable[[OciClient], object]] = {
     "blob": lambda client: client.get_blob(IMAGE, DIGEST, 5, Deadline.after(5), free),
 }
 
+CONTROL = ["token shop/PROBE", "GET /v2/shop/PROBE/manifests/none"]
 
 TOKENS: list[tuple[list[Answer], object, list[str]]] = [
     ([FOUND], DIGEST, [TAG]),
@@ -55,12 +56,12 @@ TOKENS: list[tuple[list[Answer], object, list[str]]] = [
     (
         [UNAUTHORIZED],
         "forbidden, image: the registry answered 401 UNAUTHORIZED to a new token for shop/web",
-        [TAG, "token shop/web", TAG],
+        [TAG, "token shop/web", TAG, *CONTROL],
     ),
     (
         [DENIED],
         "forbidden, image: the registry answered 403 DENIED to a new token for shop/web",
-        [TAG, "token shop/web", TAG],
+        [TAG, "token shop/web", TAG, *CONTROL],
     ),
 ]
 

@@ -31,6 +31,10 @@ PING = "GET /v2/"
 DOWN, RESET = respond(503), RegistryUnavailable("reset")
 REFUSED = refuse(401, "UNAUTHORIZED", "Image organization does not exist")
 UNKNOWN = refuse(404, "NAME_UNKNOWN")
+PAGE = respond(200, b"<html>Maintenance", content_type="text/html")
+REDIRECT = respond(302, location="https://status.example.com/")
+FIREWALL = respond(403, b"<html>", content_type="text/html")
+COMPRESSED = MalformedAnswer("the answer is compressed although the request does not allow it")
 
 
 def said(client: OciClient, repository: str = "shop/web") -> str:
@@ -61,8 +65,32 @@ COMPARED: dict[str, tuple[Answer, Sequence[Answer], str, int]] = {
     "found": (DOWN, [FOUND], "unavailable, image", 1),
     "refused": (DOWN, [refuse(403, "DENIED")], "unavailable, image", 1),
     "throttled": (DOWN, [respond(429)], "unavailable, image", 1),
-    "404 of a gateway": (DOWN, [respond(404)], "unavailable, image", 1),
-    "endless": (DOWN, [MalformedAnswer("the answer is too large")], "malformed, image", 1),
+    "error of another kind": (DOWN, [refuse(400, "NAME_INVALID")], "unavailable, image", 1),
+    "404 of a gateway": (DOWN, [refuse(404, "APIGW.0101")], "unavailable, image", 1),
+    "404 without a code": (DOWN, [respond(404)], "unavailable, image", 1),
+    "page": (DOWN, [PAGE], "unavailable, image", 1),
+    "redirect": (DOWN, [REDIRECT], "unavailable, image", 1),
+    "compressed": (DOWN, [COMPRESSED], "unavailable, image", 1),
+    "too large, and 404 without a code": (COMPRESSED, [respond(404)], "malformed, image", 1),
+    "page, and 404 without a code": (PAGE, [respond(404)], "unavailable, image", 1),
+    "page, then 5xx": (PAGE, [PAGE, DOWN], "unavailable, registry", 2),
+    "compressed, then 5xx": (COMPRESSED, [DOWN], "unavailable, registry", 2),
+    "404 for all": (respond(404), [respond(404)], "unavailable, registry", 2),
+    "404 of a gateway for all": (
+        refuse(404, "APIGW.0101"),
+        [refuse(404, "APIGW.0101")],
+        "unavailable, registry",
+        2,
+    ),
+    "page for all": (PAGE, [PAGE], "unavailable, registry", 2),
+    "redirect for all": (REDIRECT, [REDIRECT], "unavailable, registry", 2),
+    "compressed for all": (COMPRESSED, [COMPRESSED], "unavailable, registry", 2),
+    "404 for the image": (respond(404), [UNKNOWN], "unavailable, image", 1),
+    "page for the image": (PAGE, [UNKNOWN], "unavailable, image", 1),
+    "redirect for the image": (REDIRECT, [UNKNOWN], "unavailable, image", 1),
+    "compressed for the image": (COMPRESSED, [UNKNOWN], "malformed, image", 1),
+    "page, and the control is refused": (PAGE, [refuse(403, "DENIED")], "unavailable, image", 1),
+    "page once": (PAGE, [PAGE, UNKNOWN], "unavailable, image", 2),
 }
 
 
@@ -76,6 +104,16 @@ def test_failure_is_registry_fault_if_random_repositories_fail_too(
     transport.script({TAG: answer, PROBE: probes})
     assert said(client) == fault
     assert transport.take() == [TAG, "token team/PROBE", *[PROBE] * requests]
+
+
+@pytest.mark.parametrize("probe", [PAGE, UNKNOWN], ids=["all", "image"])
+def test_outage_of_pages_is_visible_to_probes(probe: Answer) -> None:
+    """Their status alone does not show it."""
+    transport = ScriptedRegistry()
+    client = warm_client(transport, "team/app", "shop/web")
+    transport.script({TAG: PAGE, PROBE: probe})
+    said(client)
+    assert client.last_call_failed is (probe is PAGE)
 
 
 def test_token_of_control_request_is_kept() -> None:
@@ -99,6 +137,44 @@ def test_kept_token_that_is_refused_is_replaced_once() -> None:
     transport.script({PROBE: [refuse(401, "UNAUTHORIZED"), DOWN]})
     assert said(client) == "unavailable, registry"
     assert transport.take() == [TAG, PROBE, "token team/PROBE", PROBE, PROBE]
+
+
+def test_firewall_does_not_let_an_organization_be_forgotten() -> None:
+    """Its refusal has no code of a registry, and shows nothing about the organization."""
+    transport = ScriptedRegistry()
+    client = warm_client(transport, "team/app", "shop/web")
+    transport.script({TAG: DOWN, PROBE: FIREWALL})
+    assert said(client) == "unavailable, image"
+    transport.take()
+    transport.script({PROBE: UNKNOWN})
+    assert said(client) == "unavailable, image"
+    assert transport.take()[-1] == PROBE
+
+
+def test_organization_whose_new_token_is_refused_is_left() -> None:
+    """The registry answers, but says nothing about manifests: the next control request is about another one."""
+    transport = ScriptedRegistry()
+    client = warm_client(transport, "team/app", "shop/web")
+    transport.script({TAG: DOWN, OWN_PROBE: DOWN, PROBE: refuse(403, "DENIED")})
+    assert said(client) == "unavailable, image"
+    transport.take()
+    assert said(client) == "unavailable, registry"
+    assert transport.take() == [TAG, "token shop/PROBE", OWN_PROBE, OWN_PROBE]
+
+
+def test_page_does_not_make_an_organization_known() -> None:
+    """An author may name one that a firewall answers with a page, also to control requests."""
+    transport = ScriptedRegistry(
+        {"HEAD /v2/evil/web/manifests/1": PAGE, "GET /v2/evil/web/manifests/1": PAGE}
+    )
+    client = warm_client(transport)
+    with pytest.raises(TrustLookupError) as caught:
+        client.resolve_tag("evil/web", "1", Deadline.after(5), free)
+    assert str(caught.value.fault) == "image"
+    transport.take()
+    transport.script({"GET /v2/evil/PROBE/manifests/none": PAGE})
+    assert said(client, "evil/web") == "unavailable, image"
+    assert transport.take() == ["GET /v2/evil/web/manifests/1", PING]
 
 
 def test_organization_of_the_image_serves_if_no_other_is_known() -> None:

@@ -43,6 +43,13 @@ READABLE = [
     ({f"https://{HOST}/v1/": {"username": "old", "password": "p"}, HOST: LOGIN}, ("robot", "a:b")),
     ({"other.example.com": {"username": "x", "password": "x"}, HOST: LOGIN}, ("robot", "a:b")),
     ({"second.example.com:8443": LOGIN}, ("robot", "a:b")),
+    ({f"https://{HOST}/v2/": LOGIN}, ("robot", "a:b")),
+    ({f"{HOST}/shop": {"username": "x", "password": "x"}, HOST: LOGIN}, ("robot", "a:b")),
+    ({f"{HOST}/shop": {"username": "x", "password": "x"}, f"https://{HOST}": LOGIN}, ("robot", "a:b")),
+    (
+        {f"{HOST}/shop": {"username": "x", "password": "x"}, "second.example.com:8443": LOGIN},
+        ("robot", "a:b"),
+    ),
 ]
 
 
@@ -63,6 +70,10 @@ def test_password_is_not_represented() -> None:
 
 
 NONE = f"has no user and password for {HOST}"
+PARTIAL = (
+    f"has a login for {HOST} only with a path after the host: "
+    f"write the key {HOST}, with a login that may pull all images"
+)
 UNREADABLE = [
     (b"", "is not JSON"),
     (b"<html>", "is not JSON"),
@@ -74,6 +85,8 @@ UNREADABLE = [
     (config({}), f"has no login for {HOST} or second.example.com"),
     (config({"other.example.com": LOGIN}), f"has no login for {HOST} or second.example.com"),
     (config({f"{HOST}.evil.net": LOGIN}), f"has no login for {HOST} or second.example.com"),
+    (config({f"{HOST}/shop": LOGIN, f"{HOST}/team": LOGIN}), PARTIAL),
+    (config({f"https://{HOST.upper()}/shop/web": LOGIN}), PARTIAL),
     (config({HOST: "robot:hunter2"}), f"has an entry for {HOST} that is not an object"),
     (config({HOST: {"auth": "%%%"}}), f"has an auth for {HOST} that is not base64"),
     (

@@ -23,6 +23,7 @@ MANIFEST, BLOB, REFERRERS, TOKEN = "/manifests/", "/blobs/", "/referrers/", TOKE
 TOO_LARGE = "the answer is larger than"
 HTML = {"status": 404, "body": "<html>not here</html>", "headers": {"Content-Type": "text/html"}}
 NO_CODE = "without an error code of a registry"
+TOKEN_OF_IMAGE = "signed%3Apull"
 TOKEN_ODD = "the token service answered 200"
 UNDOCUMENTED = "the token service does not answer as documented"
 
@@ -45,7 +46,7 @@ CASES: dict[str, Case] = {
     "endless blob": ("blob", BLOB, {"kind": "huge"}, "malformed, image", f"{TOO_LARGE} 65536 bytes"),
     "endless token": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "huge"},
         "unavailable, image",
         f"{UNDOCUMENTED}: {TOO_LARGE} 65536 bytes",
@@ -59,7 +60,7 @@ CASES: dict[str, Case] = {
     ),
     "bomb of token": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "gzip"},
         "unavailable, image",
         f"{UNDOCUMENTED}: the answer is compressed although the request does not allow it",
@@ -103,7 +104,7 @@ CASES: dict[str, Case] = {
     ),
     "404 HTML of token service": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "status", **HTML},
         "unavailable, image",
         f"the token service answered 404 {NO_CODE}",
@@ -124,7 +125,7 @@ CASES: dict[str, Case] = {
     ),
     "redirected token": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "redirect", "body": "http://127.0.0.1:1/x"},
         "unavailable, image",
         "the token service answered 302, a redirect that is not followed",
@@ -152,28 +153,28 @@ CASES: dict[str, Case] = {
     ),
     "HTML token": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "status", "body": "<html>"},
         "unavailable, image",
         f"{TOKEN_ODD} without a JSON object",
     ),
     "token without token": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "status", "body": "{}"},
         "unavailable, image",
         f"{TOKEN_ODD} without a token",
     ),
     "token with line break": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "status", "body": '{"token": "a\\r\\nHost: b"}'},
         "unavailable, image",
         f"{TOKEN_ODD} without a token",
     ),
     "negative life": (
         "manifest",
-        TOKEN,
+        TOKEN_OF_IMAGE,
         {"kind": "status", "body": '{"token": "t", "expires_in": -1}'},
         "unavailable, image",
         f"{TOKEN_ODD} with an expires_in that is not a lifetime",
@@ -208,7 +209,7 @@ CASES: dict[str, Case] = {
     ),
     "503 of token service for the image": (
         "manifest",
-        "signed%3Apull",
+        TOKEN_OF_IMAGE,
         {"kind": "status", "status": 503},
         "unavailable, image",
         "the token service answered 503",
@@ -242,7 +243,7 @@ LIMITS = [
     ("manifest", MANIFEST, MAX_MANIFEST),
     ("referrers", REFERRERS, MAX_MANIFEST),
     ("blob", BLOB, CHUNK),
-    ("manifest", TOKEN, CHUNK),
+    ("manifest", TOKEN_OF_IMAGE, CHUNK),
 ]
 
 

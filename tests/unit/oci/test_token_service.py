@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -156,6 +157,47 @@ def test_login_that_is_revoked_fails_once_for_each_request_on_its_way() -> None:
     assert transport.sent.count("token") == 1
 
 
+def test_refused_repositories_do_not_wait_for_each_other() -> None:
+    """A control request that was sent after a refusal is enough for it. Otherwise an author could make others
+    wait with many repositories, each of which has its own control request.
+    """
+    names = [f"nobody/x{number}" for number in range(20)]
+    transport = ScriptedRegistry({f"token {name}": NO for name in names})
+    asked, said = service(transport, guarded_login()), list[str]()
+    assert fetch(asked).startswith("token")
+    all_refused = threading.Barrier(len(names))
+    transport.on_send = lambda name: all_refused.wait(10) if " " in name else time.sleep(0.2)
+    threads = [
+        threading.Thread(target=lambda name=name: said.append(fetch(asked, name)), daemon=True)
+        for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(said) == len(names)
+    assert all(text.startswith("forbidden, image") for text in said)
+    assert transport.sent.count("token") <= 2
+
+
+def test_refusal_after_a_control_request_is_compared_again() -> None:
+    """The login may have been revoked since: only an answer that came afterwards shows that it is accepted."""
+    transport = ScriptedRegistry({"token nobody/x": NO, "token nobody/y": NO})
+    asked = service(transport, guarded_login())
+    assert fetch(asked, "nobody/x").startswith("forbidden, image")
+    transport.script({"token": NO})
+    assert fetch(asked, "nobody/y").startswith("unauthorized, registry")
+    assert transport.sent == ["token nobody/x", "token", "token nobody/y", "token"]
+
+
+def test_answer_about_another_login_does_not_decide() -> None:
+    """The login has changed since: the refusal may be about the new one."""
+    transport, login = ScriptedRegistry({"token shop/web": NO, "token": NO}), FakeCredential()
+    asked = service(transport, login)
+    asked._accepted = (login.generation - 1, 1)
+    assert fetch(asked).startswith("unauthorized, registry")
+
+
 def test_changed_login_is_tried_once_more_at_once() -> None:
     """A Secret that was corrected while the request was on its way."""
     transport = ScriptedRegistry({"token shop/web": [NO, grant("second")], "token": NO})
@@ -189,6 +231,7 @@ UNDECIDED: list[Answer] = [
     LookupTimeout("late", fault=Fault.REGISTRY),
     RegistryUnavailable("the connection broke"),
     MalformedAnswer("larger than 65536 bytes"),
+    respond(200, b"<html>"),
 ]
 
 
@@ -211,6 +254,33 @@ FAILURES: list[tuple[Answer, Sequence[Answer], str]] = [
     (respond(503), [grant()], "unavailable, image: the token service answered 503"),
     (respond(503), [NO], "unavailable, image: the token service answered 503"),
     (respond(503), [respond(404)], "unavailable, registry: the token service answered 503"),
+    (respond(503), [respond(200, b"<html>")], "unavailable, registry: the token service answered 503"),
+    (respond(503), [respond(429)], "unavailable, image: the token service answered 503"),
+    (
+        respond(404, b"<html>"),
+        [respond(404, b"<html>")],
+        "unavailable, registry: the token service answered 404 without an error code of a registry",
+    ),
+    (
+        respond(302, location="https://evil.example.com/"),
+        [respond(302, location="https://evil.example.com/")],
+        "unavailable, registry: the token service answered 302, a redirect that is not followed",
+    ),
+    (
+        respond(200, b"<html>"),
+        [respond(200, b"<html>")],
+        "unavailable, registry: the token service answered 200 without a JSON object",
+    ),
+    (
+        MalformedAnswer("the answer is compressed"),
+        [MalformedAnswer("the answer is compressed")],
+        "unavailable, registry: the token service does not answer as documented: the answer is compressed",
+    ),
+    (
+        respond(200, b"<html>"),
+        [NO],
+        "unavailable, image: the token service answered 200 without a JSON object",
+    ),
     (RegistryUnavailable("reset"), [RegistryUnavailable("reset")], "unavailable, registry: reset"),
     (RegistryUnavailable("reset"), [grant()], "unavailable, image: reset"),
     (RegistryUnavailable("full", fault=Fault.LOCAL), [grant()], "unavailable, local: full"),
@@ -247,6 +317,15 @@ def test_failure_is_registry_fault_only_without_scope_too(
     transport = ScriptedRegistry({"token shop/web": answer, **({"token": controls} if controls else {})})
     assert fetch(service(transport, guarded_login())) == said
     assert len(transport.sent) <= 3
+
+
+def test_page_does_not_accept_a_login() -> None:
+    """A portal answers 200 to anything: the secret has still to be tried."""
+    transport, login = ScriptedRegistry(), FakeCredential()
+    page = respond(200, b"<html>")
+    transport.script({"token shop/web": page, "token": page})
+    assert fetch(service(transport, login)).startswith("unavailable, registry")
+    assert not any(told.startswith("accept") for told in login.told)
 
 
 def test_every_outcome_ends_trial_of_login() -> None:

@@ -233,7 +233,14 @@ PINGS: list[tuple[Sequence[Answer], str]] = [
         [refuse(401, "UNAUTHORIZED")],
         "unauthorized, registry: the registry answered 401, and it does not ask for a bearer token",
     ),
-    ([refuse(403, "DENIED")], "forbidden, image: the registry answered 403 DENIED"),
+    (
+        [refuse(403, "DENIED")],
+        "unauthorized, registry: the registry answered 403 DENIED to GET /v2/, which any caller may send",
+    ),
+    (
+        [respond(200, b"<html>", content_type="text/html")],
+        "unavailable, registry: the registry answered 200 with text/html to GET /v2/: is registryEndpoint right?",
+    ),
     ([respond(429)], "throttled, registry: the registry answered 429"),
     (
         [respond(503)],
