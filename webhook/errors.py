@@ -15,6 +15,7 @@ A denial is not an exception but a value (``webhook.policy.findings``). Exceptio
     │   ├── Unauthorized         ``unauthorized``, by default the registry's fault
     │   ├── Forbidden            ``forbidden``, always the image's fault
     │   └── MalformedAnswer      ``malformed``, always the image's fault
+    │       └── WrongContent     the same; no one can have pushed it, so the store fails
     ├── CertificateError         the last good pair stays; at start, exit code 2
     ├── ManifestError            ``swr-trust review``: exit code 2, names file and line
     ├── SnapshotError            the stored snapshot is ignored and replaced
@@ -281,6 +282,13 @@ class MalformedAnswer(TrustLookupError):
     def __init__(self, detail: str) -> None:
         """As in the base class."""
         super().__init__(detail, fault=Fault.IMAGE)
+
+
+class WrongContent(MalformedAnswer):
+    """The bytes are not those that the digest names, or they are compressed.
+
+    No one can have pushed them so: the store, or something before it, has answered with something else.
+    """
 
 
 class CertificateError(WebhookError):

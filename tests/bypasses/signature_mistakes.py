@@ -11,6 +11,7 @@ KEY_CHANGES: Final = "webhook/trust/key_changes.py"
 BUNDLES: Final = "webhook/signatures/bundles.py"
 LOOKUP: Final = "webhook/evidence/signature_lookup.py"
 OCI_CLIENT: Final = "webhook/oci/client.py"
+SLOW_WORK: Final = "webhook/evidence/slow_work.py"
 T_BYPASSES: Final = "tests/bypasses/test_signatures.py"
 PROBES: Final = "webhook/oci/control_repositories.py"
 T_CLIENT: Final = "tests/unit/oci/test_client.py"
@@ -113,6 +114,74 @@ SIGNATURE_MISTAKES: Final = (
         "kept content is counted, not measured",
         "tests/unit/evidence/test_kept_blobs.py::test_blobs_that_were_not_used_for_longest_make_way",
         ("webhook/evidence/kept_blobs.py", "return len(content) + OVERHEAD", "return OVERHEAD"),
+    ),
+    mistake(
+        "T63",
+        "a malformed layer makes the whole manifest malformed",
+        f"{T_LOOKUP}::test_odd_layer_hides_no_good_signature",
+        (
+            "webhook/signatures/manifests.py",
+            '    return _check_each(document, "layers", "the manifest")\n',
+            '    return _check_each(read_manifest(data), "layers", "the manifest")\n',
+        ),
+    ),
+    mistake(
+        "T63",
+        "a malformed entry makes the whole listing malformed",
+        f"{T_LOOKUP}::test_odd_entry_of_listing_hides_no_good_bundle",
+        (
+            "webhook/signatures/manifests.py",
+            '"manifests": ListOf(ANYTHING),',
+            '"manifests": ListOf(_DESCRIPTOR),',
+        ),
+    ),
+    mistake(
+        "T63",
+        "wrong bytes count as a bad signature",
+        f"{T_LOOKUP}::test_wrong_bytes_of_a_blob_prove_nothing",
+        (LOOKUP, " and not isinstance(error, WrongContent):", ":"),
+    ),
+    mistake(
+        "T63",
+        "bytes without their digest count as pushed",
+        f"{T_CLIENT}::test_bytes_that_nobody_can_have_pushed_are_a_failure_of_the_store",
+        (
+            OCI_CLIENT,
+            'raise WrongContent("a blob does not have its digest")',
+            'raise MalformedAnswer("a blob does not have its digest")',
+        ),
+    ),
+    mistake(
+        "T64",
+        "slow keys verify as many signatures as fast ones",
+        f"{T_LOOKUP}::test_slow_keys_verify_fewer_signatures",
+        (
+            "webhook/signatures/requirement.py",
+            "return max(1, min(MAX_SIGNATURES, fitting))",
+            "return max(MAX_SIGNATURES, fitting)",
+        ),
+    ),
+    mistake(
+        "T64",
+        "slow work is done in the order of its arrival",
+        "tests/unit/evidence/test_slow_work.py::test_tenants_take_turns",
+        (SLOW_WORK, "self._waiting.setdefault(tenant, deque())", 'self._waiting.setdefault("", deque())'),
+    ),
+    mistake(
+        "T64",
+        "slow work waits for longer than its deadline",
+        "tests/unit/evidence/test_slow_work.py::test_work_that_waits_ends_at_its_deadline_and_is_not_run",
+        (SLOW_WORK, "turn.wait(deadline.remaining())", "turn.wait()"),
+    ),
+    mistake(
+        "T64",
+        "copies of a good bundle take the space of others",
+        "tests/unit/evidence/test_kept_blobs.py::test_organization_with_many_blobs_loses_its_own_first",
+        (
+            "webhook/evidence/kept_blobs.py",
+            "self._drop(max(self._sizes, key=self._sizes.__getitem__))",
+            "self._drop(next(iter(self._sizes)))",
+        ),
     ),
     mistake(
         "T65",

@@ -63,7 +63,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("cut", {}, "unknown/unavailable"),
     ("reset", {}, "unknown/unavailable"),
     ("huge", {}, "untrusted/bad-signature"),
-    ("gzip", {}, "untrusted/bad-signature"),
+    ("gzip", {}, "unknown/malformed"),
     ("redirect", {"body": "http://169.254.169.254/"}, "unknown/unavailable"),
     ("status", {"status": 200, "body": "<html>"}, "untrusted/bad-signature"),
     ("status", {"status": 401}, "unknown/forbidden"),

@@ -74,7 +74,6 @@ ELSEWHERE = {
     "admission/pinning": "unit/admission/test_mutator",
     "admission/selection": "unit/admission/test_validator",
     "app/policy_file": "unit/app/test_audit_process",
-    "evidence/slow_work": "unit/evidence/test_signature_lookup",
     "app/trust_service": "contract/test_trust_source",
     "app/webhook_process": "http/test_patching",
     "cli/command": "unit/cli/test_main",

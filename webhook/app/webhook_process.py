@@ -26,6 +26,7 @@ from webhook.app.policy_child import parse_here
 from webhook.app.policy_file import open_policy_file
 from webhook.app.trust_service import TrustService
 from webhook.deadlines import LargeWork, spawn
+from webhook.evidence.slow_work import SlowQueue
 from webhook.policy.model import Policy
 from webhook.server.app import create_webhook_app
 from webhook.server.gunicorn_server import GunicornServer, Service
@@ -113,7 +114,7 @@ class WebhookProcess:
             NativeResolver(),
             lambda: loop_watch.blocked,
             checkpoint,
-            NativeThreads(1, VERIFICATION_SLICE).run,
+            SlowQueue(NativeThreads(1, VERIFICATION_SLICE).run).run,
         )
         policy.on_change(trust.reconfigure)
         metrics.watch_cache(lambda: trust.cache_sizes)

@@ -13,17 +13,17 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, MalformedAnswer, TrustLookupError
+from webhook.errors import Fault, MalformedAnswer, TrustLookupError, WrongContent
 from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.oci.manifests import Manifest
 from webhook.registries import SignatureSettings
-from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat, report_limit
 from webhook.signatures.bundles import check_bundle, read_bundle_manifest, read_referrers
 from webhook.signatures.check import SignatureCheck
 from webhook.signatures.collector import Collector
 from webhook.signatures.keys import load_public_key
-from webhook.signatures.limits import MAX_MANIFESTS, MAX_SIGNATURES
+from webhook.signatures.limits import MAX_MANIFESTS
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.simple_signing import check_simple_signature, read_signature_manifest, signature_tag
 from webhook.trust.records import CallLimiter
@@ -103,7 +103,9 @@ class SignatureLookup:
         Raises:
             TrustLookupError: after those that could be read, if others could not.
         """
-        reader = _Reader(self._store, self._kept, repository, deadline, call_limiter)
+        reader = _Reader(
+            self._store, self._kept, self._requirement.max_signatures, repository, deadline, call_limiter
+        )
         yield from self._verify_simple_signatures(reader, digest)
         yield from self._verify_bundles(reader, digest)
         if reader.failure is not None:
@@ -115,19 +117,19 @@ class SignatureLookup:
         if not isinstance(manifest, bytes):
             yield from _known(manifest)
             return
-        for layer in self._read(manifest, read_signature_manifest):
+        for layer in self._read(reader, manifest, read_signature_manifest):
             if isinstance(layer, Attempt):
                 yield layer
                 continue
             if not reader.may_examine():
-                yield _too_many(kind)
+                yield report_limit(kind, reader.max_signatures)
                 return
             payload = reader.blob(kind, layer.digest, layer.size)
             if not isinstance(payload, bytes):
                 yield from _known(payload)
                 continue
             check = partial(check_simple_signature, layer=layer, digest=digest, requirement=self._requirement)
-            yield self._verify(layer.digest, payload, check)
+            yield self._verify(reader, layer.digest, payload, check)
 
     def _verify_bundles(self, reader: _Reader, digest: str) -> Iterator[Attempt]:
         kind = SignatureFormat.BUNDLE
@@ -135,18 +137,18 @@ class SignatureLookup:
         if not isinstance(index, bytes):
             yield from _known(index)
             return
-        for referrer in self._read(index, read_referrers):
+        for referrer in self._read(reader, index, read_referrers):
             if isinstance(referrer, Attempt):
                 yield referrer
                 continue
             if not reader.may_examine():
-                yield _too_many(kind)
+                yield report_limit(kind, reader.max_signatures)
                 return
             manifest = reader.manifest(kind, referrer.digest)
             if not isinstance(manifest, bytes):
                 yield from _known(manifest)
                 continue
-            layer = self._read(manifest, read_bundle_manifest)
+            layer = self._read(reader, manifest, read_bundle_manifest)
             if isinstance(layer, Attempt):
                 yield layer
                 continue
@@ -155,19 +157,26 @@ class SignatureLookup:
                 yield from _known(bundle)
                 continue
             check = partial(check_bundle, digest=digest, requirement=self._requirement)
-            yield self._verify(layer.digest, bundle, check)
+            yield self._verify(reader, layer.digest, bundle, check)
 
-    def _verify(self, blob: str, content: bytes, check: Callable[[bytes], Attempt]) -> Attempt:
+    def _verify(
+        self, reader: _Reader, blob: str, content: bytes, check: Callable[[bytes], Attempt]
+    ) -> Attempt:
         """Return the outcome of one signature; ``blob`` is the digest of its content."""
-        attempt = self._read(content, check, is_slow=self._requirement.is_slow)
+        attempt = self._read(reader, content, check, is_slow=self._requirement.is_slow)
         if attempt.outcome is Outcome.VALID:
-            self._kept.keep(blob, content)
+            self._kept.keep(reader.organization, blob, content)
         return attempt
 
-    def _read(self, content: bytes, read: Callable[[bytes], T], *, is_slow: bool = False) -> T:
+    def _read(
+        self, reader: _Reader, content: bytes, read: Callable[[bytes], T], *, is_slow: bool = False
+    ) -> T:
         """Return what ``read`` makes of content of the registry, which may be large."""
-        run = self._run_slow if is_slow or len(content) > MAX_IN_LOOP else run_here
-        return run(partial(read, content))
+        if not is_slow and len(content) <= MAX_IN_LOOP:
+            return read(content)
+        # An author can write to all repositories of an organization, as a rule.
+        tenant = (id(self._store), reader.organization)
+        return self._run_slow(partial(read, content), reader.deadline, tenant)
 
 
 def make_requirement(settings: SignatureSettings) -> Requirement:
@@ -188,6 +197,7 @@ class _Reader:
         self,
         store: SignatureStore,
         kept: KeptBlobs,
+        max_signatures: int,
         repository: str,
         deadline: Deadline,
         call_limiter: CallLimiter,
@@ -195,9 +205,11 @@ class _Reader:
         self._store = store
         self._kept = kept
         self._repository = repository
-        self._deadline = deadline
         self._call_limiter = call_limiter
-        self._signatures_left = MAX_SIGNATURES
+        self.deadline = deadline
+        self.organization = repository.partition("/")[0]
+        self.max_signatures = max_signatures
+        self._signatures_left = max_signatures
         self._bytes_left = MAX_MANIFESTS
         self.failure: TrustLookupError | None = None
 
@@ -210,7 +222,7 @@ class _Reader:
         """Read a manifest by its tag or digest."""
 
         def read() -> bytes | None:
-            found = self._store.get_manifest(self._repository, reference, self._deadline, self._call_limiter)
+            found = self._store.get_manifest(self._repository, reference, self.deadline, self._call_limiter)
             return found.content if found is not None else None
 
         return self._read_counted(kind, read)
@@ -219,48 +231,50 @@ class _Reader:
         """Read the list of referrers."""
         return self._read_counted(
             kind,
-            lambda: self._store.list_referrers(self._repository, digest, self._deadline, self._call_limiter),
+            lambda: self._store.list_referrers(self._repository, digest, self.deadline, self._call_limiter),
         )
 
     def blob(self, kind: SignatureFormat, digest: str, size: int) -> bytes | Attempt | None:
         """Read the blob of one signature; its descriptor was checked."""
-        known = self._kept.get(digest, size)
-        if known is not None:
-            return known
-        content = self._read(
-            kind,
-            lambda: self._store.get_blob(self._repository, digest, size, self._deadline, self._call_limiter),
-        )
-        if content is None and self.failure is None:
-            return Attempt(kind, Outcome.MALFORMED, problem="its content is missing")
-        return content
+
+        def read() -> bytes | Attempt:
+            content = self._kept.get(self.organization, digest)
+            if content is None:
+                content = self._store.get_blob(
+                    self._repository, digest, size, self.deadline, self._call_limiter
+                )
+            if content is None:
+                return Attempt(kind, Outcome.MALFORMED, problem="its content is missing")
+            if len(content) != size:
+                return Attempt(kind, Outcome.MALFORMED, problem="its content has another size than stated")
+            return content
+
+        return self._read(kind, read)
 
     def _read_counted(
         self, kind: SignatureFormat, read: Callable[[], bytes | None]
     ) -> bytes | Attempt | None:
         if self._bytes_left <= 0:
             problem = f"only {MAX_MANIFESTS // 1024 // 1024} MiB of manifests are read"
-            return Attempt(kind, Outcome.MALFORMED, problem=problem)
+            return Attempt(kind, Outcome.NOT_EXAMINED, problem=problem)
         content = self._read(kind, read)
         if isinstance(content, bytes):
             self._bytes_left -= len(content)
         return content
 
-    def _read(self, kind: SignatureFormat, read: Callable[[], bytes | None]) -> bytes | Attempt | None:
+    def _read(
+        self, kind: SignatureFormat, read: Callable[[], bytes | Attempt | None]
+    ) -> bytes | Attempt | None:
         try:
             return read()
-        except MalformedAnswer as error:
-            # The object is not a signature. It must not hide a good one elsewhere.
-            return Attempt(kind, Outcome.MALFORMED, problem=error.detail)
         except TrustLookupError as error:
+            if isinstance(error, MalformedAnswer) and not isinstance(error, WrongContent):
+                # The object is not a signature. It must not hide a good one elsewhere.
+                return Attempt(kind, Outcome.MALFORMED, problem=error.detail)
             if error.fault is not Fault.IMAGE:
                 raise
             self.failure = self.failure or error
             return None
-
-
-def _too_many(kind: SignatureFormat) -> Attempt:
-    return Attempt(kind, Outcome.MALFORMED, problem=f"only {MAX_SIGNATURES} signatures are examined")
 
 
 def _known(attempt: Attempt | None) -> tuple[Attempt, ...]:

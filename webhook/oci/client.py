@@ -8,7 +8,14 @@ from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, Forbidden, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.errors import (
+    Fault,
+    Forbidden,
+    MalformedAnswer,
+    RegistryUnavailable,
+    TrustLookupError,
+    WrongContent,
+)
 from webhook.images.reference import is_digest
 from webhook.oci.answers import (
     FAILURE,
@@ -164,7 +171,8 @@ class OciClient:
         """Return the manifest of a tag or a digest, ``None`` if it does not exist.
 
         Raises:
-            MalformedAnswer: it is too large, or does not have the digest.
+            WrongContent: it does not have the digest that was requested, or that the answer states.
+            MalformedAnswer: it is too large.
             TrustLookupError: there is no answer.
         """
         response = self._request_manifest("GET", repository, reference, deadline, call_limiter)
@@ -174,9 +182,9 @@ class OciClient:
             raise read_failure(response)
         manifest = Manifest(response.body, read_media_type(response), compute_digest(response.body))
         if is_digest(reference) and manifest.digest != reference:
-            raise MalformedAnswer("the registry answered with another manifest than that of the digest")
+            raise WrongContent("the registry answered with another manifest than that of the digest")
         if read_digest(response) not in (None, manifest.digest):
-            raise MalformedAnswer("the manifest of the registry does not have the digest that it states")
+            raise WrongContent("the manifest of the registry does not have the digest that it states")
         return manifest
 
     def list_referrers(
@@ -211,12 +219,29 @@ class OciClient:
         At most ``size`` bytes are read, or 64 KiB if that is more.
 
         Raises:
-            MalformedAnswer: it has another size or digest.
+            WrongContent: the bytes do not have the digest.
+            MalformedAnswer: the blob has another size than its manifest states: the author is the cause.
             TrustLookupError: there is no answer.
         """
         if not 0 <= size <= MAX_BLOB:
             raise MalformedAnswer(f"a blob of {size} bytes is not read")
         request = self._request("GET", blob_path(repository, digest), max(size, _LEAST))
+        try:
+            content = self._download(repository, request, deadline, call_limiter)
+        except MalformedAnswer as error:
+            # It was not read to its end, so that its digest is not known. It may be any page.
+            raise WrongContent(error.detail) from None
+        if content is None:
+            return None
+        if compute_digest(content) != digest:
+            raise WrongContent("a blob does not have its digest")
+        if len(content) != size:
+            raise MalformedAnswer(f"a blob does not have the {size} bytes that its manifest states")
+        return content
+
+    def _download(
+        self, repository: str, request: HttpRequest, deadline: Deadline, call_limiter: CallLimiter
+    ) -> bytes | None:
         usual = {OK, *REDIRECTS}
         response = self._send(
             repository, request, deadline, call_limiter, lambda answer: find_failure(answer, usual)
@@ -224,16 +249,10 @@ class OciClient:
         if is_missing(response):
             return None
         if response.status in REDIRECTS:
-            content = self._follow(response, request, deadline, call_limiter)
-        elif response.status == OK:
-            content = response.body
-        else:
+            return self._follow(response, request, deadline, call_limiter)
+        if response.status != OK:
             raise read_failure(response)
-        if len(content) != size:
-            raise MalformedAnswer(f"a blob does not have the {size} bytes that its manifest states")
-        if compute_digest(content) != digest:
-            raise MalformedAnswer("a blob does not have its digest")
-        return content
+        return response.body
 
     def _follow(
         self, response: HttpResponse, request: HttpRequest, deadline: Deadline, call_limiter: CallLimiter

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import TypeVar
+
+from webhook.signatures.limits import MAX_SIGNATURES
+
+T = TypeVar("T")
 
 
 class SignatureFormat(StrEnum):
@@ -31,6 +37,9 @@ class Outcome(Enum):
     MALFORMED = auto()
     """It is announced as a signature and is not in the format of one."""
 
+    NOT_EXAMINED = auto()
+    """Not one candidate, but all that remain when a limit is reached."""
+
     NOT_A_SIGNATURE = auto()
     """Something else: an attestation, an SBOM, the signature of a blob."""
 
@@ -47,3 +56,23 @@ class Attempt:
 
     problem: str = ""
     """Why it does not count: one clause, which quotes nothing of the registry's data."""
+
+
+def take_candidates(kind: SignatureFormat, found: Iterable[T | Attempt]) -> list[T | Attempt]:
+    """Return the first ``MAX_SIGNATURES`` candidates, and whether there are more.
+
+    Objects that are not signatures cost no request and are not counted.
+    """
+    taken: list[T | Attempt] = []
+    candidates = 0
+    for one in found:
+        candidates += not (isinstance(one, Attempt) and one.outcome is Outcome.NOT_A_SIGNATURE)
+        if candidates > MAX_SIGNATURES:
+            return [*taken, report_limit(kind, MAX_SIGNATURES)]
+        taken.append(one)
+    return taken
+
+
+def report_limit(kind: SignatureFormat, examined: int) -> Attempt:
+    """Return what stands for all candidates beyond the limit."""
+    return Attempt(kind, Outcome.NOT_EXAMINED, problem=f"only {examined} signatures are examined")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from webhook.errors import MalformedSignature
-from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat, take_candidates
 from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_signature
-from webhook.signatures.limits import MAX_BUNDLE, MAX_MANIFEST, MAX_SIGNATURES, MAX_SIGNED_VALUES
+from webhook.signatures.limits import MAX_BUNDLE, MAX_MANIFEST, MAX_SIGNED_VALUES
 from webhook.signatures.manifests import read_descriptor, read_index, read_manifest
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.shapes import (
@@ -125,22 +125,16 @@ def read_referrers(index: bytes) -> list[Referrer | Attempt]:
     artifact type says nothing: cosign 2.6.5 and go-containerregistry write that of the config there.
     """
     try:
-        entries = read_index(index).objects("manifests")
+        entries = read_index(index)
     except MalformedSignature as error:
         return [_malformed(error)]
-    found: list[Referrer | Attempt] = []
-    candidates = 0
-    for entry in reversed(entries):
-        referrer = _read_referrer(entry)
-        is_other = isinstance(referrer, Attempt) and referrer.outcome is Outcome.NOT_A_SIGNATURE
-        candidates += not is_other
-        if candidates <= MAX_SIGNATURES:
-            found.append(referrer)
-    return found
+    return take_candidates(_FORMAT, map(_read_referrer, reversed(entries)))
 
 
-def _read_referrer(entry: JsonObject) -> Referrer | Attempt:
+def _read_referrer(entry: JsonObject | MalformedSignature) -> Referrer | Attempt:
     try:
+        if isinstance(entry, MalformedSignature):
+            raise entry
         if _is_attestation(entry):
             return _ATTESTATION
         return Referrer(*read_descriptor(entry, MAX_MANIFEST))

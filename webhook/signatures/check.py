@@ -51,7 +51,10 @@ class SignatureCheck:
     """The number of signatures that were read, valid or not."""
 
     problems: tuple[str, ...] = ()
-    """Why other signatures do not count: at most ``MAX_PROBLEMS`` different clauses."""
+    """Which limit ended the search, and why other signatures do not count.
+
+    At most ``MAX_PROBLEMS`` different clauses.
+    """
 
     stored: tuple[str, ...] = ()
     """The formats of all signatures that were read, valid or not."""

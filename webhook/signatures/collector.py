@@ -22,11 +22,16 @@ class Collector:
         self._formats: set[str] = set()
         self._stored: set[str] = set()
         self._problems: dict[str, None] = {}
+        self._limits: dict[str, None] = {}
         self._found = 0
 
     def add(self, attempt: Attempt) -> None:
         """Count the outcome of one more candidate."""
         if attempt.outcome is Outcome.NOT_A_SIGNATURE:
+            return
+        problem = f"{attempt.format}: {attempt.problem}"
+        if attempt.outcome is Outcome.NOT_EXAMINED:
+            self._limits[problem] = None
             return
         self._found += 1
         self._stored.add(attempt.format)
@@ -37,7 +42,7 @@ class Collector:
         if attempt.outcome is Outcome.ANNOTATIONS:
             self._without_annotations.update(attempt.signers)
         if len(self._problems) < MAX_PROBLEMS:
-            self._problems[f"{attempt.format}: {attempt.problem}"] = None
+            self._problems[problem] = None
 
     @property
     def is_satisfied(self) -> bool:
@@ -52,14 +57,14 @@ class Collector:
             tuple(name for name, _ in self._requirement.keys if name in self._signers),
             tuple(sorted(self._formats)),
             self._found,
-            tuple(self._problems),
+            (*self._limits, *self._problems)[:MAX_PROBLEMS],
             tuple(sorted(self._stored)),
         )
 
     def _find_result(self) -> SignatureResult:
         if self.is_satisfied:
             return SignatureResult.SIGNED
-        if self._found == 0:
+        if self._found == 0 and not self._limits:
             return SignatureResult.UNSIGNED
         all_signers = self._signers | self._without_annotations
         if not all_signers:

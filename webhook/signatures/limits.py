@@ -10,6 +10,12 @@ MAX_SIGNATURES: Final = 50
 Anyone who may push can add signatures without end (CVE-2023-46737, CVE-2024-29903).
 """
 
+MAX_VERIFICATION_TIME: Final = 1000.0
+"""Milliseconds for which all signatures of one digest may be verified, by the costs of the keys.
+
+With 20 keys of SM2 or P-384, 20 signatures are examined instead of 50.
+"""
+
 MAX_PAYLOAD: Final = 64 * 1024
 """Maximum bytes of a payload of simple signing. cosign writes about 240."""
 

@@ -6,11 +6,12 @@ which cosign uses.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from webhook.errors import MalformedSignature
 from webhook.signatures.limits import MAX_MANIFEST
 from webhook.signatures.shapes import (
+    ANYTHING,
     DIGEST,
     INTEGER,
     TEXT,
@@ -18,6 +19,7 @@ from webhook.signatures.shapes import (
     Fields,
     JsonObject,
     ListOf,
+    check_document,
     read_document,
 )
 
@@ -48,7 +50,7 @@ _MANIFEST: Final = Fields(
         "schemaVersion": INTEGER,
         "mediaType": TEXT,
         "config": _DESCRIPTOR,
-        "layers": ListOf(_DESCRIPTOR),
+        "layers": ListOf(ANYTHING),
         "annotations": TEXTS,
         "subject": _DESCRIPTOR,
         "artifactType": TEXT,
@@ -58,7 +60,7 @@ _INDEX: Final = Fields(
     {
         "schemaVersion": INTEGER,
         "mediaType": TEXT,
-        "manifests": ListOf(_DESCRIPTOR),
+        "manifests": ListOf(ANYTHING),
         "annotations": TEXTS,
         "subject": _DESCRIPTOR,
         "artifactType": TEXT,
@@ -70,27 +72,52 @@ def read_manifest(data: bytes) -> JsonObject:
     """Return an image manifest.
 
     Raises:
-        MalformedSignature: it is not one, or one of its layers has no digest.
+        MalformedSignature: it is not one, or one of its layers is not a descriptor.
     """
     document = read_document(data, "the manifest", _MANIFEST, MAX_MANIFEST)
-    _demand_digests(document.objects("layers"))
+    for layer in _check_each(document, "layers", "the manifest"):
+        if isinstance(layer, MalformedSignature):
+            raise layer
     return document
 
 
-def read_index(data: bytes) -> JsonObject:
-    """Return an index, the listing of the manifests that refer to an image.
+def read_layers(data: bytes) -> list[JsonObject | MalformedSignature]:
+    """Return each layer of an image manifest, or why it is not a descriptor.
 
     Raises:
-        MalformedSignature: it is not one, or one of its entries has no digest.
+        MalformedSignature: it is not a manifest.
+    """
+    document = read_document(data, "the manifest", _MANIFEST, MAX_MANIFEST)
+    return _check_each(document, "layers", "the manifest")
+
+
+def read_index(data: bytes) -> list[JsonObject | MalformedSignature]:
+    """Return each entry of an index, or why it is not a descriptor.
+
+    An index is the listing of the manifests that refer to an image. Anyone who may push can add to it.
+
+    Raises:
+        MalformedSignature: it is not an index.
     """
     document = read_document(data, "the listing", _INDEX, MAX_MANIFEST)
-    _demand_digests(document.objects("manifests"))
-    return document
+    return _check_each(document, "manifests", "the listing")
 
 
-def _demand_digests(descriptors: list[JsonObject]) -> None:
-    for descriptor in descriptors:
+def _check_each(document: JsonObject, member: str, name: str) -> list[JsonObject | MalformedSignature]:
+    """Return the descriptors of a list one by one: a malformed one says nothing about the others."""
+    return [
+        _check_descriptor(value, name, f"{member}[{index}]")
+        for index, value in enumerate(document.values(member))
+    ]
+
+
+def _check_descriptor(value: Any, name: str, place: str) -> JsonObject | MalformedSignature:
+    try:
+        descriptor = check_document(value, name, _DESCRIPTOR, place)
         descriptor.text("digest")
+    except MalformedSignature as error:
+        return error
+    return descriptor
 
 
 def read_descriptor(descriptor: JsonObject, max_size: int) -> tuple[str, int]:

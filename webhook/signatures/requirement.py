@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from webhook.signatures.keys import Message, PublicKey
+from webhook.signatures.limits import MAX_SIGNATURES, MAX_VERIFICATION_TIME
 
 MAX_COST: Final = 1.0
 """Milliseconds for which one signature may keep the event loop."""
@@ -40,7 +41,17 @@ class Requirement:
 
         A signature by a stranger is verified with all keys.
         """
-        return sum(key.cost for _, key in self._distinct) > MAX_COST
+        return self._cost > MAX_COST
+
+    @property
+    def max_signatures(self) -> int:
+        """The number of signatures of one digest that may be examined."""
+        fitting = int(MAX_VERIFICATION_TIME / self._cost) if self._cost else MAX_SIGNATURES
+        return max(1, min(MAX_SIGNATURES, fitting))
+
+    @property
+    def _cost(self) -> float:
+        return sum(key.cost for _, key in self._distinct)
 
     def find_signers(self, signature: bytes, message: bytes) -> tuple[str, ...]:
         """Return the names of all keys that made this signature of exactly these bytes."""

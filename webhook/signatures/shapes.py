@@ -44,6 +44,9 @@ INTEGER: Final = Scalar(
 DIGEST: Final = Scalar("a digest by SHA-256", is_digest, is_nullable=False)
 """The only algorithm that registries and cosign use. go-containerregistry refuses null for it."""
 
+ANYTHING: Final = Scalar("a value", lambda _: True)
+"""A value that is checked later, by itself."""
+
 MAP: Final = Scalar("an object", lambda value: isinstance(value, dict))
 """An object whose keys and values are data."""
 
@@ -87,14 +90,14 @@ def read_document(
     return check_document(parse_object(data, name, max_size, max_values), name, shape)
 
 
-def check_document(members: dict[str, Any], name: str, shape: Fields) -> JsonObject:
-    """Return a document of a shape.
+def check_document(members: Any, name: str, shape: Fields, place: str = "") -> JsonObject:
+    """Return a document of a shape, or the object at ``place`` of the document.
 
     Raises:
         MalformedSignature: it is not of this shape.
     """
-    _check(members, shape, name, "")
-    return JsonObject(members, name)
+    _check(members, shape, name, place)
+    return JsonObject(members, name, place)
 
 
 def _check(value: Any, shape: Shape, document: str, place: str) -> None:
@@ -155,6 +158,10 @@ class JsonObject:
             JsonObject(item, self._document, self._join(f"{name}[{index}]"))
             for index, item in enumerate(self._members.get(name) or [])
         ]
+
+    def values(self, name: str) -> list[Any]:
+        """Return a list, empty if it is absent."""
+        return list(self._members.get(name) or [])
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         """Return an object whose keys are data, empty if it is absent."""

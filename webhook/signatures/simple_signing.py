@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from webhook.errors import MalformedSignature
-from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat
+from webhook.signatures.attempt import Attempt, Outcome, SignatureFormat, take_candidates
 from webhook.signatures.claims import NO_KEY, Claim, check_claim, decode_signature
-from webhook.signatures.limits import MAX_PAYLOAD, MAX_SIGNATURES, MAX_SIGNED_VALUES
-from webhook.signatures.manifests import read_descriptor, read_manifest
+from webhook.signatures.limits import MAX_PAYLOAD, MAX_SIGNED_VALUES
+from webhook.signatures.manifests import read_descriptor, read_layers
 from webhook.signatures.requirement import Requirement
 from webhook.signatures.shapes import MAP, TEXT, Fields, JsonObject, read_document
 
@@ -56,14 +56,16 @@ def read_signature_manifest(manifest: bytes) -> list[SignatureLayer | Attempt]:
     The last ``MAX_SIGNATURES`` are read, beginning with the last one, because cosign appends.
     """
     try:
-        layers = read_manifest(manifest).objects("layers")
+        layers = read_layers(manifest)
     except MalformedSignature as error:
         return [Attempt(_FORMAT, Outcome.MALFORMED, problem=str(error))]
-    return [_read_layer(layer) for layer in layers[: -MAX_SIGNATURES - 1 : -1]]
+    return take_candidates(_FORMAT, map(_read_layer, reversed(layers)))
 
 
-def _read_layer(layer: JsonObject) -> SignatureLayer | Attempt:
+def _read_layer(layer: JsonObject | MalformedSignature) -> SignatureLayer | Attempt:
     try:
+        if isinstance(layer, MalformedSignature):
+            raise layer
         if layer.text("mediaType") != LAYER_TYPE:
             return Attempt(_FORMAT, Outcome.NOT_A_SIGNATURE, problem="it is a layer of another media type")
         signature = layer.mapping("annotations").get(SIGNATURE_ANNOTATION, "")

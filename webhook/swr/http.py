@@ -62,7 +62,7 @@ class Transport(Protocol):
         Raises:
             LookupTimeout: it was not complete by the deadline; the connection was closed.
             RegistryUnavailable: no connection, TLS not verified, or the connection broke.
-            MalformedAnswer: larger than allowed, or compressed.
+            MalformedAnswer: larger than allowed, or compressed (``WrongContent``).
         """
         ...  # pragma: no cover
 

@@ -20,7 +20,7 @@ import urllib3.connection
 import urllib3.exceptions
 
 from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
-from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable
+from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, WrongContent
 from webhook.recorder import Recorder
 from webhook.swr.ca_files import CaFile
 from webhook.swr.connecting import Connector, Endpoint, is_local_limit
@@ -270,7 +270,7 @@ class PooledTransport:
 
     def _read(self, response: urllib3.BaseHTTPResponse, request: HttpRequest) -> bytes:
         if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
-            raise MalformedAnswer("the answer is compressed although the request does not allow it")
+            raise WrongContent("the answer is compressed although the request does not allow it")
         parts: list[bytes] = []
         size = 0
         # Bytes are counted when they arrive, because a response may never end.

@@ -103,10 +103,6 @@ STRICTER: Final[dict[str, Kind]] = {
         "cosign does not need it; we read no more than it says",
         _problem(r"the listing has no manifests\[\d+\]\.size"),
     ),
-    "no digest of a layer": Kind(
-        "cosign does not need it if the layer has no signature either",
-        _problem(r"the manifest has no layers\[\d+\]\.digest"),
-    ),
     "capital letters in cosign 2": Kind(
         "cosign 2 compares the digest of a statement as a number; cosign sign writes it as registries do",
         lambda case, attempt, theirs: (
@@ -146,6 +142,14 @@ LENIENT: Final[dict[str, Kind]] = {
             case.has_listing
             and (attempt.format, attempt.outcome) == (SignatureFormat.SIMPLE_SIGNING, Outcome.VALID)
             and ("attestation" in theirs.error or "no signatures found" in theirs.error)
+        ),
+    ),
+    "a malformed layer or entry beside a good one": Kind(
+        "cosign refuses the whole manifest or listing, so that anyone who may push can hide a good signature; we "
+        "read each layer and each entry by itself, and the malformed one does not count",
+        _problem(
+            r"(layers|manifests)\[\d+\]\S* of the (manifest|listing) is not .*"
+            r"|the (manifest|listing) has no (layers|manifests)\[\d+\]\.digest"
         ),
     ),
     "damaged data beside the signature": Kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -53,14 +54,14 @@ def put_base64_of_urls(case: Case) -> None:
     case.repository.put_bundles(compact(making.bundle(making.envelope(statement, text))))
 
 
-def put_listing(case: Case, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Store a good bundle in a changed listing."""
+def put_listing(case: Case, change: Callable[[dict[str, Any]], Any], *more: dict[str, Any]) -> None:
+    """Store a good bundle in a changed listing, beside more entries."""
     content = compact(making.signed_bundle(signer(case.key), making.statement()))
     case.repository.put_blob(content)
     manifest = compact(making.bundle_manifest(content))
     case.repository.put_manifest(manifest)
     entry = making.referrer(manifest)
-    case.repository.put_listing(compact(making.index([change(entry)])))
+    case.repository.put_listing(compact(making.index([change(entry), *more])))
 
 
 def put_both(case: Case) -> None:
@@ -105,6 +106,7 @@ def _replaced(payload: bytes, old: str, new: str) -> bytes:
     return changed
 
 
+SHA512 = f'{{"mediaType":"x","size":2,"digest":"sha512:{"a" * 128}"}}'
 DIGEST_KEY = '"docker-manifest-digest":'
 SPDX = "https://spdx.dev/Document"
 NESTED = "[" * 40 + "]" * 40
@@ -232,11 +234,6 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         "both",
         lambda case: put_listing(case, lambda entry: {key: entry[key] for key in entry if key != "size"}),
     ),
-    "an empty layer": (
-        "no digest of a layer",
-        "both",
-        lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", "}},{}]}")),
-    ),
     "capital letters": (
         "capital letters in cosign 2",
         "cosign2",
@@ -266,12 +263,28 @@ EXAMPLES: dict[str, tuple[str, str, Make]] = {
         "both",
         with_key("p521", lambda case: put_statement(case, making.statement())),
     ),
+    "a layer by SHA-512": (
+        "a malformed layer or entry beside a good one",
+        "both",
+        lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", "}}," + SHA512 + "]}")),
+    ),
+    "a layer that is a text": (
+        "a malformed layer or entry beside a good one",
+        "both",
+        lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", '}},"x"]}')),
+    ),
+    "an entry by SHA-512": (
+        "a malformed layer or entry beside a good one",
+        "both",
+        lambda case: put_listing(case, lambda entry: entry, json.loads(SHA512)),
+    ),
     "a bundle by another key": ("a good .sig beside a bundle", "both", put_both),
     "a damaged entry of a log": ("damaged data beside the signature", "both", put_damaged_entry),
 }
 """By name: the kind, the version of cosign it is about, and a function that stores it."""
 
 AGREED: dict[str, Make] = {
+    "an empty layer": lambda case: put_manifest(case, lambda text: _replaced(text, "}}]}", "}},{}]}")),
     "simple signing": lambda case: put_payload(case, making.payload()),
     "simple signing with annotations": ask(
         {"team": "payments"},

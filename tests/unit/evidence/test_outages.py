@@ -18,6 +18,7 @@ from tests.support.fakes import FakeClock, RecorderSpy
 from tests.support.registries import write_docker_config
 from webhook.deadlines import Deadline
 from webhook.evidence.clients import RegistryClientPool
+from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.source import EvidenceSource
 from webhook.registries import CredentialSettings, Evidence, SignatureSettings, SigningKey
 from webhook.signatures.keys import read_public_key
@@ -96,6 +97,11 @@ class Site:
         source = EvidenceSource(self.tags, self.clients, spy, CACHE, self.clock)
         self.lookup = TrustLookup(source, CACHE, LOOKUP, spy, self.clock)
 
+    def forget_blobs(self) -> None:
+        """Forget all blobs, as a new replica that has read the snapshot."""
+        self.clients._kept = KeptBlobs()
+        self.clients._lookups.clear()
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
@@ -137,7 +143,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
         "unavailable, image",
     ),
     "404 without a code": ("status", {"status": 404, "body": "<html>"}, "unavailable, image"),
-    "compressed": ("gzip", {}, "untrusted, swr"),  # as a damaged signature
+    "compressed": ("gzip", {}, "malformed, image"),
 }
 
 
@@ -282,6 +288,25 @@ def test_new_image_is_denied_while_no_blob_can_be_read(site: Site) -> None:
     """It is the image's fault: nothing that is not pushed by somebody shows the state of object storage."""
     site.emulator.break_with("status", status=503, match="/blobs/")
     assert site.look_up() == "unavailable, image"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("status", {"status": 200, "body": "<html>", "headers": {"Content-Type": "text/html"}}), ("gzip", {})],
+    ids=["page", "compressed"],
+)
+def test_wrong_bytes_of_blobs_do_not_revoke_trust(site: Site, kind: str, values: dict[str, Any]) -> None:
+    """The outage begins with a page of the object storage instead of the signed text."""
+    assert site.look_up() == "trusted, swr"
+    site.forget_blobs()
+    site.clock.tick(CACHE.signed + 1)
+    site.emulator.break_with(kind, match="/blobs/", **values)
+    assert site.look_up() == "malformed, image"
+    site.emulator.mend()
+    site.emulator.break_with("status", status=503, match="/manifests/")
+    site.clock.tick(CACHE.refused + 1)
+    assert site.look_up() == "trusted, stale"
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,12 +17,13 @@ from tests.emulator.state import State
 from tests.support.builders import NOW, registry
 from tests.support.fakes import FakeClock, free
 from webhook.deadlines import Deadline
-from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.errors import Fault, RegistryUnavailable, TrustLookupError, WrongContent
 from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
+from webhook.signatures.attempt import Attempt
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.signatures.keys import read_public_key
 from webhook.signatures.limits import MAX_MANIFEST, MAX_SIGNATURES
@@ -55,16 +56,33 @@ class Site:
 
     def check(self, settings: SignatureSettings | None = None) -> SignatureCheck:
         """Search as the webhook does."""
+        return self._open(settings).check(WEB, self.digest, Deadline.after(10), free)
+
+    def examine(self) -> Iterator[Attempt]:
+        """Search for all signatures, also if some of them suffice."""
+        return self._open().examine(WEB, self.digest, Deadline.after(10), free)
+
+    def _open(self, settings: SignatureSettings | None = None) -> SignatureLookup:
         settings = settings or SignatureSettings(KEYS)
         judged = registry(
             evidence=Evidence.SIGNATURE, signatures=settings, registry_endpoint=self.emulator.url
         )
         client = OciClient(judged, PooledTransport(), None, Recorder())
         requirement, clock = make_requirement(settings), FakeClock(NOW)
-        lookup = SignatureLookup(requirement, client, self._run_slow, clock, self._kept)
-        return lookup.check(WEB, self.digest, Deadline.after(10), free)
+        return SignatureLookup(requirement, client, self._run_slow, clock, self._kept)
 
-    def _run_slow(self, work: Callable[[], T], /) -> T:
+    def change_layers(self, change: Callable[[list[dict[str, Any]]], object]) -> None:
+        """Write the manifest of simple signatures again, with changed layers."""
+        found = self.state.find_manifest(WEB, self.signature_tag)
+        assert found is not None
+        manifest = json.loads(found[2])
+        change(manifest["layers"])
+        self.state.put_manifest(WEB, self.signature_tag, OCI_MANIFEST, json.dumps(manifest).encode())
+
+    def _run_slow(self, work: Callable[[], T], deadline: Deadline, tenant: Hashable, /) -> T:
+        assert deadline.remaining() > 5
+        assert isinstance(tenant, tuple)
+        assert tenant[1] == "shop"
         result = work()
         self.in_thread.append(result)
         return result
@@ -207,6 +225,72 @@ def test_last_signatures_are_read_first(site: Site) -> None:
     assert site.emulator.calls("/blobs/") == 1
 
 
+@pytest.mark.parametrize(
+    ("sign", "kind"), [(sign_simple, "simple-signing"), (sign_bundle, "bundle")], ids=["simple", "bundle"]
+)
+def test_report_says_that_more_signatures_are_stored_than_are_examined(
+    site: Site, sign: Callable[..., str], kind: str
+) -> None:
+    """The oldest one is good. Whoever looks for it must see why it is not found."""
+    sign(site.state, WEB, site.digest, RELEASE)
+    for _ in range(MAX_SIGNATURES - 1):
+        sign(site.state, WEB, site.digest, STRANGER)
+    assert site.check().result is SignatureResult.SIGNED
+    sign(site.state, WEB, site.digest, STRANGER)
+    found = site.check()
+    assert (found.result, found.found) == (SignatureResult.BAD_SIGNATURE, MAX_SIGNATURES)
+    assert found.problems == (
+        f"{kind}: only {MAX_SIGNATURES} signatures are examined",
+        f"{kind}: no key that counts has signed it",
+    )
+
+
+def test_slow_keys_verify_fewer_signatures(site: Site) -> None:
+    """20 keys of P-384 take 50 ms for each signature by a stranger, and 50 signatures would take seconds."""
+    private = [ec.generate_private_key(ec.SECP384R1()) for _ in range(20)]
+    keys = tuple(signing_key(str(index), key) for index, key in enumerate(private))
+    for _ in range(30):
+        sign_simple(site.state, WEB, site.digest, STRANGER)
+    found = site.check(SignatureSettings(keys))
+    assert (found.found, len(site.in_thread)) == (20, 20)
+    assert found.problems[0] == "simple-signing: only 20 signatures are examined"
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "SHA-512": {"digest": "sha512:" + "a" * 128},
+    "no digest": {"digest": None},
+    "null as an annotation": {"annotations": {"x": None}},
+    "an annotation that is a number": {"annotations": {"x": 1}},
+    "no size": {"size": None},
+    "other spelling": {"Digest": "x"},
+}
+
+
+@pytest.mark.parametrize("change", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("place", [0, 1], ids=["before", "after"])
+def test_odd_layer_hides_no_good_signature(site: Site, change: dict[str, Any], place: int) -> None:
+    """What somebody adds to the tag is one signature that does not count."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    site.change_layers(lambda layers: layers.insert(place, layers[0] | change))
+    assert site.check().result is SignatureResult.SIGNED
+    site.change_layers(lambda layers: layers.pop(1 - place))
+    found = site.check()
+    assert (found.result, found.found) == (SignatureResult.BAD_SIGNATURE, 1)
+
+
+@pytest.mark.parametrize("change", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("place", [0, 1], ids=["before", "after"])
+def test_odd_entry_of_listing_hides_no_good_bundle(site: Site, change: dict[str, Any], place: int) -> None:
+    """The registry copies annotations of all that refers to the image to the listing."""
+    sign_bundle(site.state, WEB, site.digest, RELEASE)
+    entries = site.state.find_referrers(WEB, site.digest)
+    entries.insert(place, entries[0] | change)
+    site.state.has_referrers_api = False
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    site.state.put_manifest(WEB, site.digest.replace(":", "-"), OCI_INDEX, index)
+    assert site.check().result is SignatureResult.SIGNED
+
+
 def test_attestations_that_the_listing_names_cost_no_call(site: Site) -> None:
     for _ in range(60):
         sign_bundle(site.state, WEB, site.digest, RELEASE, predicate_type="https://spdx.dev/Document")
@@ -244,6 +328,81 @@ def test_signature_that_cannot_be_read_is_a_gap(site: Site) -> None:
     with pytest.raises(RegistryUnavailable) as caught:
         site.check()
     assert caught.value.fault is Fault.IMAGE
+
+
+@pytest.mark.parametrize("sign", [sign_simple, sign_bundle], ids=["simple", "bundle"])
+@pytest.mark.parametrize(
+    ("kind", "values"), [("status", {"status": 200, "body": "<html>"}), ("gzip", {}), ("huge", {})]
+)
+def test_wrong_bytes_of_a_blob_prove_nothing(
+    site: Site, sign: Callable[..., str], kind: str, values: dict[str, Any]
+) -> None:
+    """Object storage answers with a page. The signature may be a good one, and another one suffices."""
+    sign(site.state, WEB, site.digest, RELEASE)
+    sign(site.state, WEB, site.digest, SECURITY, {"again": "yes"})
+    site.emulator.break_with(kind, match="/blobs/", **values)
+    with pytest.raises(WrongContent) as caught:
+        site.check()
+    assert caught.value.fault is Fault.IMAGE
+    site.emulator.mend()
+    site.emulator.break_with(kind, match="/blobs/", times=1, **values)
+    assert site.check().signers == ("release",)
+
+
+def test_compressed_manifest_proves_nothing(site: Site) -> None:
+    """Something before the registry has compressed it, and it may name a good signature."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    site.emulator.break_with("gzip", match="/manifests/")
+    with pytest.raises(WrongContent):
+        site.check()
+
+
+def test_other_manifest_than_that_of_the_digest_proves_nothing(site: Site) -> None:
+    bundle = sign_bundle(site.state, WEB, site.digest, RELEASE)
+    site.state.repositories[WEB].manifests[bundle] = (OCI_MANIFEST, b"{}")
+    site.state.has_referrers_api = False
+    entry = {"mediaType": OCI_MANIFEST, "digest": bundle, "size": 2}
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    site.state.put_manifest(WEB, site.digest.replace(":", "-"), OCI_INDEX, index)
+    with pytest.raises(WrongContent):
+        site.check()
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    assert site.check().result is SignatureResult.SIGNED
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_size_that_an_author_states_wrongly_gains_nothing(site: Site, is_kept: bool) -> None:
+    """The blob is as pushed, so that the result is known, and replaces an earlier trust."""
+    sign_simple(site.state, WEB, site.digest, RELEASE)
+    if is_kept:
+        assert site.check().result is SignatureResult.SIGNED
+    site.change_layers(lambda layers: layers[0].update(size=layers[0]["size"] + 1))
+    assert site.check().result is SignatureResult.BAD_SIGNATURE
+    assert site.emulator.calls("/blobs/") == 1
+
+
+def test_missing_blob_is_counted_after_a_failure_and_the_first_failure_is_raised(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one shows what came before the others, such as the object storage that broke."""
+    for number in "123":
+        sign_simple(site.state, WEB, site.digest, STRANGER, {"number": number})
+    answers: list[TrustLookupError | None] = [
+        RegistryUnavailable("the first", fault=Fault.IMAGE),
+        None,
+        RegistryUnavailable("the second", fault=Fault.IMAGE),
+    ]
+
+    def answer(*_: object) -> None:
+        failure = answers.pop(0)
+        if failure is not None:
+            raise failure
+
+    monkeypatch.setattr(OciClient, "get_blob", answer)
+    attempts = site.examine()
+    assert next(attempts).problem == "its content is missing"
+    with pytest.raises(RegistryUnavailable, match="the first"):
+        next(attempts)
 
 
 def test_search_ends_if_the_registry_fails(site: Site) -> None:

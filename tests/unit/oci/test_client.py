@@ -24,6 +24,7 @@ from webhook.errors import (
     MalformedAnswer,
     RegistryUnavailable,
     TrustLookupError,
+    WrongContent,
 )
 from webhook.oci.answers import compute_digest
 from webhook.oci.blobs import MAX_BLOB
@@ -245,14 +246,9 @@ BLOBS: list[tuple[Answer, object]] = [
     (respond(200, CONTENT), CONTENT),
     (refuse(404, "BLOB_UNKNOWN"), None),
     (HTML, "unavailable, image: the registry answered 404 without an error code of a registry"),
-    (
-        respond(200, CONTENT + b" "),
-        "malformed, image: a blob does not have the 19 bytes that its manifest states",
-    ),
-    (
-        respond(200, CONTENT[:-1]),
-        "malformed, image: a blob does not have the 19 bytes that its manifest states",
-    ),
+    (respond(200, CONTENT + b" "), "malformed, image: a blob does not have its digest"),
+    (respond(200, CONTENT[:-1]), "malformed, image: a blob does not have its digest"),
+    (PORTAL, "malformed, image: a blob does not have its digest"),
     (respond(200, b"x" * len(CONTENT)), "malformed, image: a blob does not have its digest"),
     (respond(206, CONTENT), "unavailable, image: the registry answered 206"),
     (
@@ -266,6 +262,39 @@ BLOBS: list[tuple[Answer, object]] = [
 def test_blob_has_stated_size_and_digest(answer: Answer, result: object) -> None:
     """A blob is what a manifest describes, or nothing."""
     assert ask(blob, {BLOB: answer})[0] == result
+
+
+WRONG: dict[str, tuple[Read, Answer]] = {
+    "page instead of a blob": (blob, PORTAL),
+    "blob cut short": (blob, respond(200, CONTENT[:-1])),
+    "answer larger than a blob": (blob, MalformedAnswer("the answer is larger than 65536 bytes")),
+    "compressed answer": (blob, WrongContent("the answer is compressed")),
+    "manifest of another digest": (by_digest, respond(200, b"{}", content_type=OCI_MANIFEST)),
+    "manifest that is not what its answer states": (
+        manifest,
+        respond(200, b"{}", content_type=OCI_MANIFEST, docker_content_digest=DIGEST),
+    ),
+}
+
+
+@pytest.mark.parametrize(("read", "answer"), WRONG.values(), ids=WRONG)
+def test_bytes_that_nobody_can_have_pushed_are_a_failure_of_the_store(read: Read, answer: Answer) -> None:
+    """They say nothing about signatures, so that they must not revoke trust."""
+    names: dict[Read, str] = {blob: BLOB, by_digest: f"GET {BY_DIGEST}", manifest: TAG}
+    client = scripted_client(ScriptedRegistry({names[read]: answer}), guarded_login())
+    with pytest.raises(WrongContent) as caught:
+        read(client)
+    assert caught.value.fault is Fault.IMAGE
+
+
+def test_size_that_a_manifest_states_wrongly_is_no_failure_of_the_store() -> None:
+    """Whoever has written the manifest is the cause, so that the result is known."""
+    for size in (len(CONTENT) - 1, len(CONTENT) + 1):
+        client = scripted_client(ScriptedRegistry({BLOB: respond(200, CONTENT)}), guarded_login())
+        with pytest.raises(MalformedAnswer) as caught:
+            blob(client, size)
+        assert not isinstance(caught.value, WrongContent)
+        assert caught.value.detail == f"a blob does not have the {size} bytes that its manifest states"
 
 
 STORED = "GET https://obs.example.com/b?Signature=a%2Fb"

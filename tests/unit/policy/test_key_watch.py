@@ -87,6 +87,22 @@ def test_file_that_is_written_during_the_pause_is_read_as_it_is_then(tmp_path: P
     assert watched.counting == ["a"]
 
 
+def test_file_that_is_written_during_the_pause_is_read_once(tmp_path: Path) -> None:
+    """Its stamp is the one after the pause. Otherwise each change would pause and read twice."""
+    write_keys(tmp_path, "a")
+    watched = Watched(tmp_path / "a.pub")
+    watched.check()
+    (tmp_path / "a.pub").write_bytes(b"half")
+
+    def write() -> None:
+        watched.pauses += 1
+        (tmp_path / "a.pub").write_bytes(public_pem("another") + b"\n" * watched.pauses)
+
+    watched.watch._settle = write
+    assert [watched.check(NOW + second) for second in range(3)] == [True, False, False]
+    assert (watched.pauses, watched.reads) == (1, 2)
+
+
 def test_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
     """The stamp that is remembered is older than the content."""
     write_keys(tmp_path, "a")

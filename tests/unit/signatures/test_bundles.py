@@ -96,11 +96,6 @@ def test_empty_listing_has_no_candidates(listing: bytes) -> None:
     [
         (b"", "the listing is not JSON"),
         (b"[]", "the listing is not a JSON object"),
-        (compact(index([referrer(MANIFEST), None])), "manifests[1] of the listing is not an object"),
-        (
-            compact(index([referrer(MANIFEST), {"size": 5}])),
-            "the listing has no manifests[1].digest",
-        ),
         (compact({"Manifests": []}), "the listing has another spelling of a member"),
         (b'{"manifests":[],"manifests":[]}', "the listing has a key twice"),
     ],
@@ -108,6 +103,41 @@ def test_empty_listing_has_no_candidates(listing: bytes) -> None:
 def test_other_listing_is_malformed(listing: bytes, problem: str) -> None:
     """One problem for the whole listing."""
     assert read_referrers(listing) == [attempt(Outcome.MALFORMED, problem)]
+
+
+ODD_ENTRIES: list[tuple[Any, str]] = [
+    (None, "manifests[1] of the listing is not an object"),
+    ([], "manifests[1] of the listing is not an object"),
+    ({"size": 5}, "the listing has no manifests[1].digest"),
+    (
+        referrer(MANIFEST, digest="sha512:" + "b" * 128),
+        "manifests[1].digest of the listing is not a digest by SHA-256",
+    ),
+    (
+        referrer(MANIFEST, annotations={"x": None}),
+        "manifests[1].annotations of the listing is not an object of strings",
+    ),
+    (referrer(MANIFEST, Digest="x"), "the listing has another spelling of a member"),
+]
+
+
+@pytest.mark.parametrize(("entry", "problem"), ODD_ENTRIES)
+def test_odd_entry_is_one_malformed_candidate(entry: Any, problem: str) -> None:
+    """Anyone who may push has it in the listing, and must not hide a good bundle."""
+    listing = compact(index([referrer(MANIFEST), entry, referrer(MANIFEST)]))
+    assert read_referrers(listing) == [REFERRER, attempt(Outcome.MALFORMED, problem), REFERRER]
+
+
+def test_odd_entries_are_counted() -> None:
+    """They cost no request, and fill the places as signatures by strangers do."""
+    odd = referrer(MANIFEST, digest="sha512:" + "b" * 128)
+    found = read(*[referrer(MANIFEST)], *[odd] * MAX_SIGNATURES)
+    assert [one.outcome for one in found if isinstance(one, Attempt)] == [
+        *[Outcome.MALFORMED] * MAX_SIGNATURES,
+        Outcome.NOT_EXAMINED,
+    ]
+    assert REFERRER not in found
+    assert REFERRER in read(*[referrer(MANIFEST)], *[odd] * (MAX_SIGNATURES - 1))
 
 
 def test_last_entries_are_read_first_and_attestations_are_not_counted() -> None:
@@ -119,7 +149,11 @@ def test_last_entries_are_read_first_and_attestations_are_not_counted() -> None:
     found = read(*entries)
     digests = [entry.digest for entry in found if isinstance(entry, Referrer)]
     assert digests == [making.sha256(b"%d" % number) for number in range(MAX_SIGNATURES + 4, 4, -1)]
-    assert {entry for entry in found if isinstance(entry, Attempt)} == {ATTESTATION}
+    assert {entry for entry in found if isinstance(entry, Attempt)} == {
+        ATTESTATION,
+        attempt(Outcome.NOT_EXAMINED, f"only {MAX_SIGNATURES} signatures are examined"),
+    }
+    assert found[-1] != ATTESTATION
 
 
 LAYER = BundleLayer(making.sha256(BUNDLE), len(BUNDLE))

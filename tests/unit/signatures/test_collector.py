@@ -107,6 +107,21 @@ def test_no_keys_are_never_enough() -> None:
     assert collect(keys=0).result is SignatureResult.UNSIGNED
 
 
+def test_limit_is_named_first_and_is_not_a_signature() -> None:
+    """Five other problems must not hide that the search ended."""
+    limit = Attempt(BUNDLE, Outcome.NOT_EXAMINED, problem="only 50 signatures are examined")
+    others = [Attempt(SIMPLE, Outcome.MALFORMED, problem=f"problem {number}") for number in range(7)]
+    found = collect(*others, limit, limit)
+    assert (found.found, found.stored, len(found.problems)) == (7, ("simple-signing",), MAX_PROBLEMS)
+    assert found.problems[0] == "bundle: only 50 signatures are examined"
+    assert collect(valid("a"), limit).problems == found.problems[:1]
+
+
+def test_image_is_not_unsigned_if_the_search_ended_at_a_limit() -> None:
+    limit = Attempt(BUNDLE, Outcome.NOT_EXAMINED, problem="only 50 signatures are examined")
+    assert collect(OTHER, limit).result is SignatureResult.BAD_SIGNATURE
+
+
 def test_problems_are_few_and_different() -> None:
     """An endless list must not fill a log."""
     many = [Attempt(SIMPLE, Outcome.BAD, problem=f"problem {number % 20}") for number in range(100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,22 @@ def test_requirement_is_slow_if_all_its_keys_take_a_millisecond(
 ) -> None:
     """Then it must not run in the event loop: twenty keys took 20 to 50 ms for each bad signature."""
     assert Requirement(tuple((str(index), key) for index, key in enumerate(keys))).is_slow is is_slow
+
+
+@pytest.mark.parametrize(
+    ("keys", "signatures"),
+    [
+        pytest.param((), 50, id="none"),
+        pytest.param((P256, SM2, RSA), 50, id="one of each kind"),
+        pytest.param(make_keys(20), 50, id="many fast ones"),
+        pytest.param((replace(SM2, cost=50.0),), 20, id="as 20 keys of SM2"),
+        pytest.param((replace(SM2, cost=5000.0),), 1, id="impossibly slow ones"),
+    ],
+)
+def test_verification_of_all_signatures_takes_a_second(keys: tuple[PublicKey, ...], signatures: int) -> None:
+    """Fifty signatures by strangers took 2.5 s with twenty keys, while others waited."""
+    named = tuple((str(index), key) for index, key in enumerate(keys))
+    assert Requirement(named).max_signatures == signatures
 
 
 def test_message_is_hashed_once_for_all_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,16 @@ LAYERS: list[tuple[str, dict[str, Any], Attempt]] = [
         {"size": MAX_PAYLOAD + 1},
         attempt(Outcome.MALFORMED, "its size is not from 0 to 65536 bytes"),
     ),
+    (
+        "a digest by SHA-512",
+        {"digest": "sha512:" + "b" * 128},
+        attempt(Outcome.MALFORMED, "layers[0].digest of the manifest is not a digest by SHA-256"),
+    ),
+    (
+        "null as an annotation",
+        {"annotations": {"x": None, SIGNATURE_ANNOTATION: making.to_base64(SIGNATURE)}},
+        attempt(Outcome.MALFORMED, "layers[0].annotations of the manifest is not an object of strings"),
+    ),
     ("a negative size", {"size": -1}, attempt(Outcome.MALFORMED, "its size is not from 0 to 65536 bytes")),
 ]
 
@@ -108,11 +118,6 @@ def test_other_layer_does_not_count(name: str, changes: dict[str, Any], outcome:
     [
         (b"", "the manifest is not JSON"),
         (b"[]", "the manifest is not a JSON object"),
-        (compact(image_manifest([None])), "layers[0] of the manifest is not an object"),
-        (
-            compact(image_manifest([layer(PAYLOAD, SIGNATURE), {}])),
-            "the manifest has no layers[1].digest",
-        ),
         (
             compact(image_manifest([layer(PAYLOAD, SIGNATURE)], config={"digest": None})),
             "config.digest of the manifest is not a digest by SHA-256",
@@ -139,7 +144,24 @@ def test_last_layers_are_read_first() -> None:
     found = read(*layers)
     expected = [entry["digest"] for entry in reversed(layers[5:])]
     assert [entry.digest for entry in found if isinstance(entry, SignatureLayer)] == expected
-    assert len(found) == MAX_SIGNATURES
+    assert found[MAX_SIGNATURES:] == [
+        attempt(Outcome.NOT_EXAMINED, f"only {MAX_SIGNATURES} signatures are examined")
+    ]
+    assert read(*layers[5:]) == found[:MAX_SIGNATURES]
+
+
+def test_layers_of_other_types_are_not_counted() -> None:
+    """They cost no request, so that they need not hide an older signature."""
+    other = layer(PAYLOAD, SIGNATURE) | {"mediaType": "x"}
+    assert read(layer(PAYLOAD, SIGNATURE), *[other] * 100) == [*[ANOTHER_TYPE] * 100, LAYER]
+
+
+@pytest.mark.parametrize("value", [None, [], "x", {}, {"digest": None}])
+def test_value_that_is_no_layer_hides_no_signature(value: Any) -> None:
+    good, odd = read(value, layer(PAYLOAD, SIGNATURE))
+    assert good == LAYER
+    assert isinstance(odd, Attempt)
+    assert odd.outcome is Outcome.MALFORMED
 
 
 def check(signed: bytes, by: Signer | None = None, requirement: Requirement = REQUIREMENT) -> Attempt:
